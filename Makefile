@@ -1,0 +1,36 @@
+# Two commands do everything: `make demo` and `make test`. Both set up what they need first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+.DEFAULT_GOAL := help
+.PHONY: help venv system demo test check clean
+
+help:
+	@echo "make demo   the shipped digits network on NOR-flash arrays, every layer solved by ngspice"
+	@echo "make test   all tests, type checks and style checks"
+	@echo "make venv   only the set-up: $(VENV) with norsim and its dependencies, and ngspice"
+	@echo "make clean  remove what the set-up and the runs made"
+
+system:
+	@sh tools/install-ngspice.sh
+
+$(BIN)/.ready: setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+venv: system $(BIN)/.ready
+
+demo: venv
+	$(BIN)/norsim eval-network --network digits-cnn --dataset digits --images 50 --backend ngspice --out runs/demo
+
+check: venv
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV) runs build dist *.egg-info

@@ -1,0 +1,1 @@
+"""norsim: the accuracy a network keeps when NOR-flash currents do its multiply-accumulates."""

@@ -1,0 +1,152 @@
+"""A programmed tile, the volts put on it, and the currents that come out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from norsim.array.cell import Cell
+from norsim.array.wires import Wires
+from norsim.errors import ConfigurationError
+
+Floats = NDArray[np.float64]
+
+
+def frozen(values: object, shape_of: str, dimensions: int) -> Floats:
+    """A read-only float64 copy of `values`, refused where it is not finite or not `dimensions` deep."""
+    array = np.array(values, dtype=np.float64)
+    if array.ndim != dimensions or 0 in array.shape:
+        raise ConfigurationError(f"{shape_of} is expected, not an array of shape {array.shape}")
+    if not np.isfinite(array).all():
+        raise ConfigurationError(f"{shape_of} holds a value that is not finite")
+    array.setflags(write=False)
+    return array
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """An array of cells and their programmed state.
+
+    `thresholds`      `[wordlines, bitlines]`, volts, seen from the control gate. Every backend reads
+                      this very array; whatever ails the silicon changes it and nothing else.
+    `wordline_notes`, `bitline_notes`   what each line stands for, one text a line (or none at all);
+                      written into decks as comments.
+    `name`            what messages and deck titles call it
+
+    Raises ConfigurationError for a threshold outside the cell's window.
+    """
+
+    thresholds: Floats
+    cell: Cell
+    wires: Wires
+    wordline_notes: tuple[str, ...] = ()
+    bitline_notes: tuple[str, ...] = ()
+    name: str = "NOR-flash tile"
+
+    def __post_init__(self) -> None:
+        thresholds = frozen(self.thresholds, "thresholds [wordlines, bitlines]", 2)
+        object.__setattr__(self, "thresholds", thresholds)
+        low, high = self.cell.erased_volts, self.cell.programmed_volts
+        outside = np.argwhere((thresholds < low - 1e-9) | (thresholds > high + 1e-9))
+        if len(outside):
+            i, j = outside[0]
+            raise ConfigurationError(
+                f"the threshold of cell ({i}, {j}) is {thresholds[i, j]:g} V, outside the cell's window of "
+                f"{low:g} V to {high:g} V ({len(outside)} such cells)"
+            )
+        for notes, lines in ((self.wordline_notes, self.wordlines), (self.bitline_notes, self.bitlines)):
+            if len(notes) not in (0, lines):
+                raise ConfigurationError(f"{len(notes)} notes for {lines} lines: give one a line, or none")
+
+    @property
+    def wordlines(self) -> int:
+        """Rows of the array."""
+        return int(self.thresholds.shape[0])
+
+    @property
+    def bitlines(self) -> int:
+        """Columns of the array."""
+        return int(self.thresholds.shape[1])
+
+    @property
+    def source_lines(self) -> int:
+        """Source lines of the array."""
+        return self.wires.source_lines(self.wordlines)
+
+
+@dataclass(frozen=True, eq=False)
+class Stimulus:
+    """The volts on a tile's lines, one row a read.
+
+    `wordline_volts`  `[vectors, wordlines]`, volts
+    `bitline_volts`   `[vectors, bitlines]`, volts, before the driver's or sense amplifier's resistance
+    `source_volts`    volts at the straps, or at the source lines' sense amplifiers
+    """
+
+    wordline_volts: Floats
+    bitline_volts: Floats
+    source_volts: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "wordline_volts", frozen(self.wordline_volts, "wordline_volts [vectors, wordlines]", 2))
+        object.__setattr__(self, "bitline_volts", frozen(self.bitline_volts, "bitline_volts [vectors, bitlines]", 2))
+        if len(self.wordline_volts) != len(self.bitline_volts):
+            raise ConfigurationError(
+                f"{len(self.wordline_volts)} vectors of wordline volts beside {len(self.bitline_volts)} of bitline volts"
+            )
+
+    @property
+    def vectors(self) -> int:
+        """How many reads there are."""
+        return len(self.wordline_volts)
+
+    def take(self, indices: NDArray[np.int64] | slice) -> Stimulus:
+        """The reads at `indices`, in that order."""
+        return Stimulus(self.wordline_volts[indices], self.bitline_volts[indices], self.source_volts)
+
+    def distinct(self) -> tuple[Stimulus, NDArray[np.int64]]:
+        """The reads that differ, and for each read `[vectors]` its place among them.
+
+        A DC read has no memory, so equal volts need one solve; sorted reads also start closer together.
+        """
+        both = np.hstack([self.wordline_volts, self.bitline_volts])
+        _, first, inverse = np.unique(both, axis=0, return_index=True, return_inverse=True)
+        return self.take(first), inverse.reshape(-1).astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Currents:
+    """What a read gives.
+
+    `bitline`    `[vectors, bitlines]`, amperes, positive from the bitline's driver into the array
+    `source`     `[vectors, source_lines]`, amperes, positive out of the array into each line's sense
+                 amplifier; where lines are strapped, `[vectors, 1]`, the common return to ground
+    `converged`  `[vectors]`, whether the solver reached its tolerance
+    `residual`   `[vectors]`, |current in - current out| over the current in: Kirchhoff's law for the tile
+    `backend`    which solver it was
+    """
+
+    bitline: Floats
+    source: Floats
+    converged: NDArray[np.bool_]
+    residual: Floats
+    backend: str
+
+    def take(self, indices: NDArray[np.int64] | slice) -> Currents:
+        """The reads at `indices`, in that order."""
+        return Currents(
+            self.bitline[indices], self.source[indices], self.converged[indices], self.residual[indices], self.backend
+        )
+
+
+def join(parts: list[Currents]) -> Currents:
+    """One `Currents` of all the reads of `parts`, in order; they must come from one backend."""
+    return Currents(
+        np.concatenate([part.bitline for part in parts]),
+        np.concatenate([part.source for part in parts]),
+        np.concatenate([part.converged for part in parts]),
+        np.concatenate([part.residual for part in parts]),
+        parts[0].backend,
+    )

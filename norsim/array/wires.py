@@ -1,0 +1,43 @@
+"""The resistance of the lines of an array, as seen at DC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from norsim.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class Wires:
+    """Ohms along bitlines and source lines. Wordlines drive gates, so at DC they drop nothing.
+
+    `bitline_ohms`       one segment, from cell to cell; wordline 0 is nearest to the driven end
+    `bitline_end_ohms`   between the bitline's volts and its first cell: driver or sense amplifier
+    `source_ohms`        one segment of a source line, from cell to cell
+    `source_end_ohms`    between a source line's end and its volts: strap contact or sense amplifier
+    `rows_per_source_line`  2 where a row pair shares its diffusion, 1 where each row has a line
+    `strap_every`        bitlines between two straps to ground. A strap takes a column pitch of its own,
+                         so n cells between two straps have n + 1 segments. The array's edges are straps
+                         as well. None: no straps; the line is sensed at the end beside bitline 0.
+
+    A line whose `..._ohms` is 0 is one node. Raises ConfigurationError for negative or non-finite ohms.
+    """
+
+    bitline_ohms: float = 0.0
+    bitline_end_ohms: float = 0.0
+    source_ohms: float = 0.0
+    source_end_ohms: float = 0.0
+    rows_per_source_line: int = 2
+    strap_every: int | None = 16
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name.endswith("_ohms") and not 0 <= value < float("inf"):
+                raise ConfigurationError(f"{field.name} must be finite and not negative, not {value}")
+        if self.rows_per_source_line < 1 or (self.strap_every is not None and self.strap_every < 1):
+            raise ConfigurationError("rows_per_source_line and strap_every count from 1")
+
+    def source_lines(self, wordlines: int) -> int:
+        """How many source lines an array of that many wordlines has."""
+        return -(-wordlines // self.rows_per_source_line)

@@ -1,0 +1,86 @@
+"""The solvers by name, and `read`, the one way to a tile's currents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from functools import lru_cache
+
+import numpy as np
+
+from norsim.array.cell import Cell
+from norsim.array.tile import Currents, Floats, Stimulus, Tile
+from norsim.array.wires import Wires
+from norsim.errors import ConfigurationError, SolveError
+from norsim.periphery.encoding import Encoding
+from norsim.periphery.programming import Levels, find_levels
+from norsim.spice import ngspice, shared
+
+Solver = Callable[[Tile, Stimulus], Currents]
+Progress = Callable[[int, int], None]
+
+BACKENDS: dict[str, Solver] = {
+    "ngspice": ngspice.read,
+    "ngspice-shared": shared.read,
+}
+
+
+def read(tile: Tile, stimulus: Stimulus, backend: str = "ngspice") -> Currents:
+    """The currents of `tile` under `stimulus`, from the solver named `backend`.
+
+    Raises ConfigurationError for an unknown backend or volts that do not fit the tile's lines, and
+    whatever the solver raises: there is no fallback from one to another.
+    """
+    if backend not in BACKENDS:
+        raise ConfigurationError(f"no backend {backend!r} reads a tile; there are {', '.join(BACKENDS)}")
+    lines = (stimulus.wordline_volts.shape[1], stimulus.bitline_volts.shape[1])
+    if lines != (tile.wordlines, tile.bitlines):
+        raise ConfigurationError(
+            f"volts for {lines[0]} wordlines and {lines[1]} bitlines do not fit a tile of "
+            f"{tile.wordlines} x {tile.bitlines}"
+        )
+    return BACKENDS[backend](tile, stimulus)
+
+
+def read_all(
+    requests: Sequence[tuple[Tile, Stimulus]], backend: str, jobs: int = 1, progress: Progress | None = None
+) -> list[Currents]:
+    """`read` for each of `requests`, `jobs` at a time, in order; `progress(done, total)` as they finish.
+
+    Raises SolveError that counts and names what failed; what had not begun by then is given up.
+    """
+    # Threads are enough: each only waits for a simulator process of its own.
+    with ThreadPoolExecutor(max_workers=jobs) as pool:
+        futures = [pool.submit(read, tile, stimulus, backend) for tile, stimulus in requests]
+        pending = set(futures)
+        try:
+            while pending:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                if any(future.exception() for future in done):
+                    break
+                if progress:
+                    progress(len(futures) - len(pending), len(futures))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+    failed = [k for k, future in enumerate(futures) if not future.cancelled() and future.exception()]
+    if not failed:
+        return [future.result() for future in futures]
+    problem = futures[failed[0]].exception()
+    if not isinstance(problem, SolveError):
+        futures[failed[0]].result()
+    raise SolveError(f"{len(failed)} of {len(futures)} decks failed, first {requests[failed[0]][0].name}: {problem}")
+
+
+def cell_amps(cell: Cell, thresholds: Floats, gate_volts: float, drain_volts: float) -> Floats:
+    """`[n]` amperes of single cells with those thresholds `[n]`, by ngspice: one row, wires without loss."""
+    tile = Tile(np.atleast_2d(thresholds), cell, Wires(strap_every=1))
+    stimulus = Stimulus(np.array([[gate_volts]]), np.full((1, tile.bitlines), drain_volts))
+    currents: Floats = read(tile, stimulus, "ngspice").bitline[0]
+    return currents
+
+
+@lru_cache(maxsize=32)
+def program(cell: Cell, encoding: Encoding) -> Levels:
+    """The thresholds of every weight code of `encoding` on `cell`, found on ngspice reads of that cell."""
+    gate, drain = encoding.verify_volts
+    return find_levels(cell, encoding.level_amps, lambda c, volts: cell_amps(c, volts, gate, drain))

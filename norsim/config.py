@@ -1,0 +1,249 @@
+"""Chip files: YAML with units in strings -> validated -> the dataclasses of the array, in SI units."""
+
+from __future__ import annotations
+
+import difflib
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pint
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from norsim.array.cell import Cell
+from norsim.array.wires import Wires
+from norsim.chip import Calibration, Chip
+from norsim.errors import ConfigurationError
+from norsim.paths import models_folder, netlists_folder
+from norsim.periphery.bit_serial import BitSerial, ZeroPoint
+from norsim.periphery.linear_pair import LinearPair
+
+
+@lru_cache
+def _units() -> pint.UnitRegistry[float]:
+    return pint.UnitRegistry(autoconvert_offset_to_baseunit=True)
+
+
+def quantity(unit: str) -> BeforeValidator:
+    """Accepts text such as `1.6 uA` and gives the number in `unit`; a bare number has no unit and is refused."""
+
+    def convert(value: Any) -> float:
+        if not isinstance(value, str):
+            raise ValueError(f"give a quantity with its unit, for example '1 {unit}', not {value!r}")
+        try:
+            return float(_units().Quantity(value).to(unit).magnitude)
+        except (pint.PintError, TypeError, ValueError, AttributeError):
+            raise ValueError(f"{value!r} is not a quantity in units of {unit}") from None
+
+    return BeforeValidator(convert)
+
+
+Volts = Annotated[float, quantity("volt"), Field(allow_inf_nan=False)]
+Amperes = Annotated[float, quantity("ampere"), Field(gt=0, allow_inf_nan=False)]
+Ohms = Annotated[float, quantity("ohm"), Field(ge=0, allow_inf_nan=False)]
+Kelvin = Annotated[float, quantity("kelvin"), Field(gt=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """Common to all parts of a chip file: unknown keys are errors, and nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CellSection(Section):
+    """`cell`: which files, which subcircuit, which parameter carries the threshold, and its window."""
+
+    netlist: str
+    models: list[str]
+    subcircuit: str
+    state: str
+    erased: Volts
+    programmed: Volts
+
+
+class TileSection(Section):
+    """`tile`: lines of one tile."""
+
+    wordlines: Annotated[int, Field(ge=1, le=8192)]
+    bitlines: Annotated[int, Field(ge=1, le=8192)]
+
+
+class WiresSection(Section):
+    """`wires`: ohms a segment and at the ends; see norsim.array.wires."""
+
+    bitline: Ohms
+    bitline_end: Ohms
+    source_line: Ohms
+    source_line_end: Ohms
+    rows_per_source_line: Annotated[int, Field(ge=1)]
+    strap_every: Annotated[int, Field(ge=2)] | None
+
+
+class BitSerialSection(Section):
+    """`bit_serial`: volts, top level current and zero point, and the wires of such an array."""
+
+    wordline_read: Volts
+    bitline_read: Volts
+    top_level: Amperes
+    zero_point: ZeroPoint
+    reference_every: Annotated[int, Field(ge=2)]
+    wires: WiresSection
+
+
+class LinearPairSection(Section):
+    """`linear_pair`: bias, full drain volts and level currents there, and the wires of such an array."""
+
+    wordline_bias: Volts
+    drain_full: Volts
+    base_level: Amperes
+    top_level: Amperes
+    wires: WiresSection
+
+
+class AdcSection(Section):
+    """`adc`: resolution; the range is fitted on training images."""
+
+    bits: Annotated[int, Field(ge=1, le=24)]
+
+
+class CalibrationSection(Section):
+    """`calibration`: see norsim.chip.Calibration."""
+
+    images: Annotated[int, Field(ge=1)]
+    reads: Annotated[int, Field(ge=2)]
+    column_fit: bool
+
+
+class ChipFile(Section):
+    """A whole chip file."""
+
+    name: str
+    temperature: Kelvin
+    cell: CellSection
+    tile: TileSection
+    encoding: Literal["bit-serial", "linear-pair"]
+    bit_serial: BitSerialSection
+    linear_pair: LinearPairSection
+    adc: AdcSection
+    calibration: CalibrationSection
+
+
+def presets() -> dict[str, Path]:
+    """The chips that come with norsim, by name."""
+    return {path.stem: path for path in sorted((models_folder() / "chips").glob("*.yaml"))}
+
+
+def load_chip(chip: str | Path, settings: tuple[str, ...] = ()) -> Chip:
+    """The chip of a YAML file or preset name, with `key.key=value` settings put over it.
+
+    Raises ConfigurationError, with a "did you mean" for unknown names and keys.
+    """
+    content, path = read_chip_file(chip)
+    return build_chip(apply_settings(content, settings), path)
+
+
+def read_chip_file(chip: str | Path) -> tuple[dict[str, Any], Path]:
+    """The YAML content of a chip file or preset, and where it lies."""
+    path = Path(chip) if Path(chip).suffix in (".yaml", ".yml") else presets().get(str(chip))
+    if path is None:
+        raise ConfigurationError(f"no chip {str(chip)!r}{_meant(str(chip), list(presets()))}. Give a preset or a .yaml file")
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ConfigurationError(f"chip file {path} cannot be read: {problem}") from None
+    except yaml.YAMLError as problem:
+        raise ConfigurationError(f"chip file {path} is not YAML: {' '.join(str(problem).split())}") from None
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"chip file {path} holds no keys")
+    return content, path
+
+
+def apply_settings(content: dict[str, Any], settings: tuple[str, ...]) -> dict[str, Any]:
+    """`content` with each `key.key=value` put in; values are read as YAML."""
+    for setting in settings:
+        keys, equals, text = setting.partition("=")
+        if not equals:
+            raise ConfigurationError(f"--set {setting!r}: expected key=value, for example adc.bits=10")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ConfigurationError(f"--set {setting!r}: {text!r} is not a YAML value") from None
+        content = _with(content, keys.strip().split("."), value, setting)
+    return content
+
+
+def _with(content: dict[str, Any], keys: list[str], value: Any, setting: str) -> dict[str, Any]:
+    first, rest = keys[0], keys[1:]
+    if first not in content:
+        raise ConfigurationError(f"--set {setting!r}: there is no key {first!r}{_meant(first, list(content))}")
+    if rest and not isinstance(content[first], dict):
+        raise ConfigurationError(f"--set {setting!r}: {first!r} has no keys below it")
+    return {**content, first: _with(content[first], rest, value, setting) if rest else value}
+
+
+def build_chip(content: dict[str, Any], path: Path) -> Chip:
+    """Validates the content of a chip file and turns it into SI units."""
+    try:
+        file = ChipFile.model_validate(content)
+    except ValidationError as problem:
+        raise ConfigurationError(f"chip file {path}: {_first_problem(problem, content)}") from None
+    cell = Cell(
+        subcircuit=file.cell.subcircuit,
+        netlist=_text(file.cell.netlist, path, netlists_folder() / "cells"),
+        models="\n".join(_text(name, path, models_folder() / "devices") for name in file.cell.models),
+        state=file.cell.state,
+        erased_volts=file.cell.erased,
+        programmed_volts=file.cell.programmed,
+        temperature_kelvin=file.temperature,
+    )
+    encoding, wires = _encoding(file)
+    calibration = Calibration(file.calibration.images, file.calibration.reads, file.calibration.column_fit)
+    return Chip(
+        file.name, cell, wires, file.tile.wordlines, file.tile.bitlines, encoding, file.adc.bits, calibration
+    )
+
+
+def _encoding(file: ChipFile) -> tuple[BitSerial | LinearPair, Wires]:
+    if file.encoding == "bit-serial":
+        serial = file.bit_serial
+        return BitSerial(
+            serial.wordline_read, serial.bitline_read, serial.top_level, serial.zero_point, serial.reference_every
+        ), _wires(serial.wires)
+    pair = file.linear_pair
+    return LinearPair(pair.wordline_bias, pair.drain_full, pair.base_level, pair.top_level), _wires(pair.wires)
+
+
+def _wires(section: WiresSection) -> Wires:
+    return Wires(
+        bitline_ohms=section.bitline,
+        bitline_end_ohms=section.bitline_end,
+        source_ohms=section.source_line,
+        source_end_ohms=section.source_line_end,
+        rows_per_source_line=section.rows_per_source_line,
+        strap_every=section.strap_every,
+    )
+
+
+def _text(name: str, chip_path: Path, packaged: Path) -> str:
+    """A file named in a chip file: beside that file, or among those that come with norsim."""
+    for folder in (chip_path.parent, packaged):
+        if (folder / name).is_file():
+            return (folder / name).read_text()
+    raise ConfigurationError(f"chip file {chip_path}: no file {name!r} beside it or in {packaged}")
+
+
+def _first_problem(problem: ValidationError, content: dict[str, Any]) -> str:
+    first = problem.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] != "extra_forbidden":
+        return f"{place}: {first['msg'].removeprefix('Value error, ')}"
+    section: type[BaseModel] = ChipFile
+    for part in first["loc"][:-1]:
+        section = section.model_fields[str(part)].annotation or section
+    return f"unknown key {place!r}{_meant(str(first['loc'][-1]), list(section.model_fields))}"
+
+
+def _meant(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}"

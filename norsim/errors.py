@@ -1,0 +1,53 @@
+"""What can go wrong, and the exit code each kind ends a command with.
+
+    NorsimError
+    ├── ConfigurationError   2   a chip file, an option or a value that norsim cannot use
+    │   ├── PlacementError   2   a layer, or a weight, that does not fit the array
+    │   └── DataError        2   a data set or a weight file that cannot be read
+    ├── SimulatorError       3   ngspice is missing or unusable
+    ├── SolveError           4   a simulation ran, and its result cannot be trusted
+    └── ThresholdError       5   a result missed the accuracy or the tolerance that was asked for
+
+A message says what happened, what was expected, what to try and, where there is one, which folder
+holds the evidence.
+"""
+
+from __future__ import annotations
+
+
+class NorsimError(Exception):
+    """Base of every error that norsim raises on purpose; `exit_code` is what a command ends with."""
+
+    exit_code = 1
+
+
+class ConfigurationError(NorsimError):
+    """A chip file, an option or a value that norsim cannot use."""
+
+    exit_code = 2
+
+
+class PlacementError(ConfigurationError):
+    """A layer, or one of its weights, does not fit the array."""
+
+
+class DataError(ConfigurationError):
+    """A data set or a weight file cannot be read."""
+
+
+class SimulatorError(NorsimError):
+    """The simulator is missing, or cannot be used at all."""
+
+    exit_code = 3
+
+
+class SolveError(NorsimError):
+    """A simulation ended, but its result fails a check; no number of it is used."""
+
+    exit_code = 4
+
+
+class ThresholdError(NorsimError):
+    """A finished result misses the accuracy or the tolerance that was asked for."""
+
+    exit_code = 5

@@ -1,0 +1,161 @@
+"""The torch modules that stand in for Conv2d and Linear, and `convert`, which puts them there."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from norsim.chip import Chip
+from norsim.errors import ConfigurationError
+from norsim.network.placement import TileGrid, place
+from norsim.network.quantize import QuantizedOperands
+from norsim.network.reader import Reader
+from norsim.periphery.encoding import Codes
+
+
+class TiledLayer(nn.Module):
+    """A layer whose multiply-accumulates the array does; no parameters, no gradient.
+
+    `grid`     its tiles
+    `reader`   how they are read; `fixed_backend` overrides the reader's, for this layer alone
+    `record`   when it is a list, the activation codes of each forward are appended to it
+    """
+
+    def __init__(self, grid: TileGrid, fixed_backend: str | None = None) -> None:
+        super().__init__()
+        self.grid = grid
+        self.fixed_backend = fixed_backend
+        self.reader = Reader("ideal")
+        self.record: list[Codes] | None = None
+
+    def use(self, reader: Reader) -> None:
+        """Read the tiles by `reader` from now on, unless this layer's backend is fixed."""
+        self.reader = reader if self.fixed_backend is None else Reader(self.fixed_backend, reader.jobs)
+
+    def outputs(self, codes: Codes) -> Tensor:
+        """`[vectors, inputs]` activation codes -> `[vectors, outputs]` real outputs, float32."""
+        if self.record is not None:
+            self.record.append(codes)
+        layer = self.grid.layer
+        sums = self.grid.multiply(codes, self.reader)
+        if layer.input_zero:
+            sums = sums - layer.input_zero * (layer.weights.sum(axis=1, dtype=np.int64) - layer.inputs * layer.weight_zero)
+        return torch.from_numpy(layer.decode(sums))
+
+
+class TiledLinear(TiledLayer):
+    """`[..., inputs]` -> `[..., outputs]`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        layer = self.grid.layer
+        codes = layer.encode(input.detach().cpu().numpy()).reshape(-1, layer.inputs)
+        return self.outputs(codes).reshape(*input.shape[:-1], layer.outputs)
+
+
+class TiledConv2d(TiledLayer):
+    """`[images, channels, height, width]` -> `[images, outputs, height', width']`, by im2col."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        layer, geometry = self.grid.layer, self.grid.layer.geometry
+        if geometry is None:
+            raise ConfigurationError(f"layer {layer.name!r} has no convolution geometry")
+        codes = torch.from_numpy(layer.encode(input.detach().cpu().numpy()).astype(np.float32))
+        vertical, horizontal = geometry.padding
+        # Padding means a real zero, which is the code input_zero.
+        codes = functional.pad(codes, (horizontal, horizontal, vertical, vertical), value=float(layer.input_zero))
+        columns = functional.unfold(codes, geometry.kernel, geometry.dilation, stride=geometry.stride)
+        vectors = columns.transpose(1, 2).reshape(-1, layer.inputs).numpy().astype(np.uint8)
+        result = self.outputs(vectors).reshape(len(input), -1, layer.outputs).transpose(1, 2)
+        spans = [step * (size - 1) + 1 for step, size in zip(geometry.dilation, geometry.kernel, strict=True)]
+        rows = (codes.shape[2] - spans[0]) // geometry.stride[0] + 1
+        return result.reshape(len(input), layer.outputs, rows, -1)
+
+
+def convert(model: nn.Module, chip: Chip, overrides: Mapping[str, Mapping[str, str]] | None = None) -> nn.Module:
+    """A copy of a quantized network with every quantized layer on `chip`'s tiles; names are kept.
+
+    `overrides` fixes the backend of single layers: `{"conv1": {"backend": "ideal"}}`. The layers start
+    with the `ideal` reader and full-scale converters: see `calibrate` and `evaluate`. What else the
+    network holds stays digital: `digital_modules` lists it. Raises PlacementError for a layer that does
+    not fit, ConfigurationError for a network without quantized layers or an override of no layer.
+    """
+    analog = copy.deepcopy(model).eval()
+    wanted = dict(overrides or {})
+    found = {name: part for name, part in analog.named_modules() if isinstance(part, QuantizedOperands)}
+    if not found:
+        raise ConfigurationError("the network holds no quantized layer: call norsim.quantize on it first")
+    unknown = sorted(set(wanted) - set(found))
+    if unknown:
+        raise ConfigurationError(f"no layer {unknown[0]!r} to override; there are {', '.join(found)}")
+    new: dict[int, TiledLayer] = {}
+    for name, part in found.items():
+        kind = TiledConv2d if isinstance(part, nn.Conv2d) else TiledLinear
+        new[id(part)] = kind(place(part.quantized_layer(name), chip), wanted.get(name, {}).get("backend"))
+    for parent in list(analog.modules()):
+        for key, child in parent._modules.items():
+            if id(child) in new:
+                parent._modules[key] = new[id(child)]
+    return new.get(id(analog), analog)
+
+
+def tiled_layers(model: nn.Module) -> dict[str, TiledLayer]:
+    """The converted layers by name, in order of definition."""
+    return {name: part for name, part in model.named_modules() if isinstance(part, TiledLayer)}
+
+
+def digital_modules(model: nn.Module) -> dict[str, str]:
+    """Name and kind of every leaf module that stays digital. Additions and the like in `forward` do too."""
+    return {
+        name: type(part).__name__
+        for name, part in model.named_modules()
+        if not isinstance(part, TiledLayer) and not list(part.children())
+    }
+
+
+@contextmanager
+def reading(model: nn.Module, reader: Reader) -> Iterator[dict[str, TiledLayer]]:
+    """Within the block every converted layer reads by `reader`; then by what it read by before."""
+    layers = tiled_layers(model)
+    before = {name: layer.reader for name, layer in layers.items()}
+    try:
+        for layer in layers.values():
+            layer.use(reader)
+        yield layers
+    finally:
+        for name, layer in layers.items():
+            layer.reader = before[name]
+
+
+def layer_codes(model: nn.Module, images: Tensor, name: str) -> Codes:
+    """`[vectors, inputs]` activation codes that layer `name` gets from `images`, all layers digital."""
+    with reading(model, Reader("ideal")) as layers, torch.inference_mode():
+        if name not in layers:
+            raise ConfigurationError(f"no layer {name!r} on the array; there are {', '.join(layers)}")
+        layers[name].record = recorded = []
+        try:
+            model(images)
+        finally:
+            layers[name].record = None
+    return np.concatenate(recorded)
+
+
+def calibrate(model: nn.Module, images: Tensor, reader: Reader, seed: int, vectors: int = 2048) -> None:
+    """Fit every layer's converters and column corrections in place, on training images alone.
+
+    Of each layer's activations under the digital network, up to `vectors` are drawn; the chip's
+    calibration section says how many reads of them the array makes. A layer that reads digitally is left.
+    """
+    random = np.random.default_rng([seed, 1])
+    for name, layer in tiled_layers(model).items():
+        codes = layer_codes(model, images, name)
+        chosen = np.sort(random.choice(len(codes), min(vectors, len(codes)), replace=False))
+        layer.use(reader)
+        if layer.reader.backend != "ideal":
+            layer.grid = layer.grid.calibrate(codes[chosen], layer.reader, random)
+        layer.use(Reader("ideal"))

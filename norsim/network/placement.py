@@ -1,0 +1,250 @@
+"""Places a quantized layer on tiles, reads them, and turns their currents back into the layer's sums."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from norsim.array.tile import Currents, Floats, Stimulus, Tile
+from norsim.backends import program
+from norsim.chip import Chip
+from norsim.errors import PlacementError
+from norsim.network.quantized import QuantizedLayer
+from norsim.network.reader import Reader
+from norsim.periphery.adc import Adc, fit_range
+from norsim.periphery.encoding import Codes, full_scale_amps, sensed_amps
+
+
+@dataclass(frozen=True, eq=False)
+class TileRead:
+    """What one tile gave for `[vectors, inputs]` activation codes.
+
+    `amps`  `[vectors, passes, outputs]`, amperes, reference or pair subtracted
+    `adc`   same shape, converter codes
+    `sums`  `[vectors, outputs]`, the tile's share of sum (q - z) x, in units of one code step
+    """
+
+    amps: Floats
+    adc: np.ndarray
+    sums: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedTile:
+    """One tile of a layer.
+
+    `row`, `column`   its place in the grid
+    `inputs`, `outputs`   the span of the layer's inputs and outputs it holds
+    `adc`       the converter of all its outputs
+    `gain`, `offset`   `[outputs]`: digital correction, value = amps / lsb * gain + offset
+    """
+
+    layer: QuantizedLayer
+    chip: Chip
+    row: int
+    column: int
+    inputs: range
+    outputs: range
+    adc: Adc
+    gain: Floats
+    offset: Floats
+
+    @property
+    def name(self) -> str:
+        """As messages and decks call it."""
+        return f"{self.layer.name} tile {self.row},{self.column}"
+
+    @property
+    def weights(self) -> Codes:
+        """`[inputs, outputs]` weight codes of this tile."""
+        return self.layer.weights[self.outputs.start : self.outputs.stop, self.inputs.start : self.inputs.stop].T
+
+    @property
+    def full_scale_amps(self) -> float:
+        """Current of an output whose cells are all at the top code under the strongest drive."""
+        layer = self.layer
+        return full_scale_amps(self.chip.encoding, len(self.inputs), layer.weight_bits, layer.input_bits)
+
+    def tile(self) -> Tile:
+        """The programmed array. Programs the cell's levels, by ngspice, when they are first needed."""
+        levels = program(self.chip.cell, self.chip.encoding)
+        codes = self.chip.encoding.cell_codes(self.weights, self.layer.weight_zero)
+        inputs = [input_note(self.layer, k) for k in self.inputs]
+        outputs = [f"layer {self.layer.name}, output channel {k}" for k in self.outputs]
+        wordlines, bitlines = self.chip.encoding.line_notes(inputs, outputs, self.layer.weight_zero)
+        return Tile(
+            levels.thresholds[codes], self.chip.cell, self.chip.wires, tuple(wordlines), tuple(bitlines),
+            f"layer {self.layer.name}, tile {self.row},{self.column}: inputs {self.inputs.start} to "
+            f"{self.inputs.stop - 1}, outputs {self.outputs.start} to {self.outputs.stop - 1}",
+        )  # fmt: skip
+
+    def codes(self, layer_codes: Codes) -> Codes:
+        """This tile's columns of the layer's `[vectors, inputs]` activation codes."""
+        return layer_codes[:, self.inputs.start : self.inputs.stop]
+
+    def drive(self, layer_codes: Codes) -> Stimulus:
+        """Volts for the layer's `[vectors, inputs]` codes, passes innermost."""
+        return self.chip.encoding.drive(self.codes(layer_codes), len(self.outputs), self.layer.input_bits)
+
+    def amps(self, currents: Currents) -> Floats:
+        """`[reads, outputs]` amperes."""
+        return sensed_amps(currents, self.chip.encoding.sense(len(self.outputs)))
+
+    def pass_values(self, layer_codes: Codes) -> Floats:
+        """`[vectors, passes, outputs]`: the exact integers each pass should give."""
+        layer = self.layer
+        return self.chip.encoding.pass_values(
+            self.codes(layer_codes), self.weights, layer.weight_zero, layer.input_bits
+        )
+
+    def interpret(self, layer_codes: Codes, amps: Floats) -> TileRead:
+        """`[reads, outputs]` amperes -> converter codes -> the tile's sums."""
+        adc = self.adc.convert(amps)
+        values = self.adc.amps(adc) / self.chip.encoding.lsb_amps * self.gain + self.offset
+        shape = (len(layer_codes), self.chip.encoding.passes(self.layer.input_bits), len(self.outputs))
+        sums = self.chip.encoding.decode(values.reshape(shape), self.codes(layer_codes), self.layer.weight_zero)
+        return TileRead(amps.reshape(shape), adc.reshape(shape), sums)
+
+    def calibrated(self, layer_codes: Codes, reads: np.ndarray, currents: Currents) -> PlacedTile:
+        """This tile with its converter's range, gain and offset fitted.
+
+        `layer_codes` `[vectors, inputs]` are activations of training images; `currents` are the tile's
+        for the `reads` `[n]` among their drives. Per output, measured amperes are a line in the exact
+        values; the range is that of the line over all of `layer_codes`.
+        """
+        exact = self.pass_values(layer_codes).reshape(-1, len(self.outputs))
+        amps, lsb = self.amps(currents), self.chip.encoding.lsb_amps
+        slope, intercept = fit_lines(exact[reads], amps, flat_slope=lsb)
+        adc = fit_range(exact * slope + intercept, self.chip.adc_bits, least_amps=lsb)
+        if not self.chip.calibration.column_fit:
+            return replace(self, adc=adc)
+        gain, offset = fit_lines(adc.amps(adc.convert(amps)) / lsb, exact[reads], flat_slope=1.0)
+        return replace(self, adc=adc, gain=gain, offset=offset)
+
+
+@dataclass(frozen=True, eq=False)
+class TileGrid:
+    """All tiles of one layer."""
+
+    layer: QuantizedLayer
+    chip: Chip
+    tiles: tuple[PlacedTile, ...]
+
+    def multiply(self, codes: Codes, reader: Reader) -> Floats:
+        """`[vectors, inputs]` activation codes -> `[vectors, outputs]` sum_i (q - z) x, by the array.
+
+        The reader named `ideal` takes no array and no converter: integer arithmetic.
+        """
+        if reader.backend == "ideal":
+            return exact_sums(self.layer, codes)
+        requests = [(part.tile(), part.drive(codes)) for part in self.tiles]
+        sums = np.zeros((len(codes), self.layer.outputs))
+        for part, (_, stimulus), currents in zip(self.tiles, requests, reader.read(requests), strict=True):
+            result = part.interpret(codes, part.amps(currents))
+            reader.observe(part, stimulus, result)
+            sums[:, part.outputs.start : part.outputs.stop] += result.sums
+        return sums
+
+    def calibrate(self, codes: Codes, reader: Reader, random: np.random.Generator) -> TileGrid:
+        """The grid with every tile's converter and column fit set by training activations `codes`."""
+        passes = self.chip.encoding.passes(self.layer.input_bits)
+        total = len(codes) * passes
+        chosen = [
+            np.sort(random.choice(total, min(self.chip.calibration.reads, total), replace=False))
+            for _ in self.tiles
+        ]
+        requests = [
+            (part.tile(), part.drive(codes).take(reads)) for part, reads in zip(self.tiles, chosen, strict=True)
+        ]
+        read = reader.read(requests)
+        return replace(
+            self,
+            tiles=tuple(
+                part.calibrated(codes, reads, currents)
+                for part, reads, currents in zip(self.tiles, chosen, read, strict=True)
+            ),
+        )
+
+    def at(self, row: int, column: int) -> PlacedTile:
+        """The tile at a place in the grid; PlacementError names the places there are."""
+        for part in self.tiles:
+            if (part.row, part.column) == (row, column):
+                return part
+        last = self.tiles[-1]
+        raise PlacementError(
+            f"layer {self.layer.name!r} has no tile {row},{column}: rows 0 to {last.row}, columns 0 to {last.column}"
+        )
+
+
+def place(layer: QuantizedLayer, chip: Chip) -> TileGrid:
+    """The layer's inputs over rows of tiles and its outputs over columns of tiles.
+
+    Converters span the full scale until they are calibrated. Raises PlacementError for a layer that the
+    chip cannot hold.
+    """
+    _check(layer, chip)
+    inputs, outputs = chip.encoding.capacity(chip.wordlines, chip.bitlines)
+    if inputs < 1 or outputs < 1:
+        raise PlacementError(
+            f"a tile of {chip.wordlines} x {chip.bitlines} holds no output of a {chip.encoding.name} layer"
+        )
+    tiles = []
+    for row, rows in enumerate(_spans(layer.inputs, inputs)):
+        for column, columns in enumerate(_spans(layer.outputs, outputs)):
+            full = full_scale_amps(chip.encoding, len(rows), layer.weight_bits, layer.input_bits)
+            ones, zeros = np.ones(len(columns)), np.zeros(len(columns))
+            adc = Adc(chip.adc_bits, -full, full)
+            tiles.append(PlacedTile(layer, chip, row, column, rows, columns, adc, ones, zeros))
+    return TileGrid(layer, chip, tuple(tiles))
+
+
+def _check(layer: QuantizedLayer, chip: Chip) -> None:
+    if layer.geometry and layer.geometry.groups != 1:
+        raise PlacementError(
+            f"layer {layer.name!r}: a convolution of {layer.geometry.groups} groups cannot be placed; one group can"
+        )
+    levels = len(chip.encoding.level_amps)
+    if 2**layer.weight_bits > levels:
+        raise PlacementError(
+            f"layer {layer.name!r}: {layer.weight_bits}-bit weights need {2**layer.weight_bits} levels, "
+            f"the cell has {levels}"
+        )
+    most = getattr(chip.encoding, "activation_bits", layer.input_bits)
+    if layer.input_bits > most:
+        raise PlacementError(
+            f"layer {layer.name!r}: {layer.input_bits}-bit activations do not fit drain volts of {most} bits"
+        )
+
+
+def _spans(length: int, size: int) -> list[range]:
+    return [range(start, min(start + size, length)) for start in range(0, length, size)]
+
+
+def exact_sums(layer: QuantizedLayer, codes: Codes) -> Floats:
+    """`[vectors, outputs]`: sum_i (q - z) x in integers (as float64, exact below 2^53)."""
+    signed = layer.weights.astype(np.float64) - layer.weight_zero
+    sums: Floats = codes.astype(np.float64) @ signed.T
+    return sums
+
+
+def input_note(layer: QuantizedLayer, index: int) -> str:
+    """Which input of the layer a line carries: for a convolution its channel and kernel position."""
+    if layer.geometry is None:
+        return f"input {index}"
+    height, width = layer.geometry.kernel
+    channel, place_in_kernel = divmod(index, height * width)
+    return f"input {index}: channel {channel}, kernel ({place_in_kernel // width}, {place_in_kernel % width})"
+
+
+def fit_lines(x: Floats, y: Floats, flat_slope: float) -> tuple[Floats, Floats]:
+    """Slope and intercept `[columns]` of the least-squares lines of y `[n, columns]` over x `[n, columns]`.
+
+    A column whose x never changes tells nothing of its slope and gets `flat_slope`.
+    """
+    centred = x - x.mean(axis=0)
+    spread = np.square(centred).sum(axis=0)
+    flat = spread <= 1e-12 * np.square(x).sum(axis=0)
+    along = (centred * (y - y.mean(axis=0))).sum(axis=0)
+    slope = np.where(flat, flat_slope, along / np.where(flat, 1.0, spread))
+    return slope, y.mean(axis=0) - slope * x.mean(axis=0)

@@ -1,0 +1,293 @@
+"""Quantized counterparts of Conv2d and Linear, and post-training quantization of a whole network.
+
+Scales are learned as in LSQ (Esser et al., "Learned Step Size Quantization", ICLR 2020, equations 1 to
+3 and section 2.2), the weight zero point by the same straight-through rule (Bhalgat et al., "LSQ+",
+2020), through torch's native learnable kernels. What those kernels compute, for a value v, is
+
+    q = clip(rint(v · fl32(1 / s)) + clip(rint(z), 0, top), 0, top)        v̂ = (q − z) · s
+
+with ties to even; `weight_codes` and `input_codes` read q back from v̂, so the exported integers are the
+ones of the forward.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from norsim.errors import ConfigurationError, PlacementError
+from norsim.network.quantized import MAX_BITS, ConvGeometry, QuantizedLayer, fit_grid
+
+SMALLEST_SCALE = 1e-8
+SAMPLES_PER_BATCH, SAMPLES_PER_LAYER = 8192, 65536
+
+
+class QuantizedOperands(nn.Module):
+    """What both quantized layers share: quantizers of the weight and of the input.
+
+    `weight_scale` `[outputs]` and `weight_zero` `[1]` (real while training, rounded when used),
+    `input_scale` `[1]` are parameters; `input_zero` `[1]` is a fixed integer buffer. `weight_bits` and
+    `input_bits` are the code widths.
+    """
+
+    weight: Tensor
+    input_zero: Tensor
+
+    def __init__(self, *shape: Any, weight_bits: int = 4, activation_bits: int = 4, **options: Any) -> None:
+        """`shape` and `options` as for nn.Conv2d or nn.Linear; not calibrated; widths of 1 to 8 bits."""
+        super().__init__(*shape, **options)
+        for bits in (weight_bits, activation_bits):
+            if type(bits) is not int or not 1 <= bits <= MAX_BITS:
+                raise ConfigurationError(f"codes of {bits!r} bits; expected an integer from 1 to {MAX_BITS}")
+        self.weight_bits, self.input_bits = weight_bits, activation_bits
+        self.weight_scale = nn.Parameter(torch.full((self.weight.shape[0],), 1 / (2**weight_bits - 1)))
+        self.weight_zero = nn.Parameter(torch.full((1,), float(2 ** (weight_bits - 1))))
+        self.input_scale = nn.Parameter(torch.full((1,), 1 / (2**activation_bits - 1)))
+        self.register_buffer("input_zero", torch.zeros(1, dtype=torch.int64))
+
+    def quantized_weight(self) -> Tensor:
+        """The weight on its grid, same shape, real values, differentiable in weight, scale and zero point."""
+        top = 2**self.weight_bits - 1
+        factor = 1 / math.sqrt(self.weight[0].numel() * top)
+        zero = self.weight_zero.expand(self.weight.shape[0])
+        scale = positive(self.weight_scale)
+        return torch._fake_quantize_learnable_per_channel_affine(self.weight, scale, zero, 0, 0, top, factor)
+
+    def quantized_input(self, activations: Tensor) -> Tensor:
+        """The activations on their grid, same shape, real values, differentiable in both and the scale."""
+        top = 2**self.input_bits - 1
+        factor = 1 / math.sqrt(max(activations[0].numel(), 1) * top)
+        zero = self.input_zero.to(activations.dtype)
+        scale = positive(self.input_scale)
+        return torch._fake_quantize_learnable_per_tensor_affine(activations, scale, zero, 0, top, factor)
+
+    @torch.no_grad()
+    def weight_codes(self) -> Tensor:
+        """Integer weight codes, uint8 `[outputs, inputs]`, the ones of the forward."""
+        steps = self.quantized_weight().flatten(1) / positive(self.weight_scale)[:, None]
+        return (steps.round() + self.rounded_weight_zero()).to(torch.uint8)
+
+    @torch.no_grad()
+    def input_codes(self, activations: Tensor) -> Tensor:
+        """Integer activation codes, uint8, same shape, the ones of the forward."""
+        steps = self.quantized_input(activations) / positive(self.input_scale)
+        return (steps.round() + self.input_zero).to(torch.uint8)
+
+    def rounded_weight_zero(self) -> int:
+        """The weight zero point as the kernels use it: rounded, ties to even, then clipped to the codes."""
+        return int(self.weight_zero.detach().round().clamp(0, 2**self.weight_bits - 1).item())
+
+    @torch.no_grad()
+    def calibrate(self, sample: Tensor) -> None:
+        """Fit all scales and zero points: to the weight itself, and to a `sample` `[n]` of the inputs."""
+        scale, zero = fit_grid(self.weight.flatten(1).cpu().numpy(), self.weight_bits)
+        self.weight_scale.copy_(torch.from_numpy(scale))
+        self.weight_zero.fill_(zero)
+        scale, zero = fit_grid(sample[None].numpy(), self.input_bits)
+        self.input_scale.copy_(torch.from_numpy(scale))
+        self.input_zero.fill_(zero)
+
+    def quantized_layer(self, name: str) -> QuantizedLayer:
+        """This layer in integers; raises ConfigurationError if a scale or bias is not finite."""
+        bias = self._parameters["bias"]
+        return QuantizedLayer(
+            name=name,
+            weights=self.weight_codes().cpu().numpy(),
+            weight_zero=self.rounded_weight_zero(),
+            weight_scale=positive(self.weight_scale).detach().cpu().numpy(),
+            weight_bits=self.weight_bits,
+            input_scale=float(positive(self.input_scale).detach()),
+            input_zero=int(self.input_zero),
+            input_bits=self.input_bits,
+            bias=None if bias is None else bias.detach().cpu().numpy(),
+            geometry=conv_geometry(self, name) if isinstance(self, nn.Conv2d) else None,
+        )
+
+
+class QuantConv2d(QuantizedOperands, nn.Conv2d):
+    """nn.Conv2d on quantized operands: `[n, channels, h, w]` to `[n, outputs, h', w']`.
+
+    Padding comes after quantization and is real zero, that is code `input_zero`, exactly.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        output: Tensor = self._conv_forward(self.quantized_input(input), self.quantized_weight(), self.bias)
+        return output
+
+
+class QuantLinear(QuantizedOperands, nn.Linear):
+    """nn.Linear on quantized operands: `[..., inputs]` to `[..., outputs]`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return functional.linear(self.quantized_input(input), self.quantized_weight(), self.bias)
+
+
+def quantize(
+    model: nn.Module,
+    calibration: Iterable[Any],
+    weight_bits: int = 4,
+    activation_bits: int = 4,
+) -> nn.Module:
+    """A quantized deep copy of `model` in eval mode, calibrated post-training.
+
+    `calibration` yields float32 input batches or (input, label) pairs and is consumed to its end. Every
+    Conv2d and Linear, the first and the last too, gets `weight_bits` weights with per-channel scales and
+    one zero point, and unsigned `activation_bits` inputs; names stay, shared modules stay shared. Scales
+    and zero points minimise the mean squared error of weights and of sampled inputs.
+
+    Raises PlacementError naming a layer that no array can hold or that calibration never reached,
+    ConfigurationError for unusable widths or calibration data.
+    """
+    float_copy = copy.deepcopy(model).eval()
+    samples = observe_inputs(float_copy, calibration)
+    quantized = replace_layers(float_copy, weight_bits, activation_bits)
+    for name, layer in quantized.named_modules():
+        if isinstance(layer, QuantizedOperands):
+            layer.calibrate(samples[name])
+    return quantized
+
+
+def replace_layers(model: nn.Module, weight_bits: int = 4, activation_bits: int = 4) -> nn.Module:
+    """Put quantized layers, not calibrated, in place of each Conv2d and Linear of `model`, and return it.
+
+    Raises PlacementError naming a layer that cannot be placed.
+    """
+    new: dict[int, nn.Module] = {}
+    for layer in placeable_layers(model).values():
+        new[id(layer)] = _counterpart(layer, weight_bits, activation_bits)
+    for parent in list(model.modules()):
+        for key, child in parent._modules.items():
+            if id(child) in new:
+                parent._modules[key] = new[id(child)]
+    return new.get(id(model), model)
+
+
+def placeable_layers(model: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
+    """Name and module of every Conv2d and Linear, in definition order; a shared module once.
+
+    Raises PlacementError for a convolution or a layer class that has no quantized counterpart.
+    """
+    layers: dict[str, nn.Conv2d | nn.Linear] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, QuantizedOperands):
+            raise PlacementError(f"layer {name!r} is quantized already; give the float network")
+        if isinstance(module, nn.modules.conv._ConvNd) and not isinstance(module, nn.Conv2d):
+            raise PlacementError(f"layer {name!r}: a {type(module).__name__} cannot be placed; use Conv2d")
+        if not isinstance(module, (nn.Conv2d, nn.Linear)):
+            continue
+        if type(module).forward not in (nn.Conv2d.forward, nn.Linear.forward):
+            raise PlacementError(f"layer {name!r}: a {type(module).__name__} has a forward of its own")
+        if isinstance(module, nn.Conv2d):
+            conv_geometry(module, name)
+        if module.weight.dtype != torch.float32:
+            raise PlacementError(f"layer {name!r} has {module.weight.dtype} weights; expected float32")
+        layers[name] = module
+    return layers
+
+
+def conv_geometry(layer: nn.Conv2d, name: str) -> ConvGeometry:
+    """Geometry of a convolution; PlacementError if its padding is not zeros or not the same on both sides."""
+    if layer.padding_mode != "zeros":
+        raise PlacementError(f"layer {name!r}: padding_mode {layer.padding_mode!r}; expected 'zeros'")
+    kernel, stride, dilation = (_pair(value) for value in (layer.kernel_size, layer.stride, layer.dilation))
+    if layer.padding == "same":
+        spans = [step * (size - 1) for step, size in zip(dilation, kernel, strict=True)]
+        if any(span % 2 for span in spans):
+            raise PlacementError(f"layer {name!r}: padding 'same' of an even kernel is lopsided")
+        padding = _pair([span // 2 for span in spans])
+    else:
+        padding = (0, 0) if isinstance(layer.padding, str) else _pair(layer.padding)
+    return ConvGeometry(layer.in_channels, kernel, stride, padding, dilation, layer.groups)
+
+
+def quantized_layers(model: nn.Module) -> dict[str, QuantizedLayer]:
+    """Every quantized layer of `model` in integers, by name, in the order of definition."""
+    modules = model.named_modules()
+    return {name: part.quantized_layer(name) for name, part in modules if isinstance(part, QuantizedOperands)}
+
+
+def positive(scale: Tensor) -> Tensor:
+    """A scale as it is used: its magnitude, kept off zero, because training may push it through zero."""
+    return scale.abs().clamp_min(SMALLEST_SCALE)
+
+
+@torch.no_grad()
+def observe_inputs(model: nn.Module, calibration: Iterable[Any]) -> dict[str, Tensor]:
+    """Run all of `calibration` through `model`; return up to 65,537 input values `[n]` of each layer.
+
+    Values are drawn without bias between batches, with a seed of their own; the smallest value seen is
+    always among them, because it decides whether codes need a zero point.
+    """
+    if isinstance(calibration, Tensor):
+        raise ConfigurationError("calibration is one tensor; expected an iterable of batches: [tensor]")
+    layers = placeable_layers(model)
+    samples = {name: _InputSample(name) for name in layers}
+    hooks = [layer.register_forward_pre_hook(samples[name]) for name, layer in layers.items()]
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    batches = 0
+    for batch in calibration:
+        batches += 1
+        images = batch[0] if isinstance(batch, (tuple, list)) else batch
+        if not isinstance(images, Tensor):
+            raise ConfigurationError(f"calibration yields {type(images).__name__}; expected tensors")
+        model(images.to(device))
+    for hook in hooks:
+        hook.remove()
+    if not batches:
+        raise ConfigurationError("calibration is empty; give at least one batch of inputs")
+    return {name: sample.values() for name, sample in samples.items()}
+
+
+class _InputSample:
+    """A forward pre-hook that keeps the inputs with the largest random keys: a uniform bounded sample."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.lowest = torch.inf
+        self.kept, self.keys = torch.empty(0), torch.empty(0)
+        self.generator = torch.Generator().manual_seed(0)
+
+    def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        flat = inputs[0].detach().reshape(-1)
+        if not torch.isfinite(flat).all():
+            raise ConfigurationError(f"layer {self.name!r} has a calibration input that is not finite")
+        self.lowest = min(self.lowest, float(flat.min()))
+        count = min(flat.numel(), SAMPLES_PER_BATCH)
+        places = torch.randint(flat.numel(), (count,), generator=self.generator)
+        values = torch.cat([self.kept, flat[places.to(flat.device)].cpu()])
+        keys = torch.cat([self.keys, torch.rand(len(places), generator=self.generator)])
+        self.keys, best = keys.topk(min(len(keys), SAMPLES_PER_LAYER))
+        self.kept = values[best]
+
+    def values(self) -> Tensor:
+        if not len(self.kept):
+            raise PlacementError(f"layer {self.name!r} saw no input in calibration; use it or remove it")
+        return torch.cat([self.kept, torch.tensor([self.lowest])])
+
+
+def _counterpart(layer: nn.Conv2d | nn.Linear, weight_bits: int, activation_bits: int) -> QuantizedOperands:
+    # On the meta device no weight is drawn, so the caller's random numbers stay as they are.
+    options: Any = {"weight_bits": weight_bits, "activation_bits": activation_bits, "device": "meta"}
+    new: QuantizedOperands
+    if isinstance(layer, nn.Conv2d):
+        shape = (layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding)
+        new = QuantConv2d(*shape, layer.dilation, layer.groups, layer.bias is not None, **options)
+    else:
+        new = QuantLinear(layer.in_features, layer.out_features, layer.bias is not None, **options)
+    for key in ("weight", "bias"):
+        value = getattr(layer, key)
+        # A parametrized layer computes its weight; what it computes now becomes the parameter.
+        kept = value is None or isinstance(value, nn.Parameter)
+        new.register_parameter(key, value if kept else nn.Parameter(value.detach()))
+    return new.to(layer.weight.device).train(layer.training)
+
+
+def _pair(values: Sequence[int]) -> tuple[int, int]:
+    height, width = values
+    return int(height), int(width)

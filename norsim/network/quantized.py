@@ -1,0 +1,201 @@
+"""A layer as the array sees it: integer weight codes, scales and zero points. NumPy only.
+
+The affine scheme is that of Jacob et al., "Quantization and Training of Neural Networks for Efficient
+Integer-Arithmetic-Only Inference" (CVPR 2018), equations 1 to 4, with one scale per output channel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from norsim.errors import ConfigurationError, PlacementError
+
+MAX_BITS = 8
+TINY = 1e-8
+CLIP_FRACTIONS = 0.05 ** (np.arange(41) / 40)
+
+
+@dataclass(frozen=True)
+class ConvGeometry:
+    """How a convolution cuts its input into vectors; every pair is (vertical, horizontal), in pixels."""
+
+    in_channels: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            numbers = value if isinstance(value, tuple) else (value,)
+            lowest = 0 if field.name == "padding" else 1
+            if any(type(number) is not int or number < lowest for number in numbers):
+                raise ConfigurationError(
+                    f"convolution {field.name} is {value!r}; expected integers of at least {lowest}"
+                )
+            if isinstance(value, tuple) and len(value) != 2:
+                raise ConfigurationError(f"convolution {field.name} is {value!r}; expected (height, width)")
+        if self.in_channels % self.groups:
+            raise ConfigurationError(f"{self.in_channels} channels do not divide into {self.groups} groups")
+
+    @property
+    def inputs(self) -> int:
+        """Weights per output: the channels of one group times the kernel's area."""
+        return self.in_channels // self.groups * self.kernel[0] * self.kernel[1]
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedLayer:
+    """One Conv2d or Linear in integers. With weight codes q, activation codes x and zero points z,
+
+        y[o] = weight_scale[o] · input_scale · Σ_i (q[o, i] − weight_zero)(x[i] − input_zero) + bias[o]
+
+    (Jacob et al. 2018, equations 3 and 4, with the output left as a real number).
+
+    - `weights`: `[outputs, inputs]`, uint8 codes 0..2^weight_bits − 1. Inputs of a convolution are in
+      the order of `torch.nn.functional.unfold`: channel of the group, kernel row, kernel column.
+    - `weight_zero`: code that means 0, one for the whole layer, because on the array all outputs share
+      reference columns of cells at that code.
+    - `weight_scale`: `[outputs]`, float32, positive: real weight per code step.
+    - `input_scale`, `input_zero`: real activation per code step, and the code that means 0 (also the
+      code of a convolution's zero padding).
+    - `bias`: `[outputs]`, float32, in the unit of the output, or None.
+    - `geometry`: None for a linear layer.
+
+    Arrays are copied and read-only. Raises PlacementError for a weight outside the levels of a cell,
+    ConfigurationError for anything else that does not fit together.
+    """
+
+    name: str
+    weights: NDArray[np.uint8]
+    weight_zero: int
+    weight_scale: NDArray[np.float32]
+    weight_bits: int
+    input_scale: float
+    input_zero: int
+    input_bits: int
+    bias: NDArray[np.float32] | None = None
+    geometry: ConvGeometry | None = None
+
+    def __post_init__(self) -> None:
+        for kind in ("weight", "input"):
+            bits = getattr(self, f"{kind}_bits")
+            self._require(1 <= bits <= MAX_BITS, f"{kind}_bits is {bits}; expected 1 to {MAX_BITS}")
+            zero, top = getattr(self, f"{kind}_zero"), 2**bits - 1
+            self._require(int(zero) == zero, f"{kind}_zero is {zero}; expected an integer")
+            self._require(0 <= zero <= top, f"{kind}_zero is {zero}; expected a code from 0 to {top}")
+        scale = self.input_scale
+        self._require(bool(np.isfinite(scale)) and scale > 0, f"input_scale is {scale}; expected above 0")
+        self._freeze("weights", self._checked_codes())
+        self._freeze("weight_scale", self._checked_vector("weight_scale", self.weight_scale))
+        self._require(bool((self.weight_scale > 0).all()), "a weight_scale is not above 0")
+        if self.bias is not None:
+            self._freeze("bias", self._checked_vector("bias", self.bias))
+        self._check_geometry()
+
+    @property
+    def outputs(self) -> int:
+        """Number of outputs (of all groups together)."""
+        return int(self.weights.shape[0])
+
+    @property
+    def inputs(self) -> int:
+        """Number of weights per output; the length of one input vector (of one group)."""
+        return int(self.weights.shape[1])
+
+    def encode(self, activations: ArrayLike) -> NDArray[np.uint8]:
+        """Activation codes, uint8, same shape, of real activations: clip(round(x / s) + z).
+
+        The reciprocal of the scale is rounded to float32 first and ties go to even, as in torch's
+        fake-quantization kernels, so that both give the same integers.
+        """
+        reciprocal = np.float32(1) / np.float32(self.input_scale)
+        steps = np.rint(np.asarray(activations, dtype=np.float32) * reciprocal)
+        codes: NDArray[np.uint8] = np.clip(steps + self.input_zero, 0, 2**self.input_bits - 1).astype(
+            np.uint8
+        )
+        return codes
+
+    def decode(self, sums: ArrayLike) -> NDArray[np.float32]:
+        """Real outputs, float32, of `sums` `[..., outputs]` = Σ (q − z_w)(x − z_x), the equation above."""
+        step = self.weight_scale.astype(np.float64) * float(self.input_scale)
+        outputs = np.asarray(sums, dtype=np.float64) * step
+        if self.bias is not None:
+            outputs = outputs + self.bias
+        return outputs.astype(np.float32)
+
+    def _require(self, holds: bool, problem: str) -> None:
+        if not holds:
+            raise ConfigurationError(f"layer {self.name!r}: {problem}")
+
+    def _freeze(self, field: str, value: NDArray[Any]) -> None:
+        value.setflags(write=False)
+        object.__setattr__(self, field, value)
+
+    def _checked_codes(self) -> NDArray[np.uint8]:
+        codes = np.asarray(self.weights)
+        self._require(
+            codes.ndim == 2 and codes.size > 0, f"weights {codes.shape}; expected [outputs, inputs]"
+        )
+        self._require(codes.dtype.kind in "iu", f"weights are {codes.dtype}; expected integer codes")
+        top = 2**self.weight_bits - 1
+        outside = np.argwhere((codes < 0) | (codes > top))
+        if len(outside):
+            output, place = (int(index) for index in outside[0])
+            raise PlacementError(
+                f"layer {self.name!r}: weight code {codes[output, place]} at output {output}, input {place} "
+                f"is outside the levels 0 to {top} of a {self.weight_bits}-bit cell "
+                f"({len(outside)} of {codes.size} codes are); quantize the layer to {self.weight_bits} bits"
+            )
+        return codes.astype(np.uint8)
+
+    def _checked_vector(self, field: str, value: ArrayLike) -> NDArray[np.float32]:
+        vector = np.array(value, dtype=np.float32)
+        shape = (self.outputs,)
+        self._require(vector.shape == shape, f"{field} has shape {vector.shape}; expected {shape}")
+        self._require(bool(np.isfinite(vector).all()), f"{field} holds a value that is not finite")
+        return vector
+
+    def _check_geometry(self) -> None:
+        if self.geometry is None:
+            return
+        need, groups = self.geometry.inputs, self.geometry.groups
+        self._require(self.inputs == need, f"{self.inputs} weights per output; its geometry needs {need}")
+        self._require(self.outputs % groups == 0, f"{self.outputs} outputs do not divide by {groups} groups")
+
+
+def fit_grid(values: NDArray[np.float32], bits: int) -> tuple[NDArray[np.float32], int]:
+    """Scale `[rows]` and the one zero point whose codes fit `values` `[rows, n]` with least squared error.
+
+    Zero points are searched around the one of the full range (0 if no value is negative), scales per row
+    from the one that clips nothing down to a twentieth of it.
+    """
+    top = 2**bits - 1
+    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+    middle = round(-low / (high - low) * top) if low < 0 else 0
+    candidates = range(max(middle - 4, 0), min(middle + 4, top) + 1) if low < 0 else range(1)
+    fits = [(*_fit_scales(values, zero, top), zero) for zero in candidates]
+    scale, _, zero = min(fits, key=lambda fit: fit[1])
+    return scale, zero
+
+
+def _fit_scales(values: NDArray[np.float32], zero: int, top: int) -> tuple[NDArray[np.float32], float]:
+    above = values.max(1) / (top - zero) if zero < top else np.zeros(len(values))
+    below = -values.min(1) / zero if zero else np.zeros(len(values))
+    widest = np.maximum(above, below)
+    # A row of zeros fits every scale; one that is not tiny leaves it trainable.
+    widest[widest < TINY] = 1 / top
+    best_error, best_scale = np.full(len(values), np.inf), widest
+    for fraction in CLIP_FRACTIONS:
+        scale = (widest * fraction).astype(np.float32)
+        grid = np.clip(np.rint(values / scale[:, None]), -zero, top - zero) * scale[:, None]
+        error = np.square(grid - values).sum(1, dtype=np.float64)
+        best_scale = np.where(error < best_error, scale, best_scale)
+        best_error = np.minimum(error, best_error)
+    return best_scale.astype(np.float32), float(best_error.sum())

@@ -1,0 +1,66 @@
+"""How a converted network reads its tiles: by which backend, how many at a time, watched by whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from norsim.array.tile import Currents, Stimulus, Tile, join
+from norsim.backends import BACKENDS, Progress, read_all
+from norsim.errors import ConfigurationError
+
+# Long enough that reading a deck costs little beside solving it, short enough to share out. It must not
+# depend on the number of jobs, because a solve starts from the one before it in its deck.
+READS_PER_DECK = 128
+
+Observer = Callable[[Any, Stimulus, Any], None]
+
+
+def _unwatched(*_: Any) -> None:
+    """No observer."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """`backend`   `ideal`, or the name of a solver
+    `jobs`       decks solved at a time
+    `progress`   called with (decks done, decks in all) while a layer is read
+    `observe`    called with (placed tile, stimulus, tile read) after each tile's read
+
+    Raises ConfigurationError for an unknown backend or fewer than one job.
+    """
+
+    backend: str = "ngspice"
+    jobs: int = 1
+    progress: Progress | None = None
+    observe: # Long enough that reading a deck costs little beside solving it, short enough to share out. It must not
+# depend on the number of jobs, because a solve starts from the one before it in its deck.
+READS_PER_DECK = 128
+
+Observer = field(default=_unwatched)
+
+    def __post_init__(self) -> None:
+        if self.backend != "ideal" and self.backend not in BACKENDS:
+            raise ConfigurationError(f"no backend {self.backend!r}; there are {', '.join(['ideal', *BACKENDS])}")
+        if self.jobs < 1:
+            raise ConfigurationError(f"at least one job is needed, not {self.jobs}")
+
+    def read(self, requests: Sequence[tuple[Tile, Stimulus]]) -> list[Currents]:
+        """The currents of each request, in order; equal reads of a tile are solved once.
+
+        What comes back does not depend on `jobs`.
+        """
+        distinct = [(tile, *stimulus.distinct()) for tile, stimulus in requests]
+        pieces = [
+            (place, tile, stimulus.take(slice(start, start + READS_PER_DECK)))
+            for place, (tile, stimulus, _) in enumerate(distinct)
+            for start in range(0, stimulus.vectors, READS_PER_DECK)
+        ]
+        decks = [(tile, stimulus) for _, tile, stimulus in pieces]
+        parts: list[list[Currents]] = [[] for _ in requests]
+        for (place, _, _), currents in zip(
+            pieces, read_all(decks, self.backend, self.jobs, self.progress), strict=True
+        ):
+            parts[place].append(currents)
+        return [join(part).take(inverse) for part, (_, _, inverse) in zip(parts, distinct, strict=True)]

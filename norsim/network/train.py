@@ -1,0 +1,347 @@
+"""Train a network: float phase, post-training quantization, quantization-aware phase.
+
+Nothing of the test set is used to choose anything: the result is the last weights (or their moving
+average). A run writes a checkpoint after each epoch; a killed and resumed run ends in the same bits as an
+uninterrupted one on the same machine with the same number of threads.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, astuple, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from norsim.data import Dataset
+from norsim.errors import ConfigurationError, DataError
+from norsim.network.quantize import QuantizedOperands, quantize
+from norsim.network.zoo import AUGMENTATIONS, NetworkSpec, Recipe
+
+EVALUATION_BATCH = 500
+WARM_UP = 0.2
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One line of `log.csv`: epoch from 1 in its phase, last learning rate, mean loss, test accuracy 0..1."""
+
+    epoch: int
+    phase: str
+    learning_rate: float
+    train_loss: float
+    test_accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class TrainResult:
+    """What a training ended in; predictions are classes `[test images]`, int64, accuracies fractions."""
+
+    spec: NetworkSpec
+    recipe: Recipe
+    network: nn.Module
+    float_network: nn.Module
+    float_predictions: NDArray[np.int64]
+    quantized_predictions: NDArray[np.int64]
+    test_set: Dataset
+    records: tuple[EpochRecord, ...]
+
+    @property
+    def float_accuracy(self) -> float:
+        """Share of test images that the float network classifies right."""
+        return float((self.float_predictions == self.test_set.labels).mean())
+
+    @property
+    def quantized_accuracy(self) -> float:
+        """Share of test images that the quantized network classifies right."""
+        return float((self.quantized_predictions == self.test_set.labels).mean())
+
+
+def train(
+    spec: NetworkSpec,
+    train_set: Dataset,
+    test_set: Dataset,
+    recipe: Recipe,
+    folder: Path,
+    resume: bool = False,
+    progress: Callable[[EpochRecord], None] | None = None,
+) -> TrainResult:
+    """Train `spec` by `recipe`; `folder` gets `checkpoint.pt` and `log.csv` after each epoch.
+
+    With `resume`, continue from the checkpoint in `folder` if there is one; otherwise start anew. Raises
+    ConfigurationError if the checkpoint belongs to another training or the loss stops being finite,
+    DataError for a checkpoint that cannot be read. The caller's random state is left alone.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        run = _Run(spec, train_set, test_set, recipe, folder, resume, progress)
+        float_network = run.float_phase()
+        calibration = run.calibration()
+        start = quantize(float_network, calibration, recipe.weight_bits, recipe.activation_bits)
+        network = run.phase("quantized", start, recipe.quantized_epochs, recipe.quantized_rate, float_network)
+    return TrainResult(
+        spec=spec,
+        recipe=recipe,
+        network=network,
+        float_network=float_network,
+        float_predictions=predict(float_network, test_set),
+        quantized_predictions=predict(network, test_set),
+        test_set=test_set,
+        records=tuple(run.records),
+    )
+
+
+@torch.no_grad()
+def predict(network: nn.Module, data: Dataset) -> NDArray[np.int64]:
+    """The class, int64 `[images]`, that `network` in eval mode gives each image of `data`."""
+    network.eval()
+    pixels = torch.from_numpy(data.images)
+    logits = [network(to_input(part, data.full_scale)) for part in torch.split(pixels, EVALUATION_BATCH)]
+    classes: NDArray[np.int64] = torch.cat(logits).argmax(1).numpy()
+    return classes
+
+
+def to_input(pixels: Tensor, full_scale: int) -> Tensor:
+    """Pixels uint8 `[n, channels, h, w]` as network input: float32 in [0, 1], channels last if coloured."""
+    colour = pixels.shape[1] > 1
+    layout = torch.channels_last if colour else torch.contiguous_format
+    return pixels.to(torch.float32, memory_format=layout) / full_scale
+
+
+def augment(pixels: Tensor, augmentation: str, generator: torch.Generator) -> Tensor:
+    """Each image of `pixels` uint8 `[n, channels, h, w]` moved (zeros come in) and perhaps mirrored."""
+    reach, mirror = AUGMENTATIONS[augmentation]
+    if not reach:
+        return pixels
+    count, _, height, width = pixels.shape
+    padded = functional.pad(pixels, (reach,) * 4)
+    top, left = torch.randint(2 * reach + 1, (2, count, 1), generator=generator)
+    rows, columns = top + torch.arange(height), left + torch.arange(width)
+    if mirror:
+        flipped = torch.rand(count, 1, generator=generator) < 0.5
+        columns = torch.where(flipped, columns.flip(1), columns)
+    images = torch.arange(count)[:, None, None]
+    return padded[images, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def one_cycle(step: int, steps: int, peak: float) -> float:
+    """Learning rate at `step` of `steps`: linear warm-up, then half a cosine to 0 (Smith & Topin 2019)."""
+    warm = max(int(WARM_UP * steps), 1)
+    if step < warm:
+        return peak * (step + 1) / warm
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - warm + 1) / (steps - warm + 1)))
+
+
+class _Learner:
+    """A network with its optimiser and, if the recipe has one, the moving average of its state."""
+
+    def __init__(self, network: nn.Module, recipe: Recipe) -> None:
+        self.network, self.recipe, self.step = network, recipe, 0
+        self.optimiser = torch.optim.SGD(
+            _parameter_groups(network, recipe.weight_decay), lr=0.0, momentum=recipe.momentum, nesterov=True
+        )
+        self.average = copy.deepcopy(network).eval() if recipe.ema_decay else network
+
+    def learn(self, loss: Tensor, rate: float) -> None:
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * group["boost"]
+        self.optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        self.step += 1
+        if self.average is not self.network:
+            self._update_average()
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        # A young average forgets faster, or the untrained weights would stay in it for long.
+        decay = min(self.recipe.ema_decay, (1 + self.step) / (10 + self.step))
+        current = self.network.state_dict()
+        for key, value in self.average.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(current[key], 1 - decay)
+            else:
+                value.copy_(current[key])
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step = state["step"]
+
+
+class _Run:
+    """One training in its folder: the data, the random state, the log and the checkpoint."""
+
+    def __init__(
+        self,
+        spec: NetworkSpec,
+        train_set: Dataset,
+        test_set: Dataset,
+        recipe: Recipe,
+        folder: Path,
+        resume: bool,
+        progress: Callable[[EpochRecord], None] | None,
+    ) -> None:
+        self.spec, self.recipe, self.folder, self.progress = spec, recipe, folder, progress
+        self.test_set, self.full_scale = test_set, train_set.full_scale
+        self.pixels, self.labels = torch.from_numpy(train_set.images), torch.from_numpy(train_set.labels)
+        self.generator = torch.Generator().manual_seed(recipe.seed)
+        data = [train_set.source, len(train_set), test_set.source, len(test_set)]
+        self.identity = json.dumps([spec.name, asdict(recipe), data])
+        self.saved = self._load_checkpoint() if resume else {}
+        self.records = [EpochRecord(*row) for row in self.saved.get("records", [])]
+        self.float_state: dict[str, Any] = {}
+
+    def float_phase(self) -> nn.Module:
+        """The trained float network, from the checkpoint if it is past that phase."""
+        layout = torch.channels_last if self.pixels.shape[1] > 1 else torch.contiguous_format
+        network: nn.Module = self.spec.builder().to(memory_format=layout)  # type: ignore[call-overload]
+        if self.saved.get("phase") == "quantized":
+            network.load_state_dict(self.saved["float"])
+        else:
+            network = self.phase("float", network, self.recipe.float_epochs, self.recipe.float_rate)
+        self.float_state = network.state_dict()
+        return network.eval()
+
+    def calibration(self) -> list[Tensor]:
+        """Batches of unaugmented training images, spread evenly over the training set."""
+        stride = max(len(self.pixels) // self.recipe.calibration_images, 1)
+        chosen = self.pixels[::stride][: self.recipe.calibration_images]
+        return [to_input(part, self.full_scale) for part in torch.split(chosen, self.recipe.batch_size)]
+
+    def phase(
+        self, name: str, network: nn.Module, epochs: int, peak: float, teacher: nn.Module | None = None
+    ) -> nn.Module:
+        """Train `network` for `epochs`, or for those that the checkpoint leaves; return the final one."""
+        learner = _Learner(network, self.recipe)
+        first = 0
+        if self.saved.get("phase") == name:
+            first = self.saved["epoch"]
+            learner.restore(self.saved["learner"])
+            self.generator.set_state(self.saved["generator"])
+            torch.set_rng_state(self.saved["random"])
+        for epoch in range(first, epochs):
+            start = time.perf_counter()
+            loss, rate = self._epoch(learner, epochs, peak, teacher)
+            if not math.isfinite(loss):
+                raise ConfigurationError(f"{name} epoch {epoch + 1}: loss is {loss}; lower the learning rate")
+            accuracy = float((predict(learner.average, self.test_set) == self.test_set.labels).mean())
+            record = EpochRecord(epoch + 1, name, rate, loss, accuracy, time.perf_counter() - start)
+            self._save(record, learner)
+        return learner.average.eval()
+
+    def _epoch(
+        self, learner: _Learner, epochs: int, peak: float, teacher: nn.Module | None
+    ) -> tuple[float, float]:
+        size = min(self.recipe.batch_size, len(self.labels))
+        # An incomplete last batch is left out: batch norm would give its few images too much weight.
+        order = torch.randperm(len(self.labels), generator=self.generator)
+        batches = torch.split(order, size)[: len(order) // size]
+        learner.network.train()
+        total, rate = 0.0, 0.0
+        for chosen in batches:
+            moved = augment(self.pixels[chosen], self.recipe.augmentation, self.generator)
+            loss = self._loss(learner.network, teacher, to_input(moved, self.full_scale), self.labels[chosen])
+            rate = one_cycle(learner.step, len(batches) * epochs, peak)
+            learner.learn(loss, rate)
+            total += float(loss.detach())
+        return total / len(batches), rate
+
+    def _loss(self, network: nn.Module, teacher: nn.Module | None, images: Tensor, labels: Tensor) -> Tensor:
+        logits = network(images)
+        loss = functional.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
+        share, temperature = self.recipe.distillation, self.recipe.temperature
+        if teacher is None or share == 0:
+            return loss
+        with torch.no_grad():
+            target = functional.log_softmax(teacher(images) / temperature, 1)
+        ours = functional.log_softmax(logits / temperature, 1)
+        distance = functional.kl_div(ours, target, reduction="batchmean", log_target=True)
+        return (1 - share) * loss + share * temperature**2 * distance
+
+    def _save(self, record: EpochRecord, learner: _Learner) -> None:
+        self.records.append(record)
+        state = {
+            "identity": self.identity,
+            "phase": record.phase,
+            "epoch": record.epoch,
+            "learner": learner.state(),
+            "float": self.float_state,
+            "records": [astuple(row) for row in self.records],
+            "generator": self.generator.get_state(),
+            "random": torch.get_rng_state(),
+        }
+        temporary = self.folder / "checkpoint.pt.tmp"
+        torch.save(state, temporary)
+        os.replace(temporary, self.folder / "checkpoint.pt")
+        self._write_log()
+        if self.progress is not None:
+            self.progress(record)
+
+    def _write_log(self) -> None:
+        temporary = self.folder / "log.csv.tmp"
+        with temporary.open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(field.name for field in fields(EpochRecord))
+            writer.writerows(astuple(record) for record in self.records)
+        os.replace(temporary, self.folder / "log.csv")
+
+    def _load_checkpoint(self) -> dict[str, Any]:
+        path = self.folder / "checkpoint.pt"
+        if not path.exists():
+            return {}
+        try:
+            saved = torch.load(path, weights_only=True)
+            identity = saved["identity"]
+        except Exception as problem:  # whatever a damaged file makes torch raise
+            # Torch's own message is left out: it recommends a load that may execute the file.
+            kind = type(problem).__name__
+            raise DataError(f"{path} cannot be read ({kind}); delete it and train anew") from problem
+        if identity != self.identity:
+            raise ConfigurationError(
+                f"{path} belongs to another network, recipe or data set; train into another folder or anew"
+            )
+        return dict(saved)
+
+
+def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Optimiser groups: decayed matrices, undecayed vectors, and one group a weight zero point.
+
+    A zero point counts code steps and its gradient is that of a real offset times the scale, so it moves
+    as fast as a scale does when its rate is divided by the scale squared.
+    """
+    boosts = {
+        id(layer.weight_zero): float(layer.weight_scale.detach().abs().mean()) ** -2
+        for layer in network.modules()
+        if isinstance(layer, QuantizedOperands)
+    }
+    parameters = list(network.parameters())
+    zeros = [parameter for parameter in parameters if id(parameter) in boosts]
+    vectors = [parameter for parameter in parameters if parameter.ndim < 2 and id(parameter) not in boosts]
+    groups: list[dict[str, Any]] = [{"params": [zero], "boost": boosts[id(zero)]} for zero in zeros]
+    groups.append({"params": [matrix for matrix in parameters if matrix.ndim > 1], "boost": 1.0})
+    groups[-1]["weight_decay"] = weight_decay
+    groups.append({"params": vectors, "boost": 1.0})
+    return groups

@@ -1,0 +1,141 @@
+"""Bit-serial: activation bits on the wordlines one after the other, weight codes as cell currents.
+
+A cell at code q conducts q I_LSB when its wordline is up. The bitline adds up, and four passes are
+shifted and added digitally:
+
+    sum_i (q_i - z) x_i = sum_p 2^p  sum_i (q_i - z) x_i[p]
+
+where x_i[p] is bit p of x_i. The term with z comes from
+  * `reference`: a column of cells at code z in each strapped group, subtracted before the ADC: it sits
+    behind the same source line, so wire drop bends it as it bends its neighbours;
+  * `digital`: -z sum_i x_i[p], computed from the inputs;
+  * `differential`: two columns an output, one for positive and one for negative q - z.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from norsim.array.tile import Floats, Stimulus
+from norsim.periphery.encoding import Codes, Sense
+
+ZeroPoint = Literal["reference", "digital", "differential"]
+
+
+@dataclass(frozen=True)
+class BitSerial:
+    """`wordline_volts`  gate volts of a 1 bit; a 0 bit is 0 V
+    `bitline_volts`   read volts on every bitline
+    `top_amps`        cell current of the highest weight code
+    `zero_point`      where the zero point's term comes from
+    `group`           bitlines between two straps; one of them is the reference column
+    `weight_bits`     width of a weight code
+    """
+
+    wordline_volts: float
+    bitline_volts: float
+    top_amps: float
+    zero_point: ZeroPoint
+    group: int
+    weight_bits: int = 4
+
+    name = "bit-serial"
+
+    @property
+    def lsb_amps(self) -> float:
+        """Amperes of one code step of one cell whose bit is 1."""
+        return self.top_amps / (2**self.weight_bits - 1)
+
+    @property
+    def level_amps(self) -> Floats:
+        """`[levels]`: uniform in current from zero."""
+        return np.linspace(0.0, self.top_amps, 2**self.weight_bits)
+
+    @property
+    def verify_volts(self) -> tuple[float, float]:
+        """Program-verify reads a cell as the array does."""
+        return self.wordline_volts, self.bitline_volts
+
+    def capacity(self, wordlines: int, bitlines: int) -> tuple[int, int]:
+        """One input a wordline; outputs share bitlines with their reference or their negative column."""
+        if self.zero_point == "reference":
+            groups, rest = divmod(bitlines, self.group)
+            return wordlines, groups * (self.group - 1) + max(rest - 1, 0)
+        return wordlines, bitlines // 2 if self.zero_point == "differential" else bitlines
+
+    def passes(self, input_bits: int) -> int:
+        """One pass a bit, lowest first."""
+        return input_bits
+
+    def _groups(self, outputs: int) -> list[range]:
+        """Outputs that share a strapped group."""
+        size = self.group - 1
+        return [range(start, min(start + size, outputs)) for start in range(0, outputs, size)]
+
+    def _columns(self, outputs: int) -> tuple[list[int], list[int]]:
+        """For each output its bitline, and the bitline of its reference, which stands mid-group."""
+        own, reference = [], []
+        for number, members in enumerate(self._groups(outputs)):
+            first, middle = number * self.group, len(members) // 2
+            for place in range(len(members)):
+                own.append(first + place + (place >= middle))
+                reference.append(first + middle)
+        return own, reference
+
+    def cell_codes(self, weights: Codes, zero: int) -> Codes:
+        """`[inputs, outputs]` -> `[wordlines, bitlines]` level codes."""
+        inputs, outputs = weights.shape
+        if self.zero_point == "digital":
+            return weights.copy()
+        if self.zero_point == "differential":
+            signed = weights.astype(np.int16) - zero
+            both = np.stack([np.maximum(signed, 0), np.maximum(-signed, 0)], axis=2)
+            return both.reshape(inputs, 2 * outputs).astype(np.uint8)
+        own, reference = self._columns(outputs)
+        codes = np.full((inputs, outputs + len(set(reference))), zero, dtype=np.uint8)
+        codes[:, own] = weights
+        return codes
+
+    def drive(self, codes: Codes, outputs: int, input_bits: int) -> Stimulus:
+        """Bits of the codes as wordline volts."""
+        bits = (codes[:, None, :] >> np.arange(input_bits, dtype=np.uint8)[None, :, None]) & 1
+        wordlines = bits.reshape(-1, codes.shape[1]) * self.wordline_volts
+        bitlines = self.cell_codes(np.zeros((1, outputs), dtype=np.uint8), 0).shape[1]
+        return Stimulus(wordlines, np.full((len(wordlines), bitlines), self.bitline_volts))
+
+    def sense(self, outputs: int) -> Sense:
+        """Own bitline, less the reference or the negative column."""
+        if self.zero_point == "digital":
+            return [[("bitline", j, 1)] for j in range(outputs)]
+        if self.zero_point == "differential":
+            return [[("bitline", 2 * j, 1), ("bitline", 2 * j + 1, -1)] for j in range(outputs)]
+        return [[("bitline", own, 1), ("bitline", ref, -1)] for own, ref in zip(*self._columns(outputs), strict=True)]
+
+    def pass_values(self, codes: Codes, weights: Codes, zero: int, input_bits: int) -> Floats:
+        """`[vectors, passes, outputs]`: sum_i (q_i - z) x_i[p]; without z where that term is digital."""
+        bits = (codes[:, None, :] >> np.arange(input_bits, dtype=np.uint8)[None, :, None]) & 1
+        offset = 0 if self.zero_point == "digital" else zero
+        values: Floats = bits.astype(np.float64) @ (weights.astype(np.float64) - offset)
+        return values
+
+    def decode(self, values: Floats, codes: Codes, zero: int) -> Floats:
+        """Shift and add, and the digital zero-point term."""
+        sums: Floats = np.einsum("p,vpo->vo", 2.0 ** np.arange(values.shape[1]), values)
+        if self.zero_point == "digital":
+            sums = sums - zero * codes.sum(axis=1, dtype=np.float64)[:, None]
+        return sums
+
+    def line_notes(self, inputs: list[str], outputs: list[str], zero: int) -> tuple[list[str], list[str]]:
+        """Wordlines are inputs; bitlines are outputs and what is subtracted from them."""
+        if self.zero_point == "digital":
+            return inputs, outputs
+        if self.zero_point == "differential":
+            return inputs, [f"{name}, {sign}" for name in outputs for sign in ("plus", "minus")]
+        own, reference = self._columns(len(outputs))
+        notes = [f"reference column of its group, every cell at code {zero}"] * (len(outputs) + len(set(reference)))
+        for name, bitline in zip(outputs, own, strict=True):
+            notes[bitline] = name
+        return inputs, notes

@@ -1,0 +1,81 @@
+"""What every encoding can do, in the terms the network side speaks.
+
+An encoding says how activation codes become volts (in how many passes), how weight codes become
+thresholds, and how currents become sums. Its unit current `lsb_amps` is what one (weight code x
+activation code) step adds to an output in one pass; `value = amps / lsb_amps`.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from norsim.array.tile import Currents, Floats, Stimulus
+
+Codes = NDArray[np.uint8]
+Sense = list[list[tuple[str, int, int]]]
+
+
+class Encoding(Protocol):
+    """One way to compute with the array; each lives in a file of its own."""
+
+    @property
+    def name(self) -> str:
+        """As in a chip file: `bit-serial`, `linear-pair`."""
+
+    @property
+    def lsb_amps(self) -> float:
+        """Amperes of one unit of `value`."""
+
+    @property
+    def level_amps(self) -> Floats:
+        """`[levels]`: the cell current that program-verify aims at for each code; 0 is fully programmed."""
+
+    @property
+    def verify_volts(self) -> tuple[float, float]:
+        """Gate and drain volts of the program-verify read."""
+
+    def capacity(self, wordlines: int, bitlines: int) -> tuple[int, int]:
+        """(inputs, outputs) that fit a tile of that size."""
+
+    def passes(self, input_bits: int) -> int:
+        """Reads that one activation vector takes."""
+
+    def cell_codes(self, weights: Codes, zero: int) -> Codes:
+        """`[inputs, outputs]` weight codes and their zero -> `[wordlines, bitlines]` level codes."""
+
+    def drive(self, codes: Codes, outputs: int, input_bits: int) -> Stimulus:
+        """`[vectors, inputs]` activation codes -> volts, `vectors x passes` reads, passes innermost."""
+
+    def sense(self, outputs: int) -> Sense:
+        """For each output the lines that make it: (`bitline` or `source`, index, +1 or -1)."""
+
+    def pass_values(self, codes: Codes, weights: Codes, zero: int, input_bits: int) -> Floats:
+        """`[vectors, passes, outputs]`: what exact cells and wires would give, in units of `lsb_amps`."""
+
+    def decode(self, values: Floats, codes: Codes, zero: int) -> Floats:
+        """`[vectors, passes, outputs]` values -> `[vectors, outputs]` sums of (q - zero) x."""
+
+    def line_notes(self, inputs: list[str], outputs: list[str], zero: int) -> tuple[list[str], list[str]]:
+        """What wordlines and bitlines stand for, given the names of inputs and outputs."""
+
+
+def sensed_amps(currents: Currents, sense: Sense) -> Floats:
+    """`[reads, outputs]` amperes: the lines of each output added with their signs."""
+    lines = {"bitline": currents.bitline, "source": currents.source}
+    result = np.zeros((len(currents.bitline), len(sense)))
+    for output, parts in enumerate(sense):
+        for line, index, sign in parts:
+            result[:, output] += sign * lines[line][:, index]
+    return result
+
+
+def full_scale_amps(encoding: Encoding, inputs: int, weight_bits: int, input_bits: int) -> float:
+    """The current of an output whose cells all sit at the top code under the strongest drive.
+
+    Errors are stated as fractions of it. `(2^weight_bits - 1)` codes, times the drive of one pass.
+    """
+    per_pass = (2**input_bits - 1) if encoding.passes(input_bits) == 1 else 1
+    return float(encoding.lsb_amps * inputs * (2**weight_bits - 1) * per_pass)

@@ -1,0 +1,91 @@
+"""Linear-pair: activations as small drain volts, a weight as the difference of two thresholds.
+
+After Ding & Huang (2021, DOI 10.19358/j.issn.2096-5133.2021.06.012). In the linear region a cell gives
+I = beta (V_GS - V_T - V_DS/2) V_DS. Two cells a and b on one bitline and two wordlines at the same bias:
+
+    I_a - I_b = beta (V_T,b - V_T,a) V_DS,
+
+so the V_DS^2 term cancels and the sign comes for free. An activation code x is V_DS = x V_LSB on its
+bitline; products add up along the wordline and leave through one source line a row, each into a sense
+amplifier at a virtual ground. An output is the difference of two source-line currents.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from norsim.array.tile import Floats, Stimulus
+from norsim.periphery.encoding import Codes, Sense
+
+
+@dataclass(frozen=True)
+class LinearPair:
+    """`wordline_volts`  constant gate bias
+    `drain_volts`     drain volts of the highest activation code
+    `base_amps`       current at `drain_volts` of a cell at code 0
+    `top_amps`        current at `drain_volts` of a cell at the highest weight code
+    `weight_bits`, `activation_bits`  widths of the codes
+    """
+
+    wordline_volts: float
+    drain_volts: float
+    base_amps: float
+    top_amps: float
+    weight_bits: int = 4
+    activation_bits: int = 4
+
+    name = "linear-pair"
+
+    @property
+    def lsb_amps(self) -> float:
+        """Amperes of one weight code step under one activation code step, were the cell linear."""
+        steps = (2**self.weight_bits - 1) * (2**self.activation_bits - 1)
+        return (self.top_amps - self.base_amps) / steps
+
+    @property
+    def level_amps(self) -> Floats:
+        """`[levels]`: uniform in current at the full drain volts, so uniform in threshold but for the cell."""
+        return np.linspace(self.base_amps, self.top_amps, 2**self.weight_bits)
+
+    @property
+    def verify_volts(self) -> tuple[float, float]:
+        """Program-verify reads at the full drain volts."""
+        return self.wordline_volts, self.drain_volts
+
+    def capacity(self, wordlines: int, bitlines: int) -> tuple[int, int]:
+        """One input a bitline, one output a pair of wordlines."""
+        return bitlines, wordlines // 2
+
+    def passes(self, input_bits: int) -> int:
+        """The whole activation code goes in at once."""
+        return 1
+
+    def cell_codes(self, weights: Codes, zero: int) -> Codes:
+        """`[inputs, outputs]` -> `[2 outputs, inputs]`: q - z on the pair's first cell, z - q on its second."""
+        signed = weights.astype(np.int16).T - zero
+        both = np.stack([np.maximum(signed, 0), np.maximum(-signed, 0)], axis=1)
+        return both.reshape(-1, weights.shape[0]).astype(np.uint8)
+
+    def drive(self, codes: Codes, outputs: int, input_bits: int) -> Stimulus:
+        """Codes as drain volts under a constant wordline bias."""
+        volts = codes * (self.drain_volts / (2**self.activation_bits - 1))
+        return Stimulus(np.full((len(codes), 2 * outputs), self.wordline_volts), volts)
+
+    def sense(self, outputs: int) -> Sense:
+        """First source line of the pair less the second."""
+        return [[("source", 2 * j, 1), ("source", 2 * j + 1, -1)] for j in range(outputs)]
+
+    def pass_values(self, codes: Codes, weights: Codes, zero: int, input_bits: int) -> Floats:
+        """`[vectors, 1, outputs]`: sum_i (q_i - z) x_i."""
+        values: Floats = codes.astype(np.float64) @ (weights.astype(np.float64) - zero)
+        return values[:, None, :]
+
+    def decode(self, values: Floats, codes: Codes, zero: int) -> Floats:
+        """The one pass is the sum."""
+        return values[:, 0, :]
+
+    def line_notes(self, inputs: list[str], outputs: list[str], zero: int) -> tuple[list[str], list[str]]:
+        """Wordline pairs are outputs, bitlines are inputs."""
+        return [f"{name}, {sign}" for name in outputs for sign in ("plus", "minus")], inputs

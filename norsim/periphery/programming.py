@@ -1,0 +1,64 @@
+"""Program-verify: the thresholds that make the cell conduct what each weight code asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import elementwise
+
+from norsim.array.cell import Cell
+from norsim.array.tile import Floats
+from norsim.errors import ConfigurationError, SolveError
+
+Measure = Callable[[Cell, Floats], Floats]
+ABSOLUTE_VOLTS = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """The cell's levels, one a weight code.
+
+    `thresholds`  `[levels]`, volts
+    `target_amps`, `achieved_amps`  `[levels]`, amperes under the verify read: asked for and measured
+    """
+
+    thresholds: Floats
+    target_amps: Floats
+    achieved_amps: Floats
+
+    @property
+    def worst_error(self) -> float:
+        """Largest |achieved - target| as a fraction of the top level's current."""
+        return float(np.abs(self.achieved_amps - self.target_amps).max() / self.target_amps.max())
+
+
+def find_levels(cell: Cell, target_amps: Floats, measure: Measure) -> Levels:
+    """Thresholds at which `measure(cell, thresholds [n]) -> amperes [n]` meets the targets.
+
+    A target of 0 A is the fully programmed cell, whatever it leaks. The others are found by bracketing
+    root finding (Chandrupatla's method, SciPy) between the erased and the programmed threshold.
+    Raises ConfigurationError for a target outside what the window can reach.
+    """
+    thresholds = np.full(len(target_amps), cell.programmed_volts, dtype=np.float64)
+    wanted = target_amps > 0
+    window = measure(cell, np.array([cell.erased_volts, cell.programmed_volts]))
+    reachable = (target_amps[wanted] <= window[0]) & (target_amps[wanted] >= window[1])
+    if not reachable.all():
+        worst = target_amps[wanted][~reachable][0]
+        raise ConfigurationError(
+            f"a level of {worst:.4g} A cannot be programmed: under the verify read the cell gives "
+            f"{window[0]:.4g} A erased and {window[1]:.4g} A programmed. Change the level currents, the read "
+            "volts or the cell's window"
+        )
+    found = elementwise.find_root(
+        lambda volts, target: np.log(measure(cell, volts) / target),
+        (cell.erased_volts, cell.programmed_volts),
+        args=(target_amps[wanted],),
+        tolerances={"xatol": ABSOLUTE_VOLTS, "xrtol": 0.0, "fatol": 0.0, "frtol": 0.0},
+    )
+    if not np.all(found.success):
+        raise SolveError("program-verify did not converge: is the cell's current monotone in its threshold?")
+    thresholds[wanted] = found.x
+    return Levels(thresholds, target_amps, measure(cell, thresholds))

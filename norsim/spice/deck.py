@@ -1,0 +1,95 @@
+"""Tile + stimulus -> an ngspice deck that a person can read and run by hand. Text in, text out."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from norsim.array.tile import Stimulus, Tile
+from norsim.spice.elements import Comment, Element, ammeters, elements, printable
+
+if TYPE_CHECKING:
+    from PySpice.Spice.Netlist import Circuit
+
+RAW_FILE = "currents.raw"
+
+# gmin's default of 1e-12 S would leak a nanoampere out of a thousand rows at a volt, so it goes down to
+# 1e-15; the rest asks for currents that are good to 1e-6 of themselves.
+OPTIONS = "gmin=1e-15 abstol=1e-15 reltol=1e-6 vntol=1e-9"
+
+
+def deck(tile: Tile, stimulus: Stimulus) -> str:
+    """The deck: `ngspice -b` on it writes the ammeters' currents of every read to `currents.raw`.
+
+    The reads are the points of one `.dc` sweep of `v(idx)` from 0 to vectors - 1.
+    """
+    lines = [*_header(tile, stimulus), *_cell_text(tile)]
+    for item in elements(tile, stimulus):
+        lines.append(f"* {item.text}" if isinstance(item, Comment) else _line(item))
+    return "\n".join([*lines, *_analysis(tile, stimulus), ".end", ""])
+
+
+def circuit(tile: Tile, stimulus: Stimulus) -> Circuit:
+    """The same circuit as a PySpice `Circuit`, to add to and to simulate with PySpice's own tools.
+
+    It holds the cell, the elements and the options, and no analysis: `v(idx)` chooses the read, so sweep
+    `Vidx` from 0 to vectors - 1, or set it.
+    """
+    from PySpice.Spice.Netlist import Circuit
+
+    result = Circuit(printable(tile.name))
+    result.raw_spice = "\n".join([*_cell_text(tile), f".options {OPTIONS} temp={_celsius(tile)}"])
+    adders = {"R": result.R, "V": result.V, "X": result.X, "B": result.B}
+    for item in elements(tile, stimulus):
+        if isinstance(item, Comment):
+            continue
+        if item.kind == "X":
+            name, state = item.value.split(" ", 1)
+            parameter, value = state.split("=")
+            result.X(item.name, name, *item.nodes, **{parameter: value})
+        elif item.kind == "B":
+            result.B(item.name, *item.nodes, voltage_expression=item.value.removeprefix("V="))
+        else:
+            adders[item.kind](item.name, *item.nodes, item.value)
+    return result
+
+
+def _line(element: Element) -> str:
+    text = f"{element.kind}{element.name} {' '.join(element.nodes)} {element.value}"
+    if len(text) <= 120:
+        return text
+    return "\n+ ".join(textwrap.wrap(text.replace(",", ", "), 110, break_long_words=False))
+
+
+def _header(tile: Tile, stimulus: Stimulus) -> Iterator[str]:
+    wires = tile.wires
+    straps = f"straps every {wires.strap_every} bitlines" if wires.strap_every else "sensed beside bitline 0"
+    yield f"* {printable(tile.name)}"
+    yield "*"
+    yield f"* {tile.wordlines} wordlines x {tile.bitlines} bitlines, {stimulus.vectors} reads, one a point of v(idx)"
+    yield f"* bitline      {wires.bitline_ohms:g} ohm a segment, {wires.bitline_end_ohms:g} ohm at the driven end"
+    yield (
+        f"* source line  {wires.source_ohms:g} ohm a segment, {wires.source_end_ohms:g} ohm at its ends, "
+        f"{wires.rows_per_source_line} wordline(s) a line, {straps}"
+    )
+    yield f"* Cells: Xi_j is the cell of wordline i and bitline j; {tile.cell.state} is its threshold."
+    yield f"* Run:   ngspice -b on this file writes {RAW_FILE}: i(vblJ) flows into bitline J,"
+    yield "*        " + ("i(vret) out of all straps." if wires.strap_every else "i(vslK) out of source line K.")
+    yield "*"
+
+
+def _cell_text(tile: Tile) -> Iterator[str]:
+    yield tile.cell.models.strip()
+    yield tile.cell.netlist.strip()
+
+
+def _celsius(tile: Tile) -> float:
+    return round(tile.cell.temperature_kelvin - 273.15, 6)
+
+
+def _analysis(tile: Tile, stimulus: Stimulus) -> Iterator[str]:
+    yield f".options {OPTIONS} temp={_celsius(tile)}"
+    yield "\n+ ".join(textwrap.wrap(".save " + " ".join(ammeters(tile)), 110))
+    yield f".dc Vidx 0 {stimulus.vectors - 1} 1"
+    yield from (".control", "set filetype=binary", "run", f"write {RAW_FILE}", "quit", ".endc")

@@ -1,0 +1,153 @@
+"""The circuit of a tile as a list of elements: what both the deck and the PySpice circuit are made of.
+
+Node names: `wl3` wordline 3; `bl5_3` bitline 5 at wordline 3 (`bl5` where the line has no resistance);
+`sl1_5` source line 1 at bitline 5 (`sl1` likewise); `0` ground and bulk.
+Ammeters: `Vbl5` in bitline 5, `Vsl1` in source line 1, `Vret` in the common return of all straps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from norsim.array.tile import Floats, Stimulus, Tile
+
+Node = str
+
+
+class Element(NamedTuple):
+    """One line of a netlist: `kind` is SPICE's letter; `value` the text behind the nodes."""
+
+    kind: str
+    name: str
+    nodes: tuple[Node, ...]
+    value: str
+
+
+class Comment(NamedTuple):
+    """A remark between elements."""
+
+    text: str
+
+
+def number(value: float) -> str:
+    """The shortest text that reads back as the same float64, so that a deck loses nothing."""
+    return repr(float(value))
+
+
+def ammeters(tile: Tile) -> list[str]:
+    """Names of the raw-file vectors of a tile's currents: bitlines first, then source lines or return."""
+    sources = ["vret"] if tile.wires.strap_every else [f"vsl{k}" for k in range(tile.source_lines)]
+    return [f"i({name})" for name in [*(f"vbl{j}" for j in range(tile.bitlines)), *sources]]
+
+
+def elements(tile: Tile, stimulus: Stimulus) -> Iterator[Element | Comment]:
+    """The whole circuit: drives, then bitlines with their cells, then source lines."""
+    yield Element("V", "idx", ("idx", "0"), "0")
+    yield Comment("wordlines: gate volts of each read")
+    for i in range(tile.wordlines):
+        yield from _note("wordline", i, tile.wordline_notes)
+        yield _drive(f"wl{i}", stimulus.wordline_volts[:, i])
+    for j in range(tile.bitlines):
+        yield from _bitline(tile, stimulus, j)
+    for line in range(tile.source_lines):
+        yield from _source_line(tile, stimulus, line)
+    if tile.wires.strap_every:
+        yield Comment("ammeter in the common return of all straps")
+        yield Element("V", "ret", ("ret", "0"), number(stimulus.source_volts))
+
+
+def printable(text: str) -> str:
+    """`text` with every line break and control character replaced: a name must not become a deck line."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _note(line: str, index: int, notes: tuple[str, ...]) -> Iterator[Comment]:
+    if notes:
+        yield Comment(f"{line} {index}: {printable(notes[index])}")
+
+
+def _drive(node: Node, volts: Floats) -> Element:
+    """A source that steps through `volts` with the sweep index; constant volts need no step."""
+    if np.all(volts == volts[0]):
+        return Element("V", node, (node, "0"), number(volts[0]))
+    steps = ",".join(f"{k},{number(value)}" for k, value in enumerate(volts))
+    return Element("B", node, (node, "0"), f"V=pwl(v(idx),{steps})")
+
+
+def _bitline_node(tile: Tile, i: int, j: int) -> Node:
+    return f"bl{j}_{i}" if tile.wires.bitline_ohms else f"bl{j}"
+
+
+def _source_node(tile: Tile, line: int, j: int) -> Node:
+    wires = tile.wires
+    if wires.source_ohms:
+        return f"sl{line}_{j}"
+    return "ret" if wires.strap_every and not wires.source_end_ohms else f"sl{line}"
+
+
+def _bitline(tile: Tile, stimulus: Stimulus, j: int) -> Iterator[Element | Comment]:
+    """Drive, ammeter, end resistance, then a segment and a cell for each wordline."""
+    yield from _note("bitline", j, tile.bitline_notes)
+    yield _drive(f"drive{j}", stimulus.bitline_volts[:, j])
+    near = _bitline_node(tile, 0, j)
+    after_meter = f"end{j}" if tile.wires.bitline_end_ohms else near
+    yield Element("V", f"bl{j}", (f"drive{j}", after_meter), "0")
+    if tile.wires.bitline_end_ohms:
+        yield Element("R", f"end{j}", (after_meter, near), number(tile.wires.bitline_end_ohms))
+    for i in range(tile.wordlines):
+        here = _bitline_node(tile, i, j)
+        if i and tile.wires.bitline_ohms:
+            yield Element("R", here, (_bitline_node(tile, i - 1, j), here), number(tile.wires.bitline_ohms))
+        source = _source_node(tile, i // tile.wires.rows_per_source_line, j)
+        state = f"{tile.cell.subcircuit} {tile.cell.state}={number(tile.thresholds[i, j])}"
+        yield Element("X", f"{i}_{j}", (here, f"wl{i}", source, "0"), state)
+
+
+def _source_line(tile: Tile, stimulus: Stimulus, line: int) -> Iterator[Element | Comment]:
+    first = line * tile.wires.rows_per_source_line
+    last = min(first + tile.wires.rows_per_source_line, tile.wordlines) - 1
+    yield Comment(f"source line {line}: wordlines {first} to {last}")
+    if tile.wires.strap_every:
+        yield from _strapped(tile, line, tile.wires.strap_every)
+    else:
+        yield from _sensed(tile, stimulus, line)
+
+
+def _strapped(tile: Tile, line: int, every: int) -> Iterator[Element]:
+    """Straps before bitline 0, after each `every` bitlines and after the last one."""
+    wires = tile.wires
+    before = sorted({*range(0, tile.bitlines, every), tile.bitlines})
+    for strap, j in enumerate(before):
+        contact = f"st{line}_{strap}" if wires.source_end_ohms and wires.source_ohms else "ret"
+        if wires.source_end_ohms:
+            top = contact if wires.source_ohms else f"sl{line}"
+            yield Element("R", f"st{line}_{strap}", (top, "ret"), number(wires.source_end_ohms))
+        if wires.source_ohms:
+            yield from _to_strap(tile, line, j, contact)
+    for j in sorted(set(range(tile.bitlines if wires.source_ohms else 0)) - set(before)):
+        here = _source_node(tile, line, j)
+        yield Element("R", here, (_source_node(tile, line, j - 1), here), number(wires.source_ohms))
+
+
+def _to_strap(tile: Tile, line: int, j: int, contact: Node) -> Iterator[Element]:
+    """The segments on both sides of the strap that stands before bitline j."""
+    ohms = number(tile.wires.source_ohms)
+    if j:
+        yield Element("R", f"sl{line}_{j}w", (_source_node(tile, line, j - 1), contact), ohms)
+    if j < tile.bitlines:
+        yield Element("R", f"sl{line}_{j}", (contact, _source_node(tile, line, j)), ohms)
+
+
+def _sensed(tile: Tile, stimulus: Stimulus, line: int) -> Iterator[Element]:
+    """One end, beside bitline 0, through the sense amplifier's resistance into its ammeter."""
+    near = _source_node(tile, line, 0)
+    meter = f"sense{line}" if tile.wires.source_end_ohms else near
+    yield Element("V", f"sl{line}", (meter, "0"), number(stimulus.source_volts))
+    if tile.wires.source_end_ohms:
+        yield Element("R", f"sense{line}", (near, meter), number(tile.wires.source_end_ohms))
+    for j in range(1, tile.bitlines if tile.wires.source_ohms else 0):
+        here = _source_node(tile, line, j)
+        yield Element("R", here, (_source_node(tile, line, j - 1), here), number(tile.wires.source_ohms))

@@ -1,0 +1,71 @@
+"""Reads the binary raw file that ngspice writes, and believes none of it unchecked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from norsim.array.tile import Floats
+from norsim.errors import SolveError
+
+LONGEST_HEADER = 1 << 26
+
+
+def read_raw(path: Path, names: list[str], points: int) -> Floats:
+    """`[points, names]`: the named vectors of a binary, real raw file, in the order asked for.
+
+    Raises SolveError when the file is missing, cut short, longer than it says, of another length, without
+    one of the vectors, or holds a value that is not finite.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as problem:
+        raise SolveError(f"ngspice wrote no readable {path.name} in {path.parent}: {problem.strerror}") from None
+    marker = content.find(b"Binary:\n", 0, LONGEST_HEADER)
+    if marker < 0:
+        raise SolveError(f"{path} is not a binary ngspice raw file: its header has no line 'Binary:'")
+    fields, vectors = _header(path, content[:marker].decode("latin-1").splitlines())
+    if fields.get("flags") != "real":
+        raise SolveError(f"{path} holds {fields.get('flags', 'unnamed')} data; real data was expected")
+    if fields.get("no. points") != str(points) or fields.get("no. variables") != str(len(vectors)):
+        raise SolveError(
+            f"{path} says {fields.get('no. points')} points of {fields.get('no. variables')} vectors; "
+            f"{points} points of {len(vectors)} vectors were expected"
+        )
+    data = content[marker + len(b"Binary:\n") :]
+    if len(data) != 8 * points * len(vectors):
+        raise SolveError(f"{path} holds {len(data)} bytes of data where {8 * points * len(vectors)} were expected")
+    return _columns(path, np.frombuffer(data, dtype="<f8").reshape(points, len(vectors)), vectors, names)
+
+
+def _header(path: Path, lines: list[str]) -> tuple[dict[str, str], list[str]]:
+    """The `key: value` lines, and the names of the vectors in file order."""
+    fields: dict[str, str] = {}
+    vectors: list[str] = []
+    in_vectors = False
+    for line in lines:
+        if line.startswith("Variables:"):
+            in_vectors = True
+        elif in_vectors:
+            parts = line.split()
+            if len(parts) < 3:
+                raise SolveError(f"{path}: the line {line!r} does not describe a vector")
+            vectors.append(parts[1].lower())
+        else:
+            key, _, value = line.partition(":")
+            fields[key.strip().lower()] = value.strip()
+    return fields, vectors
+
+
+def _columns(path: Path, table: Floats, vectors: list[str], names: list[str]) -> Floats:
+    place = {vector: k for k, vector in enumerate(vectors)}
+    missing = [name for name in names if name not in place]
+    if missing:
+        raise SolveError(f"{path} lacks {len(missing)} of the vectors asked for, the first is {missing[0]}")
+    currents: Floats = table[:, [place[name] for name in names]].astype(np.float64)
+    bad = np.argwhere(~np.isfinite(currents))
+    if len(bad):
+        point, column = bad[0]
+        raise SolveError(f"{path}: {names[column]} is {currents[point, column]} at point {point}, not a finite current")
+    return currents

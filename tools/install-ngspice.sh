@@ -1,0 +1,23 @@
+#!/bin/sh
+# Makes sure that ngspice, its shared library and Python's venv module are there; says what to do if not.
+set -eu
+
+missing=""
+command -v "${NORSIM_NGSPICE:-ngspice}" >/dev/null 2>&1 || missing="$missing ngspice"
+ldconfig -p 2>/dev/null | grep -q 'libngspice\.so' || missing="$missing libngspice0"
+python3 -c 'import ensurepip' >/dev/null 2>&1 || missing="$missing python3-venv"
+[ -n "$missing" ] || exit 0
+
+as_root=""
+[ "$(id -u)" = 0 ] || as_root="sudo -n"
+if command -v apt-get >/dev/null 2>&1 && $as_root true 2>/dev/null; then
+    echo "installing$missing"
+    $as_root apt-get update -qq
+    # shellcheck disable=SC2086
+    DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq $missing >/dev/null
+else
+    echo "norsim needs$missing, and this account may not install packages. On Debian or Ubuntu run:" >&2
+    echo "    sudo apt-get update && sudo apt-get install -y$missing" >&2
+    echo "Elsewhere install ngspice 39 or later and its shared library, then call make again." >&2
+    exit 3
+fi
