@@ -147,7 +147,9 @@ def read_chip_file(chip: str | Path) -> tuple[dict[str, Any], Path]:
     """The YAML content of a chip file or preset, and where it lies."""
     path = Path(chip) if Path(chip).suffix in (".yaml", ".yml") else presets().get(str(chip))
     if path is None:
-        raise ConfigurationError(f"no chip {str(chip)!r}{_meant(str(chip), list(presets()))}. Give a preset or a .yaml file")
+        raise ConfigurationError(
+            f"no chip {str(chip)!r}{_meant(str(chip), list(presets()))}. Give a preset or a .yaml file"
+        )
     try:
         content = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError) as problem:
@@ -199,16 +201,18 @@ def build_chip(content: dict[str, Any], path: Path) -> Chip:
     )
     encoding, wires = _encoding(file)
     calibration = Calibration(file.calibration.images, file.calibration.reads, file.calibration.column_fit)
-    return Chip(
-        file.name, cell, wires, file.tile.wordlines, file.tile.bitlines, encoding, file.adc.bits, calibration
-    )
+    return Chip(file.name, cell, wires, file.tile.wordlines, file.tile.bitlines, encoding, file.adc.bits, calibration)
 
 
 def _encoding(file: ChipFile) -> tuple[BitSerial | LinearPair, Wires]:
     if file.encoding == "bit-serial":
         serial = file.bit_serial
         return BitSerial(
-            serial.wordline_read, serial.bitline_read, serial.top_level, serial.zero_point, serial.reference_every
+            serial.wordline_read,
+            serial.bitline_read,
+            serial.top_level,
+            serial.zero_point,
+            serial.reference_every,
         ), _wires(serial.wires)
     pair = file.linear_pair
     return LinearPair(pair.wordline_bias, pair.drain_full, pair.base_level, pair.top_level), _wires(pair.wires)
@@ -238,9 +242,9 @@ def _first_problem(problem: ValidationError, content: dict[str, Any]) -> str:
     place = ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":
         return f"{place}: {first['msg'].removeprefix('Value error, ')}"
-    section: type[BaseModel] = ChipFile
+    section: Any = ChipFile
     for part in first["loc"][:-1]:
-        section = section.model_fields[str(part)].annotation or section
+        section = section.model_fields[str(part)].annotation
     return f"unknown key {place!r}{_meant(str(first['loc'][-1]), list(section.model_fields))}"
 
 

@@ -90,11 +90,14 @@ class Stimulus:
     source_volts: float = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "wordline_volts", frozen(self.wordline_volts, "wordline_volts [vectors, wordlines]", 2))
+        object.__setattr__(
+            self, "wordline_volts", frozen(self.wordline_volts, "wordline_volts [vectors, wordlines]", 2)
+        )
         object.__setattr__(self, "bitline_volts", frozen(self.bitline_volts, "bitline_volts [vectors, bitlines]", 2))
         if len(self.wordline_volts) != len(self.bitline_volts):
             raise ConfigurationError(
-                f"{len(self.wordline_volts)} vectors of wordline volts beside {len(self.bitline_volts)} of bitline volts"
+                f"{len(self.wordline_volts)} vectors of wordline volts do not go with "
+                f"{len(self.bitline_volts)} of bitline volts"
             )
 
     @property
@@ -137,7 +140,11 @@ class Currents:
     def take(self, indices: NDArray[np.int64] | slice) -> Currents:
         """The reads at `indices`, in that order."""
         return Currents(
-            self.bitline[indices], self.source[indices], self.converged[indices], self.residual[indices], self.backend
+            self.bitline[indices],
+            self.source[indices],
+            self.converged[indices],
+            self.residual[indices],
+            self.backend,
         )
 
 

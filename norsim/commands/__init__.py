@@ -1,0 +1,62 @@
+"""The command line: one file a command, loaded when it is called, because torch takes a while to import."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.metadata import version
+
+import click
+
+from norsim.errors import NorsimError
+
+COMMANDS = {
+    "doctor": "what is installed, what it can do, and a one-cell sanity run",
+    "train": "train a network: float, then 4-bit",
+    "build-netlist": "write the deck of one tile, to read and to run by hand",
+    "run-layer": "read one layer, or one tile of it, for a few activation vectors",
+    "eval-network": "the accuracy a network keeps on the array",
+}
+
+
+class LazyGroup(click.Group):
+    """Knows the commands by name and imports each only when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"norsim.commands.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("norsim"), prog_name="norsim")
+def cli() -> None:
+    """What accuracy does a network keep when NOR-flash currents do its multiply-accumulates?
+
+    Exit codes: 0 done, 2 usage or configuration, 3 simulator missing or unusable, 4 some solves failed,
+    5 a threshold not met, 130 interrupted.
+    """
+
+
+def main() -> None:
+    """Run the command line; a NorsimError ends in one line and its exit code."""
+    try:
+        cli.main(standalone_mode=False)
+    except NorsimError as problem:
+        click.echo(f"norsim: {' '.join(str(problem).split())}", err=True)
+        sys.exit(problem.exit_code)
+    except click.ClickException as problem:
+        problem.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("norsim: interrupted", err=True)
+        sys.exit(130)

@@ -60,8 +60,7 @@ class Dataset:
         """
         if not 1 <= count <= len(self):
             raise DataError(
-                f"{self._title()}: {count} images were asked for and there are {len(self)}, "
-                f"ask for 1 to {len(self)}."
+                f"{self._title()}: {count} images were asked for and there are {len(self)}, ask for 1 to {len(self)}."
             )
         if generator is None:
             return replace(self, images=self.images[:count], labels=self.labels[:count])

@@ -18,6 +18,8 @@ from norsim.network.quantize import QuantizedOperands
 from norsim.network.reader import Reader
 from norsim.periphery.encoding import Codes
 
+CALIBRATION_VECTORS = 2048
+
 
 class TiledLayer(nn.Module):
     """A layer whose multiply-accumulates the array does; no parameters, no gradient.
@@ -45,7 +47,9 @@ class TiledLayer(nn.Module):
         layer = self.grid.layer
         sums = self.grid.multiply(codes, self.reader)
         if layer.input_zero:
-            sums = sums - layer.input_zero * (layer.weights.sum(axis=1, dtype=np.int64) - layer.inputs * layer.weight_zero)
+            sums = sums - layer.input_zero * (
+                layer.weights.sum(axis=1, dtype=np.int64) - layer.inputs * layer.weight_zero
+            )
         return torch.from_numpy(layer.decode(sums))
 
 
@@ -137,7 +141,8 @@ def layer_codes(model: nn.Module, images: Tensor, name: str) -> Codes:
     with reading(model, Reader("ideal")) as layers, torch.inference_mode():
         if name not in layers:
             raise ConfigurationError(f"no layer {name!r} on the array; there are {', '.join(layers)}")
-        layers[name].record = recorded = []
+        recorded: list[Codes] = []
+        layers[name].record = recorded
         try:
             model(images)
         finally:
@@ -145,17 +150,25 @@ def layer_codes(model: nn.Module, images: Tensor, name: str) -> Codes:
     return np.concatenate(recorded)
 
 
-def calibrate(model: nn.Module, images: Tensor, reader: Reader, seed: int, vectors: int = 2048) -> None:
+def calibrate(model: nn.Module, images: Tensor, reader: Reader, seed: int) -> None:
     """Fit every layer's converters and column corrections in place, on training images alone.
 
-    Of each layer's activations under the digital network, up to `vectors` are drawn; the chip's
-    calibration section says how many reads of them the array makes. A layer that reads digitally is left.
+    `images` `[images, channels, height, width]` show each layer the activations of the digital network.
+    A layer whose backend is fixed to `ideal` is left as it is.
     """
-    random = np.random.default_rng([seed, 1])
     for name, layer in tiled_layers(model).items():
-        codes = layer_codes(model, images, name)
-        chosen = np.sort(random.choice(len(codes), min(vectors, len(codes)), replace=False))
-        layer.use(reader)
-        if layer.reader.backend != "ideal":
-            layer.grid = layer.grid.calibrate(codes[chosen], layer.reader, random)
-        layer.use(Reader("ideal"))
+        if layer.fixed_backend != "ideal":
+            own = Reader(layer.fixed_backend or reader.backend, reader.jobs, reader.progress)
+            layer.grid = calibrate_layer(model, name, layer.grid, images, own, seed)
+
+
+def calibrate_layer(model: nn.Module, name: str, grid: TileGrid, images: Tensor, reader: Reader, seed: int) -> TileGrid:
+    """`grid`, tiles of layer `name`, fitted on up to 2,048 of the layer's activation vectors.
+
+    The chip's calibration section says how many reads of them the array makes. What is drawn depends on
+    the seed and the layer's name alone, so that a tile is fitted alike with or without its neighbours.
+    """
+    codes = layer_codes(model, images, name)
+    random = np.random.default_rng([seed, 1, *name.encode()])
+    chosen = np.sort(random.choice(len(codes), min(CALIBRATION_VECTORS, len(codes)), replace=False))
+    return grid.calibrate(codes[chosen], reader, random)

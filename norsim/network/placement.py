@@ -14,6 +14,7 @@ from norsim.network.quantized import QuantizedLayer
 from norsim.network.reader import Reader
 from norsim.periphery.adc import Adc, fit_range
 from norsim.periphery.encoding import Codes, full_scale_amps, sensed_amps
+from norsim.periphery.programming import Levels
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,15 +67,18 @@ class PlacedTile:
         layer = self.layer
         return full_scale_amps(self.chip.encoding, len(self.inputs), layer.weight_bits, layer.input_bits)
 
+    def levels(self) -> Levels:
+        """The cell's programmed levels, found by ngspice when they are first needed."""
+        return program(self.chip.cell, self.chip.encoding)
+
     def tile(self) -> Tile:
-        """The programmed array. Programs the cell's levels, by ngspice, when they are first needed."""
-        levels = program(self.chip.cell, self.chip.encoding)
+        """The programmed array."""
         codes = self.chip.encoding.cell_codes(self.weights, self.layer.weight_zero)
         inputs = [input_note(self.layer, k) for k in self.inputs]
         outputs = [f"layer {self.layer.name}, output channel {k}" for k in self.outputs]
         wordlines, bitlines = self.chip.encoding.line_notes(inputs, outputs, self.layer.weight_zero)
         return Tile(
-            levels.thresholds[codes], self.chip.cell, self.chip.wires, tuple(wordlines), tuple(bitlines),
+            self.levels().thresholds[codes], self.chip.cell, self.chip.wires, tuple(wordlines), tuple(bitlines),
             f"layer {self.layer.name}, tile {self.row},{self.column}: inputs {self.inputs.start} to "
             f"{self.inputs.stop - 1}, outputs {self.outputs.start} to {self.outputs.stop - 1}",
         )  # fmt: skip
@@ -148,23 +152,15 @@ class TileGrid:
 
     def calibrate(self, codes: Codes, reader: Reader, random: np.random.Generator) -> TileGrid:
         """The grid with every tile's converter and column fit set by training activations `codes`."""
-        passes = self.chip.encoding.passes(self.layer.input_bits)
-        total = len(codes) * passes
-        chosen = [
-            np.sort(random.choice(total, min(self.chip.calibration.reads, total), replace=False))
-            for _ in self.tiles
+        total = len(codes) * self.chip.encoding.passes(self.layer.input_bits)
+        # All tiles of the layer are fitted on the same reads, so that leaving some out changes nothing.
+        reads = np.sort(random.choice(total, min(self.chip.calibration.reads, total), replace=False))
+        requests = [(part.tile(), part.drive(codes).take(reads)) for part in self.tiles]
+        fitted = [
+            part.calibrated(codes, reads, currents)
+            for part, currents in zip(self.tiles, reader.read(requests), strict=True)
         ]
-        requests = [
-            (part.tile(), part.drive(codes).take(reads)) for part, reads in zip(self.tiles, chosen, strict=True)
-        ]
-        read = reader.read(requests)
-        return replace(
-            self,
-            tiles=tuple(
-                part.calibrated(codes, reads, currents)
-                for part, reads, currents in zip(self.tiles, chosen, read, strict=True)
-            ),
-        )
+        return replace(self, tiles=tuple(fitted))
 
     def at(self, row: int, column: int) -> PlacedTile:
         """The tile at a place in the grid; PlacementError names the places there are."""

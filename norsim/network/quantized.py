@@ -117,9 +117,7 @@ class QuantizedLayer:
         """
         reciprocal = np.float32(1) / np.float32(self.input_scale)
         steps = np.rint(np.asarray(activations, dtype=np.float32) * reciprocal)
-        codes: NDArray[np.uint8] = np.clip(steps + self.input_zero, 0, 2**self.input_bits - 1).astype(
-            np.uint8
-        )
+        codes: NDArray[np.uint8] = np.clip(steps + self.input_zero, 0, 2**self.input_bits - 1).astype(np.uint8)
         return codes
 
     def decode(self, sums: ArrayLike) -> NDArray[np.float32]:
@@ -140,9 +138,7 @@ class QuantizedLayer:
 
     def _checked_codes(self) -> NDArray[np.uint8]:
         codes = np.asarray(self.weights)
-        self._require(
-            codes.ndim == 2 and codes.size > 0, f"weights {codes.shape}; expected [outputs, inputs]"
-        )
+        self._require(codes.ndim == 2 and codes.size > 0, f"weights {codes.shape}; expected [outputs, inputs]")
         self._require(codes.dtype.kind in "iu", f"weights are {codes.dtype}; expected integer codes")
         top = 2**self.weight_bits - 1
         outside = np.argwhere((codes < 0) | (codes > top))

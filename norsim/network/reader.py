@@ -34,11 +34,7 @@ class Reader:
     backend: str = "ngspice"
     jobs: int = 1
     progress: Progress | None = None
-    observe: # Long enough that reading a deck costs little beside solving it, short enough to share out. It must not
-# depend on the number of jobs, because a solve starts from the one before it in its deck.
-READS_PER_DECK = 128
-
-Observer = field(default=_unwatched)
+    observe: Observer = field(default=_unwatched)
 
     def __post_init__(self) -> None:
         if self.backend != "ideal" and self.backend not in BACKENDS:

@@ -243,9 +243,9 @@ def _read_card(path: Path, header: dict[str, Any]) -> dict[str, Any]:
 def _widths(path: Path, name: str, entry: object) -> tuple[int, int]:
     fields = entry if isinstance(entry, dict) else {}
     weight_bits, input_bits = fields.get("weight_bits"), fields.get("input_bits")
-    if isinstance(weight_bits, int) and isinstance(input_bits, int):
-        if 1 <= weight_bits <= MAX_BITS and 1 <= input_bits <= MAX_BITS:
-            return weight_bits, input_bits
+    both = isinstance(weight_bits, int) and isinstance(input_bits, int)
+    if both and 1 <= weight_bits <= MAX_BITS and 1 <= input_bits <= MAX_BITS:
+        return weight_bits, input_bits
     _fail(path, f"layer {name!r} has codes of {weight_bits} and {input_bits} bits; expected 1 to {MAX_BITS}")
 
 
@@ -262,9 +262,7 @@ def _take(path: Path, tensors: dict[str, Tensor], key: str, shape: Any, dtype: t
     return tensor
 
 
-def _layer_state(
-    path: Path, tensors: dict[str, Tensor], name: str, layer: QuantizedOperands
-) -> dict[str, Tensor]:
+def _layer_state(path: Path, tensors: dict[str, Tensor], name: str, layer: QuantizedOperands) -> dict[str, Tensor]:
     shape, count = layer.weight.shape, layer.weight.numel()
     size = (count + 1) // 2 if layer.weight_bits == 4 else count
     packed = _take(path, tensors, f"{name}.codes", (size,), torch.uint8)

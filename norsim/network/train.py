@@ -252,9 +252,7 @@ class _Run:
             self._save(record, learner)
         return learner.average.eval()
 
-    def _epoch(
-        self, learner: _Learner, epochs: int, peak: float, teacher: nn.Module | None
-    ) -> tuple[float, float]:
+    def _epoch(self, learner: _Learner, epochs: int, peak: float, teacher: nn.Module | None) -> tuple[float, float]:
         size = min(self.recipe.batch_size, len(self.labels))
         # An incomplete last batch is left out: batch norm would give its few images too much weight.
         order = torch.randperm(len(self.labels), generator=self.generator)

@@ -158,9 +158,7 @@ class Recipe:
 
 RECIPES = {
     "digits-cnn": Recipe(60, 40, 64, 0.1, 0.02, ema_decay=0.99, augmentation="shift"),
-    "resnet20": Recipe(
-        *(60, 30, 128, 0.4, 0.04), ema_decay=0.999, augmentation="crop-flip", distillation=0.5
-    ),
+    "resnet20": Recipe(*(60, 30, 128, 0.4, 0.04), ema_decay=0.999, augmentation="crop-flip", distillation=0.5),
 }
 
 

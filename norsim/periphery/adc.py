@@ -36,7 +36,7 @@ class Adc:
     @property
     def step_amps(self) -> float:
         """Amperes between two codes."""
-        return (self.high_amps - self.low_amps) / (2**self.bits - 1)
+        return (self.high_amps - self.low_amps) / float(2**self.bits - 1)
 
     def convert(self, amps: Floats) -> NDArray[np.int32]:
         """Codes of any shape of currents."""
@@ -45,7 +45,7 @@ class Adc:
 
     def amps(self, codes: NDArray[np.int32]) -> Floats:
         """The currents that codes stand for."""
-        result: Floats = self.low_amps + codes * self.step_amps
+        result: Floats = self.low_amps + codes.astype(np.float64) * self.step_amps
         return result
 
 

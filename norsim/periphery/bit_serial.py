@@ -47,7 +47,7 @@ class BitSerial:
     @property
     def lsb_amps(self) -> float:
         """Amperes of one code step of one cell whose bit is 1."""
-        return self.top_amps / (2**self.weight_bits - 1)
+        return self.top_amps / float(2**self.weight_bits - 1)
 
     @property
     def level_amps(self) -> Floats:
@@ -102,7 +102,7 @@ class BitSerial:
     def drive(self, codes: Codes, outputs: int, input_bits: int) -> Stimulus:
         """Bits of the codes as wordline volts."""
         bits = (codes[:, None, :] >> np.arange(input_bits, dtype=np.uint8)[None, :, None]) & 1
-        wordlines = bits.reshape(-1, codes.shape[1]) * self.wordline_volts
+        wordlines = bits.reshape(-1, codes.shape[1]).astype(np.float64) * self.wordline_volts
         bitlines = self.cell_codes(np.zeros((1, outputs), dtype=np.uint8), 0).shape[1]
         return Stimulus(wordlines, np.full((len(wordlines), bitlines), self.bitline_volts))
 

@@ -42,7 +42,7 @@ class LinearPair:
     def lsb_amps(self) -> float:
         """Amperes of one weight code step under one activation code step, were the cell linear."""
         steps = (2**self.weight_bits - 1) * (2**self.activation_bits - 1)
-        return (self.top_amps - self.base_amps) / steps
+        return (self.top_amps - self.base_amps) / float(steps)
 
     @property
     def level_amps(self) -> Floats:

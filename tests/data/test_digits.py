@@ -28,9 +28,7 @@ def test_splits_share_out_all_images_with_their_labels() -> None:
     pixels, target = load_digits(return_X_y=True)
     parts = [load("digits", split) for split in ("train", "test")]
     found = sorted(
-        (image.tobytes(), int(label))
-        for part in parts
-        for image, label in zip(part.images, part.labels, strict=True)
+        (image.tobytes(), int(label)) for part in parts for image, label in zip(part.images, part.labels, strict=True)
     )
     expected = zip((row.astype(np.uint8).tobytes() for row in pixels), target.tolist(), strict=True)
     assert found == sorted(expected)

@@ -84,9 +84,7 @@ def test_integers_reproduce_the_forward(weight_bits: int, activation_bits: int) 
         assert np.array_equal(codes.numpy(), layer.encode(inputs.numpy()))
         assert int(codes.max()) < 2**activation_bits
         expected = from_integers(layer, codes).reshape(outputs.shape)
-        np.testing.assert_allclose(
-            outputs.numpy(), expected, rtol=2e-5, atol=2e-5 * float(outputs.abs().max())
-        )
+        np.testing.assert_allclose(outputs.numpy(), expected, rtol=2e-5, atol=2e-5 * float(outputs.abs().max()))
 
 
 @pytest.mark.parametrize("zero", [-3.0, 2.5, 3.5, 7.49, 7.51, 40.0])

@@ -107,9 +107,7 @@ def test_shipped_network_does_what_its_card_says() -> None:
     test_set = load("digits", "test")
     assert card["data_source"] == test_set.source and card["test_images"] == len(test_set) == 360
     assert (float_predictions(card) == test_set.labels).mean() == card["float_accuracy"] >= 0.98
-    assert (predict(network, test_set) == test_set.labels).sum() == pytest.approx(
-        card["quantized_correct"], abs=1
-    )
+    assert (predict(network, test_set) == test_set.labels).sum() == pytest.approx(card["quantized_correct"], abs=1)
     assert card["quantized_accuracy"] >= card["float_accuracy"] - 0.01
     assert replace(RECIPES["digits-cnn"], **card["recipe"]) == RECIPES["digits-cnn"]
 

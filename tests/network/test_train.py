@@ -62,9 +62,7 @@ def state_bytes(network: nn.Module) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("killed_after", [1, 2, 3])
 @pytest.mark.parametrize("recipe", [TINY, replace(TINY, ema_decay=0.0, distillation=0.0)])
-def test_killed_and_resumed_run_ends_in_the_same_bits(
-    tmp_path: Path, recipe: Recipe, killed_after: int
-) -> None:
+def test_killed_and_resumed_run_ends_in_the_same_bits(tmp_path: Path, recipe: Recipe, killed_after: int) -> None:
     whole = train(SPEC, dataset("train"), dataset("test"), recipe, tmp_path / "whole")
     seen: list[EpochRecord] = []
 
@@ -79,9 +77,7 @@ def test_killed_and_resumed_run_ends_in_the_same_bits(
     part = train(SPEC, dataset("train"), dataset("test"), recipe, tmp_path / "part", resume=True)
     assert state_bytes(part.network) == state_bytes(whole.network)
     assert state_bytes(part.float_network) == state_bytes(whole.float_network)
-    assert [replace(row, seconds=0) for row in part.records] == [
-        replace(row, seconds=0) for row in whole.records
-    ]
+    assert [replace(row, seconds=0) for row in part.records] == [replace(row, seconds=0) for row in whole.records]
 
 
 def test_log_result_and_callers_random_state(tmp_path: Path) -> None:
@@ -143,9 +139,7 @@ def test_shift_moves_images_by_at_most_one_pixel() -> None:
     moved = augment(pixels, "shift", torch.Generator().manual_seed(0))
     places = moved[:, 0].nonzero()[:, 1:]
     assert len(places) == 200 and moved.max() == 9
-    assert {tuple(place) for place in places.tolist()} == {
-        (row, col) for row in (1, 2, 3) for col in (1, 2, 3)
-    }
+    assert {tuple(place) for place in places.tolist()} == {(row, col) for row in (1, 2, 3) for col in (1, 2, 3)}
 
 
 def test_crop_flip_mirrors_about_half_and_none_changes_nothing() -> None:
@@ -160,7 +154,7 @@ def test_crop_flip_mirrors_about_half_and_none_changes_nothing() -> None:
 def test_one_cycle_rises_to_the_peak_and_falls_to_nearly_nothing() -> None:
     rates = [one_cycle(step, 100, 0.4) for step in range(100)]
     top = int(np.argmax(rates))
-    assert max(rates) == pytest.approx(0.4) and 0 < rates[0] and rates[-1] < 1e-3
+    assert max(rates) == pytest.approx(0.4) and rates[0] > 0 and rates[-1] < 1e-3
     assert all(np.diff(rates[: top + 1]) > 0) and all(np.diff(rates[top:]) < 0)
     assert one_cycle(0, 1, 0.4) > 0
 

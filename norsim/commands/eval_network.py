@@ -1,0 +1,160 @@
+"""`norsim eval-network`: the accuracy a network keeps on the array, with its proof."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from dataclasses import replace
+from fnmatch import fnmatch
+from pathlib import Path
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from norsim.backends import BACKENDS
+from norsim.commands.options import chip_options, choose_chip, network_options, print_json, run_options
+from norsim.commands.progress import Report, reporting
+from norsim.commands.setup import Subject, subject
+from norsim.data import Dataset
+from norsim.errors import ConfigurationError, ThresholdError
+from norsim.network.evaluate import Evaluation, Predictions, evaluate, images_tensor
+from norsim.network.layers import calibrate, digital_modules, tiled_layers
+from norsim.network.reader import Reader
+from norsim.runs import RunFolder, default_folder, write_text
+
+
+@click.command("eval-network")
+@network_options
+@click.option("--images", type=click.IntRange(min=1), help="First so many test images; all by default.")
+@click.option("--backend", type=click.Choice(["ideal", *BACKENDS]), default="ngspice", show_default=True)
+@click.option(
+    "--layers",
+    "pattern",
+    default="*",
+    metavar="PATTERN",
+    help="Layers on the array, as a shell pattern such as 'layer1.*'; the others stay digital.",
+)
+@click.option(
+    "--spice-sample",
+    type=click.IntRange(min=0),
+    default=12,
+    show_default=True,
+    help="Reads solved again by ngspice, each alone, as the proof of the result.",
+)
+@click.option("--min-accuracy", type=click.FloatRange(0, 1), help="Fail (exit 5) below this accuracy.")
+@click.option("--tolerance", type=click.FloatRange(min=0),
+              help="Fail (exit 5) if the proof's largest error, in full scale, is above this.")  # fmt: skip
+@chip_options
+@run_options
+def command(
+    network: str, dataset: str | None, data_folder: Path | None, images: int | None, backend: str,
+    pattern: str, spice_sample: int, min_accuracy: float | None, tolerance: float | None,
+    chip_name: str, encoding: str | None, settings: tuple[str, ...],
+    seed: int, jobs: int, out: Path | None, as_json: bool, quiet: bool, verbose: bool,
+) -> None:  # fmt: skip
+    """Accuracy of a network whose convolutions and linear layers are read off NOR-flash arrays.
+
+    \b
+    Example:  norsim eval-network --network digits-cnn --images 20 --backend ngspice
+    """
+    started = time.monotonic()
+    choice = choose_chip(chip_name, encoding, settings)
+    chosen = subject(network, choice.chip, dataset, data_folder)
+    chosen = subject(network, choice.chip, dataset, data_folder, matching(chosen, pattern))
+    test = chosen.data("test")
+    shown = test.take(images, None) if images else test
+    known = chosen.float_predictions(test)
+    known = None if known is None else known[: len(shown)]
+    reader = Reader(backend, jobs)
+    folder = RunFolder(out or default_folder("eval-network"), choice.content, seed)
+    with reporting(quiet) as report:
+        fit(chosen, choice.chip.calibration.images, reader, seed, report)
+        found = evaluate(
+            chosen.model, shown, watched(reader, report, "read"), network=network, seed=seed,
+            spice_sample=spice_sample, float_predictions=known,
+        )  # fmt: skip
+    found = replace(found, seconds=time.monotonic() - started)
+    write_text(folder.path / "results.csv", table_of_images(found, shown, known))
+    folder.finish(found.summary())
+    if as_json:
+        print_json({**found.summary(), "out": str(folder.path)})
+    else:
+        show(found, chosen, folder.path, verbose)
+    check(found, min_accuracy, tolerance)
+
+
+def matching(chosen: Subject, pattern: str) -> list[str]:
+    """The layers whose names match; ConfigurationError if none does."""
+    names = list(tiled_layers(chosen.model))
+    found = [name for name in names if fnmatch(name, pattern)]
+    if not found:
+        raise ConfigurationError(f"--layers {pattern!r} matches none of {', '.join(names)}")
+    return found
+
+
+def watched(reader: Reader, report: Report, what: str) -> Reader:
+    """The reader with its progress shown."""
+    return replace(reader, progress=lambda done, total: report(what, done, total))
+
+
+def fit(chosen: Subject, count: int, reader: Reader, seed: int, report: Report) -> None:
+    """Calibrate converters and columns on `count` training images."""
+    if reader.backend == "ideal":
+        return
+    train = chosen.data("train")
+    random = np.random.default_rng([seed, 4])
+    images = images_tensor(train.take(min(count, len(train)), random))
+    calibrate(chosen.model, images, watched(reader, report, "calibrate"), seed)
+
+
+def table_of_images(found: Evaluation, data: Dataset, known: Predictions | None) -> str:
+    """results.csv: for each image its label and what each network says."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["image", "label", "array", "quantized", "float"])
+    full = known if known is not None else [""] * len(data)
+    rows = zip(data.labels, found.predictions, found.predictions_quantized, full, strict=True)
+    writer.writerows([image, *row] for image, row in enumerate(rows))
+    return text.getvalue()
+
+
+def show(found: Evaluation, chosen: Subject, path: Path, verbose: bool) -> None:
+    """The result for people, on stdout."""
+    console = Console()
+    table = Table(title=f"{found.network} on {found.dataset}, {found.images} test images, {found.encoding}")
+    for heading in ("", "accuracy", "95 % interval"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    rows = [
+        ("float", found.accuracy_float, found.accuracy_float_ci95),
+        ("4-bit, digital", found.accuracy_quantized, found.accuracy_quantized_ci95),
+        (f"on the array ({found.backend})", found.accuracy, found.accuracy_ci95),
+    ]
+    for name, accuracy, interval in rows:
+        known = accuracy is not None and interval is not None
+        ends = f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}" if known and interval else "unknown"
+        table.add_row(name, f"{100 * accuracy:.2f} %" if accuracy is not None else "unknown", ends)
+    console.print(table)
+    proof = found.verification
+    if proof.samples:
+        console.print(
+            f"Proof: {proof.samples} reads solved again by ngspice, each alone: largest error "
+            f"{proof.max_error_full_scale:.1e} of full scale, ADC codes that differ "
+            f"{100 * (proof.adc_mismatch_fraction or 0):.2f} %"
+        )
+    if verbose:
+        console.print(f"Digital: {', '.join(f'{k} ({v})' for k, v in digital_modules(chosen.model).items())}")
+    console.print(f"{found.seconds:.0f} s. Run folder: {path}", soft_wrap=True)
+
+
+def check(found: Evaluation, min_accuracy: float | None, tolerance: float | None) -> None:
+    """Raises ThresholdError for a result that misses what was asked."""
+    if min_accuracy is not None and found.accuracy < min_accuracy:
+        raise ThresholdError(f"accuracy {found.accuracy:.4f} is below --min-accuracy {min_accuracy}")
+    worst = found.verification.max_error_full_scale
+    if tolerance is not None and worst is None:
+        raise ThresholdError("--tolerance needs a proof: no read was sampled (--spice-sample, or an ideal run)")
+    if tolerance is not None and worst is not None and worst > tolerance:
+        raise ThresholdError(f"the proof's largest error {worst:.2e} of full scale is above --tolerance {tolerance:g}")

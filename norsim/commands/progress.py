@@ -1,0 +1,61 @@
+"""Progress on stderr: bars in a terminal, a plain line now and then elsewhere, nothing when asked to be quiet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+SECONDS_BETWEEN_LINES = 10.0
+
+Report = Callable[[str, int, int], None]
+
+
+@contextmanager
+def reporting(quiet: bool) -> Iterator[Report]:
+    """Gives `report(what, done, total)`."""
+    console = Console(stderr=True)
+    if quiet:
+        yield lambda what, done, total: None
+    elif console.is_terminal:
+        with _bars(console) as report:
+            yield report
+    else:
+        yield _lines()
+
+
+@contextmanager
+def _bars(console: Console) -> Iterator[Report]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+        tasks = {}
+
+        def report(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=total)
+            progress.update(tasks[what], completed=done, total=total)
+
+        yield report
+
+
+def _lines() -> Report:
+    last = {"at": time.monotonic()}
+
+    def report(what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - last["at"] >= SECONDS_BETWEEN_LINES:
+            last["at"] = now
+            click.echo(f"{what}: {done} of {total}", err=True)
+
+    return report

@@ -1,0 +1,149 @@
+"""`norsim run-layer`: read one layer, or one tile of it, and keep its currents."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from norsim.array.tile import Currents, Floats
+from norsim.backends import BACKENDS, read_all
+from norsim.commands.options import (
+    chip_options,
+    choose_chip,
+    network_options,
+    parse_tile,
+    print_json,
+    run_options,
+)
+from norsim.commands.progress import Report, reporting
+from norsim.commands.setup import Subject, subject
+from norsim.network.evaluate import images_tensor
+from norsim.network.layers import calibrate_layer
+from norsim.network.placement import PlacedTile, TileRead
+from norsim.network.reader import Reader
+from norsim.periphery.encoding import Codes
+from norsim.runs import RunFolder, default_folder, write_atomically, write_text
+from norsim.spice.deck import deck
+
+
+@click.command("run-layer")
+@network_options
+@click.option("--layer", required=True, help="Name of a layer, as in the network.")
+@click.option("--tile", metavar="R,C", help="Row and column of one tile; all tiles of the layer by default.")
+@click.option("--vectors", default="8", show_default=True, metavar="K|FILE",
+              help="How many activation vectors to draw from the test images, or a .npy file of codes.")  # fmt: skip
+@click.option("--backend", type=click.Choice(["ideal", *BACKENDS]), default="ngspice", show_default=True)
+@chip_options
+@run_options
+def command(
+    network: str, dataset: str | None, data_folder: Path | None, layer: str, tile: str | None, vectors: str,
+    backend: str, chip_name: str, encoding: str | None, settings: tuple[str, ...],
+    seed: int, jobs: int, out: Path | None, as_json: bool, quiet: bool, verbose: bool,
+) -> None:  # fmt: skip
+    """Read one layer, or one tile of it, for some activation vectors; currents go to DIR/currents.npz.
+
+    \b
+    Example:  norsim run-layer --network digits-cnn --layer fc --tile 1,0 --vectors 4 --backend ngspice
+    """
+    started = time.monotonic()
+    choice = choose_chip(chip_name, encoding, settings)
+    chosen = subject(network, choice.chip, dataset, data_folder)
+    only = parse_tile(tile) if tile is not None else None
+    part = chosen.grid(layer).at(*only) if only else None
+    codes = chosen.vectors(layer, part, vectors, seed)
+    folder = RunFolder(out or default_folder("run-layer"), choice.content, seed)
+    with reporting(quiet) as report:
+        parts, currents = read_layer(chosen, layer, only, codes, Reader(backend, jobs), seed, folder, report)
+    results = [result(one, codes, read) for one, read in zip(parts, currents, strict=True)]
+    for one, read in zip(parts, results, strict=True):
+        name = "currents.npz" if only else f"currents_{one.row}_{one.column}.npz"
+        save(folder.path / name, one, codes, read)
+    converged = all(bool(read.converged.all()) for read in currents if read is not None)
+    summary = summarize(network, layer, tile, backend, parts, len(codes), converged, time.monotonic() - started)
+    folder.finish(summary)
+    if as_json:
+        print_json({**summary, "out": str(folder.path)})
+        return
+    for one, read in zip(parts, results, strict=True):
+        worst = np.abs(read.sums - ideal_sums(one, codes)).max()
+        click.echo(f"{one.name}: {len(codes)} vectors, largest deviation from the integers {worst:.2f} steps")
+    click.echo(f"Currents are in {folder.path}")
+
+
+def read_layer(
+    chosen: Subject, layer: str, only: tuple[int, int] | None, codes: Codes, reader: Reader, seed: int,
+    folder: RunFolder, report: Report,
+) -> tuple[list[PlacedTile], list[Currents | None]]:  # fmt: skip
+    """Calibrated tiles and their currents: one deck a tile, the one `build-netlist` writes."""
+    grid = chosen.grid(layer)
+    parts = [grid.at(*only)] if only else list(grid.tiles)
+    if reader.backend == "ideal":
+        return parts, [None] * len(parts)
+    images = images_tensor(chosen.data("train").take(grid.chip.calibration.images, np.random.default_rng([seed, 4])))
+    watched = replace(reader, progress=lambda done, total: report("calibrate", done, total))
+    fitted = calibrate_layer(chosen.model, layer, replace(grid, tiles=tuple(parts)), images, watched, seed)
+    requests = [(part.tile(), part.drive(codes)) for part in fitted.tiles]
+    decks = folder.path / "netlists"
+    decks.mkdir(exist_ok=True)
+    for part, (tile, stimulus) in zip(fitted.tiles, requests, strict=True):
+        write_text(decks / f"tile_{part.row}_{part.column}.cir", deck(tile, stimulus))
+    currents = read_all(requests, reader.backend, reader.jobs, lambda done, total: report(layer, done, total))
+    return list(fitted.tiles), list(currents)
+
+
+def result(part: PlacedTile, codes: Codes, currents: Currents | None) -> TileRead:
+    """What the tile gave; without currents, what exact cells would give, in amperes and integers."""
+    if currents is not None:
+        return part.interpret(codes, part.amps(currents))
+    amps = part.pass_values(codes) * part.chip.encoding.lsb_amps
+    return TileRead(amps, part.adc.convert(amps), ideal_sums(part, codes))
+
+
+def ideal_sums(part: PlacedTile, codes: Codes) -> Floats:
+    """`[vectors, outputs]`: the tile's sums in integers."""
+    return part.chip.encoding.decode(part.pass_values(codes), part.codes(codes), part.layer.weight_zero)
+
+
+def save(path: Path, part: PlacedTile, codes: Codes, read: TileRead) -> None:
+    """One tile's currents.npz."""
+    arrays: dict[str, Any] = {
+        "codes": part.codes(codes),
+        "weights": part.weights,
+        "weight_zero": np.array(part.layer.weight_zero),
+        "currents": read.amps,
+        "adc": read.adc,
+        "mac": read.sums,
+        "mac_ideal": ideal_sums(part, codes),
+    }
+    write_atomically(path, lambda file: np.savez_compressed(file, **arrays))
+
+
+def summarize(
+    network: str, layer: str, tile: str | None, backend: str, parts: list[PlacedTile], vectors: int,
+    converged: bool, seconds: float,
+) -> dict[str, Any]:  # fmt: skip
+    """The keys of `run-layer --json`; sizes are those of the tile, or lists over all tiles."""
+    encoding = parts[0].chip.encoding
+    shapes = [encoding.cell_codes(part.weights, part.layer.weight_zero).shape for part in parts]
+    scales = [part.full_scale_amps for part in parts]
+    one = tile is not None
+    return {
+        "network": network,
+        "layer": layer,
+        "tile": tile,
+        "tiles": [[part.row, part.column] for part in parts],
+        "backend": backend,
+        "encoding": encoding.name,
+        "vectors": vectors,
+        "rows": shapes[0][0] if one else [shape[0] for shape in shapes],
+        "columns": shapes[0][1] if one else [shape[1] for shape in shapes],
+        "passes": encoding.passes(parts[0].layer.input_bits),
+        "full_scale_amps": scales[0] if one else scales,
+        "converged": converged,
+        "seconds": round(seconds, 3),
+    }

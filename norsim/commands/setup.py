@@ -1,0 +1,64 @@
+"""From the options of a command to a converted network, its data and a reader."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+from torch import nn
+
+from norsim.chip import Chip
+from norsim.data import Dataset, load
+from norsim.errors import ConfigurationError
+from norsim.network.layers import convert, tiled_layers
+from norsim.network.placement import PlacedTile, TileGrid
+from norsim.network.store import float_predictions, load_network
+from norsim.network.vectors import draw_vectors, read_vectors
+from norsim.periphery.encoding import Codes
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network on a chip, and the data it is judged on."""
+
+    name: str
+    model: nn.Module
+    card: dict[str, Any]
+    dataset: str
+    data_folder: Path | None
+
+    def data(self, split: str) -> Dataset:
+        """The `train` or `test` images."""
+        return load(self.dataset, split, self.data_folder)
+
+    def grid(self, layer: str) -> TileGrid:
+        """The tiles of a layer, or a ConfigurationError that lists the layers."""
+        layers = tiled_layers(self.model)
+        if layer not in layers:
+            raise ConfigurationError(f"no layer {layer!r} on the array; there are {', '.join(layers)}")
+        return layers[layer].grid
+
+    def vectors(self, layer: str, part: PlacedTile | None, wanted: str, seed: int) -> Codes:
+        """`--vectors`: `[vectors, inputs]` codes, a number of them from the test images or those of a file."""
+        if wanted.isdigit():
+            return draw_vectors(self.model, layer, self.data("test"), int(wanted), seed)
+        return read_vectors(Path(wanted), self.grid(layer).layer, part)
+
+    def float_predictions(self, test: Dataset) -> NDArray[Any] | None:
+        """`[images]`: the float network's classes, where the card's test set is this very one."""
+        same = self.card["dataset"] == test.name and self.card["test_images"] == len(test)
+        return float_predictions(self.card) if same and self.card["data_source"] == test.source else None
+
+
+def subject(
+    network: str, chip: Chip, dataset: str | None, data_folder: Path | None, layers: list[str] | None = None
+) -> Subject:
+    """The network `network` converted for `chip`; with `layers`, all but those stay digital."""
+    model, card = load_network(network)
+    analog = convert(model, chip)
+    if layers is not None:
+        digital = {name: {"backend": "ideal"} for name in tiled_layers(analog) if name not in layers}
+        analog = convert(model, chip, digital)
+    return Subject(network, analog, card, dataset or card["dataset"], data_folder)
