@@ -238,7 +238,8 @@ def _text(name: str, chip_path: Path, packaged: Path) -> str:
 
 
 def _first_problem(problem: ValidationError, content: dict[str, Any]) -> str:
-    first = problem.errors()[0]
+    # A misspelt key also leaves its right name missing: the misspelling is what to speak of.
+    first = min(problem.errors(), key=lambda error: error["type"] != "extra_forbidden")
     place = ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":
         return f"{place}: {first['msg'].removeprefix('Value error, ')}"

@@ -243,8 +243,8 @@ def _read_card(path: Path, header: dict[str, Any]) -> dict[str, Any]:
 def _widths(path: Path, name: str, entry: object) -> tuple[int, int]:
     fields = entry if isinstance(entry, dict) else {}
     weight_bits, input_bits = fields.get("weight_bits"), fields.get("input_bits")
-    both = isinstance(weight_bits, int) and isinstance(input_bits, int)
-    if both and 1 <= weight_bits <= MAX_BITS and 1 <= input_bits <= MAX_BITS:
+    widths = range(1, MAX_BITS + 1)
+    if isinstance(weight_bits, int) and isinstance(input_bits, int) and {weight_bits, input_bits} <= set(widths):
         return weight_bits, input_bits
     _fail(path, f"layer {name!r} has codes of {weight_bits} and {input_bits} bits; expected 1 to {MAX_BITS}")
 

@@ -96,7 +96,11 @@ def run_deck(executable: str, folder: Path, timeout_seconds: float) -> None:
             raise SolveError(f"ngspice did not finish within {timeout_seconds:g} s and was stopped") from None
         except OSError as problem:
             raise SimulatorError(f"{executable} does not run: {problem}") from None
-    check_log((folder / "ngspice.log").read_text(errors="replace"))
+    try:
+        said = (folder / "ngspice.log").read_text(errors="replace")
+    except OSError as problem:
+        raise SolveError(f"the log of ngspice cannot be read: {problem}") from None
+    check_log(said)
     if ended.returncode != 0:
         raise SolveError(f"ngspice ended with code {ended.returncode}")
 

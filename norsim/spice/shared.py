@@ -8,6 +8,7 @@ from the handling of files. One circuit at a time a process: the library is not 
 from __future__ import annotations
 
 import ctypes.util
+import logging
 import threading
 from functools import lru_cache
 from typing import Any
@@ -31,6 +32,8 @@ def library() -> Any:
         raise SimulatorError("no libngspice: install it (Debian: apt-get install libngspice0)")
     from PySpice.Spice.NgSpice.Shared import NgSpiceShared
 
+    # It warns of every ngspice after 34, on a handler of last resort; what comes back is checked instead.
+    logging.getLogger("PySpice").setLevel(logging.ERROR)
     NgSpiceShared.LIBRARY_PATH = name
     return NgSpiceShared.new_instance()
 

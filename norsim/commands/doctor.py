@@ -1,0 +1,91 @@
+"""`norsim doctor`: what is installed, what it can do, and one cell as a sanity run."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from importlib.metadata import version
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from norsim.array.tile import Stimulus, Tile
+from norsim.array.wires import Wires
+from norsim.backends import program, read
+from norsim.commands.options import print_json
+from norsim.config import load_chip, presets
+from norsim.errors import NorsimError
+from norsim.paths import models_folder
+from norsim.spice.probe import abilities
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def command(as_json: bool) -> None:
+    """Show what is installed and what it can do, and run one cell through ngspice.
+
+    Ends with exit code 3 where no usable ngspice is found, and says what to install.
+    """
+    found: dict[str, Any] = {
+        "norsim": version("norsim"),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torch_threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "chips": list(presets()),
+        "networks": sorted(path.name for path in (models_folder() / "networks").iterdir()),
+    }
+    problem: NorsimError | None = None
+    try:
+        found |= simulator()
+    except NorsimError as caught:
+        problem = caught
+        found["problem"] = str(caught)
+    if as_json:
+        print_json(found)
+    else:
+        show(found)
+    if problem:
+        raise problem
+
+
+def simulator() -> dict[str, Any]:
+    """ngspice, its abilities, and a cell read by both drivers."""
+    able = abilities()
+    chip = load_chip("etox65")
+    started = time.monotonic()
+    levels = program(chip.cell, chip.encoding)
+    gate, drain = chip.encoding.verify_volts
+    tile = Tile(levels.thresholds[-1:, None], chip.cell, Wires(strap_every=1), name="doctor")
+    one_cell = Stimulus(np.array([[gate]]), np.array([[drain]]))
+    amps = float(read(tile, one_cell, "ngspice").bitline[0, 0])
+    seconds = time.monotonic() - started
+    try:
+        through_library = float(read(tile, one_cell, "ngspice-shared").bitline[0, 0])
+        library = f"works, agrees to {abs(through_library / amps - 1):.0e}"
+    except NorsimError as problem:
+        library = str(problem)
+    return {
+        "ngspice": f"{able.version} at {able.path}",
+        "klu": able.klu,
+        "osdi": able.osdi,
+        "libngspice_through_pyspice": library,
+        "one_cell_amps": amps,
+        "levels_worst_error": levels.worst_error,
+        "seconds": round(seconds, 2),
+    }
+
+
+def show(found: dict[str, Any]) -> None:
+    """The findings as a table."""
+    table = Table(show_header=False)
+    for key, value in found.items():
+        shown = {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
+        text = ", ".join(shown) if isinstance(shown, list) else f"{shown:.4g}" if isinstance(shown, float) else shown
+        table.add_row(key.replace("_", " "), str(text))
+    Console().print(table)

@@ -1,0 +1,103 @@
+"""`norsim train`: float, then 4-bit; the trained network lands in DIR as a card and packed weights."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+import yaml
+
+from norsim.commands.options import print_json
+from norsim.data import load
+from norsim.errors import ConfigurationError
+from norsim.network.store import save_network
+from norsim.network.train import EpochRecord, train
+from norsim.network.zoo import RECIPES, Recipe, spec_of
+from norsim.runs import default_folder
+
+
+@click.command("train")
+@click.option("--network", required=True, help="A network definition that comes with norsim.")
+@click.option("--data", "data_folder", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the data set.")
+@click.option(
+    "--recipe",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change the network's recipe, for example float_epochs=5. Repeatable.",
+)
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of weights, batches and augmentation.")
+@click.option("-j", "--jobs", type=click.IntRange(min=1), help="Threads; the result depends on their number.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Run folder; runs/train-DATE-TIME by default."
+)
+@click.option("--resume", is_flag=True, help="Continue from the checkpoint in DIR; ends in the same weights.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")  # fmt: skip
+def command(
+    network: str, data_folder: Path | None, settings: tuple[str, ...], seed: int | None, jobs: int | None,
+    out: Path | None, resume: bool, as_json: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Train a network in float, then with 4-bit weights and activations.
+
+    \b
+    Example:  norsim train --network digits-cnn --out runs/digits-cnn
+    """
+    spec = spec_of(network)
+    recipe = change_recipe(RECIPES[network], settings)
+    recipe = recipe if seed is None else replace(recipe, seed=seed)
+    if resume and out is None:
+        raise ConfigurationError("--resume needs --out DIR, the folder of the interrupted run")
+    torch.set_num_threads(jobs or torch.get_num_threads())
+    folder = out or default_folder("train")
+    train_set, test_set = (load(spec.dataset, split, data_folder) for split in ("train", "test"))
+    finished = train(spec, train_set, test_set, recipe, folder, resume, None if quiet else report)
+    save_network(finished, folder, command_line(jobs))
+    result = {
+        "network": network,
+        "dataset": spec.dataset,
+        "accuracy_float": finished.float_accuracy,
+        "accuracy_quantized": finished.quantized_accuracy,
+        "seed": recipe.seed,
+        "out": str(folder),
+    }
+    if as_json:
+        print_json(result)
+    else:
+        click.echo(f"{network}: float {100 * finished.float_accuracy:.2f} %, "
+                   f"4-bit {100 * finished.quantized_accuracy:.2f} %. Saved in {folder}")  # fmt: skip
+
+
+def report(record: EpochRecord) -> None:
+    """One line an epoch, on stderr."""
+    click.echo(
+        f"{record.phase} epoch {record.epoch}: loss {record.train_loss:.4f}, "
+        f"test accuracy {100 * record.test_accuracy:.2f} %, {record.seconds:.1f} s",
+        err=True,
+    )
+
+
+def change_recipe(recipe: Recipe, settings: tuple[str, ...]) -> Recipe:
+    """The recipe with each `key=value` put in; ConfigurationError for an unknown key or a value of another kind."""
+    kinds = {field.name: type(getattr(recipe, field.name)) for field in fields(recipe)}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if key not in kinds or not equals:
+            raise ConfigurationError(f"--recipe {setting!r}: expected key=value with one of {', '.join(kinds)}")
+        value: Any = yaml.safe_load(text)
+        if type(value) is not kinds[key] and not (kinds[key] is float and type(value) is int):
+            raise ConfigurationError(f"--recipe {setting!r}: {key} is a {kinds[key].__name__}")
+        recipe = replace(recipe, **{key: kinds[key](value)})
+    return recipe
+
+
+def command_line(jobs: int | None) -> str:
+    """The line that repeats this training, with its threads."""
+    arguments = [word for word in sys.argv[1:] if word != "--resume"]
+    threads = [] if jobs else ["--jobs", str(torch.get_num_threads())]
+    return shlex.join(["norsim", *arguments, *threads])

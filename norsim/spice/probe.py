@@ -1,0 +1,49 @@
+"""What an installed ngspice can do: asked of it, not assumed from its version."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from norsim.errors import SimulatorError
+from norsim.spice.ngspice import find_ngspice, version_line
+
+PROBE = """* what can this ngspice do
+V1 a 0 1
+R1 a 0 1
+.options klu
+.control
+op
+osdi
+quit
+.endc
+.end
+"""
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """`path` and `version` of ngspice; whether it has the KLU solver and loads OSDI (Verilog-A) models."""
+
+    path: str
+    version: str
+    klu: bool
+    osdi: bool
+
+
+def abilities() -> Abilities:
+    """Asks the installed ngspice. Raises SimulatorError where there is none that works."""
+    path = find_ngspice()
+    with tempfile.TemporaryDirectory(prefix="norsim-probe-") as folder:
+        (Path(folder) / "probe.cir").write_text(PROBE)
+        try:
+            ended = subprocess.run(
+                [path, "-n", "-b", "probe.cir"],
+                cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+            )  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired) as problem:
+            raise SimulatorError(f"{path} does not run a one-resistor deck: {problem}") from None
+    said = ended.stdout + ended.stderr
+    return Abilities(path, version_line(path), "using klu" in said.lower(), "osdi: no such command" not in said)

@@ -1,0 +1,67 @@
+"""Runs commands in this process, so that each test does not import torch anew."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from norsim import backends
+from norsim.commands import main
+from norsim.spice import ngspice
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Stdout as JSON: fails if anything else is on it."""
+        return json.loads(self.out)
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def norsim(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """`norsim("doctor", "--json")` runs that command line."""
+
+    def run(*arguments: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["norsim", *map(str, arguments)])
+        capsys.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        said = capsys.readouterr()
+        return Ended(code, said.out, said.err)
+
+    return run
+
+
+@pytest.fixture
+def simulator(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
+    """`simulator(path)` makes `path` the ngspice program until the test ends."""
+
+    def forget() -> None:
+        ngspice.find_ngspice.cache_clear()
+        ngspice.version_line.cache_clear()
+        backends.program.cache_clear()
+
+    def use(path: object) -> None:
+        monkeypatch.setenv(ngspice.EXECUTABLE_VARIABLE, str(path))
+        forget()
+
+    yield use
+    forget()

@@ -1,0 +1,87 @@
+"""The deck of `build-netlist`, run by hand, is what `run-layer` reports."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from norsim.spice.rawfile import read_raw
+from tests.commands.conftest import Run
+
+CELL = re.compile(r"^X(\d+)_(\d+) .* vt=(\S+)$", re.MULTILINE)
+TILES = [("conv1", "0,0"), ("conv2", "0,0"), ("fc", "1,0")]
+
+
+def by_hand(folder: Path) -> np.ndarray:
+    """`[vectors, passes, outputs]` amperes, from nothing but tile.cir and tile.json."""
+    subprocess.run(["ngspice", "-b", "tile.cir"], cwd=folder, check=True, capture_output=True)
+    tile = json.loads((folder / "tile.json").read_text())
+    names = sorted({name for lines in tile["sense"] for name, _ in lines})
+    raw = read_raw(folder / "currents.raw", names, len(tile["points"]))
+    columns = [sum(sign * raw[:, names.index(name)] for name, sign in lines) for lines in tile["sense"]]
+    currents = np.full((tile["vectors"], tile["passes"], tile["outputs"]), np.nan)
+    for point, (vector, number) in enumerate(tile["points"]):
+        currents[vector, number] = [column[point] for column in columns]
+    return currents
+
+
+@pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
+@pytest.mark.parametrize(("layer", "tile"), TILES)
+def test_a_deck_run_by_hand_gives_the_currents_of_run_layer(
+    norsim: Run, tmp_path: Path, layer: str, tile: str, encoding: str
+) -> None:
+    options = ["--network", "digits-cnn", "--layer", layer, "--tile", tile, "--vectors", 2, "--encoding", encoding]
+    assert norsim("build-netlist", *options, "--out", tmp_path / "deck").code == 0
+    assert norsim("run-layer", *options, "--out", tmp_path / "run").code == 0
+    with np.load(tmp_path / "run" / "currents.npz") as reported:
+        currents = reported["currents"]
+    np.testing.assert_allclose(by_hand(tmp_path / "deck"), currents, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("zero_point", ["reference", "digital", "differential", "linear-pair"])
+def test_every_cell_of_the_deck_stands_for_its_weight(norsim: Run, tmp_path: Path, zero_point: str) -> None:
+    encoding = "linear-pair" if zero_point == "linear-pair" else "bit-serial"
+    setting = [] if zero_point == "linear-pair" else ["--set", f"bit_serial.zero_point={zero_point}"]
+    network = ["--network", "digits-cnn", "--layer", "conv2", "--vectors", 1]
+    assert norsim("build-netlist", *network, "--encoding", encoding, *setting, "--out", tmp_path).code == 0
+    tile = json.loads((tmp_path / "tile.json").read_text())
+    found = {(int(i), int(j)): float(vt) for i, j, vt in CELL.findall((tmp_path / "tile.cir").read_text())}
+    assert len(found) == tile["rows"] * tile["columns"]
+    levels = np.array(tile["level_thresholds"])
+    codes = np.array(
+        [[np.abs(levels - found[i, j]).argmin() for j in range(tile["columns"])] for i in range(tile["rows"])]
+    )
+    assert all(found[i, j] == levels[codes[i, j]] for i, j in found)
+    weights, zero = np.array(tile["weights"]), tile["weight_zero"]
+    assert weights.shape == (tile["inputs"], tile["outputs"])
+    if encoding == "linear-pair":
+        signed = codes[0::2].astype(int) - codes[1::2]
+        np.testing.assert_array_equal(signed.T, weights - zero)
+        return
+    for output, lines in enumerate(tile["sense"]):
+        total = sum(sign * codes[:, int(re.sub(r"\D", "", name))].astype(int) for name, sign in lines)
+        np.testing.assert_array_equal(total, weights[:, output] - (0 if zero_point == "digital" else zero))
+
+
+def test_the_deck_says_what_each_line_is(norsim: Run, tmp_path: Path) -> None:
+    norsim("build-netlist", "--network", "digits-cnn", "--layer", "conv2", "--vectors", 1, "--out", tmp_path)
+    text = (tmp_path / "tile.cir").read_text()
+    assert "* wordline 17: input 17: channel 1, kernel (2, 2)" in text
+    assert "* bitline 0: layer conv2, output channel 0" in text
+    assert text.count("reference column of its group") == 2
+
+
+def test_vectors_come_from_a_file(norsim: Run, tmp_path: Path) -> None:
+    codes = np.random.default_rng(0).integers(0, 16, (3, 64)).astype(np.uint8)
+    np.save(tmp_path / "codes.npy", codes)
+    options = ["--network", "digits-cnn", "--layer", "fc", "--tile", "1,0", "--vectors", tmp_path / "codes.npy"]
+    assert norsim("run-layer", *options, "--backend", "ideal", "--out", tmp_path / "run").code == 0
+    with np.load(tmp_path / "run" / "currents.npz") as run:
+        np.testing.assert_array_equal(run["codes"], codes)
+        weights = run["weights"].astype(int) - run["weight_zero"]
+        np.testing.assert_array_equal(run["mac_ideal"], codes.astype(int) @ weights)

@@ -1,0 +1,66 @@
+"""`eval-network` end to end, every layer by ngspice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.commands.conftest import Run
+
+KEYS = {
+    *("network", "dataset", "images", "backend", "encoding", "accuracy", "accuracy_quantized", "accuracy_float"),
+    *("accuracy_ci95", "drop_points", "verification", "layers", "seconds", "seed", "versions"),
+}  # fmt: skip
+PROOF = {"samples", "max_error_full_scale", "rms_error_full_scale", "adc_mismatch_fraction"}
+FEW = ["--network", "digits-cnn", "--dataset", "digits", "--images", 2, "--backend", "ngspice"]
+LIGHT = ["--set", "calibration.reads=16", "--spice-sample", 4]
+
+
+def without_time(summary: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in summary.items() if key not in ("seconds", "out")}
+
+
+@pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
+def test_two_runs_of_one_seed_agree_to_the_last_bit_whatever_the_jobs(
+    norsim: Run, tmp_path: Path, encoding: str
+) -> None:
+    first = norsim("eval-network", *FEW, *LIGHT, "--encoding", encoding, "--out", tmp_path / "a", "--json", "-j", 2)
+    again = norsim("eval-network", *FEW, *LIGHT, "--encoding", encoding, "--out", tmp_path / "b", "--json", "-j", 1)
+    assert first.code == again.code == 0
+    assert KEYS <= set(first.json) and PROOF <= set(first.json["verification"])
+    assert without_time(first.json) == without_time(again.json)
+    assert first.json["encoding"] == encoding and first.json["accuracy"] >= 0.5
+    assert first.json["verification"]["samples"] == 4
+    assert first.json["verification"]["max_error_full_scale"] < 1e-8
+    assert [layer["tiles"] for layer in first.json["layers"]][-1] > 1
+    assert (tmp_path / "a" / "results.csv").read_bytes() == (tmp_path / "b" / "results.csv").read_bytes()
+    assert without_time(json.loads((tmp_path / "a" / "summary.json").read_text())) == without_time(first.json)
+
+
+def test_ideal_needs_no_simulator_and_equals_the_digital_network(norsim: Run, tmp_path: Path, simulator: Any) -> None:
+    simulator(tmp_path / "none")
+    ended = norsim("eval-network", "--network", "digits-cnn", "--backend", "ideal", "--out", tmp_path / "r", "--json")
+    assert ended.code == 0 and ended.json["images"] == 360
+    assert ended.json["accuracy"] == ended.json["accuracy_quantized"] > 0.95
+    assert ended.json["drop_points"] == pytest.approx(100 * (ended.json["accuracy_float"] - ended.json["accuracy"]))
+    low, high = ended.json["accuracy_ci95"]
+    assert low < ended.json["accuracy"] < high
+
+
+def test_layers_not_named_stay_digital(norsim: Run, tmp_path: Path) -> None:
+    ended = norsim("eval-network", *FEW, *LIGHT, "--layers", "conv1", "--out", tmp_path, "--json")
+    assert {layer["name"]: layer["backend"] for layer in ended.json["layers"]} == {
+        "conv1": "ngspice", "conv2": "ideal", "fc": "ideal",
+    }  # fmt: skip
+    assert [layer["reads"] > 0 for layer in ended.json["layers"]] == [True, False, False]
+
+
+def test_thresholds_end_in_exit_code_5_with_the_result_kept(norsim: Run, tmp_path: Path) -> None:
+    one_layer = [*FEW, *LIGHT, "--layers", "conv1", "--out", tmp_path]
+    assert norsim("eval-network", *one_layer, "--min-accuracy", 0.1, "--tolerance", 1e-6).code == 0
+    missed = norsim("eval-network", *one_layer, "--tolerance", 1e-15)
+    assert missed.code == 5 and "--tolerance" in missed.err
+    assert (tmp_path / "summary.json").exists()
