@@ -7,6 +7,7 @@ import io
 import time
 from dataclasses import replace
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 
 import click
@@ -22,7 +23,6 @@ from norsim.data import Dataset
 from norsim.errors import ConfigurationError, ThresholdError
 from norsim.network.evaluate import Evaluation, Predictions, evaluate, images_tensor
 from norsim.network.layers import calibrate, digital_modules, tiled_layers
-from norsim.network.reader import Reader
 from norsim.runs import RunFolder, default_folder, write_text
 
 
@@ -68,13 +68,12 @@ def command(
     shown = test.take(images, None) if images else test
     known = chosen.float_predictions(test)
     known = None if known is None else known[: len(shown)]
-    reader = Reader(backend, jobs)
     folder = RunFolder(out or default_folder("eval-network"), choice.content, seed)
     with reporting(quiet) as report:
-        fit(chosen, choice.chip.calibration.images, reader, seed, report)
+        fit(chosen, choice.chip.calibration.images, backend, jobs, seed, report)
         found = evaluate(
-            chosen.model, shown, watched(reader, report, "read"), network=network, seed=seed,
-            spice_sample=spice_sample, float_predictions=known,
+            chosen.model, shown, backend, spice_sample=spice_sample, seed=seed, jobs=jobs,
+            progress=partial(report, "read"), network=network, float_predictions=known,
         )  # fmt: skip
     found = replace(found, seconds=time.monotonic() - started)
     write_text(folder.path / "results.csv", table_of_images(found, shown, known))
@@ -95,19 +94,14 @@ def matching(chosen: Subject, pattern: str) -> list[str]:
     return found
 
 
-def watched(reader: Reader, report: Report, what: str) -> Reader:
-    """The reader with its progress shown."""
-    return replace(reader, progress=lambda done, total: report(what, done, total))
-
-
-def fit(chosen: Subject, count: int, reader: Reader, seed: int, report: Report) -> None:
+def fit(chosen: Subject, count: int, backend: str, jobs: int, seed: int, report: Report) -> None:
     """Calibrate converters and columns on `count` training images."""
-    if reader.backend == "ideal":
+    if backend == "ideal":
         return
     train = chosen.data("train")
-    random = np.random.default_rng([seed, 4])
-    images = images_tensor(train.take(min(count, len(train)), random))
-    calibrate(chosen.model, images, watched(reader, report, "calibrate"), seed)
+    images = images_tensor(train.take(min(count, len(train)), np.random.default_rng([seed, 4])))
+    progress = partial(report, "calibrate")
+    calibrate(chosen.model, images, backend, seed=seed, jobs=jobs, progress=progress)
 
 
 def table_of_images(found: Evaluation, data: Dataset, known: Predictions | None) -> str:

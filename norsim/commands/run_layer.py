@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,14 +86,14 @@ def read_layer(
     if reader.backend == "ideal":
         return parts, [None] * len(parts)
     images = images_tensor(chosen.data("train").take(grid.chip.calibration.images, np.random.default_rng([seed, 4])))
-    watched = replace(reader, progress=lambda done, total: report("calibrate", done, total))
+    watched = replace(reader, progress=partial(report, "calibrate"))
     fitted = calibrate_layer(chosen.model, layer, replace(grid, tiles=tuple(parts)), images, watched, seed)
     requests = [(part.tile(), part.drive(codes)) for part in fitted.tiles]
     decks = folder.path / "netlists"
     decks.mkdir(exist_ok=True)
     for part, (tile, stimulus) in zip(fitted.tiles, requests, strict=True):
         write_text(decks / f"tile_{part.row}_{part.column}.cir", deck(tile, stimulus))
-    currents = read_all(requests, reader.backend, reader.jobs, lambda done, total: report(layer, done, total))
+    currents = read_all(requests, reader.backend, reader.jobs, partial(report, layer))
     return list(fitted.tiles), list(currents)
 
 

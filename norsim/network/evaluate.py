@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -12,15 +13,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.stats import binomtest
-from torch import nn
+from torch import Tensor, nn
 
+from norsim.backends import Progress
 from norsim.data import Dataset
+from norsim.errors import ConfigurationError
 from norsim.network.layers import reading, tiled_layers
 from norsim.network.reader import Reader
 from norsim.network.verify import Sampler, Verification
 from norsim.spice.ngspice import find_ngspice, version_line
 
 Predictions = NDArray[np.int64]
+BATCH = 100
 
 
 @dataclass(frozen=True)
@@ -61,59 +65,74 @@ class Evaluation:
         return {**content, "drop_points": self.drop_points}
 
 
+Batches = Iterable[tuple[Tensor, Tensor]]
+
+
 def evaluate(
     model: nn.Module,
-    data: Dataset,
-    reader: Reader,
+    data: Dataset | Batches,
+    backend: str = "ngspice",
     *,
-    network: str,
-    seed: int,
-    spice_sample: int,
-    float_predictions: Predictions | None,
-    batch: int = 100,
+    spice_sample: int = 12,
+    seed: int = 0,
+    jobs: int = 1,
+    progress: Progress | None = None,
+    network: str = "",
+    float_predictions: Predictions | None = None,
 ) -> Evaluation:
-    """Accuracy of a converted network on `data`, every layer read by `reader`.
+    """Accuracy of a converted network on labelled images, every layer read by `backend`.
 
-    `spice_sample` of the reads are solved again by ngspice, each alone, and compared. `float_predictions`
-    `[images]` are the float network's classes for the same images, where they are known.
+    `data` is a Dataset, or batches of `[images, channels, height, width]` float32 and `[images]` labels,
+    as a DataLoader gives them. `spice_sample` of the reads are solved again by ngspice, each alone, and
+    compared. `float_predictions` `[images]` are the float network's classes, where they are known.
+    Calibrate the converters first: see `norsim.calibrate`.
     """
     started = time.monotonic()
     sampler = Sampler(spice_sample, seed)
-    watched = Reader(reader.backend, reader.jobs, reader.progress, sampler.observe)
-    predictions = classes(model, data, watched, batch)
-    digital = predictions if reader.backend == "ideal" else classes(model, data, Reader("ideal"), batch)
+    watched, ideal = Reader(backend, jobs, progress, sampler.observe), Reader("ideal")
+    array, digital, labels = [], [], []
+    for images, answers in dataset_batches(data) if isinstance(data, Dataset) else data:
+        digital.append(classes(model, images, ideal))
+        array.append(digital[-1] if backend == "ideal" else classes(model, images, watched))
+        labels.append(np.asarray(answers))
+    truth, found, exact = np.concatenate(labels), np.concatenate(array), np.concatenate(digital)
+    if float_predictions is not None and len(float_predictions) != len(truth):
+        raise ConfigurationError(f"{len(float_predictions)} float predictions for {len(truth)} images")
+    accuracy, interval = share(found, truth)
+    quantized, quantized_interval = share(exact, truth)
+    full, full_interval = (None, None) if float_predictions is None else share(float_predictions, truth)
     encodings = {layer.grid.chip.encoding.name for layer in tiled_layers(model).values()}
-    accuracy, interval = share(predictions, data)
-    quantized, quantized_interval = share(digital, data)
-    full, full_interval = (None, None) if float_predictions is None else share(float_predictions, data)
     return Evaluation(
-        network, data.name, len(data), reader.backend, ", ".join(sorted(encodings)),
+        network, getattr(data, "name", ""), len(truth), backend, ", ".join(sorted(encodings)),
         accuracy, interval, quantized, quantized_interval, full, full_interval,
-        sampler.verify(reader.jobs), layer_table(model, reader, sampler), time.monotonic() - started, seed,
-        versions(reader.backend),
-        predictions, digital,
+        sampler.verify(jobs), layer_table(model, watched, sampler), time.monotonic() - started, seed,
+        versions(backend), found, exact,
     )  # fmt: skip
 
 
-def images_tensor(data: Dataset) -> torch.Tensor:
+def images_tensor(data: Dataset) -> Tensor:
     """`[images, channels, height, width]` float32 in [0, 1]."""
     return torch.from_numpy(data.images).float() / data.full_scale
 
 
-def classes(model: nn.Module, data: Dataset, reader: Reader, batch: int) -> Predictions:
+def dataset_batches(data: Dataset) -> Batches:
+    """The images of a data set, 100 at a time, with their labels."""
+    images, labels = images_tensor(data), torch.from_numpy(data.labels)
+    return zip(torch.split(images, BATCH), torch.split(labels, BATCH), strict=True)
+
+
+def classes(model: nn.Module, images: Tensor, reader: Reader) -> Predictions:
     """`[images]`: the class the network gives each image."""
-    images, found = images_tensor(data), []
     with reading(model, reader), torch.inference_mode():
-        for start in range(0, len(data), batch):
-            found.append(model(images[start : start + batch]).argmax(dim=1).numpy())
-    return np.concatenate(found)
+        found: Predictions = model(images).argmax(dim=1).numpy()
+    return found
 
 
-def share(predictions: Predictions, data: Dataset) -> tuple[float, tuple[float, float]]:
+def share(predictions: Predictions, labels: Predictions) -> tuple[float, tuple[float, float]]:
     """Share of right answers and its 95 % Wilson interval."""
-    right = int((predictions == data.labels).sum())
-    interval = binomtest(right, len(data)).proportion_ci(0.95, method="wilson")
-    return right / len(data), (float(interval.low), float(interval.high))
+    right = int((predictions == labels).sum())
+    interval = binomtest(right, len(labels)).proportion_ci(0.95, method="wilson")
+    return right / len(labels), (float(interval.low), float(interval.high))
 
 
 def layer_table(model: nn.Module, reader: Reader, sampler: Sampler) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from norsim.backends import Progress
 from norsim.chip import Chip
 from norsim.errors import ConfigurationError
 from norsim.network.placement import TileGrid, place
@@ -150,7 +151,15 @@ def layer_codes(model: nn.Module, images: Tensor, name: str) -> Codes:
     return np.concatenate(recorded)
 
 
-def calibrate(model: nn.Module, images: Tensor, reader: Reader, seed: int) -> None:
+def calibrate(
+    model: nn.Module,
+    images: Tensor,
+    backend: str = "ngspice",
+    *,
+    seed: int = 0,
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> None:
     """Fit every layer's converters and column corrections in place, on training images alone.
 
     `images` `[images, channels, height, width]` show each layer the activations of the digital network.
@@ -158,7 +167,7 @@ def calibrate(model: nn.Module, images: Tensor, reader: Reader, seed: int) -> No
     """
     for name, layer in tiled_layers(model).items():
         if layer.fixed_backend != "ideal":
-            own = Reader(layer.fixed_backend or reader.backend, reader.jobs, reader.progress)
+            own = Reader(layer.fixed_backend or backend, jobs, progress)
             layer.grid = calibrate_layer(model, name, layer.grid, images, own, seed)
 
 

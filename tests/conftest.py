@@ -1,0 +1,64 @@
+"""What several test files share: a linear cell, lines without loss, small layers, folders that are watched."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from norsim.array.cell import Cell
+from norsim.network.quantized import QuantizedLayer
+
+# A deadline would turn a busy machine into a failing test.
+settings.register_profile("norsim", deadline=None, max_examples=60)
+settings.load_profile("norsim")
+
+LINES = ("bitline", "bitline_end", "source_line", "source_line_end")
+
+
+@pytest.fixture(scope="session")
+def resistor_cell() -> Cell:
+    """A cell that is a resistor of 100 kilohm a volt of its threshold, whatever the gate says."""
+    netlist = ".subckt res_cell d g s b vt=3\nRcell d s {1e5*vt}\n.ends res_cell"
+    return Cell("res_cell", netlist, "", "vt", erased_volts=0.5, programmed_volts=20.0)
+
+
+@pytest.fixture(scope="session")
+def lossless() -> tuple[str, ...]:
+    """Chip settings without any wire resistance."""
+    return tuple(f"{part}.wires.{line}=0 ohm" for part in ("bit_serial", "linear_pair") for line in LINES)
+
+
+@pytest.fixture(scope="session")
+def make_layer() -> Callable[..., QuantizedLayer]:
+    """A linear layer of random codes: `make_layer(inputs, outputs, seed, **fields)`."""
+
+    def make(inputs: int, outputs: int, seed: int = 0, **fields: Any) -> QuantizedLayer:
+        bits = fields.get("weight_bits", 4)
+        content: dict[str, Any] = {
+            "name": "fc",
+            "weights": np.random.default_rng(seed).integers(0, 2**bits, (outputs, inputs)),
+            "weight_zero": 2 ** (bits - 1) - 1,
+            "weight_scale": np.full(outputs, 0.5),
+            "weight_bits": 4,
+            "input_scale": 0.25,
+            "input_zero": 0,
+            "input_bits": 4,
+        }
+        return QuantizedLayer(**(content | fields))
+
+    return make
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[Path]]:
+    """Temporary folders are made in a place of the test's own; the call lists those that are left there."""
+    place = tmp_path / "temporary"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    return lambda: sorted(place.iterdir())
