@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from functools import lru_cache
@@ -14,14 +15,40 @@ from norsim.array.wires import Wires
 from norsim.errors import ConfigurationError, SolveError
 from norsim.periphery.encoding import Encoding
 from norsim.periphery.programming import Levels, find_levels
+from norsim.solver import nodal, tables
 from norsim.spice import ngspice, shared
+from norsim.spice.sweep import drain_amps
 
 Solver = Callable[[Tile, Stimulus], Currents]
 Progress = Callable[[int, int], None]
 
+ONE_AT_A_TIME = threading.Lock()
+
+
+def read_nodal(tile: Tile, stimulus: Stimulus) -> Currents:
+    """The tile's currents by Kirchhoff's laws, with the cell as ngspice has characterised it.
+
+    Raises SolveError where a read does not converge.
+    """
+    simulator = ngspice.version_line(ngspice.find_ngspice())
+    box = tables.bounds(tile, stimulus, drain_amps)
+    gates, thresholds = np.unique(stimulus.wordline_volts), np.unique(tile.thresholds)
+    table = tables.table(tile.cell, gates, thresholds, box, drain_amps, simulator)
+    # The kernels use all cores themselves, and numba's threads bear no second caller.
+    with ONE_AT_A_TIME:
+        currents = nodal.solve(nodal.prepare(tile, table), stimulus)
+    if not currents.converged.all():
+        raise SolveError(
+            f"nodal did not converge on {int((~currents.converged).sum())} of {stimulus.vectors} reads of "
+            f"{tile.name}: cell currents still change by {currents.residual.max():.1e} of what flows"
+        )
+    return currents
+
+
 BACKENDS: dict[str, Solver] = {
     "ngspice": ngspice.read,
     "ngspice-shared": shared.read,
+    "nodal": read_nodal,
 }
 
 

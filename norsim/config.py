@@ -69,13 +69,18 @@ class TileSection(Section):
     bitlines: Annotated[int, Field(ge=1, le=8192)]
 
 
-class WiresSection(Section):
-    """`wires`: ohms a segment and at the ends; see norsim.array.wires."""
+class SensedWiresSection(Section):
+    """`linear_pair.wires`: ohms a segment and at the ends; each row has a source line, sensed at one end."""
 
     bitline: Ohms
     bitline_end: Ohms
     source_line: Ohms
     source_line_end: Ohms
+
+
+class WiresSection(SensedWiresSection):
+    """`bit_serial.wires`: source lines are shared by rows and strapped to ground as well; see norsim.array.wires."""
+
     rows_per_source_line: Annotated[int, Field(ge=1)]
     strap_every: Annotated[int, Field(ge=2)] | None
 
@@ -98,7 +103,7 @@ class LinearPairSection(Section):
     drain_full: Volts
     base_level: Amperes
     top_level: Amperes
-    wires: WiresSection
+    wires: SensedWiresSection
 
 
 class AdcSection(Section):
@@ -218,15 +223,11 @@ def _encoding(file: ChipFile) -> tuple[BitSerial | LinearPair, Wires]:
     return LinearPair(pair.wordline_bias, pair.drain_full, pair.base_level, pair.top_level), _wires(pair.wires)
 
 
-def _wires(section: WiresSection) -> Wires:
-    return Wires(
-        bitline_ohms=section.bitline,
-        bitline_end_ohms=section.bitline_end,
-        source_ohms=section.source_line,
-        source_end_ohms=section.source_line_end,
-        rows_per_source_line=section.rows_per_source_line,
-        strap_every=section.strap_every,
-    )
+def _wires(section: SensedWiresSection) -> Wires:
+    ohms = (section.bitline, section.bitline_end, section.source_line, section.source_line_end)
+    if isinstance(section, WiresSection):
+        return Wires(*ohms, section.rows_per_source_line, section.strap_every)
+    return Wires(*ohms, rows_per_source_line=1, strap_every=None)
 
 
 def _text(name: str, chip_path: Path, packaged: Path) -> str:

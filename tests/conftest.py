@@ -12,11 +12,17 @@ import pytest
 from hypothesis import settings
 
 from norsim.array.cell import Cell
+from norsim.array.tile import Currents, Stimulus, Tile
+from norsim.backends import BACKENDS
+from norsim.chip import Chip
+from norsim.config import load_chip
 from norsim.network.quantized import QuantizedLayer
 
 # A deadline would turn a busy machine into a failing test.
 settings.register_profile("norsim", deadline=None, max_examples=60)
 settings.load_profile("norsim")
+
+Solver = Callable[[Tile, Stimulus], Currents]
 
 LINES = ("bitline", "bitline_end", "source_line", "source_line_end")
 
@@ -53,6 +59,37 @@ def make_layer() -> Callable[..., QuantizedLayer]:
         return QuantizedLayer(**(content | fields))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def small_chip() -> Callable[..., Chip]:
+    """The preset chip with tiles of 8 x 8 and groups of 4, under further settings."""
+    size = ("tile.wordlines=8", "tile.bitlines=8", "bit_serial.reference_every=4", "bit_serial.wires.strap_every=4")
+    return lambda *settings: load_chip("etox65", (*size, *settings))
+
+
+@pytest.fixture
+def register(monkeypatch: pytest.MonkeyPatch) -> Callable[[Solver], str]:
+    """Makes a function a backend until the test ends; gives its name."""
+
+    def add(solver: Solver) -> str:
+        monkeypatch.setitem(BACKENDS, "of-the-test", solver)
+        return "of-the-test"
+
+    return add
+
+
+@pytest.fixture(scope="session")
+def switched() -> Solver:
+    """A solver without ngspice: a cell whose wordline is up conducts 1 uA for each volt below 6 V."""
+
+    def solve(tile: Tile, stimulus: Stimulus) -> Currents:
+        on = (stimulus.wordline_volts > 0).astype(np.float64)
+        # Not a matrix product: its last digit would depend on how many vectors there are.
+        bitline = (on[:, :, None] * (1e-6 * (6.0 - tile.thresholds))).sum(axis=1)
+        return Currents(bitline, bitline.sum(axis=1)[:, None], on[:, 0] >= 0, 0 * on[:, 0], "switched")
+
+    return solve
 
 
 @pytest.fixture

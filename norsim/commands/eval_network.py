@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 import click
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -21,7 +20,7 @@ from norsim.commands.progress import Report, reporting
 from norsim.commands.setup import Subject, subject
 from norsim.data import Dataset
 from norsim.errors import ConfigurationError, ThresholdError
-from norsim.network.evaluate import Evaluation, Predictions, evaluate, images_tensor
+from norsim.network.evaluate import Evaluation, Predictions, evaluate
 from norsim.network.layers import calibrate, digital_modules, tiled_layers
 from norsim.runs import RunFolder, default_folder, write_text
 
@@ -98,8 +97,7 @@ def fit(chosen: Subject, count: int, backend: str, jobs: int, seed: int, report:
     """Calibrate converters and columns on `count` training images."""
     if backend == "ideal":
         return
-    train = chosen.data("train")
-    images = images_tensor(train.take(min(count, len(train)), np.random.default_rng([seed, 4])))
+    images = chosen.calibration_images(count, seed)
     progress = partial(report, "calibrate")
     calibrate(chosen.model, images, backend, seed=seed, jobs=jobs, progress=progress)
 

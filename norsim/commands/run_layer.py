@@ -23,7 +23,6 @@ from norsim.commands.options import (
 )
 from norsim.commands.progress import Report, reporting
 from norsim.commands.setup import Subject, subject
-from norsim.network.evaluate import images_tensor
 from norsim.network.layers import calibrate_layer
 from norsim.network.placement import PlacedTile, TileRead
 from norsim.network.reader import Reader
@@ -85,7 +84,7 @@ def read_layer(
     parts = [grid.at(*only)] if only else list(grid.tiles)
     if reader.backend == "ideal":
         return parts, [None] * len(parts)
-    images = images_tensor(chosen.data("train").take(grid.chip.calibration.images, np.random.default_rng([seed, 4])))
+    images = chosen.calibration_images(grid.chip.calibration.images, seed)
     watched = replace(reader, progress=partial(report, "calibrate"))
     fitted = calibrate_layer(chosen.model, layer, replace(grid, tiles=tuple(parts)), images, watched, seed)
     requests = [(part.tile(), part.drive(codes)) for part in fitted.tiles]

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from norsim.chip import Chip
 from norsim.data import Dataset, load
 from norsim.errors import ConfigurationError
+from norsim.network.evaluate import images_tensor
 from norsim.network.layers import convert, tiled_layers
 from norsim.network.placement import PlacedTile, TileGrid
 from norsim.network.store import float_predictions, load_network
@@ -32,6 +34,11 @@ class Subject:
     def data(self, split: str) -> Dataset:
         """The `train` or `test` images."""
         return load(self.dataset, split, self.data_folder)
+
+    def calibration_images(self, count: int, seed: int) -> Tensor:
+        """Up to `count` training images, drawn by the seed."""
+        train = self.data("train")
+        return images_tensor(train.take(min(count, len(train)), np.random.default_rng([seed, 4])))
 
     def grid(self, layer: str) -> TileGrid:
         """The tiles of a layer, or a ConfigurationError that lists the layers."""

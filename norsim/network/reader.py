@@ -11,8 +11,9 @@ from norsim.backends import BACKENDS, Progress, read_all
 from norsim.errors import ConfigurationError
 
 # Long enough that reading a deck costs little beside solving it, short enough to share out. It must not
-# depend on the number of jobs, because a solve starts from the one before it in its deck.
-READS_PER_DECK = 128
+# depend on the number of jobs, because a solve starts from the one before it in its deck. The fast solvers
+# share out their vectors themselves.
+READS_AT_ONCE = {"ngspice": 128, "ngspice-shared": 128}
 
 Observer = Callable[[Any, Stimulus, Any], None]
 
@@ -49,9 +50,10 @@ class Reader:
         """
         distinct = [(tile, *stimulus.distinct()) for tile, stimulus in requests]
         pieces = [
-            (place, tile, stimulus.take(slice(start, start + READS_PER_DECK)))
+            (place, tile, stimulus.take(slice(start, start + size)))
             for place, (tile, stimulus, _) in enumerate(distinct)
-            for start in range(0, stimulus.vectors, READS_PER_DECK)
+            for size in [READS_AT_ONCE.get(self.backend, stimulus.vectors)]
+            for start in range(0, stimulus.vectors, size)
         ]
         decks = [(tile, stimulus) for _, tile, stimulus in pieces]
         parts: list[list[Currents]] = [[] for _ in requests]

@@ -68,8 +68,8 @@ class Sampler:
         self.kept[part.name] = sorted(kept, key=lambda sample: sample.key)[: self.count]
 
     def samples(self) -> list[Sample]:
-        """The chosen ones: one of each tile, then a second of each, until the count is reached."""
-        rounds = zip_longest(*self.kept.values())
+        """The chosen ones: one of each tile, the tiles in random order, then a second, until the count is reached."""
+        rounds = zip_longest(*sorted(self.kept.values(), key=lambda kept: kept[0].key))
         return list(islice((sample for turn in rounds for sample in turn if sample), self.count))
 
     def verify(self, jobs: int) -> Verification:

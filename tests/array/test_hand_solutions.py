@@ -73,9 +73,7 @@ def test_two_by_two_resistors_meet_the_matrix_written_by_hand(resistor_cell: Cel
         Stimulus(np.zeros((2, 2)), bitline_volts, 0.2),
     )
     for vector, (v0, v1) in enumerate(bitline_volts):
-        b00, _, b01, _, s00, _, s10, _ = np.linalg.solve(
-            matrix, [ge * v0, 0, ge * v1, 0, gc * 0.2, 0, gc * 0.2, 0]
-        )
+        b00, _, b01, _, s00, _, s10, _ = np.linalg.solve(matrix, [ge * v0, 0, ge * v1, 0, gc * 0.2, 0, gc * 0.2, 0])
         bitline, source = [ge * (v0 - b00), ge * (v1 - b01)], [gc * (s00 - 0.2), gc * (s10 - 0.2)]
         assert currents.bitline[vector] == pytest.approx(bitline, rel=1e-8)
         assert currents.source[vector] == pytest.approx(source, rel=1e-8)

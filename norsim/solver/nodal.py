@@ -1,0 +1,145 @@
+"""`nodal`: Kirchhoff's laws for a whole tile, solved to convergence, for many vectors at once.
+
+Unknown are the drop of every bitline node below its drive and the rise of every source-line node above
+ground. Cell currents come from a `CellTable` of that very cell. One sweep solves all bitlines with the
+cells linearised in their drain volts, evaluates the cells, and solves all source lines with the cells
+linearised in their source volts. The linearisation is the tile's own, taken once with every wordline up,
+so lines are factored once (norsim.solver.chain) and sweeps repeat until no cell current changes by more
+than 1e-9 of what flows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from norsim.array.tile import Currents, Floats, Stimulus, Tile
+from norsim.errors import SolveError
+from norsim.solver import chain, kernels
+from norsim.solver.characterize import Box, CellTable
+
+TOLERANCE = 1e-9
+MOST_SWEEPS = 400
+# Reads that draw less than a hundredth of what the tile can are judged by that.
+FLOOR = 0.01
+NEGLIGIBLE = 1e-12
+BLOCKS_AT_ONCE = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A tile made ready to be solved: its cell's table, states by index, and factored lines.
+
+    `states` `[wordlines, bitlines]` index into `table.thresholds`; `conducting` `[gates, states]` is False
+    where a cell's current is below 1e-12 of the largest everywhere in the box.
+    """
+
+    tile: Tile
+    table: CellTable
+    states: np.ndarray
+    conducting: np.ndarray
+    coefficients: Floats
+    scales: Floats
+    bitline_conductances: Floats
+    source_conductances: Floats
+    bitlines: chain.Chain
+    source_lines: chain.Chain
+
+    def arguments(self) -> tuple[Any, ...]:
+        """What the kernels take of the tile, in their order."""
+        cells = (self.states, self.conducting, self.coefficients, self.scales)
+        lines = [(line.ohms, line.cell, line.share, line.last) for line in (self.bitlines, self.source_lines)]
+        rows = self.tile.wires.rows_per_source_line
+        return cells, rows, self.bitline_conductances, lines[0], self.source_conductances, lines[1]
+
+
+def prepare(tile: Tile, table: CellTable) -> Prepared:
+    """Factor the lines of `tile` for cells characterised in `table`, which must know all its thresholds."""
+    states = np.searchsorted(table.thresholds, tile.thresholds)
+    box = table.box
+    ranges = [*box.pieces(), (box.source_low, box.source_high)]
+    scales = np.array([((low + high) / 2, (high - low) / 2) for low, high in ranges])
+    drain, source = _conductances(table)
+    at_cells = source[states]
+    per_line = tile.wires.rows_per_source_line
+    padded = np.pad(at_cells, ((0, -len(states) % per_line), (0, 0)))
+    on_lines = padded.reshape(-1, per_line, tile.bitlines).sum(axis=1)
+    largest = np.abs(table.coefficients).sum(axis=(3, 4)).max(axis=0)
+    return Prepared(
+        tile, table, states, largest > NEGLIGIBLE * table.top_amps, table.monomials(), scales,
+        drain[states], on_lines, chain.bitlines(tile.wires, drain[states]), chain.source_lines(tile.wires, on_lines),
+    )  # fmt: skip
+
+
+def _conductances(table: CellTable) -> tuple[Floats, Floats]:
+    """`[states]` largest slopes dI/dv_d and -dI/dv_s over gate levels and the corners of the box, not negative."""
+    low, high = table.box.pieces()[-1]
+    step = 1e-3 * (high - low)
+    across = np.array([low, (low + high) / 2, high - step])
+    source = np.full(3, (table.box.source_low + table.box.source_high) / 2)
+    rise = 1e-3 * (table.box.source_high - table.box.source_low)
+    drains, sources = np.zeros(len(table.thresholds)), np.zeros(len(table.thresholds))
+    for gate in range(len(table.gates)):
+        for state in range(len(table.thresholds)):
+            here = table.amps(gate, state, across, source)
+            drain = ((table.amps(gate, state, across + step, source) - here) / step).max()
+            lifted = table.amps(gate, state, np.maximum(across - rise, table.box.across_low), source + rise)
+            drains[state] = max(drains[state], drain)
+            sources[state] = max(sources[state], ((here - lifted) / rise).max())
+    return drains, sources
+
+
+def solve(prepared: Prepared, stimulus: Stimulus) -> Currents:
+    """The currents of every read; `converged` and `residual` say how far the sweeps came.
+
+    `residual` is the change of all cell currents in the last sweep over what flows (see FLOOR). Raises SolveError when
+    a cell left the box of volts it was characterised for.
+    """
+    parts = []
+    size = BLOCKS_AT_ONCE * kernels.LANES
+    for start in range(0, stimulus.vectors, size):
+        parts.append(_solve_some(prepared, stimulus.take(slice(start, start + size))))
+    bitline, source, residual = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    if prepared.tile.wires.strap_every is not None:
+        source = source.sum(axis=1, keepdims=True)
+    return Currents(bitline, source, residual <= TOLERANCE, residual, "nodal")
+
+
+def _solve_some(prepared: Prepared, stimulus: Stimulus) -> tuple[Floats, Floats, Floats]:
+    vectors, lanes = stimulus.vectors, kernels.LANES
+    blocks = -(-vectors // lanes)
+    # The last block is filled up with its last vector.
+    order = np.minimum(np.arange(blocks * lanes), vectors - 1)
+    gates = np.searchsorted(prepared.table.gates, stimulus.wordline_volts)[order]
+    gates = np.ascontiguousarray(gates.reshape(blocks, lanes, -1).transpose(0, 2, 1))
+    volts = np.ascontiguousarray(stimulus.bitline_volts[order].reshape(blocks, lanes, -1).transpose(0, 2, 1))
+    bitline = np.empty((blocks, prepared.tile.bitlines, lanes))
+    source = np.empty((blocks, prepared.tile.source_lines, lanes))
+    residual, extremes = np.empty((blocks, lanes)), np.empty((blocks, 4))
+    kernels.solve(  # type: ignore[call-arg]
+        gates, volts, stimulus.source_volts, *prepared.arguments(),
+        FLOOR * prepared.table.top_amps * prepared.tile.thresholds.size, TOLERANCE, MOST_SWEEPS, bitline, source, residual, extremes,
+    )  # fmt: skip
+    _check_box(prepared.table.box, extremes)
+    flat = [values.transpose(0, 2, 1).reshape(blocks * lanes, -1)[:vectors] for values in (bitline, source)]
+    return flat[0], flat[1], residual.ravel()[:vectors]
+
+
+def _check_box(box: Box, extremes: Floats) -> None:
+    low, high = extremes.min(axis=0), extremes.max(axis=0)
+    found = Box(float(low[0]), float(high[1]), float(low[2]), float(high[3]))
+    margin = 1e-9
+    inside = (
+        box.across_low - margin <= found.across_low and found.across_high <= box.across_high + margin
+        and box.source_low - margin <= found.source_low and found.source_high <= box.source_high + margin
+    )  # fmt: skip
+    if not inside:
+        raise OutsideBox(
+            f"cells reach {found}, outside the {box} they were characterised for: no current is extrapolated"
+        )
+
+
+class OutsideBox(SolveError):
+    """A solve left the volts its cell was characterised for."""

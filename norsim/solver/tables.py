@@ -1,0 +1,138 @@
+"""Which volts a tile's cells can see, and the characterisations already made of them, kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from norsim.array.cell import Cell
+from norsim.array.tile import Floats, Stimulus, Tile
+from norsim.solver import characterize
+from norsim.solver.characterize import Box, CellTable, Sweep
+
+FORMAT = 2
+
+
+def bounds(tile: Tile, stimulus: Stimulus, sweep: Sweep) -> Box:
+    """A box that holds the volts of every cell of `tile` under `stimulus`.
+
+    Wires only lower currents, so the drops under the currents of a tile without wires are never exceeded;
+    and no node of a resistive network lies outside the volts that drive it. Widths are rounded up to 1, 2
+    or 5 of a decade, so that like tiles share a characterisation.
+    """
+    gate, high = float(stimulus.wordline_volts.max()), float(stimulus.bitline_volts.max())
+    low, ground = float(stimulus.bitline_volts.min()), stimulus.source_volts
+    states, where = np.unique(tile.thresholds, return_inverse=True)
+    one = np.ones(len(states))
+    amps = sweep(tile.cell, gate * one, high * one, ground * one, states)[where.reshape(tile.thresholds.shape)]
+    drop, rise = min(_drop(tile, amps), high - ground), min(_rise(tile, amps), high - ground)
+    below = high - drop - rise if low == high else low - rise
+    floor = 0.0 if low == high else -rise
+    across_low = max(below - ground, floor)
+    width = _rounded(1.02 * (high - ground - across_low) + 1e-4)
+    top = high - ground + 1e-5
+    least = -_rounded(1.02 * rise + 1e-4) if across_low < 0 else max(top - width, 0.0)
+    return Box(least, top, ground - 1e-5, ground + _rounded(1.02 * rise + 1e-4))
+
+
+def _drop(tile: Tile, amps: Floats) -> float:
+    """Largest fall along a bitline with cells drawing `amps` `[wordlines, bitlines]`."""
+    beyond = np.cumsum(amps[::-1], axis=0)[::-1]
+    return float((tile.wires.bitline_end_ohms * beyond[0] + tile.wires.bitline_ohms * beyond[1:].sum(axis=0)).max())
+
+
+def _rise(tile: Tile, amps: Floats) -> float:
+    """Largest rise along a source line."""
+    wires, per_line = tile.wires, tile.wires.rows_per_source_line
+    padded = np.pad(amps, ((0, -len(amps) % per_line), (0, 0)))
+    lines = padded.reshape(-1, per_line, tile.bitlines).sum(axis=1)
+    if wires.strap_every is None:
+        beyond = np.cumsum(lines[:, ::-1], axis=1)[:, ::-1]
+        return float((wires.source_end_ohms * beyond[:, 0] + wires.source_ohms * beyond[:, 1:].sum(axis=1)).max())
+    # All of a segment's current at its middle, and all of a line's through one strap: more than can be.
+    groups = np.add.reduceat(lines, np.arange(0, tile.bitlines, wires.strap_every), axis=1)
+    middle = wires.source_ohms * (min(wires.strap_every, tile.bitlines) + 1) / 4
+    return float((middle * groups.max(axis=1) + wires.source_end_ohms * lines.sum(axis=1)).max())
+
+
+def _rounded(volts: float) -> float:
+    """The next of 1, 2, 5 times a power of ten, above 0.1 mV."""
+    decade = 10.0 ** np.floor(np.log10(max(volts, 1e-4)))
+    return float(next(step * decade for step in (1, 2, 5, 10) if volts <= step * decade * (1 + 1e-9)))
+
+
+def table(cell: Cell, gates: Floats, thresholds: Floats, box: Box, sweep: Sweep, simulator: str) -> CellTable:
+    """The characterisation of `cell` there: from memory, from disk, or made now by `sweep`.
+
+    `simulator` is the version of what answers the sweeps; it is part of the key.
+    """
+    known = (cell, tuple(gates.tolist()), tuple(thresholds.tolist()), box, simulator)
+    return _table(*known, _Call(sweep))
+
+
+class _Call:
+    """A sweep that does not count in a cache's key: all sweeps of one simulator give the same."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        self.sweep = sweep
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Call)
+
+
+@lru_cache(maxsize=64)
+def _table(
+    cell: Cell, gates: tuple[float, ...], thresholds: tuple[float, ...], box: Box, simulator: str, call: _Call
+) -> CellTable:
+    path = _path(cell, gates, thresholds, box, simulator)
+    at, states = np.array(gates), np.array(thresholds)
+    kept = _load(path, at, states, box)
+    if kept is not None:
+        return kept
+    made = characterize.characterize(cell, at, states, box, call.sweep)
+    _save(path, made)
+    return made
+
+
+def _path(cell: Cell, gates: tuple[float, ...], thresholds: tuple[float, ...], box: Box, simulator: str) -> Path:
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "norsim" / "cells"
+    fit = (FORMAT, characterize.TOLERANCE, characterize.NODES)
+    key = repr((cell.digest, gates, thresholds, box, simulator, fit))
+    return root / f"{hashlib.sha256(key.encode()).hexdigest()}.npz"
+
+
+def _load(path: Path, gates: Floats, thresholds: Floats, box: Box) -> CellTable | None:
+    """A table from disk, or None where there is none or it is damaged: then it is made again."""
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            coefficients, errors, digest = kept["coefficients"], kept["errors"], str(kept["digest"])
+    except (OSError, ValueError, KeyError, EOFError):
+        return None
+    if digest != _digest(coefficients, errors) or coefficients.shape[1:3] != (len(gates), len(thresholds)):
+        return None
+    return CellTable(gates, thresholds, box, coefficients, float(errors[0]), float(errors[1]))
+
+
+def _save(path: Path, made: CellTable) -> None:
+    """Writes a table; a cache that cannot be written costs time and nothing else."""
+    errors = np.array([made.error_amps, made.top_amps])
+    temporary = path.with_suffix(f".{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            digest = np.array(_digest(made.coefficients, errors))
+            np.savez(file, coefficients=made.coefficients, errors=errors, digest=digest)
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+
+
+def _digest(coefficients: Floats, errors: Floats) -> str:
+    return hashlib.sha256(coefficients.tobytes() + errors.tobytes()).hexdigest()

@@ -1,0 +1,62 @@
+"""Single cells at given volts, any number at once: what the characterisation of a cell asks ngspice for."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from norsim.array.cell import Cell
+from norsim.array.tile import Floats
+from norsim.errors import SolveError
+from norsim.spice.deck import OPTIONS
+from norsim.spice.elements import number
+from norsim.spice.ngspice import find_ngspice, run_deck
+from norsim.spice.rawfile import read_raw
+
+CELLS_PER_DECK = 4096
+TIMEOUT_SECONDS = 600.0
+
+
+def drain_amps(cell: Cell, gate: Floats, drain: Floats, source: Floats, thresholds: Floats) -> Floats:
+    """`[n]` amperes into the drains of `n` single cells at `[n]` gate, drain and source volts, bulk at 0 V.
+
+    Raises SimulatorError or SolveError as `norsim.spice.ngspice.read` does.
+    """
+    points = np.stack([gate, drain, source, thresholds], axis=1)
+    parts = [_solve(cell, points[start : start + CELLS_PER_DECK]) for start in range(0, len(points), CELLS_PER_DECK)]
+    return np.concatenate(parts)
+
+
+def _solve(cell: Cell, points: Floats) -> Floats:
+    folder = Path(tempfile.mkdtemp(prefix="norsim-ngspice-"))
+    try:
+        (folder / "tile.cir").write_text(sweep_deck(cell, points))
+        run_deck(find_ngspice(), folder, TIMEOUT_SECONDS)
+        amps: Floats = read_raw(folder / "currents.raw", [f"i(vm{k})" for k in range(len(points))], 1)[0]
+    except SolveError as problem:
+        raise SolveError(f"{problem}. The deck and the log are kept in {folder}") from None
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder)
+    return amps
+
+
+def sweep_deck(cell: Cell, points: Floats) -> str:
+    """One cell for each row of `[n, 4]` gate, drain, source volts and threshold, each with its own ammeter."""
+    lines = ["* single cells at given volts", cell.models.strip(), cell.netlist.strip(), "Vidx idx 0 0"]
+    for k, (gate, drain, source, threshold) in enumerate(points):
+        lines += [
+            f"Vg{k} g{k} 0 {number(gate)}",
+            f"Vm{k} p{k} d{k} 0",
+            f"Vd{k} p{k} 0 {number(drain)}",
+            f"Vs{k} s{k} 0 {number(source)}",
+            f"X{k} d{k} g{k} s{k} 0 {cell.subcircuit} {cell.state}={number(threshold)}",
+        ]
+    save = [".save", *(f"+ i(vm{k})" for k in range(len(points)))]
+    options = f".options {OPTIONS} temp={round(cell.temperature_kelvin - 273.15, 6)}"
+    control = [".dc Vidx 0 0 1", ".control", "run", "write currents.raw", "quit", ".endc", ".end", ""]
+    return "\n".join([*lines, options, *save, *control])

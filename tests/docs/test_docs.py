@@ -1,0 +1,296 @@
+"""What the documents show is run, and what they name exists."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from norsim.backends import BACKENDS, program
+from norsim.commands import COMMANDS, cli, main
+from norsim.config import ChipFile, load_chip, presets
+from norsim.errors import NorsimError
+from norsim.network.store import load_network
+
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
+DOCUMENTS = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`([^`\n]+)`")
+# These change the machine or the checkout, so what they name is checked instead.
+NOT_RUN = ("make", "git", "pip", "apt-get", "sudo", ".", "python3")
+
+
+class Block(NamedTuple):
+    """A fenced block of a document."""
+
+    document: Path
+    language: str
+    line: int
+    text: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.document.name}:{self.line}"
+
+
+def blocks(*languages: str) -> list[Block]:
+    """All fenced blocks in these languages."""
+    found = []
+    for document in DOCUMENTS:
+        text = document.read_text()
+        for match in FENCE.finditer(text):
+            if match[1] in languages:
+                found.append(Block(document, match[1], text.count("\n", 0, match.start()) + 1, match[2]))
+    return found
+
+
+def prose(document: Path) -> str:
+    """A document without its fenced blocks."""
+    return FENCE.sub("", document.read_text())
+
+
+def lines_that_run(text: str) -> str:
+    return "".join(line for line in text.splitlines(True) if line.split()[:1] and line.split()[0] not in NOT_RUN)
+
+
+def lines_not_run() -> list[str]:
+    lines = [line for block in blocks("sh") for line in block.text.splitlines()]
+    return [line for line in lines if line.split()[:1] and line.split()[0] in NOT_RUN]
+
+
+def only_norsim(block: Block) -> bool:
+    return all(line.startswith("norsim ") for line in block.text.splitlines())
+
+
+def of_a_shell(block: Block) -> bool:
+    return bool(lines_that_run(block.text)) and not only_norsim(block)
+
+
+@pytest.mark.parametrize("block", [b for b in blocks("sh") if only_norsim(b)], ids=lambda block: block.name)
+def test_commands_run(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process, as in tests/commands: importing torch for each command would take most of the time."""
+    monkeypatch.chdir(tmp_path)
+    for line in block.text.splitlines():
+        monkeypatch.setattr(sys, "argv", shlex.split(line))
+        try:
+            main()
+        except SystemExit as ended:
+            assert not ended.code, line
+    assert_folders_filled(block, tmp_path)
+
+
+@pytest.mark.parametrize("block", [b for b in blocks("sh") if of_a_shell(b)], ids=lambda block: block.name)
+def test_scripts_run(block: Block, tmp_path: Path) -> None:
+    """In a shell, by the program that is installed beside this interpreter."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    script = lines_that_run(block.text)
+    ended = subprocess.run(
+        ["sh", "-eu", "-c", script], cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True,
+        timeout=300,
+    )  # fmt: skip
+    assert ended.returncode == 0, f"{script}\n{ended.stdout}\n{ended.stderr}"
+    assert_folders_filled(block, tmp_path)
+
+
+def assert_folders_filled(block: Block, where: Path) -> None:
+    """Each run folder got something beyond the record of its start."""
+    for folder in re.findall(r"--out (\S+)", block.text):
+        written = {path.name for path in (where / folder).iterdir()}
+        assert written & {"summary.json", "card.json", "currents.raw"}, f"{block.name}: {written}"
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=lambda block: block.name)
+def test_code_runs(
+    block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block.text, block.name, "exec"), {"__name__": "__main__"})
+    assert capsys.readouterr().out
+
+
+def test_lines_that_are_not_run_name_what_exists() -> None:
+    for line in lines_not_run():
+        words = shlex.split(line)
+        words = words[1:] if words[0] == "sudo" else words
+        if words[0] == "make":
+            assert set(words[1:]) <= make_targets(), line
+        elif words[0] == "apt-get":
+            installer = (ROOT / "tools" / "install-ngspice.sh").read_text()
+            assert words[1] == "install" and all(package in installer for package in words[2:]), line
+        elif words[0] == "pip":
+            assert words == ["pip", "install", "-c", "constraints.txt", "-e", "."], line
+        else:
+            assert line in ("python3 -m venv .venv", ". .venv/bin/activate"), line
+    assert "torch==" in (ROOT / "constraints.txt").read_text()
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def test_make_targets_in_the_text_exist() -> None:
+    named = {match for document in DOCUMENTS for match in re.findall(r"`make ([a-z]+)`", document.read_text())}
+    assert {"demo", "test"} <= named <= make_targets()
+
+
+def options(command: str) -> set[str]:
+    """All option names of a command, `--help` with them."""
+    context = click.Context(cli)
+    found = cli.get_command(context, command)
+    assert found is not None, command
+    return {name for part in found.get_params(context) for name in (*part.opts, *part.secondary_opts)} | {"--help"}
+
+
+def command_lines() -> Iterator[tuple[str, list[str]]]:
+    """Every `norsim ...` in a block or in the text, as (where, words behind norsim)."""
+    for document in DOCUMENTS:
+        shown = [line for block in blocks("sh") if block.document == document for line in block.text.splitlines()]
+        for text in [*shown, *INLINE.findall(prose(document))]:
+            if text.startswith("norsim "):
+                yield document.name, shlex.split(text)[1:]
+
+
+def test_commands_and_options_exist() -> None:
+    seen = set()
+    for where, words in command_lines():
+        if words[0] in ("--version", "--help", "COMMAND"):
+            continue
+        assert words[0] in COMMANDS, f"{where}: norsim {words[0]}"
+        unknown = {word for word in words[1:] if word.startswith("-")} - options(words[0])
+        assert not unknown, f"{where}: norsim {words[0]} {unknown}"
+        seen.add(words[0])
+    assert seen == set(COMMANDS), "the documents show every command"
+
+
+def test_options_in_the_text_exist() -> None:
+    known = set().union(*(options(command) for command in COMMANDS)) | {"--version"}
+    for document in DOCUMENTS:
+        for text in INLINE.findall(prose(document)):
+            if text.startswith("--"):
+                assert shlex.split(text)[0] in known, f"{document.name}: {text}"
+
+
+def test_exit_codes_are_those_of_the_errors() -> None:
+    def kinds(error: type[NorsimError]) -> Iterator[type[NorsimError]]:
+        for kind in error.__subclasses__():
+            yield kind
+            yield from kinds(kind)
+
+    section = README.read_text().partition("## Exit codes")[2].partition("\n## ")[0]
+    rows = {int(code) for code in re.findall(r"^\| (\d+) \|", section, re.MULTILINE)}
+    assert rows == {0, 130} | {kind.exit_code for kind in kinds(NorsimError)}
+
+
+def test_presets_and_networks_are_named() -> None:
+    text = README.read_text()
+    assert all(f"| `{name}` |" in text for name in presets())
+    assert load_network("digits-cnn")[1]["network"] in text
+
+
+def test_backends_in_the_readme_exist() -> None:
+    section = README.read_text().partition("## Backends")[2].partition("\n## ")[0]
+    named = set(re.findall(r"^\| `([a-z-]+)`", section, re.MULTILINE))
+    assert {"ideal", "ngspice"} <= named <= {"ideal", *BACKENDS}
+
+
+def chip_keys(section: type[BaseModel], before: str = "") -> Iterator[str]:
+    """Dotted names of all keys of a chip file."""
+    for name, field in section.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from chip_keys(kind, f"{before}{name}.")
+        else:
+            yield before + name
+
+
+def chip_rows() -> Iterator[tuple[list[str], list[str]]]:
+    """(keys, cells) of each row of the tables of chip-file.md that starts with keys."""
+    for line in (ROOT / "docs" / "chip-file.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("| ").split(" | ")]
+        if line.startswith("| `"):
+            yield INLINE.findall(cells[0]), cells
+
+
+def test_the_chip_file_page_has_every_key_with_the_value_of_the_preset() -> None:
+    content = yaml.safe_load(presets()["etox65"].read_text())
+    found = []
+    for keys, cells in chip_rows():
+        for place, key in enumerate(keys):
+            value: Any = content
+            for part in key.split("."):
+                value = value[part]
+            if isinstance(value, dict):
+                continue
+            assert len(cells) == 3 + len(keys), f"{key}: {cells}"
+            assert yaml.safe_load(cells[2 + place].strip("`")) == value, key
+            found.append(key)
+    assert sorted(found) == sorted(chip_keys(ChipFile))
+
+
+@pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
+def test_the_example_chip_can_be_programmed(tmp_path: Path, encoding: str) -> None:
+    (block,) = blocks("yaml")
+    (tmp_path / "plain.yaml").write_text(block.text)
+    chip = load_chip(tmp_path / "plain.yaml", (f"encoding={encoding}",))
+    assert program(chip.cell, chip.encoding).worst_error < 1e-6
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors that headings get: lower case, words joined by hyphens."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
+        if re.match(r"https?://", target):
+            continue
+        path, _, anchor = target.partition("#")
+        led = (document.parent / path).resolve() if path else document
+        assert led.is_file() and ROOT in led.parents, f"{document.name}: {target}"
+        assert not anchor or anchor in anchors(led), f"{document.name}: {target}"
+
+
+def test_the_layout_on_the_architecture_page_exists() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text().partition("## Layout")[2]
+    tree = FENCE.search(text)
+    assert tree is not None
+    folders: list[str] = []
+    for line in tree[2].splitlines():
+        depth, name = (len(line) - len(line.lstrip())) // 2, line.split()[0]
+        folders = [*folders[:depth], name]
+        path = ROOT.joinpath(*folders)
+        assert path.is_dir() if name.endswith("/") else path.is_file(), path
+
+
+def test_the_layers_on_the_architecture_page_are_those_of_the_contract() -> None:
+    contract = (ROOT / "setup.cfg").read_text().partition("\nlayers =\n")[2]
+    layers = [line.strip().replace("norsim.", "") for line in contract.splitlines() if line.startswith("    norsim.")]
+    text = (ROOT / "docs" / "architecture.md").read_text().partition("## Imports")[2]
+    shown = FENCE.search(text)
+    assert shown is not None
+    assert [re.split(r"\s{2,}", line)[0] for line in shown[2].splitlines()] == layers
+
+
+def test_the_picture_is_what_its_script_draws(tmp_path: Path) -> None:
+    folder = ROOT / "docs" / "pictures"
+    subprocess.run([sys.executable, folder / "path.py", tmp_path], check=True, cwd=tmp_path, timeout=120)
+    assert (tmp_path / "path.png").read_bytes().startswith(b"\x89PNG")
+    drawn = (tmp_path / "path.svg").read_bytes()
+    import matplotlib
+
+    # Another matplotlib may draw the same picture in other bytes.
+    if f"matplotlib=={matplotlib.__version__}\n" in (ROOT / "constraints.txt").read_text():
+        assert drawn == (folder / "path.svg").read_bytes()
