@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,6 +20,8 @@ from norsim.paths import models_folder, netlists_folder
 from norsim.periphery.bit_serial import BitSerial, ZeroPoint
 from norsim.periphery.linear_pair import LinearPair
 
+QUANTITY = re.compile(r"([-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|inf))\s*([^\W\d_]+(?:[/*][^\W\d_]+)*)")
+
 
 @lru_cache
 def _units() -> pint.UnitRegistry[float]:
@@ -31,10 +34,13 @@ def quantity(unit: str) -> BeforeValidator:
     def convert(value: Any) -> float:
         if not isinstance(value, str):
             raise ValueError(f"give a quantity with its unit, for example '1 {unit}', not {value!r}")
+        match = QUANTITY.fullmatch(value.strip())
         try:
-            return float(_units().Quantity(value).to(unit).magnitude)
-        except (pint.PintError, TypeError, ValueError, AttributeError):
-            raise ValueError(f"{value!r} is not a quantity in units of {unit}") from None
+            if match is None:
+                raise ValueError
+            return float(_units().Quantity(float(match[1]), match[2]).to(unit).magnitude)
+        except (pint.PintError, ValueError):
+            raise ValueError(f"{value!r} is not a quantity in units of {unit}, such as '1 {unit}'") from None
 
     return BeforeValidator(convert)
 
@@ -234,7 +240,10 @@ def _text(name: str, chip_path: Path, packaged: Path) -> str:
     """A file named in a chip file: beside that file, or among those that come with norsim."""
     for folder in (chip_path.parent, packaged):
         if (folder / name).is_file():
-            return (folder / name).read_text()
+            try:
+                return (folder / name).read_text()
+            except (OSError, UnicodeDecodeError) as problem:
+                raise ConfigurationError(f"chip file {chip_path}: {folder / name} cannot be read: {problem}") from None
     raise ConfigurationError(f"chip file {chip_path}: no file {name!r} beside it or in {packaged}")
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from norsim.backends import Progress
 from norsim.data import Dataset
 from norsim.errors import ConfigurationError
-from norsim.network.layers import reading, tiled_layers
+from norsim.network.layers import digital, reading, tiled_layers
 from norsim.network.reader import Reader
 from norsim.network.verify import Sampler, Verification
 from norsim.spice.ngspice import find_ngspice, version_line
@@ -89,13 +89,15 @@ def evaluate(
     """
     started = time.monotonic()
     sampler = Sampler(spice_sample, seed)
-    watched, ideal = Reader(backend, jobs, progress, sampler.observe), Reader("ideal")
-    array, digital, labels = [], [], []
+    watched = Reader(backend, jobs, progress, sampler.observe)
+    array, integers, labels = [], [], []
     for images, answers in dataset_batches(data) if isinstance(data, Dataset) else data:
-        digital.append(classes(model, images, ideal))
-        array.append(digital[-1] if backend == "ideal" else classes(model, images, watched))
+        with digital(model):
+            integers.append(classes(model, images))
+        with reading(model, watched):
+            array.append(classes(model, images))
         labels.append(np.asarray(answers))
-    truth, found, exact = np.concatenate(labels), np.concatenate(array), np.concatenate(digital)
+    truth, found, exact = np.concatenate(labels), np.concatenate(array), np.concatenate(integers)
     if float_predictions is not None and len(float_predictions) != len(truth):
         raise ConfigurationError(f"{len(float_predictions)} float predictions for {len(truth)} images")
     accuracy, interval = share(found, truth)
@@ -121,9 +123,9 @@ def dataset_batches(data: Dataset) -> Batches:
     return zip(torch.split(images, BATCH), torch.split(labels, BATCH), strict=True)
 
 
-def classes(model: nn.Module, images: Tensor, reader: Reader) -> Predictions:
+def classes(model: nn.Module, images: Tensor) -> Predictions:
     """`[images]`: the class the network gives each image."""
-    with reading(model, reader), torch.inference_mode():
+    with torch.inference_mode():
         found: Predictions = model(images).argmax(dim=1).numpy()
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -38,8 +39,8 @@ class TiledLayer(nn.Module):
         self.record: list[Codes] | None = None
 
     def use(self, reader: Reader) -> None:
-        """Read the tiles by `reader` from now on, unless this layer's backend is fixed."""
-        self.reader = reader if self.fixed_backend is None else Reader(self.fixed_backend, reader.jobs)
+        """Read the tiles by `reader` from now on, but by this layer's own backend where that is fixed."""
+        self.reader = reader if self.fixed_backend is None else replace(reader, backend=self.fixed_backend)
 
     def outputs(self, codes: Codes) -> Tensor:
         """`[vectors, inputs]` activation codes -> `[vectors, outputs]` real outputs, float32."""
@@ -98,6 +99,12 @@ def convert(model: nn.Module, chip: Chip, overrides: Mapping[str, Mapping[str, s
     unknown = sorted(set(wanted) - set(found))
     if unknown:
         raise ConfigurationError(f"no layer {unknown[0]!r} to override; there are {', '.join(found)}")
+    for name, override in wanted.items():
+        if set(override) != {"backend"}:
+            raise ConfigurationError(
+                f"the override of layer {name!r} has keys {sorted(override)}; 'backend' is the one"
+            )
+        Reader(override["backend"])
     new: dict[int, TiledLayer] = {}
     for name, part in found.items():
         kind = TiledConv2d if isinstance(part, nn.Conv2d) else TiledLinear
@@ -125,7 +132,7 @@ def digital_modules(model: nn.Module) -> dict[str, str]:
 
 @contextmanager
 def reading(model: nn.Module, reader: Reader) -> Iterator[dict[str, TiledLayer]]:
-    """Within the block every converted layer reads by `reader`; then by what it read by before."""
+    """Within the block every converted layer uses `reader`; then what it used before."""
     layers = tiled_layers(model)
     before = {name: layer.reader for name, layer in layers.items()}
     try:
@@ -137,9 +144,18 @@ def reading(model: nn.Module, reader: Reader) -> Iterator[dict[str, TiledLayer]]
             layer.reader = before[name]
 
 
+@contextmanager
+def digital(model: nn.Module) -> Iterator[dict[str, TiledLayer]]:
+    """Within the block no array is read, not even by layers whose backend is fixed."""
+    with reading(model, Reader("ideal")) as layers:
+        for layer in layers.values():
+            layer.reader = Reader("ideal")
+        yield layers
+
+
 def layer_codes(model: nn.Module, images: Tensor, name: str) -> Codes:
     """`[vectors, inputs]` activation codes that layer `name` gets from `images`, all layers digital."""
-    with reading(model, Reader("ideal")) as layers, torch.inference_mode():
+    with digital(model) as layers, torch.inference_mode():
         if name not in layers:
             raise ConfigurationError(f"no layer {name!r} on the array; there are {', '.join(layers)}")
         recorded: list[Codes] = []

@@ -14,6 +14,7 @@ from norsim.errors import ConfigurationError, SolveError
 
 Measure = Callable[[Cell, Floats], Floats]
 ABSOLUTE_VOLTS = 1e-9
+LEAST_SHARE = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +54,8 @@ def find_levels(cell: Cell, target_amps: Floats, measure: Measure) -> Levels:
             "volts or the cell's window"
         )
     found = elementwise.find_root(
-        lambda volts, target: np.log(measure(cell, volts) / target),
+        # The logarithm makes the root easy to find; a cell may be cut off altogether, or leak backwards.
+        lambda volts, target: np.log(np.maximum(measure(cell, volts), LEAST_SHARE * target) / target),
         (cell.erased_volts, cell.programmed_volts),
         args=(target_amps[wanted],),
         tolerances={"xatol": ABSOLUTE_VOLTS, "xrtol": 0.0, "fatol": 0.0, "frtol": 0.0},

@@ -195,7 +195,7 @@ def relax(  # type: ignore[no-untyped-def]
     what flows, or over `floor` where less does.
     """
     states, conducting, coefficients, scales = cells
-    wordlines, bitlines, lanes = drop.shape
+    lanes = drop.shape[2]
     amps, before, totals = np.empty(drop.shape), np.empty(drop.shape), np.empty(drop.shape)
     updated = np.empty(drop.shape)
     along = np.empty((len(source[1]), lanes))

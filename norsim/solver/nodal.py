@@ -120,7 +120,8 @@ def _solve_some(prepared: Prepared, stimulus: Stimulus) -> tuple[Floats, Floats,
     residual, extremes = np.empty((blocks, lanes)), np.empty((blocks, 4))
     kernels.solve(  # type: ignore[call-arg]
         gates, volts, stimulus.source_volts, *prepared.arguments(),
-        FLOOR * prepared.table.top_amps * prepared.tile.thresholds.size, TOLERANCE, MOST_SWEEPS, bitline, source, residual, extremes,
+        FLOOR * prepared.table.top_amps * prepared.tile.thresholds.size, TOLERANCE, MOST_SWEEPS,
+        bitline, source, residual, extremes,
     )  # fmt: skip
     _check_box(prepared.table.box, extremes)
     flat = [values.transpose(0, 2, 1).reshape(blocks * lanes, -1)[:vectors] for values in (bitline, source)]

@@ -65,6 +65,8 @@ def _line(element: Element) -> str:
 def _header(tile: Tile, stimulus: Stimulus) -> Iterator[str]:
     wires = tile.wires
     straps = f"straps every {wires.strap_every} bitlines" if wires.strap_every else "sensed beside bitline 0"
+    # ngspice repeats the title in its log, where no name of a layer may look like trouble.
+    yield "* NOR-flash tile"
     yield f"* {printable(tile.name)}"
     yield "*"
     yield f"* {tile.wordlines} wordlines x {tile.bitlines} bitlines, {stimulus.vectors} reads, one a point of v(idx)"

@@ -44,6 +44,8 @@ def find_ngspice() -> str:
             f"no ngspice: {wanted!r} is not a program here. Install it (Debian: apt-get install ngspice "
             f"libngspice0) or name it in ${EXECUTABLE_VARIABLE}; `norsim doctor` shows what is there"
         )
+    # Decks run in folders of their own, where a relative path would name nothing.
+    found = os.path.abspath(found)
     version_line(found)
     return found
 
