@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from functools import lru_cache
 
 import numpy as np
+import torch
 
 from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
@@ -15,7 +17,8 @@ from norsim.array.wires import Wires
 from norsim.errors import ConfigurationError, SolveError
 from norsim.periphery.encoding import Encoding
 from norsim.periphery.programming import Levels, find_levels
-from norsim.solver import nodal, tables
+from norsim.solver import macro, nodal, tables
+from norsim.solver.characterize import CellTable
 from norsim.spice import ngspice, shared
 from norsim.spice.sweep import drain_amps
 
@@ -30,10 +33,7 @@ def read_nodal(tile: Tile, stimulus: Stimulus) -> Currents:
 
     Raises SolveError where a read does not converge.
     """
-    simulator = ngspice.version_line(ngspice.find_ngspice())
-    box = tables.bounds(tile, stimulus, drain_amps)
-    gates, thresholds = np.unique(stimulus.wordline_volts), np.unique(tile.thresholds)
-    table = tables.table(tile.cell, gates, thresholds, box, drain_amps, simulator)
+    table = _table(tile, stimulus)
     # The kernels use all cores themselves, and numba's threads bear no second caller.
     with ONE_AT_A_TIME:
         currents = nodal.solve(nodal.prepare(tile, table), stimulus)
@@ -45,10 +45,58 @@ def read_nodal(tile: Tile, stimulus: Stimulus) -> Currents:
     return currents
 
 
+def read_macro(tile: Tile, stimulus: Stimulus) -> Currents:
+    """The currents of the lines that are summed, by the tile's reduced model, built when it is first read.
+
+    The other kind of line is left out: `[vectors, 0]`. `residual` is the model's own error, its largest
+    deviation from nodal, in units of full scale, found when it was built.
+    """
+    drive = macro.driven(stimulus)
+    model = macro_model(_Content(tile), drive)
+    amps = model.lines(torch.from_numpy(drive.drives(stimulus))).double().numpy()
+    nothing = np.empty((stimulus.vectors, 0))
+    bitline, source = (amps, nothing) if drive.direction == "wordlines" else (nothing, amps)
+    converged, residual = np.ones(stimulus.vectors, dtype=np.bool_), np.full(stimulus.vectors, model.error)
+    return Currents(bitline, source, converged, residual, "macro")
+
+
+class _Content:
+    """A tile as a cache's key: tiles of equal content are one."""
+
+    def __init__(self, tile: Tile) -> None:
+        self.tile = tile
+        self.key = (hashlib.sha256(tile.thresholds.tobytes()).digest(), tile.thresholds.shape, tile.cell, tile.wires)
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Content) and self.key == other.key
+
+
+@lru_cache(maxsize=1024)
+def macro_model(content: _Content, drive: macro.Driven) -> macro.Macro:
+    """The reduced model of a tile, for every drive of that kind."""
+    tile = content.tile
+    inputs = tile.wordlines if drive.direction == "wordlines" else tile.bitlines
+    ends = drive.stimulus(np.array([np.zeros(inputs), np.ones(inputs)]), tile)
+    with ONE_AT_A_TIME:
+        return macro.build(tile, drive, _table(tile, ends))
+
+
+def _table(tile: Tile, stimulus: Stimulus) -> CellTable:
+    """The tile's cell characterised for every volt it can see under `stimulus`."""
+    simulator = ngspice.version_line(ngspice.find_ngspice())
+    box = tables.bounds(tile, stimulus, drain_amps)
+    gates, thresholds = np.unique(stimulus.wordline_volts), np.unique(tile.thresholds)
+    return tables.table(tile.cell, gates, thresholds, box, drain_amps, simulator)
+
+
 BACKENDS: dict[str, Solver] = {
     "ngspice": ngspice.read,
     "ngspice-shared": shared.read,
     "nodal": read_nodal,
+    "macro": read_macro,
 }
 
 

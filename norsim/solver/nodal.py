@@ -11,9 +11,10 @@ than 1e-9 of what flows.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
 from norsim.errors import SolveError
@@ -107,6 +108,32 @@ def solve(prepared: Prepared, stimulus: Stimulus) -> Currents:
     return Currents(bitline, source, residual <= TOLERANCE, residual, "nodal")
 
 
+def relax(
+    prepared: Prepared,
+    gates: NDArray[np.int64],
+    bitline_volts: Floats,
+    drop: Floats,
+    rise: Floats,
+    free: Literal["both", "bitlines", "source lines", "none"],
+) -> tuple[Floats, Floats, Floats]:
+    """Cell currents, drops and rises, each `[wordlines, bitlines, lanes]` (rises by source line), of a few vectors.
+
+    `gates` `[wordlines, lanes]` index the table's gate levels, `bitline_volts` is `[bitlines, lanes]`. Lines
+    that are not `free` keep the `drop` and `rise` given: what one kind of line does while the other is held.
+    Raises SolveError where the sweeps do not settle.
+    """
+    drop, rise = drop.copy(), rise.copy()
+    residual = np.empty(gates.shape[1])
+    amps = kernels.relax(
+        np.ascontiguousarray(gates), np.ascontiguousarray(bitline_volts), 0.0, *prepared.arguments(),
+        free in ("both", "bitlines"), free in ("both", "source lines"),
+        FLOOR * prepared.table.top_amps * prepared.tile.thresholds.size, TOLERANCE, MOST_SWEEPS, drop, rise, residual,
+    )  # fmt: skip
+    if free != "none" and not residual.max() <= TOLERANCE:
+        raise SolveError(f"lines of {prepared.tile.name} do not settle: currents change by {residual.max():.1e}")
+    return amps, drop, rise
+
+
 def _solve_some(prepared: Prepared, stimulus: Stimulus) -> tuple[Floats, Floats, Floats]:
     vectors, lanes = stimulus.vectors, kernels.LANES
     blocks = -(-vectors // lanes)
@@ -118,7 +145,8 @@ def _solve_some(prepared: Prepared, stimulus: Stimulus) -> tuple[Floats, Floats,
     bitline = np.empty((blocks, prepared.tile.bitlines, lanes))
     source = np.empty((blocks, prepared.tile.source_lines, lanes))
     residual, extremes = np.empty((blocks, lanes)), np.empty((blocks, 4))
-    kernels.solve(  # type: ignore[call-arg]
+    solver: Any = kernels.solve
+    solver(
         gates, volts, stimulus.source_volts, *prepared.arguments(),
         FLOOR * prepared.table.top_amps * prepared.tile.thresholds.size, TOLERANCE, MOST_SWEEPS,
         bitline, source, residual, extremes,

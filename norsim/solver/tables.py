@@ -15,6 +15,8 @@ from norsim.solver import characterize
 from norsim.solver.characterize import Box, CellTable, Sweep
 
 FORMAT = 2
+# Beyond what a solve reaches, as a share of the width: room to take slopes at the very edge.
+MARGIN = 0.05
 
 
 def bounds(tile: Tile, stimulus: Stimulus, sweep: Sweep) -> Box:
@@ -34,9 +36,10 @@ def bounds(tile: Tile, stimulus: Stimulus, sweep: Sweep) -> Box:
     floor = 0.0 if low == high else -rise
     across_low = max(below - ground, floor)
     width = _rounded(1.02 * (high - ground - across_low) + 1e-4)
-    top = high - ground + 1e-5
-    least = -_rounded(1.02 * rise + 1e-4) if across_low < 0 else max(top - width, 0.0)
-    return Box(least, top, ground - 1e-5, ground + _rounded(1.02 * rise + 1e-4))
+    lift = _rounded(1.02 * rise + 1e-4)
+    top = high - ground + MARGIN * width
+    least = -lift if across_low < 0 else max(top - (1 + MARGIN) * width, 0.0)
+    return Box(least, top, ground - MARGIN * lift, ground + lift)
 
 
 def _drop(tile: Tile, amps: Floats) -> float:
