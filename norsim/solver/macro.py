@@ -22,6 +22,7 @@ with z the mean resistance that blocks share and n the nominal profile. The docs
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import combinations
 from typing import Literal
 
@@ -91,7 +92,7 @@ class Presolved:
 
     `level`, `common`, `local`  `[groups, features, lines]`, amperes and siemens
     `profile`   `[groups, lines]`, volts: the nominal deviation of the summing line at each group
-    `spread`    `[lines]` or coarser: index of the set of lines over which a group's mean v is taken
+    `spread`    `[lines]`: index of the set of lines over which a group's mean v is taken
     """
 
     level: Floats
@@ -212,19 +213,20 @@ class Macro:
     `tables`    three of `[blocks, features a block, lines]`: level, common less local, local
     `shared`    `[blocks, blocks]`, ohms
     `nominal`   `[blocks, 1, lines]`, volts
-    `spread`    `[lines, lines]`: takes the mean over the set of lines that a group's own line joins; `[1, 1]`
-                where that is all of them
+    `sets`      `[lines]`: which set of lines, joined by the groups' own lines, a summing line belongs to
+    `averages`  `[lines, sets]`: takes the mean over each set
     `full_scale_amps`  the top cell current times the inputs, the unit of `error`
     `error`     the largest deviation from nodal on the vectors it was checked with
     """
 
     drive: Driven
     rows_per_group: int
-    groups: int
+    features_per_group: int
     tables: tuple[Tensor, Tensor, Tensor]
     shared: Tensor
     nominal: Tensor
-    spread: Tensor
+    sets: Tensor
+    averages: Tensor
     rounds: int
     full_scale_amps: float
     error: float
@@ -236,15 +238,14 @@ class Macro:
 
     def features(self, x: Tensor) -> Tensor:
         """`[vectors, inputs]` -> `[blocks, vectors, features]`."""
+        blocks = len(self.shared)
+        rows = self.tables[0].shape[1] // self.features_per_group * self.rows_per_group
+        x = torch.nn.functional.pad(x, (0, blocks * rows - x.shape[1])).reshape(len(x), blocks, rows)
         if self.drive.direction == "bitlines":
-            stacked = torch.stack([torch.ones_like(x), x, x * x], dim=2)
-        else:
-            x = torch.nn.functional.pad(x, (0, self.groups * self.rows_per_group - x.shape[1]))
-            bits = x.reshape(len(x), self.groups, self.rows_per_group)
-            stacked = torch.stack([bits[:, :, list(rows)].prod(dim=2) for rows in subsets(self.rows_per_group)], dim=2)
-        blocks, per_block = len(self.shared), self.tables[0].shape[1] // stacked.shape[2]
-        stacked = torch.nn.functional.pad(stacked, (0, 0, 0, blocks * per_block - self.groups))
-        return stacked.reshape(len(x), blocks, -1).transpose(0, 1)
+            return torch.cat([torch.ones_like(x), x, x * x], dim=2).transpose(0, 1)
+        bits = [x[:, :, row :: self.rows_per_group] for row in range(self.rows_per_group)]
+        products = [reduce(torch.mul, [bits[row] for row in state]) for state in subsets(self.rows_per_group)]
+        return torch.cat(products, dim=2).transpose(0, 1)
 
     def _lines(self, x: Tensor) -> Tensor:
         features = self.features(x)
@@ -252,7 +253,9 @@ class Macro:
         current = level
         for _ in range(self.rounds):
             u = (self.shared @ current.reshape(len(level), -1)).reshape(level.shape) - self.nominal
-            mean = u @ self.spread if len(self.spread) > 1 else u.mean(dim=2, keepdim=True)
+            mean = u @ self.averages
+            if mean.shape[2] > 1:
+                mean = mean[:, :, self.sets]
             current = torch.addcmul(torch.addcmul(level, excess, mean), local, u)
         return current.sum(dim=0)
 
@@ -310,7 +313,7 @@ def assemble(
     blocks = -(-groups // size)
     padding = ((0, blocks * size - groups), (0, 0), (0, 0))
     tables = [
-        np.pad(part, padding).reshape(blocks, size * features, lines)
+        np.pad(part, padding).reshape(blocks, size, features, lines).swapaxes(1, 2).reshape(blocks, -1, lines)
         for part in (solved.level, solved.common - solved.local, solved.local)
     ]
     members = [np.arange(b * size, min((b + 1) * size, groups)) for b in range(blocks)]
@@ -321,13 +324,15 @@ def assemble(
     place = np.arange(groups) * rows_per_group + (rows_per_group - 1) / 2
     shared = np.array([[end + ohms * np.minimum.outer(place[b], place[c]).mean() for c in members] for b in members])
     nominal = np.array([solved.profile[b].mean(axis=0) for b in members])[:, None, :]
-    same = (solved.spread[:, None] == solved.spread).astype(np.float64)
-    spread = np.ones((1, 1)) if same.all() else same / same.sum(axis=0)
-    level, excess, local, z, profile, average = (
-        torch.from_numpy(np.ascontiguousarray(values)).to(dtype) for values in (*tables, shared, nominal, spread)
+    of_set = solved.spread[:, None] == np.unique(solved.spread)
+    level, excess, local, z, profile, averages = (
+        torch.from_numpy(np.ascontiguousarray(values)).to(dtype)
+        for values in (*tables, shared, nominal, of_set / of_set.sum(axis=0))
     )
-    parts = (level, excess, local)
-    return Macro(drive, rows_per_group, groups, parts, z, profile, average, MOST_ROUNDS, full_scale_amps, np.inf)
+    return Macro(
+        drive, rows_per_group, features, (level, excess, local), z, profile,
+        torch.from_numpy(solved.spread), averages, MOST_ROUNDS, full_scale_amps, np.inf,
+    )  # fmt: skip
 
 
 def _settled(model: Macro, x: Tensor) -> Macro:

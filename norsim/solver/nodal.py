@@ -124,7 +124,8 @@ def relax(
     """
     drop, rise = drop.copy(), rise.copy()
     residual = np.empty(gates.shape[1])
-    amps = kernels.relax(
+    relax_block: Any = kernels.relax
+    amps = relax_block(
         np.ascontiguousarray(gates), np.ascontiguousarray(bitline_volts), 0.0, *prepared.arguments(),
         free in ("both", "bitlines"), free in ("both", "source lines"),
         FLOOR * prepared.table.top_amps * prepared.tile.thresholds.size, TOLERANCE, MOST_SWEEPS, drop, rise, residual,
