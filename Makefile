@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: help venv system demo test check clean
 
 help:
-	@echo "make demo   the shipped digits network on NOR-flash arrays, every layer solved by ngspice"
+	@echo "make demo   the shipped digits network on NOR-flash arrays: all test images by macro, 50 by ngspice too"
 	@echo "make test   all tests, type checks and style checks"
 	@echo "make venv   only the set-up: $(VENV) with norsim and its dependencies, and ngspice"
 	@echo "make clean  remove what the set-up and the runs made"
@@ -22,7 +22,9 @@ $(BIN)/.ready: setup.cfg pyproject.toml constraints.txt
 venv: system $(BIN)/.ready
 
 demo: venv
-	$(BIN)/norsim eval-network --network digits-cnn --dataset digits --images 50 --backend ngspice --out runs/demo
+	$(BIN)/norsim eval-network --network digits-cnn --dataset digits --backend macro --out runs/demo-macro
+	$(BIN)/norsim eval-network --network digits-cnn --dataset digits --images 50 --backend ngspice --out runs/demo \
+		--compare runs/demo-macro
 
 check: venv
 	$(BIN)/ruff check .

@@ -4,7 +4,7 @@
     quantized = norsim.quantize(network, calibration_batches)
     analog = norsim.convert(quantized, chip)
     norsim.calibrate(analog, training_images)
-    result = norsim.evaluate(analog, test_loader, backend="ngspice")
+    result = norsim.evaluate(analog, test_loader, backend="macro")
 
 Names are imported when they are first used, so that `import norsim` does not import torch.
 """

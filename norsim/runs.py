@@ -17,7 +17,7 @@ import yaml
 
 from norsim.errors import ConfigurationError
 
-RESULTS = ("summary.json", "results.csv", "tile.cir", "tile.json", "currents.npz")
+RESULTS = ("summary.json", "results.csv", "samples.npz", "tile.cir", "tile.json", "currents.npz")
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -42,20 +42,23 @@ class RunFolder:
         config.resolved.yaml   the chip as it was used
         manifest.json          command line, seed, versions
         events.jsonl           what happened, a line each
+        samples.npz            reads that `norsim verify` can solve again
         summary.json, ...      results, written at the end
 
     Opening it removes the results of an earlier run in the same place, so that none can be taken for
     this run's. Raises ConfigurationError where it cannot be made or written.
     """
 
-    def __init__(self, path: Path, chip: Mapping[str, Any], seed: int) -> None:
+    def __init__(self, path: Path, chip: Mapping[str, Any], chip_file: Path, seed: int) -> None:
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
             for old in [*(path / name for name in RESULTS), *path.glob("currents_*.npz")]:
                 old.unlink(missing_ok=True)
             write_text(path / "config.resolved.yaml", yaml.safe_dump(dict(chip), sort_keys=False))
-            write_text(path / "manifest.json", json.dumps(_manifest(seed), indent=1) + "\n")
+            write_text(
+                path / "manifest.json", json.dumps({**_manifest(seed), "chip_file": str(chip_file)}, indent=1) + "\n"
+            )
             (path / "events.jsonl").unlink(missing_ok=True)
             self.event("started")
         except OSError as problem:

@@ -47,7 +47,7 @@ def command(
     part = chosen.grid(layer).at(*parse_tile(tile))
     codes = chosen.vectors(layer, part, vectors, seed)
     placed, stimulus = part.tile(), part.drive(codes)
-    folder = RunFolder(out or default_folder("build-netlist"), choice.content, seed)
+    folder = RunFolder(out or default_folder("build-netlist"), choice.content, choice.path, seed)
     description = describe(part, len(codes), placed.wordlines, placed.bitlines)
     write_text(folder.path / "tile.cir", deck(placed, stimulus))
     write_text(folder.path / "tile.json", json.dumps(description) + "\n")

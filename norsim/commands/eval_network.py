@@ -9,6 +9,7 @@ from dataclasses import replace
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -22,13 +23,14 @@ from norsim.data import Dataset
 from norsim.errors import ConfigurationError, ThresholdError
 from norsim.network.evaluate import Evaluation, Predictions, evaluate
 from norsim.network.layers import calibrate, digital_modules, tiled_layers
-from norsim.runs import RunFolder, default_folder, write_text
+from norsim.network.verify import save_samples
+from norsim.runs import RunFolder, default_folder, write_atomically, write_text
 
 
 @click.command("eval-network")
 @network_options
 @click.option("--images", type=click.IntRange(min=1), help="First so many test images; all by default.")
-@click.option("--backend", type=click.Choice(["ideal", *BACKENDS]), default="ngspice", show_default=True)
+@click.option("--backend", type=click.Choice(["ideal", *BACKENDS]), default="macro", show_default=True)
 @click.option(
     "--layers",
     "pattern",
@@ -43,6 +45,12 @@ from norsim.runs import RunFolder, default_folder, write_text
     show_default=True,
     help="Reads solved again by ngspice, each alone, as the proof of the result.",
 )
+@click.option(
+    "--compare",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="RUN",
+    help="Say how many images this run and an earlier one classify alike.",
+)
 @click.option("--min-accuracy", type=click.FloatRange(0, 1), help="Fail (exit 5) below this accuracy.")
 @click.option("--tolerance", type=click.FloatRange(min=0),
               help="Fail (exit 5) if the proof's largest error, in full scale, is above this.")  # fmt: skip
@@ -50,16 +58,18 @@ from norsim.runs import RunFolder, default_folder, write_text
 @run_options
 def command(
     network: str, dataset: str | None, data_folder: Path | None, images: int | None, backend: str,
-    pattern: str, spice_sample: int, min_accuracy: float | None, tolerance: float | None,
+    pattern: str, compare: Path | None, spice_sample: int, min_accuracy: float | None, tolerance: float | None,
     chip_name: str, encoding: str | None, settings: tuple[str, ...],
     seed: int, jobs: int, out: Path | None, as_json: bool, quiet: bool, verbose: bool,
 ) -> None:  # fmt: skip
     """Accuracy of a network whose convolutions and linear layers are read off NOR-flash arrays.
 
     \b
-    Example:  norsim eval-network --network digits-cnn --images 20 --backend ngspice
+    Examples:  norsim eval-network --network digits-cnn
+               norsim eval-network --network digits-cnn --images 20 --backend ngspice
     """
     started = time.monotonic()
+    other = None if compare is None else read_predictions(compare)
     choice = choose_chip(chip_name, encoding, settings)
     chosen = subject(network, choice.chip, dataset, data_folder)
     chosen = subject(network, choice.chip, dataset, data_folder, matching(chosen, pattern))
@@ -67,7 +77,7 @@ def command(
     shown = test.take(images, None) if images else test
     known = chosen.float_predictions(test)
     known = None if known is None else known[: len(shown)]
-    folder = RunFolder(out or default_folder("eval-network"), choice.content, seed)
+    folder = RunFolder(out or default_folder("eval-network"), choice.content, choice.path, seed)
     with reporting(quiet) as report:
         fit(chosen, choice.chip.calibration.images, backend, jobs, seed, report)
         found = evaluate(
@@ -76,11 +86,17 @@ def command(
         )  # fmt: skip
     found = replace(found, seconds=time.monotonic() - started)
     write_text(folder.path / "results.csv", table_of_images(found, shown, known))
-    folder.finish(found.summary())
+    write_atomically(folder.path / "samples.npz", partial(save_samples, found.samples))
+    summary = found.summary()
+    if other is not None:
+        summary["compared"] = agreement(found.predictions, other, str(compare))
+    folder.finish(summary)
     if as_json:
-        print_json({**found.summary(), "out": str(folder.path)})
+        print_json({**summary, "out": str(folder.path)})
     else:
         show(found, chosen, folder.path, verbose)
+        if other is not None:
+            click.echo("{alike} of {images} images are classified as in {run}".format(**summary["compared"]))
     check(found, min_accuracy, tolerance)
 
 
@@ -111,6 +127,24 @@ def table_of_images(found: Evaluation, data: Dataset, known: Predictions | None)
     rows = zip(data.labels, found.predictions, found.predictions_quantized, full, strict=True)
     writer.writerows([image, *row] for image, row in enumerate(rows))
     return text.getvalue()
+
+
+def read_predictions(run: Path) -> dict[int, int]:
+    """The array's class of each image, from the results.csv of a finished run."""
+    try:
+        with open(run / "results.csv", newline="") as file:
+            return {int(row["image"]): int(row["array"]) for row in csv.DictReader(file)}
+    except (OSError, KeyError, TypeError, ValueError):
+        raise ConfigurationError(
+            f"--compare {run}: no readable results.csv there; name the folder of a finished run"
+        ) from None
+
+
+def agreement(predictions: Predictions, other: dict[int, int], run: str) -> dict[str, Any]:
+    """How many of the images that both runs saw they classify alike."""
+    both = [image for image in range(len(predictions)) if image in other]
+    alike = sum(int(predictions[image]) == other[image] for image in both)
+    return {"run": run, "images": len(both), "alike": alike}
 
 
 def show(found: Evaluation, chosen: Subject, path: Path, verbose: bool) -> None:

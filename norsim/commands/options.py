@@ -23,6 +23,7 @@ class ChipChoice:
     """The chip of a command line: as a chip file's content, and as the objects made of it."""
 
     content: dict[str, Any]
+    path: Path
     chip: Chip
 
 
@@ -32,7 +33,7 @@ def choose_chip(name: str, encoding: str | None, settings: tuple[str, ...]) -> C
     if encoding:
         settings = (*settings, f"encoding={encoding}")
     content = apply_settings(content, settings)
-    return ChipChoice(content, build_chip(content, path))
+    return ChipChoice(content, path.resolve(), build_chip(content, path))
 
 
 def chip_options(function: Decorated) -> Decorated:

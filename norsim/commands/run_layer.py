@@ -56,7 +56,7 @@ def command(
     only = parse_tile(tile) if tile is not None else None
     part = chosen.grid(layer).at(*only) if only else None
     codes = chosen.vectors(layer, part, vectors, seed)
-    folder = RunFolder(out or default_folder("run-layer"), choice.content, seed)
+    folder = RunFolder(out or default_folder("run-layer"), choice.content, choice.path, seed)
     with reporting(quiet) as report:
         parts, currents = read_layer(chosen, layer, only, codes, Reader(backend, jobs), seed, folder, report)
     results = [result(one, codes, read) for one, read in zip(parts, currents, strict=True)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from typing import Any
 
@@ -20,11 +20,13 @@ from norsim.data import Dataset
 from norsim.errors import ConfigurationError
 from norsim.network.layers import digital, reading, tiled_layers
 from norsim.network.reader import Reader
-from norsim.network.verify import Sampler, Verification
+from norsim.network.verify import Sample, Sampler, Verification, verify
 from norsim.spice.ngspice import find_ngspice, version_line
 
 Predictions = NDArray[np.int64]
 BATCH = 100
+# Reads kept of a run, so that more of them can be verified later than at once.
+KEPT_SAMPLES = 64
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Evaluation:
     versions: dict[str, str | None]
     predictions: Predictions = field(repr=False)
     predictions_quantized: Predictions = field(repr=False)
+    samples: list[Sample] = field(repr=False)
 
     @property
     def drop_points(self) -> float | None:
@@ -61,7 +64,8 @@ class Evaluation:
 
     def summary(self) -> dict[str, Any]:
         """The keys of `eval-network --json`."""
-        content = {name: value for name, value in asdict(self).items() if not name.startswith("predictions")}
+        kept = {part.name: getattr(self, part.name) for part in fields(self) if part.repr}
+        content = {**kept, "verification": asdict(self.verification)}
         return {**content, "drop_points": self.drop_points}
 
 
@@ -71,7 +75,7 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 def evaluate(
     model: nn.Module,
     data: Dataset | Batches,
-    backend: str = "ngspice",
+    backend: str = "macro",
     *,
     spice_sample: int = 12,
     seed: int = 0,
@@ -88,7 +92,7 @@ def evaluate(
     Calibrate the converters first: see `norsim.calibrate`.
     """
     started = time.monotonic()
-    sampler = Sampler(spice_sample, seed)
+    sampler = Sampler(max(spice_sample, KEPT_SAMPLES), seed)
     watched = Reader(backend, jobs, progress, sampler.observe)
     array, integers, labels = [], [], []
     for images, answers in dataset_batches(data) if isinstance(data, Dataset) else data:
@@ -100,6 +104,7 @@ def evaluate(
     truth, found, exact = np.concatenate(labels), np.concatenate(array), np.concatenate(integers)
     if float_predictions is not None and len(float_predictions) != len(truth):
         raise ConfigurationError(f"{len(float_predictions)} float predictions for {len(truth)} images")
+    samples = sampler.samples()
     accuracy, interval = share(found, truth)
     quantized, quantized_interval = share(exact, truth)
     full, full_interval = (None, None) if float_predictions is None else share(float_predictions, truth)
@@ -107,8 +112,8 @@ def evaluate(
     return Evaluation(
         network, getattr(data, "name", ""), len(truth), backend, ", ".join(sorted(encodings)),
         accuracy, interval, quantized, quantized_interval, full, full_interval,
-        sampler.verify(jobs), layer_table(model, watched, sampler), time.monotonic() - started, seed,
-        versions(backend), found, exact,
+        verify(samples[:spice_sample], jobs), layer_table(model, watched, sampler), time.monotonic() - started, seed,
+        versions(backend), found, exact, samples,
     )  # fmt: skip
 
 

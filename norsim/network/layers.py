@@ -170,7 +170,7 @@ def layer_codes(model: nn.Module, images: Tensor, name: str) -> Codes:
 def calibrate(
     model: nn.Module,
     images: Tensor,
-    backend: str = "ngspice",
+    backend: str = "macro",
     *,
     seed: int = 0,
     jobs: int = 1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from torch import nn
@@ -39,8 +40,9 @@ def read_vectors(path: Path, layer: QuantizedLayer, part: PlacedTile | None) -> 
     the whole layer's. Raises DataError for any other content.
     """
     try:
-        loaded = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as problem:
+        with open(path, "rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError, BadZipFile) as problem:
         raise DataError(f"{path} cannot be read as a NumPy file of activation codes: {problem}") from None
     inputs = part.inputs if part else range(layer.inputs)
     top = 2**layer.input_bits - 1

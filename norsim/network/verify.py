@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice, zip_longest
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
+from zipfile import BadZipFile
 
 import numpy as np
 from scipy.stats import binomtest
 
 from norsim.array.tile import Floats, Stimulus
 from norsim.backends import read_all
-from norsim.network.placement import PlacedTile, TileRead
+from norsim.errors import ConfigurationError, DataError
+from norsim.network.placement import PlacedTile, TileGrid, TileRead
+from norsim.periphery.adc import Adc
 
 
 @dataclass(frozen=True)
@@ -72,18 +78,50 @@ class Sampler:
         rounds = zip_longest(*sorted(self.kept.values(), key=lambda kept: kept[0].key))
         return list(islice((sample for turn in rounds for sample in turn if sample), self.count))
 
-    def verify(self, jobs: int) -> Verification:
-        """Solve the sample again from its decks, every read alone and from a cold start."""
-        chosen = self.samples()
-        if not chosen:
-            return Verification(0)
-        requests = [(sample.part.tile(), sample.stimulus) for sample in chosen]
-        errors, differ = [], []
-        for sample, currents in zip(chosen, read_all(requests, "ngspice", jobs), strict=True):
-            reference = sample.part.amps(currents)[0]
-            errors.append((sample.amps - reference) / sample.part.full_scale_amps)
-            differ.append(sample.adc != sample.part.adc.convert(reference))
-        return _verification(len(chosen), np.concatenate(errors), np.concatenate(differ))
+
+def verify(samples: Sequence[Sample], jobs: int, backend: str = "ngspice") -> Verification:
+    """Solve sampled reads again from their decks, every one alone and from a cold start."""
+    if not samples:
+        return Verification(0)
+    requests = [(sample.part.tile(), sample.stimulus) for sample in samples]
+    errors, differ = [], []
+    for sample, currents in zip(samples, read_all(requests, backend, jobs), strict=True):
+        reference = sample.part.amps(currents)[0]
+        errors.append((sample.amps - reference) / sample.part.full_scale_amps)
+        differ.append(sample.adc != sample.part.adc.convert(reference))
+    return _verification(len(samples), np.concatenate(errors), np.concatenate(differ))
+
+
+def save_samples(samples: Sequence[Sample], file: BinaryIO) -> None:
+    """Sampled reads as a NumPy archive: volts and currents by number, places and converters as one JSON text."""
+    places, arrays = [], {}
+    for k, sample in enumerate(samples):
+        part, adc = sample.part, sample.part.adc
+        places.append([part.layer.name, part.row, part.column, adc.bits, adc.low_amps, adc.high_amps])
+        arrays[f"wordline_volts_{k}"] = sample.stimulus.wordline_volts
+        arrays[f"bitline_volts_{k}"] = sample.stimulus.bitline_volts
+        arrays[f"amps_{k}"], arrays[f"adc_{k}"] = sample.amps, sample.adc
+    np.savez_compressed(file, allow_pickle=False, places=np.array(json.dumps(places)), **arrays)
+
+
+def load_samples(path: Path, grids: Mapping[str, TileGrid]) -> list[Sample]:
+    """The sampled reads of a run, on the tiles of `grids` by layer. Raises DataError for anything else."""
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
+            return [
+                _sample(kept, k, grids[name].at(row, column), Adc(bits, low, high))
+                for k, (name, row, column, bits, low, high) in enumerate(json.loads(str(kept["places"])))
+            ]
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, ConfigurationError) as problem:
+        raise DataError(f"{path} holds no sampled reads of this network and chip: {problem}") from None
+
+
+def _sample(kept: Mapping[str, Any], k: int, part: PlacedTile, adc: Adc) -> Sample:
+    stimulus = Stimulus(kept[f"wordline_volts_{k}"], kept[f"bitline_volts_{k}"])
+    amps, codes = kept[f"amps_{k}"], kept[f"adc_{k}"]
+    if stimulus.vectors != 1 or not amps.shape == codes.shape == (len(part.outputs),):
+        raise ValueError(f"sample {k} does not fit {part.name}")
+    return Sample(0.0, replace(part, adc=adc), stimulus, amps, codes)
 
 
 def _verification(samples: int, errors: Floats, differ: np.ndarray[Any, np.dtype[np.bool_]]) -> Verification:

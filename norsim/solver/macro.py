@@ -43,7 +43,8 @@ BLOCKS = (4, 8, 16, 32, 64)
 NOMINAL_VECTORS = 32
 CHECK_VECTORS = 24
 CODE_NODES = np.array([0.0, 0.5, 1.0])
-CHUNK = 512
+# Vectors go through in parts small enough for a core's cache, because what is not a product is bound by memory.
+VALUES_AT_ONCE = 2**18
 MOST_ROUNDS = 40
 
 Direction = Literal["wordlines", "bitlines"]
@@ -233,7 +234,10 @@ class Macro:
 
     def lines(self, x: Tensor) -> Tensor:
         """Drives `[vectors, inputs]` in [0, 1] -> currents `[vectors, lines]`, amperes."""
-        parts = [self._lines(part) for part in torch.split(x.to(self.shared.dtype), CHUNK)]
+        parts = [
+            self._lines(part)
+            for part in torch.split(x.to(self.shared.dtype), max(VALUES_AT_ONCE // self.nominal.numel(), 32))
+        ]
         return torch.cat(parts)
 
     def features(self, x: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import hashlib
 import os
 from functools import lru_cache
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -114,9 +115,9 @@ def _path(cell: Cell, gates: tuple[float, ...], thresholds: tuple[float, ...], b
 def _load(path: Path, gates: Floats, thresholds: Floats, box: Box) -> CellTable | None:
     """A table from disk, or None where there is none or it is damaged: then it is made again."""
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
             coefficients, errors, digest = kept["coefficients"], kept["errors"], str(kept["digest"])
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None
     if digest != _digest(coefficients, errors) or coefficients.shape[1:3] != (len(gates), len(thresholds)):
         return None

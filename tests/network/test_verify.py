@@ -13,7 +13,7 @@ from norsim.chip import Chip
 from norsim.network.placement import TileGrid, place
 from norsim.network.quantized import QuantizedLayer
 from norsim.network.reader import Reader
-from norsim.network.verify import Sampler, Verification
+from norsim.network.verify import Sampler, Verification, verify
 from norsim.spice import ngspice
 
 MakeLayer = Callable[..., QuantizedLayer]
@@ -31,7 +31,7 @@ def grid(small_chip: SmallChip, make_layer: MakeLayer) -> TileGrid:
 def proof(grid: TileGrid, backend: str, count: int = 10, jobs: int = 2) -> Verification:
     sampler = Sampler(count, seed=0)
     grid.multiply(CODES, Reader(backend, 1, None, sampler.observe))
-    return sampler.verify(jobs)
+    return verify(sampler.samples(), jobs)
 
 
 @pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
@@ -115,5 +115,5 @@ def test_a_sample_holds_what_the_run_took_from_its_read(
 
 
 def test_nothing_sampled_proves_nothing(grid: TileGrid) -> None:
-    assert Sampler(5, 0).verify(1) == Verification(0, None, None, None, None)
+    assert verify(Sampler(5, 0).samples(), 1) == Verification(0, None, None, None, None)
     assert proof(grid, "ideal") == Verification(0)

@@ -1,0 +1,103 @@
+"""The tiles and inputs that the benchmarks run on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from norsim.array.tile import Currents, Floats, Stimulus, Tile
+from norsim.backends import _Content, _table, macro_model, program
+from norsim.chip import Chip
+from norsim.config import load_chip
+from norsim.periphery.encoding import full_scale_amps, sensed_amps
+from norsim.solver import macro, nodal
+
+ENCODINGS = ("bit-serial", "linear-pair")
+CHIP = "etox65"
+WEIGHT_BITS = 4
+INPUT_BITS = 4
+ZERO = 8
+
+
+@dataclass(frozen=True)
+class Case:
+    """One tile of `wordlines` x `bitlines` under one encoding, its wires `resistance` times the chip's."""
+
+    wordlines: int
+    bitlines: int
+    encoding: str
+    resistance: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """As it stands in the page's tables."""
+        wires = "" if self.resistance == 1 else f", wires x{self.resistance:g}"
+        return f"{self.wordlines}x{self.bitlines} {self.encoding}{wires}"
+
+    @cached_property
+    def chip(self) -> Chip:
+        """The default chip under this encoding, with these wires."""
+        chip = load_chip(CHIP, (f"encoding={self.encoding}",))
+        ohms = ("bitline_ohms", "bitline_end_ohms", "source_ohms", "source_end_ohms")
+        wires = replace(chip.wires, **{name: self.resistance * getattr(chip.wires, name) for name in ohms})
+        return replace(chip, wires=wires)
+
+    @property
+    def capacity(self) -> tuple[int, int]:
+        """(inputs, outputs)."""
+        return self.chip.encoding.capacity(self.wordlines, self.bitlines)
+
+    @cached_property
+    def tile(self) -> Tile:
+        """Random normal weight codes, laid out as the encoding does, reference columns with them."""
+        random = np.random.default_rng(self.wordlines)
+        weights = np.clip(np.rint(random.normal(ZERO, 2.5, self.capacity)), 0, 2**WEIGHT_BITS - 1).astype(np.uint8)
+        levels = program(self.chip.cell, self.chip.encoding).thresholds
+        thresholds = levels[self.chip.encoding.cell_codes(weights, ZERO)]
+        return Tile(thresholds, self.chip.cell, self.chip.wires, name=self.name)
+
+    def stimulus(self, vectors: int) -> Stimulus:
+        """Full drive, one line alone, then random drives of densities from 0.05 to 0.95; one read a vector."""
+        random = np.random.default_rng(vectors)
+        inputs, outputs = self.capacity
+        top = 1 if self.encoding == "bit-serial" else 2**INPUT_BITS - 1
+        up = random.random((vectors, inputs)) < random.uniform(0.05, 0.95, (vectors, 1))
+        codes = (up * random.integers(1, top + 1, up.shape)).astype(np.uint8)
+        codes[0] = top
+        if vectors > 1:
+            codes[1] = 0
+            codes[1, inputs // 2] = top
+        bits = 1 if self.encoding == "bit-serial" else INPUT_BITS
+        return self.chip.encoding.drive(codes, outputs, bits)
+
+    @property
+    def drive(self) -> macro.Driven:
+        """The drive that macro's model is built for."""
+        return macro.driven(self.stimulus(1))
+
+    def prepared(self) -> nodal.Prepared:
+        """The tile ready for nodal; characterises the cell where that has not been done."""
+        return nodal.prepare(self.tile, _table(self.tile, self.stimulus(2)))
+
+    def model(self) -> macro.Macro:
+        """macro's model; built when first asked for."""
+        return macro_model(_Content(self.tile), self.drive)
+
+    def drives(self, stimulus: Stimulus) -> torch.Tensor:
+        """`[vectors, inputs]`, float32: what macro takes for `stimulus`."""
+        return torch.from_numpy(self.drive.drives(stimulus)).float()
+
+    def outputs(self, currents: Currents) -> Floats:
+        """`[vectors, outputs]`: the encoding's outputs over its full scale."""
+        encoding, (inputs, outputs) = self.chip.encoding, self.capacity
+        scale = full_scale_amps(encoding, inputs, WEIGHT_BITS, INPUT_BITS)
+        return sensed_amps(currents, encoding.sense(outputs)) / scale
+
+    def of_lines(self, amps: Floats) -> Currents:
+        """macro's line currents `[vectors, lines]` as `Currents`."""
+        nothing, well = np.empty((len(amps), 0)), np.ones(len(amps), dtype=np.bool_)
+        pair = (amps, nothing) if self.drive.direction == "wordlines" else (nothing, amps)
+        return Currents(*pair, well, np.zeros(len(amps)), "macro")

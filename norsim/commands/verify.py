@@ -1,0 +1,81 @@
+"""`norsim verify`: the proof of a finished run, with as many of its reads as one likes."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from norsim.backends import BACKENDS
+from norsim.commands.options import print_json
+from norsim.config import build_chip
+from norsim.errors import ConfigurationError, ThresholdError
+from norsim.network.layers import convert, tiled_layers
+from norsim.network.store import load_network
+from norsim.network.verify import load_samples, verify
+
+
+@click.command("verify")
+@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--samples",
+    type=click.IntRange(1, 64),
+    default=32,
+    show_default=True,
+    help="How many of the reads that the run has kept.",
+)
+@click.option(
+    "--backend",
+    type=click.Choice(list(BACKENDS)),
+    default="ngspice",
+    show_default=True,
+    help="Which solver is the witness.",
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    help="Fail (exit 5) if the largest error, in full scale, is above this.",
+)
+@click.option("-j", "--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default="cores")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")  # fmt: skip
+def command(run: Path, samples: int, backend: str, tolerance: float | None, jobs: int, as_json: bool) -> None:
+    """Solve reads that RUN, a folder of eval-network, has kept again, each alone, and compare.
+
+    \b
+    Example:  norsim verify runs/first --samples 16 --tolerance 1e-4
+    """
+    summary, manifest, content = read_run(run)
+    model, _ = load_network(summary["network"])
+    analog = convert(model, build_chip(content, Path(manifest["chip_file"])))
+    grids = {name: layer.grid for name, layer in tiled_layers(analog).items()}
+    found = verify(load_samples(run / "samples.npz", grids)[:samples], jobs, backend)
+    if as_json:
+        print_json({"run": str(run), "backend": backend, **asdict(found)})
+    elif found.samples:
+        click.echo(
+            f"{found.samples} reads solved again by {backend}: largest error {found.max_error_full_scale:.1e} of full "
+            f"scale, rms {found.rms_error_full_scale:.1e}, ADC codes that differ "
+            f"{100 * (found.adc_mismatch_fraction or 0):.2f} %"
+        )
+    if found.max_error_full_scale is None:
+        raise ConfigurationError(f"{run} has kept no reads: an ideal run makes none")
+    if tolerance is not None and found.max_error_full_scale > tolerance:
+        raise ThresholdError(f"largest error {found.max_error_full_scale:.2e} of full scale is above {tolerance:g}")
+
+
+def read_run(run: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """summary.json, manifest.json and the chip of a finished run; ConfigurationError for any other folder."""
+    try:
+        summary = json.loads((run / "summary.json").read_text())
+        manifest = json.loads((run / "manifest.json").read_text())
+        chip = yaml.safe_load((run / "config.resolved.yaml").read_text())
+        if "chip_file" in manifest and "accuracy" in summary and isinstance(chip, dict):
+            return summary, manifest, chip
+    except (OSError, ValueError, TypeError, yaml.YAMLError):
+        pass
+    raise ConfigurationError(f"{run} is no folder of a finished eval-network run: look for its summary.json")

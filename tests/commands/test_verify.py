@@ -1,0 +1,50 @@
+"""`verify` solves the reads that a finished run has kept again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.commands.conftest import Run
+
+
+@pytest.fixture
+def finished(norsim: Run, tmp_path: Path) -> Path:
+    """A run by macro, one layer on the array."""
+    options = ["--network", "digits-cnn", "--images", 3, "--layers", "conv1", "--spice-sample", 2]
+    assert norsim("eval-network", *options, "--out", tmp_path / "run").code == 0
+    return tmp_path / "run"
+
+
+def test_a_finished_run_is_verified_and_its_tolerance_judged(norsim: Run, finished: Path) -> None:
+    ended = norsim("verify", finished, "--samples", 12, "--json")
+    assert ended.code == 0 and ended.json["samples"] == 12
+    assert 0 < ended.json["max_error_full_scale"] < 1e-4
+    assert norsim("verify", finished, "--samples", 2, "--tolerance", 1e-12).code == 5
+    assert norsim("verify", finished, "--samples", 2, "--backend", "nodal", "--tolerance", 1e-4).code == 0
+
+
+def test_a_tampered_current_shows(norsim: Run, finished: Path) -> None:
+    with np.load(finished / "samples.npz") as kept:
+        content = dict(kept)
+    content["amps_0"] = content["amps_0"] * 1.5 + 1e-7
+    np.savez(finished / "samples.npz", **content)
+    assert norsim("verify", finished, "--samples", 2, "--json").json["max_error_full_scale"] > 1e-3
+
+
+def test_what_is_no_finished_run_ends_in_2(norsim: Run, finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert norsim("verify", tmp_path / "empty").code == 2
+    (finished / "samples.npz").write_bytes(b"PK\x03\x04 cut short")
+    ended = norsim("verify", finished)
+    assert ended.code == 2 and "samples.npz" in ended.err
+
+
+def test_a_run_is_compared_with_an_earlier_one(norsim: Run, finished: Path, tmp_path: Path) -> None:
+    options = ["--network", "digits-cnn", "--images", 2, "--layers", "conv1", "--backend", "nodal", "--json"]
+    ended = norsim("eval-network", *options, "--compare", finished, "--out", tmp_path / "other")
+    assert ended.json["compared"]["images"] == ended.json["compared"]["alike"] == 2
+    (finished / "results.csv").unlink()
+    assert norsim("eval-network", *options, "--compare", finished, "--out", tmp_path / "other").code == 2

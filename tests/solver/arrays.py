@@ -1,0 +1,110 @@
+"""Programmed tiles of the preset chip, their drives, and analytic cells that need no simulator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from norsim.array.cell import Cell
+from norsim.array.tile import Currents, Floats, Stimulus, Tile
+from norsim.array.wires import Wires
+from norsim.backends import program
+from norsim.config import load_chip
+from norsim.periphery.bit_serial import BitSerial
+from norsim.periphery.encoding import Codes, full_scale_amps, sensed_amps
+from norsim.periphery.linear_pair import LinearPair
+from norsim.solver import tables
+from norsim.solver.characterize import CellTable, Sweep, characterize
+from norsim.spice import ngspice
+from norsim.spice.sweep import drain_amps
+
+ENCODINGS = ("bit-serial", "linear-pair")
+OHMS = ("bitline_ohms", "bitline_end_ohms", "source_ohms", "source_end_ohms")
+NO_LOSS = {name: 0.0 for name in OHMS}
+
+
+@dataclass(frozen=True, eq=False)
+class Array:
+    """A tile of random weight codes, with the encoding that drives and senses it."""
+
+    encoding: BitSerial | LinearPair
+    tile: Tile
+    inputs: int
+    outputs: int
+
+    def codes(self, vectors: int, seed: int) -> Codes:
+        """`[vectors, inputs]`: random codes of all densities, after the full vector and the last input alone."""
+        random = np.random.default_rng(seed)
+        codes = random.integers(0, 16, (vectors, self.inputs))
+        codes *= random.random(codes.shape) < random.uniform(0.05, 0.95, (vectors, 1))
+        codes[0], codes[1], codes[1, -1] = 15, 0, 15
+        return codes.astype(np.uint8)
+
+    def stimulus(self, vectors: int, seed: int) -> Stimulus:
+        return self.encoding.drive(self.codes(vectors, seed), self.outputs, 4)
+
+    def sensed(self, currents: Currents) -> Floats:
+        """`[reads, outputs]` in units of full scale."""
+        amps = sensed_amps(currents, self.encoding.sense(self.outputs))
+        return amps / full_scale_amps(self.encoding, self.inputs, 4, 4)
+
+    def difference(self, one: Currents, other: Currents) -> float:
+        """The largest difference of a sensed output, in units of full scale."""
+        return float(np.abs(self.sensed(one) - self.sensed(other)).max())
+
+
+def array_of(encoding: str, wordlines: int, bitlines: int, times: float = 1.0, seed: int = 0, **wires: Any) -> Array:
+    """A tile of the preset chip with all wires `times` as resistive, and further fields of `Wires`."""
+    chip = load_chip("etox65", (f"encoding={encoding}",))
+    inputs, outputs = chip.encoding.capacity(wordlines, bitlines)
+    weights = np.random.default_rng(seed).integers(0, 16, (inputs, outputs), dtype=np.uint8)
+    thresholds = program(chip.cell, chip.encoding).thresholds[chip.encoding.cell_codes(weights, 7)]
+    scaled = {name: times * getattr(chip.wires, name) for name in OHMS}
+    tile = Tile(thresholds, chip.cell, replace(chip.wires, **(scaled | wires)))
+    return Array(chip.encoding, tile, inputs, outputs)
+
+
+def table_of(tile: Tile, stimulus: Stimulus) -> CellTable:
+    """The tile's cell characterised by ngspice, as `norsim.read` has it done."""
+    box = tables.bounds(tile, stimulus, drain_amps)
+    gates, thresholds = np.unique(stimulus.wordline_volts), np.unique(tile.thresholds)
+    simulator = ngspice.version_line(ngspice.find_ngspice())
+    return tables.table(tile.cell, gates, thresholds, box, drain_amps, simulator)
+
+
+def ohmic(cell: Cell, gate: Floats, drain: Floats, source: Floats, thresholds: Floats) -> Floats:
+    """What the resistor cell of tests/conftest.py does: 100 kilohm a volt of its threshold."""
+    return (drain - source) / (1e5 * thresholds)
+
+
+def channel(cell: Cell, gate: Floats, drain: Floats, source: Floats, thresholds: Floats) -> Floats:
+    """A transistor by the EKV formula, with a kink in its slope where drain and source swap."""
+
+    def charge(end: Floats) -> Floats:
+        squared: Floats = np.log1p(np.exp(((gate - thresholds) / 1.3 - end) / 0.2)) ** 2
+        return squared
+
+    return 1e-7 * (charge(source) - charge(drain)) * (1 + 0.3 * np.abs(drain - source))
+
+
+def characterized(tile: Tile, stimulus: Stimulus, sweep: Sweep) -> CellTable:
+    """A table of an analytic cell, over the volts that `bounds` says the tile can see."""
+    box = tables.bounds(tile, stimulus, sweep)
+    return characterize(tile.cell, np.unique(stimulus.wordline_volts), np.unique(tile.thresholds), box, sweep)
+
+
+def layouts() -> dict[str, Wires]:
+    """Ways to lay wires, each with resistances that matter to cells of a microampere."""
+    return {
+        "a pair a line, straps with contacts": Wires(40.0, 300.0, 150.0, 60.0, 2, 4),
+        "a pair a line, ideal straps": Wires(40.0, 300.0, 150.0, 0.0, 2, 4),
+        "a row a line, straps at the edges": Wires(40.0, 300.0, 150.0, 60.0, 1, 16),
+        "three rows a line, a strap a bitline": Wires(40.0, 0.0, 150.0, 60.0, 3, 1),
+        "no straps, a row a line": Wires(40.0, 300.0, 60.0, 200.0, 1, None),
+        "no straps, three rows a line": Wires(40.0, 300.0, 20.0, 0.0, 3, None),
+        "bitlines without loss": Wires(0.0, 0.0, 150.0, 60.0, 2, 4),
+        "source lines of one node": Wires(40.0, 300.0, 0.0, 60.0, 2, 4),
+        "contacts alone": Wires(0.0, 300.0, 0.0, 60.0, 2, None),
+    }

@@ -1,0 +1,107 @@
+"""A fitted cell is as near to the cell as it says, and what cannot be fitted is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.polynomial import chebyshev
+
+from norsim.array.cell import Cell
+from norsim.array.tile import Floats
+from norsim.errors import SolveError
+from norsim.solver.characterize import TOLERANCE, Box, CellTable, characterize, scaled
+from tests.solver.arrays import channel, ohmic
+
+GATES, STATES = np.array([0.0, 5.0]), np.array([3.1, 3.6, 4.4, 5.9])
+BOXES = {
+    "both signs": Box(-0.02, 0.52, -0.001, 0.03),
+    "forward": Box(0.3, 0.52, -0.001, 0.03),
+    "hardly any width": Box(0.4999, 0.5, 0.0, 1e-4),
+}
+
+
+def anywhere(box: Box, random: np.random.Generator) -> tuple[Floats, Floats]:
+    """Random volts in the box, its corners with them."""
+    across, source = random.uniform(box.across_low, box.across_high, 500), random.uniform(0, 1, 500)
+    across[:4] = [box.across_low, box.across_low, box.across_high, box.across_high]
+    source[:4] = [0, 1, 0, 1]
+    return across, box.source_low + source * (box.source_high - box.source_low)
+
+
+def largest_error(table: CellTable, cell: Cell, sweep: Any) -> float:
+    across, source = anywhere(table.box, np.random.default_rng(1))
+    worst = 0.0
+    for gate, gate_volts in enumerate(table.gates):
+        for state, threshold in enumerate(table.thresholds):
+            exact = sweep(cell, gate_volts, across + source, source, threshold)
+            worst = max(worst, float(np.abs(table.amps(gate, state, across, source) - exact).max()))
+    return worst
+
+
+@pytest.mark.parametrize("box", BOXES.values(), ids=BOXES.keys())
+def test_the_error_anywhere_is_about_the_error_it_states(resistor_cell: Cell, box: Box) -> None:
+    table = characterize(resistor_cell, GATES, STATES, box, channel)
+    assert table.error_amps <= TOLERANCE * table.top_amps
+    assert largest_error(table, resistor_cell, channel) <= 3 * table.error_amps + 1e-14 * table.top_amps
+
+
+def test_monomials_are_the_same_polynomials(resistor_cell: Cell) -> None:
+    table = characterize(resistor_cell, GATES, STATES, BOXES["both signs"], channel)
+    across, source = anywhere(table.box, np.random.default_rng(2))
+    for piece, (low, high) in enumerate(table.box.pieces()):
+        inside = (across >= low) & (across <= high)
+        d, s = scaled(across[inside], low, high), scaled(source[inside], table.box.source_low, table.box.source_high)
+        found = np.polynomial.polynomial.polyval2d(d, s, table.monomials()[piece, 1, 2])
+        np.testing.assert_allclose(found, table.amps(1, 2, across, source)[inside], atol=1e-11 * table.top_amps)
+
+
+def test_a_box_with_zero_volts_inside_is_fitted_in_two_pieces_that_meet(resistor_cell: Cell) -> None:
+    table = characterize(resistor_cell, GATES, STATES, BOXES["both signs"], channel)
+    below, above = table.coefficients
+    assert table.box.pieces() == [(-0.02, 0.0), (0.0, 0.52)]
+    at_end = np.einsum("gtpq->gtq", below)
+    at_start = np.einsum("gtpq,p->gtq", above, (-1.0) ** np.arange(above.shape[2]))
+    source = np.linspace(-1, 1, 50)
+    step = chebyshev.chebval(source, np.moveaxis(at_start - at_end, 2, 0))
+    assert np.abs(step).max() <= 1e-15 * table.top_amps
+    # The two sides have different slopes there: one polynomial would not do.
+    slopes = [np.diff(table.amps(1, 0, volts, np.zeros(2)))[0] for volts in (np.r_[-1e-3, 0.0], np.r_[0.0, 1e-3])]
+    assert abs(slopes[1] / slopes[0] - 1) > 1e-4
+
+
+def test_a_straight_line_needs_few_coefficients(resistor_cell: Cell) -> None:
+    table = characterize(resistor_cell, GATES, STATES, BOXES["both signs"], ohmic)
+    assert table.coefficients.shape == (2, 2, 4, 2, 1)
+    assert largest_error(table, resistor_cell, ohmic) <= 1e-14
+
+
+def step_like(cell: Cell, gate: Floats, drain: Floats, source: Floats, thresholds: Floats) -> Floats:
+    return 1e-6 * np.tanh((drain - source - 0.2) / 1e-3)
+
+
+def test_a_cell_that_steps_is_refused_with_what_was_tried(resistor_cell: Cell) -> None:
+    with pytest.raises(SolveError, match=r"res_cell cannot be characterised.*5, 8, 12, 18, 26 nodes.*ngspice backend"):
+        characterize(resistor_cell, GATES, STATES, BOXES["both signs"], step_like)
+
+
+def test_a_cell_that_never_conducts_is_no_error(resistor_cell: Cell) -> None:
+    table = characterize(resistor_cell, GATES, STATES, BOXES["forward"], lambda cell, gate, *rest: 0 * gate)
+    assert (table.error_amps, table.top_amps) == (0.0, 0.0)
+    assert not table.amps(0, 0, np.array([0.4]), np.array([0.0])).any()
+
+
+def test_the_flash_cell_is_met_where_it_was_not_fitted() -> None:
+    from tests.solver.arrays import array_of, drain_amps, table_of
+
+    array = array_of("bit-serial", 12, 10)
+    table = table_of(array.tile, array.stimulus(3, 0))
+    assert largest_error(table, array.tile.cell, spread(drain_amps)) <= 2 * TOLERANCE * table.top_amps
+
+
+def spread(sweep: Any) -> Any:
+    """A sweep that takes numbers among its arrays."""
+    return lambda cell, gate, drain, source, threshold: sweep(
+        cell, *np.broadcast_arrays(gate, drain, source, threshold)
+    )
