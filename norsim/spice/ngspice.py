@@ -11,6 +11,8 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -70,18 +72,24 @@ def read(tile: Tile, stimulus: Stimulus, timeout_seconds: float = 3600.0) -> Cur
     with the deck, the log and what was written is kept and named.
     """
     executable = find_ngspice()
-    folder = Path(tempfile.mkdtemp(prefix="norsim-ngspice-"))
-    try:
+    with own_folder() as folder:
         (folder / "tile.cir").write_text(deck(tile, stimulus))
         run_deck(executable, folder, timeout_seconds)
-        currents = collect(tile, stimulus, folder)
+        return collect(tile, stimulus, folder)
+
+
+@contextmanager
+def own_folder() -> Iterator[Path]:
+    """A folder for one run of ngspice: removed afterwards, but kept and named where the run cannot be trusted."""
+    folder = Path(tempfile.mkdtemp(prefix="norsim-ngspice-"))
+    try:
+        yield folder
     except SolveError as problem:
         raise SolveError(f"{problem}. The deck and the log are kept in {folder}") from None
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     shutil.rmtree(folder)
-    return currents
 
 
 def run_deck(executable: str, folder: Path, timeout_seconds: float) -> None:

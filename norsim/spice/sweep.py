@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from pathlib import Path
-
 import numpy as np
 
 from norsim.array.cell import Cell
 from norsim.array.tile import Floats
-from norsim.errors import SolveError
-from norsim.spice.deck import OPTIONS
+from norsim.spice.deck import OPTIONS, RAW_FILE
 from norsim.spice.elements import number
-from norsim.spice.ngspice import find_ngspice, run_deck
+from norsim.spice.ngspice import find_ngspice, own_folder, run_deck
 from norsim.spice.rawfile import read_raw
 
 CELLS_PER_DECK = 4096
@@ -31,17 +26,10 @@ def drain_amps(cell: Cell, gate: Floats, drain: Floats, source: Floats, threshol
 
 
 def _solve(cell: Cell, points: Floats) -> Floats:
-    folder = Path(tempfile.mkdtemp(prefix="norsim-ngspice-"))
-    try:
+    with own_folder() as folder:
         (folder / "tile.cir").write_text(sweep_deck(cell, points))
         run_deck(find_ngspice(), folder, TIMEOUT_SECONDS)
-        amps: Floats = read_raw(folder / "currents.raw", [f"i(vm{k})" for k in range(len(points))], 1)[0]
-    except SolveError as problem:
-        raise SolveError(f"{problem}. The deck and the log are kept in {folder}") from None
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    shutil.rmtree(folder)
+        amps: Floats = read_raw(folder / RAW_FILE, [f"i(vm{k})" for k in range(len(points))], 1)[0]
     return amps
 
 
@@ -58,5 +46,5 @@ def sweep_deck(cell: Cell, points: Floats) -> str:
         ]
     save = [".save", *(f"+ i(vm{k})" for k in range(len(points)))]
     options = f".options {OPTIONS} temp={round(cell.temperature_kelvin - 273.15, 6)}"
-    control = [".dc Vidx 0 0 1", ".control", "run", "write currents.raw", "quit", ".endc", ".end", ""]
+    control = [".dc Vidx 0 0 1", ".control", "run", f"write {RAW_FILE}", "quit", ".endc", ".end", ""]
     return "\n".join([*lines, options, *save, *control])
