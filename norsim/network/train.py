@@ -7,7 +7,6 @@ uninterrupted one on the same machine with the same number of threads.
 
 from __future__ import annotations
 
-import copy
 import csv
 import json
 import math
@@ -26,11 +25,11 @@ from torch.nn import functional
 
 from norsim.data import Dataset
 from norsim.errors import ConfigurationError, DataError
-from norsim.network.quantize import QuantizedOperands, quantize
+from norsim.network.learner import Learner, one_cycle
+from norsim.network.quantize import quantize
 from norsim.network.zoo import AUGMENTATIONS, NetworkSpec, Recipe
 
 EVALUATION_BATCH = 500
-WARM_UP = 0.2
 
 
 @dataclass(frozen=True)
@@ -137,60 +136,6 @@ def augment(pixels: Tensor, augmentation: str, generator: torch.Generator) -> Te
     return padded[images, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def one_cycle(step: int, steps: int, peak: float) -> float:
-    """Learning rate at `step` of `steps`: linear warm-up, then half a cosine to 0 (Smith & Topin 2019)."""
-    warm = max(int(WARM_UP * steps), 1)
-    if step < warm:
-        return peak * (step + 1) / warm
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - warm + 1) / (steps - warm + 1)))
-
-
-class _Learner:
-    """A network with its optimiser and, if the recipe has one, the moving average of its state."""
-
-    def __init__(self, network: nn.Module, recipe: Recipe) -> None:
-        self.network, self.recipe, self.step = network, recipe, 0
-        self.optimiser = torch.optim.SGD(
-            _parameter_groups(network, recipe.weight_decay), lr=0.0, momentum=recipe.momentum, nesterov=True
-        )
-        self.average = copy.deepcopy(network).eval() if recipe.ema_decay else network
-
-    def learn(self, loss: Tensor, rate: float) -> None:
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate * group["boost"]
-        self.optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimiser.step()
-        self.step += 1
-        if self.average is not self.network:
-            self._update_average()
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        # A young average forgets faster, or the untrained weights would stay in it for long.
-        decay = min(self.recipe.ema_decay, (1 + self.step) / (10 + self.step))
-        current = self.network.state_dict()
-        for key, value in self.average.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(current[key], 1 - decay)
-            else:
-                value.copy_(current[key])
-
-    def state(self) -> dict[str, Any]:
-        return {
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "step": self.step,
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.step = state["step"]
-
-
 class _Run:
     """One training in its folder: the data, the random state, the log and the checkpoint."""
 
@@ -235,7 +180,7 @@ class _Run:
         self, name: str, network: nn.Module, epochs: int, peak: float, teacher: nn.Module | None = None
     ) -> nn.Module:
         """Train `network` for `epochs`, or for those that the checkpoint leaves; return the final one."""
-        learner = _Learner(network, self.recipe)
+        learner = Learner(network, self.recipe)
         first = 0
         if self.saved.get("phase") == name:
             first = self.saved["epoch"]
@@ -252,7 +197,7 @@ class _Run:
             self._save(record, learner)
         return learner.average.eval()
 
-    def _epoch(self, learner: _Learner, epochs: int, peak: float, teacher: nn.Module | None) -> tuple[float, float]:
+    def _epoch(self, learner: Learner, epochs: int, peak: float, teacher: nn.Module | None) -> tuple[float, float]:
         size = min(self.recipe.batch_size, len(self.labels))
         # An incomplete last batch is left out: batch norm would give its few images too much weight.
         order = torch.randperm(len(self.labels), generator=self.generator)
@@ -279,7 +224,7 @@ class _Run:
         distance = functional.kl_div(ours, target, reduction="batchmean", log_target=True)
         return (1 - share) * loss + share * temperature**2 * distance
 
-    def _save(self, record: EpochRecord, learner: _Learner) -> None:
+    def _save(self, record: EpochRecord, learner: Learner) -> None:
         self.records.append(record)
         state = {
             "identity": self.identity,
@@ -322,24 +267,3 @@ class _Run:
                 f"{path} belongs to another network, recipe or data set; train into another folder or anew"
             )
         return dict(saved)
-
-
-def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Optimiser groups: decayed matrices, undecayed vectors, and one group a weight zero point.
-
-    A zero point counts code steps and its gradient is that of a real offset times the scale, so it moves
-    as fast as a scale does when its rate is divided by the scale squared.
-    """
-    boosts = {
-        id(layer.weight_zero): float(layer.weight_scale.detach().abs().mean()) ** -2
-        for layer in network.modules()
-        if isinstance(layer, QuantizedOperands)
-    }
-    parameters = list(network.parameters())
-    zeros = [parameter for parameter in parameters if id(parameter) in boosts]
-    vectors = [parameter for parameter in parameters if parameter.ndim < 2 and id(parameter) not in boosts]
-    groups: list[dict[str, Any]] = [{"params": [zero], "boost": boosts[id(zero)]} for zero in zeros]
-    groups.append({"params": [matrix for matrix in parameters if matrix.ndim > 1], "boost": 1.0})
-    groups[-1]["weight_decay"] = weight_decay
-    groups.append({"params": vectors, "boost": 1.0})
-    return groups

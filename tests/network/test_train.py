@@ -13,7 +13,8 @@ from torch import nn
 
 from norsim.data import Dataset
 from norsim.errors import ConfigurationError, DataError
-from norsim.network.train import EpochRecord, augment, one_cycle, predict, to_input, train
+from norsim.network.learner import one_cycle
+from norsim.network.train import EpochRecord, augment, predict, to_input, train
 from norsim.network.zoo import NetworkSpec, Recipe
 
 TINY = Recipe(
