@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help venv system demo test check clean
+.PHONY: help venv system demo test check bench clean
 
 help:
 	@echo "make demo   the shipped digits network on NOR-flash arrays: all test images by macro, 50 by ngspice too"
 	@echo "make test   all tests, type checks and style checks"
+	@echo "make bench  the solvers' accuracy, speed and memory, measured; writes docs/performance.md"
 	@echo "make venv   only the set-up: $(VENV) with norsim and its dependencies, and ngspice"
 	@echo "make clean  remove what the set-up and the runs made"
 
@@ -33,6 +34,9 @@ check: venv
 
 test: check
 	$(BIN)/python -m pytest
+
+bench: venv
+	$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf $(VENV) runs build dist *.egg-info

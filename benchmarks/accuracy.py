@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from benchmarks.cases import Case
+from norsim.array.tile import Floats, Stimulus
 from norsim.backends import read_all
 from norsim.errors import SolveError
 from norsim.solver import nodal
@@ -16,7 +17,7 @@ from norsim.solver import nodal
 
 @dataclass(frozen=True)
 class Deviation:
-    """Largest and rms deviation of a case's outputs over `vectors`, of full scale; or why there is none."""
+    """Largest and rms deviation of a case's outputs over `vectors`, of full scale; `problem` says why it is NaN."""
 
     case: Case
     vectors: int
@@ -25,28 +26,42 @@ class Deviation:
     problem: str = ""
 
 
+def by_nodal(case: Case, stimulus: Stimulus) -> Floats:
+    """`[vectors, outputs]` of full scale, by nodal; not a number where it did not converge."""
+    currents = nodal.solve(case.prepared(), stimulus)
+    return np.where(currents.converged[:, None], case.outputs(currents), np.nan)
+
+
+def by_macro(case: Case, stimulus: Stimulus) -> Floats:
+    """`[vectors, outputs]` of full scale, by macro."""
+    return case.outputs(case.of_lines(case.model().lines(case.drives(stimulus)).double().numpy()))
+
+
+def deviation(case: Case, vectors: int, one: Callable[[], Floats], other: Callable[[], Floats]) -> Deviation:
+    """How far `one` is from `other`. A solver that refuses is a result as well, and meets no bound."""
+    try:
+        difference = one() - other()
+    except SolveError as problem:
+        return Deviation(case, vectors, np.nan, np.nan, str(problem))
+    return Deviation(case, vectors, float(np.abs(difference).max()), float(np.sqrt(np.mean(difference**2))))
+
+
 def nodal_against_ngspice(cases: Sequence[Case], vectors: Sequence[int], jobs: int) -> list[Deviation]:
     """`vectors[k]` reads of `cases[k]`, the ngspice runs `jobs` at a time: nothing here is timed."""
     stimuli = [case.stimulus(count) for case, count in zip(cases, vectors, strict=True)]
     requests = [(case.tile, stimulus) for case, stimulus in zip(cases, stimuli, strict=True)]
-    exact = read_all(requests, "ngspice", jobs)
-    found = []
-    for case, stimulus, currents in zip(cases, stimuli, exact, strict=True):
-        solve = partial(nodal.solve, stimulus=stimulus)
-        found.append(_deviation(case, stimulus.vectors, lambda c=case, s=solve: c.outputs(s(c.prepared())),
-                                case.outputs(currents)))
-    return found
+    trusted = read_all(requests, "ngspice", jobs)
+    outputs = [case.outputs(exact) for case, exact in zip(cases, trusted, strict=True)]
+    return [
+        deviation(case, stimulus.vectors, partial(by_nodal, case, stimulus), partial(np.asarray, exact))
+        for case, stimulus, exact in zip(cases, stimuli, outputs, strict=True)
+    ]
 
 
 def macro_against_nodal(cases: Sequence[Case], vectors: int) -> list[Deviation]:
     """Many reads of every case."""
-    found = []
-    for case in cases:
-        stimulus = case.stimulus(vectors)
-        try:
-            exact = case.outputs(nodal.solve(case.prepared(), stimulus))
-        except SolveError as problem:
-            found.append(Deviation(case, vectors, np.nan, np.nan, str(problem)))
-            continue
-        found.append(_deviation(case, vectors, lambda c=case, s=stimulus: _macro(c, s), exact))
-    return found
+    stimuli = [case.stimulus(vectors) for case in cases]
+    return [
+        deviation(case, vectors, partial(by_macro, case, stimulus), partial(by_nodal, case, stimulus))
+        for case, stimulus in zip(cases, stimuli, strict=True)
+    ]

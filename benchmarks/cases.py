@@ -12,6 +12,7 @@ from norsim.array.tile import Currents, Floats, Stimulus, Tile
 from norsim.backends import _Content, _table, macro_model, program
 from norsim.chip import Chip
 from norsim.config import load_chip
+from norsim.periphery.bit_serial import BitSerial
 from norsim.periphery.encoding import full_scale_amps, sensed_amps
 from norsim.solver import macro, nodal
 
@@ -76,7 +77,10 @@ class Case:
     @property
     def drive(self) -> macro.Driven:
         """The drive that macro's model is built for."""
-        return macro.driven(self.stimulus(1))
+        encoding = self.chip.encoding
+        if isinstance(encoding, BitSerial):
+            return macro.Driven("wordlines", encoding.wordline_volts, encoding.bitline_volts)
+        return macro.Driven("bitlines", encoding.drain_volts, encoding.wordline_volts)
 
     def prepared(self) -> nodal.Prepared:
         """The tile ready for nodal; characterises the cell where that has not been done."""
@@ -100,4 +104,4 @@ class Case:
         """macro's line currents `[vectors, lines]` as `Currents`."""
         nothing, well = np.empty((len(amps), 0)), np.ones(len(amps), dtype=np.bool_)
         pair = (amps, nothing) if self.drive.direction == "wordlines" else (nothing, amps)
-        return Currents(*pair, well, np.zeros(len(amps)), "macro")
+        return Currents(pair[0], pair[1], well, np.zeros(len(amps)), "macro")

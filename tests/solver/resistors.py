@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from scipy.sparse import coo_array, csc_array
@@ -50,7 +51,7 @@ def line_edges(cells: Sequence[int], ends: Sequence[int], first: int, ohms: floa
             nodes.append(cell)
         straps.append(first + len(straps))
         nodes.append(straps[-1])
-    edges = [(a, b, ohms) for a, b in zip(nodes[:-1], nodes[1:], strict=True)]
+    edges = [(a, b, ohms) for a, b in pairwise(nodes)]
     return edges + [(strap, ends[0], end_ohms) for strap in straps], first + (len(straps) if every else 0)
 
 
@@ -67,9 +68,7 @@ def resistor_tile(ohms: Floats, wires: Wires, bitline_volts: Floats) -> tuple[Fl
         wire, free = line_edges(drains[:, j], [drivers[j]], free, wires.bitline_ohms, wires.bitline_end_ohms, None)
         edges += wire
     for k in range(lines):
-        wire, free = line_edges(
-            sources[k], [ground], free, wires.source_ohms, wires.source_end_ohms, wires.strap_every
-        )
+        wire, free = line_edges(sources[k], [ground], free, wires.source_ohms, wires.source_end_ohms, wires.strap_every)
         edges += wire
     of_cell = [(drains[i, j], sources[i // wires.rows_per_source_line, j]) for i in range(rows) for j in range(columns)]
     edges += [(a, b, r) for (a, b), r in zip(of_cell, ohms.ravel(), strict=True)]

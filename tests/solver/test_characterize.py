@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from numpy.polynomial import chebyshev
 
 from norsim.array.cell import Cell
-from norsim.array.tile import Floats
+from norsim.array.tile import Floats, Stimulus, Tile
+from norsim.array.wires import Wires
+from norsim.config import load_chip
 from norsim.errors import SolveError
-from norsim.solver.characterize import TOLERANCE, Box, CellTable, characterize, scaled
-from tests.solver.arrays import channel, ohmic
+from norsim.solver.characterize import TOLERANCE, Box, CellTable, Sweep, characterize, scaled
+from norsim.spice.sweep import drain_amps
+from tests.solver.arrays import channel, ohmic, table_of
 
 GATES, STATES = np.array([0.0, 5.0]), np.array([3.1, 3.6, 4.4, 5.9])
 BOXES = {
@@ -22,22 +23,25 @@ BOXES = {
 }
 
 
-def anywhere(box: Box, random: np.random.Generator) -> tuple[Floats, Floats]:
+def anywhere(box: Box, random: np.random.Generator, count: int = 4000) -> tuple[Floats, Floats]:
     """Random volts in the box, its corners with them."""
-    across, source = random.uniform(box.across_low, box.across_high, 500), random.uniform(0, 1, 500)
+    across, source = random.uniform(box.across_low, box.across_high, count), random.uniform(0, 1, count)
     across[:4] = [box.across_low, box.across_low, box.across_high, box.across_high]
     source[:4] = [0, 1, 0, 1]
     return across, box.source_low + source * (box.source_high - box.source_low)
 
 
-def largest_error(table: CellTable, cell: Cell, sweep: Any) -> float:
-    across, source = anywhere(table.box, np.random.default_rng(1))
-    worst = 0.0
-    for gate, gate_volts in enumerate(table.gates):
-        for state, threshold in enumerate(table.thresholds):
-            exact = sweep(cell, gate_volts, across + source, source, threshold)
-            worst = max(worst, float(np.abs(table.amps(gate, state, across, source) - exact).max()))
-    return worst
+def largest_error(table: CellTable, cell: Cell, sweep: Sweep, count: int = 4000) -> float:
+    random = np.random.default_rng(1)
+    across, source = anywhere(table.box, random, count)
+    gate, state = (random.integers(0, len(levels), len(across)) for levels in (table.gates, table.thresholds))
+    exact = sweep(cell, table.gates[gate], across + source, source, table.thresholds[state])
+    found = np.empty(len(across))
+    for g in range(len(table.gates)):
+        for t in range(len(table.thresholds)):
+            here = (gate == g) & (state == t)
+            found[here] = table.amps(g, t, across[here], source[here])
+    return float(np.abs(found - exact).max())
 
 
 @pytest.mark.parametrize("box", BOXES.values(), ids=BOXES.keys())
@@ -93,15 +97,6 @@ def test_a_cell_that_never_conducts_is_no_error(resistor_cell: Cell) -> None:
 
 
 def test_the_flash_cell_is_met_where_it_was_not_fitted() -> None:
-    from tests.solver.arrays import array_of, drain_amps, table_of
-
-    array = array_of("bit-serial", 12, 10)
-    table = table_of(array.tile, array.stimulus(3, 0))
-    assert largest_error(table, array.tile.cell, spread(drain_amps)) <= 2 * TOLERANCE * table.top_amps
-
-
-def spread(sweep: Any) -> Any:
-    """A sweep that takes numbers among its arrays."""
-    return lambda cell, gate, drain, source, threshold: sweep(
-        cell, *np.broadcast_arrays(gate, drain, source, threshold)
-    )
+    tile = Tile(np.array([[3.4, 4.1, 4.4, 6.0]]), load_chip("etox65").cell, Wires(40.0, 300.0, 150.0))
+    table = table_of(tile, Stimulus([[0.0], [5.0]], np.full((2, 4), 0.5)))
+    assert largest_error(table, tile.cell, drain_amps, 400) <= 2 * TOLERANCE * table.top_amps

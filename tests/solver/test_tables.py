@@ -120,9 +120,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(
     assert made(resistor_cell)[1] > 0
 
 
-def test_a_read_only_folder_is_no_error(
-    resistor_cell: Cell, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_read_only_folder_is_no_error(resistor_cell: Cell, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*arguments: object, **named: object) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -147,7 +145,11 @@ def drives(rows: int, columns: int, mixed: bool) -> Stimulus:
     """Many random drives of all densities, one with every cell at its full drive."""
     random = np.random.default_rng(4)
     up = random.random((120, rows)) < random.uniform(0, 1, (120, 1))
-    volts = 0.5 * (random.random((120, columns)) < random.uniform(0, 1, (120, 1))) if mixed else np.full((120, columns), 0.5)
+    volts = (
+        0.5 * (random.random((120, columns)) < random.uniform(0, 1, (120, 1)))
+        if mixed
+        else np.full((120, columns), 0.5)
+    )
     up[0], volts[0] = True, 0.5
     return Stimulus(5.0 * up, volts)
 

@@ -1,0 +1,146 @@
+"""docs/performance.md as text, from what was measured."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.accuracy import Deviation
+from benchmarks.cases import CHIP
+from benchmarks.claims import CLAIMS, Claim
+from benchmarks.measure import Measured
+from benchmarks.plan import THREADS, Found
+from benchmarks.speed import Point
+from norsim.spice import ngspice
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
+WRITTEN_BY = "Written by `make bench`; do not edit."
+PACKAGES = ("norsim", "numpy", "numba", "scipy", "torch")
+
+
+def page(found: Found) -> str:
+    """The whole page."""
+    parts = (_head, _claims, _notes, _machine, _rungs, _growth)
+    return "\n".join(line for part in parts for line in part(found))
+
+
+def unmet(found: Found) -> list[Claim]:
+    """Claims whose bounds are not met."""
+    return [claim for claim in CLAIMS if not claim.met(found.claims[claim.key])]
+
+
+def _head(found: Found) -> Iterator[str]:
+    missed = unmet(found)
+    yield from ("# Performance of the solvers", "", WRITTEN_BY, "")
+    yield (
+        f"Chip `{CHIP}`, tiles of random normal weight codes; wires x10: every wire resistance times ten. Errors are "
+        "the largest over all outputs and reads, in units of full scale: all cells of an output at the top code under "
+        "full drive. Times are medians; the two sides of a ratio are measured in turns, in one run on one machine."
+    )
+    yield ""
+    if missed:
+        yield f"**{len(missed)} of {len(CLAIMS)} bounds are not met**: {'; '.join(claim.text for claim in missed)}."
+    else:
+        yield f"All {len(CLAIMS)} bounds are met."
+    yield ""
+
+
+def _claims(found: Found) -> Iterator[str]:
+    yield from ("## Claims", "", "| claim | measured | range | bound | aim | result |", "|---|---|---|---|---|---|")
+    for claim in CLAIMS:
+        measured = found.claims[claim.key]
+        sign = "≤" if claim.sense == "at most" else "≥"
+        aim = "" if claim.aim is None else f"{sign} {_number(claim.aim)}"
+        yield (
+            f"| {claim.text} | {_value(measured.value, claim.unit)} | {_range(measured)} | "
+            f"{sign} {_value(claim.bound, claim.unit)} | {aim} | {'met' if claim.met(measured) else '**not met**'} |"
+        )
+    yield ""
+
+
+def _range(measured: Measured) -> str:
+    return "" if np.isnan(measured.value) else f"{_number(measured.low)} to {_number(measured.high)}"
+
+
+def _notes(found: Found) -> Iterator[str]:
+    yield from ("## What was measured", "")
+    for claim in CLAIMS:
+        if found.claims[claim.key].note:
+            yield f"- {claim.text}: {found.claims[claim.key].note}."
+    yield ""
+
+
+def _machine(found: Found) -> Iterator[str]:
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    simulator = ngspice.version_line(ngspice.find_ngspice())
+    yield from ("## Machine", "")
+    yield (
+        f"{_processor()}, {os.cpu_count()} cores seen, {THREADS} threads used by torch; {platform.system()} "
+        f"{platform.release()}, Python {platform.python_version()}, {packages}, {simulator}. "
+        f"The run took {found.seconds / 60:.1f} minutes."
+    )
+    yield ""
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _rungs(found: Found) -> Iterator[str]:
+    for title, deviations in found.rungs.items():
+        yield from (f"## {title[0].upper()}{title[1:]}", "")
+        yield from ("| tile | reads | largest error | rms error |", "|---|---|---|---|")
+        yield from (_deviation(deviation) for deviation in deviations)
+        yield ""
+    yield "Tiles that are in the second table alone take ngspice too long for this run."
+    yield "The first read is the full drive, the second one line alone; the others have random densities."
+    yield ""
+
+
+def _deviation(found: Deviation) -> str:
+    if found.problem:
+        return f"| {found.case.name} | {found.vectors} | refused | {_one_line(found.problem)} |"
+    return f"| {found.case.name} | {found.vectors} | {_number(found.largest)} | {_number(found.rms)} |"
+
+
+def _growth(found: Found) -> Iterator[str]:
+    yield from ("## Time a vector", "")
+    for title, points in found.growth.items():
+        yield from (f"Against {title}:", "", "| tile | batch | macro, us | nodal, us |", "|---|---|---|---|")
+        yield from (_point(point) for point in points)
+        yield ""
+
+
+def _point(point: Point) -> str:
+    tile = f"{point.case.wordlines}x{point.case.bitlines}"
+    if point.problem:
+        return f"| {tile} | {point.batch} | refused | {_one_line(point.problem)} |"
+    nodal = "" if np.isnan(point.nodal) else _number(1e6 * point.nodal)
+    return f"| {tile} | {point.batch} | {_number(1e6 * point.macro)} | {nodal} |"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.replace("|", "/").split())
+
+
+def _value(value: float, unit: str) -> str:
+    return _number(value) if np.isnan(value) else f"{_number(value)} {unit}".strip()
+
+
+def _number(value: float) -> str:
+    """Three digits, with an exponent only below a thousandth."""
+    if np.isnan(value):
+        return "none"
+    if value == 0 or 1e-3 <= abs(value) < 1e3:
+        return f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 1e3 else f"{value:.1e}"

@@ -1,0 +1,114 @@
+"""Seconds a vector: nodal against ngspice, macro against a matrix product, and how both grow."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numba
+import numpy as np
+import torch
+
+from benchmarks.cases import Case
+from benchmarks.measure import Measured, in_turns, seconds, slope, spread
+from norsim.errors import SolveError
+from norsim.solver import nodal
+from norsim.spice import ngspice
+
+LEAST_SECONDS = 0.2
+
+
+def nodal_against_ngspice(case: Case, few: int, many: int, batch: int, repeats: int) -> Measured:
+    """How many times faster nodal is, a vector; its note says what was left out.
+
+    ngspice's time a vector is what `many` points of a sweep take over `few`, so that reading the deck and
+    the first operating point do not count against it. nodal's is its time for `batch` vectors over `batch`.
+    """
+    start = time.perf_counter()
+    prepared = case.prepared()
+    characterised = time.perf_counter() - start
+    stimulus = case.stimulus(batch)
+    first = seconds(lambda: nodal.solve(prepared, stimulus.take(slice(0, 32))))
+    points = [case.stimulus(many).take(slice(0, count)) for count in (few, many)]
+    ratios, starts, vectors, ours = [], [], [], []
+    for _ in range(repeats):
+        nodal_seconds = seconds(lambda: nodal.solve(prepared, stimulus)) / batch
+        short, long = (seconds(partial(ngspice.read, case.tile, part)) for part in points)
+        vector = (long - short) / (many - few)
+        ratios.append(vector / nodal_seconds)
+        starts.append(short - few * vector)
+        vectors.append(vector)
+        ours.append(nodal_seconds)
+    note = (
+        f"ngspice {_text(np.median(vectors))} a vector on one core ({many} against {few} points of a sweep; its start "
+        f"of {_text(np.median(starts))} left out), nodal {_text(np.median(ours))}, {numba.get_num_threads()} threads, "
+        f"batch {batch}. Left out of nodal, once: {_text(characterised)} to program, characterise (or load what the "
+        f"cache holds) and factor, {_text(first)} for the first call, which compiles or loads the kernels"
+    )
+    return spread(ratios, note)
+
+
+def macro_against_matmul(case: Case, batch: int, repeats: int) -> Measured:
+    """macro's time over that of a float32 matrix product of the same shape."""
+    model, x = case.model(), case.drives(case.stimulus(batch))
+    lines = model.tables[0].shape[2]
+    matrix = torch.rand(x.shape[1], lines)
+    with torch.inference_mode():
+        pairs = in_turns(lambda: model.lines(x), lambda: x @ matrix, repeats, LEAST_SECONDS)
+    ours, plain = np.median(pairs, axis=0)
+    note = (
+        f"macro {_text(ours)}, matmul {_text(plain)} a batch of {batch}, {x.shape[1]} inputs to {lines} lines, "
+        f"{torch.get_num_threads()} threads; {len(model.shared)} blocks, {model.rounds} rounds"
+    )
+    return spread([macro / matmul for macro, matmul in pairs], note)
+
+
+@dataclass(frozen=True)
+class Point:
+    """Seconds a vector of both solvers at one size; `problem` says why there are none."""
+
+    case: Case
+    batch: int
+    macro: float
+    nodal: float
+    problem: str = ""
+
+
+def point(case: Case, batch: int, nodal_vectors: int, repeats: int) -> Point:
+    """Medians over `repeats`; nodal gets fewer vectors where it is asked to, and none at 0."""
+    try:
+        model, x = case.model(), case.drives(case.stimulus(batch))
+        with torch.inference_mode():
+            model.lines(x)
+            ours = np.median([seconds(lambda: model.lines(x), LEAST_SECONDS) for _ in range(repeats)]) / batch
+        return Point(case, batch, float(ours), _nodal_seconds(case, nodal_vectors))
+    except SolveError as problem:
+        return Point(case, batch, np.nan, np.nan, str(problem))
+
+
+def _nodal_seconds(case: Case, vectors: int) -> float:
+    if not vectors:
+        return np.nan
+    prepared, stimulus = case.prepared(), case.stimulus(vectors)
+    return seconds(lambda: nodal.solve(prepared, stimulus)) / vectors
+
+
+def growth(points: Sequence[Point]) -> Measured:
+    """The exponent of macro's time in rows; its range is over the steps from one size to the next."""
+    if any(np.isnan(found.macro) for found in points):
+        refused = [str(found.case.wordlines) for found in points if np.isnan(found.macro)]
+        return Measured(np.nan, np.nan, np.nan, f"macro refuses {' and '.join(refused)} rows, so there is no fit")
+    rows, times = [found.case.wordlines for found in points], [found.macro for found in points]
+    steps = [slope(rows[k : k + 2], times[k : k + 2]) for k in range(len(rows) - 1)]
+    note = f"fit over {rows[0]} to {rows[-1]} rows; the range is over the steps between neighbouring sizes"
+    return replace(spread(steps, note), value=slope(rows, times))
+
+
+def _text(value: float) -> str:
+    """Seconds as a person reads them."""
+    for factor, unit in ((1.0, "s"), (1e3, "ms")):
+        if value * factor >= 1:
+            return f"{value * factor:.3g} {unit}"
+    return f"{value * 1e6:.3g} us"

@@ -1,0 +1,114 @@
+"""One array of thresholds through every rung of the ladder, each within its bound of ngspice."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import norsim
+from norsim.array.tile import Stimulus, Tile
+from norsim.array.wires import Wires
+from norsim.backends import read
+from norsim.config import load_chip
+from norsim.data import load
+from norsim.network.evaluate import images_tensor
+from norsim.periphery.encoding import full_scale_amps
+from tests.solver.arrays import ENCODINGS, OHMS, array_of, layouts
+
+BOUNDS = {"ngspice-shared": 1e-8, "nodal": 1e-6, "macro": 1e-4}
+
+
+@pytest.mark.parametrize("times", [1.0, 10.0], ids=["the default chip", "wires times ten"])
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_nodal_meets_ngspice(encoding: str, times: float) -> None:
+    """Random, full and single drives: of 64 wordlines and 32 bitlines, to a millionth of full scale."""
+    array = array_of(encoding, 64, 32, times)
+    stimulus = array.stimulus(3 if encoding == "bit-serial" else 8, 2)
+    found, reference = (read(array.tile, stimulus, backend) for backend in ("nodal", "ngspice"))
+    assert array.difference(found, reference) <= 1e-6
+    scale = full_scale_amps(array.encoding, array.inputs, 4, 4)
+    assert np.abs(found.bitline - reference.bitline).max() <= 1e-6 * scale
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_the_wires_do_decide_what_nodal_is_tested_on(encoding: str) -> None:
+    array, lossless = array_of(encoding, 64, 32, 10.0), array_of(encoding, 64, 32, 0.0)
+    stimulus = array.stimulus(3, 2)
+    assert array.difference(read(array.tile, stimulus, "nodal"), read(lossless.tile, stimulus, "nodal")) > 1e-3
+
+
+@pytest.mark.parametrize("top", [0.5, 0.05], ids=["full read volts", "mixed small drain volts"])
+@pytest.mark.parametrize("wires", layouts().values(), ids=layouts().keys())
+def test_nodal_meets_ngspice_in_every_layout(wires: Wires, top: float) -> None:
+    """Bits on the wordlines, with the bitlines all alike or each at its own; errors of the largest current."""
+    cell, random = load_chip("etox65").cell, np.random.default_rng(3)
+    tile = Tile(random.choice([3.9, 4.3, 6.0], (12, 10)), cell, wires)
+    gates, volts = random.choice([0.0, 5.0], (4, 12)), top * np.ones((4, 10))
+    volts = volts if top > 0.1 else volts * random.random((4, 10))
+    gates[0], volts[0], gates[1] = 5.0, top, 0.0
+    gates[1, 0] = 5.0
+    found, reference = (read(tile, Stimulus(gates, volts), backend) for backend in ("nodal", "ngspice"))
+    for lines in ("bitline", "source"):
+        one, other = getattr(found, lines), getattr(reference, lines)
+        assert one.shape == other.shape
+        assert np.abs(one - other).max() <= 1e-6 * np.abs(other).max()
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_the_same_thresholds_give_the_same_currents_on_every_rung(encoding: str) -> None:
+    array = array_of(encoding, 32, 20)
+    stimulus = array.stimulus(3, 4)
+    reference = read(array.tile, stimulus, "ngspice")
+    for backend, bound in BOUNDS.items():
+        found = read(array.tile, stimulus, backend)
+        assert found.backend == backend
+        assert array.difference(found, reference) <= bound
+
+
+@pytest.mark.parametrize("wire", OHMS)
+def test_every_wire_resistance_is_felt_alike_by_nodal_and_ngspice(wire: str) -> None:
+    """One kind of resistance at a time, large enough to change the currents by more than a thousandth."""
+    cell = load_chip("etox65").cell
+    stimulus = Stimulus(np.full((1, 6), 5.0), np.full((1, 5), 0.5))
+    lossless, lossy = (Tile(np.full((6, 5), 3.9), cell, Wires(strap_every=2, **{wire: ohms})) for ohms in (0.0, 1e3))
+    without, found, reference = (
+        read(lossless, stimulus, "nodal"), read(lossy, stimulus, "nodal"), read(lossy, stimulus, "ngspice")
+    )  # fmt: skip
+    assert np.abs(found.bitline / without.bitline - 1).max() > 1e-3
+    np.testing.assert_allclose(found.bitline, reference.bitline, rtol=1e-6)
+
+
+def small_network() -> tuple[nn.Module, torch.Tensor]:
+    """A linear classifier of digits averaged to 4 x 4, found by least squares, and its training images."""
+    train = load("digits", "train")
+    images = images_tensor(train)
+    network = nn.Sequential(nn.AvgPool2d(2), nn.Flatten(), nn.Linear(16, 10)).eval()
+    features = torch.nn.functional.pad(network[:2](images), (0, 1), value=1.0)
+    targets = torch.nn.functional.one_hot(torch.from_numpy(train.labels), 10).float()
+    solved = torch.linalg.lstsq(features, targets).solution
+    with torch.no_grad():
+        network[2].weight.copy_(solved[:16].T)
+        network[2].bias.copy_(solved[16])
+    return network, images
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_network_answers_the_same_through_nodal_and_macro_as_through_ngspice(encoding: str) -> None:
+    network, images = small_network()
+    size = ("tile.wordlines=20", "tile.bitlines=16", "calibration.images=8", "calibration.reads=16")
+    chip = load_chip("etox65", (*size, f"encoding={encoding}"))
+    analog = norsim.convert(norsim.quantize(network, [images[:256]]), chip)
+    norsim.calibrate(analog, images[:8], backend="nodal")
+    test = load("digits", "test").take(8, None)
+    found = {
+        backend: norsim.evaluate(analog, test, backend=backend, spice_sample=2)
+        for backend in ("ngspice", "nodal", "macro")
+    }
+    assert len(set(found["ngspice"].predictions)) > 3
+    for backend, bound in {"nodal": 1e-6, "macro": 1e-4}.items():
+        result = found[backend]
+        assert np.array_equal(result.predictions, found["ngspice"].predictions)
+        assert result.verification.samples == 2
+        assert (result.verification.max_error_full_scale or 0.0) <= bound
