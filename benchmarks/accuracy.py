@@ -46,9 +46,10 @@ def deviation(case: Case, vectors: int, one: Callable[[], Floats], other: Callab
     return Deviation(case, vectors, float(np.abs(difference).max()), float(np.sqrt(np.mean(difference**2))))
 
 
-def nodal_against_ngspice(cases: Sequence[Case], vectors: Sequence[int], jobs: int) -> list[Deviation]:
-    """`vectors[k]` reads of `cases[k]`, the ngspice runs `jobs` at a time: nothing here is timed."""
-    stimuli = [case.stimulus(count) for case, count in zip(cases, vectors, strict=True)]
+def nodal_against_ngspice(wanted: Sequence[tuple[Case, int]], jobs: int) -> list[Deviation]:
+    """So many reads of each case, the ngspice runs `jobs` at a time: nothing here is timed."""
+    cases = [case for case, _ in wanted]
+    stimuli = [case.stimulus(reads) for case, reads in wanted]
     requests = [(case.tile, stimulus) for case, stimulus in zip(cases, stimuli, strict=True)]
     trusted = read_all(requests, "ngspice", jobs)
     outputs = [case.outputs(exact) for case, exact in zip(cases, trusted, strict=True)]

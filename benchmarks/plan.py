@@ -108,7 +108,7 @@ def _accuracy(plan: Plan) -> dict[str, list[Deviation]]:
              for encoding, reads in zip(ENCODINGS, both, strict=True) for resistance in (1.0, 10.0)]  # fmt: skip
     solved = [(case, reads) for case, reads in cases if reads]
     _say("nodal against ngspice")
-    below = accuracy.nodal_against_ngspice(*zip(*solved, strict=True), jobs=THREADS)
+    below = accuracy.nodal_against_ngspice(solved, THREADS)
     _say("macro against nodal")
     return {
         "nodal against ngspice": below,

@@ -166,7 +166,7 @@ def draw(points: list[Point], path: Path) -> None:
         for ax, encoding in zip(axes, ENCODINGS, strict=True):
             panel(ax, encoding, [point for point in points if point.encoding == encoding])
         axes[0].set_ylabel("error against nodal / full scale")
-        axes[0].legend(loc="lower left", fontsize=9)
+        axes[1].legend(loc="lower left", fontsize=9)
         figure.savefig(path, metadata={"Date": None})
         plt.close(figure)
 

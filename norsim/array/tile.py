@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,11 +84,15 @@ class Stimulus:
     `wordline_volts`  `[vectors, wordlines]`, volts
     `bitline_volts`   `[vectors, bitlines]`, volts, before the driver's or sense amplifier's resistance
     `source_volts`    volts at the straps, or at the source lines' sense amplifiers
+    `driven`, `full_volts`  which lines carry the input, and the volts of the largest one: what a reduced
+                      model is built for; a circuit does not need to know
     """
 
     wordline_volts: Floats
     bitline_volts: Floats
     source_volts: float = 0.0
+    driven: Literal["wordlines", "bitlines"] | None = None
+    full_volts: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(
@@ -107,7 +112,7 @@ class Stimulus:
 
     def take(self, indices: NDArray[np.int64] | slice) -> Stimulus:
         """The reads at `indices`, in that order."""
-        return Stimulus(self.wordline_volts[indices], self.bitline_volts[indices], self.source_volts)
+        return replace(self, wordline_volts=self.wordline_volts[indices], bitline_volts=self.bitline_volts[indices])
 
     def distinct(self) -> tuple[Stimulus, NDArray[np.int64]]:
         """The reads that differ, and for each read `[vectors]` its place among them.

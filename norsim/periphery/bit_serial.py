@@ -104,7 +104,8 @@ class BitSerial:
         bits = (codes[:, None, :] >> np.arange(input_bits, dtype=np.uint8)[None, :, None]) & 1
         wordlines = bits.reshape(-1, codes.shape[1]).astype(np.float64) * self.wordline_volts
         bitlines = self.cell_codes(np.zeros((1, outputs), dtype=np.uint8), 0).shape[1]
-        return Stimulus(wordlines, np.full((len(wordlines), bitlines), self.bitline_volts))
+        volts = np.full((len(wordlines), bitlines), self.bitline_volts)
+        return Stimulus(wordlines, volts, driven="wordlines", full_volts=self.wordline_volts)
 
     def sense(self, outputs: int) -> Sense:
         """Own bitline, less the reference or the negative column."""

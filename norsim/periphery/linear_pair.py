@@ -71,7 +71,8 @@ class LinearPair:
     def drive(self, codes: Codes, outputs: int, input_bits: int) -> Stimulus:
         """Codes as drain volts under a constant wordline bias."""
         volts = codes * (self.drain_volts / (2**self.activation_bits - 1))
-        return Stimulus(np.full((len(codes), 2 * outputs), self.wordline_volts), volts)
+        bias = np.full((len(codes), 2 * outputs), self.wordline_volts)
+        return Stimulus(bias, volts, driven="bitlines", full_volts=self.drain_volts)
 
     def sense(self, outputs: int) -> Sense:
         """First source line of the pair less the second."""

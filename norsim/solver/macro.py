@@ -74,13 +74,19 @@ class Driven:
 
 
 def driven(stimulus: Stimulus) -> Driven:
-    """What kind of drive `stimulus` is. Raises ConfigurationError for one that macro has no model of."""
+    """What kind of drive `stimulus` is: as it says itself, or as its volts show.
+
+    Raises ConfigurationError for a drive that macro has no model of.
+    """
     wordlines, bitlines = stimulus.wordline_volts, stimulus.bitline_volts
-    top = float(wordlines.max())
-    if np.all(bitlines == bitlines[0, 0]) and np.isin(wordlines, (0.0, top)).all() and stimulus.source_volts == 0:
-        return Driven("wordlines", top or 1.0, float(bitlines[0, 0]))
-    if np.all(wordlines == wordlines[0, 0]) and stimulus.source_volts == 0 and bitlines.min() >= 0:
-        return Driven("bitlines", float(bitlines.max()) or 1.0, float(wordlines[0, 0]))
+    top, one_bitline, one_wordline = float(wordlines.max()), np.ptp(bitlines) == 0, np.ptp(wordlines) == 0
+    said, grounded = stimulus.driven, stimulus.source_volts == 0
+    up = (said == "wordlines" and stimulus.full_volts) or top
+    if said != "bitlines" and one_bitline and np.isin(wordlines, (0.0, up)).all() and grounded and up > 0:
+        return Driven("wordlines", up, float(bitlines[0, 0]))
+    full = stimulus.full_volts or float(bitlines.max())
+    if said != "wordlines" and one_wordline and bitlines.min() >= 0 and grounded and full > 0:
+        return Driven("bitlines", full, top)
     raise ConfigurationError(
         "macro models bits on wordlines under one bitline voltage, or volts on bitlines under one wordline "
         "voltage, with source lines at 0 V; use nodal for other drives"

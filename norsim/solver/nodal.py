@@ -85,7 +85,7 @@ def _conductances(table: CellTable) -> tuple[Floats, Floats]:
     for gate in range(len(table.gates)):
         for state in range(len(table.thresholds)):
             here = table.amps(gate, state, across, source)
-            drain = ((table.amps(gate, state, across + step, source) - here) / step).max()
+            drain = ((table.amps(gate, state, np.minimum(across + step, high), source) - here) / step).max()
             lifted = table.amps(gate, state, np.maximum(across - rise, table.box.across_low), source + rise)
             drains[state] = max(drains[state], drain)
             sources[state] = max(sources[state], ((here - lifted) / rise).max())

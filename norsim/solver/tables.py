@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from zipfile import BadZipFile
@@ -135,7 +136,8 @@ def _save(path: Path, made: CellTable) -> None:
             np.savez(file, coefficients=made.coefficients, errors=errors, digest=digest)
         os.replace(temporary, path)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _digest(coefficients: Floats, errors: Floats) -> str:
