@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 
 from benchmarks import page
@@ -12,7 +13,9 @@ from benchmarks.plan import FULL, LONG, run
 
 def main() -> int:
     """0 where all bounds are met."""
-    found = run(LONG if sys.argv[1:] == ["--long"] else FULL)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure norsim's solvers.")
+    parser.add_argument("--long", action="store_true", help="have ngspice solve the largest linear-pair tiles as well")
+    found = run(LONG if parser.parse_args().long else FULL)
     page.PAGE.write_text(page.page(found))
     missed = page.unmet(found)
     for claim in missed:

@@ -141,6 +141,6 @@ def _number(value: float) -> str:
     """Three digits, with an exponent only below a thousandth."""
     if np.isnan(value):
         return "none"
-    if value == 0 or 1e-3 <= abs(value) < 1e3:
+    if value == 0 or 1e-3 <= abs(value) < 999.5:
         return f"{value:.3g}"
-    return f"{value:,.0f}" if abs(value) >= 1e3 else f"{value:.1e}"
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.1e}"

@@ -39,7 +39,8 @@ def test_a_tiny_run_measures_every_claim(found: Found) -> None:
     for claim in CLAIMS:
         measured = found.claims[claim.key]
         assert np.isfinite(measured.value), claim.key
-        if not claim.key.startswith("growth"):
+        # A ratio of times that are differences drowns in noise on tiles this small; its sign says nothing.
+        if not claim.key.startswith(("growth", "nodal-speed")):
             assert 0 < measured.low <= measured.value <= measured.high, claim.key
 
 
