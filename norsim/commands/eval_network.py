@@ -6,7 +6,6 @@ import csv
 import io
 import time
 from dataclasses import replace
-from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from norsim.commands.setup import Subject, subject
 from norsim.data import Dataset
 from norsim.errors import ConfigurationError, ThresholdError
 from norsim.network.evaluate import Evaluation, Predictions, evaluate
-from norsim.network.layers import calibrate, digital_modules, tiled_layers
+from norsim.network.layers import calibrate, digital_modules
 from norsim.network.verify import save_samples
 from norsim.runs import RunFolder, default_folder, write_atomically, write_text
 
@@ -71,8 +70,7 @@ def command(
     started = time.monotonic()
     other = None if compare is None else read_predictions(compare)
     choice = choose_chip(chip_name, encoding, settings)
-    chosen = subject(network, choice.chip, dataset, data_folder)
-    chosen = subject(network, choice.chip, dataset, data_folder, matching(chosen, pattern))
+    chosen = subject(network, choice.chip, dataset, data_folder, pattern)
     test = chosen.data("test")
     shown = test.take(images, None) if images else test
     known = chosen.float_predictions(test)
@@ -98,15 +96,6 @@ def command(
         if other is not None:
             click.echo("{alike} of {images} images are classified as in {run}".format(**summary["compared"]))
     check(found, min_accuracy, tolerance)
-
-
-def matching(chosen: Subject, pattern: str) -> list[str]:
-    """The layers whose names match; ConfigurationError if none does."""
-    names = list(tiled_layers(chosen.model))
-    found = [name for name in names if fnmatch(name, pattern)]
-    if not found:
-        raise ConfigurationError(f"--layers {pattern!r} matches none of {', '.join(names)}")
-    return found
 
 
 def fit(chosen: Subject, count: int, backend: str, jobs: int, seed: int, report: Report) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +60,17 @@ class Subject:
         return float_predictions(self.card) if same and self.card["data_source"] == test.source else None
 
 
-def subject(
-    network: str, chip: Chip, dataset: str | None, data_folder: Path | None, layers: list[str] | None = None
-) -> Subject:
-    """The network `network` converted for `chip`; with `layers`, all but those stay digital."""
+def subject(network: str, chip: Chip, dataset: str | None, data_folder: Path | None, pattern: str = "*") -> Subject:
+    """The network `network` converted for `chip`; layers whose names do not match `pattern` stay digital.
+
+    Raises ConfigurationError where none matches.
+    """
     model, card = load_network(network)
     analog = convert(model, chip)
-    if layers is not None:
-        digital = {name: {"backend": "ideal"} for name in tiled_layers(analog) if name not in layers}
+    names = list(tiled_layers(analog))
+    digital = {name: {"backend": "ideal"} for name in names if not fnmatch(name, pattern)}
+    if len(digital) == len(names):
+        raise ConfigurationError(f"--layers {pattern!r} matches none of {', '.join(names)}")
+    if digital:
         analog = convert(model, chip, digital)
     return Subject(network, analog, card, dataset or card["dataset"], data_folder)
