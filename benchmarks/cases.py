@@ -14,7 +14,9 @@ from norsim.chip import Chip
 from norsim.config import load_chip
 from norsim.periphery.bit_serial import BitSerial
 from norsim.periphery.encoding import full_scale_amps, sensed_amps
-from norsim.solver import macro, nodal
+from norsim.solver import nodal
+from norsim.solver.drive import Driven
+from norsim.solver.macro import Macro
 
 ENCODINGS = ("bit-serial", "linear-pair")
 CHIP = "etox65"
@@ -75,18 +77,18 @@ class Case:
         return self.chip.encoding.drive(codes, outputs, bits)
 
     @property
-    def drive(self) -> macro.Driven:
+    def drive(self) -> Driven:
         """The drive that macro's model is built for."""
         encoding = self.chip.encoding
         if isinstance(encoding, BitSerial):
-            return macro.Driven("wordlines", encoding.wordline_volts, encoding.bitline_volts)
-        return macro.Driven("bitlines", encoding.drain_volts, encoding.wordline_volts)
+            return Driven("wordlines", encoding.wordline_volts, encoding.bitline_volts)
+        return Driven("bitlines", encoding.drain_volts, encoding.wordline_volts)
 
     def prepared(self) -> nodal.Prepared:
         """The tile ready for nodal; characterises the cell where that has not been done."""
         return nodal.prepare(self.tile, _table(self.tile, self.stimulus(2)))
 
-    def model(self) -> macro.Macro:
+    def model(self) -> Macro:
         """macro's model; built when first asked for."""
         return macro_model(_Content(self.tile), self.drive)
 

@@ -31,7 +31,7 @@ from norsim.array.cell import Cell
 from norsim.array.tile import Floats, Tile
 from norsim.array.wires import Wires
 from norsim.backends import _Content, macro_model, read_nodal
-from norsim.solver.macro import Driven
+from norsim.solver.drive import Driven
 
 REQUIREMENTS = Path(__file__).parent / "requirements.txt"
 KILOHM_CELL = Cell(

@@ -53,14 +53,14 @@ def nodal_against_ngspice(case: Case, few: int, many: int, batch: int, repeats: 
 def macro_against_matmul(case: Case, batch: int, repeats: int) -> Measured:
     """macro's time over that of a float32 matrix product of the same shape."""
     model, x = case.model(), case.drives(case.stimulus(batch))
-    lines = model.tables[0].shape[2]
+    lines = model.together.shape[1]
     matrix = torch.rand(x.shape[1], lines)
     with torch.inference_mode():
         pairs = in_turns(lambda: model.lines(x), lambda: x @ matrix, repeats, LEAST_SECONDS)
     ours, plain = np.median(pairs, axis=0)
     note = (
         f"macro {_text(ours)}, matmul {_text(plain)} a batch of {batch}, {x.shape[1]} inputs to {lines} lines, "
-        f"{torch.get_num_threads()} threads; {len(model.shared)} blocks, {model.rounds} rounds"
+        f"{torch.get_num_threads()} threads; {model.blocks} blocks, {model.rounds} rounds"
     )
     return spread([macro / matmul for macro, matmul in pairs], note)
 

@@ -17,8 +17,10 @@ from norsim.array.wires import Wires
 from norsim.errors import ConfigurationError, SolveError
 from norsim.periphery.encoding import Encoding
 from norsim.periphery.programming import Levels, find_levels
-from norsim.solver import macro, nodal, tables
+from norsim.solver import nodal, reduce, tables
 from norsim.solver.characterize import CellTable
+from norsim.solver.drive import Driven, driven
+from norsim.solver.macro import Macro
 from norsim.spice import ngspice, shared
 from norsim.spice.sweep import drain_amps
 
@@ -51,7 +53,7 @@ def read_macro(tile: Tile, stimulus: Stimulus) -> Currents:
     The other kind of line is left out: `[vectors, 0]`. `residual` is the model's own error, its largest
     deviation from nodal, in units of full scale, found when it was built.
     """
-    drive = macro.driven(stimulus)
+    drive = driven(stimulus)
     model = macro_model(_Content(tile), drive)
     amps = model.lines(torch.from_numpy(drive.drives(stimulus))).double().numpy()
     nothing = np.empty((stimulus.vectors, 0))
@@ -75,13 +77,13 @@ class _Content:
 
 
 @lru_cache(maxsize=1024)
-def macro_model(content: _Content, drive: macro.Driven) -> macro.Macro:
+def macro_model(content: _Content, drive: Driven) -> Macro:
     """The reduced model of a tile, for every drive of that kind."""
     tile = content.tile
-    inputs = tile.wordlines if drive.direction == "wordlines" else tile.bitlines
+    inputs = drive.inputs(tile)
     ends = drive.stimulus(np.array([np.zeros(inputs), np.ones(inputs)]), tile)
     with ONE_AT_A_TIME:
-        return macro.build(tile, drive, _table(tile, ends))
+        return reduce.build(tile, drive, _table(tile, ends))
 
 
 def _table(tile: Tile, stimulus: Stimulus) -> CellTable:

@@ -19,14 +19,15 @@ from norsim.solver.characterize import Box, CellTable, Sweep
 FORMAT = 2
 # Beyond what a solve reaches, as a share of the width: room to take slopes at the very edge.
 MARGIN = 0.05
+STEPS = (1, 1.5, 2, 3, 5, 7, 10)
 
 
 def bounds(tile: Tile, stimulus: Stimulus, sweep: Sweep) -> Box:
     """A box that holds the volts of every cell of `tile` under `stimulus`.
 
     Wires only lower currents, so the drops under the currents of a tile without wires are never exceeded;
-    and no node of a resistive network lies outside the volts that drive it. Widths are rounded up to 1, 2
-    or 5 of a decade, so that like tiles share a characterisation.
+    and no node of a resistive network lies outside the volts that drive it. Widths are rounded up to few
+    values a decade, so that like tiles share a characterisation.
     """
     gate, high = float(stimulus.wordline_volts.max()), float(stimulus.bitline_volts.max())
     low, ground = float(stimulus.bitline_volts.min()), stimulus.source_volts
@@ -65,9 +66,9 @@ def _rise(tile: Tile, amps: Floats) -> float:
 
 
 def _rounded(volts: float) -> float:
-    """The next of 1, 2, 5 times a power of ten, above 0.1 mV."""
+    """The next of STEPS times a power of ten, above 0.1 mV."""
     decade = 10.0 ** np.floor(np.log10(max(volts, 1e-4)))
-    return float(next(step * decade for step in (1, 2, 5, 10) if volts <= step * decade * (1 + 1e-9)))
+    return float(next(step * decade for step in STEPS if volts <= step * decade * (1 + 1e-9)))
 
 
 def table(cell: Cell, gates: Floats, thresholds: Floats, box: Box, sweep: Sweep, simulator: str) -> CellTable:

@@ -13,7 +13,7 @@ from benchmarks.claims import CLAIMS
 from benchmarks.measure import Measured, slope, spread
 from benchmarks.plan import TINY, Found, run
 from norsim.backends import read
-from norsim.solver.macro import Driven
+from norsim.solver.drive import Driven
 
 # The peer is installed from a package index, which a test must do without; processes of their own take long.
 PEER = {"peer-speed": 2e3, "peer-speed-batch": 2e3, "peer-error": 1e-6, "peer-nodal": 1e-12}

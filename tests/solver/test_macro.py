@@ -17,21 +17,23 @@ from norsim.backends import read
 from norsim.config import load_chip
 from norsim.errors import ConfigurationError, SolveError
 from norsim.periphery.encoding import full_scale_amps
-from norsim.solver import macro, nodal
+from norsim.solver import macro, nodal, presolve, reduce
+from norsim.solver.drive import Driven, driven
+from norsim.solver.macro import Macro
 from tests.solver.arrays import ENCODINGS, NO_LOSS, Array, array_of, channel, characterized, layouts, table_of
 
 CHIPS = {"the default chip": (1.0, 1e-4), "wires times ten": (10.0, 1e-3)}
-Built = tuple[Array, macro.Macro, nodal.Prepared]
+Built = tuple[Array, Macro, nodal.Prepared]
 
 
 @lru_cache
 def built(encoding: str, times: float, dtype: torch.dtype = torch.float32) -> Built:
     """A 64 x 32 tile, its reduced model and what nodal solves it from."""
     array = array_of(encoding, 64, 32, times)
-    drive = macro.driven(array.stimulus(6, 1))
-    inputs = array.tile.wordlines if drive.direction == "wordlines" else array.tile.bitlines
+    drive = driven(array.stimulus(6, 1))
+    inputs = drive.inputs(array.tile)
     table = table_of(array.tile, drive.stimulus(np.array([np.zeros(inputs), np.ones(inputs)]), array.tile))
-    return array, macro.build(array.tile, drive, table, dtype), nodal.prepare(array.tile, table)
+    return array, reduce.build(array.tile, drive, table, dtype), nodal.prepare(array.tile, table)
 
 
 def fresh_drives(array: Array, seed: int, vectors: int = 200) -> Floats:
@@ -88,11 +90,11 @@ def test_macro_knows_all_layouts_that_bits_can_be_read_in(resistor_cell: Cell, w
     """An odd number of rows, so that the last group is not full."""
     random = np.random.default_rng(6)
     tile = Tile(random.choice([3.2, 3.9, 4.4, 5.5], (31, 10)), resistor_cell, wires)
-    drive = macro.Driven("wordlines", 5.0, 0.5)
+    drive = Driven("wordlines", 5.0, 0.5)
     x = np.r_[np.ones((1, 31)), random.integers(0, 2, (60, 31)).astype(np.float64)]
     stimulus = drive.stimulus(x, tile)
     table = characterized(tile, drive.stimulus(np.array([np.zeros(31), np.ones(31)]), tile), channel)
-    model = macro.build(tile, drive, table)
+    model = reduce.build(tile, drive, table)
     exact = nodal.solve(nodal.prepare(tile, table), stimulus).bitline
     worst = np.abs(model.lines(torch.from_numpy(x)).numpy() - exact).max() / model.full_scale_amps
     assert worst <= 2 * model.error
@@ -103,7 +105,7 @@ def test_macro_knows_all_layouts_that_bits_can_be_read_in(resistor_cell: Cell, w
 def test_autograd_gives_the_slopes_that_differences_give(encoding: str) -> None:
     array, model, _ = built(encoding, 10.0, torch.float64)
     x = torch.from_numpy(np.random.default_rng(7).uniform(0.2, 0.8, (2, array.inputs)))
-    weights = torch.from_numpy(np.random.default_rng(8).normal(size=model.sets.numel()))
+    weights = torch.from_numpy(np.random.default_rng(8).normal(size=model.together.shape[1]))
 
     def loss(at: torch.Tensor) -> torch.Tensor:
         return (model.lines(at) / model.full_scale_amps) @ weights
@@ -124,10 +126,10 @@ def test_autograd_gives_the_slopes_that_differences_give(encoding: str) -> None:
 def test_single_precision_is_enough_and_every_run_gives_the_same(encoding: str) -> None:
     array, single, prepared = built(encoding, 10.0)
     x, double = fresh_drives(array, 9), built(encoding, 10.0, torch.float64)[1]
-    again = macro.build(array.tile, single.drive, prepared.table)
+    again = reduce.build(array.tile, single.drive, prepared.table)
     found, exact = single.lines(torch.from_numpy(x)), double.lines(torch.from_numpy(x))
     assert found.dtype == torch.float32 and exact.dtype == torch.float64
-    assert len(single.shared) == len(double.shared) and single.rounds == double.rounds
+    assert single.blocks == double.blocks and single.rounds == double.rounds
     assert float((found - exact).abs().max()) <= 1e-5 * single.full_scale_amps
     assert torch.equal(single.lines(torch.from_numpy(x)), found)
     assert torch.equal(again.lines(torch.from_numpy(x)), found) and again.error == single.error
@@ -166,9 +168,9 @@ def test_drain_volts_on_strapped_source_lines_are_refused() -> None:
 
 def test_a_tile_that_no_reduced_model_fits_is_refused_with_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
     array, model, prepared = built("bit-serial", 10.0)
-    monkeypatch.setattr(macro, "REFUSED", 0.5 * model.error)
+    monkeypatch.setattr(reduce, "REFUSED", 0.5 * model.error)
     with pytest.raises(SolveError, match=r"macro does not fit NOR-flash tile: off by .* use --backend nodal"):
-        macro.build(array.tile, model.drive, prepared.table)
+        reduce.build(array.tile, model.drive, prepared.table)
 
 
 @pytest.mark.parametrize("code", [0, 15])
@@ -184,23 +186,32 @@ def test_equal_codes_on_all_inputs_are_read_like_any_others(encoding: str, code:
 def test_products_of_bits_add_up_to_the_states_they_stand_for() -> None:
     """Inclusion and exclusion: the features that a state has, summed, give its level back."""
     for size in (1, 2, 3):
-        states = macro.subsets(size)
+        states = presolve.subsets(size)
         levels = np.random.default_rng(size).random(len(states))
-        of_features = macro._inclusion(states) @ levels
+        of_features = presolve._inclusion(states) @ levels
         for state, level in zip(states, levels, strict=True):
             had = [set(feature) <= set(state) for feature in states]
             assert of_features[had].sum() == pytest.approx(level, rel=1e-12)
 
 
-def test_more_blocks_bring_a_model_nearer_to_nodal() -> None:
-    found = built("bit-serial", 10.0, torch.float64)
-    array, model, prepared = found
-    solved = macro.presolve(prepared, model.drive, np.random.default_rng(0))
-    x, errors = fresh_drives(array, 13, 50), []
-    for blocks in (1, 4, 16):
-        coarse = macro.assemble(array.tile, model.drive, solved, blocks, model.full_scale_amps, torch.float64)
-        errors.append(np.abs(line_errors((array, coarse, prepared), x)).max())
-    flat = replace(solved, common=0 * solved.common, local=0 * solved.local)
-    level = macro.assemble(array.tile, model.drive, flat, 16, model.full_scale_amps, torch.float64)
-    errors.insert(0, np.abs(line_errors((array, level, prepared), x)).max())
-    assert errors[0] > errors[1] > errors[2] > errors[3] and errors[0] > 20 * errors[3]
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_each_part_of_the_model_brings_it_nearer_to_nodal(encoding: str) -> None:
+    array, model, prepared = built(encoding, 10.0, torch.float64)
+    random = np.random.default_rng(0)
+    solved = presolve.presolve(prepared, model.drive, random)
+    fit = torch.from_numpy(reduce.random_drives(array.tile, model.drive, 96, random))
+    x = fresh_drives(array, 13, 50)
+
+    def whole(blocks: int) -> Macro:
+        return reduce.assemble(array.tile, model.drive, solved, fit, blocks, model.full_scale_amps, torch.float64)
+
+    def error(part: Macro) -> float:
+        return float(np.abs(line_errors((array, part, prepared), x)).max())
+
+    def without(part: str) -> Macro:
+        field = whole(1).field
+        return replace(whole(1), field=replace(field, **{part: 0 * getattr(field, part)}))
+
+    assert error(whole(4)) < 0.7 * error(whole(1))
+    assert error(whole(1)) < 0.6 * error(without("within")) < 0.2 * error(without("response"))
+    assert error(whole(4)) < 0.5 * error(replace(whole(4), rounds=0))

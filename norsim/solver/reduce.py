@@ -1,0 +1,286 @@
+"""Builds `macro`'s model of a tile from its groups solved beforehand, and measures how far it is from nodal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from norsim.array.tile import Floats, Tile
+from norsim.errors import SolveError
+from norsim.solver import nodal
+from norsim.solver.characterize import CellTable
+from norsim.solver.drive import Driven
+from norsim.solver.macro import Field, Macro, features
+from norsim.solver.presolve import Presolved, presolve
+
+TOLERANCE = 4e-5
+REFUSED = 1e-2
+BLOCKS = (1, 2, 4, 8, 16, 32, 64)
+NODES = 16
+CHECK_VECTORS = 48
+FIT_VECTORS = 96
+MOST_ROUNDS = 40
+
+
+def build(tile: Tile, drive: Driven, table: CellTable, dtype: torch.dtype = torch.float32) -> Macro:
+    """The reduced model of `tile`, refined until it agrees with nodal to 4e-5 of full scale.
+
+    The number of blocks grows until the deviation on random, full and single drives, measured here and kept
+    in `error`, is small enough or does not fall any more. Raises SolveError when even the best is off by
+    more than 1e-2 of full scale.
+    """
+    random = np.random.default_rng(0)
+    prepared = nodal.prepare(tile, table)
+    solved = presolve(prepared, drive, random)
+    x = random_drives(tile, drive, CHECK_VECTORS, random)
+    currents = nodal.solve(prepared, drive.stimulus(x, tile))
+    exact = currents.bitline if drive.direction == "wordlines" else currents.source
+    full_scale = table.top_amps * x.shape[1]
+    fit = torch.from_numpy(random_drives(tile, drive, FIT_VECTORS, random))
+    best: Macro | None = None
+    for blocks in BLOCKS:
+        model = _settled(assemble(tile, drive, solved, fit, blocks, full_scale, dtype), torch.from_numpy(x))
+        error = float(np.abs(model.lines(torch.from_numpy(x)).double().numpy() - exact).max()) / full_scale
+        if best is None or error < 0.7 * best.error:
+            best = replace(model, error=error)
+        if best.error <= TOLERANCE or blocks >= len(solved.level):
+            break
+    if best is None or best.error > REFUSED:
+        worst = "no model" if best is None else f"{best.error:.1e} of full scale"
+        raise SolveError(
+            f"macro does not fit {tile.name}: off by {worst} from nodal, {REFUSED:g} is the most. Its wires couple "
+            "cells too strongly for a reduced model; use --backend nodal"
+        )
+    return best
+
+
+def random_drives(tile: Tile, drive: Driven, count: int, random: np.random.Generator) -> Floats:
+    """`[count, inputs]`: random drives of all densities, the full one, and one line alone."""
+    size = (count, drive.inputs(tile))
+    x = (random.random(size) < random.uniform(0.05, 0.95, (count, 1))).astype(np.float64)
+    if drive.direction == "bitlines":
+        x *= random.integers(0, 16, size) / 15
+    x[0] = 1.0
+    x[1] = 0.0
+    x[1, -1] = 1.0
+    return x
+
+
+@dataclass(frozen=True, eq=False)
+class _Line:
+    """A summing line cut in blocks: which group lies in which, and the resistance that groups share.
+
+    `rows`              driven lines a group
+    `groups_per_block`, `blocks`
+    `shared`            `[groups, groups]`, ohms
+    `of_input`          `[inputs]`: each one's group
+    """
+
+    rows: int
+    groups_per_block: int
+    blocks: int
+    shared: Floats
+    of_input: np.ndarray
+
+    @property
+    def mean(self) -> Floats:
+        """`[groups, blocks]`: takes the mean over each block."""
+        return _means(len(self.shared), self.groups_per_block, self.blocks)
+
+    def summed(self, values: Floats) -> Floats:
+        """`[groups, ...]` summed over each block: `[blocks, ...]`."""
+        return np.add.reduceat(values, np.arange(0, len(values), self.groups_per_block), axis=0)
+
+    def blocked(self, values: Floats) -> Floats:
+        """`[groups, features, lines]` -> `[blocks, features of a block, lines]`, zeros in what is left over."""
+        groups, count, lines = values.shape
+        padded = np.pad(values, ((0, self.blocks * self.groups_per_block - groups), (0, 0), (0, 0)))
+        shaped = padded.reshape(self.blocks, self.groups_per_block, count, lines).swapaxes(1, 2)
+        return shaped.reshape(self.blocks, -1, lines)
+
+
+def _means(groups: int, size: int, count: int) -> Floats:
+    member = (np.arange(groups)[:, None] // size) == np.arange(count)
+    means: Floats = member / member.sum(axis=0)
+    return means
+
+
+def _line(tile: Tile, drive: Driven, groups: int, blocks: int) -> _Line:
+    size = -(-groups // min(blocks, groups))
+    wires, along = tile.wires, drive.direction == "wordlines"
+    ohms, end = (wires.bitline_ohms, wires.bitline_end_ohms) if along else (wires.source_ohms, wires.source_end_ohms)
+    rows = wires.rows_per_source_line if along else 1
+    place = np.arange(groups) * rows + (rows - 1) / 2
+    shared = end + ohms * np.minimum.outer(place, place)
+    return _Line(rows, size, -(-groups // size), shared, np.arange(drive.inputs(tile)) // rows)
+
+
+def assemble(
+    tile: Tile, drive: Driven, solved: Presolved, fit: Tensor, blocks: int, full_scale_amps: float, dtype: torch.dtype
+) -> Macro:
+    """The model with that many blocks, its fixed point not yet cut short.
+
+    What is fitted is fitted on the drives `fit` `[vectors, inputs]`, against sums over the presolved groups.
+    """
+    line = _line(tile, drive, len(solved.level), blocks)
+    field = _field(drive, solved, line, fit)
+    shared = line.mean.T @ line.shared @ line.mean
+    # Wires without loss share nothing; then nothing moves, and nothing is to be balanced.
+    inverse = np.linalg.pinv(shared, rcond=1e-10, hermitian=True)
+    nominal = inverse @ line.mean.T @ solved.profile
+
+    weighted, current, local = field.solve(fit)
+    terms, _ = field.terms(weighted, current, torch.from_numpy(inverse))
+    still = replace(field, within=torch.zeros_like(field.within)).effective(fit, current, local)
+    level = line.blocked(solved.level[:, 1:])
+    before, after = (
+        features(x, drive, line.rows, line.blocks, line.groups_per_block).numpy() @ level for x in (fit, still)
+    )
+    volts = (current @ field.to_inputs - field.at_inputs).numpy()[:, :: line.rows].T
+    rest, slope = _in_field(solved, line, _group_features(fit, drive, line), volts)
+    at_rest, slopes, own = _fits(terms.numpy(), after, rest - (after - before), slope)
+
+    offset = line.summed(solved.level[:, 0]) - nominal
+    fixed = at_rest.copy()
+    fixed[:, 0] += offset
+    fixed[:, -1] -= solved.shape
+    mean_slope: Floats = slope.mean(axis=(1, 2))
+    # `own` was fitted to the current that the features give; the model has `fixed` in it as well.
+    slopes = slopes - own * fixed
+    slopes[:, 0] -= mean_slope[:, None]
+    answer: Floats = np.linalg.inv(np.eye(line.blocks) - mean_slope[:, None] * shared)
+
+    def kept(values: Floats) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(dtype)
+
+    together = np.array([nominal.sum(axis=0), solved.shape])
+    return Macro(
+        drive, line.rows, line.groups_per_block,
+        Field(**{name: value.to(dtype) for name, value in vars(field).items()}),
+        kept(np.concatenate([level, fixed], axis=1)), kept(slopes), kept(own), kept(np.asarray(shared @ answer)),
+        kept(np.asarray(answer.sum(axis=0))), kept(inverse), kept(together), MOST_ROUNDS, full_scale_amps, np.inf,
+    )  # fmt: skip
+
+
+def _field(drive: Driven, solved: Presolved, line: _Line, fit: Tensor) -> Field:
+    """The mean field of all lines, its nodes' currents and slopes fitted on the drives `fit`."""
+    groups = len(solved.level)
+    nodes = _means(groups, -(-groups // NODES), -(-groups // -(-groups // NODES)))
+    member = (nodes > 0).astype(np.float64)
+    # A group's own line answers to the lines that it shares by their conductances: theirs is the mean that counts.
+    weight = np.abs(solved.local).sum(axis=(0, 1))
+    weight = weight / (weight @ solved.shape)
+    mean = {name: getattr(solved, name) @ weight for name in ("level", "common", "local")}
+    profile = solved.profile @ weight
+    # An input's own feature: the row's bit alone, or the drive itself.
+    own = 1 + np.arange(len(line.of_input)) % line.rows
+    weights = member[line.of_input] * mean["level"][line.of_input, own][:, None]
+    x = _group_features(fit, drive, line)
+    sums = fit.numpy() @ weights
+    found = {name: np.einsum("gvf,gf,gn->vn", x, values, member) for name, values in mean.items()}
+    to_groups = nodes.T @ line.shared
+    slopes = _polynomials(sums, found["common"], 1)
+    mean_slope = found["common"].mean(axis=0)
+    answer = np.linalg.inv(np.eye(len(mean_slope)) - mean_slope[:, None] * (to_groups @ nodes))
+    to_blocks = to_groups @ line.mean
+    block_of_input = line.of_input // line.groups_per_block
+    full = weights.sum(axis=0)
+    shares = (member.T @ line.mean > 0).astype(np.float64)
+    values = {
+        "weights": weights,
+        "currents": _polynomials(sums, found["level"], 2),
+        "slopes": slopes,
+        "mean_slope": mean_slope,
+        "local_slopes": _polynomials(sums, found["local"], 1),
+        "shared": to_groups @ nodes @ answer,
+        "nominal": profile @ nodes @ answer,
+        "to_inputs": to_groups[:, line.of_input],
+        "at_inputs": profile[line.of_input],
+        "within": to_groups[:, line.of_input] - to_blocks[:, block_of_input],
+        "to_blocks": to_blocks,
+        "at_blocks": profile @ line.mean,
+        "shares": shares / np.maximum((full[:, None] * shares).sum(axis=0), 1e-30),
+        "response": _response(drive, solved, line),
+    }
+    return Field(**{name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in values.items()})
+
+
+def _polynomials(x: Floats, y: Floats, degree: int) -> Floats:
+    """`[degree + 1, nodes]` least-squares coefficients of y over x, both `[vectors, nodes]`, lowest power first."""
+    scale = np.maximum(np.abs(x).max(axis=0), 1e-30)
+    fits = [np.linalg.lstsq(np.vander(a, degree + 1, increasing=True), b, rcond=1e-10)[0]
+            for a, b in zip((x / scale).T, y.T, strict=True)]  # fmt: skip
+    result: Floats = np.array(fits).T / scale ** np.arange(degree + 1)[:, None]
+    return result
+
+
+def _response(drive: Driven, solved: Presolved, line: _Line) -> Floats:
+    """`[2, inputs]`: the change of drive, a line in the drive, that comes nearest to the common slopes of its cells."""
+    group, own = line.of_input, 1 + np.arange(len(line.of_input)) % line.rows
+    level, common = solved.level[group, own], solved.common[group, own]
+    weight = np.maximum(np.square(level).sum(axis=1), 1e-40)
+    if drive.direction == "wordlines":
+        # A row that is off stays off.
+        return np.array([np.zeros(len(weight)), (common * level).sum(axis=1) / weight])
+    still = (solved.common[:, 0] * level).sum(axis=1) / weight
+    change = common - 2 * still[:, None] * solved.level[:, 2]
+    return np.array([still, (change * level).sum(axis=1) / weight])
+
+
+def _group_features(x: Tensor, drive: Driven, line: _Line) -> Floats:
+    """`[groups, vectors, features]`, the constant one first."""
+    groups = len(line.shared)
+    found = features(x, drive, line.rows, groups, 1).numpy()
+    return np.concatenate([np.ones((*found.shape[:2], 1)), found], axis=2)
+
+
+def _in_field(solved: Presolved, line: _Line, x: Floats, volts: Floats) -> tuple[Floats, Floats]:
+    """Currents that volts `[groups, vectors]` common to all lines add, and local slopes: `[blocks, vectors, lines]`.
+
+    `x` are features `[groups, vectors, features]`.
+    """
+    rest, slope = np.zeros((2, line.blocks, x.shape[1], solved.level.shape[2]))
+    for block in range(line.blocks):
+        part = slice(block * line.groups_per_block, (block + 1) * line.groups_per_block)
+        v = volts[part, :, None]
+        for values, weights in (
+            (rest, ((solved.common, x[part] * v), (solved.bend, x[part] * v**2 / 2))),
+            (slope, ((solved.local, x[part]), (solved.bend, x[part] * v))),
+        ):
+            for table, weight in weights:
+                values[block] += np.tensordot(weight, table[part], axes=([0, 2], [0, 1]))
+    return rest, slope
+
+
+def _fits(terms: Floats, current: Floats, rest: Floats, slope: Floats) -> tuple[Floats, Floats, Floats]:
+    """Least-squares tables `[blocks, terms, lines]` of `rest` and `slope`, and the slope's `[blocks, 1, lines]`
+    over a block's own `current`; all of them `[blocks, vectors, lines]`, `terms` `[blocks, vectors, terms]`."""
+    blocks, _, count = terms.shape
+    lines = rest.shape[2]
+    of_rest, of_slope = np.zeros((2, blocks, count, lines))
+    own = np.zeros((blocks, 1, lines))
+    for b in range(blocks):
+        scale = np.maximum(np.abs(terms[b]).max(axis=0), 1e-30)
+        field, drive = terms[b] / scale, terms[b][:, :3] / scale[:3]
+        of_rest[b, 2:-1] = np.linalg.lstsq(field[:, 2:-1], rest[b], rcond=1e-8)[0] / scale[2:-1, None]
+        basis = np.linalg.qr(drive)[0]
+        beyond = current[b] - basis @ (basis.T @ current[b])
+        weight = np.square(beyond).sum(axis=0)
+        flat = weight <= 1e-12 * np.square(current[b]).sum(axis=0)
+        own[b, 0] = np.where(flat, 0.0, (beyond * slope[b]).sum(axis=0) / np.where(flat, 1.0, weight))
+        left = slope[b] - own[b] * current[b]
+        of_slope[b, :3] = np.linalg.lstsq(drive, left, rcond=1e-8)[0] / scale[:3, None]
+    return of_rest, of_slope, own
+
+
+def _settled(model: Macro, x: Tensor) -> Macro:
+    """The model with the fewest rounds that give what many give, to a tenth of the tolerance, on drives `x`."""
+    final = model.lines(x)
+    for rounds in range(MOST_ROUNDS):
+        fewer = replace(model, rounds=rounds)
+        if float((fewer.lines(x) - final).abs().max()) <= 0.1 * TOLERANCE * model.full_scale_amps:
+            return fewer
+    return model
