@@ -9,10 +9,11 @@ from functools import partial
 import numpy as np
 
 from benchmarks.cases import Case
-from norsim.array.tile import Floats, Stimulus
+from norsim.array.tile import Currents, Floats, Stimulus
 from norsim.backends import read_all
 from norsim.errors import SolveError
 from norsim.solver import nodal
+from norsim.spice.sweep import drain_amps
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,38 @@ def nodal_against_ngspice(wanted: Sequence[tuple[Case, int]], jobs: int) -> list
         deviation(case, stimulus.vectors, partial(by_nodal, case, stimulus), partial(np.asarray, exact))
         for case, stimulus, exact in zip(cases, stimuli, outputs, strict=True)
     ]
+
+
+def nodal_cell_by_cell(case: Case) -> Deviation:
+    """One random read of a tile without straps, for tiles too large for ngspice's sparse solver.
+
+    ngspice gives the current of every single cell at the volts that nodal found for it. Kirchhoff's current law
+    sums them along the wires, by hand, to new volts, and ngspice gives the currents at those. The deviation is that
+    of nodal's outputs from the sums of the second currents.
+    """
+    prepared, stimulus = case.prepared(), case.stimulus(3).take(slice(2, 3))
+    tile, wires = case.tile, case.tile.wires
+    if wires.strap_every is not None or wires.rows_per_source_line != 1:
+        raise SolveError(f"{case.name}: cell by cell needs a source line a row, sensed at its end")
+    gates = np.searchsorted(prepared.table.gates, stimulus.wordline_volts).T
+    shape = (*tile.thresholds.shape, 1)
+    _, drop, rise = nodal.relax(prepared, gates, stimulus.bitline_volts.T, np.zeros(shape), np.zeros(shape), "both")
+    gate = np.repeat(stimulus.wordline_volts[0], tile.bitlines)
+    for _ in range(2):
+        drain = (stimulus.bitline_volts - drop[:, :, 0]).ravel()
+        amps = drain_amps(tile.cell, gate, drain, rise[:, :, 0].ravel(), tile.thresholds.ravel())
+        amps = amps.reshape(tile.thresholds.shape)
+        drop = ladder_volts(amps, wires.bitline_ohms, wires.bitline_end_ohms)[:, :, None]
+        rise = ladder_volts(amps.T, wires.source_ohms, wires.source_end_ohms).T[:, :, None]
+    well, nothing = np.ones(1, dtype=np.bool_), np.zeros(1)
+    witness = case.outputs(Currents(amps.sum(axis=0)[None], amps.sum(axis=1)[None], well, nothing, "ngspice"))
+    return deviation(case, 1, partial(by_nodal, case, stimulus), lambda: witness)
+
+
+def ladder_volts(amps: Floats, ohms: float, end_ohms: float) -> Floats:
+    """`[places, lines]` volts between a line's end and each place, where cells draw `amps` `[places, lines]`."""
+    beyond = np.cumsum(amps[::-1], axis=0)[::-1]
+    return end_ohms * beyond[:1] + ohms * (np.cumsum(beyond, axis=0) - beyond[:1])
 
 
 def macro_against_nodal(cases: Sequence[Case], vectors: int) -> list[Deviation]:

@@ -28,6 +28,7 @@ FULL_SCALE = "of full scale"
 CLAIMS = (
     Claim("nodal-error", "nodal against ngspice, default chip", "at most", 1e-5, 1e-6, FULL_SCALE),
     Claim("nodal-error-x10", "nodal against ngspice, wires x10", "at most", 1e-5, 1e-6, FULL_SCALE),
+    Claim("nodal-cells", "nodal against ngspice's cells one by one, linear-pair", "at most", 1e-5, 1e-6, FULL_SCALE),
     Claim("macro-error", "macro against nodal, default chip", "at most", 1e-4, 1e-5, FULL_SCALE),
     Claim("macro-error-x10", "macro against nodal, wires x10", "at most", 1e-3, 1e-4, FULL_SCALE),
     Claim("nodal-speed", "nodal faster than an ngspice sweep, a vector, 128x64 bit-serial", "at least", 1e3, 2e4, "x"),

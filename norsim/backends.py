@@ -47,17 +47,24 @@ def read_nodal(tile: Tile, stimulus: Stimulus) -> Currents:
     return currents
 
 
+def reduced(tile: Tile, stimulus: Stimulus) -> Macro:
+    """The tile's reduced model for all drives of the kind of `stimulus`, built when it is first asked for.
+
+    Raises ConfigurationError for a drive that macro has no model of, SolveError for a tile that it does not fit.
+    """
+    return macro_model(_Content(tile), driven(stimulus))
+
+
 def read_macro(tile: Tile, stimulus: Stimulus) -> Currents:
-    """The currents of the lines that are summed, by the tile's reduced model, built when it is first read.
+    """The currents of the lines that are summed, by the tile's reduced model.
 
     The other kind of line is left out: `[vectors, 0]`. `residual` is the model's own error, its largest
     deviation from nodal, in units of full scale, found when it was built.
     """
-    drive = driven(stimulus)
-    model = macro_model(_Content(tile), drive)
-    amps = model.lines(torch.from_numpy(drive.drives(stimulus))).double().numpy()
+    model = reduced(tile, stimulus)
+    amps = model.lines(torch.from_numpy(model.drive.drives(stimulus))).double().numpy()
     nothing = np.empty((stimulus.vectors, 0))
-    bitline, source = (amps, nothing) if drive.direction == "wordlines" else (nothing, amps)
+    bitline, source = (amps, nothing) if model.drive.direction == "wordlines" else (nothing, amps)
     converged, residual = np.ones(stimulus.vectors, dtype=np.bool_), np.full(stimulus.vectors, model.error)
     return Currents(bitline, source, converged, residual, "macro")
 

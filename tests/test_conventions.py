@@ -80,9 +80,9 @@ def test_the_lowest_bit_goes_first() -> None:
     up = SERIAL.drive(codes, 1, 4).wordline_volts[:, 0].reshape(4, 4) > 0
     assert np.array_equal(up, np.eye(4, dtype=np.bool_))
     for number, code in enumerate(codes[:, 0]):
-        values = np.zeros((1, 4, 1))
+        values = torch.zeros((1, 4, 1))
         values[0, number] = 1.0
-        assert SERIAL.decode(values, codes[:1] * 0, 0) == [[code]]
+        assert SERIAL.decode(values, codes[:1] * 0, 0) == torch.tensor([[float(code)]])
 
 
 def test_activation_code_zero_is_no_volts() -> None:

@@ -31,31 +31,62 @@ from norsim.config import load_chip
 from norsim.periphery.bit_serial import BitSerial
 from norsim.periphery.encoding import full_scale_amps, sensed_amps
 from norsim.periphery.linear_pair import LinearPair
-from norsim.solver import macro, nodal, tables
-from norsim.solver.macro import Macro, Presolved
+from norsim.solver import nodal, reduce, tables
+from norsim.solver.drive import Driven
+from norsim.solver.macro import Macro
+from norsim.solver.presolve import presolve
 from norsim.spice import ngspice
 from norsim.spice.sweep import drain_amps
 
 SIZE = (128, 64)
-BLOCKS = (1, 2, 4, 8, 16, 32)
+BLOCKS = (1, 2, 4, 8, 16)
 VECTORS = 48
 SEED = 7
 ENCODINGS = ("bit-serial", "linear-pair")
 IDEAL = "no wires"
 STYLE = {"svg.hashsalt": "norsim", "svg.fonttype": "path", "font.family": "DejaVu Sans", "font.size": 10}
-COLOURS = {IDEAL: "#5d6b78", "level": "#b4531f", "level, common": "#2f6fae", "level, common, local": "#3a7d44"}
+COLOURS = {
+    IDEAL: "#5d6b78",
+    "level": "#b4531f",
+    "level, field": "#2f6fae",
+    "level, field, deviation": "#8a4fa3",
+    "level, field, gain, one slope": "#c99700",
+    "level, field, deviation, gain": "#3a7d44",
+}
 
 
-def without(solved: Presolved, common: bool, local: bool) -> Presolved:
-    """A presolved tile with its slopes left out where `common` or `local` says False."""
-    return replace(solved, common=solved.common * float(common), local=solved.local * float(local))
+def only_levels(model: Macro) -> Macro:
+    """Summing lines stay at their profile: no field acts, and no line deviates."""
+    field, of_field = model.field, model.tables[-1].clone()
+    # All that volts of the field do beyond `response`: the terms but the constant, the share and the balance.
+    of_field[:, 2:-1] = 0
+    response = torch.zeros_like(field.response)
+    response[0] = 1
+    still = replace(field, response=response, shift=0 * field.shift)
+    return without_deviation(replace(model, tables=(*model.tables[:-1], of_field), field=still))
 
 
-VARIANTS: dict[str, Callable[[Presolved], Presolved]] = {
-    "level": lambda solved: without(solved, False, False),
-    # Without the local slope, lines that share a group are all taken to move as their mean does.
-    "level, common": lambda solved: without(solved, True, False),
-    "level, common, local": lambda solved: solved,
+def without_deviation(model: Macro) -> Macro:
+    """Lines move as the field says and no further: a line's current is the plain sum over its blocks."""
+    return without_gain(replace(model, sums=torch.ones_like(model.sums), rounds=0))
+
+
+def one_slope(model: Macro) -> Macro:
+    """All lines answer to volts as their mean does: the fixed point is left out."""
+    return replace(model, rounds=0)
+
+
+def without_gain(model: Macro) -> Macro:
+    """Where in its block a current enters makes no difference: the field's local slopes serve that alone."""
+    return replace(model, field=replace(model.field, local_slopes=0 * model.field.local_slopes))
+
+
+VARIANTS: dict[str, Callable[[Macro], Macro]] = {
+    "level": only_levels,
+    "level, field": without_deviation,
+    "level, field, deviation": without_gain,
+    "level, field, gain, one slope": one_slope,
+    "level, field, deviation, gain": lambda model: model,
 }
 
 
@@ -76,7 +107,7 @@ class Case:
 
     encoding: BitSerial | LinearPair
     tile: Tile
-    drive: macro.Driven
+    drive: Driven
     x: Floats
     stimulus: Stimulus
     prepared: nodal.Prepared
@@ -102,13 +133,9 @@ def make_case(encoding_name: str, size: tuple[int, int], vectors: int) -> Case:
     inputs, outputs = encoding.capacity(*size)
     weights = random.integers(0, 16, (inputs, outputs), dtype=np.uint8)
     tile = Tile(program(chip.cell, encoding).thresholds[encoding.cell_codes(weights, 7)], chip.cell, chip.wires)
-    x = (random.random((vectors, inputs)) < random.uniform(0.05, 0.95, (vectors, 1))).astype(np.float64)
-    if encoding_name == "linear-pair":
-        x *= random.integers(0, 16, x.shape) / 15
-    x[0], x[1], x[1, -1] = 1.0, 0.0, 1.0
     gate, drain = encoding.verify_volts
-    serial = encoding_name == "bit-serial"
-    drive = macro.Driven("wordlines", gate, drain) if serial else macro.Driven("bitlines", drain, gate)
+    drive = Driven("wordlines", gate, drain) if encoding_name == "bit-serial" else Driven("bitlines", drain, gate)
+    x = reduce.random_drives(tile, drive, vectors, random)
     stimulus = drive.stimulus(x, tile)
     box = tables.bounds(tile, stimulus, drain_amps)
     simulator = ngspice.version_line(ngspice.find_ngspice())
@@ -127,12 +154,14 @@ def measure(
     bare = replace(case.tile, wires=Wires(0.0, 0.0, 0.0, 0.0, wires.rows_per_source_line, wires.strap_every))
     sums = case.sensed(nodal.solve(nodal.prepare(bare, case.prepared.table), case.stimulus))
     found = [_point(encoding_name, IDEAL, 0, sums - exact)]
-    solved = macro.presolve(case.prepared, case.drive, np.random.default_rng(0))
-    scale = case.prepared.table.top_amps * case.inputs
+    random = np.random.default_rng(0)
+    solved = presolve(case.prepared, case.drive, random)
+    fit = torch.from_numpy(reduce.random_drives(case.tile, case.drive, reduce.FIT_VECTORS, random))
+    scale = case.prepared.table.top_amps * case.x.shape[1]
+    models = [reduce.assemble(case.tile, case.drive, solved, fit, blocks, scale, torch.float64) for blocks in counts]
     for variant, change in VARIANTS.items():
-        for blocks in counts:
-            model = macro.assemble(case.tile, case.drive, change(solved), blocks, scale, torch.float64)
-            found.append(_point(encoding_name, variant, blocks, case.reduced(model) - exact))
+        for blocks, model in zip(counts, models, strict=True):
+            found.append(_point(encoding_name, variant, blocks, case.reduced(change(model)) - exact))
     return found
 
 
@@ -162,11 +191,11 @@ def read_csv(path: Path) -> list[Point]:
 def draw(points: list[Point], path: Path) -> None:
     """A panel an encoding: solid the largest error, dashed the root mean square."""
     with matplotlib.rc_context(STYLE):
-        figure, axes = plt.subplots(1, len(ENCODINGS), figsize=(9.0, 4.2), sharey=True, layout="constrained")
+        figure, axes = plt.subplots(1, len(ENCODINGS), figsize=(9.0, 4.6), sharey=True, layout="constrained")
         for ax, encoding in zip(axes, ENCODINGS, strict=True):
             panel(ax, encoding, [point for point in points if point.encoding == encoding])
         axes[0].set_ylabel("error against nodal / full scale")
-        axes[1].legend(loc="lower left", fontsize=9)
+        figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
         figure.savefig(path, metadata={"Date": None})
         plt.close(figure)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 import numpy as np
+import torch
 
 from norsim.array.tile import Currents, Floats
 from norsim.backends import BACKENDS, read_all
@@ -99,14 +100,15 @@ def read_layer(
 def result(part: PlacedTile, codes: Codes, currents: Currents | None) -> TileRead:
     """What the tile gave; without currents, what exact cells would give, in amperes and integers."""
     if currents is not None:
-        return part.interpret(codes, part.amps(currents))
+        return part.interpret(codes, torch.from_numpy(part.amps(currents)))
     amps = part.pass_values(codes) * part.chip.encoding.lsb_amps
     return TileRead(amps, part.adc.convert(amps), ideal_sums(part, codes))
 
 
 def ideal_sums(part: PlacedTile, codes: Codes) -> Floats:
     """`[vectors, outputs]`: the tile's sums in integers."""
-    return part.chip.encoding.decode(part.pass_values(codes), part.codes(codes), part.layer.weight_zero)
+    values = torch.from_numpy(part.pass_values(codes))
+    return part.chip.encoding.decode(values, part.codes(codes), part.layer.weight_zero).numpy()
 
 
 def save(path: Path, part: PlacedTile, codes: Codes, read: TileRead) -> None:
@@ -116,7 +118,7 @@ def save(path: Path, part: PlacedTile, codes: Codes, read: TileRead) -> None:
         "weights": part.weights,
         "weight_zero": np.array(part.layer.weight_zero),
         "currents": read.amps,
-        "adc": read.adc,
+        "adc": read.adc.astype(np.int32),
         "mac": read.sums,
         "mac_ideal": ideal_sums(part, codes),
     }

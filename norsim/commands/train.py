@@ -15,14 +15,22 @@ import yaml
 from norsim.commands.options import print_json
 from norsim.data import load
 from norsim.errors import ConfigurationError
+from norsim.network.recipes import RECIPES, Recipe
 from norsim.network.store import save_network
 from norsim.network.train import EpochRecord, train
-from norsim.network.zoo import RECIPES, Recipe, spec_of
+from norsim.network.zoo import WIDEST, spec_of
 from norsim.runs import default_folder
 
 
 @click.command("train")
 @click.option("--network", required=True, help="A network definition that comes with norsim.")
+@click.option(
+    "--width",
+    type=click.FloatRange(min=0, max=WIDEST, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Factor on the network's numbers of channels; each becomes a multiple of 4.",
+)
 @click.option("--data", "data_folder", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the data set.")
 @click.option(
     "--recipe",
@@ -40,15 +48,16 @@ from norsim.runs import default_folder
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")  # fmt: skip
 def command(
-    network: str, data_folder: Path | None, settings: tuple[str, ...], seed: int | None, jobs: int | None,
+    network: str, width: float, data_folder: Path | None, settings: tuple[str, ...], seed: int | None, jobs: int | None,
     out: Path | None, resume: bool, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Train a network in float, then with 4-bit weights and activations.
 
     \b
-    Example:  norsim train --network digits-cnn --out runs/digits-cnn
+    Examples:  norsim train --network digits-cnn --out runs/digits-cnn
+               norsim train --network vgg11 --width 0.25 --data DIR
     """
-    spec = spec_of(network)
+    spec = spec_of(network, width)
     recipe = change_recipe(RECIPES[network], settings)
     recipe = recipe if seed is None else replace(recipe, seed=seed)
     if resume and out is None:
@@ -57,20 +66,23 @@ def command(
     folder = out or default_folder("train")
     train_set, test_set = (load(spec.dataset, split, data_folder) for split in ("train", "test"))
     finished = train(spec, train_set, test_set, recipe, folder, resume, None if quiet else report)
-    save_network(finished, folder, command_line(jobs))
+    card = save_network(finished, folder, command_line(jobs))
     result = {
         "network": network,
+        "width": width,
         "dataset": spec.dataset,
-        "accuracy_float": finished.float_accuracy,
-        "accuracy_quantized": finished.quantized_accuracy,
+        "accuracy_float": card["float_accuracy"],
+        "accuracy_quantized": card["quantized_accuracy"],
+        "size_ratio": card["size_ratio"],
         "seed": recipe.seed,
         "out": str(folder),
     }
     if as_json:
         print_json(result)
     else:
-        click.echo(f"{network}: float {100 * finished.float_accuracy:.2f} %, "
-                   f"4-bit {100 * finished.quantized_accuracy:.2f} %. Saved in {folder}")  # fmt: skip
+        click.echo(f"{network}: float {100 * card['float_accuracy']:.2f} %, "
+                   f"4-bit {100 * card['quantized_accuracy']:.2f} % "
+                   f"in 1/{card['size_ratio']:.2f} of the bytes. Saved in {folder}")  # fmt: skip
 
 
 def report(record: EpochRecord) -> None:

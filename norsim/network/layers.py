@@ -17,6 +17,7 @@ from norsim.chip import Chip
 from norsim.errors import ConfigurationError
 from norsim.network.placement import TileGrid, place
 from norsim.network.quantize import QuantizedOperands
+from norsim.network.quantized import ConvGeometry
 from norsim.network.reader import Reader
 from norsim.periphery.encoding import Codes
 
@@ -71,16 +72,34 @@ class TiledConv2d(TiledLayer):
         layer, geometry = self.grid.layer, self.grid.layer.geometry
         if geometry is None:
             raise ConfigurationError(f"layer {layer.name!r} has no convolution geometry")
-        codes = torch.from_numpy(layer.encode(input.detach().cpu().numpy()).astype(np.float32))
-        vertical, horizontal = geometry.padding
-        # Padding means a real zero, which is the code input_zero.
-        codes = functional.pad(codes, (horizontal, horizontal, vertical, vertical), value=float(layer.input_zero))
-        columns = functional.unfold(codes, geometry.kernel, geometry.dilation, stride=geometry.stride)
-        vectors = columns.transpose(1, 2).reshape(-1, layer.inputs).numpy().astype(np.uint8)
-        result = self.outputs(vectors).reshape(len(input), -1, layer.outputs).transpose(1, 2)
-        spans = [step * (size - 1) + 1 for step, size in zip(geometry.dilation, geometry.kernel, strict=True)]
-        rows = (codes.shape[2] - spans[0]) // geometry.stride[0] + 1
-        return result.reshape(len(input), layer.outputs, rows, -1)
+        if input.ndim != 4 or input.shape[1] != geometry.in_channels:
+            raise ConfigurationError(
+                f"layer {layer.name!r}: input of shape {tuple(input.shape)}; expected [images, {geometry.in_channels}, "
+                "height, width]"
+            )
+        vectors, rows = patches(
+            torch.from_numpy(layer.encode(input.detach().cpu().numpy())), geometry, layer.input_zero
+        )
+        return self.outputs(vectors.numpy()).reshape(len(input), rows, -1, layer.outputs).permute(0, 3, 1, 2)
+
+
+def patches(codes: Tensor, geometry: ConvGeometry, padding_code: int) -> tuple[Tensor, int]:
+    """Activation codes `[images, channels, height, width]` -> `[images x height' x width', inputs]`, and height'.
+
+    Padding means a real zero, which is the code of the input's zero point.
+    """
+    vertical, horizontal = geometry.padding
+    codes = functional.pad(codes, (horizontal, horizontal, vertical, vertical), value=padding_code).contiguous()
+    images, channels, *size = codes.shape
+    along = zip(size, geometry.kernel, geometry.dilation, geometry.stride, strict=True)
+    rows, columns = ((length - step * (kernel - 1) - 1) // stride + 1 for length, kernel, step, stride in along)
+    image, channel, row, column = codes.stride()
+    (down, right), (tall, wide) = geometry.stride, geometry.dilation
+    windows = codes.as_strided(
+        (images, rows, columns, channels, *geometry.kernel),
+        (image, row * down, column * right, channel, row * tall, column * wide),
+    )
+    return windows.reshape(images * rows * columns, -1), rows
 
 
 def convert(model: nn.Module, chip: Chip, overrides: Mapping[str, Mapping[str, str]] | None = None) -> nn.Module:

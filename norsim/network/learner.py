@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from norsim.network.quantize import QuantizedOperands
-from norsim.network.zoo import Recipe
+from norsim.network.recipes import Recipe
 
 WARM_UP = 0.2
 

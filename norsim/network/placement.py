@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
-from norsim.backends import program
+from norsim.backends import program, reduced
 from norsim.chip import Chip
 from norsim.errors import PlacementError
 from norsim.network.quantized import QuantizedLayer
 from norsim.network.reader import Reader
 from norsim.periphery.adc import Adc, fit_range
-from norsim.periphery.encoding import Codes, full_scale_amps, sensed_amps
+from norsim.periphery.encoding import Codes, full_scale_amps, sense_matrix, sensed_amps
 from norsim.periphery.programming import Levels
 
 
@@ -22,7 +27,7 @@ class TileRead:
     """What one tile gave for `[vectors, inputs]` activation codes.
 
     `amps`  `[vectors, passes, outputs]`, amperes, reference or pair subtracted
-    `adc`   same shape, converter codes
+    `adc`   same shape, converter codes, whole numbers
     `sums`  `[vectors, outputs]`, the tile's share of sum (q - z) x, in units of one code step
     """
 
@@ -73,6 +78,10 @@ class PlacedTile:
 
     def tile(self) -> Tile:
         """The programmed array."""
+        return self._tile
+
+    @cached_property
+    def _tile(self) -> Tile:
         codes = self.chip.encoding.cell_codes(self.weights, self.layer.weight_zero)
         inputs = [input_note(self.layer, k) for k in self.inputs]
         outputs = [f"layer {self.layer.name}, output channel {k}" for k in self.outputs]
@@ -102,13 +111,26 @@ class PlacedTile:
             self.codes(layer_codes), self.weights, layer.weight_zero, layer.input_bits
         )
 
-    def interpret(self, layer_codes: Codes, amps: Floats) -> TileRead:
-        """`[reads, outputs]` amperes -> converter codes -> the tile's sums."""
+    def interpret(self, layer_codes: Codes, amps: Tensor) -> TileRead:
+        """`[reads, outputs]` amperes -> converter codes -> the tile's sums, in the precision of `amps`."""
         adc = self.adc.convert(amps)
-        values = self.adc.amps(adc) / self.chip.encoding.lsb_amps * self.gain + self.offset
+        gain, offset = (torch.from_numpy(column).to(amps) for column in (self.gain, self.offset))
+        values = self.adc.amps(adc) / self.chip.encoding.lsb_amps * gain + offset
         shape = (len(layer_codes), self.chip.encoding.passes(self.layer.input_bits), len(self.outputs))
-        sums = self.chip.encoding.decode(values.reshape(shape), self.codes(layer_codes), self.layer.weight_zero)
-        return TileRead(amps.reshape(shape), adc.reshape(shape), sums)
+        sums = self.chip.encoding.decode(values.view(shape), self.codes(layer_codes), self.layer.weight_zero)
+        return TileRead(amps.view(shape).numpy(), adc.view(shape).numpy(), sums.numpy())
+
+    def read_reduced(self, layer_codes: Codes) -> Iterator[tuple[Codes, TileRead]]:
+        """The tile read by its reduced model, some of the layer's `[vectors, inputs]` codes at a time."""
+        encoding, model = self.chip.encoding, reduced(self.tile(), self.drive(layer_codes[:1]))
+        kind = "bitline" if model.drive.direction == "wordlines" else "source"
+        sense = sense_matrix(encoding.sense(len(self.outputs)), kind, model.own.shape[2])
+        sensed = torch.from_numpy(sense).to(model.own)
+        vectors = max(model.at_once(len(self.inputs)) // encoding.passes(self.layer.input_bits), 1)
+        for start in range(0, len(layer_codes), vectors):
+            some = layer_codes[start : start + vectors]
+            x = encoding.fractions(torch.from_numpy(self.codes(some)), self.layer.input_bits)
+            yield some, self.interpret(some, model.lines(x) @ sensed)
 
     def calibrated(self, layer_codes: Codes, reads: np.ndarray, currents: Currents) -> PlacedTile:
         """This tile with its converter's range, gain and offset fitted.
@@ -135,20 +157,32 @@ class TileGrid:
     chip: Chip
     tiles: tuple[PlacedTile, ...]
 
-    def multiply(self, codes: Codes, reader: Reader) -> Floats:
+    def multiply(self, codes: Codes, reader: Reader) -> NDArray[np.floating]:
         """`[vectors, inputs]` activation codes -> `[vectors, outputs]` sum_i (q - z) x, by the array.
 
         The reader named `ideal` takes no array and no converter: integer arithmetic.
         """
         if reader.backend == "ideal":
             return exact_sums(self.layer, codes)
-        requests = [(part.tile(), part.drive(codes)) for part in self.tiles]
         sums = np.zeros((len(codes), self.layer.outputs))
-        for part, (_, stimulus), currents in zip(self.tiles, requests, reader.read(requests), strict=True):
-            result = part.interpret(codes, part.amps(currents))
-            reader.observe(part, stimulus, result)
-            sums[:, part.outputs.start : part.outputs.stop] += result.sums
+        for part, some, first, result in self._reads(codes, reader):
+            reader.observe(part, some, result)
+            sums[first : first + len(some), part.outputs.start : part.outputs.stop] += result.sums
         return sums
+
+    def _reads(self, codes: Codes, reader: Reader) -> Iterator[tuple[PlacedTile, Codes, int, TileRead]]:
+        """Each tile's reads: which tile, of which codes, from which of all on, and what they gave."""
+        if reader.backend == "macro":
+            # A matrix product over all reads costs less than finding those that are equal.
+            for part in self.tiles:
+                first = 0
+                for some, result in part.read_reduced(codes):
+                    yield part, some, first, result
+                    first += len(some)
+            return
+        requests = [(part.tile(), part.drive(codes)) for part in self.tiles]
+        for part, currents in zip(self.tiles, reader.read(requests), strict=True):
+            yield part, codes, 0, part.interpret(codes, torch.from_numpy(part.amps(currents)))
 
     def calibrate(self, codes: Codes, reader: Reader, random: np.random.Generator) -> TileGrid:
         """The grid with every tile's converter and column fit set by training activations `codes`."""
@@ -217,10 +251,12 @@ def _spans(length: int, size: int) -> list[range]:
     return [range(start, min(start + size, length)) for start in range(0, length, size)]
 
 
-def exact_sums(layer: QuantizedLayer, codes: Codes) -> Floats:
-    """`[vectors, outputs]`: sum_i (q - z) x in integers (as float64, exact below 2^53)."""
-    signed = layer.weights.astype(np.float64) - layer.weight_zero
-    sums: Floats = codes.astype(np.float64) @ signed.T
+def exact_sums(layer: QuantizedLayer, codes: Codes) -> NDArray[np.floating]:
+    """`[vectors, outputs]`: sum_i (q - z) x in integers, as floats of a precision that holds them exactly."""
+    largest = layer.inputs * 2.0 ** (layer.weight_bits + layer.input_bits)
+    kind = torch.float32 if largest < 2**24 else torch.float64
+    weights = torch.tensor(layer.weights, dtype=kind) - layer.weight_zero
+    sums: NDArray[np.floating] = (torch.from_numpy(codes).to(kind) @ weights.T).numpy()
     return sums
 
 

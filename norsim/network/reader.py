@@ -9,13 +9,14 @@ from typing import Any
 from norsim.array.tile import Currents, Stimulus, Tile, join
 from norsim.backends import BACKENDS, Progress, read_all
 from norsim.errors import ConfigurationError
+from norsim.periphery.encoding import Codes
 
 # Long enough that reading a deck costs little beside solving it, short enough to share out. It must not
 # depend on the number of jobs, because a solve starts from the one before it in its deck. The fast solvers
 # share out their vectors themselves.
 READS_AT_ONCE = {"ngspice": 128, "ngspice-shared": 128}
 
-Observer = Callable[[Any, Stimulus, Any], None]
+Observer = Callable[[Any, Codes, Any], None]
 
 
 def _unwatched(*_: Any) -> None:
@@ -27,7 +28,7 @@ class Reader:
     """`backend`   `ideal`, or the name of a solver
     `jobs`       decks solved at a time
     `progress`   called with (decks done, decks in all) while a layer is read
-    `observe`    called with (placed tile, stimulus, tile read) after each tile's read
+    `observe`    called with (placed tile, layer's activation codes, tile read) after each tile's read
 
     Raises ConfigurationError for an unknown backend or fewer than one job.
     """

@@ -27,7 +27,8 @@ from norsim.data import Dataset
 from norsim.errors import ConfigurationError, DataError
 from norsim.network.learner import Learner, one_cycle
 from norsim.network.quantize import quantize
-from norsim.network.zoo import AUGMENTATIONS, NetworkSpec, Recipe
+from norsim.network.recipes import AUGMENTATIONS, Recipe
+from norsim.network.zoo import NetworkSpec
 
 EVALUATION_BATCH = 500
 
@@ -46,26 +47,15 @@ class EpochRecord:
 
 @dataclass(frozen=True, eq=False)
 class TrainResult:
-    """What a training ended in; predictions are classes `[test images]`, int64, accuracies fractions."""
+    """What a training ended in; `float_predictions` are the float network's classes `[test images]`, int64."""
 
     spec: NetworkSpec
     recipe: Recipe
     network: nn.Module
     float_network: nn.Module
     float_predictions: NDArray[np.int64]
-    quantized_predictions: NDArray[np.int64]
     test_set: Dataset
     records: tuple[EpochRecord, ...]
-
-    @property
-    def float_accuracy(self) -> float:
-        """Share of test images that the float network classifies right."""
-        return float((self.float_predictions == self.test_set.labels).mean())
-
-    @property
-    def quantized_accuracy(self) -> float:
-        """Share of test images that the quantized network classifies right."""
-        return float((self.quantized_predictions == self.test_set.labels).mean())
 
 
 def train(
@@ -97,7 +87,6 @@ def train(
         network=network,
         float_network=float_network,
         float_predictions=predict(float_network, test_set),
-        quantized_predictions=predict(network, test_set),
         test_set=test_set,
         records=tuple(run.records),
     )
@@ -154,7 +143,8 @@ class _Run:
         self.pixels, self.labels = torch.from_numpy(train_set.images), torch.from_numpy(train_set.labels)
         self.generator = torch.Generator().manual_seed(recipe.seed)
         data = [train_set.source, len(train_set), test_set.source, len(test_set)]
-        self.identity = json.dumps([spec.name, asdict(recipe), data])
+        width = [] if spec.width == 1 else [spec.width]
+        self.identity = json.dumps([spec.name, asdict(recipe), data, *width])
         self.saved = self._load_checkpoint() if resume else {}
         self.records = [EpochRecord(*row) for row in self.saved.get("records", [])]
         self.float_state: dict[str, Any] = {}
@@ -162,7 +152,7 @@ class _Run:
     def float_phase(self) -> nn.Module:
         """The trained float network, from the checkpoint if it is past that phase."""
         layout = torch.channels_last if self.pixels.shape[1] > 1 else torch.contiguous_format
-        network: nn.Module = self.spec.builder().to(memory_format=layout)  # type: ignore[call-overload]
+        network: nn.Module = self.spec.build().to(memory_format=layout)  # type: ignore[call-overload]
         if self.saved.get("phase") == "quantized":
             network.load_state_dict(self.saved["float"])
         else:

@@ -19,6 +19,7 @@ from norsim.backends import read_all
 from norsim.errors import ConfigurationError, DataError
 from norsim.network.placement import PlacedTile, TileGrid, TileRead
 from norsim.periphery.adc import Adc
+from norsim.periphery.encoding import Codes
 
 
 @dataclass(frozen=True)
@@ -60,23 +61,38 @@ class Sampler:
         self.kept: dict[str, list[Sample]] = {}
         self.reads: Counter[str] = Counter()
 
-    def observe(self, part: PlacedTile, stimulus: Stimulus, result: TileRead) -> None:
-        """Take note of one tile's reads."""
-        self.reads[part.layer.name] += stimulus.vectors
-        keys = self.random.random(stimulus.vectors)
-        amps = result.amps.reshape(stimulus.vectors, -1)
-        adc = result.adc.reshape(stimulus.vectors, -1)
-        new = [
-            Sample(keys[k], part, stimulus.take(slice(k, k + 1)), amps[k], adc[k])
-            for k in np.argsort(keys)[: self.count]
-        ]
-        kept = [*self.kept.get(part.name, []), *new]
+    def observe(self, part: PlacedTile, codes: Codes, result: TileRead) -> None:
+        """Take note of one tile's reads of the layer's `codes`."""
+        vectors, passes, outputs = result.amps.shape
+        self.reads[part.layer.name] += vectors * passes
+        kept = self.kept.setdefault(part.name, [])
+        keys = smallest_of(vectors * passes, self.count, self.random)
+        if len(kept) == self.count:
+            keys = keys[keys < kept[-1].key]
+        if not len(keys):
+            return
+        places = self.random.choice(vectors * passes, len(keys), replace=False)
+        amps, adc = result.amps.reshape(-1, outputs), result.adc.reshape(-1, outputs)
+        for key, place in zip(keys, places, strict=True):
+            vector, one = divmod(int(place), passes)
+            stimulus = part.drive(codes[vector : vector + 1]).take(slice(one, one + 1))
+            # Copies, or the whole read would stay in memory.
+            kept.append(Sample(key, part, stimulus, amps[place].astype(np.float64), adc[place].astype(np.int32)))
         self.kept[part.name] = sorted(kept, key=lambda sample: sample.key)[: self.count]
 
     def samples(self) -> list[Sample]:
         """The chosen ones: one of each tile, the tiles in random order, then a second, until the count is reached."""
         rounds = zip_longest(*sorted(self.kept.values(), key=lambda kept: kept[0].key))
         return list(islice((sample for turn in rounds for sample in turn if sample), self.count))
+
+
+def smallest_of(many: int, count: int, random: np.random.Generator) -> Floats:
+    """The `count` smallest (or all) of `many` random numbers between 0 and 1, in order, without drawing the rest."""
+    count = min(count, many)
+    # Gaps between ordered exponential variates are exponential themselves (Renyi 1953).
+    exponential = np.cumsum(random.exponential(size=count) / (many - np.arange(count)))
+    smallest: Floats = -np.expm1(-exponential)
+    return smallest
 
 
 def verify(samples: Sequence[Sample], jobs: int, backend: str = "ngspice") -> Verification:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from torch import Tensor
 
 from norsim.array.tile import Floats
 from norsim.errors import ConfigurationError
 
 SHRINK = np.linspace(1.0, 0.5, 26)
+Values = TypeVar("Values", Floats, Tensor)
 
 
 @dataclass(frozen=True)
@@ -38,15 +40,14 @@ class Adc:
         """Amperes between two codes."""
         return (self.high_amps - self.low_amps) / float(2**self.bits - 1)
 
-    def convert(self, amps: Floats) -> NDArray[np.int32]:
-        """Codes of any shape of currents."""
-        codes = np.rint((amps - self.low_amps) / self.step_amps)
-        return np.clip(codes, 0, 2**self.bits - 1).astype(np.int32)
+    def convert(self, amps: Values) -> Values:
+        """Codes, as whole numbers, of any shape of currents, in an array of the same kind."""
+        # Half-way currents go to the even code, in NumPy as in torch.
+        return ((amps - self.low_amps) / self.step_amps).round().clip(0, 2**self.bits - 1)
 
-    def amps(self, codes: NDArray[np.int32]) -> Floats:
+    def amps(self, codes: Values) -> Values:
         """The currents that codes stand for."""
-        result: Floats = self.low_amps + codes.astype(np.float64) * self.step_amps
-        return result
+        return codes * self.step_amps + self.low_amps
 
 
 def fit_range(samples: Floats, bits: int, least_amps: float) -> Adc:

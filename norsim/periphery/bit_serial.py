@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from norsim.array.tile import Floats, Stimulus
 from norsim.periphery.encoding import Codes, Sense
@@ -107,6 +109,11 @@ class BitSerial:
         volts = np.full((len(wordlines), bitlines), self.bitline_volts)
         return Stimulus(wordlines, volts, driven="wordlines", full_volts=self.wordline_volts)
 
+    def fractions(self, codes: Tensor, input_bits: int) -> Tensor:
+        """The bits."""
+        places = torch.arange(input_bits, dtype=torch.uint8)[:, None]
+        return ((codes[:, None, :] >> places) & 1).float().view(-1, codes.shape[1])
+
     def sense(self, outputs: int) -> Sense:
         """Own bitline, less the reference or the negative column."""
         if self.zero_point == "digital":
@@ -122,11 +129,13 @@ class BitSerial:
         values: Floats = bits.astype(np.float64) @ (weights.astype(np.float64) - offset)
         return values
 
-    def decode(self, values: Floats, codes: Codes, zero: int) -> Floats:
+    def decode(self, values: Tensor, codes: Codes, zero: int) -> Tensor:
         """Shift and add, and the digital zero-point term."""
-        sums: Floats = np.einsum("p,vpo->vo", 2.0 ** np.arange(values.shape[1]), values)
+        sums = values[:, 0].clone()
+        for place in range(1, values.shape[1]):
+            sums.add_(values[:, place], alpha=2.0**place)
         if self.zero_point == "digital":
-            sums = sums - zero * codes.sum(axis=1, dtype=np.float64)[:, None]
+            sums -= zero * torch.from_numpy(codes.sum(axis=1, dtype=np.float64)[:, None]).to(sums)
         return sums
 
     def line_notes(self, inputs: list[str], outputs: list[str], zero: int) -> tuple[list[str], list[str]]:

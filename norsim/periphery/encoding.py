@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from norsim.array.tile import Currents, Floats, Stimulus
 
@@ -49,27 +50,40 @@ class Encoding(Protocol):
     def drive(self, codes: Codes, outputs: int, input_bits: int) -> Stimulus:
         """`[vectors, inputs]` activation codes -> volts, `vectors x passes` reads, passes innermost."""
 
+    def fractions(self, codes: Tensor, input_bits: int) -> Tensor:
+        """`[vectors, inputs]` activation codes, uint8 -> `[vectors x passes, inputs]` float32: the same drive as
+        shares, 0 to 1, of the full one."""
+
     def sense(self, outputs: int) -> Sense:
         """For each output the lines that make it: (`bitline` or `source`, index, +1 or -1)."""
 
     def pass_values(self, codes: Codes, weights: Codes, zero: int, input_bits: int) -> Floats:
         """`[vectors, passes, outputs]`: what exact cells and wires would give, in units of `lsb_amps`."""
 
-    def decode(self, values: Floats, codes: Codes, zero: int) -> Floats:
+    def decode(self, values: Tensor, codes: Codes, zero: int) -> Tensor:
         """`[vectors, passes, outputs]` values -> `[vectors, outputs]` sums of (q - zero) x."""
 
     def line_notes(self, inputs: list[str], outputs: list[str], zero: int) -> tuple[list[str], list[str]]:
         """What wordlines and bitlines stand for, given the names of inputs and outputs."""
 
 
-def sensed_amps(currents: Currents, sense: Sense) -> Floats:
-    """`[reads, outputs]` amperes: the lines of each output added with their signs."""
-    lines = {"bitline": currents.bitline, "source": currents.source}
-    result = np.zeros((len(currents.bitline), len(sense)))
+def sense_matrix(sense: Sense, kind: str, lines: int) -> Floats:
+    """`[lines, outputs]`: the signs with which each output takes the lines of a kind (`bitline` or `source`)."""
+    matrix = np.zeros((lines, len(sense)))
     for output, parts in enumerate(sense):
         for line, index, sign in parts:
-            result[:, output] += sign * lines[line][:, index]
-    return result
+            if line == kind:
+                matrix[index, output] += sign
+    return matrix
+
+
+def sensed_amps(currents: Currents, sense: Sense) -> Floats:
+    """`[reads, outputs]` amperes: the lines of each output added with their signs."""
+    kinds = {"bitline": currents.bitline, "source": currents.source}
+    used = sorted({line for parts in sense for line, _, _ in parts})
+    each = [kinds[kind] @ sense_matrix(sense, kind, kinds[kind].shape[1]) for kind in used]
+    total: Floats = np.sum(each, axis=0)
+    return total
 
 
 def full_scale_amps(encoding: Encoding, inputs: int, weight_bits: int, input_bits: int) -> float:

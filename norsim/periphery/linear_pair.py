@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from norsim.array.tile import Floats, Stimulus
 from norsim.periphery.encoding import Codes, Sense
@@ -74,6 +75,10 @@ class LinearPair:
         bias = np.full((len(codes), 2 * outputs), self.wordline_volts)
         return Stimulus(bias, volts, driven="bitlines", full_volts=self.drain_volts)
 
+    def fractions(self, codes: Tensor, input_bits: int) -> Tensor:
+        """Codes over the highest one."""
+        return codes / float(2**self.activation_bits - 1)
+
     def sense(self, outputs: int) -> Sense:
         """First source line of the pair less the second."""
         return [[("source", 2 * j, 1), ("source", 2 * j + 1, -1)] for j in range(outputs)]
@@ -83,7 +88,7 @@ class LinearPair:
         values: Floats = codes.astype(np.float64) @ (weights.astype(np.float64) - zero)
         return values[:, None, :]
 
-    def decode(self, values: Floats, codes: Codes, zero: int) -> Floats:
+    def decode(self, values: Tensor, codes: Codes, zero: int) -> Tensor:
         """The one pass is the sum."""
         return values[:, 0, :]
 

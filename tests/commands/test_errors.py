@@ -136,7 +136,7 @@ def test_weights_outside_the_level_range_end_in_2(norsim: Run, tmp_path: Path) -
     shipped = models_folder() / "networks" / "digits-cnn"
     with safe_open(shipped / "weights.safetensors", "np") as file:
         tensors, metadata = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()
-    tensors["conv1.zero"] = np.array([16], dtype=np.uint8)
+    tensors["grids"][0, 1] = 16
     save_file(tensors, tmp_path / "weights.safetensors", metadata)
     (tmp_path / "card.json").write_bytes((shipped / "card.json").read_bytes())
     failed(norsim("eval-network", "--network", f"{tmp_path}/", "--images", 1), 2, "conv1", "16")

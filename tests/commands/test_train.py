@@ -1,8 +1,11 @@
-"""`train` writes a network that `eval-network` takes, and a resumed run ends in the same file."""
+"""`train` writes a network that `eval-network` takes, in the width asked for, and the same one when repeated."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+
+import pytest
 
 from tests.commands.conftest import Run
 
@@ -20,3 +23,22 @@ def test_a_trained_network_is_evaluated(norsim: Run, tmp_path: Path) -> None:
         "eval-network", "--network", tmp_path / "net", "--backend", "ideal", "--out", tmp_path / "run", "--json"
     )
     assert found.json["accuracy"] == ended.json["accuracy_quantized"]
+
+
+def test_a_width_is_trained_stored_and_evaluated(norsim: Run, tmp_path: Path) -> None:
+    ended = norsim("train", *SHORT, "--width", "0.5", "--out", tmp_path / "net", "--json")
+    assert ended.code == 0 and ended.json["width"] == 0.5 and ended.json["size_ratio"] > 4
+    card = json.loads((tmp_path / "net" / "card.json").read_text())
+    assert card["width"] == 0.5 and card["layers"]["conv1"]["shape"] == [4, 1, 3, 3]
+    assert card["quantized_accuracy"] == ended.json["accuracy_quantized"] and "--width 0.5" in card["command"]
+    found = norsim(
+        "eval-network", "--network", tmp_path / "net", "--backend", "ideal", "--out", tmp_path / "run", "--json"
+    )
+    assert found.json["accuracy"] == card["quantized_accuracy"]
+    assert found.json["accuracy_float"] == card["float_accuracy"]
+
+
+@pytest.mark.parametrize("width", ["0", "-1", "65", "nan", "wide"])
+def test_an_unusable_width_ends_in_2(norsim: Run, tmp_path: Path, width: str) -> None:
+    ended = norsim("train", *SHORT, f"--width={width}", "--out", tmp_path / "net")
+    assert ended.code == 2 and "width" in ended.err and not (tmp_path / "net").exists()

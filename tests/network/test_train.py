@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from torch import nn
 from norsim.data import Dataset
 from norsim.errors import ConfigurationError, DataError
 from norsim.network.learner import one_cycle
+from norsim.network.recipes import Recipe
 from norsim.network.train import EpochRecord, augment, predict, to_input, train
-from norsim.network.zoo import NetworkSpec, Recipe
+from norsim.network.zoo import NetworkSpec
 
 TINY = Recipe(
     float_epochs=2,
@@ -30,15 +32,16 @@ TINY = Recipe(
 )
 
 
-def tiny_network() -> nn.Module:
+def tiny_network(width: float = 1.0) -> nn.Module:
+    channels = int(4 * width)
     # Dropout draws from the global random state, which a resumed run must restore too.
     return nn.Sequential(
-        nn.Conv2d(3, 4, 3, padding=1, bias=False),
-        nn.BatchNorm2d(4),
+        nn.Conv2d(3, channels, 3, padding=1, bias=False),
+        nn.BatchNorm2d(channels),
         nn.ReLU(),
         nn.Dropout(0.2),
         nn.Flatten(),
-        nn.Linear(4 * 36, 3),
+        nn.Linear(channels * 36, 3),
     )
 
 
@@ -97,8 +100,8 @@ def test_log_result_and_callers_random_state(tmp_path: Path) -> None:
     assert [float(row["train_loss"]) for row in rows] == [record.train_loss for record in seen]
     assert tuple(seen) == result.records
     labels = dataset("test").labels
-    assert result.quantized_accuracy == (result.quantized_predictions == labels).mean()
-    assert result.float_accuracy == result.records[1].test_accuracy > 0.5
+    assert (result.float_predictions == labels).mean() == result.records[1].test_accuracy > 0.5
+    assert (predict(result.network, dataset("test")) == labels).mean() == result.records[-1].test_accuracy
     assert not result.network.training
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "log.csv"]
 
@@ -120,6 +123,24 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     train(SPEC, dataset("train"), dataset("test"), TINY, tmp_path)
     with pytest.raises(ConfigurationError, match="another network, recipe or data set"):
         train(SPEC, dataset("train"), dataset("test"), replace(TINY, seed=1), tmp_path, resume=True)
+
+
+def test_a_narrower_network_is_another_training(tmp_path: Path) -> None:
+    half = replace(SPEC, width=0.5)
+    result = train(half, dataset("train"), dataset("test"), TINY, tmp_path)
+    assert len(result.network.get_parameter("0.weight")) == 2
+    again = train(half, dataset("train"), dataset("test"), TINY, tmp_path, resume=True)
+    assert state_bytes(again.network) == state_bytes(result.network)
+    with pytest.raises(ConfigurationError, match="another network, recipe or data set"):
+        train(SPEC, dataset("train"), dataset("test"), TINY, tmp_path, resume=True)
+
+
+def test_at_full_width_a_checkpoint_is_known_by_name_recipe_and_data(tmp_path: Path) -> None:
+    """Checkpoints from before there were widths go on."""
+    train(SPEC, dataset("train"), dataset("test"), TINY, tmp_path)
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    source = "made for this test"
+    assert json.loads(saved["identity"]) == ["tiny", asdict(TINY), [source, 70, source, 70]]
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 cut short"])

@@ -1,52 +1,45 @@
-"""The table of networks and recipes."""
+"""The table of networks: all can be built, narrowed, quantized and placed; names and widths that cannot."""
 
 from __future__ import annotations
-
-from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from norsim.config import load_chip
 from norsim.errors import ConfigurationError
-from norsim.network.zoo import NETWORKS, RECIPES, BasicBlock, build, spec_of
+from norsim.network.layers import convert, digital, tiled_layers
+from norsim.network.quantize import quantize
+from norsim.network.zoo import NETWORKS, build, spec_of
 
 INPUTS = {"digits": (1, 8, 8), "cifar10": (3, 32, 32)}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_network_gives_ten_logits_and_has_a_recipe(name: str) -> None:
+def test_every_network_gives_ten_logits(name: str) -> None:
     spec = spec_of(name)
     with torch.no_grad():
-        assert build(name).eval()(torch.rand(2, *INPUTS[spec.dataset])).shape == (2, 10)
-    assert spec.name == name and spec.description
-    assert RECIPES[name].weight_bits == RECIPES[name].activation_bits == 4
+        assert spec.build().eval()(torch.rand(2, *INPUTS[spec.dataset])).shape == (2, 10)
+    assert spec.name == name and spec.description and spec.width == 1
 
 
-def test_digits_cnn_is_the_one_described() -> None:
-    network = build("digits-cnn")
-    shapes = {key: tuple(value.shape) for key, value in network.named_parameters() if value.ndim > 1}
-    assert shapes == {"conv1.weight": (8, 1, 3, 3), "conv2.weight": (20, 8, 3, 3), "fc.weight": (10, 320)}
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_can_be_narrowed_quantized_and_placed(name: str) -> None:
+    torch.manual_seed(0)
+    images = torch.rand(2, *INPUTS[spec_of(name).dataset])
+    network = build(name, width=0.05).eval()
+    quantized = quantize(network, [images])
+    analog = convert(quantized, load_chip("etox65"))
+    weights = [part for part in network.modules() if isinstance(part, (nn.Conv2d, nn.Linear))]
+    assert len(tiled_layers(analog)) == len(weights)
+    assert all(len(part.weight) % 4 == 0 for part in weights[:-1]) and len(weights[-1].weight) == 10
+    with digital(analog), torch.no_grad():
+        torch.testing.assert_close(analog(images), quantized(images), rtol=1e-4, atol=1e-4)
 
 
-def test_resnet20_has_the_published_size_and_the_usual_names() -> None:
-    network = build("resnet20")
-    # He et al. 2016, table 6: 0.27 million parameters; 19 convolutions and one linear layer.
-    assert sum(parameter.numel() for parameter in network.parameters()) == 269_722
-    layers = [name for name, part in network.named_modules() if isinstance(part, (nn.Conv2d, nn.Linear))]
-    assert len(layers) == 20
-    assert (layers[0], layers[1], layers[-1]) == ("conv1", "layer1.0.conv1", "linear")
-
-
-def test_shortcut_subsamples_and_appends_zero_channels() -> None:
-    block = BasicBlock(2, 6, 2).eval()
-    nn.init.zeros_(block.bn2.weight)
-    images = torch.rand(1, 2, 4, 4)
-    with torch.no_grad():
-        outputs = block(images)
-    assert torch.equal(outputs[:, 2:4], images[:, :, ::2, ::2])
-    assert outputs.shape == (1, 6, 2, 2) and not outputs[:, [0, 1, 4, 5]].any()
+def test_width_is_kept_by_the_spec() -> None:
+    assert spec_of("vgg11", 0.25).width == 0.25
+    assert spec_of("vgg11", 0.25).build().get_parameter("features.0.weight").shape == (16, 3, 3, 3)
 
 
 def test_unknown_name_comes_with_the_nearest() -> None:
@@ -56,16 +49,7 @@ def test_unknown_name_comes_with_the_nearest() -> None:
         build("zzz")
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"augmentation": "spin"},
-        {"ema_decay": 1.5},
-        {"batch_size": 0},
-        {"float_rate": -1.0},
-        {"temperature": 0.0},
-    ],
-)
-def test_recipe_refuses_what_cannot_be_trained(change: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError, match=next(iter(change))):
-        replace(RECIPES["digits-cnn"], **change)
+@pytest.mark.parametrize("width", [0.0, -1.0, 65.0, float("nan"), float("inf")])
+def test_unusable_width(width: float) -> None:
+    with pytest.raises(ConfigurationError, match="expected above 0, at most 64"):
+        build("vgg11", width)

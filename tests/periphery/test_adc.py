@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -46,9 +47,12 @@ def test_more_current_is_never_a_lower_code(adc: Adc, samples: np.ndarray) -> No
     assert (np.diff(adc.convert(np.sort(samples))) >= 0).all()
 
 
-def test_codes_keep_the_shape_of_the_currents() -> None:
-    codes = Adc(8, -1.0, 1.0).convert(np.zeros((2, 3, 4)))
-    assert codes.shape == (2, 3, 4) and codes.dtype == np.int32
+def test_codes_keep_the_shape_and_the_kind_of_the_currents() -> None:
+    adc, amps = Adc(8, -1.0, 1.0), np.random.default_rng(3).uniform(-1.1, 1.1, (2, 3, 4))
+    codes = adc.convert(amps)
+    assert codes.shape == (2, 3, 4) and np.array_equal(codes, np.rint(codes))
+    of_tensor = adc.convert(torch.from_numpy(amps))
+    assert isinstance(of_tensor, torch.Tensor) and np.array_equal(of_tensor.numpy(), codes)
 
 
 def test_a_four_bit_converter_worked_by_hand() -> None:

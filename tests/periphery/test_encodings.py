@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -67,7 +68,18 @@ def ideal_read(encoding: Encoding, product: Product) -> Currents:
 def test_decoded_pass_values_are_the_integer_product(encoding: Encoding, product: Product) -> None:
     values = encoding.pass_values(product.codes, product.weights, product.zero, product.bits)
     assert values.shape == (len(product.codes), encoding.passes(product.bits), product.weights.shape[1])
-    assert np.array_equal(encoding.decode(values, product.codes, product.zero), product.exact())
+    sums = encoding.decode(torch.from_numpy(values), product.codes, product.zero)
+    assert np.array_equal(sums.numpy(), product.exact())
+
+
+@every_encoding
+@given(product=products())
+def test_fractions_are_the_volts_of_the_drive_over_the_full_ones(encoding: Encoding, product: Product) -> None:
+    stimulus = encoding.drive(product.codes, product.weights.shape[1], product.bits)
+    volts = stimulus.wordline_volts if stimulus.driven == "wordlines" else stimulus.bitline_volts
+    shares = encoding.fractions(torch.from_numpy(product.codes), product.bits)
+    assert shares.dtype == torch.float32 and stimulus.full_volts is not None
+    np.testing.assert_allclose(shares.numpy() * stimulus.full_volts, volts, rtol=1e-6, atol=0)
 
 
 @every_encoding

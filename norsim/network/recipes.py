@@ -1,0 +1,62 @@
+"""The recipes that train the networks of the zoo."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from norsim.errors import ConfigurationError
+
+# Largest translation in pixels, and whether images are mirrored, of each augmentation.
+AUGMENTATIONS = {"none": (0, False), "shift": (1, False), "crop-flip": (4, True)}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides a training, apart from the network and the data.
+
+    `float_rate` and `quantized_rate` are peak learning rates; `ema_decay` 0 turns the moving average of
+    the weights off; `distillation` is the share (0 to 1) of the quantized loss that follows the float
+    network's outputs at `temperature` (Hinton et al. 2015) instead of the labels.
+    """
+
+    float_epochs: int
+    quantized_epochs: int
+    batch_size: int
+    float_rate: float
+    quantized_rate: float
+    weight_decay: float = 5e-4
+    momentum: float = 0.9
+    label_smoothing: float = 0.0
+    ema_decay: float = 0.0
+    augmentation: Literal["none", "shift", "crop-flip"] = "none"
+    distillation: float = 0.0
+    temperature: float = 2.0
+    calibration_images: int = 512
+    weight_bits: int = 4
+    activation_bits: int = 4
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.augmentation not in AUGMENTATIONS:
+            known = ", ".join(AUGMENTATIONS)
+            raise ConfigurationError(f"augmentation is {self.augmentation!r}; expected one of {known}")
+        for field in ("label_smoothing", "ema_decay", "distillation", "momentum"):
+            if not 0 <= getattr(self, field) <= 1:
+                raise ConfigurationError(f"{field} is {getattr(self, field)}; expected 0 to 1")
+        for field in ("batch_size", "calibration_images", "float_rate", "quantized_rate", "temperature"):
+            if not getattr(self, field) > 0:
+                raise ConfigurationError(f"{field} is {getattr(self, field)}; expected above 0")
+
+
+_CIFAR10 = Recipe(16, 5, 128, 0.1, 0.02, ema_decay=0.999, augmentation="crop-flip", distillation=0.5)
+
+# The recipe of each network, whatever its width.
+RECIPES = {
+    "digits-cnn": Recipe(60, 40, 64, 0.1, 0.02, ema_decay=0.99, augmentation="shift"),
+    "alexnet": _CIFAR10,
+    "vgg11": _CIFAR10,
+    "vgg16": _CIFAR10,
+    "resnet18": _CIFAR10,
+    "resnet20": Recipe(*(20, 6, 128, 0.2, 0.04), ema_decay=0.999, augmentation="crop-flip", distillation=0.5),
+}
