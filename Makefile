@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help venv system demo test check bench clean
+.PHONY: help venv system demo test check bench results clean
 
 help:
 	@echo "make demo   the shipped digits network on NOR-flash arrays: all test images by macro, 50 by ngspice too"
 	@echo "make test   all tests, type checks and style checks"
 	@echo "make bench  the solvers' accuracy, speed and memory, measured; writes docs/performance.md"
+	@echo "make results DATA=DIR  the accuracies of all shipped networks; DIR holds CIFAR-10; writes docs/results.md"
 	@echo "make venv   only the set-up: $(VENV) with norsim and its dependencies, and ngspice"
 	@echo "make clean  remove what the set-up and the runs made"
 
@@ -37,6 +38,10 @@ test: check
 
 bench: venv
 	$(BIN)/python -m benchmarks
+
+# DATA is the folder of CIFAR-10; runs that have finished before are kept, so it can be interrupted.
+results: venv
+	$(BIN)/python -m results $(if $(DATA),--data $(DATA))
 
 clean:
 	rm -rf $(VENV) runs build dist *.egg-info

@@ -104,8 +104,8 @@ def _rungs(found: Found) -> Iterator[str]:
         yield ""
     yield (
         "A tile that ngspice's sparse solver does not finish is checked cell by cell: ngspice gives the current of "
-        "each cell at nodal's volts, the wires' volts follow from these by Kirchhoff's current law, and ngspice gives the "
-        "currents once more."
+        "each cell at nodal's volts, the wires' volts follow from these by Kirchhoff's current law, and ngspice "
+        "gives the currents once more."
     )
     yield "The first read is the full drive, the second one line alone; the others have random densities."
     yield ""

@@ -9,15 +9,16 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from norsim.backends import Progress
 from norsim.chip import Chip
 from norsim.errors import ConfigurationError
-from norsim.network.placement import TileGrid, place
+from norsim.network.placement import TileGrid, exact_dtype, place
 from norsim.network.quantize import QuantizedOperands
-from norsim.network.quantized import ConvGeometry
+from norsim.network.quantized import ConvGeometry, QuantizedLayer
 from norsim.network.reader import Reader
 from norsim.periphery.encoding import Codes
 
@@ -47,8 +48,11 @@ class TiledLayer(nn.Module):
         """`[vectors, inputs]` activation codes -> `[vectors, outputs]` real outputs, float32."""
         if self.record is not None:
             self.record.append(codes)
+        return self.real(self.grid.multiply(codes, self.reader))
+
+    def real(self, sums: NDArray[np.floating]) -> Tensor:
+        """`[..., outputs]` sums of (q - z) x -> real outputs, float32."""
         layer = self.grid.layer
-        sums = self.grid.multiply(codes, self.reader)
         if layer.input_zero:
             sums = sums - layer.input_zero * (
                 layer.weights.sum(axis=1, dtype=np.int64) - layer.inputs * layer.weight_zero
@@ -77,19 +81,25 @@ class TiledConv2d(TiledLayer):
                 f"layer {layer.name!r}: input of shape {tuple(input.shape)}; expected [images, {geometry.in_channels}, "
                 "height, width]"
             )
-        vectors, rows = patches(
-            torch.from_numpy(layer.encode(input.detach().cpu().numpy())), geometry, layer.input_zero
-        )
+        codes = padded(torch.from_numpy(layer.encode(input.detach().cpu().numpy())), geometry, layer.input_zero)
+        if self.reader.backend == "ideal" and self.record is None:
+            return self.real(exact_convolution(layer, codes).numpy()).permute(0, 3, 1, 2)
+        vectors, rows = patches(codes, geometry)
         return self.outputs(vectors.numpy()).reshape(len(input), rows, -1, layer.outputs).permute(0, 3, 1, 2)
 
 
-def patches(codes: Tensor, geometry: ConvGeometry, padding_code: int) -> tuple[Tensor, int]:
-    """Activation codes `[images, channels, height, width]` -> `[images x height' x width', inputs]`, and height'.
+def padded(codes: Tensor, geometry: ConvGeometry, padding_code: int) -> Tensor:
+    """Activation codes `[images, channels, height, width]`, contiguous, with the geometry's padding.
 
     Padding means a real zero, which is the code of the input's zero point.
     """
     vertical, horizontal = geometry.padding
-    codes = functional.pad(codes, (horizontal, horizontal, vertical, vertical), value=padding_code).contiguous()
+    around = (horizontal, horizontal, vertical, vertical)
+    return functional.pad(codes, around, value=padding_code).contiguous()
+
+
+def patches(codes: Tensor, geometry: ConvGeometry) -> tuple[Tensor, int]:
+    """Padded codes `[images, channels, height, width]` -> `[images x height' x width', inputs]`, and height'."""
     images, channels, *size = codes.shape
     along = zip(size, geometry.kernel, geometry.dilation, geometry.stride, strict=True)
     rows, columns = ((length - step * (kernel - 1) - 1) // stride + 1 for length, kernel, step, stride in along)
@@ -100,6 +110,16 @@ def patches(codes: Tensor, geometry: ConvGeometry, padding_code: int) -> tuple[T
         (image, row * down, column * right, channel, row * tall, column * wide),
     )
     return windows.reshape(images * rows * columns, -1), rows
+
+
+def exact_convolution(layer: QuantizedLayer, codes: Tensor) -> Tensor:
+    """Padded codes -> `[images, height', width', outputs]` sums of (q - z) x, integers held exactly."""
+    geometry, kind = layer.geometry, exact_dtype(layer)
+    assert geometry is not None
+    weights = torch.tensor(layer.weights, dtype=kind) - layer.weight_zero
+    shaped = weights.view(layer.outputs, -1, *geometry.kernel)
+    sums = functional.conv2d(codes.to(kind), shaped, None, geometry.stride, 0, geometry.dilation, geometry.groups)
+    return sums.permute(0, 2, 3, 1)
 
 
 def convert(model: nn.Module, chip: Chip, overrides: Mapping[str, Mapping[str, str]] | None = None) -> nn.Module:

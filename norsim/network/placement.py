@@ -251,10 +251,15 @@ def _spans(length: int, size: int) -> list[range]:
     return [range(start, min(start + size, length)) for start in range(0, length, size)]
 
 
+def exact_dtype(layer: QuantizedLayer) -> torch.dtype:
+    """A float that holds every sum of the layer, and every part of it, exactly."""
+    largest = layer.inputs * 2 ** (layer.weight_bits + layer.input_bits)
+    return torch.float32 if largest < 2**24 else torch.float64
+
+
 def exact_sums(layer: QuantizedLayer, codes: Codes) -> NDArray[np.floating]:
     """`[vectors, outputs]`: sum_i (q - z) x in integers, as floats of a precision that holds them exactly."""
-    largest = layer.inputs * 2.0 ** (layer.weight_bits + layer.input_bits)
-    kind = torch.float32 if largest < 2**24 else torch.float64
+    kind = exact_dtype(layer)
     weights = torch.tensor(layer.weights, dtype=kind) - layer.weight_zero
     sums: NDArray[np.floating] = (torch.from_numpy(codes).to(kind) @ weights.T).numpy()
     return sums

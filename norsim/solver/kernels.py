@@ -22,69 +22,99 @@ def _scale(volts, middle, factor, result):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, fastmath=FAST)
-def _polynomial(coefficients, piece, gate, state, d, s, row, value):  # type: ignore[no-untyped-def]
-    """value[l] = sum_pq coefficients[piece, gate, state, p, q] d[l]^p s[l]^q by Horner's rule."""
-    _, _, _, degrees, source_degrees = coefficients.shape
-    lanes = len(value)
+def _polynomial(coefficients, orders, piece, gate, state, d, s, row, value):  # type: ignore[no-untyped-def]
+    """value[l] = sum_pq coefficients[piece, gate, state, p, q] d[l]^p s[l]^q by Horner's rule, p and q below orders.
+
+    Four powers of s go into one loop: a loop over a few lanes costs as much as several multiplications in it.
+    """
+    degrees, source_degrees = orders[gate, state, 0], orders[gate, state, 1]
+    lanes = len(d)
     for lane in range(lanes):
         value[lane] = 0.0
     for p in range(degrees - 1, -1, -1):
-        c = coefficients[piece, gate, state, p, source_degrees - 1]
-        for lane in range(lanes):
-            row[lane] = c
-        for q in range(source_degrees - 2, -1, -1):
-            c = coefficients[piece, gate, state, p, q]
+        lowest = 4 * ((source_degrees - 1) // 4)
+        if lowest:
             for lane in range(lanes):
-                row[lane] = row[lane] * s[lane] + c
-        for lane in range(lanes):
-            value[lane] = value[lane] * d[lane] + row[lane]
+                row[lane] = 0.0
+            for q in range(lowest, 0, -4):
+                a, b, c, e = _four(coefficients, source_degrees, piece, gate, state, p, q)
+                for lane in range(lanes):
+                    x = s[lane]
+                    row[lane] = (((row[lane] * x + e) * x + c) * x + b) * x + a
+            a, b, c, e = _four(coefficients, source_degrees, piece, gate, state, p, 0)
+            for lane in range(lanes):
+                x = s[lane]
+                value[lane] = value[lane] * d[lane] + ((((row[lane] * x + e) * x + c) * x + b) * x + a)
+        else:
+            a, b, c, e = _four(coefficients, source_degrees, piece, gate, state, p, 0)
+            for lane in range(lanes):
+                x = s[lane]
+                value[lane] = value[lane] * d[lane] + (((e * x + c) * x + b) * x + a)
+
+
+@njit(cache=True, inline="always")
+def _four(coefficients, source_degrees, piece, gate, state, p, q):  # type: ignore[no-untyped-def]
+    """Coefficients of s^q to s^(q + 3), 0 beyond the last."""
+    a = coefficients[piece, gate, state, p, q]
+    b = coefficients[piece, gate, state, p, q + 1] if q + 1 < source_degrees else 0.0
+    c = coefficients[piece, gate, state, p, q + 2] if q + 2 < source_degrees else 0.0
+    e = coefficients[piece, gate, state, p, q + 3] if q + 3 < source_degrees else 0.0
+    return a, b, c, e
 
 
 @njit(cache=True, fastmath=FAST)
 def _currents(  # type: ignore[no-untyped-def]
-    gates, states, per_line, conducting, coefficients, scales, bitline_volts, source_volts, drop, rise, amps, work
-):
-    """amps[i, j, l]: cell currents at bitline volts less `drop` and source volts plus `rise`."""
+    gates, states, per_line, orders, coefficients, scales, bitline_volts, source_volts, drop, rise, amps, work,
+    change, flowing,
+):  # fmt: skip
+    """amps[i, j, l]: cell currents at bitline volts less `drop` and source volts plus `rise`.
+
+    `change` and `flowing` take the sums over the tile, by lane, of how far they are from what was there, and of
+    their magnitudes.
+    """
     wordlines, bitlines, lanes = drop.shape
     pieces, levels = coefficients.shape[:2]
-    source, across, s, d, row, value, mask = work
+    source, across, s, d, back, row, value, other, total, masks = work
+    change[:] = 0.0
+    flowing[:] = 0.0
     for i in range(wordlines):
         line = i // per_line
-        for j in range(bitlines):
-            for lane in range(lanes):
-                amps[i, j, lane] = 0.0
         for gate in range(levels):
-            here = 0
+            masks[gate, lanes] = 0.0
             for lane in range(lanes):
-                mask[lane] = 1.0 if gates[i, lane] == gate else 0.0
-                here += gates[i, lane] == gate
-            if here == 0:
-                continue
-            for j in range(bitlines):
-                state = states[i, j]
-                if not conducting[gate, state]:
+                masks[gate, lane] = 1.0 if gates[i, lane] == gate else 0.0
+                masks[gate, lanes] += masks[gate, lane]
+        for j in range(bitlines):
+            state = states[i, j]
+            reversed_lanes = 0
+            for lane in range(lanes):
+                source[lane] = source_volts + rise[line, j, lane]
+                across[lane] = bitline_volts[j, lane] - drop[i, j, lane] - source[lane]
+                total[lane] = 0.0
+                reversed_lanes += across[lane] < 0.0
+            _scale(source, scales[pieces, 0], 1 / scales[pieces, 1], s)
+            _scale(across, scales[pieces - 1, 0], 1 / scales[pieces - 1, 1], d)
+            for gate in range(levels):
+                if masks[gate, lanes] == 0.0 or orders[gate, state, 0] == 0:
                     continue
-                reversed_lanes = 0
-                for lane in range(lanes):
-                    source[lane] = source_volts + rise[line, j, lane]
-                    across[lane] = bitline_volts[j, lane] - drop[i, j, lane] - source[lane]
-                    reversed_lanes += across[lane] < 0.0
-                _scale(source, scales[pieces, 0], 1 / scales[pieces, 1], s)
-                _scale(across, scales[pieces - 1, 0], 1 / scales[pieces - 1, 1], d)
-                _polynomial(coefficients, pieces - 1, gate, state, d, s, row, value)
-                for lane in range(lanes):
-                    amps[i, j, lane] += mask[lane] * value[lane]
+                _polynomial(coefficients, orders, pieces - 1, gate, state, d, s, row, value)
                 if pieces == 2 and reversed_lanes:
-                    _scale(across, scales[0, 0], 1 / scales[0, 1], d)
-                    _polynomial(coefficients, 0, gate, state, d, s, row, value)
+                    _scale(across, scales[0, 0], 1 / scales[0, 1], back)
+                    _polynomial(coefficients, orders, 0, gate, state, back, s, row, other)
                     for lane in range(lanes):
-                        if across[lane] < 0.0 and mask[lane] > 0.0:
-                            amps[i, j, lane] = value[lane]
+                        if across[lane] < 0.0:
+                            value[lane] = other[lane]
+                for lane in range(lanes):
+                    total[lane] += masks[gate, lane] * value[lane]
+            for lane in range(lanes):
+                change[lane] += abs(total[lane] - amps[i, j, lane])
+                flowing[lane] += abs(total[lane])
+                amps[i, j, lane] = total[lane]
 
 
 @njit(cache=True, fastmath=FAST)
-def _solve_bitlines(amps, conductances, ohms, share, last, drop, totals, updated):  # type: ignore[no-untyped-def]
-    """drop[i, j, l] from cell currents linearised about the old drop, and `updated` currents at the new one.
+def _solve_bitlines(amps, conductances, ohms, share, last, drop, totals):  # type: ignore[no-untyped-def]
+    """drop[i, j, l] from cell currents linearised about the old drop; `amps` follow them to the new one.
 
     `totals` is scratch of the same shape.
     """
@@ -107,7 +137,7 @@ def _solve_bitlines(amps, conductances, ohms, share, last, drop, totals, updated
                 new = b * totals[i, j, lane] + (a * drop[near, j, lane] if i else 0.0)
                 fallen = g * (new - drop[i, j, lane])
                 # A cell whose wordline is down draws nothing, whatever its linearisation says.
-                updated[i, j, lane] = amps[i, j, lane] - (fallen if amps[i, j, lane] != 0.0 else 0.0)
+                amps[i, j, lane] -= fallen if amps[i, j, lane] != 0.0 else 0.0
                 drop[i, j, lane] = new
 
 
@@ -141,19 +171,6 @@ def _solve_source_lines(  # type: ignore[no-untyped-def]
             if cell[m] >= 0:
                 for lane in range(lanes):
                     rise[k, cell[m], lane] = totals[m, lane]
-
-
-@njit(cache=True, fastmath=FAST)
-def _change(amps, before, change, flowing):  # type: ignore[no-untyped-def]
-    """Sums over the tile of |amps - before| and |amps|, by lane."""
-    lanes = len(change)
-    change[:] = 0.0
-    flowing[:] = 0.0
-    for i in range(amps.shape[0]):
-        for j in range(amps.shape[1]):
-            for lane in range(lanes):
-                change[lane] += abs(amps[i, j, lane] - before[i, j, lane])
-                flowing[lane] += abs(amps[i, j, lane])
 
 
 @njit(cache=True, fastmath=FAST)
@@ -191,34 +208,35 @@ def relax(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Relaxes one block of vectors from `drop` and `rise`, which are changed in place; gives the cell currents.
 
-    Lines that are not free keep their volts. `residual` `[lanes]` takes the last change of all currents over
-    what flows, or over `floor` where less does.
+    Lines that are not free keep their volts. `residual` `[lanes]` takes how far the cells' currents are from those
+    that the lines were last solved with, over what flows, or over `floor` where less does.
     """
-    states, conducting, coefficients, scales = cells
-    lanes = drop.shape[2]
-    amps, before, totals = np.empty(drop.shape), np.empty(drop.shape), np.empty(drop.shape)
-    updated = np.empty(drop.shape)
+    states, orders, coefficients, scales = cells
+    lanes, levels = drop.shape[2], coefficients.shape[1]
+    amps, totals = np.zeros(drop.shape), np.empty(drop.shape)
     along = np.empty((len(source[1]), lanes))
-    one, two = np.empty(lanes), np.empty(lanes)
-    work = (one, two, np.empty(lanes), np.empty(lanes), np.empty(lanes), np.empty(lanes), np.empty(lanes))
+    change, flowing, total = np.empty(lanes), np.empty(lanes), np.empty(lanes)
+    source_volts_here, across, s, d = np.empty(lanes), np.empty(lanes), np.empty(lanes), np.empty(lanes)
+    back, row, value, other = np.empty(lanes), np.empty(lanes), np.empty(lanes), np.empty(lanes)
+    masks = np.empty((levels, lanes + 1))
+    work = (source_volts_here, across, s, d, back, row, value, other, total, masks)
     for sweep in range(most_sweeps):
-        before, amps = amps, before
-        _currents(up, states, per_line, conducting, coefficients, scales, volts, source_volts, drop, rise, amps, work)
+        _currents(
+            up, states, per_line, orders, coefficients, scales, volts, source_volts, drop, rise, amps, work,
+            change, flowing,
+        )  # fmt: skip
         if sweep:
-            _change(amps, before, one, two)
             worst = 0.0
             for lane in range(lanes):
-                residual[lane] = one[lane] / max(two[lane], floor)
+                residual[lane] = change[lane] / max(flowing[lane], floor)
                 worst = max(worst, residual[lane])
             if not worst > tolerance:
                 break
         if free_bitlines:
-            _solve_bitlines(amps, bitline_conductances, bitline[0], bitline[2], bitline[3], drop, totals, updated)
-        else:
-            updated[:] = amps
+            _solve_bitlines(amps, bitline_conductances, bitline[0], bitline[2], bitline[3], drop, totals)
         if free_source_lines:
             _solve_source_lines(
-                updated, per_line, source_conductances, source[0], source[1], source[2], source[3], rise, along
+                amps, per_line, source_conductances, source[0], source[1], source[2], source[3], rise, along
             )
     return amps
 
@@ -231,7 +249,7 @@ def solve(  # type: ignore[no-untyped-def]
     """Solves blocks of vectors, a thread each.
 
     In: gates `[blocks, wordlines, lanes]`, bitline_volts `[blocks, bitlines, lanes]`, cells = (states,
-    conducting, coefficients, scales), and the factored lines (ohms, cell, share, last).
+    orders, coefficients, scales), and the factored lines (ohms, cell, share, last).
     Out: bitline_amps `[blocks, bitlines, lanes]`, source_amps `[blocks, source lines, lanes]`, residual
     `[blocks, lanes]`, bounds `[blocks, 4]` as `_reach` gives them.
     """

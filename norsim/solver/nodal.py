@@ -4,8 +4,8 @@ Unknown are the drop of every bitline node below its drive and the rise of every
 ground. Cell currents come from a `CellTable` of that very cell. One sweep solves all bitlines with the
 cells linearised in their drain volts, evaluates the cells, and solves all source lines with the cells
 linearised in their source volts. The linearisation is the tile's own, taken once with every wordline up,
-so lines are factored once (norsim.solver.chain) and sweeps repeat until no cell current changes by more
-than 1e-9 of what flows.
+so lines are factored once (norsim.solver.chain) and sweeps repeat until the cells' currents are those that
+the lines were solved with, to 1e-8 of what flows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from norsim.errors import SolveError
 from norsim.solver import chain, kernels
 from norsim.solver.characterize import Box, CellTable
 
-TOLERANCE = 1e-9
+TOLERANCE = 1e-8
 MOST_SWEEPS = 400
 # Reads that draw less than a hundredth of what the tile can are judged by that.
 FLOOR = 0.01
@@ -33,14 +33,14 @@ BLOCKS_AT_ONCE = 64
 class Prepared:
     """A tile made ready to be solved: its cell's table, states by index, and factored lines.
 
-    `states` `[wordlines, bitlines]` index into `table.thresholds`; `conducting` `[gates, states]` is False
-    where a cell's current is below 1e-12 of the largest everywhere in the box.
+    `states` `[wordlines, bitlines]` index into `table.thresholds`; `orders` `[gates, states, 2]` says
+    how many powers of across and source volts count: those that can carry more than 1e-12 of the largest current.
     """
 
     tile: Tile
     table: CellTable
     states: np.ndarray
-    conducting: np.ndarray
+    orders: np.ndarray
     coefficients: Floats
     scales: Floats
     bitline_conductances: Floats
@@ -50,7 +50,7 @@ class Prepared:
 
     def arguments(self) -> tuple[Any, ...]:
         """What the kernels take of the tile, in their order."""
-        cells = (self.states, self.conducting, self.coefficients, self.scales)
+        cells = (self.states, self.orders, self.coefficients, self.scales)
         lines = [(line.ohms, line.cell, line.share, line.last) for line in (self.bitlines, self.source_lines)]
         rows = self.tile.wires.rows_per_source_line
         return cells, rows, self.bitline_conductances, lines[0], self.source_conductances, lines[1]
@@ -67,11 +67,20 @@ def prepare(tile: Tile, table: CellTable) -> Prepared:
     per_line = tile.wires.rows_per_source_line
     padded = np.pad(at_cells, ((0, -len(states) % per_line), (0, 0)))
     on_lines = padded.reshape(-1, per_line, tile.bitlines).sum(axis=1)
-    largest = np.abs(table.coefficients).sum(axis=(3, 4)).max(axis=0)
     return Prepared(
-        tile, table, states, largest > NEGLIGIBLE * table.top_amps, table.monomials(), scales,
+        tile, table, states, _orders(table), table.monomials(), scales,
         drain[states], on_lines, chain.bitlines(tile.wires, drain[states]), chain.source_lines(tile.wires, on_lines),
     )  # fmt: skip
+
+
+def _orders(table: CellTable) -> NDArray[np.int64]:
+    """`[gates, states, 2]`: the powers of both volts, from 0 on, that carry more than 1e-12 of the largest current."""
+    # In scaled volts, at most 1 in size, a coefficient is the most that its power can add.
+    size = np.abs(table.monomials()).max(axis=0)
+    beyond_p = np.cumsum(size.sum(axis=3)[:, :, ::-1], axis=2)[:, :, ::-1]
+    beyond_q = np.cumsum(size.sum(axis=2)[:, :, ::-1], axis=2)[:, :, ::-1]
+    least = NEGLIGIBLE * table.top_amps
+    return np.stack([(beyond_p > least).sum(axis=2), (beyond_q > least).sum(axis=2)], axis=2).astype(np.int64)
 
 
 def _conductances(table: CellTable) -> tuple[Floats, Floats]:
@@ -95,8 +104,8 @@ def _conductances(table: CellTable) -> tuple[Floats, Floats]:
 def solve(prepared: Prepared, stimulus: Stimulus) -> Currents:
     """The currents of every read; `converged` and `residual` say how far the sweeps came.
 
-    `residual` is the change of all cell currents in the last sweep over what flows (see FLOOR). Raises SolveError when
-    a cell left the box of volts it was characterised for.
+    `residual` is what Kirchhoff's law misses, over all cells, as a share of what flows (see FLOOR). Raises
+    SolveError when a cell left the box of volts it was characterised for.
     """
     parts = []
     size = BLOCKS_AT_ONCE * kernels.LANES
@@ -131,7 +140,9 @@ def relax(
         FLOOR * prepared.table.top_amps * prepared.tile.thresholds.size, TOLERANCE, MOST_SWEEPS, drop, rise, residual,
     )  # fmt: skip
     if free != "none" and not residual.max() <= TOLERANCE:
-        raise SolveError(f"lines of {prepared.tile.name} do not settle: currents change by {residual.max():.1e}")
+        raise SolveError(
+            f"lines of {prepared.tile.name} do not settle: Kirchhoff's law is missed by {residual.max():.1e}"
+        )
     return amps, drop, rise
 
 

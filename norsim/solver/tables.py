@@ -35,9 +35,8 @@ def bounds(tile: Tile, stimulus: Stimulus, sweep: Sweep) -> Box:
     one = np.ones(len(states))
     amps = sweep(tile.cell, gate * one, high * one, ground * one, states)[where.reshape(tile.thresholds.shape)]
     drop, rise = min(_drop(tile, amps), high - ground), min(_rise(tile, amps), high - ground)
-    below = high - drop - rise if low == high else low - rise
-    floor = 0.0 if low == high else -rise
-    across_low = max(below - ground, floor)
+    # No current flows back into a bitline but from neighbours' rise.
+    across_low = max(low - drop - rise - ground, 0.0 if low == high else -rise)
     width = _rounded(1.02 * (high - ground - across_low) + 1e-4)
     lift = _rounded(1.02 * rise + 1e-4)
     top = high - ground + MARGIN * width

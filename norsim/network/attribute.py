@@ -1,0 +1,146 @@
+"""Where the accuracy goes: losses against the digital network, paired image by image, by cause and by layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from norsim.data import Dataset
+from norsim.network.evaluate import Predictions, dataset_batches
+from norsim.network.layers import reading
+from norsim.network.reader import Reader
+
+NORMAL_95 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Percentage points of accuracy lost between two classifications of the same images; negative is a gain.
+
+    `ci95`      interval of the loss from the images that only one of the two gets right
+    """
+
+    points: float
+    ci95: tuple[float, float]
+
+
+def paired_loss(before: Predictions, after: Predictions, labels: NDArray[np.int64]) -> Loss:
+    """The loss from `before` to `after`, both `[images]` classes.
+
+    The interval is that of Agresti and Min, "Simple improved confidence intervals for comparing matched
+    proportions" (Statistics in Medicine 24, 2005): Wald's with half an image more in each cell of the
+    two-by-two table.
+    """
+    lost = int(((before == labels) & (after != labels)).sum())
+    gained = int(((before != labels) & (after == labels)).sum())
+    total, wider = len(labels), len(labels) + 2
+    middle = (lost - gained) / wider
+    spread = NORMAL_95 * math.sqrt((lost + gained + 1) / wider - middle**2) / math.sqrt(wider)
+    return Loss(100 * (lost - gained) / total, (100 * (middle - spread), 100 * (middle + spread)))
+
+
+def classify(model: nn.Module, data: Dataset, backend: str, jobs: int = 1) -> Predictions:
+    """`[images]`: the class that a converted network gives each image, its layers read by `backend`."""
+    with reading(model, Reader(backend, jobs)), torch.inference_mode():
+        parts = [_classes(model, images) for images, _ in dataset_batches(data)]
+    return np.concatenate(parts)
+
+
+def _classes(model: nn.Module, images: Tensor) -> Predictions:
+    found: Predictions = model(images).argmax(dim=1).numpy()
+    return found
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one cause, or one layer, costs: switched on alone, and by how much less is lost without it."""
+
+    name: str
+    alone: Loss
+    without: Loss
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Losses in points, all on the same images.
+
+    `quantization`  from the float network to the digital one of 4 bits; None where the former is unknown
+    `array`     from the digital network to the array, and `shares` of it
+    `base`      what is lost with all causes off: what integers lose on their way through an array without loss
+    `remainder` the array's loss less the sum of `base` and of what the causes cost alone: their interaction
+    """
+
+    images: int
+    quantization: Loss | None
+    array: Loss
+    base: Loss
+    shares: tuple[Share, ...]
+
+    @property
+    def remainder(self) -> float:
+        """Points that no single share explains."""
+        return self.array.points - self.base.points - sum(share.alone.points for share in self.shares)
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether that remainder is within the interval of the array's loss."""
+        low, high = self.array.ci95
+        return low <= self.array.points - self.remainder <= high
+
+
+def attribute(
+    names: Sequence[str],
+    answer: Callable[[frozenset[str]], Predictions],
+    digital: Predictions,
+    float_predictions: Predictions | None,
+    labels: NDArray[np.int64],
+) -> Attribution:
+    """Losses of each of `names` alone and of all but it; `answer(on)` classifies with those switched on."""
+    known: dict[frozenset[str], Predictions] = {}
+
+    def classes(on: frozenset[str]) -> Predictions:
+        if on not in known:
+            known[on] = answer(on)
+        return known[on]
+
+    everything = frozenset(names)
+    nothing = classes(frozenset())
+    shares = tuple(
+        Share(
+            name,
+            paired_loss(nothing, classes(frozenset({name})), labels),
+            paired_loss(classes(everything - {name}), classes(everything), labels),
+        )
+        for name in names
+    )
+    return Attribution(
+        len(labels),
+        None if float_predictions is None else paired_loss(float_predictions, digital, labels),
+        paired_loss(digital, classes(everything), labels),
+        paired_loss(digital, nothing, labels),
+        shares,
+    )
+
+
+def summary(found: Attribution) -> Mapping[str, object]:
+    """An attribution as JSON."""
+
+    def text(loss: Loss | None) -> dict[str, object] | None:
+        return None if loss is None else {"points": loss.points, "ci95": list(loss.ci95)}
+
+    return {
+        "quantization": text(found.quantization),
+        "array": text(found.array),
+        "base": text(found.base),
+        "remainder_points": found.remainder,
+        "adds_up": found.adds_up,
+        "shares": [
+            {"name": share.name, "alone": text(share.alone), "without": text(share.without)} for share in found.shares
+        ],
+    }

@@ -1,0 +1,81 @@
+"""What is run for the page of results: which network, on which chip, how."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from norsim.paths import models_folder
+
+ATTRIBUTED_IMAGES = 1000
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run of a norsim command; `name` is its folder's and says what is special about it.
+
+    `command`   and its `options`, as on a command line
+    """
+
+    name: str
+    network: str
+    command: str
+    options: tuple[str, ...]
+
+    def run(self, root: Path, data: Path | None) -> dict[str, Any]:
+        """The run's summary.json; a run that has finished before is not made again.
+
+        Raises SystemExit with the command line where it fails.
+        """
+        folder = root / self.network / self.name
+        if not (folder / "summary.json").is_file():
+            where = ("--data", str(data)) if data and card(self.network)["dataset"] != "digits" else ()
+            line = ["--network", self.network, *where, *self.options, "--out", str(folder), "--quiet"]
+            print(f"norsim {self.command} {' '.join(line)}", file=sys.stderr, flush=True)
+            call = "from norsim.commands import main; main()"
+            ended = subprocess.run(
+                [sys.executable, "-c", call, self.command, *line], stdout=subprocess.DEVNULL, check=False
+            )
+            if ended.returncode:
+                raise SystemExit(f"norsim {self.command} ended with code {ended.returncode}; start again to go on")
+        found: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+        return found | {"folder": folder}
+
+
+def card(network: str) -> dict[str, Any]:
+    """The card of a shipped network."""
+    found: dict[str, Any] = json.loads((models_folder() / "networks" / network / "card.json").read_text())
+    return found
+
+
+def networks() -> list[str]:
+    """The shipped networks, those for small images first."""
+    names = [path.parent.name for path in (models_folder() / "networks").glob("*/card.json")]
+    return sorted(names, key=lambda name: (card(name)["dataset"] != "digits", name))
+
+
+def evaluations(network: str) -> list[Case]:
+    """On the default chip in both encodings and on the stress chip, each with and without the columns' fit."""
+    chips = [("etox65", "bit-serial"), ("etox65", "linear-pair"), ("etox65-stress", "bit-serial")]
+    return [
+        Case(
+            f"{chip}-{encoding}{suffix}", network, "eval-network",
+            ("--chip", chip, "--encoding", encoding, *setting),
+        )
+        for chip, encoding in chips
+        for suffix, setting in (("", ()), ("-unfitted", ("--set", "calibration.column_fit=false")))
+    ]  # fmt: skip
+
+
+def attributions(network: str) -> list[Case]:
+    """By cause in both encodings, and by layer in the default one, on the first images."""
+    images = ("--images", str(min(ATTRIBUTED_IMAGES, card(network)["test_images"])))
+    return [
+        Case("causes-bit-serial", network, "attribute", ("--encoding", "bit-serial", *images)),
+        Case("causes-linear-pair", network, "attribute", ("--encoding", "linear-pair", *images)),
+        Case("layers-bit-serial", network, "attribute", ("--by", "layers", "--encoding", "bit-serial", *images)),
+    ]

@@ -1,0 +1,126 @@
+"""docs/results.md as text, from the summaries and the images' classes that the runs have left."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+
+from norsim.network.attribute import paired_loss
+from results.cases import card
+
+WRITTEN_BY = "Written by `make results`; do not edit."
+PAPER = {"4-bit": "< 2", "array": "2.25"}
+Runs = dict[str, dict[str, Any]]
+
+
+def page(found: dict[str, Runs]) -> str:
+    """The page of all networks: `{network: {run: summary}}`."""
+    lines = [
+        line for part in (_head(), _networks(found), _array(found), _causes(found), _layers(found)) for line in part
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _head() -> Iterator[str]:
+    yield from ("# Results", "", WRITTEN_BY, "")
+    yield (
+        "Every convolution and linear layer is read off the array by `macro`; a sample of its reads is solved again by "
+        "ngspice. Chip `etox65` unless another is named; `unfitted` leaves out the digital gain and offset of each "
+        "column, which are fitted on training images. Intervals are of 95 %. Losses are in percentage points "
+        "against the float network, on the same images; p is McNemar's, exact."
+    )
+    yield ""
+    yield (
+        "The copy of CIFAR-10 is a re-encoding as JPEG, so accuracies compare with each other, and only roughly with "
+        "those on the original images. Chen & Huang (2021) lose less than 2 points at 4 bit and 2.25 on their array."
+    )
+    yield ""
+
+
+def _networks(found: dict[str, Runs]) -> Iterator[str]:
+    yield from ("## Networks", "", "| network | data | width | float | 4 bit | loss at 4 bit (paper: < 2) | p | size |")
+    yield "|---|---|---|---|---|---|---|---|"
+    for network, runs in found.items():
+        about, summary = card(network), next(iter(runs.values()))
+        classes = _classes(summary)
+        yield (
+            f"| {network} | {about['dataset']} | {about.get('width', 1):g} | "
+            f"{_share(summary, 'accuracy_float')} | {_share(summary, 'accuracy_quantized')} | "
+            f"{_loss(classes, 'float', 'quantized')} | 1/{about['size_ratio']:.2f} |"
+        )
+    yield ""
+
+
+def _array(found: dict[str, Runs]) -> Iterator[str]:
+    yield from ("## On the array", "", "| network | run | accuracy | loss (paper: 2.25) | p | proof | ADC codes | s |")
+    yield "|---|---|---|---|---|---|---|---|"
+    for network, runs in found.items():
+        for name, summary in runs.items():
+            if "accuracy" not in summary:
+                continue
+            proof = summary["verification"]
+            yield (
+                f"| {network} | {name} | {_share(summary, 'accuracy')} | "
+                f"{_loss(_classes(summary), 'float', 'array')} | {proof['max_error_full_scale']:.1e} | "
+                f"{100 * proof['adc_mismatch_fraction']:.2f} % differ | {summary['seconds']:.0f} |"
+            )
+    yield from ("", "Proof: the largest error over the sampled reads, in units of full scale.", "")
+
+
+def _causes(found: dict[str, Runs]) -> Iterator[str]:
+    yield from ("## By cause", "")
+    yield "Points lost against the digital 4-bit network with one cause alone, and by how much less without it."
+    yield from ("", "| network | run | images | cause | alone | without it, less |", "|---|---|---|---|---|---|")
+    for network, runs in found.items():
+        for name, summary in runs.items():
+            if summary.get("by") == "causes":
+                yield from _shares(network, name, summary)
+    yield ""
+
+
+def _layers(found: dict[str, Runs]) -> Iterator[str]:
+    yield from ("## By layer", "", "| network | run | images | layer | alone | all but it, less |")
+    yield "|---|---|---|---|---|---|"
+    for network, runs in found.items():
+        for name, summary in runs.items():
+            if summary.get("by") == "layers":
+                yield from _shares(network, name, summary)
+    yield ""
+
+
+def _shares(network: str, name: str, summary: dict[str, Any]) -> Iterator[str]:
+    start = f"| {network} | {name} | {summary['images']} |"
+    for share in summary["shares"]:
+        yield f"{start} {share['name']} | {_points(share['alone'])} | {_points(share['without'])} |"
+    verdict = "within" if summary["adds_up"] else "**not within**"
+    yield f"{start} the whole | {_points(summary['array'])} | |"
+    yield f"{start} the whole less the sum | {summary['remainder_points']:.2f}, {verdict} the interval of the whole | |"
+
+
+def _points(loss: dict[str, Any]) -> str:
+    return f"{loss['points']:.2f} ({loss['ci95'][0]:.2f} to {loss['ci95'][1]:.2f})"
+
+
+def _share(summary: dict[str, Any], key: str) -> str:
+    low, high = summary[f"{key}_ci95"]
+    return f"{100 * summary[key]:.2f} % ({100 * low:.2f} to {100 * high:.2f})"
+
+
+def _loss(classes: dict[str, np.ndarray], before: str, after: str) -> str:
+    labels = classes["label"]
+    found = paired_loss(classes[before], classes[after], labels)
+    one, other = classes[before] == labels, classes[after] == labels
+    lost, gained = int((one & ~other).sum()), int((~one & other).sum())
+    p = binomtest(lost, lost + gained).pvalue if lost + gained else 1.0
+    return f"{found.points:.2f} ({found.ci95[0]:.2f} to {found.ci95[1]:.2f}) | {p:.2g}"
+
+
+def _classes(summary: dict[str, Any]) -> dict[str, np.ndarray]:
+    """`{column: [images]}` of a run's results.csv."""
+    with open(summary["folder"] / "results.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {key: np.array([int(row[key]) for row in rows]) for key in ("label", "array", "quantized", "float")}
