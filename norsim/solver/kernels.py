@@ -113,10 +113,11 @@ def _currents(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, fastmath=FAST)
-def _solve_bitlines(amps, conductances, ohms, share, last, drop, totals):  # type: ignore[no-untyped-def]
+def _solve_bitlines(amps, conductances, ohms, share, last, drop, totals, missed):  # type: ignore[no-untyped-def]
     """drop[i, j, l] from cell currents linearised about the old drop; `amps` follow them to the new one.
 
-    `totals` is scratch of the same shape.
+    A cell whose wordline is down draws nothing, whatever its linearisation says: `missed` takes the sum, by lane,
+    of what the line was solved with there. `totals` is scratch of the same shape as the drops.
     """
     wordlines, bitlines, lanes = drop.shape
     for i in range(wordlines - 1, -1, -1):
@@ -127,6 +128,7 @@ def _solve_bitlines(amps, conductances, ohms, share, last, drop, totals):  # typ
             for lane in range(lanes):
                 total = a * totals[beyond, j, lane] if beyond > i else 0.0
                 totals[i, j, lane] = total + amps[i, j, lane] + g * drop[i, j, lane]
+    missed[:] = 0.0
     for i in range(wordlines):
         for j in range(bitlines):
             g = conductances[i, j]
@@ -136,7 +138,7 @@ def _solve_bitlines(amps, conductances, ohms, share, last, drop, totals):  # typ
             for lane in range(lanes):
                 new = b * totals[i, j, lane] + (a * drop[near, j, lane] if i else 0.0)
                 fallen = g * (new - drop[i, j, lane])
-                # A cell whose wordline is down draws nothing, whatever its linearisation says.
+                missed[lane] += abs(fallen) if amps[i, j, lane] == 0.0 else 0.0
                 amps[i, j, lane] -= fallen if amps[i, j, lane] != 0.0 else 0.0
                 drop[i, j, lane] = new
 
@@ -215,7 +217,7 @@ def relax(  # type: ignore[no-untyped-def]
     lanes, levels = drop.shape[2], coefficients.shape[1]
     amps, totals = np.zeros(drop.shape), np.empty(drop.shape)
     along = np.empty((len(source[1]), lanes))
-    change, flowing, total = np.empty(lanes), np.empty(lanes), np.empty(lanes)
+    change, flowing, total, missed = np.empty(lanes), np.empty(lanes), np.empty(lanes), np.zeros(lanes)
     source_volts_here, across, s, d = np.empty(lanes), np.empty(lanes), np.empty(lanes), np.empty(lanes)
     back, row, value, other = np.empty(lanes), np.empty(lanes), np.empty(lanes), np.empty(lanes)
     masks = np.empty((levels, lanes + 1))
@@ -228,12 +230,12 @@ def relax(  # type: ignore[no-untyped-def]
         if sweep:
             worst = 0.0
             for lane in range(lanes):
-                residual[lane] = change[lane] / max(flowing[lane], floor)
+                residual[lane] = (change[lane] + missed[lane]) / max(flowing[lane], floor)
                 worst = max(worst, residual[lane])
             if not worst > tolerance:
                 break
         if free_bitlines:
-            _solve_bitlines(amps, bitline_conductances, bitline[0], bitline[2], bitline[3], drop, totals)
+            _solve_bitlines(amps, bitline_conductances, bitline[0], bitline[2], bitline[3], drop, totals, missed)
         if free_source_lines:
             _solve_source_lines(
                 amps, per_line, source_conductances, source[0], source[1], source[2], source[3], rise, along

@@ -57,7 +57,7 @@ def test_bitlines_meet_a_nodal_matrix(cells: int, lines: int, ohms: float, end_o
     line = chain.bitlines(Wires(ohms, end_ohms), conductances)
     drop, updated = np.zeros(amps.shape), amps.copy()
     solver: Any = kernels._solve_bitlines
-    solver(updated, conductances, line.ohms, line.share, line.last, drop, np.empty(amps.shape))
+    solver(updated, conductances, line.ohms, line.share, line.last, drop, np.empty(amps.shape), np.empty(3))
     for j in range(lines):
         for lane in range(3):
             expected = by_matrix(conductances[:, j], amps[:, j, lane], ohms, end_ohms, None)
@@ -71,7 +71,7 @@ def test_the_sign_of_a_drop_is_that_of_the_currents() -> None:
     line = chain.bitlines(Wires(3.0, 2.0), np.zeros((2, 1)))
     drop, amps = np.zeros((2, 1, 1)), np.full((2, 1, 1), 1e-6)
     solver: Any = kernels._solve_bitlines
-    solver(amps, np.zeros((2, 1)), line.ohms, line.share, line.last, drop, np.empty((2, 1, 1)))
+    solver(amps, np.zeros((2, 1)), line.ohms, line.share, line.last, drop, np.empty((2, 1, 1)), np.empty(1))
     assert drop.ravel() == pytest.approx([4e-6, 7e-6], rel=1e-12)
 
 
