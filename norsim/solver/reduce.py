@@ -52,7 +52,7 @@ def build(tile: Tile, drive: Driven, table: CellTable, dtype: torch.dtype = torc
         best = replace(model, error=error)
         if best.error <= TOLERANCE or blocks >= len(solved.level):
             break
-    if best is None or best.error > REFUSED:
+    if best is None or not best.error <= REFUSED:
         worst = "no model" if best is None else f"{best.error:.1e} of full scale"
         raise SolveError(
             f"macro does not fit {tile.name}: off by {worst} from nodal, {REFUSED:g} is the most. Its wires couple "
