@@ -9,13 +9,12 @@ import numpy as np
 import torch
 
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
-from norsim.backends import _Content, _table, macro_model, program
+from norsim.backends import _table, program, reduced
 from norsim.chip import Chip
 from norsim.config import load_chip
-from norsim.periphery.bit_serial import BitSerial
 from norsim.periphery.encoding import full_scale_amps, sensed_amps
 from norsim.solver import nodal
-from norsim.solver.drive import Driven
+from norsim.solver.drive import Driven, driven
 from norsim.solver.macro import Macro
 
 ENCODINGS = ("bit-serial", "linear-pair")
@@ -79,10 +78,7 @@ class Case:
     @property
     def drive(self) -> Driven:
         """The drive that macro's model is built for."""
-        encoding = self.chip.encoding
-        if isinstance(encoding, BitSerial):
-            return Driven("wordlines", encoding.wordline_volts, encoding.bitline_volts)
-        return Driven("bitlines", encoding.drain_volts, encoding.wordline_volts)
+        return driven(self.stimulus(1))
 
     def prepared(self) -> nodal.Prepared:
         """The tile ready for nodal; characterises the cell where that has not been done."""
@@ -90,7 +86,7 @@ class Case:
 
     def model(self) -> Macro:
         """macro's model; built when first asked for."""
-        return macro_model(_Content(self.tile), self.drive)
+        return reduced(self.tile, self.stimulus(1))
 
     def drives(self, stimulus: Stimulus) -> torch.Tensor:
         """`[vectors, inputs]`, float32: what macro takes for `stimulus`."""

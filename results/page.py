@@ -19,9 +19,13 @@ Runs = dict[str, dict[str, Any]]
 
 def page(found: dict[str, Runs]) -> str:
     """The page of all networks: `{network: {run: summary}}`."""
-    lines = [
-        line for part in (_head(), _networks(found), _array(found), _causes(found), _layers(found)) for line in part
-    ]
+    losses = "Points lost against the digital 4-bit network with one cause alone, and by how much less without it."
+    parts = (
+        _head(), _networks(found), _array(found),
+        _attribution(found, "causes", "cause | alone | without it, less", losses, ""),
+        _attribution(found, "layers", "layer | alone | all but it, less"),
+    )  # fmt: skip
+    lines = [line for part in parts for line in part]
     return "\n".join(lines) + "\n"
 
 
@@ -71,23 +75,12 @@ def _array(found: dict[str, Runs]) -> Iterator[str]:
     yield from ("", "Proof: the largest error over the sampled reads, in units of full scale.", "")
 
 
-def _causes(found: dict[str, Runs]) -> Iterator[str]:
-    yield from ("## By cause", "")
-    yield "Points lost against the digital 4-bit network with one cause alone, and by how much less without it."
-    yield from ("", "| network | run | images | cause | alone | without it, less |", "|---|---|---|---|---|---|")
-    for network, runs in found.items():
-        for name, summary in runs.items():
-            if summary.get("by") == "causes":
-                yield from _shares(network, name, summary)
-    yield ""
-
-
-def _layers(found: dict[str, Runs]) -> Iterator[str]:
-    yield from ("## By layer", "", "| network | run | images | layer | alone | all but it, less |")
+def _attribution(found: dict[str, Runs], by: str, columns: str, *about: str) -> Iterator[str]:
+    yield from (f"## By {by.removesuffix('s')}", "", *about, f"| network | run | images | {columns} |")
     yield "|---|---|---|---|---|---|"
     for network, runs in found.items():
         for name, summary in runs.items():
-            if summary.get("by") == "layers":
+            if summary.get("by") == by:
                 yield from _shares(network, name, summary)
     yield ""
 

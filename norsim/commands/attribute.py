@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
+from torch import nn
 
 from norsim.backends import BACKENDS
 from norsim.chip import Chip
-from norsim.commands.eval_network import fit
 from norsim.commands.options import ChipChoice, chip_options, choose_chip, network_options, print_json, run_options
-from norsim.commands.progress import Report, reporting
+from norsim.commands.progress import reporting
 from norsim.commands.setup import Subject, subject
 from norsim.config import apply_settings, build_chip
-from norsim.data import Dataset
 from norsim.network.attribute import Attribution, Loss, attribute, classify, summary
 from norsim.network.evaluate import Predictions
-from norsim.network.layers import tiled_layers
+from norsim.network.layers import calibrate, convert, tiled_layers
+from norsim.network.store import load_network
 from norsim.runs import RunFolder, default_folder
 
 # What takes each cause out of a chip: settings of a chip file, `{wires}` standing for the encoding's wires.
@@ -60,12 +63,18 @@ def command(
     shown = test.take(images, None) if images else test
     known = chosen.float_predictions(test)
     folder = RunFolder(out or default_folder("attribute"), choice.content, choice.path, seed)
+    images_to_fit = chosen.calibration_images(choice.chip.calibration.images, seed)
     with reporting(quiet) as report:
-        names, answer = (
-            _by_causes(chosen, choice, shown, backend, jobs, seed, report)
-            if by == "causes"
-            else _by_layers(chosen, choice.chip, shown, backend, jobs, seed, report)
-        )
+        prepare = by_causes if by == "causes" else by_layers
+        names, network_with = prepare(chosen, choice, partial(calibrate, images=images_to_fit, backend=backend,
+                                                              seed=seed, jobs=jobs))  # fmt: skip
+        done = itertools.count(1)
+
+        def answer(on: frozenset[str]) -> Predictions:
+            found = classify(network_with(on), shown, backend, jobs)
+            report("classify", next(done), 2 * len(names) + 2)
+            return found
+
         found = attribute(
             names, answer, classify(chosen.model, shown, "ideal"), None if known is None else known[: len(shown)],
             shown.labels,
@@ -82,42 +91,33 @@ def command(
         show(found, content, folder.path)
 
 
-class _Answers:
-    """Classifies the images with some things switched on, and counts for the progress."""
-
-    def __init__(self, of: Any, names: tuple[str, ...], report: Report) -> None:
-        self.of, self.names, self.report, self.done = of, names, report, 0
-
-    def __call__(self, on: frozenset[str]) -> Predictions:
-        found: Predictions = self.of(on)
-        self.done += 1
-        self.report("classify", self.done, 2 * len(self.names) + 2)
-        return found
+Names = tuple[str, ...]
+NetworkWith = Callable[[frozenset[str]], nn.Module]
 
 
-def _by_causes(
-    chosen: Subject, choice: ChipChoice, shown: Dataset, backend: str, jobs: int, seed: int, report: Report
-) -> tuple[tuple[str, ...], _Answers]:
-    def of(on: frozenset[str]) -> Predictions:
-        part = subject(chosen.name, chip_with(choice, on), chosen.dataset, chosen.data_folder)
-        fit(part, choice.chip.calibration.images, backend, jobs, seed, report)
-        return classify(part.model, shown, backend, jobs)
+def by_causes(chosen: Subject, choice: ChipChoice, fit: Callable[[nn.Module], None]) -> tuple[Names, NetworkWith]:
+    """The causes, and what gives the network on a chip with some of them alone, fitted."""
+    network, _ = load_network(chosen.name)
 
-    return tuple(CAUSES), _Answers(of, tuple(CAUSES), report)
+    def network_with(on: frozenset[str]) -> nn.Module:
+        analog = convert(network, chip_with(choice, on))
+        fit(analog)
+        return analog
+
+    return tuple(CAUSES), network_with
 
 
-def _by_layers(
-    chosen: Subject, chip: Chip, shown: Dataset, backend: str, jobs: int, seed: int, report: Report
-) -> tuple[tuple[str, ...], _Answers]:
-    fit(chosen, chip.calibration.images, backend, jobs, seed, report)
+def by_layers(chosen: Subject, choice: ChipChoice, fit: Callable[[nn.Module], None]) -> tuple[Names, NetworkWith]:
+    """The layers, and what gives the network with some of them on the array; the fit of each is its own."""
+    fit(chosen.model)
     layers = tiled_layers(chosen.model)
 
-    def of(on: frozenset[str]) -> Predictions:
+    def network_with(on: frozenset[str]) -> nn.Module:
         for name, layer in layers.items():
             layer.fixed_backend = None if name in on else "ideal"
-        return classify(chosen.model, shown, backend, jobs)
+        return chosen.model
 
-    return tuple(layers), _Answers(of, tuple(layers), report)
+    return tuple(layers), network_with
 
 
 def chip_with(choice: ChipChoice, on: frozenset[str]) -> Chip:

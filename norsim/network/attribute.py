@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from norsim.data import Dataset
-from norsim.network.evaluate import Predictions, dataset_batches
+from norsim.network.evaluate import Predictions, classes, dataset_batches
 from norsim.network.layers import reading
 from norsim.network.reader import Reader
 
@@ -47,14 +47,8 @@ def paired_loss(before: Predictions, after: Predictions, labels: NDArray[np.int6
 
 def classify(model: nn.Module, data: Dataset, backend: str, jobs: int = 1) -> Predictions:
     """`[images]`: the class that a converted network gives each image, its layers read by `backend`."""
-    with reading(model, Reader(backend, jobs)), torch.inference_mode():
-        parts = [_classes(model, images) for images, _ in dataset_batches(data)]
-    return np.concatenate(parts)
-
-
-def _classes(model: nn.Module, images: Tensor) -> Predictions:
-    found: Predictions = model(images).argmax(dim=1).numpy()
-    return found
+    with reading(model, Reader(backend, jobs)):
+        return np.concatenate([classes(model, images) for images, _ in dataset_batches(data)])
 
 
 @dataclass(frozen=True)
@@ -104,43 +98,30 @@ def attribute(
     """Losses of each of `names` alone and of all but it; `answer(on)` classifies with those switched on."""
     known: dict[frozenset[str], Predictions] = {}
 
-    def classes(on: frozenset[str]) -> Predictions:
+    def answered(on: frozenset[str]) -> Predictions:
         if on not in known:
             known[on] = answer(on)
         return known[on]
 
     everything = frozenset(names)
-    nothing = classes(frozenset())
+    nothing = answered(frozenset())
     shares = tuple(
         Share(
             name,
-            paired_loss(nothing, classes(frozenset({name})), labels),
-            paired_loss(classes(everything - {name}), classes(everything), labels),
+            paired_loss(nothing, answered(frozenset({name})), labels),
+            paired_loss(answered(everything - {name}), answered(everything), labels),
         )
         for name in names
     )
     return Attribution(
         len(labels),
         None if float_predictions is None else paired_loss(float_predictions, digital, labels),
-        paired_loss(digital, classes(everything), labels),
+        paired_loss(digital, answered(everything), labels),
         paired_loss(digital, nothing, labels),
         shares,
     )
 
 
-def summary(found: Attribution) -> Mapping[str, object]:
+def summary(found: Attribution) -> dict[str, Any]:
     """An attribution as JSON."""
-
-    def text(loss: Loss | None) -> dict[str, object] | None:
-        return None if loss is None else {"points": loss.points, "ci95": list(loss.ci95)}
-
-    return {
-        "quantization": text(found.quantization),
-        "array": text(found.array),
-        "base": text(found.base),
-        "remainder_points": found.remainder,
-        "adds_up": found.adds_up,
-        "shares": [
-            {"name": share.name, "alone": text(share.alone), "without": text(share.without)} for share in found.shares
-        ],
-    }
+    return {**asdict(found), "remainder_points": found.remainder, "adds_up": found.adds_up}

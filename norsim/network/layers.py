@@ -16,7 +16,7 @@ from torch.nn import functional
 from norsim.backends import Progress
 from norsim.chip import Chip
 from norsim.errors import ConfigurationError
-from norsim.network.placement import TileGrid, exact_dtype, place
+from norsim.network.placement import TileGrid, place, signed_weights
 from norsim.network.quantize import QuantizedOperands
 from norsim.network.quantized import ConvGeometry, QuantizedLayer
 from norsim.network.reader import Reader
@@ -83,7 +83,7 @@ class TiledConv2d(TiledLayer):
             )
         codes = padded(torch.from_numpy(layer.encode(input.detach().cpu().numpy())), geometry, layer.input_zero)
         if self.reader.backend == "ideal" and self.record is None:
-            return self.real(exact_convolution(layer, codes).numpy()).permute(0, 3, 1, 2)
+            return self.real(exact_convolution(layer, geometry, codes).numpy()).permute(0, 3, 1, 2)
         vectors, rows = patches(codes, geometry)
         return self.outputs(vectors.numpy()).reshape(len(input), rows, -1, layer.outputs).permute(0, 3, 1, 2)
 
@@ -112,13 +112,12 @@ def patches(codes: Tensor, geometry: ConvGeometry) -> tuple[Tensor, int]:
     return windows.reshape(images * rows * columns, -1), rows
 
 
-def exact_convolution(layer: QuantizedLayer, codes: Tensor) -> Tensor:
+def exact_convolution(layer: QuantizedLayer, geometry: ConvGeometry, codes: Tensor) -> Tensor:
     """Padded codes -> `[images, height', width', outputs]` sums of (q - z) x, integers held exactly."""
-    geometry, kind = layer.geometry, exact_dtype(layer)
-    assert geometry is not None
-    weights = torch.tensor(layer.weights, dtype=kind) - layer.weight_zero
-    shaped = weights.view(layer.outputs, -1, *geometry.kernel)
-    sums = functional.conv2d(codes.to(kind), shaped, None, geometry.stride, 0, geometry.dilation, geometry.groups)
+    weights = signed_weights(layer).view(layer.outputs, -1, *geometry.kernel)
+    sums = functional.conv2d(
+        codes.to(weights), weights, stride=geometry.stride, dilation=geometry.dilation, groups=geometry.groups
+    )
     return sums.permute(0, 2, 3, 1)
 
 

@@ -120,8 +120,9 @@ class PlacedTile:
         sums = self.chip.encoding.decode(values.view(shape), self.codes(layer_codes), self.layer.weight_zero)
         return TileRead(amps.view(shape).numpy(), adc.view(shape).numpy(), sums.numpy())
 
-    def read_reduced(self, layer_codes: Codes) -> Iterator[tuple[Codes, TileRead]]:
-        """The tile read by its reduced model, some of the layer's `[vectors, inputs]` codes at a time."""
+    def read_reduced(self, layer_codes: Codes) -> Iterator[tuple[int, Codes, TileRead]]:
+        """The tile read by its reduced model, some of the layer's `[vectors, inputs]` codes at a time: from which
+        vector on, which codes, and what they gave."""
         encoding, model = self.chip.encoding, reduced(self.tile(), self.drive(layer_codes[:1]))
         kind = "bitline" if model.drive.direction == "wordlines" else "source"
         sense = sense_matrix(encoding.sense(len(self.outputs)), kind, model.own.shape[2])
@@ -130,7 +131,7 @@ class PlacedTile:
         for start in range(0, len(layer_codes), vectors):
             some = layer_codes[start : start + vectors]
             x = encoding.fractions(torch.from_numpy(self.codes(some)), self.layer.input_bits)
-            yield some, self.interpret(some, model.lines(x) @ sensed)
+            yield start, some, self.interpret(some, model.lines(x) @ sensed)
 
     def calibrated(self, layer_codes: Codes, reads: np.ndarray, currents: Currents) -> PlacedTile:
         """This tile with its converter's range, gain and offset fitted.
@@ -165,24 +166,21 @@ class TileGrid:
         if reader.backend == "ideal":
             return exact_sums(self.layer, codes)
         sums = np.zeros((len(codes), self.layer.outputs))
-        for part, some, first, result in self._reads(codes, reader):
+        for part, first, some, result in self._reads(codes, reader):
             reader.observe(part, some, result)
             sums[first : first + len(some), part.outputs.start : part.outputs.stop] += result.sums
         return sums
 
-    def _reads(self, codes: Codes, reader: Reader) -> Iterator[tuple[PlacedTile, Codes, int, TileRead]]:
-        """Each tile's reads: which tile, of which codes, from which of all on, and what they gave."""
+    def _reads(self, codes: Codes, reader: Reader) -> Iterator[tuple[PlacedTile, int, Codes, TileRead]]:
+        """Each tile's reads: which tile, from which vector on, of which codes, and what they gave."""
         if reader.backend == "macro":
             # A matrix product over all reads costs less than finding those that are equal.
             for part in self.tiles:
-                first = 0
-                for some, result in part.read_reduced(codes):
-                    yield part, some, first, result
-                    first += len(some)
+                yield from ((part, *read) for read in part.read_reduced(codes))
             return
         requests = [(part.tile(), part.drive(codes)) for part in self.tiles]
         for part, currents in zip(self.tiles, reader.read(requests), strict=True):
-            yield part, codes, 0, part.interpret(codes, torch.from_numpy(part.amps(currents)))
+            yield part, 0, codes, part.interpret(codes, torch.from_numpy(part.amps(currents)))
 
     def calibrate(self, codes: Codes, reader: Reader, random: np.random.Generator) -> TileGrid:
         """The grid with every tile's converter and column fit set by training activations `codes`."""
@@ -251,17 +249,16 @@ def _spans(length: int, size: int) -> list[range]:
     return [range(start, min(start + size, length)) for start in range(0, length, size)]
 
 
-def exact_dtype(layer: QuantizedLayer) -> torch.dtype:
-    """A float that holds every sum of the layer, and every part of it, exactly."""
+def signed_weights(layer: QuantizedLayer) -> Tensor:
+    """`[outputs, inputs]` weights q - z, in a float that holds every sum of the layer, and of its parts, exactly."""
     largest = layer.inputs * 2 ** (layer.weight_bits + layer.input_bits)
-    return torch.float32 if largest < 2**24 else torch.float64
+    return torch.tensor(layer.weights, dtype=torch.float32 if largest < 2**24 else torch.float64) - layer.weight_zero
 
 
 def exact_sums(layer: QuantizedLayer, codes: Codes) -> NDArray[np.floating]:
     """`[vectors, outputs]`: sum_i (q - z) x in integers, as floats of a precision that holds them exactly."""
-    kind = exact_dtype(layer)
-    weights = torch.tensor(layer.weights, dtype=kind) - layer.weight_zero
-    sums: NDArray[np.floating] = (torch.from_numpy(codes).to(kind) @ weights.T).numpy()
+    weights = signed_weights(layer)
+    sums: NDArray[np.floating] = (torch.from_numpy(codes).to(weights) @ weights.T).numpy()
     return sums
 
 

@@ -103,8 +103,7 @@ class BitSerial:
 
     def drive(self, codes: Codes, outputs: int, input_bits: int) -> Stimulus:
         """Bits of the codes as wordline volts."""
-        bits = (codes[:, None, :] >> np.arange(input_bits, dtype=np.uint8)[None, :, None]) & 1
-        wordlines = bits.reshape(-1, codes.shape[1]).astype(np.float64) * self.wordline_volts
+        wordlines = self._bits(codes, input_bits) * self.wordline_volts
         bitlines = self.cell_codes(np.zeros((1, outputs), dtype=np.uint8), 0).shape[1]
         volts = np.full((len(wordlines), bitlines), self.bitline_volts)
         return Stimulus(wordlines, volts, driven="wordlines", full_volts=self.wordline_volts)
@@ -113,6 +112,11 @@ class BitSerial:
         """The bits."""
         places = torch.arange(input_bits, dtype=torch.uint8)[:, None]
         return ((codes[:, None, :] >> places) & 1).float().view(-1, codes.shape[1])
+
+    def _bits(self, codes: Codes, input_bits: int) -> Floats:
+        """`fractions` of NumPy codes, float64."""
+        bits: Floats = self.fractions(torch.tensor(codes), input_bits).double().numpy()
+        return bits
 
     def sense(self, outputs: int) -> Sense:
         """Own bitline, less the reference or the negative column."""
@@ -124,9 +128,9 @@ class BitSerial:
 
     def pass_values(self, codes: Codes, weights: Codes, zero: int, input_bits: int) -> Floats:
         """`[vectors, passes, outputs]`: sum_i (q_i - z) x_i[p]; without z where that term is digital."""
-        bits = (codes[:, None, :] >> np.arange(input_bits, dtype=np.uint8)[None, :, None]) & 1
         offset = 0 if self.zero_point == "digital" else zero
-        values: Floats = bits.astype(np.float64) @ (weights.astype(np.float64) - offset)
+        bits = self._bits(codes, input_bits).reshape(len(codes), input_bits, -1)
+        values: Floats = bits @ (weights.astype(np.float64) - offset)
         return values
 
     def decode(self, values: Tensor, codes: Codes, zero: int) -> Tensor:
