@@ -35,7 +35,7 @@ def by_nodal(case: Case, stimulus: Stimulus) -> Floats:
 
 def by_macro(case: Case, stimulus: Stimulus) -> Floats:
     """`[vectors, outputs]` of full scale, by macro."""
-    return case.outputs(case.of_lines(case.model().lines(case.drives(stimulus)).double().numpy()))
+    return case.outputs(case.of_lines(case.lines(case.drives(stimulus))))
 
 
 def deviation(case: Case, vectors: int, one: Callable[[], Floats], other: Callable[[], Floats]) -> Deviation:

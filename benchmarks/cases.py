@@ -6,16 +6,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import torch
 
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
 from norsim.backends import _table, program, reduced
 from norsim.chip import Chip
 from norsim.config import load_chip
-from norsim.periphery.encoding import full_scale_amps, sensed_amps
+from norsim.periphery.encoding import Codes, full_scale_amps, sensed_amps
 from norsim.solver import nodal
 from norsim.solver.drive import Driven, driven
-from norsim.solver.macro import Macro
+from norsim.solver.tabulated import Tabulated
 
 ENCODINGS = ("bit-serial", "linear-pair")
 CHIP = "etox65"
@@ -84,13 +83,17 @@ class Case:
         """The tile ready for nodal; characterises the cell where that has not been done."""
         return nodal.prepare(self.tile, _table(self.tile, self.stimulus(2)))
 
-    def model(self) -> Macro:
+    def model(self) -> Tabulated:
         """macro's model; built when first asked for."""
         return reduced(self.tile, self.stimulus(1))
 
-    def drives(self, stimulus: Stimulus) -> torch.Tensor:
-        """`[vectors, inputs]`, float32: what macro takes for `stimulus`."""
-        return torch.from_numpy(self.drive.drives(stimulus)).float()
+    def drives(self, stimulus: Stimulus) -> Codes:
+        """`[vectors, inputs]`: the codes that `stimulus` drives."""
+        return np.rint(self.drive.drives(stimulus) * self.chip.encoding.top_drive).astype(np.uint8)
+
+    def lines(self, codes: Codes) -> Floats:
+        """`[vectors, lines]` amperes by macro, for `codes` `[vectors, inputs]`, one read each."""
+        return self.model().lines(codes, top=self.chip.encoding.top_drive).astype(np.float64)
 
     def outputs(self, currents: Currents) -> Floats:
         """`[vectors, outputs]`: the encoding's outputs over its full scale."""

@@ -31,7 +31,7 @@ def peak(case: Case, batch: int, repeats: int) -> Measured:
 def main(wordlines: str, bitlines: str, encoding: str, batch: str) -> None:
     """What the process of its own does."""
     case = Case(int(wordlines), int(bitlines), encoding)
-    case.model().lines(case.drives(case.stimulus(int(batch))))
+    case.lines(case.drives(case.stimulus(int(batch))))
     # Linux counts kibibytes.
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 

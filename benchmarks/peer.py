@@ -23,7 +23,6 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import torch
 
 from benchmarks.measure import Measured, seconds, spread, worst
 from benchmarks.speed import LEAST_SECONDS
@@ -112,12 +111,12 @@ def against(module: Any, of: Network, peer_batch: int, batch: int, repeats: int)
     start = time.perf_counter()
     model = macro_model(_Content(of.tile), drive)
     built = time.perf_counter() - start
-    tensor = torch.from_numpy(x).float()
-    model.lines(tensor)
+    single = x.astype(np.float32)
+    model.lines(single)
     peer_amps(module, of, few[:1])
     times = np.array([
         (
-            seconds(lambda: model.lines(tensor), LEAST_SECONDS) / batch,
+            seconds(lambda: model.lines(single), LEAST_SECONDS) / batch,
             seconds(lambda: peer_amps(module, of, few[:1])),
             seconds(lambda: peer_amps(module, of, few)) / peer_batch,
         )
@@ -125,7 +124,7 @@ def against(module: Any, of: Network, peer_batch: int, batch: int, repeats: int)
     ])  # fmt: skip
     ours, alone, batched = 1e3 * np.median(times, axis=0)
     theirs = peer_amps(module, of, few)
-    macro_amps = model.lines(torch.from_numpy(few)).double().numpy()
+    macro_amps = model.lines(single[:peer_batch]).astype(np.float64)
     nodal_amps = read_nodal(of.tile, drive.stimulus(few, of.tile)).source
     macro_note = (
         f"macro {ours:.3g} ms a vector, batch {batch}, {built:.2g} s once to build the model left out; "

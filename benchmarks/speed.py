@@ -52,15 +52,15 @@ def nodal_against_ngspice(case: Case, few: int, many: int, batch: int, repeats: 
 
 def macro_against_matmul(case: Case, batch: int, repeats: int) -> Measured:
     """macro's time over that of a float32 matrix product of the same shape."""
-    model, x = case.model(), case.drives(case.stimulus(batch))
-    lines = model.together.shape[1]
-    matrix = torch.rand(x.shape[1], lines)
+    model, codes, top = case.model(), case.drives(case.stimulus(batch)), case.chip.encoding.top_drive
+    x, matrix = torch.from_numpy(codes).float(), torch.rand(codes.shape[1], model.summed)
     with torch.inference_mode():
-        pairs = in_turns(lambda: model.lines(x), lambda: x @ matrix, repeats, LEAST_SECONDS)
+        pairs = in_turns(lambda: model.lines(codes, top=top), lambda: x @ matrix, repeats, LEAST_SECONDS)
     ours, plain = np.median(pairs, axis=0)
     note = (
-        f"macro {_text(ours)}, matmul {_text(plain)} a batch of {batch}, {x.shape[1]} inputs to {lines} lines, "
-        f"{torch.get_num_threads()} threads; {model.blocks} blocks, {model.rounds} rounds"
+        f"macro {_text(ours)}, matmul {_text(plain)} a batch of {batch}, {x.shape[1]} inputs to {model.summed} lines, "
+        f"{torch.get_num_threads()} threads; {model.model.blocks} blocks, {model.model.rounds} rounds, "
+        f"{len(model.modes)} modes"
     )
     return spread([macro / matmul for macro, matmul in pairs], note)
 
@@ -79,10 +79,9 @@ class Point:
 def point(case: Case, batch: int, nodal_vectors: int, repeats: int) -> Point:
     """Medians over `repeats`; nodal gets fewer vectors where it is asked to, and none at 0."""
     try:
-        model, x = case.model(), case.drives(case.stimulus(batch))
-        with torch.inference_mode():
-            model.lines(x)
-            ours = np.median([seconds(lambda: model.lines(x), LEAST_SECONDS) for _ in range(repeats)]) / batch
+        model, codes, top = case.model(), case.drives(case.stimulus(batch)), case.chip.encoding.top_drive
+        model.lines(codes, top=top)
+        ours = np.median([seconds(lambda: model.lines(codes, top=top), LEAST_SECONDS) for _ in range(repeats)]) / batch
         return Point(case, batch, float(ours), _nodal_seconds(case, nodal_vectors))
     except SolveError as problem:
         return Point(case, batch, np.nan, np.nan, str(problem))

@@ -9,7 +9,6 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from functools import lru_cache
 
 import numpy as np
-import torch
 
 from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
@@ -20,13 +19,15 @@ from norsim.periphery.programming import Levels, find_levels
 from norsim.solver import nodal, reduce, tables
 from norsim.solver.characterize import CellTable
 from norsim.solver.drive import Driven, driven
-from norsim.solver.macro import Macro
+from norsim.solver.tabulated import Tabulated, tabulate
 from norsim.spice import ngspice, shared
 from norsim.spice.sweep import drain_amps
 
 Solver = Callable[[Tile, Stimulus], Currents]
 Progress = Callable[[int, int], None]
 
+# Drives that modes are fitted to and checked on.
+TABULATED_DRIVES = 96
 ONE_AT_A_TIME = threading.Lock()
 
 
@@ -47,8 +48,8 @@ def read_nodal(tile: Tile, stimulus: Stimulus) -> Currents:
     return currents
 
 
-def reduced(tile: Tile, stimulus: Stimulus) -> Macro:
-    """The tile's reduced model for all drives of the kind of `stimulus`, built when it is first asked for.
+def reduced(tile: Tile, stimulus: Stimulus) -> Tabulated:
+    """The tile's reduced model, by tables, for all drives of the kind of `stimulus`, built when it is first asked for.
 
     Raises ConfigurationError for a drive that macro has no model of, SolveError for a tile that it does not fit.
     """
@@ -62,7 +63,8 @@ def read_macro(tile: Tile, stimulus: Stimulus) -> Currents:
     deviation from nodal, in units of full scale, found when it was built.
     """
     model = reduced(tile, stimulus)
-    amps = model.lines(torch.from_numpy(model.drive.drives(stimulus))).double().numpy()
+    with ONE_AT_A_TIME:
+        amps = model.lines(model.drive.drives(stimulus)).astype(np.float64)
     nothing = np.empty((stimulus.vectors, 0))
     bitline, source = (amps, nothing) if model.drive.direction == "wordlines" else (nothing, amps)
     converged, residual = np.ones(stimulus.vectors, dtype=np.bool_), np.full(stimulus.vectors, model.error)
@@ -84,13 +86,14 @@ class _Content:
 
 
 @lru_cache(maxsize=1024)
-def macro_model(content: _Content, drive: Driven) -> Macro:
-    """The reduced model of a tile, for every drive of that kind."""
+def macro_model(content: _Content, drive: Driven) -> Tabulated:
+    """The reduced model of a tile, by tables, for every drive of that kind."""
     tile = content.tile
     inputs = drive.inputs(tile)
     ends = drive.stimulus(np.array([np.zeros(inputs), np.ones(inputs)]), tile)
     with ONE_AT_A_TIME:
-        return reduce.build(tile, drive, _table(tile, ends))
+        model = reduce.build(tile, drive, _table(tile, ends))
+        return tabulate(model, reduce.random_drives(tile, drive, TABULATED_DRIVES, np.random.default_rng(1)))
 
 
 def _table(tile: Tile, stimulus: Stimulus) -> CellTable:

@@ -21,6 +21,9 @@ from norsim.periphery.adc import Adc, fit_range
 from norsim.periphery.encoding import Codes, full_scale_amps, sense_matrix, sensed_amps
 from norsim.periphery.programming import Levels
 
+# Line currents are taken in parts small enough for a core's cache, because what is done to each is bound by memory.
+AMPS_AT_ONCE = 2**19
+
 
 @dataclass(frozen=True, eq=False)
 class TileRead:
@@ -125,13 +128,13 @@ class PlacedTile:
         vector on, which codes, and what they gave."""
         encoding, model = self.chip.encoding, reduced(self.tile(), self.drive(layer_codes[:1]))
         kind = "bitline" if model.drive.direction == "wordlines" else "source"
-        sense = sense_matrix(encoding.sense(len(self.outputs)), kind, model.own.shape[2])
-        sensed = torch.from_numpy(sense).to(model.own)
-        vectors = max(model.at_once(len(self.inputs)) // encoding.passes(self.layer.input_bits), 1)
+        passes = encoding.passes(self.layer.input_bits)
+        sense = torch.from_numpy(sense_matrix(encoding.sense(len(self.outputs)), kind, model.summed)).float()
+        vectors = max(AMPS_AT_ONCE // (model.summed * passes), 1)
         for start in range(0, len(layer_codes), vectors):
             some = layer_codes[start : start + vectors]
-            x = encoding.fractions(torch.from_numpy(self.codes(some)), self.layer.input_bits)
-            yield start, some, self.interpret(some, model.lines(x) @ sensed)
+            amps = torch.from_numpy(model.lines(self.codes(some), passes, encoding.top_drive))
+            yield start, some, self.interpret(some, amps @ sense)
 
     def calibrated(self, layer_codes: Codes, reads: np.ndarray, currents: Currents) -> PlacedTile:
         """This tile with its converter's range, gain and offset fitted.

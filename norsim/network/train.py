@@ -109,8 +109,8 @@ def to_input(pixels: Tensor, full_scale: int) -> Tensor:
     return pixels.to(torch.float32, memory_format=layout) / full_scale
 
 
-def augment(pixels: Tensor, augmentation: str, generator: torch.Generator) -> Tensor:
-    """Each image of `pixels` uint8 `[n, channels, h, w]` moved (zeros come in) and perhaps mirrored."""
+def augment(pixels: Tensor, mirrored: Tensor, augmentation: str, generator: torch.Generator) -> Tensor:
+    """Each image of `pixels` uint8 `[n, channels, h, w]` moved (zeros come in); mirrored where `mirrored` `[n]`."""
     reach, mirror = AUGMENTATIONS[augmentation]
     if not reach:
         return pixels
@@ -119,8 +119,7 @@ def augment(pixels: Tensor, augmentation: str, generator: torch.Generator) -> Te
     top, left = torch.randint(2 * reach + 1, (2, count, 1), generator=generator)
     rows, columns = top + torch.arange(height), left + torch.arange(width)
     if mirror:
-        flipped = torch.rand(count, 1, generator=generator) < 0.5
-        columns = torch.where(flipped, columns.flip(1), columns)
+        columns = torch.where(mirrored[:, None], columns.flip(1), columns)
     images = torch.arange(count)[:, None, None]
     return padded[images, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
@@ -142,6 +141,9 @@ class _Run:
         self.test_set, self.full_scale = test_set, train_set.full_scale
         self.pixels, self.labels = torch.from_numpy(train_set.images), torch.from_numpy(train_set.labels)
         self.generator = torch.Generator().manual_seed(recipe.seed)
+        self.mirrored = torch.zeros(len(self.labels), dtype=torch.bool)
+        if AUGMENTATIONS[recipe.augmentation][1]:
+            self.mirrored = torch.rand(len(self.labels), generator=self.generator) < 0.5
         data = [train_set.source, len(train_set), test_set.source, len(test_set)]
         width = [] if spec.width == 1 else [spec.width]
         self.identity = json.dumps([spec.name, asdict(recipe), data, *width])
@@ -179,37 +181,47 @@ class _Run:
             torch.set_rng_state(self.saved["random"])
         for epoch in range(first, epochs):
             start = time.perf_counter()
-            loss, rate = self._epoch(learner, epochs, peak, teacher)
+            loss, rate = self._epoch(learner, epoch, epochs, peak, teacher)
             if not math.isfinite(loss):
                 raise ConfigurationError(f"{name} epoch {epoch + 1}: loss is {loss}; lower the learning rate")
-            accuracy = float((predict(learner.average, self.test_set) == self.test_set.labels).mean())
+            with self._precision():
+                accuracy = float((predict(learner.average, self.test_set) == self.test_set.labels).mean())
             record = EpochRecord(epoch + 1, name, rate, loss, accuracy, time.perf_counter() - start)
             self._save(record, learner)
         return learner.average.eval()
 
-    def _epoch(self, learner: Learner, epochs: int, peak: float, teacher: nn.Module | None) -> tuple[float, float]:
+    def _precision(self) -> torch.autocast:
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.precision == "bfloat16")
+
+    def _epoch(
+        self, learner: Learner, epoch: int, epochs: int, peak: float, teacher: nn.Module | None
+    ) -> tuple[float, float]:
         size = min(self.recipe.batch_size, len(self.labels))
         # An incomplete last batch is left out: batch norm would give its few images too much weight.
         order = torch.randperm(len(self.labels), generator=self.generator)
         batches = torch.split(order, size)[: len(order) // size]
         learner.network.train()
+        # An image is mirrored in every other epoch: it is seen both ways sooner than by chance (Jordan, "94% on
+        # CIFAR-10 in 3.29 seconds on a single GPU", 2024).
+        mirrored = self.mirrored ^ bool(epoch % 2)
         total, rate = 0.0, 0.0
         for chosen in batches:
-            moved = augment(self.pixels[chosen], self.recipe.augmentation, self.generator)
-            loss = self._loss(learner.network, teacher, to_input(moved, self.full_scale), self.labels[chosen])
+            moved = augment(self.pixels[chosen], mirrored[chosen], self.recipe.augmentation, self.generator)
+            with self._precision():
+                loss = self._loss(learner.network, teacher, to_input(moved, self.full_scale), self.labels[chosen])
             rate = one_cycle(learner.step, len(batches) * epochs, peak)
             learner.learn(loss, rate)
             total += float(loss.detach())
         return total / len(batches), rate
 
     def _loss(self, network: nn.Module, teacher: nn.Module | None, images: Tensor, labels: Tensor) -> Tensor:
-        logits = network(images)
+        logits = network(images).float()
         loss = functional.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
         share, temperature = self.recipe.distillation, self.recipe.temperature
         if teacher is None or share == 0:
             return loss
         with torch.no_grad():
-            target = functional.log_softmax(teacher(images) / temperature, 1)
+            target = functional.log_softmax(teacher(images).float() / temperature, 1)
         ours = functional.log_softmax(logits / temperature, 1)
         distance = functional.kl_div(ours, target, reduction="batchmean", log_target=True)
         return (1 - share) * loss + share * temperature**2 * distance

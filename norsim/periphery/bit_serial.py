@@ -61,6 +61,11 @@ class BitSerial:
         """Program-verify reads a cell as the array does."""
         return self.wordline_volts, self.bitline_volts
 
+    @property
+    def top_drive(self) -> int:
+        """One bit."""
+        return 1
+
     def capacity(self, wordlines: int, bitlines: int) -> tuple[int, int]:
         """One input a wordline; outputs share bitlines with their reference or their negative column."""
         if self.zero_point == "reference":
@@ -108,14 +113,10 @@ class BitSerial:
         volts = np.full((len(wordlines), bitlines), self.bitline_volts)
         return Stimulus(wordlines, volts, driven="wordlines", full_volts=self.wordline_volts)
 
-    def fractions(self, codes: Tensor, input_bits: int) -> Tensor:
-        """The bits."""
-        places = torch.arange(input_bits, dtype=torch.uint8)[:, None]
-        return ((codes[:, None, :] >> places) & 1).float().view(-1, codes.shape[1])
-
     def _bits(self, codes: Codes, input_bits: int) -> Floats:
-        """`fractions` of NumPy codes, float64."""
-        bits: Floats = self.fractions(torch.tensor(codes), input_bits).double().numpy()
+        """`[vectors x passes, inputs]`: the codes' bits, lowest first."""
+        places = np.arange(input_bits, dtype=np.uint8)[:, None]
+        bits: Floats = (codes[:, None, :] >> places & 1).reshape(-1, codes.shape[1]).astype(np.float64)
         return bits
 
     def sense(self, outputs: int) -> Sense:

@@ -38,6 +38,10 @@ class Encoding(Protocol):
     def verify_volts(self) -> tuple[float, float]:
         """Gate and drain volts of the program-verify read."""
 
+    @property
+    def top_drive(self) -> int:
+        """What a line takes in one pass, at most, in units of an activation code's step."""
+
     def capacity(self, wordlines: int, bitlines: int) -> tuple[int, int]:
         """(inputs, outputs) that fit a tile of that size."""
 
@@ -49,10 +53,6 @@ class Encoding(Protocol):
 
     def drive(self, codes: Codes, outputs: int, input_bits: int) -> Stimulus:
         """`[vectors, inputs]` activation codes -> volts, `vectors x passes` reads, passes innermost."""
-
-    def fractions(self, codes: Tensor, input_bits: int) -> Tensor:
-        """`[vectors, inputs]` activation codes, uint8 -> `[vectors x passes, inputs]` float32: the same drive as
-        shares, 0 to 1, of the full one."""
 
     def sense(self, outputs: int) -> Sense:
         """For each output the lines that make it: (`bitline` or `source`, index, +1 or -1)."""

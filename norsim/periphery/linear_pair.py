@@ -55,6 +55,11 @@ class LinearPair:
         """Program-verify reads at the full drain volts."""
         return self.wordline_volts, self.drain_volts
 
+    @property
+    def top_drive(self) -> int:
+        """A whole code."""
+        return int(2**self.activation_bits) - 1
+
     def capacity(self, wordlines: int, bitlines: int) -> tuple[int, int]:
         """One input a bitline, one output a pair of wordlines."""
         return bitlines, wordlines // 2
@@ -71,13 +76,9 @@ class LinearPair:
 
     def drive(self, codes: Codes, outputs: int, input_bits: int) -> Stimulus:
         """Codes as drain volts under a constant wordline bias."""
-        volts = codes * (self.drain_volts / (2**self.activation_bits - 1))
+        volts = codes.astype(np.float64) * (self.drain_volts / self.top_drive)
         bias = np.full((len(codes), 2 * outputs), self.wordline_volts)
         return Stimulus(bias, volts, driven="bitlines", full_volts=self.drain_volts)
-
-    def fractions(self, codes: Tensor, input_bits: int) -> Tensor:
-        """Codes over the highest one."""
-        return codes / float(2**self.activation_bits - 1)
 
     def sense(self, outputs: int) -> Sense:
         """First source line of the pair less the second."""

@@ -21,6 +21,7 @@ def test_every_network_has_a_recipe_for_4_bits(name: str) -> None:
     "change",
     [
         {"augmentation": "spin"},
+        {"precision": "float8"},
         {"ema_decay": 1.5},
         {"batch_size": 0},
         {"float_rate": -1.0},

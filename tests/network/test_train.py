@@ -6,14 +6,16 @@ import csv
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from norsim.data import Dataset
 from norsim.errors import ConfigurationError, DataError
+from norsim.network import train as training
 from norsim.network.learner import one_cycle
 from norsim.network.recipes import Recipe
 from norsim.network.train import EpochRecord, augment, predict, to_input, train
@@ -158,19 +160,41 @@ def test_divergence_is_said(tmp_path: Path) -> None:
 def test_shift_moves_images_by_at_most_one_pixel() -> None:
     pixels = torch.zeros(200, 1, 5, 5, dtype=torch.uint8)
     pixels[:, :, 2, 2] = 9
-    moved = augment(pixels, "shift", torch.Generator().manual_seed(0))
+    moved = augment(pixels, torch.ones(200, dtype=torch.bool), "shift", torch.Generator().manual_seed(0))
     places = moved[:, 0].nonzero()[:, 1:]
     assert len(places) == 200 and moved.max() == 9
     assert {tuple(place) for place in places.tolist()} == {(row, col) for row in (1, 2, 3) for col in (1, 2, 3)}
 
 
-def test_crop_flip_mirrors_about_half_and_none_changes_nothing() -> None:
+def test_crop_flip_mirrors_what_it_is_told_to_and_none_changes_nothing() -> None:
     pixels = torch.arange(1, 5, dtype=torch.uint8).expand(400, 2, 4, 4).contiguous()
-    moved = augment(pixels, "crop-flip", torch.Generator().manual_seed(0)).int()
-    falling = (moved.diff(dim=3) == -1).any(dim=(1, 2, 3)).float().mean()
-    rising = (moved.diff(dim=3) == 1).any(dim=(1, 2, 3)).float().mean()
-    assert moved.shape == pixels.shape and abs(falling - rising) < 0.1
-    assert augment(pixels, "none", torch.Generator()) is pixels
+    mirrored = torch.arange(400) % 3 == 0
+    moved = augment(pixels, mirrored, "crop-flip", torch.Generator().manual_seed(0)).int()
+    falling = (moved.diff(dim=3) == -1).any(dim=3).any(dim=(1, 2))
+    rising = (moved.diff(dim=3) == 1).any(dim=3).any(dim=(1, 2))
+    assert moved.shape == pixels.shape and 40 < int(falling.sum()) and 90 < int(rising.sum())
+    assert not (falling & ~mirrored).any() and not (rising & mirrored).any()
+    assert augment(pixels, mirrored, "none", torch.Generator()) is pixels
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_an_image_is_mirrored_in_every_other_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Literal["float32", "bfloat16"]
+) -> None:
+    seen: list[Tensor] = []
+
+    def watched(pixels: Tensor, mirrored: Tensor, *rest: Any) -> Tensor:
+        seen.append(torch.stack([(pixels.flatten(1).long() * key).sum(dim=1), mirrored.long()], dim=1))
+        return augment(pixels, mirrored, *rest)
+
+    key = torch.randint(2**40, (108,), generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(training, "augment", watched)
+    recipe = replace(TINY, quantized_epochs=0, batch_size=70, precision=precision)
+    found = train(SPEC, dataset("train"), dataset("test"), recipe, tmp_path)
+    first, second = (part[part[:, 0].argsort()] for part in seen)
+    assert torch.equal(first[:, 0], second[:, 0]) and torch.equal(first[:, 1], 1 - second[:, 1])
+    assert 0 < int(first[:, 1].sum()) < 70
+    assert {value.dtype for value in found.network.state_dict().values()} <= {torch.float32, torch.int64}
 
 
 def test_one_cycle_rises_to_the_peak_and_falls_to_nearly_nothing() -> None:

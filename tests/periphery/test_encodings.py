@@ -74,12 +74,16 @@ def test_decoded_pass_values_are_the_integer_product(encoding: Encoding, product
 
 @every_encoding
 @given(product=products())
-def test_fractions_are_the_volts_of_the_drive_over_the_full_ones(encoding: Encoding, product: Product) -> None:
+def test_volts_are_those_of_bits_or_of_codes_over_the_top_drive(encoding: Encoding, product: Product) -> None:
     stimulus = encoding.drive(product.codes, product.weights.shape[1], product.bits)
-    volts = stimulus.wordline_volts if stimulus.driven == "wordlines" else stimulus.bitline_volts
-    shares = encoding.fractions(torch.from_numpy(product.codes), product.bits)
-    assert shares.dtype == torch.float32 and stimulus.full_volts is not None
-    np.testing.assert_allclose(shares.numpy() * stimulus.full_volts, volts, rtol=1e-6, atol=0)
+    if stimulus.driven == "wordlines":
+        volts = stimulus.wordline_volts
+        steps = np.stack([product.codes >> bit & 1 for bit in range(encoding.passes(product.bits))], axis=1)
+    else:
+        volts, steps = stimulus.bitline_volts, product.codes
+    assert stimulus.full_volts is not None and steps.max() <= encoding.top_drive
+    expected = steps.reshape(volts.shape) / encoding.top_drive * stimulus.full_volts
+    np.testing.assert_allclose(volts, expected, rtol=1e-12, atol=0)
 
 
 @every_encoding
