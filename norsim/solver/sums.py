@@ -44,14 +44,14 @@ def _choose_bits(codes, v, bit, count, per_block, states, places, starts):  # ty
 
 
 @njit(cache=True, fastmath=SUMS)
-def _choose_volts(codes, v, unit, per_block, places, values, starts):  # type: ignore[no-untyped-def]
+def _choose_volts(drives, v, per_block, places, values, starts):  # type: ignore[no-untyped-def]
     """The rows that a read sums, with their factors: x and x^2 of each line that is not at rest."""
-    inputs = codes.shape[1]
+    inputs = drives.shape[1]
     taken = 0
     for block in range(len(starts) - 1):
         starts[block] = taken
         for line in range(block * per_block, min((block + 1) * per_block, inputs)):
-            x = np.float32(codes[v, line] * unit)
+            x = drives[v, line]
             places[taken], places[taken + 1] = 2 * line, 2 * line + 1
             values[taken], values[taken + 1] = x, x * x
             taken += 2 if x != 0 else 0
@@ -141,12 +141,14 @@ def _take_terms(work, to_blocks, at_blocks, shares, balance, terms):  # type: ig
 
 
 @njit(cache=True, parallel=True, fastmath=SUMS)
-def lines(codes, passes, unit, bits, count, per_block, rounds, modes, rows, rest, model, result):  # type: ignore[no-untyped-def]
-    """result[v passes + p, l]: the currents of lines for bit p of `codes[v, i]`, or for `codes[v, i]` x `unit` if not
-    `bits`. See Tabulated for what the others are; lines are padded with zeros to what `rest` has of them."""
+def lines(codes, passes, drives, count, per_block, rounds, modes, rows, rest, model, result):  # type: ignore[no-untyped-def]
+    """result[v passes + p, l]: the currents of lines for bit p of `codes[v, i]`, or, if there are no codes, for
+    `drives[v, i]` of full drive. See Tabulated for what the others are; lines are padded with zeros to what `rest`
+    has of them."""
     (currents, slopes, local_slopes, mean_slope, shared, nominal, to_blocks, at_blocks, shares, balance, fixed,
      block_slopes, own, coupling, sums, together) = model  # fmt: skip
-    vectors, inputs = codes.shape
+    bits = len(codes) > 0
+    vectors, inputs = codes.shape if bits else drives.shape
     blocks, kept, many = rest.shape
     nodes, wanted = len(mean_slope), result.shape[1]
     for chunk in prange((vectors + CHUNK - 1) // CHUNK):
@@ -165,7 +167,7 @@ def lines(codes, passes, unit, bits, count, per_block, rounds, modes, rows, rest
                     for b in range(blocks):
                         _add_rows(rows, places, starts[b], starts[b + 1], b, total)
                 else:
-                    _choose_volts(codes, v, unit, per_block, places, values, starts)
+                    _choose_volts(drives, v, per_block, places, values, starts)
                     for b in range(blocks):
                         _add_multiples(rows, places, values, starts[b], starts[b + 1], b, total)
                 _solve_field(

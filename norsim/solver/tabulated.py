@@ -66,12 +66,14 @@ class Tabulated:
         On wordlines a pass drives one bit of the codes, the lowest first; on bitlines `top` is full drive.
         """
         model = self.model
+        bits, drives = np.empty((0, 0), dtype=np.uint8), np.empty((0, 0), dtype=np.float32)
         if model.drive.direction == "wordlines":
-            codes = np.asarray(codes, dtype=np.uint8)
+            bits = np.ascontiguousarray(codes, dtype=np.uint8)
+        else:
+            drives = _single(codes * np.float32(1 / top))
         found = np.empty((len(codes) * passes, self.summed), dtype=np.float32)
         sums.lines(
-            np.ascontiguousarray(codes), passes, np.float32(1 / top), model.drive.direction == "wordlines",
-            model.rows_per_group, model.groups_per_block, (model.field.rounds, model.rounds), self.modes, self.rows,
+            bits, passes, drives, model.rows_per_group, model.groups_per_block, (model.field.rounds, model.rounds), self.modes, self.rows,
             self.rest, self._of_model, found,
         )  # fmt: skip
         return found

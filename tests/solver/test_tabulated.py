@@ -55,14 +55,13 @@ def test_more_modes_come_nearer_and_all_of_them_are_exact(encoding: str) -> None
         codes, top = codes_of(drives, found)
         return float(np.abs(found.lines(codes, top=top) - exact).max()) / model.full_scale_amps
 
-    assert error(1) > 10 * error(2) > 20 * error(4)
-    assert error(9) < 5e-6
+    assert error(1) > 20 * error(2) > 60 * error(4) and error(9) < NEAR
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_a_read_does_not_depend_on_its_neighbours_and_passes_are_bits(encoding: str) -> None:
     array = array_of(encoding, 37, 21)  # no multiple of anything
-    model = reduced(array.tile, array.stimulus(1, 1))
+    model = reduced(array.tile, array.stimulus(2, 1))
     codes, top = array.codes(50, 3), array.encoding.top_drive
     passes = array.encoding.passes(4)
     together = model.lines(codes, passes, top)
