@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from results.cases import attributions, evaluations, networks
+from results.cases import cases, networks
+from results.figures import draw
 from results.page import page
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,11 +21,10 @@ def main() -> None:
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "results.md", help="the page to write")
     chosen = parser.parse_args()
     found = {
-        network: {
-            case.name: case.run(chosen.runs, chosen.data) for case in evaluations(network) + attributions(network)
-        }
+        network: {case.name: case.run(chosen.runs, chosen.data) for case in cases(network)}
         for network in chosen.networks
     }
+    draw(found, chosen.page.parent / "pictures")
     chosen.page.write_text(page(found))
 
 

@@ -19,12 +19,14 @@ class Case:
     """One run of a norsim command; `name` is its folder's and says what is special about it.
 
     `command`   and its `options`, as on a command line
+    `program`   what Python is called with before these
     """
 
     name: str
     network: str
     command: str
     options: tuple[str, ...]
+    program: tuple[str, ...] = ("-c", "from norsim.commands import main; main()")
 
     def run(self, root: Path, data: Path | None) -> dict[str, Any]:
         """The run's summary.json; a run that has finished before is not made again.
@@ -36,9 +38,8 @@ class Case:
             where = ("--data", str(data)) if data and card(self.network)["dataset"] != "digits" else ()
             line = ["--network", self.network, *where, *self.options, "--out", str(folder), "--quiet"]
             print(f"norsim {self.command} {' '.join(line)}", file=sys.stderr, flush=True)
-            call = "from norsim.commands import main; main()"
             ended = subprocess.run(
-                [sys.executable, "-c", call, self.command, *line], stdout=subprocess.DEVNULL, check=False
+                [sys.executable, *self.program, self.command, *line], stdout=subprocess.DEVNULL, check=False
             )
             if ended.returncode:
                 raise SystemExit(f"norsim {self.command} ended with code {ended.returncode}; start again to go on")
@@ -69,6 +70,18 @@ def evaluations(network: str) -> list[Case]:
         for chip, encoding in chips
         for suffix, setting in (("", ()), ("-unfitted", ("--set", "calibration.column_fit=false")))
     ]  # fmt: skip
+
+
+def timings(network: str) -> list[Case]:
+    """The evaluation against a plain float one in the same process, for networks that take long enough."""
+    if card(network)["dataset"] == "digits":
+        return []
+    return [Case("speed", network, "eval-network", (), ("-m", "results.speed"))]
+
+
+def cases(network: str) -> list[Case]:
+    """All of a network's."""
+    return evaluations(network) + timings(network) + attributions(network)
 
 
 def attributions(network: str) -> list[Case]:

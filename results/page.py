@@ -13,7 +13,7 @@ from norsim.network.attribute import paired_loss
 from results.cases import card
 
 WRITTEN_BY = "Written by `make results`; do not edit."
-PAPER = {"4-bit": "< 2", "array": "2.25"}
+FIGURE = "![Points lost to each cause](pictures/causes.svg)"
 Runs = dict[str, dict[str, Any]]
 
 
@@ -21,8 +21,8 @@ def page(found: dict[str, Runs]) -> str:
     """The page of all networks: `{network: {run: summary}}`."""
     losses = "Points lost against the digital 4-bit network with one cause alone, and by how much less without it."
     parts = (
-        _head(), _networks(found), _array(found),
-        _attribution(found, "causes", "cause | alone | without it, less", losses, ""),
+        _head(), _networks(found), _array(found), _speed(found),
+        _attribution(found, "causes", "cause | alone | without it, less", losses, "", FIGURE, ""),
         _attribution(found, "layers", "layer | alone | all but it, less"),
     )  # fmt: skip
     lines = [line for part in parts for line in part]
@@ -46,6 +46,7 @@ def _head() -> Iterator[str]:
 
 
 def _networks(found: dict[str, Runs]) -> Iterator[str]:
+    yield from ("![Accuracies of all networks, float, at 4 bit and on the array](pictures/accuracy.svg)", "")
     yield from ("## Networks", "", "| network | data | width | float | 4 bit | loss at 4 bit (paper: < 2) | p | size |")
     yield "|---|---|---|---|---|---|---|---|"
     for network, runs in found.items():
@@ -75,6 +76,25 @@ def _array(found: dict[str, Runs]) -> Iterator[str]:
     yield from ("", "Proof: the largest error over the sampled reads, in units of full scale.", "")
 
 
+def _speed(found: dict[str, Runs]) -> Iterator[str]:
+    timed = {network: runs["speed"] for network, runs in found.items() if "speed" in runs}
+    if not timed:
+        return
+    yield from ("## Time", "")
+    yield (
+        "`norsim eval-network` with all it does (set-up, calibration, the digital network, proof) against a plain "
+        "float32 evaluation of the same images in the same process."
+    )
+    yield from ("", "| network | images | float, s | eval-network, s | ratio | peak memory, GiB |")
+    yield "|---|---|---|---|---|---|"
+    for network, summary in timed.items():
+        yield (
+            f"| {network} | {summary['images']} | {summary['float_seconds']:.1f} | {summary['seconds']:.0f} | "
+            f"{summary['ratio']:.0f} | {summary['peak_gib']:.1f} |"
+        )
+    yield ""
+
+
 def _attribution(found: dict[str, Runs], by: str, columns: str, *about: str) -> Iterator[str]:
     yield from (f"## By {by.removesuffix('s')}", "", *about, f"| network | run | images | {columns} |")
     yield "|---|---|---|---|---|---|"
@@ -87,6 +107,8 @@ def _attribution(found: dict[str, Runs], by: str, columns: str, *about: str) -> 
 
 def _shares(network: str, name: str, summary: dict[str, Any]) -> Iterator[str]:
     start = f"| {network} | {name} | {summary['images']} |"
+    if summary["quantization"]:
+        yield f"{start} quantization, against float | {_points(summary['quantization'])} | |"
     for share in summary["shares"]:
         yield f"{start} {share['name']} | {_points(share['alone'])} | {_points(share['without'])} |"
     verdict = "within" if summary["adds_up"] else "**not within**"

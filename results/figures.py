@@ -1,0 +1,95 @@
+"""The figures of docs/results.md, drawn from the same summaries as its tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+from results.page import Runs
+
+matplotlib.use("svg")
+# The same runs give the same bytes.
+matplotlib.rcParams.update({"svg.hashsalt": "norsim", "font.size": 9})
+
+from matplotlib import pyplot  # noqa: E402
+
+STAGES = {
+    "float": ("etox65-bit-serial", "accuracy_float"),
+    "4 bit": ("etox65-bit-serial", "accuracy_quantized"),
+    "bit-serial": ("etox65-bit-serial", "accuracy"),
+    "bit-serial, unfitted": ("etox65-bit-serial-unfitted", "accuracy"),
+    "linear-pair": ("etox65-linear-pair", "accuracy"),
+    "linear-pair, unfitted": ("etox65-linear-pair-unfitted", "accuracy"),
+    "stress chip": ("etox65-stress-bit-serial", "accuracy"),
+    "stress chip, unfitted": ("etox65-stress-bit-serial-unfitted", "accuracy"),
+}
+
+
+def draw(found: dict[str, Runs], folder: Path) -> None:
+    """`accuracy.svg` and `causes.svg` in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _save(_accuracies(found), folder / "accuracy.svg")
+    _save(_causes(found), folder / "causes.svg")
+
+
+def _save(figure: Any, path: Path) -> None:
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def _accuracies(found: dict[str, Runs]) -> Any:
+    """A panel a network, a point with its 95 % interval a stage."""
+    figure, panels = pyplot.subplots(
+        1, len(found), figsize=(2.6 * len(found) + 1.2, 2.8), sharey=True, layout="constrained", squeeze=False
+    )
+    names = list(STAGES)[::-1]
+    for panel, (network, runs) in zip(panels[0], found.items(), strict=True):
+        for place, name in enumerate(names):
+            run, key = STAGES[name]
+            value, (low, high) = runs[run][key], runs[run][f"{key}_ci95"]
+            panel.errorbar(
+                100 * value, place, xerr=[[100 * (value - low)], [100 * (high - value)]], fmt="o", capsize=3,
+                color="C0" if key == "accuracy" else "C7",
+            )  # fmt: skip
+        panel.set_yticks(range(len(names)), names)
+        panel.set_title(network)
+        panel.set_xlabel("accuracy, %")
+        panel.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def _causes(found: dict[str, Runs]) -> Any:
+    """A row an encoding, a panel a network: points lost to each cause, alone and by all but it."""
+    kinds = ["causes-bit-serial", "causes-linear-pair"]
+    figure, panels = pyplot.subplots(
+        len(kinds), len(found), figsize=(2.6 * len(found) + 1.2, 4.2), sharey=True, layout="constrained", squeeze=False
+    )
+    for row, kind in zip(panels, kinds, strict=True):
+        for panel, (network, runs) in zip(row, found.items(), strict=True):
+            summary = runs[kind]
+            shares = summary["shares"][::-1]
+            _bars(panel, [share["alone"] for share in shares], 0.15, "C0", "alone")
+            _bars(panel, [share["without"] for share in shares], -0.15, "C1", "all but it, less")
+            _bars(panel, [summary["array"]], len(shares), "C7", "the whole")
+            panel.set_yticks(range(len(shares) + 1), [share["name"] for share in shares] + ["the whole"])
+            panel.axvline(0, color="black", linewidth=0.6)
+            panel.grid(axis="x", alpha=0.3)
+            if row is panels[0]:
+                panel.set_title(network)
+            else:
+                panel.set_xlabel("points lost against 4 bit")
+        row[0].set_ylabel(kind.removeprefix("causes-"))
+    panels[0][-1].legend(fontsize=7)
+    return figure
+
+
+def _bars(panel: Any, losses: list[dict[str, Any]], shift: float, color: str, label: str) -> None:
+    points = [loss["points"] for loss in losses]
+    below = [loss["points"] - loss["ci95"][0] for loss in losses]
+    above = [loss["ci95"][1] - loss["points"] for loss in losses]
+    places = [place + shift for place in range(len(losses))]
+    # Agresti and Min's interval is drawn towards 0 and can lie beside the estimate.
+    spans = [[max(value, 0.0) for value in side] for side in (below, above)]
+    panel.barh(places, points, 0.3, xerr=spans, color=color, label=label, error_kw={"capsize": 2, "linewidth": 0.8})

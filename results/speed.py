@@ -1,0 +1,60 @@
+"""`python -m results.speed eval-network --network NAME [--data DIR] --out DIR ...`: how long an evaluation takes.
+
+The plain network of the same shape classifies the same images in float32 before, in the same process. DIR gets a
+summary.json with the seconds of both, their ratio and the most memory the process had.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from norsim.commands import main
+from norsim.data import Dataset, load
+from norsim.network.evaluate import classes, dataset_batches
+from norsim.network.zoo import spec_of
+from norsim.runs import write_text
+from results.cases import card
+
+
+def float_seconds(network: str, data: Dataset) -> float:
+    """What the untrained network, which computes as much as a trained one, takes for all images."""
+    about = card(network)
+    model = spec_of(about["network"], about.get("width", 1)).build().eval()
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    batches = list(dataset_batches(data))
+    classes(model, batches[0][0])
+    started = time.monotonic()
+    for images, _ in batches:
+        classes(model, images.contiguous(memory_format=torch.channels_last))
+    return time.monotonic() - started
+
+
+def run(words: list[str]) -> None:
+    """Time both; the evaluation's own folder is DIR/run."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--network", required=True)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    chosen, _ = parser.parse_known_args(words)
+    plain = float_seconds(chosen.network, load(card(chosen.network)["dataset"], "test", chosen.data))
+    sys.argv = ["norsim", *words, "--out", str(chosen.out / "run")]
+    main()
+    summary = json.loads((chosen.out / "run" / "summary.json").read_text())
+    # Linux counts kibibytes.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    found = {
+        "network": chosen.network, "images": summary["images"], "float_seconds": plain,
+        "seconds": summary["seconds"], "ratio": summary["seconds"] / plain, "peak_gib": peak,
+    }  # fmt: skip
+    write_text(chosen.out / "summary.json", json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    run(sys.argv[1:])
