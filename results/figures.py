@@ -76,12 +76,12 @@ def _causes(found: dict[str, Runs]) -> Any:
             panel.set_yticks(range(len(shares) + 1), [share["name"] for share in shares] + ["the whole"])
             panel.axvline(0, color="black", linewidth=0.6)
             panel.grid(axis="x", alpha=0.3)
-            if row is panels[0]:
+            if kind == kinds[0]:
                 panel.set_title(network)
             else:
                 panel.set_xlabel("points lost against 4 bit")
         row[0].set_ylabel(kind.removeprefix("causes-"))
-    panels[0][-1].legend(fontsize=7)
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 

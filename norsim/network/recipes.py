@@ -55,7 +55,7 @@ class Recipe:
 
 
 _CIFAR10 = Recipe(
-    16, 5, 128, 0.1, 0.02, label_smoothing=0.05, ema_decay=0.999, augmentation="crop-flip", distillation=0.5,
+    20, 5, 128, 0.1, 0.02, label_smoothing=0.05, ema_decay=0.999, augmentation="crop-flip", distillation=0.5,
     precision="bfloat16",
 )  # fmt: skip
 
@@ -66,5 +66,5 @@ RECIPES = {
     "vgg11": _CIFAR10,
     "vgg16": _CIFAR10,
     "resnet18": _CIFAR10,
-    "resnet20": replace(_CIFAR10, float_epochs=60, quantized_epochs=8, float_rate=0.2, quantized_rate=0.04),
+    "resnet20": replace(_CIFAR10, float_epochs=45, quantized_epochs=4, float_rate=0.2, quantized_rate=0.04),
 }

@@ -73,8 +73,8 @@ class Tabulated:
             drives = _single(codes * np.float32(1 / top))
         found = np.empty((len(codes) * passes, self.summed), dtype=np.float32)
         sums.lines(
-            bits, passes, drives, model.rows_per_group, model.groups_per_block, (model.field.rounds, model.rounds), self.modes, self.rows,
-            self.rest, self._of_model, found,
+            bits, passes, drives, model.rows_per_group, model.groups_per_block, (model.field.rounds, model.rounds),
+            self.modes, self.rows, self.rest, self._of_model, found,
         )  # fmt: skip
         return found
 
