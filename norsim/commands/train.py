@@ -16,7 +16,7 @@ from norsim.commands.options import print_json
 from norsim.data import load
 from norsim.errors import ConfigurationError
 from norsim.network.recipes import RECIPES, Recipe
-from norsim.network.store import save_network
+from norsim.network.store import load_float, save_network
 from norsim.network.train import EpochRecord, train
 from norsim.network.zoo import WIDEST, spec_of
 from norsim.runs import default_folder
@@ -33,6 +33,12 @@ from norsim.runs import default_folder
 )
 @click.option("--data", "data_folder", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the data set.")
 @click.option(
+    "--start",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Float weights to start from instead of random ones: a safetensors state dict, such as float.safetensors.",
+)
+@click.option(
     "--recipe",
     "settings",
     multiple=True,
@@ -48,8 +54,8 @@ from norsim.runs import default_folder
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")  # fmt: skip
 def command(
-    network: str, width: float, data_folder: Path | None, settings: tuple[str, ...], seed: int | None, jobs: int | None,
-    out: Path | None, resume: bool, as_json: bool, quiet: bool,
+    network: str, width: float, data_folder: Path | None, start: Path | None, settings: tuple[str, ...],
+    seed: int | None, jobs: int | None, out: Path | None, resume: bool, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Train a network in float, then with 4-bit weights and activations.
 
@@ -63,9 +69,10 @@ def command(
     if resume and out is None:
         raise ConfigurationError("--resume needs --out DIR, the folder of the interrupted run")
     torch.set_num_threads(jobs or torch.get_num_threads())
+    weights = None if start is None else load_float(start, spec.build())
     folder = out or default_folder("train")
     train_set, test_set = (load(spec.dataset, split, data_folder) for split in ("train", "test"))
-    finished = train(spec, train_set, test_set, recipe, folder, resume, None if quiet else report)
+    finished = train(spec, train_set, test_set, recipe, folder, resume, None if quiet else report, weights)
     card = save_network(finished, folder, command_line(jobs))
     result = {
         "network": network,

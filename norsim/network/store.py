@@ -1,6 +1,7 @@
-"""Trained networks in folders: `weights.safetensors`, and a `card.json` that says how they came.
+"""Trained networks in folders: `weights.safetensors`, `float.safetensors`, and a `card.json` that says how they came.
 
-`norsim.network.weights` describes the first. The card is for people and for `eval-network`: accuracies of
+`norsim.network.weights` describes the first. The second is the float network's state dict, for training to go on from;
+nothing else reads it. The card is for people and for `eval-network`: accuracies of
 the float network and of the network as the file has it, the float network's answers, recipe, data, command
 line, versions and sizes. It names the SHA-256 of the weights that it is about.
 """
@@ -19,8 +20,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save
-from torch import nn
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
 
 from norsim.errors import DataError
 from norsim.network.fold import quantized_operands
@@ -28,20 +30,21 @@ from norsim.network.train import TrainResult, predict
 from norsim.network.weights import decode, encode, fail
 from norsim.paths import models_folder
 
-WEIGHTS, CARD = "weights.safetensors", "card.json"
+WEIGHTS, FLOAT, CARD = "weights.safetensors", "float.safetensors", "card.json"
 LARGEST_CARD = 16 * 2**20
 
 
 def save_network(result: TrainResult, folder: Path, command: str) -> dict[str, Any]:
     """Write `result` to `folder` and return the card; `command` is the line that repeats the training.
 
-    The quantized accuracy on the card is that of the network as it is read back from the file. The float
-    weights are not written: the card has the float network's class of each test image, in the order of the
-    test set, so that its accuracy can be stated on any part of it.
+    The quantized accuracy on the card is that of the network as it is read back from the file. The card also has
+    the float network's class of each test image, in the order of the test set, so that its accuracy can be
+    stated on any part of it.
     """
     payload = encode(result.network, result.spec)
     folder.mkdir(parents=True, exist_ok=True)
     _replace(folder / WEIGHTS, payload)
+    _replace(folder / FLOAT, float_file(result.float_network))
     network, header = decode(folder / WEIGHTS)
     card = header | _accuracies(result, network)
     card |= _origin(result, command) | _sizes(result, network, header["layers"], payload)
@@ -69,9 +72,34 @@ def float_predictions(card: dict[str, Any]) -> NDArray[np.int64]:
     return np.frombuffer(base64.b64decode(card["float_predictions"]), dtype=np.uint8).astype(np.int64)
 
 
-def float_file_bytes(network: nn.Module) -> int:
-    """Size of the safetensors file that the whole state dict of a float network makes."""
-    return len(save({key: value.cpu().contiguous().clone() for key, value in network.state_dict().items()}))
+def float_file(network: nn.Module) -> bytes:
+    """The safetensors file that the whole state dict of a float network makes."""
+    return save({key: value.cpu().contiguous().clone() for key, value in network.state_dict().items()})
+
+
+def load_float(path: Path, network: nn.Module) -> dict[str, Tensor]:
+    """The state dict for `network`, untrained, in a safetensors file, such as a training's `float.safetensors`.
+
+    Raises DataError saying what is wrong with the file, or which entries do not fit the network.
+    """
+    try:
+        found = load(path.read_bytes())
+    except OSError as problem:
+        raise DataError(f"{path} cannot be read: {problem.strerror}") from None
+    except (SafetensorError, ValueError, KeyError) as problem:
+        raise DataError(f"{path} is no safetensors file: {problem}") from None
+    expected = {key: value.shape for key, value in network.state_dict().items()}
+    shapes = {key: value.shape for key, value in found.items()}
+    wrong = sorted(key for key in expected.keys() | shapes.keys() if expected.get(key) != shapes.get(key))
+    if wrong:
+        raise DataError(
+            f"{path} does not fit the network: {len(wrong)} entries are missing, unknown or of another shape, first "
+            f"{wrong[0]!r}; expected the state dict of the float network, of the same --width"
+        )
+    unfit = [key for key, value in found.items() if not torch.isfinite(value).all()]
+    if unfit:
+        raise DataError(f"{path}: {unfit[0]!r} holds values that are not finite")
+    return found
 
 
 def _accuracies(result: TrainResult, network: nn.Module) -> dict[str, Any]:
@@ -111,7 +139,7 @@ def _sizes(result: TrainResult, network: nn.Module, norms: dict[str, str | None]
         }
         for name, layer in quantized_operands(network).items()
     }
-    float_bytes = float_file_bytes(result.float_network)
+    float_bytes = len(float_file(result.float_network))
     return {
         "layers": layers,
         "weights": sum(layer["codes"] for layer in layers.values()),

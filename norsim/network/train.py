@@ -8,11 +8,12 @@ uninterrupted one on the same machine with the same number of threads.
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -66,21 +68,23 @@ def train(
     folder: Path,
     resume: bool = False,
     progress: Callable[[EpochRecord], None] | None = None,
+    start: Mapping[str, Tensor] | None = None,
 ) -> TrainResult:
     """Train `spec` by `recipe`; `folder` gets `checkpoint.pt` and `log.csv` after each epoch.
 
-    With `resume`, continue from the checkpoint in `folder` if there is one; otherwise start anew. Raises
-    ConfigurationError if the checkpoint belongs to another training or the loss stops being finite,
-    DataError for a checkpoint that cannot be read. The caller's random state is left alone.
+    The float phase starts from the state dict `start`, or from random weights. With `resume`, continue from the
+    checkpoint in `folder` if there is one; otherwise start anew. Raises ConfigurationError if the checkpoint
+    belongs to another training or the loss stops being finite, DataError for a checkpoint that cannot be
+    read. The caller's random state is left alone.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        run = _Run(spec, train_set, test_set, recipe, folder, resume, progress)
+        run = _Run(spec, train_set, test_set, recipe, folder, resume, progress, start)
         float_network = run.float_phase()
         calibration = run.calibration()
-        start = quantize(float_network, calibration, recipe.weight_bits, recipe.activation_bits)
-        network = run.phase("quantized", start, recipe.quantized_epochs, recipe.quantized_rate, float_network)
+        quantized = quantize(float_network, calibration, recipe.weight_bits, recipe.activation_bits)
+        network = run.phase("quantized", quantized, recipe.quantized_epochs, recipe.quantized_rate, float_network)
     return TrainResult(
         spec=spec,
         recipe=recipe,
@@ -136,7 +140,9 @@ class _Run:
         folder: Path,
         resume: bool,
         progress: Callable[[EpochRecord], None] | None,
+        start: Mapping[str, Tensor] | None,
     ) -> None:
+        self.start = start
         self.spec, self.recipe, self.folder, self.progress = spec, recipe, folder, progress
         self.test_set, self.full_scale = test_set, train_set.full_scale
         self.pixels, self.labels = torch.from_numpy(train_set.images), torch.from_numpy(train_set.labels)
@@ -146,7 +152,8 @@ class _Run:
             self.mirrored = torch.rand(len(self.labels), generator=self.generator) < 0.5
         data = [train_set.source, len(train_set), test_set.source, len(test_set)]
         width = [] if spec.width == 1 else [spec.width]
-        self.identity = json.dumps([spec.name, asdict(recipe), data, *width])
+        origin = [] if start is None else [hashlib.sha256(save(dict(start))).hexdigest()]
+        self.identity = json.dumps([spec.name, asdict(recipe), data, *width, *origin])
         self.saved = self._load_checkpoint() if resume else {}
         self.records = [EpochRecord(*row) for row in self.saved.get("records", [])]
         self.float_state: dict[str, Any] = {}
@@ -158,6 +165,8 @@ class _Run:
         if self.saved.get("phase") == "quantized":
             network.load_state_dict(self.saved["float"])
         else:
+            if self.start is not None:
+                network.load_state_dict(self.start)
             network = self.phase("float", network, self.recipe.float_epochs, self.recipe.float_rate)
         self.float_state = network.state_dict()
         return network.eval()

@@ -38,6 +38,21 @@ def test_a_width_is_trained_stored_and_evaluated(norsim: Run, tmp_path: Path) ->
     assert found.json["accuracy_float"] == card["float_accuracy"]
 
 
+def test_training_goes_on_from_float_weights_and_refuses_those_of_another(norsim: Run, tmp_path: Path) -> None:
+    first = norsim("train", *SHORT, "--out", tmp_path / "first", "--json")
+    start = tmp_path / "first" / "float.safetensors"
+    still = ["--network", "digits-cnn", "--recipe", "float_epochs=0", "--recipe", "quantized_epochs=1", "-j", 1]
+    on = norsim("train", *still, "--start", start, "--out", tmp_path / "on", "--json")
+    assert on.code == 0 and on.json["accuracy_float"] == first.json["accuracy_float"]
+    assert (tmp_path / "on" / "float.safetensors").read_bytes() == start.read_bytes()
+    for name, options, problem in (
+        ("wide", ["--width", "2", "--start", start], "does not fit the network"),
+        ("garbage", ["--start", tmp_path / "first" / "card.json"], "no safetensors file"),
+    ):
+        ended = norsim("train", *still, *options, "--out", tmp_path / name)
+        assert ended.code == 2 and problem in ended.err and not (tmp_path / name).exists()
+
+
 @pytest.mark.parametrize("width", ["0", "-1", "65", "nan", "wide"])
 def test_an_unusable_width_ends_in_2(norsim: Run, tmp_path: Path, width: str) -> None:
     ended = norsim("train", *SHORT, f"--width={width}", "--out", tmp_path / "net")

@@ -80,7 +80,7 @@ def test_card_says_where_it_comes_from_and_the_sizes(result: TrainResult, folder
     assert 4 * card["weights"] < card["float32_file_bytes"] < 5 * card["weights"]
     assert card["size_ratio"] == pytest.approx(card["float32_file_bytes"] / card["file_bytes"], abs=1e-3)
     assert [layer["norm"] for layer in card["layers"].values()] == ["bn1", "bn2", None]
-    assert sorted(path.name for path in folder.iterdir()) == ["card.json", "weights.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == ["card.json", "float.safetensors", "weights.safetensors"]
 
 
 def test_the_accuracy_on_the_card_is_that_of_the_stored_network(

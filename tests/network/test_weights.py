@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from norsim.errors import DataError
 from norsim.network.fold import fold
 from norsim.network.quantize import QuantConv2d, quantize, quantized_layers
-from norsim.network.store import float_file_bytes
+from norsim.network.store import float_file
 from norsim.network.weights import decode, encode, pack, unpack
 from norsim.network.zoo import spec_of
 from tests.network.test_fold import stir
@@ -76,7 +76,7 @@ def test_what_is_read_back_is_the_folded_network(tmp_path: Path, name: str, widt
 @pytest.mark.parametrize(("name", "width"), [("resnet20", 1.0), ("resnet18", 0.25), ("vgg11", 0.25), ("alexnet", 0.25)])
 def test_the_file_is_smaller_than_the_float_network_by_seven_and_a_half(name: str, width: float) -> None:
     float_network, quantized, _ = made(name, width)
-    assert float_file_bytes(float_network) >= 7.5 * len(encode(quantized, spec_of(name, width)))
+    assert len(float_file(float_network)) >= 7.5 * len(encode(quantized, spec_of(name, width)))
 
 
 def test_other_bits_round_trip(tmp_path: Path) -> None:
