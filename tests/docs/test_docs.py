@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -236,6 +237,18 @@ def test_the_chip_file_page_has_every_key_with_the_value_of_the_preset() -> None
             assert yaml.safe_load(cells[2 + place].strip("`")) == value, key
             found.append(key)
     assert sorted(found) == sorted(chip_keys(ChipFile))
+
+
+def test_the_trained_networks_of_the_readme_are_those_that_come_with_norsim() -> None:
+    text = (ROOT / "README.md").read_text()
+    rows = re.findall(r"^\| `(.+)` \| ([\d.]+) \| ([\d.]+) % \| ([\d.]+) % \|$", text, re.MULTILINE)
+    found = {}
+    for path in (ROOT / "models" / "networks").glob("*/card.json"):
+        card = json.loads(path.read_text())
+        if card["dataset"] == "cifar10":
+            shares = (f"{100 * card[key]:.2f}" for key in ("float_accuracy", "quantized_accuracy"))
+            found[path.parent.name] = (f"{card['width']:g}", *shares)
+    assert {name: tuple(rest) for name, *rest in rows} == found
 
 
 @pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
