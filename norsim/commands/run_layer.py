@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 import numpy as np
-import torch
 
 from norsim.array.tile import Currents, Floats
 from norsim.backends import BACKENDS, read_all
@@ -27,7 +26,7 @@ from norsim.commands.setup import Subject, subject
 from norsim.network.layers import calibrate_layer
 from norsim.network.placement import PlacedTile, TileRead
 from norsim.network.reader import Reader
-from norsim.periphery.encoding import Codes
+from norsim.periphery.encoding import Codes, decode
 from norsim.runs import RunFolder, default_folder, write_atomically, write_text
 from norsim.spice.deck import deck
 
@@ -100,15 +99,14 @@ def read_layer(
 def result(part: PlacedTile, codes: Codes, currents: Currents | None) -> TileRead:
     """What the tile gave; without currents, what exact cells would give, in amperes and integers."""
     if currents is not None:
-        return part.interpret(codes, torch.from_numpy(part.amps(currents)))
+        return part.interpret(codes, part.amps(currents))
     amps = part.pass_values(codes) * part.chip.encoding.lsb_amps
     return TileRead(amps, part.adc.convert(amps), ideal_sums(part, codes))
 
 
 def ideal_sums(part: PlacedTile, codes: Codes) -> Floats:
     """`[vectors, outputs]`: the tile's sums in integers."""
-    values = torch.from_numpy(part.pass_values(codes))
-    return part.chip.encoding.decode(values, part.codes(codes), part.layer.weight_zero).numpy()
+    return decode(part.chip.encoding, part.pass_values(codes), part.codes(codes), part.layer.weight_zero)
 
 
 def save(path: Path, part: PlacedTile, codes: Codes, read: TileRead) -> None:

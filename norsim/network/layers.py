@@ -20,6 +20,7 @@ from norsim.network.placement import TileGrid, place, signed_weights
 from norsim.network.quantize import QuantizedOperands
 from norsim.network.quantized import ConvGeometry, QuantizedLayer
 from norsim.network.reader import Reader
+from norsim.network.unfold import patches
 from norsim.periphery.encoding import Codes
 
 CALIBRATION_VECTORS = 2048
@@ -84,8 +85,8 @@ class TiledConv2d(TiledLayer):
         codes = padded(torch.from_numpy(layer.encode(input.detach().cpu().numpy())), geometry, layer.input_zero)
         if self.reader.backend == "ideal" and self.record is None:
             return self.real(exact_convolution(layer, geometry, codes).numpy()).permute(0, 3, 1, 2)
-        vectors, rows = patches(codes, geometry)
-        return self.outputs(vectors.numpy()).reshape(len(input), rows, -1, layer.outputs).permute(0, 3, 1, 2)
+        vectors, rows = patches(codes.numpy(), geometry)
+        return self.outputs(vectors).reshape(len(input), rows, -1, layer.outputs).permute(0, 3, 1, 2)
 
 
 def padded(codes: Tensor, geometry: ConvGeometry, padding_code: int) -> Tensor:
@@ -96,20 +97,6 @@ def padded(codes: Tensor, geometry: ConvGeometry, padding_code: int) -> Tensor:
     vertical, horizontal = geometry.padding
     around = (horizontal, horizontal, vertical, vertical)
     return functional.pad(codes, around, value=padding_code).contiguous()
-
-
-def patches(codes: Tensor, geometry: ConvGeometry) -> tuple[Tensor, int]:
-    """Padded codes `[images, channels, height, width]` -> `[images x height' x width', inputs]`, and height'."""
-    images, channels, *size = codes.shape
-    along = zip(size, geometry.kernel, geometry.dilation, geometry.stride, strict=True)
-    rows, columns = ((length - step * (kernel - 1) - 1) // stride + 1 for length, kernel, step, stride in along)
-    image, channel, row, column = codes.stride()
-    (down, right), (tall, wide) = geometry.stride, geometry.dilation
-    windows = codes.as_strided(
-        (images, rows, columns, channels, *geometry.kernel),
-        (image, row * down, column * right, channel, row * tall, column * wide),
-    )
-    return windows.reshape(images * rows * columns, -1), rows
 
 
 def exact_convolution(layer: QuantizedLayer, geometry: ConvGeometry, codes: Tensor) -> Tensor:

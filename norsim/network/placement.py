@@ -20,6 +20,7 @@ from norsim.network.reader import Reader
 from norsim.periphery.adc import Adc, fit_range
 from norsim.periphery.encoding import Codes, full_scale_amps, sense_matrix, sensed_amps
 from norsim.periphery.programming import Levels
+from norsim.periphery.readout import convert_and_add
 
 # Line currents are taken in parts small enough for a core's cache, because what is done to each is bound by memory.
 AMPS_AT_ONCE = 2**19
@@ -34,9 +35,9 @@ class TileRead:
     `sums`  `[vectors, outputs]`, the tile's share of sum (q - z) x, in units of one code step
     """
 
-    amps: Floats
-    adc: np.ndarray
-    sums: Floats
+    amps: NDArray[np.floating]
+    adc: NDArray[np.floating]
+    sums: NDArray[np.floating]
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,14 +115,17 @@ class PlacedTile:
             self.codes(layer_codes), self.weights, layer.weight_zero, layer.input_bits
         )
 
-    def interpret(self, layer_codes: Codes, amps: Tensor) -> TileRead:
+    def interpret(self, layer_codes: Codes, amps: NDArray[np.floating]) -> TileRead:
         """`[reads, outputs]` amperes -> converter codes -> the tile's sums, in the precision of `amps`."""
-        adc = self.adc.convert(amps)
-        gain, offset = (torch.from_numpy(column).to(amps) for column in (self.gain, self.offset))
-        values = self.adc.amps(adc) / self.chip.encoding.lsb_amps * gain + offset
-        shape = (len(layer_codes), self.chip.encoding.passes(self.layer.input_bits), len(self.outputs))
-        sums = self.chip.encoding.decode(values.view(shape), self.codes(layer_codes), self.layer.weight_zero)
-        return TileRead(amps.view(shape).numpy(), adc.view(shape).numpy(), sums.numpy())
+        encoding, lsb = self.chip.encoding, self.chip.encoding.lsb_amps
+        passes = encoding.passes(self.layer.input_bits)
+        scale, shift = self.adc.step_amps / lsb * self.gain, self.adc.low_amps / lsb * self.gain + self.offset
+        adc, sums = convert_and_add(amps, self.adc, scale, shift, encoding.place_values(passes))
+        digital = encoding.digital_part(self.codes(layer_codes), self.layer.weight_zero)
+        if digital is not None:
+            sums += digital[:, None]
+        shape = (len(layer_codes), passes, len(self.outputs))
+        return TileRead(amps.reshape(shape), adc.reshape(shape), sums)
 
     def read_reduced(self, layer_codes: Codes) -> Iterator[tuple[int, Codes, TileRead]]:
         """The tile read by its reduced model, some of the layer's `[vectors, inputs]` codes at a time: from which
@@ -134,7 +138,7 @@ class PlacedTile:
         for start in range(0, len(layer_codes), vectors):
             some = layer_codes[start : start + vectors]
             amps = torch.from_numpy(model.lines(self.codes(some), passes, encoding.top_drive))
-            yield start, some, self.interpret(some, amps @ sense)
+            yield start, some, self.interpret(some, (amps @ sense).numpy())
 
     def calibrated(self, layer_codes: Codes, reads: np.ndarray, currents: Currents) -> PlacedTile:
         """This tile with its converter's range, gain and offset fitted.
@@ -183,7 +187,7 @@ class TileGrid:
             return
         requests = [(part.tile(), part.drive(codes)) for part in self.tiles]
         for part, currents in zip(self.tiles, reader.read(requests), strict=True):
-            yield part, 0, codes, part.interpret(codes, torch.from_numpy(part.amps(currents)))
+            yield part, 0, codes, part.interpret(codes, part.amps(currents))
 
     def calibrate(self, codes: Codes, reader: Reader, random: np.random.Generator) -> TileGrid:
         """The grid with every tile's converter and column fit set by training activations `codes`."""

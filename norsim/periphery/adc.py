@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
-from torch import Tensor
 
 from norsim.array.tile import Floats
 from norsim.errors import ConfigurationError
 
 SHRINK = np.linspace(1.0, 0.5, 26)
-Values = TypeVar("Values", Floats, Tensor)
 
 
 @dataclass(frozen=True)
@@ -40,12 +37,12 @@ class Adc:
         """Amperes between two codes."""
         return (self.high_amps - self.low_amps) / float(2**self.bits - 1)
 
-    def convert(self, amps: Values) -> Values:
+    def convert(self, amps: Floats) -> Floats:
         """Codes, as whole numbers, of any shape of currents, in an array of the same kind."""
         # Half-way currents go to the even code, in NumPy as in torch.
         return ((amps - self.low_amps) / self.step_amps).round().clip(0, 2**self.bits - 1)
 
-    def amps(self, codes: Values) -> Values:
+    def amps(self, codes: Floats) -> Floats:
         """The currents that codes stand for."""
         return codes * self.step_amps + self.low_amps
 

@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from norsim.array.tile import Floats, Stimulus
 from norsim.periphery.encoding import Codes, Sense
@@ -134,14 +132,13 @@ class BitSerial:
         values: Floats = bits @ (weights.astype(np.float64) - offset)
         return values
 
-    def decode(self, values: Tensor, codes: Codes, zero: int) -> Tensor:
-        """Shift and add, and the digital zero-point term."""
-        sums = values[:, 0].clone()
-        for place in range(1, values.shape[1]):
-            sums.add_(values[:, place], alpha=2.0**place)
-        if self.zero_point == "digital":
-            sums -= zero * torch.from_numpy(codes.sum(axis=1, dtype=np.float64)[:, None]).to(sums)
-        return sums
+    def place_values(self, passes: int) -> Floats:
+        """Shift and add."""
+        return np.exp2(np.arange(passes, dtype=np.float64))
+
+    def digital_part(self, codes: Codes, zero: int) -> Floats | None:
+        """The zero point's term, where it is computed from the inputs."""
+        return -zero * codes.sum(axis=1, dtype=np.float64) if self.zero_point == "digital" else None
 
     def line_notes(self, inputs: list[str], outputs: list[str], zero: int) -> tuple[list[str], list[str]]:
         """Wordlines are inputs; bitlines are outputs and what is subtracted from them."""

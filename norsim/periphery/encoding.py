@@ -11,7 +11,6 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from norsim.array.tile import Currents, Floats, Stimulus
 
@@ -60,11 +59,21 @@ class Encoding(Protocol):
     def pass_values(self, codes: Codes, weights: Codes, zero: int, input_bits: int) -> Floats:
         """`[vectors, passes, outputs]`: what exact cells and wires would give, in units of `lsb_amps`."""
 
-    def decode(self, values: Tensor, codes: Codes, zero: int) -> Tensor:
-        """`[vectors, passes, outputs]` values -> `[vectors, outputs]` sums of (q - zero) x."""
+    def place_values(self, passes: int) -> Floats:
+        """`[passes]`: what each pass counts in the sum of (q - zero) x."""
+
+    def digital_part(self, codes: Codes, zero: int) -> Floats | None:
+        """`[vectors]`: what is added to the sums of every output without the array; None for nothing."""
 
     def line_notes(self, inputs: list[str], outputs: list[str], zero: int) -> tuple[list[str], list[str]]:
         """What wordlines and bitlines stand for, given the names of inputs and outputs."""
+
+
+def decode(encoding: Encoding, values: Floats, codes: Codes, zero: int) -> Floats:
+    """`[vectors, passes, outputs]` values of activation `codes` -> `[vectors, outputs]` sums of (q - zero) x."""
+    sums: Floats = np.einsum("vpo,p->vo", values, encoding.place_values(values.shape[1]))
+    digital = encoding.digital_part(codes, zero)
+    return sums if digital is None else sums + digital[:, None]
 
 
 def sense_matrix(sense: Sense, kind: str, lines: int) -> Floats:

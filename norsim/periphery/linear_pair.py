@@ -15,7 +15,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
 
 from norsim.array.tile import Floats, Stimulus
 from norsim.periphery.encoding import Codes, Sense
@@ -89,9 +88,13 @@ class LinearPair:
         values: Floats = codes.astype(np.float64) @ (weights.astype(np.float64) - zero)
         return values[:, None, :]
 
-    def decode(self, values: Tensor, codes: Codes, zero: int) -> Tensor:
+    def place_values(self, passes: int) -> Floats:
         """The one pass is the sum."""
-        return values[:, 0, :]
+        return np.ones(passes)
+
+    def digital_part(self, codes: Codes, zero: int) -> Floats | None:
+        """Nothing: the pair's difference has the zero point in it."""
+        return None
 
     def line_notes(self, inputs: list[str], outputs: list[str], zero: int) -> tuple[list[str], list[str]]:
         """Wordline pairs are outputs, bitlines are inputs."""

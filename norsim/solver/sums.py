@@ -1,216 +1,355 @@
-"""The inner loop of `macro`, compiled by numba: a read's rows summed, the field solved, the lines' currents.
+"""The inner loop of `macro`, compiled by numba: the field of a read solved, its rows summed, its lines' currents.
 
-Arrays are indexed in place throughout, as in norsim.solver.kernels.
+A thread takes `READS` reads at a time. What is done once a read goes through all of them in step, reads innermost in
+memory; what is done once a line goes read by read, lines innermost. Arrays are indexed in place throughout, as in
+norsim.solver.kernels.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit, prange
+from numba.cpython.unsafe.numbers import trailing_zeros
 
 from norsim.solver.kernels import FAST
+from norsim.solver.macro import TERMS
 
-# Vectors that one thread takes at a time.
-CHUNK = 16
+# A multiple of any processor's lanes, so that each read goes through the same instructions wherever it stands.
+READS = 64
 SUMS = FAST | {"reassoc"}
 
+# Rows are added so many at a time.
+FOUR = 4
 
-@njit(cache=True, fastmath=SUMS)
-def _choose_bits(codes, v, bit, count, per_block, states, places, starts):  # type: ignore[no-untyped-def]
-    """The rows that a read sums, block by block from `starts`: one for each group of rows of which any is up."""
+ONE = np.uint64(1)
+# The lowest bit of each byte of a word; times GATHER, they stand next to each other in the word's top byte.
+EACH_BYTE = np.uint64(0x0101010101010101)
+GATHER = np.uint64(0x0102040810204080)
+TOP_BYTE = np.uint64(56)
+
+
+@njit(cache=True, fastmath=SUMS, error_model="numpy")
+def _spread(codes, v, count, span, padded):  # type: ignore[no-untyped-def]
+    """The codes of a vector, each group of `count` from a multiple of `span` on."""
     inputs = codes.shape[1]
-    whole = inputs // count
-    if count == 2:
-        for group in range(whole):
-            states[group] = (codes[v, 2 * group] >> bit & 1) | (codes[v, 2 * group + 1] >> bit & 1) << 1
+    if count == span:
+        for i in range(inputs):
+            padded[i] = codes[v, i]
     else:
-        for group in range(whole):
-            state = 0
-            for k in range(count):
-                state |= (codes[v, group * count + k] >> bit & 1) << k
-            states[group] = state
-    if whole < len(states):
-        state = 0
-        for k in range(inputs - whole * count):
-            state |= (codes[v, whole * count + k] >> bit & 1) << k
-        states[whole] = state
-    taken, many = 0, (1 << count) - 1
-    for block in range(len(starts) - 1):
-        starts[block] = taken
-        for group in range(block * per_block, min((block + 1) * per_block, len(states))):
-            places[taken] = group * many + states[group] - 1
-            taken += states[group] != 0
-    starts[len(starts) - 1] = taken
+        for i in range(inputs):
+            padded[i // count * np.int64(span) + i % count] = codes[v, i]
 
 
-@njit(cache=True, fastmath=SUMS)
-def _choose_volts(drives, v, per_block, places, values, starts):  # type: ignore[no-untyped-def]
-    """The rows that a read sums, with their factors: x and x^2 of each line that is not at rest."""
+@njit(cache=True, fastmath=SUMS, error_model="numpy")
+def _choose_bits(words, bit, span, many, each, per_block, weights, node_of, nothing, r, places, starts, running):  # type: ignore[no-untyped-def]
+    """The rows that read `r` sums, `each` for every group of rows of which any is up, block by block from `starts[r]`;
+    each block's are filled up with the row `nothing` to a multiple of FOUR.
+
+    running[n, r] gets the running sum of weights up to the last group of node n, where it has any.
+    """
+    log, fold = ONE - ONE, ONE
+    while ONE << log < span:
+        log += ONE
+    chosen = (ONE << span) - ONE
+    firsts = ~(ONE - ONE) // chosen
+    shift = np.uint64(bit)
+    taken, block, end, weight = 0, 0, np.uint64(per_block), np.float32(0.0)
+    starts[r, 0] = 0
+    for word in range(0, len(words), 8):
+        up = ONE - ONE
+        for k in range(8):
+            up |= ((words[word + k] >> shift & EACH_BYTE) * GATHER >> TOP_BYTE) << np.uint64(8 * k)
+        left, fold = up, ONE
+        while fold < span:
+            left |= left >> fold
+            fold += fold
+        left &= firsts
+        first = np.uint64(word * 8)
+        while left:
+            place = trailing_zeros(left)  # type: ignore[call-arg, var-annotated]
+            left &= left - ONE
+            group = (first + place) >> log
+            at = group * many + (up >> place & chosen) - ONE
+            while group >= end:
+                end += np.uint64(per_block)
+                block += 1
+                taken = _fill(places, r, taken, nothing)
+                starts[r, block] = taken
+            if each == 1:
+                places[r, taken] = at
+                taken += 1
+            else:
+                places[r, taken], places[r, taken + 1] = at + at, at + at + ONE
+                taken += 2
+            weight += weights[at]
+            running[node_of[group], r] = weight
+    taken = _fill(places, r, taken, nothing)
+    for b in range(block + 1, starts.shape[1]):
+        starts[r, b] = taken
+
+
+@njit(cache=True, fastmath=SUMS, error_model="numpy")
+def _fill(places, r, taken, nothing):  # type: ignore[no-untyped-def]
+    """Rows of nothing up to a multiple of FOUR; their number with them."""
+    for k in range(FOUR - 1):
+        places[r, taken + k] = nothing
+    return (taken + FOUR - 1) // FOUR * FOUR
+
+
+@njit(cache=True, fastmath=SUMS, error_model="numpy")
+def _choose_volts(drives, v, per_block, weights, node_of, nothing, r, places, starts, running):  # type: ignore[no-untyped-def]
+    """The same for lines under volts: two rows for each that is not at rest."""
     inputs = drives.shape[1]
-    taken = 0
-    for block in range(len(starts) - 1):
-        starts[block] = taken
+    taken, weight = 0, np.float32(0.0)
+    for block in range(starts.shape[1] - 1):
+        starts[r, block] = taken
         for line in range(block * per_block, min((block + 1) * per_block, inputs)):
             x = drives[v, line]
-            places[taken], places[taken + 1] = 2 * line, 2 * line + 1
-            values[taken], values[taken + 1] = x, x * x
+            places[r, taken], places[r, taken + 1] = 2 * line, 2 * line + 1
             taken += 2 if x != 0 else 0
-    starts[len(starts) - 1] = taken
+            weight += x * weights[line]
+            running[node_of[line], r] = weight
+        taken = _fill(places, r, taken, nothing)
+    starts[r, starts.shape[1] - 1] = taken
 
 
-@njit(cache=True, fastmath=SUMS)
-def _add_rows(rows, places, first, last, block, total):  # type: ignore[no-untyped-def]
-    """total[block, c] = sum of rows[places, c] from `first` to `last`, four rows in a pass."""
-    width = rows.shape[1]
-    for c in range(width):
-        total[block, c] = 0.0
-    at = first
-    while at + 4 <= last:
-        i, j, k, m = places[at], places[at + 1], places[at + 2], places[at + 3]
-        for c in range(width):
-            total[block, c] += (rows[i, c] + rows[j, c]) + (rows[k, c] + rows[m, c])
-        at += 4
-    while at < last:
-        i = places[at]
-        for c in range(width):
-            total[block, c] += rows[i, c]
-        at += 1
+@njit(cache=True, fastmath=SUMS, error_model="numpy")
+def _take_differences(running, before):  # type: ignore[no-untyped-def]
+    """Running sums, NaN where a node has none of its own, to sums node by node; `before` `[READS]` is scratch."""
+    for r in range(READS):
+        before[r] = 0.0
+    for n in range(len(running)):
+        for r in range(READS):
+            sum_to_here = before[r] if np.isnan(running[n, r]) else running[n, r]
+            running[n, r] = sum_to_here - before[r]
+            before[r] = sum_to_here
 
 
-@njit(cache=True, fastmath=SUMS)
-def _add_multiples(rows, places, values, first, last, block, total):  # type: ignore[no-untyped-def]
-    """total[block, c] = sum of values x rows[places, c] from `first` to `last`, which come in pairs."""
-    width = rows.shape[1]
-    for c in range(width):
-        total[block, c] = 0.0
-    at = first
-    while at + 4 <= last:
-        i, j, k, m = places[at], places[at + 1], places[at + 2], places[at + 3]
-        a, b, d, e = values[at], values[at + 1], values[at + 2], values[at + 3]
-        for c in range(width):
-            total[block, c] += (a * rows[i, c] + b * rows[j, c]) + (d * rows[k, c] + e * rows[m, c])
-        at += 4
-    if at < last:
-        i, j, a, b = places[at], places[at + 1], values[at], values[at + 1]
-        for c in range(width):
-            total[block, c] += a * rows[i, c] + b * rows[j, c]
-
-
-@njit(cache=True, fastmath=SUMS)
-def _solve_field(total, first, rounds, currents, slopes, local_slopes, mean_slope, shared, nominal, work):  # type: ignore[no-untyped-def]
-    """`Field.solve` for one read, whose weighted sums are total[:, first:]: they, currents and local slopes go to
-    work[0], work[1] and work[2], each `[nodes]`."""
+@njit(cache=True, fastmath=SUMS, error_model="numpy")
+def _solve_field(rounds, currents, slopes, local_slopes, mean_slope, shared, nominal, field):  # type: ignore[no-untyped-def]
+    """`Field.solve` for READS reads, whose weighted sums are field[0]: currents and local slopes go to field[1] and
+    field[2], each `[nodes, READS]`."""
     nodes = len(mean_slope)
     for n in range(nodes):
-        drive = np.float32(0.0)
-        for b in range(len(total)):
-            drive += total[b, first + n]
-        level = currents[0, n] + drive * (currents[1, n] + drive * currents[2, n])
-        work[0, n], work[1, n], work[2, n] = drive, level, local_slopes[0, n] + drive * local_slopes[1, n]
-        work[3, n], work[4, n] = level, slopes[0, n] + drive * slopes[1, n]
+        for r in range(READS):
+            drive = field[0, n, r]
+            level = currents[0, n] + drive * (currents[1, n] + drive * currents[2, n])
+            field[1, n, r], field[3, n, r] = level, level
+            field[2, n, r] = local_slopes[0, n] + drive * local_slopes[1, n]
+            field[4, n, r] = slopes[0, n] + drive * slopes[1, n]
     for turn in range(rounds + 1):
         for n in range(nodes):
-            work[5, n] = -nominal[n]
-        for m in range(nodes):
-            for n in range(nodes):
-                work[5, n] += work[1, m] * shared[m, n]
+            for r in range(READS):
+                field[5, n, r] = -nominal[n]
+            for m in range(nodes):
+                ohms = shared[m, n]
+                for r in range(READS):
+                    field[5, n, r] += field[1, m, r] * ohms
         for n in range(nodes):
             mean = mean_slope[n] if turn < rounds else np.float32(0.0)
-            work[1, n] = work[3, n] + (work[4, n] - mean) * work[5, n]
+            for r in range(READS):
+                field[1, n, r] = field[3, n, r] + (field[4, n, r] - mean) * field[5, n, r]
 
 
-@njit(cache=True, fastmath=SUMS)
-def _take_terms(work, to_blocks, at_blocks, shares, balance, terms):  # type: ignore[no-untyped-def]
-    """`Field.terms` for one read, `[blocks, 7]`; what it returns is the sum of the balance currents."""
-    blocks, nodes = to_blocks.shape[1], len(to_blocks)
+@njit(cache=True, fastmath=SUMS, error_model="numpy")
+def _take_terms(field, to_blocks, at_blocks, shares, balance, terms):  # type: ignore[no-untyped-def]
+    """`Field.terms`, `[blocks, TERMS, READS]`."""
+    nodes, blocks = to_blocks.shape
     for b in range(blocks):
-        share, volts = np.float32(0.0), -at_blocks[b]
+        for r in range(READS):
+            terms[b, 0, r], terms[b, 1, r], terms[b, 2, r] = 1.0, 0.0, -at_blocks[b]
         for n in range(nodes):
-            share += work[0, n] * shares[n, b]
-            volts += work[1, n] * to_blocks[n, b]
-        terms[b, 0], terms[b, 1], terms[b, 2], terms[b, 3] = 1.0, share, volts, share * volts
-        terms[b, 4], terms[b, 5] = volts * volts, share * volts * volts
-    balanced = np.float32(0.0)
+            share, ohms = shares[n, b], to_blocks[n, b]
+            for r in range(READS):
+                terms[b, 1, r] += field[0, n, r] * share
+                terms[b, 2, r] += field[1, n, r] * ohms
+        for r in range(READS):
+            share, volts = terms[b, 1, r], terms[b, 2, r]
+            terms[b, 3, r], terms[b, 4, r], terms[b, 5, r] = share * volts, volts * volts, share * volts * volts
+            terms[b, 6, r] = 0.0
     for b in range(blocks):
-        amps = np.float32(0.0)
         for c in range(blocks):
-            amps += terms[c, 2] * balance[c, b]
-        terms[b, 6] = amps
-        balanced += amps
-    return balanced
+            siemens = balance[c, b]
+            for r in range(READS):
+                terms[b, 6, r] += terms[c, 2, r] * siemens
 
 
-@njit(cache=True, parallel=True, fastmath=SUMS)
-def lines(codes, passes, drives, count, per_block, rounds, modes, rows, rest, model, result):  # type: ignore[no-untyped-def]
-    """result[v passes + p, l]: the currents of lines for bit p of `codes[v, i]`, or, if there are no codes, for
-    `drives[v, i]` of full drive. See Tabulated for what the others are; lines are padded with zeros to what `rest`
-    has of them."""
-    (currents, slopes, local_slopes, mean_slope, shared, nominal, to_blocks, at_blocks, shares, balance, fixed,
-     block_slopes, own, coupling, sums, together) = model  # fmt: skip
+@njit(cache=True, fastmath=SUMS, error_model="numpy")
+def _take_modes(field, modes, phi):  # type: ignore[no-untyped-def]
+    """The modes of the field, `[modes, READS]`."""
+    nodes = field.shape[1]
+    for k in range(len(modes)):
+        for r in range(READS):
+            phi[k, r] = modes[k, 0]
+        for n in range(nodes):
+            of_current, of_slope = modes[k, 1 + n], modes[k, 1 + nodes + n]
+            for r in range(READS):
+                phi[k, r] += field[1, n, r] * of_current + field[2, n, r] * of_slope
+
+
+@njit(cache=True, fastmath=SUMS, error_model="numpy")
+def _follow(table, phi, r, values):  # type: ignore[no-untyped-def]
+    """values[i] = sum of phi[k, r] x table[k, i]: what follows from the modes of read `r`."""
+    for i in range(table.shape[1]):
+        values[i] = table[0, i]
+    for k in range(1, len(phi)):
+        factor = phi[k, r]
+        for i in range(table.shape[1]):
+            values[i] += factor * table[k, i]
+
+
+@njit(cache=True, fastmath=SUMS, error_model="numpy")
+def _raise(drives, v, factors, shifts, weighed):  # type: ignore[no-untyped-def]
+    """By how much ((x + shift) factor)^n is above what it is at rest, x = 0, for n = 1 and 2, line by line."""
+    for line in range(len(factors)):
+        x, factor = drives[v, line], factors[line]
+        weighed[2 * line] = x * factor
+        weighed[2 * line + 1] = x * (x + 2 * shifts[line]) * factor * factor
+
+
+@njit(cache=True, fastmath=SUMS, error_model="numpy")
+def _add_rows(rows, weighed, places, r, first, last, block, total):  # type: ignore[no-untyped-def]
+    """total[block, j] = sum of weighed[p] x rows[p, j] over places[r, first:last], FOUR rows in a pass."""
+    width = rows.shape[1]
+    for j in range(width):
+        total[block, j] = 0.0
+    for at in range(first, last, FOUR):
+        p, q, s, t = places[r, at], places[r, at + 1], places[r, at + 2], places[r, at + 3]
+        a, b, c, d = weighed[p], weighed[q], weighed[s], weighed[t]
+        for j in range(width):
+            total[block, j] += (a * rows[p, j] + b * rows[q, j]) + (c * rows[s, j] + d * rows[t, j])
+
+
+@njit(cache=True, fastmath=SUMS, error_model="numpy")
+def _add_terms(table, values, block, total):  # type: ignore[no-untyped-def]
+    """total[block, j] += sum of values[k] x table[block, k, j], FOUR terms in a pass."""
+    for k in range(0, table.shape[1], FOUR):
+        a, b, c, d = values[k], values[k + 1], values[k + 2], values[k + 3]
+        for j in range(table.shape[2]):
+            total[block, j] += (a * table[block, k, j] + b * table[block, k + 1, j]) + (
+                c * table[block, k + 2, j] + d * table[block, k + 3, j]
+            )
+
+
+@njit(cache=True, fastmath=SUMS, error_model="numpy")
+def _close(deviation, slope, own, ohms, share, together, balanced, at, result):  # type: ignore[no-untyped-def]
+    """The currents of lines of one block, whose fixed point needs no rounds, to result[at]."""
+    for j in range(result.shape[1]):
+        settled = deviation[0, j] / (1 - ohms * (slope[0, j] + deviation[0, j] * own[0, 0, j]))
+        result[at, j] = together[0, j] + balanced * together[1, j] + share * settled
+
+
+@njit(cache=True, fastmath=SUMS, error_model="numpy")
+def _settle(deviation, slope, own, coupling, settled, moved):  # type: ignore[no-untyped-def]
+    """One round of the fixed point between blocks."""
+    blocks, many = deviation.shape
+    for b in range(blocks):
+        for j in range(many):
+            moved[b, j] = 0.0
+        for c in range(blocks):
+            ohms = coupling[b, c]
+            for j in range(many):
+                moved[b, j] += ohms * settled[c, j]
+    for b in range(blocks):
+        for j in range(many):
+            answer = slope[b, j] + deviation[b, j] * own[b, 0, j]
+            settled[b, j] = deviation[b, j] + answer * moved[b, j]
+
+
+@njit(cache=True, fastmath=SUMS, error_model="numpy")
+def _finish(settled, shares, together, balanced, at, result):  # type: ignore[no-untyped-def]
+    """The currents of the lines, to result[at]."""
+    for j in range(result.shape[1]):
+        result[at, j] = together[0, j] + balanced * together[1, j]
+    for b in range(len(settled)):
+        share = shares[0, b]
+        for j in range(result.shape[1]):
+            result[at, j] += share * settled[b, j]
+
+
+@njit(cache=True, fastmath=SUMS, error_model="numpy")
+def _lines_of(thread, threads, codes, passes, drives, count, per_block, rounds, tables, model, result):  # type: ignore[no-untyped-def]
+    """The share of one thread of what `lines` does."""
+    rows, factors, shifts, fixed, modes, weights, node_of = tables
+    (currents, slopes, local_slopes, mean_slope, shared, nominal, to_blocks, at_blocks, shares, balance, block_slopes,
+     own, coupling, sums, together) = model  # fmt: skip
     bits = len(codes) > 0
-    vectors, inputs = codes.shape if bits else drives.shape
-    blocks, kept, many = rest.shape
-    nodes, wanted = len(mean_slope), result.shape[1]
-    for chunk in prange((vectors + CHUNK - 1) // CHUNK):
-        places, values = np.empty(2 * inputs + 2, np.int64), np.empty(2 * inputs + 2, np.float32)
-        states, starts = np.empty((inputs + count - 1) // count, np.int64), np.empty(blocks + 1, np.int64)
-        work, phi, terms = (
-            np.empty((6, nodes), np.float32), np.empty(kept, np.float32), np.empty((blocks, 7), np.float32)
-        )  # fmt: skip
-        total = np.empty((blocks, rows.shape[1]), np.float32)
-        deviation, answer = np.empty((blocks, many), np.float32), np.empty((blocks, many), np.float32)
-        settled, moved = np.empty((blocks, many), np.float32), np.empty((blocks, many), np.float32)
-        for v in range(chunk * CHUNK, min((chunk + 1) * CHUNK, vectors)):
-            for p in range(passes):
+    vectors = len(codes) if bits else len(drives)
+    lanes, nodes, blocks = rows.shape[1], len(mean_slope), len(coupling)
+    each, span, many_states = (len(rows) - 1) // len(weights), ONE, np.uint64(2**count - 1)
+    while span < count:
+        span += span
+    at_once = READS // passes
+    chunks, nothing = (vectors + at_once - 1) // at_once, np.uint32(len(rows) - 1)
+    padded = np.zeros((len(node_of) * np.int64(span) + 63) // 64 * 64, np.uint8)
+    words = padded.view(np.uint64)
+    places = np.empty((READS, 2 * len(node_of) + FOUR * blocks), np.uint32)
+    starts, before = np.zeros((READS, blocks + 1), np.int64), np.empty(READS, np.float32)
+    of_factors, of_shifts = np.empty(factors.shape[1], np.float32), np.empty(shifts.shape[1], np.float32)
+    weighed, of_terms = np.ones(len(rows), np.float32), np.zeros(fixed.shape[1], np.float32)
+    field, phi = np.empty((6, nodes, READS), np.float32), np.empty((len(modes), READS), np.float32)
+    terms, running = np.empty((blocks, TERMS, READS), np.float32), field[0]
+    deviation, slope = np.empty((blocks, lanes), np.float32), np.empty((blocks, lanes), np.float32)
+    settled, moved = np.empty((blocks, lanes), np.float32), np.empty((blocks, lanes), np.float32)
+    for chunk in range(chunks * thread // threads, chunks * (thread + 1) // threads):
+        first = chunk * at_once
+        reads = (min(first + at_once, vectors) - first) * passes
+        for n in range(nodes):
+            for r in range(READS):
+                running[n, r] = np.nan
+        for r in range(reads):
+            v, p = first + r // passes, r % passes
+            if not bits:
+                _choose_volts(drives, v, per_block, weights, node_of, nothing, r, places, starts, running)
+                continue
+            if p == 0:
+                _spread(codes, v, count, span, padded)
+            _choose_bits(
+                words, p, span, many_states, each, per_block, weights, node_of, nothing, r, places, starts, running
+            )
+        _take_differences(running, before)
+        _solve_field(rounds[0], currents, slopes, local_slopes, mean_slope, shared, nominal, field)
+        _take_terms(field, to_blocks, at_blocks, shares, balance, terms)
+        _take_modes(field, modes, phi)
+        for r in range(reads):
+            if bits and each == 1:
+                _follow(factors, phi, r, weighed)
+            else:
+                _follow(factors, phi, r, of_factors)
+                _follow(shifts, phi, r, of_shifts)
                 if bits:
-                    _choose_bits(codes, v, p, count, per_block, states, places, starts)
-                    for b in range(blocks):
-                        _add_rows(rows, places, starts[b], starts[b + 1], b, total)
+                    for i in range(len(of_factors)):
+                        weighed[2 * i] = of_factors[i]
                 else:
-                    _choose_volts(drives, v, per_block, places, values, starts)
-                    for b in range(blocks):
-                        _add_multiples(rows, places, values, starts[b], starts[b + 1], b, total)
-                _solve_field(
-                    total, kept * many, rounds[0], currents, slopes, local_slopes, mean_slope, shared, nominal, work
-                )
-                balanced = _take_terms(work, to_blocks, at_blocks, shares, balance, terms)
-                for k in range(kept):
-                    value = modes[k, 0]
-                    for n in range(nodes):
-                        value += work[1, n] * modes[k, 1 + n] + work[2, n] * modes[k, 1 + nodes + n]
-                    phi[k] = value
-                for b in range(blocks):
-                    for j in range(many):
-                        deviation[b, j] = total[b, j] + rest[b, 0, j]
-                        answer[b, j] = 0.0
-                    for k in range(1, kept):
-                        factor = phi[k]
-                        for j in range(many):
-                            deviation[b, j] += factor * (total[b, k * many + j] + rest[b, k, j])
-                    for t in range(7):
-                        term = terms[b, t]
-                        for j in range(many):
-                            deviation[b, j] += term * fixed[b, t, j]
-                            answer[b, j] += term * block_slopes[b, t, j]
-                    for j in range(many):
-                        answer[b, j] += deviation[b, j] * own[b, 0, j]
-                        settled[b, j] = deviation[b, j]
-                for _ in range(rounds[1]):
-                    for b in range(blocks):
-                        for j in range(many):
-                            moved[b, j] = 0.0
-                        for c in range(blocks):
-                            factor = coupling[b, c]
-                            for j in range(many):
-                                moved[b, j] += factor * settled[c, j]
-                    for b in range(blocks):
-                        for j in range(many):
-                            settled[b, j] = deviation[b, j] + answer[b, j] * moved[b, j]
-                for j in range(many):
-                    moved[0, j] = together[0, j] + balanced * together[1, j]
-                for b in range(blocks):
-                    factor = sums[0, b]
-                    for j in range(many):
-                        moved[0, j] += factor * settled[b, j]
-                for j in range(wanted):
-                    result[v * passes + p, j] = moved[0, j]
+                    _raise(drives, first + r, of_factors, of_shifts, weighed)
+            balanced = np.float32(0.0)
+            for k in range(1, len(phi)):
+                of_terms[TERMS - 1 + k] = phi[k, r]
+            for b in range(blocks):
+                for k in range(TERMS):
+                    of_terms[k] = terms[b, k, r]
+                balanced += of_terms[TERMS - 1]
+                _add_rows(rows, weighed, places, r, starts[r, b], starts[r, b + 1], b, deviation)
+                _add_terms(fixed, of_terms, b, deviation)
+                for j in range(lanes):
+                    slope[b, j] = 0.0
+                _add_terms(block_slopes, of_terms, b, slope)
+            at = first * passes + r
+            if blocks == 1:
+                _close(deviation, slope, own, coupling[0, 0], sums[0, 0], together, balanced, at, result)
+                continue
+            for b in range(blocks):
+                for j in range(lanes):
+                    settled[b, j] = deviation[b, j]
+            for _ in range(rounds[1]):
+                _settle(deviation, slope, own, coupling, settled, moved)
+            _finish(settled, sums, together, balanced, at, result)
+
+
+@njit(cache=True, parallel=True, fastmath=SUMS, error_model="numpy")
+def lines(codes, passes, drives, count, per_block, rounds, tables, model, threads, result):  # type: ignore[no-untyped-def]
+    """result[v passes + p, l]: the currents of lines for bit p of `codes[v, i]`, or, if there are no codes, for
+    `drives[v, i]` of full drive. See Tabulated for what the others are; lines are padded with zeros to what `rows`
+    has of them."""
+    for thread in prange(threads):
+        _lines_of(thread, threads, codes, passes, drives, count, per_block, rounds, tables, model, result)
