@@ -2,7 +2,10 @@
 
 A thread takes `READS` reads at a time. What is done once a read goes through all of them in step, reads innermost in
 memory; what is done once a line goes read by read, lines innermost. Arrays are indexed in place throughout, as in
-norsim.solver.kernels.
+norsim.solver.kernels, and indices are unsigned where numba would otherwise look for negative ones.
+
+The module is long because numba keeps compiled code by the file of the outermost function: were the inner ones
+elsewhere, a change of theirs would not be seen.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ SUMS = FAST | {"reassoc"}
 # Rows are added so many at a time.
 FOUR = 4
 
-ONE = np.uint64(1)
+ZERO, ONE = np.uint64(0), np.uint64(1)
 # The lowest bit of each byte of a word; times GATHER, they stand next to each other in the word's top byte.
 EACH_BYTE = np.uint64(0x0101010101010101)
 GATHER = np.uint64(0x0102040810204080)
@@ -47,16 +50,16 @@ def _choose_bits(words, bit, span, many, each, per_block, weights, node_of, noth
 
     running[n, r] gets the running sum of weights up to the last group of node n, where it has any.
     """
-    log, fold = ONE - ONE, ONE
+    log, fold = ZERO, ONE
     while ONE << log < span:
         log += ONE
     chosen = (ONE << span) - ONE
-    firsts = ~(ONE - ONE) // chosen
+    firsts = ~ZERO // chosen
     shift = np.uint64(bit)
     taken, block, end, weight = 0, 0, np.uint64(per_block), np.float32(0.0)
     starts[r, 0] = 0
     for word in range(0, len(words), 8):
-        up = ONE - ONE
+        up = ZERO
         for k in range(8):
             up |= ((words[word + k] >> shift & EACH_BYTE) * GATHER >> TOP_BYTE) << np.uint64(8 * k)
         left, fold = up, ONE
