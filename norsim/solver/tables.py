@@ -32,8 +32,7 @@ def bounds(tile: Tile, stimulus: Stimulus, sweep: Sweep) -> Box:
     gate, high = float(stimulus.wordline_volts.max()), float(stimulus.bitline_volts.max())
     low, ground = float(stimulus.bitline_volts.min()), stimulus.source_volts
     states, where = np.unique(tile.thresholds, return_inverse=True)
-    one = np.ones(len(states))
-    amps = sweep(tile.cell, gate * one, high * one, ground * one, states)[where.reshape(tile.thresholds.shape)]
+    amps = _amps(tile.cell, gate, high, ground, tuple(states.tolist()), sweep)[where.reshape(tile.thresholds.shape)]
     drop, rise = min(_drop(tile, amps), high - ground), min(_rise(tile, amps), high - ground)
     # No current flows back into a bitline but from neighbours' rise.
     across_low = max(low - drop - rise - ground, 0.0 if low == high else -rise)
@@ -42,6 +41,15 @@ def bounds(tile: Tile, stimulus: Stimulus, sweep: Sweep) -> Box:
     top = high - ground + MARGIN * width
     least = -lift if across_low < 0 else max(top - (1 + MARGIN) * width, 0.0)
     return Box(least, top, ground - MARGIN * lift, ground + lift)
+
+
+@lru_cache(maxsize=256)
+def _amps(cell: Cell, gate: float, drain: float, source: float, thresholds: tuple[float, ...], sweep: Sweep) -> Floats:
+    """`[n]`: currents of single cells at those volts. Tiles with the same levels ask for the same."""
+    one = np.ones(len(thresholds))
+    amps = sweep(cell, gate * one, drain * one, source * one, np.array(thresholds))
+    amps.setflags(write=False)
+    return amps
 
 
 def _drop(tile: Tile, amps: Floats) -> float:
