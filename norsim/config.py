@@ -19,7 +19,9 @@ from norsim.errors import ConfigurationError
 from norsim.paths import models_folder, netlists_folder
 from norsim.periphery.bit_serial import BitSerial, ZeroPoint
 from norsim.periphery.linear_pair import LinearPair
+from norsim.spice.source import Source
 
+LARGEST_YAML_BYTES = 1 << 20
 QUANTITY = re.compile(r"([-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|inf))\s*([^\W\d_]+(?:[/*][^\W\d_]+)*)")
 
 
@@ -145,13 +147,14 @@ def presets() -> dict[str, Path]:
     return {path.stem: path for path in sorted((models_folder() / "chips").glob("*.yaml"))}
 
 
-def load_chip(chip: str | Path, settings: tuple[str, ...] = ()) -> Chip:
+def load_chip(chip: str | Path, settings: tuple[str, ...] = (), trust_cell: bool = False) -> Chip:
     """The chip of a YAML file or preset name, with `key.key=value` settings put over it.
 
-    Raises ConfigurationError, with a "did you mean" for unknown names and keys.
+    What its cell and model files may hold, and where they may lie, is limited (norsim.spice.source) unless
+    `trust_cell`. Raises ConfigurationError, with a "did you mean" for unknown names and keys.
     """
     content, path = read_chip_file(chip)
-    return build_chip(apply_settings(content, settings), path)
+    return build_chip(apply_settings(content, settings), path, trust_cell)
 
 
 def read_chip_file(chip: str | Path) -> tuple[dict[str, Any], Path]:
@@ -161,15 +164,31 @@ def read_chip_file(chip: str | Path) -> tuple[dict[str, Any], Path]:
         raise ConfigurationError(
             f"no chip {str(chip)!r}{_meant(str(chip), list(presets()))}. Give a preset or a .yaml file"
         )
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError) as problem:
-        raise ConfigurationError(f"chip file {path} cannot be read: {problem}") from None
-    except yaml.YAMLError as problem:
-        raise ConfigurationError(f"chip file {path} is not YAML: {' '.join(str(problem).split())}") from None
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise ConfigurationError(f"chip file {path} holds no keys")
     return content, path
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without aliases, a few lines of which can stand for gigabytes."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has an alias (*name); write the value out")
+        return super().compose_node(parent, index)
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file of up to 1 MiB. Raises ConfigurationError where it is none."""
+    try:
+        if path.stat().st_size > LARGEST_YAML_BYTES:
+            raise ConfigurationError(f"{path} has {path.stat().st_size} bytes; at most {LARGEST_YAML_BYTES} are read")
+        return yaml.load(path.read_text(), _PlainLoader)
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ConfigurationError(f"{path} cannot be read: {problem}") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as problem:
+        raise ConfigurationError(f"{path} is not YAML that can be read: {' '.join(str(problem).split())}") from None
 
 
 def apply_settings(content: dict[str, Any], settings: tuple[str, ...]) -> dict[str, Any]:
@@ -195,7 +214,7 @@ def _with(content: dict[str, Any], keys: list[str], value: Any, setting: str) ->
     return {**content, first: _with(content[first], rest, value, setting) if rest else value}
 
 
-def build_chip(content: dict[str, Any], path: Path) -> Chip:
+def build_chip(content: dict[str, Any], path: Path, trust_cell: bool = False) -> Chip:
     """Validates the content of a chip file and turns it into SI units."""
     try:
         file = ChipFile.model_validate(content)
@@ -203,8 +222,8 @@ def build_chip(content: dict[str, Any], path: Path) -> Chip:
         raise ConfigurationError(f"chip file {path}: {_first_problem(problem, content)}") from None
     cell = Cell(
         subcircuit=file.cell.subcircuit,
-        netlist=_text(file.cell.netlist, path, netlists_folder() / "cells"),
-        models="\n".join(_text(name, path, models_folder() / "devices") for name in file.cell.models),
+        netlist=_text(file.cell.netlist, path, netlists_folder() / "cells", trust_cell),
+        models="\n".join(_text(name, path, models_folder() / "devices", trust_cell) for name in file.cell.models),
         state=file.cell.state,
         erased_volts=file.cell.erased,
         programmed_volts=file.cell.programmed,
@@ -236,14 +255,11 @@ def _wires(section: SensedWiresSection) -> Wires:
     return Wires(*ohms, rows_per_source_line=1, strap_every=None)
 
 
-def _text(name: str, chip_path: Path, packaged: Path) -> str:
+def _text(name: str, chip_path: Path, packaged: Path, trust_cell: bool) -> str:
     """A file named in a chip file: beside that file, or among those that come with norsim."""
     for folder in (chip_path.parent, packaged):
         if (folder / name).is_file():
-            try:
-                return (folder / name).read_text()
-            except (OSError, UnicodeDecodeError) as problem:
-                raise ConfigurationError(f"chip file {chip_path}: {folder / name} cannot be read: {problem}") from None
+            return Source((chip_path.parent, packaged), trust_cell).read(folder / name)
     raise ConfigurationError(f"chip file {chip_path}: no file {name!r} beside it or in {packaged}")
 
 

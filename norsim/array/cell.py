@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cached_property
 
 from norsim.errors import ConfigurationError
+
+NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class Cell:
     `erased_volts`, `programmed_volts`   lowest and highest threshold the cell can be given, volts
     `temperature_kelvin`  junction temperature, kelvin
 
-    Raises ConfigurationError when the window is empty or the subcircuit is not in the netlist.
+    Raises ConfigurationError when the window is empty, a name is none, or the subcircuit is not in the netlist.
     """
 
     subcircuit: str
@@ -37,6 +40,9 @@ class Cell:
                 f"the cell's threshold window is empty: erased {self.erased_volts:g} V must lie below "
                 f"programmed {self.programmed_volts:g} V"
             )
+        for name in (self.subcircuit, self.state):
+            if not NAME.fullmatch(name):
+                raise ConfigurationError(f"{name!r} is no name in SPICE: letters, digits and underscores were expected")
         if f".subckt {self.subcircuit.lower()} " not in self.netlist.lower():
             raise ConfigurationError(f"the cell's netlist holds no line '.subckt {self.subcircuit} d g s b'")
 

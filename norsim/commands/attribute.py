@@ -16,7 +16,15 @@ from torch import nn
 
 from norsim.backends import BACKENDS
 from norsim.chip import Chip
-from norsim.commands.options import ChipChoice, chip_options, choose_chip, network_options, print_json, run_options
+from norsim.commands.options import (
+    ChipChoice,
+    cell_is_trusted,
+    chip_options,
+    choose_chip,
+    network_options,
+    print_json,
+    run_options,
+)
 from norsim.commands.progress import reporting
 from norsim.commands.setup import Subject, subject
 from norsim.config import apply_settings, build_chip
@@ -124,7 +132,7 @@ def chip_with(choice: ChipChoice, on: frozenset[str]) -> Chip:
     """The chip with all causes but `on` taken out."""
     wires = f"{choice.content['encoding'].replace('-', '_')}.wires"
     settings = [text.format(wires=wires) for cause, texts in CAUSES.items() if cause not in on for text in texts]
-    return build_chip(apply_settings(choice.content, tuple(settings)), choice.path)
+    return build_chip(apply_settings(choice.content, tuple(settings)), choice.path, cell_is_trusted())
 
 
 def show(found: Attribution, content: dict[str, Any], path: Path) -> None:

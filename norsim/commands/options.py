@@ -16,6 +16,7 @@ from norsim.config import apply_settings, build_chip, read_chip_file
 from norsim.errors import ConfigurationError
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+TRUST_CELL = "norsim.trust_cell"
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,28 @@ def choose_chip(name: str, encoding: str | None, settings: tuple[str, ...]) -> C
     if encoding:
         settings = (*settings, f"encoding={encoding}")
     content = apply_settings(content, settings)
-    return ChipChoice(content, path.resolve(), build_chip(content, path))
+    return ChipChoice(content, path.resolve(), build_chip(content, path, cell_is_trusted()))
+
+
+def cell_is_trusted() -> bool:
+    """Whether the command was given `--trust-cell`."""
+    trusted: bool = click.get_current_context().meta.get(TRUST_CELL, False)
+    return trusted
+
+
+def trust_option(function: Decorated) -> Decorated:
+    """`--trust-cell`, which `cell_is_trusted` tells of."""
+    return click.option(
+        "--trust-cell", is_flag=True, expose_value=False,
+        callback=lambda context, option, value: context.meta.__setitem__(TRUST_CELL, value),
+        help="Take the chip's cell and model files as they are: they may hold commands that ngspice runs.",
+    )(function)  # fmt: skip
 
 
 def chip_options(function: Decorated) -> Decorated:
-    """`--chip`, `--encoding`, `--set`."""
+    """`--chip`, `--encoding`, `--set`, `--trust-cell`."""
     for option in (
+        trust_option,
         click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
                      help="Change a key of the chip, for example adc.bits=10. Repeatable."),
         click.option("--encoding", type=click.Choice(["bit-serial", "linear-pair"]),

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from norsim.backends import BACKENDS
-from norsim.commands.options import print_json
-from norsim.config import build_chip
+from norsim.commands.options import cell_is_trusted, print_json, trust_option
+from norsim.config import build_chip, read_yaml
 from norsim.errors import ConfigurationError, ThresholdError
 from norsim.network.layers import convert, tiled_layers
 from norsim.network.store import load_network
@@ -41,6 +40,7 @@ from norsim.network.verify import load_samples, verify
     type=click.FloatRange(min=0),
     help="Fail (exit 5) if the largest error, in full scale, is above this.",
 )
+@trust_option
 @click.option("-j", "--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default="cores")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")  # fmt: skip
 def command(run: Path, samples: int, backend: str, tolerance: float | None, jobs: int, as_json: bool) -> None:
@@ -51,7 +51,7 @@ def command(run: Path, samples: int, backend: str, tolerance: float | None, jobs
     """
     summary, manifest, content = read_run(run)
     model, _ = load_network(summary["network"])
-    analog = convert(model, build_chip(content, Path(manifest["chip_file"])))
+    analog = convert(model, build_chip(content, Path(manifest["chip_file"]), cell_is_trusted()))
     grids = {name: layer.grid for name, layer in tiled_layers(analog).items()}
     found = verify(load_samples(run / "samples.npz", grids)[:samples], jobs, backend)
     if as_json:
@@ -73,9 +73,9 @@ def read_run(run: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
     try:
         summary = json.loads((run / "summary.json").read_text())
         manifest = json.loads((run / "manifest.json").read_text())
-        chip = yaml.safe_load((run / "config.resolved.yaml").read_text())
+        chip = read_yaml(run / "config.resolved.yaml")
         if "chip_file" in manifest and "accuracy" in summary and isinstance(chip, dict):
             return summary, manifest, chip
-    except (OSError, ValueError, TypeError, yaml.YAMLError):
+    except (OSError, ValueError, TypeError, ConfigurationError):
         pass
     raise ConfigurationError(f"{run} is no folder of a finished eval-network run: look for its summary.json")

@@ -40,8 +40,8 @@ def read_vectors(path: Path, layer: QuantizedLayer, part: PlacedTile | None) -> 
     the whole layer's. Raises DataError for any other content.
     """
     try:
-        with open(path, "rb") as file:
-            loaded = np.load(file, allow_pickle=False)
+        # A mapped file is as long as its header says, or it is refused before anything is allocated.
+        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, BadZipFile) as problem:
         raise DataError(f"{path} cannot be read as a NumPy file of activation codes: {problem}") from None
     inputs = part.inputs if part else range(layer.inputs)

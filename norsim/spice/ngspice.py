@@ -6,13 +6,16 @@ exit code alone proves nothing: the log, the raw file and Kirchhoff's current la
 
 from __future__ import annotations
 
+import math
 import os
 import re
+import resource
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -31,6 +34,13 @@ TROUBLE = re.compile(
     re.IGNORECASE,
 )
 KIRCHHOFF_TOLERANCE = 1e-5
+# Of a log or a raw file, beside the currents themselves.
+LARGEST_BYTES = 1 << 27
+ENDS: dict[int, str] = {
+    signal.SIGXFSZ: ": a file of it grew too large",
+    signal.SIGXCPU: ": it took too much processor time",
+    signal.SIGKILL: ": it was killed; was there enough memory?",
+}
 
 
 @lru_cache
@@ -74,7 +84,8 @@ def read(tile: Tile, stimulus: Stimulus, timeout_seconds: float = 3600.0) -> Cur
     executable = find_ngspice()
     with own_folder() as folder:
         (folder / "tile.cir").write_text(deck(tile, stimulus))
-        run_deck(executable, folder, timeout_seconds)
+        most = LARGEST_BYTES + 16 * stimulus.vectors * len(ammeters(tile))
+        run_deck(executable, folder, timeout_seconds, most)
         return collect(tile, stimulus, folder)
 
 
@@ -92,27 +103,60 @@ def own_folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def run_deck(executable: str, folder: Path, timeout_seconds: float) -> None:
-    """Run `folder/tile.cir` in `folder`; the log goes to `ngspice.log` there. Raises SolveError on trouble."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+def run_deck(executable: str, folder: Path, timeout_seconds: float, largest_bytes: int = LARGEST_BYTES) -> None:
+    """Run `folder/tile.cir` in `folder`; the log goes to `ngspice.log` there. Raises SolveError on trouble.
+
+    ngspice reads no `.spiceinit`, has no home but the folder, and is stopped when it takes more than `timeout_seconds`,
+    the machine's memory, or `largest_bytes` for a file.
+    """
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HOME": str(folder)}
     with open(folder / "ngspice.log", "wb") as log:
         try:
-            ended = subprocess.run(
+            process = subprocess.Popen(
                 [executable, "-n", "-b", "tile.cir"],
                 cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                env=environment, timeout=timeout_seconds, check=False,
+                env=environment, start_new_session=True,
             )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            raise SolveError(f"ngspice did not finish within {timeout_seconds:g} s and was stopped") from None
         except OSError as problem:
             raise SimulatorError(f"{executable} does not run: {problem}") from None
+        with process:
+            try:
+                _limit(process.pid, timeout_seconds, largest_bytes)
+                code = process.wait(timeout_seconds)
+            except BaseException as problem:
+                # Whatever it started goes with it.
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                if not isinstance(problem, subprocess.TimeoutExpired):
+                    raise
+                raise SolveError(f"ngspice did not finish within {timeout_seconds:g} s and was stopped") from None
     try:
         said = (folder / "ngspice.log").read_text(errors="replace")
     except OSError as problem:
         raise SolveError(f"the log of ngspice cannot be read: {problem}") from None
     check_log(said)
-    if ended.returncode != 0:
-        raise SolveError(f"ngspice ended with code {ended.returncode}")
+    if code != 0:
+        raise SolveError(f"ngspice ended with code {code}{ENDS.get(-code, '')}")
+
+
+def _limit(process: int, seconds: float, largest_bytes: int) -> None:
+    """Bounds what a process may take: processor time, memory (what the machine has), the size of a file; no core dump.
+
+    Only where the system can limit a process that runs: on Linux.
+    """
+    if not hasattr(resource, "prlimit"):
+        return
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limits = {
+        resource.RLIMIT_CPU: math.ceil(seconds) + 1,
+        resource.RLIMIT_AS: memory,
+        resource.RLIMIT_FSIZE: largest_bytes,
+        resource.RLIMIT_CORE: 0,
+    }
+    for kind, most in limits.items():
+        # It may have ended by now; a limit that the system already has set lower stays.
+        with suppress(ProcessLookupError, ValueError, PermissionError):
+            resource.prlimit(process, kind, (most, most))
 
 
 def check_log(log: str) -> None:

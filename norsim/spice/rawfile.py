@@ -10,6 +10,8 @@ from norsim.array.tile import Floats
 from norsim.errors import SolveError
 
 LONGEST_HEADER = 1 << 26
+# Vectors that ngspice writes beside those asked for, such as the sweep's.
+OTHER_VECTORS = 16
 
 
 def read_raw(path: Path, names: list[str], points: int) -> Floats:
@@ -18,7 +20,10 @@ def read_raw(path: Path, names: list[str], points: int) -> Floats:
     Raises SolveError when the file is missing, cut short, longer than it says, of another length, without
     one of the vectors, or holds a value that is not finite.
     """
+    most = LONGEST_HEADER + 8 * points * (len(names) + OTHER_VECTORS)
     try:
+        if path.stat().st_size > most:
+            raise SolveError(f"{path} has {path.stat().st_size} bytes; at most {most} were expected")
         content = path.read_bytes()
     except OSError as problem:
         raise SolveError(f"ngspice wrote no readable {path.name} in {path.parent}: {problem.strerror}") from None

@@ -93,6 +93,39 @@ def test_a_bad_chip_ends_in_2(norsim: Run, tmp_path: Path, options: list[str], w
     assert not (tmp_path / "run" / "summary.json").exists()
 
 
+@pytest.mark.parametrize("command", [READ, EVALUATE, ["attribute", "--network", "digits-cnn"]])
+def test_a_cell_with_commands_ends_in_2_unless_it_is_trusted(
+    norsim: Run, tmp_path: Path, command: list[object]
+) -> None:
+    from norsim.config import presets
+    from norsim.paths import netlists_folder
+
+    (tmp_path / "chip.yaml").write_text(presets()["etox65"].read_text())
+    cell = (netlists_folder() / "cells" / "floating_gate.sp").read_text()
+    (tmp_path / "floating_gate.sp").write_text(f"* a cell\n*#shell touch {tmp_path}/ran\n{cell}")
+    line = [*command, "--chip", tmp_path / "chip.yaml", "--out", tmp_path / "run"]
+    failed(norsim(*line), 2, "floating_gate.sp, line 2", "--trust-cell")
+    assert not (tmp_path / "ran").exists() and not (tmp_path / "run" / "summary.json").exists()
+
+
+def test_a_trusted_cell_is_taken_as_it_is(norsim: Run, tmp_path: Path) -> None:
+    from norsim.config import presets
+    from norsim.paths import netlists_folder
+
+    (tmp_path / "chip.yaml").write_text(presets()["etox65"].read_text())
+    cell = (netlists_folder() / "cells" / "floating_gate.sp").read_text()
+    (tmp_path / "floating_gate.sp").write_text(f"{cell}*#shell touch {tmp_path}/ran\n")
+    line = [*READ, "--chip", tmp_path / "chip.yaml", "--out", tmp_path / "run"]
+    failed(norsim(*line), 2, "--trust-cell")
+    assert norsim(*line, "--trust-cell").code == 0
+    assert (tmp_path / "ran").exists() and (tmp_path / "run" / "currents.npz").exists()
+
+
+def test_an_alias_in_a_chip_file_ends_in_2(norsim: Run, tmp_path: Path) -> None:
+    (tmp_path / "chip.yaml").write_text("a: &a [1, 1]\nb: &b [*a, *a]\nc: [*b, *b]\n")
+    failed(norsim(*EVALUATE, "--chip", tmp_path / "chip.yaml"), 2, "it has an alias", "chip.yaml")
+
+
 def test_an_unknown_key_in_a_chip_file_ends_in_2(norsim: Run, tmp_path: Path) -> None:
     from norsim.config import presets
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -105,6 +107,20 @@ BROKEN = {
         lambda raw: {"raw": raw(METERS, [[1e-6, 2e-6, 3.0001e-6]])},
         "Kirchhoff's current law fails at point 0",
     ),
+    "garbage": (lambda raw: {"raw": np.random.default_rng(1).bytes(5000)}, "not a binary ngspice raw file"),
+    "a killed program": (lambda raw: {"raw": raw(METERS, GOOD), "end": "kill -KILL $$"}, "was there enough memory"),
+    "an endless raw file": (
+        lambda raw: {"raw": raw(METERS, GOOD), "end": "head -c 300000000 /dev/zero >> currents.raw; kill -XFSZ $$"},
+        "a file of it grew too large",
+    ),
+    "a raw file that is far too long": (
+        lambda raw: {"raw": raw(METERS, GOOD), "end": "truncate -s 100M currents.raw"},
+        "104857600 bytes; at most",
+    ),
+    "errors on stderr": (
+        lambda raw: {"raw": raw(METERS, GOOD), "end": "echo 'Error: no such vector' >&2; exit 0"},
+        "no such vector",
+    ),
     "a turned sign": (lambda raw: {"raw": raw(METERS, [[1e-6, 2e-6, -3e-6]])}, "differ by 2.0e"),
 }
 
@@ -128,6 +144,42 @@ def test_a_program_that_hangs_is_stopped(tile: Tile, install: Callable[..., Path
     with pytest.raises(SolveError, match=r"did not finish within 0.2 s and was stopped") as caught:
         read(tile, STIMULUS, timeout_seconds=0.2)
     assert folders() == [kept_folder(str(caught.value))]
+
+
+def test_what_a_stopped_program_has_started_is_stopped_too(
+    tile: Tile, install: Callable[..., Path], tmp_path: Path
+) -> None:
+    install(f"(sleep 2; touch '{tmp_path}/still-there') &\nsleep 60")
+    with pytest.raises(SolveError, match="was stopped"):
+        read(tile, STIMULUS, timeout_seconds=0.3)
+    time.sleep(2.5)
+    assert not (tmp_path / "still-there").exists()
+
+
+def test_a_program_has_limits_and_no_home(tile: Tile, install: Callable[..., Path]) -> None:
+    install("sleep 0.3; ulimit -t; ulimit -f; ulimit -v; ulimit -c; echo $HOME; pwd; exit 3")
+    with pytest.raises(SolveError) as caught:
+        read(tile, STIMULUS, timeout_seconds=100)
+    said = (kept_folder(str(caught.value)) / "ngspice.log").read_text().splitlines()
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert said[0] == "101" and int(said[1]) >= 2**17 and int(said[2]) <= memory // 1024 and said[3] == "0"
+    assert said[4] == said[5]
+
+
+def test_noise_on_stderr_does_no_harm(
+    tile: Tile, answers: Callable[..., None], raw_bytes: RawBytes, folders: Folders
+) -> None:
+    answers(raw_bytes(METERS, GOOD), end="echo 'Note: v(x) has no load; 3 of 4 done' >&2; exit 0")
+    assert read(tile, STIMULUS).source.tolist() == [[3e-6]] and folders() == []
+
+
+def test_no_initialisation_file_is_read(tile: Tile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (".spiceinit", "spice.rc"):
+        (tmp_path / name).write_text(f"shell touch {tmp_path}/ran\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    read(tile, STIMULUS)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_each_run_has_a_folder_of_its_own_and_one_thread(

@@ -1,0 +1,113 @@
+"""Cell and model files from elsewhere: read whole, with what they include, and refused where ngspice would do more than
+solve a circuit.
+
+ngspice runs the commands of a `.control` block, of any card that begins so, and of comments that begin with `*#`; some
+of them start programs and write files. Code models (A devices), Verilog devices (N) and `file=` parameters load or read
+files. So what may stand in a file is listed, and the rest is refused, with its line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from norsim.errors import ConfigurationError
+
+# What describes a cell. Analyses, options and output belong to the deck that norsim writes around it.
+CIRCUIT = {".subckt", ".ends", ".model", ".param", ".params", ".func", ".global", ".if", ".elseif", ".else", ".endif"}
+INCLUDES = {".include", ".inc", ".lib"}
+DEVICES = set("bcdefghijklmqrstuvwxz")
+COMMENTS = ("*", "$", ";", "//")
+FILES = re.compile(r"\bfile\s*=|\b(?:input|process|lib|sim)_(?:file|args)\b", re.IGNORECASE)
+LARGEST_BYTES = 1 << 26
+DEEPEST = 16
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where SPICE text may come from, and whether it is checked.
+
+    `folders`   files lie in one of them, or below
+    `trusted`   files may lie anywhere and hold any card
+    """
+
+    folders: tuple[Path, ...]
+    trusted: bool = False
+
+    def read(self, path: Path) -> str:
+        """The text of a file, with the files and library sections that it includes in place of its `.include` and
+        `.lib` cards; what they name lies beside it.
+
+        Raises ConfigurationError with file and line for a file that cannot be read or is not text, for a file or an
+        include outside the folders, and for a card or device that describes no circuit.
+        """
+        return "\n".join(self._lines(path, None, 0)).rstrip("\n") + "\n"
+
+    def _lines(self, path: Path, section: str | None, depth: int) -> Iterator[str]:
+        """The lines of one library section of a file, or those that are in none."""
+        inside, found = None, section is None
+        for number, line in enumerate(self._text(path).split("\n"), start=1):
+            words, where = line.split(), f"{path}, line {number}"
+            card = words[0].lower() if words else ""
+            if not self.trusted:
+                _check(line, card, where)
+            if card == ".lib" and len(words) == 2:
+                inside = words[1].lower()
+                found = found or inside == section
+            elif card == ".endl":
+                inside = None
+            elif inside == section and card in INCLUDES:
+                if depth == DEEPEST:
+                    _refuse(where, line, f"includes nest more than {DEEPEST} deep")
+                yield from self._lines(*_included(path, line, where), depth + 1)
+            elif inside == section:
+                yield line
+        if not found:
+            raise ConfigurationError(f"{path} has no library section {section!r}")
+
+    def _text(self, path: Path) -> str:
+        real = path.resolve()
+        if not self.trusted and not any(real.is_relative_to(folder.resolve()) for folder in self.folders):
+            raise ConfigurationError(
+                f"{path} lies outside {' and '.join(map(str, self.folders))}. Put it there, or pass --trust-cell"
+            )
+        try:
+            if real.stat().st_size > LARGEST_BYTES:
+                raise ConfigurationError(f"{path} has {real.stat().st_size} bytes; at most {LARGEST_BYTES} are read")
+            return real.read_text()
+        except (OSError, UnicodeDecodeError) as problem:
+            raise ConfigurationError(f"{path} cannot be read: {problem}") from None
+
+
+def _included(path: Path, line: str, where: str) -> tuple[Path, str | None]:
+    """The file that an `.include` or `.lib` card names, and the section of it."""
+    card, *rest = line.split(maxsplit=1)
+    if not rest:
+        _refuse(where, line, "it names no file")
+    name, section = (rest[0], None) if card.lower() != ".lib" else rest[0].rsplit(maxsplit=1)
+    return path.parent / name.strip().strip("\"'"), section.lower() if section else None
+
+
+def _check(line: str, card: str, where: str) -> None:
+    if any(not (letter.isprintable() or letter == "\t") for letter in line):
+        _refuse(where, line, "it holds a control character")
+    if card.startswith("*#"):
+        _refuse(where, line, "ngspice runs what follows *# as a command")
+    if not card or card.startswith(COMMENTS):
+        return
+    if card.startswith("."):
+        if card not in CIRCUIT | INCLUDES | {".endl"}:
+            _refuse(where, line, f"{card} does not describe a circuit")
+    elif card[0] not in DEVICES | {"+"}:
+        _refuse(where, line, f"no device of a circuit begins with {card[0]!r}")
+    if FILES.search(line):
+        _refuse(where, line, "it names a file")
+
+
+def _refuse(where: str, line: str, why: str) -> NoReturn:
+    raise ConfigurationError(
+        f"{where}: {line.strip()[:80]!r} is refused: {why}. Take it out, or pass --trust-cell if you know the file"
+    )
