@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from functools import lru_cache
+from importlib.metadata import version
 
 import numpy as np
 
@@ -21,7 +22,9 @@ from norsim.solver.characterize import CellTable
 from norsim.solver.drive import Driven, driven
 from norsim.solver.tabulated import Tabulated, tabulate
 from norsim.spice import ngspice, shared
+from norsim.spice.deck import deck
 from norsim.spice.sweep import drain_amps
+from norsim.units import UnitStore, currents_of, currents_table, unit_key
 
 Solver = Callable[[Tile, Stimulus], Currents]
 Progress = Callable[[int, int], None]
@@ -129,16 +132,37 @@ def read(tile: Tile, stimulus: Stimulus, backend: str = "ngspice") -> Currents:
     return BACKENDS[backend](tile, stimulus)
 
 
+def read_kept(tile: Tile, stimulus: Stimulus, backend: str, store: UnitStore | None) -> Currents:
+    """`read`, but of ngspice's reads those that `store` has are taken from it, and it gets those that it lacks.
+
+    A unit is known by the deck, which holds the cell, the wires, all volts and options, by the simulator and by norsim.
+    """
+    if store is None or not backend.startswith("ngspice"):
+        return read(tile, stimulus, backend)
+    simulator = ngspice.version_line(ngspice.find_ngspice())
+    key = unit_key(version("norsim"), backend, simulator, deck(tile, stimulus))
+    kept = store.get(key)
+    if kept is not None:
+        return currents_of(kept)
+    currents = read(tile, stimulus, backend)
+    store.put(key, currents_table(currents))
+    return currents
+
+
 def read_all(
-    requests: Sequence[tuple[Tile, Stimulus]], backend: str, jobs: int = 1, progress: Progress | None = None
+    requests: Sequence[tuple[Tile, Stimulus]],
+    backend: str,
+    jobs: int = 1,
+    progress: Progress | None = None,
+    store: UnitStore | None = None,
 ) -> list[Currents]:
-    """`read` for each of `requests`, `jobs` at a time, in order; `progress(done, total)` as they finish.
+    """`read_kept` for each of `requests`, `jobs` at a time, in order; `progress(done, total)` as they finish.
 
     Raises SolveError that counts and names what failed; what had not begun by then is given up.
     """
     # Threads are enough: each only waits for a simulator process of its own.
     with ThreadPoolExecutor(max_workers=jobs) as pool:
-        futures = [pool.submit(read, tile, stimulus, backend) for tile, stimulus in requests]
+        futures = [pool.submit(read_kept, tile, stimulus, backend, store) for tile, stimulus in requests]
         pending = set(futures)
         try:
             while pending:
