@@ -8,6 +8,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -16,19 +17,26 @@ from typing import Any, BinaryIO
 import yaml
 
 from norsim.errors import ConfigurationError
+from norsim.units import UnitStore, shared_units
 
-RESULTS = ("summary.json", "results.csv", "samples.npz", "tile.cir", "tile.json", "currents.npz")
+RESULTS = ("summary.json", "timing.json", "results.csv", "samples.npz", "tile.cir", "tile.json", "currents.npz")
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Calls `write` on a temporary file beside `path`, then puts it in place: all of it or nothing."""
+    """Calls `write` on a temporary file beside `path`, then puts it in place: all of it or nothing.
+
+    Raises ConfigurationError where the disk does not take it.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(temporary, "wb") as file:
             write(file)
         os.replace(temporary, path)
+    except OSError as problem:
+        raise ConfigurationError(f"{path} cannot be written: {problem.strerror}") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -42,25 +50,43 @@ class RunFolder:
         config.resolved.yaml   the chip as it was used
         manifest.json          command line, seed, versions
         events.jsonl           what happened, a line each
+        units/                 finished work, which `--resume` goes on from (norsim.units)
         samples.npz            reads that `norsim verify` can solve again
         summary.json, ...      results, written at the end
+        timing.json            the seconds that it took: all that differs between a run and its repetition
 
-    Opening it removes the results of an earlier run in the same place, so that none can be taken for
-    this run's. Raises ConfigurationError where it cannot be made or written.
+    Opening it removes the results of an earlier run in the same place, so that none can be taken for this run's; with
+    `resume` it keeps the units of an interrupted one. Raises ConfigurationError where it cannot be made or written, and
+    where what is to be resumed was another run: other `options` or another chip.
     """
 
-    def __init__(self, path: Path, chip: Mapping[str, Any], chip_file: Path, seed: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        chip: Mapping[str, Any],
+        chip_file: Path,
+        seed: int,
+        options: Mapping[str, str] | None = None,
+        resume: bool = False,
+        shared: bool = False,
+    ) -> None:
         self.path = path
+        self.units = UnitStore((path / "units", *([shared_units()] if shared else [])))
+        resolved, manifest = yaml.safe_dump(dict(chip), sort_keys=False), _manifest(seed)
+        manifest |= {"chip_file": str(chip_file), "options": dict(options or {})}
         try:
+            resumed = resume and (path / "manifest.json").is_file()
+            if resumed:
+                _check_same(path, manifest, resolved)
             path.mkdir(parents=True, exist_ok=True)
             for old in [*(path / name for name in RESULTS), *path.glob("currents_*.npz")]:
                 old.unlink(missing_ok=True)
-            write_text(path / "config.resolved.yaml", yaml.safe_dump(dict(chip), sort_keys=False))
-            write_text(
-                path / "manifest.json", json.dumps({**_manifest(seed), "chip_file": str(chip_file)}, indent=1) + "\n"
-            )
-            (path / "events.jsonl").unlink(missing_ok=True)
-            self.event("started")
+            if not resumed:
+                self.units.clear()
+                (path / "events.jsonl").unlink(missing_ok=True)
+                write_text(path / "config.resolved.yaml", resolved)
+                write_text(path / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+            self.event("resumed" if resumed else "started")
         except OSError as problem:
             raise ConfigurationError(f"the run folder {path} cannot be written: {problem.strerror}") from None
 
@@ -71,9 +97,29 @@ class RunFolder:
             log.write(json.dumps({"time": stamp, "event": what, **details}) + "\n")
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Write summary.json, the sign of a finished run."""
+        """Write summary.json, the sign of a finished run, and the seconds in it to timing.json instead."""
+        result = {key: value for key, value in summary.items() if key != "seconds"}
+        write_text(self.path / "timing.json", json.dumps({"seconds": summary.get("seconds")}, indent=1) + "\n")
+        write_text(self.path / "summary.json", json.dumps(result, indent=1) + "\n")
         self.event("finished")
-        write_text(self.path / "summary.json", json.dumps(summary, indent=1) + "\n")
+
+
+def _check_same(path: Path, manifest: Mapping[str, Any], chip: str) -> None:
+    """Raises ConfigurationError where the run in `path` is another than this one."""
+    try:
+        before = json.loads((path / "manifest.json").read_text())
+        known = {"chip": (path / "config.resolved.yaml").read_text(), "norsim": before["norsim"], **before["options"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ConfigurationError(f"--resume: {path} is no interrupted run's folder; start without it") from None
+    now = {"chip": chip, "norsim": manifest["norsim"], **manifest["options"]}
+    other = sorted(key for key in known.keys() | now.keys() if known.get(key) != now.get(key))
+    if other:
+        was, now_is = (f"{values.get(other[0])}" for values in (known, now))
+        told = f": it was {was!r} and is {now_is!r}" if other[0] != "chip" else ""
+        raise ConfigurationError(
+            f"--resume: the run in {path} differs in {', '.join(other)}{told}. Repeat its command, "
+            "or start anew without --resume"
+        )
 
 
 def _manifest(seed: int) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from norsim.array.tile import Currents, Floats
+from norsim.errors import ConfigurationError
 
 # Part of every key: a change of what a unit holds makes all older ones unknown.
 FORMAT = 1
@@ -52,11 +53,16 @@ class UnitStore:
         return None
 
     def put(self, key: str, table: pa.Table) -> None:
-        """Keep a unit. Raises OSError where the first folder cannot take it."""
+        """Keep a unit. Raises ConfigurationError where the first folder cannot take it."""
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink)
         content = sink.getvalue().to_pybytes()
-        _write(_path(self.folders[0], key), content)
+        try:
+            _write(_path(self.folders[0], key), content)
+        except OSError as problem:
+            raise ConfigurationError(
+                f"{self.folders[0]} cannot take more work: {problem.strerror}. Make room, then go on with --resume"
+            ) from None
         for folder in self.folders[1:]:
             # What cannot be shared costs time another day, and nothing else.
             with suppress(OSError):

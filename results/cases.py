@@ -43,8 +43,10 @@ class Case:
             )
             if ended.returncode:
                 raise SystemExit(f"norsim {self.command} ended with code {ended.returncode}; start again to go on")
-        found: dict[str, Any] = json.loads((folder / "summary.json").read_text())
-        return found | {"folder": folder}
+        found: dict[str, Any] = {"folder": folder}
+        for name in ("timing.json", "summary.json"):
+            found |= json.loads((folder / name).read_text())
+        return found
 
 
 def card(network: str) -> dict[str, Any]:

@@ -99,3 +99,11 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], lis
     place.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(place))
     return lambda: sorted(place.iterdir())
+
+
+@pytest.fixture(autouse=True)
+def shared_units(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Commands of one test share finished work with each other, and with no other test."""
+    folder = tmp_path_factory.mktemp("shared-units")
+    monkeypatch.setattr("norsim.runs.shared_units", lambda: folder)
+    return folder

@@ -15,7 +15,7 @@ from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Stimulus, Tile
 from norsim.array.wires import Wires
 from norsim.backends import read_all
-from norsim.errors import SolveError
+from norsim.errors import ConfigurationError, SolveError
 from norsim.units import UnitStore, currents_of, currents_table, unit_key
 
 CURRENTS = Currents(
@@ -104,7 +104,7 @@ def test_a_full_disk_is_an_error_for_the_run_and_none_for_what_is_shared(
 
     monkeypatch.setattr(Path, "write_bytes", full)
     UnitStore((tmp_path / "run", tmp_path / "full")).put("ab12", currents_table(CURRENTS))
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(ConfigurationError, match="cannot take more work: No space left on device"):
         UnitStore((tmp_path / "full", tmp_path / "run")).put("ab12", currents_table(CURRENTS))
     assert files(tmp_path / "full") == []
 

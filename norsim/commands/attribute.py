@@ -29,7 +29,7 @@ from norsim.commands.progress import reporting
 from norsim.commands.setup import Subject, subject
 from norsim.config import apply_settings, build_chip
 from norsim.network.attribute import Attribution, Loss, attribute, classify, summary
-from norsim.network.evaluate import Predictions
+from norsim.network.batch import Predictions
 from norsim.network.layers import calibrate, convert, tiled_layers
 from norsim.network.store import load_network
 from norsim.runs import RunFolder, default_folder

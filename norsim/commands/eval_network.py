@@ -15,15 +15,25 @@ from rich.console import Console
 from rich.table import Table
 
 from norsim.backends import BACKENDS
-from norsim.commands.options import chip_options, choose_chip, network_options, print_json, run_options
+from norsim.commands.options import (
+    chip_options,
+    choose_chip,
+    network_options,
+    open_run,
+    print_json,
+    resume_options,
+    run_options,
+)
 from norsim.commands.progress import Report, reporting
 from norsim.commands.setup import Subject, subject
 from norsim.data import Dataset
 from norsim.errors import ConfigurationError, ThresholdError
-from norsim.network.evaluate import Evaluation, Predictions, evaluate
+from norsim.network.batch import Predictions
+from norsim.network.evaluate import Evaluation, evaluate
 from norsim.network.layers import calibrate, digital_modules
 from norsim.network.verify import save_samples
-from norsim.runs import RunFolder, default_folder, write_atomically, write_text
+from norsim.runs import write_atomically, write_text
+from norsim.units import UnitStore
 
 
 @click.command("eval-network")
@@ -54,6 +64,7 @@ from norsim.runs import RunFolder, default_folder, write_atomically, write_text
 @click.option("--tolerance", type=click.FloatRange(min=0),
               help="Fail (exit 5) if the proof's largest error, in full scale, is above this.")  # fmt: skip
 @chip_options
+@resume_options
 @run_options
 def command(
     network: str, dataset: str | None, data_folder: Path | None, images: int | None, backend: str,
@@ -75,12 +86,13 @@ def command(
     shown = test.take(images, None) if images else test
     known = chosen.float_predictions(test)
     known = None if known is None else known[: len(shown)]
-    folder = RunFolder(out or default_folder("eval-network"), choice.content, choice.path, seed)
+    folder = open_run("eval-network", out, choice, seed)
     with reporting(quiet) as report:
-        fit(chosen, choice.chip.calibration.images, backend, jobs, seed, report)
+        fit(chosen, choice.chip.calibration.images, backend, jobs, seed, report, folder.units)
         found = evaluate(
             chosen.model, shown, backend, spice_sample=spice_sample, seed=seed, jobs=jobs,
             progress=partial(report, "read"), network=network, float_predictions=known,
+            store=folder.units,
         )  # fmt: skip
     found = replace(found, seconds=time.monotonic() - started)
     write_text(folder.path / "results.csv", table_of_images(found, shown, known))
@@ -98,13 +110,15 @@ def command(
     check(found, min_accuracy, tolerance)
 
 
-def fit(chosen: Subject, count: int, backend: str, jobs: int, seed: int, report: Report) -> None:
+def fit(
+    chosen: Subject, count: int, backend: str, jobs: int, seed: int, report: Report, store: UnitStore
+) -> None:  # fmt: skip
     """Calibrate converters and columns on `count` training images."""
     if backend == "ideal":
         return
     images = chosen.calibration_images(count, seed)
     progress = partial(report, "calibrate")
-    calibrate(chosen.model, images, backend, seed=seed, jobs=jobs, progress=progress)
+    calibrate(chosen.model, images, backend, seed=seed, jobs=jobs, progress=progress, store=store)
 
 
 def table_of_images(found: Evaluation, data: Dataset, known: Predictions | None) -> str:

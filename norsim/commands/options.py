@@ -14,9 +14,12 @@ import click
 from norsim.chip import Chip
 from norsim.config import apply_settings, build_chip, read_chip_file
 from norsim.errors import ConfigurationError
+from norsim.runs import RunFolder, default_folder
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-TRUST_CELL = "norsim.trust_cell"
+TRUST_CELL, RESUME, CACHE = "norsim.trust_cell", "norsim.resume", "norsim.cache"
+# What decides nothing about a run's results.
+INDIFFERENT = {"out", "jobs", "as_json", "quiet", "verbose", "compare", "min_accuracy", "tolerance"}
 
 
 @dataclass(frozen=True)
@@ -39,17 +42,47 @@ def choose_chip(name: str, encoding: str | None, settings: tuple[str, ...]) -> C
 
 def cell_is_trusted() -> bool:
     """Whether the command was given `--trust-cell`."""
-    trusted: bool = click.get_current_context().meta.get(TRUST_CELL, False)
-    return trusted
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.meta.get(TRUST_CELL))
 
 
 def trust_option(function: Decorated) -> Decorated:
     """`--trust-cell`, which `cell_is_trusted` tells of."""
     return click.option(
-        "--trust-cell", is_flag=True, expose_value=False,
-        callback=lambda context, option, value: context.meta.__setitem__(TRUST_CELL, value),
+        "--trust-cell", is_flag=True, expose_value=False, callback=_noting(TRUST_CELL),
         help="Take the chip's cell and model files as they are: they may hold commands that ngspice runs.",
     )(function)  # fmt: skip
+
+
+def _noting(key: str) -> Callable[[click.Context, click.Parameter, bool], None]:
+    """A callback that keeps a flag in the context, so that commands need not hand it on."""
+
+    def note(context: click.Context, option: click.Parameter, value: bool) -> None:
+        context.meta[key] = value
+
+    return note
+
+
+def resume_options(function: Decorated) -> Decorated:
+    """`--resume` and `--no-cache`, for commands that open their folder by `open_run`."""
+    for option in (
+        click.option("--cache/--no-cache", default=True, expose_value=False, callback=_noting(CACHE),
+                     help="Share finished work with other runs on this machine; the default."),
+        click.option("--resume", is_flag=True, expose_value=False, callback=_noting(RESUME),
+                     help="Go on with the interrupted run in --out DIR; it ends in the same results."),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def open_run(command: str, out: Path | None, choice: ChipChoice, seed: int) -> RunFolder:
+    """The folder of this run. Raises ConfigurationError where `--resume` has no folder, or another run's."""
+    context = click.get_current_context()
+    resume, shared = context.meta.get(RESUME, False), context.meta.get(CACHE, False)
+    if resume and out is None:
+        raise ConfigurationError("--resume needs --out DIR, the folder of the interrupted run")
+    options = {key: str(value) for key, value in sorted(context.params.items()) if key not in INDIFFERENT}
+    return RunFolder(out or default_folder(command), choice.content, choice.path, seed, options, resume, shared)
 
 
 def chip_options(function: Decorated) -> Decorated:

@@ -17,8 +17,10 @@ from norsim.commands.options import (
     chip_options,
     choose_chip,
     network_options,
+    open_run,
     parse_tile,
     print_json,
+    resume_options,
     run_options,
 )
 from norsim.commands.progress import Report, reporting
@@ -27,7 +29,7 @@ from norsim.network.layers import calibrate_layer
 from norsim.network.placement import PlacedTile, TileRead
 from norsim.network.reader import Reader
 from norsim.periphery.encoding import Codes, decode
-from norsim.runs import RunFolder, default_folder, write_atomically, write_text
+from norsim.runs import RunFolder, write_atomically, write_text
 from norsim.spice.deck import deck
 
 
@@ -39,6 +41,7 @@ from norsim.spice.deck import deck
               help="How many activation vectors to draw from the test images, or a .npy file of codes.")  # fmt: skip
 @click.option("--backend", type=click.Choice(["ideal", *BACKENDS]), default="ngspice", show_default=True)
 @chip_options
+@resume_options
 @run_options
 def command(
     network: str, dataset: str | None, data_folder: Path | None, layer: str, tile: str | None, vectors: str,
@@ -56,9 +59,10 @@ def command(
     only = parse_tile(tile) if tile is not None else None
     part = chosen.grid(layer).at(*only) if only else None
     codes = chosen.vectors(layer, part, vectors, seed)
-    folder = RunFolder(out or default_folder("run-layer"), choice.content, choice.path, seed)
+    folder = open_run("run-layer", out, choice, seed)
+    reader = Reader(backend, jobs, store=folder.units)
     with reporting(quiet) as report:
-        parts, currents = read_layer(chosen, layer, only, codes, Reader(backend, jobs), seed, folder, report)
+        parts, currents = read_layer(chosen, layer, only, codes, reader, seed, folder, report)
     results = [result(one, codes, read) for one, read in zip(parts, currents, strict=True)]
     for one, read in zip(parts, results, strict=True):
         name = "currents.npz" if only else f"currents_{one.row}_{one.column}.npz"
@@ -92,7 +96,7 @@ def read_layer(
     decks.mkdir(exist_ok=True)
     for part, (tile, stimulus) in zip(fitted.tiles, requests, strict=True):
         write_text(decks / f"tile_{part.row}_{part.column}.cir", deck(tile, stimulus))
-    currents = read_all(requests, reader.backend, reader.jobs, partial(report, layer))
+    currents = read_all(requests, reader.backend, reader.jobs, partial(report, layer), reader.store)
     return list(fitted.tiles), list(currents)
 
 

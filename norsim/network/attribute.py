@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from norsim.data import Dataset
-from norsim.network.evaluate import Predictions, classes, dataset_batches
+from norsim.network.batch import Predictions, classes
+from norsim.network.evaluate import dataset_batches
 from norsim.network.layers import reading
 from norsim.network.reader import Reader
 

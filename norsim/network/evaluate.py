@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from norsim.backends import Progress
 from norsim.data import Dataset
 from norsim.errors import ConfigurationError
-from norsim.network.layers import digital, reading, tiled_layers
+from norsim.network.batch import Predictions, batch_key, find, fingerprint, keep, run_batch
+from norsim.network.layers import tiled_layers
 from norsim.network.reader import Reader
-from norsim.network.verify import Sample, Sampler, Verification, verify
+from norsim.network.verify import Sample, Sampler, Verification, choose_samples, verify
 from norsim.spice.ngspice import find_ngspice, version_line
+from norsim.units import UnitStore
 
-Predictions = NDArray[np.int64]
 BATCH = 100
 # Reads kept of a run, so that more of them can be verified later than at once.
 KEPT_SAMPLES = 64
@@ -83,40 +84,51 @@ def evaluate(
     progress: Progress | None = None,
     network: str = "",
     float_predictions: Predictions | None = None,
+    store: UnitStore | None = None,
 ) -> Evaluation:
     """Accuracy of a converted network on labelled images, every layer read by `backend`.
 
     `data` is a Dataset, or batches of `[images, channels, height, width]` float32 and `[images]` labels,
     as a DataLoader gives them. `spice_sample` of the reads are solved again by ngspice, each alone, and
     compared. `float_predictions` `[images]` are the float network's classes, where they are known.
-    Calibrate the converters first: see `norsim.calibrate`.
+    Calibrate the converters first: see `norsim.calibrate`. Batches, and reads of ngspice, that are in `store` are
+    taken from it, and the others put into it: what comes back is the same to the last bit.
     """
     started = time.monotonic()
-    sampler = Sampler(max(spice_sample, KEPT_SAMPLES), seed)
+    layers, count = tiled_layers(model), max(spice_sample, KEPT_SAMPLES)
+    grids = {name: layer.grid for name, layer in layers.items()}
+    per_tile = -(-count // sum(len(grid.tiles) for grid in grids.values()))
     # The fast backends say how many images are done; for the others each layer's decks are worth a word.
     fast = backend in ("macro", "ideal")
-    watched = Reader(backend, jobs, None if fast else progress, sampler.observe)
-    array, integers, labels = [], [], []
-    for images, answers in dataset_batches(data) if isinstance(data, Dataset) else data:
-        with digital(model):
-            integers.append(classes(model, images))
-        with reading(model, watched):
-            array.append(classes(model, images))
+    watched = Reader(backend, jobs, None if fast else progress, store=store)
+    print_of_model = "" if store is None else fingerprint(model, backend)
+    results, labels = [], []
+    for index, (images, answers) in enumerate(dataset_batches(data) if isinstance(data, Dataset) else data):
+        key = batch_key(print_of_model, index, images, per_tile, seed)
+        result = None if store is None else find(store, key, grids)
+        if result is None:
+            sampler = Sampler(per_tile, seed, index)
+            result = run_batch(model, images, replace(watched, observe=sampler.observe), sampler)
+            if store is not None:
+                keep(store, key, result)
+        results.append(result)
         labels.append(np.asarray(answers))
         if fast and progress and isinstance(data, Dataset):
             progress(sum(map(len, labels)), len(data))
-    truth, found, exact = np.concatenate(labels), np.concatenate(array), np.concatenate(integers)
+    truth = np.concatenate(labels)
+    found, exact = (np.concatenate([getattr(result, kind) for result in results]) for kind in ("array", "quantized"))
+    reads = sum((result.reads for result in results), Counter[str]())
     if float_predictions is not None and len(float_predictions) != len(truth):
         raise ConfigurationError(f"{len(float_predictions)} float predictions for {len(truth)} images")
-    samples = sampler.samples()
+    samples = choose_samples([sample for result in results for sample in result.samples], count)
     accuracy, interval = share(found, truth)
     quantized, quantized_interval = share(exact, truth)
     full, full_interval = (None, None) if float_predictions is None else share(float_predictions, truth)
-    encodings = {layer.grid.chip.encoding.name for layer in tiled_layers(model).values()}
+    encodings = {layer.grid.chip.encoding.name for layer in layers.values()}
     return Evaluation(
         network, getattr(data, "name", ""), len(truth), backend, ", ".join(sorted(encodings)),
         accuracy, interval, quantized, quantized_interval, full, full_interval,
-        verify(samples[:spice_sample], jobs), layer_table(model, watched, sampler), time.monotonic() - started, seed,
+        verify(samples[:spice_sample], jobs), layer_table(model, backend, reads), time.monotonic() - started, seed,
         versions(backend), found, exact, samples,
     )  # fmt: skip
 
@@ -132,13 +144,6 @@ def dataset_batches(data: Dataset) -> Batches:
     return zip(torch.split(images, BATCH), torch.split(labels, BATCH), strict=True)
 
 
-def classes(model: nn.Module, images: Tensor) -> Predictions:
-    """`[images]`: the class the network gives each image."""
-    with torch.inference_mode():
-        found: Predictions = model(images).argmax(dim=1).numpy()
-    return found
-
-
 def share(predictions: Predictions, labels: Predictions) -> tuple[float, tuple[float, float]]:
     """Share of right answers and its 95 % Wilson interval."""
     right = int((predictions == labels).sum())
@@ -146,7 +151,7 @@ def share(predictions: Predictions, labels: Predictions) -> tuple[float, tuple[f
     return right / len(labels), (float(interval.low), float(interval.high))
 
 
-def layer_table(model: nn.Module, reader: Reader, sampler: Sampler) -> list[dict[str, Any]]:
+def layer_table(model: nn.Module, backend: str, reads: Mapping[str, int]) -> list[dict[str, Any]]:
     """For each layer: its tiles, their size and how many reads they took."""
     return [
         {
@@ -154,8 +159,8 @@ def layer_table(model: nn.Module, reader: Reader, sampler: Sampler) -> list[dict
             "tiles": len(layer.grid.tiles),
             "inputs": layer.grid.layer.inputs,
             "outputs": layer.grid.layer.outputs,
-            "backend": layer.fixed_backend or reader.backend,
-            "reads": sampler.reads.get(name, 0),
+            "backend": layer.fixed_backend or backend,
+            "reads": reads.get(name, 0),
         }
         for name, layer in tiled_layers(model).items()
     ]

@@ -22,6 +22,7 @@ from norsim.network.quantized import ConvGeometry, QuantizedLayer
 from norsim.network.reader import Reader
 from norsim.network.unfold import patches
 from norsim.periphery.encoding import Codes
+from norsim.units import UnitStore
 
 CALIBRATION_VECTORS = 2048
 
@@ -200,6 +201,7 @@ def calibrate(
     seed: int = 0,
     jobs: int = 1,
     progress: Progress | None = None,
+    store: UnitStore | None = None,
 ) -> None:
     """Fit every layer's converters and column corrections in place, on training images alone.
 
@@ -208,7 +210,7 @@ def calibrate(
     """
     for name, layer in tiled_layers(model).items():
         if layer.fixed_backend != "ideal":
-            own = Reader(layer.fixed_backend or backend, jobs, progress)
+            own = Reader(layer.fixed_backend or backend, jobs, progress, store=store)
             layer.grid = calibrate_layer(model, name, layer.grid, images, own, seed)
 
 

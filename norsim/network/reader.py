@@ -10,6 +10,7 @@ from norsim.array.tile import Currents, Stimulus, Tile, join
 from norsim.backends import BACKENDS, Progress, read_all
 from norsim.errors import ConfigurationError
 from norsim.periphery.encoding import Codes
+from norsim.units import UnitStore
 
 # Long enough that reading a deck costs little beside solving it, short enough to share out. It must not
 # depend on the number of jobs, because a solve starts from the one before it in its deck. The fast solvers
@@ -29,6 +30,7 @@ class Reader:
     `jobs`       decks solved at a time
     `progress`   called with (decks done, decks in all) while a layer is read
     `observe`    called with (placed tile, layer's activation codes, tile read) after each tile's read
+    `store`      where finished reads of ngspice are kept
 
     Raises ConfigurationError for an unknown backend or fewer than one job.
     """
@@ -37,6 +39,7 @@ class Reader:
     jobs: int = 1
     progress: Progress | None = None
     observe: Observer = field(default=_unwatched)
+    store: UnitStore | None = None
 
     def __post_init__(self) -> None:
         if self.backend != "ideal" and self.backend not in BACKENDS:
@@ -62,7 +65,7 @@ class Reader:
         decks = [(tile, stimulus) for _, tile, stimulus in pieces]
         parts: list[list[Currents]] = [[] for _ in requests]
         for (place, _, _), currents in zip(
-            pieces, read_all(decks, self.backend, self.jobs, self.progress), strict=True
+            pieces, read_all(decks, self.backend, self.jobs, self.progress, self.store), strict=True
         ):
             parts[place].append(currents)
         return [join(part).take(inverse) for part, (_, _, inverse) in zip(parts, distinct, strict=True)]

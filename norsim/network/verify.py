@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -50,14 +50,14 @@ class Sample:
 
 
 class Sampler:
-    """Watches a run's reads and keeps a seeded sample of them, the same number of every tile.
+    """Watches a batch's reads and keeps a sample of them, `count` of every tile, that seed and batch decide.
 
     `reads`     reads made, by layer
     """
 
-    def __init__(self, count: int, seed: int) -> None:
+    def __init__(self, count: int, seed: int, batch: int = 0) -> None:
         self.count = count
-        self.random = np.random.default_rng([seed, 2])
+        self.random = np.random.default_rng([seed, 2, batch])
         self.kept: dict[str, list[Sample]] = {}
         self.reads: Counter[str] = Counter()
 
@@ -81,9 +81,20 @@ class Sampler:
         self.kept[part.name] = sorted(kept, key=lambda sample: sample.key)[: self.count]
 
     def samples(self) -> list[Sample]:
-        """The chosen ones: one of each tile, the tiles in random order, then a second, until the count is reached."""
-        rounds = zip_longest(*sorted(self.kept.values(), key=lambda kept: kept[0].key))
-        return list(islice((sample for turn in rounds for sample in turn if sample), self.count))
+        """All that it has kept."""
+        return [sample for kept in self.kept.values() for sample in kept]
+
+
+def choose_samples(samples: Iterable[Sample], count: int) -> list[Sample]:
+    """`count` of them: one of each tile, the tiles in random order, then a second, and so on.
+
+    Which are taken depends on their keys alone, not on who kept them or in which order.
+    """
+    kept: dict[str, list[Sample]] = {}
+    for sample in sorted(samples, key=lambda sample: sample.key):
+        kept.setdefault(sample.part.name, []).append(sample)
+    rounds = zip_longest(*kept.values())
+    return list(islice((sample for turn in rounds for sample in turn if sample), count))
 
 
 def smallest_of(many: int, count: int, random: np.random.Generator) -> Floats:

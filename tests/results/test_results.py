@@ -35,6 +35,7 @@ def test_a_finished_run_is_not_made_again(tmp_path: Path) -> None:
     folder = tmp_path / "digits-cnn" / "kept"
     folder.mkdir(parents=True)
     (folder / "summary.json").write_text('{"accuracy": 1.0}')
+    (folder / "timing.json").write_text('{"seconds": 2.0}')
     assert case.run(tmp_path, None)["accuracy"] == 1.0
     with pytest.raises(SystemExit, match="no-such-command ended with code 2"):
         cases.Case("other", "digits-cnn", "no-such-command", ()).run(tmp_path, None)

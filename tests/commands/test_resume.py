@@ -1,0 +1,164 @@
+"""Runs that are killed and go on: the results are those of a run that nobody disturbed, byte for byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from norsim.network.verify import Sampler
+from norsim.runs import RESULTS
+
+Run = Callable[..., Any]
+
+KILLS = int(os.environ.get("NORSIM_KILLS", "20"))
+EVALUATE = (
+    "eval-network", "--network", "digits-cnn", "--images", "4", "--layers", "fc", "--backend", "ngspice", "--quiet",
+    "--spice-sample", "3", "--set", "tile.wordlines=32", "--set", "calibration.reads=8",
+)  # fmt: skip
+FAST = ("eval-network", "--network", "digits-cnn", "--backend", "macro", "--spice-sample", "3", "--quiet")
+READ = (
+    "run-layer", "--network", "digits-cnn", "--layer", "fc", "--vectors", "5", "--set", "tile.wordlines=32", "--quiet",
+    "--set", "calibration.reads=8",
+)  # fmt: skip
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """What a run has found; the seconds that it took are not among it."""
+    names = [*RESULTS, *(path.name for path in folder.glob("currents_*.npz"))]
+    return {name: (folder / name).read_bytes() for name in names if name != "timing.json" and (folder / name).exists()}
+
+
+def events(folder: Path) -> list[str]:
+    return [json.loads(line)["event"] for line in (folder / "events.jsonl").read_text().splitlines()]
+
+
+def start(*arguments: object) -> subprocess.Popen[bytes]:
+    program = "from norsim.commands import main; main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *map(str, arguments)], stderr=subprocess.DEVNULL, start_new_session=True
+    )
+
+
+@pytest.mark.parametrize("command", [EVALUATE, READ, FAST], ids=["eval-network", "run-layer", "macro"])
+def test_a_run_killed_at_random_moments_ends_in_the_same_bytes(tmp_path: Path, command: tuple[str, ...]) -> None:
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    begun = time.monotonic()
+    assert start(*command, "--no-cache", "--out", whole).wait() == 0
+    seconds = time.monotonic() - begun
+    moments = random.Random(7)
+    kills = KILLS if command is not FAST else KILLS // 4
+    killed = 0
+    while killed < kills:
+        process = start(*command, "--no-cache", "--out", part, "--resume")
+        try:
+            process.wait(moments.uniform(0.3, 1.0) * seconds)
+            # It was done before its moment came: the next one begins anew.
+            assert process.returncode == 0
+            assert results(part) == results(whole)
+            (part / "manifest.json").unlink()
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            killed += 1
+            assert not (part / "summary.json").exists() or results(part) == results(whole)
+    assert start(*command, "--no-cache", "--out", part, "--resume").wait() == 0
+    assert results(part) == results(whole) and "summary.json" in results(part)
+    assert not [path for path in part.iterdir() if path.name.startswith(".")]
+
+
+def test_an_interrupted_evaluation_does_no_batch_twice(
+    norsim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    make = Sampler.__init__
+
+    def noted(sampler: Sampler, count: int, seed: int, batch: int = 0) -> None:
+        if seen.count(2) == 0 and batch == 2:
+            seen.append(batch)
+            raise KeyboardInterrupt
+        seen.append(batch)
+        make(sampler, count, seed, batch)
+
+    monkeypatch.setattr(Sampler, "__init__", noted)
+    part, whole = tmp_path / "part", tmp_path / "whole"
+    assert norsim(*FAST, "--no-cache", "--out", part).code == 130
+    assert not (part / "summary.json").exists() and seen == [0, 1, 2]
+    assert norsim(*FAST, "--no-cache", "--out", part, "--resume").code == 0
+    assert seen == [0, 1, 2, 2, 3] and events(part) == ["started", "resumed", "finished"]
+    assert norsim(*FAST, "--no-cache", "--out", whole).code == 0
+    assert results(part) == results(whole) and len(results(whole)) == 3
+
+
+def test_runs_share_work_unless_they_are_told_not_to(
+    norsim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared_units: Path
+) -> None:
+    made: list[int] = []
+    make = Sampler.__init__
+    monkeypatch.setattr(Sampler, "__init__", lambda *arguments: made.append(1) or make(*arguments))
+    for folder, options in (("a", []), ("b", []), ("c", ["--no-cache"]), ("d", ["--seed", "1"])):
+        assert norsim(*FAST, "--images", "5", *options, "--out", tmp_path / folder).code == 0
+    assert len(made) == 3 and results(tmp_path / "a") == results(tmp_path / "b") == results(tmp_path / "c")
+    for path in shared_units.rglob("*.parquet"):
+        path.write_bytes(path.read_bytes()[:-1])
+    assert norsim(*FAST, "--images", "5", "--out", tmp_path / "e").code == 0
+    assert len(made) == 4 and results(tmp_path / "a") == results(tmp_path / "e")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (["--seed", "1"], "differs in seed: it was '0' and is '1'"),
+        (["--images", "4"], "differs in images"),
+        (["--set", "adc.bits=7"], "differs in chip, settings"),
+    ],
+)
+def test_another_run_cannot_be_resumed(norsim: Run, tmp_path: Path, change: list[str], said: str) -> None:
+    run = tmp_path / "run"
+    assert norsim(*FAST, "--images", "5", "--out", run).code == 0
+    before = results(run)
+    ended = norsim(*FAST, "--images", "5", *change, "--out", run, "--resume")
+    assert ended.code == 2 and said in ended.err and results(run) == before
+    assert norsim(*FAST, "--images", "5", "--out", run, "--resume", "--jobs", "1").code == 0
+    assert results(run) == before
+
+
+def test_resume_needs_a_folder_and_may_find_none(norsim: Run, tmp_path: Path) -> None:
+    ended = norsim(*FAST, "--resume")
+    assert ended.code == 2 and "--resume needs --out DIR" in ended.err
+    assert norsim(*FAST, "--images", "5", "--out", tmp_path / "new", "--resume").code == 0
+    (tmp_path / "new" / "manifest.json").write_text("{}")
+    ended = norsim(*FAST, "--images", "5", "--out", tmp_path / "new", "--resume")
+    assert ended.code == 2 and "is no interrupted run's folder" in ended.err
+
+
+def test_a_full_disk_ends_in_2_and_the_run_goes_on(
+    norsim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, written = Path.write_bytes, []
+
+    def filling(path: Path, data: bytes) -> int:
+        if "units" in path.parts:
+            written.append(path)
+            if len(written) > 6:
+                write(path, data[:10])
+                raise OSError(28, "No space left on device")
+        return write(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", filling)
+        ended = norsim(*FAST, "--no-cache", "--out", tmp_path / "run")
+    assert ended.code == 2 and "Make room, then go on with --resume" in ended.err
+    assert not (tmp_path / "run" / "summary.json").exists()
+    assert norsim(*FAST, "--no-cache", "--out", tmp_path / "run", "--resume").code == 0
+    assert norsim(*FAST, "--no-cache", "--out", tmp_path / "whole").code == 0
+    assert results(tmp_path / "run") == results(tmp_path / "whole")
