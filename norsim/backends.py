@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from functools import lru_cache
-from importlib.metadata import version
 
 import numpy as np
 
@@ -135,12 +134,12 @@ def read(tile: Tile, stimulus: Stimulus, backend: str = "ngspice") -> Currents:
 def read_kept(tile: Tile, stimulus: Stimulus, backend: str, store: UnitStore | None) -> Currents:
     """`read`, but of ngspice's reads those that `store` has are taken from it, and it gets those that it lacks.
 
-    A unit is known by the deck, which holds the cell, the wires, all volts and options, by the simulator and by norsim.
+    A unit is known by the deck, which holds the cell, the wires, all volts and options, and by the simulator.
     """
     if store is None or not backend.startswith("ngspice"):
         return read(tile, stimulus, backend)
     simulator = ngspice.version_line(ngspice.find_ngspice())
-    key = unit_key(version("norsim"), backend, simulator, deck(tile, stimulus))
+    key = unit_key(backend, simulator, deck(tile, stimulus))
     kept = store.get(key)
     if kept is not None:
         return currents_of(kept)

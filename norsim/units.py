@@ -12,6 +12,7 @@ import os
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +26,18 @@ from norsim.errors import ConfigurationError
 FORMAT = 1
 
 
+@lru_cache
+def code_digest() -> str:
+    """A hash of norsim's own code: what another version of it has done is not taken for this one's."""
+    package = Path(__file__).parent
+    sources = sorted(package.rglob("*.py"))
+    texts = [part for path in sources for part in (str(path.relative_to(package)).encode(), path.read_bytes())]
+    return hashlib.sha256(b"\0".join(texts)).hexdigest()
+
+
 def unit_key(*parts: object) -> str:
-    """The name of the unit that `parts`, their `repr` or text, decide."""
-    texts = [part if isinstance(part, str) else repr(part) for part in (FORMAT, *parts)]
+    """The name of the unit that `parts`, their `repr` or text, and norsim's code decide."""
+    texts = [part if isinstance(part, str) else repr(part) for part in (FORMAT, code_digest(), *parts)]
     return hashlib.sha256("\0".join(f"{len(text)} {text}" for text in texts).encode()).hexdigest()
 
 

@@ -7,7 +7,6 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from importlib.metadata import version
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -59,7 +58,7 @@ def classes(model: nn.Module, images: Tensor) -> Predictions:
 def fingerprint(model: nn.Module, backend: str) -> str:
     """A hash of all that decides what a converted network makes of an image, its converters' fit included."""
     simulator = None if backend == "ideal" else version_line(find_ngspice())
-    parts: list[object] = [version("norsim"), torch.__version__, simulator, backend, str(model)]
+    parts: list[object] = [torch.__version__, np.__version__, simulator, backend, str(model)]
     parts += [(name, value.numpy().tobytes().hex()) for name, value in model.state_dict().items()]
     for name, layer in tiled_layers(model).items():
         parts += [name, layer.fixed_backend, repr(layer.grid.chip), *_of_layer(layer.grid.layer)]
