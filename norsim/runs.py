@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -17,8 +18,11 @@ from typing import Any, BinaryIO
 import yaml
 
 from norsim.errors import ConfigurationError
-from norsim.units import UnitStore, shared_units
+from norsim.units import UnitStore, broken_units, shared_units, unit_files
 
+CHECKSUMS = "checksums.sha256"
+# What differs between a run and its repetition, or is written after the checksums.
+UNCHECKED = {CHECKSUMS, "events.jsonl", "timing.json", "manifest.json", "summary.json"}
 RESULTS = ("summary.json", "timing.json", "results.csv", "samples.npz", "tile.cir", "tile.json", "currents.npz")
 
 
@@ -53,6 +57,7 @@ class RunFolder:
         units/                 finished work, which `--resume` goes on from (norsim.units)
         samples.npz            reads that `norsim verify` can solve again
         summary.json, ...      results, written at the end
+        checksums.sha256       of all results, as `sha256sum` writes and checks them
         timing.json            the seconds that it took: all that differs between a run and its repetition
 
     Opening it removes the results of an earlier run in the same place, so that none can be taken for this run's; with
@@ -79,7 +84,8 @@ class RunFolder:
             if resumed:
                 _check_same(path, manifest, resolved)
             path.mkdir(parents=True, exist_ok=True)
-            for old in [*(path / name for name in RESULTS), *path.glob("currents_*.npz")]:
+            half_written = [*path.glob(".*.*"), *path.glob("units/*/.*.*")]
+            for old in [*(path / name for name in (*RESULTS, CHECKSUMS)), *path.glob("currents_*.npz"), *half_written]:
                 old.unlink(missing_ok=True)
             if not resumed:
                 self.units.clear()
@@ -100,8 +106,59 @@ class RunFolder:
         """Write summary.json, the sign of a finished run, and the seconds in it to timing.json instead."""
         result = {key: value for key, value in summary.items() if key != "seconds"}
         write_text(self.path / "timing.json", json.dumps({"seconds": summary.get("seconds")}, indent=1) + "\n")
-        write_text(self.path / "summary.json", json.dumps(result, indent=1) + "\n")
+        text = json.dumps(result, indent=1) + "\n"
+        kept = [path for path in sorted(self.path.iterdir()) if path.is_file() and path.name not in UNCHECKED]
+        lines = [f"{_sha256(path.read_bytes())}  {path.name}\n" for path in kept]
+        write_text(self.path / CHECKSUMS, "".join([*lines, f"{_sha256(text.encode())}  summary.json\n"]))
+        write_text(self.path / "summary.json", text)
         self.event("finished")
+
+
+def run_folders(folder: Path) -> list[Path]:
+    """The runs in a folder, itself one of them or any below it."""
+    return sorted(path.parent for path in folder.rglob("manifest.json"))
+
+
+def describe(run: Path) -> dict[str, Any]:
+    """What a run is, how far it came and what it takes: `run command network state accuracy started units bytes`.
+
+    Raises ConfigurationError for a folder that is no run's.
+    """
+    try:
+        manifest = json.loads((run / "manifest.json").read_text())
+        finished = (run / "summary.json").is_file()
+        summary = json.loads((run / "summary.json").read_text()) if finished else {}
+        return {
+            "run": str(run),
+            "command": str(manifest["command"][1]),
+            "network": str(summary.get("network") or manifest.get("options", {}).get("network", "")),
+            "state": "finished" if finished else "interrupted",
+            "accuracy": summary.get("accuracy"),
+            "started": manifest["started"],
+            "units": sum(path.suffix == ".parquet" for path in unit_files(run / "units")),
+            "bytes": sum(path.stat().st_size for path in run.rglob("*") if path.is_file()),
+        }
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError):
+        raise ConfigurationError(f"{run} is no folder of a run: it has no manifest.json that can be read") from None
+
+
+def damaged(run: Path) -> list[Path]:
+    """Results and units of a run that are not as they were written, or missing."""
+    found = broken_units(run / "units")
+    try:
+        lines = (run / CHECKSUMS).read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return [*found, run / CHECKSUMS] if (run / "summary.json").exists() else found
+    for line in lines:
+        digest, _, name = line.partition("  ")
+        path = run / Path(name).name
+        if not path.is_file() or _sha256(path.read_bytes()) != digest:
+            found.append(path)
+    return found
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _check_same(path: Path, manifest: Mapping[str, Any], chip: str) -> None:

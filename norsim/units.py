@@ -43,7 +43,8 @@ def unit_key(*parts: object) -> str:
 
 @dataclass(frozen=True)
 class UnitStore:
-    """Folders of units. All are looked in; what is new is put into each, of which the first must succeed.
+    """Folders of units. All are looked in; what is new is put into each, of which the first must succeed, and what is
+    found elsewhere is copied to the first.
 
     A unit whose file does not have the checksum beside it counts as absent, and is removed.
     """
@@ -56,6 +57,9 @@ class UnitStore:
             path = _path(folder, key)
             content = _sound(path)
             if content is not None:
+                if folder != self.folders[0]:
+                    with suppress(OSError):
+                        _write(_path(self.folders[0], key), content)
                 return pq.read_table(pa.BufferReader(content))
             for broken in (path, _checksum(path)):
                 with suppress(OSError):
@@ -81,6 +85,16 @@ class UnitStore:
     def clear(self) -> None:
         """Forget the units of the first folder."""
         shutil.rmtree(self.folders[0], ignore_errors=True)
+
+
+def unit_files(folder: Path) -> list[Path]:
+    """All files of a folder of units: units, checksums, and what a killed run has left half-written."""
+    return sorted(path for path in folder.glob("*/*") if path.is_file())
+
+
+def broken_units(folder: Path) -> list[Path]:
+    """Units in a folder that do not have the checksum beside them."""
+    return [path for path in unit_files(folder) if path.suffix == ".parquet" and _sound(path) is None]
 
 
 def shared_units() -> Path:

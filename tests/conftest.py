@@ -105,5 +105,6 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], lis
 def shared_units(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Commands of one test share finished work with each other, and with no other test."""
     folder = tmp_path_factory.mktemp("shared-units")
-    monkeypatch.setattr("norsim.runs.shared_units", lambda: folder)
+    for user in ("norsim.runs", "norsim.commands.runs"):
+        monkeypatch.setattr(f"{user}.shared_units", lambda: folder)
     return folder

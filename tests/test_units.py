@@ -67,6 +67,7 @@ def test_a_unit_is_found_in_any_folder_and_put_into_all(store: UnitStore, tmp_pa
     store.put("ab12", currents_table(CURRENTS))
     store.clear()
     assert not (tmp_path / "run").exists() and store.get("ab12") is not None
+    assert len(files(tmp_path / "run")) == 2
     assert UnitStore((tmp_path / "other",)).get("ab12") is None
 
 

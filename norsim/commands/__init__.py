@@ -18,6 +18,7 @@ COMMANDS = {
     "eval-network": "the accuracy a network keeps on the array",
     "attribute": "which part of the array, and which layer, costs how much accuracy",
     "verify": "solve a sample of a finished run's reads again, by ngspice",
+    "runs": "list runs, show one, verify its files, remove work that is no longer needed",
 }
 
 

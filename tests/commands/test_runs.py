@@ -1,0 +1,89 @@
+"""`norsim runs`: what it says of finished, interrupted and damaged runs, and what it removes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from norsim.units import UnitStore
+
+Run = Callable[..., Any]
+
+FAST = ("eval-network", "--network", "digits-cnn", "--images", "5", "--spice-sample", "2", "--quiet")
+
+
+@pytest.fixture
+def runs(norsim: Run, tmp_path: Path) -> Path:
+    """A folder with a finished run and one that was interrupted before anything was done."""
+    for name in ("done", "deeper/cut"):
+        assert norsim(*FAST, "--out", tmp_path / "runs" / name).code == 0
+    (tmp_path / "runs" / "deeper" / "cut" / "summary.json").unlink()
+    return tmp_path / "runs"
+
+
+def test_runs_are_listed_with_their_state(norsim: Run, runs: Path) -> None:
+    found = {run["run"]: run for run in norsim("runs", "ls", runs, "--json").json["runs"]}
+    assert set(found) == {str(runs / "done"), str(runs / "deeper" / "cut")}
+    done, cut = found[str(runs / "done")], found[str(runs / "deeper" / "cut")]
+    assert (done["state"], cut["state"]) == ("finished", "interrupted")
+    assert done["command"] == "eval-network" and done["network"] == cut["network"] == "digits-cnn"
+    assert 0 <= done["accuracy"] <= 1 and cut["accuracy"] is None
+    assert done["units"] == 2 and done["bytes"] > 5000
+    said = norsim("runs", "ls", runs)
+    assert said.code == 0 and "finished" in said.out and "interrupted" in said.out
+
+
+def test_a_run_is_shown(norsim: Run, runs: Path) -> None:
+    found = norsim("runs", "show", runs / "done", "--json").json
+    assert found["summary"]["images"] == 5 and found["timing"]["seconds"] > 0
+    assert found["manifest"]["options"]["images"] == "5"
+    said = norsim("runs", "show", runs / "deeper" / "cut")
+    assert said.code == 0 and '"state": "interrupted"' in said.out
+
+
+@pytest.mark.parametrize("name", ["summary.json", "results.csv", "samples.npz", "config.resolved.yaml", "unit"])
+@pytest.mark.parametrize("damage", ["changed", "gone"])
+def test_a_damaged_file_is_found(norsim: Run, runs: Path, name: str, damage: str) -> None:
+    run = runs / "done"
+    assert norsim("runs", "verify", run).code == 0
+    path = next(run.glob("units/*/*.parquet")) if name == "unit" else run / name
+    if damage == "changed":
+        path.write_bytes(path.read_bytes() + b" ")
+    elif name == "unit":
+        path.with_suffix(".sha256").unlink()
+    else:
+        path.unlink()
+    ended = norsim("runs", "verify", run, "--json")
+    assert ended.code == 5 and ended.json["damaged"] == [str(path)] and "with --resume" in ended.err
+
+
+def test_checksums_are_those_of_sha256sum(runs: Path) -> None:
+    checked = subprocess.run(
+        ["sha256sum", "-c", "checksums.sha256"], cwd=runs / "done", check=False, capture_output=True
+    )
+    assert checked.returncode == 0 and checked.stdout.count(b": OK") == 4
+
+
+def test_units_of_finished_runs_and_old_shared_ones_can_go(norsim: Run, runs: Path, shared_units: Path) -> None:
+    (old,) = shared_units.glob("*/*-samples.parquet")
+    os.utime(old, (time.time() - 40 * 24 * 3600,) * 2)
+    before = norsim("runs", "gc", runs, "--dry-run", "--json").json
+    assert before["files"] == 5 and not before["removed"] and old.exists()
+    assert norsim("runs", "gc", runs).out.startswith("5 files")
+    assert not old.exists() and len(list(shared_units.glob("*/*.parquet"))) == 1
+    assert not (runs / "done" / "units").exists() and (runs / "deeper" / "cut" / "units").exists()
+    assert norsim("runs", "verify", runs / "done").code == 0
+
+
+def test_a_folder_that_is_no_run_ends_in_2(norsim: Run, tmp_path: Path) -> None:
+    for name in ("show", "verify"):
+        ended = norsim("runs", name, tmp_path)
+        assert ended.code == 2 and "no folder of a run" in ended.err
+    assert norsim("runs", "ls", tmp_path, "--json").json == {"runs": []}
+    assert UnitStore((tmp_path / "nothing",)).get("ab12") is None
