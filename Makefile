@@ -3,13 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help venv system demo test check bench results clean
+.PHONY: help venv system demo test check bench results fuzz soak clean
 
 help:
 	@echo "make demo   the shipped digits network on NOR-flash arrays: all test images by macro, 50 by ngspice too"
 	@echo "make test   all tests, type checks and style checks"
 	@echo "make bench  the solvers' accuracy, speed and memory, measured; writes docs/performance.md"
 	@echo "make results DATA=DIR  the accuracies of all shipped networks; DIR holds CIFAR-10; writes docs/results.md"
+	@echo "make fuzz   100,000 broken files to all readers of files, guided by coverage"
+	@echo "make soak   200 runs killed at random moments, each of which must go on to the same bytes"
 	@echo "make venv   only the set-up: $(VENV) with norsim and its dependencies, and ngspice"
 	@echo "make clean  remove what the set-up and the runs made"
 
@@ -42,6 +44,13 @@ bench: venv
 # DATA is the folder of CIFAR-10; runs that have finished before are kept, so it can be interrupted.
 results: venv
 	$(BIN)/python -m results $(if $(DATA),--data $(DATA))
+
+fuzz: venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[fuzz]"
+	$(BIN)/python -m fuzz
+
+soak: venv
+	NORSIM_KILLS=200 $(BIN)/python -m pytest tests/commands/test_resume.py
 
 clean:
 	rm -rf $(VENV) runs build dist *.egg-info

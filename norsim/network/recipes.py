@@ -7,8 +7,15 @@ from typing import Literal
 
 from norsim.errors import ConfigurationError
 
-# Largest translation in pixels, and whether images are mirrored, of each augmentation.
-AUGMENTATIONS = {"none": (0, False), "shift": (1, False), "crop-flip": (4, True)}
+# Of each augmentation: largest translation in pixels, whether images are mirrored, and the side of a square that is
+# greyed at a random place (DeVries and Taylor, "Improved regularization of convolutional neural networks with Cutout",
+# 2017).
+AUGMENTATIONS = {
+    "none": (0, False, 0),
+    "shift": (1, False, 0),
+    "crop-flip": (4, True, 0),
+    "crop-flip-cutout": (4, True, 8),
+}
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,7 @@ class Recipe:
     momentum: float = 0.9
     label_smoothing: float = 0.0
     ema_decay: float = 0.0
-    augmentation: Literal["none", "shift", "crop-flip"] = "none"
+    augmentation: Literal["none", "shift", "crop-flip", "crop-flip-cutout"] = "none"
     distillation: float = 0.0
     temperature: float = 2.0
     precision: Literal["float32", "bfloat16"] = "float32"

@@ -33,6 +33,8 @@ from norsim.network.recipes import AUGMENTATIONS, Recipe
 from norsim.network.zoo import NetworkSpec
 
 EVALUATION_BATCH = 500
+# Of pixels of 0 to 255.
+GREY = 128
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,9 @@ def to_input(pixels: Tensor, full_scale: int) -> Tensor:
 
 
 def augment(pixels: Tensor, mirrored: Tensor, augmentation: str, generator: torch.Generator) -> Tensor:
-    """Each image of `pixels` uint8 `[n, channels, h, w]` moved (zeros come in); mirrored where `mirrored` `[n]`."""
-    reach, mirror = AUGMENTATIONS[augmentation]
+    """Each image of `pixels` uint8 `[n, channels, h, w]` moved (zeros come in); mirrored where `mirrored` `[n]`; with a
+    square of it greyed where the augmentation says so."""
+    reach, mirror, hole = AUGMENTATIONS[augmentation]
     if not reach:
         return pixels
     count, _, height, width = pixels.shape
@@ -125,7 +128,13 @@ def augment(pixels: Tensor, mirrored: Tensor, augmentation: str, generator: torc
     if mirror:
         columns = torch.where(mirrored[:, None], columns.flip(1), columns)
     images = torch.arange(count)[:, None, None]
-    return padded[images, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    moved = padded[images, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    if not hole:
+        return moved
+    y, x = (torch.randint(side, (count, 1), generator=generator) for side in (height, width))
+    down, across = ((torch.arange(side) - at + hole // 2) for side, at in ((height, y), (width, x)))
+    within = ((down >= 0) & (down < hole))[:, :, None] & ((across >= 0) & (across < hole))[:, None, :]
+    return moved.masked_fill(within[:, None], GREY)
 
 
 class _Run:

@@ -6,7 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
+from norsim.commands.train import mean_of
 from tests.commands.conftest import Run
 
 SHORT = ["--network", "digits-cnn", "--recipe", "float_epochs=2", "--recipe", "quantized_epochs=1", "-j", 1]
@@ -57,3 +60,23 @@ def test_training_goes_on_from_float_weights_and_refuses_those_of_another(norsim
 def test_an_unusable_width_ends_in_2(norsim: Run, tmp_path: Path, width: str) -> None:
     ended = norsim("train", *SHORT, f"--width={width}", "--out", tmp_path / "net")
     assert ended.code == 2 and "width" in ended.err and not (tmp_path / "net").exists()
+
+
+def test_the_mean_of_weights_is_that_of_each_entry_and_keeps_counters() -> None:
+    one = {"weight": torch.tensor([1.0, 2.0]), "count": torch.tensor(3)}
+    other = {"weight": torch.tensor([3.0, -2.0]), "count": torch.tensor(9)}
+    found = mean_of([one, other])
+    assert found["weight"].tolist() == [2.0, 0.0] and found["count"] == 3
+    assert torch.equal(mean_of([one])["weight"], one["weight"])
+
+
+def test_a_training_starts_from_the_mean_of_two(norsim: Run, tmp_path: Path) -> None:
+    short = ("train", "--network", "digits-cnn", "--recipe", "quantized_epochs=0", "--jobs", 1, "--quiet")
+    for seed in (1, 2):
+        assert norsim(*short, "--recipe", "float_epochs=1", "--seed", seed, "--out", tmp_path / f"{seed}").code == 0
+    files = [tmp_path / seed / "float.safetensors" for seed in ("1", "2")]
+    starts = [part for path in files for part in ("--start", path)]
+    assert norsim(*short, "--recipe", "float_epochs=0", *starts, "--out", tmp_path / "mean").code == 0
+    kept, *both = (load_file(path) for path in (tmp_path / "mean" / "float.safetensors", *files))
+    weights = [state["conv1.weight"] for state in both]
+    assert torch.allclose(kept["conv1.weight"], (weights[0] + weights[1]) / 2)

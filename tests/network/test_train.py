@@ -177,6 +177,18 @@ def test_crop_flip_mirrors_what_it_is_told_to_and_none_changes_nothing() -> None
     assert augment(pixels, mirrored, "none", torch.Generator()) is pixels
 
 
+def test_cutout_greys_one_square_that_may_hang_over_the_edge() -> None:
+    pixels, mirrored = torch.ones((300, 3, 32, 32), dtype=torch.uint8), torch.zeros(300, dtype=torch.bool)
+    plain = augment(pixels, mirrored, "crop-flip", torch.Generator().manual_seed(0))
+    holed = augment(pixels, mirrored, "crop-flip-cutout", torch.Generator().manual_seed(0))
+    grey = holed == 128
+    assert torch.equal(holed[~grey], plain[~grey]) and torch.equal(grey[:, 0], grey[:, 2])
+    tall, wide = (grey[:, 0].any(dim=axis).sum(dim=1) for axis in (2, 1))
+    assert torch.equal(grey[:, 0].sum(dim=(1, 2)), tall * wide)
+    assert (int(tall.max()), int(wide.max())) == (8, 8) and int(tall.min()) >= 4 and int(wide.min()) >= 4
+    assert grey.any(dim=0).all()
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_an_image_is_mirrored_in_every_other_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Literal["float32", "bfloat16"]

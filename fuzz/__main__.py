@@ -1,0 +1,50 @@
+"""`python -m fuzz [--runs N] [--targets NAME ...]`: N inputs to the readers of `fuzz.targets`, guided by coverage.
+
+Each target is run by atheris in a process of its own. An input that makes a reader raise anything but a NorsimError,
+hang for 20 seconds or leave a file behind is kept as fuzz/findings/TARGET-..., and the exit code is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from fuzz.targets import TARGETS
+
+FINDINGS = Path(__file__).parent / "findings"
+RUNS = 100_000
+LIMITS = ("-timeout=20", "-rss_limit_mb=4096", "-verbosity=0")
+
+
+def main() -> int:
+    """0 where nothing was found."""
+    parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
+    parser.add_argument("--runs", type=int, default=RUNS, help="inputs, shared out evenly over targets")
+    parser.add_argument("--seed", type=int, default=1, help="of the changes that are made")
+    parser.add_argument("--targets", nargs="*", choices=list(TARGETS), default=list(TARGETS))
+    chosen = parser.parse_args()
+    each = -(-chosen.runs // len(chosen.targets))
+    failed = [name for name in chosen.targets if run(name, each, chosen.seed)]
+    print(f"{each * len(chosen.targets)} inputs; findings: {', '.join(failed) or 'none'}")
+    return 1 if failed else 0
+
+
+def run(name: str, runs: int, seed: int) -> int:
+    """The exit code of a process that gives `runs` inputs to one target."""
+    FINDINGS.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as corpus:
+        for number, content in enumerate(TARGETS[name].seeds()):
+            (Path(corpus) / str(number)).write_bytes(content)
+        options = [f"-runs={runs}", f"-seed={seed}", *LIMITS, f"-artifact_prefix={FINDINGS / name}-", corpus]
+        ended = subprocess.run([sys.executable, "-m", "fuzz.one", name, *options], check=False, capture_output=True)
+    if ended.returncode:
+        print(ended.stderr.decode(errors="replace")[-3000:])
+    print(f"{name}: {runs} inputs, {'a finding' if ended.returncode else 'nothing found'}", flush=True)
+    return ended.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

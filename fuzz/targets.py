@@ -1,0 +1,191 @@
+"""The readers of files from elsewhere, each as a function of a file's bytes, with inputs to start from.
+
+A target may return or raise a NorsimError. Anything else, and a file left behind, is a finding.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from norsim.array.tile import Currents
+from norsim.config import build_chip, presets, read_chip_file
+from norsim.data import cifar10
+from norsim.data.restricted_pickle import load_dict
+from norsim.network.quantized import QuantizedLayer
+from norsim.network.store import load_network
+from norsim.network.vectors import read_vectors
+from norsim.network.weights import decode
+from norsim.paths import models_folder, netlists_folder
+from norsim.spice.rawfile import read_raw
+from norsim.spice.source import Source
+from norsim.units import UnitStore, currents_of, currents_table
+
+METERS = ["i(vbl0)", "i(vret)"]
+NETWORK = models_folder() / "networks" / "digits-cnn"
+
+
+@dataclass(frozen=True)
+class Target:
+    """`read` takes a file's bytes; `seeds` are bytes that it takes, to be changed."""
+
+    read: Callable[[bytes], object]
+    seeds: Callable[[], list[bytes]]
+
+
+@contextmanager
+def file_of(content: bytes, name: str) -> Iterator[Path]:
+    """A file with that content in a folder of its own, in memory where there is such a place.
+
+    Raises AssertionError where a reader has left something beside it.
+    """
+    home = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="norsim-fuzz-", dir=home) as folder:
+        path = Path(folder) / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        before = sorted(Path(folder).rglob("*"))
+        yield path
+        left = sorted(set(Path(folder).rglob("*")) - set(before))
+        if left:
+            raise AssertionError(f"left behind: {left}")
+
+
+def raw(content: bytes) -> None:
+    with file_of(content, "currents.raw") as path:
+        table = read_raw(path, METERS, 2)
+        assert table.shape == (2, 2) and np.isfinite(table).all()
+
+
+def raw_seeds() -> list[bytes]:
+    names = ["v(idx)", *METERS]
+    head = ["Title: * x", "Plotname: DC", "Flags: real", "No. Variables: 3", "No. Points: 2", "Variables:"]
+    lines = [*head, *(f"\t{k}\t{name}\tcurrent" for k, name in enumerate(names)), "Binary:", ""]
+    return ["\n".join(lines).encode() + struct.pack("<6d", 0, 1e-6, 2e-6, 1, -3e-6, 4e-6)]
+
+
+def source(content: bytes) -> None:
+    with file_of(content, "cell.sp") as path:
+        text = Source((path.parent,)).read(path)
+        for line in text.lower().split("\n"):
+            assert not line.strip(" \t").startswith((".control", "*#")), line
+
+
+def source_seeds() -> list[bytes]:
+    cells = [path.read_bytes() for path in (netlists_folder() / "cells").iterdir() if path.is_file()]
+    return [*cells, b"* x\n.lib a\n.param b=1\n.endl\n.include 'cell.sp'\n.lib cell.sp a\n+ c=2\n"]
+
+
+def chip(content: bytes) -> None:
+    with file_of(content, "chip.yaml") as path:
+        build_chip(*read_chip_file(path))
+
+
+def chip_seeds() -> list[bytes]:
+    return [path.read_bytes() for path in presets().values()]
+
+
+def weights(content: bytes) -> None:
+    with file_of(content, "weights.safetensors") as path:
+        decode(path)
+
+
+def weights_seeds() -> list[bytes]:
+    return [(NETWORK / "weights.safetensors").read_bytes()]
+
+
+def card(content: bytes) -> None:
+    with file_of(content, "card.json") as path:
+        extra = path.parent / "weights.safetensors"
+        extra.write_bytes((NETWORK / "weights.safetensors").read_bytes())
+        try:
+            load_network(path.parent)
+        finally:
+            extra.unlink()
+
+
+def card_seeds() -> list[bytes]:
+    return [(NETWORK / "card.json").read_bytes()]
+
+
+def pickled(content: bytes) -> None:
+    with file_of(content, "data_batch_1") as path:
+        load_dict(path)
+
+
+def pickled_seeds() -> list[bytes]:
+    batch = {b"data": np.zeros((2, 3), np.uint8), b"labels": [1, 2], b"batch_label": b"x"}
+    return [pickle.dumps(batch, protocol) for protocol in (2, 4)]
+
+
+def binary(content: bytes) -> None:
+    with file_of(content, "cifar/test_batch.bin") as path:
+        cifar10.load("test", path.parent)
+
+
+def binary_seeds() -> list[bytes]:
+    return [bytes([7]) + bytes(3072)]
+
+
+def parquet(content: bytes) -> None:
+    with file_of(content, "cifar/test-00000-of-00001.parquet") as path:
+        cifar10.load("test", path.parent)
+
+
+def parquet_seeds() -> list[bytes]:
+    image, sink = io.BytesIO(), io.BytesIO()
+    Image.new("RGB", (32, 32), (1, 2, 3)).save(image, "PNG")
+    pq.write_table(pa.table({"img": [{"bytes": image.getvalue(), "path": "a.png"}], "label": [3]}), sink)
+    return [sink.getvalue()]
+
+
+@cache
+def layer() -> QuantizedLayer:
+    return QuantizedLayer("fc", np.zeros((2, 3), np.uint8), 0, np.ones(2), 4, 1.0, 0, 4)
+
+
+def vectors(content: bytes) -> None:
+    with file_of(content, "vectors.npy") as path:
+        codes = read_vectors(path, layer(), None)
+        assert codes.shape[1] == 3 and codes.max() <= 15
+
+
+def vectors_seeds() -> list[bytes]:
+    sink = io.BytesIO()
+    np.save(sink, np.array([[1, 2, 3]], np.uint8))
+    return [sink.getvalue()]
+
+
+def unit(content: bytes) -> None:
+    with file_of(content, "ab/ab12.parquet") as path:
+        table = UnitStore((path.parent.parent,)).get("ab12")
+        assert table is None or currents_of(table)
+
+
+def unit_seeds() -> list[bytes]:
+    sink = io.BytesIO()
+    pq.write_table(currents_table(Currents(np.ones((2, 1)), np.ones((2, 1)), np.ones(2, bool), np.ones(2), "x")), sink)
+    return [sink.getvalue()]
+
+
+TARGETS = {
+    name: Target(read, seeds)
+    for name, read, seeds in [
+        ("raw", raw, raw_seeds), ("source", source, source_seeds), ("chip", chip, chip_seeds),
+        ("weights", weights, weights_seeds), ("card", card, card_seeds), ("pickle", pickled, pickled_seeds),
+        ("binary", binary, binary_seeds), ("parquet", parquet, parquet_seeds), ("vectors", vectors, vectors_seeds),
+        ("unit", unit, unit_seeds),
+    ]
+}  # fmt: skip
