@@ -4,6 +4,7 @@ result."""
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,6 +33,21 @@ def changed(content: bytes, random: np.random.Generator) -> bytes:
         elif data:
             data[start] = random.choice([0, 1, 10, 13, 32, 34, 127, 128, 255])
     return bytes(data)
+
+
+HEADER = b"{'descr': '|u1', 'fortran_order': False, 'shape': (1, 3".ljust(117) + b"\n"
+# Inputs that once ended in something else.
+FILES = Path(__file__).parent / "found"
+FOUND = [
+    ("vectors", b"\x93NUMPY\x01\x00" + len(HEADER).to_bytes(2, "little") + HEADER + b"\1\2\3"),
+    *((path.name.partition("-")[0], path.read_bytes()) for path in sorted(FILES.iterdir())),
+]
+
+
+@pytest.mark.parametrize(("name", "content"), FOUND)
+def test_what_was_found_once_ends_in_an_error_of_norsim(name: str, content: bytes) -> None:
+    with pytest.raises(NorsimError):
+        TARGETS[name].read(content)
 
 
 @pytest.mark.parametrize("name", TARGETS)

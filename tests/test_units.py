@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -150,7 +151,7 @@ def test_what_decides_a_unit_is_in_its_key(
     store: UnitStore, resistor_cell: Cell, solved: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tile, stimulus), *_ = requests(resistor_cell, "a")
-    hot = Cell(**{**vars(resistor_cell), "temperature_kelvin": 350.0})
+    hot = replace(resistor_cell, temperature_kelvin=350.0)
     others = [
         (tile, Stimulus([[4.0]], stimulus.bitline_volts)),
         (Tile([[5.0, 2.6]], resistor_cell, tile.wires, name="a"), stimulus),

@@ -130,7 +130,7 @@ def _read_shard(path: Path) -> tuple[list[EncodedImage], Labels]:
         with pq.ParquetFile(path) as file:
             _check_columns(path, file.schema_arrow)
             table = file.read(columns=["img", "label"]).flatten()
-    except (pa.ArrowException, OSError) as cause:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as cause:
         raise DataError(
             f"{path}: this is not a readable parquet file ({type(cause).__name__}), expected one of the "
             "Hugging Face data set cifar10, so fetch it again."

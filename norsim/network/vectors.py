@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from torch import nn
@@ -42,7 +41,7 @@ def read_vectors(path: Path, layer: QuantizedLayer, part: PlacedTile | None) -> 
     try:
         # A mapped file is as long as its header says, or it is refused before anything is allocated.
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, BadZipFile) as problem:
+    except Exception as problem:  # whatever a damaged header makes NumPy raise, SyntaxError among it
         raise DataError(f"{path} cannot be read as a NumPy file of activation codes: {problem}") from None
     inputs = part.inputs if part else range(layer.inputs)
     top = 2**layer.input_bits - 1

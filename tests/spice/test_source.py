@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,7 @@ def test_a_command_is_refused_and_ngspice_would_have_run_it(
     with pytest.raises(ConfigurationError, match=r"cell\.sp, line 2: .* is refused: .* pass --trust-cell"):
         source_of(path)
     assert source_of(path, trusted=True) == hostile.rstrip("\n") + "\n"
-    trusting = Cell(**{**vars(resistor_cell), "netlist": hostile})
+    trusting = replace(resistor_cell, netlist=hostile)
     (tmp_path / "tile.cir").write_text(deck(Tile([[5.0]], trusting, Wires()), Stimulus([[5.0]], [[0.5]])))
     subprocess.run([find_ngspice(), "-n", "-b", "tile.cir"], cwd=tmp_path, capture_output=True, timeout=60, check=False)
     assert (tmp_path / "ran").exists()
@@ -155,4 +156,4 @@ def test_a_file_that_is_too_large_is_not_read(write: Write) -> None:
 @pytest.mark.parametrize("name", ["x\n.control", "a b", "", "1x", "vt=1"])
 def test_a_name_that_would_become_more_than_a_name_is_refused(resistor_cell: Cell, field: str, name: str) -> None:
     with pytest.raises(ConfigurationError, match="is no name in SPICE"):
-        Cell(**{**vars(resistor_cell), field: name})
+        replace(resistor_cell, **{field: name})
