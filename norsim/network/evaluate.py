@@ -104,7 +104,7 @@ def evaluate(
     print_of_model = "" if store is None else fingerprint(model, backend)
     results, labels = [], []
     for index, (images, answers) in enumerate(dataset_batches(data) if isinstance(data, Dataset) else data):
-        key = batch_key(print_of_model, index, images, per_tile, seed)
+        key = "" if store is None else batch_key(print_of_model, index, images, per_tile, seed)
         result = None if store is None else find(store, key, grids)
         if result is None:
             sampler = Sampler(per_tile, seed, index)
