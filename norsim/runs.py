@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -18,7 +17,7 @@ from typing import Any, BinaryIO
 import yaml
 
 from norsim.errors import ConfigurationError
-from norsim.units import UnitStore, broken_units, shared_units, unit_files
+from norsim.units import UnitStore, broken_units, checksum_line, shared_units, unit_files
 
 CHECKSUMS = "checksums.sha256"
 # What differs between a run and its repetition, or is written after the checksums.
@@ -108,8 +107,8 @@ class RunFolder:
         write_text(self.path / "timing.json", json.dumps({"seconds": summary.get("seconds")}, indent=1) + "\n")
         text = json.dumps(result, indent=1) + "\n"
         kept = [path for path in sorted(self.path.iterdir()) if path.is_file() and path.name not in UNCHECKED]
-        lines = [f"{_sha256(path.read_bytes())}  {path.name}\n" for path in kept]
-        write_text(self.path / CHECKSUMS, "".join([*lines, f"{_sha256(text.encode())}  summary.json\n"]))
+        lines = [checksum_line(path.name, path.read_bytes()) for path in kept]
+        write_text(self.path / CHECKSUMS, "".join([*lines, checksum_line("summary.json", text.encode())]))
         write_text(self.path / "summary.json", text)
         self.event("finished")
 
@@ -146,19 +145,14 @@ def damaged(run: Path) -> list[Path]:
     """Results and units of a run that are not as they were written, or missing."""
     found = broken_units(run / "units")
     try:
-        lines = (run / CHECKSUMS).read_text().splitlines()
+        lines = (run / CHECKSUMS).read_text().splitlines(keepends=True)
     except (OSError, UnicodeDecodeError):
         return [*found, run / CHECKSUMS] if (run / "summary.json").exists() else found
     for line in lines:
-        digest, _, name = line.partition("  ")
-        path = run / Path(name).name
-        if not path.is_file() or _sha256(path.read_bytes()) != digest:
+        path = run / Path(line.partition("  ")[2].rstrip("\n")).name
+        if not path.is_file() or checksum_line(path.name, path.read_bytes()) != line:
             found.append(path)
     return found
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def _check_same(path: Path, manifest: Mapping[str, Any], chip: str) -> None:

@@ -116,17 +116,18 @@ def _sound(path: Path) -> bytes | None:
         content, said = path.read_bytes(), _checksum(path).read_text()
     except (OSError, UnicodeDecodeError):
         return None
-    return content if said == _line(path, content) else None
+    return content if said == checksum_line(path.name, content) else None
 
 
-def _line(path: Path, content: bytes) -> str:
-    return f"{hashlib.sha256(content).hexdigest()}  {path.name}\n"
+def checksum_line(name: str, content: bytes) -> str:
+    """What `sha256sum` writes for a file of that name and content."""
+    return f"{hashlib.sha256(content).hexdigest()}  {name}\n"
 
 
 def _write(path: Path, content: bytes) -> None:
     """The file first and its checksum last: a unit counts from the latter on."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for target, data in ((path, content), (_checksum(path), _line(path, content).encode())):
+    for target, data in ((path, content), (_checksum(path), checksum_line(path.name, content).encode())):
         temporary = target.with_name(f".{target.name}.{os.getpid()}")
         try:
             temporary.write_bytes(data)
