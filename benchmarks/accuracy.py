@@ -14,6 +14,7 @@ from norsim.backends import read_all
 from norsim.errors import SolveError
 from norsim.solver import nodal
 from norsim.spice.sweep import drain_amps
+from norsim.workers import Threads
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def nodal_against_ngspice(wanted: Sequence[tuple[Case, int]], jobs: int) -> list
     cases = [case for case, _ in wanted]
     stimuli = [case.stimulus(reads) for case, reads in wanted]
     requests = [(case.tile, stimulus) for case, stimulus in zip(cases, stimuli, strict=True)]
-    trusted = read_all(requests, "ngspice", jobs)
+    trusted = read_all(requests, "ngspice", Threads(jobs))
     outputs = [case.outputs(exact) for case, exact in zip(cases, trusted, strict=True)]
     return [
         deviation(case, stimulus.vectors, partial(by_nodal, case, stimulus), partial(np.asarray, exact))

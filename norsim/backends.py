@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.errors import ConfigurationError, SolveError
+from norsim.errors import ConfigurationError, SimulatorError, SolveError
 from norsim.periphery.encoding import Encoding
 from norsim.periphery.programming import Levels, find_levels
 from norsim.solver import nodal, reduce, tables
@@ -22,8 +21,10 @@ from norsim.solver.drive import Driven, driven
 from norsim.solver.tabulated import Tabulated, tabulate
 from norsim.spice import ngspice, shared
 from norsim.spice.deck import deck
+from norsim.spice.ngspice import find_ngspice, version_line
 from norsim.spice.sweep import drain_amps
 from norsim.units import UnitStore, currents_of, currents_table, unit_key
+from norsim.workers import HERE, Unit, Workers
 
 Solver = Callable[[Tile, Stimulus], Currents]
 Progress = Callable[[int, int], None]
@@ -100,7 +101,7 @@ def macro_model(content: _Content, drive: Driven) -> Tabulated:
 
 def _table(tile: Tile, stimulus: Stimulus) -> CellTable:
     """The tile's cell characterised for every volt it can see under `stimulus`."""
-    simulator = ngspice.version_line(ngspice.find_ngspice())
+    simulator = version_line(find_ngspice())
     box = tables.bounds(tile, stimulus, drain_amps)
     gates, thresholds = np.unique(stimulus.wordline_volts), np.unique(tile.thresholds)
     return tables.table(tile.cell, gates, thresholds, box, drain_amps, simulator)
@@ -131,54 +132,53 @@ def read(tile: Tile, stimulus: Stimulus, backend: str = "ngspice") -> Currents:
     return BACKENDS[backend](tile, stimulus)
 
 
-def read_kept(tile: Tile, stimulus: Stimulus, backend: str, store: UnitStore | None) -> Currents:
-    """`read`, but of ngspice's reads those that `store` has are taken from it, and it gets those that it lacks.
-
-    A unit is known by the deck, which holds the cell, the wires, all volts and options, and by the simulator.
-    """
-    if store is None or not backend.startswith("ngspice"):
-        return read(tile, stimulus, backend)
-    simulator = ngspice.version_line(ngspice.find_ngspice())
-    key = unit_key(backend, simulator, deck(tile, stimulus))
-    kept = store.get(key)
-    if kept is not None:
-        return currents_of(kept)
-    currents = read(tile, stimulus, backend)
-    store.put(key, currents_table(currents))
-    return currents
+def read_by(simulator: str | None, tile: Tile, stimulus: Stimulus, backend: str) -> Currents:
+    """`read` on a machine whose simulator must be that one. Raises SimulatorError where it is another."""
+    if simulator is not None and version_line(find_ngspice()) != simulator:
+        raise SimulatorError(f"{version_line(find_ngspice())} is installed here, where {simulator} was expected")
+    return read(tile, stimulus, backend)
 
 
 def read_all(
     requests: Sequence[tuple[Tile, Stimulus]],
     backend: str,
-    jobs: int = 1,
+    workers: Workers = HERE,
     progress: Progress | None = None,
     store: UnitStore | None = None,
 ) -> list[Currents]:
-    """`read_kept` for each of `requests`, `jobs` at a time, in order; `progress(done, total)` as they finish.
+    """`read` for each of `requests`, in order, by `workers`; `progress(done, total)` as they finish.
 
-    Raises SolveError that counts and names what failed; what had not begun by then is given up.
+    Of ngspice's reads those that `store` has are taken from it, and it gets those that it lacks. Such a unit is known
+    by its deck, which holds the cell, the wires, all volts and options, and by the simulator. Raises SolveError that
+    counts and names what failed.
     """
-    # Threads are enough: each only waits for a simulator process of its own.
-    with ThreadPoolExecutor(max_workers=jobs) as pool:
-        futures = [pool.submit(read_kept, tile, stimulus, backend, store) for tile, stimulus in requests]
-        pending = set(futures)
-        try:
-            while pending:
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                if any(future.exception() for future in done):
-                    break
-                if progress:
-                    progress(len(futures) - len(pending), len(futures))
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-    failed = [k for k, future in enumerate(futures) if not future.cancelled() and future.exception()]
-    if not failed:
-        return [future.result() for future in futures]
-    problem = futures[failed[0]].exception()
-    if not isinstance(problem, SolveError):
-        futures[failed[0]].result()
-    raise SolveError(f"{len(failed)} of {len(futures)} decks failed, first {requests[failed[0]][0].name}: {problem}")
+    simulator = version_line(find_ngspice()) if backend.startswith("ngspice") else None
+    kept = store if simulator else None
+    currents: dict[int, Currents] = {}
+    keys: dict[int, str] = {}
+
+    def units() -> Iterator[Unit]:
+        for place, (tile, stimulus) in enumerate(requests):
+            if kept is not None:
+                keys[place] = unit_key(backend, simulator, deck(tile, stimulus))
+                found = kept.get(keys[place])
+                if found is not None:
+                    finish(place, currents_of(found))
+                    continue
+            yield Unit(place, tile.name, (simulator, tile, stimulus, backend))
+
+    def solved(place: int, result: Currents) -> None:
+        if kept is not None:
+            kept.put(keys[place], currents_table(result))
+        finish(place, result)
+
+    def finish(place: int, result: Currents) -> None:
+        currents[place] = result
+        if progress:
+            progress(len(currents), len(requests))
+
+    workers.run(read_by, units(), solved)
+    return [currents[place] for place in range(len(requests))]
 
 
 def cell_amps(cell: Cell, thresholds: Floats, gate_volts: float, drain_volts: float) -> Floats:

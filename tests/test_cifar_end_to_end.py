@@ -12,6 +12,7 @@ import norsim
 from norsim.data import load
 from norsim.network.evaluate import dataset_batches, images_tensor
 from norsim.network.layers import tiled_layers
+from norsim.workers import Threads
 
 CIFAR = Path(__file__).resolve().parents[2] / "shared" / "data" / "cifar10"
 
@@ -27,9 +28,9 @@ def test_a_tiny_network_runs_on_two_images(encoding: str) -> None:
     images = images_tensor(test)
     chip = norsim.load_chip("etox65", (f"encoding={encoding}", "calibration.reads=16"))
     analog = norsim.convert(norsim.quantize(network, [images]), chip)
-    norsim.calibrate(analog, images[2:], jobs=2)
+    norsim.calibrate(analog, images[2:], workers=Threads(2))
     loader = [(images[:1], test.labels[:1]), (images[1:2], test.labels[1:2])]
-    result = norsim.evaluate(analog, loader, backend="ngspice", spice_sample=4, jobs=2)
+    result = norsim.evaluate(analog, loader, backend="ngspice", spice_sample=4, workers=Threads(2))
     assert result.images == 2 and result.encoding == encoding
     assert (result.verification.max_error_full_scale or 1) < 1e-7
     assert {name for name, _ in tiled_layers(analog).items()} == {"0", "4"}

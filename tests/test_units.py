@@ -18,6 +18,7 @@ from norsim.array.wires import Wires
 from norsim.backends import read_all
 from norsim.errors import ConfigurationError, SolveError
 from norsim.units import UnitStore, currents_of, currents_table, unit_key
+from norsim.workers import Threads
 
 CURRENTS = Currents(
     np.array([[1e-6, 1 / 3e6], [2.0, -0.0]]), np.array([[1e-6], [5e-324]]), np.array([True, False]),
@@ -139,8 +140,8 @@ def requests(cell: Cell, names: str) -> list[tuple[Tile, Stimulus]]:
 
 
 def test_what_is_kept_is_not_solved_again(store: UnitStore, resistor_cell: Cell, solved: list[str]) -> None:
-    first = read_all(requests(resistor_cell, "abc"), "ngspice", 2, store=store)
-    again = read_all(requests(resistor_cell, "abcd"), "ngspice", 2, store=store)
+    first = read_all(requests(resistor_cell, "abc"), "ngspice", Threads(2), store=store)
+    again = read_all(requests(resistor_cell, "abcd"), "ngspice", Threads(2), store=store)
     assert sorted(solved) == ["a", "b", "c", "d"]
     assert all(same(one, other) for one, other in zip(first, again[:3], strict=True))
     read_all(requests(resistor_cell, "ab"), "ngspice")
@@ -160,7 +161,7 @@ def test_what_decides_a_unit_is_in_its_key(
     ]
     read_all([(tile, stimulus), *others], "ngspice", store=store)
     assert len(solved) == 5
-    monkeypatch.setattr(backends.ngspice, "version_line", lambda path: "ngspice-1")
+    monkeypatch.setattr(backends, "version_line", lambda path: "ngspice-1")
     read_all([(tile, stimulus)], "ngspice", store=store)
     assert len(solved) == 6
 

@@ -22,8 +22,12 @@ from norsim.commands.options import (
     chip_options,
     choose_chip,
     network_options,
+    open_run,
     print_json,
+    resume_options,
     run_options,
+    scheduler_options,
+    working,
 )
 from norsim.commands.progress import reporting
 from norsim.commands.setup import Subject, subject
@@ -31,8 +35,8 @@ from norsim.config import apply_settings, build_chip
 from norsim.network.attribute import Attribution, Loss, attribute, classify, summary
 from norsim.network.batch import Predictions
 from norsim.network.layers import calibrate, convert, tiled_layers
+from norsim.network.reader import Reader
 from norsim.network.store import load_network
-from norsim.runs import RunFolder, default_folder
 
 # What takes each cause out of a chip: settings of a chip file, `{wires}` standing for the encoding's wires.
 CAUSES = {
@@ -49,6 +53,8 @@ CAUSES = {
 @click.option("--images", type=click.IntRange(min=1), help="First so many test images; all by default.")
 @click.option("--backend", type=click.Choice(list(BACKENDS)), default="macro", show_default=True)
 @chip_options
+@resume_options
+@scheduler_options
 @run_options
 def command(
     network: str, dataset: str | None, data_folder: Path | None, by: str, images: int | None, backend: str,
@@ -70,22 +76,23 @@ def command(
     test = chosen.data("test")
     shown = test.take(images, None) if images else test
     known = chosen.float_predictions(test)
-    folder = RunFolder(out or default_folder("attribute"), choice.content, choice.path, seed)
+    folder = open_run("attribute", out, choice, seed)
     images_to_fit = chosen.calibration_images(choice.chip.calibration.images, seed)
-    with reporting(quiet) as report:
+    with reporting(quiet) as report, working(jobs) as workers:
+        reader = Reader(backend, workers, store=folder.units)
+        fit = partial(calibrate, images=images_to_fit, backend=backend, seed=seed, workers=workers, store=folder.units)
         prepare = by_causes if by == "causes" else by_layers
-        names, network_with = prepare(chosen, choice, partial(calibrate, images=images_to_fit, backend=backend,
-                                                              seed=seed, jobs=jobs))  # fmt: skip
+        names, network_with = prepare(chosen, choice, fit)
         done = itertools.count(1)
 
         def answer(on: frozenset[str]) -> Predictions:
-            found = classify(network_with(on), shown, backend, jobs)
+            found = classify(network_with(on), shown, reader)
             report("classify", next(done), 2 * len(names) + 2)
             return found
 
         found = attribute(
-            names, answer, classify(chosen.model, shown, "ideal"), None if known is None else known[: len(shown)],
-            shown.labels,
+            names, answer, classify(chosen.model, shown, Reader("ideal")),
+            None if known is None else known[: len(shown)], shown.labels,
         )  # fmt: skip
     content: dict[str, Any] = {
         "network": network, "dataset": shown.name, "images": found.images, "backend": backend,

@@ -23,6 +23,8 @@ from norsim.commands.options import (
     print_json,
     resume_options,
     run_options,
+    scheduler_options,
+    working,
 )
 from norsim.commands.progress import Report, reporting
 from norsim.commands.setup import Subject, subject
@@ -34,6 +36,7 @@ from norsim.network.layers import calibrate, digital_modules
 from norsim.network.verify import save_samples
 from norsim.runs import write_atomically, write_text
 from norsim.units import UnitStore
+from norsim.workers import Workers
 
 
 @click.command("eval-network")
@@ -65,6 +68,7 @@ from norsim.units import UnitStore
               help="Fail (exit 5) if the proof's largest error, in full scale, is above this.")  # fmt: skip
 @chip_options
 @resume_options
+@scheduler_options
 @run_options
 def command(
     network: str, dataset: str | None, data_folder: Path | None, images: int | None, backend: str,
@@ -87,10 +91,10 @@ def command(
     known = chosen.float_predictions(test)
     known = None if known is None else known[: len(shown)]
     folder = open_run("eval-network", out, choice, seed)
-    with reporting(quiet) as report:
-        fit(chosen, choice.chip.calibration.images, backend, jobs, seed, report, folder.units)
+    with reporting(quiet) as report, working(jobs) as workers:
+        fit(chosen, choice.chip.calibration.images, backend, workers, seed, report, folder.units)
         found = evaluate(
-            chosen.model, shown, backend, spice_sample=spice_sample, seed=seed, jobs=jobs,
+            chosen.model, shown, backend, spice_sample=spice_sample, seed=seed, workers=workers,
             progress=partial(report, "read"), network=network, float_predictions=known,
             store=folder.units,
         )  # fmt: skip
@@ -111,14 +115,14 @@ def command(
 
 
 def fit(
-    chosen: Subject, count: int, backend: str, jobs: int, seed: int, report: Report, store: UnitStore
+    chosen: Subject, count: int, backend: str, workers: Workers, seed: int, report: Report, store: UnitStore
 ) -> None:  # fmt: skip
     """Calibrate converters and columns on `count` training images."""
     if backend == "ideal":
         return
     images = chosen.calibration_images(count, seed)
     progress = partial(report, "calibrate")
-    calibrate(chosen.model, images, backend, seed=seed, jobs=jobs, progress=progress, store=store)
+    calibrate(chosen.model, images, backend, seed=seed, workers=workers, progress=progress, store=store)
 
 
 def table_of_images(found: Evaluation, data: Dataset, known: Predictions | None) -> str:

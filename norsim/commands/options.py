@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,12 +13,15 @@ from typing import Any, TypeVar
 import click
 
 from norsim.chip import Chip
-from norsim.config import apply_settings, build_chip, read_chip_file
+from norsim.cluster import cluster
+from norsim.config import apply_settings, build_chip, read_chip_file, read_yaml
 from norsim.errors import ConfigurationError
 from norsim.runs import RunFolder, default_folder
+from norsim.workers import Threads, Workers
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 TRUST_CELL, RESUME, CACHE = "norsim.trust_cell", "norsim.resume", "norsim.cache"
+SCHEDULER, SCHEDULER_OPTIONS = "norsim.scheduler", "norsim.scheduler_options"
 # What decides nothing about a run's results.
 INDIFFERENT = {"out", "jobs", "as_json", "quiet", "verbose", "compare", "min_accuracy", "tolerance"}
 
@@ -54,10 +58,10 @@ def trust_option(function: Decorated) -> Decorated:
     )(function)  # fmt: skip
 
 
-def _noting(key: str) -> Callable[[click.Context, click.Parameter, bool], None]:
-    """A callback that keeps a flag in the context, so that commands need not hand it on."""
+def _noting(key: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    """A callback that keeps an option in the context, so that commands need not hand it on."""
 
-    def note(context: click.Context, option: click.Parameter, value: bool) -> None:
+    def note(context: click.Context, option: click.Parameter, value: Any) -> None:
         context.meta[key] = value
 
     return note
@@ -83,6 +87,36 @@ def open_run(command: str, out: Path | None, choice: ChipChoice, seed: int) -> R
         raise ConfigurationError("--resume needs --out DIR, the folder of the interrupted run")
     options = {key: str(value) for key, value in sorted(context.params.items()) if key not in INDIFFERENT}
     return RunFolder(out or default_folder(command), choice.content, choice.path, seed, options, resume, shared)
+
+
+def scheduler_options(function: Decorated) -> Decorated:
+    """`--scheduler` and `--scheduler-options`, for commands whose work is done `working`."""
+    for option in (
+        click.option("--scheduler-options", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+                     metavar="FILE", expose_value=False, callback=_noting(SCHEDULER_OPTIONS),
+                     help="YAML for a queueing system: jobs, queue, cores, memory, walltime, ..."),
+        click.option("--scheduler", metavar="ADDRESS|SYSTEM", expose_value=False, callback=_noting(SCHEDULER),
+                     help="Have a Dask cluster do the work: tcp://HOST:PORT, or jobs of slurm, lsf or pbs."),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+@contextmanager
+def working(jobs: int) -> Iterator[Workers]:
+    """Who does the work of a command: the cluster that it was given, else `jobs` threads."""
+    context = click.get_current_context()
+    scheduler, path = context.meta.get(SCHEDULER), context.meta.get(SCHEDULER_OPTIONS)
+    if scheduler is None:
+        if path is not None:
+            raise ConfigurationError("--scheduler-options needs --scheduler slurm, lsf or pbs")
+        yield Threads(jobs)
+        return
+    options = read_yaml(path) if path is not None else {}
+    if not isinstance(options, dict):
+        raise ConfigurationError(f"{path}: expected options as KEY: VALUE, a line each")
+    with cluster(scheduler, options) as workers:
+        yield workers
 
 
 def chip_options(function: Decorated) -> Decorated:
@@ -122,7 +156,7 @@ def run_options(function: Decorated) -> Decorated:
         click.option("--out", type=click.Path(path_type=Path), metavar="DIR",
                      help="Run folder; runs/COMMAND-DATE-TIME by default."),
         click.option("-j", "--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default="cores",
-                     help="Decks solved at a time. Results do not depend on it."),
+                     help="Decks solved at a time on this machine. Results do not depend on it."),
         click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True,
                      help="Seed of all that is drawn."),
     ):  # fmt: skip

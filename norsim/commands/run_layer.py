@@ -22,6 +22,8 @@ from norsim.commands.options import (
     print_json,
     resume_options,
     run_options,
+    scheduler_options,
+    working,
 )
 from norsim.commands.progress import Report, reporting
 from norsim.commands.setup import Subject, subject
@@ -42,6 +44,7 @@ from norsim.spice.deck import deck
 @click.option("--backend", type=click.Choice(["ideal", *BACKENDS]), default="ngspice", show_default=True)
 @chip_options
 @resume_options
+@scheduler_options
 @run_options
 def command(
     network: str, dataset: str | None, data_folder: Path | None, layer: str, tile: str | None, vectors: str,
@@ -60,8 +63,8 @@ def command(
     part = chosen.grid(layer).at(*only) if only else None
     codes = chosen.vectors(layer, part, vectors, seed)
     folder = open_run("run-layer", out, choice, seed)
-    reader = Reader(backend, jobs, store=folder.units)
-    with reporting(quiet) as report:
+    with reporting(quiet) as report, working(jobs) as workers:
+        reader = Reader(backend, workers, store=folder.units)
         parts, currents = read_layer(chosen, layer, only, codes, reader, seed, folder, report)
     results = [result(one, codes, read) for one, read in zip(parts, currents, strict=True)]
     for one, read in zip(parts, results, strict=True):
@@ -96,7 +99,7 @@ def read_layer(
     decks.mkdir(exist_ok=True)
     for part, (tile, stimulus) in zip(fitted.tiles, requests, strict=True):
         write_text(decks / f"tile_{part.row}_{part.column}.cir", deck(tile, stimulus))
-    currents = read_all(requests, reader.backend, reader.jobs, partial(report, layer), reader.store)
+    currents = read_all(requests, reader.backend, reader.workers, partial(report, layer), reader.store)
     return list(fitted.tiles), list(currents)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from norsim.backends import BACKENDS
-from norsim.commands.options import cell_is_trusted, print_json, trust_option
+from norsim.commands.options import cell_is_trusted, print_json, scheduler_options, trust_option, working
 from norsim.config import build_chip, read_yaml
 from norsim.errors import ConfigurationError, ThresholdError
 from norsim.network.layers import convert, tiled_layers
@@ -41,6 +41,7 @@ from norsim.network.verify import load_samples, verify
     help="Fail (exit 5) if the largest error, in full scale, is above this.",
 )
 @trust_option
+@scheduler_options
 @click.option("-j", "--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default="cores")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")  # fmt: skip
 def command(run: Path, samples: int, backend: str, tolerance: float | None, jobs: int, as_json: bool) -> None:
@@ -53,7 +54,8 @@ def command(run: Path, samples: int, backend: str, tolerance: float | None, jobs
     model, _ = load_network(summary["network"])
     analog = convert(model, build_chip(content, Path(manifest["chip_file"]), cell_is_trusted()))
     grids = {name: layer.grid for name, layer in tiled_layers(analog).items()}
-    found = verify(load_samples(run / "samples.npz", grids)[:samples], jobs, backend)
+    with working(jobs) as workers:
+        found = verify(load_samples(run / "samples.npz", grids)[:samples], workers, backend)
     if as_json:
         print_json({"run": str(run), "backend": backend, **asdict(found)})
     elif found.samples:

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from norsim.data import Dataset
-from norsim.network.batch import Predictions, classes
+from norsim.network.batch import Predictions, run_batches
 from norsim.network.evaluate import dataset_batches
-from norsim.network.layers import reading
 from norsim.network.reader import Reader
 
 NORMAL_95 = 1.959963984540054
@@ -46,10 +45,10 @@ def paired_loss(before: Predictions, after: Predictions, labels: NDArray[np.int6
     return Loss(100 * (lost - gained) / total, (100 * (middle - spread), 100 * (middle + spread)))
 
 
-def classify(model: nn.Module, data: Dataset, backend: str, jobs: int = 1) -> Predictions:
-    """`[images]`: the class that a converted network gives each image, its layers read by `backend`."""
-    with reading(model, Reader(backend, jobs)):
-        return np.concatenate([classes(model, images) for images, _ in dataset_batches(data)])
+def classify(model: nn.Module, data: Dataset, reader: Reader) -> Predictions:
+    """`[images]`: the class that a converted network gives each image, its layers read by `reader`."""
+    batches = (images for images, _ in dataset_batches(data))
+    return np.concatenate([result.array for result in run_batches(model, batches, reader)])
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
-"""One batch of images on the array: what a run is made of, and what is kept of it when the run is interrupted."""
+"""Batches of images on the array: what a run is made of, and what is kept of it when the run is interrupted."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -22,8 +23,10 @@ from norsim.network.reader import Reader
 from norsim.network.verify import Sample, Sampler
 from norsim.spice.ngspice import find_ngspice, version_line
 from norsim.units import UnitStore, unit_key
+from norsim.workers import HERE, Unit
 
 Predictions = NDArray[np.int64]
+ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,13 +42,81 @@ class BatchResult:
     reads: Counter[str]
 
 
-def run_batch(model: nn.Module, images: Tensor, reader: Reader, sampler: Sampler) -> BatchResult:
-    """Classify `[images, channels, height, width]` digitally and by `reader`, watched by `sampler`."""
-    with digital(model):
-        quantized = classes(model, images)
-    with reading(model, reader):
-        array = classes(model, images)
-    return BatchResult(array, quantized, sampler.samples(), sampler.reads)
+@dataclass(frozen=True)
+class Kept:
+    """A batch's result as tables, in which form it is stored and sent from one process to another."""
+
+    classes: pa.Table
+    samples: pa.Table
+
+    def result(self, grids: Mapping[str, TileGrid]) -> BatchResult:
+        """What it holds, its samples on the tiles of `grids` by layer."""
+        array, quantized = (np.array(self.classes[name].to_numpy(), np.int64) for name in ("array", "quantized"))
+        reads = Counter(json.loads(self.classes.schema.metadata[b"reads"]))
+        return BatchResult(array, quantized, [_sample(row, grids) for row in self.samples.to_pylist()], reads)
+
+
+def run_batches(
+    model: nn.Module,
+    batches: Iterable[Tensor],
+    reader: Reader,
+    *,
+    per_tile: int = 0,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> list[BatchResult]:
+    """Classify each batch `[images, channels, height, width]` digitally and by `reader`, in order.
+
+    Of every tile `per_tile` reads are kept, which the seed decides. Workers elsewhere get whole batches, unless ngspice
+    reads: then they get decks. Batches that the reader's store has are taken from it, and the others put into it.
+    `progress(images done)` is called as they finish.
+    """
+    store, apart = reader.store, reader.workers.elsewhere and not reader.backend.startswith("ngspice")
+    workers = reader.workers if apart else HERE
+    own = Reader(reader.backend) if apart else reader
+    sent = workers.share(model)
+    print_of_model = "" if store is None else fingerprint(model, reader.backend)
+    grids = {name: layer.grid for name, layer in tiled_layers(model).items()}
+    results: dict[int, BatchResult] = {}
+    keys: dict[int, str] = {}
+
+    def units() -> Iterator[Unit]:
+        for index, images in enumerate(batches):
+            if store is not None:
+                keys[index] = batch_key(print_of_model, index, images, per_tile, seed)
+                found = find(store, keys[index])
+                if found is not None:
+                    finish(index, found)
+                    continue
+            yield Unit(index, f"batch {index}", (sent, images, own, per_tile, seed, index))
+
+    def ran(index: int, kept: Kept) -> None:
+        if store is not None:
+            keep(store, keys[index], kept)
+        finish(index, kept)
+
+    def finish(index: int, kept: Kept) -> None:
+        results[index] = kept.result(grids)
+        if progress:
+            progress(sum(len(result.array) for result in results.values()))
+
+    # Here a batch's decks have been tried again already.
+    workers.run(run_batch, units(), ran, tries=2 if apart else 1)
+    return [results[index] for index in sorted(results)]
+
+
+def run_batch(model: nn.Module, images: Tensor, reader: Reader, per_tile: int, seed: int, index: int) -> Kept:
+    """Classify one batch; the seed and its index decide which reads are kept."""
+    sampler = Sampler(per_tile, seed, index)
+    # Within a process there may be several threads that work on one model.
+    with ONE_AT_A_TIME:
+        with digital(model):
+            quantized = classes(model, images)
+        with reading(model, replace(reader, observe=sampler.observe)):
+            array = classes(model, images)
+    columns = pa.table({"array": array, "quantized": quantized})
+    about = {"reads": json.dumps(sampler.reads)}
+    return Kept(columns.replace_schema_metadata(about), _samples_table(sampler.samples()))
 
 
 def classes(model: nn.Module, images: Tensor) -> Predictions:
@@ -72,21 +143,16 @@ def _of_layer(layer: QuantizedLayer) -> list[str]:
     return [value.tobytes().hex() if isinstance(value, np.ndarray) else repr(value) for value in values]
 
 
-def keep(store: UnitStore, key: str, result: BatchResult) -> None:
+def keep(store: UnitStore, key: str, kept: Kept) -> None:
     """Put a batch into a store: its samples first, because the batch counts as done once its classes are there."""
-    store.put(f"{key}-samples", _samples_table(result.samples))
-    columns = {"array": result.array, "quantized": result.quantized}
-    store.put(key, pa.table(columns).replace_schema_metadata({"reads": json.dumps(result.reads)}))
+    store.put(f"{key}-samples", kept.samples)
+    store.put(key, kept.classes)
 
 
-def find(store: UnitStore, key: str, grids: Mapping[str, TileGrid]) -> BatchResult | None:
-    """The batch of that name, its samples on the tiles of `grids` by layer; None where the store lacks it."""
+def find(store: UnitStore, key: str) -> Kept | None:
+    """The batch of that name; None where the store lacks it."""
     kept, samples = store.get(key), store.get(f"{key}-samples")
-    if kept is None or samples is None:
-        return None
-    array, quantized = (np.array(kept[name].to_numpy(), dtype=np.int64) for name in ("array", "quantized"))
-    reads = Counter(json.loads(kept.schema.metadata[b"reads"]))
-    return BatchResult(array, quantized, [_sample(row, grids) for row in samples.to_pylist()], reads)
+    return None if kept is None or samples is None else Kept(kept, samples)
 
 
 def batch_key(print_of_model: str, index: int, images: Tensor, per_tile: int, seed: int) -> str:

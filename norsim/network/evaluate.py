@@ -5,8 +5,8 @@ from __future__ import annotations
 import platform
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from typing import Any
 
@@ -18,12 +18,13 @@ from torch import Tensor, nn
 from norsim.backends import Progress
 from norsim.data import Dataset
 from norsim.errors import ConfigurationError
-from norsim.network.batch import Predictions, batch_key, find, fingerprint, keep, run_batch
+from norsim.network.batch import Predictions, run_batches
 from norsim.network.layers import tiled_layers
 from norsim.network.reader import Reader
-from norsim.network.verify import Sample, Sampler, Verification, choose_samples, verify
+from norsim.network.verify import Sample, Verification, choose_samples, verify
 from norsim.spice.ngspice import find_ngspice, version_line
 from norsim.units import UnitStore
+from norsim.workers import HERE, Workers
 
 BATCH = 100
 # Reads kept of a run, so that more of them can be verified later than at once.
@@ -80,7 +81,7 @@ def evaluate(
     *,
     spice_sample: int = 12,
     seed: int = 0,
-    jobs: int = 1,
+    workers: Workers = HERE,
     progress: Progress | None = None,
     network: str = "",
     float_predictions: Predictions | None = None,
@@ -96,25 +97,22 @@ def evaluate(
     """
     started = time.monotonic()
     layers, count = tiled_layers(model), max(spice_sample, KEPT_SAMPLES)
-    grids = {name: layer.grid for name, layer in layers.items()}
-    per_tile = -(-count // sum(len(grid.tiles) for grid in grids.values()))
-    # The fast backends say how many images are done; for the others each layer's decks are worth a word.
-    fast = backend in ("macro", "ideal")
-    watched = Reader(backend, jobs, None if fast else progress, store=store)
-    print_of_model = "" if store is None else fingerprint(model, backend)
-    results, labels = [], []
-    for index, (images, answers) in enumerate(dataset_batches(data) if isinstance(data, Dataset) else data):
-        key = "" if store is None else batch_key(print_of_model, index, images, per_tile, seed)
-        result = None if store is None else find(store, key, grids)
-        if result is None:
-            sampler = Sampler(per_tile, seed, index)
-            result = run_batch(model, images, replace(watched, observe=sampler.observe), sampler)
-            if store is not None:
-                keep(store, key, result)
-        results.append(result)
-        labels.append(np.asarray(answers))
-        if fast and progress and isinstance(data, Dataset):
-            progress(sum(map(len, labels)), len(data))
+    per_tile = -(-count // sum(len(layer.grid.tiles) for layer in layers.values()))
+    # Where batches are quick, or done elsewhere, images are counted; else each layer's decks are worth a word.
+    by_images = backend in ("macro", "ideal") or (workers.elsewhere and not backend.startswith("ngspice"))
+    labels: list[Predictions] = []
+
+    def images() -> Iterator[Tensor]:
+        for some, answers in dataset_batches(data) if isinstance(data, Dataset) else data:
+            labels.append(np.asarray(answers))
+            yield some
+
+    def images_done(done: int) -> None:
+        if by_images and progress and isinstance(data, Dataset):
+            progress(done, len(data))
+
+    reader = Reader(backend, workers, None if by_images else progress, store=store)
+    results = run_batches(model, images(), reader, per_tile=per_tile, seed=seed, progress=images_done)
     truth = np.concatenate(labels)
     found, exact = (np.concatenate([getattr(result, kind) for result in results]) for kind in ("array", "quantized"))
     reads = sum((result.reads for result in results), Counter[str]())
@@ -128,7 +126,7 @@ def evaluate(
     return Evaluation(
         network, getattr(data, "name", ""), len(truth), backend, ", ".join(sorted(encodings)),
         accuracy, interval, quantized, quantized_interval, full, full_interval,
-        verify(samples[:spice_sample], jobs), layer_table(model, backend, reads), time.monotonic() - started, seed,
+        verify(samples[:spice_sample], workers), layer_table(model, backend, reads), time.monotonic() - started, seed,
         versions(backend), found, exact, samples,
     )  # fmt: skip
 

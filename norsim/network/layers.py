@@ -23,6 +23,7 @@ from norsim.network.reader import Reader
 from norsim.network.unfold import patches
 from norsim.periphery.encoding import Codes
 from norsim.units import UnitStore
+from norsim.workers import HERE, Workers
 
 CALIBRATION_VECTORS = 2048
 
@@ -199,7 +200,7 @@ def calibrate(
     backend: str = "macro",
     *,
     seed: int = 0,
-    jobs: int = 1,
+    workers: Workers = HERE,
     progress: Progress | None = None,
     store: UnitStore | None = None,
 ) -> None:
@@ -210,7 +211,7 @@ def calibrate(
     """
     for name, layer in tiled_layers(model).items():
         if layer.fixed_backend != "ideal":
-            own = Reader(layer.fixed_backend or backend, jobs, progress, store=store)
+            own = Reader(layer.fixed_backend or backend, workers, progress, store=store)
             layer.grid = calibrate_layer(model, name, layer.grid, images, own, seed)
 
 

@@ -1,4 +1,4 @@
-"""How a converted network reads its tiles: by which backend, how many at a time, watched by whom."""
+"""How a converted network reads its tiles: by which backend, by whom, watched by whom."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from norsim.backends import BACKENDS, Progress, read_all
 from norsim.errors import ConfigurationError
 from norsim.periphery.encoding import Codes
 from norsim.units import UnitStore
+from norsim.workers import HERE, Workers
 
 # Long enough that reading a deck costs little beside solving it, short enough to share out. It must not
-# depend on the number of jobs, because a solve starts from the one before it in its deck. The fast solvers
+# depend on the number of workers, because a solve starts from the one before it in its deck. The fast solvers
 # share out their vectors themselves.
 READS_AT_ONCE = {"ngspice": 128, "ngspice-shared": 128}
 
@@ -27,16 +28,16 @@ def _unwatched(*_: Any) -> None:
 @dataclass(frozen=True)
 class Reader:
     """`backend`   `ideal`, or the name of a solver
-    `jobs`       decks solved at a time
+    `workers`    who solves the decks
     `progress`   called with (decks done, decks in all) while a layer is read
     `observe`    called with (placed tile, layer's activation codes, tile read) after each tile's read
     `store`      where finished reads of ngspice are kept
 
-    Raises ConfigurationError for an unknown backend or fewer than one job.
+    Raises ConfigurationError for an unknown backend.
     """
 
     backend: str = "ngspice"
-    jobs: int = 1
+    workers: Workers = HERE
     progress: Progress | None = None
     observe: Observer = field(default=_unwatched)
     store: UnitStore | None = None
@@ -44,17 +45,15 @@ class Reader:
     def __post_init__(self) -> None:
         if self.backend != "ideal" and self.backend not in BACKENDS:
             raise ConfigurationError(f"no backend {self.backend!r}; there are {', '.join(['ideal', *BACKENDS])}")
-        if self.jobs < 1:
-            raise ConfigurationError(f"at least one job is needed, not {self.jobs}")
 
     def read(self, requests: Sequence[tuple[Tile, Stimulus]]) -> list[Currents]:
         """The currents of each request, in order; equal reads of a tile are solved once.
 
-        What comes back does not depend on `jobs`.
+        What comes back does not depend on `workers`.
         """
         if self.backend == "macro":
             # A matrix product over all reads costs less than finding those that are equal.
-            return read_all(requests, self.backend, 1, self.progress)
+            return read_all(requests, self.backend, self.workers if self.workers.elsewhere else HERE, self.progress)
         distinct = [(tile, *stimulus.distinct()) for tile, stimulus in requests]
         pieces = [
             (place, tile, stimulus.take(slice(start, start + size)))
@@ -65,7 +64,7 @@ class Reader:
         decks = [(tile, stimulus) for _, tile, stimulus in pieces]
         parts: list[list[Currents]] = [[] for _ in requests]
         for (place, _, _), currents in zip(
-            pieces, read_all(decks, self.backend, self.jobs, self.progress, self.store), strict=True
+            pieces, read_all(decks, self.backend, self.workers, self.progress, self.store), strict=True
         ):
             parts[place].append(currents)
         return [join(part).take(inverse) for part, (_, _, inverse) in zip(parts, distinct, strict=True)]

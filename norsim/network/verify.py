@@ -20,6 +20,7 @@ from norsim.errors import ConfigurationError, DataError
 from norsim.network.placement import PlacedTile, TileGrid, TileRead
 from norsim.periphery.adc import Adc
 from norsim.periphery.encoding import Codes
+from norsim.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Sampler:
         self.reads[part.layer.name] += vectors * passes
         kept = self.kept.setdefault(part.name, [])
         keys = smallest_of(vectors * passes, self.count, self.random)
-        if len(kept) == self.count:
+        if kept and len(kept) == self.count:
             keys = keys[keys < kept[-1].key]
         if not len(keys):
             return
@@ -106,13 +107,13 @@ def smallest_of(many: int, count: int, random: np.random.Generator) -> Floats:
     return smallest
 
 
-def verify(samples: Sequence[Sample], jobs: int, backend: str = "ngspice") -> Verification:
+def verify(samples: Sequence[Sample], workers: Workers, backend: str = "ngspice") -> Verification:
     """Solve sampled reads again from their decks, every one alone and from a cold start."""
     if not samples:
         return Verification(0)
     requests = [(sample.part.tile(), sample.stimulus) for sample in samples]
     errors, differ = [], []
-    for sample, currents in zip(samples, read_all(requests, backend, jobs), strict=True):
+    for sample, currents in zip(samples, read_all(requests, backend, workers), strict=True):
         reference = sample.part.amps(currents)[0]
         errors.append((sample.amps - reference) / sample.part.full_scale_amps)
         differ.append(sample.adc != sample.part.adc.convert(reference))

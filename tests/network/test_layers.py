@@ -27,6 +27,7 @@ from norsim.network.layers import (
 )
 from norsim.network.quantize import QuantConv2d, quantize
 from norsim.network.reader import Reader
+from norsim.workers import Threads
 
 SmallChip = Callable[..., Chip]
 Solver = Callable[[Tile, Stimulus], Currents]
@@ -88,7 +89,7 @@ def test_convolution_on_a_lossless_array_is_the_quantized_forward(
     analog = convert(quantized, small_chip(*lossless, "adc.bits=16", f"bit_serial.zero_point={zero_point}"))
     layer = analog.grid.layer
     assert layer.input_zero > 0 and len(analog.grid.tiles) == 2
-    with reading(analog, Reader("ngspice", 2)), torch.no_grad():
+    with reading(analog, Reader("ngspice", Threads(2))), torch.no_grad():
         error = (analog(images) - quantized(images)).abs().amax(dim=(0, 2, 3)).numpy()
     assert (error < 0.25 * layer.weight_scale * layer.input_scale).all()
 
@@ -261,7 +262,7 @@ def test_calibration_depends_on_seed_and_name_alone(
 
     def gains(seed: int, jobs: int, overrides: dict[str, dict[str, str]]) -> np.ndarray:
         analog = convert(network, chip, overrides)
-        calibrate(analog, images, name, seed=seed, jobs=jobs)
+        calibrate(analog, images, name, seed=seed, workers=Threads(jobs))
         return tiled_layers(analog)["body.conv"].grid.tiles[0].gain
 
     assert np.array_equal(gains(0, 1, {}), gains(0, 2, {"stem": {"backend": "ideal"}}))

@@ -16,6 +16,7 @@ from norsim.network.placement import TileGrid, exact_sums, fit_lines, place
 from norsim.network.quantized import ConvGeometry, QuantizedLayer
 from norsim.network.reader import READS_AT_ONCE, Reader
 from norsim.periphery.encoding import full_scale_amps
+from norsim.workers import Threads
 
 MakeLayer = Callable[..., QuantizedLayer]
 SmallChip = Callable[..., Chip]
@@ -118,7 +119,7 @@ def test_without_wires_bit_serial_gives_the_integers(
     grid = place(layer, chip)
     assert len(grid.tiles) == {"reference": 4, "digital": 4, "differential": 6}[zero_point]
     codes = random_codes(3, 11)
-    sums, exact = grid.multiply(codes, Reader("ngspice", 2)), exact_sums(layer, codes)
+    sums, exact = grid.multiply(codes, Reader("ngspice", Threads(2))), exact_sums(layer, codes)
     assert np.abs(exact).max() > 100
     assert np.abs(sums - exact).max() < 0.25 < 0.002 * 11 * 15 * 15
 
@@ -268,7 +269,7 @@ def test_reader_solves_equal_reads_once_and_shares_long_ones_out(
     monkeypatch.setitem(READS_AT_ONCE, name, 50)
     for jobs in (1, 2):
         solved.clear()
-        found = Reader(name, jobs).read(requests)
+        found = Reader(name, Threads(jobs)).read(requests)
         for (tile, stimulus), currents in zip(requests, found, strict=True):
             assert np.array_equal(currents.bitline, switched(tile, stimulus).bitline)
             assert np.array_equal(currents.source, switched(tile, stimulus).source)
@@ -279,7 +280,7 @@ def test_reader_solves_equal_reads_once_and_shares_long_ones_out(
 
 def test_reader_gives_the_same_bits_with_more_jobs(small_chip: SmallChip, make_layer: MakeLayer) -> None:
     requests = repeated_reads(place(make_layer(11, 3), small_chip()), random_codes(4, 11))
-    one, two = (Reader("ngspice", jobs).read(requests) for jobs in (1, 2))
+    one, two = (Reader("ngspice", Threads(jobs)).read(requests) for jobs in (1, 2))
     for a, b in zip(one, two, strict=True):
         assert np.array_equal(a.bitline, b.bitline) and np.array_equal(a.residual, b.residual)
 
@@ -288,4 +289,4 @@ def test_reader_refuses_what_it_cannot_read_by() -> None:
     with pytest.raises(ConfigurationError, match="no backend 'spectre'; there are ideal, ngspice"):
         Reader("spectre")
     with pytest.raises(ConfigurationError, match="at least one job is needed, not 0"):
-        Reader("ngspice", 0)
+        Threads(0)

@@ -15,6 +15,7 @@ from norsim.network.quantized import QuantizedLayer
 from norsim.network.reader import Reader
 from norsim.network.verify import Sampler, Verification, choose_samples, verify
 from norsim.spice import ngspice
+from norsim.workers import Threads
 
 MakeLayer = Callable[..., QuantizedLayer]
 SmallChip = Callable[..., Chip]
@@ -30,8 +31,8 @@ def grid(small_chip: SmallChip, make_layer: MakeLayer) -> TileGrid:
 
 def proof(grid: TileGrid, backend: str, count: int = 10, jobs: int = 2) -> Verification:
     sampler = Sampler(count, seed=0)
-    grid.multiply(CODES, Reader(backend, 1, None, sampler.observe))
-    return verify(choose_samples(sampler.samples(), count), jobs)
+    grid.multiply(CODES, Reader(backend, observe=sampler.observe))
+    return verify(choose_samples(sampler.samples(), count), Threads(jobs))
 
 
 @pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
@@ -87,7 +88,7 @@ def test_one_wrong_read_among_many_is_found_when_all_are_sampled(
 def observed(grid: TileGrid, count: int, seed: int, name: str) -> Sampler:
     sampler = Sampler(count, seed)
     for batch in (CODES[:2], CODES[2:]):
-        grid.multiply(batch, Reader(name, 1, None, sampler.observe))
+        grid.multiply(batch, Reader(name, observe=sampler.observe))
     return sampler
 
 
@@ -116,5 +117,5 @@ def test_a_sample_holds_what_the_run_took_from_its_read(
 
 
 def test_nothing_sampled_proves_nothing(grid: TileGrid) -> None:
-    assert verify(Sampler(5, 0).samples(), 1) == Verification(0, None, None, None, None)
+    assert verify(Sampler(5, 0).samples(), Threads(1)) == Verification(0, None, None, None, None)
     assert proof(grid, "ideal") == Verification(0)

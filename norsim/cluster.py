@@ -1,0 +1,124 @@
+"""The processes of a Dask cluster as workers: one that runs, or one that is asked of a queueing system."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import CancelledError, Executor, Future
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any
+
+from norsim.errors import ConfigurationError, NorsimError, SimulatorError, SolveError
+from norsim.units import code_digest
+from norsim.workers import Workers
+
+# Queueing systems, and the class of dask-jobqueue that submits jobs to each.
+SYSTEMS = {"slurm": "SLURMCluster", "lsf": "LSFCluster", "pbs": "PBSCluster"}
+SECONDS_TO_CONNECT = 20
+# Libraries whose version may change the last bit of a result.
+DECISIVE = ("numpy", "scipy", "numba", "torch")
+
+
+@contextmanager
+def cluster(scheduler: str, options: Mapping[str, Any]) -> Iterator[Workers]:
+    """The workers of the scheduler at an address such as `tcp://host:8786`, or of jobs in a queueing system of SYSTEMS.
+
+    `options` are for the latter: `jobs`, how many to submit, and what dask-jobqueue's class of that system takes
+    (`queue`, `cores`, `memory`, `walltime`, ...). The jobs end with the context. Raises ConfigurationError without
+    Dask, without an answer, and for options that are not understood.
+    """
+    try:
+        distributed = import_module("distributed")
+        systems = import_module("dask_jobqueue") if scheduler in SYSTEMS else None
+    except ImportError as problem:
+        raise ConfigurationError(f"--scheduler needs Dask ({problem}): pip install 'norsim[cluster]'") from None
+    with ExitStack() as stack:
+        address: Any = scheduler
+        if systems:
+            jobs, rest = _jobs(options)
+            try:
+                address = stack.enter_context(getattr(systems, SYSTEMS[scheduler])(**rest))
+                address.scale(jobs=jobs)
+            except (TypeError, ValueError, RuntimeError, OSError) as problem:
+                raise ConfigurationError(f"--scheduler {scheduler}: {problem}; see --scheduler-options") from None
+        elif options:
+            raise ConfigurationError(f"--scheduler-options are for {', '.join(SYSTEMS)}, not for a cluster that runs")
+        try:
+            client = stack.enter_context(distributed.Client(address, timeout=SECONDS_TO_CONNECT, set_as_default=False))
+        except (OSError, ValueError, TypeError) as problem:
+            raise ConfigurationError(
+                f"--scheduler {scheduler}: no Dask scheduler answers there ({problem}). Expected tcp://HOST:PORT of "
+                f"`dask scheduler`, or {', '.join(SYSTEMS)}"
+            ) from None
+        yield Cluster(client)
+
+
+def _jobs(options: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+    rest = dict(options)
+    jobs = rest.pop("jobs", 1)
+    if not isinstance(jobs, int) or jobs < 1:
+        raise ConfigurationError(f"--scheduler-options: jobs is {jobs!r}; expected a number of jobs, at least 1")
+    return jobs, rest
+
+
+@dataclass(frozen=True)
+class Cluster(Workers):
+    """The workers of a Dask client. What a lost worker had in hand is given to another, by Dask."""
+
+    client: Any
+    elsewhere = True
+
+    @contextmanager
+    def executor(self) -> Iterator[Executor]:
+        executor = self.client.get_executor(pure=False)
+        with executor:
+            yield _Checked(executor, installation())
+
+    def ahead(self) -> int:
+        threads: int = sum(self.client.nthreads().values())
+        return max(3 * threads, 4)
+
+    def share(self, value: Any) -> Any:
+        return self.client.scatter(value, broadcast=bool(self.client.nthreads()), hash=False)
+
+    def problem(self, future: Future[Any]) -> BaseException | None:
+        try:
+            problem = future.exception()
+        except CancelledError:
+            return SimulatorError("the Dask cluster was lost. Go on with --resume")
+        # By name, because a cluster's library is imported only where one is used.
+        if type(problem).__name__ == "KilledWorker":
+            return SolveError(f"the workers that had it in hand died; was there enough memory? ({problem})")
+        if isinstance(problem, ModuleNotFoundError):
+            return SimulatorError(f"a worker cannot import what it needs ({problem}): install norsim there as here")
+        return problem
+
+
+class _Checked(Executor):
+    """Has each call made by `_there`."""
+
+    def __init__(self, executor: Executor, expected: dict[str, str]) -> None:
+        self.within, self.expected = executor, expected
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        return self.within.submit(_there, self.expected, fn, *args, **kwargs)
+
+
+def installation() -> dict[str, str]:
+    """What must be the same everywhere for results to be the same to the last bit."""
+    return {"norsim's code": code_digest(), **{name: version(name) for name in DECISIVE}}
+
+
+def _there(expected: Mapping[str, str], function: Callable[..., Any], *arguments: Any) -> Any:
+    """`function` on a worker, whose norsim must be the one that asks. What fails tells on which machine it did."""
+    here = installation()
+    other = [name for name in expected if here[name] != expected[name]]
+    try:
+        if other:
+            raise SimulatorError(f"the installation differs in {', '.join(other)}; install the same versions")
+        return function(*arguments)
+    except NorsimError as problem:
+        raise type(problem)(f"{problem} (on {platform.node()})") from None
