@@ -88,7 +88,7 @@ class Cluster(Workers):
         try:
             problem = future.exception()
         except CancelledError:
-            return SimulatorError("the Dask cluster was lost. Go on with --resume")
+            return SimulatorError("The Dask cluster was lost. Go on with --resume")
         # By name, because a cluster's library is imported only where one is used.
         if type(problem).__name__ == "KilledWorker":
             return SolveError(f"the workers that had it in hand died; was there enough memory? ({problem})")

@@ -116,7 +116,9 @@ def test_every_failure_counts(requests: list[Request], backend: Callable[..., st
     def fail(tile: Tile) -> None:
         raise SolveError(f"no luck with {tile.name}")
 
-    with pytest.raises(SolveError, match=r"[2-5] units of work failed, first: tile 0 failed 2 times: no luck with tile 0"):
+    with pytest.raises(
+        SolveError, match=r"[2-5] units of work failed, first: tile 0 failed 2 times: no luck with tile 0"
+    ):
         read_all(requests, backend(fail), Threads(5))
 
 

@@ -1,0 +1,211 @@
+"""Work that a Dask cluster does: the same bytes as here, also when a worker dies; what is not understood is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from norsim.cluster import _there, installation
+from norsim.errors import SimulatorError, SolveError
+from tests.commands.test_resume import EVALUATE, FAST, READ, results, start
+
+Run = Callable[..., Any]
+
+SECONDS = 120.0
+
+
+def eventually(happened: Callable[[], Any]) -> Any:
+    """What `happened` returns once that is true."""
+    until = time.monotonic() + SECONDS
+    while time.monotonic() < until:
+        found = happened()
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError("it never happened")
+
+
+@dataclass
+class Cluster:
+    """A scheduler and its workers, processes of this machine."""
+
+    folder: Path
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def dask(self, *words: object) -> subprocess.Popen[bytes]:
+        log = open(self.folder / f"dask-{len(self.processes)}.log", "wb")  # noqa: SIM115
+        with log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "dask", *map(str, words)], stdout=log, stderr=log, cwd=self.folder,
+                start_new_session=True,
+            )  # fmt: skip
+        self.processes.append(process)
+        return process
+
+    @property
+    def address(self) -> str:
+        def written() -> str | None:
+            try:
+                return str(json.loads((self.folder / "scheduler.json").read_text())["address"])
+            except (OSError, ValueError):
+                return None
+
+        return str(eventually(written))
+
+    def worker(self) -> subprocess.Popen[bytes]:
+        process = self.dask("worker", self.address, "--no-nanny", "--nthreads", 1, "--no-dashboard")
+        log = self.folder / f"dask-{len(self.processes) - 1}.log"
+        eventually(lambda: "Registered to" in log.read_text())
+        return process
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A scheduler without workers."""
+    made = Cluster(tmp_path)
+    made.dask("scheduler", "--port", 0, "--no-dashboard", "--scheduler-file", "scheduler.json")
+    yield made
+    for process in reversed(made.processes):
+        if process.poll() is None:
+            stop(process)
+
+
+def units(folder: Path) -> int:
+    return len(list(folder.glob("units/*/*.parquet")))
+
+
+@pytest.mark.parametrize("command", [EVALUATE, READ], ids=["eval-network", "run-layer"])
+def test_two_workers_of_which_one_dies_give_the_bytes_of_one_process(
+    norsim: Run, cluster: Cluster, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    first, _ = cluster.worker(), cluster.worker()
+    there, here = tmp_path / "there", tmp_path / "here"
+    running = start(*command, "--no-cache", "--out", there, "--scheduler", cluster.address)
+    eventually(lambda: units(there) >= 2)
+    assert running.poll() is None
+    stop(first)
+    assert running.wait(SECONDS) == 0
+    assert norsim(*command, "--no-cache", "--out", here).code == 0
+    assert results(there) == results(here) and len(results(here)) >= 3
+
+
+def test_batches_go_to_the_workers_and_the_bytes_stay_the_same(norsim: Run, cluster: Cluster, tmp_path: Path) -> None:
+    cluster.worker()
+    there = norsim(*FAST, "--no-cache", "--out", tmp_path / "there", "--scheduler", cluster.address)
+    assert there.code == 0
+    assert norsim(*FAST, "--no-cache", "--out", tmp_path / "here").code == 0
+    assert results(tmp_path / "there") == results(tmp_path / "here")
+    assert len(results(tmp_path / "here")) == 3
+
+
+def test_a_lost_cluster_ends_in_3_and_the_run_goes_on(norsim: Run, cluster: Cluster, tmp_path: Path) -> None:
+    cluster.worker()
+    part, whole = tmp_path / "part", tmp_path / "whole"
+    log = tmp_path / "log"
+    program = "from norsim.commands import main; main()"
+    with open(log, "wb") as said:
+        running = subprocess.Popen(
+            [sys.executable, "-c", program, *READ, "--no-cache", "--out", part, "--scheduler", cluster.address],
+            stderr=said,
+        )
+    eventually(lambda: units(part) >= 2)
+    for process in cluster.processes:
+        stop(process)
+    assert running.wait(SECONDS) == 3, log.read_text()
+    assert "The Dask cluster was lost. Go on with --resume" in log.read_text()
+    assert not (part / "summary.json").exists()
+    assert norsim(*READ, "--no-cache", "--out", part, "--resume").code == 0
+    assert norsim(*READ, "--no-cache", "--out", whole).code == 0
+    assert results(part) == results(whole)
+
+
+SBATCH = """#!{python}
+# Stands in for Slurm: runs the job's script at once, in the background.
+import subprocess, sys
+subprocess.Popen(["sh", sys.argv[-1]], stdout=open("{log}", "wb"), stderr=subprocess.STDOUT, start_new_session=True)
+print("Submitted batch job 1")
+"""
+
+
+def test_jobs_are_asked_of_a_queueing_system(norsim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, text in (
+        ("sbatch", SBATCH.format(python=sys.executable, log=tmp_path / "job.log")), ("scancel", "#!/bin/sh\n"),
+    ):  # fmt: skip
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
+    options = tmp_path / "queue.yaml"
+    options.write_text("jobs: 1\nqueue: short\ncores: 1\nmemory: 2 GiB\nwalltime: '00:10:00'\n")
+    given = ("--scheduler", "slurm", "--scheduler-options", options)
+    there = subprocess.run(
+        [sys.executable, "-c", "from norsim.commands import main; main()",
+         *map(str, (*FAST, "--no-cache", "--out", tmp_path / "there", *given))],
+        cwd=tmp_path, capture_output=True, text=True, timeout=2 * SECONDS, check=False,
+    )  # fmt: skip
+    assert there.returncode == 0, there.stderr + (tmp_path / "job.log").read_text()
+    assert "Registered to" in (tmp_path / "job.log").read_text()
+    assert norsim(*FAST, "--no-cache", "--out", tmp_path / "here").code == 0
+    assert results(tmp_path / "there") == results(tmp_path / "here")
+
+
+# What dask-jobqueue has half built when it finds an option that it does not know complains of that when it is removed.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore:unclosed cluster")
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("jobs: none\n", "jobs is 'none'; expected a number of jobs, at least 1"),
+        ("jobs: 0\n", "jobs is 0; expected"),
+        ("- 1\n", "expected options as KEY: VALUE"),
+        ("qeue: short\ncores: 1\nmemory: 1 GiB\n", "--scheduler slurm: "),
+    ],
+)
+def test_options_that_are_not_understood_are_refused(norsim: Run, tmp_path: Path, options: str, said: str) -> None:
+    path = tmp_path / "queue.yaml"
+    path.write_text(options)
+    ended = norsim(*FAST, "--out", tmp_path / "run", "--scheduler", "slurm", "--scheduler-options", path)
+    assert ended.code == 2 and said in ended.err
+
+
+def test_a_scheduler_that_does_not_answer_ends_in_2(
+    norsim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("norsim.cluster.SECONDS_TO_CONNECT", 1)
+    for scheduler in ("tcp://127.0.0.1:9", "pigeon", "pigeon://a"):
+        ended = norsim(*FAST, "--out", tmp_path / "run", "--scheduler", scheduler)
+        assert ended.code == 2 and f"--scheduler {scheduler}: no Dask scheduler answers there" in ended.err
+    path = tmp_path / "queue.yaml"
+    path.write_text("jobs: 1\n")
+    ended = norsim(*FAST, "--out", tmp_path / "run", "--scheduler", "tcp://127.0.0.1:9", "--scheduler-options", path)
+    assert ended.code == 2 and "--scheduler-options are for slurm, lsf, pbs" in ended.err
+    ended = norsim(*FAST, "--out", tmp_path / "run", "--scheduler-options", path)
+    assert ended.code == 2 and "--scheduler-options needs --scheduler" in ended.err
+
+
+def test_a_worker_with_another_norsim_is_refused_and_named() -> None:
+    expected = installation()
+    assert _there(expected, len, "abc") == 3
+    with pytest.raises(SimulatorError, match="the installation differs in numpy; install the same versions .on "):
+        _there({**expected, "numpy": "1.0"}, len, "abc")
+
+    def fail() -> None:
+        raise SolveError("no luck")
+
+    with pytest.raises(SolveError, match="^no luck .on "):
+        _there(expected, fail)
