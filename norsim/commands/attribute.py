@@ -21,12 +21,15 @@ from norsim.commands.options import (
     cell_is_trusted,
     chip_options,
     choose_chip,
+    copies,
+    is_dry_run,
     network_options,
     open_run,
     print_json,
     resume_options,
     run_options,
     scheduler_options,
+    show_estimate,
     working,
 )
 from norsim.commands.progress import reporting
@@ -34,6 +37,8 @@ from norsim.commands.setup import Subject, subject
 from norsim.config import apply_settings, build_chip
 from norsim.network.attribute import Attribution, Loss, attribute, classify, summary
 from norsim.network.batch import Predictions
+from norsim.network.estimate import estimate_evaluation
+from norsim.network.evaluate import images_tensor
 from norsim.network.layers import calibrate, convert, tiled_layers
 from norsim.network.reader import Reader
 from norsim.network.store import load_network
@@ -76,6 +81,18 @@ def command(
     test = chosen.data("test")
     shown = test.take(images, None) if images else test
     known = chosen.float_predictions(test)
+    if is_dry_run():
+        parts = len(CAUSES if by == "causes" else tiled_layers(chosen.model))
+        # All, none, each alone and all but each; by layers, those on the array add up to one and more network.
+        times = 2 * parts + 2
+        count, fits = (times, times) if by == "causes" else (parts + 1, 1)
+        taken = estimate_evaluation(
+            chosen.model, images_tensor(shown), backend, calibration_images=choice.chip.calibration.images, jobs=jobs,
+            spice_sample=None, copies=copies(), set_up_seconds=time.monotonic() - started, evaluations=count,
+            passes=times, fits=fits,
+        )  # fmt: skip
+        show_estimate(taken, as_json)
+        return
     folder = open_run("attribute", out, choice, seed)
     images_to_fit = chosen.calibration_images(choice.chip.calibration.images, seed)
     with reporting(quiet) as report, working(jobs) as workers:

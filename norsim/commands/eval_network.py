@@ -18,12 +18,15 @@ from norsim.backends import BACKENDS
 from norsim.commands.options import (
     chip_options,
     choose_chip,
+    copies,
+    is_dry_run,
     network_options,
     open_run,
     print_json,
     resume_options,
     run_options,
     scheduler_options,
+    show_estimate,
     working,
 )
 from norsim.commands.progress import Report, reporting
@@ -31,7 +34,8 @@ from norsim.commands.setup import Subject, subject
 from norsim.data import Dataset
 from norsim.errors import ConfigurationError, ThresholdError
 from norsim.network.batch import Predictions
-from norsim.network.evaluate import Evaluation, evaluate
+from norsim.network.estimate import estimate_evaluation
+from norsim.network.evaluate import Evaluation, evaluate, images_tensor
 from norsim.network.layers import calibrate, digital_modules
 from norsim.network.verify import save_samples
 from norsim.runs import write_atomically, write_text
@@ -90,6 +94,13 @@ def command(
     shown = test.take(images, None) if images else test
     known = chosen.float_predictions(test)
     known = None if known is None else known[: len(shown)]
+    if is_dry_run():
+        taken = estimate_evaluation(
+            chosen.model, images_tensor(shown), backend, calibration_images=choice.chip.calibration.images, jobs=jobs,
+            spice_sample=spice_sample, copies=copies(), set_up_seconds=time.monotonic() - started,
+        )  # fmt: skip
+        show_estimate(taken, as_json)
+        return
     folder = open_run("eval-network", out, choice, seed)
     with reporting(quiet) as report, working(jobs) as workers:
         fit(chosen, choice.chip.calibration.images, backend, workers, seed, report, folder.units)

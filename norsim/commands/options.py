@@ -16,12 +16,13 @@ from norsim.chip import Chip
 from norsim.cluster import cluster
 from norsim.config import apply_settings, build_chip, read_chip_file, read_yaml
 from norsim.errors import ConfigurationError
+from norsim.network.estimate import Estimate
 from norsim.runs import RunFolder, default_folder
 from norsim.workers import Threads, Workers
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 TRUST_CELL, RESUME, CACHE = "norsim.trust_cell", "norsim.resume", "norsim.cache"
-SCHEDULER, SCHEDULER_OPTIONS = "norsim.scheduler", "norsim.scheduler_options"
+DRY_RUN, SCHEDULER, SCHEDULER_OPTIONS = "norsim.dry_run", "norsim.scheduler", "norsim.scheduler_options"
 # What decides nothing about a run's results.
 INDIFFERENT = {"out", "jobs", "as_json", "quiet", "verbose", "compare", "min_accuracy", "tolerance"}
 
@@ -68,8 +69,10 @@ def _noting(key: str) -> Callable[[click.Context, click.Parameter, Any], None]:
 
 
 def resume_options(function: Decorated) -> Decorated:
-    """`--resume` and `--no-cache`, for commands that open their folder by `open_run`."""
+    """`--dry-run`, `--resume` and `--no-cache`, for commands that open their folder by `open_run`."""
     for option in (
+        click.option("--dry-run", is_flag=True, expose_value=False, callback=_noting(DRY_RUN),
+                     help="Say what the run will take, from rates measured on a few reads, and do no more."),
         click.option("--cache/--no-cache", default=True, expose_value=False, callback=_noting(CACHE),
                      help="Share finished work with other runs on this machine; the default."),
         click.option("--resume", is_flag=True, expose_value=False, callback=_noting(RESUME),
@@ -77,6 +80,29 @@ def resume_options(function: Decorated) -> Decorated:
     ):  # fmt: skip
         function = option(function)
     return function
+
+
+def is_dry_run() -> bool:
+    """Whether the command was given `--dry-run`."""
+    return bool(click.get_current_context().meta.get(DRY_RUN))
+
+
+def copies() -> int:
+    """In how many places finished work is kept: in the run's folder and, if it is shared, in the cache."""
+    return 1 + bool(click.get_current_context().meta.get(CACHE))
+
+
+def show_estimate(found: Estimate, as_json: bool) -> None:
+    """What `--dry-run` prints."""
+    if as_json:
+        print_json(found.summary())
+        return
+    bound = "at least " if found.at_least else ""
+    click.echo(
+        f"{found.tiles} tiles, {found.solves:,} solves, {found.decks:,} decks for ngspice\n"
+        f"{bound}{found.seconds:,.0f} s on this machine, {bound}{found.core_hours:.3g} core-hours\n"
+        f"{found.memory_bytes / 2**30:.2f} GiB of memory, {found.disk_bytes / 2**20:.1f} MiB on disk"
+    )
 
 
 def open_run(command: str, out: Path | None, choice: ChipChoice, seed: int) -> RunFolder:

@@ -16,6 +16,8 @@ from norsim.backends import BACKENDS, read_all
 from norsim.commands.options import (
     chip_options,
     choose_chip,
+    copies,
+    is_dry_run,
     network_options,
     open_run,
     parse_tile,
@@ -23,10 +25,12 @@ from norsim.commands.options import (
     resume_options,
     run_options,
     scheduler_options,
+    show_estimate,
     working,
 )
 from norsim.commands.progress import Report, reporting
 from norsim.commands.setup import Subject, subject
+from norsim.network.estimate import estimate_reads
 from norsim.network.layers import calibrate_layer
 from norsim.network.placement import PlacedTile, TileRead
 from norsim.network.reader import Reader
@@ -62,6 +66,11 @@ def command(
     only = parse_tile(tile) if tile is not None else None
     part = chosen.grid(layer).at(*only) if only else None
     codes = chosen.vectors(layer, part, vectors, seed)
+    if is_dry_run():
+        parts = [] if backend == "ideal" else [part] if part else list(chosen.grid(layer).tiles)
+        show_estimate(estimate_reads(parts, codes, backend, jobs=jobs, copies=copies(),
+                                     set_up_seconds=time.monotonic() - started), as_json)  # fmt: skip
+        return
     folder = open_run("run-layer", out, choice, seed)
     with reporting(quiet) as report, working(jobs) as workers:
         reader = Reader(backend, workers, store=folder.units)

@@ -116,7 +116,7 @@ def run_batch(model: nn.Module, images: Tensor, reader: Reader, per_tile: int, s
             array = classes(model, images)
     columns = pa.table({"array": array, "quantized": quantized})
     about = {"reads": json.dumps(sampler.reads)}
-    return Kept(columns.replace_schema_metadata(about), _samples_table(sampler.samples()))
+    return Kept(columns.replace_schema_metadata(about), samples_table(sampler.samples()))
 
 
 def classes(model: nn.Module, images: Tensor) -> Predictions:
@@ -161,7 +161,7 @@ def batch_key(print_of_model: str, index: int, images: Tensor, per_tile: int, se
     return unit_key("batch", print_of_model, index, pixels, tuple(images.shape), per_tile, seed)
 
 
-def _samples_table(samples: Sequence[Sample]) -> pa.Table:
+def samples_table(samples: Sequence[Sample]) -> pa.Table:
     """One row a read: its place, its random key, its volts and what came of it."""
     volts, amps = {"unit": "V"}, {"unit": "A"}
     schema = pa.schema([

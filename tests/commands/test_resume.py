@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -141,8 +142,9 @@ def test_resume_needs_a_folder_and_may_find_none(norsim: Run, tmp_path: Path) ->
     assert ended.code == 2 and "is no interrupted run's folder" in ended.err
 
 
-def test_a_full_disk_ends_in_2_and_the_run_goes_on(
-    norsim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("trouble", [errno.ENOSPC, errno.EROFS, errno.EIO], ids=["full", "read-only", "broken"])
+def test_a_disk_that_takes_no_more_ends_in_2_and_the_run_goes_on(
+    norsim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: int
 ) -> None:
     write, written = Path.write_bytes, []
 
@@ -151,13 +153,14 @@ def test_a_full_disk_ends_in_2_and_the_run_goes_on(
             written.append(path)
             if len(written) > 6:
                 write(path, data[:10])
-                raise OSError(28, "No space left on device")
+                raise OSError(trouble, os.strerror(trouble))
         return write(path, data)
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", filling)
         ended = norsim(*FAST, "--no-cache", "--out", tmp_path / "run")
-    assert ended.code == 2 and "Make room, then go on with --resume" in ended.err
+    assert ended.code == 2 and f"cannot take more work: {os.strerror(trouble)}." in ended.err
+    assert "go on with --resume" in ended.err
     assert not (tmp_path / "run" / "summary.json").exists()
     assert norsim(*FAST, "--no-cache", "--out", tmp_path / "run", "--resume").code == 0
     assert norsim(*FAST, "--no-cache", "--out", tmp_path / "whole").code == 0

@@ -1,0 +1,68 @@
+"""Whole runs: how much sooner two workers of a Dask cluster end than one, and what `--dry-run` says against the run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from distributed import LocalCluster
+
+from benchmarks.measure import Measured, seconds, spread, worst
+
+# A layer of ten tiles, each solved by ngspice for so many vectors.
+LAYER = ("run-layer", "--network", "digits-cnn", "--layer", "fc", "--set", "tile.wordlines=32", "--vectors")
+FORETOLD = (
+    ("eval-network", "--network", "digits-cnn"),
+    ("eval-network", "--network", "digits-cnn", "--encoding", "linear-pair"),
+    ("eval-network", "--network", "digits-cnn", "--images", "4", "--backend", "ngspice", "--set", "tile.wordlines=32"),
+    ("eval-network", "--network", "digits-cnn", "--images", "50", "--backend", "nodal"),
+    (*LAYER, "16"),
+    ("attribute", "--network", "digits-cnn", "--encoding", "linear-pair"),
+)
+
+
+def two_workers_over_one(vectors: int, repeats: int) -> Measured:
+    """The whole command's time with two workers over that with one, on clusters of processes with a thread each."""
+    ratios, times = [], []
+    for _ in range(repeats):
+        one, two = (_by_workers(count, vectors) for count in (1, 2))
+        ratios.append(two / one)
+        times.append(f"{one:.0f} and {two:.0f}")
+    return spread(ratios, f"`norsim {' '.join(LAYER)} {vectors}` from start to end, seconds {'; '.join(times)}")
+
+
+def _by_workers(count: int, vectors: int) -> float:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        LocalCluster(n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+    ):
+        words = [*LAYER, str(vectors), "--scheduler", cluster.scheduler_address]
+        # Once for the workers to import what they need.
+        norsim(Path(folder), [*LAYER, "1", *words[-2:]])
+        return seconds(lambda: norsim(Path(folder), words))
+
+
+def foretold(commands: Sequence[tuple[str, ...]]) -> Measured:
+    """The worst factor between the seconds that `--dry-run` says and those that the run then takes."""
+    factors, said = [], []
+    for words in commands:
+        with tempfile.TemporaryDirectory() as folder:
+            before = norsim(Path(folder), [*words, "--dry-run"])["seconds"]
+            after = norsim(Path(folder), list(words))["seconds"]
+        factors.append(max(before / after, after / before))
+        said.append(f"`{' '.join(words)}` {before:.1f} s said, {after:.1f} s taken")
+    return worst(factors, "; ".join(said))
+
+
+def norsim(folder: Path, words: list[str]) -> dict[str, Any]:
+    """What a command in a process of its own prints as JSON."""
+    program = "from norsim.commands import main; main()"
+    common = ["--no-cache", "--quiet", "--json", "--out", str(folder / "run")]
+    ended = subprocess.run([sys.executable, "-c", program, *words, *common], stdout=subprocess.PIPE, check=True)
+    found: dict[str, Any] = json.loads(ended.stdout)
+    return found

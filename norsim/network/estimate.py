@@ -1,0 +1,274 @@
+"""What a run will take, said beforehand: its work counted on a few images, times rates measured on its own tiles."""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import torch
+from torch import Tensor, nn
+
+from norsim.array.tile import Currents
+from norsim.backends import macro_model, read
+from norsim.errors import SolveError
+from norsim.network.batch import classes, samples_table
+from norsim.network.evaluate import BATCH, KEPT_SAMPLES
+from norsim.network.layers import TiledLayer, digital, tiled_layers
+from norsim.network.placement import PlacedTile
+from norsim.network.reader import READS_AT_ONCE
+from norsim.network.verify import Sampler
+from norsim.periphery.encoding import Codes
+from norsim.spice import ngspice
+from norsim.spice.deck import deck
+from norsim.units import currents_table
+
+# Reads of a layer that are looked through for equal ones, and reads made to measure a rate.
+COUNTED_READS = 40_000
+MACRO_READS = 4096
+FEW_READS = {"nodal": 64}
+# Longer than this no rate is waited for: the estimate then is a lower bound.
+LONGEST_PROBE_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run takes.
+
+    `tiles`     arrays that it reads
+    `decks`     pieces of work that ngspice is given
+    `solves`    reads of a tile that are solved, those of the fit and of the proof included
+    `seconds`   on this machine, with its number of jobs, and `core_hours` of work in them
+    `memory_bytes`  the most at a time, simulators included
+    `disk_bytes`    in the run's folder and in the cache that runs share
+    `at_least`  whether a read took so long that all this is only a lower bound
+    """
+
+    tiles: int
+    decks: int
+    solves: int
+    seconds: float
+    core_hours: float
+    memory_bytes: int
+    disk_bytes: int
+    at_least: bool
+
+    def summary(self) -> dict[str, Any]:
+        """The keys of `--dry-run --json`."""
+        return {"dry_run": True, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Of one size of tile: `start` seconds before the first read, seconds a `read`, `bytes` that a read is kept in."""
+
+    start: float
+    read: float
+    bytes: float = 0.0
+
+
+@dataclass
+class Work:
+    """What is added up: seconds of this process and of simulators, and the rest of an Estimate."""
+
+    jobs: int
+    own: float = 0.0
+    simulators: float = 0.0
+    decks: float = 0.0
+    solves: float = 0.0
+    disk_bytes: float = 0.0
+    at_least: bool = False
+    rates: dict[tuple[str, tuple[int, ...]], Rate] = field(default_factory=dict)
+
+    def add(self, part: PlacedTile, codes: Codes, backend: str, reads: float, starts: float) -> None:
+        """`reads` reads of a tile whose activation codes are like `codes`, begun `starts` times."""
+        rate = self.rate(part, codes, backend)
+        seconds = starts * rate.start + reads * rate.read
+        self.solves += reads
+        if backend.startswith("ngspice"):
+            self.simulators += seconds
+            self.decks += starts
+            self.disk_bytes += reads * rate.bytes
+        else:
+            self.own += seconds
+
+    def rate(self, part: PlacedTile, codes: Codes, backend: str) -> Rate:
+        """How fast tiles of that size are read, measured on this one the first time."""
+        key = (backend, part.tile().thresholds.shape)
+        if key not in self.rates:
+            try:
+                fast = backend == "macro"
+                self.rates[key] = _macro_rate(part, codes) if fast else _rate(part, codes, backend, self.jobs)
+            except SlowError:
+                self.at_least = True
+                self.rates[key] = Rate(0.0, LONGEST_PROBE_SECONDS)
+        return self.rates[key]
+
+    def estimate(self, tiles: int) -> Estimate:
+        """The sum; memory is what this process has had so far, and a simulator's for each job."""
+        unit = 1 if sys.platform == "darwin" else 1024
+        kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        own, simulator = (unit * resource.getrusage(kind).ru_maxrss for kind in kinds)
+        return Estimate(
+            tiles, round(self.decks), round(self.solves),
+            self.own + self.simulators / self.jobs,
+            (self.own * torch.get_num_threads() + self.simulators) / 3600,
+            own + self.jobs * simulator, round(self.disk_bytes), self.at_least,
+        )  # fmt: skip
+
+
+class SlowError(SolveError):
+    """A read took longer than anybody waits for an estimate."""
+
+
+def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
+    started = time.perf_counter()
+    found = call()
+    return time.perf_counter() - started, found
+
+
+def _rate(part: PlacedTile, codes: Codes, backend: str, jobs: int) -> Rate:
+    """Of a solver that takes reads one after the other: from one read, and from a few.
+
+    So many decks of ngspice at a time as the run will have: what they cost each other is in the rate.
+    """
+    few_more = FEW_READS.get(backend, 5)
+    tile, (stimulus, _) = part.tile(), part.drive(codes[: few_more + 1]).distinct()
+    many = min(stimulus.vectors, few_more + 1)
+
+    def solve(reads: int) -> Currents:
+        some = stimulus.take(slice(0, reads))
+        if backend != "ngspice":
+            return read(tile, some, backend)
+        try:
+            with ThreadPoolExecutor(jobs) as pool:
+                found = list(pool.map(lambda _: ngspice.read(tile, some, LONGEST_PROBE_SECONDS), range(jobs)))
+                return found[0]
+        except SolveError as problem:
+            raise SlowError(str(problem)) if "did not finish" in str(problem) else problem from None
+
+    if backend == "nodal":
+        solve(1)
+    one, currents = _timed(lambda: solve(1))
+    if many == 1:
+        return Rate(0.0, one, _parquet_bytes(currents_table(currents)))
+    few, currents = _timed(lambda: solve(many))
+    each = max((few - one) / (many - 1), 0.0)
+    return Rate(max(one - each, 0.0), each, _parquet_bytes(currents_table(currents)) / many)
+
+
+def _macro_rate(part: PlacedTile, codes: Codes) -> Rate:
+    """Of the reduced model: the time to build it, and that of many reads once it is there."""
+    passes = part.chip.encoding.passes(part.layer.input_bits)
+    # The first model of all waits for its kernels to be loaded, and for the cell to be characterised.
+    list(part.read_reduced(codes[:1]))
+    macro_model.cache_clear()
+    build, _ = _timed(lambda: list(part.read_reduced(codes[:1])))
+    vectors = max(MACRO_READS // passes, 1)
+    some = np.resize(codes, (vectors, codes.shape[1]))
+    seconds, _ = _timed(lambda: list(part.read_reduced(some)))
+    return Rate(build, seconds / (vectors * passes))
+
+
+def _parquet_bytes(table: pa.Table) -> int:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    # And a line of checksum.
+    return int(sink.getvalue().size) + 140
+
+
+def recorded(model: nn.Module, images: Tensor) -> tuple[float, dict[str, Codes]]:
+    """Seconds of a digital pass of `images`, and the activation codes `[vectors, inputs]` of every layer in it."""
+    layers = tiled_layers(model)
+    with digital(model):
+        seconds, _ = _timed(lambda: classes(model, images))
+        for layer in layers.values():
+            layer.record = []
+        try:
+            classes(model, images)
+            return seconds, {name: np.concatenate(layer.record or []) for name, layer in layers.items()}
+        finally:
+            for layer in layers.values():
+                layer.record = None
+
+
+def estimate_evaluation(
+    model: nn.Module, images: Tensor, backend: str, *, calibration_images: int, jobs: int, spice_sample: int | None,
+    copies: int, set_up_seconds: float, evaluations: int = 1, passes: int = 1, fits: int = 1,
+) -> Estimate:  # fmt: skip
+    """What it takes to evaluate all `images` on all layers, `evaluations` times, after `fits` fits of the converters.
+
+    The images go through the network `passes` times; `copies` of each unit of work are kept on disk. With a
+    `spice_sample` of None no reads are kept for a proof.
+    """
+    layers, work = tiled_layers(model), Work(jobs)
+    analog = {name: layer for name, layer in layers.items() if _backend(layer, backend) != "ideal"}
+    _, codes = recorded(model, images[:1])
+    most = max(_reads(layers[name], some) for name, some in codes.items())
+    counted = min(len(images), BATCH, max(COUNTED_READS // most, 1))
+    seconds, codes = recorded(model, images[:counted])
+    each, batches = seconds / counted, -(-len(images) // BATCH)
+    # Every image is seen by the digital network and, on its way between the tiles, once more.
+    work.own = set_up_seconds + each * (2 * passes * len(images) + fits * len(analog) * calibration_images)
+    for name, layer in analog.items():
+        used, some, reads = _backend(layer, backend), codes[name], _reads(layer, codes[name])
+        at_once = READS_AT_ONCE.get(used, reads)
+        for part in layer.grid.tiles:
+            distinct = reads if used == "macro" else part.drive(some).distinct()[0].vectors
+            fitted = min(layer.grid.chip.calibration.reads, distinct if used != "macro" else reads)
+            work.add(part, some, used, fits * fitted, fits * -(-fitted // at_once))
+            total = distinct / counted * len(images)
+            decks = 0 if used == "macro" else batches * math.ceil(total / batches / at_once)
+            work.add(part, some, used, evaluations * total, evaluations * decks)
+    answers = np.zeros(min(len(images), BATCH), np.int64)
+    answers_bytes = _parquet_bytes(pa.table({"array": answers, "quantized": answers}))
+    work.disk_bytes += passes * batches * (_add_proof(work, analog, codes, spice_sample) + answers_bytes)
+    work.disk_bytes *= copies
+    return work.estimate(sum(len(layer.grid.tiles) for layer in analog.values()))
+
+
+def estimate_reads(
+    parts: Sequence[PlacedTile], codes: Codes, backend: str, *, jobs: int, copies: int, set_up_seconds: float
+) -> Estimate:
+    """What it takes to fit some tiles and to read all of the layer's `[vectors, inputs]` codes from each, once."""
+    work = Work(jobs, own=set_up_seconds)
+    decks = 0
+    for part in parts:
+        stimulus = part.drive(codes)
+        work.add(part, codes, backend, part.chip.calibration.reads + stimulus.vectors, 2)
+        decks += len(deck(part.tile(), stimulus))
+    work.disk_bytes = copies * work.disk_bytes + decks
+    return work.estimate(len(parts))
+
+
+def _backend(layer: TiledLayer, backend: str) -> str:
+    return layer.fixed_backend or backend
+
+
+def _reads(layer: TiledLayer, codes: Codes) -> int:
+    return len(codes) * layer.grid.chip.encoding.passes(layer.grid.layer.input_bits)
+
+
+def _add_proof(work: Work, layers: dict[str, TiledLayer], codes: dict[str, Codes], spice_sample: int | None) -> int:
+    """The reads that are solved again, spread over the tiles. Gives the bytes that a batch's samples are kept in."""
+    places = [(name, part) for name, layer in layers.items() for part in layer.grid.tiles]
+    if spice_sample is None or not places:
+        return _parquet_bytes(samples_table([]))
+    if spice_sample:
+        for name, part in places:
+            share = spice_sample / len(places)
+            work.add(part, codes[name], "ngspice", share, share)
+    name, part = places[-1]
+    per_tile = -(-max(spice_sample, KEPT_SAMPLES) // len(places))
+    sampler, some = Sampler(per_tile, 0), codes[name][:per_tile]
+    amps = np.random.default_rng(0).normal(size=(part.drive(some).vectors, len(part.outputs)))
+    sampler.observe(part, some, part.interpret(some, part.full_scale_amps * amps))
+    return len(places) * _parquet_bytes(samples_table(sampler.samples()))
