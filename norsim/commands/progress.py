@@ -12,10 +12,13 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -35,9 +38,17 @@ def reporting(quiet: bool) -> Iterator[Report]:
         yield _lines()
 
 
+class _Throughput(ProgressColumn):
+    """How many are done in a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.3g}/s")
+
+
 @contextmanager
 def _bars(console: Console) -> Iterator[Report]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Throughput(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
         tasks = {}
 
@@ -51,11 +62,14 @@ def _bars(console: Console) -> Iterator[Report]:
 
 def _lines() -> Report:
     last = {"at": time.monotonic()}
+    begun: dict[str, tuple[float, int]] = {}
 
     def report(what: str, done: int, total: int) -> None:
         now = time.monotonic()
+        start, before = begun.setdefault(what, (now, done))
         if now - last["at"] >= SECONDS_BETWEEN_LINES:
             last["at"] = now
-            click.echo(f"{what}: {done} of {total}", err=True)
+            rate = f", {(done - before) / (now - start):.3g}/s" if done > before else ""
+            click.echo(f"{what}: {done} of {total}{rate}", err=True)
 
     return report

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import click
 import pytest
 import yaml
+from dask_jobqueue.slurm import SLURMJob
 from pydantic import BaseModel
 
 from norsim.backends import BACKENDS, program
@@ -253,10 +254,19 @@ def test_the_trained_networks_of_the_readme_are_those_that_come_with_norsim() ->
 
 @pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
 def test_the_example_chip_can_be_programmed(tmp_path: Path, encoding: str) -> None:
-    (block,) = blocks("yaml")
+    (block,) = (block for block in blocks("yaml") if block.document.name == "chip-file.md")
     (tmp_path / "plain.yaml").write_text(block.text)
     chip = load_chip(tmp_path / "plain.yaml", (f"encoding={encoding}",))
     assert program(chip.cell, chip.encoding).worst_error < 1e-6
+
+
+def test_the_example_options_are_understood_by_a_queueing_system() -> None:
+    (block,) = (block for block in blocks("yaml") if block.document.name == "runs.md")
+    options = yaml.safe_load(block.text)
+    assert options.pop("jobs") == 20
+    job = SLURMJob("tcp://127.0.0.1:1", name="norsim", config_name="slurm", **options)
+    for line in ("#SBATCH -p short", "#SBATCH -t 04:00:00", "#SBATCH --cpus-per-task=8", "#SBATCH --mem=16G"):
+        assert line in job.job_script().splitlines(), job.job_script()
 
 
 def anchors(document: Path) -> set[str]:
