@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any, BinaryIO
 import yaml
 
 from norsim.errors import ConfigurationError
+from norsim.files import replace_file
 from norsim.units import UnitStore, broken_units, checksum_line, shared_units, unit_files
 
 CHECKSUMS = "checksums.sha256"
@@ -26,20 +25,14 @@ RESULTS = ("summary.json", "timing.json", "results.csv", "samples.npz", "tile.ci
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Calls `write` on a temporary file beside `path`, then puts it in place: all of it or nothing.
+    """Calls `write` on a file that takes the place of `path` when it is whole.
 
     Raises ConfigurationError where the disk does not take it.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with open(temporary, "wb") as file:
-            write(file)
-        os.replace(temporary, path)
+        replace_file(path, write)
     except OSError as problem:
         raise ConfigurationError(f"{path} cannot be written: {problem.strerror}") from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from norsim.array.tile import Currents, Floats
 from norsim.errors import ConfigurationError
+from norsim.files import replace_file
 
 # Part of every key: a change of what a unit holds makes all older ones unknown.
 FORMAT = 1
@@ -127,13 +128,8 @@ def checksum_line(name: str, content: bytes) -> str:
 def _write(path: Path, content: bytes) -> None:
     """The file first and its checksum last: a unit counts from the latter on."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for target, data in ((path, content), (_checksum(path), checksum_line(path.name, content).encode())):
-        temporary = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            temporary.write_bytes(data)
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
+    replace_file(path, lambda file: file.write(content))
+    replace_file(_checksum(path), lambda file: file.write(checksum_line(path.name, content).encode()))
 
 
 def currents_table(currents: Currents) -> pa.Table:

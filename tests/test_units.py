@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -97,15 +100,15 @@ def test_a_damaged_unit_counts_as_absent_and_is_removed(tmp_path: Path, damage: 
 def test_a_full_disk_is_an_error_for_the_run_and_none_for_what_is_shared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = Path.write_bytes
-
-    def full(path: Path, data: bytes) -> int:
+    def opening(path: Path, mode: str) -> BinaryIO:
+        file = open(path, mode)  # noqa: SIM115
         if "full" in path.parts:
-            write(path, data[: len(data) // 2])
-            raise OSError(28, "No space left on device")
-        return write(path, data)
+            file.write(b"half")
+            file.close()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return file
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("norsim.files.open", opening, raising=False)
     UnitStore((tmp_path / "run", tmp_path / "full")).put("ab12", currents_table(CURRENTS))
     with pytest.raises(ConfigurationError, match="cannot take more work: No space left on device"):
         UnitStore((tmp_path / "full", tmp_path / "run")).put("ab12", currents_table(CURRENTS))

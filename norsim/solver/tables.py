@@ -13,6 +13,7 @@ import numpy as np
 
 from norsim.array.cell import Cell
 from norsim.array.tile import Floats, Stimulus, Tile
+from norsim.files import replace_file
 from norsim.solver import characterize
 from norsim.solver.characterize import Box, CellTable, Sweep
 
@@ -136,16 +137,12 @@ def _load(path: Path, gates: Floats, thresholds: Floats, box: Box) -> CellTable 
 def _save(path: Path, made: CellTable) -> None:
     """Writes a table; a cache that cannot be written costs time and nothing else."""
     errors = np.array([made.error_amps, made.top_amps])
-    temporary = path.with_suffix(f".{os.getpid()}")
-    try:
+    content = {
+        "coefficients": made.coefficients, "errors": errors, "digest": np.array(_digest(made.coefficients, errors)),
+    }  # fmt: skip
+    with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            digest = np.array(_digest(made.coefficients, errors))
-            np.savez(file, coefficients=made.coefficients, errors=errors, digest=digest)
-        os.replace(temporary, path)
-    except OSError:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        replace_file(path, lambda file: np.savez(file, allow_pickle=False, **content))
 
 
 def _digest(coefficients: Floats, errors: Floats) -> str:

@@ -146,18 +146,20 @@ def test_resume_needs_a_folder_and_may_find_none(norsim: Run, tmp_path: Path) ->
 def test_a_disk_that_takes_no_more_ends_in_2_and_the_run_goes_on(
     norsim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: int
 ) -> None:
-    write, written = Path.write_bytes, []
+    written: list[Path] = []
 
-    def filling(path: Path, data: bytes) -> int:
+    def opening(path: Path, mode: str) -> Any:
+        file = open(path, mode)  # noqa: SIM115
         if "units" in path.parts:
             written.append(path)
             if len(written) > 6:
-                write(path, data[:10])
+                file.write(b"half")
+                file.close()
                 raise OSError(trouble, os.strerror(trouble))
-        return write(path, data)
+        return file
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", filling)
+        patch.setattr("norsim.files.open", opening, raising=False)
         ended = norsim(*FAST, "--no-cache", "--out", tmp_path / "run")
     assert ended.code == 2 and f"cannot take more work: {os.strerror(trouble)}." in ended.err
     assert "go on with --resume" in ended.err
