@@ -13,9 +13,10 @@ import torch
 import yaml
 from torch import Tensor
 
-from norsim.commands.options import print_json
+from norsim.commands.options import print_json, show_estimate
 from norsim.data import load
 from norsim.errors import ConfigurationError
+from norsim.network.estimate import estimate_training
 from norsim.network.recipes import RECIPES, Recipe
 from norsim.network.store import load_float, save_network
 from norsim.network.train import EpochRecord, train
@@ -55,11 +56,12 @@ from norsim.runs import default_folder
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Run folder; runs/train-DATE-TIME by default."
 )
 @click.option("--resume", is_flag=True, help="Continue from the checkpoint in DIR; ends in the same weights.")
+@click.option("--dry-run", is_flag=True, help="Say what it will take, measured on a few batches, and do no more.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")  # fmt: skip
 def command(
     network: str, width: float, data_folder: Path | None, starts: tuple[Path, ...], settings: tuple[str, ...],
-    seed: int | None, jobs: int | None, out: Path | None, resume: bool, as_json: bool, quiet: bool,
+    seed: int | None, jobs: int | None, out: Path | None, resume: bool, dry_run: bool, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Train a network in float, then with 4-bit weights and activations.
 
@@ -74,8 +76,11 @@ def command(
         raise ConfigurationError("--resume needs --out DIR, the folder of the interrupted run")
     torch.set_num_threads(jobs or torch.get_num_threads())
     weights = mean_of([load_float(path, spec.build()) for path in starts]) if starts else None
-    folder = out or default_folder("train")
     train_set, test_set = (load(spec.dataset, split, data_folder) for split in ("train", "test"))
+    if dry_run:
+        show_estimate(estimate_training(spec, train_set, test_set, recipe), as_json)
+        return
+    folder = out or default_folder("train")
     finished = train(spec, train_set, test_set, recipe, folder, resume, None if quiet else report, weights)
     card = save_network(finished, folder, command_line(jobs))
     result = {

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,13 +21,17 @@ from torch import Tensor, nn
 
 from norsim.array.tile import Currents
 from norsim.backends import macro_model, read
+from norsim.data import Dataset
 from norsim.errors import SolveError
 from norsim.network.batch import classes, samples_table
 from norsim.network.evaluate import BATCH, KEPT_SAMPLES
 from norsim.network.layers import TiledLayer, digital, tiled_layers
 from norsim.network.placement import PlacedTile
 from norsim.network.reader import READS_AT_ONCE
+from norsim.network.recipes import Recipe
+from norsim.network.train import train
 from norsim.network.verify import Sampler
+from norsim.network.zoo import NetworkSpec
 from norsim.periphery.encoding import Codes
 from norsim.spice import ngspice
 from norsim.spice.deck import deck
@@ -35,6 +41,7 @@ from norsim.units import currents_table
 COUNTED_READS = 40_000
 MACRO_READS = 4096
 FEW_READS = {"nodal": 64}
+TRAINED_BATCHES = 8
 # Longer than this no rate is waited for: the estimate then is a lower bound.
 LONGEST_PROBE_SECONDS = 120.0
 
@@ -247,6 +254,26 @@ def estimate_reads(
         decks += len(deck(part.tile(), stimulus))
     work.disk_bytes = copies * work.disk_bytes + decks
     return work.estimate(len(parts))
+
+
+def estimate_training(spec: NetworkSpec, train_set: Dataset, test_set: Dataset, recipe: Recipe) -> Estimate:
+    """What a training takes: two epochs of each phase are made of a few batches, and the second of each is counted."""
+    batches = -(-len(train_set) // recipe.batch_size)
+    few = min(batches, TRAINED_BATCHES)
+    some = train_set.take(min(few * recipe.batch_size, len(train_set)))
+    tested = test_set.take(max(len(test_set) * few // batches, 1))
+    wanted = {"float": recipe.float_epochs, "quantized": recipe.quantized_epochs}
+    short = replace(recipe, float_epochs=2, quantized_epochs=2)
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.monotonic()
+        records = train(spec, some, tested, short, Path(folder)).records
+        taken = time.monotonic() - started
+        disk_bytes = sum(path.stat().st_size for path in Path(folder).iterdir())
+    epochs = {record.phase: record.seconds for record in records if record.epoch == 2}
+    once = taken - sum(record.seconds for record in records)
+    work = Work(1, own=once + sum(wanted[phase] * epochs[phase] * batches / few for phase in wanted))
+    work.disk_bytes = disk_bytes
+    return work.estimate(0)
 
 
 def _backend(layer: TiledLayer, backend: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,24 @@ def test_seconds_and_bytes_are_within_a_factor_of_two(norsim: Run, tmp_path: Pat
     assert said["dry_run"] is True and not said["at_least"]
     assert 0.5 < said["disk_bytes"] / unit_bytes(tmp_path / "run") < 2
     assert 2e8 < said["memory_bytes"] < 1e11 and said["core_hours"] > 0
+
+
+def test_a_training_is_foretold_within_a_factor_of_two(norsim: Run, tmp_path: Path) -> None:
+    words = ("train", "--network", "digits-cnn", "--recipe", "float_epochs=12", "--recipe", "quantized_epochs=8",
+             "--jobs", 1, "--quiet", "--json", "--out", tmp_path / "run")  # fmt: skip
+    factors = []
+    for _ in range(TRIES):
+        said = norsim(*words, "--dry-run").json
+        assert not (tmp_path / "run").exists() or factors
+        started = time.monotonic()
+        assert norsim(*words).code == 0
+        taken = time.monotonic() - started
+        factors.append(max(said["seconds"] / taken, taken / said["seconds"]))
+        if factors[-1] < 2:
+            break
+    assert min(factors) < 2, factors
+    assert said["tiles"] == said["solves"] == 0 and said["core_hours"] > 0
+    assert 0.5 < said["disk_bytes"] / (tmp_path / "run" / "checkpoint.pt").stat().st_size < 2
 
 
 def test_what_is_counted_is_what_is_done(norsim: Run, tmp_path: Path) -> None:
