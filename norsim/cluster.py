@@ -13,7 +13,7 @@ from typing import Any
 
 from norsim.errors import ConfigurationError, NorsimError, SimulatorError, SolveError
 from norsim.units import code_digest
-from norsim.workers import Workers
+from norsim.workers import LOG, Workers
 
 # Queueing systems, and the class of dask-jobqueue that submits jobs to each.
 SYSTEMS = {"slurm": "SLURMCluster", "lsf": "LSFCluster", "pbs": "PBSCluster"}
@@ -53,6 +53,9 @@ def cluster(scheduler: str, options: Mapping[str, Any]) -> Iterator[Workers]:
                 f"--scheduler {scheduler}: no Dask scheduler answers there ({problem}). Expected tcp://HOST:PORT of "
                 f"`dask scheduler`, or {', '.join(SYSTEMS)}"
             ) from None
+        if not client.nthreads():
+            LOG.warning("waiting for the first worker of --scheduler %s", scheduler)
+            client.wait_for_workers(1)
         yield Cluster(client)
 
 
@@ -82,7 +85,7 @@ class Cluster(Workers):
         return max(3 * threads, 4)
 
     def share(self, value: Any) -> Any:
-        return self.client.scatter(value, broadcast=bool(self.client.nthreads()), hash=False)
+        return self.client.scatter(value, broadcast=True, hash=False)
 
     def problem(self, future: Future[Any]) -> BaseException | None:
         try:

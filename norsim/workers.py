@@ -6,7 +6,8 @@ import logging
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -69,7 +70,7 @@ class Workers(ABC):
                         running[executor.submit(function, *unit.arguments)] = unit
                     if not running:
                         break
-                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    for future in wait_for(running, return_when=FIRST_COMPLETED).done:
                         unit, problem = running.pop(future), self.problem(future)
                         if problem is None:
                             done(unit.place, future.result())
@@ -120,8 +121,16 @@ class Threads(Workers):
 
     @contextmanager
     def executor(self) -> Iterator[Executor]:
-        with _Here() if self.count == 1 else ThreadPoolExecutor(self.count) as executor:
+        executor = _Here() if self.count == 1 else ThreadPoolExecutor(self.count)
+        wait = True
+        try:
             yield executor
+        except KeyboardInterrupt:
+            # What the threads wait for is stopped where the interrupt ends: in norsim.commands.main.
+            wait = False
+            raise
+        finally:
+            executor.shutdown(wait, cancel_futures=not wait)
 
     def ahead(self) -> int:
         return 1 if self.count == 1 else 2 * self.count

@@ -61,5 +61,6 @@ def main() -> None:
         problem.show()
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
+        import_module("norsim.spice.ngspice").stop_running()
         click.echo("norsim: interrupted", err=True)
         sys.exit(130)

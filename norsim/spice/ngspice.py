@@ -36,6 +36,9 @@ TROUBLE = re.compile(
 KIRCHHOFF_TOLERANCE = 1e-5
 # Of a log or a raw file, beside the currents themselves.
 LARGEST_BYTES = 1 << 27
+# Processes that run, and those of them that were stopped because nobody waits for them any more.
+RUNNING: set[subprocess.Popen[bytes]] = set()
+STOPPED: set[subprocess.Popen[bytes]] = set()
 ENDS: dict[int, str] = {
     signal.SIGXFSZ: ": a file of it grew too large",
     signal.SIGXCPU: ": it took too much processor time",
@@ -120,16 +123,21 @@ def run_deck(executable: str, folder: Path, timeout_seconds: float, largest_byte
         except OSError as problem:
             raise SimulatorError(f"{executable} does not run: {problem}") from None
         with process:
+            RUNNING.add(process)
             try:
                 _limit(process.pid, timeout_seconds, largest_bytes)
                 code = process.wait(timeout_seconds)
             except BaseException as problem:
-                # Whatever it started goes with it.
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+                _kill(process)
+                process.wait()
                 if not isinstance(problem, subprocess.TimeoutExpired):
                     raise
                 raise SolveError(f"ngspice did not finish within {timeout_seconds:g} s and was stopped") from None
+            finally:
+                RUNNING.discard(process)
+    if process in STOPPED:
+        STOPPED.discard(process)
+        raise KeyboardInterrupt
     try:
         said = (folder / "ngspice.log").read_text(errors="replace")
     except OSError as problem:
@@ -137,6 +145,19 @@ def run_deck(executable: str, folder: Path, timeout_seconds: float, largest_byte
     check_log(said)
     if code != 0:
         raise SolveError(f"ngspice ended with code {code}{ENDS.get(-code, '')}")
+
+
+def stop_running() -> None:
+    """Stop every ngspice that runs. Threads that wait for one get a KeyboardInterrupt, and leave nothing behind."""
+    for process in list(RUNNING):
+        STOPPED.add(process)
+        _kill(process)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Whatever it has started goes with it."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _limit(process: int, seconds: float, largest_bytes: int) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from norsim.network.verify import Sampler
 from norsim.runs import RESULTS
+from norsim.spice.ngspice import find_ngspice
 
 Run = Callable[..., Any]
 
@@ -140,6 +141,36 @@ def test_resume_needs_a_folder_and_may_find_none(norsim: Run, tmp_path: Path) ->
     (tmp_path / "new" / "manifest.json").write_text("{}")
     ended = norsim(*FAST, "--images", "5", "--out", tmp_path / "new", "--resume")
     assert ended.code == 2 and "is no interrupted run's folder" in ended.err
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_ctrl_c_stops_the_simulators_at_once_and_leaves_nothing(tmp_path: Path, jobs: int) -> None:
+    """The program that stands in for ngspice is the real one until a whole tile is read: then it takes an hour."""
+    places = [tmp_path / "temporary", tmp_path / "begun"]
+    for place in places:
+        place.mkdir()
+    slow = tmp_path / "ngspice"
+    slow.write_text(
+        "#!/bin/sh\nif [ -f tile.cir ] && grep -q 'output channel 9' tile.cir\n"
+        f'then touch {places[1]}/$$; sleep 3600; fi\nexec {find_ngspice()} "$@"\n'
+    )
+    slow.chmod(0o755)
+    words = (*READ, "--no-cache", "--out", tmp_path / "run", "--jobs", str(jobs))
+    running = subprocess.Popen(
+        [sys.executable, "-c", "from norsim.commands import main; main()", *words],
+        env={**os.environ, "NORSIM_NGSPICE": str(slow), "TMPDIR": str(places[0])}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    until = time.monotonic() + 120
+    while len(list(places[1].iterdir())) < jobs:
+        assert running.poll() is None and time.monotonic() < until
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=30)
+    assert running.returncode == 130 and said.splitlines()[-1] == "norsim: interrupted", said
+    assert list(places[0].iterdir()) == []
+    for begun in places[1].iterdir():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(begun.name), 0)
 
 
 @pytest.mark.parametrize("trouble", [errno.ENOSPC, errno.EROFS, errno.EIO], ids=["full", "read-only", "broken"])
