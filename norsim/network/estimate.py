@@ -8,7 +8,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -36,11 +35,12 @@ from norsim.periphery.encoding import Codes
 from norsim.spice import ngspice
 from norsim.spice.deck import deck
 from norsim.units import currents_table
+from norsim.workers import Threads
 
 # Reads of a layer that are looked through for equal ones, and reads made to measure a rate.
 COUNTED_READS = 40_000
 MACRO_READS = 4096
-FEW_READS = {"nodal": 64}
+FEW_READS = {"ngspice": 6, "ngspice-shared": 6, "nodal": 64}
 TRAINED_BATCHES = 8
 # Longer than this no rate is waited for: the estimate then is a lower bound.
 LONGEST_PROBE_SECONDS = 120.0
@@ -93,11 +93,11 @@ class Work:
     solves: float = 0.0
     disk_bytes: float = 0.0
     at_least: bool = False
-    rates: dict[tuple[str, tuple[int, ...]], Rate] = field(default_factory=dict)
+    rates: dict[tuple[str, bool, tuple[int, ...]], Rate] = field(default_factory=dict)
 
     def add(self, part: PlacedTile, codes: Codes, backend: str, reads: float, starts: float) -> None:
         """`reads` reads of a tile whose activation codes are like `codes`, begun `starts` times."""
-        rate = self.rate(part, codes, backend)
+        rate = self.rate(part, codes, backend, alone=reads <= starts)
         seconds = starts * rate.start + reads * rate.read
         self.solves += reads
         if backend.startswith("ngspice"):
@@ -107,13 +107,15 @@ class Work:
         else:
             self.own += seconds
 
-    def rate(self, part: PlacedTile, codes: Codes, backend: str) -> Rate:
-        """How fast tiles of that size are read, measured on this one the first time."""
-        key = (backend, part.tile().thresholds.shape)
+    def rate(self, part: PlacedTile, codes: Codes, backend: str, alone: bool) -> Rate:
+        """How fast tiles of that size are read, measured on this one the first time; `alone`: one read at a time."""
+        key = (backend, alone, part.tile().thresholds.shape)
         if key not in self.rates:
             try:
-                fast = backend == "macro"
-                self.rates[key] = _macro_rate(part, codes) if fast else _rate(part, codes, backend, self.jobs)
+                self.rates[key] = (
+                    _macro_rate(part, codes) if backend == "macro"
+                    else _rate(part, codes, backend, self.jobs, 1 if alone else FEW_READS[backend])
+                )  # fmt: skip
             except SlowError:
                 self.at_least = True
                 self.rates[key] = Rate(0.0, LONGEST_PROBE_SECONDS)
@@ -142,21 +144,20 @@ def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - started, found
 
 
-def _rate(part: PlacedTile, codes: Codes, backend: str, jobs: int) -> Rate:
-    """Of a solver that takes reads one after the other: from one read, and from a few.
+def _rate(part: PlacedTile, codes: Codes, backend: str, jobs: int, reads: int) -> Rate:
+    """Of a solver that takes reads one after the other: from one read, and from so many.
 
     So many decks of ngspice at a time as the run will have: what they cost each other is in the rate.
     """
-    few_more = FEW_READS.get(backend, 5)
-    tile, (stimulus, _) = part.tile(), part.drive(codes[: few_more + 1]).distinct()
-    many = min(stimulus.vectors, few_more + 1)
+    tile, (stimulus, _) = part.tile(), part.drive(codes[:reads]).distinct()
+    many = min(stimulus.vectors, reads)
 
     def solve(reads: int) -> Currents:
         some = stimulus.take(slice(0, reads))
         if backend != "ngspice":
             return read(tile, some, backend)
         try:
-            with ThreadPoolExecutor(jobs) as pool:
+            with Threads(jobs).executor() as pool:
                 found = list(pool.map(lambda _: ngspice.read(tile, some, LONGEST_PROBE_SECONDS), range(jobs)))
                 return found[0]
         except SolveError as problem:
@@ -293,9 +294,9 @@ def _add_proof(work: Work, layers: dict[str, TiledLayer], codes: dict[str, Codes
         for name, part in places:
             share = spice_sample / len(places)
             work.add(part, codes[name], "ngspice", share, share)
-    name, part = places[-1]
-    per_tile = -(-max(spice_sample, KEPT_SAMPLES) // len(places))
-    sampler, some = Sampler(per_tile, 0), codes[name][:per_tile]
-    amps = np.random.default_rng(0).normal(size=(part.drive(some).vectors, len(part.outputs)))
-    sampler.observe(part, some, part.interpret(some, part.full_scale_amps * amps))
-    return len(places) * _parquet_bytes(samples_table(sampler.samples()))
+    sampler, random = Sampler(-(-max(spice_sample, KEPT_SAMPLES) // len(places)), 0), np.random.default_rng(0)
+    for name, part in places:
+        some = codes[name][: sampler.count]
+        amps = random.normal(size=(part.drive(some).vectors, len(part.outputs)))
+        sampler.observe(part, some, part.interpret(some, part.full_scale_amps * amps))
+    return _parquet_bytes(samples_table(sampler.samples()))
