@@ -12,7 +12,7 @@ import numpy as np
 from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.errors import ConfigurationError, SimulatorError, SolveError
+from norsim.errors import ConfigurationError, SolveError
 from norsim.periphery.encoding import Encoding
 from norsim.periphery.programming import Levels, find_levels
 from norsim.solver import nodal, reduce, tables
@@ -31,7 +31,8 @@ Progress = Callable[[int, int], None]
 
 # Drives that modes are fitted to and checked on.
 TABULATED_DRIVES = 96
-ONE_AT_A_TIME = threading.Lock()
+# The kernels use all cores themselves, and numba's threads bear no second caller.
+ONE_AT_A_TIME = threading.RLock()
 
 
 def read_nodal(tile: Tile, stimulus: Stimulus) -> Currents:
@@ -40,7 +41,6 @@ def read_nodal(tile: Tile, stimulus: Stimulus) -> Currents:
     Raises SolveError where a read does not converge.
     """
     table = _table(tile, stimulus)
-    # The kernels use all cores themselves, and numba's threads bear no second caller.
     with ONE_AT_A_TIME:
         currents = nodal.solve(nodal.prepare(tile, table), stimulus)
     if not currents.converged.all():
@@ -132,13 +132,6 @@ def read(tile: Tile, stimulus: Stimulus, backend: str = "ngspice") -> Currents:
     return BACKENDS[backend](tile, stimulus)
 
 
-def read_by(simulator: str | None, tile: Tile, stimulus: Stimulus, backend: str) -> Currents:
-    """`read` on a machine whose simulator must be that one. Raises SimulatorError where it is another."""
-    if simulator is not None and version_line(find_ngspice()) != simulator:
-        raise SimulatorError(f"{version_line(find_ngspice())} is installed here, where {simulator} was expected")
-    return read(tile, stimulus, backend)
-
-
 def read_all(
     requests: Sequence[tuple[Tile, Stimulus]],
     backend: str,
@@ -165,7 +158,7 @@ def read_all(
                 if found is not None:
                     finish(place, currents_of(found))
                     continue
-            yield Unit(place, tile.name, (simulator, tile, stimulus, backend))
+            yield Unit(place, tile.name, (tile, stimulus, backend))
 
     def solved(place: int, result: Currents) -> None:
         if kept is not None:
@@ -177,7 +170,7 @@ def read_all(
         if progress:
             progress(len(currents), len(requests))
 
-    workers.run(read_by, units(), solved)
+    workers.run(read, units(), solved)
     return [currents[place] for place in range(len(requests))]
 
 

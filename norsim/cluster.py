@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import platform
+import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Executor, Future
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
 from norsim.errors import ConfigurationError, NorsimError, SimulatorError, SolveError
+from norsim.spice.ngspice import find_ngspice, version_line
 from norsim.units import code_digest
 from norsim.workers import LOG, Workers
 
 # Queueing systems, and the class of dask-jobqueue that submits jobs to each.
 SYSTEMS = {"slurm": "SLURMCluster", "lsf": "LSFCluster", "pbs": "PBSCluster"}
 SECONDS_TO_CONNECT = 20
+SECONDS_TO_SUBMIT = 20
+SECONDS_BETWEEN_COUNTS = 5
+LOST = "The Dask cluster was lost. Go on with --resume"
 # Libraries whose version may change the last bit of a result.
 DECISIVE = ("numpy", "scipy", "numba", "torch")
 
@@ -37,13 +44,15 @@ def cluster(scheduler: str, options: Mapping[str, Any]) -> Iterator[Workers]:
         raise ConfigurationError(f"--scheduler needs Dask ({problem}): pip install 'norsim[cluster]'") from None
     with ExitStack() as stack:
         address: Any = scheduler
+        renew: Callable[[], object] | None = None
         if systems:
             jobs, rest = _jobs(options)
             try:
                 address = stack.enter_context(getattr(systems, SYSTEMS[scheduler])(**rest))
-                address.scale(jobs=jobs)
             except (TypeError, ValueError, RuntimeError, OSError) as problem:
                 raise ConfigurationError(f"--scheduler {scheduler}: {problem}; see --scheduler-options") from None
+            renew = partial(address.scale, jobs=jobs)
+            _submit(address, renew, scheduler)
         elif options:
             raise ConfigurationError(f"--scheduler-options are for {', '.join(SYSTEMS)}, not for a cluster that runs")
         try:
@@ -53,10 +62,20 @@ def cluster(scheduler: str, options: Mapping[str, Any]) -> Iterator[Workers]:
                 f"--scheduler {scheduler}: no Dask scheduler answers there ({problem}). Expected tcp://HOST:PORT of "
                 f"`dask scheduler`, or {', '.join(SYSTEMS)}"
             ) from None
-        if not client.nthreads():
-            LOG.warning("waiting for the first worker of --scheduler %s", scheduler)
-            client.wait_for_workers(1)
-        yield Cluster(client)
+        yield Cluster(client, renew)
+
+
+def _submit(jobs: Any, renew: Callable[[], object], scheduler: str) -> None:
+    """Submit jobs; raises ConfigurationError where the queueing system takes none."""
+    renew()
+    until = time.monotonic() + SECONDS_TO_SUBMIT
+    while not jobs.requested:
+        if time.monotonic() > until:
+            raise ConfigurationError(
+                f"--scheduler {scheduler}: the queueing system has taken no job; what it said is above. Check "
+                f"--scheduler-options, and that its programs are on this machine"
+            )
+        time.sleep(0.1)
 
 
 def _jobs(options: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
@@ -67,37 +86,68 @@ def _jobs(options: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
     return jobs, rest
 
 
-@dataclass(frozen=True)
 class Cluster(Workers):
-    """The workers of a Dask client. What a lost worker had in hand is given to another, by Dask."""
+    """The workers of a Dask client; `renew` asks for those that are missing, where there is somebody to ask.
 
-    client: Any
+    What a lost worker had in hand is given to another, by Dask. Raises SimulatorError where the scheduler is lost.
+    """
+
     elsewhere = True
+
+    def __init__(self, client: Any, renew: Callable[[], object] | None = None) -> None:
+        self.client, self.renew = client, renew
+        self.threads, self.counted = 0, -math.inf
 
     @contextmanager
     def executor(self) -> Iterator[Executor]:
-        executor = self.client.get_executor(pure=False)
+        with _reaching():
+            executor = self.client.get_executor(pure=False)
         with executor:
             yield _Checked(executor, installation())
 
     def ahead(self) -> int:
-        threads: int = sum(self.client.nthreads().values())
-        return max(3 * threads, 4)
+        if time.monotonic() - self.counted > SECONDS_BETWEEN_COUNTS:
+            with _reaching():
+                self.threads, self.counted = sum(self.client.nthreads().values()), time.monotonic()
+        return max(3 * self.threads, 4)
+
+    def tend(self) -> None:
+        with _reaching():
+            if not self.client.nthreads():
+                LOG.warning("no worker is there; waiting for one")
+            if self.renew:
+                self.renew()
 
     def share(self, value: Any) -> Any:
-        return self.client.scatter(value, broadcast=True, hash=False)
+        # The result of a task, because Dask makes such a one again when the worker that had it is lost.
+        with _reaching(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it is large
+            return self.client.submit(_itself, value, pure=False)
 
     def problem(self, future: Future[Any]) -> BaseException | None:
         try:
             problem = future.exception()
         except CancelledError:
-            return SimulatorError("The Dask cluster was lost. Go on with --resume")
+            return SimulatorError(LOST)
         # By name, because a cluster's library is imported only where one is used.
         if type(problem).__name__ == "KilledWorker":
             return SolveError(f"the workers that had it in hand died; was there enough memory? ({problem})")
         if isinstance(problem, ModuleNotFoundError):
             return SimulatorError(f"a worker cannot import what it needs ({problem}): install norsim there as here")
         return problem
+
+
+@contextmanager
+def _reaching() -> Iterator[None]:
+    """What is asked of the scheduler within may find it gone."""
+    try:
+        yield
+    except (OSError, TimeoutError, CancelledError, RuntimeError):
+        raise SimulatorError(LOST) from None
+
+
+def _itself(value: Any) -> Any:
+    return value
 
 
 class _Checked(Executor):
@@ -107,12 +157,19 @@ class _Checked(Executor):
         self.within, self.expected = executor, expected
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        return self.within.submit(_there, self.expected, fn, *args, **kwargs)
+        with _reaching():
+            return self.within.submit(_there, self.expected, fn, *args, **kwargs)
 
 
 def installation() -> dict[str, str]:
     """What must be the same everywhere for results to be the same to the last bit."""
-    return {"norsim's code": code_digest(), **{name: version(name) for name in DECISIVE}}
+    try:
+        simulator = version_line(find_ngspice())
+    except SimulatorError:
+        simulator = "none"
+    return {
+        "norsim's code": code_digest(), "ngspice": simulator, **{name: version(name) for name in DECISIVE},
+    }  # fmt: skip
 
 
 def _there(expected: Mapping[str, str], function: Callable[..., Any], *arguments: Any) -> Any:

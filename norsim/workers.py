@@ -6,15 +6,16 @@ import logging
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor
-from concurrent.futures import wait as wait_for
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from norsim.errors import ConfigurationError, SolveError
+from norsim.processes import stop_running
 
 LOG = logging.getLogger("norsim")
+TEND_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,21 @@ class Workers(ABC):
         """What a unit failed with."""
         return future.exception()
 
+    def tend(self) -> None:  # noqa: B027
+        """Called now and then while units are waited for; most need no looking after."""
+
+    def abandon(self, running: Iterable[Future[Any]]) -> None:  # noqa: B027
+        """Called when nobody wants the result of units that run; most cannot be stopped."""
+
     def run(
         self, function: Callable[..., Any], units: Iterable[Unit], done: Callable[[int, Any], None], tries: int = 2
     ) -> None:
         """Call `function` for every unit, and `done(place, result)` in this thread as each of them ends.
 
         Units are taken from the iterable as there is room for them. One that ends in a SolveError is tried again, up
-        to `tries` times in all; then those that run are waited for, the others are given up, and SolveError names the
-        first that failed and says how many did (with one try it is the unit's own). Any other error is raised as it is.
+        to `tries` times in all; then the others are given up, those that run in this process are waited for, and
+        SolveError names the first that failed and says how many did (with one try it is the unit's own). Any other
+        error is raised as it is.
         """
         waiting, again = iter(units), list[Unit]()
         running: dict[Future[Any], Unit] = {}
@@ -70,19 +78,30 @@ class Workers(ABC):
                         running[executor.submit(function, *unit.arguments)] = unit
                     if not running:
                         break
-                    for future in wait_for(running, return_when=FIRST_COMPLETED).done:
-                        unit, problem = running.pop(future), self.problem(future)
+                    ended = wait(running, TEND_SECONDS, return_when=FIRST_COMPLETED).done
+                    if not ended:
+                        self.tend()
+                    for future in ended:
+                        unit = running.pop(future)
+                        if failed and future.cancelled():
+                            continue
+                        problem = self.problem(future)
                         if problem is None:
                             done(unit.place, future.result())
                             continue
                         if not isinstance(problem, SolveError):
                             raise problem
                         tried[unit.place] += 1
-                        if tried[unit.place] < tries:
+                        if tried[unit.place] < tries and not failed:
                             LOG.warning("%s failed and is tried again: %s", unit.name, problem)
                             again.append(unit)
                         else:
                             failed[unit.place] = (unit.name, problem)
+                            for other in running:
+                                other.cancel()
+            except KeyboardInterrupt:
+                self.abandon(running)
+                raise
             finally:
                 for future in running:
                     future.cancel()
@@ -121,16 +140,15 @@ class Threads(Workers):
 
     @contextmanager
     def executor(self) -> Iterator[Executor]:
-        executor = _Here() if self.count == 1 else ThreadPoolExecutor(self.count)
-        wait = True
-        try:
+        with _Here() if self.count == 1 else ThreadPoolExecutor(self.count) as executor:
             yield executor
-        except KeyboardInterrupt:
-            # What the threads wait for is stopped where the interrupt ends: in norsim.commands.main.
-            wait = False
-            raise
-        finally:
-            executor.shutdown(wait, cancel_futures=not wait)
+
+    def abandon(self, running: Iterable[Future[Any]]) -> None:
+        left = [future for future in running if not future.cancel()]
+        # Some may be about to start a simulator: until all have ended.
+        while left:
+            stop_running()
+            left = list(wait(left, 0.05).not_done)
 
     def ahead(self) -> int:
         return 1 if self.count == 1 else 2 * self.count

@@ -45,7 +45,7 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """What accuracy does a network keep when NOR-flash currents do its multiply-accumulates?
 
-    Exit codes: 0 done, 2 usage or configuration, 3 simulator missing or unusable, 4 some solves failed,
+    Exit codes: 0 done, 2 usage or configuration, 3 simulator or cluster unusable, 4 some solves failed,
     5 a threshold not met, 130 interrupted.
     """
 
@@ -61,6 +61,5 @@ def main() -> None:
         problem.show()
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
-        import_module("norsim.spice.ngspice").stop_running()
         click.echo("norsim: interrupted", err=True)
         sys.exit(130)

@@ -93,9 +93,9 @@ def command(
         )  # fmt: skip
         show_estimate(taken, as_json)
         return
-    folder = open_run("attribute", out, choice, seed)
     images_to_fit = chosen.calibration_images(choice.chip.calibration.images, seed)
     with reporting(quiet) as report, working(jobs) as workers:
+        folder = open_run("attribute", out, choice, seed)
         reader = Reader(backend, workers, store=folder.units)
         fit = partial(calibrate, images=images_to_fit, backend=backend, seed=seed, workers=workers, store=folder.units)
         prepare = by_causes if by == "causes" else by_layers

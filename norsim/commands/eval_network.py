@@ -101,8 +101,8 @@ def command(
         )  # fmt: skip
         show_estimate(taken, as_json)
         return
-    folder = open_run("eval-network", out, choice, seed)
     with reporting(quiet) as report, working(jobs) as workers:
+        folder = open_run("eval-network", out, choice, seed)
         fit(chosen, choice.chip.calibration.images, backend, workers, seed, report, folder.units)
         found = evaluate(
             chosen.model, shown, backend, spice_sample=spice_sample, seed=seed, workers=workers,

@@ -62,11 +62,14 @@ def _bars(console: Console) -> Iterator[Report]:
 
 def _lines() -> Report:
     last = {"at": time.monotonic()}
-    begun: dict[str, tuple[float, int]] = {}
+    begun: dict[str, tuple[float, int, int]] = {}
 
     def report(what: str, done: int, total: int) -> None:
         now = time.monotonic()
-        start, before = begun.setdefault(what, (now, done))
+        # What starts over, with the next layer, is timed anew.
+        if what not in begun or done <= begun[what][1] or total != begun[what][2]:
+            begun[what] = (now, done, total)
+        start, before, _ = begun[what]
         if now - last["at"] >= SECONDS_BETWEEN_LINES:
             last["at"] = now
             rate = f", {(done - before) / (now - start):.3g}/s" if done > before else ""

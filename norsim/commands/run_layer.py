@@ -71,8 +71,8 @@ def command(
         show_estimate(estimate_reads(parts, codes, backend, jobs=jobs, copies=copies(),
                                      set_up_seconds=time.monotonic() - started), as_json)  # fmt: skip
         return
-    folder = open_run("run-layer", out, choice, seed)
     with reporting(quiet) as report, working(jobs) as workers:
+        folder = open_run("run-layer", out, choice, seed)
         reader = Reader(backend, workers, store=folder.units)
         parts, currents = read_layer(chosen, layer, only, codes, reader, seed, folder, report)
     results = [result(one, codes, read) for one, read in zip(parts, currents, strict=True)]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from norsim.array.tile import Stimulus
+from norsim.backends import ONE_AT_A_TIME
 from norsim.network.layers import digital, reading, tiled_layers
 from norsim.network.placement import TileGrid
 from norsim.network.quantized import QuantizedLayer
@@ -26,7 +27,6 @@ from norsim.units import UnitStore, unit_key
 from norsim.workers import HERE, Unit
 
 Predictions = NDArray[np.int64]
-ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,22 +101,26 @@ def run_batches(
             progress(sum(len(result.array) for result in results.values()))
 
     # Here a batch's decks have been tried again already.
-    workers.run(run_batch, units(), ran, tries=2 if apart else 1)
+    workers.run(run_alone if apart else run_batch, units(), ran, tries=2 if apart else 1)
     return [results[index] for index in sorted(results)]
 
 
 def run_batch(model: nn.Module, images: Tensor, reader: Reader, per_tile: int, seed: int, index: int) -> Kept:
     """Classify one batch; the seed and its index decide which reads are kept."""
     sampler = Sampler(per_tile, seed, index)
-    # Within a process there may be several threads that work on one model.
-    with ONE_AT_A_TIME:
-        with digital(model):
-            quantized = classes(model, images)
-        with reading(model, replace(reader, observe=sampler.observe)):
-            array = classes(model, images)
+    with digital(model):
+        quantized = classes(model, images)
+    with reading(model, replace(reader, observe=sampler.observe)):
+        array = classes(model, images)
     columns = pa.table({"array": array, "quantized": quantized})
     about = {"reads": json.dumps(sampler.reads)}
     return Kept(columns.replace_schema_metadata(about), samples_table(sampler.samples()))
+
+
+def run_alone(*arguments: Any) -> Kept:
+    """`run_batch` in a process where other threads work as well, on the same model too."""
+    with ONE_AT_A_TIME:
+        return run_batch(*arguments)
 
 
 def classes(model: nn.Module, images: Tensor) -> Predictions:

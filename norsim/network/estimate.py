@@ -84,24 +84,29 @@ class Rate:
 
 @dataclass
 class Work:
-    """What is added up: seconds of this process and of simulators, and the rest of an Estimate."""
+    """What is added up: seconds of this process and of simulators, those that they are waited for, and the rest."""
 
     jobs: int
     own: float = 0.0
     simulators: float = 0.0
+    waiting: float = 0.0
     decks: float = 0.0
     solves: float = 0.0
     disk_bytes: float = 0.0
     at_least: bool = False
     rates: dict[tuple[str, bool, tuple[int, ...]], Rate] = field(default_factory=dict)
 
-    def add(self, part: PlacedTile, codes: Codes, backend: str, reads: float, starts: float) -> None:
-        """`reads` reads of a tile whose activation codes are like `codes`, begun `starts` times."""
+    def add(self, part: PlacedTile, codes: Codes, backend: str, reads: float, starts: float, together: float) -> None:
+        """`reads` reads of a tile whose activation codes are like `codes`, begun `starts` times; `together` decks can
+        be solved at a time before something must wait for all of them."""
         rate = self.rate(part, codes, backend, alone=reads <= starts)
         seconds = starts * rate.start + reads * rate.read
         self.solves += reads
         if backend.startswith("ngspice"):
+            # The library solves in this process, one deck after the other.
+            at_a_time = min(self.jobs, max(together, 1)) if backend == "ngspice" else 1
             self.simulators += seconds
+            self.waiting += seconds / at_a_time
             self.decks += starts
             self.disk_bytes += reads * rate.bytes
         else:
@@ -128,7 +133,7 @@ class Work:
         own, simulator = (unit * resource.getrusage(kind).ru_maxrss for kind in kinds)
         return Estimate(
             tiles, round(self.decks), round(self.solves),
-            self.own + self.simulators / self.jobs,
+            self.own + self.waiting,
             (self.own * torch.get_num_threads() + self.simulators) / 3600,
             own + self.jobs * simulator, round(self.disk_bytes), self.at_least,
         )  # fmt: skip
@@ -229,13 +234,15 @@ def estimate_evaluation(
     for name, layer in analog.items():
         used, some, reads = _backend(layer, backend), codes[name], _reads(layer, codes[name])
         at_once = READS_AT_ONCE.get(used, reads)
+        tiles = len(layer.grid.tiles)
         for part in layer.grid.tiles:
             distinct = reads if used == "macro" else part.drive(some).distinct()[0].vectors
-            fitted = min(layer.grid.chip.calibration.reads, distinct if used != "macro" else reads)
-            work.add(part, some, used, fits * fitted, fits * -(-fitted // at_once))
+            fitted = min(layer.grid.chip.calibration.reads, distinct)
+            fit_decks = -(-fitted // at_once)
+            work.add(part, some, used, fits * fitted, fits * fit_decks, tiles * fit_decks)
             total = distinct / counted * len(images)
-            decks = 0 if used == "macro" else batches * math.ceil(total / batches / at_once)
-            work.add(part, some, used, evaluations * total, evaluations * decks)
+            decks = 0 if used == "macro" else math.ceil(total / batches / at_once)
+            work.add(part, some, used, evaluations * total, evaluations * batches * decks, tiles * decks)
     answers = np.zeros(min(len(images), BATCH), np.int64)
     answers_bytes = _parquet_bytes(pa.table({"array": answers, "quantized": answers}))
     work.disk_bytes += passes * batches * (_add_proof(work, analog, codes, spice_sample) + answers_bytes)
@@ -248,12 +255,14 @@ def estimate_reads(
 ) -> Estimate:
     """What it takes to fit some tiles and to read all of the layer's `[vectors, inputs]` codes from each, once."""
     work = Work(jobs, own=set_up_seconds)
-    decks = 0
+    text_bytes = 0
     for part in parts:
-        stimulus = part.drive(codes)
-        work.add(part, codes, backend, part.chip.calibration.reads + stimulus.vectors, 2)
-        decks += len(deck(part.tile(), stimulus))
-    work.disk_bytes = copies * work.disk_bytes + decks
+        stimulus, reads = part.drive(codes), part.chip.calibration.reads
+        decks = -(-reads // READS_AT_ONCE.get(backend, reads))
+        work.add(part, codes, backend, reads, decks, decks * len(parts))
+        work.add(part, codes, backend, stimulus.vectors, 1, len(parts))
+        text_bytes += len(deck(part.tile(), stimulus))
+    work.disk_bytes = copies * work.disk_bytes + text_bytes
     return work.estimate(len(parts))
 
 
@@ -293,7 +302,7 @@ def _add_proof(work: Work, layers: dict[str, TiledLayer], codes: dict[str, Codes
     if spice_sample:
         for name, part in places:
             share = spice_sample / len(places)
-            work.add(part, codes[name], "ngspice", share, share)
+            work.add(part, codes[name], "ngspice", share, share, spice_sample)
     sampler, random = Sampler(-(-max(spice_sample, KEPT_SAMPLES) // len(places)), 0), np.random.default_rng(0)
     for name, part in places:
         some = codes[name][: sampler.count]

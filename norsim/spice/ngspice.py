@@ -23,6 +23,7 @@ import numpy as np
 
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
 from norsim.errors import SimulatorError, SolveError
+from norsim.processes import RUNNING, STOPPED, kill
 from norsim.spice.deck import RAW_FILE, deck
 from norsim.spice.elements import ammeters
 from norsim.spice.rawfile import read_raw
@@ -36,9 +37,6 @@ TROUBLE = re.compile(
 KIRCHHOFF_TOLERANCE = 1e-5
 # Of a log or a raw file, beside the currents themselves.
 LARGEST_BYTES = 1 << 27
-# Processes that run, and those of them that were stopped because nobody waits for them any more.
-RUNNING: set[subprocess.Popen[bytes]] = set()
-STOPPED: set[subprocess.Popen[bytes]] = set()
 ENDS: dict[int, str] = {
     signal.SIGXFSZ: ": a file of it grew too large",
     signal.SIGXCPU: ": it took too much processor time",
@@ -128,7 +126,7 @@ def run_deck(executable: str, folder: Path, timeout_seconds: float, largest_byte
                 _limit(process.pid, timeout_seconds, largest_bytes)
                 code = process.wait(timeout_seconds)
             except BaseException as problem:
-                _kill(process)
+                kill(process)
                 process.wait()
                 if not isinstance(problem, subprocess.TimeoutExpired):
                     raise
@@ -136,6 +134,7 @@ def run_deck(executable: str, folder: Path, timeout_seconds: float, largest_byte
             finally:
                 RUNNING.discard(process)
     if process in STOPPED:
+        # Nobody waits for it any more, so that nothing of it is kept.
         STOPPED.discard(process)
         raise KeyboardInterrupt
     try:
@@ -145,19 +144,6 @@ def run_deck(executable: str, folder: Path, timeout_seconds: float, largest_byte
     check_log(said)
     if code != 0:
         raise SolveError(f"ngspice ended with code {code}{ENDS.get(-code, '')}")
-
-
-def stop_running() -> None:
-    """Stop every ngspice that runs. Threads that wait for one get a KeyboardInterrupt, and leave nothing behind."""
-    for process in list(RUNNING):
-        STOPPED.add(process)
-        _kill(process)
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Whatever it has started goes with it."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _limit(process: int, seconds: float, largest_bytes: int) -> None:
