@@ -69,8 +69,11 @@ def _submit(jobs: Any, renew: Callable[[], object], scheduler: str) -> None:
     """Submit jobs; raises ConfigurationError where the queueing system takes none."""
     renew()
     until = time.monotonic() + SECONDS_TO_SUBMIT
-    while not jobs.requested:
+    while all(job.status.name == "created" for job in jobs.workers.values()):
         if time.monotonic() > until:
+            # Or the cluster would wait for them when it is closed.
+            for job in jobs.workers.values():
+                job.status = type(job.status).failed
             raise ConfigurationError(
                 f"--scheduler {scheduler}: the queueing system has taken no job; what it said is above. Check "
                 f"--scheduler-options, and that its programs are on this machine"

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from norsim.cluster import _there, installation
+from norsim.cluster import _there, cluster, installation
 from norsim.errors import SimulatorError, SolveError
+from norsim.workers import Unit
 from tests.commands.test_resume import EVALUATE, FAST, READ, results, start
 
 Run = Callable[..., Any]
@@ -75,7 +76,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
+def dask_cluster(tmp_path: Path) -> Iterator[Cluster]:
     """A scheduler without workers."""
     made = Cluster(tmp_path)
     made.dask("scheduler", "--port", 0, "--no-dashboard", "--scheduler-file", "scheduler.json")
@@ -91,11 +92,11 @@ def units(folder: Path) -> int:
 
 @pytest.mark.parametrize("command", [EVALUATE, READ], ids=["eval-network", "run-layer"])
 def test_two_workers_of_which_one_dies_give_the_bytes_of_one_process(
-    norsim: Run, cluster: Cluster, tmp_path: Path, command: tuple[str, ...]
+    norsim: Run, dask_cluster: Cluster, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
-    first, _ = cluster.worker(), cluster.worker()
+    first, _ = dask_cluster.worker(), dask_cluster.worker()
     there, here = tmp_path / "there", tmp_path / "here"
-    running = start(*command, "--no-cache", "--out", there, "--scheduler", cluster.address)
+    running = start(*command, "--no-cache", "--out", there, "--scheduler", dask_cluster.address)
     eventually(lambda: units(there) >= 2)
     assert running.poll() is None
     stop(first)
@@ -104,27 +105,29 @@ def test_two_workers_of_which_one_dies_give_the_bytes_of_one_process(
     assert results(there) == results(here) and len(results(here)) >= 3
 
 
-def test_batches_go_to_the_workers_and_the_bytes_stay_the_same(norsim: Run, cluster: Cluster, tmp_path: Path) -> None:
-    cluster.worker()
-    there = norsim(*FAST, "--no-cache", "--out", tmp_path / "there", "--scheduler", cluster.address)
+def test_batches_go_to_the_workers_and_the_bytes_stay_the_same(
+    norsim: Run, dask_cluster: Cluster, tmp_path: Path
+) -> None:
+    dask_cluster.worker()
+    there = norsim(*FAST, "--no-cache", "--out", tmp_path / "there", "--scheduler", dask_cluster.address)
     assert there.code == 0
     assert norsim(*FAST, "--no-cache", "--out", tmp_path / "here").code == 0
     assert results(tmp_path / "there") == results(tmp_path / "here")
     assert len(results(tmp_path / "here")) == 3
 
 
-def test_a_lost_cluster_ends_in_3_and_the_run_goes_on(norsim: Run, cluster: Cluster, tmp_path: Path) -> None:
-    cluster.worker()
+def test_a_lost_cluster_ends_in_3_and_the_run_goes_on(norsim: Run, dask_cluster: Cluster, tmp_path: Path) -> None:
+    dask_cluster.worker()
     part, whole = tmp_path / "part", tmp_path / "whole"
     log = tmp_path / "log"
     program = "from norsim.commands import main; main()"
     with open(log, "wb") as said:
         running = subprocess.Popen(
-            [sys.executable, "-c", program, *READ, "--no-cache", "--out", part, "--scheduler", cluster.address],
+            [sys.executable, "-c", program, *READ, "--no-cache", "--out", part, "--scheduler", dask_cluster.address],
             stderr=said,
         )
     eventually(lambda: units(part) >= 2)
-    for process in cluster.processes:
+    for process in dask_cluster.processes:
         stop(process)
     assert running.wait(SECONDS) == 3, log.read_text()
     assert "The Dask cluster was lost. Go on with --resume" in log.read_text()
@@ -132,6 +135,39 @@ def test_a_lost_cluster_ends_in_3_and_the_run_goes_on(norsim: Run, cluster: Clus
     assert norsim(*READ, "--no-cache", "--out", part, "--resume").code == 0
     assert norsim(*READ, "--no-cache", "--out", whole).code == 0
     assert results(part) == results(whole)
+
+
+def test_what_was_sent_once_is_sent_again_when_the_worker_that_had_it_dies(dask_cluster: Cluster) -> None:
+    first, ended = dask_cluster.worker(), list[int]()
+
+    def done(place: int, result: None) -> None:
+        ended.append(place)
+        if len(ended) == 2:
+            stop(first)
+            dask_cluster.worker()
+
+    with cluster(dask_cluster.address, {}) as workers:
+        seconds = workers.share(0.2)
+        workers.run(time.sleep, [Unit(place, f"unit {place}", (seconds,)) for place in range(8)], done)
+    assert sorted(ended) == list(range(8))
+
+
+@pytest.mark.parametrize("program", ["", "#!/bin/sh\necho no such queue >&2; exit 1\n"], ids=["missing", "refusing"])
+def test_a_queueing_system_that_takes_no_job_ends_in_2_and_removes_nothing(
+    norsim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    if program:
+        (tmp_path / "sbatch").write_text(program)
+        (tmp_path / "sbatch").chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert norsim(*FAST, "--images", "5", "--out", tmp_path / "run").code == 0
+    monkeypatch.setattr("norsim.cluster.SECONDS_TO_SUBMIT", 3)
+    options = tmp_path / "queue.yaml"
+    options.write_text("cores: 1\nmemory: 1 GiB\n")
+    given = ("--scheduler", "slurm", "--scheduler-options", options)
+    ended = norsim(*FAST, "--images", "5", "--out", tmp_path / "run", *given)
+    assert ended.code == 2 and "the queueing system has taken no job" in ended.err
+    assert (tmp_path / "run" / "summary.json").exists()
 
 
 SBATCH = """#!{python}
