@@ -40,8 +40,6 @@ CLAIMS = (
     Claim("peer-nodal", "nodal against badcrossbar, 256x128 resistors", "at most", 1e-9, None, FULL_SCALE),
     Claim("memory-bit-serial", "peak memory of a macro run, batch 4096, bit-serial", "at most", 2.0, None, "GiB"),
     Claim("memory-linear-pair", "peak memory of a macro run, batch 4096, linear-pair", "at most", 2.0, None, "GiB"),
-    Claim("workers", "time with two Dask workers over that with one, a layer by ngspice", "at most", 0.65),
-    Claim("dry-run", "factor between what `--dry-run` says and what a run takes, worst of several", "at most", 2.0),
     Claim("growth-bit-serial", "macro's time a vector grows as rows to the power, bit-serial", "at most", 1.2),
     Claim("growth-linear-pair", "macro's time a vector grows as rows to the power, linear-pair", "at most", 1.2),
 )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from benchmarks import accuracy, memory, peer, runs, speed
+from benchmarks import accuracy, memory, peer, speed
 from benchmarks.accuracy import Deviation
 from benchmarks.cases import ENCODINGS, Case
 from benchmarks.measure import Measured, worst
@@ -24,7 +24,6 @@ class Plan:
 
     `serial_reads`, `pair_reads`: reads that ngspice solves at each of `sizes`, bit-serial and linear-pair; 0 for
     none, where its sparse solver takes many minutes. `cell_by_cell`: wires at which such a tile is checked instead.
-    `run_vectors`: of the layer that workers share; `foretold`: commands that are given `--dry-run` first.
     """
 
     sizes: tuple[tuple[int, int], ...]
@@ -46,8 +45,6 @@ class Plan:
     batches: tuple[int, ...]
     growth_batch: int
     nodal_vectors: int
-    run_vectors: int
-    foretold: tuple[tuple[str, ...], ...]
 
 
 FULL = Plan(
@@ -55,7 +52,7 @@ FULL = Plan(
     raced=(128, 64), race_points=(2, 6), race_batch=1024,
     full=(256, 128), cell_by_cell=(10.0,), batch=4096, peer_batch=64, peer_repeats=3, repeats=9, memory_repeats=2,
     rows=(64, 128, 256, 512, 1024), columns=(16, 32, 64, 128, 256), batches=(1, 16, 256, 4096),
-    growth_batch=512, nodal_vectors=32, run_vectors=32, foretold=runs.FORETOLD,
+    growth_batch=512, nodal_vectors=32,
 )  # fmt: skip
 # What `python -m benchmarks --long` runs: ngspice on every tile, however long that takes.
 LONG = replace(FULL, pair_reads=(8, 6, 2), cell_by_cell=(1.0, 10.0))
@@ -64,7 +61,6 @@ TINY = Plan(
     raced=(8, 16), race_points=(2, 4), race_batch=32,
     full=(8, 16), cell_by_cell=(1.0,), batch=16, peer_batch=2, peer_repeats=1, repeats=2, memory_repeats=1,
     rows=(4, 8), columns=(8, 16), batches=(1, 4), growth_batch=16, nodal_vectors=0,
-    run_vectors=1, foretold=runs.FORETOLD[:1],
 )  # fmt: skip
 
 
@@ -102,9 +98,6 @@ def run(plan: Plan) -> Found:
         claims[f"macro-cost-{encoding}"] = speed.macro_against_matmul(case, plan.batch, plan.repeats)
         claims[f"memory-{encoding}"] = memory.peak(case, plan.batch, plan.memory_repeats)
     claims.update(_peer(plan))
-    _say("whole runs")
-    claims["workers"] = runs.two_workers_over_one(plan.run_vectors, min(plan.repeats, 2))
-    claims["dry-run"] = runs.foretold(plan.foretold)
     growth = _growth(plan)
     for encoding in ENCODINGS:
         claims[f"growth-{encoding}"] = speed.growth(growth[f"rows, {encoding}"])

@@ -1,4 +1,4 @@
-"""Whole runs: how much sooner two workers of a Dask cluster end than one, and what `--dry-run` says against the run."""
+"""`python -m benchmarks.runs`: how much sooner two workers of a Dask cluster end than one, and what `--dry-run` says."""
 
 from __future__ import annotations
 
@@ -66,3 +66,10 @@ def norsim(folder: Path, words: list[str]) -> dict[str, Any]:
     ended = subprocess.run([sys.executable, "-c", program, *words, *common], stdout=subprocess.PIPE, check=True)
     found: dict[str, Any] = json.loads(ended.stdout)
     return found
+
+
+if __name__ == "__main__":
+    for name, found, bound in (
+        ("two workers over one", two_workers_over_one(32, 2), 0.65), ("worst factor of --dry-run", foretold(FORETOLD), 2.0),
+    ):  # fmt: skip
+        print(f"{name}: {found.value:.3g} ({found.low:.3g} to {found.high:.3g}), bound {bound}; {found.note}")
