@@ -1,4 +1,4 @@
-"""`python -m benchmarks.runs`: how much sooner two workers of a Dask cluster end than one; how far `--dry-run` is off."""
+"""`python -m benchmarks.runs`: two workers of a Dask cluster against one, and what `--dry-run` says against the run."""
 
 from __future__ import annotations
 
