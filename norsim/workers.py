@@ -106,7 +106,7 @@ class Workers(ABC):
                 for future in running:
                     future.cancel()
         if failed:
-            name, problem = failed[min(failed)]
+            name, problem = next(iter(failed.values()))
             if tries == 1:
                 raise problem
             others = f"{len(failed)} units of work failed, first: " if len(failed) > 1 else ""
