@@ -69,9 +69,7 @@ class UnitStore:
 
     def put(self, key: str, table: pa.Table) -> None:
         """Keep a unit. Raises ConfigurationError where the first folder cannot take it."""
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink)
-        content = sink.getvalue().to_pybytes()
+        content = parquet(table)
         try:
             _write(_path(self.folders[0], key), content)
         except OSError as problem:
@@ -86,6 +84,14 @@ class UnitStore:
     def clear(self) -> None:
         """Forget the units of the first folder."""
         shutil.rmtree(self.folders[0], ignore_errors=True)
+
+
+def parquet(table: pa.Table) -> bytes:
+    """A table as the content of a unit's file."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
 
 
 def unit_files(folder: Path) -> list[Path]:

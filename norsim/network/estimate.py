@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import torch
 from torch import Tensor, nn
 
@@ -34,7 +33,7 @@ from norsim.network.zoo import NetworkSpec
 from norsim.periphery.encoding import Codes
 from norsim.spice import ngspice
 from norsim.spice.deck import deck
-from norsim.units import currents_table
+from norsim.units import currents_table, parquet
 from norsim.workers import Threads
 
 # Reads of a layer that are looked through for equal ones, and reads made to measure a rate.
@@ -192,10 +191,8 @@ def _macro_rate(part: PlacedTile, codes: Codes) -> Rate:
 
 
 def _parquet_bytes(table: pa.Table) -> int:
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink)
     # And a line of checksum.
-    return int(sink.getvalue().size) + 140
+    return len(parquet(table)) + 140
 
 
 def recorded(model: nn.Module, images: Tensor) -> tuple[float, dict[str, Codes]]:
