@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
+from scipy.optimize import brentq
 
 from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
 from norsim.array.wires import Wires
 from norsim.errors import ConfigurationError, SolveError
 from norsim.periphery.encoding import Encoding
-from norsim.periphery.programming import Levels, find_levels
+from norsim.periphery.programming import Levels, find_levels, threshold_curve
 from norsim.solver import nodal, reduce, tables
 from norsim.solver.characterize import CellTable
 from norsim.solver.drive import Driven, driven
@@ -187,3 +188,30 @@ def program(cell: Cell, encoding: Encoding) -> Levels:
     """The thresholds of every weight code of `encoding` on `cell`, found on ngspice reads of that cell."""
     gate, drain = encoding.verify_volts
     return find_levels(cell, encoding.level_amps, lambda c, volts: cell_amps(c, volts, gate, drain))
+
+
+@lru_cache(maxsize=32)
+def curve(cell: Cell, encoding: Encoding) -> Callable[[Floats], Floats]:
+    """What turns currents under the verify read of `encoding` into thresholds of `cell`, from ngspice reads of it."""
+    gate, drain = encoding.verify_volts
+    return threshold_curve(cell, lambda c, volts: cell_amps(c, volts, gate, drain))
+
+
+@lru_cache(maxsize=32)
+def tracked_volts(cell: Cell, threshold: float, amps: float, gate_volts: float, drain_volts: float) -> float:
+    """The gate volts at which a reference cell of that threshold conducts `amps`, near `gate_volts`.
+
+    Raises ConfigurationError where none between a half and three halves of `gate_volts` do.
+    """
+
+    def excess(volts: float) -> float:
+        return float(cell_amps(cell, np.array([threshold]), volts, drain_volts)[0]) / amps - 1
+
+    low, high = 0.5 * gate_volts, 1.5 * gate_volts
+    if not excess(low) < 0 < excess(high):
+        raise ConfigurationError(
+            f"no wordline volts between {low:g} V and {high:g} V make the reference cell conduct {amps:.3g} A at "
+            f"{cell.temperature_kelvin:g} K; read nearer to the temperature of programming, or without tracking"
+        )
+    found: float = brentq(excess, low, high, xtol=1e-7)
+    return found

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from norsim.array.cell import Cell
+from norsim.array.variation import NOMINAL, PERFECT, Draw, Silicon
 from norsim.array.wires import Wires
+from norsim.periphery.adc import IDEAL_CONVERTERS, ConverterSpread
 from norsim.periphery.bit_serial import BitSerial
 from norsim.periphery.linear_pair import LinearPair
 
@@ -17,20 +21,30 @@ class Calibration:
     `images`        training images that the digital network is run on to see each layer's inputs
     `reads`         of those inputs, the reads a tile that are made on the array
     `column_fit`    whether each output of a tile gets a digital gain and offset, fitted on these reads
+    `fresh`         whether all this happens just after programming, at the temperature of programming, rather than
+                    when the chip is used
     """
 
     images: int
     reads: int
     column_fit: bool
+    fresh: bool = False
 
 
 @dataclass(frozen=True)
 class Chip:
     """Everything about the hardware; `norsim.config.load_chip` makes one from a YAML file.
 
+    `cell`       at the temperature at which the chip is read
     `wordlines`, `bitlines`  the size of a tile
     `wires`      the lines as the chosen encoding uses them
-    `adc_bits`   resolution of each output's converter
+    `adc_bits`   resolution of each output's converter, and `converters` how far these are from ideal ones
+    `dac_sigma`  the same for the levels of the drain volts' DAC, in steps; its ends are exact
+    `silicon`    how far cells are from what they were programmed to
+    `programmed_kelvin`   temperature of programming; None for that of reading
+    `tracking`   whether the read's wordline volts follow a reference cell, so that it conducts at the temperature of
+                 reading what it did when it was programmed
+    `draw`       which one of all chips of this kind it is
     """
 
     name: str
@@ -41,3 +55,35 @@ class Chip:
     encoding: BitSerial | LinearPair
     adc_bits: int
     calibration: Calibration
+    converters: ConverterSpread = IDEAL_CONVERTERS
+    dac_sigma: float = 0.0
+    silicon: Silicon = PERFECT
+    programmed_kelvin: float | None = None
+    tracking: bool = False
+    draw: Draw = NOMINAL
+
+    def specimen(self, seed: int, number: int) -> Chip:
+        """One chip of this kind: of those that `seed` draws, that of this number."""
+        return replace(self, draw=Draw(seed, number))
+
+    def fresh(self) -> Chip:
+        """The same specimen just after programming, at the temperature of that."""
+        return replace(self, cell=self.verify_cell, silicon=self.silicon.fresh())
+
+    @property
+    def verify_cell(self) -> Cell:
+        """The cell as program-verify reads it."""
+        kelvin = self.cell.temperature_kelvin if self.programmed_kelvin is None else self.programmed_kelvin
+        return replace(self.cell, temperature_kelvin=kelvin)
+
+    def driven(self, wordline_volts: float) -> BitSerial | LinearPair:
+        """The encoding as this specimen's drivers do it, with these volts on a wordline that is up."""
+        encoding = replace(self.encoding, wordline_volts=wordline_volts)
+        if isinstance(encoding, LinearPair) and self.dac_sigma:
+            steps = self.dac_sigma * self.draw.of_chip("dac").standard_normal(encoding.top_drive + 1)
+            steps[[0, -1]] = 0.0
+            ideal = np.arange(len(steps))
+            # A ladder's levels lie between its ends, whatever its resistors are.
+            within = np.clip(ideal + steps, 0, encoding.top_drive) - ideal
+            encoding = replace(encoding, dac_steps=tuple(within.tolist()))
+        return encoding

@@ -6,17 +6,20 @@ import difflib
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import pint
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from norsim.array.cell import Cell
+from norsim.array.measured import read_measured
+from norsim.array.variation import NO_SPREAD, CurrentSpread, Silicon
 from norsim.array.wires import Wires
 from norsim.chip import Calibration, Chip
 from norsim.errors import ConfigurationError
 from norsim.paths import models_folder, netlists_folder
+from norsim.periphery.adc import ConverterSpread
 from norsim.periphery.bit_serial import BitSerial, ZeroPoint
 from norsim.periphery.linear_pair import LinearPair
 from norsim.spice.source import Source
@@ -50,7 +53,12 @@ def quantity(unit: str) -> BeforeValidator:
 Volts = Annotated[float, quantity("volt"), Field(allow_inf_nan=False)]
 Amperes = Annotated[float, quantity("ampere"), Field(gt=0, allow_inf_nan=False)]
 Ohms = Annotated[float, quantity("ohm"), Field(ge=0, allow_inf_nan=False)]
+NotNegative = Field(ge=0, allow_inf_nan=False)
 Kelvin = Annotated[float, quantity("kelvin"), Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, quantity("second"), NotNegative]
+Deviation = Annotated[float, quantity("volt"), NotNegative]
+Share = Annotated[float, Field(ge=0, le=1)]
+Steps = Annotated[float, NotNegative]
 
 
 class Section(BaseModel):
@@ -115,9 +123,59 @@ class LinearPairSection(Section):
 
 
 class AdcSection(Section):
-    """`adc`: resolution; the range is fitted on training images."""
+    """`adc`: resolution, and standard deviations of what is wrong; the range is fitted on training images.
+
+    See norsim.periphery.adc.ConverterSpread: `gain` is a share, the others are in steps.
+    """
 
     bits: Annotated[int, Field(ge=1, le=24)]
+    gain: Share = 0.0
+    offset: Steps = 0.0
+    bow: Steps = 0.0
+    noise: Steps = 0.0
+
+
+class DacSection(Section):
+    """`dac`: standard deviation of the levels of the drain volts, in steps."""
+
+    steps: Steps = 0.0
+
+
+class SpreadSection(Section):
+    """A spread in current, sigma(I) = scale (1 - exp(-I / knee))."""
+
+    scale: Amperes
+    knee: Amperes
+
+    def spread(self) -> CurrentSpread:
+        """As the array has it."""
+        return CurrentSpread(self.scale, self.knee)
+
+
+class AgedSection(SpreadSection):
+    """`silicon.aged`: the spread in current so long after programming."""
+
+    after: Annotated[float, quantity("second"), Field(gt=0, allow_inf_nan=False)]
+
+
+class SiliconSection(Section):
+    """`silicon`: what ails the cells; see norsim.array.variation.Silicon. Without it they are what they should be."""
+
+    programming: SpreadSection | None = None
+    aged: AgedSection | None = None
+    reading: SpreadSection | None = None
+    measured: str | None = None
+    programming_volts: Deviation = 0.0
+    lost_a_decade: Share = 0.0
+    neutral: Volts = 0.0
+    time: Seconds = 0.0
+    telegraph_a_decade: Deviation = 0.0
+    die: Deviation = 0.0
+    cell: Deviation = 0.0
+    stuck: Share = 0.0
+    open: Share = 0.0
+    programmed_at: Kelvin | None = None
+    tracking: bool = False
 
 
 class CalibrationSection(Section):
@@ -126,6 +184,7 @@ class CalibrationSection(Section):
     images: Annotated[int, Field(ge=1)]
     reads: Annotated[int, Field(ge=2)]
     column_fit: bool
+    fresh: bool = False
 
 
 class ChipFile(Section):
@@ -139,6 +198,8 @@ class ChipFile(Section):
     bit_serial: BitSerialSection
     linear_pair: LinearPairSection
     adc: AdcSection
+    dac: DacSection = DacSection()
+    silicon: SiliconSection = SiliconSection()
     calibration: CalibrationSection
 
 
@@ -201,17 +262,30 @@ def apply_settings(content: dict[str, Any], settings: tuple[str, ...]) -> dict[s
             value = yaml.safe_load(text)
         except yaml.YAMLError:
             raise ConfigurationError(f"--set {setting!r}: {text!r} is not a YAML value") from None
-        content = _with(content, keys.strip().split("."), value, setting)
+        content = _with(content, keys.strip().split("."), value, setting, ChipFile)
     return content
 
 
-def _with(content: dict[str, Any], keys: list[str], value: Any, setting: str) -> dict[str, Any]:
+def _with(content: dict[str, Any], keys: list[str], value: Any, setting: str, section: type[Section]) -> dict[str, Any]:
     first, rest = keys[0], keys[1:]
-    if first not in content:
-        raise ConfigurationError(f"--set {setting!r}: there is no key {first!r}{_meant(first, list(content))}")
-    if rest and not isinstance(content[first], dict):
+    known = section.model_fields
+    if first not in known:
+        raise ConfigurationError(f"--set {setting!r}: there is no key {first!r}{_meant(first, list(known))}")
+    if not rest:
+        return {**content, first: value}
+    below = _section_of(known[first].annotation)
+    if below is None:
         raise ConfigurationError(f"--set {setting!r}: {first!r} has no keys below it")
-    return {**content, first: _with(content[first], rest, value, setting) if rest else value}
+    # A part that the file leaves out, or has as null, starts empty.
+    return {**content, first: _with(content.get(first) or {}, rest, value, setting, below)}
+
+
+def _section_of(annotation: Any) -> type[Section] | None:
+    """The part of a chip file that a key's type stands for, optional or not; None for a plain value."""
+    kinds = [
+        kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type) and issubclass(kind, Section)
+    ]
+    return kinds[0] if kinds else None
 
 
 def build_chip(content: dict[str, Any], path: Path, trust_cell: bool = False) -> Chip:
@@ -230,8 +304,25 @@ def build_chip(content: dict[str, Any], path: Path, trust_cell: bool = False) ->
         temperature_kelvin=file.temperature,
     )
     encoding, wires = _encoding(file)
-    calibration = Calibration(file.calibration.images, file.calibration.reads, file.calibration.column_fit)
-    return Chip(file.name, cell, wires, file.tile.wordlines, file.tile.bitlines, encoding, file.adc.bits, calibration)
+    adc = file.adc
+    return Chip(
+        file.name, cell, wires, file.tile.wordlines, file.tile.bitlines, encoding, adc.bits,
+        Calibration(**file.calibration.model_dump()), ConverterSpread(adc.gain, adc.offset, adc.bow, adc.noise),
+        file.dac.steps, _silicon(file.silicon, path), file.silicon.programmed_at, file.silicon.tracking,
+    )  # fmt: skip
+
+
+def _silicon(section: SiliconSection, path: Path) -> Silicon:
+    return Silicon(
+        programming=section.programming.spread() if section.programming else NO_SPREAD,
+        aged=section.aged.spread() if section.aged else None,
+        aged_seconds=section.aged.after if section.aged else 1.0,
+        reading=section.reading.spread() if section.reading else NO_SPREAD,
+        measured=read_measured(path.parent / section.measured) if section.measured else None,
+        programming_volts=section.programming_volts, lost_share=section.lost_a_decade, neutral_volts=section.neutral,
+        seconds=section.time, telegraph_volts=section.telegraph_a_decade, die_volts=section.die,
+        cell_volts=section.cell, stuck=section.stuck, open=section.open,
+    )  # fmt: skip
 
 
 def _encoding(file: ChipFile) -> tuple[BitSerial | LinearPair, Wires]:
@@ -271,7 +362,7 @@ def _first_problem(problem: ValidationError, content: dict[str, Any]) -> str:
         return f"{place}: {first['msg'].removeprefix('Value error, ')}"
     section: Any = ChipFile
     for part in first["loc"][:-1]:
-        section = section.model_fields[str(part)].annotation
+        section = _section_of(section.model_fields[str(part)].annotation)
     return f"unknown key {place!r}{_meant(str(first['loc'][-1]), list(section.model_fields))}"
 
 

@@ -111,7 +111,7 @@ def test_a_file_of_ones_own_finds_its_parts_beside_it_first(chip_file: Callable[
         ("adc.bits", "expected key=value, for example adc.bits=10"),
         ("adc.bits=[1", "'\\[1' is not a YAML value"),
         ("=8", "no key ''"),
-        ("adc={bits: 8, inl: 1}", "unknown key 'adc.inl'; there are bits"),
+        ("adc={bits: 8, zzz: 1}", "unknown key 'adc.zzz'; there are bits"),
     ],
 )
 def test_a_setting_that_cannot_be_says_why(setting: str, problem: str) -> None:

@@ -46,6 +46,12 @@ class Cell:
         if f".subckt {self.subcircuit.lower()} " not in self.netlist.lower():
             raise ConfigurationError(f"the cell's netlist holds no line '.subckt {self.subcircuit} d g s b'")
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Thresholds that a cell of a real chip can come to: half a window beyond either end of it."""
+        beyond = (self.programmed_volts - self.erased_volts) / 2
+        return self.erased_volts - beyond, self.programmed_volts + beyond
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 over everything that decides the cell's currents; names it in caches and manifests."""

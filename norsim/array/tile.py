@@ -36,7 +36,7 @@ class Tile:
                       written into decks as comments.
     `name`            what messages and deck titles call it
 
-    Raises ConfigurationError for a threshold outside the cell's window.
+    Raises ConfigurationError for a threshold outside the cell's limits.
     """
 
     thresholds: Floats
@@ -49,13 +49,13 @@ class Tile:
     def __post_init__(self) -> None:
         thresholds = frozen(self.thresholds, "thresholds [wordlines, bitlines]", 2)
         object.__setattr__(self, "thresholds", thresholds)
-        low, high = self.cell.erased_volts, self.cell.programmed_volts
+        low, high = self.cell.limits
         outside = np.argwhere((thresholds < low - 1e-9) | (thresholds > high + 1e-9))
         if len(outside):
             i, j = outside[0]
             raise ConfigurationError(
-                f"the threshold of cell ({i}, {j}) is {thresholds[i, j]:g} V, outside the cell's window of "
-                f"{low:g} V to {high:g} V ({len(outside)} such cells)"
+                f"the threshold of cell ({i}, {j}) is {thresholds[i, j]:g} V, outside the cell's limits of "
+                f"{low:g} V to {high:g} V, half a window beyond its window ({len(outside)} such cells)"
             )
         for notes, lines in ((self.wordline_notes, self.wordlines), (self.bitline_notes, self.bitlines)):
             if len(notes) not in (0, lines):

@@ -117,7 +117,7 @@ def result(part: PlacedTile, codes: Codes, currents: Currents | None) -> TileRea
     if currents is not None:
         return part.interpret(codes, part.amps(currents))
     amps = part.pass_values(codes) * part.chip.encoding.lsb_amps
-    return TileRead(amps, part.adc.convert(amps), ideal_sums(part, codes))
+    return TileRead(amps, part.convert(amps), ideal_sums(part, codes))
 
 
 def ideal_sums(part: PlacedTile, codes: Codes) -> Floats:

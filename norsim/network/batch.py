@@ -110,7 +110,10 @@ def run_batch(model: nn.Module, images: Tensor, reader: Reader, per_tile: int, s
     sampler = Sampler(per_tile, seed, index)
     with digital(model):
         quantized = classes(model, images)
-    with reading(model, replace(reader, observe=sampler.observe)):
+    chip = next(iter(tiled_layers(model).values())).grid.chip
+    random = np.random.default_rng([seed, 7, chip.draw.chip, index])
+    noisy = replace(reader, observe=sampler.observe, random=random)
+    with reading(model, noisy):
         array = classes(model, images)
     columns = pa.table({"array": array, "quantized": quantized})
     about = {"reads": json.dumps(sampler.reads)}

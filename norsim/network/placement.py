@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
-from norsim.backends import program, reduced
+from norsim.array.variation import Draw
+from norsim.backends import curve, program, reduced, tracked_volts
 from norsim.chip import Chip
 from norsim.errors import PlacementError
 from norsim.network.quantized import QuantizedLayer
 from norsim.network.reader import Reader
-from norsim.periphery.adc import Adc, fit_range
+from norsim.periphery.adc import Adc, Flaws, fit_range
+from norsim.periphery.bit_serial import BitSerial
 from norsim.periphery.encoding import Codes, full_scale_amps, sense_matrix, sensed_amps
+from norsim.periphery.linear_pair import LinearPair
 from norsim.periphery.programming import Levels
 from norsim.periphery.readout import convert_and_add
 
@@ -78,7 +81,31 @@ class PlacedTile:
 
     def levels(self) -> Levels:
         """The cell's programmed levels, found by ngspice when they are first needed."""
-        return program(self.chip.cell, self.chip.encoding)
+        return program(self.chip.verify_cell, self.chip.encoding)
+
+    @property
+    def draw(self) -> Draw:
+        """Where this tile's random numbers come from."""
+        return self.chip.draw.at((self.row, self.column, *self.layer.name.encode()))
+
+    @cached_property
+    def flaws(self) -> Flaws:
+        """Its converters'."""
+        return self.chip.converters.draw(len(self.outputs), self.draw.random("adc"))
+
+    @cached_property
+    def reading(self) -> BitSerial | LinearPair:
+        """The encoding as this chip's drivers do it."""
+        chip = self.chip
+        gate, drain = chip.encoding.verify_volts
+        if chip.tracking and chip.cell != chip.verify_cell:
+            levels = self.levels()
+            # The reference cell is at the middle level.
+            middle = len(levels.thresholds) // 2
+            gate = tracked_volts(
+                chip.cell, float(levels.thresholds[middle]), float(levels.achieved_amps[middle]), gate, drain
+            )
+        return chip.driven(gate)
 
     def tile(self) -> Tile:
         """The programmed array."""
@@ -90,8 +117,13 @@ class PlacedTile:
         inputs = [input_note(self.layer, k) for k in self.inputs]
         outputs = [f"layer {self.layer.name}, output channel {k}" for k in self.outputs]
         wordlines, bitlines = self.chip.encoding.line_notes(inputs, outputs, self.layer.weight_zero)
+        levels, chip = self.levels(), self.chip
+        thresholds = chip.silicon.thresholds(
+            levels.thresholds[codes], levels.target_amps[codes], chip.cell,
+            lambda amps: curve(chip.verify_cell, chip.encoding)(amps), self.draw,
+        )  # fmt: skip
         return Tile(
-            self.levels().thresholds[codes], self.chip.cell, self.chip.wires, tuple(wordlines), tuple(bitlines),
+            thresholds, self.chip.cell, self.chip.wires, tuple(wordlines), tuple(bitlines),
             f"layer {self.layer.name}, tile {self.row},{self.column}: inputs {self.inputs.start} to "
             f"{self.inputs.stop - 1}, outputs {self.outputs.start} to {self.outputs.stop - 1}",
         )  # fmt: skip
@@ -102,7 +134,7 @@ class PlacedTile:
 
     def drive(self, layer_codes: Codes) -> Stimulus:
         """Volts for the layer's `[vectors, inputs]` codes, passes innermost."""
-        return self.chip.encoding.drive(self.codes(layer_codes), len(self.outputs), self.layer.input_bits)
+        return self.reading.drive(self.codes(layer_codes), len(self.outputs), self.layer.input_bits)
 
     def amps(self, currents: Currents) -> Floats:
         """`[reads, outputs]` amperes."""
@@ -115,19 +147,33 @@ class PlacedTile:
             self.codes(layer_codes), self.weights, layer.weight_zero, layer.input_bits
         )
 
-    def interpret(self, layer_codes: Codes, amps: NDArray[np.floating]) -> TileRead:
-        """`[reads, outputs]` amperes -> converter codes -> the tile's sums, in the precision of `amps`."""
+    def convert(self, amps: Floats) -> Floats:
+        """`[..., outputs]` amperes -> the codes of this tile's converters, without their noise."""
+        return self.adc.convert(amps, self.flaws)
+
+    def interpret(
+        self, layer_codes: Codes, amps: NDArray[np.floating], random: np.random.Generator | None = None
+    ) -> TileRead:
+        """`[reads, outputs]` amperes -> converter codes -> the tile's sums, in the precision of `amps`.
+
+        The converters' noise comes from `random`; without it there is none.
+        """
         encoding, lsb = self.chip.encoding, self.chip.encoding.lsb_amps
         passes = encoding.passes(self.layer.input_bits)
         scale, shift = self.adc.step_amps / lsb * self.gain, self.adc.low_amps / lsb * self.gain + self.offset
-        adc, sums = convert_and_add(amps, self.adc, scale, shift, encoding.place_values(passes))
+        noise = None
+        if random is not None and self.chip.converters.noise:
+            noise = self.chip.converters.noise * random.standard_normal(amps.shape, dtype=np.float32)
+        adc, sums = convert_and_add(amps, self.adc, self.flaws, noise, scale, shift, encoding.place_values(passes))
         digital = encoding.digital_part(self.codes(layer_codes), self.layer.weight_zero)
         if digital is not None:
             sums += digital[:, None]
         shape = (len(layer_codes), passes, len(self.outputs))
         return TileRead(amps.reshape(shape), adc.reshape(shape), sums)
 
-    def read_reduced(self, layer_codes: Codes) -> Iterator[tuple[int, Codes, TileRead]]:
+    def read_reduced(
+        self, layer_codes: Codes, random: np.random.Generator | None = None
+    ) -> Iterator[tuple[int, Codes, TileRead]]:
         """The tile read by its reduced model, some of the layer's `[vectors, inputs]` codes at a time: from which
         vector on, which codes, and what they gave."""
         encoding, model = self.chip.encoding, reduced(self.tile(), self.drive(layer_codes[:1]))
@@ -137,8 +183,8 @@ class PlacedTile:
         vectors = max(AMPS_AT_ONCE // (model.summed * passes), 1)
         for start in range(0, len(layer_codes), vectors):
             some = layer_codes[start : start + vectors]
-            amps = torch.from_numpy(model.lines(self.codes(some), passes, encoding.top_drive))
-            yield start, some, self.interpret(some, (amps @ sense).numpy())
+            amps = torch.from_numpy(model.lines(self.reading.drives(self.codes(some)), passes, encoding.top_drive))
+            yield start, some, self.interpret(some, (amps @ sense).numpy(), random)
 
     def calibrated(self, layer_codes: Codes, reads: np.ndarray, currents: Currents) -> PlacedTile:
         """This tile with its converter's range, gain and offset fitted.
@@ -153,7 +199,8 @@ class PlacedTile:
         adc = fit_range(exact * slope + intercept, self.chip.adc_bits, least_amps=lsb)
         if not self.chip.calibration.column_fit:
             return replace(self, adc=adc)
-        gain, offset = fit_lines(adc.amps(adc.convert(amps)) / lsb, exact[reads], flat_slope=1.0)
+        seen = adc.amps(adc.convert(amps, self.flaws))
+        gain, offset = fit_lines(seen / lsb, exact[reads], flat_slope=1.0)
         return replace(self, adc=adc, gain=gain, offset=offset)
 
 
@@ -183,21 +230,22 @@ class TileGrid:
         if reader.backend == "macro":
             # A matrix product over all reads costs less than finding those that are equal.
             for part in self.tiles:
-                yield from ((part, *read) for read in part.read_reduced(codes))
+                yield from ((part, *read) for read in part.read_reduced(codes, reader.random))
             return
         requests = [(part.tile(), part.drive(codes)) for part in self.tiles]
         for part, currents in zip(self.tiles, reader.read(requests), strict=True):
-            yield part, 0, codes, part.interpret(codes, part.amps(currents))
+            yield part, 0, codes, part.interpret(codes, part.amps(currents), reader.random)
 
     def calibrate(self, codes: Codes, reader: Reader, random: np.random.Generator) -> TileGrid:
         """The grid with every tile's converter and column fit set by training activations `codes`."""
         total = len(codes) * self.chip.encoding.passes(self.layer.input_bits)
         # All tiles of the layer are fitted on the same reads, so that leaving some out changes nothing.
         reads = np.sort(random.choice(total, min(self.chip.calibration.reads, total), replace=False))
-        requests = [(part.tile(), part.drive(codes).take(reads)) for part in self.tiles]
+        seen = [replace(part, chip=part.chip.fresh()) if part.chip.calibration.fresh else part for part in self.tiles]
+        requests = [(part.tile(), part.drive(codes).take(reads)) for part in seen]
         fitted = [
-            part.calibrated(codes, reads, currents)
-            for part, currents in zip(self.tiles, reader.read(requests), strict=True)
+            replace(part.calibrated(codes, reads, currents), chip=self.chip)
+            for part, currents in zip(seen, reader.read(requests), strict=True)
         ]
         return replace(self, tiles=tuple(fitted))
 

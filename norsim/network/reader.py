@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from norsim.array.tile import Currents, Stimulus, Tile, join
 from norsim.backends import BACKENDS, Progress, read_all
 from norsim.errors import ConfigurationError
@@ -32,6 +34,7 @@ class Reader:
     `progress`   called with (decks done, decks in all) while a layer is read
     `observe`    called with (placed tile, layer's activation codes, tile read) after each tile's read
     `store`      where finished reads of ngspice are kept
+    `random`     where the converters' noise comes from; None for no noise
 
     Raises ConfigurationError for an unknown backend.
     """
@@ -41,6 +44,7 @@ class Reader:
     progress: Progress | None = None
     observe: Observer = field(default=_unwatched)
     store: UnitStore | None = None
+    random: np.random.Generator | None = None
 
     def __post_init__(self) -> None:
         if self.backend != "ideal" and self.backend not in BACKENDS:

@@ -104,6 +104,10 @@ class BitSerial:
         codes[:, own] = weights
         return codes
 
+    def drives(self, codes: Codes) -> Codes:
+        """Bits are up or down: there is no DAC that could be off."""
+        return codes
+
     def drive(self, codes: Codes, outputs: int, input_bits: int) -> Stimulus:
         """Bits of the codes as wordline volts."""
         wordlines = self._bits(codes, input_bits) * self.wordline_volts

@@ -38,6 +38,10 @@ class Encoding(Protocol):
         """Gate and drain volts of the program-verify read."""
 
     @property
+    def wordline_volts(self) -> float:
+        """Gate volts of a wordline that is up."""
+
+    @property
     def top_drive(self) -> int:
         """What a line takes in one pass, at most, in units of an activation code's step."""
 
@@ -49,6 +53,9 @@ class Encoding(Protocol):
 
     def cell_codes(self, weights: Codes, zero: int) -> Codes:
         """`[inputs, outputs]` weight codes and their zero -> `[wordlines, bitlines]` level codes."""
+
+    def drives(self, codes: Codes) -> NDArray[np.generic]:
+        """Activation codes -> what the lines really take, in units of a code's step; same shape."""
 
     def drive(self, codes: Codes, outputs: int, input_bits: int) -> Stimulus:
         """`[vectors, inputs]` activation codes -> volts, `vectors x passes` reads, passes innermost."""

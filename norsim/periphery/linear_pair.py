@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from norsim.array.tile import Floats, Stimulus
 from norsim.periphery.encoding import Codes, Sense
@@ -27,6 +28,7 @@ class LinearPair:
     `base_amps`       current at `drain_volts` of a cell at code 0
     `top_amps`        current at `drain_volts` of a cell at the highest weight code
     `weight_bits`, `activation_bits`  widths of the codes
+    `dac_steps`       by how many steps the DAC's volts of each code are off, or nothing for an ideal one
     """
 
     wordline_volts: float
@@ -35,6 +37,7 @@ class LinearPair:
     top_amps: float
     weight_bits: int = 4
     activation_bits: int = 4
+    dac_steps: tuple[float, ...] = ()
 
     name = "linear-pair"
 
@@ -73,9 +76,13 @@ class LinearPair:
         both = np.stack([np.maximum(signed, 0), np.maximum(-signed, 0)], axis=1)
         return both.reshape(-1, weights.shape[0]).astype(np.uint8)
 
+    def drives(self, codes: Codes) -> NDArray[np.generic]:
+        """One ladder of resistors makes the volts of all lines, so that all codes are off alike."""
+        return (np.arange(self.top_drive + 1) + self.dac_steps)[codes] if self.dac_steps else codes
+
     def drive(self, codes: Codes, outputs: int, input_bits: int) -> Stimulus:
         """Codes as drain volts under a constant wordline bias."""
-        volts = codes.astype(np.float64) * (self.drain_volts / self.top_drive)
+        volts = self.drives(codes).astype(np.float64) * (self.drain_volts / self.top_drive)
         bias = np.full((len(codes), 2 * outputs), self.wordline_volts)
         return Stimulus(bias, volts, driven="bitlines", full_volts=self.drain_volts)
 

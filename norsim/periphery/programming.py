@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.interpolate import PchipInterpolator
 from scipy.optimize import elementwise
 
 from norsim.array.cell import Cell
@@ -15,6 +16,7 @@ from norsim.errors import ConfigurationError, SolveError
 Measure = Callable[[Cell, Floats], Floats]
 ABSOLUTE_VOLTS = 1e-9
 LEAST_SHARE = 1e-9
+CURVE_VOLTS = 0.005
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,3 +66,30 @@ def find_levels(cell: Cell, target_amps: Floats, measure: Measure) -> Levels:
         raise SolveError("program-verify did not converge: is the cell's current monotone in its threshold?")
     thresholds[wanted] = found.x
     return Levels(thresholds, target_amps, measure(cell, thresholds))
+
+
+def threshold_curve(cell: Cell, measure: Measure) -> Callable[[Floats], Floats]:
+    """What turns currents `[n]` under the verify read into thresholds `[n]`: the cell's curve, inverted.
+
+    It is measured every 5 mV over all thresholds that the cell can come to, and interpolated in ln(I) by monotone
+    cubics (SciPy's PCHIP). A current that no such cell falls to, 0 A among them, is that of a programmed one; one that
+    none rises to is that of the lowest threshold.
+    """
+    low, high = cell.limits
+    volts = np.linspace(low, high, round((high - low) / CURVE_VOLTS) + 1)
+    amps = measure(cell, volts)
+    # Where the cell is off, what is left of the current no longer falls.
+    falling = int(np.argmin(np.append(np.diff(amps) < 0, False)))
+    while falling and amps[falling] <= 0:
+        falling -= 1
+    if falling < 2:
+        raise SolveError(f"the current of the cell {cell.subcircuit} does not fall as its threshold rises")
+    curve = PchipInterpolator(np.log(amps[falling::-1]), volts[falling::-1])
+
+    def threshold_of(wanted: Floats) -> Floats:
+        thresholds = np.full(wanted.shape, max(cell.programmed_volts, volts[falling]))
+        reached = wanted >= amps[falling]
+        thresholds[reached] = curve(np.log(np.minimum(wanted[reached], amps[0])))
+        return thresholds
+
+    return threshold_of

@@ -61,14 +61,18 @@ class CellTable:
     error_amps: float
     top_amps: float
 
-    def amps(self, gate: int, state: int, across: Floats, source: Floats) -> Floats:
-        """Currents of one gate level and state (by index) at volts `across` and `source` of one shape."""
-        result = np.empty(np.shape(across))
+    def amps(self, gate: int, state: int | slice, across: Floats, source: Floats) -> Floats:
+        """Currents of one gate level and state (by index) at volts `across` and `source` of one shape.
+
+        A slice of states comes first in the shape of the result.
+        """
+        chosen = self.coefficients[:, gate, state]
+        result = np.empty((*chosen.shape[1:-2], *np.shape(across)))
         for piece, (low, high) in enumerate(self.box.pieces()):
             inside = (across >= low) & (across <= high)
             d = scaled(across[inside], low, high)
             s = scaled(source[inside], self.box.source_low, self.box.source_high)
-            result[inside] = chebyshev.chebval2d(d, s, self.coefficients[piece, gate, state])
+            result[..., inside] = chebyshev.chebval2d(d, s, np.moveaxis(chosen[piece], (-2, -1), (0, 1)))
         return result
 
     def monomials(self) -> Floats:

@@ -26,6 +26,7 @@ MOST_SWEEPS = 400
 # Reads that draw less than a hundredth of what the tile can are judged by that.
 FLOOR = 0.01
 NEGLIGIBLE = 1e-12
+ALL = slice(None)
 BLOCKS_AT_ONCE = 64
 
 
@@ -92,12 +93,11 @@ def _conductances(table: CellTable) -> tuple[Floats, Floats]:
     rise = 1e-3 * (table.box.source_high - table.box.source_low)
     drains, sources = np.zeros(len(table.thresholds)), np.zeros(len(table.thresholds))
     for gate in range(len(table.gates)):
-        for state in range(len(table.thresholds)):
-            here = table.amps(gate, state, across, source)
-            drain = ((table.amps(gate, state, np.minimum(across + step, high), source) - here) / step).max()
-            lifted = table.amps(gate, state, np.maximum(across - rise, table.box.across_low), source + rise)
-            drains[state] = max(drains[state], drain)
-            sources[state] = max(sources[state], ((here - lifted) / rise).max())
+        here = table.amps(gate, ALL, across, source)
+        beyond = table.amps(gate, ALL, np.minimum(across + step, high), source)
+        lifted = table.amps(gate, ALL, np.maximum(across - rise, table.box.across_low), source + rise)
+        drains = np.maximum(drains, ((beyond - here) / step).max(axis=1))
+        sources = np.maximum(sources, ((here - lifted) / rise).max(axis=1))
     return drains, sources
 
 

@@ -15,12 +15,16 @@ from norsim.array.cell import Cell
 from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.files import replace_file
 from norsim.solver import characterize
+from norsim.solver.between import between
 from norsim.solver.characterize import Box, CellTable, Sweep
 
 FORMAT = 2
 # Beyond what a solve reaches, as a share of the width: room to take slopes at the very edge.
 MARGIN = 0.05
 STEPS = (1, 1.5, 2, 3, 5, 7, 10)
+# More thresholds than these are interpolated between others; and they are told apart by so many volts only for bounds.
+MOST_STATES = 64
+COARSE_VOLTS = 0.01
 
 
 def bounds(tile: Tile, stimulus: Stimulus, sweep: Sweep) -> Box:
@@ -33,6 +37,9 @@ def bounds(tile: Tile, stimulus: Stimulus, sweep: Sweep) -> Box:
     gate, high = float(stimulus.wordline_volts.max()), float(stimulus.bitline_volts.max())
     low, ground = float(stimulus.bitline_volts.min()), stimulus.source_volts
     states, where = np.unique(tile.thresholds, return_inverse=True)
+    if len(states) > MOST_STATES:
+        # A lower threshold draws more.
+        states, where = np.unique(np.floor(tile.thresholds / COARSE_VOLTS) * COARSE_VOLTS, return_inverse=True)
     amps = _amps(tile.cell, gate, high, ground, tuple(states.tolist()), sweep)[where.reshape(tile.thresholds.shape)]
     drop, rise = min(_drop(tile, amps), high - ground), min(_rise(tile, amps), high - ground)
     # No current flows back into a bitline but from neighbours' rise.
@@ -82,10 +89,14 @@ def _rounded(volts: float) -> float:
 def table(cell: Cell, gates: Floats, thresholds: Floats, box: Box, sweep: Sweep, simulator: str) -> CellTable:
     """The characterisation of `cell` there: from memory, from disk, or made now by `sweep`.
 
-    `simulator` is the version of what answers the sweeps; it is part of the key.
+    Where there are more than 64 thresholds it is interpolated (norsim.solver.between). `simulator` is the version of
+    what answers the sweeps; it is part of the key.
     """
-    known = (cell, tuple(gates.tolist()), tuple(thresholds.tolist()), box, simulator)
-    return _table(*known, _Call(sweep))
+
+    def swept(states: Floats) -> CellTable:
+        return _table(cell, tuple(gates.tolist()), tuple(states.tolist()), box, simulator, _Call(sweep))
+
+    return swept(thresholds) if len(thresholds) <= MOST_STATES else between(thresholds, cell.erased_volts, swept)
 
 
 class _Call:

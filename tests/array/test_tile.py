@@ -59,11 +59,11 @@ def test_an_odd_row_has_a_source_line_of_its_own() -> None:
     assert Wires(rows_per_source_line=1).source_lines(3) == 3
 
 
-@pytest.mark.parametrize("volts", [0.4, 20.1])
-def test_threshold_outside_the_window_names_its_cell(resistor_cell: Cell, volts: float) -> None:
+@pytest.mark.parametrize("volts", [-9.3, 29.8])
+def test_threshold_outside_the_limits_names_its_cell(resistor_cell: Cell, volts: float) -> None:
     thresholds = np.full((3, 4), 5.0)
     thresholds[1, 2:] = volts
-    with pytest.raises(ConfigurationError, match=rf"cell \(1, 2\) is {volts} V.*0.5 V to 20 V \(2 such cells\)"):
+    with pytest.raises(ConfigurationError, match=rf"cell \(1, 2\) is {volts} V.*-9.25 V to 29.75 V.*\(2 such cells\)"):
         Tile(thresholds, resistor_cell, Wires())
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,8 @@ from norsim.backends import read
 from norsim.config import load_chip
 from norsim.data import load
 from norsim.network.evaluate import images_tensor
+from norsim.network.placement import place
+from norsim.network.quantized import QuantizedLayer
 from norsim.periphery.encoding import full_scale_amps
 from tests.solver.arrays import ENCODINGS, OHMS, array_of, layouts
 
@@ -112,3 +116,41 @@ def test_a_network_answers_the_same_through_nodal_and_macro_as_through_ngspice(e
         assert np.array_equal(result.predictions, found["ngspice"].predictions)
         assert result.verification.samples == 2
         assert (result.verification.max_error_full_scale or 0.0) <= bound
+
+
+AILING = (
+    "silicon.programming={scale: 19.887 nA, knee: 176.31 nA}",
+    "silicon.aged={scale: 34.579 nA, knee: 207.34 nA, after: 5 day}",
+    "silicon.time=1 day",
+    "silicon.cell=20 mV",
+    "silicon.telegraph_a_decade=5 mV",
+    "silicon.stuck=0.01",
+    "silicon.open=0.01",
+    "temperature=85 degC",
+    "silicon.programmed_at=27 degC",
+    "tile.wordlines=64",
+    "tile.bitlines=32",
+)
+
+
+@pytest.mark.parametrize(("encoding", "tracking"), [("bit-serial", "true"), ("linear-pair", "false")])
+def test_every_rung_sees_the_same_ailing_silicon(
+    encoding: str, tracking: str, make_layer: Callable[..., QuantizedLayer]
+) -> None:
+    """A threshold for each cell, broken cells, 85 degrees, and drivers that follow it or not."""
+    chip = load_chip("etox65", (*AILING, f"encoding={encoding}", f"silicon.tracking={tracking}"))
+    inputs, outputs = chip.encoding.capacity(64, 32)
+    part = place(make_layer(inputs, outputs), chip.specimen(3, 1)).tiles[0]
+    tile = part.tile()
+    assert len(np.unique(tile.thresholds)) > tile.thresholds.size // 2
+    assert {3.0, 7.5} <= set(tile.thresholds.ravel())
+    codes = np.random.default_rng(0).integers(0, 16, (2, inputs), dtype=np.uint8)
+    stimulus = part.drive(codes)
+    found = {name: part.amps(read(tile, stimulus, name)) for name in ("ngspice", "nodal", "macro")}
+    errors = {name: np.abs(amps - found["ngspice"]).max() / part.full_scale_amps for name, amps in found.items()}
+    assert errors["nodal"] <= 1e-5
+    assert np.abs(found["macro"] - found["nodal"]).max() / part.full_scale_amps <= 1e-4
+    # And it is far from what was programmed.
+    sound = place(part.layer, load_chip("etox65", (*AILING[-2:], f"encoding={encoding}"))).tiles[0]
+    nominal = sound.amps(read(sound.tile(), sound.drive(codes), "nodal"))
+    assert np.abs(nominal - found["nodal"]).max() / part.full_scale_amps > 1e-3

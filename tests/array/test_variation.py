@@ -1,0 +1,211 @@
+"""Each statistical model reproduces the figures it was taken from, on moments, and moves nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from norsim.array.cell import Cell
+from norsim.array.measured import read_measured
+from norsim.array.tile import Floats
+from norsim.array.variation import PERFECT, CurrentSpread, Draw, Silicon
+from norsim.errors import ConfigurationError
+
+SIZE = (400, 500)
+DAY = 86400.0
+PROGRAMMED = CurrentSpread(19.887e-9, 176.31e-9)
+AGED = CurrentSpread(34.579e-9, 207.34e-9)
+READ = CurrentSpread(12.580e-9, 215.37e-9)
+FIRST = Draw(0, 0, (1,))
+
+
+@pytest.fixture
+def cell() -> Cell:
+    """Whatever it is in SPICE, here it conducts 1 uA for each volt of its threshold below 6 V."""
+    return Cell("any", ".subckt any d g s b\n.ends", "", "vt", erased_volts=3.0, programmed_volts=6.0)
+
+
+def threshold_of(amps: Floats) -> Floats:
+    return 6.0 - amps / 1e-6
+
+
+def drawn(silicon: Silicon, cell: Cell, amps: float = 500e-9, draw: Draw = FIRST) -> Floats:
+    target = np.full(SIZE, amps)
+    return silicon.thresholds(threshold_of(target), target, cell, threshold_of, draw)
+
+
+def currents(silicon: Silicon, cell: Cell, amps: float) -> Floats:
+    return 1e-6 * (6.0 - drawn(silicon, cell, amps))
+
+
+def test_perfect_silicon_is_what_was_programmed(cell: Cell) -> None:
+    assert np.array_equal(drawn(PERFECT, cell), np.full(SIZE, 5.5))
+
+
+@pytest.mark.parametrize("nanoamperes", [100.0, 300.0, 900.0])
+@pytest.mark.parametrize(("part", "scale", "knee"), [("programming", 19.887, 176.31), ("reading", 12.580, 215.37)])
+def test_currents_spread_as_measured(cell: Cell, part: str, scale: float, knee: float, nanoamperes: float) -> None:
+    """Mean and deviation within four standard errors, and the third and fourth moments those of a normal."""
+    found = currents(replace(PERFECT, **{part: CurrentSpread(1e-9 * scale, 1e-9 * knee)}), cell, 1e-9 * nanoamperes)
+    sigma = scale * (1 - math.exp(-nanoamperes / knee))
+    count = found.size
+    assert 1e9 * found.mean() == pytest.approx(nanoamperes, abs=4 * sigma / math.sqrt(count))
+    assert 1e9 * found.std() == pytest.approx(sigma, rel=4 / math.sqrt(2 * count))
+    standard = (found - found.mean()) / found.std()
+    assert abs((standard**3).mean()) <= 4 * math.sqrt(6 / count)
+    assert abs((standard**4).mean() - 3) <= 4 * math.sqrt(24 / count)
+
+
+def test_after_five_days_the_spread_is_the_one_measured_then(cell: Cell) -> None:
+    """And in between it grows with the logarithm of time."""
+    aged = Silicon(programming=PROGRAMMED, aged=AGED, aged_seconds=5 * DAY)
+    sigma = [currents(replace(aged, seconds=seconds), cell, 400e-9).std() for seconds in (0.0, 3600.0, 5 * DAY)]
+    expected = [float(spread.sigma_amps(np.array(400e-9))) for spread in (PROGRAMMED, AGED)]
+    assert [sigma[0], sigma[2]] == pytest.approx(expected, rel=0.01)
+    share = math.log(3601) / math.log(5 * DAY + 1)
+    assert sigma[1] ** 2 == pytest.approx(expected[0] ** 2 * (1 - share) + expected[1] ** 2 * share, rel=0.02)
+
+
+def test_telegraph_amplitudes_fall_tenfold_every_so_many_volts(cell: Cell) -> None:
+    shift = drawn(Silicon(telegraph_volts=5e-3), cell) - 5.5
+    assert (shift == 0).mean() == pytest.approx(0.5, abs=0.005)
+    size = np.abs(shift[shift != 0])
+    for volts in (5e-3, 10e-3):
+        assert (size > volts).mean() == pytest.approx(10 ** (-volts / 5e-3), rel=0.1)
+    assert abs(shift.mean()) <= 4 * shift.std() / math.sqrt(shift.size)
+
+
+def test_charge_is_lost_by_the_decade_and_in_proportion(cell: Cell) -> None:
+    for seconds, decades in ((9.0, 1), (999.0, 3)):
+        silicon = Silicon(lost_share=0.01, neutral_volts=2.0, seconds=seconds)
+        assert drawn(silicon, cell) == pytest.approx(np.full(SIZE, 5.5 - decades * 0.01 * 3.5), abs=1e-12)
+
+
+def test_mismatch_of_the_die_is_one_shift_and_that_of_cells_is_theirs(cell: Cell) -> None:
+    shifts = [drawn(Silicon(die_volts=0.02), cell, draw=Draw(0, chip, (1,)))[0, 0] - 5.5 for chip in range(400)]
+    assert np.std(shifts) == pytest.approx(0.02, rel=0.15)
+    one, other = (drawn(Silicon(die_volts=0.02), cell, draw=Draw(0, 3, (place,))) for place in (1, 2))
+    assert np.ptp(one) == 0 and np.array_equal(one, other)
+    single = drawn(Silicon(cell_volts=0.02, programming_volts=0.01), cell)
+    assert single.std() == pytest.approx(math.hypot(0.02, 0.01), rel=0.01)
+
+
+def test_broken_cells_are_erased_or_beyond_the_window(cell: Cell) -> None:
+    found = drawn(Silicon(stuck=0.02, open=0.01), cell)
+    assert (found == 3.0).mean() == pytest.approx(0.02, rel=0.1)
+    assert (found == cell.limits[1]).mean() == pytest.approx(0.01, rel=0.1)
+    assert np.isin(found, (3.0, 5.5, 7.5)).all()
+
+
+def test_one_step_can_change_while_the_others_stay_as_they_were_drawn(cell: Cell) -> None:
+    with_both, alone = (
+        drawn(Silicon(programming=PROGRAMMED, cell_volts=volts, stuck=0.01), cell) for volts in (0.01, 0.0)
+    )
+    whole = alone != 3.0
+    assert np.array_equal(whole, with_both != 3.0)
+    added = drawn(Silicon(cell_volts=0.01), cell) - 5.5
+    assert (with_both - alone)[whole] == pytest.approx(added[whole], abs=1e-12)
+
+
+def test_chips_tiles_and_seeds_differ_and_repeat(cell: Cell) -> None:
+    silicon = Silicon(programming=PROGRAMMED)
+    draws = [Draw(0, 0, (1,)), Draw(0, 1, (1,)), Draw(1, 0, (1,)), Draw(0, 0, (2,))]
+    found = [drawn(silicon, cell, draw=draw) for draw in draws]
+    assert all(not np.array_equal(found[0], other) for other in found[1:])
+    assert np.array_equal(found[0], drawn(silicon, cell, draw=draws[0]))
+
+
+def test_thresholds_stay_within_what_a_cell_can_come_to(cell: Cell) -> None:
+    found = drawn(Silicon(cell_volts=3.0), cell)
+    assert (found.min(), found.max()) == cell.limits
+
+
+@pytest.mark.parametrize(
+    "fields", [{"stuck": 0.6, "open": 0.5}, {"seconds": -1.0}, {"cell_volts": math.nan}, {"lost_share": math.inf}]
+)
+def test_silicon_that_cannot_be_is_refused(fields: dict[str, float]) -> None:
+    with pytest.raises(ConfigurationError, match="silicon"):
+        Silicon(**fields)  # type: ignore[arg-type]
+
+
+HEADER = "time_s, temperature_c, target_a, mean_a, sigma_a\n"
+
+
+@pytest.fixture
+def measured(tmp_path: Path) -> Callable[[str], Path]:
+    def write(text: str) -> Path:
+        path = tmp_path / "cells.csv"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def table(times: tuple[float, ...] = (0.0, 1e5), temperatures: tuple[float, ...] = (25.0, 85.0)) -> str:
+    """The mean falls by 1 % a decade and 0.1 % a kelvin; the deviation is 10 nA, and 30 nA at the last time."""
+    rows = []
+    for t in times:
+        for c in temperatures:
+            for amps in (0.0, 1e-6):
+                mean = amps * (1 - 0.01 * math.log10(1 + t)) * (1 - 0.001 * (c - 25))
+                rows.append(f"{t},{c},{amps},{mean},{(3e-8 if t else 1e-8) * (amps > 0)}")
+    return "# measured by nobody\n" + HEADER + "\n".join(rows) + "\n"
+
+
+@pytest.mark.parametrize(("seconds", "celsius"), [(0.0, 25.0), (1e5, 85.0), (999.0, 25.0), (0.0, 55.0)])
+def test_a_measured_table_gives_its_mean_and_deviation(
+    cell: Cell, measured: Callable[[str], Path], seconds: float, celsius: float
+) -> None:
+    silicon = Silicon(measured=read_measured(measured(table())), seconds=seconds)
+    found = currents(silicon, replace(cell, temperature_kelvin=273.15 + celsius), 500e-9)
+    mean = 500e-9 * (1 - 0.01 * math.log10(1 + seconds)) * (1 - 0.001 * (celsius - 25))
+    share = math.log(1 + seconds) / math.log(1 + 1e5)
+    sigma = 0.5 * (1e-8 + 2e-8 * share)
+    assert found.mean() == pytest.approx(mean, abs=4 * sigma / math.sqrt(found.size))
+    assert found.std() == pytest.approx(sigma, rel=0.01)
+
+
+def test_nothing_is_extrapolated_from_a_measured_table(cell: Cell, measured: Callable[[str], Path]) -> None:
+    silicon = Silicon(measured=read_measured(measured(table())))
+    for changed, kelvin, amps, word in (
+        ({"seconds": 2e5}, 300.0, 5e-7, "time"),
+        ({}, 380.0, 5e-7, "temperature"),
+        ({}, 300.0, 2e-6, "targets"),
+    ):
+        with pytest.raises(ConfigurationError, match=word):
+            drawn(replace(silicon, **changed), replace(cell, temperature_kelvin=kelvin), amps)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "columns time_s"),
+        (HEADER, "at least one row"),
+        ("time_s,target_a\n0,1\n", "columns time_s"),
+        (HEADER + "0,25,1e-6,1e-6\n", "no table of measured cells"),
+        (HEADER + "0,25,1e-6,cat,0\n", "no table of measured cells"),
+        (HEADER + "0,25,1e-6,nan,0\n", "mean_a of row 1 is nan"),
+        (HEADER + "0,25,1e-6,1e-6,-1e-9\n", "sigma_a of row 1"),
+        (HEADER + "0,25,1e-6,1e-6,0\n0,25,1e-6,1e-6,0\n", "2 times, not once"),
+        (HEADER + "0,25,1e-6,1e-6,0\n1,25,2e-6,1e-6,0\n", "0 times, not once"),
+    ],
+)
+def test_a_broken_table_says_what_is_wrong(measured: Callable[[str], Path], text: str, problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=problem):
+        read_measured(measured(text))
+
+
+def test_a_missing_table_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"none\.csv"):
+        read_measured(tmp_path / "none.csv")
+
+
+def test_fresh_silicon_has_neither_aged_nor_noise(cell: Cell) -> None:
+    old = Silicon(PROGRAMMED, AGED, 5 * DAY, READ, seconds=DAY, telegraph_volts=5e-3, lost_share=0.01, stuck=0.01)
+    fresh = old.fresh()
+    assert np.array_equal(drawn(fresh, cell), drawn(Silicon(PROGRAMMED, stuck=0.01), cell))
