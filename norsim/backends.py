@@ -16,7 +16,7 @@ from norsim.array.wires import Wires
 from norsim.errors import ConfigurationError, SolveError
 from norsim.periphery.encoding import Encoding
 from norsim.periphery.programming import Levels, find_levels, threshold_curve
-from norsim.solver import nodal, reduce, tables
+from norsim.solver import in_situ, nodal, reduce, tables
 from norsim.solver.characterize import CellTable
 from norsim.solver.drive import Driven, driven
 from norsim.solver.tabulated import Tabulated, tabulate
@@ -98,6 +98,24 @@ def macro_model(content: _Content, drive: Driven) -> Tabulated:
     with ONE_AT_A_TIME:
         model = reduce.build(tile, drive, _table(tile, ends))
         return tabulate(model, reduce.random_drives(tile, drive, TABULATED_DRIVES, np.random.default_rng(1)))
+
+
+def aimed(tile: Tile, stimulus: Stimulus, target_amps: Floats, random: np.random.Generator) -> Tile:
+    """`tile` with each threshold moved until its cell conducts `target_amps` `[wordlines, bitlines]` in its place.
+
+    The load is that of random drives of the kind of `stimulus`: see norsim.solver.in_situ.
+    """
+    drive = driven(stimulus)
+    inputs = drive.inputs(tile)
+    simulator = version_line(find_ngspice())
+
+    def table_of(some: Tile, thresholds: Floats) -> CellTable:
+        ends = drive.stimulus(np.array([np.zeros(inputs), np.ones(inputs)]), some)
+        box = tables.bounds(some, ends, drain_amps)
+        return tables.table(some.cell, np.unique(ends.wordline_volts), thresholds, box, drain_amps, simulator)
+
+    with ONE_AT_A_TIME:
+        return in_situ.aim(tile, drive, target_amps, table_of, random)
 
 
 def _table(tile: Tile, stimulus: Stimulus) -> CellTable:

@@ -44,6 +44,7 @@ class Chip:
     `programmed_kelvin`   temperature of programming; None for that of reading
     `tracking`   whether the read's wordline volts follow a reference cell, so that it conducts at the temperature of
                  reading what it did when it was programmed
+    `in_situ`    whether cells are programmed to conduct in their places what others are to conduct alone
     `draw`       which one of all chips of this kind it is
     """
 
@@ -60,6 +61,7 @@ class Chip:
     silicon: Silicon = PERFECT
     programmed_kelvin: float | None = None
     tracking: bool = False
+    in_situ: bool = False
     draw: Draw = NOMINAL
 
     def specimen(self, seed: int, number: int) -> Chip:

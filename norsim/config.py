@@ -174,6 +174,7 @@ class SiliconSection(Section):
     cell: Deviation = 0.0
     stuck: Share = 0.0
     open: Share = 0.0
+    in_situ: bool = False
     programmed_at: Kelvin | None = None
     tracking: bool = False
 
@@ -309,6 +310,7 @@ def build_chip(content: dict[str, Any], path: Path, trust_cell: bool = False) ->
         file.name, cell, wires, file.tile.wordlines, file.tile.bitlines, encoding, adc.bits,
         Calibration(**file.calibration.model_dump()), ConverterSpread(adc.gain, adc.offset, adc.bow, adc.noise),
         file.dac.steps, _silicon(file.silicon, path), file.silicon.programmed_at, file.silicon.tracking,
+        file.silicon.in_situ,
     )  # fmt: skip
 
 

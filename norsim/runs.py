@@ -21,7 +21,16 @@ from norsim.units import UnitStore, broken_units, checksum_line, shared_units, u
 CHECKSUMS = "checksums.sha256"
 # What differs between a run and its repetition, or is written after the checksums.
 UNCHECKED = {CHECKSUMS, "events.jsonl", "timing.json", "manifest.json", "summary.json"}
-RESULTS = ("summary.json", "timing.json", "results.csv", "samples.npz", "tile.cir", "tile.json", "currents.npz")
+RESULTS = (
+    "summary.json",
+    "timing.json",
+    "results.csv",
+    "curves.svg",
+    "samples.npz",
+    "tile.cir",
+    "tile.json",
+    "currents.npz",
+)
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:

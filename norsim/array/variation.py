@@ -115,7 +115,7 @@ class Silicon:
         amps = self._amps(target_amps, cell.temperature_kelvin, draw)
         if amps is not None:
             moved = amps != target_amps
-            volts[moved] += threshold_of(np.maximum(amps[moved], 0.0)) - programmed[moved]
+            volts[moved] += threshold_of(np.maximum(amps[moved], 0.0)) - threshold_of(target_amps[moved])
         if self.stuck or self.open:
             broken = draw.random("broken").random(volts.shape)
             volts[broken < self.stuck] = cell.erased_volts

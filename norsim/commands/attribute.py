@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ def command(
                norsim attribute --network digits-cnn --by layers --encoding linear-pair
     """
     started = time.monotonic()
-    choice = choose_chip(chip_name, encoding, settings)
+    choice = choose_chip(chip_name, encoding, settings, seed)
     chosen = subject(network, choice.chip, dataset, data_folder)
     test = chosen.data("test")
     shown = test.take(images, None) if images else test
@@ -156,7 +157,8 @@ def chip_with(choice: ChipChoice, on: frozenset[str]) -> Chip:
     """The chip with all causes but `on` taken out."""
     wires = f"{choice.content['encoding'].replace('-', '_')}.wires"
     settings = [text.format(wires=wires) for cause, texts in CAUSES.items() if cause not in on for text in texts]
-    return build_chip(apply_settings(choice.content, tuple(settings)), choice.path, cell_is_trusted())
+    chip = build_chip(apply_settings(choice.content, tuple(settings)), choice.path, cell_is_trusted())
+    return replace(chip, draw=choice.chip.draw)
 
 
 def show(found: Attribution, content: dict[str, Any], path: Path) -> None:

@@ -42,7 +42,7 @@ def command(
     Run it by hand:  cd DIR && ngspice -b tile.cir      writes currents.raw
     Example:         norsim build-netlist --network digits-cnn --layer conv1 --vectors 4 --out runs/deck
     """
-    choice = choose_chip(chip_name, encoding, settings)
+    choice = choose_chip(chip_name, encoding, settings, seed)
     chosen = subject(network, choice.chip, dataset, data_folder)
     part = chosen.grid(layer).at(*parse_tile(tile))
     codes = chosen.vectors(layer, part, vectors, seed)

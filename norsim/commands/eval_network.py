@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,18 +29,17 @@ from norsim.commands.options import (
     show_estimate,
     working,
 )
-from norsim.commands.progress import Report, reporting
-from norsim.commands.setup import Subject, subject
+from norsim.commands.progress import reporting
+from norsim.commands.setup import Subject, evaluate_subject, subject
 from norsim.data import Dataset
 from norsim.errors import ConfigurationError, ThresholdError
 from norsim.network.batch import Predictions
 from norsim.network.estimate import estimate_evaluation
-from norsim.network.evaluate import Evaluation, evaluate, images_tensor
-from norsim.network.layers import calibrate, digital_modules
+from norsim.network.evaluate import Evaluation, images_tensor
+from norsim.network.layers import digital_modules
+from norsim.network.trials import table_of_chips
 from norsim.network.verify import save_samples
 from norsim.runs import write_atomically, write_text
-from norsim.units import UnitStore
-from norsim.workers import Workers
 
 
 @click.command("eval-network")
@@ -67,6 +66,15 @@ from norsim.workers import Workers
     metavar="RUN",
     help="Say how many images this run and an earlier one classify alike.",
 )
+@click.option(
+    "--trials",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Chips of this kind to evaluate: cells and converters are drawn anew for each.",
+)
+@click.option("--yield-above", "least", type=click.FloatRange(0, 1), metavar="ACCURACY",
+              help="Say what share of the chips reaches this accuracy.")  # fmt: skip
 @click.option("--min-accuracy", type=click.FloatRange(0, 1), help="Fail (exit 5) below this accuracy.")
 @click.option("--tolerance", type=click.FloatRange(min=0),
               help="Fail (exit 5) if the proof's largest error, in full scale, is above this.")  # fmt: skip
@@ -76,7 +84,8 @@ from norsim.workers import Workers
 @run_options
 def command(
     network: str, dataset: str | None, data_folder: Path | None, images: int | None, backend: str,
-    pattern: str, compare: Path | None, spice_sample: int, min_accuracy: float | None, tolerance: float | None,
+    pattern: str, compare: Path | None, spice_sample: int, trials: int, least: float | None,
+    min_accuracy: float | None, tolerance: float | None,
     chip_name: str, encoding: str | None, settings: tuple[str, ...],
     seed: int, jobs: int, out: Path | None, as_json: bool, quiet: bool, verbose: bool,
 ) -> None:  # fmt: skip
@@ -87,8 +96,10 @@ def command(
                norsim eval-network --network digits-cnn --images 20 --backend ngspice
     """
     started = time.monotonic()
+    if least is not None and trials == 1:
+        raise ConfigurationError("--yield-above needs several chips: --trials 10, for example")
     other = None if compare is None else read_predictions(compare)
-    choice = choose_chip(chip_name, encoding, settings)
+    choice = choose_chip(chip_name, encoding, settings, seed)
     chosen = subject(network, choice.chip, dataset, data_folder, pattern)
     test = chosen.data("test")
     shown = test.take(images, None) if images else test
@@ -97,52 +108,46 @@ def command(
     if is_dry_run():
         taken = estimate_evaluation(
             chosen.model, images_tensor(shown), backend, calibration_images=choice.chip.calibration.images, jobs=jobs,
-            spice_sample=spice_sample, copies=copies(), set_up_seconds=time.monotonic() - started,
+            spice_sample=spice_sample, copies=copies(), set_up_seconds=time.monotonic() - started, evaluations=trials,
+            passes=trials, fits=trials,
         )  # fmt: skip
         show_estimate(taken, as_json)
         return
     with reporting(quiet) as report, working(jobs) as workers:
         folder = open_run("eval-network", out, choice, seed)
-        fit(chosen, choice.chip.calibration.images, backend, workers, seed, report, folder.units)
-        found = evaluate(
-            chosen.model, shown, backend, spice_sample=spice_sample, seed=seed, workers=workers,
-            progress=partial(report, "read"), network=network, float_predictions=known,
-            store=folder.units,
+        found, predictions, chips = evaluate_subject(
+            chosen, choice.chip, shown, known, trials, backend, spice_sample=spice_sample, seed=seed, workers=workers,
+            report=report, store=folder.units,
         )  # fmt: skip
     found = replace(found, seconds=time.monotonic() - started)
-    write_text(folder.path / "results.csv", table_of_images(found, shown, known))
+    write_text(folder.path / "results.csv", table_of_images(found, shown, known, table_of_chips(predictions)))
     write_atomically(folder.path / "samples.npz", partial(save_samples, found.samples))
     summary = found.summary()
+    if chips is not None:
+        summary["trials"] = {"count": trials, **asdict(chips)}
+        if least is not None:
+            summary["trials"]["yield"] = chips.above(least)
     if other is not None:
         summary["compared"] = agreement(found.predictions, other, str(compare))
     folder.finish(summary)
     if as_json:
         print_json({**summary, "out": str(folder.path)})
     else:
-        show(found, chosen, folder.path, verbose)
+        show(found, chosen, folder.path, verbose, summary.get("trials"))
         if other is not None:
             click.echo("{alike} of {images} images are classified as in {run}".format(**summary["compared"]))
     check(found, min_accuracy, tolerance)
 
 
-def fit(
-    chosen: Subject, count: int, backend: str, workers: Workers, seed: int, report: Report, store: UnitStore
-) -> None:  # fmt: skip
-    """Calibrate converters and columns on `count` training images."""
-    if backend == "ideal":
-        return
-    images = chosen.calibration_images(count, seed)
-    progress = partial(report, "calibrate")
-    calibrate(chosen.model, images, backend, seed=seed, workers=workers, progress=progress, store=store)
-
-
-def table_of_images(found: Evaluation, data: Dataset, known: Predictions | None) -> str:
-    """results.csv: for each image its label and what each network says."""
+def table_of_images(
+    found: Evaluation, data: Dataset, known: Predictions | None, others: dict[str, Predictions]
+) -> str:  # fmt: skip
+    """results.csv: for each image its label and what each network says, with those of `others` by column."""
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(["image", "label", "array", "quantized", "float"])
+    writer.writerow(["image", "label", "array", "quantized", "float", *others])
     full = known if known is not None else [""] * len(data)
-    rows = zip(data.labels, found.predictions, found.predictions_quantized, full, strict=True)
+    rows = zip(data.labels, found.predictions, found.predictions_quantized, full, *others.values(), strict=True)
     writer.writerows([image, *row] for image, row in enumerate(rows))
     return text.getvalue()
 
@@ -165,7 +170,7 @@ def agreement(predictions: Predictions, other: dict[int, int], run: str) -> dict
     return {"run": run, "images": len(both), "alike": alike}
 
 
-def show(found: Evaluation, chosen: Subject, path: Path, verbose: bool) -> None:
+def show(found: Evaluation, chosen: Subject, path: Path, verbose: bool, trials: dict[str, Any] | None) -> None:
     """The result for people, on stdout."""
     console = Console()
     table = Table(title=f"{found.network} on {found.dataset}, {found.images} test images, {found.encoding}")
@@ -181,6 +186,17 @@ def show(found: Evaluation, chosen: Subject, path: Path, verbose: bool) -> None:
         ends = f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}" if known and interval else "unknown"
         table.add_row(name, f"{100 * accuracy:.2f} %" if accuracy is not None else "unknown", ends)
     console.print(table)
+    if trials:
+        lowest, highest = min(trials["accuracies"]), max(trials["accuracies"])
+        console.print(
+            f"{trials['count']} chips: {100 * lowest:.2f} % to {100 * highest:.2f} %, standard deviation "
+            f"{100 * trials['sigma']:.2f} points. The interval is that of all such chips and images; of these images "
+            f"alone {_ends(trials['ci95_chips'])}, of these chips alone {_ends(trials['ci95_images'])}"
+        )
+        if "yield" in trials:
+            above = trials["yield"]
+            share = f"{100 * above['share']:.0f} % of the chips ({_ends(above['ci95'])})"
+            console.print(f"{share} reach {100 * above['accuracy']:g} %")
     proof = found.verification
     if proof.samples:
         console.print(
@@ -191,6 +207,10 @@ def show(found: Evaluation, chosen: Subject, path: Path, verbose: bool) -> None:
     if verbose:
         console.print(f"Digital: {', '.join(f'{k} ({v})' for k, v in digital_modules(chosen.model).items())}")
     console.print(f"{found.seconds:.0f} s. Run folder: {path}", soft_wrap=True)
+
+
+def _ends(interval: tuple[float, float]) -> str:
+    return f"{100 * interval[0]:.2f} % to {100 * interval[1]:.2f} %"
 
 
 def check(found: Evaluation, min_accuracy: float | None, tolerance: float | None) -> None:

@@ -36,13 +36,13 @@ class ChipChoice:
     chip: Chip
 
 
-def choose_chip(name: str, encoding: str | None, settings: tuple[str, ...]) -> ChipChoice:
-    """The chip file or preset `name` with `--encoding` and each `--set` put over it."""
+def choose_chip(name: str, encoding: str | None, settings: tuple[str, ...], seed: int = 0) -> ChipChoice:
+    """The chip file or preset `name` with `--encoding` and each `--set` put over it; of its kind the seed's first."""
     content, path = read_chip_file(name)
     if encoding:
         settings = (*settings, f"encoding={encoding}")
     content = apply_settings(content, settings)
-    return ChipChoice(content, path.resolve(), build_chip(content, path, cell_is_trusted()))
+    return ChipChoice(content, path.resolve(), build_chip(content, path, cell_is_trusted()).specimen(seed, 0))
 
 
 def cell_is_trusted() -> bool:

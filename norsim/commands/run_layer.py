@@ -61,7 +61,7 @@ def command(
     Example:  norsim run-layer --network digits-cnn --layer fc --tile 1,0 --vectors 4 --backend ngspice
     """
     started = time.monotonic()
-    choice = choose_chip(chip_name, encoding, settings)
+    choice = choose_chip(chip_name, encoding, settings, seed)
     chosen = subject(network, choice.chip, dataset, data_folder)
     only = parse_tile(tile) if tile is not None else None
     part = chosen.grid(layer).at(*only) if only else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from norsim.chip import Chip
+from norsim.commands.progress import Report
 from norsim.data import Dataset, load
 from norsim.errors import ConfigurationError
-from norsim.network.evaluate import images_tensor
-from norsim.network.layers import convert, tiled_layers
+from norsim.network.batch import Predictions
+from norsim.network.evaluate import Evaluation, images_tensor
+from norsim.network.layers import calibrate, convert, tiled_layers
 from norsim.network.placement import PlacedTile, TileGrid
 from norsim.network.store import float_predictions, load_network
+from norsim.network.trials import Chips, evaluate_chips
 from norsim.network.vectors import draw_vectors, read_vectors
 from norsim.periphery.encoding import Codes
+from norsim.units import UnitStore
+from norsim.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,7 @@ class Subject:
     card: dict[str, Any]
     dataset: str
     data_folder: Path | None
+    pattern: str = "*"
 
     def data(self, split: str) -> Dataset:
         """The `train` or `test` images."""
@@ -54,6 +61,10 @@ class Subject:
             return draw_vectors(self.model, layer, self.data("test"), int(wanted), seed)
         return read_vectors(Path(wanted), self.grid(layer).layer, part)
 
+    def on(self, chip: Chip) -> Subject:
+        """The same network on another chip."""
+        return subject(self.name, chip, self.dataset, self.data_folder, self.pattern)
+
     def float_predictions(self, test: Dataset) -> NDArray[Any] | None:
         """`[images]`: the float network's classes, where the card's test set is this very one."""
         same = self.card["dataset"] == test.name and self.card["test_images"] == len(test)
@@ -73,4 +84,24 @@ def subject(network: str, chip: Chip, dataset: str | None, data_folder: Path | N
         raise ConfigurationError(f"--layers {pattern!r} matches none of {', '.join(names)}")
     if digital:
         analog = convert(model, chip, digital)
-    return Subject(network, analog, card, dataset or card["dataset"], data_folder)
+    return Subject(network, analog, card, dataset or card["dataset"], data_folder, pattern)
+
+
+def evaluate_subject(
+    chosen: Subject, chip: Chip, shown: Dataset, known: Predictions | None, trials: int, backend: str, *,
+    spice_sample: int, seed: int, workers: Workers, report: Report, store: UnitStore,
+) -> tuple[Evaluation, list[Predictions], Chips | None]:  # fmt: skip
+    """`evaluate_chips` of the network on `trials` chips of a kind, each calibrated on training images."""
+    images = None if backend == "ideal" else chosen.calibration_images(chip.calibration.images, seed)
+
+    def fitted(number: int) -> nn.Module:
+        model = chosen.on(chip.specimen(seed, number)).model
+        if images is not None:
+            progress = partial(report, "calibrate")
+            calibrate(model, images, backend, seed=seed, workers=workers, progress=progress, store=store)
+        return model
+
+    return evaluate_chips(
+        fitted, trials, shown, backend, spice_sample=spice_sample, seed=seed, workers=workers,
+        progress=partial(report, "read"), network=chosen.name, float_predictions=known, store=store,
+    )  # fmt: skip

@@ -52,7 +52,8 @@ def command(run: Path, samples: int, backend: str, tolerance: float | None, jobs
     """
     summary, manifest, content = read_run(run)
     model, _ = load_network(summary["network"])
-    analog = convert(model, build_chip(content, Path(manifest["chip_file"]), cell_is_trusted()))
+    chip = build_chip(content, Path(manifest["chip_file"]), cell_is_trusted()).specimen(manifest["seed"], 0)
+    analog = convert(model, chip)
     grids = {name: layer.grid for name, layer in tiled_layers(analog).items()}
     with working(jobs) as workers:
         found = verify(load_samples(run / "samples.npz", grids)[:samples], workers, backend)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
 from norsim.array.variation import Draw
-from norsim.backends import curve, program, reduced, tracked_volts
+from norsim.backends import aimed, curve, program, reduced, tracked_volts
 from norsim.chip import Chip
 from norsim.errors import PlacementError
 from norsim.network.quantized import QuantizedLayer
@@ -118,15 +118,24 @@ class PlacedTile:
         outputs = [f"layer {self.layer.name}, output channel {k}" for k in self.outputs]
         wordlines, bitlines = self.chip.encoding.line_notes(inputs, outputs, self.layer.weight_zero)
         levels, chip = self.levels(), self.chip
-        thresholds = chip.silicon.thresholds(
-            levels.thresholds[codes], levels.target_amps[codes], chip.cell,
-            lambda amps: curve(chip.verify_cell, chip.encoding)(amps), self.draw,
-        )  # fmt: skip
-        return Tile(
-            thresholds, self.chip.cell, self.chip.wires, tuple(wordlines), tuple(bitlines),
+        programmed = Tile(
+            levels.thresholds[codes], chip.verify_cell, chip.wires, tuple(wordlines), tuple(bitlines),
             f"layer {self.layer.name}, tile {self.row},{self.column}: inputs {self.inputs.start} to "
             f"{self.inputs.stop - 1}, outputs {self.outputs.start} to {self.outputs.stop - 1}",
         )  # fmt: skip
+        target = levels.target_amps[codes]
+        if chip.in_situ:
+            nothing = np.zeros((1, len(self.inputs)), np.uint8)
+            kind = chip.encoding.drive(nothing, len(self.outputs), self.layer.input_bits)
+            programmed = aimed(programmed, kind, target, np.random.default_rng(0))
+        thresholds = chip.silicon.thresholds(
+            programmed.thresholds,
+            target,
+            chip.cell,
+            lambda amps: curve(chip.verify_cell, chip.encoding)(amps),
+            self.draw,
+        )
+        return replace(programmed, thresholds=thresholds, cell=chip.cell)
 
     def codes(self, layer_codes: Codes) -> Codes:
         """This tile's columns of the layer's `[vectors, inputs]` activation codes."""

@@ -127,7 +127,9 @@ def save_samples(samples: Sequence[Sample], file: BinaryIO) -> None:
     places, arrays = [], {}
     for k, sample in enumerate(samples):
         part, adc = sample.part, sample.part.adc
-        places.append([part.layer.name, part.row, part.column, adc.bits, adc.low_amps, adc.high_amps])
+        places.append([
+            part.layer.name, part.row, part.column, adc.bits, adc.low_amps, adc.high_amps, part.chip.draw.chip,
+        ])  # fmt: skip
         arrays[f"wordline_volts_{k}"] = sample.stimulus.wordline_volts
         arrays[f"bitline_volts_{k}"] = sample.stimulus.bitline_volts
         arrays[f"amps_{k}"], arrays[f"adc_{k}"] = sample.amps, sample.adc
@@ -139,19 +141,20 @@ def load_samples(path: Path, grids: Mapping[str, TileGrid]) -> list[Sample]:
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
             return [
-                _sample(kept, k, grids[name].at(row, column), Adc(bits, low, high))
-                for k, (name, row, column, bits, low, high) in enumerate(json.loads(str(kept["places"])))
+                _sample(kept, k, grids[name].at(row, column), Adc(bits, low, high), int(chip))
+                for k, (name, row, column, bits, low, high, chip) in enumerate(json.loads(str(kept["places"])))
             ]
     except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, ConfigurationError) as problem:
         raise DataError(f"{path} holds no sampled reads of this network and chip: {problem}") from None
 
 
-def _sample(kept: Mapping[str, Any], k: int, part: PlacedTile, adc: Adc) -> Sample:
+def _sample(kept: Mapping[str, Any], k: int, part: PlacedTile, adc: Adc, chip: int) -> Sample:
     stimulus = Stimulus(kept[f"wordline_volts_{k}"], kept[f"bitline_volts_{k}"])
     amps, codes = kept[f"amps_{k}"], kept[f"adc_{k}"]
     if stimulus.vectors != 1 or not amps.shape == codes.shape == (len(part.outputs),):
         raise ValueError(f"sample {k} does not fit {part.name}")
-    return Sample(0.0, replace(part, adc=adc), stimulus, amps, codes)
+    specimen = part.chip.specimen(part.chip.draw.seed, chip)
+    return Sample(0.0, replace(part, adc=adc, chip=specimen), stimulus, amps, codes)
 
 
 def _verification(samples: int, errors: Floats, differ: np.ndarray[Any, np.dtype[np.bool_]]) -> Verification:

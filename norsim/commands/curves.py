@@ -1,0 +1,56 @@
+"""The curves of a sweep, as SVG."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+NUMBER = re.compile(r"[-+]?[\d.]+(?:[eE][-+]?\d+)?")
+# The same sweep gives the same bytes.
+STYLE: Any = {"svg.hashsalt": "norsim", "font.size": 9}
+
+
+def curves(sweep: dict[str, Any]) -> str:
+    """Accuracy with its 95 % interval over the first key, a curve for each combination of the others, as SVG."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(5.0, 3.4), layout="constrained")
+        draw_curves(figure.subplots(), sweep)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()
+
+
+def draw_curves(panel: Any, sweep: dict[str, Any]) -> None:
+    """The same into a panel of a figure. Values that are no numbers of one unit stand side by side, as they came."""
+    key, *others = sweep["keys"]
+    values = list(dict.fromkeys(row[key] for row in sweep["points"]))
+    at, label = _places(values)
+    groups = dict.fromkeys(tuple(row[other] for other in others) for row in sweep["points"])
+    for group in groups:
+        rows = [row for row in sweep["points"] if tuple(row[other] for other in others) == group]
+        x = [at[row[key]] for row in rows]
+        low, y, high = (np.array([100 * row[name] for row in rows]) for name in ("low", "accuracy", "high"))
+        named = ", ".join(f"{other} {value}" for other, value in zip(others, group, strict=True))
+        panel.errorbar(x, y, yerr=[y - low, high - y], fmt="o-", capsize=3, label=named or None)
+    panel.axhline(100 * sweep["accuracy_quantized"], color="C7", linewidth=0.8, linestyle="--")
+    if label is None:
+        panel.set_xticks(range(len(values)), values)
+    panel.set_xlabel(key if not label else f"{key}, {label}")
+    panel.set_ylabel("accuracy, %")
+    panel.grid(alpha=0.3)
+    if others:
+        panel.legend(fontsize=7)
+
+
+def _places(values: list[str]) -> tuple[dict[str, float], str | None]:
+    """Where each value stands on the axis, and the unit of all; None where they have none in common."""
+    matches = [NUMBER.match(value) for value in values]
+    units = {value[match.end() :].strip() for value, match in zip(values, matches, strict=True) if match}
+    if not all(matches) or len(units) != 1:
+        return {value: float(place) for place, value in enumerate(values)}, None
+    return {value: float(match[0]) for value, match in zip(values, matches, strict=True) if match}, units.pop()

@@ -1,0 +1,111 @@
+"""Thresholds that make every cell conduct what it should where it stands, under the load that its tile usually has.
+
+Program-verify reads a cell alone. In a tile that is read, bitlines have dropped and source lines have risen at the
+cell, so that it conducts less than it was verified for, the more the further it is from driver and strap. What a cell
+sees while its own line is driven is nearly the same from read to read; a threshold lower by the right amount makes up
+for it.
+
+The load is the mean over random drives, solved by `nodal`; the thresholds follow from the cell's own characterisation
+by Newton's method on ln I; and since other thresholds make another load, both are repeated until thresholds settle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.polynomial import chebyshev
+
+from norsim.array.tile import Floats, Tile
+from norsim.solver import nodal
+from norsim.solver.characterize import CellTable, scaled
+from norsim.solver.drive import Driven
+
+VECTORS = 48
+ROUNDS = 4
+NEWTON_STEPS = 8
+SETTLED_VOLTS = 1e-4
+SLOPE_VOLTS = 5e-3
+LARGEST_STEP_VOLTS = 0.2
+# Of the largest target: what conducts less is left alone, since a share of it is nothing.
+LEAST_SHARE = 1e-3
+
+TableOf = Callable[[Tile, Floats], CellTable]
+
+
+def aim(tile: Tile, drive: Driven, target_amps: Floats, table_of: TableOf, random: np.random.Generator) -> Tile:
+    """`tile` with the thresholds at which its cells conduct `target_amps` `[wordlines, bitlines]` in their places.
+
+    The target is that of a cell that sees the full drive. `table_of(tile, thresholds)` characterises the cell at
+    `thresholds` `[n]`, sorted, over the volts that cells of `tile` can see. A cell whose window ends before its target
+    is left at the end.
+    """
+    x = _drives(tile, drive, random)
+    wanted = target_amps > LEAST_SHARE * target_amps.max()
+    for _ in range(ROUNDS):
+        table = table_of(tile, np.unique(tile.thresholds))
+        across, source = _volts_in_place(nodal.prepare(tile, table), drive, x)
+        thresholds = tile.thresholds.copy()
+        thresholds[wanted] = _thresholds(tile, drive, across[wanted], source[wanted], target_amps[wanted], table_of)
+        moved = float(np.abs(thresholds - tile.thresholds).max())
+        tile = replace(tile, thresholds=thresholds)
+        if moved <= SETTLED_VOLTS:
+            break
+    return tile
+
+
+def _drives(tile: Tile, drive: Driven, random: np.random.Generator) -> Floats:
+    """`[vectors, inputs]`: bits, or volts as a share of the full ones, of the densities that activations have."""
+    size = (VECTORS, drive.inputs(tile))
+    x = (random.random(size) < random.uniform(0.1, 0.5, (VECTORS, 1))).astype(np.float64)
+    return x if drive.direction == "wordlines" else x * random.random(size)
+
+
+def _volts_in_place(prepared: nodal.Prepared, drive: Driven, x: Floats) -> tuple[Floats, Floats]:
+    """`[wordlines, bitlines]`: volts across each cell and at its source that go with its own full drive."""
+    tile, stimulus = prepared.tile, drive.stimulus(x, prepared.tile)
+    gates = np.searchsorted(prepared.table.gates, stimulus.wordline_volts).T
+    still = np.zeros((tile.wordlines, tile.bitlines, len(x)))
+    flat = np.zeros((tile.source_lines, *still.shape[1:]))
+    _, drop, rise = nodal.relax(prepared, gates, stimulus.bitline_volts.T, still, flat, "both")
+    rise = np.repeat(rise, tile.wires.rows_per_source_line, axis=0)[: tile.wordlines]
+    across = stimulus.bitline_volts.T[None] - drop - rise
+    # What goes with a line's own drive: the mean while it is up, or the slope over its volts.
+    weight = x.T[:, None, :] if drive.direction == "wordlines" else x.T[None, :, :]
+    total = np.maximum((weight**2).sum(axis=2), 1e-30)
+    return (across * weight).sum(axis=2) / total, (rise * weight).sum(axis=2) / total
+
+
+def _thresholds(tile: Tile, drive: Driven, across: Floats, source: Floats, target: Floats, table_of: TableOf) -> Floats:
+    """`[n]`: where cells with those volts conduct `target`, within the cell's window."""
+    gate = drive.top_volts if drive.direction == "wordlines" else drive.rest_volts
+    low, high = tile.cell.erased_volts, tile.cell.programmed_volts
+    found = np.full(target.shape, (low + high) / 2)
+
+    def log_amps(thresholds: Floats) -> Floats:
+        states, where = np.unique(thresholds, return_inverse=True)
+        table = table_of(tile, states)
+        up = int(np.searchsorted(table.gates, gate))
+        amps = _currents(table, up, where.ravel(), across, source)
+        return np.log(np.maximum(amps, 1e-30))
+
+    for _ in range(NEWTON_STEPS):
+        here = log_amps(found)
+        slope = (log_amps(found + SLOPE_VOLTS) - here) / SLOPE_VOLTS
+        step = (np.log(target) - here) / np.minimum(slope, -1e-3)
+        found = np.clip(found + np.clip(step, -LARGEST_STEP_VOLTS, LARGEST_STEP_VOLTS), low, high)
+        if np.abs(step).max() <= SETTLED_VOLTS / 10:
+            break
+    return found
+
+
+def _currents(table: CellTable, gate: int, states: np.ndarray, across: Floats, source: Floats) -> Floats:
+    """`[n]` currents of cells, each in its own state (by index) and at its own volts."""
+    low, high = table.box.pieces()[-1]
+    coefficients = table.coefficients[-1, gate][states]
+    d = scaled(np.clip(across, low, high), low, high)
+    s = scaled(source, table.box.source_low, table.box.source_high)
+    powers = [chebyshev.chebvander(x, count - 1) for x, count in zip((d, s), coefficients.shape[1:], strict=True)]
+    amps: Floats = np.einsum("npq,np,nq->n", coefficients, *powers, optimize=True)
+    return amps
