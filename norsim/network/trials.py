@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -44,29 +45,28 @@ class Chips:
 def compare_chips(right: NDArray[np.bool_]) -> Chips:
     """What `[chips, images]`, whether each chip has each image right, says of their mean; two chips at least.
 
-    Chips and images are both samples, and each image can be hard for one chip and easy for another: the two-way random
-    model without replication (Searle, Casella, McCulloch, Variance Components, 1992, chapter 4). With the mean squares
-    of chips, images and the rest, the variance of the mean is (MS_chips + MS_images - MS_rest) / (chips images), and
-    Satterthwaite's formula gives the degrees of freedom of its t interval.
+    Chips and images are both samples: a two-way random model without replication (Searle, Casella and McCulloch,
+    Variance Components, 1992). With the mean square MS of either, MS / (chips images) is its part of the variance of the
+    mean. The interval's half width is that of both t intervals in quadrature, in the manner of Burdick and Graybill's
+    modified large-sample intervals (1992): one with few chips must allow for how little they say.
     """
     chips, images = right.shape
-    values = right.astype(np.float64)
-    mean, of_chips, of_images = float(values.mean()), values.mean(axis=1), values.mean(axis=0)
-    rest = values - of_chips[:, None] - of_images + mean
-    freedom = np.array([chips - 1.0, images - 1.0, (chips - 1.0) * (images - 1.0)])
-    between = (images * ((of_chips - mean) ** 2).sum(), chips * ((of_images - mean) ** 2).sum(), (rest**2).sum())
-    each = np.array(between) / freedom
-    # The two sources cannot have less variance than either has without the other.
-    whole = max(each[0] + each[1] - each[2], each[0], each[1])
-    dof = whole**2 / max(float((each**2 / freedom).sum()), 1e-300) if whole else 1.0
+    mean = float(right.mean())
 
-    def interval(square: float, degrees: float) -> tuple[float, float]:
-        reach = float(t.ppf(0.975, max(degrees, 1.0))) * np.sqrt(square / values.size)
-        return max(mean - reach, 0.0), min(mean + reach, 1.0)
+    def reach(of_each: NDArray[np.floating], others: int) -> float:
+        """Half the width of the interval from the means of each chip, or image, over so many `others`."""
+        freedom = len(of_each) - 1
+        square = others * float(((of_each - mean) ** 2).sum()) / freedom
+        return float(t.ppf(0.975, freedom)) * math.sqrt(square / right.size)
 
+    def interval(half: float) -> tuple[float, float]:
+        return max(mean - half, 0.0), min(mean + half, 1.0)
+
+    of_chips = right.mean(axis=1)
+    both = reach(of_chips, images), reach(right.mean(axis=0), chips)
     return Chips(
-        tuple(of_chips.tolist()), float(of_chips.std(ddof=1)),
-        interval(whole, dof), interval(each[0], freedom[0]), interval(each[1], freedom[1]),
+        tuple(of_chips.tolist()), float(of_chips.std(ddof=1)), interval(math.hypot(*both)), interval(both[0]),
+        interval(both[1]),
     )  # fmt: skip
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from norsim.errors import ConfigurationError
-from norsim.periphery.adc import Adc, fit_range
+from norsim.periphery.adc import Adc, ConverterSpread, Flaws, fit_range
+from norsim.periphery.readout import convert_and_add
 
 SAMPLES = arrays(np.float64, st.integers(1, 40), elements=st.floats(-1e-4, 1e-4, allow_subnormal=False))
 
@@ -128,3 +129,49 @@ def test_equal_samples_are_converted_to_themselves() -> None:
     for amps in (3e-6, -3e-6):
         adc = fit_range(np.full(5, amps), 8, least_amps=1e-9)
         assert adc.amps(adc.convert(np.array([amps, 0.0]))) == pytest.approx([amps, 0.0], rel=1e-12, abs=1e-20)
+
+
+def flawless(outputs: int) -> Flaws:
+    return Flaws(*np.zeros((3, outputs)))
+
+
+def test_a_converter_without_flaws_is_the_ideal_one() -> None:
+    adc, amps = Adc(8, -1e-5, 2e-5), np.random.default_rng(0).uniform(-2e-5, 3e-5, (50, 4))
+    assert np.array_equal(adc.convert(amps, flawless(4)), adc.convert(amps))
+
+
+@pytest.mark.parametrize(
+    ("flaws", "currents", "codes"),
+    [
+        # One step is 1 uA, code 0 is -5 uA, code 15 is 10 uA.
+        (Flaws(np.array([0.1]), np.zeros(1), np.zeros(1)), [0.0, 5e-6, -5e-6], [5, 10, 0]),
+        (Flaws(np.zeros(1), np.array([-2.0]), np.zeros(1)), [0.0, 10e-6], [3, 13]),
+        # A bow of 2 steps: all of it in the middle, three quarters of it at a quarter, nothing at the ends.
+        (Flaws(np.zeros(1), np.zeros(1), np.array([2.0])), [-5e-6, 2.4e-6, -1.3e-6, 10e-6], [0, 9, 5, 15]),
+    ],
+)
+def test_flaws_worked_by_hand(flaws: Flaws, currents: list[float], codes: list[int]) -> None:
+    assert Adc(4, -5e-6, 10e-6).convert(np.array(currents)[:, None], flaws)[:, 0].tolist() == codes
+
+
+def test_flaws_of_many_converters_spread_as_they_should() -> None:
+    spread = ConverterSpread(gain=0.01, offset=0.7, bow=0.4)
+    found = spread.draw(20_000, np.random.default_rng(0))
+    for values, sigma in ((found.gain, 0.01), (found.offset, 0.7), (found.bow, 0.4)):
+        assert values.std() == pytest.approx(sigma, rel=0.02)
+        assert abs(values.mean()) <= 4 * sigma / np.sqrt(20_000)
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+def test_the_compiled_conversion_is_that_of_numpy(noisy: bool) -> None:
+    random = np.random.default_rng(1)
+    adc, amps = Adc(6, -1e-5, 2e-5), random.uniform(-1.2e-5, 2.2e-5, (8, 5))
+    flaws = ConverterSpread(0.01, 0.7, 0.4).draw(5, random)
+    noise = random.standard_normal(amps.shape) if noisy else None
+    scale, shift, places = random.random(5), random.random(5), np.array([1.0, 2.0])
+    codes, sums = convert_and_add(amps, adc, flaws, noise, scale, shift, places)
+    seen = flaws.steps(amps, adc) + (0 if noise is None else noise)
+    expected = np.clip(np.round(seen), 0, 63)
+    assert np.array_equal(codes, expected)
+    each = (expected * scale + shift).reshape(4, 2, 5)
+    np.testing.assert_allclose(sums, each[:, 0] + 2 * each[:, 1])

@@ -8,10 +8,10 @@ import pytest
 from norsim.array.cell import Cell
 from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends import program, read
+from norsim.backends import cell_amps, curve, program, read, tracked_volts
 from norsim.config import load_chip
-from norsim.errors import ConfigurationError
-from norsim.periphery.programming import find_levels
+from norsim.errors import ConfigurationError, SolveError
+from norsim.periphery.programming import find_levels, threshold_curve
 
 WINDOW = {"subcircuit": "c", "netlist": ".subckt c d g s b\n.ends", "models": "", "state": "vt"}
 CELL = Cell(**WINDOW, erased_volts=3.0, programmed_volts=6.0)
@@ -82,3 +82,50 @@ def test_the_cell_at_another_temperature_is_programmed_anew() -> None:
     hot, cold = (load_chip("etox65", (f"temperature={celsius} degC",)) for celsius in (85, 27))
     levels = [program(chip.cell, chip.encoding).thresholds for chip in (hot, cold)]
     assert np.abs(levels[0][1:] - levels[1][1:]).max() > 1e-3
+
+
+def test_the_curve_turns_currents_back_into_thresholds() -> None:
+    thresholds = np.linspace(2.0, 6.5, 400)
+    found = threshold_curve(CELL, softplus)(softplus(CELL, thresholds))
+    np.testing.assert_allclose(found, thresholds, atol=2e-6)
+
+
+def test_beyond_its_ends_the_curve_gives_a_programmed_or_the_lowest_threshold() -> None:
+    def leaky(cell: Cell, volts: np.ndarray) -> np.ndarray:
+        return np.maximum(softplus(cell, volts), 1e-13)
+
+    found = threshold_curve(CELL, leaky)(np.array([0.0, 1e-14, 1.0]))
+    assert found[0] == found[1] >= 6.0
+    assert found[2] == pytest.approx(1.5)
+
+
+def test_a_cell_whose_current_does_not_fall_has_no_curve() -> None:
+    with pytest.raises(SolveError, match="does not fall"):
+        threshold_curve(CELL, lambda _, volts: volts)
+
+
+@pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
+def test_the_preset_cells_curve_passes_through_its_levels(encoding: str) -> None:
+    chip = load_chip("etox65", (f"encoding={encoding}",))
+    levels = program(chip.cell, chip.encoding)
+    first = 1 if encoding == "bit-serial" else 0
+    found = curve(chip.cell, chip.encoding)(levels.target_amps[first:])
+    np.testing.assert_allclose(found, levels.thresholds[first:], atol=1e-6)
+
+
+@pytest.mark.parametrize("celsius", [-40, 85])
+def test_tracking_keeps_the_reference_cells_current(celsius: int) -> None:
+    """A hot transistor has a lower threshold and less mobility; at this level the threshold wins."""
+    cold, hot = (load_chip("etox65", (f"temperature={at} degC",)).cell for at in (27, celsius))
+    levels = program(cold, load_chip("etox65").encoding)
+    threshold, amps = float(levels.thresholds[8]), float(levels.target_amps[8])
+    untracked = cell_amps(hot, np.array([threshold]), 5.0, 0.5)[0]
+    volts = tracked_volts(hot, threshold, amps, 5.0, 0.5)
+    assert abs(untracked / amps - 1) > 0.005
+    assert (volts < 5.0) == (untracked > amps)
+    assert cell_amps(hot, np.array([threshold]), volts, 0.5)[0] == pytest.approx(amps, rel=1e-5)
+
+
+def test_a_reference_that_nothing_brings_back_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="no wordline volts between"):
+        tracked_volts(load_chip("etox65").cell, 6.0, 1e-3, 5.0, 0.5)

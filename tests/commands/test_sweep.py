@@ -1,0 +1,86 @@
+"""`sweep` and `--trials`: chips drawn anew, points in order, the same again from the same seed."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.commands.conftest import Run
+
+ON_DIGITS = ["--network", "digits-cnn", "--images", 60]
+
+
+def test_a_sweep_has_a_row_a_point_and_a_curve(norsim: Run, tmp_path: Path) -> None:
+    ended = norsim("sweep", *ON_DIGITS, "--vary", "adc.bits=2,8", "--out", tmp_path, "--json")
+    assert ended.code == 0, ended.err
+    coarse, fine = ended.json["points"]
+    assert (coarse["adc.bits"], fine["adc.bits"]) == ("2", "8")
+    assert coarse["accuracy"] < fine["accuracy"] - 0.1 and fine["accuracy"] > 0.9
+    assert fine["low"] < fine["accuracy"] <= fine["high"] and fine["max_error_full_scale"] < 1e-4
+    with open(tmp_path / "results.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["accuracy"]) for row in rows] == [coarse["accuracy"], fine["accuracy"]]
+    assert (tmp_path / "curves.svg").read_text().startswith("<?xml")
+    kept = json.loads((tmp_path / "summary.json").read_text())
+    assert kept["points"] == ended.json["points"]
+
+
+def test_a_point_of_a_sweep_is_the_evaluation_with_that_setting(norsim: Run, tmp_path: Path) -> None:
+    cells = ["--set", "silicon.cell=30 mV", "--seed", 3, "--trials", 2, "--backend", "macro"]
+    swept = norsim("sweep", *ON_DIGITS, *cells, "--vary", "silicon.stuck=0,0.001", "--out", tmp_path / "s", "--json")
+    alone = norsim(
+        "eval-network", *ON_DIGITS, *cells, "--set", "silicon.stuck=0.001", "--out", tmp_path / "e", "--json"
+    )
+    assert swept.code == alone.code == 0, swept.err + alone.err
+    assert swept.json["points"][1]["accuracy"] == alone.json["accuracy"]
+    assert alone.json["trials"]["count"] == 2 == len(set(alone.json["trials"]["accuracies"]))
+    assert alone.json["accuracy"] == pytest.approx(sum(alone.json["trials"]["accuracies"]) / 2)
+    assert alone.json["verification"]["samples"] == 12
+    with open(tmp_path / "e" / "results.csv", newline="") as file:
+        assert {"array", "array_1"} <= set(next(csv.reader(file)))
+    # The proof can be made again later, of all the chips.
+    again = norsim("verify", tmp_path / "e", "--samples", 8, "--json")
+    assert again.code == 0 and again.json["max_error_full_scale"] < 1e-4
+
+
+def test_two_keys_make_all_combinations(norsim: Run, tmp_path: Path) -> None:
+    keys = ["--vary", "adc.bits=3,8", "--vary", "adc.offset=0,1", "--spice-sample", 0]
+    ended = norsim("sweep", *ON_DIGITS[:2], "--images", 5, *keys, "--out", tmp_path, "--json")
+    points = [(row["adc.bits"], row["adc.offset"]) for row in ended.json["points"]]
+    assert points == [("3", "0"), ("3", "1"), ("8", "0"), ("8", "1")]
+
+
+@pytest.mark.parametrize(
+    ("vary", "problem"),
+    [
+        ("adc.bits", "expected KEY=V1,V2"),
+        ("adc.bits=8,", "expected KEY=V1,V2"),
+        ("adc.bits=8,8", "there twice"),
+        ("adc.bitz=8", "did you mean 'bits'"),
+        ("adc.bits=8,99", "adc.bits: Input should be less than or equal to 24"),
+        ("silicon.cell=20", "a quantity with its unit"),
+    ],
+)
+def test_a_sweep_that_cannot_be_says_why_and_leaves_nothing(
+    norsim: Run, tmp_path: Path, vary: str, problem: str
+) -> None:
+    ended = norsim("sweep", *ON_DIGITS, "--vary", vary, "--out", tmp_path / "r")
+    assert ended.code == 2 and problem in ended.err
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_yield_needs_several_chips(norsim: Run, tmp_path: Path) -> None:
+    ended = norsim("eval-network", *ON_DIGITS, "--yield-above", 0.9, "--out", tmp_path / "r")
+    assert ended.code == 2 and "--trials" in ended.err
+
+
+def test_noise_of_converters_is_drawn_anew_for_every_chip_and_repeats(norsim: Run, tmp_path: Path) -> None:
+    noisy = [*ON_DIGITS, "--set", "adc.noise=20", "--trials", 2, "--spice-sample", 2]
+    runs = [norsim("eval-network", *noisy, "--no-cache", "--out", tmp_path / name, "--json") for name in ("a", "b")]
+    assert runs[0].json["trials"] == runs[1].json["trials"]
+    with open(tmp_path / "a" / "results.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["array"] for row in rows] != [row["array_1"] for row in rows]

@@ -1,0 +1,58 @@
+"""Cells programmed for their places conduct what was asked for while the tile is read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from norsim.array.tile import Floats
+from norsim.backends import aimed, program, read
+from norsim.config import load_chip
+from norsim.network.placement import PlacedTile, place
+from tests.solver.arrays import ENCODINGS, array_of
+
+# As the source lines of a linear-pair tile of full size drop.
+LONG = ("linear_pair.wires.source_line=3 ohm", "linear_pair.wires.bitline=2 ohm")
+
+
+def of_codes(encoding: str, settings: tuple[str, ...], make_layer: object) -> PlacedTile:
+    chip = load_chip(
+        "etox65-stress", (f"encoding={encoding}", "tile.wordlines=64", "tile.bitlines=48", *LONG, *settings)
+    )
+    inputs, outputs = chip.encoding.capacity(64, 48)
+    return place(make_layer(inputs, outputs), chip).tiles[0]  # type: ignore[operator]
+
+
+def deviation(part: PlacedTile) -> float:
+    """Root mean square error of the sums against the integers, in steps, read by ngspice."""
+    random = np.random.default_rng(5)
+    codes = random.integers(0, 16, (3, len(part.inputs))) * (random.random((3, len(part.inputs))) < 0.5)
+    amps = part.amps(read(part.tile(), part.drive(codes.astype(np.uint8)), "ngspice"))
+    exact = part.pass_values(codes.astype(np.uint8)).reshape(amps.shape)
+    return float(np.sqrt(np.square(amps / part.chip.encoding.lsb_amps - exact).mean()))
+
+
+@pytest.mark.parametrize(("encoding", "share"), [("bit-serial", 0.25), ("linear-pair", 0.5)])
+def test_sums_come_nearer_to_the_integers(encoding: str, share: float, make_layer: object) -> None:
+    """By ngspice, which has no part in the programming."""
+    plain, aimed_at = (of_codes(encoding, settings, make_layer) for settings in ((), ("silicon.in_situ=true",)))
+    assert deviation(aimed_at) <= share * deviation(plain)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_without_wires_nothing_moves(encoding: str) -> None:
+    array = array_of(encoding, 16, 16, times=0.0)
+    levels = program(array.tile.cell, array.encoding)
+    nearest: Floats = np.abs(array.tile.thresholds[..., None] - levels.thresholds).argmin(axis=-1)
+    target = levels.target_amps[nearest.astype(int)]
+    moved = aimed(array.tile, array.stimulus(2, 0), target, np.random.default_rng(0))
+    np.testing.assert_allclose(moved.thresholds, array.tile.thresholds, atol=2e-4)
+
+
+def test_thresholds_go_down_and_stay_in_the_window(make_layer: object) -> None:
+    plain, moved = (of_codes("bit-serial", on, make_layer).tile() for on in ((), ("silicon.in_situ=true",)))
+    change = moved.thresholds - plain.thresholds
+    assert change.max() <= 1e-3 and change.min() < -5e-3
+    assert moved.thresholds.min() >= plain.cell.erased_volts
+    # A cell that is to be off stays as it is.
+    assert (change[plain.thresholds == 6.0] == 0).all()
