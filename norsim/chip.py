@@ -11,6 +11,7 @@ from norsim.array.variation import NOMINAL, PERFECT, Draw, Silicon
 from norsim.array.wires import Wires
 from norsim.periphery.adc import IDEAL_CONVERTERS, ConverterSpread
 from norsim.periphery.bit_serial import BitSerial
+from norsim.periphery.energy import USUAL_COSTS, Costs
 from norsim.periphery.linear_pair import LinearPair
 
 
@@ -45,6 +46,8 @@ class Chip:
     `tracking`   whether the read's wordline volts follow a reference cell, so that it conducts at the temperature of
                  reading what it did when it was programmed
     `in_situ`    whether cells are programmed to conduct in their places what others are to conduct alone
+    `settle_seconds`   how long after its wordlines step a read is sampled; None for long enough
+    `costs`      what a read takes in time and energy
     `draw`       which one of all chips of this kind it is
     """
 
@@ -62,6 +65,8 @@ class Chip:
     programmed_kelvin: float | None = None
     tracking: bool = False
     in_situ: bool = False
+    settle_seconds: float | None = None
+    costs: Costs = USUAL_COSTS
     draw: Draw = NOMINAL
 
     def specimen(self, seed: int, number: int) -> Chip:

@@ -21,6 +21,7 @@ from norsim.errors import ConfigurationError
 from norsim.paths import models_folder, netlists_folder
 from norsim.periphery.adc import ConverterSpread
 from norsim.periphery.bit_serial import BitSerial, ZeroPoint
+from norsim.periphery.energy import USUAL_COSTS, Costs
 from norsim.periphery.linear_pair import LinearPair
 from norsim.spice.source import Source
 
@@ -54,6 +55,7 @@ Volts = Annotated[float, quantity("volt"), Field(allow_inf_nan=False)]
 Amperes = Annotated[float, quantity("ampere"), Field(gt=0, allow_inf_nan=False)]
 Ohms = Annotated[float, quantity("ohm"), Field(ge=0, allow_inf_nan=False)]
 NotNegative = Field(ge=0, allow_inf_nan=False)
+Farads = Annotated[float, quantity("farad"), NotNegative]
 Kelvin = Annotated[float, quantity("kelvin"), Field(gt=0, allow_inf_nan=False)]
 Seconds = Annotated[float, quantity("second"), NotNegative]
 Deviation = Annotated[float, quantity("volt"), NotNegative]
@@ -92,6 +94,11 @@ class SensedWiresSection(Section):
     bitline_end: Ohms
     source_line: Ohms
     source_line_end: Ohms
+    wordline: Ohms = 0.0
+    wordline_end: Ohms = 0.0
+    wordline_farads: Farads = 0.0
+    bitline_farads: Farads = 0.0
+    source_line_farads: Farads = 0.0
 
 
 class WiresSection(SensedWiresSection):
@@ -109,6 +116,7 @@ class BitSerialSection(Section):
     top_level: Amperes
     zero_point: ZeroPoint
     reference_every: Annotated[int, Field(ge=2)]
+    settle: Annotated[float, quantity("second"), Field(gt=0, allow_inf_nan=False)] | None = None
     wires: WiresSection
 
 
@@ -139,6 +147,14 @@ class DacSection(Section):
     """`dac`: standard deviation of the levels of the drain volts, in steps."""
 
     steps: Steps = 0.0
+
+
+class CostSection(Section):
+    """`cost`: see norsim.periphery.energy.Costs."""
+
+    sample: Seconds = USUAL_COSTS.sample_seconds
+    conversion: Seconds = USUAL_COSTS.conversion_seconds
+    adc_step: Annotated[float, quantity("joule"), NotNegative] = USUAL_COSTS.joules_per_step
 
 
 class SpreadSection(Section):
@@ -200,6 +216,7 @@ class ChipFile(Section):
     linear_pair: LinearPairSection
     adc: AdcSection
     dac: DacSection = DacSection()
+    cost: CostSection = CostSection()
     silicon: SiliconSection = SiliconSection()
     calibration: CalibrationSection
 
@@ -310,7 +327,8 @@ def build_chip(content: dict[str, Any], path: Path, trust_cell: bool = False) ->
         file.name, cell, wires, file.tile.wordlines, file.tile.bitlines, encoding, adc.bits,
         Calibration(**file.calibration.model_dump()), ConverterSpread(adc.gain, adc.offset, adc.bow, adc.noise),
         file.dac.steps, _silicon(file.silicon, path), file.silicon.programmed_at, file.silicon.tracking,
-        file.silicon.in_situ,
+        file.silicon.in_situ, file.bit_serial.settle if file.encoding == "bit-serial" else None,
+        Costs(file.cost.sample, file.cost.conversion, file.cost.adc_step),
     )  # fmt: skip
 
 
@@ -342,10 +360,13 @@ def _encoding(file: ChipFile) -> tuple[BitSerial | LinearPair, Wires]:
 
 
 def _wires(section: SensedWiresSection) -> Wires:
-    ohms = (section.bitline, section.bitline_end, section.source_line, section.source_line_end)
-    if isinstance(section, WiresSection):
-        return Wires(*ohms, section.rows_per_source_line, section.strap_every)
-    return Wires(*ohms, rows_per_source_line=1, strap_every=None)
+    return Wires(
+        section.bitline, section.bitline_end, section.source_line, section.source_line_end,
+        section.rows_per_source_line if isinstance(section, WiresSection) else 1,
+        section.strap_every if isinstance(section, WiresSection) else None,
+        section.wordline, section.wordline_end, section.wordline_farads, section.bitline_farads,
+        section.source_line_farads,
+    )  # fmt: skip
 
 
 def _text(name: str, chip_path: Path, packaged: Path, trust_cell: bool) -> str:

@@ -1,4 +1,4 @@
-"""The resistance of the lines of an array, as seen at DC."""
+"""The resistance of the lines of an array, as seen at DC, and what charges when they move."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from norsim.errors import ConfigurationError
 
 @dataclass(frozen=True)
 class Wires:
-    """Ohms along bitlines and source lines. Wordlines drive gates, so at DC they drop nothing.
+    """Ohms along bitlines and source lines, and of wordlines, which drive gates, so that at DC they drop nothing.
 
     `bitline_ohms`       one segment, from cell to cell; wordline 0 is nearest to the driven end
     `bitline_end_ohms`   between the bitline's volts and its first cell: driver or sense amplifier
@@ -20,7 +20,10 @@ class Wires:
                          so n cells between two straps have n + 1 segments. The array's edges are straps
                          as well. None: no straps; the line is sensed at the end beside bitline 0.
 
-    A line whose `..._ohms` is 0 is one node. Raises ConfigurationError for negative or non-finite ohms.
+    `wordline_ohms`, `wordline_end_ohms`   one segment of a wordline, and its driver
+    `wordline_farads`, `bitline_farads`, `source_farads`   of a line to ground, a cell: wire, gate and junction
+
+    A line whose `..._ohms` is 0 is one node. Raises ConfigurationError for what is negative or not finite.
     """
 
     bitline_ohms: float = 0.0
@@ -29,11 +32,16 @@ class Wires:
     source_end_ohms: float = 0.0
     rows_per_source_line: int = 2
     strap_every: int | None = 16
+    wordline_ohms: float = 0.0
+    wordline_end_ohms: float = 0.0
+    wordline_farads: float = 0.0
+    bitline_farads: float = 0.0
+    source_farads: float = 0.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name.endswith("_ohms") and not 0 <= value < float("inf"):
+            if field.name.endswith(("_ohms", "_farads")) and not 0 <= value < float("inf"):
                 raise ConfigurationError(f"{field.name} must be finite and not negative, not {value}")
         if self.rows_per_source_line < 1 or (self.strap_every is not None and self.strap_every < 1):
             raise ConfigurationError("rows_per_source_line and strap_every count from 1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import time
 from dataclasses import asdict, replace
 from functools import partial
@@ -133,7 +134,7 @@ def command(
     if as_json:
         print_json({**summary, "out": str(folder.path)})
     else:
-        show(found, chosen, folder.path, verbose, summary.get("trials"))
+        show(found, chosen, folder.path, verbose, summary)
         if other is not None:
             click.echo("{alike} of {images} images are classified as in {run}".format(**summary["compared"]))
     check(found, min_accuracy, tolerance)
@@ -170,7 +171,7 @@ def agreement(predictions: Predictions, other: dict[int, int], run: str) -> dict
     return {"run": run, "images": len(both), "alike": alike}
 
 
-def show(found: Evaluation, chosen: Subject, path: Path, verbose: bool, trials: dict[str, Any] | None) -> None:
+def show(found: Evaluation, chosen: Subject, path: Path, verbose: bool, summary: dict[str, Any]) -> None:
     """The result for people, on stdout."""
     console = Console()
     table = Table(title=f"{found.network} on {found.dataset}, {found.images} test images, {found.encoding}")
@@ -186,6 +187,7 @@ def show(found: Evaluation, chosen: Subject, path: Path, verbose: bool, trials: 
         ends = f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}" if known and interval else "unknown"
         table.add_row(name, f"{100 * accuracy:.2f} %" if accuracy is not None else "unknown", ends)
     console.print(table)
+    trials = summary.get("trials")
     if trials:
         lowest, highest = min(trials["accuracies"]), max(trials["accuracies"])
         console.print(
@@ -204,9 +206,22 @@ def show(found: Evaluation, chosen: Subject, path: Path, verbose: bool, trials: 
             f"{proof.max_error_full_scale:.1e} of full scale, ADC codes that differ "
             f"{100 * (proof.adc_mismatch_fraction or 0):.2f} %"
         )
+    cost = summary["energy"]
+    if cost["joules_image"]:
+        share = 100 * cost["converters_joules_image"] / cost["joules_image"]
+        console.print(
+            f"An image takes {engineering(cost['joules_image'], 'J')}, {share:.0f} % of it in converters, and "
+            f"{engineering(cost['latency_seconds'], 's')} (summary.json says on which assumptions)"
+        )
     if verbose:
         console.print(f"Digital: {', '.join(f'{k} ({v})' for k, v in digital_modules(chosen.model).items())}")
     console.print(f"{found.seconds:.0f} s. Run folder: {path}", soft_wrap=True)
+
+
+def engineering(value: float, unit: str) -> str:
+    """A quantity with three digits and a prefix, such as 35.0 nJ."""
+    steps = min(max(math.floor(math.log10(value) / 3), -6), 0) if value > 0 else 0
+    return f"{value / 10.0 ** (3 * steps):.3g} {['', 'm', 'u', 'n', 'p', 'f', 'a'][-steps]}{unit}"
 
 
 def _ends(interval: tuple[float, float]) -> str:

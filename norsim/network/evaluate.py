@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from typing import Any
@@ -19,7 +19,7 @@ from norsim.backends import Progress
 from norsim.data import Dataset
 from norsim.errors import ConfigurationError
 from norsim.network.batch import Predictions, run_batches
-from norsim.network.layers import tiled_layers
+from norsim.network.layers import TiledLayer, tiled_layers
 from norsim.network.reader import Reader
 from norsim.network.verify import Sample, Verification, choose_samples, verify
 from norsim.spice.ngspice import find_ngspice, version_line
@@ -29,6 +29,12 @@ from norsim.workers import HERE, Workers
 BATCH = 100
 # Reads kept of a run, so that more of them can be verified later than at once.
 KEPT_SAMPLES = 64
+ASSUMPTIONS = (
+    "cells conduct for cost.sample of each read, on the mean currents of the calibration's reads; a line that goes up "
+    "draws C V^2; a conversion takes cost.adc_step for each of its 2^bits steps; all tiles of a layer are read at "
+    "once, every cost.sample or cost.conversion, whichever is longer; drivers, references, clocks, the digital part "
+    "and data movement are left out"
+)
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ class Evaluation:
     def summary(self) -> dict[str, Any]:
         """The keys of `eval-network --json`."""
         kept = {part.name: getattr(self, part.name) for part in fields(self) if part.repr}
-        content = {**kept, "verification": asdict(self.verification)}
+        content = {**kept, "verification": asdict(self.verification), "energy": image_costs(self.layers)}
         return {**content, "drop_points": self.drop_points}
 
 
@@ -126,8 +132,8 @@ def evaluate(
     return Evaluation(
         network, getattr(data, "name", ""), len(truth), backend, ", ".join(sorted(encodings)),
         accuracy, interval, quantized, quantized_interval, full, full_interval,
-        verify(samples[:spice_sample], workers), layer_table(model, backend, reads), time.monotonic() - started, seed,
-        versions(backend), found, exact, samples,
+        verify(samples[:spice_sample], workers), layer_table(model, backend, reads, len(truth)),
+        time.monotonic() - started, seed, versions(backend), found, exact, samples,
     )  # fmt: skip
 
 
@@ -149,8 +155,11 @@ def share(predictions: Predictions, labels: Predictions) -> tuple[float, tuple[f
     return right / len(labels), (float(interval.low), float(interval.high))
 
 
-def layer_table(model: nn.Module, backend: str, reads: Mapping[str, int]) -> list[dict[str, Any]]:
-    """For each layer: its tiles, their size and how many reads they took."""
+def layer_table(model: nn.Module, backend: str, reads: Mapping[str, int], images: int) -> list[dict[str, Any]]:
+    """For each layer: its tiles, their size, how many reads they took, and the energy and time of them for an image.
+
+    All tiles of a layer are read at the same time. What stays digital takes no part.
+    """
     return [
         {
             "name": name,
@@ -159,9 +168,33 @@ def layer_table(model: nn.Module, backend: str, reads: Mapping[str, int]) -> lis
             "outputs": layer.grid.layer.outputs,
             "backend": layer.fixed_backend or backend,
             "reads": reads.get(name, 0),
+            **_costs(layer, reads.get(name, 0) / images / len(layer.grid.tiles)),
         }
         for name, layer in tiled_layers(model).items()
     ]
+
+
+def _costs(layer: TiledLayer, reads: float) -> dict[str, float]:
+    """What one image takes whose layer reads each of its tiles so many times."""
+    parts = {
+        f"{kind}_joules_image": reads * sum(getattr(part.energy, kind) for part in layer.grid.tiles)
+        for kind in ("cells", "lines", "converters")
+    }
+    return {**parts, "seconds_image": reads * layer.grid.chip.costs.read_seconds}
+
+
+def image_costs(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Energy and time of an image, from the rows of `layer_table`, with what they assume.
+
+    `joules_image` is the sum of the parts below it; `latency_seconds` one image alone, layer after layer;
+    `interval_seconds` from one image to the next when all layers work at once.
+    """
+    parts = {kind: sum(row[f"{kind}_joules_image"] for row in layers) for kind in ("cells", "lines", "converters")}
+    seconds = [row["seconds_image"] for row in layers]
+    return {
+        "joules_image": sum(parts.values()), **{f"{kind}_joules_image": joules for kind, joules in parts.items()},
+        "latency_seconds": sum(seconds), "interval_seconds": max(seconds, default=0.0), "assumptions": ASSUMPTIONS,
+    }  # fmt: skip
 
 
 def versions(backend: str) -> dict[str, str | None]:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from norsim.array.settling import gate_shares
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
 from norsim.array.variation import Draw
 from norsim.backends import aimed, curve, program, reduced, tracked_volts
@@ -21,12 +22,15 @@ from norsim.network.reader import Reader
 from norsim.periphery.adc import Adc, Flaws, fit_range
 from norsim.periphery.bit_serial import BitSerial
 from norsim.periphery.encoding import Codes, full_scale_amps, sense_matrix, sensed_amps
+from norsim.periphery.energy import NO_ENERGY, ReadEnergy, read_energy
 from norsim.periphery.linear_pair import LinearPair
 from norsim.periphery.programming import Levels
 from norsim.periphery.readout import convert_and_add
 
 # Line currents are taken in parts small enough for a core's cache, because what is done to each is bound by memory.
 AMPS_AT_ONCE = 2**19
+# Of a placed tile, what a fit of its converters leaves as it is.
+KEPT = ("_tile", "flaws", "reading")
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +55,7 @@ class PlacedTile:
     `inputs`, `outputs`   the span of the layer's inputs and outputs it holds
     `adc`       the converter of all its outputs
     `gain`, `offset`   `[outputs]`: digital correction, value = amps / lsb * gain + offset
+    `energy`    of a read, the mean over those that the calibration made
     """
 
     layer: QuantizedLayer
@@ -62,6 +67,7 @@ class PlacedTile:
     adc: Adc
     gain: Floats
     offset: Floats
+    energy: ReadEnergy = NO_ENERGY
 
     @property
     def name(self) -> str:
@@ -135,6 +141,10 @@ class PlacedTile:
             lambda amps: curve(chip.verify_cell, chip.encoding)(amps),
             self.draw,
         )
+        if chip.settle_seconds is not None:
+            # A gate that is not all the way up is one whose cell has so much more of a threshold.
+            missing = 1 - gate_shares(chip.wires, programmed.bitlines, chip.settle_seconds)
+            thresholds = np.minimum(thresholds + self.reading.wordline_volts * missing, chip.cell.limits[1])
         return replace(programmed, thresholds=thresholds, cell=chip.cell)
 
     def codes(self, layer_codes: Codes) -> Codes:
@@ -195,22 +205,28 @@ class PlacedTile:
             amps = torch.from_numpy(model.lines(self.reading.drives(self.codes(some)), passes, encoding.top_drive))
             yield start, some, self.interpret(some, (amps @ sense).numpy(), random)
 
-    def calibrated(self, layer_codes: Codes, reads: np.ndarray, currents: Currents) -> PlacedTile:
+    def calibrated(
+        self, layer_codes: Codes, reads: np.ndarray, stimulus: Stimulus, currents: Currents
+    ) -> PlacedTile:  # fmt: skip
         """This tile with its converter's range, gain and offset fitted.
 
-        `layer_codes` `[vectors, inputs]` are activations of training images; `currents` are the tile's
+        `layer_codes` `[vectors, inputs]` are activations of training images; `stimulus` and `currents` are the tile's
         for the `reads` `[n]` among their drives. Per output, measured amperes are a line in the exact
         values; the range is that of the line over all of `layer_codes`.
         """
         exact = self.pass_values(layer_codes).reshape(-1, len(self.outputs))
-        amps, lsb = self.amps(currents), self.chip.encoding.lsb_amps
+        amps, lsb, chip = self.amps(currents), self.chip.encoding.lsb_amps, self.chip
         slope, intercept = fit_lines(exact[reads], amps, flat_slope=lsb)
-        adc = fit_range(exact * slope + intercept, self.chip.adc_bits, least_amps=lsb)
-        if not self.chip.calibration.column_fit:
-            return replace(self, adc=adc)
-        seen = adc.amps(adc.convert(amps, self.flaws))
-        gain, offset = fit_lines(seen / lsb, exact[reads], flat_slope=1.0)
-        return replace(self, adc=adc, gain=gain, offset=offset)
+        adc = fit_range(exact * slope + intercept, chip.adc_bits, least_amps=lsb)
+        energy = read_energy(chip.costs, chip.wires, stimulus, currents, len(self.outputs), chip.adc_bits)
+        gain, offset = self.gain, self.offset
+        if chip.calibration.column_fit:
+            seen = adc.amps(adc.convert(amps, self.flaws))
+            gain, offset = fit_lines(seen / lsb, exact[reads], flat_slope=1.0)
+        fitted = replace(self, adc=adc, gain=gain, offset=offset, energy=energy)
+        # What does not depend on the fit need not be made again.
+        fitted.__dict__.update({name: self.__dict__[name] for name in KEPT if name in self.__dict__})
+        return fitted
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,13 +266,14 @@ class TileGrid:
         total = len(codes) * self.chip.encoding.passes(self.layer.input_bits)
         # All tiles of the layer are fitted on the same reads, so that leaving some out changes nothing.
         reads = np.sort(random.choice(total, min(self.chip.calibration.reads, total), replace=False))
-        seen = [replace(part, chip=part.chip.fresh()) if part.chip.calibration.fresh else part for part in self.tiles]
+        fresh = self.chip.calibration.fresh
+        seen = [replace(part, chip=self.chip.fresh()) for part in self.tiles] if fresh else self.tiles
         requests = [(part.tile(), part.drive(codes).take(reads)) for part in seen]
         fitted = [
-            replace(part.calibrated(codes, reads, currents), chip=self.chip)
-            for part, currents in zip(seen, reader.read(requests), strict=True)
+            part.calibrated(codes, reads, stimulus, currents)
+            for part, (_, stimulus), currents in zip(seen, requests, reader.read(requests), strict=True)
         ]
-        return replace(self, tiles=tuple(fitted))
+        return replace(self, tiles=tuple(replace(part, chip=self.chip) for part in fitted) if fresh else tuple(fitted))
 
     def at(self, row: int, column: int) -> PlacedTile:
         """The tile at a place in the grid; PlacementError names the places there are."""

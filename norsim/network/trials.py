@@ -46,9 +46,9 @@ def compare_chips(right: NDArray[np.bool_]) -> Chips:
     """What `[chips, images]`, whether each chip has each image right, says of their mean; two chips at least.
 
     Chips and images are both samples: a two-way random model without replication (Searle, Casella and McCulloch,
-    Variance Components, 1992). With the mean square MS of either, MS / (chips images) is its part of the variance of the
-    mean. The interval's half width is that of both t intervals in quadrature, in the manner of Burdick and Graybill's
-    modified large-sample intervals (1992): one with few chips must allow for how little they say.
+    Variance Components, 1992). With the mean square MS of either, MS / (chips images) is its part of the variance of
+    the mean. The interval's half width is that of both t intervals in quadrature, in the manner of Burdick and
+    Graybill's modified large-sample intervals (1992): one with few chips must allow for how little they say.
     """
     chips, images = right.shape
     mean = float(right.mean())

@@ -24,9 +24,9 @@ def deck(tile: Tile, stimulus: Stimulus) -> str:
 
     The reads are the points of one `.dc` sweep of `v(idx)` from 0 to vectors - 1.
     """
-    lines = [*_header(tile, stimulus), *_cell_text(tile)]
+    lines = preamble(tile, stimulus)
     for item in elements(tile, stimulus):
-        lines.append(f"* {item.text}" if isinstance(item, Comment) else _line(item))
+        lines.append(f"* {item.text}" if isinstance(item, Comment) else line_of(item))
     return "\n".join([*lines, *_analysis(tile, stimulus), ".end", ""])
 
 
@@ -55,7 +55,13 @@ def circuit(tile: Tile, stimulus: Stimulus) -> Circuit:
     return result
 
 
-def _line(element: Element) -> str:
+def preamble(tile: Tile, stimulus: Stimulus) -> list[str]:
+    """What stands before the elements: what the tile is, the models and the cell."""
+    return [*_header(tile, stimulus), *_cell_text(tile)]
+
+
+def line_of(element: Element) -> str:
+    """An element as a line of a deck."""
     text = f"{element.kind}{element.name} {' '.join(element.nodes)} {element.value}"
     if len(text) <= 120:
         return text

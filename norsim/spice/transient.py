@@ -1,0 +1,128 @@
+"""One read in time: the lines that carry the input step from rest, and the currents settle.
+
+The circuit is that of `norsim.spice.elements` with what DC does not feel: wordlines as ladders of their own resistance
+behind a driver, and a capacitor to ground on every node of every line. All volts but the input's are there from the
+start.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from norsim.array.tile import Floats, Stimulus, Tile
+from norsim.errors import ConfigurationError, SolveError
+from norsim.spice.deck import OPTIONS, RAW_FILE, line_of, preamble
+from norsim.spice.elements import Comment, Element, ammeters, elements, number
+from norsim.spice.ngspice import find_ngspice, own_folder, run_deck
+from norsim.spice.rawfile import read_raw
+
+# The input's edge, as a share of the time that is simulated; and the points that are written.
+EDGE = 1e-4
+POINTS = 401
+TIMEOUT_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, eq=False)
+class Transient:
+    """`seconds` `[times]` since the input's step; `bitline` `[times, bitlines]` and `source` `[times, source lines]`,
+    amperes, with the signs of `Currents`."""
+
+    seconds: Floats
+    bitline: Floats
+    source: Floats
+
+
+def read_in_time(tile: Tile, stimulus: Stimulus, seconds: float) -> Transient:
+    """The currents of one read, `stimulus` of one vector, over `seconds` after its input steps from 0 V.
+
+    Raises ConfigurationError for several vectors or a stimulus that does not say what it drives, SolveError where
+    ngspice does not get to the end.
+    """
+    if stimulus.vectors != 1 or stimulus.driven is None:
+        raise ConfigurationError("a transient needs one read, of a stimulus that says which lines it drives")
+    with own_folder() as folder:
+        (folder / "tile.cir").write_text(transient_deck(tile, stimulus, seconds))
+        run_deck(find_ngspice(), folder, TIMEOUT_SECONDS)
+        table = read_raw(folder / RAW_FILE, ["time", *ammeters(tile)], POINTS)
+    if abs(table[-1, 0] - seconds) > 1e-6 * seconds:
+        raise SolveError(f"ngspice stopped at {table[-1, 0]:g} s of {seconds:g} s")
+    return Transient(table[:, 0], table[:, 1 : 1 + tile.bitlines], table[:, 1 + tile.bitlines :])
+
+
+def transient_deck(tile: Tile, stimulus: Stimulus, seconds: float) -> str:
+    """The deck of one read in time; ngspice writes the ammeters' currents at 401 times to `currents.raw`."""
+    lines = [*preamble(tile, stimulus)]
+    for item in _in_time(tile, stimulus, seconds):
+        lines.append(f"* {item.text}" if isinstance(item, Comment) else line_of(item))
+    celsius = round(tile.cell.temperature_kelvin - 273.15, 6)
+    step = number(seconds / (POINTS - 1))
+    names = " ".join(ammeters(tile))
+    lines += [
+        f".options {OPTIONS} temp={celsius} method=gear",
+        "\n+ ".join(textwrap.wrap(f".save {names}", 110)),
+        f".tran {step} {number(seconds)} 0 {step}",
+        *(".control", "set filetype=binary", "run", "linearize", f"write {RAW_FILE}", "quit", ".endc", ".end", ""),
+    ]
+    return "\n".join(lines)
+
+
+def _in_time(tile: Tile, stimulus: Stimulus, seconds: float) -> Iterator[Element | Comment]:
+    """The elements at DC, with the input's sources stepping, gates on ladders, and capacitors."""
+    wires, up = tile.wires, stimulus.driven == "wordlines"
+    for item in elements(tile, stimulus):
+        if isinstance(item, Comment):
+            yield item
+        elif item.kind == "X":
+            i, j = (int(part) for part in item.name.split("_"))
+            here, _, source, bulk = item.nodes
+            gate = _gate(tile, i, j)
+            yield item._replace(nodes=(here, gate, source, bulk))
+            if wires.wordline_ohms and j:
+                yield Element("R", gate, (_gate(tile, i, j - 1), gate), number(wires.wordline_ohms))
+            farads_of = (wires.wordline_farads, wires.bitline_farads, wires.source_farads)
+            for kind, node, farads in zip("gds", (gate, here, source), farads_of, strict=True):
+                # At a perfect ground there is nothing to charge.
+                if farads and node != "ret":
+                    yield Element("C", f"{kind}{i}_{j}", (node, "0"), number(farads))
+        elif item.kind == "V" and item.name.startswith("wl"):
+            yield from _wordline(tile, int(item.name[2:]), item.value, seconds if up else 0.0)
+        elif item.kind == "V" and item.name.startswith("drive") and not up:
+            yield item._replace(value=_step(item.value, seconds))
+        else:
+            yield item
+
+
+def _gate(tile: Tile, i: int, j: int) -> str:
+    return f"wl{i}_{j}" if tile.wires.wordline_ohms else f"wl{i}"
+
+
+def _wordline(tile: Tile, i: int, volts: str, seconds: float) -> Iterator[Element]:
+    """A driver behind its resistance; in `seconds`, if they are not 0, it steps."""
+    near, value = _gate(tile, i, 0), _step(volts, seconds) if seconds else volts
+    if tile.wires.wordline_end_ohms:
+        yield Element("V", f"wl{i}", (f"drv{i}", "0"), value)
+        yield Element("R", f"drv{i}", (f"drv{i}", near), number(tile.wires.wordline_end_ohms))
+    else:
+        yield Element("V", f"wl{i}", (near, "0"), value)
+
+
+def _step(volts: str, seconds: float) -> str:
+    return f"PWL(0 0 {number(EDGE * seconds)} {volts})"
+
+
+def settling_seconds(transient: Transient, amps: Floats, settled: Floats, within_amps: float) -> float:
+    """When the last of `amps` `[times, outputs]` comes within `within_amps` of `settled` `[outputs]` and stays there.
+
+    Raises SolveError where they had not settled when the simulation ended.
+    """
+    away = np.abs(amps - settled).max(axis=1) > within_amps
+    if away[-1]:
+        raise SolveError(
+            f"after {transient.seconds[-1]:g} s a current is still {np.abs(amps[-1] - settled).max():.3g} A from where "
+            f"it settles, {within_amps:.3g} A was expected: simulate longer"
+        )
+    return float(transient.seconds[int(np.flatnonzero(away)[-1]) + 1]) if away.any() else 0.0

@@ -1,0 +1,130 @@
+"""Reads in time: they end where DC is, lines charge as the theory of lines says, gates that lag act like thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from norsim.array.cell import Cell
+from norsim.array.settling import gate_shares
+from norsim.array.tile import Floats, Stimulus, Tile
+from norsim.array.wires import Wires
+from norsim.backends import read
+from norsim.config import load_chip
+from norsim.errors import ConfigurationError, SolveError
+from norsim.network.placement import place
+from norsim.network.quantized import QuantizedLayer
+from norsim.spice.transient import Transient, read_in_time, settling_seconds, transient_deck
+from tests.solver.arrays import ENCODINGS, array_of
+
+
+@pytest.fixture
+def probe() -> Cell:
+    """A cell that draws 1 uA for each volt on its gate, and loads nothing."""
+    netlist = ".subckt probe d g s b vt=3\nGcell d s g b 1u\n.ends probe"
+    return Cell("probe", netlist, "", "vt", erased_volts=1.0, programmed_volts=6.0)
+
+
+def gates_in_time(probe: Cell, wires: Wires, bitlines: int, seconds: float) -> tuple[Floats, Floats]:
+    """Times, and `[times, bitlines]` gate volts along a wordline that steps to 1 V, as ngspice has them."""
+    tile = Tile(np.full((1, bitlines), 3.0), probe, wires)
+    found = read_in_time(tile, Stimulus([[1.0]], [[0.5] * bitlines], driven="wordlines"), seconds)
+    return found.seconds, found.bitline / 1e-6
+
+
+LADDERS = {
+    "a driver without resistance": Wires(strap_every=1, wordline_ohms=100.0, wordline_farads=1e-15),
+    "a driver like the line": Wires(strap_every=1, wordline_ohms=100.0, wordline_end_ohms=3e3, wordline_farads=1e-15),
+    "a driver alone": Wires(strap_every=1, wordline_end_ohms=3e3, wordline_farads=1e-15),
+}
+
+
+@pytest.mark.parametrize("wires", LADDERS.values(), ids=LADDERS.keys())
+def test_a_wordline_charges_in_ngspice_as_its_ladder_does(probe: Cell, wires: Wires) -> None:
+    seconds, gates = gates_in_time(probe, wires, 24, 4e-10)
+    for k in (20, 60, 150, 400):
+        assert np.abs(gates[k] - gate_shares(wires, 24, float(seconds[k]))).max() <= 2e-3
+
+
+def test_a_long_ladder_settles_as_the_analytic_line_does(probe: Cell) -> None:
+    """The far end of a distributed line: 1 - (4/pi) sum (-1)^n / (2n+1) exp(-((2n+1) pi/2)^2 t / RC).
+
+    To 0.1 % within one part in as many as there are cells.
+    """
+    cells, ohms, farads = 128, 15.0, 1e-15
+    product = (cells * ohms) * (cells * farads)
+    seconds, gates = gates_in_time(
+        probe, Wires(strap_every=1, wordline_ohms=ohms, wordline_farads=farads), cells, 4 * product
+    )
+
+    def line(at: float) -> float:
+        odd = np.arange(1, 40, 2)
+        signs = np.where(odd % 4 == 1, 1.0, -1.0)
+        return float(1 - 4 / np.pi * (signs / odd * np.exp(-((odd * np.pi / 2) ** 2) * at / product)).sum())
+
+    fine = np.linspace(0.5 * product, 4 * product, 20_000)
+    analytic = fine[int(np.argmax([line(at) >= 0.999 for at in fine]))]
+    found = settling_seconds(Transient(seconds, gates, gates), gates[:, -1:], np.ones(1), 1e-3)
+    assert found == pytest.approx(analytic, rel=0.02)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_read_ends_where_nodal_says(encoding: str) -> None:
+    array = array_of(encoding, 12, 10)
+    wires = replace(
+        array.tile.wires, wordline_ohms=15.0, wordline_end_ohms=500.0, wordline_farads=1.5e-16,
+        bitline_farads=2e-16, source_farads=1e-16,
+    )  # fmt: skip
+    tile = replace(array.tile, wires=wires)
+    stimulus = array.stimulus(2, 1).take(slice(0, 1))
+    found, settled = read_in_time(tile, stimulus, 2e-10), read(tile, stimulus, "nodal")
+    assert found.bitline[-1] == pytest.approx(settled.bitline[0], rel=1e-3)
+    assert found.bitline[-1] == pytest.approx(settled.bitline[0], rel=1e-6)
+    assert 0 < settling_seconds(found, found.bitline, settled.bitline[0], 1e-3 * settled.bitline.max()) < 2e-10
+
+
+def test_gates_that_lag_act_like_higher_thresholds(make_layer: Callable[..., QuantizedLayer]) -> None:
+    """On a wordline so slow that what its gates push through their capacitance into bitlines no longer counts: within a
+    hundredth of full scale of ngspice in time."""
+    wires = ("bit_serial.wires.wordline=20 kohm", "bit_serial.wires.wordline_farads=15 fF")
+    slow = (*wires, "tile.wordlines=12", "tile.bitlines=16")
+    chip = load_chip("etox65", slow)
+    inputs, outputs = chip.encoding.capacity(12, 16)
+    layer = make_layer(inputs, outputs)
+    part = place(layer, chip).tiles[0]
+    codes = np.full((1, inputs), 15, dtype=np.uint8)
+    stimulus = part.drive(codes).take(slice(0, 1))
+    in_time = read_in_time(part.tile(), stimulus, 4e-7)
+    for k in (25, 50, 100, 300):
+        picoseconds = 1e12 * float(in_time.seconds[k])
+        late = place(layer, load_chip("etox65", (*slow, f"bit_serial.settle={picoseconds} ps"))).tiles[0]
+        found = read(late.tile(), stimulus, "nodal").bitline[0]
+        assert np.abs(found - in_time.bitline[k]).max() / part.full_scale_amps <= 1e-2
+    # And the lag is worth having: the first of these reads is far from settled.
+    assert np.abs(in_time.bitline[25] - in_time.bitline[-1]).max() / part.full_scale_amps > 0.05
+
+
+def test_currents_that_do_not_settle_are_told() -> None:
+    found = Transient(np.linspace(0, 1e-9, 5), np.zeros((5, 1)), np.zeros((5, 1)))
+    with pytest.raises(SolveError, match="simulate longer"):
+        settling_seconds(found, np.linspace(0, 1, 5)[:, None], np.full(1, 2.0), 0.1)
+    assert settling_seconds(found, np.ones((5, 1)), np.ones(1), 0.1) == 0.0
+
+
+@pytest.mark.parametrize(
+    "stimulus", [Stimulus([[1.0], [0.0]], [[0.5], [0.5]], driven="wordlines"), Stimulus([[1.0]], [[0.5]])]
+)
+def test_a_transient_is_of_one_read_that_says_what_it_drives(probe: Cell, stimulus: Stimulus) -> None:
+    with pytest.raises(ConfigurationError, match="needs one read"):
+        read_in_time(Tile([[3.0]], probe, Wires()), stimulus, 1e-9)
+
+
+def test_the_deck_in_time_steps_the_input_and_nothing_else() -> None:
+    for encoding, steps in (("bit-serial", "Vwl0"), ("linear-pair", "Vdrive0")):
+        array = array_of(encoding, 6, 6)
+        text = transient_deck(array.tile, array.stimulus(2, 0).take(slice(0, 1)), 1e-9)
+        stepped = [line.split()[0] for line in text.splitlines() if "PWL(" in line]
+        assert steps in stepped and {name.rstrip("0123456789") for name in stepped} == {steps.rstrip("0")}
