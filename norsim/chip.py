@@ -47,6 +47,7 @@ class Chip:
                  reading what it did when it was programmed
     `in_situ`    whether cells are programmed to conduct in their places what others are to conduct alone
     `settle_seconds`   how long after its wordlines step a read is sampled; None for long enough
+    `row_order`  whether a tile's inputs are put in the order that loads its lines least, rather than as they come
     `costs`      what a read takes in time and energy
     `draw`       which one of all chips of this kind it is
     """
@@ -66,6 +67,7 @@ class Chip:
     tracking: bool = False
     in_situ: bool = False
     settle_seconds: float | None = None
+    row_order: bool = False
     costs: Costs = USUAL_COSTS
     draw: Draw = NOMINAL
 

@@ -85,6 +85,7 @@ class TileSection(Section):
 
     wordlines: Annotated[int, Field(ge=1, le=8192)]
     bitlines: Annotated[int, Field(ge=1, le=8192)]
+    row_order: bool = False
 
 
 class SensedWiresSection(Section):
@@ -328,7 +329,7 @@ def build_chip(content: dict[str, Any], path: Path, trust_cell: bool = False) ->
         Calibration(**file.calibration.model_dump()), ConverterSpread(adc.gain, adc.offset, adc.bow, adc.noise),
         file.dac.steps, _silicon(file.silicon, path), file.silicon.programmed_at, file.silicon.tracking,
         file.silicon.in_situ, file.bit_serial.settle if file.encoding == "bit-serial" else None,
-        Costs(file.cost.sample, file.cost.conversion, file.cost.adc_step),
+        file.tile.row_order, Costs(file.cost.sample, file.cost.conversion, file.cost.adc_step),
     )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ RESULTS = (
     "timing.json",
     "results.csv",
     "curves.svg",
+    "best.yaml",
     "samples.npz",
     "tile.cir",
     "tile.json",

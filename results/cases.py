@@ -15,7 +15,12 @@ ATTRIBUTED_IMAGES = 1000
 UNFITTED = ("--set", "calibration.column_fit=false")
 # ngspice takes minutes for one read of a full linear-pair tile. Without the fit of columns the circuit is that of the
 # run with it, so that fewer reads need be solved again.
-FEW = ("--spice-sample", "4")
+PROOF = {
+    ("bit-serial", True): "12",
+    ("bit-serial", False): "4",
+    ("linear-pair", True): "4",
+    ("linear-pair", False): "1",
+}
 
 
 @dataclass(frozen=True)
@@ -67,14 +72,15 @@ def networks() -> list[str]:
 
 def evaluations(network: str) -> list[Case]:
     """On the default chip in both encodings and on the stress chip, each with and without the columns' fit."""
-    chips = [("etox65", "bit-serial", ()), ("etox65", "linear-pair", FEW), ("etox65-stress", "bit-serial", ())]
+    chips = [("etox65", "bit-serial"), ("etox65", "linear-pair"), ("etox65-stress", "bit-serial")]
     return [
         Case(
-            f"{chip}-{encoding}{suffix}", network, "eval-network",
-            ("--chip", chip, "--encoding", encoding, *setting),
+            f"{chip}-{encoding}{'' if fitted else '-unfitted'}", network, "eval-network",
+            ("--chip", chip, "--encoding", encoding, "--spice-sample", PROOF[encoding, fitted],
+             *(() if fitted else UNFITTED)),
         )
-        for chip, encoding, proof in chips
-        for suffix, setting in (("", proof), ("-unfitted", (*UNFITTED, *FEW)))
+        for chip, encoding in chips
+        for fitted in (True, False)
     ]  # fmt: skip
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,18 +44,35 @@ from norsim.network.layers import calibrate, convert, tiled_layers
 from norsim.network.reader import Reader
 from norsim.network.store import load_network
 
-# What takes each cause out of a chip: settings of a chip file, `{wires}` standing for the encoding's wires.
-CAUSES = {
-    "cell": ("cell.netlist=linear.sp", "cell.models=[]", "cell.subcircuit=linear", "cell.state=vt"),
-    "bitline": ("{wires}.bitline=0 ohm", "{wires}.bitline_end=0 ohm"),
-    "source line": ("{wires}.source_line=0 ohm", "{wires}.source_line_end=0 ohm"),
-    "converter": ("adc.bits=24",),
+
+@dataclass(frozen=True)
+class Factor:
+    """A part of the chip that can be switched: settings of a chip file with it and without it, `{wires}` standing for
+    the encoding's wires."""
+
+    without: tuple[str, ...]
+    with_it: tuple[str, ...] = ()
+
+
+LINEAR = ("cell.netlist=linear.sp", "cell.models=[]", "cell.subcircuit=linear", "cell.state=vt")
+FACTORS = {
+    "causes": {
+        "cell": Factor(LINEAR),
+        "bitline": Factor(("{wires}.bitline=0 ohm", "{wires}.bitline_end=0 ohm")),
+        "source line": Factor(("{wires}.source_line=0 ohm", "{wires}.source_line_end=0 ohm")),
+        "converter": Factor(("adc.bits=24",)),
+    },
+    "cures": {
+        "column fit": Factor(("calibration.column_fit=false",), ("calibration.column_fit=true",)),
+        "programming in place": Factor(("silicon.in_situ=false",), ("silicon.in_situ=true",)),
+        "row order": Factor(("tile.row_order=false",), ("tile.row_order=true",)),
+    },
 }
 
 
 @click.command("attribute")
 @network_options
-@click.option("--by", type=click.Choice(["causes", "layers"]), default="causes", show_default=True)
+@click.option("--by", type=click.Choice([*FACTORS, "layers"]), default="causes", show_default=True)
 @click.option("--images", type=click.IntRange(min=1), help="First so many test images; all by default.")
 @click.option("--backend", type=click.Choice(list(BACKENDS)), default="macro", show_default=True)
 @chip_options
@@ -67,14 +84,16 @@ def command(
     chip_name: str, encoding: str | None, settings: tuple[str, ...],
     seed: int, jobs: int, out: Path | None, as_json: bool, quiet: bool, verbose: bool,
 ) -> None:  # fmt: skip
-    """Accuracy lost to each cause (cell, bitline, source line, converter) or layer: alone, and all but it.
+    """Accuracy lost to each cause (cell, bitline, source line, converter) or layer, or regained by each cure: each
+    alone, and all but it.
 
     A cause is taken out by an ideal cell, wires without loss or a converter of 24 bits. Losses are in
-    percentage points against the digital 4-bit network, on the same images.
+    percentage points against the digital 4-bit network, on the same images; what a cure regains is a loss below zero.
 
     \b
     Examples:  norsim attribute --network digits-cnn
                norsim attribute --network digits-cnn --by layers --encoding linear-pair
+               norsim attribute --network digits-cnn --by cures --chip etox65-stress
     """
     started = time.monotonic()
     choice = choose_chip(chip_name, encoding, settings, seed)
@@ -83,10 +102,10 @@ def command(
     shown = test.take(images, None) if images else test
     known = chosen.float_predictions(test)
     if is_dry_run():
-        parts = len(CAUSES if by == "causes" else tiled_layers(chosen.model))
+        parts = len(FACTORS.get(by, tiled_layers(chosen.model)))
         # All, none, each alone and all but each; by layers, those on the array add up to one and more network.
         times = 2 * parts + 2
-        count, fits = (times, times) if by == "causes" else (parts + 1, 1)
+        count, fits = (times, times) if by in FACTORS else (parts + 1, 1)
         taken = estimate_evaluation(
             chosen.model, images_tensor(shown), backend, calibration_images=choice.chip.calibration.images, jobs=jobs,
             spice_sample=None, copies=copies(), set_up_seconds=time.monotonic() - started, evaluations=count,
@@ -99,8 +118,9 @@ def command(
         folder = open_run("attribute", out, choice, seed)
         reader = Reader(backend, workers, store=folder.units)
         fit = partial(calibrate, images=images_to_fit, backend=backend, seed=seed, workers=workers, store=folder.units)
-        prepare = by_causes if by == "causes" else by_layers
-        names, network_with = prepare(chosen, choice, fit)
+        names, network_with = (
+            by_factors(chosen, choice, fit, FACTORS[by]) if by in FACTORS else by_layers(chosen, choice, fit)
+        )
         done = itertools.count(1)
 
         def answer(on: frozenset[str]) -> Predictions:
@@ -128,16 +148,18 @@ Names = tuple[str, ...]
 NetworkWith = Callable[[frozenset[str]], nn.Module]
 
 
-def by_causes(chosen: Subject, choice: ChipChoice, fit: Callable[[nn.Module], None]) -> tuple[Names, NetworkWith]:
-    """The causes, and what gives the network on a chip with some of them alone, fitted."""
+def by_factors(
+    chosen: Subject, choice: ChipChoice, fit: Callable[[nn.Module], None], factors: Mapping[str, Factor]
+) -> tuple[Names, NetworkWith]:
+    """The factors, and what gives the network on a chip with some of them alone, fitted."""
     network, _ = load_network(chosen.name)
 
     def network_with(on: frozenset[str]) -> nn.Module:
-        analog = convert(network, chip_with(choice, on))
+        analog = convert(network, chip_with(choice, on, factors))
         fit(analog)
         return analog
 
-    return tuple(CAUSES), network_with
+    return tuple(factors), network_with
 
 
 def by_layers(chosen: Subject, choice: ChipChoice, fit: Callable[[nn.Module], None]) -> tuple[Names, NetworkWith]:
@@ -153,10 +175,14 @@ def by_layers(chosen: Subject, choice: ChipChoice, fit: Callable[[nn.Module], No
     return tuple(layers), network_with
 
 
-def chip_with(choice: ChipChoice, on: frozenset[str]) -> Chip:
-    """The chip with all causes but `on` taken out."""
+def chip_with(choice: ChipChoice, on: frozenset[str], factors: Mapping[str, Factor]) -> Chip:
+    """The chip with those factors `on`, and without the others."""
     wires = f"{choice.content['encoding'].replace('-', '_')}.wires"
-    settings = [text.format(wires=wires) for cause, texts in CAUSES.items() if cause not in on for text in texts]
+    settings = [
+        text.format(wires=wires)
+        for name, factor in factors.items()
+        for text in (factor.with_it if name in on else factor.without)
+    ]
     chip = build_chip(apply_settings(choice.content, tuple(settings)), choice.path, cell_is_trusted())
     return replace(chip, draw=choice.chip.draw)
 
@@ -172,8 +198,9 @@ def show(found: Attribution, content: dict[str, Any], path: Path) -> None:
         table.add_column(heading, justify="right" if heading else "left")
     if found.quantization:
         table.add_row("quantization", *_cells(found.quantization), "", "")
-    table.add_row("the whole array", *_cells(found.array), "", "")
-    table.add_row("nothing of it", *_cells(found.base), "", "")
+    everything, nothing = ("all cures", "none") if content["by"] == "cures" else ("the whole array", "nothing of it")
+    table.add_row(everything, *_cells(found.array), "", "")
+    table.add_row(nothing, *_cells(found.base), "", "")
     for share in found.shares:
         table.add_row(share.name, *_cells(share.alone), *_cells(share.without))
     console.print(table)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -51,7 +52,14 @@ from norsim.runs import write_text
 @click.option(
     "--trials", type=click.IntRange(min=1), default=1, show_default=True, help="Chips to evaluate at each point."
 )
-@click.option("--images", type=click.IntRange(min=1), help="First so many test images; all by default.")
+@click.option(
+    "--split",
+    type=click.Choice(["test", "train"]),
+    default="test",
+    show_default=True,
+    help="Images to evaluate. To choose a chip take those of training: the test is of what was chosen.",
+)
+@click.option("--images", type=click.IntRange(min=1), help="First so many images; all by default.")
 @click.option("--backend", type=click.Choice(list(BACKENDS)), default="macro", show_default=True)
 @click.option(
     "--spice-sample",
@@ -65,11 +73,11 @@ from norsim.runs import write_text
 @scheduler_options
 @run_options
 def command(
-    network: str, dataset: str | None, data_folder: Path | None, varied: tuple[str, ...], trials: int,
+    network: str, dataset: str | None, data_folder: Path | None, varied: tuple[str, ...], trials: int, split: str,
     images: int | None, backend: str, spice_sample: int, chip_name: str, encoding: str | None,
     settings: tuple[str, ...], seed: int, jobs: int, out: Path | None, as_json: bool, quiet: bool, verbose: bool,
 ) -> None:  # fmt: skip
-    """Accuracy over values of one or more keys of the chip: results.csv and curves.svg.
+    """Accuracy over values of one or more keys of the chip: results.csv, curves.svg, and best.yaml, the best chip.
 
     \b
     Examples:  norsim sweep --network digits-cnn --vary adc.bits=4,5,6,8
@@ -82,9 +90,9 @@ def command(
     # All points are checked before the first is run.
     choices = [choose_chip(chip_name, encoding, (*settings, *point), seed) for point in points]
     chosen = subject(network, choices[0].chip, dataset, data_folder)
-    test = chosen.data("test")
-    shown = test.take(images, None) if images else test
-    known = chosen.float_predictions(test)
+    data = chosen.data(split)
+    shown = data.take(images, None) if images else data
+    known = chosen.float_predictions(data) if split == "test" else None
     known = None if known is None else known[: len(shown)]
     if is_dry_run():
         times = trials * len(points)
@@ -113,11 +121,14 @@ def command(
             write_text(folder.path / "results.csv", table_of(rows))
     content = {
         "network": network, "dataset": shown.name, "images": len(shown), "backend": backend,
-        "encoding": found.encoding, "trials": trials, "keys": [text.split("=", 1)[0] for text in varied],
+        "encoding": found.encoding, "split": split, "trials": trials,
+        "keys": [text.split("=", 1)[0].strip() for text in varied],
         "accuracy_float": found.accuracy_float, "accuracy_quantized": found.accuracy_quantized, "points": rows,
         "layers": found.layers, "seed": seed, "seconds": time.monotonic() - started, "versions": found.versions,
     }  # fmt: skip
     write_text(folder.path / "curves.svg", curves(content))
+    best = max(range(len(rows)), key=lambda number: float(rows[number]["accuracy"]))
+    write_text(folder.path / "best.yaml", yaml.safe_dump(choices[best].content, sort_keys=False))
     folder.finish(content)
     if as_json:
         print_json({**content, "out": str(folder.path)})
@@ -149,8 +160,8 @@ def show(content: dict[str, Any], path: Path) -> None:
     """The points for people, on stdout."""
     console = Console()
     table = Table(
-        title=f"{content['network']} on {content['dataset']}, {content['images']} test images, {content['encoding']}, "
-        f"{content['trials']} chips a point"
+        title=f"{content['network']} on {content['dataset']}, {content['images']} {content['split']} images, "
+        f"{content['encoding']}, {content['trials']} chips a point"
     )
     for key in (*content["keys"], "accuracy", "95 % interval", "between chips, points"):
         table.add_column(key, justify="right")

@@ -30,7 +30,7 @@ from norsim.periphery.readout import convert_and_add
 # Line currents are taken in parts small enough for a core's cache, because what is done to each is bound by memory.
 AMPS_AT_ONCE = 2**19
 # Of a placed tile, what a fit of its converters leaves as it is.
-KEPT = ("_tile", "flaws", "reading")
+KEPT = ("_tile", "flaws", "reading", "order")
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +76,17 @@ class PlacedTile:
 
     @property
     def weights(self) -> Codes:
-        """`[inputs, outputs]` weight codes of this tile."""
-        return self.layer.weights[self.outputs.start : self.outputs.stop, self.inputs.start : self.inputs.stop].T
+        """`[inputs, outputs]` weight codes of this tile, its inputs in the order of its lines."""
+        weights = self.layer.weights[self.outputs.start : self.outputs.stop, self.inputs.start : self.inputs.stop].T
+        return weights if self.order is None else weights[self.order]
+
+    @cached_property
+    def order(self) -> NDArray[np.int64] | None:
+        """`[inputs]`: which of the tile's inputs each of its lines carries; None where they are in their own order."""
+        if not self.chip.row_order:
+            return None
+        weights = self.layer.weights[self.outputs.start : self.outputs.stop, self.inputs.start : self.inputs.stop].T
+        return self.chip.encoding.order(weights.sum(axis=1, dtype=np.int64), self.chip.wires.rows_per_source_line)
 
     @property
     def full_scale_amps(self) -> float:
@@ -120,7 +129,8 @@ class PlacedTile:
     @cached_property
     def _tile(self) -> Tile:
         codes = self.chip.encoding.cell_codes(self.weights, self.layer.weight_zero)
-        inputs = [input_note(self.layer, k) for k in self.inputs]
+        carried = np.asarray(self.inputs) if self.order is None else np.asarray(self.inputs)[self.order]
+        inputs = [input_note(self.layer, int(k)) for k in carried]
         outputs = [f"layer {self.layer.name}, output channel {k}" for k in self.outputs]
         wordlines, bitlines = self.chip.encoding.line_notes(inputs, outputs, self.layer.weight_zero)
         levels, chip = self.levels(), self.chip
@@ -148,8 +158,9 @@ class PlacedTile:
         return replace(programmed, thresholds=thresholds, cell=chip.cell)
 
     def codes(self, layer_codes: Codes) -> Codes:
-        """This tile's columns of the layer's `[vectors, inputs]` activation codes."""
-        return layer_codes[:, self.inputs.start : self.inputs.stop]
+        """This tile's columns of the layer's `[vectors, inputs]` activation codes, in the order of its lines."""
+        codes = layer_codes[:, self.inputs.start : self.inputs.stop]
+        return codes if self.order is None else codes[:, self.order]
 
     def drive(self, layer_codes: Codes) -> Stimulus:
         """Volts for the layer's `[vectors, inputs]` codes, passes innermost."""

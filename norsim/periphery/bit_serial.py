@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from norsim.array.tile import Floats, Stimulus
 from norsim.periphery.encoding import Codes, Sense
@@ -143,6 +144,16 @@ class BitSerial:
     def digital_part(self, codes: Codes, zero: int) -> Floats | None:
         """The zero point's term, where it is computed from the inputs."""
         return -zero * codes.sum(axis=1, dtype=np.float64) if self.zero_point == "digital" else None
+
+    def order(self, loads: NDArray[np.int64], rows_per_source_line: int) -> NDArray[np.int64]:
+        """Rows that share a source line add up to as little as can be: the heaviest with the lightest, and so on."""
+        heavy_first = np.argsort(-loads, kind="stable")
+        if rows_per_source_line == 1:
+            return heavy_first
+        order = np.empty_like(heavy_first)
+        half = (len(loads) + 1) // 2
+        order[0::2], order[1::2] = heavy_first[:half], heavy_first[half:][::-1]
+        return order
 
     def line_notes(self, inputs: list[str], outputs: list[str], zero: int) -> tuple[list[str], list[str]]:
         """Wordlines are inputs; bitlines are outputs and what is subtracted from them."""

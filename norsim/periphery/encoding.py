@@ -72,6 +72,9 @@ class Encoding(Protocol):
     def digital_part(self, codes: Codes, zero: int) -> Floats | None:
         """`[vectors]`: what is added to the sums of every output without the array; None for nothing."""
 
+    def order(self, loads: NDArray[np.int64], rows_per_source_line: int) -> NDArray[np.int64]:
+        """`[inputs]`: in which order inputs with those loads, the sums of their weight codes, are best put on lines."""
+
     def line_notes(self, inputs: list[str], outputs: list[str], zero: int) -> tuple[list[str], list[str]]:
         """What wordlines and bitlines stand for, given the names of inputs and outputs."""
 

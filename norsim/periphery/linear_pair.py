@@ -103,6 +103,10 @@ class LinearPair:
         """Nothing: the pair's difference has the zero point in it."""
         return None
 
+    def order(self, loads: NDArray[np.int64], rows_per_source_line: int) -> NDArray[np.int64]:
+        """The heaviest bitlines next to the sense amplifiers, so that their currents see least of the source lines."""
+        return np.argsort(-loads, kind="stable")
+
     def line_notes(self, inputs: list[str], outputs: list[str], zero: int) -> tuple[list[str], list[str]]:
         """Wordline pairs are outputs, bitlines are inputs."""
         return [f"{name}, {sign}" for name in outputs for sign in ("plus", "minus")], inputs

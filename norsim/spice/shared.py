@@ -17,7 +17,7 @@ import numpy as np
 
 from norsim.array.tile import Currents, Stimulus, Tile
 from norsim.errors import SimulatorError, SolveError
-from norsim.spice.deck import deck
+from norsim.spice.deck import ONE_THREAD, deck
 from norsim.spice.elements import ammeters
 from norsim.spice.ngspice import check_log, currents_from
 
@@ -49,6 +49,7 @@ def read(tile: Tile, stimulus: Stimulus) -> Currents:
 def _solve(handle: Any, text: str, tile: Tile, stimulus: Stimulus) -> Currents:
     names = ammeters(tile)
     try:
+        handle.exec_command(ONE_THREAD)
         handle.load_circuit(text)
         handle.run()
         check_log(f"{handle.stderr}")

@@ -6,7 +6,7 @@ import numpy as np
 
 from norsim.array.cell import Cell
 from norsim.array.tile import Floats
-from norsim.spice.deck import OPTIONS, RAW_FILE
+from norsim.spice.deck import ONE_THREAD, OPTIONS, RAW_FILE
 from norsim.spice.elements import number
 from norsim.spice.ngspice import find_ngspice, own_folder, run_deck
 from norsim.spice.rawfile import read_raw
@@ -46,5 +46,5 @@ def sweep_deck(cell: Cell, points: Floats) -> str:
         ]
     save = [".save", *(f"+ i(vm{k})" for k in range(len(points)))]
     options = f".options {OPTIONS} temp={round(cell.temperature_kelvin - 273.15, 6)}"
-    control = [".dc Vidx 0 0 1", ".control", "run", f"write {RAW_FILE}", "quit", ".endc", ".end", ""]
+    control = [".dc Vidx 0 0 1", ".control", ONE_THREAD, "run", f"write {RAW_FILE}", "quit", ".endc", ".end", ""]
     return "\n".join([*lines, options, *save, *control])

@@ -15,7 +15,7 @@ import numpy as np
 
 from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.errors import ConfigurationError, SolveError
-from norsim.spice.deck import OPTIONS, RAW_FILE, line_of, preamble
+from norsim.spice.deck import ONE_THREAD, OPTIONS, RAW_FILE, line_of, preamble
 from norsim.spice.elements import Comment, Element, ammeters, elements, number
 from norsim.spice.ngspice import find_ngspice, own_folder, run_deck
 from norsim.spice.rawfile import read_raw
@@ -65,7 +65,8 @@ def transient_deck(tile: Tile, stimulus: Stimulus, seconds: float) -> str:
         f".options {OPTIONS} temp={celsius} method=gear",
         "\n+ ".join(textwrap.wrap(f".save {names}", 110)),
         f".tran {step} {number(seconds)} 0 {step}",
-        *(".control", "set filetype=binary", "run", "linearize", f"write {RAW_FILE}", "quit", ".endc", ".end", ""),
+        *(".control", ONE_THREAD, "set filetype=binary", "run", "linearize", f"write {RAW_FILE}", "quit", ".endc"),
+        *(".end", ""),
     ]
     return "\n".join(lines)
 

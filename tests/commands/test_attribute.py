@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from norsim.commands.attribute import CAUSES, chip_with
+from norsim.commands.attribute import FACTORS, chip_with
 from norsim.commands.options import choose_chip
 from tests.commands.conftest import Run
 
@@ -18,7 +19,7 @@ def test_causes_one_by_one(norsim: Run, tmp_path: Path, encoding: str) -> None:
     ended = norsim("attribute", *options, "--out", tmp_path / "run", "--json")
     assert ended.code == 0
     found = ended.json
-    assert [share["name"] for share in found["shares"]] == list(CAUSES)
+    assert [share["name"] for share in found["shares"]] == list(FACTORS["causes"])
     assert abs(found["base"]["points"]) < 2  # an image of 60 is 1.7 points
     assert found["array"]["points"] == pytest.approx(
         found["base"]["points"] + sum(share["alone"]["points"] for share in found["shares"]) + found["remainder_points"]
@@ -39,9 +40,43 @@ def test_layers_one_by_one(norsim: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
 def test_a_chip_is_its_own_with_everything_on_and_ideal_with_nothing(encoding: str) -> None:
     choice = choose_chip("etox65", encoding, ())
-    assert chip_with(choice, frozenset(CAUSES)) == choice.chip
-    ideal = chip_with(choice, frozenset())
+    causes = FACTORS["causes"]
+    assert chip_with(choice, frozenset(causes), causes) == choice.chip
+    ideal = chip_with(choice, frozenset(), causes)
     wires = ideal.wires
     assert (wires.bitline_ohms, wires.bitline_end_ohms, wires.source_ohms, wires.source_end_ohms) == (0, 0, 0, 0)
     assert ideal.adc_bits == 24 and ideal.cell.subcircuit == "linear"
-    assert chip_with(choice, frozenset({"cell"})).cell == choice.chip.cell
+    assert chip_with(choice, frozenset({"cell"}), causes).cell == choice.chip.cell
+
+
+def test_cures_one_by_one_on_a_chip_that_needs_them(norsim: Run, tmp_path: Path) -> None:
+    """Long source lines of bare diffusion: the digits are lost, and programming in place brings them back."""
+    bad = ["--set", "bit_serial.wires.source_line=1 kohm", "--images", 60, "--chip", "etox65-stress"]
+    ended = norsim("attribute", "--network", "digits-cnn", "--by", "cures", *bad, "--out", tmp_path / "run", "--json")
+    assert ended.code == 0, ended.err
+    found = {share["name"]: share for share in ended.json["shares"]}
+    assert list(found) == ["column fit", "programming in place", "row order"]
+    assert ended.json["base"]["points"] > 10 > ended.json["array"]["points"] + 5
+    assert found["programming in place"]["alone"]["points"] < -5
+    assert found["programming in place"]["without"]["points"] <= 0
+
+
+@pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
+def test_rows_in_order_give_the_same_integers_from_other_lines(norsim: Run, tmp_path: Path, encoding: str) -> None:
+    layer = ["run-layer", "--network", "digits-cnn", "--layer", "fc", "--tile", "0,0", "--vectors", 3]
+    both = []
+    for name, order in (("plain", "false"), ("ordered", "true")):
+        words = ["--encoding", encoding, "--set", f"tile.row_order={order}", "--backend", "nodal"]
+        assert norsim(*layer, *words, "--out", tmp_path / name).code == 0
+        both.append(np.load(tmp_path / name / "currents.npz"))
+    plain, ordered = both
+    assert np.array_equal(plain["mac_ideal"], ordered["mac_ideal"])
+    assert not np.array_equal(plain["weights"], ordered["weights"])
+    assert np.array_equal(np.sort(plain["weights"], axis=0), np.sort(ordered["weights"], axis=0))
+    loads = ordered["weights"].astype(int).sum(axis=1)
+    pairs = loads[: len(loads) // 2 * 2].reshape(-1, 2).sum(axis=1)
+    before = plain["weights"].astype(int).sum(axis=1)[: len(loads) // 2 * 2].reshape(-1, 2).sum(axis=1)
+    if encoding == "bit-serial":
+        assert np.ptp(pairs) < np.ptp(before)
+    else:
+        assert (np.diff(loads) <= 0).all()
