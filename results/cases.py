@@ -11,7 +11,7 @@ from typing import Any
 
 from norsim.paths import models_folder
 
-ATTRIBUTED_IMAGES = 1000
+ATTRIBUTED_IMAGES = 500
 UNFITTED = ("--set", "calibration.column_fit=false")
 # ngspice takes minutes for one read of a full linear-pair tile. Without the fit of columns the circuit is that of the
 # run with it, so that fewer reads need be solved again.
@@ -93,7 +93,47 @@ def timings(network: str) -> list[Case]:
 
 def cases(network: str) -> list[Case]:
     """All of a network's."""
-    return evaluations(network) + timings(network) + attributions(network)
+    return evaluations(network) + timings(network) + attributions(network) + cures(network) + sweeps(network)
+
+
+def cures(network: str) -> list[Case]:
+    """On the stress chip: what each cure regains on the first images, and all test images with the best of them."""
+    if network != "resnet20":
+        return []
+    chip = ("--chip", "etox65-stress", "--encoding", "bit-serial")
+    images = ("--images", str(ATTRIBUTED_IMAGES))
+    return [
+        Case("etox65-stress-bit-serial-cured", network, "eval-network", (*chip, "--set", "silicon.in_situ=true")),
+        Case("cures-etox65-stress", network, "attribute", ("--by", "cures", *chip, *images)),
+    ]
+
+
+SONOS = (
+    "--set", "silicon.programming={scale: 19.887 nA, knee: 176.31 nA}",
+    "--set", "silicon.aged={scale: 34.579 nA, knee: 207.34 nA, after: 5 day}",
+)  # fmt: skip
+SWEPT = {
+    "spread": ("--vary", "silicon.cell=0 mV,2 mV,5 mV,10 mV,20 mV", "--trials", "3"),
+    "time": ("--vary", "silicon.time=0 s,1 hour,1 day,5 day", "--trials", "3", *SONOS),
+    "temperature": (
+        "--vary", "temperature=0 degC,27 degC,55 degC,85 degC", "--vary", "silicon.tracking=false,true",
+        "--set", "silicon.programmed_at=27 degC", "--set", "calibration.fresh=true",
+    ),
+    "converter": ("--vary", "adc.bits=5,6,7,8,10"),
+    "rows": ("--vary", "tile.wordlines=64,128,256,512"),
+    "source line": ("--vary", "bit_serial.wires.source_line=5 ohm,20 ohm,50 ohm,150 ohm"),
+    "bitline": ("--vary", "bit_serial.wires.bitline=0.4 ohm,1 ohm,2 ohm,4 ohm"),
+}  # fmt: skip
+
+
+def sweeps(network: str) -> list[Case]:
+    """The accuracy over what silicon, converters and wires may be, on the first images."""
+    if card(network)["dataset"] == "digits":
+        return []
+    common = ("--images", str(ATTRIBUTED_IMAGES), "--encoding", "bit-serial", "--spice-sample", "1")
+    return [
+        Case(f"sweep-{name.replace(' ', '-')}", network, "sweep", (*common, *swept)) for name, swept in SWEPT.items()
+    ]
 
 
 def attributions(network: str) -> list[Case]:

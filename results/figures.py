@@ -7,7 +7,8 @@ from typing import Any
 
 import matplotlib
 
-from results.page import Runs
+from norsim.commands.curves import draw_curves
+from results.cells import Runs
 
 matplotlib.use("svg")
 # The same runs give the same bytes.
@@ -28,10 +29,13 @@ STAGES = {
 
 
 def draw(found: dict[str, Runs], folder: Path) -> None:
-    """`accuracy.svg` and `causes.svg` in `folder`."""
+    """`accuracy.svg`, `causes.svg` and `silicon.svg` in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     _save(_accuracies(found), folder / "accuracy.svg")
     _save(_causes(found), folder / "causes.svg")
+    swept = {network: runs for network, runs in found.items() if any("points" in run for run in runs.values())}
+    if swept:
+        _save(_silicon(swept), folder / "silicon.svg")
 
 
 def _save(figure: Any, path: Path) -> None:
@@ -82,6 +86,21 @@ def _causes(found: dict[str, Runs]) -> Any:
                 panel.set_xlabel("points lost against 4 bit")
         row[0].set_ylabel(kind.removeprefix("causes-"))
     figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def _silicon(found: dict[str, Runs]) -> Any:
+    """A row a network, a panel a sweep."""
+    names = [name for name, run in next(iter(found.values())).items() if "points" in run]
+    figure, panels = pyplot.subplots(
+        len(found), len(names), figsize=(2.7 * len(names), 2.4 * len(found)), sharey="row", layout="constrained",
+        squeeze=False,
+    )  # fmt: skip
+    for row, (network, runs) in zip(panels, found.items(), strict=True):
+        for panel, name in zip(row, names, strict=True):
+            draw_curves(panel, runs[name])
+            panel.label_outer(remove_inner_ticks=False)
+        row[0].set_ylabel(f"{network}: accuracy, %")
     return figure
 
 

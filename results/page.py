@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-from scipy.stats import binomtest
-
-from norsim.network.attribute import paired_loss
+from results import silicon
 from results.cases import card
+from results.cells import Runs, classes_of, loss, points, share
 
 WRITTEN_BY = "Written by `make results`; do not edit."
 FIGURE = "![Points lost to each cause](pictures/causes.svg)"
-Runs = dict[str, dict[str, Any]]
 
 
 def page(found: dict[str, Runs]) -> str:
@@ -24,6 +20,7 @@ def page(found: dict[str, Runs]) -> str:
         _head(), _networks(found), _array(found), _speed(found),
         _attribution(found, "causes", "cause | alone | without it, less", losses, "", FIGURE, ""),
         _attribution(found, "layers", "layer | alone | all but it, less"),
+        silicon.cures(found), silicon.sweeps(found), silicon.energy(found),
     )  # fmt: skip
     lines = [line for part in parts for line in part]
     return "\n".join(lines) + "\n"
@@ -51,11 +48,11 @@ def _networks(found: dict[str, Runs]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|---|"
     for network, runs in found.items():
         about, summary = card(network), next(iter(runs.values()))
-        classes = _classes(summary)
+        classes = classes_of(summary)
         yield (
             f"| {network} | {about['dataset']} | {about.get('width', 1):g} | "
-            f"{_share(summary, 'accuracy_float')} | {_share(summary, 'accuracy_quantized')} | "
-            f"{_loss(classes, 'float', 'quantized')} | 1/{about['size_ratio']:.2f} |"
+            f"{share(summary, 'accuracy_float')} | {share(summary, 'accuracy_quantized')} | "
+            f"{loss(classes, 'float', 'quantized')} | 1/{about['size_ratio']:.2f} |"
         )
     yield ""
 
@@ -69,8 +66,8 @@ def _array(found: dict[str, Runs]) -> Iterator[str]:
                 continue
             proof = summary["verification"]
             yield (
-                f"| {network} | {name} | {_share(summary, 'accuracy')} | "
-                f"{_loss(_classes(summary), 'float', 'array')} | {proof['max_error_full_scale']:.1e} | "
+                f"| {network} | {name} | {share(summary, 'accuracy')} | "
+                f"{loss(classes_of(summary), 'float', 'array')} | {proof['max_error_full_scale']:.1e} | "
                 f"{100 * proof['adc_mismatch_fraction']:.2f} % differ | {summary['seconds']:.0f} |"
             )
     yield from ("", "Proof: the largest error over the sampled reads, in units of full scale.", "")
@@ -108,34 +105,9 @@ def _attribution(found: dict[str, Runs], by: str, columns: str, *about: str) -> 
 def _shares(network: str, name: str, summary: dict[str, Any]) -> Iterator[str]:
     start = f"| {network} | {name} | {summary['images']} |"
     if summary["quantization"]:
-        yield f"{start} quantization, against float | {_points(summary['quantization'])} | |"
-    for share in summary["shares"]:
-        yield f"{start} {share['name']} | {_points(share['alone'])} | {_points(share['without'])} |"
+        yield f"{start} quantization, against float | {points(summary['quantization'])} | |"
+    for part in summary["shares"]:
+        yield f"{start} {part['name']} | {points(part['alone'])} | {points(part['without'])} |"
     verdict = "within" if summary["adds_up"] else "**not within**"
-    yield f"{start} the whole | {_points(summary['array'])} | |"
+    yield f"{start} the whole | {points(summary['array'])} | |"
     yield f"{start} the whole less the sum | {summary['remainder_points']:.2f}, {verdict} the interval of the whole | |"
-
-
-def _points(loss: dict[str, Any]) -> str:
-    return f"{loss['points']:.2f} ({loss['ci95'][0]:.2f} to {loss['ci95'][1]:.2f})"
-
-
-def _share(summary: dict[str, Any], key: str) -> str:
-    low, high = summary[f"{key}_ci95"]
-    return f"{100 * summary[key]:.2f} % ({100 * low:.2f} to {100 * high:.2f})"
-
-
-def _loss(classes: dict[str, np.ndarray], before: str, after: str) -> str:
-    labels = classes["label"]
-    found = paired_loss(classes[before], classes[after], labels)
-    one, other = classes[before] == labels, classes[after] == labels
-    lost, gained = int((one & ~other).sum()), int((~one & other).sum())
-    p = binomtest(lost, lost + gained).pvalue if lost + gained else 1.0
-    return f"{found.points:.2f} ({found.ci95[0]:.2f} to {found.ci95[1]:.2f}) | {p:.2g}"
-
-
-def _classes(summary: dict[str, Any]) -> dict[str, np.ndarray]:
-    """`{column: [images]}` of a run's results.csv."""
-    with open(summary["folder"] / "results.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {key: np.array([int(row[key]) for row in rows]) for key in ("label", "array", "quantized", "float")}

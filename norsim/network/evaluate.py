@@ -180,7 +180,9 @@ def _costs(layer: TiledLayer, reads: float) -> dict[str, float]:
         f"{kind}_joules_image": reads * sum(getattr(part.energy, kind) for part in layer.grid.tiles)
         for kind in ("cells", "lines", "converters")
     }
-    return {**parts, "seconds_image": reads * layer.grid.chip.costs.read_seconds}
+    shape, chip = layer.grid.layer, layer.grid.chip
+    macs = reads / chip.encoding.passes(shape.input_bits) * shape.inputs * shape.outputs
+    return {"macs_image": macs, **parts, "seconds_image": reads * chip.costs.read_seconds}
 
 
 def image_costs(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -192,7 +194,8 @@ def image_costs(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     parts = {kind: sum(row[f"{kind}_joules_image"] for row in layers) for kind in ("cells", "lines", "converters")}
     seconds = [row["seconds_image"] for row in layers]
     return {
-        "joules_image": sum(parts.values()), **{f"{kind}_joules_image": joules for kind, joules in parts.items()},
+        "macs_image": sum(row["macs_image"] for row in layers), "joules_image": sum(parts.values()),
+        **{f"{kind}_joules_image": joules for kind, joules in parts.items()},
         "latency_seconds": sum(seconds), "interval_seconds": max(seconds, default=0.0), "assumptions": ASSUMPTIONS,
     }  # fmt: skip
 

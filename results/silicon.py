@@ -1,0 +1,117 @@
+"""What the page says of real silicon: cures, sweeps, energy and time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from norsim.network.attribute import paired_loss
+from results.cells import Runs, classes_of, points, share
+
+
+def cures(found: dict[str, Runs]) -> Iterator[str]:
+    """What each cure regains on the stress chip."""
+    cured = {network: runs["cures-etox65-stress"] for network, runs in found.items() if "cures-etox65-stress" in runs}
+    if not cured:
+        return
+    yield from ("## Cures", "")
+    yield (
+        "On the stress chip, whose source lines are bare diffusion. All test images, with cells programmed in place: "
+        "`norsim eval-network --network resnet20 --dataset cifar10 --data DIR --chip etox65-stress --set "
+        "silicon.in_situ=true`. Then each cure's share, on the first images: points against the digital 4-bit network, "
+        "where less is better, with none, with all, with one alone, and what is lost without it."
+    )
+    yield from ("", "| network | chip | accuracy | below 4 bit, points |", "|---|---|---|---|")
+    for network in cured:
+        for fit in ("-unfitted", "", "-cured"):
+            name = f"etox65-stress-bit-serial{fit}"
+            summary = found[network][name]
+            lost = paired_loss(*(classes_of(summary)[key] for key in ("quantized", "array", "label")))
+            below = f"{lost.points:.2f} ({lost.ci95[0]:.2f} to {lost.ci95[1]:.2f})"
+            yield f"| {network} | {name} | {share(summary, 'accuracy')} | {below} |"
+    yield from ("", "| network | images | cures | alone | without it, less |", "|---|---|---|---|---|")
+    for network, shares in cured.items():
+        start = f"| {network} | {shares['images']} |"
+        yield f"{start} none | {points(shares['base'])} | |"
+        for cure in shares["shares"]:
+            yield f"{start} {cure['name']} | {points(cure['alone'])} | {points(cure['without'])} |"
+        yield f"{start} all | {points(shares['array'])} | |"
+    yield ""
+
+
+def sweeps(found: dict[str, Runs]) -> Iterator[str]:
+    """The accuracy over silicon, converters and wires."""
+    swept = {network: {n: s for n, s in runs.items() if "points" in s} for network, runs in found.items()}
+    if not any(swept.values()):
+        return
+    yield from ("## Silicon, converters and wires", "")
+    yield (
+        "Accuracy over what a chip may be, bit-serial, on the first images; where cells differ, the mean of three "
+        "chips. Spreads in time are those measured on 40 nm SONOS cells; over temperature converters and columns were "
+        "fitted at 27 degC. [Real silicon](theory/silicon.md) has the models."
+    )
+    yield from ("", "![Accuracy over spread, time, temperature, converter, rows and wires](pictures/silicon.svg)", "")
+    yield from ("| network | images | chips | point | accuracy | between chips, points |", "|---|---|---|---|---|---|")
+    for network, runs in swept.items():
+        for summary in runs.values():
+            for row in summary["points"]:
+                point = ", ".join(f"`{key}={row[key]}`" for key in summary["keys"])
+                value = f"{100 * row['accuracy']:.2f} % ({100 * row['low']:.2f} to {100 * row['high']:.2f})"
+                sigma = "" if row["sigma"] is None else f"{100 * row['sigma']:.2f}"
+                yield f"| {network} | {summary['images']} | {summary['trials']} | {point} | {value} | {sigma} |"
+    yield ""
+
+
+# Published chips: what, source, energy and time as they say.
+PUBLISHED = (
+    (
+        "three-layer perceptron on MNIST, 180 nm NOR, prototype",
+        "Merrikh-Bayat et al., IEEE Trans. Neural Networks and Learning Systems 29 (2018) 4782",
+        "below 20 nJ and below 1 us an image",
+    ),
+    (
+        "1 Mb of 40 nm NOR, 4-bit MAC, 8-bit SAR converters",
+        "Zhang et al., ISCAS 2021, DOI 10.1109/iscas51556.2021.9401600",
+        "35.6 TOPS/W, 3.277 TOPS",
+    ),
+    (
+        "8 Mb SoC of 55 nm NOR, INT8, fabricated",
+        'Jin et al., "8-Mb embedded NOR Flash-based compute-in-memory SoC"',
+        "7.48 TOPS/W, 0.16 TOPS",
+    ),
+)
+
+
+def energy(found: dict[str, Runs]) -> Iterator[str]:
+    """Energy and time of an image, beside published chips."""
+    known = {
+        (network, name): summary
+        for network, runs in found.items()
+        for name, summary in runs.items()
+        if "accuracy" in summary and summary.get("energy", {}).get("joules_image") and "unfitted" not in name
+    }
+    if not known:
+        return
+    yield from ("## Energy and time of an image", "")
+    yield "| network | run | MACs | energy | cells | lines | converters | TOPS/W | latency | interval |"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
+    for (network, name), summary in known.items():
+        cost = summary["energy"]
+        joules = [1e9 * cost[f"{part}joules_image"] for part in ("", "cells_", "lines_", "converters_")]
+        energies = " | ".join(f"{value:.4g} nJ" for value in joules)
+        yield (
+            f"| {network} | {name} | {cost['macs_image'] / 1e6:.2f} M | {energies} | "
+            f"{2e-3 * cost['macs_image'] / joules[0]:.3g} | {1e6 * cost['latency_seconds']:.4g} us | "
+            f"{1e6 * cost['interval_seconds']:.4g} us |"
+        )
+    yield from ("", f"Assumptions: {next(iter(known.values()))['energy']['assumptions']}.", "")
+    yield from ("| published | source | as it says |", "|---|---|---|")
+    yield from (f"| {what} | {source} | {figures} |" for what, source, figures in PUBLISHED)
+    yield ""
+    yield (
+        "Two operations a MAC. What is computed here has no drivers, references, clocks, buffers or digital part in "
+        "it, which fabricated chips do. A converter takes the energy of its figure of merit, at full resolution, for "
+        "every bit of the activations, and layers that leave rows of a tile empty have as many conversions for less "
+        "work: converters decide the energy, cells and lines hardly count. The 40 nm macro states its peak, with full "
+        "tiles. The perceptron works in continuous time and has no converters between its layers."
+    )
+    yield ""
