@@ -16,6 +16,7 @@ COMMANDS = {
     "build-netlist": "write the deck of one tile, to read and to run by hand",
     "run-layer": "read one layer, or one tile of it, for a few activation vectors",
     "eval-network": "the accuracy a network keeps on the array",
+    "finetune": "train a quantized network on through the currents of its arrays",
     "sweep": "accuracy over values of any keys of the chip, with table and curves",
     "attribute": "which part of the array, and which layer, costs how much accuracy",
     "verify": "solve a sample of a finished run's reads again, by ngspice",

@@ -24,10 +24,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from norsim.data import Dataset
 from norsim.errors import DataError
 from norsim.network.fold import quantized_operands
 from norsim.network.train import TrainResult, predict
 from norsim.network.weights import decode, encode, fail
+from norsim.network.zoo import spec_of
 from norsim.paths import models_folder
 
 WEIGHTS, FLOAT, CARD = "weights.safetensors", "float.safetensors", "card.json"
@@ -50,6 +52,28 @@ def save_network(result: TrainResult, folder: Path, command: str) -> dict[str, A
     card |= _origin(result, command) | _sizes(result, network, header["layers"], payload)
     _replace(folder / CARD, (json.dumps(card, indent=1) + "\n").encode())
     return card
+
+
+def save_tuned(
+    network: nn.Module, card: dict[str, Any], test_set: Dataset, folder: Path, command: str, tuning: dict[str, Any]
+) -> dict[str, Any]:  # fmt: skip
+    """Write a fine-tuned `network`, whose card was `card` before, to `folder`, and return its own card.
+
+    The float network that it is compared with stays the one of that card; `tuning` is kept on the card.
+    """
+    payload = encode(network, spec_of(card["network"], card["width"]))
+    folder.mkdir(parents=True, exist_ok=True)
+    _replace(folder / WEIGHTS, payload)
+    read_back, header = decode(folder / WEIGHTS)
+    right = int((predict(read_back, test_set) == test_set.labels).sum())
+    tuned = card | header | {
+        "quantized_correct": right, "quantized_accuracy": right / len(test_set), "command": command, "tuning": tuning,
+        "torch_version": torch.__version__, "torch_threads": torch.get_num_threads(),
+        "weights_sha256": hashlib.sha256(payload).hexdigest(), "file_bytes": len(payload),
+        "size_ratio": round(card["float32_file_bytes"] / len(payload), 3),
+    }  # fmt: skip
+    _replace(folder / CARD, (json.dumps(tuned, indent=1) + "\n").encode())
+    return tuned
 
 
 def load_network(folder_or_name: Path | str) -> tuple[nn.Module, dict[str, Any]]:
