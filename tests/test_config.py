@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,10 @@ def test_presets_load(name: str, encoding: str) -> None:
     assert load_chip(presets()[name]).cell == chip.cell
 
 
+NO_TIME = {f"wordline_{part}": 0.0 for part in ("ohms", "end_ohms", "farads")}
+NO_TIME |= {"bitline_farads": 0.0, "source_farads": 0.0}
+
+
 def test_quantities_arrive_in_si_units_and_in_their_own_place() -> None:
     settings = (
         "temperature=85 degC", "cell.erased=2900 mV", "cell.programmed=6.5 V", "adc.bits=7",
@@ -52,11 +57,15 @@ def test_quantities_arrive_in_si_units_and_in_their_own_place() -> None:
         "bit_serial.wires.rows_per_source_line=4", "bit_serial.wires.strap_every=32",
         "tile.wordlines=64", "tile.bitlines=48",
         "calibration.images=11", "calibration.reads=12", "calibration.column_fit=false",
+        "bit_serial.wires.wordline=5 ohm", "bit_serial.wires.wordline_end=6 ohm",
+        "bit_serial.wires.wordline_farads=7 fF", "bit_serial.wires.bitline_farads=8 aF",
+        "bit_serial.wires.source_line_farads=9 pF",
     )  # fmt: skip
     chip = load_chip("etox65", settings)
     assert (chip.wordlines, chip.bitlines, chip.adc_bits) == (64, 48, 7)
     assert chip.encoding == BitSerial(4.8, 0.4, pytest.approx(1.4e-6), "digital", 8)
-    assert chip.wires == Wires(1.0, 2.0, 3.0, 4.0, 4, 32)
+    assert replace(chip.wires, **NO_TIME) == Wires(1.0, 2.0, 3.0, 4.0, 4, 32)
+    assert [getattr(chip.wires, name) for name in NO_TIME] == pytest.approx([5.0, 6.0, 7e-15, 8e-18, 9e-12])
     assert chip.cell.temperature_kelvin == pytest.approx(358.15)
     assert (chip.cell.erased_volts, chip.cell.programmed_volts) == (2.9, 6.5)
     assert chip.calibration == Calibration(images=11, reads=12, column_fit=False)
@@ -79,7 +88,8 @@ def test_linear_pair_has_wires_of_its_own_with_a_sensed_source_line_a_row() -> N
     chip = load_chip("etox65", settings)
     levels = (pytest.approx(0.04), pytest.approx(0.2e-6), pytest.approx(0.8e-6))
     assert chip.encoding == LinearPair(4.9, *levels)
-    assert chip.wires == Wires(1.0, 2.0, 3.0, 4.0, rows_per_source_line=1, strap_every=None)
+    assert replace(chip.wires, **NO_TIME) == Wires(1.0, 2.0, 3.0, 4.0, rows_per_source_line=1, strap_every=None)
+    assert (chip.wires.wordline_ohms, chip.wires.bitline_farads) == (15.0, pytest.approx(2e-16))
 
 
 def test_settings_reach_any_depth_and_the_last_one_wins() -> None:
