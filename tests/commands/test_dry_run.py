@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from norsim.commands.attribute import CAUSES
+from norsim.commands.attribute import FACTORS
 from norsim.network import estimate
 from tests.commands.test_resume import EVALUATE, FAST, READ
 
@@ -72,7 +72,7 @@ def test_what_is_counted_is_what_is_done(norsim: Run, tmp_path: Path) -> None:
     assert said["tiles"] == sum(layer["tiles"] for layer in run["layers"])
     # And 64 of each tile for the fit, 3 for the proof.
     assert said["solves"] == reads + 64 * said["tiles"] + 3
-    times = 2 * len(CAUSES) + 2
+    times = 2 * len(FACTORS["causes"]) + 2
     said = norsim("attribute", "--network", "digits-cnn", "--dry-run", "--json").json
     assert said["solves"] == times * (reads + 64 * said["tiles"])
 
