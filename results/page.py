@@ -108,6 +108,6 @@ def _shares(network: str, name: str, summary: dict[str, Any]) -> Iterator[str]:
         yield f"{start} quantization, against float | {points(summary['quantization'])} | |"
     for part in summary["shares"]:
         yield f"{start} {part['name']} | {points(part['alone'])} | {points(part['without'])} |"
-    verdict = "within" if summary["adds_up"] else "**not within**"
+    verdict = "adds up" if summary["adds_up"] else "**does not add up**"
     yield f"{start} the whole | {points(summary['array'])} | |"
-    yield f"{start} the whole less the sum | {summary['remainder_points']:.2f}, {verdict} the interval of the whole | |"
+    yield f"{start} the whole less the sum | {points(summary['remainder'])}, {verdict} | |"

@@ -204,9 +204,10 @@ def show(found: Attribution, content: dict[str, Any], path: Path) -> None:
     for share in found.shares:
         table.add_row(share.name, *_cells(share.alone), *_cells(share.without))
     console.print(table)
-    verdict = "within" if found.adds_up else "NOT within"
+    left, verdict = found.remainder, "which is" if found.adds_up else "which is NOT"
     console.print(
-        f"Each alone adds up to the whole but for {found.remainder:.2f} points, {verdict} the interval of the whole"
+        f"Each alone adds up to the whole but for {left.points:.2f} points ({left.ci95[0]:.2f} to {left.ci95[1]:.2f}), "
+        f"{verdict} within chance"
     )
     console.print(f"{content['seconds']:.0f} s. Run folder: {path}", soft_wrap=True)
 

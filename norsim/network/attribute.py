@@ -67,7 +67,8 @@ class Attribution:
     `quantization`  from the float network to the digital one of 4 bits; None where the former is unknown
     `array`     from the digital network to the array, and `shares` of it
     `base`      what is lost with all causes off: what integers lose on their way through an array without loss
-    `remainder` the array's loss less the sum of `base` and of what the causes cost alone: their interaction
+    `remainder` the array's loss less the sum of `base` and of what the causes cost alone: their interaction, with an
+                interval of its own, since what single images do counts in it as many times as there are shares
     """
 
     images: int
@@ -75,17 +76,25 @@ class Attribution:
     array: Loss
     base: Loss
     shares: tuple[Share, ...]
-
-    @property
-    def remainder(self) -> float:
-        """Points that no single share explains."""
-        return self.array.points - self.base.points - sum(share.alone.points for share in self.shares)
+    remainder: Loss
 
     @property
     def adds_up(self) -> bool:
-        """Whether that remainder is within the interval of the array's loss."""
-        low, high = self.array.ci95
-        return low <= self.array.points - self.remainder <= high
+        """Whether the remainder's interval holds 0: whether the shares explain the whole."""
+        low, high = self.remainder.ci95
+        return low <= 0 <= high
+
+
+def remainder(whole: NDArray[np.bool_], nothing: NDArray[np.bool_], alone: Sequence[NDArray[np.bool_]]) -> Loss:
+    """What the shares leave of the whole, image by image; each argument `[images]`, whether it has an image right.
+
+    The loss with everything on, less those of the shares alone, all against `nothing` on. Its interval is Wald's for
+    the mean of the images' own remainders.
+    """
+    each = nothing.astype(float) - whole - sum((nothing.astype(float) - one for one in alone), np.zeros(len(whole)))
+    half = NORMAL_95 * float(each.std(ddof=1)) / math.sqrt(len(each)) if len(each) > 1 else math.inf
+    points = float(each.mean())
+    return Loss(100 * points, (100 * (points - half), 100 * (points + half)))
 
 
 def attribute(
@@ -119,9 +128,13 @@ def attribute(
         paired_loss(digital, answered(everything), labels),
         paired_loss(digital, nothing, labels),
         shares,
-    )
+        remainder(
+            answered(everything) == labels, nothing == labels,
+            [answered(frozenset({name})) == labels for name in names],
+        ),
+    )  # fmt: skip
 
 
 def summary(found: Attribution) -> dict[str, Any]:
     """An attribution as JSON."""
-    return {**asdict(found), "remainder_points": found.remainder, "adds_up": found.adds_up}
+    return {**asdict(found), "remainder_points": found.remainder.points, "adds_up": found.adds_up}

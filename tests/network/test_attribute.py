@@ -58,7 +58,7 @@ def test_causes_that_do_not_interact_add_up() -> None:
     assert [share.without.points for share in found.shares] == pytest.approx([4.0, 6.0])
     assert found.array.points == pytest.approx(10.0) and found.base.points == 0
     assert found.quantization is not None and found.quantization.points == 0
-    assert found.remainder == pytest.approx(0.0, abs=1e-9) and found.adds_up
+    assert found.remainder.points == pytest.approx(0.0, abs=1e-9) and found.adds_up
 
 
 def test_causes_that_only_hurt_together_do_not_add_up() -> None:
@@ -66,6 +66,6 @@ def test_causes_that_only_hurt_together_do_not_add_up() -> None:
         return right((0, 60)) if len(on) == 2 else right((0, 100))
 
     found = attribute(("wires", "converter"), answer, right((0, 100)), None, LABELS)
-    assert found.remainder == pytest.approx(40.0) and not found.adds_up
+    assert found.remainder.points == pytest.approx(40.0) and not found.adds_up
     assert found.quantization is None
     assert found.shares[0].alone.points == 0 and found.shares[0].without.points == pytest.approx(40.0)
