@@ -28,7 +28,7 @@ def loss(classes: dict[str, np.ndarray], before: str, after: str) -> str:
     one, other = classes[before] == labels, classes[after] == labels
     lost, gained = int((one & ~other).sum()), int((~one & other).sum())
     p = binomtest(lost, lost + gained).pvalue if lost + gained else 1.0
-    return f"{found.points:.2f} ({found.ci95[0]:.2f} to {found.ci95[1]:.2f}) | {p:.2g}"
+    return f"{found.points:.2f} ({found.ci95[0]:.2f} to {found.ci95[1]:.2f}) | {f'{p:.2g}' if p else '< 1e-300'}"
 
 
 def classes_of(summary: dict[str, Any]) -> dict[str, np.ndarray]:

@@ -70,7 +70,12 @@ def _array(found: dict[str, Runs]) -> Iterator[str]:
                 f"{loss(classes_of(summary), 'float', 'array')} | {proof['max_error_full_scale']:.1e} | "
                 f"{100 * proof['adc_mismatch_fraction']:.2f} % differ | {summary['seconds']:.0f} |"
             )
-    yield from ("", "Proof: the largest error over the sampled reads, in units of full scale.", "")
+    yield ""
+    yield (
+        "Proof: the largest error over the sampled reads, in units of full scale. s: what the run took on a machine "
+        "that may have done other work beside it; the table below was measured alone."
+    )
+    yield ""
 
 
 def _speed(found: dict[str, Runs]) -> Iterator[str]:
