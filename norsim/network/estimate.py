@@ -9,6 +9,8 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +43,10 @@ COUNTED_READS = 40_000
 MACRO_READS = 4096
 FEW_READS = {"ngspice": 6, "ngspice-shared": 6, "nodal": 64}
 TRAINED_BATCHES = 8
-# Longer than this no rate is waited for: the estimate then is a lower bound.
+# Longer than this no rate is waited for: the estimate then is a lower bound. Shorter than this a probe says little,
+# and more reads are made.
 LONGEST_PROBE_SECONDS = 120.0
+SHORTEST_PROBE_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -153,7 +157,7 @@ def _rate(part: PlacedTile, codes: Codes, backend: str, jobs: int, reads: int) -
 
     So many decks of ngspice at a time as the run will have: what they cost each other is in the rate.
     """
-    tile, (stimulus, _) = part.tile(), part.drive(codes[:reads]).distinct()
+    tile, (stimulus, _) = part.tile(), part.drive(codes).distinct()
     many = min(stimulus.vectors, reads)
 
     def solve(reads: int) -> Currents:
@@ -170,9 +174,15 @@ def _rate(part: PlacedTile, codes: Codes, backend: str, jobs: int, reads: int) -
     if backend == "nodal":
         solve(1)
     one, currents = _timed(lambda: solve(1))
+    if one < SHORTEST_PROBE_SECONDS:
+        # The first of all also waits for what later ones find in memory.
+        one, currents = min((_timed(lambda: solve(1)) for _ in range(2)), key=itemgetter(0))
     if many == 1:
         return Rate(0.0, one, _parquet_bytes(currents_table(currents)))
-    few, currents = _timed(lambda: solve(many))
+    few, currents = _timed(partial(solve, many))
+    while few < SHORTEST_PROBE_SECONDS and many < stimulus.vectors and reads > 1:
+        many = min(4 * many, stimulus.vectors)
+        few, currents = _timed(partial(solve, many))
     each = max((few - one) / (many - 1), 0.0)
     return Rate(max(one - each, 0.0), each, _parquet_bytes(currents_table(currents)) / many)
 
