@@ -97,13 +97,17 @@ def cases(network: str) -> list[Case]:
 
 
 def cures(network: str) -> list[Case]:
-    """On the stress chip: what each cure regains on the first images, and all test images with the best of them."""
+    """On the stress chip: what each cure regains, of all test images by itself and of the first ones with others."""
     if network != "resnet20":
         return []
+    name = "etox65-stress-bit-serial"
     chip = ("--chip", "etox65-stress", "--encoding", "bit-serial")
+    all_images = (*chip, "--spice-sample", PROOF["bit-serial", True])
     images = ("--images", str(ATTRIBUTED_IMAGES))
     return [
-        Case("etox65-stress-bit-serial-cured", network, "eval-network", (*chip, "--set", "silicon.in_situ=true")),
+        Case(f"{name}-in-place", network, "eval-network", (*all_images, "--set", "silicon.in_situ=true")),
+        Case(f"{name}-levels", network, "eval-network", all_images, ("-m", "results.cured", "levels")),
+        Case(f"{name}-tuned", network, "eval-network", all_images, ("-m", "results.cured", "tuned")),
         Case("cures-etox65-stress", network, "attribute", ("--by", "cures", *chip, *images)),
     ]
 
@@ -120,6 +124,7 @@ SWEPT = {
         "--set", "silicon.programmed_at=27 degC", "--set", "calibration.fresh=true",
     ),
     "converter": ("--vary", "adc.bits=5,6,7,8,10"),
+    "read time": ("--vary", "bit_serial.settle=20 ps,50 ps,100 ps,200 ps,500 ps"),
     "rows": ("--vary", "tile.wordlines=64,128,256,512"),
     "source line": ("--vary", "bit_serial.wires.source_line=5 ohm,20 ohm,50 ohm,150 ohm"),
     "bitline": ("--vary", "bit_serial.wires.bitline=0.4 ohm,1 ohm,2 ohm,4 ohm"),

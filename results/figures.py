@@ -33,6 +33,11 @@ def draw(found: dict[str, Runs], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     _save(_accuracies(found), folder / "accuracy.svg")
     _save(_causes(found), folder / "causes.svg")
+    draw_silicon(found, folder)
+
+
+def draw_silicon(found: dict[str, Runs], folder: Path) -> None:
+    """`silicon.svg`, where there are sweeps."""
     swept = {network: runs for network, runs in found.items() if any("points" in run for run in runs.values())}
     if swept:
         _save(_silicon(swept), folder / "silicon.svg")

@@ -3,34 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 
 from norsim.network.attribute import paired_loss
 from results.cells import Runs, classes_of, points, share
 
+STRESS = "etox65-stress-bit-serial"
+SHARES = "cures-etox65-stress"
+
 
 def cures(found: dict[str, Runs]) -> Iterator[str]:
     """What each cure regains on the stress chip."""
-    cured = {network: runs["cures-etox65-stress"] for network, runs in found.items() if "cures-etox65-stress" in runs}
+    cured = {network: runs[SHARES] for network, runs in found.items() if SHARES in runs}
     if not cured:
         return
     yield from ("## Cures", "")
     yield (
-        "On the stress chip, whose source lines are bare diffusion. All test images, with cells programmed in place: "
-        "`norsim eval-network --network resnet20 --dataset cifar10 --data DIR --chip etox65-stress --set "
-        "silicon.in_situ=true`. Then each cure's share, on the first images: points against the digital 4-bit network, "
-        "where less is better, with none, with all, with one alone, and what is lost without it."
+        "On the stress chip, whose source lines are bare diffusion. All test images, with the columns' fit but for "
+        "`unfitted`, and one cure more: cells programmed in place, which is `norsim eval-network --network resnet20 "
+        "--dataset cifar10 --data DIR --chip etox65-stress --set silicon.in_situ=true`; level currents and drain volts "
+        "chosen on training images by `norsim sweep --split train`; weights trained on through the circuit by `norsim "
+        "finetune`. Losses are against the digital 4-bit network that is shipped."
     )
-    yield from ("", "| network | chip | accuracy | below 4 bit, points |", "|---|---|---|---|")
+    yield from ("", "| network | run | accuracy | below 4 bit, points |", "|---|---|---|---|")
     for network in cured:
-        for fit in ("-unfitted", "", "-cured"):
-            name = f"etox65-stress-bit-serial{fit}"
-            summary = found[network][name]
-            lost = paired_loss(*(classes_of(summary)[key] for key in ("quantized", "array", "label")))
-            below = f"{lost.points:.2f} ({lost.ci95[0]:.2f} to {lost.ci95[1]:.2f})"
-            yield f"| {network} | {name} | {share(summary, 'accuracy')} | {below} |"
-    yield from ("", "| network | images | cures | alone | without it, less |", "|---|---|---|---|---|")
+        digital = classes_of(found[network][STRESS])["quantized"]
+        for name, summary in found[network].items():
+            if name.startswith(STRESS):
+                classes = classes_of(summary)
+                lost = points(asdict(paired_loss(digital, classes["array"], classes["label"])))
+                yield f"| {network} | {name} | {share(summary, 'accuracy')} | {lost} |"
+    yield ""
+    yield (
+        "Each cure's share by `norsim attribute --by cures`, on the first images: points against the digital 4-bit "
+        "network, where less is better, with none, with all, with one alone, and what is lost without it."
+    )
+    yield from ("", "| network | run | images | cures | alone | without it, less |", "|---|---|---|---|---|---|")
     for network, shares in cured.items():
-        start = f"| {network} | {shares['images']} |"
+        start = f"| {network} | {SHARES} | {shares['images']} |"
         yield f"{start} none | {points(shares['base'])} | |"
         for cure in shares["shares"]:
             yield f"{start} {cure['name']} | {points(cure['alone'])} | {points(cure['without'])} |"
@@ -49,15 +59,21 @@ def sweeps(found: dict[str, Runs]) -> Iterator[str]:
         "chips. Spreads in time are those measured on 40 nm SONOS cells; over temperature converters and columns were "
         "fitted at 27 degC. [Real silicon](theory/silicon.md) has the models."
     )
-    yield from ("", "![Accuracy over spread, time, temperature, converter, rows and wires](pictures/silicon.svg)", "")
-    yield from ("| network | images | chips | point | accuracy | between chips, points |", "|---|---|---|---|---|---|")
+    yield from (
+        "",
+        "![Accuracy over spread, time, temperature, converter, read time, rows and wires](pictures/silicon.svg)",
+        "",
+    )
+    yield "| network | run | images | chips | point | accuracy | between chips, points |"
+    yield "|---|---|---|---|---|---|---|"
     for network, runs in swept.items():
-        for summary in runs.values():
+        for name, summary in runs.items():
+            start = f"| {network} | {name} | {summary['images']} | {summary['trials']} |"
             for row in summary["points"]:
                 point = ", ".join(f"`{key}={row[key]}`" for key in summary["keys"])
                 value = f"{100 * row['accuracy']:.2f} % ({100 * row['low']:.2f} to {100 * row['high']:.2f})"
                 sigma = "" if row["sigma"] is None else f"{100 * row['sigma']:.2f}"
-                yield f"| {network} | {summary['images']} | {summary['trials']} | {point} | {value} | {sigma} |"
+                yield f"{start} {point} | {value} | {sigma} |"
     yield ""
 
 
@@ -87,7 +103,7 @@ def energy(found: dict[str, Runs]) -> Iterator[str]:
         (network, name): summary
         for network, runs in found.items()
         for name, summary in runs.items()
-        if "accuracy" in summary and summary.get("energy", {}).get("joules_image") and "unfitted" not in name
+        if name in ("etox65-bit-serial", "etox65-linear-pair") and summary["energy"]["joules_image"]
     }
     if not known:
         return

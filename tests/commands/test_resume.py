@@ -33,6 +33,11 @@ READ = (
     "--set", "calibration.reads=8",
 )  # fmt: skip
 
+SWEEP = (
+    "sweep", "--network", "digits-cnn", "--images", "100", "--trials", "2", "--vary", "silicon.cell=0 mV,20 mV",
+    "--spice-sample", "1", "--quiet",
+)  # fmt: skip
+
 
 def results(folder: Path) -> dict[str, bytes]:
     """What a run has found; the seconds that it took are not among it."""
@@ -51,14 +56,14 @@ def start(*arguments: object) -> subprocess.Popen[bytes]:
     )
 
 
-@pytest.mark.parametrize("command", [EVALUATE, READ, FAST], ids=["eval-network", "run-layer", "macro"])
+@pytest.mark.parametrize("command", [EVALUATE, READ, FAST, SWEEP], ids=["eval-network", "run-layer", "macro", "sweep"])
 def test_a_run_killed_at_random_moments_ends_in_the_same_bytes(tmp_path: Path, command: tuple[str, ...]) -> None:
     whole, part = tmp_path / "whole", tmp_path / "part"
     begun = time.monotonic()
     assert start(*command, "--no-cache", "--out", whole).wait() == 0
     seconds = time.monotonic() - begun
     moments = random.Random(7)
-    kills = KILLS if command is not FAST else KILLS // 4
+    kills = KILLS if command in (EVALUATE, READ) else KILLS // 4
     killed = 0
     while killed < kills:
         process = start(*command, "--no-cache", "--out", part, "--resume")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from results import cases, page
+from results import cases, figures, page, silicon
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "results.md"
 
@@ -26,8 +26,8 @@ def test_the_page_has_every_run_of_its_networks() -> None:
     named = [network for network in cases.networks() if f"| {network} |" in text]
     assert page.WRITTEN_BY in text and "digits-cnn" in named
     for network in named:
-        for case in cases.evaluations(network) + cases.attributions(network):
-            assert f"| {network} | {case.name} |" in text
+        for case in cases.cases(network):
+            assert case.name == "speed" or f"| {network} | {case.name} |" in text, case
 
 
 def test_a_finished_run_is_not_made_again(tmp_path: Path) -> None:
@@ -39,3 +39,26 @@ def test_a_finished_run_is_not_made_again(tmp_path: Path) -> None:
     assert case.run(tmp_path, None)["accuracy"] == 1.0
     with pytest.raises(SystemExit, match="no-such-command ended with code 2"):
         cases.Case("other", "digits-cnn", "no-such-command", ()).run(tmp_path, None)
+
+
+def test_the_tables_of_silicon_hold_what_runs_found(tmp_path: Path) -> None:
+    few = ("--images", "20")
+    stress, sampled = ("--chip", "etox65-stress"), (*few, "--spice-sample", "1")
+    runs = [
+        cases.Case("etox65-bit-serial", "digits-cnn", "eval-network", sampled),
+        cases.Case(silicon.STRESS, "digits-cnn", "eval-network", (*stress, *sampled)),
+        cases.Case(silicon.SHARES, "digits-cnn", "attribute", ("--by", "cures", *stress, *few)),
+        cases.Case("sweep-converter", "digits-cnn", "sweep", ("--vary", "adc.bits=2,8", "--trials", "2", *sampled)),
+    ]
+    found = {"digits-cnn": {case.name: case.run(tmp_path, None) for case in runs}}
+    cured, swept, cost = ("\n".join(part(found)) for part in (silicon.cures, silicon.sweeps, silicon.energy))
+    worst, best = found["digits-cnn"]["sweep-converter"]["points"]
+    assert worst["accuracy"] < best["accuracy"]
+    for row in (worst, best):
+        line = f"| digits-cnn | sweep-converter | 20 | 2 | `adc.bits={row['adc.bits']}` | {100 * row['accuracy']:.2f} %"
+        assert line in swept
+    assert f"| digits-cnn | {silicon.STRESS} | " in cured and "| programming in place |" in cured
+    energy = found["digits-cnn"]["etox65-bit-serial"]["energy"]
+    assert f"| digits-cnn | etox65-bit-serial | {energy['macs_image'] / 1e6:.2f} M | " in cost
+    figures.draw_silicon(found, tmp_path)
+    assert (tmp_path / "silicon.svg").stat().st_size > 5000
