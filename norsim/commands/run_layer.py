@@ -31,7 +31,7 @@ from norsim.commands.options import (
 from norsim.commands.progress import Report, reporting
 from norsim.commands.setup import Subject, subject
 from norsim.network.estimate import estimate_reads
-from norsim.network.layers import calibrate_layer
+from norsim.network.layers import calibrate_layer, layer_codes
 from norsim.network.placement import PlacedTile, TileRead
 from norsim.network.reader import Reader
 from norsim.periphery.encoding import Codes, decode
@@ -102,7 +102,8 @@ def read_layer(
         return parts, [None] * len(parts)
     images = chosen.calibration_images(grid.chip.calibration.images, seed)
     watched = replace(reader, progress=partial(report, "calibrate"))
-    fitted = calibrate_layer(chosen.model, layer, replace(grid, tiles=tuple(parts)), images, watched, seed)
+    seen = layer_codes(chosen.model, images, [layer])[layer]
+    fitted = calibrate_layer(replace(grid, tiles=tuple(parts)), seen, watched, seed)
     requests = [(part.tile(), part.drive(codes)) for part in fitted.tiles]
     decks = folder.path / "netlists"
     decks.mkdir(exist_ok=True)

@@ -25,7 +25,7 @@ from norsim.data import Dataset
 from norsim.errors import SolveError
 from norsim.network.batch import classes, samples_table
 from norsim.network.evaluate import BATCH, KEPT_SAMPLES
-from norsim.network.layers import TiledLayer, digital, tiled_layers
+from norsim.network.layers import TiledLayer, digital, layer_codes, tiled_layers
 from norsim.network.placement import PlacedTile
 from norsim.network.reader import READS_AT_ONCE
 from norsim.network.recipes import Recipe
@@ -207,17 +207,9 @@ def _parquet_bytes(table: pa.Table) -> int:
 
 def recorded(model: nn.Module, images: Tensor) -> tuple[float, dict[str, Codes]]:
     """Seconds of a digital pass of `images`, and the activation codes `[vectors, inputs]` of every layer in it."""
-    layers = tiled_layers(model)
     with digital(model):
         seconds, _ = _timed(lambda: classes(model, images))
-        for layer in layers.values():
-            layer.record = []
-        try:
-            classes(model, images)
-            return seconds, {name: np.concatenate(layer.record or []) for name, layer in layers.items()}
-        finally:
-            for layer in layers.values():
-                layer.record = None
+    return seconds, layer_codes(model, images)
 
 
 def estimate_evaluation(
@@ -237,7 +229,7 @@ def estimate_evaluation(
     seconds, codes = recorded(model, images[:counted])
     each, batches = seconds / counted, -(-len(images) // BATCH)
     # Every image is seen by the digital network and, on its way between the tiles, once more.
-    work.own = set_up_seconds + each * (2 * passes * len(images) + fits * len(analog) * calibration_images)
+    work.own = set_up_seconds + each * (2 * passes * len(images) + fits * calibration_images)
     for name, layer in analog.items():
         used, some, reads = _backend(layer, backend), codes[name], _reads(layer, codes[name])
         at_once = READS_AT_ONCE.get(used, reads)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -85,7 +85,9 @@ class TiledConv2d(TiledLayer):
                 "height, width]"
             )
         codes = padded(torch.from_numpy(layer.encode(input.detach().cpu().numpy())), geometry, layer.input_zero)
-        if self.reader.backend == "ideal" and self.record is None:
+        if self.reader.backend == "ideal":
+            if self.record is not None:
+                self.record.append(patches(codes.numpy(), geometry)[0])
             return self.real(exact_convolution(layer, geometry, codes).numpy()).permute(0, 3, 1, 2)
         vectors, rows = patches(codes.numpy(), geometry)
         return self.outputs(vectors).reshape(len(input), rows, -1, layer.outputs).permute(0, 3, 1, 2)
@@ -180,18 +182,24 @@ def digital(model: nn.Module) -> Iterator[dict[str, TiledLayer]]:
         yield layers
 
 
-def layer_codes(model: nn.Module, images: Tensor, name: str) -> Codes:
-    """`[vectors, inputs]` activation codes that layer `name` gets from `images`, all layers digital."""
+def layer_codes(model: nn.Module, images: Tensor, names: Collection[str] | None = None) -> dict[str, Codes]:
+    """`[vectors, inputs]` activation codes that layers `names`, by default all, get from `images`, all layers digital.
+
+    Raises ConfigurationError for a name that is not among the converted layers.
+    """
     with digital(model) as layers, torch.inference_mode():
-        if name not in layers:
-            raise ConfigurationError(f"no layer {name!r} on the array; there are {', '.join(layers)}")
-        recorded: list[Codes] = []
-        layers[name].record = recorded
+        wanted = {name: layers.get(name) for name in (layers if names is None else names)}
+        recorded: dict[str, list[Codes]] = {}
         try:
+            for name, layer in wanted.items():
+                if layer is None:
+                    raise ConfigurationError(f"no layer {name!r} on the array; there are {', '.join(layers)}")
+                layer.record = recorded[name] = []
             model(images)
         finally:
-            layers[name].record = None
-    return np.concatenate(recorded)
+            for layer in layers.values():
+                layer.record = None
+    return {name: found[0] if len(found) == 1 else np.concatenate(found) for name, found in recorded.items()}
 
 
 def calibrate(
@@ -209,19 +217,19 @@ def calibrate(
     `images` `[images, channels, height, width]` show each layer the activations of the digital network.
     A layer whose backend is fixed to `ideal` is left as it is.
     """
-    for name, layer in tiled_layers(model).items():
-        if layer.fixed_backend != "ideal":
-            own = Reader(layer.fixed_backend or backend, workers, progress, store=store)
-            layer.grid = calibrate_layer(model, name, layer.grid, images, own, seed)
+    layers = {name: layer for name, layer in tiled_layers(model).items() if layer.fixed_backend != "ideal"}
+    codes = layer_codes(model, images, layers)
+    for name, layer in layers.items():
+        own = Reader(layer.fixed_backend or backend, workers, progress, store=store)
+        layer.grid = calibrate_layer(layer.grid, codes.pop(name), own, seed)
 
 
-def calibrate_layer(model: nn.Module, name: str, grid: TileGrid, images: Tensor, reader: Reader, seed: int) -> TileGrid:
-    """`grid`, tiles of layer `name`, fitted on up to 2,048 of the layer's activation vectors.
+def calibrate_layer(grid: TileGrid, codes: Codes, reader: Reader, seed: int) -> TileGrid:
+    """`grid` fitted on up to 2,048 of the `[vectors, inputs]` activation codes that its layer gets.
 
     The chip's calibration section says how many reads of them the array makes. What is drawn depends on
     the seed and the layer's name alone, so that a tile is fitted alike with or without its neighbours.
     """
-    codes = layer_codes(model, images, name)
-    random = np.random.default_rng([seed, 1, *name.encode()])
+    random = np.random.default_rng([seed, 1, *grid.layer.name.encode()])
     chosen = np.sort(random.choice(len(codes), min(CALIBRATION_VECTORS, len(codes)), replace=False))
     return grid.calibrate(codes[chosen], reader, random)

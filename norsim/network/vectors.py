@@ -23,7 +23,7 @@ def draw_vectors(model: nn.Module, name: str, data: Dataset, count: int, seed: i
 
     Raises ConfigurationError where there are fewer.
     """
-    codes = layer_codes(model, images_tensor(data.take(min(IMAGES, len(data)), None)), name)
+    codes = layer_codes(model, images_tensor(data.take(min(IMAGES, len(data)), None)), [name])[name]
     if not 1 <= count <= len(codes):
         raise ConfigurationError(
             f"--vectors {count}: layer {name!r} has {len(codes)} activation vectors in {min(IMAGES, len(data))} images"

@@ -206,14 +206,14 @@ def test_a_grouped_convolution_is_refused_by_name(chip: Chip) -> None:
 
 def test_layer_codes_are_those_of_the_digital_network(network: nn.Module, images: Tensor, chip: Chip) -> None:
     analog = convert(network, chip)
-    codes = layer_codes(analog, images, "head")
+    codes = layer_codes(analog, images)["head"]
     with torch.no_grad():
         x = network.stem(images)
         pooled = (x + network.again(network.body(x))).mean(dim=(2, 3))
         assert np.array_equal(codes, network.head.input_codes(pooled).numpy())
     assert analog.head.record is None
     with pytest.raises(ConfigurationError, match="no layer 'foot' on the array; there are stem, body.conv, head"):
-        layer_codes(analog, images, "foot")
+        layer_codes(analog, images, ["foot"])
 
 
 def test_layer_codes_read_no_array_even_where_a_backend_is_fixed(
@@ -224,9 +224,9 @@ def test_layer_codes_read_no_array_even_where_a_backend_is_fixed(
     def forbidden(tile: Tile, stimulus: Stimulus) -> Currents:
         raise AssertionError(f"{tile.name} was read")
 
-    expected = layer_codes(convert(network, chip), images, "head")
+    expected = layer_codes(convert(network, chip), images, ["head"])["head"]
     analog = convert(network, chip, {"stem": {"backend": register(forbidden)}})
-    assert np.array_equal(layer_codes(analog, images, "head"), expected)
+    assert np.array_equal(layer_codes(analog, images)["head"], expected)
 
 
 def test_a_run_observes_layers_whose_backend_is_fixed(
