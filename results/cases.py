@@ -123,7 +123,7 @@ SWEPT = {
         "--vary", "temperature=0 degC,27 degC,55 degC,85 degC", "--vary", "silicon.tracking=false,true",
         "--set", "silicon.programmed_at=27 degC", "--set", "calibration.fresh=true",
     ),
-    "converter": ("--vary", "adc.bits=5,6,7,8,10"),
+    "converter": ("--vary", "adc.bits=3,4,5,6,8"),
     "read time": ("--vary", "bit_serial.settle=20 ps,50 ps,100 ps,200 ps,500 ps"),
     "rows": ("--vary", "tile.wordlines=64,128,256,512"),
     "source line": ("--vary", "bit_serial.wires.source_line=5 ohm,20 ohm,50 ohm,150 ohm"),
