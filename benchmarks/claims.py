@@ -1,4 +1,4 @@
-"""What is claimed of the solvers: each claim with its bound, and whether a measurement meets it."""
+"""What is claimed of the solvers and of runs: each claim with its bound, and whether a measurement meets it."""
 
 from __future__ import annotations
 
@@ -42,4 +42,6 @@ CLAIMS = (
     Claim("memory-linear-pair", "peak memory of a macro run, batch 4096, linear-pair", "at most", 2.0, None, "GiB"),
     Claim("growth-bit-serial", "macro's time a vector grows as rows to the power, bit-serial", "at most", 1.2),
     Claim("growth-linear-pair", "macro's time a vector grows as rows to the power, linear-pair", "at most", 1.2),
+    Claim("two-workers", "two workers over one, time of a layer read by ngspice", "at most", 0.65, None, "x"),
+    Claim("dry-run", "worst factor between the seconds that --dry-run says and those taken", "at most", 2, None, "x"),
 )

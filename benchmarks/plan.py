@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from benchmarks import accuracy, memory, peer, speed
+from benchmarks import accuracy, memory, peer, runs, speed
 from benchmarks.accuracy import Deviation
 from benchmarks.cases import ENCODINGS, Case
 from benchmarks.measure import Measured, worst
@@ -45,6 +45,8 @@ class Plan:
     batches: tuple[int, ...]
     growth_batch: int
     nodal_vectors: int
+    worker_vectors: int
+    foretold: tuple[tuple[str, ...], ...]
 
 
 FULL = Plan(
@@ -52,7 +54,7 @@ FULL = Plan(
     raced=(128, 64), race_points=(2, 6), race_batch=1024,
     full=(256, 128), cell_by_cell=(10.0,), batch=4096, peer_batch=64, peer_repeats=3, repeats=9, memory_repeats=2,
     rows=(64, 128, 256, 512, 1024), columns=(16, 32, 64, 128, 256), batches=(1, 16, 256, 4096),
-    growth_batch=512, nodal_vectors=32,
+    growth_batch=512, nodal_vectors=32, worker_vectors=1000, foretold=runs.FORETOLD,
 )  # fmt: skip
 # What `python -m benchmarks --long` runs: ngspice on every tile, however long that takes.
 LONG = replace(FULL, pair_reads=(8, 6, 2), cell_by_cell=(1.0, 10.0))
@@ -60,7 +62,8 @@ TINY = Plan(
     sizes=((8, 16),), serial_reads=(2,), pair_reads=(2,), macro_vectors=8,
     raced=(8, 16), race_points=(2, 4), race_batch=32,
     full=(8, 16), cell_by_cell=(1.0,), batch=16, peer_batch=2, peer_repeats=1, repeats=2, memory_repeats=1,
-    rows=(4, 8), columns=(8, 16), batches=(1, 4), growth_batch=16, nodal_vectors=0,
+    rows=(4, 8), columns=(8, 16), batches=(1, 4), growth_batch=16, nodal_vectors=0, worker_vectors=8,
+    foretold=runs.FORETOLD[:1],
 )  # fmt: skip
 
 
@@ -101,6 +104,10 @@ def run(plan: Plan) -> Found:
     growth = _growth(plan)
     for encoding in ENCODINGS:
         claims[f"growth-{encoding}"] = speed.growth(growth[f"rows, {encoding}"])
+    _say("two workers against one")
+    claims["two-workers"] = runs.two_workers_over_one(plan.worker_vectors, min(plan.repeats, 2))
+    _say("dry runs")
+    claims["dry-run"] = runs.foretold(plan.foretold)
     return Found(claims, rungs, growth, time.perf_counter() - start)
 
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.runs`: two workers of a Dask cluster against one, and what `--dry-run` says against the run."""
+"""Two workers of a Dask cluster against one, and what `--dry-run` says against the run."""
 
 from __future__ import annotations
 
@@ -66,14 +66,3 @@ def norsim(folder: Path, words: list[str]) -> dict[str, Any]:
     ended = subprocess.run([sys.executable, "-c", program, *words, *common], stdout=subprocess.PIPE, check=True)
     found: dict[str, Any] = json.loads(ended.stdout)
     return found
-
-
-def main() -> None:
-    """Prints both, with their bounds."""
-    measured = {"two workers over one": (two_workers_over_one(1000, 2), 0.65), "--dry-run": (foretold(FORETOLD), 2.0)}
-    for name, (found, bound) in measured.items():
-        print(f"{name}: {found.value:.3g} ({found.low:.3g} to {found.high:.3g}), bound {bound}; {found.note}")
-
-
-if __name__ == "__main__":
-    main()

@@ -104,8 +104,8 @@ def command(
     else:
         click.echo(
             f"{network}, tuned on {chip.name}: digitally {100 * new['quantized_accuracy']:.2f} %, before "
-            f"{100 * card['quantized_accuracy']:.2f} %. Saved in {folder}; norsim eval-network --network {folder.absolute()} "
-            f"--chip {chip_name} says what it gives on the array"
+            f"{100 * card['quantized_accuracy']:.2f} %. Saved in {folder}; norsim eval-network "
+            f"--network {folder.absolute()} --chip {chip_name} says what it gives on the array"
         )
 
 

@@ -24,6 +24,8 @@ def found() -> Found:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("benchmarks.plan._peer", lambda plan: {key: spread([value]) for key, value in PEER.items()})
         patch.setattr("benchmarks.memory.peak", lambda case, batch, repeats: spread([1.0]))
+        patch.setattr("benchmarks.runs.two_workers_over_one", lambda vectors, repeats: spread([0.6]))
+        patch.setattr("benchmarks.runs.foretold", lambda commands: spread([1.5]))
         patch.setattr("benchmarks.speed.LEAST_SECONDS", 0.0)
         return run(TINY)
 
