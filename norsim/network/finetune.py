@@ -44,9 +44,9 @@ class Tuning:
     """
 
     steps: int = 100
-    refresh: int = 20
+    refresh: int = 10
     batch_size: int = 64
-    rate: float = 0.05
+    rate: float = 0.01
     distillation: float = 0.5
     temperature: float = 2.0
     augmentation: str = "none"
