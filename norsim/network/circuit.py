@@ -33,10 +33,13 @@ USUAL_DRIVE = 0.25
 
 
 def effective_weights(grid: TileGrid) -> Tensor:
-    """`[outputs, inputs]`, float32: what one more step of an input's code adds to each output's sum on the array."""
+    """`[outputs, inputs]`, float32: what one more step of an input's code adds to each output's sum on the array.
+
+    As the layer's weights, inputs are those of one group.
+    """
     found = torch.zeros(grid.layer.outputs, grid.layer.inputs)
     for part in grid.tiles:
-        columns = np.asarray(part.inputs) if part.order is None else np.asarray(part.inputs)[part.order]
+        columns = np.asarray(part.weight_span) if part.order is None else np.asarray(part.weight_span)[part.order]
         found[part.outputs.start : part.outputs.stop, torch.from_numpy(columns)] += _of_tile(part)
     return found
 
@@ -44,7 +47,7 @@ def effective_weights(grid: TileGrid) -> Tensor:
 def _of_tile(part: PlacedTile) -> Tensor:
     """`[outputs, inputs]` of a tile, its inputs in the order of its lines."""
     encoding, inputs = part.chip.encoding, len(part.inputs)
-    model = reduced(part.tile(), part.drive(np.zeros((1, part.layer.inputs), np.uint8))).model
+    model = reduced(part.tile(), part.drive(np.zeros((1, part.layer.vector_length), np.uint8))).model
     at = torch.full((inputs,), USUAL_DRIVE)
     jacobian: Any = torch.autograd.functional.jacobian
     slopes: Tensor = jacobian(lambda x: model.lines(x[None])[0], at, vectorize=True)
@@ -95,7 +98,6 @@ class _Circuit:
 
 
 def _linear(layer: QuantizedOperands, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    found: Tensor = (
-        layer._conv_forward(x, weight, bias) if isinstance(layer, nn.Conv2d) else functional.linear(x, weight, bias)
-    )
+    multiply: Any = functional.linear if isinstance(layer, nn.Linear) else layer._conv_forward
+    found: Tensor = multiply(x, weight, bias)
     return found

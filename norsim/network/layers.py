@@ -68,7 +68,7 @@ class TiledLinear(TiledLayer):
 
     def forward(self, input: Tensor) -> Tensor:
         layer = self.grid.layer
-        codes = layer.encode(input.detach().cpu().numpy()).reshape(-1, layer.inputs)
+        codes = layer.encode(input.detach().cpu().numpy()).reshape(-1, layer.vector_length)
         return self.outputs(codes).reshape(*input.shape[:-1], layer.outputs)
 
 
@@ -93,14 +93,26 @@ class TiledConv2d(TiledLayer):
         return self.outputs(vectors).reshape(len(input), rows, -1, layer.outputs).permute(0, 3, 1, 2)
 
 
+class TiledConv1d(TiledConv2d):
+    """`[images, channels, length]` -> `[images, outputs, length']`, as images of height 1."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.unsqueeze(-2)).squeeze(-2)
+
+
+TILED = {nn.Conv1d: TiledConv1d, nn.Conv2d: TiledConv2d, nn.Linear: TiledLinear}
+
+
 def padded(codes: Tensor, geometry: ConvGeometry, padding_code: int) -> Tensor:
     """Activation codes `[images, channels, height, width]`, contiguous, with the geometry's padding.
 
-    Padding means a real zero, which is the code of the input's zero point.
+    That of zeros means a real zero, which is the code of the input's zero point.
     """
     vertical, horizontal = geometry.padding
     around = (horizontal, horizontal, vertical, vertical)
-    return functional.pad(codes, around, value=padding_code).contiguous()
+    if geometry.padding_mode == "zeros":
+        return functional.pad(codes, around, value=padding_code).contiguous()
+    return functional.pad(codes.float(), around, mode=geometry.padding_mode).to(codes.dtype).contiguous()
 
 
 def exact_convolution(layer: QuantizedLayer, geometry: ConvGeometry, codes: Tensor) -> Tensor:
@@ -136,7 +148,7 @@ def convert(model: nn.Module, chip: Chip, overrides: Mapping[str, Mapping[str, s
         Reader(override["backend"])
     new: dict[int, TiledLayer] = {}
     for name, part in found.items():
-        kind = TiledConv2d if isinstance(part, nn.Conv2d) else TiledLinear
+        kind = next(kind for plain, kind in TILED.items() if isinstance(part, plain))
         new[id(part)] = kind(place(part.quantized_layer(name), chip), wanted.get(name, {}).get("backend"))
     for parent in list(analog.modules()):
         for key, child in parent._modules.items():

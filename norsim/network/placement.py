@@ -77,16 +77,26 @@ class PlacedTile:
     @property
     def weights(self) -> Codes:
         """`[inputs, outputs]` weight codes of this tile, its inputs in the order of its lines."""
-        weights = self.layer.weights[self.outputs.start : self.outputs.stop, self.inputs.start : self.inputs.stop].T
+        weights = self._weights
         return weights if self.order is None else weights[self.order]
+
+    @property
+    def weight_span(self) -> range:
+        """Which of an output's weights the tile's inputs have: inputs are counted over all groups, weights in one."""
+        before = self.outputs.start // (self.layer.outputs // self.layer.groups) * self.layer.inputs
+        return range(self.inputs.start - before, self.inputs.stop - before)
+
+    @property
+    def _weights(self) -> Codes:
+        span = self.weight_span
+        return self.layer.weights[self.outputs.start : self.outputs.stop, span.start : span.stop].T
 
     @cached_property
     def order(self) -> NDArray[np.int64] | None:
         """`[inputs]`: which of the tile's inputs each of its lines carries; None where they are in their own order."""
         if not self.chip.row_order:
             return None
-        weights = self.layer.weights[self.outputs.start : self.outputs.stop, self.inputs.start : self.inputs.stop].T
-        return self.chip.encoding.order(weights.sum(axis=1, dtype=np.int64), self.chip.wires.rows_per_source_line)
+        return self.chip.encoding.order(self._weights.sum(axis=1, dtype=np.int64), self.chip.wires.rows_per_source_line)
 
     @property
     def full_scale_amps(self) -> float:
@@ -300,6 +310,9 @@ class TileGrid:
 def place(layer: QuantizedLayer, chip: Chip) -> TileGrid:
     """The layer's inputs over rows of tiles and its outputs over columns of tiles.
 
+    Each group of a convolution has columns of tiles of its own, one group after the other: on lines that two groups
+    shared, cells of one under the inputs of the other would hold nothing.
+
     Converters span the full scale until they are calibrated. Raises PlacementError for a layer that the
     chip cannot hold.
     """
@@ -309,21 +322,20 @@ def place(layer: QuantizedLayer, chip: Chip) -> TileGrid:
         raise PlacementError(
             f"a tile of {chip.wordlines} x {chip.bitlines} holds no output of a {chip.encoding.name} layer"
         )
+    each = layer.outputs // layer.groups
+    columns = [(group, span) for group in range(layer.groups) for span in _spans(group * each, each, outputs)]
     tiles = []
-    for row, rows in enumerate(_spans(layer.inputs, inputs)):
-        for column, columns in enumerate(_spans(layer.outputs, outputs)):
+    for row in range(-(-layer.inputs // inputs)):
+        for column, (group, span) in enumerate(columns):
+            rows = _spans(group * layer.inputs, layer.inputs, inputs)[row]
             full = full_scale_amps(chip.encoding, len(rows), layer.weight_bits, layer.input_bits)
-            ones, zeros = np.ones(len(columns)), np.zeros(len(columns))
+            ones, zeros = np.ones(len(span)), np.zeros(len(span))
             adc = Adc(chip.adc_bits, -full, full)
-            tiles.append(PlacedTile(layer, chip, row, column, rows, columns, adc, ones, zeros))
+            tiles.append(PlacedTile(layer, chip, row, column, rows, span, adc, ones, zeros))
     return TileGrid(layer, chip, tuple(tiles))
 
 
 def _check(layer: QuantizedLayer, chip: Chip) -> None:
-    if layer.geometry and layer.geometry.groups != 1:
-        raise PlacementError(
-            f"layer {layer.name!r}: a convolution of {layer.geometry.groups} groups cannot be placed; one group can"
-        )
     levels = len(chip.encoding.level_amps)
     if 2**layer.weight_bits > levels:
         raise PlacementError(
@@ -337,8 +349,8 @@ def _check(layer: QuantizedLayer, chip: Chip) -> None:
         )
 
 
-def _spans(length: int, size: int) -> list[range]:
-    return [range(start, min(start + size, length)) for start in range(0, length, size)]
+def _spans(first: int, length: int, size: int) -> list[range]:
+    return [range(start, min(start + size, first + length)) for start in range(first, first + length, size)]
 
 
 def signed_weights(layer: QuantizedLayer) -> Tensor:
@@ -349,8 +361,10 @@ def signed_weights(layer: QuantizedLayer) -> Tensor:
 
 def exact_sums(layer: QuantizedLayer, codes: Codes) -> NDArray[np.floating]:
     """`[vectors, outputs]`: sum_i (q - z) x in integers, as floats of a precision that holds them exactly."""
-    weights = signed_weights(layer)
-    sums: NDArray[np.floating] = (torch.from_numpy(codes).to(weights) @ weights.T).numpy()
+    weights = signed_weights(layer).view(layer.groups, -1, layer.inputs)
+    vectors = torch.from_numpy(codes).to(weights).view(len(codes), layer.groups, layer.inputs)
+    by_group = vectors.transpose(0, 1) @ weights.transpose(1, 2)
+    sums: NDArray[np.floating] = by_group.transpose(0, 1).reshape(len(codes), layer.outputs).numpy()
     return sums
 
 

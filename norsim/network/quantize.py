@@ -1,4 +1,4 @@
-"""Quantized counterparts of Conv2d and Linear, and post-training quantization of a whole network.
+"""Quantized counterparts of Conv1d, Conv2d and Linear, and post-training quantization of a whole network.
 
 Scales are learned as in LSQ (Esser et al., "Learned Step Size Quantization", ICLR 2020, equations 1 to
 3 and section 2.2), the weight zero point by the same straight-through rule (Bhalgat et al., "LSQ+",
@@ -24,6 +24,7 @@ from torch.nn import functional
 from norsim.errors import ConfigurationError, PlacementError
 from norsim.network.quantized import MAX_BITS, ConvGeometry, QuantizedLayer, fit_grid
 
+Placeable = nn.Conv1d | nn.Conv2d | nn.Linear
 SMALLEST_SCALE = 1e-8
 SAMPLES_PER_BATCH, SAMPLES_PER_LAYER = 8192, 65536
 
@@ -106,14 +107,22 @@ class QuantizedOperands(nn.Module):
             input_zero=int(self.input_zero),
             input_bits=self.input_bits,
             bias=None if bias is None else bias.detach().cpu().numpy(),
-            geometry=conv_geometry(self, name) if isinstance(self, nn.Conv2d) else None,
+            geometry=conv_geometry(self, name) if isinstance(self, (nn.Conv1d, nn.Conv2d)) else None,
         )
+
+
+class QuantConv1d(QuantizedOperands, nn.Conv1d):
+    """nn.Conv1d on quantized operands: `[n, channels, l]` to `[n, outputs, l']`; padding as in QuantConv2d."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        output: Tensor = self._conv_forward(self.quantized_input(input), self.quantized_weight(), self.bias)
+        return output
 
 
 class QuantConv2d(QuantizedOperands, nn.Conv2d):
     """nn.Conv2d on quantized operands: `[n, channels, h, w]` to `[n, outputs, h', w']`.
 
-    Padding comes after quantization and is real zero, that is code `input_zero`, exactly.
+    Padding comes after quantization. That of zeros is real zero, that is code `input_zero`, exactly.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -137,7 +146,7 @@ def quantize(
     """A quantized deep copy of `model` in eval mode, calibrated post-training.
 
     `calibration` yields float32 input batches or (input, label) pairs and is consumed to its end. Every
-    Conv2d and Linear, the first and the last too, gets `weight_bits` weights with per-channel scales and
+    Conv1d, Conv2d and Linear, the first and the last too, gets `weight_bits` weights with per-channel scales and
     one zero point, and unsigned `activation_bits` inputs; names stay, shared modules stay shared. Scales
     and zero points minimise the mean squared error of weights and of sampled inputs.
 
@@ -154,7 +163,7 @@ def quantize(
 
 
 def replace_layers(model: nn.Module, weight_bits: int = 4, activation_bits: int = 4) -> nn.Module:
-    """Put quantized layers, not calibrated, in place of each Conv2d and Linear of `model`, and return it.
+    """Put quantized layers, not calibrated, in place of each Conv1d, Conv2d and Linear of `model`, and return it.
 
     Raises PlacementError naming a layer that cannot be placed.
     """
@@ -168,22 +177,22 @@ def replace_layers(model: nn.Module, weight_bits: int = 4, activation_bits: int 
     return new.get(id(model), model)
 
 
-def placeable_layers(model: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
-    """Name and module of every Conv2d and Linear, in definition order; a shared module once.
+def placeable_layers(model: nn.Module) -> dict[str, Placeable]:
+    """Name and module of every Conv1d, Conv2d and Linear, in definition order; a shared module once.
 
     Raises PlacementError for a convolution or a layer class that has no quantized counterpart.
     """
-    layers: dict[str, nn.Conv2d | nn.Linear] = {}
+    layers: dict[str, Placeable] = {}
     for name, module in model.named_modules():
         if isinstance(module, QuantizedOperands):
             raise PlacementError(f"layer {name!r} is quantized already; give the float network")
-        if isinstance(module, nn.modules.conv._ConvNd) and not isinstance(module, nn.Conv2d):
-            raise PlacementError(f"layer {name!r}: a {type(module).__name__} cannot be placed; use Conv2d")
-        if not isinstance(module, (nn.Conv2d, nn.Linear)):
+        if isinstance(module, nn.modules.conv._ConvNd) and not isinstance(module, Placeable):
+            raise PlacementError(f"layer {name!r}: a {type(module).__name__} cannot be placed; use Conv1d or Conv2d")
+        if not isinstance(module, Placeable):
             continue
-        if type(module).forward not in (nn.Conv2d.forward, nn.Linear.forward):
+        if type(module).forward not in (nn.Conv1d.forward, nn.Conv2d.forward, nn.Linear.forward):
             raise PlacementError(f"layer {name!r}: a {type(module).__name__} has a forward of its own")
-        if isinstance(module, nn.Conv2d):
+        if not isinstance(module, nn.Linear):
             conv_geometry(module, name)
         if module.weight.dtype != torch.float32:
             raise PlacementError(f"layer {name!r} has {module.weight.dtype} weights; expected float32")
@@ -191,19 +200,17 @@ def placeable_layers(model: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
     return layers
 
 
-def conv_geometry(layer: nn.Conv2d, name: str) -> ConvGeometry:
-    """Geometry of a convolution; PlacementError if its padding is not zeros or not the same on both sides."""
-    if layer.padding_mode != "zeros":
-        raise PlacementError(f"layer {name!r}: padding_mode {layer.padding_mode!r}; expected 'zeros'")
-    kernel, stride, dilation = (_pair(value) for value in (layer.kernel_size, layer.stride, layer.dilation))
+def conv_geometry(layer: nn.Conv1d | nn.Conv2d, name: str) -> ConvGeometry:
+    """Geometry of a convolution; PlacementError if its padding is not the same on both sides."""
+    kernel, stride, dilation = (_pair(values, 1) for values in (layer.kernel_size, layer.stride, layer.dilation))
     if layer.padding == "same":
         spans = [step * (size - 1) for step, size in zip(dilation, kernel, strict=True)]
         if any(span % 2 for span in spans):
             raise PlacementError(f"layer {name!r}: padding 'same' of an even kernel is lopsided")
-        padding = _pair([span // 2 for span in spans])
+        padding = _pair([span // 2 for span in spans], 0)
     else:
-        padding = (0, 0) if isinstance(layer.padding, str) else _pair(layer.padding)
-    return ConvGeometry(layer.in_channels, kernel, stride, padding, dilation, layer.groups)
+        padding = (0, 0) if isinstance(layer.padding, str) else _pair(layer.padding, 0)
+    return ConvGeometry(layer.in_channels, kernel, stride, padding, dilation, layer.groups, layer.padding_mode)
 
 
 def quantized_layers(model: nn.Module) -> dict[str, QuantizedLayer]:
@@ -271,15 +278,17 @@ class _InputSample:
         return torch.cat([self.kept, torch.tensor([self.lowest])])
 
 
-def _counterpart(layer: nn.Conv2d | nn.Linear, weight_bits: int, activation_bits: int) -> QuantizedOperands:
+def _counterpart(layer: Placeable, weight_bits: int, activation_bits: int) -> QuantizedOperands:
     # On the meta device no weight is drawn, so the caller's random numbers stay as they are.
     options: Any = {"weight_bits": weight_bits, "activation_bits": activation_bits, "device": "meta"}
     new: QuantizedOperands
-    if isinstance(layer, nn.Conv2d):
-        shape = (layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding)
-        new = QuantConv2d(*shape, layer.dilation, layer.groups, layer.bias is not None, **options)
-    else:
+    if isinstance(layer, nn.Linear):
         new = QuantLinear(layer.in_features, layer.out_features, layer.bias is not None, **options)
+    else:
+        shape = (layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding)
+        kind = QuantConv2d if isinstance(layer, nn.Conv2d) else QuantConv1d
+        rest = (layer.dilation, layer.groups, layer.bias is not None, layer.padding_mode)
+        new = kind(*shape, *rest, **options)
     for key in ("weight", "bias"):
         value = getattr(layer, key)
         # A parametrized layer computes its weight; what it computes now becomes the parameter.
@@ -288,6 +297,7 @@ def _counterpart(layer: nn.Conv2d | nn.Linear, weight_bits: int, activation_bits
     return new.to(layer.weight.device).train(layer.training)
 
 
-def _pair(values: Sequence[int]) -> tuple[int, int]:
-    height, width = values
+def _pair(values: Sequence[int], vertical: int) -> tuple[int, int]:
+    """(vertical, horizontal); what is said along one axis is horizontal."""
+    height, width = values if len(values) == 2 else (vertical, *values)
     return int(height), int(width)

@@ -16,12 +16,16 @@ from norsim.errors import ConfigurationError, PlacementError
 
 MAX_BITS = 8
 TINY = 1e-8
+PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 CLIP_FRACTIONS = 0.05 ** (np.arange(41) / 40)
 
 
 @dataclass(frozen=True)
 class ConvGeometry:
-    """How a convolution cuts its input into vectors; every pair is (vertical, horizontal), in pixels."""
+    """How a convolution cuts its input into vectors; every pair is (vertical, horizontal), in pixels.
+
+    A convolution along one axis is one of height 1. `padding_mode` is torch's: what stands in the padding.
+    """
 
     in_channels: int
     kernel: tuple[int, int]
@@ -29,9 +33,12 @@ class ConvGeometry:
     padding: tuple[int, int] = (0, 0)
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
+    padding_mode: str = "zeros"
 
     def __post_init__(self) -> None:
-        for field in fields(self):
+        if self.padding_mode not in PADDING_MODES:
+            raise ConfigurationError(f"padding mode {self.padding_mode!r}; expected one of {', '.join(PADDING_MODES)}")
+        for field in fields(self)[:-1]:
             value = getattr(self, field.name)
             numbers = value if isinstance(value, tuple) else (value,)
             lowest = 0 if field.name == "padding" else 1
@@ -106,8 +113,18 @@ class QuantizedLayer:
 
     @property
     def inputs(self) -> int:
-        """Number of weights per output; the length of one input vector (of one group)."""
+        """Number of weights per output: the inputs of one group."""
         return int(self.weights.shape[1])
+
+    @property
+    def groups(self) -> int:
+        """Groups of outputs, each with inputs of its own; 1 but for grouped convolutions."""
+        return self.geometry.groups if self.geometry else 1
+
+    @property
+    def vector_length(self) -> int:
+        """Length of an activation vector: the inputs of all groups, one group after the other."""
+        return self.inputs * self.groups
 
     def encode(self, activations: ArrayLike) -> NDArray[np.uint8]:
         """Activation codes, uint8, same shape, of real activations: clip(round(x / s) + z).

@@ -43,13 +43,13 @@ def read_vectors(path: Path, layer: QuantizedLayer, part: PlacedTile | None) -> 
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as problem:  # whatever a damaged header makes NumPy raise, SyntaxError among it
         raise DataError(f"{path} cannot be read as a NumPy file of activation codes: {problem}") from None
-    inputs = part.inputs if part else range(layer.inputs)
+    inputs = part.inputs if part else range(layer.vector_length)
     top = 2**layer.input_bits - 1
     if not isinstance(loaded, np.ndarray) or loaded.ndim != 2 or loaded.shape[1] != len(inputs) or not len(loaded):
         shape = getattr(loaded, "shape", "no array")
         raise DataError(f"{path} holds {shape}; [vectors, {len(inputs)}] activation codes were expected")
     if loaded.dtype.kind not in "iu" or loaded.min() < 0 or loaded.max() > top:
         raise DataError(f"{path}: activation codes are integers from 0 to {top}")
-    codes = np.zeros((len(loaded), layer.inputs), dtype=np.uint8)
+    codes = np.zeros((len(loaded), layer.vector_length), dtype=np.uint8)
     codes[:, inputs.start : inputs.stop] = loaded
     return codes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,15 @@ import pytest
 import torch
 from torch import nn
 
+from norsim.chip import Chip
 from norsim.config import load_chip
 from norsim.data import load
 from norsim.errors import ConfigurationError, DataError
 from norsim.network.circuit import effective_weights, through_circuit
 from norsim.network.evaluate import evaluate, images_tensor
 from norsim.network.finetune import CHECKPOINT, Tuning, fine_tune
-from norsim.network.layers import calibrate, convert, reading, tiled_layers
+from norsim.network.layers import TiledLayer, calibrate, convert, reading, tiled_layers
+from norsim.network.quantize import quantize
 from norsim.network.reader import Reader
 from norsim.network.store import load_network
 
@@ -70,6 +73,19 @@ def test_effective_weights_are_the_arrays_slopes(encoding: str, settings: tuple[
         slope = (grid.multiply(high, Reader("macro")) - grid.multiply(low, Reader("macro"))).mean(axis=0) / step
         assert np.abs(found[:, k] - slope).max() <= 0.35
         assert np.corrcoef(found[:, k], exact[:, k])[0, 1] > 0.98
+
+
+def test_effective_weights_of_groups_are_in_the_place_of_the_weights(
+    small_chip: Callable[..., Chip], lossless: tuple[str, ...]
+) -> None:
+    """On perfect wires they are the integers, over several tiles of each group."""
+    torch.manual_seed(0)
+    images = torch.randn(2, 4, 5, 5)
+    analog = convert(quantize(nn.Conv2d(4, 20, 3, groups=2), [images]), small_chip(*lossless, "adc.bits=16"))
+    assert isinstance(analog, TiledLayer) and len(analog.grid.tiles) > 4
+    calibrate(analog, images)
+    exact = analog.grid.layer.weights.astype(float) - analog.grid.layer.weight_zero
+    assert np.abs(effective_weights(analog.grid).numpy() - exact).max() < 0.1
 
 
 def test_a_gradient_goes_through_to_every_weight_and_to_the_image() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from norsim.array.tile import Currents, Stimulus, Tile
 from norsim.chip import Chip
 from norsim.config import load_chip
-from norsim.errors import ConfigurationError, PlacementError
+from norsim.errors import ConfigurationError
 from norsim.network.layers import (
     TiledConv2d,
     TiledLayer,
@@ -66,6 +66,48 @@ def test_ideal_convolution_is_the_quantized_forward(
     assert isinstance(analog, TiledConv2d) and analog.grid.layer.input_zero > 0
     with torch.no_grad():
         equal_to_rounding(analog(images), quantized(images))
+
+
+CONVOLUTIONS = {
+    "grouped": (nn.Conv2d(4, 6, 3, padding=1, groups=2), (3, 4, 6, 5)),
+    "depthwise": (nn.Conv2d(4, 8, (3, 2), stride=2, padding=1, groups=4), (3, 4, 7, 6)),
+    "reflect": (nn.Conv2d(2, 5, 3, padding=2, padding_mode="reflect"), (2, 2, 5, 6)),
+    "replicate": (nn.Conv2d(2, 5, 3, padding=(0, 2), padding_mode="replicate"), (2, 2, 5, 6)),
+    "circular": (nn.Conv2d(2, 5, 3, padding="same", dilation=2, padding_mode="circular"), (2, 2, 5, 6)),
+    "1d": (nn.Conv1d(3, 5, 5, stride=2, padding=2, dilation=2), (3, 3, 20)),
+    "1d grouped": (nn.Conv1d(4, 4, 3, padding=1, groups=4, padding_mode="circular", bias=False), (2, 4, 9)),
+}
+
+
+@pytest.mark.parametrize("kind", CONVOLUTIONS)
+def test_every_kind_of_convolution_is_the_quantized_forward(small_chip: SmallChip, kind: str) -> None:
+    """In groups, along one axis and with other than zeros around, all of them over several tiles."""
+    convolution, shape = CONVOLUTIONS[kind]
+    activations = signed(*shape)
+    quantized = quantize(convolution, [activations])
+    analog = convert(quantized, small_chip())
+    assert isinstance(analog, TiledLayer) and len(analog.grid.tiles) > 1
+    with torch.no_grad():
+        equal_to_rounding(analog(activations), quantized(activations))
+        # The record is what tiles are calibrated and read with.
+        codes = layer_codes(analog, activations)[""]
+        outputs = analog.real(analog.grid.multiply(codes, Reader("ideal")))
+        equal_to_rounding(outputs.reshape(len(activations), -1, outputs.shape[-1]).transpose(1, 2).reshape(-1),
+                          quantized(activations).reshape(-1))  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["grouped", "depthwise", "1d"])
+def test_every_kind_of_convolution_on_a_lossless_array_is_the_integers(
+    small_chip: SmallChip, lossless: tuple[str, ...], kind: str
+) -> None:
+    convolution, shape = CONVOLUTIONS[kind]
+    activations = signed(*shape)[:1]
+    analog = convert(quantize(convolution, [activations]), small_chip(*lossless, "adc.bits=16"))
+    codes = layer_codes(analog, activations)[""]
+    expected = analog.grid.multiply(codes, Reader("ideal"))
+    for backend in ("nodal", "ngspice"):
+        found = analog.grid.multiply(codes, Reader(backend, Threads(2)))
+        assert np.abs(found - expected).max() < 0.25
 
 
 @pytest.mark.parametrize("shape", [(5, 12), (2, 3, 12), (12,)])
@@ -195,13 +237,6 @@ def test_an_override_of_nothing_is_refused(
 def test_a_network_without_quantized_layers_is_refused(chip: Chip) -> None:
     with pytest.raises(ConfigurationError, match="no quantized layer: call norsim.quantize"):
         convert(nn.Sequential(nn.Linear(2, 2)), chip)
-
-
-def test_a_grouped_convolution_is_refused_by_name(chip: Chip) -> None:
-    float_network = nn.Sequential(OrderedDict(wide=nn.Conv2d(2, 2, 1), split=nn.Conv2d(2, 2, 1, groups=2)))
-    grouped = quantize(float_network, [signed(2, 2, 3, 3)])
-    with pytest.raises(PlacementError, match="layer 'split': a convolution of 2 groups cannot be placed"):
-        convert(grouped, chip)
 
 
 def test_layer_codes_are_those_of_the_digital_network(network: nn.Module, images: Tensor, chip: Chip) -> None:

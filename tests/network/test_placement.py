@@ -91,7 +91,6 @@ def test_a_place_that_is_not_there_is_answered_with_those_that_are(
         ((), {"weight_bits": 5}, "5-bit weights need 32 levels, the cell has 16"),
         (("encoding=linear-pair",), {"weight_bits": 5}, "5-bit weights need 32 levels"),
         (("encoding=linear-pair",), {"input_bits": 5}, "5-bit activations do not fit drain volts of 4 bits"),
-        ((), {"geometry": ConvGeometry(16, (1, 1), groups=2)}, "a convolution of 2 groups cannot be placed"),
         (("tile.bitlines=1",), {}, "a tile of 8 x 1 holds no output of a bit-serial layer"),
         (("encoding=linear-pair", "tile.wordlines=1"), {}, "a tile of 1 x 8 holds no output of a linear-pair layer"),
     ],
@@ -102,6 +101,26 @@ def test_a_layer_that_does_not_fit_is_refused(
 ) -> None:  # fmt: skip
     with pytest.raises(PlacementError, match=problem):
         place(make_layer(8, 4, **fields), small_chip(*settings))
+
+
+def test_each_group_of_a_convolution_has_columns_of_tiles_of_its_own(
+    small_chip: SmallChip, make_layer: MakeLayer
+) -> None:
+    """Three groups of 10 inputs and 8 outputs each, on tiles of 8 by 6: the integers of each block."""
+    grid = place(make_layer(10, 24, geometry=ConvGeometry(30, (1, 1), groups=3)), small_chip())
+    assert len(grid.tiles) == 2 * 6 and grid.layer.vector_length == 30
+    last = grid.at(1, 5)
+    assert (last.inputs, last.outputs, last.weight_span) == (range(28, 30), range(22, 24), range(8, 10))
+    codes = random_codes(5, 30)
+    weights = grid.layer.weights.astype(int) - grid.layer.weight_zero
+    expected = np.concatenate([codes[:, 10 * g : 10 * g + 10] @ weights[8 * g : 8 * g + 8].T for g in range(3)], 1)
+    assert np.array_equal(grid.multiply(codes, Reader("ideal")), expected)
+    found = np.zeros((5, 24))
+    for part in grid.tiles:
+        found[:, part.outputs.start : part.outputs.stop] += part.codes(codes) @ (
+            part.weights.astype(int) - grid.layer.weight_zero
+        )
+    assert np.array_equal(found, expected)
 
 
 def test_a_weight_outside_the_levels_is_refused(make_layer: MakeLayer) -> None:

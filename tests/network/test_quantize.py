@@ -195,10 +195,9 @@ def test_parametrized_weight_becomes_a_plain_one() -> None:
 @pytest.mark.parametrize(
     ("layer", "problem"),
     [
-        (nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"), "reflect"),
         (nn.Conv2d(3, 4, 2, padding="same"), "lopsided"),
         (nn.ConvTranspose2d(3, 4, 3), "ConvTranspose2d"),
-        (nn.Conv1d(3, 4, 3), "Conv1d"),
+        (nn.Conv3d(3, 4, 3), "Conv3d"),
         (nn.Conv2d(3, 4, 3).double(), "float64"),
         (type("Odd", (nn.Linear,), {"forward": lambda self, x: x})(3, 3), "forward of its own"),
         (QuantConv2d(3, 4, 3), "quantized already"),
