@@ -12,6 +12,7 @@ from typing import Any
 from norsim.paths import models_folder
 
 ATTRIBUTED_IMAGES = 500
+ENERGY = "energy"
 UNFITTED = ("--set", "calibration.column_fit=false")
 # ngspice takes minutes for one read of a full linear-pair tile. Without the fit of columns the circuit is that of the
 # run with it, so that fewer reads need be solved again.
@@ -93,7 +94,7 @@ def timings(network: str) -> list[Case]:
 
 def cases(network: str) -> list[Case]:
     """All of a network's."""
-    return evaluations(network) + timings(network) + attributions(network) + cures(network) + sweeps(network)
+    return [case for some in KINDS for case in some(network)]
 
 
 def cures(network: str) -> list[Case]:
@@ -141,6 +142,15 @@ def sweeps(network: str) -> list[Case]:
     ]
 
 
+def energies(network: str) -> list[Case]:
+    """Energy and time of an image, which follow from the calibration: few images say as much as all."""
+    return [
+        Case(f"{ENERGY}-{encoding}", network, "eval-network",
+             ("--encoding", encoding, "--images", "20", "--spice-sample", "0"))
+        for encoding in ("bit-serial", "linear-pair")
+    ]  # fmt: skip
+
+
 def attributions(network: str) -> list[Case]:
     """By cause in both encodings, and by layer in the default one, on the first images."""
     images = ("--images", str(min(ATTRIBUTED_IMAGES, card(network)["test_images"])))
@@ -149,3 +159,6 @@ def attributions(network: str) -> list[Case]:
         Case("causes-linear-pair", network, "attribute", ("--encoding", "linear-pair", *images)),
         Case("layers-bit-serial", network, "attribute", ("--by", "layers", "--encoding", "bit-serial", *images)),
     ]
+
+
+KINDS = (evaluations, timings, attributions, cures, sweeps, energies)

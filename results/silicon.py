@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from norsim.network.attribute import paired_loss
+from results.cases import ENERGY
 from results.cells import Runs, classes_of, points, share
 
 STRESS = "etox65-stress-bit-serial"
@@ -103,7 +104,7 @@ def energy(found: dict[str, Runs]) -> Iterator[str]:
         (network, name): summary
         for network, runs in found.items()
         for name, summary in runs.items()
-        if name in ("etox65-bit-serial", "etox65-linear-pair") and summary["energy"]["joules_image"]
+        if name.startswith(ENERGY)
     }
     if not known:
         return

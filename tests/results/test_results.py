@@ -45,7 +45,7 @@ def test_the_tables_of_silicon_hold_what_runs_found(tmp_path: Path) -> None:
     few = ("--images", "20")
     stress, sampled = ("--chip", "etox65-stress"), (*few, "--spice-sample", "1")
     runs = [
-        cases.Case("etox65-bit-serial", "digits-cnn", "eval-network", sampled),
+        cases.Case("energy-bit-serial", "digits-cnn", "eval-network", sampled),
         cases.Case(silicon.STRESS, "digits-cnn", "eval-network", (*stress, *sampled)),
         cases.Case(silicon.SHARES, "digits-cnn", "attribute", ("--by", "cures", *stress, *few)),
         cases.Case("sweep-converter", "digits-cnn", "sweep", ("--vary", "adc.bits=2,8", "--trials", "2", *sampled)),
@@ -58,7 +58,7 @@ def test_the_tables_of_silicon_hold_what_runs_found(tmp_path: Path) -> None:
         line = f"| digits-cnn | sweep-converter | 20 | 2 | `adc.bits={row['adc.bits']}` | {100 * row['accuracy']:.2f} %"
         assert line in swept
     assert f"| digits-cnn | {silicon.STRESS} | " in cured and "| programming in place |" in cured
-    energy = found["digits-cnn"]["etox65-bit-serial"]["energy"]
-    assert f"| digits-cnn | etox65-bit-serial | {energy['macs_image'] / 1e6:.2f} M | " in cost
+    energy = found["digits-cnn"]["energy-bit-serial"]["energy"]
+    assert f"| digits-cnn | energy-bit-serial | {energy['macs_image'] / 1e6:.2f} M | " in cost
     figures.draw_silicon(found, tmp_path)
     assert (tmp_path / "silicon.svg").stat().st_size > 5000
