@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from norsim.data import load
 from norsim.errors import DataError
@@ -18,9 +19,9 @@ from norsim.network import store
 from norsim.network.fold import fold
 from norsim.network.quantize import quantize
 from norsim.network.recipes import RECIPES
-from norsim.network.store import float_predictions, load_network, save_network
+from norsim.network.store import float_predictions, load_float, load_network, save_network
 from norsim.network.train import TrainResult, predict, to_input
-from norsim.network.zoo import NetworkSpec, spec_of
+from norsim.network.zoo import NetworkSpec, build, spec_of
 from tests.network.test_fold import stir
 
 
@@ -163,3 +164,38 @@ def test_card_of_other_weights_or_none_at_all(folder: Path, result: TrainResult,
     (folder / "card.json").unlink()
     with pytest.raises(DataError, match="card.json"):
         load_network(folder)
+
+
+def test_float_weights_are_read_as_other_programs_write_them(tmp_path: Path) -> None:
+    network = build("resnet20")
+    state = network.state_dict()
+    old = {f"module.{key}": value for key, value in state.items() if not key.endswith("num_batches_tracked")}
+    torch.save({"state_dict": old, "epoch": 200}, tmp_path / "public.th")
+    save_file(state, tmp_path / "weights.safetensors")
+    for name in ("public.th", "weights.safetensors"):
+        found = load_float(tmp_path / name, build("resnet20"))
+        assert found.keys() == state.keys() and all(torch.equal(found[key], state[key]) for key in state)
+
+
+class _Harm:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (open, (str(HARMED), "w"))
+
+
+HARMED = Path("harmed")
+
+
+def test_float_weights_execute_nothing_and_are_refused_with_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"state_dict": _Harm()}, tmp_path / "harm.pth")
+    with pytest.raises(DataError, match="harm.pth holds no tensors that can be read safely"):
+        load_float(tmp_path / "harm.pth", build("resnet20"))
+    assert not HARMED.exists()
+    torch.save([torch.zeros(3)], tmp_path / "list.pt")
+    with pytest.raises(DataError, match="holds a list; expected a state dict"):
+        load_float(tmp_path / "list.pt", build("resnet20"))
+    torch.save(build("resnet20", 0.5).state_dict(), tmp_path / "narrow.pt")
+    with pytest.raises(DataError, match="does not fit the network"):
+        load_float(tmp_path / "narrow.pt", build("resnet20"))
