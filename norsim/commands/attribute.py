@@ -24,6 +24,7 @@ from norsim.commands.options import (
     choose_chip,
     copies,
     is_dry_run,
+    model_is_trusted,
     network_options,
     open_run,
     print_json,
@@ -152,7 +153,7 @@ def by_factors(
     chosen: Subject, choice: ChipChoice, fit: Callable[[nn.Module], None], factors: Mapping[str, Factor]
 ) -> tuple[Names, NetworkWith]:
     """The factors, and what gives the network on a chip with some of them alone, fitted."""
-    network, _ = load_network(chosen.name)
+    network, _ = load_network(chosen.name, model_is_trusted())
 
     def network_with(on: frozenset[str]) -> nn.Module:
         analog = convert(network, chip_with(choice, on, factors))

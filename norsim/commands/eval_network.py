@@ -9,6 +9,7 @@ import time
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -23,6 +24,7 @@ from norsim.commands.options import (
     is_dry_run,
     network_options,
     open_run,
+    own_network_options,
     print_json,
     resume_options,
     run_options,
@@ -30,6 +32,7 @@ from norsim.commands.options import (
     show_estimate,
     working,
 )
+from norsim.commands.posttrain import quantized_folder
 from norsim.commands.progress import reporting
 from norsim.commands.setup import Subject, evaluate_subject, subject
 from norsim.data import Dataset
@@ -40,11 +43,12 @@ from norsim.network.evaluate import Evaluation, images_tensor
 from norsim.network.layers import digital_modules
 from norsim.network.trials import table_of_chips
 from norsim.network.verify import save_samples
-from norsim.runs import write_atomically, write_text
+from norsim.runs import default_folder, write_atomically, write_text
 
 
 @click.command("eval-network")
 @network_options
+@own_network_options
 @click.option("--images", type=click.IntRange(min=1), help="First so many test images; all by default.")
 @click.option("--backend", type=click.Choice(["ideal", *BACKENDS]), default="macro", show_default=True)
 @click.option(
@@ -84,7 +88,8 @@ from norsim.runs import write_atomically, write_text
 @scheduler_options
 @run_options
 def command(
-    network: str, dataset: str | None, data_folder: Path | None, images: int | None, backend: str,
+    network: str | None, model: str | None, weights: Path | None, dataset: str | None, data_folder: Path | None,
+    images: int | None, backend: str,
     pattern: str, compare: Path | None, spice_sample: int, trials: int, least: float | None,
     min_accuracy: float | None, tolerance: float | None,
     chip_name: str, encoding: str | None, settings: tuple[str, ...],
@@ -95,12 +100,18 @@ def command(
     \b
     Examples:  norsim eval-network --network digits-cnn
                norsim eval-network --network digits-cnn --images 20 --backend ngspice
+               norsim eval-network --model nets.py:make_net --weights w.safetensors --dataset digits
     """
     started = time.monotonic()
     if least is not None and trials == 1:
         raise ConfigurationError("--yield-above needs several chips: --trials 10, for example")
     other = None if compare is None else read_predictions(compare)
     choice = choose_chip(chip_name, encoding, settings, seed)
+    if network is None or weights is not None:
+        out = out or default_folder("eval-network")
+        place = Path(click.get_current_context().with_resource(TemporaryDirectory())) if is_dry_run() else out
+        quantized_folder(network or str(model), weights, dataset, data_folder, place / "network")
+        network = str(place / "network")
     chosen = subject(network, choice.chip, dataset, data_folder, pattern)
     test = chosen.data("test")
     shown = test.take(images, None) if images else test

@@ -17,11 +17,13 @@ from norsim.cluster import cluster
 from norsim.config import apply_settings, build_chip, read_chip_file, read_yaml
 from norsim.errors import ConfigurationError
 from norsim.network.estimate import Estimate
+from norsim.network.own import is_own
 from norsim.runs import RunFolder, default_folder
 from norsim.workers import Threads, Workers
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-TRUST_CELL, RESUME, CACHE = "norsim.trust_cell", "norsim.resume", "norsim.cache"
+TRUST_CELL, TRUST_MODEL, OWN_MODEL = "norsim.trust_cell", "norsim.trust_model", "norsim.own_model"
+RESUME, CACHE = "norsim.resume", "norsim.cache"
 DRY_RUN, SCHEDULER, SCHEDULER_OPTIONS = "norsim.dry_run", "norsim.scheduler", "norsim.scheduler_options"
 # What decides nothing about a run's results.
 INDIFFERENT = {"out", "jobs", "as_json", "quiet", "verbose", "compare", "min_accuracy", "tolerance"}
@@ -47,8 +49,7 @@ def choose_chip(name: str, encoding: str | None, settings: tuple[str, ...], seed
 
 def cell_is_trusted() -> bool:
     """Whether the command was given `--trust-cell`."""
-    context = click.get_current_context(silent=True)
-    return context is not None and bool(context.meta.get(TRUST_CELL))
+    return _noted(TRUST_CELL)
 
 
 def trust_option(function: Decorated) -> Decorated:
@@ -68,6 +69,12 @@ def _noting(key: str) -> Callable[[click.Context, click.Parameter, Any], None]:
     return note
 
 
+def _noted(key: str) -> bool:
+    """Whether the command was given the flag that is kept under `key`."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.meta.get(key))
+
+
 def resume_options(function: Decorated) -> Decorated:
     """`--dry-run`, `--resume` and `--no-cache`, for commands that open their folder by `open_run`."""
     for option in (
@@ -84,7 +91,7 @@ def resume_options(function: Decorated) -> Decorated:
 
 def is_dry_run() -> bool:
     """Whether the command was given `--dry-run`."""
-    return bool(click.get_current_context().meta.get(DRY_RUN))
+    return _noted(DRY_RUN)
 
 
 def copies() -> int:
@@ -160,13 +167,57 @@ def chip_options(function: Decorated) -> Decorated:
     return function
 
 
-def network_options(function: Decorated) -> Decorated:
-    """`--network`, `--dataset`, `--data`."""
+def model_is_trusted() -> bool:
+    """Whether the command was given `--trust-model`, or `--model`."""
+    return _noted(TRUST_MODEL) or _noted(OWN_MODEL)
+
+
+def trust_model_option(function: Decorated) -> Decorated:
+    """`--trust-model`, which `model_is_trusted` tells of."""
+    return click.option(
+        "--trust-model", is_flag=True, expose_value=False, callback=_noting(TRUST_MODEL),
+        help="Run the Python file that a stored network of your own names.",
+    )(function)  # fmt: skip
+
+
+def own_network_options(function: Decorated) -> Decorated:
+    """`--model` and `--weights`, for commands that can quantize a float network themselves."""
     for option in (
+        click.option("--weights", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
+                     help="Float weights for --model, or for the definition --network: they are quantized first."),
+        click.option("--model", metavar="FILE.py:FUNCTION", is_eager=True, callback=_trusting,
+                     help="A network of your own, which the function returns; its file is run. Instead of --network."),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def _trusting(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """Who names a file of code on the command line trusts it."""
+    if value is not None:
+        if not is_own(value):
+            raise ConfigurationError(f"--model {value}: expected FILE.py:FUNCTION, for example nets.py:make_net")
+        context.meta[OWN_MODEL] = True
+    return value
+
+
+def _network_or_model(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    own = context.params.get("model")
+    if value is None and own is None:
+        raise click.MissingParameter(ctx=context, param=option)
+    if value is not None and own is not None:
+        raise ConfigurationError("--network and --model are two networks: give one")
+    return value
+
+
+def network_options(function: Decorated) -> Decorated:
+    """`--network`, `--dataset`, `--data`, `--trust-model`."""
+    for option in (
+        trust_model_option,
         click.option("--data", "data_folder", type=click.Path(path_type=Path), metavar="DIR",
                      help="Folder of the data set, where it does not come with norsim."),
         click.option("--dataset", help="digits or cifar10; the one the network was trained on by default."),
-        click.option("--network", required=True, metavar="NAME|DIR",
+        click.option("--network", metavar="NAME|DIR", callback=_network_or_model,
                      help="A trained network that comes with norsim, or a folder that norsim train wrote."),
     ):  # fmt: skip
         function = option(function)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from norsim.chip import Chip
+from norsim.commands.options import model_is_trusted
 from norsim.commands.progress import Report
 from norsim.data import Dataset, load
 from norsim.errors import ConfigurationError
@@ -76,7 +77,7 @@ def subject(network: str, chip: Chip, dataset: str | None, data_folder: Path | N
 
     Raises ConfigurationError where none matches.
     """
-    model, card = load_network(network)
+    model, card = load_network(network, model_is_trusted())
     analog = convert(model, chip)
     names = list(tiled_layers(analog))
     digital = {name: {"backend": "ideal"} for name in names if not fnmatch(name, pattern)}

@@ -11,7 +11,15 @@ from typing import Any
 import click
 
 from norsim.backends import BACKENDS
-from norsim.commands.options import cell_is_trusted, print_json, scheduler_options, trust_option, working
+from norsim.commands.options import (
+    cell_is_trusted,
+    model_is_trusted,
+    print_json,
+    scheduler_options,
+    trust_model_option,
+    trust_option,
+    working,
+)
 from norsim.config import build_chip, read_yaml
 from norsim.errors import ConfigurationError, ThresholdError
 from norsim.network.layers import convert, tiled_layers
@@ -41,6 +49,7 @@ from norsim.network.verify import load_samples, verify
     help="Fail (exit 5) if the largest error, in full scale, is above this.",
 )
 @trust_option
+@trust_model_option
 @scheduler_options
 @click.option("-j", "--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default="cores")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")  # fmt: skip
@@ -51,7 +60,7 @@ def command(run: Path, samples: int, backend: str, tolerance: float | None, jobs
     Example:  norsim verify runs/first --samples 16 --tolerance 1e-4
     """
     summary, manifest, content = read_run(run)
-    model, _ = load_network(summary["network"])
+    model, _ = load_network(summary["network"], model_is_trusted())
     chip = build_chip(content, Path(manifest["chip_file"]), cell_is_trusted()).specimen(manifest["seed"], 0)
     analog = convert(model, chip)
     grids = {name: layer.grid for name, layer in tiled_layers(analog).items()}

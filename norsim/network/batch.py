@@ -137,6 +137,8 @@ def fingerprint(model: nn.Module, backend: str) -> str:
     """A hash of all that decides what a converted network makes of an image, its converters' fit included."""
     simulator = None if backend == "ideal" else version_line(find_ngspice())
     parts: list[object] = [torch.__version__, np.__version__, simulator, backend, str(model)]
+    # The name of a module of the user's own holds a hash of its code.
+    parts += sorted({f"{type(part).__module__}.{type(part).__qualname__}" for part in model.modules()})
     parts += [(name, value.numpy().tobytes().hex()) for name, value in model.state_dict().items()]
     for name, layer in tiled_layers(model).items():
         parts += [name, layer.fixed_backend, repr(layer.grid.chip), *_of_layer(layer.grid.layer)]

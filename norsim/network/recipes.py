@@ -66,6 +66,9 @@ _CIFAR10 = Recipe(
     precision="bfloat16",
 )  # fmt: skip
 
+# Of a network that was trained elsewhere: its scales and zero points are fitted to training images, and that is all.
+POST_TRAINING = Recipe(0, 0, 128, 0.1, 0.02)
+
 # The recipe of each network, whatever its width.
 RECIPES = {
     "digits-cnn": Recipe(60, 40, 64, 0.1, 0.02, ema_decay=0.99, augmentation="shift"),

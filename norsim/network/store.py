@@ -49,7 +49,7 @@ def save_network(result: TrainResult, folder: Path, command: str) -> dict[str, A
     folder.mkdir(parents=True, exist_ok=True)
     _replace(folder / WEIGHTS, payload)
     _replace(folder / FLOAT, float_file(result.float_network))
-    network, header = decode(folder / WEIGHTS)
+    network, header = decode(folder / WEIGHTS, trusted=True)
     card = header | _accuracies(result, network)
     card |= _origin(result, command) | _sizes(result, network, header["layers"], payload)
     _replace(folder / CARD, (json.dumps(card, indent=1) + "\n").encode())
@@ -66,7 +66,7 @@ def save_tuned(
     payload = encode(network, spec_of(card["network"], card["width"]))
     folder.mkdir(parents=True, exist_ok=True)
     _replace(folder / WEIGHTS, payload)
-    read_back, header = decode(folder / WEIGHTS)
+    read_back, header = decode(folder / WEIGHTS, trusted=True)
     right = int((predict(read_back, test_set) == test_set.labels).sum())
     tuned = card | header | {
         "quantized_correct": right, "quantized_accuracy": right / len(test_set), "command": command, "tuning": tuning,
@@ -78,18 +78,18 @@ def save_tuned(
     return tuned
 
 
-def load_network(folder_or_name: Path | str) -> tuple[nn.Module, dict[str, Any]]:
+def load_network(folder_or_name: Path | str, trusted: bool = False) -> tuple[nn.Module, dict[str, Any]]:
     """A saved network in eval mode, and its card.
 
     A string without a path separator is the name of a network that comes with norsim; anything else is a
-    folder. Raises DataError saying which file is wrong, how, and what to do; nothing from the files is
-    executed, and the caller's random state is left alone.
+    folder. Raises DataError saying which file is wrong, how, and what to do; nothing is executed but, where it is
+    `trusted`, the Python file of a network of the user's own; the caller's random state is left alone.
     """
     folder = _folder_of(folder_or_name)
     path = folder / WEIGHTS
     if not path.is_file():
         raise DataError(f"{path} is missing; expected a folder that norsim wrote, with {WEIGHTS} and {CARD}")
-    network, header = decode(path)
+    network, header = decode(path, trusted)
     return network, _read_card(folder / CARD, header, path)
 
 

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 from norsim.errors import ConfigurationError, DataError
 from norsim.network.fold import fold, is_foldable, neutral, quantized_operands
+from norsim.network.own import is_own
 from norsim.network.quantize import SMALLEST_SCALE, QuantConv2d, QuantizedOperands, replace_layers
 from norsim.network.quantized import MAX_BITS
 from norsim.network.zoo import NetworkSpec, build
@@ -65,13 +66,16 @@ def encode(network: nn.Module, spec: NetworkSpec) -> bytes:
     return save(tensors, {"norsim": json.dumps(header, separators=(",", ":"))})
 
 
-def decode(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+def decode(path: Path, trusted: bool = False) -> tuple[nn.Module, dict[str, Any]]:
     """The folded network in eval mode that the file at `path` holds, and the JSON of its metadata.
 
-    Raises DataError saying what is wrong with the file and what to do. Nothing from it is executed, memory
-    is taken for what it holds alone, and the caller's random state is left alone.
+    Raises DataError saying what is wrong with the file and what to do. Nothing is executed but, where it is `trusted`,
+    the Python file that a network of the user's own names; memory is taken for what the file holds alone, and the
+    caller's random state is left alone.
     """
     tensors, header = _read(path)
+    if is_own(header["network"]) and not trusted:
+        raise DataError(f"{path}: its network is the Python code {header['network']}; --trust-model has norsim run it")
     try:
         # Modules without memory first: neither a width nor random numbers cost anything there.
         with torch.device("meta"):

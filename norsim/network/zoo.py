@@ -1,4 +1,4 @@
-"""The networks norsim knows by name."""
+"""The networks norsim knows by name, and those of users."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import nn
 
 from norsim.errors import ConfigurationError
 from norsim.network import architectures
+from norsim.network.own import absolute, build_own, is_own
 
 WIDEST = 64.0
 
@@ -54,7 +55,16 @@ NETWORKS = {
 
 
 def spec_of(name: str, width: float = 1.0) -> NetworkSpec:
-    """The definition of a network by name; ConfigurationError, with the nearest name, if there is none."""
+    """The definition of a network by name; ConfigurationError, with the nearest name, if there is none.
+
+    FILE.py:FUNCTION is a network of the user's own, whose file is executed when it is built. It has no data set and no
+    width.
+    """
+    if is_own(name):
+        if width != 1:
+            raise ConfigurationError(f"{name} says itself how wide it is: leave out --width")
+        reference = absolute(name)
+        return NetworkSpec(reference, "", lambda _: build_own(reference), "a network of the user's own")
     if name in NETWORKS:
         return replace(NETWORKS[name], width=width)
     near = difflib.get_close_matches(name, NETWORKS, n=1)

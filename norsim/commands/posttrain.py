@@ -1,0 +1,33 @@
+"""A float network that was trained elsewhere becomes a folder that `--network` takes."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from norsim.data import load
+from norsim.errors import ConfigurationError
+from norsim.network.recipes import POST_TRAINING
+from norsim.network.store import load_float, save_network
+from norsim.network.train import train
+from norsim.network.zoo import spec_of
+
+
+def quantized_folder(
+    name: str, weights: Path | None, dataset: str | None, data_folder: Path | None, folder: Path
+) -> None:
+    """Quantize the network `name`, of norsim or FILE.py:FUNCTION, without training, and store it in `folder`.
+
+    `weights` are its float weights; a network of the user's own may bring its weights along. Raises ConfigurationError
+    where it is not known which data set it is for, or whose weights to take.
+    """
+    spec = spec_of(name)
+    spec = replace(spec, dataset=dataset or spec.dataset)
+    if not spec.dataset:
+        raise ConfigurationError("--model needs --dataset: what the network is calibrated and judged on")
+    state = load_float(weights, spec.build()) if weights else spec.build().state_dict()
+    train_set, test_set = (load(spec.dataset, split, data_folder) for split in ("train", "test"))
+    found = train(spec, train_set, test_set, POST_TRAINING, folder, start=state)
+    save_network(found, folder, shlex.join(["norsim", *sys.argv[1:]]))

@@ -1,0 +1,155 @@
+"""Networks from elsewhere: a Python file of the user's own, and public float weights for a known definition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from norsim.config import load_chip
+from norsim.network.batch import fingerprint
+from norsim.network.layers import convert
+from norsim.network.quantize import quantize
+from norsim.network.store import load_network
+from norsim.network.zoo import build
+from norsim.paths import models_folder
+
+Run = Callable[..., Any]
+FEW = ("--dataset", "digits", "--images", 20, "--spice-sample", 2, "--quiet")
+CODE = '''
+import torch
+from torch import nn
+from beside import COLOURS
+
+class Net(nn.Module):
+    """A depthwise and a grouped convolution, one along one axis, attention, and a head."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(COLOURS, 8, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(8)
+        self.depth = nn.Conv2d(8, 8, 3, padding=1, groups=8, padding_mode="reflect")
+        self.point = nn.Conv2d(8, 8, 1, groups=2)
+        self.along = nn.Conv1d(8, 8, 3, stride=2, padding=1)
+        self.qkv, self.out = nn.Linear(8, 24), nn.Linear(8, 8)
+        self.head = nn.Linear(8, 10)
+
+    def forward(self, x):
+        x = torch.relu(self.norm(self.stem(x)))
+        x = torch.relu(self.point(torch.relu(self.depth(x))))
+        x = self.along(x.flatten(2)).transpose(1, 2)
+        q, k, v = self.qkv(x).chunk(3, -1)
+        x = x + self.out(torch.softmax(q @ k.transpose(1, 2), -1) @ v)
+        return self.head(x.mean(1))
+
+def make_net():
+    torch.manual_seed(0)
+    return Net()
+
+def make_number():
+    return 3
+
+def make_trouble():
+    raise ValueError("no weights today")
+'''
+
+
+@pytest.fixture
+def nets(tmp_path: Path) -> Path:
+    """The file, beside another one that it imports."""
+    (tmp_path / "beside.py").write_text("COLOURS = 1\n")
+    path = tmp_path / "nets.py"
+    path.write_text(CODE)
+    return path
+
+
+def test_a_network_of_ones_own_is_quantized_and_evaluated(norsim: Run, nets: Path, tmp_path: Path) -> None:
+    """With attention, groups, 1-D, reflected padding, and weights that come with it or in a file."""
+    ended = norsim("eval-network", "--model", f"{nets}:make_net", *FEW, "--out", tmp_path / "run", "--json")
+    assert ended.code == 0, ended.err
+    found = ended.json
+    names = [layer["name"] for layer in found["layers"]]
+    assert names == ["stem", "depth", "point", "along", "qkv", "out", "head"]
+    assert found["verification"]["max_error_full_scale"] < 1e-4 and found["accuracy_float"] is not None
+    stored = tmp_path / "run" / "network"
+    torch.save({f"module.{k}": v for k, v in build(f"{nets}:make_net").state_dict().items()}, tmp_path / "w.pt")
+    again = norsim("eval-network", "--model", f"{nets}:make_net", "--weights", tmp_path / "w.pt", *FEW, "--json",
+                   "--out", tmp_path / "again")  # fmt: skip
+    assert again.json["accuracy"] == found["accuracy"]
+    # Its folder is a network like others, once its code is trusted.
+    ended = norsim("eval-network", "--network", stored, *FEW, "--out", tmp_path / "stored")
+    assert ended.code == 2 and "--trust-model has norsim run it" in ended.err
+    ended = norsim("eval-network", "--network", stored, "--trust-model", *FEW, "--out", tmp_path / "stored", "--json")
+    assert ended.code == 0 and ended.json["accuracy"] == found["accuracy"]
+    assert norsim("verify", tmp_path / "run", "--samples", 2).code == 2
+    assert norsim("verify", tmp_path / "run", "--samples", 2, "--trust-model", "--tolerance", 1e-4).code == 0
+
+
+def test_perfect_wires_and_a_wide_converter_give_the_integers_class(norsim: Run, nets: Path, tmp_path: Path) -> None:
+    perfect = ("--set", "adc.bits=24", "--set", "calibration.reads=64")
+    wires = tuple(
+        word for key in ("bitline", "bitline_end", "source_line", "source_line_end")
+        for word in ("--set", f"bit_serial.wires.{key}=0 ohm")
+    )  # fmt: skip
+    ended = norsim(
+        "eval-network", "--model", f"{nets}:make_net", *FEW, *perfect, *wires, "--json", "--out", tmp_path / "r"
+    )
+    assert ended.code == 0, ended.err
+    lines = (tmp_path / "r" / "results.csv").read_text().splitlines()[1:]
+    assert all(line.split(",")[2] == line.split(",")[3] for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (("--model", "{nets}:make_net"), "--model needs --dataset"),
+        (("--model", "{nets}:make_net", "--network", "digits-cnn"), "two networks: give one"),
+        (("--model", "make_net", *FEW), "expected FILE.py:FUNCTION"),
+        (("--model", "{nets}:make_nat", *FEW), "has no function 'make_nat'; it has Net, make_net, make_number"),
+        (("--model", "{nets}:make_number", *FEW), "returned int; expected a torch.nn.Module"),
+        (("--model", "{nets}:make_trouble", *FEW), "nets.py, line 35: ValueError: no weights today"),
+        (("--model", "elsewhere/nets.py:make_net", *FEW), "nets.py cannot be read: No such file"),
+        (("--images", 3), "Missing option '--network'"),
+    ],
+)
+def test_what_is_wrong_with_it_is_said_and_nothing_is_left(
+    norsim: Run, nets: Path, tmp_path: Path, options: tuple[Any, ...], problem: str
+) -> None:
+    words = [str(word).replace("{nets}", str(nets)) for word in options]
+    ended = norsim("eval-network", *words, "--out", tmp_path / "run")
+    assert ended.code == 2 and problem in ended.err, ended.err
+    assert not (tmp_path / "run" / "summary.json").exists()
+
+
+def test_public_weights_of_a_known_network_are_quantized_and_evaluated(norsim: Run, tmp_path: Path) -> None:
+    """As torch.save and nn.DataParallel leave them: the accuracy of each step, without training."""
+    norsim("train", "--network", "digits-cnn", "--recipe", "float_epochs=8", "--recipe", "quantized_epochs=0",
+           "--jobs", 1, "--quiet", "--out", tmp_path / "trained")  # fmt: skip
+    state = load_file(tmp_path / "trained" / "float.safetensors")
+    torch.save({"state_dict": {f"module.{key}": value for key, value in state.items()}}, tmp_path / "public.th")
+    ended = norsim("eval-network", "--network", "digits-cnn", "--weights", tmp_path / "public.th", "--json", "--quiet",
+                   "--spice-sample", 2, "--out", tmp_path / "run")  # fmt: skip
+    assert ended.code == 0, ended.err
+    steps = [ended.json[key] for key in ("accuracy_float", "accuracy_quantized", "accuracy")]
+    assert steps[0] > 0.8 and all(step > steps[0] - 0.1 for step in steps)
+
+
+def test_work_is_not_shared_between_networks_of_different_code(nets: Path) -> None:
+    images = torch.rand(4, 1, 8, 8)
+
+    def printed() -> str:
+        return fingerprint(convert(quantize(build(f"{nets}:make_net"), [images]), load_chip("etox65")), "macro")
+
+    before = printed()
+    assert printed() == before
+    nets.write_text(CODE.replace("torch.softmax(q @ k.transpose(1, 2), -1)", "torch.sigmoid(q @ k.transpose(1, 2))"))
+    assert printed() != before
+
+
+def test_the_shipped_networks_need_no_trust() -> None:
+    for folder in (models_folder() / "networks").glob("*/card.json"):
+        load_network(folder.parent.name)
