@@ -87,4 +87,8 @@ def _run(path: Path, call: Callable[[], Any]) -> Any:
 
 
 def _functions(module: ModuleType) -> list[str]:
-    return [name for name, value in vars(module).items() if callable(value) and value.__module__ == module.__name__]
+    return [
+        name
+        for name, value in vars(module).items()
+        if callable(value) and getattr(value, "__module__", "") == module.__name__
+    ]
