@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from norsim.errors import ConfigurationError, PlacementError
+from norsim.network.attention import split_attention
 from norsim.network.quantized import MAX_BITS, ConvGeometry, QuantizedLayer, fit_grid
 
 Placeable = nn.Conv1d | nn.Conv2d | nn.Linear
@@ -147,13 +148,14 @@ def quantize(
 
     `calibration` yields float32 input batches or (input, label) pairs and is consumed to its end. Every
     Conv1d, Conv2d and Linear, the first and the last too, gets `weight_bits` weights with per-channel scales and
-    one zero point, and unsigned `activation_bits` inputs; names stay, shared modules stay shared. Scales
-    and zero points minimise the mean squared error of weights and of sampled inputs.
+    one zero point, and unsigned `activation_bits` inputs; so does every projection of nn.MultiheadAttention, as
+    `q_proj`, `k_proj`, `v_proj` and `out_proj`. Other names stay, shared modules stay shared. Scales and zero points
+    minimise the mean squared error of weights and of sampled inputs.
 
     Raises PlacementError naming a layer that no array can hold or that calibration never reached,
     ConfigurationError for unusable widths or calibration data.
     """
-    float_copy = copy.deepcopy(model).eval()
+    float_copy = split_attention(copy.deepcopy(model).eval())
     samples = observe_inputs(float_copy, calibration)
     quantized = replace_layers(float_copy, weight_bits, activation_bits)
     for name, layer in quantized.named_modules():
@@ -165,8 +167,9 @@ def quantize(
 def replace_layers(model: nn.Module, weight_bits: int = 4, activation_bits: int = 4) -> nn.Module:
     """Put quantized layers, not calibrated, in place of each Conv1d, Conv2d and Linear of `model`, and return it.
 
-    Raises PlacementError naming a layer that cannot be placed.
+    Attention is split into linear layers first. Raises PlacementError naming a layer that cannot be placed.
     """
+    model = split_attention(model)
     new: dict[int, nn.Module] = {}
     for layer in placeable_layers(model).values():
         new[id(layer)] = _counterpart(layer, weight_bits, activation_bits)

@@ -108,6 +108,12 @@ def along_one_axis() -> nn.Module:
     )  # fmt: skip
 
 
+def transformer() -> nn.Module:
+    """An encoder layer of torch's own, whose weights are multiplied in functions until it is split."""
+    layer = nn.TransformerEncoderLayer(8, 2, 12, dropout=0, batch_first=True)
+    return nn.Sequential(nn.Linear(6, 8), layer, nn.Flatten(), nn.Linear(40, 4))
+
+
 class Shared(nn.Module):
     """A convolution and a linear layer that are called twice each, one of them through a second name."""
 
@@ -131,6 +137,7 @@ class Shared(nn.Module):
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "grouped resnet": (GroupedResNet, (2, 3, 6, 6)),
     "vision transformer": (VisionTransformer, (2, 1, 8, 8)),
+    "torch's transformer": (transformer, (2, 5, 6)),
     "1-d": (along_one_axis, (3, 2, 24)),
     "shared": (Shared, (2, 1, 5, 5)),
 }
