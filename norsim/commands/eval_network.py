@@ -6,6 +6,8 @@ import csv
 import io
 import math
 import time
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +25,7 @@ from norsim.commands.options import (
     copies,
     is_dry_run,
     network_options,
+    normalise_of,
     open_run,
     own_network_options,
     print_json,
@@ -34,13 +37,13 @@ from norsim.commands.options import (
 )
 from norsim.commands.posttrain import quantized_folder
 from norsim.commands.progress import reporting
-from norsim.commands.setup import Subject, evaluate_subject, subject
+from norsim.commands.setup import evaluate_subject, subject
 from norsim.data import Dataset
 from norsim.errors import ConfigurationError, ThresholdError
 from norsim.network.batch import Predictions
+from norsim.network.digital import digital_parts
 from norsim.network.estimate import estimate_evaluation
 from norsim.network.evaluate import Evaluation, images_tensor
-from norsim.network.layers import digital_modules
 from norsim.network.trials import table_of_chips
 from norsim.network.verify import save_samples
 from norsim.runs import default_folder, write_atomically, write_text
@@ -88,8 +91,9 @@ from norsim.runs import default_folder, write_atomically, write_text
 @scheduler_options
 @run_options
 def command(
-    network: str | None, model: str | None, weights: Path | None, dataset: str | None, data_folder: Path | None,
-    images: int | None, backend: str,
+    network: str | None, model: str | None, weights: Path | None,
+    mean: tuple[float, ...] | None, std: tuple[float, ...] | None,
+    dataset: str | None, data_folder: Path | None, images: int | None, backend: str,
     pattern: str, compare: Path | None, spice_sample: int, trials: int, least: float | None,
     min_accuracy: float | None, tolerance: float | None,
     chip_name: str, encoding: str | None, settings: tuple[str, ...],
@@ -107,10 +111,11 @@ def command(
         raise ConfigurationError("--yield-above needs several chips: --trials 10, for example")
     other = None if compare is None else read_predictions(compare)
     choice = choose_chip(chip_name, encoding, settings, seed)
+    normalise = normalise_of(mean, std, quantizes=network is None or weights is not None)
     if network is None or weights is not None:
         out = out or default_folder("eval-network")
         place = Path(click.get_current_context().with_resource(TemporaryDirectory())) if is_dry_run() else out
-        quantized_folder(network or str(model), weights, dataset, data_folder, place / "network")
+        quantized_folder(network or str(model), weights, dataset, data_folder, place / "network", normalise)
         network = str(place / "network")
     chosen = subject(network, choice.chip, dataset, data_folder, pattern)
     test = chosen.data("test")
@@ -134,7 +139,7 @@ def command(
     found = replace(found, seconds=time.monotonic() - started)
     write_text(folder.path / "results.csv", table_of_images(found, shown, known, table_of_chips(predictions)))
     write_atomically(folder.path / "samples.npz", partial(save_samples, found.samples))
-    summary = found.summary()
+    summary = found.summary() | {"digital": digital_parts(chosen.model, images_tensor(shown.take(1)))}
     if chips is not None:
         summary["trials"] = {"count": trials, **asdict(chips)}
         if least is not None:
@@ -145,7 +150,7 @@ def command(
     if as_json:
         print_json({**summary, "out": str(folder.path)})
     else:
-        show(found, chosen, folder.path, verbose, summary)
+        show(found, folder.path, verbose, summary)
         if other is not None:
             click.echo("{alike} of {images} images are classified as in {run}".format(**summary["compared"]))
     check(found, min_accuracy, tolerance)
@@ -182,7 +187,7 @@ def agreement(predictions: Predictions, other: dict[int, int], run: str) -> dict
     return {"run": run, "images": len(both), "alike": alike}
 
 
-def show(found: Evaluation, chosen: Subject, path: Path, verbose: bool, summary: dict[str, Any]) -> None:
+def show(found: Evaluation, path: Path, verbose: bool, summary: dict[str, Any]) -> None:
     """The result for people, on stdout."""
     console = Console()
     table = Table(title=f"{found.network} on {found.dataset}, {found.images} test images, {found.encoding}")
@@ -224,9 +229,20 @@ def show(found: Evaluation, chosen: Subject, path: Path, verbose: bool, summary:
             f"An image takes {engineering(cost['joules_image'], 'J')}, {share:.0f} % of it in converters, and "
             f"{engineering(cost['latency_seconds'], 's')} (summary.json says on which assumptions)"
         )
-    if verbose:
-        console.print(f"Digital: {', '.join(f'{k} ({v})' for k, v in digital_modules(chosen.model).items())}")
+    console.print(f"Digital stay {digital_text(summary['digital'], verbose)}")
     console.print(f"{found.seconds:.0f} s. Run folder: {path}", soft_wrap=True)
+
+
+def digital_text(parts: dict[str, Any], verbose: bool) -> str:
+    """What no array computes: modules by kind, or each by name, and the operations between them."""
+    modules: dict[str, str] = parts["modules"]
+    kinds = Counter(modules.values())
+    listed = [f"{name} ({kind})" for name, kind in modules.items()] if verbose else _counted(kinds)
+    return ", ".join([*listed, *_counted(parts["operations"])]) or "no modules and no operations"
+
+
+def _counted(found: Mapping[str, int]) -> list[str]:
+    return [f"{count} {name}" for name, count in found.items()]
 
 
 def engineering(value: float, unit: str) -> str:

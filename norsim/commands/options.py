@@ -17,6 +17,7 @@ from norsim.cluster import cluster
 from norsim.config import apply_settings, build_chip, read_chip_file, read_yaml
 from norsim.errors import ConfigurationError
 from norsim.network.estimate import Estimate
+from norsim.network.normalise import Normalise
 from norsim.network.own import is_own
 from norsim.runs import RunFolder, default_folder
 from norsim.workers import Threads, Workers
@@ -181,8 +182,13 @@ def trust_model_option(function: Decorated) -> Decorated:
 
 
 def own_network_options(function: Decorated) -> Decorated:
-    """`--model` and `--weights`, for commands that can quantize a float network themselves."""
+    """`--model`, `--weights`, `--mean` and `--std`, for commands that can quantize a float network themselves."""
     for option in (
+        click.option("--std", metavar="NUMBERS", callback=_numbers,
+                     help="With --mean: what images are divided by then, such as 0.2470,0.2435,0.2616."),
+        click.option("--mean", metavar="NUMBERS", callback=_numbers,
+                     help="What float weights want taken from images of 0 to 1 in each channel, such as "
+                          "0.4914,0.4822,0.4465."),
         click.option("--weights", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
                      help="Float weights for --model, or for the definition --network: they are quantized first."),
         click.option("--model", metavar="FILE.py:FUNCTION", is_eager=True, callback=_trusting,
@@ -199,6 +205,27 @@ def _trusting(context: click.Context, option: click.Parameter, value: str | None
             raise ConfigurationError(f"--model {value}: expected FILE.py:FUNCTION, for example nets.py:make_net")
         context.meta[OWN_MODEL] = True
     return value
+
+
+def _numbers(context: click.Context, option: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+    """`0.5,0.4` -> (0.5, 0.4)."""
+    try:
+        return None if value is None else tuple(float(word) for word in value.split(","))
+    except ValueError:
+        raise ConfigurationError(
+            f"--{option.name} {value}: expected a number for each channel, such as 0.4914,0.4822,0.4465"
+        ) from None
+
+
+def normalise_of(mean: tuple[float, ...] | None, std: tuple[float, ...] | None, quantizes: bool) -> Normalise | None:
+    """What `--mean` and `--std` say together, for a command that `quantizes` a network, or not."""
+    if mean is None and std is None:
+        return None
+    if mean is None or std is None:
+        raise ConfigurationError("--mean and --std belong together: give both")
+    if not quantizes:
+        raise ConfigurationError("--mean and --std go with --weights or --model: a trained network says itself")
+    return Normalise(mean, std)
 
 
 def _network_or_model(context: click.Context, option: click.Parameter, value: str | None) -> str | None:

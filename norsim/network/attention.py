@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from norsim.errors import PlacementError
+from norsim.network.replace import replace_modules
 
 
 class SplitAttention(nn.Module):
@@ -32,10 +33,12 @@ class SplitAttention(nn.Module):
         super().__init__()
         self.num_heads, self.embed_dim = attention.num_heads, attention.embed_dim
         self.batch_first, self.dropout = attention.batch_first, attention.dropout
-        weights = (attention.q_proj_weight, attention.k_proj_weight, attention.v_proj_weight)
+        weights: tuple[Tensor, ...] = (attention.q_proj_weight, attention.k_proj_weight, attention.v_proj_weight)
         if attention.in_proj_weight is not None:
             weights = attention.in_proj_weight.chunk(3)
-        biases = (None,) * 3 if attention.in_proj_bias is None else attention.in_proj_bias.chunk(3)
+        biases: tuple[Tensor | None, ...] = (None,) * 3
+        if attention.in_proj_bias is not None:
+            biases = attention.in_proj_bias.chunk(3)
         self.q_proj, self.k_proj, self.v_proj = (_linear(*pair) for pair in zip(weights, biases, strict=True))
         self.out_proj = _linear(attention.out_proj.weight, attention.out_proj.bias)
         self.train(attention.training)
@@ -66,7 +69,7 @@ class SplitAttention(nn.Module):
             scores = scores + _added(key_padding_mask, scores)[:, None, None]
         weights = functional.dropout(torch.softmax(scores, -1), self.dropout, self.training)
         output = self.out_proj((weights @ v).transpose(1, 2).flatten(2))
-        if average_attn_weights:
+        if need_weights and average_attn_weights:
             weights = weights.mean(1)
         if single:
             output, weights = output.squeeze(0), weights.squeeze(0)
@@ -74,7 +77,7 @@ class SplitAttention(nn.Module):
 
     def _heads(self, projected: Tensor) -> Tensor:
         """`[images, tokens, width]` -> `[images, heads, tokens, width of a head]`."""
-        return projected.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        return projected.reshape(*projected.shape[:-1], self.num_heads, -1).transpose(1, 2)
 
 
 def split_attention(model: nn.Module) -> nn.Module:
@@ -87,14 +90,10 @@ def split_attention(model: nn.Module) -> nn.Module:
     for name, part in model.named_modules():
         if isinstance(part, nn.MultiheadAttention):
             new[id(part)] = SplitAttention(_checked(part, name))
-    for parent in list(model.modules()):
-        for key, child in parent._modules.items():
-            if id(child) in new:
-                parent._modules[key] = new[id(child)]
-        if new and isinstance(parent, nn.TransformerEncoder):
+        if isinstance(part, nn.TransformerEncoder):
             # Padded images would be packed for the function that is not used.
-            parent.use_nested_tensor = False
-    return new.get(id(model), model)
+            part.use_nested_tensor = False
+    return replace_modules(model, new)
 
 
 def _checked(attention: nn.MultiheadAttention, name: str) -> nn.MultiheadAttention:

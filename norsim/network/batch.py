@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from norsim.array.tile import Stimulus
 from norsim.backends import ONE_AT_A_TIME
 from norsim.network.layers import digital, reading, tiled_layers
+from norsim.network.normalise import normalisation
 from norsim.network.placement import TileGrid
 from norsim.network.quantized import QuantizedLayer
 from norsim.network.reader import Reader
@@ -136,7 +137,7 @@ def classes(model: nn.Module, images: Tensor) -> Predictions:
 def fingerprint(model: nn.Module, backend: str) -> str:
     """A hash of all that decides what a converted network makes of an image, its converters' fit included."""
     simulator = None if backend == "ideal" else version_line(find_ngspice())
-    parts: list[object] = [torch.__version__, np.__version__, simulator, backend, str(model)]
+    parts: list[object] = [torch.__version__, np.__version__, simulator, backend, str(model), normalisation(model)]
     # The name of a module of the user's own holds a hash of its code.
     parts += sorted({f"{type(part).__module__}.{type(part).__qualname__}" for part in model.modules()})
     parts += [(name, value.numpy().tobytes().hex()) for name, value in model.state_dict().items()]

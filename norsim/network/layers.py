@@ -20,6 +20,7 @@ from norsim.network.placement import TileGrid, place, signed_weights
 from norsim.network.quantize import QuantizedOperands
 from norsim.network.quantized import ConvGeometry, QuantizedLayer
 from norsim.network.reader import Reader
+from norsim.network.replace import replace_modules
 from norsim.network.unfold import patches
 from norsim.periphery.encoding import Codes
 from norsim.units import UnitStore
@@ -129,7 +130,7 @@ def convert(model: nn.Module, chip: Chip, overrides: Mapping[str, Mapping[str, s
 
     `overrides` fixes the backend of single layers: `{"conv1": {"backend": "ideal"}}`. The layers start
     with the `ideal` reader and full-scale converters: see `calibrate` and `evaluate`. What else the
-    network holds stays digital: `digital_modules` lists it. Raises PlacementError for a layer that does
+    network holds stays digital: `norsim.network.digital` lists it. Raises PlacementError for a layer that does
     not fit, ConfigurationError for a network without quantized layers or an override of no layer.
     """
     analog = copy.deepcopy(model).eval()
@@ -150,25 +151,12 @@ def convert(model: nn.Module, chip: Chip, overrides: Mapping[str, Mapping[str, s
     for name, part in found.items():
         kind = next(kind for plain, kind in TILED.items() if isinstance(part, plain))
         new[id(part)] = kind(place(part.quantized_layer(name), chip), wanted.get(name, {}).get("backend"))
-    for parent in list(analog.modules()):
-        for key, child in parent._modules.items():
-            if id(child) in new:
-                parent._modules[key] = new[id(child)]
-    return new.get(id(analog), analog)
+    return replace_modules(analog, new)
 
 
 def tiled_layers(model: nn.Module) -> dict[str, TiledLayer]:
     """The converted layers by name, in order of definition."""
     return {name: part for name, part in model.named_modules() if isinstance(part, TiledLayer)}
-
-
-def digital_modules(model: nn.Module) -> dict[str, str]:
-    """Name and kind of every leaf module that stays digital. Additions and the like in `forward` do too."""
-    return {
-        name: type(part).__name__
-        for name, part in model.named_modules()
-        if not isinstance(part, TiledLayer) and not list(part.children())
-    }
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from torch.nn import functional
 from norsim.errors import ConfigurationError, PlacementError
 from norsim.network.attention import split_attention
 from norsim.network.quantized import MAX_BITS, ConvGeometry, QuantizedLayer, fit_grid
+from norsim.network.replace import replace_modules
 
 Placeable = nn.Conv1d | nn.Conv2d | nn.Linear
 SMALLEST_SCALE = 1e-8
@@ -173,11 +174,7 @@ def replace_layers(model: nn.Module, weight_bits: int = 4, activation_bits: int 
     new: dict[int, nn.Module] = {}
     for layer in placeable_layers(model).values():
         new[id(layer)] = _counterpart(layer, weight_bits, activation_bits)
-    for parent in list(model.modules()):
-        for key, child in parent._modules.items():
-            if id(child) in new:
-                parent._modules[key] = new[id(child)]
-    return new.get(id(model), model)
+    return replace_modules(model, new)
 
 
 def placeable_layers(model: nn.Module) -> dict[str, Placeable]:

@@ -13,7 +13,7 @@ import difflib
 import hashlib
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from norsim.data import Dataset
 from norsim.errors import DataError
 from norsim.network.fold import quantized_operands
+from norsim.network.normalise import from_header
 from norsim.network.train import TrainResult, predict
 from norsim.network.weights import decode, encode, fail
 from norsim.network.zoo import spec_of
@@ -63,7 +64,8 @@ def save_tuned(
 
     The float network that it is compared with stays the one of that card; `tuning` is kept on the card.
     """
-    payload = encode(network, spec_of(card["network"], card["width"]))
+    spec = replace(spec_of(card["network"], card["width"]), normalise=from_header(card.get("normalise")))
+    payload = encode(network, spec)
     folder.mkdir(parents=True, exist_ok=True)
     _replace(folder / WEIGHTS, payload)
     read_back, header = decode(folder / WEIGHTS, trusted=True)
@@ -233,8 +235,8 @@ def _read_card(path: Path, header: dict[str, Any], weights: Path) -> dict[str, A
         classes = base64.b64decode(card["float_predictions"], validate=True)
     except (OSError, ValueError, RecursionError, KeyError, TypeError) as problem:
         fail(path, f"it cannot be read ({type(problem).__name__}: {problem})")
-    for key in ("format_version", "network", "width"):
-        if card.get(key) != header[key]:
+    for key in ("format_version", "network", "width", "normalise"):
+        if card.get(key) != header.get(key):
             fail(path, f"its {key} is not the one in {WEIGHTS}")
     if card.get("weights_sha256") != hashlib.sha256(weights.read_bytes()).hexdigest():
         fail(path, f"its weights_sha256 is not that of {WEIGHTS}, so it is about other weights")

@@ -160,7 +160,8 @@ class _Run:
         if AUGMENTATIONS[recipe.augmentation][1]:
             self.mirrored = torch.rand(len(self.labels), generator=self.generator) < 0.5
         data = [train_set.source, len(train_set), test_set.source, len(test_set)]
-        width = [] if spec.width == 1 else [spec.width]
+        width: list[Any] = [] if spec.width == 1 else [spec.width]
+        width += [] if spec.normalise is None else [asdict(spec.normalise)]
         origin = [] if start is None else [hashlib.sha256(save(dict(start))).hexdigest()]
         self.identity = json.dumps([spec.name, asdict(recipe), data, *width, *origin])
         self.saved = self._load_checkpoint() if resume else {}

@@ -13,13 +13,15 @@ entry for each tensor of the state dict would cost more than many of the tensors
   running_var of its batch norm; and the counters num_batches_tracked.
 
 Its metadata has one key, `norsim`, with JSON: `format_version`; `network` and `width`, from which the zoo
-builds the modules; `layers`, for each quantized layer the batch norm folded with it, or null.
+builds the modules; `layers`, for each quantized layer the batch norm folded with it, or null; and, where the images
+of the network are normalised, `normalise`, with lists `mean` and `std`.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,6 +34,7 @@ from torch import Tensor, nn
 
 from norsim.errors import ConfigurationError, DataError
 from norsim.network.fold import fold, is_foldable, neutral, quantized_operands
+from norsim.network.normalise import from_header
 from norsim.network.own import is_own
 from norsim.network.quantize import SMALLEST_SCALE, QuantConv2d, QuantizedOperands, replace_layers
 from norsim.network.quantized import MAX_BITS
@@ -62,7 +65,11 @@ def encode(network: nn.Module, spec: NetworkSpec) -> bytes:
         "grids": torch.tensor(grids, dtype=torch.uint8),
         "vectors": torch.cat([state[key].float().flatten().cpu() for key in vector_shapes(folded, norms)]),
     }
-    header = {"format_version": FORMAT_VERSION, "network": spec.name, "width": spec.width, "layers": norms}
+    header: dict[str, Any] = {
+        "format_version": FORMAT_VERSION, "network": spec.name, "width": spec.width, "layers": norms,
+    }  # fmt: skip
+    if spec.normalise is not None:
+        header["normalise"] = asdict(spec.normalise)
     return save(tensors, {"norsim": json.dumps(header, separators=(",", ":"))})
 
 
@@ -77,9 +84,10 @@ def decode(path: Path, trusted: bool = False) -> tuple[nn.Module, dict[str, Any]
     if is_own(header["network"]) and not trusted:
         raise DataError(f"{path}: its network is the Python code {header['network']}; --trust-model has norsim run it")
     try:
+        normalise = from_header(header.get("normalise"))
         # Modules without memory first: neither a width nor random numbers cost anything there.
         with torch.device("meta"):
-            network = replace_layers(build(header["network"], header["width"])).eval()
+            network = replace_layers(build(header["network"], header["width"], normalise)).eval()
     except ConfigurationError as problem:
         fail(path, str(problem))
     layers = quantized_operands(network)

@@ -10,6 +10,7 @@ from torch import nn
 
 from norsim.errors import ConfigurationError
 from norsim.network import architectures
+from norsim.network.normalise import Normalise
 from norsim.network.own import absolute, build_own, is_own
 
 WIDEST = 64.0
@@ -19,7 +20,8 @@ WIDEST = 64.0
 class NetworkSpec:
     """A network by name: `builder(width)` returns it untrained; `dataset` is the one it is defined for.
 
-    `width` multiplies its numbers of channels, above 0 and at most 64; ConfigurationError for another.
+    `width` multiplies its numbers of channels, above 0 and at most 64; ConfigurationError for another. `normalise` is
+    what is done to its images first.
     """
 
     name: str
@@ -27,6 +29,7 @@ class NetworkSpec:
     builder: Callable[[float], nn.Module]
     description: str
     width: float = 1.0
+    normalise: Normalise | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.width <= WIDEST:
@@ -34,7 +37,8 @@ class NetworkSpec:
 
     def build(self) -> nn.Module:
         """A new, untrained network (float32, weights from torch's global random state)."""
-        return self.builder(self.width)
+        network = self.builder(self.width)
+        return network if self.normalise is None else self.normalise.on(network)
 
 
 NETWORKS = {
@@ -72,6 +76,6 @@ def spec_of(name: str, width: float = 1.0) -> NetworkSpec:
     raise ConfigurationError(f"no network is called {name!r}; {hint}known networks: {', '.join(NETWORKS)}")
 
 
-def build(name: str, width: float = 1.0) -> nn.Module:
+def build(name: str, width: float = 1.0, normalise: Normalise | None = None) -> nn.Module:
     """A new, untrained network by its name: see `spec_of` and `NetworkSpec`."""
-    return spec_of(name, width).build()
+    return replace(spec_of(name, width), normalise=normalise).build()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -20,6 +23,7 @@ from norsim.paths import models_folder
 
 Run = Callable[..., Any]
 FEW = ("--dataset", "digits", "--images", 20, "--spice-sample", 2, "--quiet")
+MEAN, STD = [0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]
 CODE = '''
 import torch
 from torch import nn
@@ -114,6 +118,17 @@ def test_perfect_wires_and_a_wide_converter_give_the_integers_class(norsim: Run,
         (("--model", "{nets}:make_trouble", *FEW), "nets.py, line 35: ValueError: no weights today"),
         (("--model", "elsewhere/nets.py:make_net", *FEW), "nets.py cannot be read: No such file"),
         (("--images", 3), "Missing option '--network'"),
+        (("--model", "{nets}:make_net", *FEW, "--mean", "0.5"), "--mean and --std belong together"),
+        (("--network", "digits-cnn", "--mean", "0", "--std", "1"), "go with --weights or --model"),
+        (
+            ("--model", "{nets}:make_net", *FEW, "--mean", "half", "--std", "1"),
+            "--mean half: expected a number for each",
+        ),
+        (("--model", "{nets}:make_net", *FEW, "--mean", "0", "--std", "0"), "std is (0.0,); expected numbers above 0"),
+        (
+            ("--model", "{nets}:make_net", *FEW, "--mean", "0,0", "--std", "1,1"),
+            "images have 1 channels, --mean and --std 2",
+        ),
     ],
 )
 def test_what_is_wrong_with_it_is_said_and_nothing_is_left(
@@ -136,6 +151,53 @@ def test_public_weights_of_a_known_network_are_quantized_and_evaluated(norsim: R
     assert ended.code == 0, ended.err
     steps = [ended.json[key] for key in ("accuracy_float", "accuracy_quantized", "accuracy")]
     assert steps[0] > 0.8 and all(step > steps[0] - 0.1 for step in steps)
+
+
+@pytest.mark.parametrize("before", ["", "module."])
+def test_public_weights_that_want_normalised_images(norsim: Run, tmp_path: Path, before: str) -> None:
+    """In the format of public CIFAR networks. The stored network answers the same, without being told again; and
+    otherwise where nothing is normalised."""
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (12, 3073), dtype=np.uint8)
+    colours = random.integers(0, 192, (12, 3, 1), dtype=np.uint8).repeat(1024, 2)
+    images[:, 1:] = images[:, 1:] // 4 + colours.reshape(12, -1)
+    images[:, 0] %= 10
+    pixels = torch.from_numpy(images[:, 1:].reshape(-1, 3, 32, 32)).float() / 255
+    mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
+    torch.manual_seed(0)
+    definition = build("resnet20")
+    for _ in range(5):  # statistics for the norms
+        definition((pixels - mean) / std)
+    state = definition.state_dict()
+    assert {"conv1.weight", "layer1.0.bn1.running_mean", "linear.bias"} <= state.keys()
+    state = {f"{before}{key}": value for key, value in state.items()}
+    torch.save({"state_dict": state, "best_prec1": 91.7} if before else state, tmp_path / "public.th")
+    for name in [f"data_batch_{k}.bin" for k in range(1, 6)] + ["test_batch.bin"]:
+        (tmp_path / name).write_bytes(images.tobytes())
+    few = ("--data", tmp_path, "--backend", "ideal", "--quiet", "--json")
+    normal = ("--mean", ",".join(map(str, MEAN)), "--std", ",".join(map(str, STD)))
+    weights = ("--network", "resnet20", "--weights", tmp_path / "public.th")
+    ended = norsim("eval-network", *weights, *normal, *few, "--out", tmp_path / "run")
+    assert ended.code == 0, ended.err
+    assert ended.json["digital"]["operations"] == {"relu": 19, "add": 9, "sub": 1, "div": 1, "adaptive_avg_pool2d": 1}
+    assert ended.json["digital"]["modules"]["layer1.0.bn1"] == "BatchNorm2d"
+    stored = tmp_path / "run" / "network"
+    card = json.loads((stored / "card.json").read_text())
+    assert card["normalise"] == {"mean": MEAN, "std": STD}
+    with torch.inference_mode():
+        expected = definition.eval()((pixels - mean) / std).argmax(1)
+    answers = lines_of(tmp_path / "run", "float")
+    assert answers == expected.tolist() and len(set(answers)) > 1
+    again = norsim("eval-network", "--network", stored, *few, "--out", tmp_path / "again")
+    assert again.code == 0, again.err
+    assert lines_of(tmp_path / "again", "array") == lines_of(tmp_path / "run", "array")
+    plain = norsim("eval-network", *weights, *few, "--out", tmp_path / "plain")
+    assert plain.code == 0 and lines_of(tmp_path / "plain", "float") != answers
+
+
+def lines_of(run: Path, column: str) -> list[int]:
+    with open(run / "results.csv", newline="") as file:
+        return [int(row[column]) for row in csv.DictReader(file)]
 
 
 def test_work_is_not_shared_between_networks_of_different_code(nets: Path) -> None:

@@ -20,7 +20,6 @@ from norsim.network.layers import (
     TiledLinear,
     calibrate,
     convert,
-    digital_modules,
     layer_codes,
     reading,
     tiled_layers,
@@ -184,10 +183,6 @@ def test_convert_keeps_names_sharing_and_the_original(network: nn.Module, chip: 
     assert analog.again is analog.body.conv
     assert isinstance(analog.stem, TiledConv2d) and isinstance(analog.head, TiledLinear)
     assert isinstance(network.stem, QuantConv2d) and not analog.training
-
-
-def test_digital_modules_lists_every_leaf_that_the_array_does_not_do(network: nn.Module, chip: Chip) -> None:
-    assert digital_modules(convert(network, chip)) == {"body.norm": "BatchNorm2d", "body.act": "ReLU"}
 
 
 def test_a_layer_whose_backend_is_fixed_keeps_it(
