@@ -22,7 +22,7 @@ from PIL import Image
 
 from norsim.array.tile import Currents
 from norsim.config import build_chip, presets, read_chip_file
-from norsim.data import cifar10
+from norsim.data import cifar10, npz
 from norsim.data.restricted_pickle import load_dict
 from norsim.network.quantized import QuantizedLayer
 from norsim.network.store import load_network
@@ -139,6 +139,21 @@ def binary_seeds() -> list[bytes]:
     return [bytes([7]) + bytes(3072)]
 
 
+def npz_file(content: bytes) -> None:
+    with file_of(content, "data.npz") as path:
+        npz.load(path, "test")
+
+
+def npz_seeds() -> list[bytes]:
+    found = []
+    for write, shape in ((np.savez, (2, 3, 4)), (np.savez_compressed, (2, 3, 4, 3))):
+        sink, images, labels = io.BytesIO(), np.ones(shape, np.uint8), np.array([0, 1])
+        write(sink, train_images=images, train_labels=labels, test_images=images, test_labels=labels,
+              classes=np.array(["ant", "bee"]), full_scale=np.array(16))  # fmt: skip
+        found.append(sink.getvalue())
+    return found
+
+
 def parquet(content: bytes) -> None:
     with file_of(content, "cifar/test-00000-of-00001.parquet") as path:
         cifar10.load("test", path.parent)
@@ -185,7 +200,8 @@ TARGETS = {
     for name, read, seeds in [
         ("raw", raw, raw_seeds), ("source", source, source_seeds), ("chip", chip, chip_seeds),
         ("weights", weights, weights_seeds), ("card", card, card_seeds), ("pickle", pickled, pickled_seeds),
-        ("binary", binary, binary_seeds), ("parquet", parquet, parquet_seeds), ("vectors", vectors, vectors_seeds),
+        ("binary", binary, binary_seeds), ("parquet", parquet, parquet_seeds), ("npz", npz_file, npz_seeds),
+        ("vectors", vectors, vectors_seeds),
         ("unit", unit, unit_seeds),
     ]
 }  # fmt: skip

@@ -14,6 +14,7 @@ import torch
 from norsim.commands.options import (
     chip_options,
     choose_chip,
+    dataset_of,
     model_is_trusted,
     network_options,
     print_json,
@@ -83,7 +84,7 @@ def command(
         torch.set_num_threads(jobs)
     chip = choose_chip(chip_name, encoding, settings, seed).chip
     before, card = load_network(network, model_is_trusted())
-    train_set, test_set = (load(dataset or card["dataset"], split, data_folder) for split in ("train", "test"))
+    train_set, test_set = (load(dataset_of(dataset, card), split, data_folder) for split in ("train", "test"))
     if len(test_set) != card["test_images"] or test_set.source != card["data_source"]:
         raise ConfigurationError(f"--data: the card of {network} is about another copy of {card['dataset']}")
     tuning = Tuning(

@@ -15,11 +15,11 @@ import click
 from norsim.chip import Chip
 from norsim.cluster import cluster
 from norsim.config import apply_settings, build_chip, read_chip_file, read_yaml
-from norsim.errors import ConfigurationError
+from norsim.errors import ConfigurationError, DataError
 from norsim.network.estimate import Estimate
 from norsim.network.normalise import Normalise
-from norsim.network.own import is_own
 from norsim.runs import RunFolder, default_folder
+from norsim.usercode import is_code
 from norsim.workers import Threads, Workers
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -181,6 +181,17 @@ def trust_model_option(function: Decorated) -> Decorated:
     )(function)  # fmt: skip
 
 
+def dataset_of(named: str | None, card: dict[str, Any]) -> str:
+    """The data set that the command line names, else the one of a network's card.
+
+    Raises DataError where the card's is code and nobody said that it is trusted.
+    """
+    kept = str(card["dataset"])
+    if named is None and is_code(kept) and not model_is_trusted():
+        raise DataError(f"the network's data set is the Python code {kept}; --trust-model has norsim run it")
+    return named or kept
+
+
 def own_network_options(function: Decorated) -> Decorated:
     """`--model`, `--weights`, `--mean` and `--std`, for commands that can quantize a float network themselves."""
     for option in (
@@ -201,7 +212,7 @@ def own_network_options(function: Decorated) -> Decorated:
 def _trusting(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
     """Who names a file of code on the command line trusts it."""
     if value is not None:
-        if not is_own(value):
+        if not is_code(value):
             raise ConfigurationError(f"--model {value}: expected FILE.py:FUNCTION, for example nets.py:make_net")
         context.meta[OWN_MODEL] = True
     return value
@@ -243,7 +254,9 @@ def network_options(function: Decorated) -> Decorated:
         trust_model_option,
         click.option("--data", "data_folder", type=click.Path(path_type=Path), metavar="DIR",
                      help="Folder of the data set, where it does not come with norsim."),
-        click.option("--dataset", help="digits or cifar10; the one the network was trained on by default."),
+        click.option("--dataset", metavar="NAME|DIR|FILE",
+                     help="digits, cifar10, a folder of images by class, a .npz file, or FILE.py:FUNCTION, whose file "
+                          "is run; the one the network was trained on by default."),
         click.option("--network", metavar="NAME|DIR", callback=_network_or_model,
                      help="A trained network that comes with norsim, or a folder that norsim train wrote."),
     ):  # fmt: skip

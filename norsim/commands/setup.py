@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from norsim.chip import Chip
-from norsim.commands.options import model_is_trusted
+from norsim.commands.options import dataset_of, model_is_trusted
 from norsim.commands.progress import Report
 from norsim.data import Dataset, load
 from norsim.errors import ConfigurationError
@@ -85,7 +85,7 @@ def subject(network: str, chip: Chip, dataset: str | None, data_folder: Path | N
         raise ConfigurationError(f"--layers {pattern!r} matches none of {', '.join(names)}")
     if digital:
         analog = convert(model, chip, digital)
-    return Subject(network, analog, card, dataset or card["dataset"], data_folder, pattern)
+    return Subject(network, analog, card, dataset_of(dataset, card), data_folder, pattern)
 
 
 def evaluate_subject(

@@ -12,9 +12,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from norsim.data import cifar10, digits
+from norsim.data import cifar10, digits, function, npz
+from norsim.data import folder as class_folder
 from norsim.data.dataset import Dataset
 from norsim.errors import DataError
+from norsim.usercode import is_code
 
 __all__ = ["DATASETS", "Dataset", "load"]
 
@@ -27,17 +29,26 @@ DATASETS: Final = MappingProxyType[str, Loader]({digits.NAME: digits.load, cifar
 def load(name: str, split: str, folder: Path | None = None) -> Dataset:
     """The split `train` or `test` of the data set called `name`.
 
-    `digits` is built in and takes no folder; `cifar10` is read from `folder`. The result holds images
-    uint8 [images, channels, height, width] and labels int64 [images]. Raises DataError for an unknown
+    `digits` is built in and takes no folder; `cifar10` is read from `folder`. Or `name` is where a data set of the
+    user's own is: a folder of images by class, a file NAME.npz, or FILE.py:FUNCTION, which is executed. The result
+    holds images uint8 [images, channels, height, width] and labels int64 [images]. Raises DataError for an unknown
     name or split, a folder that is missing or not wanted, and data that cannot be read.
     """
     loader = DATASETS.get(name)
-    if loader is None:
+    if loader is not None:
+        return loader(split, folder)
+    is_folder = name and (Path(name).is_dir() or Path(name).name != name)
+    if not (is_code(name) or name.endswith(npz.SUFFIX) or is_folder):
         raise DataError(_unknown(name))
-    return loader(split, folder)
+    if folder is not None:
+        raise DataError(f"data set {name!r} says itself where it is, expected no folder, so leave out --data {folder}.")
+    if is_code(name):
+        return function.load(name, split)
+    return npz.load(Path(name), split) if name.endswith(npz.SUFFIX) else class_folder.load(Path(name), split)
 
 
 def _unknown(name: str) -> str:
     close = difflib.get_close_matches(name.lower(), DATASETS, n=1)
     hint = f"did you mean {close[0]!r}?" if close else "name one of these."
-    return f"there is no data set {name!r}, expected one of {', '.join(sorted(DATASETS))}: {hint}"
+    own = "A data set of your own is a folder of images by class, NAME.npz or FILE.py:FUNCTION."
+    return f"there is no data set {name!r}, expected one of {', '.join(sorted(DATASETS))}: {hint} {own}"

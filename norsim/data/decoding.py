@@ -1,9 +1,10 @@
-"""Turns encoded PNG and JPEG images into RGB pixels of one size."""
+"""Turns encoded PNG and JPEG images into pixels of one size, RGB or grey."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,8 @@ FORMATS = ("PNG", "JPEG")
 
 # The modes whose conversion to RGB keeps every value; tools that shrink files store a grey image as L or P.
 _EXACT_MODES = frozenset({"1", "L", "P", "RGB"})
+_GREY_MODES = frozenset({"1", "L"})
+LARGEST_SIDE = 1024
 
 
 class EncodedImage(NamedTuple):
@@ -26,54 +29,85 @@ class EncodedImage(NamedTuple):
 
 
 class DecodedImages(NamedTuple):
-    """Pixels uint8 [images, 3, side, side] of 0..255, and which of FORMATS they were decoded from."""
+    """Pixels uint8 [images, channels, height, width] of 0..255, and which of FORMATS they were decoded from."""
 
     images: Images
     formats: frozenset[str]
 
 
+class Form(NamedTuple):
+    """What images of a data set have in common: pixels across and down, and RGB or L, which is grey."""
+
+    width: int
+    height: int
+    mode: str = "RGB"
+
+    @property
+    def channels(self) -> int:
+        """3 or 1."""
+        return 3 if self.mode == "RGB" else 1
+
+
+def form_of(item: EncodedImage) -> Form:
+    """The size of an image, and whether it is grey, from its header alone; DataError as for `decode`."""
+    with _opened(item, "") as image:
+        width, height = image.size
+        if max(width, height) > LARGEST_SIDE:
+            raise DataError(f"{item.where}: the image has {width}x{height} pixels, expected at most {LARGEST_SIDE}.")
+        return Form(width, height, "L" if image.mode in _GREY_MODES else "RGB")
+
+
 def decode_rgb(encoded: Sequence[EncodedImage], side: int) -> DecodedImages:
-    """Decode every image, each of side x side pixels, to RGB.
+    """Decode every image, each of side x side pixels, to RGB; DataError as for `decode`."""
+    return decode(encoded, Form(side, side))
+
+
+def decode(encoded: Sequence[EncodedImage], form: Form) -> DecodedImages:
+    """Decode every image to `[images, channels, height, width]` of that form.
 
     Raises DataError, naming the first image at fault, where one is neither PNG nor JPEG, is damaged, has
-    another size, or has a mode (such as one with transparency) that RGB cannot hold exactly.
+    another size, or has a mode (such as one with transparency) that the form cannot hold exactly.
     """
     # One thread: most of the time is spent in Pillow's Python code, so that more threads were no faster.
-    pixels = np.empty((len(encoded), side, side, 3), dtype=np.uint8)
+    pixels = np.empty((len(encoded), form.height, form.width, form.channels), dtype=np.uint8)
     formats = set()
     for index, item in enumerate(encoded):
-        pixels[index], kind = _decode(item, side)
-        formats.add(kind)
+        with _opened(item, f" of {form.width}x{form.height} pixels") as image:
+            _check(image, form, item.where)
+            exact = image if image.mode == form.mode else image.convert(form.mode)
+            pixels[index] = np.frombuffer(exact.tobytes(), dtype=np.uint8).reshape(pixels.shape[1:])
+            formats.add(str(image.format))
     return DecodedImages(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), frozenset(formats))
 
 
-def _decode(item: EncodedImage, side: int) -> tuple[Images, str]:
+@contextmanager
+def _opened(item: EncodedImage, size: str) -> Iterator[Image.Image]:
     try:
         with Image.open(io.BytesIO(item.content), formats=FORMATS) as image:
-            _check(image, side, item.where)
-            rgb = image if image.mode == "RGB" else image.convert("RGB")
-            return np.frombuffer(rgb.tobytes(), dtype=np.uint8).reshape(side, side, 3), str(image.format)
+            yield image
     except DataError:
         raise
     # A damaged image may raise any exception: each of Pillow's decoders has its own.
     except Exception as cause:
         raise DataError(
             f"{item.where}: this is not a readable image ({type(cause).__name__}), expected a whole "
-            f"{' or '.join(FORMATS)} file of {side}x{side} pixels, so fetch it again or remove it."
+            f"{' or '.join(FORMATS)} file{size}, so fetch it again or remove it."
         ) from cause
 
 
-def _check(image: Image.Image, side: int, where: str) -> None:
+def _check(image: Image.Image, form: Form, where: str) -> None:
     """Check the header alone, so that an image of a wrong, perhaps huge, size is never decoded."""
-    if image.size != (side, side):
+    if image.size != (form.width, form.height):
         width, height = image.size
         raise DataError(
-            f"{where}: the image has {width}x{height} pixels, expected {side}x{side}, "
+            f"{where}: the image has {width}x{height} pixels, expected {form.width}x{form.height}, "
             "so resize it or check that this is the right data set."
         )
     transparent = "transparency" in image.info
-    if transparent or image.mode not in _EXACT_MODES:
+    if transparent or image.mode not in (_EXACT_MODES if form.mode == "RGB" else _GREY_MODES):
+        kind = "8-bit RGB or grey without transparency, so convert it to RGB" if form.mode == "RGB" else (
+            "8-bit grey as the first image of the training set, so convert it, or all others to RGB"
+        )  # fmt: skip
         raise DataError(
-            f"{where}: the image has mode {image.mode}{' with transparency' if transparent else ''}, "
-            "expected 8-bit RGB or grey without transparency, so convert it to RGB."
+            f"{where}: the image has mode {image.mode}{' with transparency' if transparent else ''}, expected {kind}."
         )

@@ -1,94 +1,20 @@
-"""A network of the user's own: a Python file, and a function in it that builds the network, as FILE.py:FUNCTION."""
+"""A network of the user's own: what a function of a Python file returns, named as FILE.py:FUNCTION."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import sys
-import traceback
-from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
-from types import ModuleType
-from typing import Any
-
 from torch import nn
 
-from norsim.errors import ConfigurationError, DataError
-
-BETWEEN = ".py:"
-
-
-def is_own(name: str) -> bool:
-    """Whether a network's name is one of these references."""
-    return BETWEEN in name
-
-
-def absolute(reference: str) -> str:
-    """The same reference from any folder."""
-    file, _, function = reference.rpartition(":")
-    return f"{Path(file).resolve()}:{function}"
+from norsim.errors import ConfigurationError
+from norsim.usercode import call_code
 
 
 def build_own(reference: str) -> nn.Module:
     """What the function returns, called without arguments. The file is executed: it must be trusted.
 
-    Modules that lie beside the file can be imported by it. Raises DataError where there is no such file,
-    ConfigurationError where it fails, has no such function, or that gives no torch.nn.Module.
+    Raises DataError where there is no such file, ConfigurationError where it fails, has no such function, or that
+    gives no torch.nn.Module.
     """
-    file, _, name = reference.rpartition(":")
-    path = Path(file).resolve()
-    factory = getattr(_module(path), name, None)
-    if not callable(factory):
-        known = ", ".join(_functions(_module(path))) or "none"
-        raise ConfigurationError(f"{path} has no function {name!r}; it has {known}")
-    found = _run(path, factory)
+    found = call_code(reference)
     if not isinstance(found, nn.Module):
         raise ConfigurationError(f"{reference} returned {type(found).__name__}; expected a torch.nn.Module")
     return found
-
-
-def _module(path: Path) -> ModuleType:
-    """The file as a module, executed once for each content."""
-    try:
-        content = path.read_bytes()
-    except OSError as problem:
-        raise DataError(f"{path} cannot be read: {problem.strerror}") from None
-    name = f"norsim_own_{path.stem}_{hashlib.sha256(str(path).encode() + content).hexdigest()[:16]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ConfigurationError(f"{path} is no Python file")
-    module, loader = importlib.util.module_from_spec(spec), spec.loader
-    sys.modules[name] = module
-    sys.path.insert(0, str(path.parent))
-    try:
-        _run(path, lambda: loader.exec_module(module))
-    except ConfigurationError:
-        del sys.modules[name]
-        raise
-    finally:
-        sys.path.remove(str(path.parent))
-    # Workers of a cluster have not this file: its classes travel with what is made of them.
-    with suppress(ImportError):
-        importlib.import_module("cloudpickle").register_pickle_by_value(module)
-    return module
-
-
-def _run(path: Path, call: Callable[[], Any]) -> Any:
-    try:
-        return call()
-    except Exception as problem:  # whatever the user's code raises
-        lines = [frame.lineno for frame in traceback.extract_tb(problem.__traceback__) if frame.filename == str(path)]
-        line = lines[-1] if lines else getattr(problem, "lineno", None)
-        place = f"{path}, line {line}" if line else str(path)
-        raise ConfigurationError(f"{place}: {type(problem).__name__}: {problem}") from problem
-
-
-def _functions(module: ModuleType) -> list[str]:
-    return [
-        name
-        for name, value in vars(module).items()
-        if callable(value) and getattr(value, "__module__", "") == module.__name__
-    ]

@@ -25,7 +25,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from norsim.data import Dataset
-from norsim.errors import DataError
+from norsim.errors import ConfigurationError, DataError
 from norsim.network.fold import quantized_operands
 from norsim.network.normalise import from_header
 from norsim.network.train import TrainResult, predict
@@ -97,7 +97,9 @@ def load_network(folder_or_name: Path | str, trusted: bool = False) -> tuple[nn.
 
 def float_predictions(card: dict[str, Any]) -> NDArray[np.int64]:
     """The class, int64 `[test images]`, that the float network gave each test image, from a loaded card."""
-    return np.frombuffer(base64.b64decode(card["float_predictions"]), dtype=np.uint8).astype(np.int64)
+    content = base64.b64decode(card["float_predictions"])
+    wide = len(content) != card["test_images"]
+    return np.frombuffer(content, dtype="<u2" if wide else np.uint8).astype(np.int64)
 
 
 def float_file(network: nn.Module) -> bytes:
@@ -170,8 +172,16 @@ def _accuracies(result: TrainResult, network: nn.Module) -> dict[str, Any]:
         "test_images": len(labels),
         **{f"{kind}_correct": count for kind, count in right.items()},
         **{f"{kind}_accuracy": count / len(labels) for kind, count in right.items()},
-        "float_predictions": base64.b64encode(result.float_predictions.astype(np.uint8).tobytes()).decode(),
+        "float_predictions": base64.b64encode(_compact(result.float_predictions)).decode(),
     }
+
+
+def _compact(classes: NDArray[np.int64]) -> bytes:
+    """A byte for each class `[images]`, or two where one is above 255."""
+    largest = int(classes.max())
+    if largest >= 2**16:
+        raise ConfigurationError(f"the network has a class {largest}; expected at most {2**16} classes")
+    return classes.astype("<u2" if largest > 255 else np.uint8).tobytes()
 
 
 def _origin(result: TrainResult, command: str) -> dict[str, Any]:
@@ -250,6 +260,6 @@ def _read_card(path: Path, header: dict[str, Any], weights: Path) -> dict[str, A
             fail(path, f"it records {right!r} of {images!r} test images as right ({kind})")
         if share != right / images:
             fail(path, f"its {kind}_accuracy {share!r} is not {right} / {images}")
-    if len(classes) != images:
-        fail(path, f"{len(classes)} float predictions for {images} test images")
+    if len(classes) not in (images, 2 * images):
+        fail(path, f"{len(classes)} bytes of float predictions for {images} test images")
     return dict(card)

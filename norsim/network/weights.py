@@ -35,10 +35,10 @@ from torch import Tensor, nn
 from norsim.errors import ConfigurationError, DataError
 from norsim.network.fold import fold, is_foldable, neutral, quantized_operands
 from norsim.network.normalise import from_header
-from norsim.network.own import is_own
 from norsim.network.quantize import SMALLEST_SCALE, QuantConv2d, QuantizedOperands, replace_layers
 from norsim.network.quantized import MAX_BITS
 from norsim.network.zoo import NetworkSpec, build
+from norsim.usercode import is_code
 
 FORMAT_VERSION = 2
 REMEDY = "restore the file from where it came, or train the network again"
@@ -81,7 +81,7 @@ def decode(path: Path, trusted: bool = False) -> tuple[nn.Module, dict[str, Any]
     caller's random state is left alone.
     """
     tensors, header = _read(path)
-    if is_own(header["network"]) and not trusted:
+    if is_code(header["network"]) and not trusted:
         raise DataError(f"{path}: its network is the Python code {header['network']}; --trust-model has norsim run it")
     try:
         normalise = from_header(header.get("normalise"))

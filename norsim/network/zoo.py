@@ -11,7 +11,8 @@ from torch import nn
 from norsim.errors import ConfigurationError
 from norsim.network import architectures
 from norsim.network.normalise import Normalise
-from norsim.network.own import absolute, build_own, is_own
+from norsim.network.own import build_own
+from norsim.usercode import absolute, is_code
 
 WIDEST = 64.0
 
@@ -64,7 +65,7 @@ def spec_of(name: str, width: float = 1.0) -> NetworkSpec:
     FILE.py:FUNCTION is a network of the user's own, whose file is executed when it is built. It has no data set and no
     width.
     """
-    if is_own(name):
+    if is_code(name):
         if width != 1:
             raise ConfigurationError(f"{name} says itself how wide it is: leave out --width")
         reference = absolute(name)

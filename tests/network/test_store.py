@@ -145,7 +145,7 @@ def test_broken_card(folder: Path, content: bytes, problem: str) -> None:
         ({"quantized_correct": "7"}, "records '7' of 40"),
         ({"float_accuracy": 0.999}, "float_accuracy 0.999 is not"),
         ({"test_images": 0}, "of 0 test images"),
-        ({"float_predictions": base64.b64encode(b"abc").decode()}, "3 float predictions for 40 test images"),
+        ({"float_predictions": base64.b64encode(b"abc").decode()}, "3 bytes of float predictions for 40 test images"),
     ],
 )
 def test_card_that_does_not_fit(folder: Path, change: dict[str, Any], problem: str) -> None:

@@ -1,0 +1,73 @@
+"""Images and labels as somebody else holds them, brought into the form of a Dataset and checked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from norsim.data.dataset import Dataset, Images, Labels
+from norsim.errors import DataError
+
+# As many channels as make an axis of three the last one.
+COLOURS = (1, 3)
+STEPS = 255
+MOST_CLASSES = 65536
+
+
+def images_of(array: npt.NDArray[Any], where: str) -> Images:
+    """`[images, h, w]`, `[images, channels, h, w]` or `[images, h, w, channels]` uint8 as `[images, channels, h, w]`.
+
+    Channels are the last axis where that is of 1 or 3 and the second is not. Raises DataError, beginning with `where`,
+    for another type or number of axes.
+    """
+    if array.dtype != np.uint8 or array.ndim not in (3, 4):
+        raise DataError(
+            f"{where}: images are {array.dtype} of shape {array.shape}, expected uint8 [images, height, width], "
+            "[images, channels, height, width] or [images, height, width, channels]."
+        )
+    if array.ndim == 3:
+        return np.ascontiguousarray(array[:, None])
+    if array.shape[3] in COLOURS and array.shape[1] not in COLOURS:
+        array = array.transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(array)
+
+
+def labels_of(array: npt.NDArray[Any], where: str) -> Labels:
+    """Integer labels `[images]` as int64; DataError for others."""
+    if array.dtype.kind not in "iu" or array.ndim != 1:
+        raise DataError(f"{where}: labels are {array.dtype} of shape {array.shape}, expected integers [images].")
+    return array.astype(np.int64)
+
+
+def bytes_of(image: npt.NDArray[Any], where: str) -> Images:
+    """An image of the same shape in uint8: as it is, or real numbers that are n / 255 as n. DataError for others."""
+    if image.dtype == np.uint8:
+        return image
+    if image.dtype.kind == "f" and np.isfinite(image).all():
+        steps = np.rint(image * STEPS)
+        if steps.min(initial=0) >= 0 and steps.max(initial=0) <= STEPS and np.abs(image * STEPS - steps).max() < 1e-3:
+            exact: Images = steps.astype(np.uint8)
+            return exact
+    raise DataError(
+        f"{where}: pixels are {image.dtype} that are not 0/255, 1/255, ... 255/255, expected uint8 or those, so leave "
+        "normalisation to --mean and --std and resizing to whoever made the data."
+    )
+
+
+def number_classes(labels: Sequence[Labels], where: str) -> tuple[str, ...]:
+    """Names of classes that have none: their numbers, up to the largest label; DataError for one of millions."""
+    largest = max(int(part.max(initial=0)) for part in labels)
+    if largest >= MOST_CLASSES:
+        raise DataError(f"{where}: labels go up to {largest}, expected at most {MOST_CLASSES} classes.")
+    return tuple(str(number) for number in range(largest + 1))
+
+
+def checked(name: str, split: str, images: Images, labels: Labels, classes: tuple[str, ...], full_scale: int,
+            about: str) -> Dataset:  # fmt: skip
+    """A Dataset whose source is `about` and a hash of all pixels and labels; DataError for a bad one."""
+    digest = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()[:16]
+    return Dataset(name, split, images, labels, classes, full_scale, f"{about}, SHA-256 {digest}")

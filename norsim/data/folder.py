@@ -1,0 +1,47 @@
+"""A data set in a folder of images by class: train/CLASS and test/CLASS with one PNG or JPEG an image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from norsim.data.arrays import checked
+from norsim.data.class_folders import list_images
+from norsim.data.dataset import Dataset, check_split
+from norsim.data.decoding import EncodedImage, decode, form_of
+from norsim.errors import DataError
+
+
+def load(folder: Path, split: str) -> Dataset:
+    """One split. The folders of `train` are the classes, in the order of their names.
+
+    The first image of `train` says how large all are, and whether they are grey: `[images, 1 or 3, height, width]`.
+    Raises DataError, naming what is at fault, for a folder or an image that is missing or does not fit.
+    """
+    name = str(folder.resolve())
+    check_split(name, split)
+    if not folder.is_dir():
+        raise DataError(f"{folder} is no folder, expected one with train/CLASS and test/CLASS and images in them.")
+    classes = _classes(folder / "train")
+    form = form_of(_read(list_images(folder / "train", classes)[0].path))
+    files = list_images(folder / split, classes)
+    images = decode([_read(file.path) for file in files], form).images
+    labels = np.array([file.label for file in files], dtype=np.int64)
+    return checked(name, split, images, labels, classes, 255, f"folder {folder.resolve().name!r} of images by class")
+
+
+def _classes(train: Path) -> tuple[str, ...]:
+    if not train.is_dir():
+        raise DataError(f"{train} is missing, expected train/CLASS and test/CLASS with images in them.")
+    found = tuple(sorted(path.name for path in train.iterdir() if path.is_dir() and not path.name.startswith(".")))
+    if not found:
+        raise DataError(f"{train} has no folders, expected one for each class, with images in it.")
+    return found
+
+
+def _read(path: Path) -> EncodedImage:
+    try:
+        return EncodedImage(str(path), path.read_bytes())
+    except OSError as cause:
+        raise DataError(f"{path} cannot be read: {cause.strerror}.") from None
