@@ -18,12 +18,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from onnx import helper, numpy_helper
 from PIL import Image
 
 from norsim.array.tile import Currents
 from norsim.config import build_chip, presets, read_chip_file
 from norsim.data import cifar10, npz
 from norsim.data.restricted_pickle import load_dict
+from norsim.network.onnx_file import build_onnx
 from norsim.network.quantized import QuantizedLayer
 from norsim.network.store import load_network
 from norsim.network.vectors import read_vectors
@@ -104,6 +106,28 @@ def weights(content: bytes) -> None:
 
 def weights_seeds() -> list[bytes]:
     return [(NETWORK / "weights.safetensors").read_bytes()]
+
+
+def onnx_file(content: bytes) -> None:
+    with file_of(content, "network.onnx") as path:
+        build_onnx(path)
+
+
+def onnx_seeds() -> list[bytes]:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], pads=[1, 1, 1, 1], group=2),
+        helper.make_node("BatchNormalization", ["a", "s", "s", "s", "s"], ["b"]),
+        helper.make_node("Reshape", ["b", "shape"], ["c"]), helper.make_node("Gemm", ["c", "v"], ["d"]),
+        helper.make_node("ConstantOfShape", ["two"], ["e"]), helper.make_node("Add", ["d", "e"], ["y"]),
+    ]  # fmt: skip
+    values = {
+        "w": np.ones((2, 1, 3, 3), np.float32), "s": np.ones(2, np.float32), "shape": np.array([0, -1]),
+        "v": np.ones((8, 2), np.float32), "two": np.array([1, 2]),
+    }  # fmt: skip
+    ends = [helper.make_tensor_value_info(name, 1, shape) for name, shape in (("x", ["n", 2, 2, 2]), ("y", ["n", 2]))]
+    constants = [numpy_helper.from_array(value, name) for name, value in values.items()]
+    made = helper.make_graph(nodes, "g", ends[:1], ends[1:], constants)
+    return [helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)]).SerializeToString()]
 
 
 def card(content: bytes) -> None:
@@ -199,7 +223,8 @@ TARGETS = {
     name: Target(read, seeds)
     for name, read, seeds in [
         ("raw", raw, raw_seeds), ("source", source, source_seeds), ("chip", chip, chip_seeds),
-        ("weights", weights, weights_seeds), ("card", card, card_seeds), ("pickle", pickled, pickled_seeds),
+        ("weights", weights, weights_seeds), ("card", card, card_seeds), ("onnx", onnx_file, onnx_seeds),
+        ("pickle", pickled, pickled_seeds),
         ("binary", binary, binary_seeds), ("parquet", parquet, parquet_seeds), ("npz", npz_file, npz_seeds),
         ("vectors", vectors, vectors_seeds),
         ("unit", unit, unit_seeds),

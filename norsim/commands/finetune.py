@@ -94,7 +94,7 @@ def command(
     tuned = fine_tune(before, chip, train_set, tuning, folder, resume, None if quiet else report)
     words = [word for word in sys.argv[1:] if word != "--resume"]
     new = save_tuned(
-        tuned, card, test_set, folder, shlex.join(["norsim", *words]), {"chip": chip.name, **asdict(tuning)}
+        tuned, card, test_set, folder, shlex.join(["norsim", *words]), {"chip": chip.name, **asdict(tuning)}, network
     )
     result = {
         "network": network, "chip": chip.name, "encoding": chip.encoding.name, "steps": steps,

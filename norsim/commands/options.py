@@ -18,6 +18,7 @@ from norsim.config import apply_settings, build_chip, read_chip_file, read_yaml
 from norsim.errors import ConfigurationError, DataError
 from norsim.network.estimate import Estimate
 from norsim.network.normalise import Normalise
+from norsim.network.onnx_file import is_onnx
 from norsim.runs import RunFolder, default_folder
 from norsim.usercode import is_code
 from norsim.workers import Threads, Workers
@@ -202,18 +203,21 @@ def own_network_options(function: Decorated) -> Decorated:
                           "0.4914,0.4822,0.4465."),
         click.option("--weights", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
                      help="Float weights for --model, or for the definition --network: they are quantized first."),
-        click.option("--model", metavar="FILE.py:FUNCTION", is_eager=True, callback=_trusting,
-                     help="A network of your own, which the function returns; its file is run. Instead of --network."),
+        click.option("--model", metavar="FILE.py:FUNCTION|FILE.onnx", is_eager=True, callback=_trusting,
+                     help="A network of your own, which the function returns, whose file is run; or an ONNX file. "
+                          "Instead of --network."),
     ):  # fmt: skip
         function = option(function)
     return function
 
 
 def _trusting(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
-    """Who names a file of code on the command line trusts it."""
-    if value is not None:
+    """Who names a file of code on the command line trusts it; an ONNX file is no code."""
+    if value is not None and not is_onnx(value):
         if not is_code(value):
-            raise ConfigurationError(f"--model {value}: expected FILE.py:FUNCTION, for example nets.py:make_net")
+            raise ConfigurationError(
+                f"--model {value}: expected FILE.py:FUNCTION, for example nets.py:make_net, or FILE.onnx"
+            )
         context.meta[OWN_MODEL] = True
     return value
 

@@ -20,7 +20,7 @@ def quantized_folder(
     name: str, weights: Path | None, dataset: str | None, data_folder: Path | None, folder: Path,
     normalise: Normalise | None = None,
 ) -> None:  # fmt: skip
-    """Quantize the network `name`, of norsim or FILE.py:FUNCTION, without training, and store it in `folder`.
+    """Quantize the network `name`, of norsim or of the user's own, without training, and store it in `folder`.
 
     `weights` are its float weights; a network of the user's own may bring its weights along. `normalise` is done to all
     its images, also when it is read back. Raises ConfigurationError where it is not known which data set it is for, or

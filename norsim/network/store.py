@@ -28,8 +28,9 @@ from norsim.data import Dataset
 from norsim.errors import ConfigurationError, DataError
 from norsim.network.fold import quantized_operands
 from norsim.network.normalise import from_header
+from norsim.network.onnx_file import is_onnx, read_content
 from norsim.network.train import TrainResult, predict
-from norsim.network.weights import decode, encode, fail
+from norsim.network.weights import ONNX, decode, encode, fail
 from norsim.network.zoo import spec_of
 from norsim.paths import models_folder
 
@@ -48,6 +49,8 @@ def save_network(result: TrainResult, folder: Path, command: str) -> dict[str, A
     """
     payload = encode(result.network, result.spec)
     folder.mkdir(parents=True, exist_ok=True)
+    if is_onnx(result.spec.name):
+        _replace(folder / ONNX, read_content(Path(result.spec.name)))
     _replace(folder / WEIGHTS, payload)
     _replace(folder / FLOAT, float_file(result.float_network))
     network, header = decode(folder / WEIGHTS, trusted=True)
@@ -58,15 +61,19 @@ def save_network(result: TrainResult, folder: Path, command: str) -> dict[str, A
 
 
 def save_tuned(
-    network: nn.Module, card: dict[str, Any], test_set: Dataset, folder: Path, command: str, tuning: dict[str, Any]
+    network: nn.Module, card: dict[str, Any], test_set: Dataset, folder: Path, command: str, tuning: dict[str, Any],
+    origin: Path | str,
 ) -> dict[str, Any]:  # fmt: skip
-    """Write a fine-tuned `network`, whose card was `card` before, to `folder`, and return its own card.
+    """Write a fine-tuned `network`, whose card was `card` and place `origin` before, to `folder`; return its own card.
 
     The float network that it is compared with stays the one of that card; `tuning` is kept on the card.
     """
-    spec = replace(spec_of(card["network"], card["width"]), normalise=from_header(card.get("normalise")))
+    name = str(_folder_of(origin) / ONNX) if is_onnx(card["network"]) else card["network"]
+    spec = replace(spec_of(name, card["width"]), normalise=from_header(card.get("normalise")))
     payload = encode(network, spec)
     folder.mkdir(parents=True, exist_ok=True)
+    if is_onnx(name):
+        _replace(folder / ONNX, read_content(Path(name)))
     _replace(folder / WEIGHTS, payload)
     read_back, header = decode(folder / WEIGHTS, trusted=True)
     right = int((predict(read_back, test_set) == test_set.labels).sum())
@@ -245,7 +252,7 @@ def _read_card(path: Path, header: dict[str, Any], weights: Path) -> dict[str, A
         classes = base64.b64decode(card["float_predictions"], validate=True)
     except (OSError, ValueError, RecursionError, KeyError, TypeError) as problem:
         fail(path, f"it cannot be read ({type(problem).__name__}: {problem})")
-    for key in ("format_version", "network", "width", "normalise"):
+    for key in ("format_version", "network", "width", "normalise", "onnx_sha256"):
         if card.get(key) != header.get(key):
             fail(path, f"its {key} is not the one in {WEIGHTS}")
     if card.get("weights_sha256") != hashlib.sha256(weights.read_bytes()).hexdigest():

@@ -13,7 +13,8 @@ entry for each tensor of the state dict would cost more than many of the tensors
   running_var of its batch norm; and the counters num_batches_tracked.
 
 Its metadata has one key, `norsim`, with JSON: `format_version`; `network` and `width`, from which the zoo
-builds the modules; `layers`, for each quantized layer the batch norm folded with it, or null; and, where the images
+builds the modules (for a network that came as ONNX it is `network.onnx`, a copy of the file beside this one, whose hash
+is `onnx_sha256`); `layers`, for each quantized layer the batch norm folded with it, or null; and, where the images
 of the network are normalised, `normalise`, with lists `mean` and `std`.
 """
 
@@ -22,6 +23,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -35,12 +37,14 @@ from torch import Tensor, nn
 from norsim.errors import ConfigurationError, DataError
 from norsim.network.fold import fold, is_foldable, neutral, quantized_operands
 from norsim.network.normalise import from_header
+from norsim.network.onnx_file import is_onnx, read_content
 from norsim.network.quantize import SMALLEST_SCALE, QuantConv2d, QuantizedOperands, replace_layers
 from norsim.network.quantized import MAX_BITS
 from norsim.network.zoo import NetworkSpec, build
 from norsim.usercode import is_code
 
 FORMAT_VERSION = 2
+ONNX = "network.onnx"
 REMEDY = "restore the file from where it came, or train the network again"
 
 Norms = dict[str, str | None]
@@ -68,6 +72,8 @@ def encode(network: nn.Module, spec: NetworkSpec) -> bytes:
     header: dict[str, Any] = {
         "format_version": FORMAT_VERSION, "network": spec.name, "width": spec.width, "layers": norms,
     }  # fmt: skip
+    if is_onnx(spec.name):
+        header |= {"network": ONNX, "onnx_sha256": sha256(read_content(Path(spec.name))).hexdigest()}
     if spec.normalise is not None:
         header["normalise"] = asdict(spec.normalise)
     return save(tensors, {"norsim": json.dumps(header, separators=(",", ":"))})
@@ -83,11 +89,12 @@ def decode(path: Path, trusted: bool = False) -> tuple[nn.Module, dict[str, Any]
     tensors, header = _read(path)
     if is_code(header["network"]) and not trusted:
         raise DataError(f"{path}: its network is the Python code {header['network']}; --trust-model has norsim run it")
+    name = str(_beside(path, header)) if is_onnx(header["network"]) else header["network"]
     try:
         normalise = from_header(header.get("normalise"))
         # Modules without memory first: neither a width nor random numbers cost anything there.
         with torch.device("meta"):
-            network = replace_layers(build(header["network"], header["width"], normalise)).eval()
+            network = replace_layers(build(name, header["width"], normalise).to("meta")).eval()
     except ConfigurationError as problem:
         fail(path, str(problem))
     layers = quantized_operands(network)
@@ -105,6 +112,16 @@ def decode(path: Path, trusted: bool = False) -> tuple[nn.Module, dict[str, Any]
         fail(path, f"it holds tensors that no network has: {sorted(tensors)[:5]}")
     network.load_state_dict(state, assign=True)
     return network, header
+
+
+def _beside(path: Path, header: dict[str, Any]) -> Path:
+    """The ONNX file that a stored network has beside it, checked by its hash."""
+    file = path.parent / ONNX
+    if header["network"] != ONNX:
+        fail(path, f"its network is {header['network']!r}; expected {ONNX!r}, the file beside it")
+    if sha256(read_content(file)).hexdigest() != header.get("onnx_sha256"):
+        fail(file, "it is not the file that the network was made from")
+    return file
 
 
 def vector_shapes(network: nn.Module, norms: Norms) -> dict[str, torch.Size]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from torch import nn
 
 from norsim.errors import ConfigurationError
 from norsim.network import architectures
 from norsim.network.normalise import Normalise
+from norsim.network.onnx_file import build_onnx, is_onnx
 from norsim.network.own import build_own
 from norsim.usercode import absolute, is_code
 
@@ -62,12 +64,15 @@ NETWORKS = {
 def spec_of(name: str, width: float = 1.0) -> NetworkSpec:
     """The definition of a network by name; ConfigurationError, with the nearest name, if there is none.
 
-    FILE.py:FUNCTION is a network of the user's own, whose file is executed when it is built. It has no data set and no
-    width.
+    FILE.py:FUNCTION is a network of the user's own, whose file is executed when it is built; FILE.onnx is one with its
+    weights. They have no data set and no width.
     """
-    if is_code(name):
+    if is_code(name) or is_onnx(name):
         if width != 1:
             raise ConfigurationError(f"{name} says itself how wide it is: leave out --width")
+        if is_onnx(name):
+            path = Path(name).resolve()
+            return NetworkSpec(str(path), "", lambda _: build_onnx(path), "a network from an ONNX file")
         reference = absolute(name)
         return NetworkSpec(reference, "", lambda _: build_own(reference), "a network of the user's own")
     if name in NETWORKS:

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from norsim.config import load_chip
+from norsim.data import load
 from norsim.network.batch import fingerprint
 from norsim.network.layers import convert
 from norsim.network.quantize import quantize
@@ -113,6 +114,8 @@ def test_perfect_wires_and_a_wide_converter_give_the_integers_class(norsim: Run,
         (("--model", "{nets}:make_net"), "--model needs --dataset"),
         (("--model", "{nets}:make_net", "--network", "digits-cnn"), "two networks: give one"),
         (("--model", "make_net", *FEW), "expected FILE.py:FUNCTION"),
+        (("--model", "none.onnx", *FEW), "none.onnx cannot be read: No such file"),
+        (("--model", "none.onnx"), "--model needs --dataset"),
         (("--model", "{nets}:make_nat", *FEW), "has no function 'make_nat'; it has Net, make_net, make_number"),
         (("--model", "{nets}:make_number", *FEW), "returned int; expected a torch.nn.Module"),
         (("--model", "{nets}:make_trouble", *FEW), "nets.py, line 35: ValueError: no weights today"),
@@ -193,6 +196,38 @@ def test_public_weights_that_want_normalised_images(norsim: Run, tmp_path: Path,
     assert lines_of(tmp_path / "again", "array") == lines_of(tmp_path / "run", "array")
     plain = norsim("eval-network", *weights, *few, "--out", tmp_path / "plain")
     assert plain.code == 0 and lines_of(tmp_path / "plain", "float") != answers
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_network_from_an_onnx_file(norsim: Run, tmp_path: Path) -> None:
+    """Its weights come with it. The run keeps a copy, so that the stored network needs no other file; it is no code."""
+    torch.manual_seed(0)
+    network = build("digits-cnn")
+    for _ in range(3):
+        network(torch.rand(16, 1, 8, 8))
+    file = tmp_path / "net.onnx"
+    torch.onnx.export(network.eval(), (torch.rand(1, 1, 8, 8),), file, dynamo=False, input_names=["x"],
+                      dynamic_axes={"x": {0: "n"}})  # fmt: skip
+    ended = norsim("eval-network", "--model", file, *FEW, "--out", tmp_path / "run", "--json")
+    assert ended.code == 0, ended.err
+    assert [layer["name"] for layer in ended.json["layers"]] == ["conv1", "conv2", "fc"]
+    assert ended.json["digital"] == {"modules": {}, "operations": {"relu": 2, "max_pool2d": 1}}
+    with torch.inference_mode():
+        images = torch.from_numpy(load("digits", "test").images[:20]).float() / 16
+        assert lines_of(tmp_path / "run", "float") == network(images).argmax(1).tolist()
+    file.unlink()
+    stored = tmp_path / "run" / "network"
+    again = norsim("eval-network", "--network", stored, *FEW, "--out", tmp_path / "again", "--json")
+    assert again.code == 0, again.err
+    assert lines_of(tmp_path / "again", "array") == lines_of(tmp_path / "run", "array")
+    tuned = norsim("finetune", "--network", stored, "--steps", 1, "--quiet", "--out", tmp_path / "tuned")
+    assert tuned.code == 0, tuned.err
+    assert norsim("eval-network", "--network", tmp_path / "tuned", *FEW, "--out", tmp_path / "t").code == 0
+    (stored / "network.onnx").write_bytes((stored / "network.onnx").read_bytes() + b"\0")
+    spoilt = norsim("eval-network", "--network", stored, *FEW, "--out", tmp_path / "spoilt")
+    assert spoilt.code == 2 and "network.onnx: it is not the file that the network was made from" in spoilt.err
+    (stored / "network.onnx").unlink()
+    assert "network.onnx cannot be read" in norsim("eval-network", "--network", stored, *FEW).err
 
 
 def lines_of(run: Path, column: str) -> list[int]:

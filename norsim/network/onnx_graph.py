@@ -1,0 +1,275 @@
+"""An ONNX graph as a torch module: its weights in torch's own layers, which arrays can hold, the rest as functions.
+
+The operators with weights are Conv, Gemm, BatchNormalization, and MatMul by a constant, with the Add of a constant
+after it. What depends on constants alone is computed once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from norsim.errors import ConfigurationError
+from norsim.network.onnx_operators import OPERATORS, Attributes, Operator, around, padding
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operator of a graph: names of values it takes ('' for one left out) and gives; its name, for messages."""
+
+    kind: str
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Attributes
+
+
+@dataclass(frozen=True)
+class Step:
+    """A node as it is run: by the module of that name, or by the function."""
+
+    node: Node
+    inputs: tuple[str, ...]
+    module: str | None = None
+    function: Operator | None = None
+
+
+class GraphError(ConfigurationError):
+    """A graph that cannot be a torch module; the message names the node."""
+
+
+def first_line(problem: Exception) -> str:
+    """The first line of what an exception says."""
+    return str(problem).strip().partition("\n")[0]
+
+
+class OnnxNetwork(nn.Module):
+    """The graph `nodes`, in an order in which each has its inputs, from value `source` to value `result`.
+
+    `constants` are its initializers; `ranks` the numbers of axes that are known; `digest` says which file it was.
+    """
+
+    def __init__(
+        self, nodes: Sequence[Node], constants: dict[str, Tensor], ranks: dict[str, int], source: str, result: str,
+        digest: str,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.source, self.result, self.digest = source, result, digest
+        self.constants = dict(constants)
+        self.shared: dict[tuple[Any, ...], str] = {}
+        users = Counter(name for node in nodes for name in node.inputs)
+        users[result] += 1
+        self.steps: list[Step] = []
+        merged: set[str] = set()
+        for node in nodes:
+            if node.outputs[0] in merged:
+                continue
+            added = self._bias_after(node, nodes, users) if node.kind == "MatMul" else None
+            step = self._step(node, ranks, added)
+            if added is not None:
+                merged.add(added.outputs[0])
+            if step is not None:
+                self.steps.append(step)
+        self._check()
+        self.constants = {name: value for name, value in self.constants.items() if self._is_used(name)}
+
+    def extra_repr(self) -> str:
+        """The file's hash, so that networks that differ in constants alone differ."""
+        return f"sha256={self.digest}"
+
+    def forward(self, images: Tensor) -> Tensor:
+        """What the graph gives for a batch. ConfigurationError names the node that fails."""
+        values: dict[str, Any] = {**self.constants, self.source: images}
+        for step in self.steps:
+            inputs = [values[name] if name else None for name in step.inputs]
+            try:
+                if step.module is not None:
+                    found = self._modules[step.module](*inputs)  # type: ignore[misc]
+                else:
+                    found = step.function(step.node.attributes, *inputs)  # type: ignore[misc]
+            except (RuntimeError, ValueError, IndexError, TypeError) as problem:
+                raise GraphError(
+                    f"ONNX node {step.node.name!r} ({step.node.kind}): {first_line(problem)}; if the file was exported for one "
+                    "size of batch, export it with a dynamic first axis"
+                ) from problem
+            outputs = found if isinstance(found, tuple) else (found,)
+            values.update(zip(step.node.outputs, outputs, strict=False))
+        answer: Tensor = values[self.result]
+        return answer
+
+    def _step(self, node: Node, ranks: dict[str, int], added: Node | None) -> Step | None:
+        """The node as a step; None for one that is computed here and now."""
+        known = [not name or name in self.constants for name in node.inputs]
+        try:
+            if node.kind in ("Conv", "Gemm", "BatchNormalization") or (
+                node.kind == "MatMul" and known == [False, True]
+            ):
+                layer = self._layer(node, known, ranks, added)
+                if layer is not None:
+                    return layer
+            function = OPERATORS.get(node.kind)
+            if function is None:
+                raise GraphError(
+                    f"ONNX node {node.name!r}: operator {node.kind} is not supported; supported are Conv, Gemm, "
+                    f"BatchNormalization, Constant, {', '.join(OPERATORS)}"
+                )
+            if not all(known):
+                return Step(node, node.inputs, function=function)
+            found = function(node.attributes, *(self.constants[name] if name else None for name in node.inputs))
+        except GraphError:
+            raise
+        except (RuntimeError, ValueError, IndexError, KeyError, TypeError) as problem:
+            raise GraphError(f"ONNX node {node.name!r} ({node.kind}): {first_line(problem)}") from problem
+        self.constants.update(zip(node.outputs, found if isinstance(found, tuple) else (found,), strict=False))
+        return None
+
+    def _layer(self, node: Node, known: Sequence[bool], ranks: dict[str, int], added: Node | None) -> Step | None:
+        """A step by one of torch's layers; None for a product of activations."""
+        if node.kind == "MatMul" and self.constants[node.inputs[1]].ndim != 2:
+            return None
+        if known[0] or not all(known[1:]):
+            raise ValueError(f"its weights are computed from the input; a {node.kind} needs constant ones")
+        weights = tuple(name for name in node.inputs[1:] if name)
+        bias = None if added is None else self._constant_of(added)
+        key = (node.kind, weights, bias, repr(sorted(node.attributes.items())))
+        before: list[int] = []
+        if key not in self.shared:
+            self.shared[key] = self._add(node, [self.constants[name] for name in weights], bias, ranks)
+        if node.kind == "Conv":
+            start, end = padding(node.attributes, self.constants[weights[0]].ndim - 2)
+            before = [] if start == end else around(start, end)
+        name = self.shared[key]
+        outputs = node if added is None else Node(node.kind, node.name, node.inputs, added.outputs, node.attributes)
+        if not before:
+            return Step(outputs, node.inputs[:1], module=name)
+        # Torch's layers pad both sides alike.
+        padded = f"{node.name} padded"
+        self.steps.append(
+            Step(Node("Pad", padded, node.inputs[:1], (padded,), {}), node.inputs[:1],
+                 function=lambda _, x: functional.pad(x, before))
+        )  # fmt: skip
+        return Step(outputs, (padded,), module=name)
+
+    def _add(self, node: Node, weights: list[Tensor], bias: str | None, ranks: dict[str, int]) -> str:
+        """Add the torch layer of a node; the name that it got."""
+        added = None if bias is None else self.constants[bias]
+        layer = LAYERS[node.kind](node.attributes, weights, added, ranks.get(node.inputs[0], 4))
+        name = _name(node, bias)
+        while name in self._modules:
+            name += "_"
+        self.add_module(name, layer)
+        return name
+
+    def _bias_after(self, node: Node, nodes: Sequence[Node], users: Counter[str]) -> Node | None:
+        """The node that adds a constant, one for each output, to this product and nothing else does with it."""
+        if users[node.outputs[0]] != 1 or node.inputs[1] not in self.constants:
+            return None
+        for other in nodes:
+            if other.kind == "Add" and node.outputs[0] in other.inputs:
+                name = self._constant_of(other)
+                shape = self.constants[node.inputs[1]].shape
+                if name is not None and len(shape) == 2 and self.constants[name].shape == shape[1:]:
+                    return other
+        return None
+
+    def _constant_of(self, node: Node) -> str | None:
+        return next((name for name in node.inputs if name in self.constants), None)
+
+    def _check(self) -> None:
+        """Raise GraphError where a step takes what no step before it gives."""
+        given = {"", self.source, *self.constants}
+        for step in self.steps:
+            missing = [name for name in step.inputs if name not in given]
+            if missing:
+                raise GraphError(f"ONNX node {step.node.name!r} ({step.node.kind}): nothing gives its {missing[0]!r}")
+            # The other outputs of a pool or a norm are for training.
+            given.update(step.node.outputs if step.node.kind == "Split" else step.node.outputs[:1])
+        if self.result not in given:
+            raise GraphError(f"no ONNX node gives the output {self.result!r}")
+
+    def _is_used(self, name: str) -> bool:
+        return name == self.result or any(name in step.inputs for step in self.steps)
+
+
+def _name(node: Node, bias: str | None) -> str:
+    """A module's name: that of its weight or bias as torch exports it, without its end; else that of the node."""
+    for value in (*node.inputs[1:], bias or ""):
+        stem, _, end = value.rpartition(".")
+        if stem and end in ("weight", "bias"):
+            return _word(stem)
+    parts = [part for part in node.name.split("/") if part]
+    parts = parts[:-1] if parts[-1] == node.kind and len(parts) > 1 else parts
+    # torch's scopes of a Sequential: /body/body.0/Conv
+    whole = [a for a, b in zip(parts, [*parts[1:], ""], strict=True) if not b.startswith(f"{a}.")]
+    return _word("/".join(whole)) or node.kind
+
+
+def _word(text: str) -> str:
+    return re.sub(r"\W+", "_", text).strip("_")
+
+
+def _parameter(value: Tensor) -> nn.Parameter:
+    return nn.Parameter(value.contiguous())
+
+
+def _convolution(attributes: Attributes, weights: list[Tensor], bias: Tensor | None, rank: int) -> nn.Module:
+    weight, groups = weights[0], attributes.get("group", 1)
+    axes = weight.ndim - 2
+    kind: Any = {1: nn.Conv1d, 2: nn.Conv2d}.get(axes)
+    if kind is None:
+        raise ValueError(f"a convolution along {axes} axes")
+    before, behind = padding(attributes, axes)
+    options: Any = {
+        "stride": tuple(attributes.get("strides", [1] * axes)), "padding": tuple(before) if before == behind else 0,
+        "dilation": tuple(attributes.get("dilations", [1] * axes)), "groups": groups, "bias": len(weights) > 1,
+    }  # fmt: skip
+    layer: nn.Module = kind(
+        weight.shape[1] * groups, weight.shape[0], tuple(weight.shape[2:]), **options, device="meta"
+    )
+    layer.weight = _parameter(weight)
+    if len(weights) > 1:
+        layer.bias = _parameter(weights[1])
+    return layer
+
+
+def _linear(weight: Tensor, bias: Tensor | None) -> nn.Module:
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
+    layer.weight = _parameter(weight)
+    if bias is not None:
+        layer.bias = _parameter(bias)
+    return layer
+
+
+def _gemm(attributes: Attributes, weights: list[Tensor], bias: Tensor | None, rank: int) -> nn.Module:
+    if attributes.get("transA", 0):
+        raise ValueError("its input is transposed")
+    weight = weights[0] if attributes.get("transB", 0) else weights[0].T
+    if len(weights) > 1:
+        bias = (attributes.get("beta", 1.0) * weights[1]).expand(1, len(weight))[0]
+    return _linear(attributes.get("alpha", 1.0) * weight, bias)
+
+
+def _product(attributes: Attributes, weights: list[Tensor], bias: Tensor | None, rank: int) -> nn.Module:
+    return _linear(weights[0].T, bias)
+
+
+def _norm(attributes: Attributes, weights: list[Tensor], bias: Tensor | None, rank: int) -> nn.Module:
+    if attributes.get("training_mode", 0):
+        raise ValueError("it is in training mode; export the network in eval mode")
+    scale, shift, mean, variance = weights
+    kind = nn.BatchNorm2d if rank == 4 else nn.BatchNorm1d
+    norm = kind(len(scale), attributes.get("epsilon", 1e-5), device="meta")
+    norm.weight, norm.bias = _parameter(scale), _parameter(shift)
+    norm.running_mean, norm.running_var = mean.clone(), variance.clone()
+    norm.num_batches_tracked = torch.zeros((), dtype=torch.int64)
+    return norm
+
+
+LAYERS = {"Conv": _convolution, "Gemm": _gemm, "MatMul": _product, "BatchNormalization": _norm}

@@ -1,0 +1,223 @@
+"""ONNX operators without weights as functions of tensors, for opset 13 and later.
+
+Each takes the node's attributes and its inputs, None for one that is left out, and gives its output, or a tuple of
+them. Semantics are those of the ONNX operator specification.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Attributes = Mapping[str, Any]
+Operator = Callable[..., Any]
+
+# ONNX's numbers of types that a network of images computes with.
+LARGEST = 2**28
+TYPES = {1: torch.float32, 2: torch.uint8, 6: torch.int32, 7: torch.int64, 9: torch.bool, 11: torch.float64}
+
+
+def integers(values: Tensor | Sequence[int] | None) -> list[int] | None:
+    """A tensor or a list of integers as a list."""
+    if values is None:
+        return None
+    return [int(value) for value in (values.reshape(-1).tolist() if isinstance(values, Tensor) else values)]
+
+
+def padding(attributes: Attributes, axes: int) -> tuple[list[int], list[int]]:
+    """What is put before and behind each of the last `axes` axes; ValueError for padding that depends on the input."""
+    kind = attributes.get("auto_pad", b"NOTSET").decode()
+    if kind not in ("NOTSET", "VALID"):
+        raise ValueError(f"auto_pad {kind} depends on the size of the image; export with explicit pads")
+    pads = list(attributes.get("pads", [0] * 2 * axes))
+    return pads[:axes], pads[axes:]
+
+
+def around(before: Sequence[int], behind: Sequence[int]) -> list[int]:
+    """The same in torch's order: the last axis first."""
+    return [size for pair in reversed(list(zip(before, behind, strict=True))) for size in pair]
+
+
+def _pool(attributes: Attributes, x: Tensor, largest: bool) -> Tensor:
+    kernel = attributes["kernel_shape"]
+    axes = len(kernel)
+    before, behind = padding(attributes, axes)
+    options: dict[str, Any] = {
+        "stride": attributes.get("strides", [1] * axes), "ceil_mode": bool(attributes.get("ceil_mode", 0)),
+    }  # fmt: skip
+    if largest:
+        options["dilation"] = attributes.get("dilations", [1] * axes)
+    else:
+        options["count_include_pad"] = bool(attributes.get("count_include_pad", 0))
+    if before == behind and 2 * max(before) <= min(kernel):
+        options["padding"] = before
+    elif largest or options.get("count_include_pad") or not any(before + behind):
+        x = functional.pad(x, around(before, behind), value=-math.inf if largest else 0.0)
+    else:
+        raise ValueError("lopsided padding of an average pool")
+    names: dict[tuple[int, bool], Callable[..., Tensor]] = {
+        (1, True): functional.max_pool1d, (2, True): functional.max_pool2d,
+        (1, False): functional.avg_pool1d, (2, False): functional.avg_pool2d,
+    }  # fmt: skip
+    return names[axes, largest](x, kernel, **options)
+
+
+def _reduce(function: Callable[..., Tensor]) -> Operator:
+    def reduce(attributes: Attributes, x: Tensor, axes: Tensor | None = None) -> Tensor:
+        chosen = integers(axes if axes is not None else attributes.get("axes"))
+        if not chosen:
+            if attributes.get("noop_with_empty_axes", 0):
+                return x
+            chosen = list(range(x.ndim))
+        return function(x, chosen, bool(attributes.get("keepdims", 1)))
+
+    return reduce
+
+
+def _reshape(attributes: Attributes, x: Tensor, shape: Tensor) -> Tensor:
+    sizes = integers(shape) or []
+    kept = not attributes.get("allowzero", 0)
+    return x.reshape([x.shape[axis] if kept and size == 0 else size for axis, size in enumerate(sizes)])
+
+
+def _squeeze(attributes: Attributes, x: Tensor, axes: Tensor | None = None) -> Tensor:
+    return x.squeeze() if axes is None else x.squeeze(tuple(integers(axes) or []))
+
+
+def _unsqueeze(attributes: Attributes, x: Tensor, axes: Tensor) -> Tensor:
+    wanted = integers(axes) or []
+    for axis in sorted(axis % (x.ndim + len(wanted)) for axis in wanted):
+        x = x.unsqueeze(axis)
+    return x
+
+
+def _split(attributes: Attributes, x: Tensor, sizes: Tensor | None = None) -> tuple[Tensor, ...]:
+    axis = attributes.get("axis", 0)
+    parts: Any = integers(sizes) if sizes is not None else -(-x.shape[axis] // attributes["num_outputs"])
+    found: tuple[Tensor, ...] = x.split(parts, axis)  # type: ignore[no-untyped-call]
+    return found
+
+
+def _slice(
+    attributes: Attributes, x: Tensor, starts: Tensor, ends: Tensor, axes: Tensor | None = None,
+    steps: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    first, last = integers(starts) or [], integers(ends) or []
+    along = integers(axes) or list(range(len(first)))
+    strides = integers(steps) or [1] * len(first)
+    if min(strides) < 1:
+        raise ValueError("a slice that goes backwards")
+    places = [slice(None)] * x.ndim
+    for axis, start, end, stride in zip(along, first, last, strides, strict=True):
+        places[axis] = slice(start, end, stride)
+    return x[tuple(places)]
+
+
+def _gather(attributes: Attributes, x: Tensor, index: Tensor) -> Tensor:
+    axis = attributes.get("axis", 0) % x.ndim
+    if index.ndim == 0:
+        return x.select(axis, int(index))
+    flat = torch.where(index < 0, index + x.shape[axis], index).reshape(-1)
+    return x.index_select(axis, flat).reshape(*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
+
+
+def _pad(
+    attributes: Attributes, x: Tensor, pads: Tensor, value: Tensor | None = None, axes: Tensor | None = None
+) -> Tensor:
+    if axes is not None:
+        raise ValueError("padding of chosen axes")
+    sizes = integers(pads) or []
+    mode = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}[
+        attributes.get("mode", b"constant").decode()
+    ]
+    wanted = around(sizes[: x.ndim], sizes[x.ndim :])
+    _allow(math.prod(size + sizes[axis] + sizes[x.ndim + axis] for axis, size in enumerate(x.shape)))
+    if mode == "constant":
+        return functional.pad(x, wanted, value=0.0 if value is None else float(value))
+    # Torch pads no axes but the last ones in these modes.
+    return functional.pad(x, wanted[: 2 * (x.ndim - 2)], mode)
+
+
+def _shape(attributes: Attributes, x: Tensor) -> Tensor:
+    return torch.tensor(list(x.shape)[attributes.get("start", 0) : attributes.get("end", None)])
+
+
+def _constant_of_shape(attributes: Attributes, shape: Tensor) -> Tensor:
+    value = attributes.get("value", torch.zeros(1))
+    _allow(math.prod(integers(shape) or []))
+    return torch.full(integers(shape) or [], value.item(), dtype=value.dtype)
+
+
+def _expand(attributes: Attributes, x: Tensor, shape: Tensor) -> Tensor:
+    sizes = integers(shape) or []
+    whole = [1] * (len(sizes) - x.ndim) + list(x.shape)
+    sizes = [1] * (len(whole) - len(sizes)) + sizes
+    return x.expand([max(pair) if min(pair) else 0 for pair in zip(whole, sizes, strict=True)])
+
+
+def _range(attributes: Attributes, start: Tensor, limit: Tensor, step: Tensor) -> Tensor:
+    first, last, stride = start.item(), limit.item(), step.item()
+    _allow((last - first) / stride)
+    return torch.arange(first, last, stride, dtype=start.dtype)
+
+
+def _allow(values: float) -> None:
+    if not values <= LARGEST:
+        raise ValueError(f"{values:g} values; expected at most {LARGEST}")
+
+
+def _layer_norm(attributes: Attributes, x: Tensor, scale: Tensor, bias: Tensor | None = None) -> Tensor:
+    shape = x.shape[attributes.get("axis", -1) :]
+    return functional.layer_norm(x, shape, scale, bias, attributes.get("epsilon", 1e-5))
+
+
+def _divide(attributes: Attributes, x: Tensor, y: Tensor) -> Tensor:
+    return x / y if x.is_floating_point() else torch.div(x, y, rounding_mode="trunc")
+
+
+def _clip(attributes: Attributes, x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
+    return x if low is None and high is None else torch.clamp(x, low, high)
+
+
+def _gelu(attributes: Attributes, x: Tensor) -> Tensor:
+    return functional.gelu(x, approximate=attributes.get("approximate", b"none").decode())
+
+
+OPERATORS: dict[str, Operator] = {
+    # between tensors
+    "Add": lambda a, x, y: x + y, "Sub": lambda a, x, y: x - y, "Mul": lambda a, x, y: x * y, "Div": _divide,
+    "Pow": lambda a, x, y: x**y, "MatMul": lambda a, x, y: x @ y, "Equal": lambda a, x, y: x == y,
+    "Less": lambda a, x, y: x < y, "Greater": lambda a, x, y: x > y, "Where": lambda a, c, x, y: torch.where(c, x, y),
+    "Mod": lambda a, x, y: torch.remainder(x, y), "PRelu": lambda a, x, y: torch.where(x < 0, x * y, x),
+    # of each number
+    "Abs": lambda a, x: x.abs(), "Cast": lambda a, x: x.to(TYPES[a["to"]]), "Clip": _clip, "Erf": lambda a, x: x.erf(),
+    "Elu": lambda a, x: functional.elu(x, a.get("alpha", 1.0)), "Exp": lambda a, x: x.exp(), "Gelu": _gelu,
+    "HardSigmoid": lambda a, x: torch.clamp(a.get("alpha", 0.2) * x + a.get("beta", 0.5), 0, 1),
+    "HardSwish": lambda a, x: functional.hardswish(x), "Identity": lambda a, x: x, "Log": lambda a, x: x.log(),
+    "LeakyRelu": lambda a, x: functional.leaky_relu(x, a.get("alpha", 0.01)), "Neg": lambda a, x: -x,
+    "Not": lambda a, x: ~x, "Reciprocal": lambda a, x: x.reciprocal(), "Relu": lambda a, x: torch.relu(x),
+    "Sigmoid": lambda a, x: torch.sigmoid(x), "Sqrt": lambda a, x: x.sqrt(), "Tanh": lambda a, x: torch.tanh(x),
+    "Softplus": lambda a, x: functional.softplus(x), "Dropout": lambda a, x, *_: x,
+    # over axes
+    "Softmax": lambda a, x: torch.softmax(x, a.get("axis", -1)), "LayerNormalization": _layer_norm,
+    "LogSoftmax": lambda a, x: torch.log_softmax(x, a.get("axis", -1)),
+    "MaxPool": lambda a, x: _pool(a, x, True), "AveragePool": lambda a, x: _pool(a, x, False),
+    "GlobalAveragePool": lambda a, x: x.mean(tuple(range(2, x.ndim)), True),
+    "GlobalMaxPool": lambda a, x: x.amax(tuple(range(2, x.ndim)), True),
+    "ReduceMean": _reduce(torch.mean), "ReduceSum": _reduce(torch.sum), "ReduceMax": _reduce(torch.amax),
+    "ReduceMin": _reduce(torch.amin),
+    # shapes
+    "Flatten": lambda a, x: x.flatten(a.get("axis", 1)) if a.get("axis", 1) == 1 else x.reshape(
+        math.prod(x.shape[: a["axis"]]), -1
+    ),
+    "Reshape": _reshape, "Transpose": lambda a, x: x.permute(a.get("perm", list(range(x.ndim))[::-1])),
+    "Squeeze": _squeeze, "Unsqueeze": _unsqueeze, "Concat": lambda a, *x: torch.cat(x, a["axis"]), "Split": _split,
+    "Slice": _slice, "Gather": _gather, "Pad": _pad, "Shape": _shape, "ConstantOfShape": _constant_of_shape,
+    "Expand": _expand,
+    "Range": _range,
+}  # fmt: skip
