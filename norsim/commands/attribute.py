@@ -17,6 +17,7 @@ from torch import nn
 
 from norsim.backends import BACKENDS
 from norsim.chip import Chip
+from norsim.commands.network_options import model_is_trusted, network_options
 from norsim.commands.options import (
     ChipChoice,
     cell_is_trusted,
@@ -24,8 +25,6 @@ from norsim.commands.options import (
     choose_chip,
     copies,
     is_dry_run,
-    model_is_trusted,
-    network_options,
     open_run,
     print_json,
     resume_options,

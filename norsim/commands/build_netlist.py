@@ -9,14 +9,8 @@ from typing import Any
 import click
 import numpy as np
 
-from norsim.commands.options import (
-    chip_options,
-    choose_chip,
-    network_options,
-    parse_tile,
-    print_json,
-    run_options,
-)
+from norsim.commands.network_options import network_options
+from norsim.commands.options import chip_options, choose_chip, parse_tile, print_json, run_options
 from norsim.commands.setup import subject
 from norsim.network.placement import PlacedTile
 from norsim.runs import RunFolder, default_folder, write_text

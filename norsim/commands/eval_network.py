@@ -19,15 +19,13 @@ from rich.console import Console
 from rich.table import Table
 
 from norsim.backends import BACKENDS
+from norsim.commands.network_options import network_options, normalise_of, own_network_options
 from norsim.commands.options import (
     chip_options,
     choose_chip,
     copies,
     is_dry_run,
-    network_options,
-    normalise_of,
     open_run,
-    own_network_options,
     print_json,
     resume_options,
     run_options,

@@ -11,14 +11,8 @@ from pathlib import Path
 import click
 import torch
 
-from norsim.commands.options import (
-    chip_options,
-    choose_chip,
-    dataset_of,
-    model_is_trusted,
-    network_options,
-    print_json,
-)
+from norsim.commands.network_options import dataset_of, model_is_trusted, network_options
+from norsim.commands.options import chip_options, choose_chip, print_json
 from norsim.data import load
 from norsim.errors import ConfigurationError
 from norsim.network.finetune import Tuning, fine_tune

@@ -15,16 +15,13 @@ import click
 from norsim.chip import Chip
 from norsim.cluster import cluster
 from norsim.config import apply_settings, build_chip, read_chip_file, read_yaml
-from norsim.errors import ConfigurationError, DataError
+from norsim.errors import ConfigurationError
 from norsim.network.estimate import Estimate
-from norsim.network.normalise import Normalise
-from norsim.network.onnx_file import is_onnx
 from norsim.runs import RunFolder, default_folder
-from norsim.usercode import is_code
 from norsim.workers import Threads, Workers
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-TRUST_CELL, TRUST_MODEL, OWN_MODEL = "norsim.trust_cell", "norsim.trust_model", "norsim.own_model"
+TRUST_CELL = "norsim.trust_cell"
 RESUME, CACHE = "norsim.resume", "norsim.cache"
 DRY_RUN, SCHEDULER, SCHEDULER_OPTIONS = "norsim.dry_run", "norsim.scheduler", "norsim.scheduler_options"
 # What decides nothing about a run's results.
@@ -51,18 +48,18 @@ def choose_chip(name: str, encoding: str | None, settings: tuple[str, ...], seed
 
 def cell_is_trusted() -> bool:
     """Whether the command was given `--trust-cell`."""
-    return _noted(TRUST_CELL)
+    return noted(TRUST_CELL)
 
 
 def trust_option(function: Decorated) -> Decorated:
     """`--trust-cell`, which `cell_is_trusted` tells of."""
     return click.option(
-        "--trust-cell", is_flag=True, expose_value=False, callback=_noting(TRUST_CELL),
+        "--trust-cell", is_flag=True, expose_value=False, callback=noting(TRUST_CELL),
         help="Take the chip's cell and model files as they are: they may hold commands that ngspice runs.",
     )(function)  # fmt: skip
 
 
-def _noting(key: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+def noting(key: str) -> Callable[[click.Context, click.Parameter, Any], None]:
     """A callback that keeps an option in the context, so that commands need not hand it on."""
 
     def note(context: click.Context, option: click.Parameter, value: Any) -> None:
@@ -71,7 +68,7 @@ def _noting(key: str) -> Callable[[click.Context, click.Parameter, Any], None]:
     return note
 
 
-def _noted(key: str) -> bool:
+def noted(key: str) -> bool:
     """Whether the command was given the flag that is kept under `key`."""
     context = click.get_current_context(silent=True)
     return context is not None and bool(context.meta.get(key))
@@ -80,11 +77,11 @@ def _noted(key: str) -> bool:
 def resume_options(function: Decorated) -> Decorated:
     """`--dry-run`, `--resume` and `--no-cache`, for commands that open their folder by `open_run`."""
     for option in (
-        click.option("--dry-run", is_flag=True, expose_value=False, callback=_noting(DRY_RUN),
+        click.option("--dry-run", is_flag=True, expose_value=False, callback=noting(DRY_RUN),
                      help="Say what the run will take, from rates measured on a few reads, and do no more."),
-        click.option("--cache/--no-cache", default=True, expose_value=False, callback=_noting(CACHE),
+        click.option("--cache/--no-cache", default=True, expose_value=False, callback=noting(CACHE),
                      help="Share finished work with other runs on this machine; the default."),
-        click.option("--resume", is_flag=True, expose_value=False, callback=_noting(RESUME),
+        click.option("--resume", is_flag=True, expose_value=False, callback=noting(RESUME),
                      help="Go on with the interrupted run in --out DIR; it ends in the same results."),
     ):  # fmt: skip
         function = option(function)
@@ -93,7 +90,7 @@ def resume_options(function: Decorated) -> Decorated:
 
 def is_dry_run() -> bool:
     """Whether the command was given `--dry-run`."""
-    return _noted(DRY_RUN)
+    return noted(DRY_RUN)
 
 
 def copies() -> int:
@@ -128,9 +125,9 @@ def scheduler_options(function: Decorated) -> Decorated:
     """`--scheduler` and `--scheduler-options`, for commands whose work is done `working`."""
     for option in (
         click.option("--scheduler-options", type=click.Path(path_type=Path, exists=True, dir_okay=False),
-                     metavar="FILE", expose_value=False, callback=_noting(SCHEDULER_OPTIONS),
+                     metavar="FILE", expose_value=False, callback=noting(SCHEDULER_OPTIONS),
                      help="YAML for a queueing system: jobs, queue, cores, memory, walltime, ..."),
-        click.option("--scheduler", metavar="ADDRESS|SYSTEM", expose_value=False, callback=_noting(SCHEDULER),
+        click.option("--scheduler", metavar="ADDRESS|SYSTEM", expose_value=False, callback=noting(SCHEDULER),
                      help="Have a Dask cluster do the work: tcp://HOST:PORT, or jobs of slurm, lsf or pbs."),
     ):  # fmt: skip
         function = option(function)
@@ -164,105 +161,6 @@ def chip_options(function: Decorated) -> Decorated:
                      help="How to compute with the array; the chip file's choice by default."),
         click.option("-c", "--chip", "chip_name", default="etox65", show_default=True, metavar="FILE|PRESET",
                      help="The chip: a YAML file, or a preset that comes with norsim."),
-    ):  # fmt: skip
-        function = option(function)
-    return function
-
-
-def model_is_trusted() -> bool:
-    """Whether the command was given `--trust-model`, or `--model`."""
-    return _noted(TRUST_MODEL) or _noted(OWN_MODEL)
-
-
-def trust_model_option(function: Decorated) -> Decorated:
-    """`--trust-model`, which `model_is_trusted` tells of."""
-    return click.option(
-        "--trust-model", is_flag=True, expose_value=False, callback=_noting(TRUST_MODEL),
-        help="Run the Python file that a stored network of your own names.",
-    )(function)  # fmt: skip
-
-
-def dataset_of(named: str | None, card: dict[str, Any]) -> str:
-    """The data set that the command line names, else the one of a network's card.
-
-    Raises DataError where the card's is code and nobody said that it is trusted.
-    """
-    kept = str(card["dataset"])
-    if named is None and is_code(kept) and not model_is_trusted():
-        raise DataError(f"the network's data set is the Python code {kept}; --trust-model has norsim run it")
-    return named or kept
-
-
-def own_network_options(function: Decorated) -> Decorated:
-    """`--model`, `--weights`, `--mean` and `--std`, for commands that can quantize a float network themselves."""
-    for option in (
-        click.option("--std", metavar="NUMBERS", callback=_numbers,
-                     help="With --mean: what images are divided by then, such as 0.2470,0.2435,0.2616."),
-        click.option("--mean", metavar="NUMBERS", callback=_numbers,
-                     help="What float weights want taken from images of 0 to 1 in each channel, such as "
-                          "0.4914,0.4822,0.4465."),
-        click.option("--weights", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
-                     help="Float weights for --model, or for the definition --network: they are quantized first."),
-        click.option("--model", metavar="FILE.py:FUNCTION|FILE.onnx", is_eager=True, callback=_trusting,
-                     help="A network of your own, which the function returns, whose file is run; or an ONNX file. "
-                          "Instead of --network."),
-    ):  # fmt: skip
-        function = option(function)
-    return function
-
-
-def _trusting(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
-    """Who names a file of code on the command line trusts it; an ONNX file is no code."""
-    if value is not None and not is_onnx(value):
-        if not is_code(value):
-            raise ConfigurationError(
-                f"--model {value}: expected FILE.py:FUNCTION, for example nets.py:make_net, or FILE.onnx"
-            )
-        context.meta[OWN_MODEL] = True
-    return value
-
-
-def _numbers(context: click.Context, option: click.Parameter, value: str | None) -> tuple[float, ...] | None:
-    """`0.5,0.4` -> (0.5, 0.4)."""
-    try:
-        return None if value is None else tuple(float(word) for word in value.split(","))
-    except ValueError:
-        raise ConfigurationError(
-            f"--{option.name} {value}: expected a number for each channel, such as 0.4914,0.4822,0.4465"
-        ) from None
-
-
-def normalise_of(mean: tuple[float, ...] | None, std: tuple[float, ...] | None, quantizes: bool) -> Normalise | None:
-    """What `--mean` and `--std` say together, for a command that `quantizes` a network, or not."""
-    if mean is None and std is None:
-        return None
-    if mean is None or std is None:
-        raise ConfigurationError("--mean and --std belong together: give both")
-    if not quantizes:
-        raise ConfigurationError("--mean and --std go with --weights or --model: a trained network says itself")
-    return Normalise(mean, std)
-
-
-def _network_or_model(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
-    own = context.params.get("model")
-    if value is None and own is None:
-        raise click.MissingParameter(ctx=context, param=option)
-    if value is not None and own is not None:
-        raise ConfigurationError("--network and --model are two networks: give one")
-    return value
-
-
-def network_options(function: Decorated) -> Decorated:
-    """`--network`, `--dataset`, `--data`, `--trust-model`."""
-    for option in (
-        trust_model_option,
-        click.option("--data", "data_folder", type=click.Path(path_type=Path), metavar="DIR",
-                     help="Folder of the data set, where it does not come with norsim."),
-        click.option("--dataset", metavar="NAME|DIR|FILE",
-                     help="digits, cifar10, a folder of images by class, a .npz file, or FILE.py:FUNCTION, whose file "
-                          "is run; the one the network was trained on by default."),
-        click.option("--network", metavar="NAME|DIR", callback=_network_or_model,
-                     help="A trained network that comes with norsim, or a folder that norsim train wrote."),
     ):  # fmt: skip
         function = option(function)
     return function

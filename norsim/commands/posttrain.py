@@ -9,9 +9,10 @@ from pathlib import Path
 
 from norsim.data import load
 from norsim.errors import ConfigurationError
+from norsim.network.float_weights import load_float
 from norsim.network.normalise import Normalise
 from norsim.network.recipes import POST_TRAINING
-from norsim.network.store import load_float, save_network
+from norsim.network.store import save_network
 from norsim.network.train import train
 from norsim.network.zoo import spec_of
 

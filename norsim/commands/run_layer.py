@@ -13,12 +13,12 @@ import numpy as np
 
 from norsim.array.tile import Currents, Floats
 from norsim.backends import BACKENDS, read_all
+from norsim.commands.network_options import network_options
 from norsim.commands.options import (
     chip_options,
     choose_chip,
     copies,
     is_dry_run,
-    network_options,
     open_run,
     parse_tile,
     print_json,

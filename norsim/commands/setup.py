@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from norsim.chip import Chip
-from norsim.commands.options import dataset_of, model_is_trusted
+from norsim.commands.network_options import dataset_of, model_is_trusted
 from norsim.commands.progress import Report
 from norsim.data import Dataset, load
 from norsim.errors import ConfigurationError

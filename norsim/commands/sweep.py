@@ -17,12 +17,12 @@ from rich.table import Table
 
 from norsim.backends import BACKENDS
 from norsim.commands.curves import curves
+from norsim.commands.network_options import network_options
 from norsim.commands.options import (
     chip_options,
     choose_chip,
     copies,
     is_dry_run,
-    network_options,
     open_run,
     print_json,
     resume_options,

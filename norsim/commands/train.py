@@ -17,8 +17,9 @@ from norsim.commands.options import print_json, show_estimate
 from norsim.data import load
 from norsim.errors import ConfigurationError
 from norsim.network.estimate import estimate_training
+from norsim.network.float_weights import load_float
 from norsim.network.recipes import RECIPES, Recipe
-from norsim.network.store import load_float, save_network
+from norsim.network.store import save_network
 from norsim.network.train import EpochRecord, train
 from norsim.network.zoo import WIDEST, spec_of
 from norsim.runs import default_folder

@@ -11,15 +11,8 @@ from typing import Any
 import click
 
 from norsim.backends import BACKENDS
-from norsim.commands.options import (
-    cell_is_trusted,
-    model_is_trusted,
-    print_json,
-    scheduler_options,
-    trust_model_option,
-    trust_option,
-    working,
-)
+from norsim.commands.network_options import model_is_trusted, trust_model_option
+from norsim.commands.options import cell_is_trusted, print_json, scheduler_options, trust_option, working
 from norsim.config import build_chip, read_yaml
 from norsim.errors import ConfigurationError, ThresholdError
 from norsim.network.layers import convert, tiled_layers

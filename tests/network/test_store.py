@@ -16,10 +16,11 @@ from safetensors.torch import save_file
 from norsim.data import load
 from norsim.errors import DataError
 from norsim.network import store
+from norsim.network.float_weights import load_float
 from norsim.network.fold import fold
 from norsim.network.quantize import quantize
 from norsim.network.recipes import RECIPES
-from norsim.network.store import float_predictions, load_float, load_network, save_network
+from norsim.network.store import float_predictions, load_network, save_network
 from norsim.network.train import TrainResult, predict, to_input
 from norsim.network.zoo import NetworkSpec, build, spec_of
 from tests.network.test_fold import stir
