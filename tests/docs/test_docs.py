@@ -28,6 +28,10 @@ ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 DOCUMENTS = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# The blocks of a tutorial belong together: they run one after the other in one folder.
+TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
+# The first line of a block that is a file of the reader's.
+FILE_NAME = re.compile(r"# (\w+\.py)\n")
 INLINE = re.compile(r"`([^`\n]+)`")
 # These change the machine or the checkout, so what they name is checked instead.
 NOT_RUN = ("make", "git", "pip", "apt-get", "sudo", ".", "python3")
@@ -71,6 +75,11 @@ def lines_not_run() -> list[str]:
     return [line for line in lines if line.split()[:1] and line.split()[0] in NOT_RUN]
 
 
+def apart(*languages: str) -> list[Block]:
+    """The blocks that run each by itself."""
+    return [block for block in blocks(*languages) if block.document not in TUTORIALS]
+
+
 def only_norsim(block: Block) -> bool:
     return all(line.startswith("norsim ") for line in block.text.splitlines())
 
@@ -79,20 +88,51 @@ def of_a_shell(block: Block) -> bool:
     return bool(lines_that_run(block.text)) and not only_norsim(block)
 
 
-@pytest.mark.parametrize("block", [b for b in blocks("sh") if only_norsim(b)], ids=lambda block: block.name)
+@pytest.mark.parametrize("block", [b for b in apart("sh") if only_norsim(b)], ids=lambda block: block.name)
 def test_commands_run(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In this process, as in tests/commands: importing torch for each command would take most of the time."""
     monkeypatch.chdir(tmp_path)
     for line in block.text.splitlines():
-        monkeypatch.setattr(sys, "argv", shlex.split(line))
-        try:
-            main()
-        except SystemExit as ended:
-            assert not ended.code, line
+        run_here(line, monkeypatch)
     assert_folders_filled(block, tmp_path)
 
 
-@pytest.mark.parametrize("block", [b for b in blocks("sh") if of_a_shell(b)], ids=lambda block: block.name)
+def run_here(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line `norsim ...` in this process."""
+    monkeypatch.setattr(sys, "argv", shlex.split(line))
+    try:
+        main()
+    except SystemExit as ended:
+        assert not ended.code, line
+
+
+@pytest.mark.parametrize("document", TUTORIALS, ids=lambda document: document.name)
+def test_tutorials_run(
+    document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their files are written, their lines run in order, and what they show of the output is in it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    said = ""
+    for block in (block for block in blocks("python", "sh", "text") if block.document == document):
+        if block.language == "python":
+            named = FILE_NAME.match(block.text)
+            assert named, f"{block.name}: a file starts with its name"
+            (tmp_path / named[1]).write_text(block.text)
+        elif block.language == "sh":
+            for line in block.text.splitlines():
+                words = shlex.split(line)
+                if words[0] == "python":
+                    subprocess.run([sys.executable, *words[1:]], check=True, capture_output=True, timeout=300)
+                else:
+                    run_here(line, monkeypatch)
+            assert_folders_filled(block, tmp_path)
+            said = capsys.readouterr().out
+        elif not block.text.startswith("norsim "):
+            assert " ".join(block.text.split()) in " ".join(said.split()), f"{block.name}: {said}"
+
+
+@pytest.mark.parametrize("block", [b for b in apart("sh") if of_a_shell(b)], ids=lambda block: block.name)
 def test_scripts_run(block: Block, tmp_path: Path) -> None:
     """In a shell, by the program that is installed beside this interpreter."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -112,7 +152,7 @@ def assert_folders_filled(block: Block, where: Path) -> None:
         assert written & {"summary.json", "card.json", "currents.raw"}, f"{block.name}: {written}"
 
 
-@pytest.mark.parametrize("block", blocks("python"), ids=lambda block: block.name)
+@pytest.mark.parametrize("block", apart("python"), ids=lambda block: block.name)
 def test_code_runs(
     block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
