@@ -7,8 +7,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from norsim.data import load
-from norsim.errors import ConfigurationError
+import torch
+from torch import Tensor, nn
+
+from norsim.data import Dataset, load
+from norsim.errors import ConfigurationError, NorsimError
+from norsim.network.evaluate import images_tensor
 from norsim.network.float_weights import load_float
 from norsim.network.normalise import Normalise
 from norsim.network.recipes import POST_TRAINING
@@ -31,9 +35,29 @@ def quantized_folder(
     spec = replace(spec, dataset=dataset or spec.dataset, normalise=normalise)
     if not spec.dataset:
         raise ConfigurationError("--model needs --dataset: what the network is calibrated and judged on")
-    state = load_float(weights, spec.build()) if weights else spec.build().state_dict()
+    float_network = spec.build()
+    state = load_float(weights, float_network) if weights else float_network.state_dict()
     train_set, test_set = (load(spec.dataset, split, data_folder) for split in ("train", "test"))
-    if normalise is not None:
-        normalise.check(train_set.images.shape[1])
+    check_answers(float_network, train_set, name)
     found = train(spec, train_set, test_set, POST_TRAINING, folder, start=state)
     save_network(found, folder, shlex.join(["norsim", *sys.argv[1:]]))
+
+
+@torch.no_grad()
+def check_answers(network: nn.Module, data: Dataset, name: str) -> None:
+    """Raise ConfigurationError where `network` does not give a score for each class of the images of `data`."""
+    images = images_tensor(data.take(min(2, len(data))))
+    try:
+        answers = network.eval()(images)
+    except NorsimError:
+        raise
+    except Exception as problem:  # whatever a forward of the user's own raises
+        said = str(problem).strip().partition("\n")[0]
+        raise ConfigurationError(
+            f"{name} does not take images {list(images.shape)} of {data.name}: {type(problem).__name__}: {said}"
+        ) from problem
+    if not isinstance(answers, Tensor) or answers.ndim != 2 or len(answers) != len(images):
+        found = list(answers.shape) if isinstance(answers, Tensor) else type(answers).__name__
+        raise ConfigurationError(f"{name} gives {found} for {len(images)} images; expected scores [images, classes]")
+    if answers.shape[1] < len(data.classes):
+        raise ConfigurationError(f"{name} gives {answers.shape[1]} scores; {data.name} has {len(data.classes)} classes")

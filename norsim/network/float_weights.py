@@ -10,6 +10,7 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from norsim.errors import DataError
+from norsim.network.weights import free_buffers
 
 # Where other programs keep a state dict, and what nn.DataParallel puts before its keys.
 NESTED, PARALLEL = ("state_dict", "model"), "module."
@@ -35,7 +36,9 @@ def load_float(path: Path, network: nn.Module) -> dict[str, Tensor]:
             f"{path} does not fit the network: {len(wrong)} entries are missing, unknown or of another shape, first "
             f"{wrong[0]!r}; expected the state dict of the float network, of the same --width"
         )
+    masks = free_buffers(network)
     unfit = [key for key, value in found.items() if not torch.isfinite(value).all()]
+    unfit = [key for key in unfit if key not in masks or torch.isnan(found[key]).any()]
     if unfit:
         raise DataError(f"{path}: {unfit[0]!r} holds values that are not finite")
     return found

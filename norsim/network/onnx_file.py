@@ -41,7 +41,7 @@ def build_onnx(path: Path, content: bytes | None = None) -> nn.Module:
     try:
         import onnx
     except ImportError:
-        raise ConfigurationError(f"{path}: reading it needs the package onnx: pip install 'norsim[onnx]'") from None
+        raise ConfigurationError(f"{path}: reading it needs the package onnx: pip install onnx") from None
     content = read_content(path) if content is None else content
     try:
         model = onnx.load_model_from_string(content)

@@ -67,7 +67,7 @@ def encode(network: nn.Module, spec: NetworkSpec) -> bytes:
     tensors = {
         "codes": torch.from_numpy(np.concatenate(codes)),
         "grids": torch.tensor(grids, dtype=torch.uint8),
-        "vectors": torch.cat([state[key].float().flatten().cpu() for key in vector_shapes(folded, norms)]),
+        "vectors": torch.cat([_single(key, state[key]) for key in vector_shapes(folded, norms)]),
     }
     header: dict[str, Any] = {
         "format_version": FORMAT_VERSION, "network": spec.name, "width": spec.width, "layers": norms,
@@ -100,7 +100,7 @@ def decode(path: Path, trusted: bool = False) -> tuple[nn.Module, dict[str, Any]
     layers = quantized_operands(network)
     norms = _check_norms(path, header["layers"], network, layers)
     state = {key: torch.zeros((), dtype=torch.int64) for key in network.state_dict() if _is_counter(key)}
-    state |= _read_vectors(path, tensors, vector_shapes(network, norms))
+    state |= _read_vectors(path, tensors, vector_shapes(network, norms), network)
     for name, norm in norms.items():
         if norm is not None:
             state |= neutral(name, layers[name], norm, network.get_submodule(norm))
@@ -205,15 +205,35 @@ def _take(path: Path, tensors: dict[str, Tensor], key: str, shape: tuple[int, ..
     return tensor
 
 
-def _read_vectors(path: Path, tensors: dict[str, Tensor], shapes: dict[str, torch.Size]) -> dict[str, Tensor]:
+def _read_vectors(
+    path: Path, tensors: dict[str, Tensor], shapes: dict[str, torch.Size], network: nn.Module
+) -> dict[str, Tensor]:
     sizes = [shape.numel() for shape in shapes.values()]
     parts = torch.split(_take(path, tensors, "vectors", (sum(sizes),)), sizes)
     state = {key: part.reshape(shape).clone() for (key, shape), part in zip(shapes.items(), parts, strict=True)}
+    kinds = {key: value.dtype for key, value in network.state_dict().items()}
+    constants = free_buffers(network)
     for key, values in state.items():
+        if key in constants and not bool(torch.isnan(values).any()):
+            state[key] = values.to(kinds[key])
+            continue
         lowest = SMALLEST_SCALE if key.endswith("_scale") else 0.0 if key.endswith("running_var") else -math.inf
         if not bool(torch.isfinite(values).all()) or bool((values < lowest).any()):
             fail(path, f"{key!r} holds a value that is not finite or is below {lowest:g}")
     return state
+
+
+def free_buffers(network: nn.Module) -> set[str]:
+    """Names of the buffers that may hold any number, infinity too: masks, indices and the like, no statistics."""
+    return {name for name, _ in network.named_buffers() if not name.endswith(("running_mean", "running_var"))}
+
+
+def _single(key: str, value: Tensor) -> Tensor:
+    """The values of an entry `[n]`, float32; ConfigurationError where that would change them."""
+    single = value.detach().float().cpu()
+    if not torch.equal(single.to(value.dtype), value.cpu()):
+        raise ConfigurationError(f"{key!r} holds {value.dtype} numbers that float32 cannot; a stored network has those")
+    return single.flatten()
 
 
 def _read_grid(path: Path, name: str, layer: QuantizedOperands, grid: list[int]) -> dict[str, Tensor]:

@@ -55,6 +55,26 @@ def make_net():
     torch.manual_seed(0)
     return Net()
 
+class Gives(nn.Module):
+    def __init__(self, turn):
+        super().__init__()
+        self.layer, self.turn = nn.Linear(64, 10), turn
+
+    def forward(self, x):
+        return self.turn(self.layer(x.flatten(1)))
+
+def give_pair():
+    return Gives(lambda x: (x, x))
+
+def give_image():
+    return Gives(lambda x: x[:, :, None])
+
+def give_few():
+    return Gives(lambda x: x[:, :4])
+
+def take_colours():
+    return nn.Sequential(nn.Conv2d(3, 10, 8), nn.Flatten())
+
 def make_number():
     return 3
 
@@ -116,9 +136,19 @@ def test_perfect_wires_and_a_wide_converter_give_the_integers_class(norsim: Run,
         (("--model", "make_net", *FEW), "expected FILE.py:FUNCTION"),
         (("--model", "none.onnx", *FEW), "none.onnx cannot be read: No such file"),
         (("--model", "none.onnx"), "--model needs --dataset"),
-        (("--model", "{nets}:make_nat", *FEW), "has no function 'make_nat'; it has Net, make_net, make_number"),
+        (("--model", "{nets}:make_nat", *FEW), "has no function 'make_nat'; it has Net, make_net, Gives, give_pair"),
         (("--model", "{nets}:make_number", *FEW), "returned int; expected a torch.nn.Module"),
-        (("--model", "{nets}:make_trouble", *FEW), "nets.py, line 35: ValueError: no weights today"),
+        (("--model", "{nets}:make_trouble", *FEW), "nets.py, line 55: ValueError: no weights today"),
+        (
+            ("--model", "{nets}:give_pair", *FEW),
+            "gives tuple for 2 images; expected scores [images, classes]",
+        ),
+        (("--model", "{nets}:give_image", *FEW), "gives [2, 10, 1] for 2 images"),
+        (("--model", "{nets}:give_few", *FEW), "gives 4 scores; digits has 10 classes"),
+        (
+            ("--model", "{nets}:take_colours", *FEW),
+            "does not take images [2, 1, 8, 8] of digits: RuntimeError:",
+        ),
         (("--model", "elsewhere/nets.py:make_net", *FEW), "nets.py cannot be read: No such file"),
         (("--images", 3), "Missing option '--network'"),
         (("--model", "{nets}:make_net", *FEW, "--mean", "0.5"), "--mean and --std belong together"),

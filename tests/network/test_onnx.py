@@ -293,7 +293,5 @@ def test_networks_that_differ_in_constants_differ_in_text() -> None:
 def test_without_the_package_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_bytes(graph([RELU], {}, IMAGE))
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(
-        ConfigurationError, match=r"a.onnx: reading it needs the package onnx: pip install 'norsim\[onnx\]'"
-    ):
+    with pytest.raises(ConfigurationError, match="a.onnx: reading it needs the package onnx: pip install onnx"):
         build_onnx(tmp_path / "a.onnx")

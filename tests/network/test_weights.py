@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from norsim.errors import DataError
+from norsim.errors import ConfigurationError, DataError
 from norsim.network.fold import fold
 from norsim.network.quantize import QuantConv2d, quantize, quantized_layers
 from norsim.network.store import float_file
@@ -216,3 +216,40 @@ def test_weights_without_usable_metadata(path: Path, metadata: dict[str, str] | 
     save_file({"a": torch.zeros(1)}, path, metadata)
     with pytest.raises(DataError, match="weights.safetensors"):
         decode(path)
+
+
+NETS = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        self.register_buffer("places", torch.tensor([3, 1, 0, 2]))
+        self.register_buffer("mask", torch.zeros(4, 4).masked_fill(torch.ones(4, 4).triu(1) > 0, -torch.inf))
+        self.register_buffer("scale", torch.tensor(BIG, dtype=torch.float64))
+
+    def forward(self, x):
+        x = self.layer(x)[:, self.places]
+        return torch.softmax(x[:, None] + self.mask, -1).sum(1) * self.scale
+
+make = Net
+"""
+
+
+def test_masks_and_indices_are_stored_as_they_are(tmp_path: Path) -> None:
+    """As public transformers have them among their buffers; what float32 would change is refused."""
+    (tmp_path / "nets.py").write_text(NETS.replace("BIG", "0.5"))
+    spec, images = spec_of(f"{tmp_path / 'nets.py'}:make"), torch.rand(3, 4)
+    quantized = quantize(spec.build(), [images])
+    (tmp_path / "w").write_bytes(encode(quantized, spec))
+    network, _ = decode(tmp_path / "w", trusted=True)
+    kinds = [network.get_buffer(name).dtype for name in ("places", "mask", "scale")]
+    assert kinds == [torch.int64, torch.float32, torch.float64]
+    with torch.no_grad():
+        torch.testing.assert_close(network(images), quantized(images))
+    (tmp_path / "nets.py").write_text(NETS.replace("BIG", "0.1"))
+    spec = spec_of(f"{tmp_path / 'nets.py'}:make")
+    with pytest.raises(ConfigurationError, match="'scale' holds torch.float64 numbers that float32 cannot"):
+        encode(quantize(spec.build(), [images]), spec)
