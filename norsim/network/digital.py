@@ -24,11 +24,12 @@ MOVES = frozenset((
 
 
 def digital_modules(model: nn.Module) -> dict[str, str]:
-    """Name and kind of every leaf module that stays digital. See `digital_operations` for the rest."""
+    """Name and kind of every leaf module that stays digital, also of a layer that is told to. See `digital_operations`
+    for the rest."""
     return {
-        name: type(part).__name__
+        name: type(part).__name__.removeprefix("Tiled")
         for name, part in model.named_modules()
-        if not isinstance(part, TiledLayer) and not list(part.children())
+        if not list(part.children()) and (not isinstance(part, TiledLayer) or part.fixed_backend == "ideal")
     }
 
 

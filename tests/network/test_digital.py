@@ -44,6 +44,12 @@ def test_modules_are_leaves_that_the_array_does_not_do(analog: nn.Module) -> Non
     assert digital_modules(analog) == {"body.0": "BatchNorm2d", "body.1": "ReLU"}
 
 
+def test_a_layer_that_is_told_to_stay_digital_is_listed() -> None:
+    network = quantize(Free(), [torch.rand(2, 1, 6, 6)])
+    told = convert(network, load_chip("etox65"), {"stem": {"backend": "ideal"}, "body.2": {"backend": "nodal"}})
+    assert digital_modules(told) == {"stem": "Conv2d", "body.0": "BatchNorm2d", "body.1": "ReLU"}
+
+
 def test_operations_are_those_between_modules(analog: nn.Module) -> None:
     """Weights that a forward multiplies by itself show too: they are `linear`, in no layer."""
     expected = {"matmul": 2, "add": 1, "max_pool2d": 1, "max": 1, "sub": 1, "softmax": 1, "mean": 1, "linear": 1}
