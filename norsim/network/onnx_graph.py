@@ -9,15 +9,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from norsim.errors import ConfigurationError
 from norsim.network.onnx_layers import LAYERS
-from norsim.network.onnx_operators import OPERATORS, Attributes, Operator, around, padding
+from norsim.network.onnx_operators import OPERATORS, Attributes, padding
 
 
 @dataclass(frozen=True)
@@ -33,12 +32,11 @@ class Node:
 
 @dataclass(frozen=True)
 class Step:
-    """A node as it is run: by the module of that name, or by the function."""
+    """A node as it is run: by the module of that name, or by the operator of its kind."""
 
     node: Node
     inputs: tuple[str, ...]
     module: str | None = None
-    function: Operator | None = None
 
 
 class GraphError(ConfigurationError):
@@ -105,15 +103,16 @@ class OnnxNetwork(nn.Module):
                 layer = self._layer(node, known, ranks, added)
                 if layer is not None:
                     return layer
-            function = OPERATORS.get(node.kind)
-            if function is None:
+            if node.kind not in OPERATORS:
                 raise GraphError(
                     f"ONNX node {node.name!r}: operator {node.kind} is not supported; supported are Conv, Gemm, "
                     f"BatchNormalization, Constant, {', '.join(OPERATORS)}"
                 )
             if not all(known):
-                return Step(node, node.inputs, function=function)
-            found = function(node.attributes, *(self.constants[name] if name else None for name in node.inputs))
+                return Step(node, node.inputs)
+            found = OPERATORS[node.kind](
+                node.attributes, *(self.constants[name] if name else None for name in node.inputs)
+            )
         except GraphError:
             raise
         except (RuntimeError, ValueError, IndexError, KeyError, TypeError) as problem:
@@ -130,23 +129,22 @@ class OnnxNetwork(nn.Module):
         weights = tuple(name for name in node.inputs[1:] if name)
         bias = None if added is None else self._constant_of(added)
         key = (node.kind, weights, bias, repr(sorted(node.attributes.items())))
-        before: list[int] = []
         if key not in self.shared:
             self.shared[key] = self._add(node, [self.constants[name] for name in weights], bias, ranks)
-        if node.kind == "Conv":
-            start, end = padding(node.attributes, self.constants[weights[0]].ndim - 2)
-            before = [] if start == end else around(start, end)
-        name = self.shared[key]
-        outputs = node if added is None else Node(node.kind, node.name, node.inputs, added.outputs, node.attributes)
-        if not before:
-            return Step(outputs, node.inputs[:1], module=name)
-        # Torch's layers pad both sides alike.
-        padded = f"{node.name} padded"
-        self.steps.append(
-            Step(Node("Pad", padded, node.inputs[:1], (padded,), {}), node.inputs[:1],
-                 function=lambda _, x: functional.pad(x, before))
-        )  # fmt: skip
-        return Step(outputs, (padded,), module=name)
+        outputs = node if added is None else replace(node, outputs=added.outputs)
+        source = self._padded(node, self.constants[weights[0]].ndim - 2) if node.kind == "Conv" else node.inputs[0]
+        return Step(outputs, (source,), self.shared[key])
+
+    def _padded(self, node: Node, axes: int) -> str:
+        """The name of a convolution's input, behind a step that pads it where sides differ, as torch's layers cannot."""
+        start, end = padding(node.attributes, axes)
+        if start == end:
+            return node.inputs[0]
+        padded, sizes = f"{node.outputs[0]}, padded input", f"{node.outputs[0]}, padding"
+        self.constants[sizes] = torch.tensor([0, 0, *start, 0, 0, *end])
+        inputs = (node.inputs[0], sizes)
+        self.steps.append(Step(Node("Pad", node.name, inputs, (padded,), {}), inputs))
+        return padded
 
     def _add(self, node: Node, weights: list[Tensor], bias: str | None, ranks: dict[str, int]) -> str:
         """Add the torch layer of a node; the name that it got."""
@@ -191,7 +189,7 @@ class OnnxNetwork(nn.Module):
 
 def _run(step: Step, inputs: Sequence[Any]) -> Any:
     try:
-        return step.function(step.node.attributes, *inputs)  # type: ignore[misc]
+        return OPERATORS[step.node.kind](step.node.attributes, *inputs)
     except (RuntimeError, ValueError, IndexError, TypeError) as problem:
         raise GraphError(
             f"ONNX node {step.node.name!r} ({step.node.kind}): {first_line(problem)}; if the file was exported for one "

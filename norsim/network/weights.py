@@ -36,7 +36,7 @@ from torch import Tensor, nn
 
 from norsim.errors import ConfigurationError, DataError
 from norsim.network.fold import fold, is_foldable, neutral, quantized_operands
-from norsim.network.normalise import from_header
+from norsim.network.normalise import Normalise, from_header
 from norsim.network.onnx_file import is_onnx, read_content
 from norsim.network.quantize import SMALLEST_SCALE, QuantConv2d, QuantizedOperands, replace_layers
 from norsim.network.quantized import MAX_BITS
@@ -92,9 +92,7 @@ def decode(path: Path, trusted: bool = False) -> tuple[nn.Module, dict[str, Any]
     name = str(_beside(path, header)) if is_onnx(header["network"]) else header["network"]
     try:
         normalise = from_header(header.get("normalise"))
-        # Modules without memory first: neither a width nor random numbers cost anything there.
-        with torch.device("meta"):
-            network = replace_layers(build(name, header["width"], normalise).to("meta")).eval()
+        network = _untrained(name, header["width"], normalise)
     except ConfigurationError as problem:
         fail(path, str(problem))
     layers = quantized_operands(network)
@@ -112,6 +110,17 @@ def decode(path: Path, trusted: bool = False) -> tuple[nn.Module, dict[str, Any]
         fail(path, f"it holds tensors that no network has: {sorted(tensors)[:5]}")
     network.load_state_dict(state, assign=True)
     return network, header
+
+
+def _untrained(name: str, width: float, normalise: Normalise | None) -> nn.Module:
+    """The modules of a network, with layers to be filled."""
+    if is_code(name) or is_onnx(name):
+        # They may have tensors that are not in their state.
+        with torch.random.fork_rng(devices=[]):
+            return replace_layers(build(name, width, normalise)).eval()
+    # Modules without memory: neither a width nor random numbers cost anything there.
+    with torch.device("meta"):
+        return replace_layers(build(name, width, normalise)).eval()
 
 
 def _beside(path: Path, header: dict[str, Any]) -> Path:

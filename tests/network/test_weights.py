@@ -229,22 +229,26 @@ class Net(nn.Module):
         self.register_buffer("places", torch.tensor([3, 1, 0, 2]))
         self.register_buffer("mask", torch.zeros(4, 4).masked_fill(torch.ones(4, 4).triu(1) > 0, -torch.inf))
         self.register_buffer("scale", torch.tensor(BIG, dtype=torch.float64))
+        self.register_buffer("twist", torch.linspace(0, 1, 4), persistent=False)
+        self.plain = torch.arange(4.0)
 
     def forward(self, x):
         x = self.layer(x)[:, self.places]
-        return torch.softmax(x[:, None] + self.mask, -1).sum(1) * self.scale
+        return torch.softmax(x[:, None] + self.mask, -1).sum(1) * self.scale + self.twist * self.plain
 
 make = Net
 """
 
 
 def test_masks_and_indices_are_stored_as_they_are(tmp_path: Path) -> None:
-    """As public transformers have them among their buffers; what float32 would change is refused."""
+    """As public transformers have them among their buffers, or beside the state; what float32 would change is refused."""
     (tmp_path / "nets.py").write_text(NETS.replace("BIG", "0.5"))
     spec, images = spec_of(f"{tmp_path / 'nets.py'}:make"), torch.rand(3, 4)
     quantized = quantize(spec.build(), [images])
     (tmp_path / "w").write_bytes(encode(quantized, spec))
+    before = torch.get_rng_state()
     network, _ = decode(tmp_path / "w", trusted=True)
+    assert torch.equal(torch.get_rng_state(), before)
     kinds = [network.get_buffer(name).dtype for name in ("places", "mask", "scale")]
     assert kinds == [torch.int64, torch.float32, torch.float64]
     with torch.no_grad():
