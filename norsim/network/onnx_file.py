@@ -59,7 +59,8 @@ def build_onnx(path: Path, content: bytes | None = None) -> nn.Module:
             return _network(model, hashlib.sha256(content).hexdigest()).eval()
     except GraphError as problem:
         raise ConfigurationError(f"{path}: {problem}") from problem
-    except Exception as problem:  # what the checker lets pass, such as too few bytes for a shape
+    except (ValueError, KeyError, TypeError, IndexError, RuntimeError, OverflowError) as problem:
+        # What the checker lets pass, such as too few bytes for a shape.
         raise DataError(f"{path} is damaged: {type(problem).__name__}: {first_line(problem)}") from None
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from norsim.errors import ConfigurationError
@@ -110,9 +111,8 @@ class OnnxNetwork(nn.Module):
                 )
             if not all(known):
                 return Step(node, node.inputs)
-            found = OPERATORS[node.kind](
-                node.attributes, *(self.constants[name] if name else None for name in node.inputs)
-            )
+            inputs = [self.constants[name] if name else None for name in node.inputs]
+            found = OPERATORS[node.kind](node.attributes, *inputs)
         except GraphError:
             raise
         except (RuntimeError, ValueError, IndexError, KeyError, TypeError) as problem:
@@ -136,7 +136,7 @@ class OnnxNetwork(nn.Module):
         return Step(outputs, (source,), self.shared[key])
 
     def _padded(self, node: Node, axes: int) -> str:
-        """The name of a convolution's input, behind a step that pads it where sides differ, as torch's layers cannot."""
+        """The name of a convolution's input, behind a step that pads it where sides differ: torch's layers cannot."""
         start, end = padding(node.attributes, axes)
         if start == end:
             return node.inputs[0]

@@ -241,7 +241,7 @@ make = Net
 
 
 def test_masks_and_indices_are_stored_as_they_are(tmp_path: Path) -> None:
-    """As public transformers have them among their buffers, or beside the state; what float32 would change is refused."""
+    """As public transformers have them, in the state or beside it; what float32 would change is refused."""
     (tmp_path / "nets.py").write_text(NETS.replace("BIG", "0.5"))
     spec, images = spec_of(f"{tmp_path / 'nets.py'}:make"), torch.rand(3, 4)
     quantized = quantize(spec.build(), [images])
