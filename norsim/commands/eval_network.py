@@ -6,8 +6,6 @@ import csv
 import io
 import math
 import time
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -39,7 +37,7 @@ from norsim.commands.setup import evaluate_subject, subject
 from norsim.data import Dataset
 from norsim.errors import ConfigurationError, ThresholdError
 from norsim.network.batch import Predictions
-from norsim.network.digital import digital_parts
+from norsim.network.digital import digital_parts, listed
 from norsim.network.estimate import estimate_evaluation
 from norsim.network.evaluate import Evaluation, images_tensor
 from norsim.network.trials import table_of_chips
@@ -227,20 +225,8 @@ def show(found: Evaluation, path: Path, verbose: bool, summary: dict[str, Any]) 
             f"An image takes {engineering(cost['joules_image'], 'J')}, {share:.0f} % of it in converters, and "
             f"{engineering(cost['latency_seconds'], 's')} (summary.json says on which assumptions)"
         )
-    console.print(f"Digital stay {digital_text(summary['digital'], verbose)}")
+    console.print(f"Digital stay {listed(summary['digital'], verbose)}")
     console.print(f"{found.seconds:.0f} s. Run folder: {path}", soft_wrap=True)
-
-
-def digital_text(parts: dict[str, Any], verbose: bool) -> str:
-    """What no array computes: modules by kind, or each by name, and the operations between them."""
-    modules: dict[str, str] = parts["modules"]
-    kinds = Counter(modules.values())
-    listed = [f"{name} ({kind})" for name, kind in modules.items()] if verbose else _counted(kinds)
-    return ", ".join([*listed, *_counted(parts["operations"])]) or "no modules and no operations"
-
-
-def _counted(found: Mapping[str, int]) -> list[str]:
-    return [f"{count} {name}" for name, count in found.items()]
 
 
 def engineering(value: float, unit: str) -> str:

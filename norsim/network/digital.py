@@ -50,6 +50,17 @@ def digital_parts(model: nn.Module, images: Tensor) -> dict[str, Any]:
     return {"modules": digital_modules(model), "operations": digital_operations(model, images)}
 
 
+def listed(parts: Mapping[str, Any], by_name: bool = False) -> str:
+    """The same on one line: how many modules of each kind, or each module by its name, and how many operations."""
+    modules: dict[str, str] = parts["modules"]
+    found = [f"{name} ({kind})" for name, kind in modules.items()] if by_name else _counted(Counter(modules.values()))
+    return ", ".join([*found, *_counted(parts["operations"])]) or "no modules and no operations"
+
+
+def _counted(found: Mapping[str, int]) -> list[str]:
+    return [f"{count} {name}" for name, count in found.items()]
+
+
 class _Watch(TorchFunctionMode):
     """Counts torch's functions, but not those that a module is made of: `depth` is how many it is inside of."""
 

@@ -11,7 +11,7 @@ from norsim.array.tile import Currents, Stimulus, Tile
 from norsim.backends import BACKENDS
 from norsim.config import load_chip
 from norsim.errors import ConfigurationError
-from norsim.network.digital import digital_modules, digital_operations, digital_parts
+from norsim.network.digital import digital_modules, digital_operations, digital_parts, listed
 from norsim.network.layers import convert
 from norsim.network.quantize import quantize
 
@@ -42,6 +42,13 @@ def analog() -> nn.Module:
 
 def test_modules_are_leaves_that_the_array_does_not_do(analog: nn.Module) -> None:
     assert digital_modules(analog) == {"body.0": "BatchNorm2d", "body.1": "ReLU"}
+
+
+def test_all_of_it_on_one_line() -> None:
+    parts = {"modules": {"a": "ReLU", "b": "ReLU", "c": "GELU"}, "operations": {"add": 3}}
+    assert listed(parts) == "2 ReLU, 1 GELU, 3 add"
+    assert listed(parts, by_name=True) == "a (ReLU), b (ReLU), c (GELU), 3 add"
+    assert listed({"modules": {}, "operations": {}}) == "no modules and no operations"
 
 
 def test_a_layer_that_is_told_to_stay_digital_is_listed() -> None:
