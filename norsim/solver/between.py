@@ -9,6 +9,7 @@ grid, so that tiles of one kind share them; each is measured at thresholds off i
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.polynomial import chebyshev
@@ -21,54 +22,76 @@ PIECE_VOLTS = 0.25
 NODES = (12, 16, 22)
 # Of the largest current; that of the fit in volts is ten times less.
 TOLERANCE = 1e-7
+# The same of a cell with kinks, whose pieces are halved down to this width.
+KINKED_TOLERANCE = 1e-6
+LEAST_VOLTS = PIECE_VOLTS / 64
 CHECKS = np.array([-0.97, -0.31, 0.35, 0.99])
 
+# A table of thresholds `[states]`, with the box cut in no fewer than so many parts.
+TableOf = Callable[[Floats, int], CellTable]
 
-def between(thresholds: Floats, erased: float, table: Callable[[Floats], CellTable]) -> CellTable:
+
+def between(thresholds: Floats, erased: float, table: TableOf) -> CellTable:
     """The table of `thresholds` `[states]`, sorted, from what `table` gives for others.
 
     Every call of `table` has the `erased` threshold among its states, since what an error is judged by, the largest
-    current, would else be that of a cell which is off. Raises SolveError where 22 nodes in 0.25 V are not enough.
+    current, would else be that of a cell which is off. Raises SolveError where 22 nodes in 4 mV are not enough.
     """
     number = np.floor(thresholds / PIECE_VOLTS).astype(int)
-    pieces = [_piece(thresholds[number == k], k * PIECE_VOLTS, erased, table) for k in np.unique(number)]
+    parts, pieces = 0, [table(np.array([erased]), 1)]
+    while (needed := max(piece.parts for piece in pieces)) > parts:
+        # All pieces need one grid of volts: the finest that any of them asks for.
+        parts = needed
+        pieces = []
+        for k in np.unique(number):
+            pieces += _pieces(thresholds[number == k], k * PIECE_VOLTS, PIECE_VOLTS, erased, table, parts)
     shape = np.max([piece.coefficients.shape for piece in pieces], axis=0)
-    coefficients = np.zeros((*shape[:2], len(thresholds), *shape[3:]))
-    for k, piece in zip(np.unique(number), pieces, strict=True):
-        across, source = piece.coefficients.shape[3:]
-        coefficients[:, :, number == k, :across, :source] = piece.coefficients
+    coefficients = np.zeros((*shape[:3], len(thresholds), *shape[4:]))
+    at = 0
+    for piece in pieces:
+        across, source = piece.coefficients.shape[4:]
+        coefficients[..., at : at + len(piece.thresholds), :across, :source] = piece.coefficients
+        at += len(piece.thresholds)
     first = pieces[0]
     error, top = (max(getattr(piece, name) for piece in pieces) for name in ("error_amps", "top_amps"))
-    return CellTable(first.gates, thresholds, first.box, coefficients, error, top)
+    return replace(first, thresholds=thresholds, coefficients=coefficients, error_amps=error, top_amps=top)
 
 
-def _piece(thresholds: Floats, low: float, erased: float, table: Callable[[Floats], CellTable]) -> CellTable:
-    """The table of thresholds within PIECE_VOLTS from `low` on."""
+def _pieces(thresholds: Floats, low: float, width: float, erased: float, table: TableOf, parts: int) -> list[CellTable]:
+    """The tables of thresholds within `width` from `low` on: one, or those of both halves where one will not do."""
     tried = []
     for count in NODES:
         nodes: Floats = chebyshev.chebpts1(count).astype(np.float64)
-        volts = low + PIECE_VOLTS * (1 + np.concatenate([nodes, CHECKS])) / 2
+        volts = low + width * (1 + np.concatenate([nodes, CHECKS])) / 2
         states = np.unique(np.append(volts, erased))
-        swept = table(states)
-        at_nodes, at_checks = np.split(swept.coefficients[:, :, np.searchsorted(states, volts)], [count], axis=2)
+        swept = table(states, parts)
+        at_nodes, at_checks = np.split(swept.coefficients[:, :, :, np.searchsorted(states, volts)], [count], axis=3)
         inverse: Floats = np.linalg.inv(chebyshev.chebvander(nodes, count - 1)).astype(np.float64)
         # The sum of what coefficients are off is the most that a current can be.
-        off = np.abs(_interpolated(at_nodes, inverse, CHECKS) - at_checks).sum(axis=(3, 4)).max()
-        if off <= TOLERANCE * swept.top_amps:
-            x = 2 * (thresholds - low) / PIECE_VOLTS - 1
+        off = np.abs(_interpolated(at_nodes, inverse, CHECKS) - at_checks).sum(axis=(4, 5)).max()
+        kinked = swept.parts > 1 or width < PIECE_VOLTS
+        if off <= (KINKED_TOLERANCE if kinked else TOLERANCE) * swept.top_amps:
+            x = 2 * (thresholds - low) / width - 1
             coefficients = _interpolated(at_nodes, inverse, x)
             error = swept.error_amps + float(off)
-            return CellTable(swept.gates, thresholds, swept.box, coefficients, error, swept.top_amps)
+            return [replace(swept, thresholds=thresholds, coefficients=coefficients, error_amps=error)]
         tried.append(f"{off / swept.top_amps:.1e}")
-    raise SolveError(
-        f"the cell cannot be interpolated between thresholds of {low:g} V and {low + PIECE_VOLTS:g} V: "
-        f"{', '.join(map(str, NODES))} of them err by {', '.join(tried)} of its current, {TOLERANCE:g} was expected. "
-        "Is the model smooth in its threshold? The ngspice backend needs no fit"
-    )
+    half = width / 2
+    if half < LEAST_VOLTS:
+        raise SolveError(
+            f"the cell cannot be interpolated between thresholds of {low:g} V and {low + width:g} V: "
+            f"{', '.join(map(str, NODES))} of them err by {', '.join(tried)} of its current, {KINKED_TOLERANCE:g} was "
+            "expected. Does the model step in its threshold? The ngspice backend needs no fit"
+        )
+    found = []
+    for start, inside in ((low, thresholds < low + half), (low + half, thresholds >= low + half)):
+        if inside.any():
+            found += _pieces(thresholds[inside], start, half, erased, table, parts)
+    return found
 
 
 def _interpolated(at_nodes: Floats, inverse: Floats, x: Floats) -> Floats:
-    """`[pieces, gates, nodes, p, q]` on nodes -> `[pieces, gates, len(x), p, q]` at x in [-1, 1]."""
+    """`[.., gates, nodes, p, q]` on nodes -> `[.., gates, len(x), p, q]` at x in [-1, 1]."""
     weights = chebyshev.chebvander(x, len(inverse) - 1) @ inverse
-    moved: Floats = np.einsum("xn,agnpq->agxpq", weights, at_nodes, optimize=True)
+    moved: Floats = np.einsum("xn,...gnpq->...gxpq", weights, at_nodes, optimize=True)
     return moved

@@ -4,19 +4,22 @@ In the coordinates w = v_d - v_s and s = v_s, for each gate level g and each thr
 
     I(w, s) = sum_pq  c[g, t, p, q]  T_p((w - w0)/hw)  T_q((s - s0)/hs)
 
-with Chebyshev polynomials T, interpolated at Chebyshev nodes (Trefethen, Approximation Theory and
-Approximation Practice, 2013, chapters 2 to 4). Transistor models swap drain and source at w = 0 and are
-not smooth there, so a box that contains w = 0 is fitted in two pieces, below and above. Degrees whose
-coefficients are negligible are dropped, and the error is measured against further sweeps off the nodes.
+with Chebyshev polynomials T, interpolated at Chebyshev points that include the ends (Trefethen, Approximation Theory
+and Approximation Practice, 2013, chapters 2 to 4). Transistor models swap drain and source at w = 0 and are not smooth
+there, so a box that contains w = 0 is fitted in two pieces, below and above. A model with kinks elsewhere, as between
+the linear and the saturated region of the square law, is fitted in many small pieces of low degree. Pieces share the
+points at their edges, so that they meet. The error is measured against further sweeps off the points.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.polynomial import chebyshev
+from numpy.typing import NDArray
 
 from norsim.array.cell import Cell
 from norsim.array.tile import Floats
@@ -26,6 +29,10 @@ Sweep = Callable[[Cell, Floats, Floats, Floats, Floats], Floats]
 
 TOLERANCE = 1e-8
 NODES = (5, 8, 12, 18, 26)
+# Of a cell with kinks: each of PARTS more divides the volts across it, with so many nodes a piece.
+KINKED_TOLERANCE = 1e-6
+PARTS = (8, 16, 32, 64)
+KINKED_NODES = 5
 
 
 @dataclass(frozen=True)
@@ -37,11 +44,25 @@ class Box:
     source_low: float
     source_high: float
 
-    def pieces(self) -> list[tuple[float, float]]:
-        """The ranges of drain over source that are fitted apart: below 0 V and above."""
+    def edges(self, parts: int = 1) -> tuple[Floats, Floats]:
+        """`[n + 1]` drain-source volts and `[m + 1]` source volts between which pieces are fitted apart.
+
+        There is an edge at 0 V between drain and source. Further ones cut the wider of both ranges in `parts`, or so,
+        of one width, and the other one in pieces that are no wider.
+        """
+        lengths = self.across_high - self.across_low, self.source_high - self.source_low
+        width = max(lengths) / parts
+        ends = [self.across_low, self.across_high]
         if self.across_low < 0 < self.across_high:
-            return [(self.across_low, 0.0), (0.0, self.across_high)]
-        return [(self.across_low, self.across_high)]
+            ends.insert(1, 0.0)
+        across = [_cut(low, high, width) for low, high in pairwise(ends)]
+        return np.unique(np.concatenate(across)), _cut(self.source_low, self.source_high, width)
+
+
+def _cut(low: float, high: float, width: float) -> Floats:
+    """The ends of pieces of one width, `width` at most, from `low` to `high`."""
+    count = max(int(np.ceil((high - low) / width * (1 - 1e-9))), 1)
+    return np.linspace(low, high, count + 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +70,9 @@ class CellTable:
     """A characterised cell.
 
     `gates` `[gates]` and `thresholds` `[states]`, volts, sorted; `box` as above
-    `coefficients`   `[pieces, gates, states, across degree + 1, source degree + 1]`, amperes, Chebyshev
+    `coefficients`   `[across pieces, source pieces, gates, states, across degree + 1, source degree + 1]`, amperes,
+                     Chebyshev; pieces lie between `across_edges` and `source_edges`, volts
+    `parts`          in how many the box was cut: 1 for a smooth cell
     `error_amps`     largest deviation from ngspice off the nodes
     `top_amps`       largest current in the box: the unit of `error_amps` when it is judged
     """
@@ -57,7 +80,10 @@ class CellTable:
     gates: Floats
     thresholds: Floats
     box: Box
+    across_edges: Floats
+    source_edges: Floats
     coefficients: Floats
+    parts: int
     error_amps: float
     top_amps: float
 
@@ -66,23 +92,40 @@ class CellTable:
 
         A slice of states comes first in the shape of the result.
         """
-        chosen = self.coefficients[:, gate, state]
-        result = np.empty((*chosen.shape[1:-2], *np.shape(across)))
-        for piece, (low, high) in enumerate(self.box.pieces()):
-            inside = (across >= low) & (across <= high)
-            d = scaled(across[inside], low, high)
-            s = scaled(source[inside], self.box.source_low, self.box.source_high)
-            result[..., inside] = chebyshev.chebval2d(d, s, np.moveaxis(chosen[piece], (-2, -1), (0, 1)))
+        chosen = self.coefficients[:, :, gate, state]
+        result = np.empty((*chosen.shape[2:-2], *np.shape(across)))
+        for (a, b), inside, d, s in self._by_piece(across, source):
+            result[..., inside] = chebyshev.chebval2d(d, s, np.moveaxis(chosen[a, b], (-2, -1), (0, 1)))
         return result
+
+    def amps_each(self, gate: int, states: np.ndarray, across: Floats, source: Floats) -> Floats:
+        """`[n]` currents of cells each in its own state (by index) and at its own volts."""
+        result = np.empty(len(states))
+        for (a, b), inside, d, s in self._by_piece(across, source):
+            coefficients = self.coefficients[a, b, gate][states[inside]]
+            powers = [chebyshev.chebvander(x, n - 1) for x, n in zip((d, s), coefficients.shape[1:], strict=True)]
+            result[inside] = np.einsum("npq,np,nq->n", coefficients, *powers, optimize=True)
+        return result
+
+    def _by_piece(
+        self, across: Floats, source: Floats
+    ) -> Iterator[tuple[tuple[int, int], NDArray[np.bool_], Floats, Floats]]:
+        """For each piece that holds volts: its place, which they are, and these volts scaled to it."""
+        a, b = _piece_of(across, self.across_edges), _piece_of(source, self.source_edges)
+        for piece in np.unique(np.stack([a.ravel(), b.ravel()]), axis=1).T:
+            inside = (a == piece[0]) & (b == piece[1])
+            d = scaled(across[inside], *self.across_edges[piece[0] : piece[0] + 2])
+            s = scaled(source[inside], *self.source_edges[piece[1] : piece[1] + 2])
+            yield (int(piece[0]), int(piece[1])), inside, d, s
 
     def monomials(self) -> Floats:
         """The same polynomials in powers of the scaled volts, same shape: cheaper to evaluate."""
-        degrees = self.coefficients.shape[3:]
+        degrees = self.coefficients.shape[4:]
         across, source = (np.zeros((count, count)) for count in degrees)
         for basis in (across, source):
             for degree in range(len(basis)):
                 basis[degree, : degree + 1] = chebyshev.cheb2poly([0.0] * degree + [1.0])
-        result: Floats = np.einsum("ngtpq,pa,qb->ngtab", self.coefficients, across, source)
+        result: Floats = np.einsum("mngtpq,pa,qb->mngtab", self.coefficients, across, source)
         return result
 
 
@@ -91,64 +134,77 @@ def scaled(volts: Floats, low: float, high: float) -> Floats:
     return (volts - (low + high) / 2) / ((high - low) / 2)
 
 
-def characterize(cell: Cell, gates: Floats, thresholds: Floats, box: Box, sweep: Sweep) -> CellTable:
+def _piece_of(volts: Floats, edges: Floats) -> np.ndarray:
+    """Between which edges volts lie; those outside belong to the piece at that end."""
+    return np.searchsorted(edges[1:-1], volts, side="right")
+
+
+def characterize(
+    cell: Cell, gates: Floats, thresholds: Floats, box: Box, sweep: Sweep, least_parts: int = 1
+) -> CellTable:
     """Fit `cell` at these gate levels and thresholds over `box`; `sweep` measures single cells.
 
-    Raises SolveError when the error off the nodes is above 1e-8 of the largest current for every degree.
+    The box is cut in no fewer than `least_parts`. Raises SolveError when the error off the nodes is above 1e-8 of the
+    largest current for every degree of one polynomial, and above 1e-6 for every number of pieces.
     """
     tried = []
-    for nodes in NODES:
-        table = _fit(cell, gates, thresholds, box, sweep, nodes)
-        if table.error_amps <= TOLERANCE * table.top_amps:
+    for parts, nodes, tolerance in _attempts(least_parts):
+        table = _fit(cell, gates, thresholds, box, sweep, parts, nodes)
+        if table.error_amps <= tolerance * table.top_amps:
             return table
         tried.append(f"{table.error_amps / table.top_amps:.1e}")
     raise SolveError(
         f"the cell {cell.subcircuit} cannot be characterised over drain-source {box.across_low:g} to "
         f"{box.across_high:g} V, source {box.source_low:g} to {box.source_high:g} V: polynomials through "
-        f"{', '.join(map(str, NODES))} nodes err by {', '.join(tried)} of its current, {TOLERANCE:g} was expected. "
-        "Is the model smooth there? The ngspice backend needs no fit"
+        f"{', '.join(map(str, NODES))} nodes, then {', '.join(map(str, PARTS))} pieces, err by {', '.join(tried)} of "
+        f"its current; {TOLERANCE:g} was expected, {KINKED_TOLERANCE:g} of pieces. "
+        "Does the model step there? The ngspice backend needs no fit"
     )
 
 
-def _fit(cell: Cell, gates: Floats, thresholds: Floats, box: Box, sweep: Sweep, nodes: int) -> CellTable:
-    points = chebyshev.chebpts1(nodes)
+def _attempts(least_parts: int) -> list[tuple[int, int, float]]:
+    """Parts, nodes a piece, and the error that is good enough, in the order in which they are tried."""
+    smooth = [(1, nodes, TOLERANCE) for nodes in NODES]
+    kinked = [(parts, KINKED_NODES, KINKED_TOLERANCE) for parts in PARTS]
+    return [attempt for attempt in smooth + kinked if attempt[0] >= least_parts]
+
+
+def _fit(cell: Cell, gates: Floats, thresholds: Floats, box: Box, sweep: Sweep, parts: int, nodes: int) -> CellTable:
+    edges = box.edges(parts)
+    points = chebyshev.chebpts2(nodes)
     inverse = np.linalg.inv(chebyshev.chebvander(points, nodes - 1))
-    on_nodes = _measure(cell, gates, thresholds, box, points, sweep)
-    full = np.einsum("pd,ngtds,qs->ngtpq", inverse, on_nodes, inverse)
+    on_nodes = _measure(cell, gates, thresholds, edges, points, sweep)
+    full = np.einsum("pd,mngtds,qs->mngtpq", inverse, on_nodes, inverse, optimize=True)
     top = float(np.abs(on_nodes).max())
-    table = CellTable(gates, thresholds, box, _joined(_shortened(full, 0.1 * TOLERANCE * top)), 0.0, top)
-    between = np.linspace(-1, 1, 6)
-    measured = _measure(cell, gates, thresholds, box, between, sweep)
-    fitted = chebyshev.chebgrid2d(between, between, np.moveaxis(table.coefficients, (3, 4), (0, 1)))
+    table = CellTable(gates, thresholds, box, *edges, _shortened(full, 0.1 * TOLERANCE * top), parts, 0.0, top)
+    between = np.linspace(-1, 1, 8)[1:-1]
+    measured = _measure(cell, gates, thresholds, edges, between, sweep)
+    fitted = chebyshev.chebgrid2d(between, between, np.moveaxis(table.coefficients, (4, 5), (0, 1)))
     return replace(table, error_amps=float(np.abs(fitted - measured).max()))
 
 
-def _measure(cell: Cell, gates: Floats, thresholds: Floats, box: Box, points: Floats, sweep: Sweep) -> Floats:
-    """`[pieces, gates, states, points, points]` amperes on the grid of scaled `points` in across and source."""
-    source = (box.source_low + box.source_high) / 2 + (box.source_high - box.source_low) / 2 * points
-    across = np.array([(low + high) / 2 + (high - low) / 2 * points for low, high in box.pieces()])
-    shape = (len(across), len(gates), len(thresholds), len(points), len(points))
-    sources = np.broadcast_to(source, shape)
-    drains = across[:, None, None, :, None] + sources
+def _measure(
+    cell: Cell, gates: Floats, thresholds: Floats, edges: tuple[Floats, Floats], points: Floats, sweep: Sweep
+) -> Floats:
+    """`[across pieces, source pieces, gates, states, points, points]` amperes at `points` in [-1, 1] of each piece."""
+    across, source = (
+        (ends[1:, None] + ends[:-1, None]) / 2 + (ends[1:, None] - ends[:-1, None]) / 2 * points for ends in edges
+    )
+    shape = (len(across), len(source), len(gates), len(thresholds), len(points), len(points))
+    sources = np.broadcast_to(source[None, :, None, None, None, :], shape)
+    drains = across[:, None, None, None, :, None] + sources
     volts = (np.broadcast_to(gates[:, None, None, None], shape), drains, sources)
     states = np.broadcast_to(thresholds[:, None, None], shape)
     return sweep(cell, *(values.ravel() for values in (*volts, states))).reshape(shape)
 
 
-def _joined(coefficients: Floats) -> Floats:
-    """Two pieces moved to meet at w = 0: a step there, however small, keeps a solver from settling."""
-    if len(coefficients) == 1:
-        return coefficients
-    signs = (-1.0) ** np.arange(coefficients.shape[3])
-    below, above = coefficients[0].sum(axis=2), np.einsum("gtpq,p->gtq", coefficients[1], signs)
-    result = coefficients.copy()
-    result[0, :, :, 0] += (above - below) / 2
-    result[1, :, :, 0] += (below - above) / 2
-    return result
-
-
 def _shortened(full: Floats, negligible: float) -> Floats:
-    """Coefficients without the highest degrees whose coefficients are all negligible."""
-    large = np.abs(full).max(axis=(0, 1, 2)) > negligible
-    across, source = np.flatnonzero(large.any(axis=1)), np.flatnonzero(large.any(axis=0))
-    return full[..., : across.max(initial=0) + 1, : source.max(initial=0) + 1].copy()
+    """Coefficients without the highest degrees whose coefficients are all negligible, where no edge between pieces
+    lies in that direction: a step there, however small, keeps a solver from settling."""
+    large = np.abs(full).max(axis=(0, 1, 2, 3)) > negligible
+    across, source = full.shape[4:]
+    if full.shape[0] == 1:
+        across = np.flatnonzero(large.any(axis=1)).max(initial=0) + 1
+    if full.shape[1] == 1:
+        source = np.flatnonzero(large.any(axis=0)).max(initial=0) + 1
+    return full[..., :across, :source].copy()

@@ -15,11 +15,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from numpy.polynomial import chebyshev
 
 from norsim.array.tile import Floats, Tile
 from norsim.solver import nodal
-from norsim.solver.characterize import CellTable, scaled
+from norsim.solver.characterize import CellTable
 from norsim.solver.drive import Driven
 
 VECTORS = 48
@@ -87,7 +86,8 @@ def _thresholds(tile: Tile, drive: Driven, across: Floats, source: Floats, targe
         states, where = np.unique(thresholds, return_inverse=True)
         table = table_of(tile, states)
         up = int(np.searchsorted(table.gates, gate))
-        amps = _currents(table, up, where.ravel(), across, source)
+        inside = np.clip(across, table.box.across_low, table.box.across_high)
+        amps = table.amps_each(up, where.ravel(), inside, source)
         return np.log(np.maximum(amps, 1e-30))
 
     for _ in range(NEWTON_STEPS):
@@ -98,14 +98,3 @@ def _thresholds(tile: Tile, drive: Driven, across: Floats, source: Floats, targe
         if np.abs(step).max() <= SETTLED_VOLTS / 10:
             break
     return found
-
-
-def _currents(table: CellTable, gate: int, states: np.ndarray, across: Floats, source: Floats) -> Floats:
-    """`[n]` currents of cells, each in its own state (by index) and at its own volts."""
-    low, high = table.box.pieces()[-1]
-    coefficients = table.coefficients[-1, gate][states]
-    d = scaled(np.clip(across, low, high), low, high)
-    s = scaled(source, table.box.source_low, table.box.source_high)
-    powers = [chebyshev.chebvander(x, count - 1) for x, count in zip((d, s), coefficients.shape[1:], strict=True)]
-    amps: Floats = np.einsum("npq,np,nq->n", coefficients, *powers, optimize=True)
-    return amps

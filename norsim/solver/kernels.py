@@ -62,10 +62,37 @@ def _four(coefficients, source_degrees, piece, gate, state, p, q):  # type: igno
     return a, b, c, e
 
 
+@njit(cache=True)
+def _locate(volts, edges, pieces):  # type: ignore[no-untyped-def]
+    """pieces[l] = between which edges volts[l] lie, those outside at the ends; gives the first and the last found."""
+    first, last = len(edges), 0
+    for lane in range(len(volts)):
+        low, high = 0, len(edges) - 2
+        while low < high:
+            middle = (low + high + 1) // 2
+            if volts[lane] < edges[middle]:
+                high = middle - 1
+            else:
+                low = middle
+        pieces[lane] = low
+        first, last = min(first, low), max(last, low)
+    return first, last
+
+
+@njit(cache=True)
+def _in_piece(of_across, of_source, a, b, mask):  # type: ignore[no-untyped-def]
+    """mask[l] = whether lane l lies in piece (a, b); gives how many do."""
+    found = 0.0
+    for lane in range(len(of_across)):
+        mask[lane] = 1.0 if of_across[lane] == a and of_source[lane] == b else 0.0
+        found += mask[lane]
+    return found
+
+
 @njit(cache=True, fastmath=FAST)
 def _currents(  # type: ignore[no-untyped-def]
-    gates, states, per_line, orders, coefficients, scales, bitline_volts, source_volts, drop, rise, amps, work,
-    change, flowing,
+    gates, states, per_line, orders, coefficients, across_edges, source_edges, bitline_volts, source_volts, drop, rise,
+    amps, work, change, flowing,
 ):  # fmt: skip
     """amps[i, j, l]: cell currents at bitline volts less `drop` and source volts plus `rise`.
 
@@ -73,8 +100,8 @@ def _currents(  # type: ignore[no-untyped-def]
     their magnitudes.
     """
     wordlines, bitlines, lanes = drop.shape
-    pieces, levels = coefficients.shape[:2]
-    source, across, s, d, back, row, value, other, total, masks = work
+    source_pieces, levels = len(source_edges) - 1, coefficients.shape[1]
+    source, across, s, d, row, value, total, here, masks, of_across, of_source = work
     change[:] = 0.0
     flowing[:] = 0.0
     for i in range(wordlines):
@@ -86,26 +113,27 @@ def _currents(  # type: ignore[no-untyped-def]
                 masks[gate, lanes] += masks[gate, lane]
         for j in range(bitlines):
             state = states[i, j]
-            reversed_lanes = 0
             for lane in range(lanes):
                 source[lane] = source_volts + rise[line, j, lane]
                 across[lane] = bitline_volts[j, lane] - drop[i, j, lane] - source[lane]
                 total[lane] = 0.0
-                reversed_lanes += across[lane] < 0.0
-            _scale(source, scales[pieces, 0], 1 / scales[pieces, 1], s)
-            _scale(across, scales[pieces - 1, 0], 1 / scales[pieces - 1, 1], d)
-            for gate in range(levels):
-                if masks[gate, lanes] == 0.0 or orders[gate, state, 0] == 0:
-                    continue
-                _polynomial(coefficients, orders, pieces - 1, gate, state, d, s, row, value)
-                if pieces == 2 and reversed_lanes:
-                    _scale(across, scales[0, 0], 1 / scales[0, 1], back)
-                    _polynomial(coefficients, orders, 0, gate, state, back, s, row, other)
-                    for lane in range(lanes):
-                        if across[lane] < 0.0:
-                            value[lane] = other[lane]
-                for lane in range(lanes):
-                    total[lane] += masks[gate, lane] * value[lane]
+            first_a, last_a = _locate(across, across_edges, of_across)
+            first_b, last_b = _locate(source, source_edges, of_source)
+            for a in range(first_a, last_a + 1):
+                middle = (across_edges[a] + across_edges[a + 1]) / 2
+                _scale(across, middle, 1 / (across_edges[a + 1] - middle), d)
+                for b in range(first_b, last_b + 1):
+                    if _in_piece(of_across, of_source, a, b, here) == 0.0:
+                        continue
+                    middle = (source_edges[b] + source_edges[b + 1]) / 2
+                    _scale(source, middle, 1 / (source_edges[b + 1] - middle), s)
+                    piece = a * source_pieces + b
+                    for gate in range(levels):
+                        if masks[gate, lanes] == 0.0 or orders[gate, state, 0] == 0:
+                            continue
+                        _polynomial(coefficients, orders, piece, gate, state, d, s, row, value)
+                        for lane in range(lanes):
+                            total[lane] += here[lane] * masks[gate, lane] * value[lane]
             for lane in range(lanes):
                 change[lane] += abs(total[lane] - amps[i, j, lane])
                 flowing[lane] += abs(total[lane])
@@ -213,19 +241,20 @@ def relax(  # type: ignore[no-untyped-def]
     Lines that are not free keep their volts. `residual` `[lanes]` takes how far the cells' currents are from those
     that the lines were last solved with, over what flows, or over `floor` where less does.
     """
-    states, orders, coefficients, scales = cells
+    states, orders, coefficients, across_edges, source_edges = cells
     lanes, levels = drop.shape[2], coefficients.shape[1]
     amps, totals = np.zeros(drop.shape), np.empty(drop.shape)
     along = np.empty((len(source[1]), lanes))
     change, flowing, total, missed = np.empty(lanes), np.empty(lanes), np.empty(lanes), np.zeros(lanes)
     source_volts_here, across, s, d = np.empty(lanes), np.empty(lanes), np.empty(lanes), np.empty(lanes)
-    back, row, value, other = np.empty(lanes), np.empty(lanes), np.empty(lanes), np.empty(lanes)
+    row, value, here = np.empty(lanes), np.empty(lanes), np.empty(lanes)
     masks = np.empty((levels, lanes + 1))
-    work = (source_volts_here, across, s, d, back, row, value, other, total, masks)
+    of_across, of_source = np.empty(lanes, dtype=np.int64), np.empty(lanes, dtype=np.int64)
+    work = (source_volts_here, across, s, d, row, value, total, here, masks, of_across, of_source)
     for sweep in range(most_sweeps):
         _currents(
-            up, states, per_line, orders, coefficients, scales, volts, source_volts, drop, rise, amps, work,
-            change, flowing,
+            up, states, per_line, orders, coefficients, across_edges, source_edges, volts, source_volts, drop, rise,
+            amps, work, change, flowing,
         )  # fmt: skip
         if sweep:
             worst = 0.0
@@ -251,7 +280,7 @@ def solve(  # type: ignore[no-untyped-def]
     """Solves blocks of vectors, a thread each.
 
     In: gates `[blocks, wordlines, lanes]`, bitline_volts `[blocks, bitlines, lanes]`, cells = (states,
-    orders, coefficients, scales), and the factored lines (ohms, cell, share, last).
+    orders, coefficients, across_edges, source_edges), and the factored lines (ohms, cell, share, last).
     Out: bitline_amps `[blocks, bitlines, lanes]`, source_amps `[blocks, source lines, lanes]`, residual
     `[blocks, lanes]`, bounds `[blocks, 4]` as `_reach` gives them.
     """

@@ -43,7 +43,6 @@ class Prepared:
     states: np.ndarray
     orders: np.ndarray
     coefficients: Floats
-    scales: Floats
     bitline_conductances: Floats
     source_conductances: Floats
     bitlines: chain.Chain
@@ -51,7 +50,7 @@ class Prepared:
 
     def arguments(self) -> tuple[Any, ...]:
         """What the kernels take of the tile, in their order."""
-        cells = (self.states, self.orders, self.coefficients, self.scales)
+        cells = (self.states, self.orders, self.coefficients, self.table.across_edges, self.table.source_edges)
         lines = [(line.ohms, line.cell, line.share, line.last) for line in (self.bitlines, self.source_lines)]
         rows = self.tile.wires.rows_per_source_line
         return cells, rows, self.bitline_conductances, lines[0], self.source_conductances, lines[1]
@@ -60,16 +59,13 @@ class Prepared:
 def prepare(tile: Tile, table: CellTable) -> Prepared:
     """Factor the lines of `tile` for cells characterised in `table`, which must know all its thresholds."""
     states = np.searchsorted(table.thresholds, tile.thresholds)
-    box = table.box
-    ranges = [*box.pieces(), (box.source_low, box.source_high)]
-    scales = np.array([((low + high) / 2, (high - low) / 2) for low, high in ranges])
     drain, source = _conductances(table)
     at_cells = source[states]
     per_line = tile.wires.rows_per_source_line
     padded = np.pad(at_cells, ((0, -len(states) % per_line), (0, 0)))
     on_lines = padded.reshape(-1, per_line, tile.bitlines).sum(axis=1)
     return Prepared(
-        tile, table, states, _orders(table), table.monomials(), scales,
+        tile, table, states, _orders(table), table.monomials().reshape(-1, *table.coefficients.shape[2:]),
         drain[states], on_lines, chain.bitlines(tile.wires, drain[states]), chain.source_lines(tile.wires, on_lines),
     )  # fmt: skip
 
@@ -77,7 +73,7 @@ def prepare(tile: Tile, table: CellTable) -> Prepared:
 def _orders(table: CellTable) -> NDArray[np.int64]:
     """`[gates, states, 2]`: the powers of both volts, from 0 on, that carry more than 1e-12 of the largest current."""
     # In scaled volts, at most 1 in size, a coefficient is the most that its power can add.
-    size = np.abs(table.monomials()).max(axis=0)
+    size = np.abs(table.monomials()).max(axis=(0, 1))
     beyond_p = np.cumsum(size.sum(axis=3)[:, :, ::-1], axis=2)[:, :, ::-1]
     beyond_q = np.cumsum(size.sum(axis=2)[:, :, ::-1], axis=2)[:, :, ::-1]
     least = NEGLIGIBLE * table.top_amps
@@ -86,7 +82,7 @@ def _orders(table: CellTable) -> NDArray[np.int64]:
 
 def _conductances(table: CellTable) -> tuple[Floats, Floats]:
     """`[states]` largest slopes dI/dv_d and -dI/dv_s over gate levels and the corners of the box, not negative."""
-    low, high = table.box.pieces()[-1]
+    low, high = max(table.box.across_low, 0.0), table.box.across_high
     step = 1e-3 * (high - low)
     across = np.array([low, (low + high) / 2, high - step])
     source = np.full(3, (table.box.source_low + table.box.source_high) / 2)

@@ -18,7 +18,7 @@ from norsim.solver import characterize
 from norsim.solver.between import between
 from norsim.solver.characterize import Box, CellTable, Sweep
 
-FORMAT = 2
+FORMAT = 3
 # Beyond what a solve reaches, as a share of the width: room to take slopes at the very edge.
 MARGIN = 0.05
 STEPS = (1, 1.5, 2, 3, 5, 7, 10)
@@ -93,8 +93,8 @@ def table(cell: Cell, gates: Floats, thresholds: Floats, box: Box, sweep: Sweep,
     what answers the sweeps; it is part of the key.
     """
 
-    def swept(states: Floats) -> CellTable:
-        return _table(cell, tuple(gates.tolist()), tuple(states.tolist()), box, simulator, _Call(sweep))
+    def swept(states: Floats, least_parts: int = 1) -> CellTable:
+        return _table(cell, tuple(gates.tolist()), tuple(states.tolist()), box, least_parts, simulator, _Call(sweep))
 
     return swept(thresholds) if len(thresholds) <= MOST_STATES else between(thresholds, cell.erased_volts, swept)
 
@@ -114,22 +114,25 @@ class _Call:
 
 @lru_cache(maxsize=64)
 def _table(
-    cell: Cell, gates: tuple[float, ...], thresholds: tuple[float, ...], box: Box, simulator: str, call: _Call
-) -> CellTable:
-    path = _path(cell, gates, thresholds, box, simulator)
+    cell: Cell, gates: tuple[float, ...], thresholds: tuple[float, ...], box: Box, least_parts: int, simulator: str,
+    call: _Call,
+) -> CellTable:  # fmt: skip
+    path = _path(cell, gates, thresholds, box, least_parts, simulator)
     at, states = np.array(gates), np.array(thresholds)
     kept = _load(path, at, states, box)
     if kept is not None:
         return kept
-    made = characterize.characterize(cell, at, states, box, call.sweep)
+    made = characterize.characterize(cell, at, states, box, call.sweep, least_parts)
     _save(path, made)
     return made
 
 
-def _path(cell: Cell, gates: tuple[float, ...], thresholds: tuple[float, ...], box: Box, simulator: str) -> Path:
+def _path(
+    cell: Cell, gates: tuple[float, ...], thresholds: tuple[float, ...], box: Box, least_parts: int, simulator: str
+) -> Path:
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "norsim" / "cells"
-    fit = (FORMAT, characterize.TOLERANCE, characterize.NODES)
-    key = repr((cell.digest, gates, thresholds, box, simulator, fit))
+    smooth, kinked = (characterize.TOLERANCE, characterize.NODES), (characterize.KINKED_TOLERANCE, characterize.PARTS)
+    key = repr((cell.digest, gates, thresholds, box, least_parts, simulator, FORMAT, smooth, kinked))
     return root / f"{hashlib.sha256(key.encode()).hexdigest()}.npz"
 
 
@@ -138,11 +141,14 @@ def _load(path: Path, gates: Floats, thresholds: Floats, box: Box) -> CellTable 
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
             coefficients, errors, digest = kept["coefficients"], kept["errors"], str(kept["digest"])
+            parts = int(kept["parts"])
+            edges = box.edges(parts)
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None
-    if digest != _digest(coefficients, errors) or coefficients.shape[1:3] != (len(gates), len(thresholds)):
+    shape = (len(edges[0]) - 1, len(edges[1]) - 1, len(gates), len(thresholds))
+    if digest != _digest(coefficients, errors) or coefficients.shape[:4] != shape:
         return None
-    return CellTable(gates, thresholds, box, coefficients, float(errors[0]), float(errors[1]))
+    return CellTable(gates, thresholds, box, *edges, coefficients, parts, float(errors[0]), float(errors[1]))
 
 
 def _save(path: Path, made: CellTable) -> None:
@@ -150,6 +156,7 @@ def _save(path: Path, made: CellTable) -> None:
     errors = np.array([made.error_amps, made.top_amps])
     content = {
         "coefficients": made.coefficients, "errors": errors, "digest": np.array(_digest(made.coefficients, errors)),
+        "parts": np.array(made.parts),
     }  # fmt: skip
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -87,7 +87,8 @@ def _header(tile: Tile, stimulus: Stimulus) -> Iterator[str]:
     )
     yield f"* Cells: Xi_j is the cell of wordline i and bitline j; {tile.cell.state} is its threshold."
     yield f"* Run:   ngspice -b on this file writes {RAW_FILE}: i(vblJ) flows into bitline J,"
-    yield "*        " + ("i(vret) out of all straps." if wires.strap_every else "i(vslK) out of source line K.")
+    yield "*        " + ("i(vret) out of all straps," if wires.strap_every else "i(vslK) out of source line K,")
+    yield "*        i(vbulk) out of the bulk of all cells."
     yield "*"
 
 

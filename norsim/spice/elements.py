@@ -1,8 +1,9 @@
 """The circuit of a tile as a list of elements: what both the deck and the PySpice circuit are made of.
 
 Node names: `wl3` wordline 3; `bl5_3` bitline 5 at wordline 3 (`bl5` where the line has no resistance);
-`sl1_5` source line 1 at bitline 5 (`sl1` likewise); `0` ground and bulk.
-Ammeters: `Vbl5` in bitline 5, `Vsl1` in source line 1, `Vret` in the common return of all straps.
+`sl1_5` source line 1 at bitline 5 (`sl1` likewise); `bulk` the well of all cells; `0` ground.
+Ammeters: `Vbl5` in bitline 5, `Vsl1` in source line 1, `Vret` in the common return of all straps, `Vbulk` from bulk to
+ground, where junctions leak to.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ def number(value: float) -> str:
 
 
 def ammeters(tile: Tile) -> list[str]:
-    """Names of the raw-file vectors of a tile's currents: bitlines first, then source lines or return."""
+    """Names of the raw-file vectors of a tile's currents: bitlines first, then source lines or return, then bulk."""
     sources = ["vret"] if tile.wires.strap_every else [f"vsl{k}" for k in range(tile.source_lines)]
-    return [f"i({name})" for name in [*(f"vbl{j}" for j in range(tile.bitlines)), *sources]]
+    return [f"i({name})" for name in [*(f"vbl{j}" for j in range(tile.bitlines)), *sources, "vbulk"]]
 
 
 def elements(tile: Tile, stimulus: Stimulus) -> Iterator[Element | Comment]:
@@ -57,6 +58,8 @@ def elements(tile: Tile, stimulus: Stimulus) -> Iterator[Element | Comment]:
     if tile.wires.strap_every:
         yield Comment("ammeter in the common return of all straps")
         yield Element("V", "ret", ("ret", "0"), number(stimulus.source_volts))
+    yield Comment("ammeter from the bulk of all cells to ground")
+    yield Element("V", "bulk", ("bulk", "0"), "0")
 
 
 def printable(text: str) -> str:
@@ -103,7 +106,7 @@ def _bitline(tile: Tile, stimulus: Stimulus, j: int) -> Iterator[Element | Comme
             yield Element("R", here, (_bitline_node(tile, i - 1, j), here), number(tile.wires.bitline_ohms))
         source = _source_node(tile, i // tile.wires.rows_per_source_line, j)
         state = f"{tile.cell.subcircuit} {tile.cell.state}={number(tile.thresholds[i, j])}"
-        yield Element("X", f"{i}_{j}", (here, f"wl{i}", source, "0"), state)
+        yield Element("X", f"{i}_{j}", (here, f"wl{i}", source, "bulk"), state)
 
 
 def _source_line(tile: Tile, stimulus: Stimulus, line: int) -> Iterator[Element | Comment]:
