@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from norsim.array.tile import Stimulus, Tile
-from norsim.spice.elements import Comment, Element, ammeters, elements, printable
+from norsim.spice.elements import Comment, Drive, Element, ammeters, elements, number, printable
 
 if TYPE_CHECKING:
     from PySpice.Spice.Netlist import Circuit
@@ -22,15 +22,18 @@ ONE_THREAD = "set num_threads=1"
 # 1e-15; the rest asks for currents that are good to 1e-6 of themselves.
 OPTIONS = "gmin=1e-15 abstol=1e-15 reltol=1e-6 vntol=1e-9"
 
+# What the reads are points of.
+INDEX = Element("V", "idx", ("idx", "0"), "0")
+
 
 def deck(tile: Tile, stimulus: Stimulus) -> str:
     """The deck: `ngspice -b` on it writes the ammeters' currents of every read to `currents.raw`.
 
     The reads are the points of one `.dc` sweep of `v(idx)` from 0 to vectors - 1.
     """
-    lines = preamble(tile, stimulus)
+    lines = [*preamble(tile, stimulus), line_of(INDEX)]
     for item in elements(tile, stimulus):
-        lines.append(f"* {item.text}" if isinstance(item, Comment) else line_of(item))
+        lines.append(f"* {item.text}" if isinstance(item, Comment) else line_of(source_of(item)))
     return "\n".join([*lines, *_analysis(tile, stimulus), ".end", ""])
 
 
@@ -45,9 +48,10 @@ def circuit(tile: Tile, stimulus: Stimulus) -> Circuit:
     result = Circuit(printable(tile.name))
     result.raw_spice = "\n".join([*_cell_text(tile), f".options {OPTIONS} temp={_celsius(tile)}"])
     adders = {"R": result.R, "V": result.V, "X": result.X, "B": result.B}
-    for item in elements(tile, stimulus):
+    for item in [INDEX, *elements(tile, stimulus)]:
         if isinstance(item, Comment):
             continue
+        item = source_of(item)
         if item.kind == "X":
             name, state = item.value.split(" ", 1)
             parameter, value = state.split("=")
@@ -62,6 +66,16 @@ def circuit(tile: Tile, stimulus: Stimulus) -> Circuit:
 def preamble(tile: Tile, stimulus: Stimulus) -> list[str]:
     """What stands before the elements: what the tile is, the models and the cell."""
     return [*_header(tile, stimulus), *_cell_text(tile)]
+
+
+def source_of(item: Element | Drive) -> Element:
+    """A drive as the element that ngspice has for it, one that follows v(idx) if it steps; any other as it is."""
+    if isinstance(item, Element):
+        return item
+    if not item.steps:
+        return Element("V", item.node, (item.node, "0"), number(item.volts[0]))
+    steps = ",".join(f"{k},{number(value)}" for k, value in enumerate(item.volts))
+    return Element("B", item.node, (item.node, "0"), f"V=pwl(v(idx),{steps})")
 
 
 def line_of(element: Element) -> str:

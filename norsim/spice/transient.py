@@ -15,7 +15,7 @@ import numpy as np
 
 from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.errors import ConfigurationError, SolveError
-from norsim.spice.deck import ONE_THREAD, OPTIONS, RAW_FILE, line_of, preamble
+from norsim.spice.deck import INDEX, ONE_THREAD, OPTIONS, RAW_FILE, line_of, preamble, source_of
 from norsim.spice.elements import Comment, Element, ammeters, elements, number
 from norsim.spice.ngspice import find_ngspice, own_folder, run_deck
 from norsim.spice.rawfile import read_raw
@@ -55,7 +55,7 @@ def read_in_time(tile: Tile, stimulus: Stimulus, seconds: float) -> Transient:
 
 def transient_deck(tile: Tile, stimulus: Stimulus, seconds: float) -> str:
     """The deck of one read in time; ngspice writes the ammeters' currents at 401 times to `currents.raw`."""
-    lines = [*preamble(tile, stimulus)]
+    lines = [*preamble(tile, stimulus), line_of(INDEX)]
     for item in _in_time(tile, stimulus, seconds):
         lines.append(f"* {item.text}" if isinstance(item, Comment) else line_of(item))
     celsius = round(tile.cell.temperature_kelvin - 273.15, 6)
@@ -77,7 +77,9 @@ def _in_time(tile: Tile, stimulus: Stimulus, seconds: float) -> Iterator[Element
     for item in elements(tile, stimulus):
         if isinstance(item, Comment):
             yield item
-        elif item.kind == "X":
+            continue
+        item = source_of(item)
+        if item.kind == "X":
             i, j = (int(part) for part in item.name.split("_"))
             here, _, source, bulk = item.nodes
             gate = _gate(tile, i, j)
