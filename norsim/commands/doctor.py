@@ -22,6 +22,7 @@ from norsim.config import load_chip, presets
 from norsim.errors import NorsimError
 from norsim.paths import models_folder
 from norsim.spice.probe import abilities
+from norsim.spice.simulator import chosen_simulator
 
 
 @click.command("doctor")
@@ -55,7 +56,7 @@ def command(as_json: bool) -> None:
 
 
 def simulator() -> dict[str, Any]:
-    """ngspice, its abilities, and a cell read by both drivers."""
+    """ngspice, its abilities, and a cell read by both drivers and, if it is there, by neospice."""
     able = abilities()
     chip = load_chip("etox65")
     started = time.monotonic()
@@ -65,16 +66,21 @@ def simulator() -> dict[str, Any]:
     one_cell = Stimulus(np.array([[gate]]), np.array([[drain]]))
     amps = float(read(tile, one_cell, "ngspice").bitline[0, 0])
     seconds = time.monotonic() - started
-    try:
-        through_library = float(read(tile, one_cell, "ngspice-shared").bitline[0, 0])
-        library = f"works, agrees to {abs(through_library / amps - 1):.0e}"
-    except NorsimError as problem:
-        library = str(problem)
+
+    def agreement(backend: str) -> str:
+        try:
+            other = float(read(tile, one_cell, backend).bitline[0, 0])
+            return f"works, agrees to {abs(other / amps - 1):.0e}"
+        except NorsimError as problem:
+            return str(problem)
+
     return {
         "ngspice": f"{able.version} at {able.path}",
         "klu": able.klu,
         "osdi": able.osdi,
-        "libngspice_through_pyspice": library,
+        "libngspice_through_pyspice": agreement("ngspice-shared"),
+        "neospice": agreement("neospice"),
+        "chosen_by_NORSIM_SIMULATOR": chosen_simulator().name,
         "one_cell_amps": amps,
         "levels_worst_error": levels.worst_error,
         "seconds": round(seconds, 2),

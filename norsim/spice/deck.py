@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from norsim.array.cell import Cell
 from norsim.array.tile import Stimulus, Tile
 from norsim.spice.elements import Comment, Drive, Element, ammeters, elements, number, printable
 
@@ -21,6 +22,7 @@ ONE_THREAD = "set num_threads=1"
 # gmin's default of 1e-12 S would leak a nanoampere out of a thousand rows at a volt, so it goes down to
 # 1e-15; the rest asks for currents that are good to 1e-6 of themselves.
 OPTIONS = "gmin=1e-15 abstol=1e-15 reltol=1e-6 vntol=1e-9"
+ASKED = {name: float(value) for name, value in (word.split("=") for word in OPTIONS.split())}
 
 # What the reads are points of.
 INDEX = Element("V", "idx", ("idx", "0"), "0")
@@ -46,7 +48,7 @@ def circuit(tile: Tile, stimulus: Stimulus) -> Circuit:
     from PySpice.Spice.Netlist import Circuit
 
     result = Circuit(printable(tile.name))
-    result.raw_spice = "\n".join([*_cell_text(tile), f".options {OPTIONS} temp={_celsius(tile)}"])
+    result.raw_spice = "\n".join([*_cell_text(tile), f".options {OPTIONS} temp={celsius(tile.cell)}"])
     adders = {"R": result.R, "V": result.V, "X": result.X, "B": result.B}
     for item in [INDEX, *elements(tile, stimulus)]:
         if isinstance(item, Comment):
@@ -65,7 +67,8 @@ def circuit(tile: Tile, stimulus: Stimulus) -> Circuit:
 
 def preamble(tile: Tile, stimulus: Stimulus) -> list[str]:
     """What stands before the elements: what the tile is, the models and the cell."""
-    return [*_header(tile, stimulus), *_cell_text(tile)]
+    run = f"ngspice -b on this file writes {RAW_FILE}: i(vblJ) flows into bitline J,"
+    return [*header(tile, stimulus, [run, _sources(tile)]), *_cell_text(tile)]
 
 
 def source_of(item: Element | Drive) -> Element:
@@ -86,23 +89,28 @@ def line_of(element: Element) -> str:
     return "\n+ ".join(textwrap.wrap(text.replace(",", ", "), 110, break_long_words=False))
 
 
-def _header(tile: Tile, stimulus: Stimulus) -> Iterator[str]:
+def header(tile: Tile, stimulus: Stimulus, run: list[str], point: str = "a point of v(idx)") -> Iterator[str]:
+    """What the tile is, what a read is in the deck, and lines on how to run it."""
     wires = tile.wires
     straps = f"straps every {wires.strap_every} bitlines" if wires.strap_every else "sensed beside bitline 0"
     # ngspice repeats the title in its log, where no name of a layer may look like trouble.
     yield "* NOR-flash tile"
     yield f"* {printable(tile.name)}"
     yield "*"
-    yield f"* {tile.wordlines} wordlines x {tile.bitlines} bitlines, {stimulus.vectors} reads, one a point of v(idx)"
+    yield f"* {tile.wordlines} wordlines x {tile.bitlines} bitlines, {stimulus.vectors} reads, one {point}"
     yield f"* bitline      {wires.bitline_ohms:g} ohm a segment, {wires.bitline_end_ohms:g} ohm at the driven end"
     yield (
         f"* source line  {wires.source_ohms:g} ohm a segment, {wires.source_end_ohms:g} ohm at its ends, "
         f"{wires.rows_per_source_line} wordline(s) a line, {straps}"
     )
     yield f"* Cells: Xi_j is the cell of wordline i and bitline j; {tile.cell.state} is its threshold."
-    yield f"* Run:   ngspice -b on this file writes {RAW_FILE}: i(vblJ) flows into bitline J,"
-    yield "*        " + ("i(vret) out of all straps." if wires.strap_every else "i(vslK) out of source line K.")
+    yield f"* Run:   {run[0]}"
+    yield from (f"*        {line}" for line in run[1:])
     yield "*"
+
+
+def _sources(tile: Tile) -> str:
+    return "i(vret) out of all straps." if tile.wires.strap_every else "i(vslK) out of source line K."
 
 
 def _cell_text(tile: Tile) -> Iterator[str]:
@@ -110,12 +118,13 @@ def _cell_text(tile: Tile) -> Iterator[str]:
     yield tile.cell.netlist.strip()
 
 
-def _celsius(tile: Tile) -> float:
-    return round(tile.cell.temperature_kelvin - 273.15, 6)
+def celsius(cell: Cell) -> float:
+    """A cell's temperature, without the last digits that a difference of decimals has too many."""
+    return round(cell.temperature_kelvin - 273.15, 6)
 
 
 def _analysis(tile: Tile, stimulus: Stimulus) -> Iterator[str]:
-    yield f".options {OPTIONS} temp={_celsius(tile)}"
+    yield f".options {OPTIONS} temp={celsius(tile.cell)}"
     yield "\n+ ".join(textwrap.wrap(".save " + " ".join(ammeters(tile)), 110))
     yield f".dc Vidx 0 {stimulus.vectors - 1} 1"
     yield from (".control", ONE_THREAD, "set filetype=binary", "run", f"write {RAW_FILE}", "quit", ".endc")
