@@ -19,7 +19,7 @@ from norsim.array.wires import Wires
 from norsim.backends import program, read
 from norsim.commands.options import print_json
 from norsim.config import load_chip, presets
-from norsim.errors import NorsimError
+from norsim.errors import NorsimError, SimulatorError
 from norsim.paths import models_folder
 from norsim.spice.probe import abilities
 from norsim.spice.simulator import chosen_simulator
@@ -56,15 +56,16 @@ def command(as_json: bool) -> None:
 
 
 def simulator() -> dict[str, Any]:
-    """ngspice, its abilities, and a cell read by both drivers and, if it is there, by neospice."""
-    able = abilities()
+    """The simulator that NORSIM_SIMULATOR chooses, ngspice's abilities, and a cell read in every way there is."""
+    by = chosen_simulator()
+    found = ngspice_found(by.name == "ngspice")
     chip = load_chip("etox65")
     started = time.monotonic()
     levels = program(chip.cell, chip.encoding)
     gate, drain = chip.encoding.verify_volts
     tile = Tile(levels.thresholds[-1:, None], chip.cell, Wires(strap_every=1), name="doctor")
     one_cell = Stimulus(np.array([[gate]]), np.array([[drain]]))
-    amps = float(read(tile, one_cell, "ngspice").bitline[0, 0])
+    amps = float(read(tile, one_cell, by.name).bitline[0, 0])
     seconds = time.monotonic() - started
 
     def agreement(backend: str) -> str:
@@ -75,16 +76,25 @@ def simulator() -> dict[str, Any]:
             return str(problem)
 
     return {
-        "ngspice": f"{able.version} at {able.path}",
-        "klu": able.klu,
-        "osdi": able.osdi,
+        **found,
         "libngspice_through_pyspice": agreement("ngspice-shared"),
         "neospice": agreement("neospice"),
-        "chosen_by_NORSIM_SIMULATOR": chosen_simulator().name,
+        "simulator": by.identity(),
         "one_cell_amps": amps,
         "levels_worst_error": levels.worst_error,
         "seconds": round(seconds, 2),
     }
+
+
+def ngspice_found(needed: bool) -> dict[str, Any]:
+    """ngspice and its abilities. Raises SimulatorError where it is `needed` and not usable."""
+    try:
+        able = abilities()
+    except SimulatorError as problem:
+        if needed:
+            raise
+        return {"ngspice": str(problem), "klu": False, "osdi": False}
+    return {"ngspice": f"{able.version} at {able.path}", "klu": able.klu, "osdi": able.osdi}
 
 
 def show(found: dict[str, Any]) -> None:
