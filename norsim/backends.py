@@ -20,10 +20,8 @@ from norsim.solver import in_situ, nodal, reduce, tables
 from norsim.solver.characterize import CellTable
 from norsim.solver.drive import Driven, driven
 from norsim.solver.tabulated import Tabulated, tabulate
-from norsim.spice import ngspice, shared
-from norsim.spice.deck import deck
-from norsim.spice.ngspice import find_ngspice, version_line
-from norsim.spice.sweep import drain_amps
+from norsim.spice import neospice, ngspice, shared
+from norsim.spice.simulator import chosen_simulator, simulator_of
 from norsim.units import UnitStore, currents_of, currents_table, unit_key
 from norsim.workers import HERE, Unit, Workers
 
@@ -107,12 +105,13 @@ def aimed(tile: Tile, stimulus: Stimulus, target_amps: Floats, random: np.random
     """
     drive = driven(stimulus)
     inputs = drive.inputs(tile)
-    simulator = version_line(find_ngspice())
+    simulator = chosen_simulator()
 
     def table_of(some: Tile, thresholds: Floats) -> CellTable:
         ends = drive.stimulus(np.array([np.zeros(inputs), np.ones(inputs)]), some)
-        box = tables.bounds(some, ends, drain_amps)
-        return tables.table(some.cell, np.unique(ends.wordline_volts), thresholds, box, drain_amps, simulator)
+        box = tables.bounds(some, ends, simulator.drain_amps)
+        gates = np.unique(ends.wordline_volts)
+        return tables.table(some.cell, gates, thresholds, box, simulator.drain_amps, simulator.identity())
 
     with ONE_AT_A_TIME:
         return in_situ.aim(tile, drive, target_amps, table_of, random)
@@ -120,15 +119,16 @@ def aimed(tile: Tile, stimulus: Stimulus, target_amps: Floats, random: np.random
 
 def _table(tile: Tile, stimulus: Stimulus) -> CellTable:
     """The tile's cell characterised for every volt it can see under `stimulus`."""
-    simulator = version_line(find_ngspice())
-    box = tables.bounds(tile, stimulus, drain_amps)
+    simulator = chosen_simulator()
+    box = tables.bounds(tile, stimulus, simulator.drain_amps)
     gates, thresholds = np.unique(stimulus.wordline_volts), np.unique(tile.thresholds)
-    return tables.table(tile.cell, gates, thresholds, box, drain_amps, simulator)
+    return tables.table(tile.cell, gates, thresholds, box, simulator.drain_amps, simulator.identity())
 
 
 BACKENDS: dict[str, Solver] = {
     "ngspice": ngspice.read,
     "ngspice-shared": shared.read,
+    "neospice": neospice.read,
     "nodal": read_nodal,
     "macro": read_macro,
 }
@@ -160,19 +160,20 @@ def read_all(
 ) -> list[Currents]:
     """`read` for each of `requests`, in order, by `workers`; `progress(done, total)` as they finish.
 
-    Of ngspice's reads those that `store` has are taken from it, and it gets those that it lacks. Such a unit is known
-    by its deck, which holds the cell, the wires, all volts and options, and by the simulator. Raises SolveError that
-    counts and names what failed.
+    Of a simulator's reads those that `store` has are taken from it, and it gets those that it lacks. Such a unit is
+    known by its deck, which holds the cell, the wires, all volts and options, and by the simulator. Raises SolveError
+    that counts and names what failed.
     """
-    simulator = version_line(find_ngspice()) if backend.startswith("ngspice") else None
-    kept = store if simulator else None
+    by = simulator_of(backend)
+    simulator = by.identity() if by else None
+    kept = store if by else None
     currents: dict[int, Currents] = {}
     keys: dict[int, str] = {}
 
     def units() -> Iterator[Unit]:
         for place, (tile, stimulus) in enumerate(requests):
-            if kept is not None:
-                keys[place] = unit_key(backend, simulator, deck(tile, stimulus))
+            if kept is not None and by is not None:
+                keys[place] = unit_key(backend, simulator, by.deck(tile, stimulus))
                 found = kept.get(keys[place])
                 if found is not None:
                     finish(place, currents_of(found))
@@ -194,10 +195,10 @@ def read_all(
 
 
 def cell_amps(cell: Cell, thresholds: Floats, gate_volts: float, drain_volts: float) -> Floats:
-    """`[n]` amperes of single cells with those thresholds `[n]`, by ngspice: one row, wires without loss."""
+    """`[n]` amperes of single cells with those thresholds `[n]`, by the simulator: one row, wires without loss."""
     tile = Tile(np.atleast_2d(thresholds), cell, Wires(strap_every=1))
     stimulus = Stimulus(np.array([[gate_volts]]), np.full((1, tile.bitlines), drain_volts))
-    currents: Floats = read(tile, stimulus, "ngspice").bitline[0]
+    currents: Floats = read(tile, stimulus, chosen_simulator().name).bitline[0]
     return currents
 
 

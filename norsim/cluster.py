@@ -15,7 +15,7 @@ from importlib.metadata import version
 from typing import Any
 
 from norsim.errors import ConfigurationError, NorsimError, SimulatorError, SolveError
-from norsim.spice.ngspice import find_ngspice, version_line
+from norsim.spice.simulator import SIMULATORS, VARIABLE, Simulator, chosen_simulator
 from norsim.units import code_digest
 from norsim.workers import LOG, Workers
 
@@ -166,13 +166,17 @@ class _Checked(Executor):
 
 def installation() -> dict[str, str]:
     """What must be the same everywhere for results to be the same to the last bit."""
-    try:
-        simulator = version_line(find_ngspice())
-    except SimulatorError:
-        simulator = "none"
     return {
-        "norsim's code": code_digest(), "ngspice": simulator, **{name: version(name) for name in DECISIVE},
+        "norsim's code": code_digest(), VARIABLE: chosen_simulator().name,
+        **{name: _identity(one) for name, one in SIMULATORS.items()}, **{name: version(name) for name in DECISIVE},
     }  # fmt: skip
+
+
+def _identity(simulator: Simulator) -> str:
+    try:
+        return simulator.identity()
+    except SimulatorError:
+        return "none"
 
 
 def _there(expected: Mapping[str, str], function: Callable[..., Any], *arguments: Any) -> Any:

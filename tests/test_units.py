@@ -20,6 +20,7 @@ from norsim.array.tile import Currents, Stimulus, Tile
 from norsim.array.wires import Wires
 from norsim.backends import read_all
 from norsim.errors import ConfigurationError, SolveError
+from norsim.spice import simulator
 from norsim.units import UnitStore, currents_of, currents_table, unit_key
 from norsim.workers import Threads
 
@@ -164,7 +165,8 @@ def test_what_decides_a_unit_is_in_its_key(
     ]
     read_all([(tile, stimulus), *others], "ngspice", store=store)
     assert len(solved) == 5
-    monkeypatch.setattr(backends, "version_line", lambda path: "ngspice-1")
+    other = replace(simulator.SIMULATORS["ngspice"], identity=lambda: "ngspice-1")
+    monkeypatch.setitem(simulator.SIMULATORS, "ngspice", other)
     read_all([(tile, stimulus)], "ngspice", store=store)
     assert len(solved) == 6
 

@@ -19,9 +19,10 @@ from norsim.array.wires import Wires
 from norsim.backends import program, read
 from norsim.commands.options import print_json
 from norsim.config import load_chip, presets
-from norsim.errors import NorsimError
+from norsim.errors import NorsimError, SimulatorError
 from norsim.paths import models_folder
 from norsim.spice.probe import abilities
+from norsim.spice.simulator import chosen_simulator
 
 
 @click.command("doctor")
@@ -55,30 +56,45 @@ def command(as_json: bool) -> None:
 
 
 def simulator() -> dict[str, Any]:
-    """ngspice, its abilities, and a cell read by both drivers."""
-    able = abilities()
+    """The simulator that NORSIM_SIMULATOR chooses, ngspice's abilities, and a cell read in every way there is."""
+    by = chosen_simulator()
+    found = ngspice_found(by.name == "ngspice")
     chip = load_chip("etox65")
     started = time.monotonic()
     levels = program(chip.cell, chip.encoding)
     gate, drain = chip.encoding.verify_volts
     tile = Tile(levels.thresholds[-1:, None], chip.cell, Wires(strap_every=1), name="doctor")
     one_cell = Stimulus(np.array([[gate]]), np.array([[drain]]))
-    amps = float(read(tile, one_cell, "ngspice").bitline[0, 0])
+    amps = float(read(tile, one_cell, by.name).bitline[0, 0])
     seconds = time.monotonic() - started
-    try:
-        through_library = float(read(tile, one_cell, "ngspice-shared").bitline[0, 0])
-        library = f"works, agrees to {abs(through_library / amps - 1):.0e}"
-    except NorsimError as problem:
-        library = str(problem)
+
+    def agreement(backend: str) -> str:
+        try:
+            other = float(read(tile, one_cell, backend).bitline[0, 0])
+            return f"works, agrees to {abs(other / amps - 1):.0e}"
+        except NorsimError as problem:
+            return str(problem)
+
     return {
-        "ngspice": f"{able.version} at {able.path}",
-        "klu": able.klu,
-        "osdi": able.osdi,
-        "libngspice_through_pyspice": library,
+        **found,
+        "libngspice_through_pyspice": agreement("ngspice-shared"),
+        "neospice": agreement("neospice"),
+        "simulator": by.identity(),
         "one_cell_amps": amps,
         "levels_worst_error": levels.worst_error,
         "seconds": round(seconds, 2),
     }
+
+
+def ngspice_found(needed: bool) -> dict[str, Any]:
+    """ngspice and its abilities. Raises SimulatorError where it is `needed` and not usable."""
+    try:
+        able = abilities()
+    except SimulatorError as problem:
+        if needed:
+            raise
+        return {"ngspice": str(problem), "klu": False, "osdi": False}
+    return {"ngspice": f"{able.version} at {able.path}", "klu": able.klu, "osdi": able.osdi}
 
 
 def show(found: dict[str, Any]) -> None:

@@ -43,6 +43,7 @@ from norsim.network.evaluate import Evaluation, images_tensor
 from norsim.network.trials import table_of_chips
 from norsim.network.verify import save_samples
 from norsim.runs import default_folder, write_atomically, write_text
+from norsim.spice.simulator import chosen_simulator
 
 
 @click.command("eval-network")
@@ -214,7 +215,7 @@ def show(found: Evaluation, path: Path, verbose: bool, summary: dict[str, Any]) 
     proof = found.verification
     if proof.samples:
         console.print(
-            f"Proof: {proof.samples} reads solved again by ngspice, each alone: largest error "
+            f"Proof: {proof.samples} reads solved again by {chosen_simulator().name}, each alone: largest error "
             f"{proof.max_error_full_scale:.1e} of full scale, ADC codes that differ "
             f"{100 * (proof.adc_mismatch_fraction or 0):.2f} %"
         )

@@ -105,7 +105,7 @@ def show_estimate(found: Estimate, as_json: bool) -> None:
         return
     bound = "at least " if found.at_least else ""
     click.echo(
-        f"{found.tiles} tiles, {found.solves:,} solves, {found.decks:,} decks for ngspice\n"
+        f"{found.tiles} tiles, {found.solves:,} solves, {found.decks:,} decks for a simulator\n"
         f"{bound}{found.seconds:,.0f} s on this machine, {bound}{found.core_hours:.3g} core-hours\n"
         f"{found.memory_bytes / 2**30:.2f} GiB of memory, {found.disk_bytes / 2**20:.1f} MiB on disk"
     )

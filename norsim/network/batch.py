@@ -23,7 +23,7 @@ from norsim.network.placement import TileGrid
 from norsim.network.quantized import QuantizedLayer
 from norsim.network.reader import Reader
 from norsim.network.verify import Sample, Sampler
-from norsim.spice.ngspice import find_ngspice, version_line
+from norsim.spice.simulator import simulator_of, simulators
 from norsim.units import UnitStore, unit_key
 from norsim.workers import HERE, Unit
 
@@ -68,11 +68,11 @@ def run_batches(
 ) -> list[BatchResult]:
     """Classify each batch `[images, channels, height, width]` digitally and by `reader`, in order.
 
-    Of every tile `per_tile` reads are kept, which the seed decides. Workers elsewhere get whole batches, unless ngspice
-    reads: then they get decks. Batches that the reader's store has are taken from it, and the others put into it.
-    `progress(images done)` is called as they finish.
+    Of every tile `per_tile` reads are kept, which the seed decides. Workers elsewhere get whole batches, unless a
+    simulator reads: then they get decks. Batches that the reader's store has are taken from it, and the others put into
+    it. `progress(images done)` is called as they finish.
     """
-    store, apart = reader.store, reader.workers.elsewhere and not reader.backend.startswith("ngspice")
+    store, apart = reader.store, reader.workers.elsewhere and simulator_of(reader.backend) is None
     workers = reader.workers if apart else HERE
     own = Reader(reader.backend) if apart else reader
     sent = workers.share(model)
@@ -136,8 +136,8 @@ def classes(model: nn.Module, images: Tensor) -> Predictions:
 
 def fingerprint(model: nn.Module, backend: str) -> str:
     """A hash of all that decides what a converted network makes of an image, its converters' fit included."""
-    simulator = None if backend == "ideal" else version_line(find_ngspice())
-    parts: list[object] = [torch.__version__, np.__version__, simulator, backend, str(model), normalisation(model)]
+    rests_on: list[str | None] = [*simulators(backend).values()] or [None]
+    parts: list[object] = [torch.__version__, np.__version__, *rests_on, backend, str(model), normalisation(model)]
     # The name of a module of the user's own holds a hash of its code.
     parts += sorted({f"{type(part).__module__}.{type(part).__qualname__}" for part in model.modules()})
     parts += [(name, value.numpy().tobytes().hex()) for name, value in model.state_dict().items()]

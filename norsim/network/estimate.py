@@ -33,15 +33,18 @@ from norsim.network.train import train
 from norsim.network.verify import Sampler
 from norsim.network.zoo import NetworkSpec
 from norsim.periphery.encoding import Codes
-from norsim.spice import ngspice
+from norsim.spice import neospice, ngspice
 from norsim.spice.deck import deck
+from norsim.spice.simulator import chosen_simulator, simulator_of
 from norsim.units import currents_table, parquet
 from norsim.workers import Threads
 
 # Reads of a layer that are looked through for equal ones, and reads made to measure a rate.
 COUNTED_READS = 40_000
 MACRO_READS = 4096
-FEW_READS = {"ngspice": 6, "ngspice-shared": 6, "nodal": 64}
+FEW_READS = {"ngspice": 6, "ngspice-shared": 6, "neospice": 6, "nodal": 64}
+# Simulators that are processes of their own.
+PROCESSES = {"ngspice": ngspice.read, "neospice": neospice.read}
 TRAINED_BATCHES = 8
 # Longer than this no rate is waited for: the estimate then is a lower bound. Shorter than this a probe says little,
 # and more reads are made.
@@ -54,7 +57,7 @@ class Estimate:
     """What a run takes.
 
     `tiles`     arrays that it reads
-    `decks`     pieces of work that ngspice is given
+    `decks`     pieces of work that a simulator is given
     `solves`    reads of a tile that are solved, those of the fit and of the proof included
     `seconds`   on this machine, with its number of jobs, and `core_hours` of work in them
     `memory_bytes`  the most at a time, simulators included
@@ -105,9 +108,9 @@ class Work:
         rate = self.rate(part, codes, backend, alone=reads <= starts)
         seconds = starts * rate.start + reads * rate.read
         self.solves += reads
-        if backend.startswith("ngspice"):
+        if simulator_of(backend):
             # The library solves in this process, one deck after the other.
-            at_a_time = min(self.jobs, max(together, 1)) if backend == "ngspice" else 1
+            at_a_time = min(self.jobs, max(together, 1)) if backend in PROCESSES else 1
             self.simulators += seconds
             self.waiting += seconds / at_a_time
             self.decks += starts
@@ -155,18 +158,18 @@ def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
 def _rate(part: PlacedTile, codes: Codes, backend: str, jobs: int, reads: int) -> Rate:
     """Of a solver that takes reads one after the other: from one read, and from so many.
 
-    So many decks of ngspice at a time as the run will have: what they cost each other is in the rate.
+    So many decks of a simulator at a time as the run will have: what they cost each other is in the rate.
     """
     tile, (stimulus, _) = part.tile(), part.drive(codes).distinct()
     many = min(stimulus.vectors, reads)
 
     def solve(reads: int) -> Currents:
         some = stimulus.take(slice(0, reads))
-        if backend != "ngspice":
+        if backend not in PROCESSES:
             return read(tile, some, backend)
         try:
             with Threads(jobs).executor() as pool:
-                found = list(pool.map(lambda _: ngspice.read(tile, some, LONGEST_PROBE_SECONDS), range(jobs)))
+                found = list(pool.map(lambda _: PROCESSES[backend](tile, some, LONGEST_PROBE_SECONDS), range(jobs)))
                 return found[0]
         except SolveError as problem:
             raise SlowError(str(problem)) if "did not finish" in str(problem) else problem from None
@@ -301,7 +304,7 @@ def _add_proof(work: Work, layers: dict[str, TiledLayer], codes: dict[str, Codes
     if spice_sample:
         for name, part in places:
             share = spice_sample / len(places)
-            work.add(part, codes[name], "ngspice", share, share, spice_sample)
+            work.add(part, codes[name], chosen_simulator().name, share, share, spice_sample)
     sampler, random = Sampler(-(-max(spice_sample, KEPT_SAMPLES) // len(places)), 0), np.random.default_rng(0)
     for name, part in places:
         some = codes[name][: sampler.count]

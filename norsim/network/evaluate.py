@@ -22,7 +22,7 @@ from norsim.network.batch import Predictions, run_batches
 from norsim.network.layers import TiledLayer, tiled_layers
 from norsim.network.reader import Reader
 from norsim.network.verify import Sample, Verification, choose_samples, verify
-from norsim.spice.ngspice import find_ngspice, version_line
+from norsim.spice.simulator import chosen_simulator, simulator_of, simulators
 from norsim.units import UnitStore
 from norsim.workers import HERE, Workers
 
@@ -96,16 +96,16 @@ def evaluate(
     """Accuracy of a converted network on labelled images, every layer read by `backend`.
 
     `data` is a Dataset, or batches of `[images, channels, height, width]` float32 and `[images]` labels,
-    as a DataLoader gives them. `spice_sample` of the reads are solved again by ngspice, each alone, and
-    compared. `float_predictions` `[images]` are the float network's classes, where they are known.
-    Calibrate the converters first: see `norsim.calibrate`. Batches, and reads of ngspice, that are in `store` are
+    as a DataLoader gives them. `spice_sample` of the reads are solved again by ngspice, or by what NORSIM_SIMULATOR
+    names, each alone, and compared. `float_predictions` `[images]` are the float network's classes, where known.
+    Calibrate the converters first: see `norsim.calibrate`. Batches, and reads of simulators, that are in `store` are
     taken from it, and the others put into it: what comes back is the same to the last bit.
     """
     started = time.monotonic()
     layers, count = tiled_layers(model), max(spice_sample, KEPT_SAMPLES)
     per_tile = -(-count // sum(len(layer.grid.tiles) for layer in layers.values()))
     # Where batches are quick, or done elsewhere, images are counted; else each layer's decks are worth a word.
-    by_images = backend in ("macro", "ideal") or (workers.elsewhere and not backend.startswith("ngspice"))
+    by_images = backend in ("macro", "ideal") or (workers.elsewhere and simulator_of(backend) is None)
     labels: list[Predictions] = []
 
     def images() -> Iterator[Tensor]:
@@ -132,7 +132,8 @@ def evaluate(
     return Evaluation(
         network, getattr(data, "name", ""), len(truth), backend, ", ".join(sorted(encodings)),
         accuracy, interval, quantized, quantized_interval, full, full_interval,
-        verify(samples[:spice_sample], workers), layer_table(model, backend, reads, len(truth)),
+        verify(samples[:spice_sample], workers, chosen_simulator().name),
+        layer_table(model, backend, reads, len(truth)),
         time.monotonic() - started, seed, versions(backend), found, exact, samples,
     )  # fmt: skip
 
@@ -204,7 +205,8 @@ def versions(backend: str) -> dict[str, str | None]:
     """What the numbers depend on."""
     return {
         "norsim": version("norsim"),
-        "ngspice": None if backend == "ideal" else version_line(find_ngspice()),
+        "ngspice": None,
+        **simulators(backend),
         "torch": torch.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),

@@ -18,7 +18,7 @@ from norsim.workers import HERE, Workers
 # Long enough that reading a deck costs little beside solving it, short enough to share out. It must not
 # depend on the number of workers, because a solve starts from the one before it in its deck. The fast solvers
 # share out their vectors themselves.
-READS_AT_ONCE = {"ngspice": 128, "ngspice-shared": 128}
+READS_AT_ONCE = {"ngspice": 128, "ngspice-shared": 128, "neospice": 128}
 
 Observer = Callable[[Any, Codes, Any], None]
 

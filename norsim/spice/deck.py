@@ -6,8 +6,9 @@ import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from norsim.array.cell import Cell
 from norsim.array.tile import Stimulus, Tile
-from norsim.spice.elements import Comment, Element, ammeters, elements, printable
+from norsim.spice.elements import Comment, Drive, Element, ammeters, elements, number, printable
 
 if TYPE_CHECKING:
     from PySpice.Spice.Netlist import Circuit
@@ -21,6 +22,10 @@ ONE_THREAD = "set num_threads=1"
 # gmin's default of 1e-12 S would leak a nanoampere out of a thousand rows at a volt, so it goes down to
 # 1e-15; the rest asks for currents that are good to 1e-6 of themselves.
 OPTIONS = "gmin=1e-15 abstol=1e-15 reltol=1e-6 vntol=1e-9"
+ASKED = {name: float(value) for name, value in (word.split("=") for word in OPTIONS.split())}
+
+# What the reads are points of.
+INDEX = Element("V", "idx", ("idx", "0"), "0")
 
 
 def deck(tile: Tile, stimulus: Stimulus) -> str:
@@ -28,9 +33,9 @@ def deck(tile: Tile, stimulus: Stimulus) -> str:
 
     The reads are the points of one `.dc` sweep of `v(idx)` from 0 to vectors - 1.
     """
-    lines = preamble(tile, stimulus)
+    lines = [*preamble(tile, stimulus), line_of(INDEX)]
     for item in elements(tile, stimulus):
-        lines.append(f"* {item.text}" if isinstance(item, Comment) else line_of(item))
+        lines.append(f"* {item.text}" if isinstance(item, Comment) else line_of(source_of(item)))
     return "\n".join([*lines, *_analysis(tile, stimulus), ".end", ""])
 
 
@@ -43,11 +48,12 @@ def circuit(tile: Tile, stimulus: Stimulus) -> Circuit:
     from PySpice.Spice.Netlist import Circuit
 
     result = Circuit(printable(tile.name))
-    result.raw_spice = "\n".join([*_cell_text(tile), f".options {OPTIONS} temp={_celsius(tile)}"])
+    result.raw_spice = "\n".join([*_cell_text(tile), f".options {OPTIONS} temp={celsius(tile.cell)}"])
     adders = {"R": result.R, "V": result.V, "X": result.X, "B": result.B}
-    for item in elements(tile, stimulus):
+    for item in [INDEX, *elements(tile, stimulus)]:
         if isinstance(item, Comment):
             continue
+        item = source_of(item)
         if item.kind == "X":
             name, state = item.value.split(" ", 1)
             parameter, value = state.split("=")
@@ -61,7 +67,18 @@ def circuit(tile: Tile, stimulus: Stimulus) -> Circuit:
 
 def preamble(tile: Tile, stimulus: Stimulus) -> list[str]:
     """What stands before the elements: what the tile is, the models and the cell."""
-    return [*_header(tile, stimulus), *_cell_text(tile)]
+    run = f"ngspice -b on this file writes {RAW_FILE}: i(vblJ) flows into bitline J,"
+    return [*header(tile, stimulus, [run, _sources(tile)]), *_cell_text(tile)]
+
+
+def source_of(item: Element | Drive) -> Element:
+    """A drive as the element that ngspice has for it, one that follows v(idx) if it steps; any other as it is."""
+    if isinstance(item, Element):
+        return item
+    if not item.steps:
+        return Element("V", item.node, (item.node, "0"), number(item.volts[0]))
+    steps = ",".join(f"{k},{number(value)}" for k, value in enumerate(item.volts))
+    return Element("B", item.node, (item.node, "0"), f"V=pwl(v(idx),{steps})")
 
 
 def line_of(element: Element) -> str:
@@ -72,24 +89,29 @@ def line_of(element: Element) -> str:
     return "\n+ ".join(textwrap.wrap(text.replace(",", ", "), 110, break_long_words=False))
 
 
-def _header(tile: Tile, stimulus: Stimulus) -> Iterator[str]:
+def header(tile: Tile, stimulus: Stimulus, run: list[str], point: str = "a point of v(idx)") -> Iterator[str]:
+    """What the tile is, what a read is in the deck, and lines on how to run it."""
     wires = tile.wires
     straps = f"straps every {wires.strap_every} bitlines" if wires.strap_every else "sensed beside bitline 0"
     # ngspice repeats the title in its log, where no name of a layer may look like trouble.
     yield "* NOR-flash tile"
     yield f"* {printable(tile.name)}"
     yield "*"
-    yield f"* {tile.wordlines} wordlines x {tile.bitlines} bitlines, {stimulus.vectors} reads, one a point of v(idx)"
+    yield f"* {tile.wordlines} wordlines x {tile.bitlines} bitlines, {stimulus.vectors} reads, one {point}"
     yield f"* bitline      {wires.bitline_ohms:g} ohm a segment, {wires.bitline_end_ohms:g} ohm at the driven end"
     yield (
         f"* source line  {wires.source_ohms:g} ohm a segment, {wires.source_end_ohms:g} ohm at its ends, "
         f"{wires.rows_per_source_line} wordline(s) a line, {straps}"
     )
     yield f"* Cells: Xi_j is the cell of wordline i and bitline j; {tile.cell.state} is its threshold."
-    yield f"* Run:   ngspice -b on this file writes {RAW_FILE}: i(vblJ) flows into bitline J,"
-    yield "*        " + ("i(vret) out of all straps," if wires.strap_every else "i(vslK) out of source line K,")
-    yield "*        i(vbulk) out of the bulk of all cells."
+    yield f"* Run:   {run[0]}"
+    yield from (f"*        {line}" for line in run[1:])
     yield "*"
+
+
+def _sources(tile: Tile) -> str:
+    lines = "i(vret) out of all straps" if tile.wires.strap_every else "i(vslK) out of source line K"
+    return f"{lines}, i(vbulk) out of the bulk."
 
 
 def _cell_text(tile: Tile) -> Iterator[str]:
@@ -97,12 +119,13 @@ def _cell_text(tile: Tile) -> Iterator[str]:
     yield tile.cell.netlist.strip()
 
 
-def _celsius(tile: Tile) -> float:
-    return round(tile.cell.temperature_kelvin - 273.15, 6)
+def celsius(cell: Cell) -> float:
+    """A cell's temperature, without the last digits that a difference of decimals has too many."""
+    return round(cell.temperature_kelvin - 273.15, 6)
 
 
 def _analysis(tile: Tile, stimulus: Stimulus) -> Iterator[str]:
-    yield f".options {OPTIONS} temp={_celsius(tile)}"
+    yield f".options {OPTIONS} temp={celsius(tile.cell)}"
     yield "\n+ ".join(textwrap.wrap(".save " + " ".join(ammeters(tile)), 110))
     yield f".dc Vidx 0 {stimulus.vectors - 1} 1"
     yield from (".control", ONE_THREAD, "set filetype=binary", "run", f"write {RAW_FILE}", "quit", ".endc")

@@ -27,10 +27,25 @@ class Element(NamedTuple):
     value: str
 
 
+class Drive(NamedTuple):
+    """An ideal source from a node to ground, of that name, that steps through `volts` with the read."""
+
+    node: Node
+    volts: Floats
+
+    @property
+    def steps(self) -> bool:
+        """Whether some read has other volts than the first."""
+        return bool(np.any(self.volts != self.volts[0]))
+
+
 class Comment(NamedTuple):
     """A remark between elements."""
 
     text: str
+
+
+Item = Element | Drive | Comment
 
 
 def number(value: float) -> str:
@@ -44,13 +59,12 @@ def ammeters(tile: Tile) -> list[str]:
     return [f"i({name})" for name in [*(f"vbl{j}" for j in range(tile.bitlines)), *sources, "vbulk"]]
 
 
-def elements(tile: Tile, stimulus: Stimulus) -> Iterator[Element | Comment]:
+def elements(tile: Tile, stimulus: Stimulus) -> Iterator[Item]:
     """The whole circuit: drives, then bitlines with their cells, then source lines."""
-    yield Element("V", "idx", ("idx", "0"), "0")
     yield Comment("wordlines: gate volts of each read")
     for i in range(tile.wordlines):
         yield from _note("wordline", i, tile.wordline_notes)
-        yield _drive(f"wl{i}", stimulus.wordline_volts[:, i])
+        yield Drive(f"wl{i}", stimulus.wordline_volts[:, i])
     for j in range(tile.bitlines):
         yield from _bitline(tile, stimulus, j)
     for line in range(tile.source_lines):
@@ -72,14 +86,6 @@ def _note(line: str, index: int, notes: tuple[str, ...]) -> Iterator[Comment]:
         yield Comment(f"{line} {index}: {printable(notes[index])}")
 
 
-def _drive(node: Node, volts: Floats) -> Element:
-    """A source that steps through `volts` with the sweep index; constant volts need no step."""
-    if np.all(volts == volts[0]):
-        return Element("V", node, (node, "0"), number(volts[0]))
-    steps = ",".join(f"{k},{number(value)}" for k, value in enumerate(volts))
-    return Element("B", node, (node, "0"), f"V=pwl(v(idx),{steps})")
-
-
 def _bitline_node(tile: Tile, i: int, j: int) -> Node:
     return f"bl{j}_{i}" if tile.wires.bitline_ohms else f"bl{j}"
 
@@ -91,10 +97,10 @@ def _source_node(tile: Tile, line: int, j: int) -> Node:
     return "ret" if wires.strap_every and not wires.source_end_ohms else f"sl{line}"
 
 
-def _bitline(tile: Tile, stimulus: Stimulus, j: int) -> Iterator[Element | Comment]:
+def _bitline(tile: Tile, stimulus: Stimulus, j: int) -> Iterator[Item]:
     """Drive, ammeter, end resistance, then a segment and a cell for each wordline."""
     yield from _note("bitline", j, tile.bitline_notes)
-    yield _drive(f"drive{j}", stimulus.bitline_volts[:, j])
+    yield Drive(f"drive{j}", stimulus.bitline_volts[:, j])
     near = _bitline_node(tile, 0, j)
     after_meter = f"end{j}" if tile.wires.bitline_end_ohms else near
     yield Element("V", f"bl{j}", (f"drive{j}", after_meter), "0")
@@ -109,7 +115,7 @@ def _bitline(tile: Tile, stimulus: Stimulus, j: int) -> Iterator[Element | Comme
         yield Element("X", f"{i}_{j}", (here, f"wl{i}", source, "bulk"), state)
 
 
-def _source_line(tile: Tile, stimulus: Stimulus, line: int) -> Iterator[Element | Comment]:
+def _source_line(tile: Tile, stimulus: Stimulus, line: int) -> Iterator[Item]:
     first = line * tile.wires.rows_per_source_line
     last = min(first + tile.wires.rows_per_source_line, tile.wordlines) - 1
     yield Comment(f"source line {line}: wordlines {first} to {last}")

@@ -6,16 +6,10 @@ exit code alone proves nothing: the log, the raw file and Kirchhoff's current la
 
 from __future__ import annotations
 
-import math
 import os
 import re
-import resource
 import shutil
-import signal
 import subprocess
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,10 +17,10 @@ import numpy as np
 
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
 from norsim.errors import SimulatorError, SolveError
-from norsim.processes import RUNNING, STOPPED, kill
 from norsim.spice.deck import RAW_FILE, deck
 from norsim.spice.elements import ammeters
 from norsim.spice.rawfile import read_raw
+from norsim.spice.running import ENDS, LARGEST_BYTES, Program, own_folder, run
 
 EXECUTABLE_VARIABLE = "NORSIM_NGSPICE"
 TROUBLE = re.compile(
@@ -35,13 +29,6 @@ TROUBLE = re.compile(
     re.IGNORECASE,
 )
 KIRCHHOFF_TOLERANCE = 1e-5
-# Of a log or a raw file, beside the currents themselves.
-LARGEST_BYTES = 1 << 27
-ENDS: dict[int, str] = {
-    signal.SIGXFSZ: ": a file of it grew too large",
-    signal.SIGXCPU: ": it took too much processor time",
-    signal.SIGKILL: ": it was killed; was there enough memory?",
-}
 
 
 @lru_cache
@@ -90,20 +77,6 @@ def read(tile: Tile, stimulus: Stimulus, timeout_seconds: float = 3600.0) -> Cur
         return collect(tile, stimulus, folder)
 
 
-@contextmanager
-def own_folder() -> Iterator[Path]:
-    """A folder for one run of ngspice: removed afterwards, but kept and named where the run cannot be trusted."""
-    folder = Path(tempfile.mkdtemp(prefix="norsim-ngspice-"))
-    try:
-        yield folder
-    except SolveError as problem:
-        raise SolveError(f"{problem}. The deck and the log are kept in {folder}") from None
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    shutil.rmtree(folder)
-
-
 def run_deck(executable: str, folder: Path, timeout_seconds: float, largest_bytes: int = LARGEST_BYTES) -> None:
     """Run `folder/tile.cir` in `folder`; the log goes to `ngspice.log` there. Raises SolveError on trouble.
 
@@ -111,59 +84,11 @@ def run_deck(executable: str, folder: Path, timeout_seconds: float, largest_byte
     the machine's memory, or `largest_bytes` for a file.
     """
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HOME": str(folder)}
-    with open(folder / "ngspice.log", "wb") as log:
-        try:
-            process = subprocess.Popen(
-                [executable, "-n", "-b", "tile.cir"],
-                cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                env=environment, start_new_session=True,
-            )  # fmt: skip
-        except OSError as problem:
-            raise SimulatorError(f"{executable} does not run: {problem}") from None
-        with process:
-            RUNNING.add(process)
-            try:
-                _limit(process.pid, timeout_seconds, largest_bytes)
-                code = process.wait(timeout_seconds)
-            except BaseException as problem:
-                kill(process)
-                process.wait()
-                if not isinstance(problem, subprocess.TimeoutExpired):
-                    raise
-                raise SolveError(f"ngspice did not finish within {timeout_seconds:g} s and was stopped") from None
-            finally:
-                RUNNING.discard(process)
-    if process in STOPPED:
-        # Nobody waits for it any more, so that nothing of it is kept.
-        STOPPED.discard(process)
-        raise KeyboardInterrupt
-    try:
-        said = (folder / "ngspice.log").read_text(errors="replace")
-    except OSError as problem:
-        raise SolveError(f"the log of ngspice cannot be read: {problem}") from None
+    program = Program("ngspice", [executable, "-n", "-b", "tile.cir"], environment)
+    code, said = run(program, folder, timeout_seconds, largest_bytes)
     check_log(said)
     if code != 0:
         raise SolveError(f"ngspice ended with code {code}{ENDS.get(-code, '')}")
-
-
-def _limit(process: int, seconds: float, largest_bytes: int) -> None:
-    """Bounds what a process may take: processor time, memory (what the machine has), the size of a file; no core dump.
-
-    Only where the system can limit a process that runs: on Linux.
-    """
-    if not hasattr(resource, "prlimit"):
-        return
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    limits = {
-        resource.RLIMIT_CPU: math.ceil(seconds) + 1,
-        resource.RLIMIT_AS: memory,
-        resource.RLIMIT_FSIZE: largest_bytes,
-        resource.RLIMIT_CORE: 0,
-    }
-    for kind, most in limits.items():
-        # It may have ended by now; a limit that the system already has set lower stays.
-        with suppress(ProcessLookupError, ValueError, PermissionError):
-            resource.prlimit(process, kind, (most, most))
 
 
 def check_log(log: str) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from norsim.array.cell import Cell
 from norsim.array.tile import Floats
-from norsim.spice.deck import ONE_THREAD, OPTIONS, RAW_FILE
+from norsim.spice.deck import INDEX, ONE_THREAD, OPTIONS, RAW_FILE, celsius, line_of
 from norsim.spice.elements import number
-from norsim.spice.ngspice import find_ngspice, own_folder, run_deck
+from norsim.spice.ngspice import find_ngspice, run_deck
 from norsim.spice.rawfile import read_raw
+from norsim.spice.running import own_folder
 
 CELLS_PER_DECK = 4096
 TIMEOUT_SECONDS = 600.0
@@ -35,16 +38,19 @@ def _solve(cell: Cell, points: Floats) -> Floats:
 
 def sweep_deck(cell: Cell, points: Floats) -> str:
     """One cell for each row of `[n, 4]` gate, drain, source volts and threshold, each with its own ammeter."""
-    lines = ["* single cells at given volts", cell.models.strip(), cell.netlist.strip(), "Vidx idx 0 0"]
-    for k, (gate, drain, source, threshold) in enumerate(points):
-        lines += [
-            f"Vg{k} g{k} 0 {number(gate)}",
-            f"Vm{k} p{k} d{k} 0",
-            f"Vd{k} p{k} 0 {number(drain)}",
-            f"Vs{k} s{k} 0 {number(source)}",
-            f"X{k} d{k} g{k} s{k} 0 {cell.subcircuit} {cell.state}={number(threshold)}",
-        ]
+    lines = ["* single cells at given volts", cell.models.strip(), cell.netlist.strip(), *single_cells(cell, points)]
     save = [".save", *(f"+ i(vm{k})" for k in range(len(points)))]
-    options = f".options {OPTIONS} temp={round(cell.temperature_kelvin - 273.15, 6)}"
+    options = f".options {OPTIONS} temp={celsius(cell)}"
     control = [".dc Vidx 0 0 1", ".control", ONE_THREAD, "run", f"write {RAW_FILE}", "quit", ".endc", ".end", ""]
     return "\n".join([*lines, options, *save, *control])
+
+
+def single_cells(cell: Cell, points: Floats) -> Iterator[str]:
+    """The elements of such a deck."""
+    yield line_of(INDEX)
+    for k, (gate, drain, source, threshold) in enumerate(points):
+        yield f"Vg{k} g{k} 0 {number(gate)}"
+        yield f"Vm{k} p{k} d{k} 0"
+        yield f"Vd{k} p{k} 0 {number(drain)}"
+        yield f"Vs{k} s{k} 0 {number(source)}"
+        yield f"X{k} d{k} g{k} s{k} 0 {cell.subcircuit} {cell.state}={number(threshold)}"

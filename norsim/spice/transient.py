@@ -15,10 +15,11 @@ import numpy as np
 
 from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.errors import ConfigurationError, SolveError
-from norsim.spice.deck import ONE_THREAD, OPTIONS, RAW_FILE, line_of, preamble
+from norsim.spice.deck import INDEX, ONE_THREAD, OPTIONS, RAW_FILE, celsius, line_of, preamble, source_of
 from norsim.spice.elements import Comment, Element, ammeters, elements, number
-from norsim.spice.ngspice import find_ngspice, own_folder, run_deck
+from norsim.spice.ngspice import find_ngspice, run_deck
 from norsim.spice.rawfile import read_raw
+from norsim.spice.running import own_folder
 
 # The input's edge, as a share of the time that is simulated; and the points that are written.
 EDGE = 1e-4
@@ -55,14 +56,13 @@ def read_in_time(tile: Tile, stimulus: Stimulus, seconds: float) -> Transient:
 
 def transient_deck(tile: Tile, stimulus: Stimulus, seconds: float) -> str:
     """The deck of one read in time; ngspice writes the ammeters' currents at 401 times to `currents.raw`."""
-    lines = [*preamble(tile, stimulus)]
+    lines = [*preamble(tile, stimulus), line_of(INDEX)]
     for item in _in_time(tile, stimulus, seconds):
         lines.append(f"* {item.text}" if isinstance(item, Comment) else line_of(item))
-    celsius = round(tile.cell.temperature_kelvin - 273.15, 6)
     step = number(seconds / (POINTS - 1))
     names = " ".join(ammeters(tile))
     lines += [
-        f".options {OPTIONS} temp={celsius} method=gear",
+        f".options {OPTIONS} temp={celsius(tile.cell)} method=gear",
         "\n+ ".join(textwrap.wrap(f".save {names}", 110)),
         f".tran {step} {number(seconds)} 0 {step}",
         *(".control", ONE_THREAD, "set filetype=binary", "run", "linearize", f"write {RAW_FILE}", "quit", ".endc"),
@@ -77,7 +77,9 @@ def _in_time(tile: Tile, stimulus: Stimulus, seconds: float) -> Iterator[Element
     for item in elements(tile, stimulus):
         if isinstance(item, Comment):
             yield item
-        elif item.kind == "X":
+            continue
+        item = source_of(item)
+        if item.kind == "X":
             i, j = (int(part) for part in item.name.split("_"))
             here, _, source, bulk = item.nodes
             gate = _gate(tile, i, j)

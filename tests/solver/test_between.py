@@ -19,13 +19,13 @@ BOX = Box(0.2, 0.5, -0.001, 0.05)
 GATES = np.array([0.0, 5.0])
 
 
-def swept_by_formula(cell: Cell, states: Floats) -> CellTable:
-    return characterize(cell, GATES, states, BOX, channel)
+def swept_by_formula(cell: Cell, states: Floats, parts: int) -> CellTable:
+    return characterize(cell, GATES, states, BOX, channel, parts)
 
 
 def test_interpolated_currents_are_those_of_the_formula(resistor_cell: Cell) -> None:
     thresholds = np.sort(np.random.default_rng(0).uniform(2.9, 6.1, 200))
-    table = between(thresholds, 3.0, lambda states: swept_by_formula(resistor_cell, states))
+    table = between(thresholds, 3.0, lambda states, parts: swept_by_formula(resistor_cell, states, parts))
     volts = np.linspace(0.2, 0.5, 7), np.linspace(-0.001, 0.05, 7)
     for gate, gate_volts in enumerate(GATES):
         found = table.amps(gate, slice(None), *volts)
@@ -50,17 +50,21 @@ def test_a_cell_with_a_step_in_its_threshold_is_refused(resistor_cell: Cell) -> 
     def stepped(cell: Cell, gate: Floats, drain: Floats, source: Floats, thresholds: Floats) -> Floats:
         return channel(cell, gate, drain, source, thresholds) * (1 + (thresholds > 4.6))
 
-    with pytest.raises(SolveError, match=r"between thresholds of 4\.5 V and 4\.75 V"):
-        between(np.array([4.55, 4.7]), 3.0, lambda states: characterize(resistor_cell, GATES, states, BOX, stepped))
+    with pytest.raises(SolveError, match=r"between thresholds of 4\.59766 V and 4\.60156 V"):
+        between(
+            np.array([4.5995, 4.6005]),
+            3.0,
+            lambda states, parts: characterize(resistor_cell, GATES, states, BOX, stepped, parts),
+        )
 
 
 def test_tiles_with_other_thresholds_share_what_was_swept(resistor_cell: Cell) -> None:
     asked: list[bytes] = []
 
-    def swept(states: Floats) -> CellTable:
+    def swept(states: Floats, parts: int) -> CellTable:
         asked.append(states.tobytes())
-        return swept_by_formula(resistor_cell, states)
+        return swept_by_formula(resistor_cell, states, parts)
 
     for seed in (0, 1):
         between(np.sort(np.random.default_rng(seed).uniform(4.0, 4.5, 70)), 3.0, swept)
-    assert len(asked) == 4 and len(set(asked)) == 2
+    assert len(asked) == 6 and len(set(asked)) == 3  # the erased cell alone, and two pieces

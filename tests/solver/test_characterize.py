@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from numpy.polynomial import chebyshev
@@ -11,7 +13,7 @@ from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.array.wires import Wires
 from norsim.config import load_chip
 from norsim.errors import SolveError
-from norsim.solver.characterize import TOLERANCE, Box, CellTable, Sweep, characterize, scaled
+from norsim.solver.characterize import KINKED_TOLERANCE, TOLERANCE, Box, CellTable, Sweep, characterize, scaled
 from norsim.spice.sweep import drain_amps
 from tests.solver.arrays import channel, ohmic, table_of
 
@@ -54,17 +56,17 @@ def test_the_error_anywhere_is_about_the_error_it_states(resistor_cell: Cell, bo
 def test_monomials_are_the_same_polynomials(resistor_cell: Cell) -> None:
     table = characterize(resistor_cell, GATES, STATES, BOXES["both signs"], channel)
     across, source = anywhere(table.box, np.random.default_rng(2))
-    for piece, (low, high) in enumerate(table.box.pieces()):
-        inside = (across >= low) & (across <= high)
+    for piece, (low, high) in enumerate(pairwise(table.across_edges)):
+        inside = (across >= low) & (across < high)
         d, s = scaled(across[inside], low, high), scaled(source[inside], table.box.source_low, table.box.source_high)
-        found = np.polynomial.polynomial.polyval2d(d, s, table.monomials()[piece, 1, 2])
+        found = np.polynomial.polynomial.polyval2d(d, s, table.monomials()[piece, 0, 1, 2])
         np.testing.assert_allclose(found, table.amps(1, 2, across, source)[inside], atol=1e-11 * table.top_amps)
 
 
 def test_a_box_with_zero_volts_inside_is_fitted_in_two_pieces_that_meet(resistor_cell: Cell) -> None:
     table = characterize(resistor_cell, GATES, STATES, BOXES["both signs"], channel)
-    below, above = table.coefficients
-    assert table.box.pieces() == [(-0.02, 0.0), (0.0, 0.52)]
+    below, above = table.coefficients[:, 0]
+    assert table.across_edges.tolist() == [-0.02, 0.0, 0.52]
     at_end = np.einsum("gtpq->gtq", below)
     at_start = np.einsum("gtpq,p->gtq", above, (-1.0) ** np.arange(above.shape[2]))
     source = np.linspace(-1, 1, 50)
@@ -77,7 +79,7 @@ def test_a_box_with_zero_volts_inside_is_fitted_in_two_pieces_that_meet(resistor
 
 def test_a_straight_line_needs_few_coefficients(resistor_cell: Cell) -> None:
     table = characterize(resistor_cell, GATES, STATES, BOXES["both signs"], ohmic)
-    assert table.coefficients.shape == (2, 2, 4, 2, 1)
+    assert table.coefficients.shape == (2, 1, 2, 4, 5, 1)  # by straight lines at the source
     assert largest_error(table, resistor_cell, ohmic) <= 1e-14
 
 
@@ -86,7 +88,10 @@ def step_like(cell: Cell, gate: Floats, drain: Floats, source: Floats, threshold
 
 
 def test_a_cell_that_steps_is_refused_with_what_was_tried(resistor_cell: Cell) -> None:
-    with pytest.raises(SolveError, match=r"res_cell cannot be characterised.*5, 8, 12, 18, 26 nodes.*ngspice backend"):
+    with pytest.raises(
+        SolveError,
+        match=r"res_cell cannot be characterised.*5, 8, 12, 18, 26 nodes, then 8, 16, 32, 64 pieces.*ngspice backend",
+    ):
         characterize(resistor_cell, GATES, STATES, BOXES["both signs"], step_like)
 
 
@@ -100,3 +105,21 @@ def test_the_flash_cell_is_met_where_it_was_not_fitted() -> None:
     tile = Tile(np.array([[3.4, 4.1, 4.4, 6.0]]), load_chip("etox65").cell, Wires(40.0, 300.0, 150.0))
     table = table_of(tile, Stimulus([[0.0], [5.0]], np.full((2, 4), 0.5)))
     assert largest_error(table, tile.cell, drain_amps, 400) <= 2 * TOLERANCE * table.top_amps
+
+
+def square_law(cell: Cell, gate: Floats, drain: Floats, source: Floats, thresholds: Floats) -> Floats:
+    """A transistor that saturates: its current has a kink in its second derivative."""
+    over = np.maximum(gate - source - thresholds, 0)
+    linear = np.clip(drain - source, 0, over)
+    return 1e-6 * (over - linear / 2) * linear
+
+
+def test_a_cell_with_a_kink_is_fitted_in_pieces_that_meet(resistor_cell: Cell) -> None:
+    box = Box(0.4, 0.52, -0.001, 0.03)
+    table = characterize(resistor_cell, np.array([0.0, 5.0]), np.array([3.0, 4.5, 4.52]), box, square_law)
+    assert table.parts > 1 and table.error_amps <= KINKED_TOLERANCE * table.top_amps
+    assert largest_error(table, resistor_cell, square_law) <= 3 * table.error_amps
+    source = np.linspace(-0.001, 0.03, 40)
+    for edge in table.across_edges[1:-1]:
+        below, above = (table.amps(1, 1, np.full(40, volts), source) for volts in (edge - 1e-12, edge))
+        assert np.abs(above - below).max() <= 1e-11 * table.top_amps

@@ -1,0 +1,27 @@
+"""The deck of a tile for the simulator of the site: one description, printed in each simulator's dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from norsim.array.tile import Stimulus, Tile
+from norsim.errors import ConfigurationError
+from norsim.spice import deck as ngspice
+from norsim.spice.dialects import hspice, xyce
+
+DIALECTS: Mapping[str, Callable[[Tile, Stimulus], str]] = {
+    "ngspice": ngspice.deck,
+    "hspice": hspice.deck,
+    "xyce": xyce.deck,
+}
+
+
+def deck(tile: Tile, stimulus: Stimulus, dialect: str = "ngspice") -> str:
+    """The deck in that dialect.
+
+    Raises ConfigurationError for a dialect that norsim does not write, and where the cell holds something that is not
+    known to mean the same in it.
+    """
+    if dialect not in DIALECTS:
+        raise ConfigurationError(f"no dialect {dialect!r}; there are {', '.join(DIALECTS)}")
+    return DIALECTS[dialect](tile, stimulus)

@@ -1,0 +1,52 @@
+"""What the dialects' decks have in common: the reads as a table with a column for each line that steps."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterator
+
+from norsim.array.tile import Stimulus, Tile
+from norsim.spice.deck import header, line_of
+from norsim.spice.dialects.grammar import Grammar
+from norsim.spice.dialects.translate import cell_text
+from norsim.spice.elements import Comment, Drive, Element, elements, number
+
+
+def circuit(
+    tile: Tile, stimulus: Stimulus, grammar: Grammar, run: list[str], source: Callable[[Drive], str]
+) -> Iterator[str]:
+    """The lines of header, cell and elements; `source` writes a drive that steps."""
+    yield from header(tile, stimulus, run, "a row of the table")
+    yield from cell_text(tile.cell, grammar)
+    for item in elements(tile, stimulus):
+        if isinstance(item, Comment):
+            yield f"* {item.text}"
+        elif isinstance(item, Drive):
+            volts = source(item) if item.steps else number(item.volts[0])
+            yield f"V{item.node} {item.node} 0 {volts}"
+        else:
+            yield line_of(_call(item, grammar) if item.kind == "X" else item)
+
+
+def _call(item: Element, grammar: Grammar) -> Element:
+    """A cell's element, which names its subcircuit and the state's parameter."""
+    subcircuit, state = item.value.split(" ", 1)
+    name, value = state.split("=", 1)
+    words = [subcircuit, *([grammar.parameters] if grammar.parameters else []), f"{grammar.parameter(name)}={value}"]
+    return item._replace(value=" ".join(words))
+
+
+def stepped(tile: Tile, stimulus: Stimulus) -> list[Drive]:
+    """The drives that step, in the order of the circuit."""
+    return [item for item in elements(tile, stimulus) if isinstance(item, Drive) and item.steps]
+
+
+def rows(drives: list[Drive], reads: int) -> Iterator[list[str]]:
+    """The volts of each read, of every drive that steps."""
+    for k in range(reads):
+        yield [number(drive.volts[k]) for drive in drives]
+
+
+def wrapped(text: str, width: int = 110) -> str:
+    """A long card on several lines."""
+    return "\n+ ".join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False))

@@ -1,0 +1,54 @@
+"""ngspice's deck as neospice can solve it: the same, but for what neospice passes over in silence.
+
+neospice 0.2.0 reads ngspice's language, but of what stands on a BSIM4 transistor it takes w and l alone, and of BSIM4
+it has version 4.7 whatever a card says. So a shift of the threshold is written into a card of each transistor's own,
+and what else it would drop is refused. Both say the same of BSIM4: delvto adds to vth0, and to the flat-band voltage
+that follows from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from norsim.array.cell import Cell
+from norsim.array.tile import Floats, Stimulus, Tile
+from norsim.spice.deck import INDEX, OPTIONS, celsius, line_of, source_of
+from norsim.spice.dialects.grammar import Grammar, Level
+from norsim.spice.dialects.translate import cell_text
+from norsim.spice.elements import Comment, elements
+from norsim.spice.statements import Statement
+from norsim.spice.sweep import single_cells
+
+
+def _version(card: Statement, level: int, given: str) -> str:
+    if given and given[:3] not in ("4.7", "4.8"):
+        card.refuse(f"neospice has BSIM4 in version 4.7 alone; 4.8 has been found to agree with it, {given} has not")
+    return ""
+
+
+def _source(name: str, nodes: str, quantity: str, quoted: str) -> str:
+    return f"{name} {nodes} {quantity}={quoted}"
+
+
+_BSIM4 = Level(14, frozenset({"w", "l", "delvto"}))
+GRAMMAR = Grammar("neospice", ("{", "}"), "", {14: _BSIM4, 54: _BSIM4}, _version, _source, own_cards=True)
+
+
+def deck(tile: Tile, stimulus: Stimulus) -> str:
+    """The deck of a tile: the reads are the points of one sweep of `v(idx)`.
+
+    Raises ConfigurationError for a cell that neospice is not known to take.
+    """
+    lines = [f"* {tile.name!r}", *cell_text(tile.cell, GRAMMAR), line_of(INDEX)]
+    lines += [line_of(source_of(item)) for item in elements(tile, stimulus) if not isinstance(item, Comment)]
+    return "\n".join([*lines, *_analysis(tile.cell, stimulus.vectors)])
+
+
+def sweep_deck(cell: Cell, points: Floats) -> str:
+    """norsim.spice.sweep's deck of single cells."""
+    lines = ["* single cells at given volts", *cell_text(cell, GRAMMAR), *single_cells(cell, points)]
+    return "\n".join([*lines, *_analysis(cell, 1)])
+
+
+def _analysis(cell: Cell, points: int) -> Iterator[str]:
+    yield from (f".options {OPTIONS} temp={celsius(cell)}", f".dc Vidx 0 {points - 1} 1", ".end", "")

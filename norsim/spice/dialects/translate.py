@@ -1,0 +1,216 @@
+"""A cell's netlist and model cards, which are ngspice's text, in another dialect.
+
+What is known to mean the same there is written, and the rest is refused by name with its line: a deck that another
+simulator reads in its own way would be worse than none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, fields
+
+from norsim.array.cell import Cell
+from norsim.errors import ConfigurationError
+from norsim.spice.dialects.expressions import expression
+from norsim.spice.dialects.grammar import Grammar
+from norsim.spice.statements import Statement, statements, value_of
+
+# Of a cell; any other field decides something that only ngspice's deck says.
+WRITTEN = {
+    "subcircuit", "netlist", "models", "state", "erased_volts", "programmed_volts", "temperature_kelvin",
+}  # fmt: skip
+
+
+def cell_text(cell: Cell, grammar: Grammar) -> list[str]:
+    """The lines that define a cell. Raises ConfigurationError for what the dialect is not known to have."""
+    for field in fields(cell):
+        if field.name not in WRITTEN and getattr(cell, field.name) != _default(field):
+            raise ConfigurationError(
+                f"the cell's {field.name} is ngspice's own: it cannot be written for {grammar.name}"
+            )
+    parts = [*statements(cell.models, "the cell's model cards"), *statements(cell.netlist, "the cell's netlist")]
+    return list(_Writer(grammar, parts).lines(parts))
+
+
+def _default(field: object) -> object:
+    default, factory = getattr(field, "default", MISSING), getattr(field, "default_factory", MISSING)
+    return factory() if callable(factory) and factory is not MISSING else default
+
+
+class _Writer:
+    """Knows the cell's parameters and cards while its statements are written one after the other."""
+
+    def __init__(self, grammar: Grammar, parts: list[Statement]) -> None:
+        self.grammar = grammar
+        self.names = frozenset(_declared(parts))
+        self.cards = {part.parts[1].lower(): part for part in parts if part.card == ".model" and len(part.parts) > 2}
+
+    def lines(self, parts: list[Statement]) -> Iterator[str]:
+        for part in parts:
+            if not part.parts:
+                yield part.text
+                continue
+            kind = part.card if part.card.startswith(".") else part.card[0]
+            write = WRITERS.get(kind)
+            if write is None:
+                part.refuse(f"{kind!r} is not known to mean the same to {self.grammar.name}")
+            yield from write(self, part)
+
+    def value(self, part: Statement, word: str, bare: bool = False) -> str:
+        """A value: a number, or a quoted expression."""
+        text = value_of(part, word, bare)
+        written = expression(text, self.grammar, part, self.names)
+        return written if _is_number(written) else self.grammar.quoted(written)
+
+    def assigned(self, part: Statement, words: tuple[str, ...], bare: bool = False) -> dict[str, str]:
+        """`name=value` words, values written."""
+        found: dict[str, str] = {}
+        for word in words:
+            name, sign, value = word.partition("=")
+            if not sign or not name or name.lower() in found:
+                part.refuse(f"{word!r} is not NAME=VALUE, or stands there twice")
+            found[name.lower()] = self.value(part, value, bare)
+        return found
+
+    def subcircuit(self, part: Statement) -> Iterator[str]:
+        nodes = [word for word in part.parts[1:] if "=" not in word and word.lower() != "params:"]
+        yield self._with(" ".join([".subckt", *nodes]), self.assigned(part, _assignments(part)))
+
+    def call(self, part: Statement) -> Iterator[str]:
+        words = [word for word in part.parts if "=" not in word and word.lower() != "params:"]
+        yield self._with(" ".join(words), self.assigned(part, _assignments(part)))
+
+    def _with(self, text: str, parameters: dict[str, str]) -> str:
+        found = [f"{self.grammar.parameter(name)}={value}" for name, value in parameters.items()]
+        return " ".join([text, self.grammar.parameters, *found] if self.grammar.parameters else [text, *found])
+
+    def ends(self, part: Statement) -> Iterator[str]:
+        yield " ".join(part.parts)
+
+    def parameter(self, part: Statement) -> Iterator[str]:
+        found = self.assigned(part, part.parts[1:], bare=True)
+        yield " ".join([".param", *(f"{self.grammar.parameter(name)}={value}" for name, value in found.items())])
+
+    def card(self, part: Statement) -> Iterator[str]:
+        yield from self.card_as(part, part.parts[1], {})
+
+    def card_as(self, part: Statement, name: str, changed: dict[str, str]) -> Iterator[str]:
+        """A model card, under a name, with some of its parameters changed."""
+        kind, found = part.parts[2].lower().partition("(")[0], self.assigned(part, _bare_card(part))
+        if kind in ("nmos", "pmos"):
+            level = _level(part, self.grammar)
+            found["level"] = str(self.grammar.levels[level].level)
+            version = self.grammar.version(part, level, found.pop("version", ""))
+            head = [f"level={found.pop('level')}", *([f"version={version}"] if version else [])]
+        elif kind == "d" and found.pop("level", "1") == "1":
+            head = []
+        else:
+            part.refuse(f"a model {kind!r} of this kind is not known to mean the same to {self.grammar.name}")
+        words = [*head, *(f"{key}={value}" for key, value in {**found, **changed}.items())]
+        yield f".model {name} {kind}"
+        for start in range(0, len(words), 8):
+            yield " ".join(["+", *words[start : start + 8]])
+
+    def passive(self, part: Statement) -> Iterator[str]:
+        """A resistor or capacitor: two nodes and a value."""
+        if len(part.parts) != 4:
+            part.refuse("a name, two nodes and a value were expected")
+        key, sign, value = part.parts[3].partition("=")
+        if sign and key.lower() != part.card[0]:
+            part.refuse(f"its {key!r}")
+        yield " ".join([*part.parts[:3], self.value(part, value if sign else part.parts[3])])
+
+    def independent(self, part: Statement) -> Iterator[str]:
+        """A source of constant volts or amperes."""
+        words = [word for word in part.parts[3:] if word.lower() != "dc"]
+        if len(words) != 1:
+            part.refuse("a name, two nodes and a constant value were expected")
+        yield " ".join([*part.parts[:3], self.value(part, words[0].lower().removeprefix("dc="))])
+
+    def linear(self, part: Statement) -> Iterator[str]:
+        """A controlled source: four nodes and a gain."""
+        if len(part.parts) != 6 or "=" in "".join(part.parts[:5]):
+            part.refuse("a name, four nodes and a gain were expected")
+        yield " ".join([*part.parts[:5], self.value(part, part.parts[5])])
+
+    def behavioural(self, part: Statement) -> Iterator[str]:
+        quantity, sign, text = " ".join(part.parts[3:]).partition("=")
+        if not sign or quantity.lower() not in ("v", "i"):
+            part.refuse("a name, two nodes and v=... or i=... were expected")
+        text = text[1:-1] if text[:1] == "'" == text[-1:] else text
+        written = expression(text, self.grammar, part, self.names, probes=True)
+        name, nodes = part.parts[0], " ".join(part.parts[1:3])
+        yield self.grammar.source(name, nodes, quantity.lower(), self.grammar.quoted(written))
+
+    def diode(self, part: Statement) -> Iterator[str]:
+        if len(part.parts) < 4 or set(self.assigned(part, part.parts[4:])) - {"area"}:
+            part.refuse("a name, two nodes, a card and perhaps area= were expected")
+        found = self.assigned(part, part.parts[4:])
+        yield " ".join([*part.parts[:4], *(f"{key}={value}" for key, value in found.items())])
+
+    def mosfet(self, part: Statement) -> Iterator[str]:
+        card = self.cards.get(part.parts[5].lower()) if len(part.parts) > 5 else None
+        if card is None:
+            part.refuse("a name, four nodes and a model card of the cell were expected")
+        found = self.assigned(part, part.parts[6:])
+        found = {"delvto" if name == "delvt0" else name: value for name, value in found.items()}
+        unknown = set(found) - self.grammar.levels[_level(card, self.grammar)].instance
+        if unknown:
+            part.refuse(f"{self.grammar.name} has no {sorted(unknown)[0]} on a transistor of that level")
+        own = _own_card(self, part, found, card) if self.grammar.own_cards and "delvto" in found else None
+        yield from own or ()
+        name = f"{part.parts[0]}_card" if own else part.parts[5]
+        left = {key: value for key, value in found.items() if not (own and key == "delvto")}
+        yield " ".join([*part.parts[:5], name, *(f"{key}={value}" for key, value in left.items())])
+
+
+def _own_card(writer: _Writer, part: Statement, found: dict[str, str], card: Statement) -> list[str]:
+    """The card of one transistor, with its shift of the threshold in the card's `vth0`."""
+    given = writer.assigned(card, _bare_card(card))
+    if "vth0" not in given or "vfb" in given:
+        card.refuse(f"a shifted threshold for {writer.grammar.name} needs a card with vth0 and without vfb")
+    inner = [value.strip("".join(writer.grammar.quotes)) for value in (given["vth0"], found["delvto"])]
+    shifted = writer.grammar.quoted(f"({inner[0]})+({inner[1]})")
+    return list(writer.card_as(card, f"{part.parts[0]}_card", {"vth0": shifted}))
+
+
+def _declared(parts: list[Statement]) -> Iterator[str]:
+    for part in parts:
+        if part.card in (".param", ".params", ".subckt"):
+            yield from (word.partition("=")[0].lower() for word in part.parts[1:] if "=" in word)
+
+
+def _assignments(part: Statement) -> tuple[str, ...]:
+    return tuple(word for word in part.parts if "=" in word)
+
+
+def _bare_card(part: Statement) -> tuple[str, ...]:
+    """A card's parameters, which may stand in brackets."""
+    _, bracket, rest = part.parts[2].partition("(")
+    words = [*([rest] if rest else []), *part.parts[3:]]
+    if words and (bracket or words[0].startswith("(")):
+        words[0], words[-1] = words[0].removeprefix("("), words[-1].removesuffix(")")
+    return tuple(word for word in words if word)
+
+
+def _level(card: Statement, grammar: Grammar) -> int:
+    given = dict(word.lower().split("=", 1) for word in _bare_card(card) if "=" in word).get("level", "1")
+    if not given.isdigit() or int(given) not in grammar.levels:
+        card.refuse(f"{grammar.name} is not known to have ngspice's level {given}")
+    return int(given)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+WRITERS: dict[str, Callable[[_Writer, Statement], Iterator[str]]] = {
+    ".subckt": _Writer.subcircuit, ".ends": _Writer.ends, ".param": _Writer.parameter, ".params": _Writer.parameter,
+    ".model": _Writer.card, "r": _Writer.passive, "c": _Writer.passive, "v": _Writer.independent,
+    "i": _Writer.independent, "e": _Writer.linear, "g": _Writer.linear, "b": _Writer.behavioural,
+    "d": _Writer.diode, "m": _Writer.mosfet, "x": _Writer.call,
+}  # fmt: skip

@@ -1,0 +1,73 @@
+"""Decks for Xyce, written after its Reference Guide; norsim's authors have not run it.
+
+Expressions stand in braces as ngspice's do, parameters of subcircuits behind `PARAMS:`; BSIM4 is level 14, in versions
+4.61, 4.7 and 4.82, and BSIM3 level 9, which has no delvto. VT, TEMP and their like are names of Xyce's own, so that a
+parameter of that name gets another. Reads are rows of a `.data` table whose columns are sources, read by `.dc data=`.
+Xyce's log is to base 10.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from norsim.array.tile import Stimulus, Tile
+from norsim.spice.deck import celsius
+from norsim.spice.dialects.frame import circuit, rows, stepped, wrapped
+from norsim.spice.dialects.grammar import GEOMETRY, STRESS, Grammar, Level
+from norsim.spice.elements import Drive, ammeters, number
+from norsim.spice.statements import Statement
+
+TABLE = "reads"
+RESULTS = "currents.csv"
+RUN = [
+    f"Xyce tile.cir writes {RESULTS}: i(vblJ) flows into bitline J, i(vret) or i(vslK) out of the",
+    "source lines. norsim import-results reads it.",
+    "This deck's dialect is Xyce's. norsim's authors have not run it on Xyce.",
+]
+VERSIONS = {"4.6": "4.61", "4.7": "4.7", "4.8": "4.82"}
+
+
+def _version(card: Statement, level: int, given: str) -> str:
+    """The version of BSIM4 that Xyce has, by its first two digits; of BSIM3 it has 3.2.2 alone."""
+    if level in (14, 54):
+        found = VERSIONS.get(given[:3], "4.82" if not given else None)
+        return found or card.refuse(f"Xyce has BSIM4 in versions 4.6, 4.7 and 4.8, not {given}")
+    if given and not (level in (8, 49) and given.startswith("3.2")):
+        card.refuse(f"Xyce has BSIM3 in version 3.2.2 alone, not {given}")
+    return ""
+
+
+def _source(name: str, nodes: str, quantity: str, quoted: str) -> str:
+    return f"{name} {nodes} {quantity}={quoted}"
+
+
+_BSIM3 = Level(9, GEOMETRY)
+_BSIM4 = Level(14, GEOMETRY | STRESS | {"delvto"})
+GRAMMAR = Grammar(
+    "Xyce", ("{", "}"), "PARAMS:", {1: Level(1, GEOMETRY), 8: _BSIM3, 49: _BSIM3, 14: _BSIM4, 54: _BSIM4}, _version,
+    _source, {"log": "ln"}, frozenset({"time", "freq", "hertz", "vt", "temp", "temper", "gmin", "pi"}),
+)  # fmt: skip
+
+
+def deck(tile: Tile, stimulus: Stimulus) -> str:
+    """The deck in Xyce's dialect. Raises ConfigurationError for a cell that cannot be written in it."""
+    return "\n".join([*circuit(tile, stimulus, GRAMMAR, RUN, _drive), *_analysis(tile, stimulus), ".end", ""])
+
+
+def _drive(drive: Drive) -> str:
+    return number(drive.volts[0])
+
+
+def _analysis(tile: Tile, stimulus: Stimulus) -> Iterator[str]:
+    # Without a line that steps all reads are alike, and an ammeter of no volts stands for one that steps.
+    drives = stepped(tile, stimulus)
+    columns = [f"V{drive.node}" for drive in drives] or ["Vbl0"]
+    yield from (f".data {TABLE}", " ".join(["+", *columns]))
+    # A row is a line, however long.
+    for row in rows(drives, stimulus.vectors):
+        yield " ".join(["+", *(row or ["0.0"])])
+    yield ".enddata"
+    yield f".options device temp={celsius(tile.cell)} tnom=27 gmin=1e-15"
+    yield ".options nonlin reltol=1e-6 abstol=1e-9 rhstol=1e-15"
+    yield f".dc data={TABLE}"
+    yield wrapped(" ".join([f".print dc format=csv file={RESULTS} precision=15", *ammeters(tile)]))

@@ -1,0 +1,63 @@
+"""Which simulator cells are characterised, programmed and proved by: ngspice, or by choice another.
+
+The environment variable NORSIM_SIMULATOR names it, for where ngspice cannot be installed. It is read once: what a
+process has characterised by one simulator is not mixed with another's.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from norsim.array.cell import Cell
+from norsim.array.tile import Floats, Stimulus, Tile
+from norsim.errors import ConfigurationError
+from norsim.spice import neospice, sweep
+from norsim.spice.deck import deck
+from norsim.spice.dialects import neospice as neospice_dialect
+from norsim.spice.ngspice import find_ngspice, version_line
+
+VARIABLE = "NORSIM_SIMULATOR"
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """`name` is also that of the backend that reads tiles by it; `identity` tells its version, `deck` what it solves
+    for a tile, `drain_amps` what single cells conduct."""
+
+    name: str
+    identity: Callable[[], str]
+    deck: Callable[[Tile, Stimulus], str]
+    drain_amps: Callable[[Cell, Floats, Floats, Floats, Floats], Floats]
+
+
+SIMULATORS = {
+    "ngspice": Simulator("ngspice", lambda: version_line(find_ngspice()), deck, sweep.drain_amps),
+    "neospice": Simulator("neospice", neospice.find_neospice, neospice_dialect.deck, neospice.drain_amps),
+}
+
+
+@lru_cache
+def chosen_simulator() -> Simulator:
+    """The simulator of this process. Raises ConfigurationError where NORSIM_SIMULATOR names none."""
+    name = os.environ.get(VARIABLE) or "ngspice"
+    if name not in SIMULATORS:
+        raise ConfigurationError(f"{VARIABLE}={name}: there are {', '.join(SIMULATORS)}")
+    return SIMULATORS[name]
+
+
+def simulator_of(backend: str) -> Simulator | None:
+    """The simulator whose decks a backend's reads are; None for a backend that solves by itself."""
+    return SIMULATORS.get(backend.removesuffix("-shared"))
+
+
+def simulators(backend: str) -> dict[str, str]:
+    """The versions, by name, of the simulators that a backend's currents rest on: what reads, and what programs.
+
+    Raises SimulatorError where one of them is missing.
+    """
+    if backend == "ideal":
+        return {}
+    return {one.name: one.identity() for one in (chosen_simulator(), simulator_of(backend)) if one is not None}

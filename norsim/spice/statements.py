@@ -1,0 +1,111 @@
+"""The text of a cell, which ngspice reads, as statements: continuations joined, remarks apart, words told apart."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple, NoReturn
+
+from norsim.errors import ConfigurationError
+
+REMARK = re.compile(r"\s\$\s.*|;.*|//.*")
+UNSIGNED = r"(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
+NUMBER = re.compile(rf"[+-]?{UNSIGNED}", re.IGNORECASE)
+SCALES = {"t": 12, "g": 9, "meg": 6, "k": 3, "m": -3, "u": -6, "n": -9, "p": -12, "f": -15, "a": -18}
+QUOTES = {"{": "}", "'": "'"}
+
+
+class Statement(NamedTuple):
+    """A card or an element: `parts` are its words, with `name=value` as one and what is in braces or quotes whole;
+    `text` is the line; `where` says which one, for messages. A remark has no parts."""
+
+    text: str
+    parts: tuple[str, ...]
+    where: str
+
+    @property
+    def card(self) -> str:
+        """Its first word, in small letters."""
+        return self.parts[0].lower() if self.parts else ""
+
+    def refuse(self, why: str) -> NoReturn:
+        """Raises ConfigurationError that names the line."""
+        raise ConfigurationError(f"{self.where}: {self.text[:80]!r} is not written in another dialect: {why}")
+
+
+def statements(text: str, name: str) -> Iterator[Statement]:
+    """The statements of `text` in order; `name` is what messages call it, e.g. `the cell's netlist`."""
+    lines: list[str] = []
+    remarks: list[Statement] = []
+    first = 0
+    for number, line in enumerate(text.split("\n"), start=1):
+        bare = REMARK.sub("", line).strip()
+        if line.lstrip().startswith("*") or not bare:
+            if line.strip():
+                remarks.append(Statement(line.strip(), (), ""))
+        elif bare.startswith("+") and lines:
+            lines.append(bare[1:].strip())
+        else:
+            yield from _joined(lines, name, first)
+            yield from remarks
+            remarks.clear()
+            lines, first = [bare], number
+    yield from _joined(lines, name, first)
+    yield from remarks
+
+
+def _joined(lines: list[str], name: str, first: int) -> Iterator[Statement]:
+    if lines:
+        text, where = " ".join(lines), f"{name}, line {first}"
+        yield Statement(text, tuple(_parts(text, where)), where)
+
+
+def _parts(text: str, where: str) -> Iterator[str]:
+    """Words, where blanks around `=` and blanks in braces or quotes part nothing."""
+    text = re.sub(r"\s*(?<![=<>!])=(?!=)\s*", "=", text)
+    word, closing, depth = "", "", 0
+    for letter in text:
+        if closing:
+            depth += (letter == "{" and closing == "}") - (letter == closing)
+            closing = closing if depth else ""
+        elif letter in QUOTES:
+            closing, depth = QUOTES[letter], 1
+        elif letter.isspace():
+            if word:
+                yield word
+            word = ""
+            continue
+        word += letter
+    if closing:
+        raise ConfigurationError(f"{where}: {text[:80]!r} lacks a {closing}")
+    if word:
+        yield word
+
+
+def value_of(statement: Statement, word: str, bare: bool = False) -> str:
+    """What a value is: a plain number as ngspice's scale factors and units make it, or the expression in braces or
+    quotes; `bare` lets an expression stand without them. Raises ConfigurationError for anything else."""
+    if word[:1] in QUOTES and word.endswith(QUOTES[word[0]]) and len(word) > 2:
+        return word[1:-1]
+    match = NUMBER.match(word)
+    if match and re.fullmatch(r"[a-z]*", word[match.end() :], re.IGNORECASE):
+        return number_of(word)
+    if bare:
+        return word
+    statement.refuse(f"{word!r} is no number, nor an expression in braces")
+
+
+def number_of(word: str) -> str:
+    """A number with ngspice's scale factor and unit, e.g. `70nm`, as a number without, `70e-9`."""
+    match = NUMBER.match(word)
+    assert match is not None
+    number, letters = match.group(0), word[match.end() :].lower()
+    if letters.startswith("mil"):
+        return repr(float(number) * 25.4e-6)
+    scale = SCALES.get(letters[:3] if letters.startswith("meg") else letters[:1])
+    if not scale:
+        return number
+    if "e" in number.lower():
+        mantissa, exponent = re.split("e", number, flags=re.IGNORECASE)
+        return f"{mantissa}e{int(exponent) + scale}"
+    return f"{number}e{scale}"

@@ -1,0 +1,66 @@
+"""A whole run without ngspice, by choice: the same numbers from another simulator, and no silent way to it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from norsim import backends
+from norsim.spice.simulator import VARIABLE, chosen_simulator
+from tests.commands.conftest import Run
+
+TILE = ["--network", "digits-cnn", "--layer", "fc", "--tile", "1,0", "--vectors", 2]
+
+
+@pytest.fixture(autouse=True)
+def no_memory() -> Iterator[None]:
+    yield
+    _forget()
+
+
+def _forget() -> None:
+    for remembered in (chosen_simulator, backends.program, backends.curve, backends.macro_model):
+        remembered.cache_clear()
+
+
+def by(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """A command in a process where there is no ngspice, and NORSIM_SIMULATOR is `name`."""
+    command = [sys.executable, "-c", "from norsim.commands import main; main()", *map(str, arguments)]
+    environment = {**os.environ, "NORSIM_NGSPICE": "/no/such/ngspice", VARIABLE: name}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_without_ngspice_neospice_programs_and_reads_if_it_is_chosen(norsim: Run, tmp_path: Path) -> None:
+    pytest.importorskip("neospice")
+    ended = by("neospice", "run-layer", *TILE, "--backend", "nodal", "--no-cache", "--out", tmp_path / "other")
+    assert ended.returncode == 0, ended.stderr
+    assert norsim("run-layer", *TILE, "--backend", "ngspice", "--out", tmp_path / "one").code == 0
+    with np.load(tmp_path / "one" / "currents.npz") as one, np.load(tmp_path / "other" / "currents.npz") as other:
+        assert np.abs(one["currents"] - other["currents"]).max() <= 1e-6 * np.abs(one["currents"]).max()
+
+
+def test_it_is_never_taken_unasked(tmp_path: Path) -> None:
+    ended = by("", "run-layer", *TILE, "--no-cache", "--out", tmp_path / "run")
+    assert ended.returncode == 3 and "no ngspice" in ended.stderr
+
+
+def test_a_simulator_that_there_is_not_is_refused(norsim: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    _forget()
+    monkeypatch.setenv(VARIABLE, "spectre")
+    ended = norsim("run-layer", *TILE, "--out", tmp_path / "run")
+    assert ended.code == 2 and "NORSIM_SIMULATOR=spectre: there are ngspice, neospice" in ended.err
+
+
+def test_doctor_names_the_choice(norsim: Run) -> None:
+    pytest.importorskip("neospice")
+    found = norsim("doctor", "--json").json
+    assert found["simulator"].startswith("ngspice-")
+    assert found["neospice"].startswith("works, agrees to")
+    ended = by("neospice", "doctor")
+    assert ended.returncode == 0 and "neospice-0.2.0" in ended.stdout and "no ngspice" in ended.stdout
