@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.polynomial import chebyshev
+from numpy.typing import NDArray
 
 from norsim.array.tile import Floats
 from norsim.errors import SolveError
@@ -38,13 +39,10 @@ def between(thresholds: Floats, erased: float, table: TableOf) -> CellTable:
     current, would else be that of a cell which is off. Raises SolveError where 22 nodes in 4 mV are not enough.
     """
     number = np.floor(thresholds / PIECE_VOLTS).astype(int)
-    parts, pieces = 0, [table(np.array([erased]), 1)]
-    while (needed := max(piece.parts for piece in pieces)) > parts:
+    parts, pieces = 1, _all_pieces(thresholds, number, erased, table, 1)
+    while (finest := max(piece.parts for piece in pieces)) > parts:
         # All pieces need one grid of volts: the finest that any of them asks for.
-        parts = needed
-        pieces = []
-        for k in np.unique(number):
-            pieces += _pieces(thresholds[number == k], k * PIECE_VOLTS, PIECE_VOLTS, erased, table, parts)
+        parts, pieces = finest, _all_pieces(thresholds, number, erased, table, finest)
     shape = np.max([piece.coefficients.shape for piece in pieces], axis=0)
     coefficients = np.zeros((*shape[:3], len(thresholds), *shape[4:]))
     at = 0
@@ -55,6 +53,16 @@ def between(thresholds: Floats, erased: float, table: TableOf) -> CellTable:
     first = pieces[0]
     error, top = (max(getattr(piece, name) for piece in pieces) for name in ("error_amps", "top_amps"))
     return replace(first, thresholds=thresholds, coefficients=coefficients, error_amps=error, top_amps=top)
+
+
+def _all_pieces(
+    thresholds: Floats, number: NDArray[np.int64], erased: float, table: TableOf, parts: int
+) -> list[CellTable]:
+    """The tables of all thresholds, in their order; `number` `[states]` says in which piece each lies."""
+    found = []
+    for k in np.unique(number):
+        found += _pieces(thresholds[number == k], k * PIECE_VOLTS, PIECE_VOLTS, erased, table, parts)
+    return found
 
 
 def _pieces(thresholds: Floats, low: float, width: float, erased: float, table: TableOf, parts: int) -> list[CellTable]:

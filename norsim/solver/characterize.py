@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -29,7 +30,7 @@ Sweep = Callable[[Cell, Floats, Floats, Floats, Floats], Floats]
 
 TOLERANCE = 1e-8
 NODES = (5, 8, 12, 18, 26)
-# Of a cell with kinks: each of PARTS more divides the volts across it, with so many nodes a piece.
+# A cell with kinks is fitted in so many parts, one number after the other, with so many nodes a piece.
 KINKED_TOLERANCE = 1e-6
 PARTS = (8, 16, 32, 64)
 KINKED_NODES = 5
@@ -70,9 +71,9 @@ class CellTable:
     """A characterised cell.
 
     `gates` `[gates]` and `thresholds` `[states]`, volts, sorted; `box` as above
+    `parts`          in how many the box was cut: 1 for a smooth cell
     `coefficients`   `[across pieces, source pieces, gates, states, across degree + 1, source degree + 1]`, amperes,
                      Chebyshev; pieces lie between `across_edges` and `source_edges`, volts
-    `parts`          in how many the box was cut: 1 for a smooth cell
     `error_amps`     largest deviation from ngspice off the nodes
     `top_amps`       largest current in the box: the unit of `error_amps` when it is judged
     """
@@ -80,12 +81,20 @@ class CellTable:
     gates: Floats
     thresholds: Floats
     box: Box
-    across_edges: Floats
-    source_edges: Floats
-    coefficients: Floats
     parts: int
+    coefficients: Floats
     error_amps: float
     top_amps: float
+
+    @cached_property
+    def across_edges(self) -> Floats:
+        """See `Box.edges`."""
+        return self.box.edges(self.parts)[0]
+
+    @cached_property
+    def source_edges(self) -> Floats:
+        """See `Box.edges`."""
+        return self.box.edges(self.parts)[1]
 
     def amps(self, gate: int, state: int | slice, across: Floats, source: Floats) -> Floats:
         """Currents of one gate level and state (by index) at volts `across` and `source` of one shape.
@@ -176,7 +185,7 @@ def _fit(cell: Cell, gates: Floats, thresholds: Floats, box: Box, sweep: Sweep, 
     on_nodes = _measure(cell, gates, thresholds, edges, points, sweep)
     full = np.einsum("pd,mngtds,qs->mngtpq", inverse, on_nodes, inverse, optimize=True)
     top = float(np.abs(on_nodes).max())
-    table = CellTable(gates, thresholds, box, *edges, _shortened(full, 0.1 * TOLERANCE * top), parts, 0.0, top)
+    table = CellTable(gates, thresholds, box, parts, _shortened(full, 0.1 * TOLERANCE * top), 0.0, top)
     between = np.linspace(-1, 1, 8)[1:-1]
     measured = _measure(cell, gates, thresholds, edges, between, sweep)
     fitted = chebyshev.chebgrid2d(between, between, np.moveaxis(table.coefficients, (4, 5), (0, 1)))

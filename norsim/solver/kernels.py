@@ -65,17 +65,15 @@ def _four(coefficients, source_degrees, piece, gate, state, p, q):  # type: igno
 @njit(cache=True)
 def _locate(volts, edges, pieces):  # type: ignore[no-untyped-def]
     """pieces[l] = between which edges volts[l] lie, those outside at the ends; gives the first and the last found."""
-    first, last = len(edges), 0
+    pieces[:] = 0
+    if len(edges) == 2:
+        return 0, 0
+    for edge in edges[1:-1]:
+        for lane in range(len(volts)):
+            pieces[lane] += 1 if volts[lane] >= edge else 0
+    first, last = pieces[0], pieces[0]
     for lane in range(len(volts)):
-        low, high = 0, len(edges) - 2
-        while low < high:
-            middle = (low + high + 1) // 2
-            if volts[lane] < edges[middle]:
-                high = middle - 1
-            else:
-                low = middle
-        pieces[lane] = low
-        first, last = min(first, low), max(last, low)
+        first, last = min(first, pieces[lane]), max(last, pieces[lane])
     return first, last
 
 
@@ -119,11 +117,12 @@ def _currents(  # type: ignore[no-untyped-def]
                 total[lane] = 0.0
             first_a, last_a = _locate(across, across_edges, of_across)
             first_b, last_b = _locate(source, source_edges, of_source)
+            alone = first_a == last_a and first_b == last_b
             for a in range(first_a, last_a + 1):
                 middle = (across_edges[a] + across_edges[a + 1]) / 2
                 _scale(across, middle, 1 / (across_edges[a + 1] - middle), d)
                 for b in range(first_b, last_b + 1):
-                    if _in_piece(of_across, of_source, a, b, here) == 0.0:
+                    if not alone and _in_piece(of_across, of_source, a, b, here) == 0.0:
                         continue
                     middle = (source_edges[b] + source_edges[b + 1]) / 2
                     _scale(source, middle, 1 / (source_edges[b + 1] - middle), s)
@@ -132,8 +131,12 @@ def _currents(  # type: ignore[no-untyped-def]
                         if masks[gate, lanes] == 0.0 or orders[gate, state, 0] == 0:
                             continue
                         _polynomial(coefficients, orders, piece, gate, state, d, s, row, value)
-                        for lane in range(lanes):
-                            total[lane] += here[lane] * masks[gate, lane] * value[lane]
+                        if alone:
+                            for lane in range(lanes):
+                                total[lane] += masks[gate, lane] * value[lane]
+                        else:
+                            for lane in range(lanes):
+                                total[lane] += here[lane] * masks[gate, lane] * value[lane]
             for lane in range(lanes):
                 change[lane] += abs(total[lane] - amps[i, j, lane])
                 flowing[lane] += abs(total[lane])

@@ -131,7 +131,8 @@ def _path(
     cell: Cell, gates: tuple[float, ...], thresholds: tuple[float, ...], box: Box, least_parts: int, simulator: str
 ) -> Path:
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "norsim" / "cells"
-    smooth, kinked = (characterize.TOLERANCE, characterize.NODES), (characterize.KINKED_TOLERANCE, characterize.PARTS)
+    smooth = (characterize.TOLERANCE, characterize.NODES)
+    kinked = (characterize.KINKED_TOLERANCE, characterize.PARTS, characterize.KINKED_NODES)
     key = repr((cell.digest, gates, thresholds, box, least_parts, simulator, FORMAT, smooth, kinked))
     return root / f"{hashlib.sha256(key.encode()).hexdigest()}.npz"
 
@@ -142,13 +143,11 @@ def _load(path: Path, gates: Floats, thresholds: Floats, box: Box) -> CellTable 
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
             coefficients, errors, digest = kept["coefficients"], kept["errors"], str(kept["digest"])
             parts = int(kept["parts"])
-            edges = box.edges(parts)
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None
-    shape = (len(edges[0]) - 1, len(edges[1]) - 1, len(gates), len(thresholds))
-    if digest != _digest(coefficients, errors) or coefficients.shape[:4] != shape:
-        return None
-    return CellTable(gates, thresholds, box, *edges, coefficients, parts, float(errors[0]), float(errors[1]))
+    found = CellTable(gates, thresholds, box, parts, coefficients, float(errors[0]), float(errors[1]))
+    shape = (len(found.across_edges) - 1, len(found.source_edges) - 1, len(gates), len(thresholds))
+    return found if digest == _digest(coefficients, errors) and coefficients.shape[:4] == shape else None
 
 
 def _save(path: Path, made: CellTable) -> None:

@@ -67,4 +67,4 @@ def test_tiles_with_other_thresholds_share_what_was_swept(resistor_cell: Cell) -
 
     for seed in (0, 1):
         between(np.sort(np.random.default_rng(seed).uniform(4.0, 4.5, 70)), 3.0, swept)
-    assert len(asked) == 6 and len(set(asked)) == 3  # the erased cell alone, and two pieces
+    assert len(asked) == 4 and len(set(asked)) == 2
