@@ -39,7 +39,7 @@ def read_nodal(tile: Tile, stimulus: Stimulus) -> Currents:
 
     Raises SolveError where a read does not converge.
     """
-    table = _table(tile, stimulus)
+    table = _table(tile, stimulus, np.unique(tile.thresholds))
     with ONE_AT_A_TIME:
         currents = nodal.solve(nodal.prepare(tile, table), stimulus)
     if not currents.converged.all():
@@ -94,7 +94,7 @@ def macro_model(content: _Content, drive: Driven) -> Tabulated:
     inputs = drive.inputs(tile)
     ends = drive.stimulus(np.array([np.zeros(inputs), np.ones(inputs)]), tile)
     with ONE_AT_A_TIME:
-        model = reduce.build(tile, drive, _table(tile, ends))
+        model = reduce.build(tile, drive, _table(tile, ends, np.unique(tile.thresholds)))
         return tabulate(model, reduce.random_drives(tile, drive, TABULATED_DRIVES, np.random.default_rng(1)))
 
 
@@ -105,23 +105,19 @@ def aimed(tile: Tile, stimulus: Stimulus, target_amps: Floats, random: np.random
     """
     drive = driven(stimulus)
     inputs = drive.inputs(tile)
-    simulator = chosen_simulator()
 
     def table_of(some: Tile, thresholds: Floats) -> CellTable:
         ends = drive.stimulus(np.array([np.zeros(inputs), np.ones(inputs)]), some)
-        box = tables.bounds(some, ends, simulator.drain_amps)
-        gates = np.unique(ends.wordline_volts)
-        return tables.table(some.cell, gates, thresholds, box, simulator.drain_amps, simulator.identity())
+        return _table(some, ends, thresholds)
 
     with ONE_AT_A_TIME:
         return in_situ.aim(tile, drive, target_amps, table_of, random)
 
 
-def _table(tile: Tile, stimulus: Stimulus) -> CellTable:
-    """The tile's cell characterised for every volt it can see under `stimulus`."""
+def _table(tile: Tile, stimulus: Stimulus, thresholds: Floats) -> CellTable:
+    """The tile's cell at `thresholds` `[states]`, sorted, for every volt that the tile's can see under `stimulus`."""
     simulator = chosen_simulator()
-    box = tables.bounds(tile, stimulus, simulator.drain_amps)
-    gates, thresholds = np.unique(stimulus.wordline_volts), np.unique(tile.thresholds)
+    box, gates = tables.bounds(tile, stimulus, simulator.drain_amps), np.unique(stimulus.wordline_volts)
     return tables.table(tile.cell, gates, thresholds, box, simulator.drain_amps, simulator.identity())
 
 

@@ -86,7 +86,12 @@ def line_of(element: Element) -> str:
     text = f"{element.kind}{element.name} {' '.join(element.nodes)} {element.value}"
     if len(text) <= 120:
         return text
-    return "\n+ ".join(textwrap.wrap(text.replace(",", ", "), 110, break_long_words=False))
+    return wrapped(text.replace(",", ", "))
+
+
+def wrapped(text: str) -> str:
+    """A long card on several lines."""
+    return "\n+ ".join(textwrap.wrap(text, 110, break_long_words=False, break_on_hyphens=False))
 
 
 def header(tile: Tile, stimulus: Stimulus, run: list[str], point: str = "a point of v(idx)") -> Iterator[str]:
@@ -126,6 +131,6 @@ def celsius(cell: Cell) -> float:
 
 def _analysis(tile: Tile, stimulus: Stimulus) -> Iterator[str]:
     yield f".options {OPTIONS} temp={celsius(tile.cell)}"
-    yield "\n+ ".join(textwrap.wrap(".save " + " ".join(ammeters(tile)), 110))
+    yield wrapped(" ".join([".save", *ammeters(tile)]))
     yield f".dc Vidx 0 {stimulus.vectors - 1} 1"
     yield from (".control", ONE_THREAD, "set filetype=binary", "run", f"write {RAW_FILE}", "quit", ".endc")

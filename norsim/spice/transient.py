@@ -7,7 +7,6 @@ start.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ import numpy as np
 
 from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.errors import ConfigurationError, SolveError
-from norsim.spice.deck import INDEX, ONE_THREAD, OPTIONS, RAW_FILE, celsius, line_of, preamble, source_of
+from norsim.spice.deck import INDEX, ONE_THREAD, OPTIONS, RAW_FILE, celsius, line_of, preamble, source_of, wrapped
 from norsim.spice.elements import Comment, Element, ammeters, elements, number
 from norsim.spice.ngspice import find_ngspice, run_deck
 from norsim.spice.rawfile import read_raw
@@ -63,7 +62,7 @@ def transient_deck(tile: Tile, stimulus: Stimulus, seconds: float) -> str:
     names = " ".join(ammeters(tile))
     lines += [
         f".options {OPTIONS} temp={celsius(tile.cell)} method=gear",
-        "\n+ ".join(textwrap.wrap(f".save {names}", 110)),
+        wrapped(f".save {names}"),
         f".tran {step} {number(seconds)} 0 {step}",
         *(".control", ONE_THREAD, "set filetype=binary", "run", "linearize", f"write {RAW_FILE}", "quit", ".endc"),
         *(".end", ""),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Iterator
 
 from norsim.array.tile import Stimulus, Tile
@@ -45,8 +44,3 @@ def rows(drives: list[Drive], reads: int) -> Iterator[list[str]]:
     """The volts of each read, of every drive that steps."""
     for k in range(reads):
         yield [number(drive.volts[k]) for drive in drives]
-
-
-def wrapped(text: str, width: int = 110) -> str:
-    """A long card on several lines."""
-    return "\n+ ".join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False))

@@ -19,6 +19,11 @@ class Level:
     instance: frozenset[str]
 
 
+def as_ngspice(name: str, nodes: str, quantity: str, quoted: str) -> str:
+    """A behavioural source as ngspice writes it."""
+    return f"{name} {nodes} {quantity}={quoted}"
+
+
 @dataclass(frozen=True)
 class Grammar:
     """`quotes`      what stands around an expression
@@ -36,7 +41,7 @@ class Grammar:
     parameters: str
     levels: Mapping[int, Level]
     version: Callable[[Statement, int, str], str]
-    source: Callable[[str, str, str, str], str]
+    source: Callable[[str, str, str, str], str] = as_ngspice
     functions: Mapping[str, str] = field(default_factory=dict)
     reserved: frozenset[str] = frozenset()
     own_cards: bool = False

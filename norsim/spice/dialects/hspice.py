@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from norsim.array.tile import Stimulus, Tile
-from norsim.spice.deck import celsius
-from norsim.spice.dialects.frame import circuit, rows, stepped, wrapped
+from norsim.spice.deck import celsius, wrapped
+from norsim.spice.dialects.frame import circuit, rows, stepped
 from norsim.spice.dialects.grammar import GEOMETRY, STRESS, Grammar, Level
 from norsim.spice.elements import Drive, ammeters
 from norsim.spice.statements import Statement

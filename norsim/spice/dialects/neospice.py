@@ -26,12 +26,8 @@ def _version(card: Statement, level: int, given: str) -> str:
     return ""
 
 
-def _source(name: str, nodes: str, quantity: str, quoted: str) -> str:
-    return f"{name} {nodes} {quantity}={quoted}"
-
-
 _BSIM4 = Level(14, frozenset({"w", "l", "delvto"}))
-GRAMMAR = Grammar("neospice", ("{", "}"), "", {14: _BSIM4, 54: _BSIM4}, _version, _source, own_cards=True)
+GRAMMAR = Grammar("neospice", ("{", "}"), "", {14: _BSIM4, 54: _BSIM4}, _version, own_cards=True)
 
 
 def deck(tile: Tile, stimulus: Stimulus) -> str:

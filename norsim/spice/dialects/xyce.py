@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from norsim.array.tile import Stimulus, Tile
-from norsim.spice.deck import celsius
-from norsim.spice.dialects.frame import circuit, rows, stepped, wrapped
+from norsim.spice.deck import celsius, wrapped
+from norsim.spice.dialects.frame import circuit, rows, stepped
 from norsim.spice.dialects.grammar import GEOMETRY, STRESS, Grammar, Level
 from norsim.spice.elements import Drive, ammeters, number
 from norsim.spice.statements import Statement
@@ -37,15 +37,11 @@ def _version(card: Statement, level: int, given: str) -> str:
     return ""
 
 
-def _source(name: str, nodes: str, quantity: str, quoted: str) -> str:
-    return f"{name} {nodes} {quantity}={quoted}"
-
-
 _BSIM3 = Level(9, GEOMETRY)
 _BSIM4 = Level(14, GEOMETRY | STRESS | {"delvto"})
 GRAMMAR = Grammar(
     "Xyce", ("{", "}"), "PARAMS:", {1: Level(1, GEOMETRY), 8: _BSIM3, 49: _BSIM3, 14: _BSIM4, 54: _BSIM4}, _version,
-    _source, {"log": "ln"}, frozenset({"time", "freq", "hertz", "vt", "temp", "temper", "gmin", "pi"}),
+    functions={"log": "ln"}, reserved=frozenset({"time", "freq", "hertz", "vt", "temp", "temper", "gmin", "pi"}),
 )  # fmt: skip
 
 
