@@ -81,7 +81,7 @@ class Case:
 
     def prepared(self) -> nodal.Prepared:
         """The tile ready for nodal; characterises the cell where that has not been done."""
-        return nodal.prepare(self.tile, _table(self.tile, self.stimulus(2)))
+        return nodal.prepare(self.tile, _table(self.tile, self.stimulus(2), np.unique(self.tile.thresholds)))
 
     def model(self) -> Tabulated:
         """macro's model; built when first asked for."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -37,14 +38,23 @@ def load(name: str, split: str, folder: Path | None = None) -> Dataset:
     loader = DATASETS.get(name)
     if loader is not None:
         return loader(split, folder)
-    is_folder = name and (Path(name).is_dir() or Path(name).name != name)
-    if not (is_code(name) or name.endswith(npz.SUFFIX) or is_folder):
+    own = _own(name)
+    if own is None:
         raise DataError(_unknown(name))
     if folder is not None:
         raise DataError(f"data set {name!r} says itself where it is, expected no folder, so leave out --data {folder}.")
+    return own(split)
+
+
+def _own(name: str) -> Callable[[str], Dataset] | None:
+    """What loads a split of the user's own data set of that name; None where a name cannot be one's."""
     if is_code(name):
-        return function.load(name, split)
-    return npz.load(Path(name), split) if name.endswith(npz.SUFFIX) else class_folder.load(Path(name), split)
+        return partial(function.load, name)
+    if name.endswith(npz.SUFFIX):
+        return partial(npz.load, Path(name))
+    if name and (Path(name).is_dir() or Path(name).name != name):
+        return partial(class_folder.load, Path(name))
+    return None
 
 
 def _unknown(name: str) -> str:

@@ -32,8 +32,8 @@ def load(path: Path, split: str) -> Dataset:
     check_split(name, split)
     try:
         with zipfile.ZipFile(path) as archive:
-            found = {key: _array(archive, path, f"{split}_{key}") for key in ("images", "labels")}
-            others = [_array(archive, path, f"{other}_labels") for other in ("train", "test")]
+            pixels = _array(archive, path, f"{split}_images")
+            given = {one: _array(archive, path, f"{one}_labels") for one in ("train", "test")}
             members = archive.namelist()
             classes = _array(archive, path, "classes") if "classes.npy" in members else None
             scale = _array(archive, path, "full_scale") if "full_scale.npy" in members else np.array(255)
@@ -47,12 +47,12 @@ def load(path: Path, split: str) -> Dataset:
             f"{path}: this is not a readable npz file ({type(cause).__name__}: {cause}), expected one that numpy.savez "
             "wrote."
         ) from None
-    images, labels = images_of(found["images"], f"{path}, {split}_images"), found["labels"]
-    every = [labels_of(array, f"{path}, labels") for array in others]
-    names = number_classes(every, str(path)) if classes is None else _texts(classes, path)
+    images = images_of(pixels, f"{path}, {split}_images")
+    labels = {one: labels_of(array, f"{path}, {one}_labels") for one, array in given.items()}
+    names = number_classes(list(labels.values()), str(path)) if classes is None else _texts(classes, path)
     if scale.dtype.kind not in "iu" or scale.ndim:
         raise DataError(f"{path}: full_scale is {scale.dtype} of shape {scale.shape}, expected one integer.")
-    return checked(name, split, images, labels_of(labels, f"{path}, {split}_labels"), names, int(scale),
+    return checked(name, split, images, labels[split], names, int(scale),
                    f"npz file {path.name!r}")  # fmt: skip
 
 

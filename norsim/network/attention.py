@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from norsim.errors import PlacementError
-from norsim.network.replace import replace_modules
+from norsim.network.replace import linear_of, replace_modules
 
 
 class SplitAttention(nn.Module):
@@ -106,11 +106,12 @@ def _checked(attention: nn.MultiheadAttention, name: str) -> nn.MultiheadAttenti
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
-    layer.weight = nn.Parameter(weight.detach().clone(), weight.requires_grad)
-    if bias is not None:
-        layer.bias = nn.Parameter(bias.detach().clone(), bias.requires_grad)
-    return layer
+    return linear_of(_own(weight), None if bias is None else _own(bias))
+
+
+def _own(values: Tensor) -> nn.Parameter:
+    """A parameter of those values, apart from the one that they are part of."""
+    return nn.Parameter(values.detach().clone(), values.requires_grad)
 
 
 def _added(mask: Tensor, scores: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from norsim.network.onnx_operators import Attributes, padding
+from norsim.network.replace import linear_of
 
 
 def _parameter(value: Tensor) -> nn.Parameter:
@@ -39,11 +40,7 @@ def _convolution(attributes: Attributes, weights: list[Tensor], bias: Tensor | N
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Module:
-    layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
-    layer.weight = _parameter(weight)
-    if bias is not None:
-        layer.bias = _parameter(bias)
-    return layer
+    return linear_of(_parameter(weight), None if bias is None else _parameter(bias))
 
 
 def _gemm(attributes: Attributes, weights: list[Tensor], bias: Tensor | None, rank: int) -> nn.Module:

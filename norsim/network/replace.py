@@ -1,4 +1,4 @@
-"""Puts other modules in the places of some of a network's."""
+"""Puts other modules in the places of some of a network's, with the weights that there are."""
 
 from __future__ import annotations
 
@@ -7,6 +7,15 @@ from collections.abc import Mapping
 from torch import nn
 
 from norsim.network.normalise import normalisation
+
+
+def linear_of(weight: nn.Parameter, bias: nn.Parameter | None) -> nn.Linear:
+    """The layer with that weight `[outputs, inputs]` and bias `[outputs]`."""
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
+    layer.weight = weight
+    if bias is not None:
+        layer.bias = bias
+    return layer
 
 
 def replace_modules(model: nn.Module, new: Mapping[int, nn.Module]) -> nn.Module:

@@ -30,7 +30,7 @@ from norsim.network.normalise import from_header
 from norsim.network.onnx_file import is_onnx, read_content
 from norsim.network.train import TrainResult, predict
 from norsim.network.weights import ONNX, decode, encode, fail
-from norsim.network.zoo import spec_of
+from norsim.network.zoo import NetworkSpec, spec_of
 from norsim.paths import models_folder
 
 WEIGHTS, FLOAT, CARD = "weights.safetensors", "float.safetensors", "card.json"
@@ -44,11 +44,7 @@ def save_network(result: TrainResult, folder: Path, command: str) -> dict[str, A
     the float network's class of each test image, in the order of the test set, so that its accuracy can be
     stated on any part of it.
     """
-    payload = encode(result.network, result.spec)
-    folder.mkdir(parents=True, exist_ok=True)
-    if is_onnx(result.spec.name):
-        _replace(folder / ONNX, read_content(Path(result.spec.name)))
-    _replace(folder / WEIGHTS, payload)
+    payload = _write(result.network, result.spec, folder)
     _replace(folder / FLOAT, float_file(result.float_network))
     network, header = decode(folder / WEIGHTS, trusted=True)
     card = header | _accuracies(result, network)
@@ -67,11 +63,7 @@ def save_tuned(
     """
     name = str(_folder_of(origin) / ONNX) if is_onnx(card["network"]) else card["network"]
     spec = replace(spec_of(name, card["width"]), normalise=from_header(card.get("normalise")))
-    payload = encode(network, spec)
-    folder.mkdir(parents=True, exist_ok=True)
-    if is_onnx(name):
-        _replace(folder / ONNX, read_content(Path(name)))
-    _replace(folder / WEIGHTS, payload)
+    payload = _write(network, spec, folder)
     read_back, header = decode(folder / WEIGHTS, trusted=True)
     right = int((predict(read_back, test_set) == test_set.labels).sum())
     tuned = card | header | {
@@ -109,6 +101,16 @@ def float_predictions(card: dict[str, Any]) -> NDArray[np.int64]:
 def float_file(network: nn.Module) -> bytes:
     """The safetensors file that the whole state dict of a float network makes."""
     return save({key: value.cpu().contiguous().clone() for key, value in network.state_dict().items()})
+
+
+def _write(network: nn.Module, spec: NetworkSpec, folder: Path) -> bytes:
+    """Write the weights, which come back, and beside them the ONNX file that the network came from, if it did."""
+    payload = encode(network, spec)
+    folder.mkdir(parents=True, exist_ok=True)
+    if is_onnx(spec.name):
+        _replace(folder / ONNX, read_content(Path(spec.name)))
+    _replace(folder / WEIGHTS, payload)
+    return payload
 
 
 def _accuracies(result: TrainResult, network: nn.Module) -> dict[str, Any]:

@@ -114,12 +114,10 @@ def decode(path: Path, trusted: bool = False) -> tuple[nn.Module, dict[str, Any]
 
 def _untrained(name: str, width: float, normalise: Normalise | None) -> nn.Module:
     """The modules of a network, with layers to be filled."""
-    if is_code(name) or is_onnx(name):
-        # They may have tensors that are not in their state.
-        with torch.random.fork_rng(devices=[]):
-            return replace_layers(build(name, width, normalise)).eval()
-    # Modules without memory: neither a width nor random numbers cost anything there.
-    with torch.device("meta"):
+    own = is_code(name) or is_onnx(name)
+    # Modules without memory, where neither a width nor random numbers cost anything; but a network of the user's own
+    # may have tensors that are not in its state.
+    with torch.random.fork_rng(devices=[]) if own else torch.device("meta"):
         return replace_layers(build(name, width, normalise)).eval()
 
 
