@@ -115,8 +115,7 @@ def header(tile: Tile, stimulus: Stimulus, run: list[str], point: str = "a point
 
 
 def _sources(tile: Tile) -> str:
-    lines = "i(vret) out of all straps" if tile.wires.strap_every else "i(vslK) out of source line K"
-    return f"{lines}, i(vbulk) out of the bulk."
+    return "i(vret) out of all straps." if tile.wires.strap_every else "i(vslK) out of source line K."
 
 
 def _cell_text(tile: Tile) -> Iterator[str]:

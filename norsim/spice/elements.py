@@ -1,9 +1,9 @@
 """The circuit of a tile as a list of elements: what both the deck and the PySpice circuit are made of.
 
 Node names: `wl3` wordline 3; `bl5_3` bitline 5 at wordline 3 (`bl5` where the line has no resistance);
-`sl1_5` source line 1 at bitline 5 (`sl1` likewise); `bulk` the well of all cells; `0` ground.
-Ammeters: `Vbl5` in bitline 5, `Vsl1` in source line 1, `Vret` in the common return of all straps, `Vbulk` from bulk to
-ground, where junctions leak to.
+`sl1_5` source line 1 at bitline 5 (`sl1` likewise); `0` ground and bulk.
+Ammeters: `Vbl5` in bitline 5, `Vsl1` in source line 1, `Vret` in the common return of all straps. The bulk has none:
+a node that all cells share would take ngspice ten times as long.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ def number(value: float) -> str:
 
 
 def ammeters(tile: Tile) -> list[str]:
-    """Names of the raw-file vectors of a tile's currents: bitlines first, then source lines or return, then bulk."""
+    """Names of the raw-file vectors of a tile's currents: bitlines first, then source lines or return."""
     sources = ["vret"] if tile.wires.strap_every else [f"vsl{k}" for k in range(tile.source_lines)]
-    return [f"i({name})" for name in [*(f"vbl{j}" for j in range(tile.bitlines)), *sources, "vbulk"]]
+    return [f"i({name})" for name in [*(f"vbl{j}" for j in range(tile.bitlines)), *sources]]
 
 
 def elements(tile: Tile, stimulus: Stimulus) -> Iterator[Item]:
@@ -72,8 +72,6 @@ def elements(tile: Tile, stimulus: Stimulus) -> Iterator[Item]:
     if tile.wires.strap_every:
         yield Comment("ammeter in the common return of all straps")
         yield Element("V", "ret", ("ret", "0"), number(stimulus.source_volts))
-    yield Comment("ammeter from the bulk of all cells to ground")
-    yield Element("V", "bulk", ("bulk", "0"), "0")
 
 
 def printable(text: str) -> str:
@@ -112,7 +110,7 @@ def _bitline(tile: Tile, stimulus: Stimulus, j: int) -> Iterator[Item]:
             yield Element("R", here, (_bitline_node(tile, i - 1, j), here), number(tile.wires.bitline_ohms))
         source = _source_node(tile, i // tile.wires.rows_per_source_line, j)
         state = f"{tile.cell.subcircuit} {tile.cell.state}={number(tile.thresholds[i, j])}"
-        yield Element("X", f"{i}_{j}", (here, f"wl{i}", source, "bulk"), state)
+        yield Element("X", f"{i}_{j}", (here, f"wl{i}", source, "0"), state)
 
 
 def _source_line(tile: Tile, stimulus: Stimulus, line: int) -> Iterator[Item]:

@@ -105,18 +105,18 @@ def collect(tile: Tile, stimulus: Stimulus, folder: Path) -> Currents:
 
 
 def currents_from(table: Floats, tile: Tile, backend: str) -> Currents:
-    """`[vectors, bitlines + source lines + 1]` ammeter currents, the bulk's last -> `Currents`.
+    """`[vectors, bitlines + source lines]` ammeter currents -> `Currents`.
 
     Raises SolveError when some vector's currents in and out differ by more than 1e-5 of what flows, or
-    of a nanoampere a cell where less flows. What gates leak has no ammeter, so that it would show here.
+    of a nanoampere a cell where less flows: the solver's gmin leaks into the bulk past the ammeters.
     """
-    bitline, source, bulk = np.split(table, [tile.bitlines, table.shape[1] - 1], axis=1)
+    bitline, source = table[:, : tile.bitlines], table[:, tile.bitlines :]
     flowing = np.maximum(np.abs(bitline).sum(axis=1), 1e-9 * tile.thresholds.size)
-    residual = np.abs(bitline.sum(axis=1) - source.sum(axis=1) - bulk[:, 0]) / flowing
+    residual = np.abs(bitline.sum(axis=1) - source.sum(axis=1)) / flowing
     if residual.max() > KIRCHHOFF_TOLERANCE:
         worst = int(residual.argmax())
         raise SolveError(
             f"Kirchhoff's current law fails at point {worst}: in and out differ by {residual[worst]:.1e} of what "
-            f"flows, where at most {KIRCHHOFF_TOLERANCE:g} was expected. Does the cell's gate leak?"
+            f"flows, where at most {KIRCHHOFF_TOLERANCE:g} was expected"
         )
     return Currents(bitline, source, np.ones(len(table), dtype=np.bool_), residual, backend)

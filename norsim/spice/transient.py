@@ -50,7 +50,7 @@ def read_in_time(tile: Tile, stimulus: Stimulus, seconds: float) -> Transient:
         table = read_raw(folder / RAW_FILE, ["time", *ammeters(tile)], POINTS)
     if abs(table[-1, 0] - seconds) > 1e-6 * seconds:
         raise SolveError(f"ngspice stopped at {table[-1, 0]:g} s of {seconds:g} s")
-    return Transient(table[:, 0], table[:, 1 : 1 + tile.bitlines], table[:, 1 + tile.bitlines : -1])
+    return Transient(table[:, 0], table[:, 1 : 1 + tile.bitlines], table[:, 1 + tile.bitlines :])
 
 
 def transient_deck(tile: Tile, stimulus: Stimulus, seconds: float) -> str:

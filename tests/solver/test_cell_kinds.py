@@ -14,12 +14,13 @@ from norsim.periphery.bit_serial import BitSerial
 SQUARE_LAW = Cell(
     "square",
     ".subckt square d g s b vt=2\nVshift g gate {vt-1}\nMcell d gate s b sq w=1u l=5u\n.ends square",
-    ".model sq nmos level=1 vto=1 kp=20u gamma=0.3 phi=0.6 lambda=0.05",
+    ".model sq nmos level=1 vto=1 kp=20u gamma=0.3 phi=0.6 lambda=0.05 is=1e-18",
     "vt", 2.0, 3.2,
 )  # fmt: skip
 NESTED_BSIM3 = Cell(
     "outer",
-    ".subckt inner d g s b shift=0 w=1u\nMcell d g s b b3 w={w} l=0.2u delvto={shift}\n.ends inner\n"
+    ".subckt inner d g s b shift=0 w=1u\n"
+    "Mcell d g s b b3 w={w} l=0.2u ad=0.01p as=0.01p pd=1u ps=1u delvto={shift}\n.ends inner\n"
     ".subckt outer d g s b vt=3\nXcell d g s b inner shift={vt-0.8} w=0.07u\n.ends outer",
     ".model b3 nmos level=8 version=3.3.0 tox=9n vth0=0.8 nch=3e17 u0=200 vsat=1e5",
     "vt", 1.0, 4.0,

@@ -93,7 +93,7 @@ def says(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             "converged": True, "method": "DIRECT", "warnings": [], "points": [0.0],
         }  # fmt: skip
         lines = [
-            "import json, os, signal, sys", "import numpy as np", "table = np.array([[1e-6, 2e-6, 2.5e-6, 0.5e-6]])",
+            "import json, os, signal, sys", "import numpy as np", "table = np.array([[1e-6, 2e-6, 3e-6]])",
             f"status = {good | status!r}", script, "json.dump(status, open('status.json', 'w'))",
             "np.save('currents.npy', table)",
         ]  # fmt: skip

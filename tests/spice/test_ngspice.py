@@ -23,8 +23,8 @@ from norsim.spice.ngspice import check_log, find_ngspice, read, version_line
 Folders = Callable[[], list[Path]]
 RawBytes = Callable[..., bytes]
 
-METERS = ["i(vbl0)", "i(vbl1)", "i(vret)", "i(vbulk)"]
-GOOD = [[1e-6, 2e-6, 2.5e-6, 0.5e-6]]
+METERS = ["i(vbl0)", "i(vbl1)", "i(vret)"]
+GOOD = [[1e-6, 2e-6, 3e-6]]
 STIMULUS = Stimulus([[5.0]], [[0.5, 0.5]])
 
 
@@ -80,7 +80,7 @@ def test_a_program_that_answers_rightly_is_believed(
 ) -> None:
     answers(raw_bytes(METERS, GOOD))
     currents = read(tile, STIMULUS)
-    assert currents.bitline.tolist() == [[1e-6, 2e-6]] and currents.source.tolist() == [[2.5e-6]]
+    assert currents.bitline.tolist() == [[1e-6, 2e-6]] and currents.source.tolist() == [[3e-6]]
     assert currents.converged.tolist() == [True] and currents.backend == "ngspice"
     assert folders() == []
 
@@ -88,15 +88,15 @@ def test_a_program_that_answers_rightly_is_believed(
 BROKEN = {
     "no raw file": (lambda raw: {"raw": None}, "wrote no readable currents.raw"),
     "an empty raw file": (lambda raw: {"raw": b""}, "not a binary ngspice raw file"),
-    "a truncated raw file": (lambda raw: {"raw": raw(METERS, GOOD)[:-5]}, "27 bytes of data where 32"),
+    "a truncated raw file": (lambda raw: {"raw": raw(METERS, GOOD)[:-5]}, "19 bytes of data where 24"),
     "an ASCII raw file": (
-        lambda raw: {"raw": raw(METERS, GOOD).split(b"Binary:")[0] + b"Values:\n0\t1e-6\n\t2e-6\n\t3e-6\n\t0\n"},
+        lambda raw: {"raw": raw(METERS, GOOD).split(b"Binary:")[0] + b"Values:\n0\t1e-6\n\t2e-6\n\t3e-6\n"},
         "not a binary ngspice raw file",
     ),
-    "a NaN": (lambda raw: {"raw": raw(METERS, [[1e-6, np.nan, 3e-6, 0]])}, r"i\(vbl1\) is nan at point 0"),
+    "a NaN": (lambda raw: {"raw": raw(METERS, [[1e-6, np.nan, 3e-6]])}, r"i\(vbl1\) is nan at point 0"),
     "a missing vector": (lambda raw: {"raw": raw(METERS[1:], [GOOD[0][1:]])}, r"the first is i\(vbl0\)"),
-    "too many points": (lambda raw: {"raw": raw(METERS, GOOD * 2)}, "2 points of 4 vectors; 1 points"),
-    "no point": (lambda raw: {"raw": raw(METERS, np.zeros((0, 4)))}, "0 points of 4 vectors; 1 points"),
+    "too many points": (lambda raw: {"raw": raw(METERS, GOOD * 2)}, "2 points of 3 vectors; 1 points"),
+    "no point": (lambda raw: {"raw": raw(METERS, np.zeros((0, 3)))}, "0 points of 3 vectors; 1 points"),
     "a singular matrix": (
         lambda raw: {"raw": raw(METERS, GOOD), "log": "Warning: singular matrix:  check node bl0"},
         "singular matrix:  check node bl0",
@@ -104,7 +104,7 @@ BROKEN = {
     "a crash": (lambda raw: {"raw": raw(METERS, GOOD), "end": "kill -SEGV $$"}, "ended with code -11"),
     "exit code 1": (lambda raw: {"raw": raw(METERS, GOOD), "end": "exit 1"}, "ended with code 1"),
     "charge from nowhere": (
-        lambda raw: {"raw": raw(METERS, [[1e-6, 2e-6, 3.0001e-6, 0]])},
+        lambda raw: {"raw": raw(METERS, [[1e-6, 2e-6, 3.0001e-6]])},
         "Kirchhoff's current law fails at point 0",
     ),
     "garbage": (lambda raw: {"raw": np.random.default_rng(1).bytes(5000)}, "not a binary ngspice raw file"),
@@ -121,7 +121,7 @@ BROKEN = {
         lambda raw: {"raw": raw(METERS, GOOD), "end": "echo 'Error: no such vector' >&2; exit 0"},
         "no such vector",
     ),
-    "a turned sign": (lambda raw: {"raw": raw(METERS, [[1e-6, 2e-6, -3e-6, 0]])}, "differ by 2.0e"),
+    "a turned sign": (lambda raw: {"raw": raw(METERS, [[1e-6, 2e-6, -3e-6]])}, "differ by 2.0e"),
 }
 
 
@@ -170,7 +170,7 @@ def test_noise_on_stderr_does_no_harm(
     tile: Tile, answers: Callable[..., None], raw_bytes: RawBytes, folders: Folders
 ) -> None:
     answers(raw_bytes(METERS, GOOD), end="echo 'Note: v(x) has no load; 3 of 4 done' >&2; exit 0")
-    assert read(tile, STIMULUS).source.tolist() == [[2.5e-6]] and folders() == []
+    assert read(tile, STIMULUS).source.tolist() == [[3e-6]] and folders() == []
 
 
 def test_no_initialisation_file_is_read(tile: Tile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,7 +254,7 @@ def test_the_program_may_be_named_by_a_relative_path(
     answers(raw_bytes(METERS, GOOD))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NORSIM_NGSPICE", "./fake")
-    assert read(tile, STIMULUS).source.tolist() == [[2.5e-6]]
+    assert read(tile, STIMULUS).source.tolist() == [[3e-6]]
 
 
 def test_an_interrupted_run_leaves_nothing(tile: Tile, monkeypatch: pytest.MonkeyPatch, folders: Folders) -> None:
