@@ -96,20 +96,23 @@ class _Writer:
 
     def card_as(self, part: Statement, name: str, changed: dict[str, str]) -> Iterator[str]:
         """A model card, under a name, with some of its parameters changed."""
-        kind, found = part.parts[2].lower().partition("(")[0], self.assigned(part, _bare_card(part))
+        kind, words = part.parts[2].lower().partition("(")[0], _bare_card(part)
+        # A version is not always a number: 4.8.1.
+        version = next((word.partition("=")[2] for word in words if word.lower().startswith("version=")), "")
+        found = self.assigned(part, tuple(word for word in words if not word.lower().startswith("version=")))
         if kind in ("nmos", "pmos"):
             level = _level(part, self.grammar)
             found["level"] = str(self.grammar.levels[level].level)
-            version = self.grammar.version(part, level, found.pop("version", ""))
+            version = self.grammar.version(part, level, version)
             head = [f"level={found.pop('level')}", *([f"version={version}"] if version else [])]
         elif kind == "d" and found.pop("level", "1") == "1":
             head = []
         else:
             part.refuse(f"a model {kind!r} of this kind is not known to mean the same to {self.grammar.name}")
-        words = [*head, *(f"{key}={value}" for key, value in {**found, **changed}.items())]
+        written = [*head, *(f"{key}={value}" for key, value in {**found, **changed}.items())]
         yield f".model {name} {kind}"
-        for start in range(0, len(words), 8):
-            yield " ".join(["+", *words[start : start + 8]])
+        for start in range(0, len(written), 8):
+            yield " ".join(["+", *written[start : start + 8]])
 
     def passive(self, part: Statement) -> Iterator[str]:
         """A resistor or capacitor: two nodes and a value."""
@@ -166,7 +169,9 @@ class _Writer:
 
 def _own_card(writer: _Writer, part: Statement, found: dict[str, str], card: Statement) -> list[str]:
     """The card of one transistor, with its shift of the threshold in the card's `vth0`."""
-    given = writer.assigned(card, _bare_card(card))
+    given = writer.assigned(
+        card, tuple(word for word in _bare_card(card) if word.lower().startswith(("vth0=", "vfb=")))
+    )
     if "vth0" not in given or "vfb" in given:
         card.refuse(f"a shifted threshold for {writer.grammar.name} needs a card with vth0 and without vfb")
     inner = [value.strip("".join(writer.grammar.quotes)) for value in (given["vth0"], found["delvto"])]
