@@ -78,7 +78,7 @@ def load_folder(folder: Path, chip: Chip) -> DeckFolder:
     """
     try:
         told = json.loads((folder / "tile.json").read_text())
-        with np.load(folder / ARRAY, allow_pickle=False) as kept:
+        with open(folder / ARRAY, "rb") as file, np.load(file, allow_pickle=False) as kept:
             arrays = dict(kept)
         found = _built(told, arrays, chip)
     except UNREADABLE as problem:
