@@ -92,6 +92,8 @@ class _Writer:
         yield " ".join([".param", *(f"{self.grammar.parameter(name)}={value}" for name, value in found.items())])
 
     def card(self, part: Statement) -> Iterator[str]:
+        if len(part.parts) < 3:
+            part.refuse("a name and a kind were expected")
         yield from self.card_as(part, part.parts[1], {})
 
     def card_as(self, part: Statement, name: str, changed: dict[str, str]) -> Iterator[str]:
