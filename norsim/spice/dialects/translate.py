@@ -7,7 +7,8 @@ simulator reads in its own way would be worse than none.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, Field, fields
+from typing import Any
 
 from norsim.array.cell import Cell
 from norsim.errors import ConfigurationError
@@ -32,9 +33,8 @@ def cell_text(cell: Cell, grammar: Grammar) -> list[str]:
     return list(_Writer(grammar, parts).lines(parts))
 
 
-def _default(field: object) -> object:
-    default, factory = getattr(field, "default", MISSING), getattr(field, "default_factory", MISSING)
-    return factory() if callable(factory) and factory is not MISSING else default
+def _default(field: Field[Any]) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 class _Writer:

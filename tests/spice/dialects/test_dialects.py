@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -185,7 +185,6 @@ CARDS = [
     Written(".model n nmos (level=54 vth0=0.5)", "+ level=54 vth0=0.5", "+ level=14 version=4.82 vth0=0.5"),
     Written(".model n nmos(level=8\n+ version=3.2.4 vth0=0.5)", "+ level=53 version=3.2.4 vth0=0.5",
             "+ level=9 vth0=0.5"),
-    Written(".model n nmos vto=0.5", "+ level=1 vto=0.5", "+ level=1 vto=0.5"),
     Written(".model n d is=1f", "+ is=1e-15", "+ is=1e-15"),
 ]  # fmt: skip
 
@@ -238,7 +237,8 @@ def test_what_is_not_known_to_mean_the_same_is_refused_with_its_line(line: str, 
 
 
 BAD_CARDS = {
-    "a level": (".model n nmos level=2", "hspice", "level 2"),
+    "a level": (".model n nmos level=2", "xyce", "level 2"),
+    "a level whose defaults differ": (".model n nmos vto=0.5", "hspice", "level 1"),
     "a version": (".model n nmos level=14 version=4.5", "xyce", "not 4.5"),
     "BSIM3 of another version": (".model n nmos level=49 version=3.3.0", "xyce", "version 3.2.2 alone"),
     "a kind": (".model n npn bf=100", "hspice", "'npn'"),
@@ -250,6 +250,25 @@ BAD_CARDS = {
 def test_a_card_that_is_not_known_is_refused(card: str, dialect: str, why: str) -> None:
     with pytest.raises(ConfigurationError, match=f"the cell's model cards, line 1: .*{why}"):
         text_of(cell_of("R1 d s 1", card), dialect)
+
+
+def test_xyce_has_berkeleys_level_1() -> None:
+    assert "+ level=1 vto=0.5" in text_of(cell_of("R1 d s 1", ".model n nmos vto=0.5"), "xyce")
+
+
+@dataclass(frozen=True)
+class CellOfTomorrow(Cell):
+    """A cell that says more than the dialects know of."""
+
+    options: tuple[str, ...] = ()
+
+
+def test_what_a_cell_says_beside_its_text_is_not_left_out_in_silence() -> None:
+    plain = cell_of("R1 d s 1")
+    known = CellOfTomorrow(plain.subcircuit, plain.netlist, plain.models, plain.state, 0.0, 20.0)
+    assert text_of(known, "hspice") == text_of(plain, "hspice")
+    with pytest.raises(ConfigurationError, match="the cell's options is ngspice's own: it cannot be written for Xyce"):
+        text_of(replace(known, options=("scale=1e-6",)), "xyce")
 
 
 def test_xyce_has_no_shifted_bsim3() -> None:
