@@ -71,14 +71,16 @@ def _table(text: Text, opened: int, inside: list[int]) -> tuple[list[str], list[
     if len(inside) < 3:
         text.refuse(opened, "a table without kinds, names and numbers")
     kinds, names = (text.lines[place].lower().split() for place in inside[:2])
-    if len(names) != len(kinds) - 1 or not set(kinds[1:]) <= set(KINDS):
+    # The swept column has a kind, if its variable has one, and no name.
+    own = kinds[len(kinds) - len(names) :]
+    if len(kinds) - len(names) not in (0, 1) or not set(own) <= set(KINDS):
         text.refuse(inside[1], "a name was expected for every column of current or voltage but the swept one")
     rows = []
     for place in inside[2:]:
         words = text.lines[place].split()
-        if len(words) != len(kinds):
-            text.refuse(place, f"{len(words)} numbers where {len(kinds)} were expected")
+        if len(words) != len(names) + 1:
+            text.refuse(place, f"{len(words)} numbers where {len(names) + 1} were expected")
         rows.append([text.number(place, word) for word in words])
-    called = [name if "(" in name else KINDS[kind].format(name) for name, kind in zip(names, kinds[1:], strict=True)]
+    called = [name if "(" in name else KINDS[kind].format(name) for name, kind in zip(names, own, strict=True)]
     text.once(inside[1], called)
     return [named(name) for name in called], [list(column) for column in zip(*rows, strict=True)]

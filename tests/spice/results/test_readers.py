@@ -120,7 +120,8 @@ BROKEN = {
     "a table in a table": (LISTING.replace(ROW, f"x\n{ROW}"), "a table within"),
     "a short row": (LISTING.replace(ROW, "  1.000000000e+00"), "numbers where 4"),
     "a long row": (LISTING.replace(ROW, f"{ROW} 1.0"), "5 numbers where 4"),
-    "a name too few": (LISTING.replace("vbl1", ""), "a name was expected"),
+    "a name too few": (LISTING.replace("vbl1", "").replace("vret", ""), "a name was expected"),
+    "a name too many": (LISTING.replace("vbl1", "vbl1 vbl2"), "numbers where 5|a name was expected"),
     "a kind that is none": (LISTING.replace("current", "amperes", 1), "a name was expected"),
     "an empty table": (f"x\ny\n{LISTING}", "without kinds"),
     "other points in the next table": (
@@ -172,6 +173,12 @@ def test_a_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SolveError, match="cannot be read"):
         read_results(tmp_path / "none", NAMES, 2)
+
+
+def test_a_swept_variable_without_a_kind_has_its_column_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "tile.lis"
+    path.write_text(LISTING.replace("volt ", "     "))
+    np.testing.assert_allclose(read_results(path, NAMES, 2).table, TABLE, rtol=1e-9)
 
 
 def test_warnings_are_told(tmp_path: Path) -> None:
