@@ -43,7 +43,18 @@ class _Writer:
     def __init__(self, grammar: Grammar, parts: list[Statement]) -> None:
         self.grammar = grammar
         self.names = frozenset(_declared(parts))
-        self.cards = {part.parts[1].lower(): part for part in parts if part.card == ".model" and len(part.parts) > 2}
+        self.cards: dict[str, Statement] = {}
+        for part in parts:
+            if (
+                part.card == ".model"
+                and len(part.parts) > 2
+                and self.cards.setdefault(part.parts[1].lower(), part) != part
+            ):
+                part.refuse("there is another card of that name")
+        for part in parts:
+            for name in _declared([part]):
+                if grammar.parameter(name) != name and grammar.parameter(name) in self.names:
+                    part.refuse(f"{name} and {grammar.parameter(name)} would be one parameter for {grammar.name}")
 
     def lines(self, parts: list[Statement]) -> Iterator[str]:
         for part in parts:

@@ -252,6 +252,14 @@ def test_a_card_that_is_not_known_is_refused(card: str, dialect: str, why: str) 
         text_of(cell_of("R1 d s 1", card), dialect)
 
 
+def test_two_cards_or_parameters_that_would_be_one_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="model cards, line 2: .*another card of that name"):
+        text_of(cell_of("R1 d s 1", ".model n nmos level=14\n.model N pmos level=14"), "hspice")
+    with pytest.raises(ConfigurationError, match="netlist, line 1: .*vt and vt_ would be one parameter for Xyce"):
+        text_of(cell_of(".param vt_=2\nR1 d s {vt_}"), "xyce")
+    assert "R1 d s 'vt_'" in text_of(cell_of(".param vt_=2\nR1 d s {vt_}"), "hspice")
+
+
 def test_xyce_has_berkeleys_level_1() -> None:
     assert "+ level=1 vto=0.5" in text_of(cell_of("R1 d s 1", ".model n nmos vto=0.5"), "xyce")
 
