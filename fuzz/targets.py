@@ -6,11 +6,12 @@ A target may return or raise a NorsimError. Anything else, and a file left behin
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import struct
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,17 +22,23 @@ import pyarrow.parquet as pq
 from onnx import helper, numpy_helper
 from PIL import Image
 
-from norsim.array.tile import Currents
-from norsim.config import build_chip, presets, read_chip_file
+from norsim.array.cell import Cell
+from norsim.array.tile import Currents, Stimulus, Tile
+from norsim.array.wires import Wires
+from norsim.config import build_chip, load_chip, presets, read_chip_file
 from norsim.data import cifar10, npz
 from norsim.data.restricted_pickle import load_dict
+from norsim.errors import NorsimError
+from norsim.network.deck_folder import load_folder, save_array
 from norsim.network.onnx_file import build_onnx
 from norsim.network.quantized import QuantizedLayer
 from norsim.network.store import load_network
 from norsim.network.vectors import read_vectors
 from norsim.network.weights import decode
 from norsim.paths import models_folder, netlists_folder
+from norsim.spice.dialects import hspice, neospice, xyce
 from norsim.spice.rawfile import read_raw
+from norsim.spice.results import read_results
 from norsim.spice.source import Source
 from norsim.units import UnitStore, currents_of, currents_table
 
@@ -76,6 +83,58 @@ def raw_seeds() -> list[bytes]:
     head = ["Title: * x", "Plotname: DC", "Flags: real", "No. Variables: 3", "No. Points: 2", "Variables:"]
     lines = [*head, *(f"\t{k}\t{name}\tcurrent" for k, name in enumerate(names)), "Binary:", ""]
     return ["\n".join(lines).encode() + struct.pack("<6d", 0, 1e-6, 2e-6, 1, -3e-6, 4e-6)]
+
+
+def results(content: bytes) -> None:
+    with file_of(content, "results") as path:
+        table = read_results(path, METERS, 2).table
+        assert table.shape == (2, 2) and np.isfinite(table).all()
+
+
+def results_seeds() -> list[bytes]:
+    listing = "x\n volt current current\n vbl0 vret\n 0. 1.0000u 1.0e-6\n 1. 2.0000n 2.0n\ny\n ***** job concluded\n"
+    head = "#H\nANALYSIS='DC' COMPLEXVALUES='NO'\nNODES='2'\n#N 'I(vbl0)' 'I(vret)'\n"
+    csdf = f"{head}#C 0 2 1e-6:1 2e-6:2\n#C 1 2 1 2\n#;\n"
+    prn = "Index I(VBL0) I(VRET)\n0 1e-6 2e-6\n1 3e-6 4e-6\nEnd of Xyce(TM) Simulation\n"
+    csv = "I(VBL0),I(VRET)\n1e-6,2e-6\n3e-6,4e-6\n"
+    return [text.encode() for text in (listing, csdf, prn, csv)]
+
+
+def dialect(content: bytes) -> None:
+    """A cell, its cards behind a form feed, in the dialects of others."""
+    netlist, _, card = content.decode("latin-1").partition("\f")
+    cell = Cell("c", f".subckt c d g s b vt=3\n{netlist}\n.ends", card, "vt", 0.0, 20.0)
+    tile, stimulus = Tile([[3.0]], cell, Wires()), Stimulus([[5.0], [0.0]], [[0.5], [0.5]])
+    for deck in (hspice.deck, xyce.deck, neospice.deck):
+        with suppress(NorsimError):
+            assert not any(line.startswith((".control", "*#")) for line in deck(tile, stimulus).lower().split("\n"))
+
+
+def dialect_seeds() -> list[bytes]:
+    card = (models_folder() / "devices" / "etox65.lib").read_bytes()
+    bodies = [path.read_bytes() for path in (netlists_folder() / "cells").iterdir() if path.is_file()]
+    return [body + b"\f" + card for body in bodies]
+
+
+def folder(content: bytes) -> None:
+    """The array of a folder of build-netlist."""
+    told = {
+        "layer": "fc", "tile": [0, 0], "weights": [[1]], "weight_zero": 0, "sense": [[["i(vbl0)", 1]]],
+        "points": [[0, 0]], "full_scale_amps": 1e-6,
+    }  # fmt: skip
+    with file_of(content, "tile.npz") as path:
+        beside = path.parent / "tile.json"
+        beside.write_text(json.dumps(told))
+        try:
+            load_folder(path.parent, load_chip("etox65"))
+        finally:
+            beside.unlink()
+
+
+def folder_seeds() -> list[bytes]:
+    tile, sink = Tile([[3.0]], load_chip("etox65").cell, Wires()), io.BytesIO()
+    save_array(sink, tile, Stimulus([[5.0]], [[0.5]]), np.array([[1]], np.uint8))
+    return [sink.getvalue()]
 
 
 def source(content: bytes) -> None:
@@ -222,7 +281,8 @@ def unit_seeds() -> list[bytes]:
 TARGETS = {
     name: Target(read, seeds)
     for name, read, seeds in [
-        ("raw", raw, raw_seeds), ("source", source, source_seeds), ("chip", chip, chip_seeds),
+        ("raw", raw, raw_seeds), ("results", results, results_seeds), ("dialect", dialect, dialect_seeds),
+        ("folder", folder, folder_seeds), ("source", source, source_seeds), ("chip", chip, chip_seeds),
         ("weights", weights, weights_seeds), ("card", card, card_seeds), ("onnx", onnx_file, onnx_seeds),
         ("pickle", pickled, pickled_seeds),
         ("binary", binary, binary_seeds), ("parquet", parquet, parquet_seeds), ("npz", npz_file, npz_seeds),

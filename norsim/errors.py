@@ -4,7 +4,7 @@
     ├── ConfigurationError   2   a chip file, an option or a value that norsim cannot use
     │   ├── PlacementError   2   a layer, or a weight, that does not fit the array
     │   └── DataError        2   a data set or a weight file that cannot be read
-    ├── SimulatorError       3   ngspice, or the cluster that should run it, is missing or unusable
+    ├── SimulatorError       3   the simulator, or the cluster that should run it, is missing or unusable
     ├── SolveError           4   a simulation ran, and its result cannot be trusted
     └── ThresholdError       5   a result missed the accuracy or the tolerance that was asked for
 

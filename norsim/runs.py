@@ -30,6 +30,7 @@ RESULTS = (
     "samples.npz",
     "tile.cir",
     "tile.json",
+    "tile.npz",
     "currents.npz",
 )
 

@@ -14,12 +14,13 @@ COMMANDS = {
     "doctor": "what is installed, what it can do, and a one-cell sanity run",
     "train": "train a network: float, then 4-bit",
     "build-netlist": "write the deck of one tile, to read and to run by hand",
+    "import-results": "currents that your own simulator found for a deck, checked and decoded",
     "run-layer": "read one layer, or one tile of it, for a few activation vectors",
     "eval-network": "the accuracy a network keeps on the array",
     "finetune": "train a quantized network on through the currents of its arrays",
     "sweep": "accuracy over values of any keys of the chip, with table and curves",
     "attribute": "which part of the array, and which layer, costs how much accuracy",
-    "verify": "solve a sample of a finished run's reads again, by ngspice",
+    "verify": "solve a sample of a finished run's reads again, by ngspice or another",
     "runs": "list runs, show one, verify its files, remove work that is no longer needed",
 }
 

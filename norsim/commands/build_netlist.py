@@ -1,4 +1,4 @@
-"""`norsim build-netlist`: the deck of one tile, complete in itself, and a JSON file that explains it."""
+"""`norsim build-netlist`: the deck of one tile for a simulator, and what explains it and reads it back."""
 
 from __future__ import annotations
 
@@ -12,9 +12,18 @@ import numpy as np
 from norsim.commands.network_options import network_options
 from norsim.commands.options import chip_options, choose_chip, parse_tile, print_json, run_options
 from norsim.commands.setup import subject
+from norsim.network.deck_folder import save_array
 from norsim.network.placement import PlacedTile
-from norsim.runs import RunFolder, default_folder, write_text
-from norsim.spice.deck import RAW_FILE, deck
+from norsim.runs import RunFolder, default_folder, write_atomically, write_text
+from norsim.spice.deck import RAW_FILE
+from norsim.spice.dialects import DIALECTS, deck
+
+# By dialect: how a deck is run, and what it writes.
+RUNS = {
+    "ngspice": ("ngspice -b tile.cir", RAW_FILE),
+    "hspice": ("hspice -i tile.cir -o tile", "tile.lis"),
+    "xyce": ("Xyce tile.cir", "currents.csv"),
+}
 
 
 @click.command("build-netlist")
@@ -23,10 +32,12 @@ from norsim.spice.deck import RAW_FILE, deck
 @click.option("--tile", default="0,0", show_default=True, metavar="R,C", help="Row and column of the tile.")
 @click.option("--vectors", default="8", show_default=True, metavar="K|FILE",
               help="How many activation vectors to draw from the test images, or a .npy file of codes.")  # fmt: skip
+@click.option("--dialect", type=click.Choice(list(DIALECTS)), default="ngspice", show_default=True,
+              help="For which simulator the deck is.")  # fmt: skip
 @chip_options
 @run_options
 def command(
-    network: str, dataset: str | None, data_folder: Path | None, layer: str, tile: str, vectors: str,
+    network: str, dataset: str | None, data_folder: Path | None, layer: str, tile: str, vectors: str, dialect: str,
     chip_name: str, encoding: str | None, settings: tuple[str, ...],
     seed: int, jobs: int, out: Path | None, as_json: bool, quiet: bool, verbose: bool,
 ) -> None:  # fmt: skip
@@ -34,6 +45,7 @@ def command(
 
     \b
     Run it by hand:  cd DIR && ngspice -b tile.cir      writes currents.raw
+    Read it back:    norsim import-results DIR DIR/currents.raw
     Example:         norsim build-netlist --network digits-cnn --layer conv1 --vectors 4 --out runs/deck
     """
     choice = choose_chip(chip_name, encoding, settings, seed)
@@ -41,16 +53,19 @@ def command(
     part = chosen.grid(layer).at(*parse_tile(tile))
     codes = chosen.vectors(layer, part, vectors, seed)
     placed, stimulus = part.tile(), part.drive(codes)
+    text, (hint, results) = deck(placed, stimulus, dialect), RUNS[dialect]
     folder = RunFolder(out or default_folder("build-netlist"), choice.content, choice.path, seed)
-    description = describe(part, len(codes), placed.wordlines, placed.bitlines)
-    write_text(folder.path / "tile.cir", deck(placed, stimulus))
+    described = describe(part, len(codes), placed.wordlines, placed.bitlines)
+    description = {**described, "dialect": dialect, "raw_file": results}
+    write_text(folder.path / "tile.cir", text)
+    write_atomically(folder.path / "tile.npz", lambda file: save_array(file, placed, stimulus, part.codes(codes)))
     write_text(folder.path / "tile.json", json.dumps(description) + "\n")
     folder.event("finished")
     if as_json:
         print_json({**description, "out": str(folder.path)})
     else:
         click.echo(f"{folder.path / 'tile.cir'}: {placed.wordlines} wordlines x {placed.bitlines} bitlines, "
-                   f"{stimulus.vectors} reads. Run: cd {folder.path} && ngspice -b tile.cir")  # fmt: skip
+                   f"{stimulus.vectors} reads. Run: cd {folder.path} && {hint}")  # fmt: skip
 
 
 def describe(part: PlacedTile, vectors: int, rows: int, columns: int) -> dict[str, Any]:
@@ -79,5 +94,4 @@ def describe(part: PlacedTile, vectors: int, rows: int, columns: int) -> dict[st
         "weight_zero": layer.weight_zero,
         "level_thresholds": part.levels().thresholds.tolist(),
         "cell_codes": encoding.cell_codes(part.weights, layer.weight_zero).astype(np.int64).tolist(),
-        "raw_file": RAW_FILE,
     }

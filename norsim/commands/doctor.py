@@ -21,6 +21,7 @@ from norsim.commands.options import print_json
 from norsim.config import load_chip, presets
 from norsim.errors import NorsimError, SimulatorError
 from norsim.paths import models_folder
+from norsim.spice.ngspice import find_ngspice, version_line
 from norsim.spice.probe import abilities
 from norsim.spice.simulator import chosen_simulator
 
@@ -89,12 +90,13 @@ def simulator() -> dict[str, Any]:
 def ngspice_found(needed: bool) -> dict[str, Any]:
     """ngspice and its abilities. Raises SimulatorError where it is `needed` and not usable."""
     try:
-        able = abilities()
+        path = find_ngspice()
+        able = abilities(path)
     except SimulatorError as problem:
         if needed:
             raise
         return {"ngspice": str(problem), "klu": False, "osdi": False}
-    return {"ngspice": f"{able.version} at {able.path}", "klu": able.klu, "osdi": able.osdi}
+    return {"ngspice": f"{version_line(path)} at {path}", "klu": able.klu, "osdi": able.osdi}
 
 
 def show(found: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from norsim.array.tile import Currents, Floats, Stimulus, Tile
 from norsim.errors import SimulatorError, SolveError
 from norsim.spice.deck import RAW_FILE, deck
 from norsim.spice.elements import ammeters
+from norsim.spice.probe import abilities
 from norsim.spice.rawfile import read_raw
 from norsim.spice.running import ENDS, LARGEST_BYTES, Program, own_folder, run
 
@@ -29,6 +30,11 @@ TROUBLE = re.compile(
     re.IGNORECASE,
 )
 KIRCHHOFF_TOLERANCE = 1e-5
+
+
+# The sparse solver for large circuits, where ngspice was built with it. It is no part of a deck, which runs everywhere.
+KLU = ".options klu"
+MANY_CELLS = 1024
 
 
 @lru_cache
@@ -63,6 +69,15 @@ def version_line(executable: str) -> str:
     return match.group(0)
 
 
+def identity() -> str:
+    """The version of the ngspice that is found, and whether it has KLU: what its currents depend on to the last bit.
+
+    Raises SimulatorError without a usable one.
+    """
+    executable = find_ngspice()
+    return version_line(executable) + (" with KLU" if abilities(executable).klu else "")
+
+
 def read(tile: Tile, stimulus: Stimulus, timeout_seconds: float = 3600.0) -> Currents:
     """The tile's currents as ngspice solves them from the emitted deck.
 
@@ -71,7 +86,10 @@ def read(tile: Tile, stimulus: Stimulus, timeout_seconds: float = 3600.0) -> Cur
     """
     executable = find_ngspice()
     with own_folder() as folder:
-        (folder / "tile.cir").write_text(deck(tile, stimulus))
+        text = deck(tile, stimulus)
+        if tile.thresholds.size >= MANY_CELLS and abilities(executable).klu:
+            text = text.replace("\n.control\n", f"\n{KLU}\n.control\n", 1)
+        (folder / "tile.cir").write_text(text)
         most = LARGEST_BYTES + 16 * stimulus.vectors * len(ammeters(tile))
         run_deck(executable, folder, timeout_seconds, most)
         return collect(tile, stimulus, folder)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from norsim.errors import SimulatorError
-from norsim.spice.ngspice import find_ngspice, version_line
 
 PROBE = """* what can this ngspice do
 V1 a 0 1
@@ -25,17 +25,15 @@ quit
 
 @dataclass(frozen=True)
 class Abilities:
-    """`path` and `version` of ngspice; whether it has the KLU solver and loads OSDI (Verilog-A) models."""
+    """Whether an ngspice has the KLU solver, and loads OSDI (Verilog-A) models."""
 
-    path: str
-    version: str
     klu: bool
     osdi: bool
 
 
-def abilities() -> Abilities:
-    """Asks the installed ngspice. Raises SimulatorError where there is none that works."""
-    path = find_ngspice()
+@lru_cache
+def abilities(path: str) -> Abilities:
+    """Asks the ngspice at `path`. Raises SimulatorError where it does not work."""
     with tempfile.TemporaryDirectory(prefix="norsim-probe-") as folder:
         (Path(folder) / "probe.cir").write_text(PROBE)
         try:
@@ -46,4 +44,4 @@ def abilities() -> Abilities:
         except (OSError, subprocess.TimeoutExpired) as problem:
             raise SimulatorError(f"{path} does not run a one-resistor deck: {problem}") from None
     said = ended.stdout + ended.stderr
-    return Abilities(path, version_line(path), "using klu" in said.lower(), "osdi: no such command" not in said)
+    return Abilities("using klu" in said.lower(), "osdi: no such command" not in said)

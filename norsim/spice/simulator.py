@@ -14,10 +14,9 @@ from functools import lru_cache
 from norsim.array.cell import Cell
 from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.errors import ConfigurationError
-from norsim.spice import neospice, sweep
+from norsim.spice import neospice, ngspice, sweep
 from norsim.spice.deck import deck
 from norsim.spice.dialects import neospice as neospice_dialect
-from norsim.spice.ngspice import find_ngspice, version_line
 
 VARIABLE = "NORSIM_SIMULATOR"
 
@@ -34,7 +33,7 @@ class Simulator:
 
 
 SIMULATORS = {
-    "ngspice": Simulator("ngspice", lambda: version_line(find_ngspice()), deck, sweep.drain_amps),
+    "ngspice": Simulator("ngspice", ngspice.identity, deck, sweep.drain_amps),
     "neospice": Simulator("neospice", neospice.find_neospice, neospice_dialect.deck, neospice.drain_amps),
 }
 

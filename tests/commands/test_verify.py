@@ -26,6 +26,14 @@ def test_a_finished_run_is_verified_and_its_tolerance_judged(norsim: Run, finish
     assert norsim("verify", finished, "--samples", 2, "--backend", "nodal", "--tolerance", 1e-4).code == 0
 
 
+def test_another_simulator_can_be_the_witness(norsim: Run, finished: Path) -> None:
+    pytest.importorskip("neospice")
+    by = ["--samples", 4, "--json"]
+    one, other = (norsim("verify", finished, *by, "--backend", name).json for name in ("ngspice", "neospice"))
+    assert other["backend"] == "neospice" and other["samples"] == 4
+    assert other["max_error_full_scale"] == pytest.approx(one["max_error_full_scale"], rel=1e-3)
+
+
 def test_a_tampered_current_shows(norsim: Run, finished: Path) -> None:
     with np.load(finished / "samples.npz") as kept:
         content = dict(kept)

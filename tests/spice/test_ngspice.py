@@ -19,6 +19,7 @@ from norsim.errors import SimulatorError, SolveError
 from norsim.spice import ngspice, shared
 from norsim.spice.deck import deck
 from norsim.spice.ngspice import check_log, find_ngspice, read, version_line
+from norsim.spice.probe import abilities
 
 Folders = Callable[[], list[Path]]
 RawBytes = Callable[..., bytes]
@@ -322,3 +323,26 @@ def test_kirchhoff_allows_the_leak_that_gmin_makes() -> None:
     tile = Tile(np.full((4, 4), 6.0), load_chip("etox65").cell, Wires(20.0, 100.0, 20.0))
     currents = read(tile, Stimulus(np.zeros((1, 4)), np.full((1, 4), 0.5)))
     assert np.abs(currents.bitline).max() < 1e-11 and currents.residual.max() < 1e-5
+
+
+@pytest.mark.parametrize("klu", [True, False])
+@pytest.mark.parametrize("wordlines", [31, 32])
+def test_klu_solves_large_tiles_where_ngspice_has_it(
+    resistor_cell: Cell, install: Callable[..., Path], tmp_path: Path, klu: bool, wordlines: int
+) -> None:
+    """A program that says that it has KLU, solves by the real one, and keeps the decks that it was given."""
+    real = find_ngspice()
+    says = "grep -qi 'options klu' \"$3\" && echo 'Using KLU as Direct Linear Solver'\n" if klu else ""
+    install(f'cat "$3" >> {tmp_path}/decks\n{says}exec {real} "$@"')
+    tile = Tile(np.full((wordlines, 33), 5.0), resistor_cell, Wires(strap_every=1))
+    stimulus = Stimulus(np.full((1, wordlines), 5.0), np.full((1, 33), 0.5))
+    assert read(tile, stimulus).bitline[0] == pytest.approx(np.full(33, wordlines * 1e-6), rel=1e-9)
+    *_, given = (tmp_path / "decks").read_text().split("* NOR-flash tile")
+    assert (".options klu\n.control\n" in given) == (klu and wordlines == 32)
+    assert ngspice.identity() == ("ngspice-99 with KLU" if klu else "ngspice-99")
+    assert "klu" not in deck(tile, stimulus)
+
+
+def test_this_machines_ngspice_tells_what_it_can_do() -> None:
+    found = abilities(find_ngspice())
+    assert ngspice.identity() == version_line(find_ngspice()) + (" with KLU" if found.klu else "")

@@ -3,7 +3,7 @@
 Expressions stand in single quotes, BSIM4 is level 54 and Berkeley's BSIM3 level 53, a behavioural source is a G element
 with cur='...' or an E element with vol='...'. Reads are rows of a `.data` table whose columns are parameters, read by
 `.dc data=`. A statement prints at most 32 variables in older releases, and a model's nominal temperature is 25 degrees
-where ngspice's is 27.
+where ngspice's is 27. Level 1 is left out: what it makes of a card without kp differs.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _source(name: str, nodes: str, quantity: str, quoted: str) -> str:
 _BSIM3 = Level(53, GEOMETRY | {"delvto"})
 _BSIM4 = Level(54, GEOMETRY | STRESS | {"delvto"})
 GRAMMAR = Grammar(
-    "HSPICE", ("'", "'"), "", {1: Level(1, GEOMETRY), 8: _BSIM3, 49: _BSIM3, 14: _BSIM4, 54: _BSIM4}, _version, _source,
+    "HSPICE", ("'", "'"), "", {8: _BSIM3, 49: _BSIM3, 14: _BSIM4, 54: _BSIM4}, _version, _source,
     {"ln": "log"}, frozenset({"time", "hertz", "temper"}),
 )  # fmt: skip
 

@@ -7,7 +7,8 @@ simulator reads in its own way would be worse than none.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, Field, fields
+from typing import Any
 
 from norsim.array.cell import Cell
 from norsim.errors import ConfigurationError
@@ -32,9 +33,8 @@ def cell_text(cell: Cell, grammar: Grammar) -> list[str]:
     return list(_Writer(grammar, parts).lines(parts))
 
 
-def _default(field: object) -> object:
-    default, factory = getattr(field, "default", MISSING), getattr(field, "default_factory", MISSING)
-    return factory() if callable(factory) and factory is not MISSING else default
+def _default(field: Field[Any]) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 class _Writer:
@@ -43,7 +43,18 @@ class _Writer:
     def __init__(self, grammar: Grammar, parts: list[Statement]) -> None:
         self.grammar = grammar
         self.names = frozenset(_declared(parts))
-        self.cards = {part.parts[1].lower(): part for part in parts if part.card == ".model" and len(part.parts) > 2}
+        self.cards: dict[str, Statement] = {}
+        for part in parts:
+            if (
+                part.card == ".model"
+                and len(part.parts) > 2
+                and self.cards.setdefault(part.parts[1].lower(), part) != part
+            ):
+                part.refuse("there is another card of that name")
+        for part in parts:
+            for name in _declared([part]):
+                if grammar.parameter(name) != name and grammar.parameter(name) in self.names:
+                    part.refuse(f"{name} and {grammar.parameter(name)} would be one parameter for {grammar.name}")
 
     def lines(self, parts: list[Statement]) -> Iterator[str]:
         for part in parts:
@@ -92,24 +103,29 @@ class _Writer:
         yield " ".join([".param", *(f"{self.grammar.parameter(name)}={value}" for name, value in found.items())])
 
     def card(self, part: Statement) -> Iterator[str]:
+        if len(part.parts) < 3:
+            part.refuse("a name and a kind were expected")
         yield from self.card_as(part, part.parts[1], {})
 
     def card_as(self, part: Statement, name: str, changed: dict[str, str]) -> Iterator[str]:
         """A model card, under a name, with some of its parameters changed."""
-        kind, found = part.parts[2].lower().partition("(")[0], self.assigned(part, _bare_card(part))
+        kind, words = part.parts[2].lower().partition("(")[0], _bare_card(part)
+        # A version is not always a number: 4.8.1.
+        version = next((word.partition("=")[2] for word in words if word.lower().startswith("version=")), "")
+        found = self.assigned(part, tuple(word for word in words if not word.lower().startswith("version=")))
         if kind in ("nmos", "pmos"):
             level = _level(part, self.grammar)
             found["level"] = str(self.grammar.levels[level].level)
-            version = self.grammar.version(part, level, found.pop("version", ""))
+            version = self.grammar.version(part, level, version)
             head = [f"level={found.pop('level')}", *([f"version={version}"] if version else [])]
         elif kind == "d" and found.pop("level", "1") == "1":
             head = []
         else:
             part.refuse(f"a model {kind!r} of this kind is not known to mean the same to {self.grammar.name}")
-        words = [*head, *(f"{key}={value}" for key, value in {**found, **changed}.items())]
+        written = [*head, *(f"{key}={value}" for key, value in {**found, **changed}.items())]
         yield f".model {name} {kind}"
-        for start in range(0, len(words), 8):
-            yield " ".join(["+", *words[start : start + 8]])
+        for start in range(0, len(written), 8):
+            yield " ".join(["+", *written[start : start + 8]])
 
     def passive(self, part: Statement) -> Iterator[str]:
         """A resistor or capacitor: two nodes and a value."""
@@ -166,7 +182,9 @@ class _Writer:
 
 def _own_card(writer: _Writer, part: Statement, found: dict[str, str], card: Statement) -> list[str]:
     """The card of one transistor, with its shift of the threshold in the card's `vth0`."""
-    given = writer.assigned(card, _bare_card(card))
+    given = writer.assigned(
+        card, tuple(word for word in _bare_card(card) if word.lower().startswith(("vth0=", "vfb=")))
+    )
     if "vth0" not in given or "vfb" in given:
         card.refuse(f"a shifted threshold for {writer.grammar.name} needs a card with vth0 and without vfb")
     inner = [value.strip("".join(writer.grammar.quotes)) for value in (given["vth0"], found["delvto"])]
