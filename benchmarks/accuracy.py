@@ -13,7 +13,7 @@ from norsim.array.tile import Currents, Floats, Stimulus
 from norsim.backends import read_all
 from norsim.errors import SolveError
 from norsim.solver import nodal
-from norsim.spice.sweep import drain_amps
+from norsim.spice.ngspice import drain_amps
 from norsim.workers import Threads
 
 

@@ -6,6 +6,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 from scipy.optimize import brentq
@@ -17,7 +18,7 @@ from norsim.errors import ConfigurationError, SolveError
 from norsim.periphery.encoding import Encoding
 from norsim.periphery.programming import Levels, find_levels, threshold_curve
 from norsim.solver import in_situ, nodal, reduce, tables
-from norsim.solver.characterize import CellTable
+from norsim.solver.characterize import Box, CellTable
 from norsim.solver.drive import Driven, driven
 from norsim.solver.tabulated import Tabulated, tabulate
 from norsim.spice import neospice, ngspice, shared
@@ -30,6 +31,10 @@ Progress = Callable[[int, int], None]
 
 # Drives that modes are fitted to and checked on.
 TABULATED_DRIVES = 96
+# What may leave a cell past its source where only the drain's current is known: of the largest current, and in amperes
+# where all cells are off.
+MOST_LOST = 1e-6
+LEAST_LOST_AMPS = 1e-13
 # The kernels use all cores themselves, and numba's threads bear no second caller.
 ONE_AT_A_TIME = threading.RLock()
 
@@ -118,7 +123,24 @@ def _table(tile: Tile, stimulus: Stimulus, thresholds: Floats) -> CellTable:
     """The tile's cell at `thresholds` `[states]`, sorted, for every volt that the tile's can see under `stimulus`."""
     simulator = chosen_simulator()
     box, gates = tables.bounds(tile, stimulus, simulator.drain_amps), np.unique(stimulus.wordline_volts)
-    return tables.table(tile.cell, gates, thresholds, box, simulator.drain_amps, simulator.identity())
+    table = tables.table(tile.cell, gates, thresholds, box, simulator.drain_amps, simulator.identity())
+    lost = _lost_amps(tile.cell, tuple(gates.tolist()), box)
+    if lost > max(MOST_LOST * table.top_amps, LEAST_LOST_AMPS):
+        raise SolveError(
+            f"the cell {tile.cell.subcircuit} loses {lost:.1e} A through gate and bulk, more than {MOST_LOST:g} of its "
+            f"largest current, {table.top_amps:.1e} A; nodal and macro have all of it flow out of the "
+            "source. The ngspice backend has both"
+        )
+    return table
+
+
+@lru_cache(maxsize=64)
+def _lost_amps(cell: Cell, gates: tuple[float, ...], box: Box) -> float:
+    """The most that a cell loses past its source, amperes, over the corners of a box."""
+    ends = product(gates, (box.across_low, box.across_high), (box.source_low, box.source_high),
+                   (cell.erased_volts, cell.programmed_volts))  # fmt: skip
+    gate, across, source, thresholds = np.array(list(ends)).T
+    return float(chosen_simulator().lost_amps(cell, gate, across + source, source, thresholds).max())
 
 
 BACKENDS: dict[str, Solver] = {

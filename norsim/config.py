@@ -3,223 +3,26 @@
 from __future__ import annotations
 
 import difflib
-import re
-from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, get_args
 
-import pint
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from norsim.array.cell import Cell
 from norsim.array.measured import read_measured
-from norsim.array.variation import NO_SPREAD, CurrentSpread, Silicon
+from norsim.array.variation import NO_SPREAD, Silicon
 from norsim.array.wires import Wires
+from norsim.cellfile import build_cell
 from norsim.chip import Calibration, Chip
 from norsim.errors import ConfigurationError
-from norsim.paths import models_folder, netlists_folder
+from norsim.paths import models_folder
 from norsim.periphery.adc import ConverterSpread
-from norsim.periphery.bit_serial import BitSerial, ZeroPoint
-from norsim.periphery.energy import USUAL_COSTS, Costs
+from norsim.periphery.bit_serial import BitSerial
+from norsim.periphery.energy import Costs
 from norsim.periphery.linear_pair import LinearPair
-from norsim.spice.source import Source
+from norsim.schema import ChipFile, Section, SensedWiresSection, SiliconSection, WiresSection
 
 LARGEST_YAML_BYTES = 1 << 20
-QUANTITY = re.compile(r"([-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|inf))\s*([^\W\d_]+(?:[/*][^\W\d_]+)*)")
-
-
-@lru_cache
-def _units() -> pint.UnitRegistry[float]:
-    return pint.UnitRegistry(autoconvert_offset_to_baseunit=True)
-
-
-def quantity(unit: str) -> BeforeValidator:
-    """Accepts text such as `1.6 uA` and gives the number in `unit`; a bare number has no unit and is refused."""
-
-    def convert(value: Any) -> float:
-        if not isinstance(value, str):
-            raise ValueError(f"give a quantity with its unit, for example '1 {unit}', not {value!r}")
-        match = QUANTITY.fullmatch(value.strip())
-        try:
-            if match is None:
-                raise ValueError
-            return float(_units().Quantity(float(match[1]), match[2]).to(unit).magnitude)
-        except (pint.PintError, ValueError):
-            raise ValueError(f"{value!r} is not a quantity in units of {unit}, such as '1 {unit}'") from None
-
-    return BeforeValidator(convert)
-
-
-Volts = Annotated[float, quantity("volt"), Field(allow_inf_nan=False)]
-Amperes = Annotated[float, quantity("ampere"), Field(gt=0, allow_inf_nan=False)]
-Ohms = Annotated[float, quantity("ohm"), Field(ge=0, allow_inf_nan=False)]
-NotNegative = Field(ge=0, allow_inf_nan=False)
-Farads = Annotated[float, quantity("farad"), NotNegative]
-Kelvin = Annotated[float, quantity("kelvin"), Field(gt=0, allow_inf_nan=False)]
-Seconds = Annotated[float, quantity("second"), NotNegative]
-Deviation = Annotated[float, quantity("volt"), NotNegative]
-Share = Annotated[float, Field(ge=0, le=1)]
-Steps = Annotated[float, NotNegative]
-
-
-class Section(BaseModel):
-    """Common to all parts of a chip file: unknown keys are errors, and nothing changes after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class CellSection(Section):
-    """`cell`: which files, which subcircuit, which parameter carries the threshold, and its window."""
-
-    netlist: str
-    models: list[str]
-    subcircuit: str
-    state: str
-    erased: Volts
-    programmed: Volts
-
-
-class TileSection(Section):
-    """`tile`: lines of one tile."""
-
-    wordlines: Annotated[int, Field(ge=1, le=8192)]
-    bitlines: Annotated[int, Field(ge=1, le=8192)]
-    row_order: bool = False
-
-
-class SensedWiresSection(Section):
-    """`linear_pair.wires`: ohms a segment and at the ends; each row has a source line, sensed at one end."""
-
-    bitline: Ohms
-    bitline_end: Ohms
-    source_line: Ohms
-    source_line_end: Ohms
-    wordline: Ohms = 0.0
-    wordline_end: Ohms = 0.0
-    wordline_farads: Farads = 0.0
-    bitline_farads: Farads = 0.0
-    source_line_farads: Farads = 0.0
-
-
-class WiresSection(SensedWiresSection):
-    """`bit_serial.wires`: source lines are shared by rows and strapped to ground as well; see norsim.array.wires."""
-
-    rows_per_source_line: Annotated[int, Field(ge=1)]
-    strap_every: Annotated[int, Field(ge=2)] | None
-
-
-class BitSerialSection(Section):
-    """`bit_serial`: volts, top level current and zero point, and the wires of such an array."""
-
-    wordline_read: Volts
-    bitline_read: Volts
-    top_level: Amperes
-    zero_point: ZeroPoint
-    reference_every: Annotated[int, Field(ge=2)]
-    settle: Annotated[float, quantity("second"), Field(gt=0, allow_inf_nan=False)] | None = None
-    wires: WiresSection
-
-
-class LinearPairSection(Section):
-    """`linear_pair`: bias, full drain volts and level currents there, and the wires of such an array."""
-
-    wordline_bias: Volts
-    drain_full: Volts
-    base_level: Amperes
-    top_level: Amperes
-    wires: SensedWiresSection
-
-
-class AdcSection(Section):
-    """`adc`: resolution, and standard deviations of what is wrong; the range is fitted on training images.
-
-    See norsim.periphery.adc.ConverterSpread: `gain` is a share, the others are in steps.
-    """
-
-    bits: Annotated[int, Field(ge=1, le=24)]
-    gain: Share = 0.0
-    offset: Steps = 0.0
-    bow: Steps = 0.0
-    noise: Steps = 0.0
-
-
-class DacSection(Section):
-    """`dac`: standard deviation of the levels of the drain volts, in steps."""
-
-    steps: Steps = 0.0
-
-
-class CostSection(Section):
-    """`cost`: see norsim.periphery.energy.Costs."""
-
-    sample: Seconds = USUAL_COSTS.sample_seconds
-    conversion: Seconds = USUAL_COSTS.conversion_seconds
-    adc_step: Annotated[float, quantity("joule"), NotNegative] = USUAL_COSTS.joules_per_step
-
-
-class SpreadSection(Section):
-    """A spread in current, sigma(I) = scale (1 - exp(-I / knee))."""
-
-    scale: Amperes
-    knee: Amperes
-
-    def spread(self) -> CurrentSpread:
-        """As the array has it."""
-        return CurrentSpread(self.scale, self.knee)
-
-
-class AgedSection(SpreadSection):
-    """`silicon.aged`: the spread in current so long after programming."""
-
-    after: Annotated[float, quantity("second"), Field(gt=0, allow_inf_nan=False)]
-
-
-class SiliconSection(Section):
-    """`silicon`: what ails the cells; see norsim.array.variation.Silicon. Without it they are what they should be."""
-
-    programming: SpreadSection | None = None
-    aged: AgedSection | None = None
-    reading: SpreadSection | None = None
-    measured: str | None = None
-    programming_volts: Deviation = 0.0
-    lost_a_decade: Share = 0.0
-    neutral: Volts = 0.0
-    time: Seconds = 0.0
-    telegraph_a_decade: Deviation = 0.0
-    die: Deviation = 0.0
-    cell: Deviation = 0.0
-    stuck: Share = 0.0
-    open: Share = 0.0
-    in_situ: bool = False
-    programmed_at: Kelvin | None = None
-    tracking: bool = False
-
-
-class CalibrationSection(Section):
-    """`calibration`: see norsim.chip.Calibration."""
-
-    images: Annotated[int, Field(ge=1)]
-    reads: Annotated[int, Field(ge=2)]
-    column_fit: bool
-    fresh: bool = False
-
-
-class ChipFile(Section):
-    """A whole chip file."""
-
-    name: str
-    temperature: Kelvin
-    cell: CellSection
-    tile: TileSection
-    encoding: Literal["bit-serial", "linear-pair"]
-    bit_serial: BitSerialSection
-    linear_pair: LinearPairSection
-    adc: AdcSection
-    dac: DacSection = DacSection()
-    cost: CostSection = CostSection()
-    silicon: SiliconSection = SiliconSection()
-    calibration: CalibrationSection
 
 
 def presets() -> dict[str, Path]:
@@ -313,22 +116,14 @@ def build_chip(content: dict[str, Any], path: Path, trust_cell: bool = False) ->
         file = ChipFile.model_validate(content)
     except ValidationError as problem:
         raise ConfigurationError(f"chip file {path}: {_first_problem(problem, content)}") from None
-    cell = Cell(
-        subcircuit=file.cell.subcircuit,
-        netlist=_text(file.cell.netlist, path, netlists_folder() / "cells", trust_cell),
-        models="\n".join(_text(name, path, models_folder() / "devices", trust_cell) for name in file.cell.models),
-        state=file.cell.state,
-        erased_volts=file.cell.erased,
-        programmed_volts=file.cell.programmed,
-        temperature_kelvin=file.temperature,
-    )
+    cell = build_cell(file.cell, file.temperature, path, trust_cell)
     encoding, wires = _encoding(file)
     adc = file.adc
     return Chip(
         file.name, cell, wires, file.tile.wordlines, file.tile.bitlines, encoding, adc.bits,
         Calibration(**file.calibration.model_dump()), ConverterSpread(adc.gain, adc.offset, adc.bow, adc.noise),
         file.dac.steps, _silicon(file.silicon, path), file.silicon.programmed_at, file.silicon.tracking,
-        file.silicon.in_situ, file.bit_serial.settle if file.encoding == "bit-serial" else None,
+        file.silicon.in_situ, file.bit_serial.settle if file.bit_serial and file.encoding == "bit-serial" else None,
         file.tile.row_order, Costs(file.cost.sample, file.cost.conversion, file.cost.adc_step),
     )  # fmt: skip
 
@@ -349,6 +144,7 @@ def _silicon(section: SiliconSection, path: Path) -> Silicon:
 def _encoding(file: ChipFile) -> tuple[BitSerial | LinearPair, Wires]:
     if file.encoding == "bit-serial":
         serial = file.bit_serial
+        assert serial is not None, "the schema has it"
         return BitSerial(
             serial.wordline_read,
             serial.bitline_read,
@@ -357,6 +153,7 @@ def _encoding(file: ChipFile) -> tuple[BitSerial | LinearPair, Wires]:
             serial.reference_every,
         ), _wires(serial.wires)
     pair = file.linear_pair
+    assert pair is not None, "the schema has it"
     return LinearPair(pair.wordline_bias, pair.drain_full, pair.base_level, pair.top_level), _wires(pair.wires)
 
 
@@ -368,14 +165,6 @@ def _wires(section: SensedWiresSection) -> Wires:
         section.wordline, section.wordline_end, section.wordline_farads, section.bitline_farads,
         section.source_line_farads,
     )  # fmt: skip
-
-
-def _text(name: str, chip_path: Path, packaged: Path, trust_cell: bool) -> str:
-    """A file named in a chip file: beside that file, or among those that come with norsim."""
-    for folder in (chip_path.parent, packaged):
-        if (folder / name).is_file():
-            return Source((chip_path.parent, packaged), trust_cell).read(folder / name)
-    raise ConfigurationError(f"chip file {chip_path}: no file {name!r} beside it or in {packaged}")
 
 
 def _first_problem(problem: ValidationError, content: dict[str, Any]) -> str:

@@ -18,8 +18,9 @@ from norsim.errors import ConfigurationError, ThresholdError
 from norsim.network.deck_folder import DeckFolder, load_folder
 from norsim.runs import write_atomically
 from norsim.spice.elements import ammeters
-from norsim.spice.ngspice import currents_from
+from norsim.spice.kirchhoff import currents_from
 from norsim.spice.results import Results, read_results
+from norsim.spice.simulator import chosen_simulator
 
 # Solvers that need to know no more than volts.
 SOLVERS = ("nodal", "ngspice", "ngspice-shared", "neospice")
@@ -85,8 +86,9 @@ def kept_chip(run: Path) -> Chip:
 
 def currents(folder: DeckFolder, results: Path) -> tuple[Results, Floats]:
     """A file of results, and the `[vectors, passes, outputs]` amperes in it, checked as ngspice's are."""
+    lost = chosen_simulator().lost_amps
     found = read_results(results, ammeters(folder.tile), folder.stimulus.vectors)
-    return found, folder.amps(currents_from(found.table, folder.tile, found.format))
+    return found, folder.amps(currents_from(found.table, folder.tile, folder.stimulus, found.format, lost))
 
 
 def compared_with(folder: DeckFolder, against: str) -> Floats:

@@ -36,7 +36,7 @@ def deck(tile: Tile, stimulus: Stimulus) -> str:
     lines = [*preamble(tile, stimulus), line_of(INDEX)]
     for item in elements(tile, stimulus):
         lines.append(f"* {item.text}" if isinstance(item, Comment) else line_of(source_of(item)))
-    return "\n".join([*lines, *_analysis(tile, stimulus), ".end", ""])
+    return "\n".join([*lines, *_analysis(tile, stimulus)])
 
 
 def circuit(tile: Tile, stimulus: Stimulus) -> Circuit:
@@ -48,7 +48,7 @@ def circuit(tile: Tile, stimulus: Stimulus) -> Circuit:
     from PySpice.Spice.Netlist import Circuit
 
     result = Circuit(printable(tile.name))
-    result.raw_spice = "\n".join([*_cell_text(tile), f".options {OPTIONS} temp={celsius(tile.cell)}"])
+    result.raw_spice = "\n".join([*cell_text(tile.cell), options(tile.cell)])
     adders = {"R": result.R, "V": result.V, "X": result.X, "B": result.B}
     for item in [INDEX, *elements(tile, stimulus)]:
         if isinstance(item, Comment):
@@ -67,8 +67,10 @@ def circuit(tile: Tile, stimulus: Stimulus) -> Circuit:
 
 def preamble(tile: Tile, stimulus: Stimulus) -> list[str]:
     """What stands before the elements: what the tile is, the models and the cell."""
-    run = f"ngspice -b on this file writes {RAW_FILE}: i(vblJ) flows into bitline J,"
-    return [*header(tile, stimulus, [run, _sources(tile)]), *_cell_text(tile)]
+    mode = tile.cell.compatibility
+    command = f"ngspice -D ngbehavior={mode} -b" if mode else "ngspice -b"
+    run = f"{command} on this file writes {RAW_FILE}: i(vblJ) flows into bitline J,"
+    return [*header(tile, stimulus, [run, _sources(tile)]), *cell_text(tile.cell)]
 
 
 def source_of(item: Element | Drive) -> Element:
@@ -118,9 +120,21 @@ def _sources(tile: Tile) -> str:
     return "i(vret) out of all straps." if tile.wires.strap_every else "i(vslK) out of source line K."
 
 
-def _cell_text(tile: Tile) -> Iterator[str]:
-    yield tile.cell.models.strip()
-    yield tile.cell.netlist.strip()
+def cell_text(cell: Cell) -> Iterator[str]:
+    """What defines a cell: its model cards and its netlist."""
+    yield cell.models.strip()
+    yield cell.netlist.strip()
+
+
+def options(cell: Cell) -> str:
+    """The options of a deck: how exact the solver is, the temperature, and what the cell's models need."""
+    return " ".join([f".options {OPTIONS} temp={celsius(cell)}", *(f"{name}={value}" for name, value in cell.options)])
+
+
+def control(cell: Cell, *commands: str) -> Iterator[str]:
+    """The commands that ngspice runs, after it has loaded what the cell needs."""
+    loads = (f'pre_osdi "{path}"' for path, _ in cell.osdi)
+    yield from (".control", *loads, ONE_THREAD, *commands, "quit", ".endc", ".end", "")
 
 
 def celsius(cell: Cell) -> float:
@@ -129,7 +143,7 @@ def celsius(cell: Cell) -> float:
 
 
 def _analysis(tile: Tile, stimulus: Stimulus) -> Iterator[str]:
-    yield f".options {OPTIONS} temp={celsius(tile.cell)}"
+    yield options(tile.cell)
     yield wrapped(" ".join([".save", *ammeters(tile)]))
     yield f".dc Vidx 0 {stimulus.vectors - 1} 1"
-    yield from (".control", ONE_THREAD, "set filetype=binary", "run", f"write {RAW_FILE}", "quit", ".endc")
+    yield from control(tile.cell, "set filetype=binary", "run", f"write {RAW_FILE}")

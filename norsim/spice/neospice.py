@@ -23,8 +23,9 @@ from norsim.errors import SimulatorError, SolveError
 from norsim.spice.deck import ASKED
 from norsim.spice.dialects.neospice import deck, sweep_deck
 from norsim.spice.elements import ammeters
-from norsim.spice.ngspice import currents_from
+from norsim.spice.kirchhoff import currents_from
 from norsim.spice.running import ENDS, LARGEST_BYTES, Program, own_folder, run
+from norsim.spice.sweep import terminals
 
 # What its process does: currents and what the solver says of itself, into files of the folder it is in.
 CHILD = """
@@ -67,23 +68,33 @@ def read(tile: Tile, stimulus: Stimulus, timeout_seconds: float = TIMEOUT_SECOND
     text, names = deck(tile, stimulus), [name[2:-1] for name in ammeters(tile)]
     with own_folder() as folder:
         table = _solve(folder, text, names, stimulus.vectors, tile.cell.temperature_kelvin, timeout_seconds)
-        return currents_from(table, tile, "neospice")
+        return currents_from(table, tile, stimulus, "neospice", lost_amps)
 
 
 def drain_amps(cell: Cell, gate: Floats, drain: Floats, source: Floats, thresholds: Floats) -> Floats:
-    """`[n]` amperes into the drains of `n` single cells, as norsim.spice.sweep.drain_amps has them by ngspice."""
-    points = np.stack([gate, drain, source, thresholds], axis=1)
-    return np.concatenate(
-        [_sweep(cell, points[start : start + CELLS_PER_DECK]) for start in range(0, len(points), CELLS_PER_DECK)]
-    )
+    """`[n]` amperes into the drains of `n` single cells, as norsim.spice.ngspice.drain_amps has them."""
+    return _sweep(cell, np.stack([gate, drain, source, thresholds], axis=1))[:, 0]
+
+
+def lost_amps(cell: Cell, gate: Floats, drain: Floats, source: Floats, thresholds: Floats) -> Floats:
+    """`[n]` amperes that flow into the drains and not out of the sources, but through gate and bulk; as above."""
+    into, out = _sweep(cell, np.stack([gate, drain, source, thresholds], axis=1)).T
+    lost: Floats = np.abs(into - out)
+    return lost
 
 
 def _sweep(cell: Cell, points: Floats) -> Floats:
-    names = [f"vm{k}" for k in range(len(points))]
+    """`[n, 2]` amperes into the drain and out of the source at `[n, 4]` points."""
+    parts = [points[start : start + CELLS_PER_DECK] for start in range(0, len(points), CELLS_PER_DECK)]
+    return np.concatenate([_single(cell, part) for part in parts])
+
+
+def _single(cell: Cell, points: Floats) -> Floats:
+    names = [name[2:-1] for name in terminals(len(points))]
     with own_folder() as folder:
         text = sweep_deck(cell, points)
         amps: Floats = _solve(folder, text, names, 1, cell.temperature_kelvin, TIMEOUT_SECONDS)[0]
-    return amps
+    return amps.reshape(2, -1).T
 
 
 def _solve(folder: Path, text: str, names: list[str], points: int, kelvin: float, timeout_seconds: float) -> Floats:

@@ -15,13 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
+from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
 from norsim.errors import SimulatorError, SolveError
 from norsim.spice.deck import RAW_FILE, deck
 from norsim.spice.elements import ammeters
+from norsim.spice.kirchhoff import currents_from
 from norsim.spice.probe import abilities
 from norsim.spice.rawfile import read_raw
 from norsim.spice.running import ENDS, LARGEST_BYTES, Program, own_folder, run
+from norsim.spice.sweep import sweep_deck, terminals
 
 EXECUTABLE_VARIABLE = "NORSIM_NGSPICE"
 TROUBLE = re.compile(
@@ -29,8 +32,8 @@ TROUBLE = re.compile(
     r"can't|cannot|unable|undefined|\bnan\b|syntax",
     re.IGNORECASE,
 )
-KIRCHHOFF_TOLERANCE = 1e-5
-
+CELLS_PER_DECK = 4096
+SWEEP_SECONDS = 600.0
 
 # The sparse solver for large circuits, where ngspice was built with it. It is no part of a deck, which runs everywhere.
 KLU = ".options klu"
@@ -84,29 +87,37 @@ def read(tile: Tile, stimulus: Stimulus, timeout_seconds: float = 3600.0) -> Cur
     Raises SimulatorError without a usable ngspice and SolveError when any check fails; then the folder
     with the deck, the log and what was written is kept and named.
     """
-    executable = find_ngspice()
     with own_folder() as folder:
         text = deck(tile, stimulus)
-        if tile.thresholds.size >= MANY_CELLS and abilities(executable).klu:
+        if tile.thresholds.size >= MANY_CELLS and abilities(find_ngspice()).klu:
             text = text.replace("\n.control\n", f"\n{KLU}\n.control\n", 1)
         (folder / "tile.cir").write_text(text)
         most = LARGEST_BYTES + 16 * stimulus.vectors * len(ammeters(tile))
-        run_deck(executable, folder, timeout_seconds, most)
+        run_deck(tile.cell, folder, timeout_seconds, most)
         return collect(tile, stimulus, folder)
 
 
-def run_deck(executable: str, folder: Path, timeout_seconds: float, largest_bytes: int = LARGEST_BYTES) -> None:
-    """Run `folder/tile.cir` in `folder`; the log goes to `ngspice.log` there. Raises SolveError on trouble.
+def run_deck(cell: Cell, folder: Path, timeout_seconds: float, largest_bytes: int = LARGEST_BYTES) -> str:
+    """Run `folder/tile.cir`, a deck of `cell`, in `folder`; what ngspice says goes to `ngspice.log` there as well.
 
     ngspice reads no `.spiceinit`, has no home but the folder, and is stopped when it takes more than `timeout_seconds`,
-    the machine's memory, or `largest_bytes` for a file.
+    the machine's memory, or `largest_bytes` for a file. Raises SolveError on trouble, SimulatorError where ngspice is
+    missing or cannot load what the cell needs.
     """
+    executable = find_ngspice()
+    if cell.osdi and not abilities(executable).osdi:
+        raise SimulatorError(
+            f"{version_line(executable)} loads no OSDI model, and the cell needs {Path(cell.osdi[0][0]).name}: "
+            "install ngspice 40 or newer, built with OSDI; `norsim doctor` shows what is there"
+        )
+    mode = ["-D", f"ngbehavior={cell.compatibility}"] if cell.compatibility else []
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HOME": str(folder)}
-    program = Program("ngspice", [executable, "-n", "-b", "tile.cir"], environment)
+    program = Program("ngspice", [executable, "-n", *mode, "-b", "tile.cir"], environment)
     code, said = run(program, folder, timeout_seconds, largest_bytes)
     check_log(said)
     if code != 0:
         raise SolveError(f"ngspice ended with code {code}{ENDS.get(-code, '')}")
+    return said
 
 
 def check_log(log: str) -> None:
@@ -119,22 +130,34 @@ def check_log(log: str) -> None:
 def collect(tile: Tile, stimulus: Stimulus, folder: Path) -> Currents:
     """The currents in `folder/currents.raw`, checked for presence, length, finiteness and Kirchhoff's law."""
     table = read_raw(folder / RAW_FILE, ammeters(tile), stimulus.vectors)
-    return currents_from(table, tile, "ngspice")
+    return currents_from(table, tile, stimulus, "ngspice", lost_amps)
 
 
-def currents_from(table: Floats, tile: Tile, backend: str) -> Currents:
-    """`[vectors, bitlines + source lines]` ammeter currents -> `Currents`.
+def drain_amps(cell: Cell, gate: Floats, drain: Floats, source: Floats, thresholds: Floats) -> Floats:
+    """`[n]` amperes into the drains of `n` single cells at `[n]` gate, drain and source volts, bulk at 0 V.
 
-    Raises SolveError when some vector's currents in and out differ by more than 1e-5 of what flows, or
-    of a nanoampere a cell where less flows: the solver's gmin leaks into the bulk past the ammeters.
+    Raises SimulatorError or SolveError as `read` does.
     """
-    bitline, source = table[:, : tile.bitlines], table[:, tile.bitlines :]
-    flowing = np.maximum(np.abs(bitline).sum(axis=1), 1e-9 * tile.thresholds.size)
-    residual = np.abs(bitline.sum(axis=1) - source.sum(axis=1)) / flowing
-    if residual.max() > KIRCHHOFF_TOLERANCE:
-        worst = int(residual.argmax())
-        raise SolveError(
-            f"Kirchhoff's current law fails at point {worst}: in and out differ by {residual[worst]:.1e} of what "
-            f"flows, where at most {KIRCHHOFF_TOLERANCE:g} was expected"
-        )
-    return Currents(bitline, source, np.ones(len(table), dtype=np.bool_), residual, backend)
+    return _sweep(cell, np.stack([gate, drain, source, thresholds], axis=1))[:, 0]
+
+
+def lost_amps(cell: Cell, gate: Floats, drain: Floats, source: Floats, thresholds: Floats) -> Floats:
+    """`[n]` amperes that flow into the drains and not out of the sources, but through gate and bulk; as above."""
+    into, out = _sweep(cell, np.stack([gate, drain, source, thresholds], axis=1)).T
+    lost: Floats = np.abs(into - out)
+    return lost
+
+
+def _sweep(cell: Cell, points: Floats) -> Floats:
+    """`[n, 2]` amperes into the drain and out of the source at `[n, 4]` points."""
+    parts = [points[start : start + CELLS_PER_DECK] for start in range(0, len(points), CELLS_PER_DECK)]
+    return np.concatenate([_solve(cell, part) for part in parts])
+
+
+def _solve(cell: Cell, points: Floats) -> Floats:
+    names = terminals(len(points))
+    with own_folder() as folder:
+        (folder / "tile.cir").write_text(sweep_deck(cell, points))
+        run_deck(cell, folder, SWEEP_SECONDS)
+        amps: Floats = read_raw(folder / RAW_FILE, names, 1)[0]
+    return amps.reshape(2, -1).T

@@ -19,7 +19,8 @@ from norsim.array.tile import Currents, Stimulus, Tile
 from norsim.errors import SimulatorError, SolveError
 from norsim.spice.deck import ONE_THREAD, deck
 from norsim.spice.elements import ammeters
-from norsim.spice.ngspice import check_log, currents_from
+from norsim.spice.kirchhoff import currents_from
+from norsim.spice.ngspice import check_log, lost_amps
 
 ONE_AT_A_TIME = threading.Lock()
 
@@ -61,4 +62,4 @@ def _solve(handle: Any, text: str, tile: Tile, stimulus: Stimulus) -> Currents:
         handle.destroy()
     if table.shape != (stimulus.vectors, len(names)) or not np.isfinite(table).all():
         raise SolveError(f"libngspice gave a table of {table.shape} that is short or not finite")
-    return currents_from(table.astype(np.float64), tile, "ngspice-shared")
+    return currents_from(table.astype(np.float64), tile, stimulus, "ngspice-shared", lost_amps)

@@ -14,7 +14,7 @@ from functools import lru_cache
 from norsim.array.cell import Cell
 from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.errors import ConfigurationError
-from norsim.spice import neospice, ngspice, sweep
+from norsim.spice import neospice, ngspice
 from norsim.spice.deck import deck
 from norsim.spice.dialects import neospice as neospice_dialect
 
@@ -24,17 +24,21 @@ VARIABLE = "NORSIM_SIMULATOR"
 @dataclass(frozen=True)
 class Simulator:
     """`name` is also that of the backend that reads tiles by it; `identity` tells its version, `deck` what it solves
-    for a tile, `drain_amps` what single cells conduct."""
+    for a tile, `drain_amps` what single cells conduct, and
+    `lost_amps` what of it leaves them by gate and bulk."""
 
     name: str
     identity: Callable[[], str]
     deck: Callable[[Tile, Stimulus], str]
     drain_amps: Callable[[Cell, Floats, Floats, Floats, Floats], Floats]
+    lost_amps: Callable[[Cell, Floats, Floats, Floats, Floats], Floats]
 
 
 SIMULATORS = {
-    "ngspice": Simulator("ngspice", ngspice.identity, deck, sweep.drain_amps),
-    "neospice": Simulator("neospice", neospice.find_neospice, neospice_dialect.deck, neospice.drain_amps),
+    "ngspice": Simulator("ngspice", ngspice.identity, deck, ngspice.drain_amps, ngspice.lost_amps),
+    "neospice": Simulator(
+        "neospice", neospice.find_neospice, neospice_dialect.deck, neospice.drain_amps, neospice.lost_amps
+    ),
 }
 
 

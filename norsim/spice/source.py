@@ -19,6 +19,9 @@ from norsim.errors import ConfigurationError
 # What describes a cell. Analyses, options and output belong to the deck that norsim writes around it.
 CIRCUIT = {".subckt", ".ends", ".model", ".param", ".params", ".func", ".global", ".if", ".elseif", ".else", ".endif"}
 INCLUDES = {".include", ".inc", ".lib"}
+# Round what other simulators are not to list; ngspice knows nothing of them.
+MARKS = {".prot", ".unprot", ".protect", ".unprotect"}
+OPTIONS = {".option", ".options", ".opt"}
 DEVICES = set("bcdefghijklmqrstuvwxz")
 COMMENTS = ("*", "$", ";", "//")
 FILES = re.compile(r"\bfile\s*=|\b(?:input|process|lib|sim)_(?:file|args)\b", re.IGNORECASE)
@@ -37,14 +40,15 @@ class Source:
     folders: tuple[Path, ...]
     trusted: bool = False
 
-    def read(self, path: Path) -> str:
-        """The text of a file, with the files and library sections that it includes in place of its `.include` and
-        `.lib` cards; what they name lies beside it.
+    def read(self, path: Path, section: str | None = None) -> str:
+        """The text of a file, or of the section of it that `.lib SECTION` begins; in place of its `.include` and `.lib`
+        cards the files and library sections that they name, which lie beside it.
 
         Raises ConfigurationError with file and line for a file that cannot be read or is not text, for a file or an
         include outside the folders, and for a card or device that describes no circuit.
         """
-        return "\n".join(self._lines(path, None, 0)).rstrip("\n") + "\n"
+        lines = self._lines(path, section.lower() if section else None, 0)
+        return "\n".join(lines).rstrip("\n") + "\n"
 
     def _lines(self, path: Path, section: str | None, depth: int) -> Iterator[str]:
         """The lines of one library section of a file, or those that are in none."""
@@ -63,7 +67,7 @@ class Source:
                 if depth == DEEPEST:
                     _refuse(where, line, f"includes nest more than {DEEPEST} deep")
                 yield from self._lines(*_included(path, line, where), depth + 1)
-            elif inside == section:
+            elif inside == section and card not in MARKS:
                 yield line
         if not found:
             raise ConfigurationError(f"{path} has no library section {section!r}")
@@ -99,7 +103,9 @@ def _check(line: str, card: str, where: str) -> None:
     if not card or card.startswith(COMMENTS):
         return
     if card.startswith("."):
-        if card not in CIRCUIT | INCLUDES | {".endl"}:
+        if card in OPTIONS:
+            _refuse(where, line, "options stand under cell.options in the chip file")
+        if card not in CIRCUIT | INCLUDES | MARKS | {".endl"}:
             _refuse(where, line, f"{card} does not describe a circuit")
     elif card[0] not in DEVICES | {"+"}:
         _refuse(where, line, f"no device of a circuit begins with {card[0]!r}")

@@ -14,9 +14,9 @@ import numpy as np
 
 from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.errors import ConfigurationError, SolveError
-from norsim.spice.deck import INDEX, ONE_THREAD, OPTIONS, RAW_FILE, celsius, line_of, preamble, source_of, wrapped
+from norsim.spice.deck import INDEX, RAW_FILE, control, line_of, options, preamble, source_of, wrapped
 from norsim.spice.elements import Comment, Element, ammeters, elements, number
-from norsim.spice.ngspice import find_ngspice, run_deck
+from norsim.spice.ngspice import run_deck
 from norsim.spice.rawfile import read_raw
 from norsim.spice.running import own_folder
 
@@ -46,7 +46,7 @@ def read_in_time(tile: Tile, stimulus: Stimulus, seconds: float) -> Transient:
         raise ConfigurationError("a transient needs one read, of a stimulus that says which lines it drives")
     with own_folder() as folder:
         (folder / "tile.cir").write_text(transient_deck(tile, stimulus, seconds))
-        run_deck(find_ngspice(), folder, TIMEOUT_SECONDS)
+        run_deck(tile.cell, folder, TIMEOUT_SECONDS)
         table = read_raw(folder / RAW_FILE, ["time", *ammeters(tile)], POINTS)
     if abs(table[-1, 0] - seconds) > 1e-6 * seconds:
         raise SolveError(f"ngspice stopped at {table[-1, 0]:g} s of {seconds:g} s")
@@ -61,11 +61,10 @@ def transient_deck(tile: Tile, stimulus: Stimulus, seconds: float) -> str:
     step = number(seconds / (POINTS - 1))
     names = " ".join(ammeters(tile))
     lines += [
-        f".options {OPTIONS} temp={celsius(tile.cell)} method=gear",
+        f"{options(tile.cell)} method=gear",
         wrapped(f".save {names}"),
         f".tran {step} {number(seconds)} 0 {step}",
-        *(".control", ONE_THREAD, "set filetype=binary", "run", "linearize", f"write {RAW_FILE}", "quit", ".endc"),
-        *(".end", ""),
+        *control(tile.cell, "set filetype=binary", "run", "linearize", f"write {RAW_FILE}"),
     ]
     return "\n".join(lines)
 

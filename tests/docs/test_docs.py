@@ -20,9 +20,10 @@ from pydantic import BaseModel
 
 from norsim.backends import BACKENDS, program
 from norsim.commands import COMMANDS, cli, main
-from norsim.config import ChipFile, Section, apply_settings, load_chip, presets
+from norsim.config import apply_settings, load_chip, presets
 from norsim.errors import NorsimError
 from norsim.network.store import load_network
+from norsim.schema import ChipFile, Section
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"

@@ -18,7 +18,7 @@ from norsim.periphery.linear_pair import LinearPair
 from norsim.solver import tables
 from norsim.solver.characterize import CellTable, Sweep, characterize
 from norsim.spice import ngspice
-from norsim.spice.sweep import drain_amps
+from norsim.spice.ngspice import drain_amps
 
 ENCODINGS = ("bit-serial", "linear-pair")
 OHMS = ("bitline_ohms", "bitline_end_ohms", "source_ohms", "source_end_ohms")

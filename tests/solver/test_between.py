@@ -12,7 +12,7 @@ from norsim.errors import SolveError
 from norsim.solver import tables
 from norsim.solver.between import TOLERANCE, between
 from norsim.solver.characterize import Box, CellTable, characterize
-from norsim.spice.sweep import drain_amps
+from norsim.spice.ngspice import drain_amps
 from tests.solver.arrays import channel
 
 BOX = Box(0.2, 0.5, -0.001, 0.05)

@@ -16,7 +16,7 @@ from norsim.backends import read
 from norsim.config import load_chip
 from norsim.errors import ConfigurationError, SimulatorError, SolveError
 from norsim.paths import models_folder, netlists_folder
-from norsim.spice import neospice, sweep
+from norsim.spice import neospice, ngspice
 from norsim.spice.dialects.neospice import deck
 from tests.spice.test_deck import bit_serial, linear_pair
 
@@ -58,7 +58,7 @@ def test_single_cells_conduct_what_they_do_in_ngspice(name: str) -> None:
     netlist = (netlists_folder() / "cells" / f"{name}.sp").read_text()
     cell, random = Cell(name, netlist, CARD, "vt", 1.0, 6.0, 330.0), np.random.default_rng(2)
     points = [random.uniform(low, high, 50) for low, high in ((0, 5), (0, 0.5), (0, 0.1), (1, 6))]
-    one, other = sweep.drain_amps(cell, *points), neospice.drain_amps(cell, *points)
+    one, other = ngspice.drain_amps(cell, *points), neospice.drain_amps(cell, *points)
     assert np.abs(one).max() > 1e-6
     np.testing.assert_allclose(other, one, rtol=1e-9, atol=1e-17)
 

@@ -19,6 +19,7 @@ from norsim.spice.statements import Statement, statements, value_of
 # Of a cell; any other field decides something that only ngspice's deck says.
 WRITTEN = {
     "subcircuit", "netlist", "models", "state", "erased_volts", "programmed_volts", "temperature_kelvin",
+    "lowest_volts", "highest_volts",
 }  # fmt: skip
 
 

@@ -1,0 +1,59 @@
+"""Quantities with their units, as text: what the chip file holds, and SI units inside."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Annotated, Any
+
+import pint
+from pydantic import BeforeValidator, Field
+
+QUANTITY = re.compile(r"([-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|inf))\s*([^\W\d_]+(?:[/*][^\W\d_]+)*)")
+
+
+@lru_cache
+def _units() -> pint.UnitRegistry[float]:
+    return pint.UnitRegistry(autoconvert_offset_to_baseunit=True)
+
+
+def quantity(unit: str) -> BeforeValidator:
+    """Accepts text such as `1.6 uA` and gives the number in `unit`; a bare number has no unit and is refused."""
+
+    def convert(value: Any) -> float:
+        if not isinstance(value, str):
+            raise ValueError(f"give a quantity with its unit, for example '1 {unit}', not {value!r}")
+        match = QUANTITY.fullmatch(value.strip())
+        try:
+            if match is None:
+                raise ValueError
+            return float(_units().Quantity(float(match[1]), match[2]).to(unit).magnitude)
+        except (pint.PintError, ValueError):
+            raise ValueError(f"{value!r} is not a quantity in units of {unit}, such as '1 {unit}'") from None
+
+    return BeforeValidator(convert)
+
+
+def any_quantity(value: Any) -> float:
+    """A bare number, or a quantity with any unit in SI units: `1.5 fC` -> 1.5e-15."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    match = QUANTITY.fullmatch(str(value).strip())
+    try:
+        if match is None:
+            raise ValueError
+        return float(_units().Quantity(float(match[1]), match[2]).to_base_units().magnitude)
+    except (pint.PintError, ValueError):
+        raise ValueError(f"{value!r} is neither a number nor a quantity such as '1.5 fC'") from None
+
+
+Volts = Annotated[float, quantity("volt"), Field(allow_inf_nan=False)]
+Amperes = Annotated[float, quantity("ampere"), Field(gt=0, allow_inf_nan=False)]
+Ohms = Annotated[float, quantity("ohm"), Field(ge=0, allow_inf_nan=False)]
+NotNegative = Field(ge=0, allow_inf_nan=False)
+Farads = Annotated[float, quantity("farad"), NotNegative]
+Kelvin = Annotated[float, quantity("kelvin"), Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, quantity("second"), NotNegative]
+Deviation = Annotated[float, quantity("volt"), NotNegative]
+Share = Annotated[float, Field(ge=0, le=1)]
+Steps = Annotated[float, NotNegative]
