@@ -36,7 +36,7 @@ from norsim.solver.drive import Driven
 from norsim.solver.macro import Macro
 from norsim.solver.presolve import presolve
 from norsim.spice import ngspice
-from norsim.spice.sweep import drain_amps
+from norsim.spice.ngspice import drain_amps
 
 SIZE = (128, 64)
 BLOCKS = (1, 2, 4, 8, 16)
