@@ -57,7 +57,7 @@ class Factor:
 LINEAR = (
     "cell.netlist=linear.sp", "cell.models=[]", "cell.subcircuit=linear", "cell.state=vt", "cell.model=null",
     "cell.pins=[drain, gate, source, bulk]", "cell.state_erased=null", "cell.state_programmed=null",
-    "cell.programmed_as=null", "cell.instance={}", "cell.params={}", "cell.options={}", "cell.compatibility=''",
+    "cell.programmed_as=null", "cell.instance={{}}", "cell.params={{}}", "cell.options={{}}", "cell.compatibility=''",
     "cell.osdi=[]",
 )  # fmt: skip
 FACTORS = {
