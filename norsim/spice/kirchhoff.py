@@ -18,6 +18,8 @@ from norsim.errors import SolveError
 TOLERANCE = 1e-5
 # What wires do to a cell's volts changes what it loses by less than this.
 LOST_MARGIN = 2.0
+# A cell that loses more, amperes, is no cell but a solution that is none.
+MOST_LOST_AMPS = 1e-10
 
 # What `[n]` cells at `[n]` gate, drain and source volts and thresholds lose past their sources, amperes.
 Lost = Callable[[Cell, Floats, Floats, Floats, Floats], Floats]
@@ -34,7 +36,7 @@ def currents_from(table: Floats, tile: Tile, stimulus: Stimulus, backend: str, l
     missing = np.abs(bitline.sum(axis=1) - source.sum(axis=1))
     residual = missing / flowing
     if residual.max() > TOLERANCE:
-        bulk = LOST_MARGIN * tile.thresholds.size * most_lost(tile, stimulus, lost)
+        bulk = tile.thresholds.size * min(LOST_MARGIN * most_lost(tile, stimulus, lost), MOST_LOST_AMPS)
         beyond = (missing - bulk) / flowing
         if beyond.max() > TOLERANCE:
             worst = int(beyond.argmax())
