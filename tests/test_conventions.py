@@ -16,7 +16,8 @@ from norsim.array.wires import Wires
 from norsim.backends import program, read
 from norsim.config import load_chip
 from norsim.network.layers import TiledConv2d, convert
-from norsim.network.quantize import QuantConv2d, quantize
+from norsim.network.operands import QuantConv2d
+from norsim.network.quantize import quantize
 from norsim.periphery.bit_serial import BitSerial
 from norsim.periphery.encoding import decode
 from norsim.periphery.linear_pair import LinearPair

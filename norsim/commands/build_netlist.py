@@ -13,7 +13,7 @@ from norsim.commands.network_options import network_options
 from norsim.commands.options import chip_options, choose_chip, parse_tile, print_json, run_options
 from norsim.commands.setup import subject
 from norsim.network.deck_folder import save_array
-from norsim.network.placement import PlacedTile
+from norsim.network.placed import PlacedTile
 from norsim.runs import RunFolder, default_folder, write_atomically, write_text
 from norsim.spice.deck import RAW_FILE
 from norsim.spice.dialects import DIALECTS, deck

@@ -32,7 +32,7 @@ from norsim.commands.progress import Report, reporting
 from norsim.commands.setup import Subject, subject
 from norsim.network.estimate import estimate_reads
 from norsim.network.layers import calibrate_layer, layer_codes
-from norsim.network.placement import PlacedTile, TileRead
+from norsim.network.placed import PlacedTile, TileRead
 from norsim.network.reader import Reader
 from norsim.periphery.encoding import Codes, decode
 from norsim.runs import RunFolder, write_atomically, write_text

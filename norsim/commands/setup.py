@@ -20,7 +20,8 @@ from norsim.errors import ConfigurationError
 from norsim.network.batch import Predictions
 from norsim.network.evaluate import Evaluation, images_tensor
 from norsim.network.layers import calibrate, convert, tiled_layers
-from norsim.network.placement import PlacedTile, TileGrid
+from norsim.network.placed import PlacedTile
+from norsim.network.placement import TileGrid
 from norsim.network.store import float_predictions, load_network
 from norsim.network.trials import Chips, evaluate_chips
 from norsim.network.vectors import draw_vectors, read_vectors

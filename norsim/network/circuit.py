@@ -23,8 +23,9 @@ from torch.nn import functional
 from norsim.backends import reduced
 from norsim.network.fold import quantized_operands
 from norsim.network.layers import TiledLayer, tiled_layers
-from norsim.network.placement import PlacedTile, TileGrid
-from norsim.network.quantize import QuantizedOperands, positive
+from norsim.network.operands import QuantizedOperands, positive
+from norsim.network.placed import PlacedTile
+from norsim.network.placement import TileGrid
 from norsim.network.reader import Reader
 from norsim.periphery.encoding import sense_matrix
 

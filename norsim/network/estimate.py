@@ -7,10 +7,8 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -19,37 +17,24 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import torch
 from torch import Tensor, nn
 
-from norsim.array.tile import Currents
-from norsim.backends import macro_model, read
 from norsim.data import Dataset
-from norsim.errors import SolveError
 from norsim.network.batch import classes, samples_table
 from norsim.network.evaluate import BATCH, KEPT_SAMPLES
 from norsim.network.layers import TiledLayer, digital, layer_codes, tiled_layers
-from norsim.network.placement import PlacedTile
+from norsim.network.placed import PlacedTile
+from norsim.network.rates import PROCESSES, Rate, measured, parquet_bytes, timed
 from norsim.network.reader import READS_AT_ONCE
 from norsim.network.recipes import Recipe
 from norsim.network.train import train
 from norsim.network.verify import Sampler
 from norsim.network.zoo import NetworkSpec
 from norsim.periphery.encoding import Codes
-from norsim.spice import neospice, ngspice
 from norsim.spice.deck import deck
 from norsim.spice.simulator import chosen_simulator, simulator_of
-from norsim.units import currents_table, parquet
-from norsim.workers import Threads
 
-# Reads of a layer that are looked through for equal ones, and reads made to measure a rate.
+# Reads of a layer that are looked through for equal ones.
 COUNTED_READS = 40_000
-MACRO_READS = 4096
-FEW_READS = {"ngspice": 6, "ngspice-shared": 6, "neospice": 6, "nodal": 64}
-# Simulators that are processes of their own.
-PROCESSES = {"ngspice": ngspice.read, "neospice": neospice.read}
 TRAINED_BATCHES = 8
-# Longer than this no rate is waited for: the estimate then is a lower bound. Shorter than this a probe says little,
-# and more reads are made.
-LONGEST_PROBE_SECONDS = 120.0
-SHORTEST_PROBE_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -77,15 +62,6 @@ class Estimate:
     def summary(self) -> dict[str, Any]:
         """The keys of `--dry-run --json`."""
         return {"dry_run": True, **asdict(self)}
-
-
-@dataclass(frozen=True)
-class Rate:
-    """Of one size of tile: `start` seconds before the first read, seconds a `read`, `bytes` that a read is kept in."""
-
-    start: float
-    read: float
-    bytes: float = 0.0
 
 
 @dataclass
@@ -122,14 +98,8 @@ class Work:
         """How fast tiles of that size are read, measured on this one the first time; `alone`: one read at a time."""
         key = (backend, alone, part.tile().thresholds.shape)
         if key not in self.rates:
-            try:
-                self.rates[key] = (
-                    _macro_rate(part, codes) if backend == "macro"
-                    else _rate(part, codes, backend, self.jobs, 1 if alone else FEW_READS[backend])
-                )  # fmt: skip
-            except SlowError:
-                self.at_least = True
-                self.rates[key] = Rate(0.0, LONGEST_PROBE_SECONDS)
+            self.rates[key] = measured(part, codes, backend, self.jobs, alone)
+            self.at_least |= self.rates[key].at_least
         return self.rates[key]
 
     def estimate(self, tiles: int) -> Estimate:
@@ -145,73 +115,10 @@ class Work:
         )  # fmt: skip
 
 
-class SlowError(SolveError):
-    """A read took longer than anybody waits for an estimate."""
-
-
-def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
-    started = time.perf_counter()
-    found = call()
-    return time.perf_counter() - started, found
-
-
-def _rate(part: PlacedTile, codes: Codes, backend: str, jobs: int, reads: int) -> Rate:
-    """Of a solver that takes reads one after the other: from one read, and from so many.
-
-    So many decks of a simulator at a time as the run will have: what they cost each other is in the rate.
-    """
-    tile, (stimulus, _) = part.tile(), part.drive(codes).distinct()
-    many = min(stimulus.vectors, reads)
-
-    def solve(reads: int) -> Currents:
-        some = stimulus.take(slice(0, reads))
-        if backend not in PROCESSES:
-            return read(tile, some, backend)
-        try:
-            with Threads(jobs).executor() as pool:
-                found = list(pool.map(lambda _: PROCESSES[backend](tile, some, LONGEST_PROBE_SECONDS), range(jobs)))
-                return found[0]
-        except SolveError as problem:
-            raise SlowError(str(problem)) if "did not finish" in str(problem) else problem from None
-
-    if backend == "nodal":
-        solve(1)
-    one, currents = _timed(lambda: solve(1))
-    if one < SHORTEST_PROBE_SECONDS:
-        # The first of all also waits for what later ones find in memory.
-        one, currents = min((_timed(lambda: solve(1)) for _ in range(2)), key=itemgetter(0))
-    if many == 1:
-        return Rate(0.0, one, _parquet_bytes(currents_table(currents)))
-    few, currents = _timed(partial(solve, many))
-    while few < SHORTEST_PROBE_SECONDS and many < stimulus.vectors and reads > 1:
-        many = min(4 * many, stimulus.vectors)
-        few, currents = _timed(partial(solve, many))
-    each = max((few - one) / (many - 1), 0.0)
-    return Rate(max(one - each, 0.0), each, _parquet_bytes(currents_table(currents)) / many)
-
-
-def _macro_rate(part: PlacedTile, codes: Codes) -> Rate:
-    """Of the reduced model: the time to build it, and that of many reads once it is there."""
-    passes = part.chip.encoding.passes(part.layer.input_bits)
-    # The first model of all waits for its kernels to be loaded, and for the cell to be characterised.
-    list(part.read_reduced(codes[:1]))
-    macro_model.cache_clear()
-    build, _ = _timed(lambda: list(part.read_reduced(codes[:1])))
-    vectors = max(MACRO_READS // passes, 1)
-    some = np.resize(codes, (vectors, codes.shape[1]))
-    seconds, _ = _timed(lambda: list(part.read_reduced(some)))
-    return Rate(build, seconds / (vectors * passes))
-
-
-def _parquet_bytes(table: pa.Table) -> int:
-    # And a line of checksum.
-    return len(parquet(table)) + 140
-
-
 def recorded(model: nn.Module, images: Tensor) -> tuple[float, dict[str, Codes]]:
     """Seconds of a digital pass of `images`, and the activation codes `[vectors, inputs]` of every layer in it."""
     with digital(model):
-        seconds, _ = _timed(lambda: classes(model, images))
+        seconds, _ = timed(lambda: classes(model, images))
     return seconds, layer_codes(model, images)
 
 
@@ -246,7 +153,7 @@ def estimate_evaluation(
             decks = 0 if used == "macro" else math.ceil(total / batches / at_once)
             work.add(part, some, used, evaluations * total, evaluations * batches * decks, tiles * decks)
     answers = np.zeros(min(len(images), BATCH), np.int64)
-    answers_bytes = _parquet_bytes(pa.table({"array": answers, "quantized": answers}))
+    answers_bytes = parquet_bytes(pa.table({"array": answers, "quantized": answers}))
     work.disk_bytes += passes * batches * (_add_proof(work, analog, codes, spice_sample) + answers_bytes)
     work.disk_bytes *= copies
     return work.estimate(sum(len(layer.grid.tiles) for layer in analog.values()))
@@ -300,7 +207,7 @@ def _add_proof(work: Work, layers: dict[str, TiledLayer], codes: dict[str, Codes
     """The reads that are solved again, spread over the tiles. Gives the bytes that a batch's samples are kept in."""
     places = [(name, part) for name, layer in layers.items() for part in layer.grid.tiles]
     if spice_sample is None or not places:
-        return _parquet_bytes(samples_table([]))
+        return parquet_bytes(samples_table([]))
     if spice_sample:
         for name, part in places:
             share = spice_sample / len(places)
@@ -310,4 +217,4 @@ def _add_proof(work: Work, layers: dict[str, TiledLayer], codes: dict[str, Codes
         some = codes[name][: sampler.count]
         amps = random.normal(size=(part.drive(some).vectors, len(part.outputs)))
         sampler.observe(part, some, part.interpret(some, part.full_scale_amps * amps))
-    return _parquet_bytes(samples_table(sampler.samples()))
+    return parquet_bytes(samples_table(sampler.samples()))

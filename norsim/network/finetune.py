@@ -28,7 +28,7 @@ from norsim.network.circuit import through_circuit
 from norsim.network.evaluate import images_tensor
 from norsim.network.fold import quantized_operands
 from norsim.network.layers import calibrate, convert
-from norsim.network.quantize import positive
+from norsim.network.operands import positive
 from norsim.network.train import augment, to_input
 
 CHECKPOINT = "checkpoint.pt"

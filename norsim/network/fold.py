@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from norsim.network.quantize import QuantConv2d, QuantizedOperands, positive
+from norsim.network.operands import QuantConv2d, QuantizedOperands, positive
 
 
 def fold(network: nn.Module) -> tuple[nn.Module, dict[str, str | None]]:

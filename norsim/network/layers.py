@@ -16,8 +16,8 @@ from torch.nn import functional
 from norsim.backends import Progress
 from norsim.chip import Chip
 from norsim.errors import ConfigurationError
+from norsim.network.operands import QuantizedOperands
 from norsim.network.placement import TileGrid, place, signed_weights
-from norsim.network.quantize import QuantizedOperands
 from norsim.network.quantized import ConvGeometry, QuantizedLayer
 from norsim.network.reader import Reader
 from norsim.network.replace import replace_modules

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from norsim.network.quantize import QuantizedOperands
+from norsim.network.operands import QuantizedOperands
 from norsim.network.recipes import Recipe
 
 WARM_UP = 0.2

@@ -11,7 +11,7 @@ from norsim.data import Dataset
 from norsim.errors import ConfigurationError, DataError
 from norsim.network.evaluate import images_tensor
 from norsim.network.layers import layer_codes
-from norsim.network.placement import PlacedTile
+from norsim.network.placed import PlacedTile
 from norsim.network.quantized import QuantizedLayer
 from norsim.periphery.encoding import Codes
 

@@ -17,7 +17,8 @@ from scipy.stats import binomtest
 from norsim.array.tile import Floats, Stimulus
 from norsim.backends import read_all
 from norsim.errors import ConfigurationError, DataError
-from norsim.network.placement import PlacedTile, TileGrid, TileRead
+from norsim.network.placed import PlacedTile, TileRead
+from norsim.network.placement import TileGrid
 from norsim.periphery.adc import Adc
 from norsim.periphery.encoding import Codes
 from norsim.workers import Workers

@@ -38,7 +38,8 @@ from norsim.errors import ConfigurationError, DataError
 from norsim.network.fold import fold, is_foldable, neutral, quantized_operands
 from norsim.network.normalise import Normalise, from_header
 from norsim.network.onnx_file import is_onnx, read_content
-from norsim.network.quantize import SMALLEST_SCALE, QuantConv2d, QuantizedOperands, replace_layers
+from norsim.network.operands import SMALLEST_SCALE, QuantConv2d, QuantizedOperands
+from norsim.network.quantize import replace_layers
 from norsim.network.quantized import MAX_BITS
 from norsim.network.zoo import NetworkSpec, build
 from norsim.usercode import is_code

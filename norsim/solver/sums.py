@@ -4,7 +4,7 @@ A thread takes `READS` reads at a time. What is done once a read goes through al
 memory; what is done once a line goes read by read, lines innermost. Arrays are indexed in place throughout, as in
 norsim.solver.kernels, and indices are unsigned where numba would otherwise look for negative ones.
 
-The module is long because numba keeps compiled code by the file of the outermost function: were the inner ones
+Longer than 300 lines because numba keeps compiled code by the file of the outermost function: were the inner ones
 elsewhere, a change of theirs would not be seen.
 """
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from norsim.commands.attribute import FACTORS
-from norsim.network import estimate
+from norsim.network import rates
 from tests.commands.test_resume import EVALUATE, FAST, READ
 
 Run = Callable[..., Any]
@@ -86,7 +86,7 @@ def test_shared_work_takes_twice_the_disk_and_words_say_it(norsim: Run) -> None:
 
 
 def test_a_read_that_nobody_waits_for_gives_a_lower_bound(norsim: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(estimate, "LONGEST_PROBE_SECONDS", 0.002)
+    monkeypatch.setattr(rates, "LONGEST_PROBE_SECONDS", 0.002)
     said = norsim(*READ, "--dry-run", "--json").json
     assert said["at_least"] and said["seconds"] > 0.002 * said["solves"] / 4
     assert "at least" in norsim(*READ, "--dry-run").out

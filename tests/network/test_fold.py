@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from norsim.network.fold import fold, norms_after
-from norsim.network.quantize import QuantConv2d, quantize
+from norsim.network.operands import QuantConv2d
+from norsim.network.quantize import quantize
 from norsim.network.zoo import build
 
 

@@ -24,7 +24,8 @@ from norsim.network.layers import (
     reading,
     tiled_layers,
 )
-from norsim.network.quantize import QuantConv2d, quantize
+from norsim.network.operands import QuantConv2d
+from norsim.network.quantize import quantize
 from norsim.network.reader import Reader
 from norsim.workers import Threads
 

@@ -12,7 +12,8 @@ from norsim.array.tile import Currents, Stimulus, Tile
 from norsim.backends import cell_amps, read
 from norsim.chip import Chip
 from norsim.errors import ConfigurationError, PlacementError
-from norsim.network.placement import TileGrid, exact_sums, fit_lines, place
+from norsim.network.placed import fit_lines
+from norsim.network.placement import TileGrid, exact_sums, place
 from norsim.network.quantized import ConvGeometry, QuantizedLayer
 from norsim.network.reader import READS_AT_ONCE, Reader
 from norsim.periphery.encoding import full_scale_amps

@@ -14,14 +14,8 @@ from torch.nn import functional
 
 from norsim.data import load
 from norsim.errors import ConfigurationError, PlacementError
-from norsim.network.quantize import (
-    QuantConv2d,
-    QuantizedOperands,
-    QuantLinear,
-    positive,
-    quantize,
-    quantized_layers,
-)
+from norsim.network.operands import QuantConv2d, QuantizedOperands, QuantLinear, positive
+from norsim.network.quantize import quantize, quantized_layers
 from norsim.network.quantized import QuantizedLayer
 from norsim.network.recipes import Recipe
 from norsim.network.train import predict, to_input, train

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from norsim.errors import ConfigurationError, DataError
 from norsim.network.fold import fold
-from norsim.network.quantize import QuantConv2d, quantize, quantized_layers
+from norsim.network.operands import QuantConv2d
+from norsim.network.quantize import quantize, quantized_layers
 from norsim.network.store import float_file
 from norsim.network.weights import decode, encode, pack, unpack
 from norsim.network.zoo import spec_of

@@ -8,7 +8,8 @@ import pytest
 from norsim.array.tile import Floats
 from norsim.backends import aimed, program, read
 from norsim.config import load_chip
-from norsim.network.placement import PlacedTile, place
+from norsim.network.placed import PlacedTile
+from norsim.network.placement import place
 from tests.solver.arrays import ENCODINGS, array_of
 
 # As the source lines of a linear-pair tile of full size drop.
