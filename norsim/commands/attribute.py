@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 from torch import nn
 
 from norsim.backends import BACKENDS
 from norsim.chip import Chip
+from norsim.commands import show
 from norsim.commands.network_options import model_is_trusted, network_options
 from norsim.commands.options import (
     ChipChoice,
@@ -146,7 +145,7 @@ def command(
     if as_json:
         print_json({**content, "out": str(folder.path)})
     else:
-        show(found, content, folder.path)
+        report_losses(found, content, folder.path)
 
 
 Names = tuple[str, ...]
@@ -192,29 +191,26 @@ def chip_with(choice: ChipChoice, on: frozenset[str], factors: Mapping[str, Fact
     return replace(chip, draw=choice.chip.draw)
 
 
-def show(found: Attribution, content: dict[str, Any], path: Path) -> None:
+def report_losses(found: Attribution, content: dict[str, Any], path: Path) -> None:
     """The losses for people, on stdout."""
-    console = Console()
-    table = Table(
-        title=f"points lost, {content['network']} on {content['dataset']}, {found.images} test images, "
-        f"{content['encoding']}"
-    )
-    for heading in ("", "alone", "95 % interval", "all but it, less", "95 % interval"):
-        table.add_column(heading, justify="right" if heading else "left")
+    rows = []
     if found.quantization:
-        table.add_row("quantization", *_cells(found.quantization), "", "")
+        rows.append(("quantization", *_cells(found.quantization), "", ""))
     everything, nothing = ("all cures", "none") if content["by"] == "cures" else ("the whole array", "nothing of it")
-    table.add_row(everything, *_cells(found.array), "", "")
-    table.add_row(nothing, *_cells(found.base), "", "")
-    for share in found.shares:
-        table.add_row(share.name, *_cells(share.alone), *_cells(share.without))
-    console.print(table)
+    rows.append((everything, *_cells(found.array), "", ""))
+    rows.append((nothing, *_cells(found.base), "", ""))
+    rows += [(share.name, *_cells(share.alone), *_cells(share.without)) for share in found.shares]
+    show.table(
+        ("", "alone", "95 % interval", "all but it, less", "95 % interval"), rows,
+        f"points lost, {content['network']} on {content['dataset']}, {found.images} test images, "
+        f"{content['encoding']}",
+    )  # fmt: skip
     left, verdict = found.remainder, "which is" if found.adds_up else "which is NOT"
-    console.print(
+    show.say(
         f"Each alone adds up to the whole but for {left.points:.2f} points ({left.ci95[0]:.2f} to {left.ci95[1]:.2f}), "
         f"{verdict} within chance"
     )
-    console.print(f"{content['seconds']:.0f} s. Run folder: {path}", soft_wrap=True)
+    show.say_path(f"{content['seconds']:.0f} s. Run folder: {path}")
 
 
 def _cells(loss: Loss) -> tuple[str, str]:

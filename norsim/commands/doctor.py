@@ -11,12 +11,11 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 
 from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import Wires
 from norsim.backends import program, read
+from norsim.commands import show
 from norsim.commands.options import print_json
 from norsim.config import load_chip, presets
 from norsim.errors import NorsimError, SimulatorError
@@ -51,7 +50,7 @@ def command(as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
-        show(found)
+        show.table((), [(key.replace("_", " "), show.text_of(value)) for key, value in found.items()])
     if problem:
         raise problem
 
@@ -97,13 +96,3 @@ def ngspice_found(needed: bool) -> dict[str, Any]:
             raise
         return {"ngspice": str(problem), "klu": False, "osdi": False}
     return {"ngspice": f"{version_line(path)} at {path}", "klu": able.klu, "osdi": able.osdi}
-
-
-def show(found: dict[str, Any]) -> None:
-    """The findings as a table."""
-    table = Table(show_header=False)
-    for key, value in found.items():
-        shown = {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
-        text = ", ".join(shown) if isinstance(shown, list) else f"{shown:.4g}" if isinstance(shown, float) else shown
-        table.add_row(key.replace("_", " "), str(text))
-    Console().print(table)

@@ -13,10 +13,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from norsim.backends import BACKENDS
+from norsim.commands import show
 from norsim.commands.network_options import network_options, normalise_of, own_network_options
 from norsim.commands.options import (
     chip_options,
@@ -147,7 +146,7 @@ def command(
     if as_json:
         print_json({**summary, "out": str(folder.path)})
     else:
-        show(found, folder.path, verbose, summary)
+        report_result(found, folder.path, verbose, summary)
         if other is not None:
             click.echo("{alike} of {images} images are classified as in {run}".format(**summary["compared"]))
     check(found, min_accuracy, tolerance)
@@ -184,26 +183,24 @@ def agreement(predictions: Predictions, other: dict[int, int], run: str) -> dict
     return {"run": run, "images": len(both), "alike": alike}
 
 
-def show(found: Evaluation, path: Path, verbose: bool, summary: dict[str, Any]) -> None:
+def report_result(found: Evaluation, path: Path, verbose: bool, summary: dict[str, Any]) -> None:
     """The result for people, on stdout."""
-    console = Console()
-    table = Table(title=f"{found.network} on {found.dataset}, {found.images} test images, {found.encoding}")
-    for heading in ("", "accuracy", "95 % interval"):
-        table.add_column(heading, justify="left" if not heading else "right")
-    rows = [
+    results = [
         ("float", found.accuracy_float, found.accuracy_float_ci95),
         ("4-bit, digital", found.accuracy_quantized, found.accuracy_quantized_ci95),
         (f"on the array ({found.backend})", found.accuracy, found.accuracy_ci95),
     ]
-    for name, accuracy, interval in rows:
+    rows = []
+    for name, accuracy, interval in results:
         known = accuracy is not None and interval is not None
         ends = f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}" if known and interval else "unknown"
-        table.add_row(name, f"{100 * accuracy:.2f} %" if accuracy is not None else "unknown", ends)
-    console.print(table)
+        rows.append((name, f"{100 * accuracy:.2f} %" if accuracy is not None else "unknown", ends))
+    title = f"{found.network} on {found.dataset}, {found.images} test images, {found.encoding}"
+    show.table(("", "accuracy", "95 % interval"), rows, title)
     trials = summary.get("trials")
     if trials:
         lowest, highest = min(trials["accuracies"]), max(trials["accuracies"])
-        console.print(
+        show.say(
             f"{trials['count']} chips: {100 * lowest:.2f} % to {100 * highest:.2f} %, standard deviation "
             f"{100 * trials['sigma']:.2f} points. The interval is that of all such chips and images; of these images "
             f"alone {_ends(trials['ci95_chips'])}, of these chips alone {_ends(trials['ci95_images'])}"
@@ -211,10 +208,10 @@ def show(found: Evaluation, path: Path, verbose: bool, summary: dict[str, Any]) 
         if "yield" in trials:
             above = trials["yield"]
             share = f"{100 * above['share']:.0f} % of the chips ({_ends(above['ci95'])})"
-            console.print(f"{share} reach {100 * above['accuracy']:g} %")
+            show.say(f"{share} reach {100 * above['accuracy']:g} %")
     proof = found.verification
     if proof.samples:
-        console.print(
+        show.say(
             f"Proof: {proof.samples} reads solved again by {chosen_simulator().name}, each alone: largest error "
             f"{proof.max_error_full_scale:.1e} of full scale, ADC codes that differ "
             f"{100 * (proof.adc_mismatch_fraction or 0):.2f} %"
@@ -222,12 +219,12 @@ def show(found: Evaluation, path: Path, verbose: bool, summary: dict[str, Any]) 
     cost = summary["energy"]
     if cost["joules_image"]:
         share = 100 * cost["converters_joules_image"] / cost["joules_image"]
-        console.print(
+        show.say(
             f"An image takes {engineering(cost['joules_image'], 'J')}, {share:.0f} % of it in converters, and "
             f"{engineering(cost['latency_seconds'], 's')} (summary.json says on which assumptions)"
         )
-    console.print(f"Digital stay {listed(summary['digital'], verbose)}")
-    console.print(f"{found.seconds:.0f} s. Run folder: {path}", soft_wrap=True)
+    show.say(f"Digital stay {listed(summary['digital'], verbose)}")
+    show.say_path(f"{found.seconds:.0f} s. Run folder: {path}")
 
 
 def engineering(value: float, unit: str) -> str:

@@ -13,6 +13,7 @@ import torch
 
 from norsim.commands.network_options import dataset_of, model_is_trusted, network_options
 from norsim.commands.options import chip_options, choose_chip, print_json
+from norsim.commands.progress import reporting
 from norsim.data import load
 from norsim.errors import ConfigurationError
 from norsim.network.finetune import Tuning, fine_tune
@@ -85,7 +86,13 @@ def command(
         steps, refresh, batch_size, rate, distillation, augmentation=card["recipe"]["augmentation"], seed=seed
     )
     folder = out or default_folder("finetune")
-    tuned = fine_tune(before, chip, train_set, tuning, folder, resume, None if quiet else report)
+    with reporting(quiet, lines=False) as bar:
+
+        def told(done: int, steps: int, loss: float) -> None:
+            report(done, steps, loss)
+            bar("steps", done, steps)
+
+        tuned = fine_tune(before, chip, train_set, tuning, folder, resume, None if quiet else told)
     words = [word for word in sys.argv[1:] if word != "--resume"]
     new = save_tuned(
         tuned, card, test_set, folder, shlex.join(["norsim", *words]), {"chip": chip.name, **asdict(tuning)}, network

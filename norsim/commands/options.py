@@ -14,6 +14,7 @@ import click
 
 from norsim.chip import Chip
 from norsim.cluster import cluster
+from norsim.commands import show
 from norsim.config import apply_settings, build_chip, read_chip_file, read_yaml
 from norsim.errors import ConfigurationError
 from norsim.network.estimate import Estimate
@@ -104,10 +105,15 @@ def show_estimate(found: Estimate, as_json: bool) -> None:
         print_json(found.summary())
         return
     bound = "at least " if found.at_least else ""
-    click.echo(
-        f"{found.tiles} tiles, {found.solves:,} solves, {found.decks:,} decks for a simulator\n"
-        f"{bound}{found.seconds:,.0f} s on this machine, {bound}{found.core_hours:.3g} core-hours\n"
-        f"{found.memory_bytes / 2**30:.2f} GiB of memory, {found.disk_bytes / 2**20:.1f} MiB on disk"
+    parts = [
+        [(f"{found.tiles}", "tiles"), (f"{found.solves:,}", "solves"), (f"{found.decks:,}", "decks for a simulator")],
+        [(f"{bound}{found.seconds:,.0f} s", "on this machine"), (f"{bound}{found.core_hours:.3g}", "core-hours")],
+        [(f"{found.memory_bytes / 2**30:.2f} GiB", "of memory"), (f"{found.disk_bytes / 2**20:.1f} MiB", "on disk")],
+    ]
+    show.table_or_lines(
+        ("", "takes"),
+        [(what, amount) for line in parts for amount, what in line],
+        [", ".join(f"{amount} {what}" for amount, what in line) for line in parts],
     )
 
 

@@ -1,10 +1,12 @@
-"""Progress on stderr: bars in a terminal, a plain line now and then elsewhere, nothing when asked to be quiet."""
+"""Progress on stderr, with rates and remaining time: bars in a terminal, a plain line now and then elsewhere, nothing
+when asked to be quiet."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import click
 from rich.console import Console
@@ -18,22 +20,25 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 SECONDS_BETWEEN_LINES = 10.0
+# Columns of a terminal that has room for bars.
+WIDE = 70
 
 Report = Callable[[str, int, int], None]
 
 
 @contextmanager
-def reporting(quiet: bool) -> Iterator[Report]:
-    """Gives `report(what, done, total)`."""
+def reporting(quiet: bool, lines: bool = True) -> Iterator[Report]:
+    """Gives `report(what, done, total)`; without `lines` only a terminal gets to see it."""
     console = Console(stderr=True)
-    if quiet:
-        yield lambda what, done, total: None
-    elif console.is_terminal:
+    if not quiet and console.is_terminal:
         with _bars(console) as report:
             yield report
+    elif quiet or not lines:
+        yield lambda what, done, total: None
     else:
         yield _lines()
 
@@ -48,8 +53,12 @@ class _Throughput(ProgressColumn):
 
 @contextmanager
 def _bars(console: Console) -> Iterator[Report]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Throughput(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+    """What gives way in a narrow terminal are the bar and the time that has passed, then the end of a name."""
+    name = TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis"))
+    wide = console.width >= WIDE
+    columns: list[ProgressColumn] = [name, *([BarColumn(bar_width=20)] if wide else []), MofNCompleteColumn()]
+    columns += [_Throughput(), *([TimeElapsedColumn()] if wide else []), TimeRemainingColumn(compact=True)]
+    with Progress(*columns, console=console, transient=True) as progress:
         tasks = {}
 
         def report(what: str, done: int, total: int) -> None:
@@ -72,7 +81,8 @@ def _lines() -> Report:
         start, before, _ = begun[what]
         if now - last["at"] >= SECONDS_BETWEEN_LINES:
             last["at"] = now
-            rate = f", {(done - before) / (now - start):.3g}/s" if done > before else ""
-            click.echo(f"{what}: {done} of {total}{rate}", err=True)
+            rate = (done - before) / (now - start)
+            told = f", {rate:.3g}/s, {timedelta(seconds=round((total - done) / rate))} left" if done > before else ""
+            click.echo(f"{what}: {done} of {total}{told}", err=True)
 
     return report

@@ -13,6 +13,7 @@ import numpy as np
 
 from norsim.array.tile import Currents, Floats
 from norsim.backends import BACKENDS, read_all
+from norsim.commands import show
 from norsim.commands.network_options import network_options
 from norsim.commands.options import (
     chip_options,
@@ -85,10 +86,18 @@ def command(
     if as_json:
         print_json({**summary, "out": str(folder.path)})
         return
-    for one, read in zip(parts, results, strict=True):
-        worst = np.abs(read.sums - ideal_sums(one, codes)).max()
-        click.echo(f"{one.name}: {len(codes)} vectors, largest deviation from the integers {worst:.2f} steps")
-    click.echo(f"Currents are in {folder.path}")
+    worst = [
+        f"{np.abs(read.sums - ideal_sums(one, codes)).max():.2f}" for one, read in zip(parts, results, strict=True)
+    ]
+    show.table_or_lines(
+        ("", "vectors", "largest deviation from the integers, steps"),
+        [(one.name, str(len(codes)), most) for one, most in zip(parts, worst, strict=True)],
+        [
+            f"{one.name}: {len(codes)} vectors, largest deviation from the integers {most} steps"
+            for one, most in zip(parts, worst, strict=True)
+        ],
+    )
+    show.say_path(f"Currents are in {folder.path}")
 
 
 def read_layer(

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
+from norsim.commands import show as shown
 from norsim.commands.options import print_json
 from norsim.errors import ThresholdError
 from norsim.runs import damaged, describe, run_folders
@@ -33,14 +32,12 @@ def ls(folder: Path, as_json: bool) -> None:
     if as_json:
         print_json({"runs": found})
         return
-    table = Table()
-    for heading in ("run", "command", "network", "state", "accuracy", "units", "MB"):
-        table.add_column(heading, overflow="fold", no_wrap=heading != "run")
+    rows = []
     for run in found:
         accuracy = "" if run["accuracy"] is None else f"{100 * run['accuracy']:.2f} %"
         size = f"{run['bytes'] / 1e6:.1f}"
-        table.add_row(run["run"], run["command"], run["network"], run["state"], accuracy, str(run["units"]), size)
-    Console().print(table)
+        rows.append((run["run"], run["command"], run["network"], run["state"], accuracy, str(run["units"]), size))
+    shown.table(("run", "command", "network", "state", "accuracy", "units", "MB"), rows)
 
 
 @command.command("show")
@@ -55,7 +52,8 @@ def show(run: Path, as_json: bool) -> None:
     if as_json:
         print_json(content)
         return
-    Console().print_json(json.dumps({key: value for key, value in content.items() if value is not None}))
+    told = {key: value for key, value in content.items() if value is not None}
+    shown.table_or_lines((), shown.entries(told), [json.dumps(told, indent=2, ensure_ascii=False)])
 
 
 @command.command("verify")

@@ -12,10 +12,9 @@ from typing import Any
 
 import click
 import yaml
-from rich.console import Console
-from rich.table import Table
 
 from norsim.backends import BACKENDS
+from norsim.commands import show
 from norsim.commands.curves import curves
 from norsim.commands.network_options import network_options
 from norsim.commands.options import (
@@ -133,7 +132,7 @@ def command(
     if as_json:
         print_json({**content, "out": str(folder.path)})
     else:
-        show(content, folder.path)
+        report_points(content, folder.path)
 
 
 def values_of(text: str) -> list[str]:
@@ -156,23 +155,22 @@ def table_of(rows: Sequence[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def show(content: dict[str, Any], path: Path) -> None:
+def report_points(content: dict[str, Any], path: Path) -> None:
     """The points for people, on stdout."""
-    console = Console()
-    table = Table(
-        title=f"{content['network']} on {content['dataset']}, {content['images']} {content['split']} images, "
-        f"{content['encoding']}, {content['trials']} chips a point"
-    )
-    for key in (*content["keys"], "accuracy", "95 % interval", "between chips, points"):
-        table.add_column(key, justify="right")
-    for row in content["points"]:
-        table.add_row(
+    rows = [
+        (
             *(str(row[key]) for key in content["keys"]), f"{100 * row['accuracy']:.2f} %",
             f"{100 * row['low']:.2f} to {100 * row['high']:.2f}",
             "" if row["sigma"] is None else f"{100 * row['sigma']:.2f}",
-        )  # fmt: skip
-    console.print(table)
-    console.print(
-        f"Digital 4-bit network: {100 * content['accuracy_quantized']:.2f} %. {content['seconds']:.0f} s. "
-        f"Run folder: {path}", soft_wrap=True,
+        )
+        for row in content["points"]
+    ]  # fmt: skip
+    show.table(
+        (*content["keys"], "accuracy", "95 % interval", "between chips, points"), rows,
+        f"{content['network']} on {content['dataset']}, {content['images']} {content['split']} images, "
+        f"{content['encoding']}, {content['trials']} chips a point",
     )  # fmt: skip
+    show.say_path(
+        f"Digital 4-bit network: {100 * content['accuracy_quantized']:.2f} %. {content['seconds']:.0f} s. "
+        f"Run folder: {path}"
+    )

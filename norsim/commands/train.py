@@ -14,6 +14,7 @@ import yaml
 from torch import Tensor
 
 from norsim.commands.options import print_json, show_estimate
+from norsim.commands.progress import reporting
 from norsim.data import load
 from norsim.errors import ConfigurationError
 from norsim.network.estimate import estimate_training
@@ -82,7 +83,13 @@ def command(
         show_estimate(estimate_training(spec, train_set, test_set, recipe), as_json)
         return
     folder = out or default_folder("train")
-    finished = train(spec, train_set, test_set, recipe, folder, resume, None if quiet else report, weights)
+    with reporting(quiet, lines=False) as bar:
+
+        def told(record: EpochRecord) -> None:
+            report(record)
+            bar(f"{record.phase} epochs", record.epoch, getattr(recipe, f"{record.phase}_epochs"))
+
+        finished = train(spec, train_set, test_set, recipe, folder, resume, None if quiet else told, weights)
     card = save_network(finished, folder, command_line(jobs))
     result = {
         "network": network,

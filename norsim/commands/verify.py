@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from norsim.backends import BACKENDS
+from norsim.commands import show
 from norsim.commands.network_options import model_is_trusted, trust_model_option
 from norsim.commands.options import cell_is_trusted, print_json, scheduler_options, trust_option, working
 from norsim.config import build_chip, read_yaml
@@ -62,11 +63,15 @@ def command(run: Path, samples: int, backend: str, tolerance: float | None, jobs
     if as_json:
         print_json({"run": str(run), "backend": backend, **asdict(found)})
     elif found.samples:
-        click.echo(
-            f"{found.samples} reads solved again by {backend}: largest error {found.max_error_full_scale:.1e} of full "
-            f"scale, rms {found.rms_error_full_scale:.1e}, ADC codes that differ "
-            f"{100 * (found.adc_mismatch_fraction or 0):.2f} %"
-        )
+        largest, rms = f"{found.max_error_full_scale:.1e}", f"{found.rms_error_full_scale:.1e}"
+        differ = f"{100 * (found.adc_mismatch_fraction or 0):.2f} %"
+        show.table_or_lines(
+            (f"{run}, by {backend}", ""),
+            [("reads solved again", str(found.samples)), ("largest error, of full scale", largest),
+             ("rms error, of full scale", rms), ("ADC codes that differ", differ)],
+            [f"{found.samples} reads solved again by {backend}: largest error {largest} of full scale, rms {rms}, ADC "
+             f"codes that differ {differ}"],
+        )  # fmt: skip
     if found.max_error_full_scale is None:
         raise ConfigurationError(f"{run} has kept no reads: an ideal run makes none")
     if tolerance is not None and found.max_error_full_scale > tolerance:

@@ -1,0 +1,230 @@
+"""What a person sees: tables and bars on a terminal of any width, plain text in a pipe."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+
+from norsim.commands import show
+from norsim.commands.progress import reporting
+
+Run = Callable[..., Any]
+
+ROOT = Path(__file__).resolve().parents[2]
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+COLOURS = re.compile(r"\x1b\[[0-9;]*3[0-9][0-9;]*m")
+FAST = ("eval-network", "--network", "digits-cnn", "--images", "5", "--spice-sample", "2")
+# Three batches of images.
+LONGER = ("eval-network", "--network", "digits-cnn", "--images", "300", "--spice-sample", "0")
+MAIN = "import sys; from norsim.commands import main; main()"
+
+
+class Terminal:
+    """A pseudo-terminal of some columns, and what has been written to it."""
+
+    def __init__(self, columns: int) -> None:
+        self.master, self.slave = pty.openpty()
+        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+        self.file = os.fdopen(self.slave, "w", encoding="utf-8")
+        self.parts: list[bytes] = []
+        self.reader = threading.Thread(target=self._read)
+        self.reader.start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                part = os.read(self.master, 65536)
+            except OSError:  # nobody writes any more
+                return
+            if not part:
+                return
+            self.parts.append(part)
+
+    def close(self) -> str:
+        """All that was written."""
+        self.file.close()
+        self.reader.join(timeout=60)
+        os.close(self.master)
+        return b"".join(self.parts).decode()
+
+
+@contextmanager
+def terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
+    """Stdout and stderr are a terminal; the call ends that and gives what was shown."""
+    screen = Terminal(columns)
+    with monkeypatch.context() as patch:
+        for key in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"):
+            patch.delenv(key, raising=False)
+        patch.setenv("COLUMNS", str(columns))
+        patch.setenv("TERM", "xterm-256color")
+        patch.setattr(sys, "stdout", screen.file)
+        patch.setattr(sys, "stderr", screen.file)
+        yield screen.close
+
+
+def lines(shown: str) -> list[str]:
+    """What is left on the screen's lines, without colours."""
+    return ESCAPES.sub("", shown).replace("\r\n", "\n").split("\n")
+
+
+def whole(shown: str, columns: int) -> bool:
+    """No line is longer than the terminal is wide, except where a path or a single word is."""
+    return all(
+        cell_len(line) <= columns or "/" in line or len(max(line.split(), key=len)) > columns for line in lines(shown)
+    )
+
+
+def run_in(terminal_of: Callable[[], str], *words: object) -> str:
+    from norsim.commands import cli
+
+    cli.main([str(word) for word in words], standalone_mode=False)
+    return terminal_of()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run."""
+    from norsim.commands import cli
+
+    out = tmp_path_factory.mktemp("runs") / "first"
+    cli.main([*FAST, "--quiet", "--json", "--no-cache", "--out", str(out)], standalone_mode=False)
+    return out
+
+
+@pytest.mark.parametrize("columns", [80, 40])
+def test_a_run_on_a_terminal_has_progress_and_a_table(columns: int, tmp_path: Path) -> None:
+    """By a process of its own, that asks the terminal for its width."""
+    screen = Terminal(columns)
+    environment = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "COLUMNS")}
+    environment |= {"TERM": "xterm-256color", "PYTHONPATH": str(ROOT)}
+    subprocess.run(
+        [sys.executable, "-c", MAIN, *LONGER, "--no-cache", "--out", "out"], stdout=screen.slave, stderr=screen.slave,
+        stdin=subprocess.DEVNULL, cwd=tmp_path, env=environment, check=True, timeout=300,
+    )  # fmt: skip
+    shown = screen.close()
+    assert COLOURS.search(shown)
+    # Each frame of the bars: what is done, of how much, how fast, and how long it will take.
+    assert re.search(r"read\s.*\d+/300 +[\d.e+]+/s .*\d\d:\d\d", ESCAPES.sub("", shown))
+    frames = re.split(r"\r\n|\r", ESCAPES.sub("", shown))
+    assert all(cell_len(frame) <= columns or "/" in frame for frame in frames)
+    assert {"accuracy", "interval", "float", "(macro)"} <= set(ESCAPES.sub("", shown).split())
+    assert (tmp_path / "out" / "summary.json").is_file()
+
+
+COMMANDS: dict[str, tuple[object, ...]] = {
+    "verify": ("verify", "RUN", "--samples", "2", "--backend", "nodal"),
+    "doctor": ("doctor",),
+    "runs ls": ("runs", "ls", "RUN"),
+    "runs show": ("runs", "show", "RUN"),
+    "run-layer": ("run-layer", "--network", "digits-cnn", "--layer", "fc", "--vectors", "2", "--backend", "ideal",
+                  "--out", "OUT"),
+    "sweep": ("sweep", "--network", "digits-cnn", "--images", "3", "--vary", "adc.bits=6,8", "--spice-sample", "0",
+              "--out", "OUT"),
+    "attribute": ("attribute", "--network", "digits-cnn", "--images", "3", "--by", "layers", "--out", "OUT"),
+    "dry run": (*FAST, "--dry-run", "--out", "OUT"),
+}  # fmt: skip
+# What each says, in a table on a terminal, or in the text of a pipe.
+SAID = {
+    "verify": "reads solved again", "doctor": "torch", "runs ls": "digits-cnn", "runs show": "digits-cnn",
+    "run-layer": "fc tile", "sweep": "adc.bits", "attribute": "conv1", "dry run": "tiles",
+}  # fmt: skip
+
+
+def words_of(name: str, run: Path, out: Path) -> list[str]:
+    return [{"RUN": str(run), "OUT": str(out)}.get(str(word), str(word)) for word in COMMANDS[name]]
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_summaries_fit_terminals_and_are_plain_in_pipes(
+    name: str, finished: Path, norsim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(finished.parent)
+    for columns in (80, 40):
+        with terminal(columns, monkeypatch) as ended:
+            shown = run_in(ended, *words_of(name, Path("first"), tmp_path / str(columns)))
+        assert "\x1b[" in shown, "a terminal gets colours or weights"
+        assert whole(shown, columns), lines(shown)
+        assert SAID[name] in " ".join(ESCAPES.sub("", shown).split())
+        assert "\N{HORIZONTAL ELLIPSIS}" not in shown
+    piped = norsim(*words_of(name, Path("first"), tmp_path / "piped"))
+    assert piped.code == 0 and "\x1b" not in piped.out and "\x1b" not in piped.err
+    assert SAID[name] in " ".join(piped.out.split())
+
+
+def test_what_is_piped_stays_text_for_scripts(norsim: Run, finished: Path) -> None:
+    said = norsim("runs", "show", finished)
+    assert json.loads(said.out)["state"] == "finished"
+    said = norsim("verify", finished, "--samples", "2", "--backend", "nodal")
+    assert re.fullmatch(
+        r"2 reads solved again by nodal: largest error \S+ of full scale, rms \S+, ADC codes that differ \S+ %\n",
+        said.out,
+    )
+
+
+def test_no_color_is_respected(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with terminal(80, monkeypatch) as ended:
+        monkeypatch.setenv("NO_COLOR", "1")
+        shown = run_in(ended, "runs", "show", finished)
+    assert "summary.network" in shown and not COLOURS.search(shown)
+
+
+def test_a_table_never_breaks_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [("a name of several words", "97.22 %", "95.0 to 98.5"), ("[bold]", "3.00 %", "unknown")]
+    for columns in range(20, 100):
+        with terminal(columns, monkeypatch) as ended:
+            show.table(("", "accuracy", "95 % interval"), rows, "title")
+            shown = ended()
+        assert whole(shown, columns), lines(shown)
+        assert {"several", "97.22", "95.0", "[bold]", "unknown"} <= set(ESCAPES.sub("", shown).split()), columns
+
+
+def test_numbers_stand_right_and_words_left(capsys: pytest.CaptureFixture[str]) -> None:
+    show.table(("key", "value"), [("a", "1"), ("bcd", "20.5 %")])
+    assert [line.strip("│┃ ") for line in capsys.readouterr().out.splitlines()[3:5]] == ["a   │      1", "bcd │ 20.5 %"]
+
+
+def test_nested_content_is_listed_by_its_keys() -> None:
+    found = show.entries({"a": {"b": 1.23456, "c": None, "d": [{"e": 1}, {"e": 2}]}, "f": [1, 2], "g": True})
+    assert found == [("a.b", "1.235"), ("a.d", "2 entries"), ("f", "1, 2"), ("g", "yes")]
+
+
+def test_lines_tell_rate_and_remaining_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = {"at": 0.0}
+    monkeypatch.setattr("norsim.commands.progress.time.monotonic", lambda: now["at"])
+    said = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", said)
+    with reporting(quiet=False) as report:
+        for done in range(1, 5):
+            report("read", done, 10)
+            now["at"] += 20.0
+    assert said.getvalue().splitlines()[0] == "read: 2 of 10, 0.05/s, 0:02:40 left"
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_progress_without_lines_is_for_terminals(
+    quiet: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with reporting(quiet, lines=False) as report:
+        report("steps", 1, 2)
+    assert capsys.readouterr().err == ""
+    with terminal(80, monkeypatch) as ended:
+        with reporting(quiet, lines=False) as report:
+            report("steps", 1, 2)
+        shown = ended()
+    assert ("1/2" in shown) is not quiet
