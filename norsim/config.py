@@ -95,14 +95,14 @@ def _with(content: dict[str, Any], keys: list[str], value: Any, setting: str, se
         raise ConfigurationError(f"--set {setting!r}: there is no key {first!r}{_meant(first, list(known))}")
     if not rest:
         return {**content, first: value}
-    below = _section_of(known[first].annotation)
+    below = section_of(known[first].annotation)
     if below is None:
         raise ConfigurationError(f"--set {setting!r}: {first!r} has no keys below it")
     # A part that the file leaves out, or has as null, starts empty.
     return {**content, first: _with(content.get(first) or {}, rest, value, setting, below)}
 
 
-def _section_of(annotation: Any) -> type[Section] | None:
+def section_of(annotation: Any) -> type[Section] | None:
     """The part of a chip file that a key's type stands for, optional or not; None for a plain value."""
     kinds = [
         kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type) and issubclass(kind, Section)
@@ -175,7 +175,7 @@ def _first_problem(problem: ValidationError, content: dict[str, Any]) -> str:
         return f"{place}: {first['msg'].removeprefix('Value error, ')}"
     section: Any = ChipFile
     for part in first["loc"][:-1]:
-        section = _section_of(section.model_fields[str(part)].annotation)
+        section = section_of(section.model_fields[str(part)].annotation)
     return f"unknown key {place!r}{_meant(str(first['loc'][-1]), list(section.model_fields))}"
 
 

@@ -7,6 +7,7 @@ from importlib import import_module
 from importlib.metadata import version
 
 import click
+from click.shell_completion import CompletionItem
 
 from norsim.errors import NorsimError
 
@@ -22,6 +23,7 @@ COMMANDS = {
     "attribute": "which part of the array, and which layer, costs how much accuracy",
     "verify": "solve a sample of a finished run's reads again, by ngspice or another",
     "runs": "list runs, show one, verify its files, remove work that is no longer needed",
+    "completion": "what makes your shell complete commands, options and names",
 }
 
 
@@ -38,6 +40,11 @@ class LazyGroup(click.Group):
         command: click.Command = module.command
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands by their names alone: to import all of them takes seconds."""
+        commands = [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
+        return commands + click.Command.shell_complete(self, ctx, incomplete)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -50,13 +57,18 @@ def cli() -> None:
 
     Exit codes: 0 done, 2 usage or configuration, 3 simulator or cluster unusable, 4 some solves failed,
     5 a threshold not met, 130 interrupted.
+
+    \b
+    Examples:
+      norsim doctor
+      norsim eval-network --network digits-cnn
     """
 
 
 def main() -> None:
     """Run the command line; a NorsimError ends in one line and its exit code."""
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="norsim", standalone_mode=False)
     except NorsimError as problem:
         click.echo(f"norsim: {' '.join(str(problem).split())}", err=True)
         sys.exit(problem.exit_code)

@@ -95,9 +95,10 @@ def command(
     percentage points against the digital 4-bit network, on the same images; what a cure regains is a loss below zero.
 
     \b
-    Examples:  norsim attribute --network digits-cnn
-               norsim attribute --network digits-cnn --by layers --encoding linear-pair
-               norsim attribute --network digits-cnn --by cures --chip etox65-stress
+    Examples:
+      norsim attribute --network digits-cnn
+      norsim attribute --network digits-cnn --by layers --encoding linear-pair
+      norsim attribute --network digits-cnn --by cures --chip etox65-stress
     """
     started = time.monotonic()
     choice = choose_chip(chip_name, encoding, settings, seed)

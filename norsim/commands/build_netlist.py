@@ -46,7 +46,11 @@ def command(
     \b
     Run it by hand:  cd DIR && ngspice -b tile.cir      writes currents.raw
     Read it back:    norsim import-results DIR DIR/currents.raw
-    Example:         norsim build-netlist --network digits-cnn --layer conv1 --vectors 4 --out runs/deck
+
+    \b
+    Examples:
+      norsim build-netlist --network digits-cnn --layer conv1 --vectors 4 --out runs/deck
+      norsim build-netlist --network digits-cnn --layer fc --tile 1,0 --dialect hspice
     """
     choice = choose_chip(chip_name, encoding, settings, seed)
     chosen = subject(network, choice.chip, dataset, data_folder)

@@ -31,6 +31,11 @@ def command(as_json: bool) -> None:
     """Show what is installed and what it can do, and run one cell through ngspice.
 
     Ends with exit code 3 where no usable ngspice is found, and says what to install.
+
+    \b
+    Examples:
+      norsim doctor
+      norsim doctor --json
     """
     found: dict[str, Any] = {
         "norsim": version("norsim"),

@@ -98,9 +98,10 @@ def command(
     """Accuracy of a network whose convolutions and linear layers are read off NOR-flash arrays.
 
     \b
-    Examples:  norsim eval-network --network digits-cnn
-               norsim eval-network --network digits-cnn --images 20 --backend ngspice
-               norsim eval-network --model nets.py:make_net --weights w.safetensors --dataset digits
+    Examples:
+      norsim eval-network --network digits-cnn
+      norsim eval-network --network digits-cnn --images 20 --backend ngspice
+      norsim eval-network --model nets.py:make_net --weights w.safetensors --dataset digits
     """
     started = time.monotonic()
     if least is not None and trials == 1:

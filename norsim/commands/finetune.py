@@ -70,7 +70,8 @@ def command(
     to --network.
 
     \b
-    Example:  norsim finetune --network digits-cnn --chip etox65-stress --steps 40 --out runs/tuned
+    Examples:
+      norsim finetune --network digits-cnn --chip etox65-stress --steps 40 --out runs/tuned
     """
     started = time.monotonic()
     if resume and out is None:

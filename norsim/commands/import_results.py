@@ -39,9 +39,12 @@ def command(run: Path, results: Path, against: str | None, tolerance: float | No
     """Take in what your simulator wrote for the deck in DIR, a folder of build-netlist; DIR/currents.npz gets the
     currents and the sums that they are.
 
-    \b
     FILE is HSPICE's listing or CSDF, Xyce's .prn or .csv, or ngspice's raw file; which one is seen from its content.
-    Example:  norsim import-results runs/deck runs/deck/tile.lis --against nodal --tolerance 1e-3
+
+    \b
+    Examples:
+      norsim import-results runs/deck runs/deck/currents.raw
+      norsim import-results runs/deck runs/deck/tile.lis --against nodal --tolerance 1e-3
     """
     if tolerance is not None and against is None:
         raise ConfigurationError("--tolerance needs --against, which says what to compare with")

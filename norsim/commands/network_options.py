@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from norsim.commands.complete import complete_dataset, complete_network
 from norsim.commands.options import Decorated, noted, noting
 from norsim.errors import ConfigurationError, DataError
 from norsim.network.normalise import Normalise
@@ -105,10 +106,10 @@ def network_options(function: Decorated) -> Decorated:
         trust_model_option,
         click.option("--data", "data_folder", type=click.Path(path_type=Path), metavar="DIR",
                      help="Folder of the data set, where it does not come with norsim."),
-        click.option("--dataset", metavar="NAME|DIR|FILE",
+        click.option("--dataset", metavar="NAME|DIR|FILE", shell_complete=complete_dataset,
                      help="digits, cifar10, a folder of images by class, a .npz file, or FILE.py:FUNCTION, whose file "
                           "is run; the one the network was trained on by default."),
-        click.option("--network", metavar="NAME|DIR", callback=_network_or_model,
+        click.option("--network", metavar="NAME|DIR", callback=_network_or_model, shell_complete=complete_network,
                      help="A trained network that comes with norsim, or a folder that norsim train wrote."),
     ):  # fmt: skip
         function = option(function)

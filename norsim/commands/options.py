@@ -15,6 +15,7 @@ import click
 from norsim.chip import Chip
 from norsim.cluster import cluster
 from norsim.commands import show
+from norsim.commands.complete import complete_chip, complete_key
 from norsim.config import apply_settings, build_chip, read_chip_file, read_yaml
 from norsim.errors import ConfigurationError
 from norsim.network.estimate import Estimate
@@ -161,12 +162,12 @@ def chip_options(function: Decorated) -> Decorated:
     """`--chip`, `--encoding`, `--set`, `--trust-cell`."""
     for option in (
         trust_option,
-        click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
+        click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", shell_complete=complete_key,
                      help="Change a key of the chip, for example adc.bits=10. Repeatable."),
         click.option("--encoding", type=click.Choice(["bit-serial", "linear-pair"]),
                      help="How to compute with the array; the chip file's choice by default."),
         click.option("-c", "--chip", "chip_name", default="etox65", show_default=True, metavar="FILE|PRESET",
-                     help="The chip: a YAML file, or a preset that comes with norsim."),
+                     shell_complete=complete_chip, help="The chip: a YAML file, or a preset that comes with norsim."),
     ):  # fmt: skip
         function = option(function)
     return function

@@ -81,8 +81,13 @@ def _lines() -> Report:
         start, before, _ = begun[what]
         if now - last["at"] >= SECONDS_BETWEEN_LINES:
             last["at"] = now
-            rate = (done - before) / (now - start)
-            told = f", {rate:.3g}/s, {timedelta(seconds=round((total - done) / rate))} left" if done > before else ""
-            click.echo(f"{what}: {done} of {total}{told}", err=True)
+            click.echo(f"{what}: {done} of {total}{_pace(done - before, total - done, now - start)}", err=True)
 
     return report
+
+
+def _pace(made: int, left: int, seconds: float) -> str:
+    """How fast it goes and how long it will go on; nothing before that is known."""
+    if made <= 0 or seconds <= 0:
+        return ""
+    return f", {made / seconds:.3g}/s, {timedelta(seconds=round(left * seconds / made))} left"

@@ -59,7 +59,9 @@ def command(
     """Read one layer, or one tile of it, for some activation vectors; currents go to DIR/currents.npz.
 
     \b
-    Example:  norsim run-layer --network digits-cnn --layer fc --tile 1,0 --vectors 4 --backend ngspice
+    Examples:
+      norsim run-layer --network digits-cnn --layer fc --tile 1,0 --vectors 4
+      norsim run-layer --network digits-cnn --layer conv1 --backend macro --json
     """
     started = time.monotonic()
     choice = choose_chip(chip_name, encoding, settings, seed)

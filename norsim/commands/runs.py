@@ -20,14 +20,26 @@ DAY = 24 * 3600.0
 
 @click.group("runs")
 def command() -> None:
-    """List runs, show one, verify its files, and remove finished work that nobody needs any more."""
+    """List runs, show one, verify its files, and remove finished work that nobody needs any more.
+
+    \b
+    Examples:
+      norsim runs ls runs
+      norsim runs show runs/first
+    """
 
 
 @command.command("ls")
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), default=Path("runs"))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def ls(folder: Path, as_json: bool) -> None:
-    """Runs in FOLDER and below, the latest first: what each is, how far it came, and what it takes on disk."""
+    """Runs in FOLDER and below, the latest first: what each is, how far it came, and what it takes on disk.
+
+    \b
+    Examples:
+      norsim runs ls
+      norsim runs ls runs --json
+    """
     found = sorted(map(describe, run_folders(folder)), key=lambda run: str(run["started"]), reverse=True)
     if as_json:
         print_json({"runs": found})
@@ -44,7 +56,12 @@ def ls(folder: Path, as_json: bool) -> None:
 @click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def show(run: Path, as_json: bool) -> None:
-    """What RUN was asked, what it found and how long it took."""
+    """What RUN was asked, what it found and how long it took.
+
+    \b
+    Examples:
+      norsim runs show runs/first
+    """
     content = describe(run)
     for name in ("manifest", "summary", "timing"):
         path = run / f"{name}.json"
@@ -63,6 +80,10 @@ def verify(run: Path, as_json: bool) -> None:
     """Compare all files of RUN with their checksums; exit 5 where one differs or is missing.
 
     Whether its numbers are right is what `norsim verify` says.
+
+    \b
+    Examples:
+      norsim runs verify runs/first
     """
     describe(run)
     broken = damaged(run)
@@ -83,7 +104,13 @@ def verify(run: Path, as_json: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Say what would go, and remove nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def gc(folder: Path, days: float, dry_run: bool, as_json: bool) -> None:
-    """Remove units of finished runs in FOLDER, whose results are kept, and old units that runs share."""
+    """Remove units of finished runs in FOLDER, whose results are kept, and old units that runs share.
+
+    \b
+    Examples:
+      norsim runs gc --dry-run
+      norsim runs gc runs --older-than 7
+    """
     units = {run / "units" for run in run_folders(folder) if describe(run)["state"] == "finished"}
     old = [path for path in unit_files(shared_units()) if path.stat().st_mtime < time.time() - days * DAY]
     files = [*(path for store in units for path in unit_files(store)), *old]

@@ -15,6 +15,7 @@ import yaml
 
 from norsim.backends import BACKENDS
 from norsim.commands import show
+from norsim.commands.complete import complete_key
 from norsim.commands.curves import curves
 from norsim.commands.network_options import network_options
 from norsim.commands.options import (
@@ -46,6 +47,7 @@ from norsim.runs import write_text
     multiple=True,
     required=True,
     metavar="KEY=V1,V2,...",
+    shell_complete=complete_key,
     help="Values of a key of the chip, with their units. Repeatable: all combinations are run.",
 )
 @click.option(
@@ -79,8 +81,9 @@ def command(
     """Accuracy over values of one or more keys of the chip: results.csv, curves.svg, and best.yaml, the best chip.
 
     \b
-    Examples:  norsim sweep --network digits-cnn --vary adc.bits=4,5,6,8
-               norsim sweep --network digits-cnn --trials 5 --vary "silicon.cell=0 mV,10 mV,20 mV"
+    Examples:
+      norsim sweep --network digits-cnn --vary adc.bits=4,5,6,8
+      norsim sweep --network digits-cnn --trials 5 --vary "silicon.cell=0 mV,10 mV,20 mV"
     """
     started = time.monotonic()
     choice = choose_chip(chip_name, encoding, settings, seed)

@@ -13,6 +13,7 @@ import torch
 import yaml
 from torch import Tensor
 
+from norsim.commands.complete import complete_definition
 from norsim.commands.options import print_json, show_estimate
 from norsim.commands.progress import reporting
 from norsim.data import load
@@ -27,7 +28,9 @@ from norsim.runs import default_folder
 
 
 @click.command("train")
-@click.option("--network", required=True, help="A network definition that comes with norsim.")
+@click.option(
+    "--network", required=True, shell_complete=complete_definition, help="A network definition that comes with norsim."
+)
 @click.option(
     "--width",
     type=click.FloatRange(min=0, max=WIDEST, min_open=True),
@@ -68,8 +71,9 @@ def command(
     """Train a network in float, then with 4-bit weights and activations.
 
     \b
-    Examples:  norsim train --network digits-cnn --out runs/digits-cnn
-               norsim train --network vgg11 --width 0.25 --data DIR
+    Examples:
+      norsim train --network digits-cnn --out runs/digits-cnn
+      norsim train --network vgg11 --width 0.25 --data DIR
     """
     spec = spec_of(network, width)
     recipe = change_recipe(RECIPES[network], settings)

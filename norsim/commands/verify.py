@@ -51,7 +51,9 @@ def command(run: Path, samples: int, backend: str, tolerance: float | None, jobs
     """Solve reads that RUN, a folder of eval-network, has kept again, each alone, and compare.
 
     \b
-    Example:  norsim verify runs/first --samples 16 --tolerance 1e-4
+    Examples:
+      norsim verify runs/first --samples 16 --tolerance 1e-4
+      norsim verify runs/first --backend nodal --json
     """
     summary, manifest, content = read_run(run)
     model, _ = load_network(summary["network"], model_is_trusted())

@@ -1,0 +1,128 @@
+"""The help of each command ends in examples, and these are command lines that it takes."""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from norsim.commands import COMMANDS, cli
+from norsim.commands.complete import trained_networks
+from norsim.commands.options import choose_chip
+from norsim.commands.sweep import values_of
+from norsim.network.layers import tiled_layers
+from norsim.network.store import load_network
+from norsim.network.zoo import NETWORKS
+
+Run = Callable[..., Any]
+
+HEADING = "Examples:"
+# These end within seconds, and need nothing that is not there.
+QUICK = ("doctor", "completion", "build-netlist", "runs ls", "runs gc --dry-run")
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    """All commands with their words, groups and what is in them."""
+    yield "", cli
+    for name in COMMANDS:
+        found = cli.get_command(click.Context(cli), name)
+        assert found is not None
+        yield name, found
+        if isinstance(found, click.Group):
+            yield from ((f"{name} {below}", part) for below, part in found.commands.items())
+
+
+def examples(command: click.Command) -> list[str]:
+    """The lines under the heading, with which the help ends."""
+    text = inspect.cleandoc(command.help or "").replace("\b", "")
+    return [line.strip() for line in text.partition(f"\n{HEADING}\n")[2].splitlines()]
+
+
+ALL = [(name, line) for name, command in commands() for line in examples(command)]
+
+
+@pytest.mark.parametrize(
+    ("name", "command"), list(commands()), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_the_help_of_a_command_ends_in_examples(name: str, command: click.Command, norsim: Run) -> None:
+    lines = examples(command)
+    assert lines and all(line.startswith(f"norsim {name}".strip()) for line in lines)
+    shown = norsim(*name.split(), "--help").out
+    # Each stands in a line of its own, however long.
+    assert all(f"\n    {line}\n" in shown for line in lines), shown
+
+
+def words_of(line: str) -> list[str]:
+    """The arguments of an example, without what the shell does with them."""
+    words = shlex.split(line)[1:]
+    return words[: words.index(">")] if ">" in words else words
+
+
+def stand_ins(words: list[str], place: Path) -> None:
+    """Files and folders that an example names."""
+    for word in words:
+        path = place / word.partition(":")[0]
+        if word == "DIR" or (word.startswith("runs") and not path.suffix):
+            path.mkdir(parents=True, exist_ok=True)
+        elif path.suffix in (".py", ".safetensors", ".lis", ".raw"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("")
+
+
+def parsed(words: list[str]) -> click.Context:
+    """The context of the command that the words call, whose options and values have been checked."""
+    context = cli.make_context("norsim", list(words))
+    while isinstance(context.command, click.Group):
+        name, command, rest = context.command.resolve_command(context, [*context._protected_args, *context.args])
+        assert command is not None
+        context = command.make_context(name, rest, parent=context)
+    return context
+
+
+@pytest.mark.parametrize(("name", "line"), ALL, ids=lambda value: value)
+def test_examples_are_taken(name: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Options exist and have values of their kind; networks, layers, chips and their keys are there."""
+    monkeypatch.chdir(tmp_path)
+    words = words_of(line)
+    stand_ins(words, tmp_path)
+    context = parsed(words)
+    values = context.params
+    network = values.get("network")
+    if network is not None:
+        assert network in (NETWORKS if context.command.name == "train" else trained_networks())
+    with context:
+        for point in [values_of(text) for text in values.get("varied", ())] or [[]]:
+            for setting in point or [None]:
+                settings = (*values.get("settings", ()), *([setting] if setting else []))
+                if "chip_name" in values:
+                    choose_chip(values["chip_name"], values["encoding"], settings)
+    if "layer" in values:
+        assert values["layer"] in layers_of(str(network))
+
+
+def layers_of(network: str) -> set[str]:
+    from norsim.config import load_chip
+    from norsim.network.layers import convert
+
+    return set(tiled_layers(convert(load_network(network)[0], load_chip("etox65"))))
+
+
+@pytest.mark.parametrize("line", [line for name, line in ALL if line.removeprefix("norsim ").startswith(QUICK)])
+def test_quick_examples_run(norsim: Run, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    said = norsim(*words_of(line))
+    assert said.code == 0 and said.out
+
+
+def test_an_example_of_an_option_that_is_gone_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(click.NoSuchOption):
+        parsed(["eval-network", "--network", "digits-cnn", "--gone", "1"])
+    with pytest.raises(click.BadParameter):
+        parsed(["eval-network", "--network", "digits-cnn", "--backend", "spectre"])
