@@ -8,9 +8,10 @@ from functools import cached_property
 import numpy as np
 
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
-from norsim.backends import _table, program, reduced
+from norsim.backends import program
 from norsim.chip import Chip
 from norsim.config import load_chip
+from norsim.fast import _table, reduced
 from norsim.periphery.encoding import Codes, full_scale_amps, sensed_amps
 from norsim.solver import nodal
 from norsim.solver.drive import Driven, driven

@@ -1,12 +1,10 @@
-"""The solvers by name, and `read`, the one way to a tile's currents."""
+"""The solvers by name with what is known of each, and `read`, the one way to a tile's currents."""
 
 from __future__ import annotations
 
-import hashlib
-import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
 
 import numpy as np
 from scipy.optimize import brentq
@@ -14,142 +12,72 @@ from scipy.optimize import brentq
 from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.errors import ConfigurationError, SolveError
+from norsim.errors import ConfigurationError
+from norsim.fast import read_macro, read_nodal
 from norsim.periphery.encoding import Encoding
 from norsim.periphery.programming import Levels, find_levels, threshold_curve
-from norsim.solver import in_situ, nodal, reduce, tables
-from norsim.solver.characterize import Box, CellTable
-from norsim.solver.drive import Driven, driven
-from norsim.solver.tabulated import Tabulated, tabulate
 from norsim.spice import neospice, ngspice, shared
-from norsim.spice.simulator import chosen_simulator, simulator_of
+from norsim.spice.simulator import SIMULATORS, Simulator, chosen_simulator
 from norsim.units import UnitStore, currents_of, currents_table, unit_key
 from norsim.workers import HERE, Unit, Workers
 
 Solver = Callable[[Tile, Stimulus], Currents]
 Progress = Callable[[int, int], None]
 
-# Drives that modes are fitted to and checked on.
-TABULATED_DRIVES = 96
-# What may leave a cell past its source where only the drain's current is known: of the largest current, and in amperes
-# where all cells are off.
-MOST_LOST = 1e-6
-LEAST_LOST_AMPS = 1e-13
-# The kernels use all cores themselves, and numba's threads bear no second caller.
-ONE_AT_A_TIME = threading.RLock()
 
+@dataclass(frozen=True)
+class Backend:
+    """A solver, and what is known of it.
 
-def read_nodal(tile: Tile, stimulus: Stimulus) -> Currents:
-    """The tile's currents by Kirchhoff's laws, with the cell as ngspice has characterised it.
-
-    Raises SolveError where a read does not converge.
+    `read`       a tile's currents under a stimulus
+    `simulator`  the name of the simulator whose decks its reads are; None for a backend that solves by itself
+    `together`   the most reads in one piece of work, or None for all of a tile's. A number must not depend on who does
+                 the work, where a solve starts from the one before it
+    `limited`    the same read within so many seconds, of a simulator that is a process of its own
+    `probed`     reads by which its rate is measured
+    `all_lines`  whether it gives the currents of bitlines and source lines, not only of those that are summed
     """
-    table = _table(tile, stimulus, np.unique(tile.thresholds))
-    with ONE_AT_A_TIME:
-        currents = nodal.solve(nodal.prepare(tile, table), stimulus)
-    if not currents.converged.all():
-        raise SolveError(
-            f"nodal did not converge on {int((~currents.converged).sum())} of {stimulus.vectors} reads of "
-            f"{tile.name}: cell currents still change by {currents.residual.max():.1e} of what flows"
-        )
-    return currents
+
+    read: Solver
+    simulator: str | None = None
+    together: int | None = None
+    limited: Callable[[Tile, Stimulus, float], Currents] | None = None
+    probed: int = 64
+    all_lines: bool = True
 
 
-def reduced(tile: Tile, stimulus: Stimulus) -> Tabulated:
-    """The tile's reduced model, by tables, for all drives of the kind of `stimulus`, built when it is first asked for.
-
-    Raises ConfigurationError for a drive that macro has no model of, SolveError for a tile that it does not fit.
-    """
-    return macro_model(_Content(tile), driven(stimulus))
-
-
-def read_macro(tile: Tile, stimulus: Stimulus) -> Currents:
-    """The currents of the lines that are summed, by the tile's reduced model.
-
-    The other kind of line is left out: `[vectors, 0]`. `residual` is the model's own error, its largest
-    deviation from nodal, in units of full scale, found when it was built.
-    """
-    model = reduced(tile, stimulus)
-    with ONE_AT_A_TIME:
-        amps = model.lines(model.drive.drives(stimulus)).astype(np.float64)
-    nothing = np.empty((stimulus.vectors, 0))
-    bitline, source = (amps, nothing) if model.drive.direction == "wordlines" else (nothing, amps)
-    converged, residual = np.ones(stimulus.vectors, dtype=np.bool_), np.full(stimulus.vectors, model.error)
-    return Currents(bitline, source, converged, residual, "macro")
-
-
-class _Content:
-    """A tile as a cache's key: tiles of equal content are one."""
-
-    def __init__(self, tile: Tile) -> None:
-        self.tile = tile
-        self.key = (hashlib.sha256(tile.thresholds.tobytes()).digest(), tile.thresholds.shape, tile.cell, tile.wires)
-
-    def __hash__(self) -> int:
-        return hash(self.key)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Content) and self.key == other.key
-
-
-@lru_cache(maxsize=1024)
-def macro_model(content: _Content, drive: Driven) -> Tabulated:
-    """The reduced model of a tile, by tables, for every drive of that kind."""
-    tile = content.tile
-    inputs = drive.inputs(tile)
-    ends = drive.stimulus(np.array([np.zeros(inputs), np.ones(inputs)]), tile)
-    with ONE_AT_A_TIME:
-        model = reduce.build(tile, drive, _table(tile, ends, np.unique(tile.thresholds)))
-        return tabulate(model, reduce.random_drives(tile, drive, TABULATED_DRIVES, np.random.default_rng(1)))
-
-
-def aimed(tile: Tile, stimulus: Stimulus, target_amps: Floats, random: np.random.Generator) -> Tile:
-    """`tile` with each threshold moved until its cell conducts `target_amps` `[wordlines, bitlines]` in its place.
-
-    The load is that of random drives of the kind of `stimulus`: see norsim.solver.in_situ.
-    """
-    drive = driven(stimulus)
-    inputs = drive.inputs(tile)
-
-    def table_of(some: Tile, thresholds: Floats) -> CellTable:
-        ends = drive.stimulus(np.array([np.zeros(inputs), np.ones(inputs)]), some)
-        return _table(some, ends, thresholds)
-
-    with ONE_AT_A_TIME:
-        return in_situ.aim(tile, drive, target_amps, table_of, random)
-
-
-def _table(tile: Tile, stimulus: Stimulus, thresholds: Floats) -> CellTable:
-    """The tile's cell at `thresholds` `[states]`, sorted, for every volt that the tile's can see under `stimulus`."""
-    simulator = chosen_simulator()
-    box, gates = tables.bounds(tile, stimulus, simulator.drain_amps), np.unique(stimulus.wordline_volts)
-    table = tables.table(tile.cell, gates, thresholds, box, simulator.drain_amps, simulator.identity())
-    lost = _lost_amps(tile.cell, tuple(gates.tolist()), box)
-    if lost > max(MOST_LOST * table.top_amps, LEAST_LOST_AMPS):
-        raise SolveError(
-            f"the cell {tile.cell.subcircuit} loses {lost:.1e} A through gate and bulk, more than {MOST_LOST:g} of its "
-            f"largest current, {table.top_amps:.1e} A; nodal and macro have all of it flow out of the "
-            "source. The ngspice backend has both"
-        )
-    return table
-
-
-@lru_cache(maxsize=64)
-def _lost_amps(cell: Cell, gates: tuple[float, ...], box: Box) -> float:
-    """The most that a cell loses past its source, amperes, over the corners of a box."""
-    ends = product(gates, (box.across_low, box.across_high), (box.source_low, box.source_high),
-                   (cell.erased_volts, cell.programmed_volts))  # fmt: skip
-    gate, across, source, thresholds = np.array(list(ends)).T
-    return float(chosen_simulator().lost_amps(cell, gate, across + source, source, thresholds).max())
-
-
-BACKENDS: dict[str, Solver] = {
-    "ngspice": ngspice.read,
-    "ngspice-shared": shared.read,
-    "neospice": neospice.read,
-    "nodal": read_nodal,
-    "macro": read_macro,
+# A deck is long enough that reading it costs little beside solving it, short enough to share out.
+DECK, PROBED = 128, 6
+# The one place that knows a backend: commands, estimates and runs take them from here.
+BACKENDS: dict[str, Backend] = {
+    "ngspice": Backend(ngspice.read, "ngspice", DECK, ngspice.read, PROBED),
+    "ngspice-shared": Backend(shared.read, "ngspice", DECK, None, PROBED),
+    "neospice": Backend(neospice.read, "neospice", DECK, neospice.read, PROBED),
+    "nodal": Backend(read_nodal),
+    "macro": Backend(read_macro, all_lines=False),
 }
+
+
+def simulator_of(backend: str) -> Simulator | None:
+    """The simulator whose decks a backend's reads are; None for `ideal` and where a backend solves by itself."""
+    name = BACKENDS[backend].simulator if backend in BACKENDS else None
+    return None if name is None else SIMULATORS[name]
+
+
+def together(backend: str, reads: int) -> int:
+    """How many of a tile's `reads` are one piece of work."""
+    most = BACKENDS[backend].together if backend in BACKENDS else None
+    return reads if most is None else most
+
+
+def simulators(backend: str) -> dict[str, str]:
+    """The versions, by name, of the simulators that a backend's currents rest on: what reads, and what programs.
+
+    Raises SimulatorError where one of them is missing.
+    """
+    if backend == "ideal":
+        return {}
+    return {one.name: one.identity() for one in (chosen_simulator(), simulator_of(backend)) if one is not None}
 
 
 def read(tile: Tile, stimulus: Stimulus, backend: str = "ngspice") -> Currents:
@@ -166,7 +94,7 @@ def read(tile: Tile, stimulus: Stimulus, backend: str = "ngspice") -> Currents:
             f"volts for {lines[0]} wordlines and {lines[1]} bitlines do not fit a tile of "
             f"{tile.wordlines} x {tile.bitlines}"
         )
-    return BACKENDS[backend](tile, stimulus)
+    return BACKENDS[backend].read(tile, stimulus)
 
 
 def read_all(

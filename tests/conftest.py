@@ -13,7 +13,7 @@ from hypothesis import settings
 
 from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Stimulus, Tile
-from norsim.backends import BACKENDS
+from norsim.backends import BACKENDS, Backend
 from norsim.chip import Chip
 from norsim.config import load_chip
 from norsim.network.quantized import QuantizedLayer
@@ -69,11 +69,11 @@ def small_chip() -> Callable[..., Chip]:
 
 
 @pytest.fixture
-def register(monkeypatch: pytest.MonkeyPatch) -> Callable[[Solver], str]:
+def register(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Makes a function a backend until the test ends; gives its name."""
 
-    def add(solver: Solver) -> str:
-        monkeypatch.setitem(BACKENDS, "of-the-test", solver)
+    def add(solver: Solver, **known: Any) -> str:
+        monkeypatch.setitem(BACKENDS, "of-the-test", Backend(solver, **known))
         return "of-the-test"
 
     return add

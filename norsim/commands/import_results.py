@@ -10,7 +10,7 @@ import click
 import numpy as np
 
 from norsim.array.tile import Floats
-from norsim.backends import read
+from norsim.backends import BACKENDS, read
 from norsim.chip import Chip
 from norsim.commands.options import cell_is_trusted, print_json, trust_option
 from norsim.config import build_chip, read_yaml
@@ -22,8 +22,8 @@ from norsim.spice.kirchhoff import currents_from
 from norsim.spice.results import Results, read_results
 from norsim.spice.simulator import chosen_simulator
 
-# Solvers that need to know no more than volts.
-SOLVERS = ("nodal", "ngspice", "ngspice-shared", "neospice")
+# Solvers that give the currents of all lines.
+SOLVERS = tuple(name for name, backend in BACKENDS.items() if backend.all_lines)
 
 
 @click.command("import-results")

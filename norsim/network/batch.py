@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from norsim.array.tile import Stimulus
-from norsim.backends import ONE_AT_A_TIME
+from norsim.backends import simulator_of, simulators
+from norsim.fast import ONE_AT_A_TIME
 from norsim.network.layers import digital, reading, tiled_layers
 from norsim.network.normalise import normalisation
 from norsim.network.placement import TileGrid
 from norsim.network.quantized import QuantizedLayer
 from norsim.network.reader import Reader
 from norsim.network.verify import Sample, Sampler
-from norsim.spice.simulator import simulator_of, simulators
 from norsim.units import UnitStore, unit_key
 from norsim.workers import HERE, Unit
 

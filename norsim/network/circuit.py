@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from norsim.backends import reduced
+from norsim.fast import reduced
 from norsim.network.fold import quantized_operands
 from norsim.network.layers import TiledLayer, tiled_layers
 from norsim.network.operands import QuantizedOperands, positive

@@ -17,20 +17,20 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import torch
 from torch import Tensor, nn
 
+from norsim.backends import BACKENDS, simulator_of, together
 from norsim.data import Dataset
 from norsim.network.batch import classes, samples_table
 from norsim.network.evaluate import BATCH, KEPT_SAMPLES
 from norsim.network.layers import TiledLayer, digital, layer_codes, tiled_layers
 from norsim.network.placed import PlacedTile
-from norsim.network.rates import PROCESSES, Rate, measured, parquet_bytes, timed
-from norsim.network.reader import READS_AT_ONCE
+from norsim.network.rates import Rate, measured, parquet_bytes, timed
 from norsim.network.recipes import Recipe
 from norsim.network.train import train
 from norsim.network.verify import Sampler
 from norsim.network.zoo import NetworkSpec
 from norsim.periphery.encoding import Codes
 from norsim.spice.deck import deck
-from norsim.spice.simulator import chosen_simulator, simulator_of
+from norsim.spice.simulator import chosen_simulator
 
 # Reads of a layer that are looked through for equal ones.
 COUNTED_READS = 40_000
@@ -86,7 +86,7 @@ class Work:
         self.solves += reads
         if simulator_of(backend):
             # The library solves in this process, one deck after the other.
-            at_a_time = min(self.jobs, max(together, 1)) if backend in PROCESSES else 1
+            at_a_time = min(self.jobs, max(together, 1)) if BACKENDS[backend].limited else 1
             self.simulators += seconds
             self.waiting += seconds / at_a_time
             self.decks += starts
@@ -142,7 +142,7 @@ def estimate_evaluation(
     work.own = set_up_seconds + each * (2 * passes * len(images) + fits * calibration_images)
     for name, layer in analog.items():
         used, some, reads = _backend(layer, backend), codes[name], _reads(layer, codes[name])
-        at_once = READS_AT_ONCE.get(used, reads)
+        at_once = together(used, reads)
         tiles = len(layer.grid.tiles)
         for part in layer.grid.tiles:
             distinct = reads if used == "macro" else part.drive(some).distinct()[0].vectors
@@ -167,7 +167,7 @@ def estimate_reads(
     text_bytes = 0
     for part in parts:
         stimulus, reads = part.drive(codes), part.chip.calibration.reads
-        decks = -(-reads // READS_AT_ONCE.get(backend, reads))
+        decks = -(-reads // together(backend, reads))
         work.add(part, codes, backend, reads, decks, decks * len(parts))
         work.add(part, codes, backend, stimulus.vectors, 1, len(parts))
         text_bytes += len(deck(part.tile(), stimulus))

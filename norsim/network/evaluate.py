@@ -15,14 +15,14 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
-from norsim.backends import Progress
+from norsim.backends import Progress, simulator_of, simulators
 from norsim.data import Dataset
 from norsim.errors import ConfigurationError
 from norsim.network.batch import Predictions, run_batches
 from norsim.network.layers import TiledLayer, tiled_layers
 from norsim.network.reader import Reader
 from norsim.network.verify import Sample, Verification, choose_samples, verify
-from norsim.spice.simulator import chosen_simulator, simulator_of, simulators
+from norsim.spice.simulator import chosen_simulator
 from norsim.units import UnitStore
 from norsim.workers import HERE, Workers
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from norsim.array.settling import gate_shares
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
 from norsim.array.variation import Draw
-from norsim.backends import aimed, curve, program, reduced, tracked_volts
+from norsim.backends import curve, program, tracked_volts
 from norsim.chip import Chip
+from norsim.fast import aimed, reduced
 from norsim.network.quantized import QuantizedLayer
 from norsim.periphery.adc import Adc, Flaws, fit_range
 from norsim.periphery.bit_serial import BitSerial

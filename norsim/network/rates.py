@@ -13,19 +13,16 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from norsim.array.tile import Currents
-from norsim.backends import macro_model, read
+from norsim.backends import BACKENDS, read
 from norsim.errors import SolveError
+from norsim.fast import macro_model
 from norsim.network.placed import PlacedTile
 from norsim.periphery.encoding import Codes
-from norsim.spice import neospice, ngspice
 from norsim.units import currents_table, parquet
 from norsim.workers import Threads
 
 # Reads made to measure a rate.
 MACRO_READS = 4096
-FEW_READS = {"ngspice": 6, "ngspice-shared": 6, "neospice": 6, "nodal": 64}
-# Simulators that are processes of their own.
-PROCESSES = {"ngspice": ngspice.read, "neospice": neospice.read}
 # Longer than this no rate is waited for: the estimate then is a lower bound. Shorter than this a probe says little,
 # and more reads are made.
 LONGEST_PROBE_SECONDS = 120.0
@@ -50,7 +47,7 @@ def measured(part: PlacedTile, codes: Codes, backend: str, jobs: int, alone: boo
     if backend == "macro":
         return _macro_rate(part, codes)
     try:
-        return _rate(part, codes, backend, jobs, 1 if alone else FEW_READS[backend])
+        return _rate(part, codes, backend, jobs, 1 if alone else BACKENDS[backend].probed)
     except SlowError:
         return Rate(0.0, LONGEST_PROBE_SECONDS, at_least=True)
 
@@ -72,20 +69,21 @@ def _rate(part: PlacedTile, codes: Codes, backend: str, jobs: int, reads: int) -
     So many decks of a simulator at a time as the run will have: what they cost each other is in the rate.
     """
     tile, (stimulus, _) = part.tile(), part.drive(codes).distinct()
-    many = min(stimulus.vectors, reads)
+    many, limited = min(stimulus.vectors, reads), BACKENDS[backend].limited
 
     def solve(reads: int) -> Currents:
         some = stimulus.take(slice(0, reads))
-        if backend not in PROCESSES:
+        if limited is None:
             return read(tile, some, backend)
         try:
             with Threads(jobs).executor() as pool:
-                found = list(pool.map(lambda _: PROCESSES[backend](tile, some, LONGEST_PROBE_SECONDS), range(jobs)))
+                found = list(pool.map(lambda _: limited(tile, some, LONGEST_PROBE_SECONDS), range(jobs)))
                 return found[0]
         except SolveError as problem:
             raise SlowError(str(problem)) if "did not finish" in str(problem) else problem from None
 
-    if backend == "nodal":
+    if BACKENDS[backend].simulator is None:
+        # The first read of all waits for the cell to be characterised.
         solve(1)
     one, currents = timed(lambda: solve(1))
     if one < SHORTEST_PROBE_SECONDS:

@@ -9,16 +9,11 @@ from typing import Any
 import numpy as np
 
 from norsim.array.tile import Currents, Stimulus, Tile, join
-from norsim.backends import BACKENDS, Progress, read_all
+from norsim.backends import BACKENDS, Progress, read_all, together
 from norsim.errors import ConfigurationError
 from norsim.periphery.encoding import Codes
 from norsim.units import UnitStore
 from norsim.workers import HERE, Workers
-
-# Long enough that reading a deck costs little beside solving it, short enough to share out. It must not
-# depend on the number of workers, because a solve starts from the one before it in its deck. The fast solvers
-# share out their vectors themselves.
-READS_AT_ONCE = {"ngspice": 128, "ngspice-shared": 128, "neospice": 128}
 
 Observer = Callable[[Any, Codes, Any], None]
 
@@ -62,7 +57,7 @@ class Reader:
         pieces = [
             (place, tile, stimulus.take(slice(start, start + size)))
             for place, (tile, stimulus, _) in enumerate(distinct)
-            for size in [READS_AT_ONCE.get(self.backend, stimulus.vectors)]
+            for size in [together(self.backend, stimulus.vectors)]
             for start in range(0, stimulus.vectors, size)
         ]
         decks = [(tile, stimulus) for _, tile, stimulus in pieces]

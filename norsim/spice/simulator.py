@@ -49,18 +49,3 @@ def chosen_simulator() -> Simulator:
     if name not in SIMULATORS:
         raise ConfigurationError(f"{VARIABLE}={name}: there are {', '.join(SIMULATORS)}")
     return SIMULATORS[name]
-
-
-def simulator_of(backend: str) -> Simulator | None:
-    """The simulator whose decks a backend's reads are; None for a backend that solves by itself."""
-    return SIMULATORS.get(backend.removesuffix("-shared"))
-
-
-def simulators(backend: str) -> dict[str, str]:
-    """The versions, by name, of the simulators that a backend's currents rest on: what reads, and what programs.
-
-    Raises SimulatorError where one of them is missing.
-    """
-    if backend == "ideal":
-        return {}
-    return {one.name: one.identity() for one in (chosen_simulator(), simulator_of(backend)) if one is not None}

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from norsim import backends
+from norsim import backends, fast
 from norsim.spice.simulator import VARIABLE, chosen_simulator
 from tests.commands.conftest import Run
 
@@ -25,7 +25,7 @@ def no_memory() -> Iterator[None]:
 
 
 def _forget() -> None:
-    for remembered in (chosen_simulator, backends.program, backends.curve, backends.macro_model):
+    for remembered in (chosen_simulator, backends.program, backends.curve, fast.macro_model):
         remembered.cache_clear()
 
 

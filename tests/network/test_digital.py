@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from norsim.array.tile import Currents, Stimulus, Tile
-from norsim.backends import BACKENDS
+from norsim.backends import BACKENDS, Backend
 from norsim.config import load_chip
 from norsim.errors import ConfigurationError
 from norsim.network.digital import digital_modules, digital_operations, digital_parts, listed
@@ -71,7 +71,7 @@ def test_a_pass_reads_no_array_and_leaves_no_hook(analog: nn.Module, monkeypatch
         raise AssertionError(f"{tile.name} was read")
 
     for name in BACKENDS:
-        monkeypatch.setitem(BACKENDS, name, forbidden)
+        monkeypatch.setitem(BACKENDS, name, Backend(forbidden))
     digital_operations(analog, torch.rand(1, 1, 6, 6))
     with pytest.raises(ConfigurationError, match="layer 'stem': input of shape"):
         digital_operations(analog, torch.rand(1, 2, 6))

@@ -15,7 +15,7 @@ from norsim.errors import ConfigurationError, PlacementError
 from norsim.network.placed import fit_lines
 from norsim.network.placement import TileGrid, exact_sums, place
 from norsim.network.quantized import ConvGeometry, QuantizedLayer
-from norsim.network.reader import READS_AT_ONCE, Reader
+from norsim.network.reader import Reader
 from norsim.periphery.encoding import full_scale_amps
 from norsim.workers import Threads
 
@@ -274,9 +274,8 @@ def repeated_reads(grid: TileGrid, codes: np.ndarray) -> list[tuple[Tile, Stimul
 
 
 def test_reader_solves_equal_reads_once_and_shares_long_ones_out(
-    small_chip: SmallChip, make_layer: MakeLayer, register: Callable[[Solver], str], switched: Solver,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    small_chip: SmallChip, make_layer: MakeLayer, register: Callable[..., str], switched: Solver
+) -> None:
     solved: list[int] = []
 
     def counting(tile: Tile, stimulus: Stimulus) -> Currents:
@@ -285,8 +284,7 @@ def test_reader_solves_equal_reads_once_and_shares_long_ones_out(
 
     codes = np.tile(random_codes(60, 11), (3, 1))
     requests = repeated_reads(place(make_layer(11, 3), small_chip()), codes)
-    name = register(counting)
-    monkeypatch.setitem(READS_AT_ONCE, name, 50)
+    name = register(counting, together=50)
     for jobs in (1, 2):
         solved.clear()
         found = Reader(name, Threads(jobs)).read(requests)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from norsim.array.tile import Floats
-from norsim.backends import aimed, program, read
+from norsim.backends import program, read
 from norsim.config import load_chip
+from norsim.fast import aimed
 from norsim.network.placed import PlacedTile
 from norsim.network.placement import place
 from tests.solver.arrays import ENCODINGS, array_of

@@ -11,8 +11,8 @@ import torch
 from norsim.array.cell import Cell
 from norsim.array.tile import Floats, Tile
 from norsim.array.wires import Wires
-from norsim.backends import reduced
 from norsim.errors import SolveError
+from norsim.fast import reduced
 from norsim.solver import nodal, reduce, tabulated
 from norsim.solver.drive import Driven
 from norsim.solver.tabulated import NEAR, Tabulated, tabulate
