@@ -26,6 +26,8 @@ RESULTS = (
     "timing.json",
     "results.csv",
     "curves.svg",
+    "curves.csv",
+    "iv.svg",
     "best.yaml",
     "samples.npz",
     "tile.cir",

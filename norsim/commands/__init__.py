@@ -13,6 +13,7 @@ from norsim.errors import NorsimError
 
 COMMANDS = {
     "doctor": "what is installed, what it can do, and a one-cell sanity run",
+    "cell": "whether a chip file's cell will do: curves, window, levels, and what to change",
     "train": "train a network: float, then 4-bit",
     "build-netlist": "write the deck of one tile, to read and to run by hand",
     "import-results": "currents that your own simulator found for a deck, checked and decoded",

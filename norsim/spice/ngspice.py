@@ -148,6 +148,15 @@ def lost_amps(cell: Cell, gate: Floats, drain: Floats, source: Floats, threshold
     return lost
 
 
+def warnings(cell: Cell, thresholds: Floats) -> list[str]:
+    """What ngspice warns of when it has single cells at `thresholds` `[n]`, volts, each line once; raises as `read`."""
+    points = np.stack([np.zeros_like(thresholds)] * 3 + [thresholds], axis=1)
+    with own_folder() as folder:
+        (folder / "tile.cir").write_text(sweep_deck(cell, points))
+        said = run_deck(cell, folder, SWEEP_SECONDS)
+    return list(dict.fromkeys(line.strip() for line in said.splitlines() if "warning" in line.lower()))
+
+
 def _sweep(cell: Cell, points: Floats) -> Floats:
     """`[n, 2]` amperes into the drain and out of the source at `[n, 4]` points."""
     parts = [points[start : start + CELLS_PER_DECK] for start in range(0, len(points), CELLS_PER_DECK)]
