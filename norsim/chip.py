@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from norsim.array.cell import Cell
 from norsim.array.variation import NOMINAL, PERFECT, Draw, Silicon
 from norsim.array.wires import Wires
 from norsim.periphery.adc import IDEAL_CONVERTERS, ConverterSpread
-from norsim.periphery.bit_serial import BitSerial
+from norsim.periphery.encoding import Encoding
 from norsim.periphery.energy import USUAL_COSTS, Costs
-from norsim.periphery.linear_pair import LinearPair
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ class Chip:
     wires: Wires
     wordlines: int
     bitlines: int
-    encoding: BitSerial | LinearPair
+    encoding: Encoding
     adc_bits: int
     calibration: Calibration
     converters: ConverterSpread = IDEAL_CONVERTERS
@@ -85,14 +82,6 @@ class Chip:
         kelvin = self.cell.temperature_kelvin if self.programmed_kelvin is None else self.programmed_kelvin
         return replace(self.cell, temperature_kelvin=kelvin)
 
-    def driven(self, wordline_volts: float) -> BitSerial | LinearPair:
+    def driven(self, wordline_volts: float) -> Encoding:
         """The encoding as this specimen's drivers do it, with these volts on a wordline that is up."""
-        encoding = replace(self.encoding, wordline_volts=wordline_volts)
-        if isinstance(encoding, LinearPair) and self.dac_sigma:
-            steps = self.dac_sigma * self.draw.of_chip("dac").standard_normal(encoding.top_drive + 1)
-            steps[[0, -1]] = 0.0
-            ideal = np.arange(len(steps))
-            # A ladder's levels lie between its ends, whatever its resistors are.
-            within = np.clip(ideal + steps, 0, encoding.top_drive) - ideal
-            encoding = replace(encoding, dac_steps=tuple(within.tolist()))
-        return encoding
+        return self.encoding.driven(wordline_volts, self.dac_sigma, lambda: self.draw.of_chip("dac"))

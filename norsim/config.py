@@ -17,9 +17,7 @@ from norsim.chip import Calibration, Chip
 from norsim.errors import ConfigurationError
 from norsim.paths import models_folder
 from norsim.periphery.adc import ConverterSpread
-from norsim.periphery.bit_serial import BitSerial
 from norsim.periphery.energy import Costs
-from norsim.periphery.linear_pair import LinearPair
 from norsim.schema import ChipFile, Section, SensedWiresSection, SiliconSection, WiresSection
 
 LARGEST_YAML_BYTES = 1 << 20
@@ -117,14 +115,13 @@ def build_chip(content: dict[str, Any], path: Path, trust_cell: bool = False) ->
     except ValidationError as problem:
         raise ConfigurationError(f"chip file {path}: {_first_problem(problem, content)}") from None
     cell = build_cell(file.cell, file.temperature, path, trust_cell)
-    encoding, wires = _encoding(file)
-    adc = file.adc
+    encoded, adc = file.encoded, file.adc
     return Chip(
-        file.name, cell, wires, file.tile.wordlines, file.tile.bitlines, encoding, adc.bits,
+        file.name, cell, _wires(encoded.wires), file.tile.wordlines, file.tile.bitlines, encoded.encoding(), adc.bits,
         Calibration(**file.calibration.model_dump()), ConverterSpread(adc.gain, adc.offset, adc.bow, adc.noise),
         file.dac.steps, _silicon(file.silicon, path), file.silicon.programmed_at, file.silicon.tracking,
-        file.silicon.in_situ, file.bit_serial.settle if file.bit_serial and file.encoding == "bit-serial" else None,
-        file.tile.row_order, Costs(file.cost.sample, file.cost.conversion, file.cost.adc_step),
+        file.silicon.in_situ, encoded.settle, file.tile.row_order,
+        Costs(file.cost.sample, file.cost.conversion, file.cost.adc_step),
     )  # fmt: skip
 
 
@@ -139,22 +136,6 @@ def _silicon(section: SiliconSection, path: Path) -> Silicon:
         seconds=section.time, telegraph_volts=section.telegraph_a_decade, die_volts=section.die,
         cell_volts=section.cell, stuck=section.stuck, open=section.open,
     )  # fmt: skip
-
-
-def _encoding(file: ChipFile) -> tuple[BitSerial | LinearPair, Wires]:
-    if file.encoding == "bit-serial":
-        serial = file.bit_serial
-        assert serial is not None, "the schema has it"
-        return BitSerial(
-            serial.wordline_read,
-            serial.bitline_read,
-            serial.top_level,
-            serial.zero_point,
-            serial.reference_every,
-        ), _wires(serial.wires)
-    pair = file.linear_pair
-    assert pair is not None, "the schema has it"
-    return LinearPair(pair.wordline_bias, pair.drain_full, pair.base_level, pair.top_level), _wires(pair.wires)
 
 
 def _wires(section: SensedWiresSection) -> Wires:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from norsim.array.variation import CurrentSpread
-from norsim.periphery.bit_serial import ZeroPoint
+from norsim.periphery.bit_serial import BitSerial, ZeroPoint
+from norsim.periphery.encoding import Encoding
 from norsim.periphery.energy import USUAL_COSTS
+from norsim.periphery.linear_pair import LinearPair
 from norsim.quantities import (
     Amperes,
     Deviation,
@@ -141,6 +143,21 @@ class WiresSection(SensedWiresSection):
     strap_every: Annotated[int, Field(ge=2)] | None
 
 
+class EncodingSection(Protocol):
+    """What the section of every encoding has."""
+
+    @property
+    def wires(self) -> SensedWiresSection:
+        """The wires of an array that is used so."""
+
+    @property
+    def settle(self) -> float | None:
+        """How long after its wordlines step a read is sampled, seconds; None for long enough."""
+
+    def encoding(self) -> Encoding:
+        """The encoding, in SI units."""
+
+
 class BitSerialSection(Section):
     """`bit_serial`: volts, top level current and zero point, and the wires of such an array."""
 
@@ -152,6 +169,12 @@ class BitSerialSection(Section):
     settle: Annotated[float, quantity("second"), Field(gt=0, allow_inf_nan=False)] | None = None
     wires: WiresSection
 
+    def encoding(self) -> BitSerial:
+        """Bits on the wordlines."""
+        return BitSerial(
+            self.wordline_read, self.bitline_read, self.top_level, self.zero_point, self.reference_every
+        )  # fmt: skip
+
 
 class LinearPairSection(Section):
     """`linear_pair`: bias, full drain volts and level currents there, and the wires of such an array."""
@@ -161,6 +184,12 @@ class LinearPairSection(Section):
     base_level: Amperes
     top_level: Amperes
     wires: SensedWiresSection
+    # Its wordlines do not step.
+    settle: ClassVar[None] = None
+
+    def encoding(self) -> LinearPair:
+        """Activations as drain volts."""
+        return LinearPair(self.wordline_bias, self.drain_full, self.base_level, self.top_level)
 
 
 class AdcSection(Section):
@@ -237,6 +266,10 @@ class CalibrationSection(Section):
     fresh: bool = False
 
 
+# Each has a section of that name, with underscores.
+EncodingName = Literal["bit-serial", "linear-pair"]
+
+
 class ChipFile(Section):
     """A whole chip file."""
 
@@ -244,7 +277,7 @@ class ChipFile(Section):
     temperature: Kelvin
     cell: CellSection
     tile: TileSection
-    encoding: Literal["bit-serial", "linear-pair"]
+    encoding: EncodingName
     bit_serial: BitSerialSection | None = None
     linear_pair: LinearPairSection | None = None
     adc: AdcSection
@@ -259,3 +292,9 @@ class ChipFile(Section):
         if getattr(self, name) is None:
             raise ValueError(f"encoding is {self.encoding}, but there is no section `{name}`")
         return self
+
+    @property
+    def encoded(self) -> EncodingSection:
+        """The section of the encoding that counts."""
+        section: EncodingSection = getattr(self, self.encoding.replace("-", "_"))
+        return section

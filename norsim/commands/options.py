@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
@@ -20,6 +20,7 @@ from norsim.config import apply_settings, build_chip, read_chip_file, read_yaml
 from norsim.errors import ConfigurationError
 from norsim.network.estimate import Estimate
 from norsim.runs import RunFolder, default_folder
+from norsim.schema import EncodingName
 from norsim.workers import Threads, Workers
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -164,7 +165,7 @@ def chip_options(function: Decorated) -> Decorated:
         trust_option,
         click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", shell_complete=complete_key,
                      help="Change a key of the chip, for example adc.bits=10. Repeatable."),
-        click.option("--encoding", type=click.Choice(["bit-serial", "linear-pair"]),
+        click.option("--encoding", type=click.Choice(list(get_args(EncodingName))),
                      help="How to compute with the array; the chip file's choice by default."),
         click.option("-c", "--chip", "chip_name", default="etox65", show_default=True, metavar="FILE|PRESET",
                      shell_complete=complete_chip, help="The chip: a YAML file, or a preset that comes with norsim."),

@@ -18,10 +18,8 @@ from norsim.chip import Chip
 from norsim.fast import aimed, reduced
 from norsim.network.quantized import QuantizedLayer
 from norsim.periphery.adc import Adc, Flaws, fit_range
-from norsim.periphery.bit_serial import BitSerial
-from norsim.periphery.encoding import Codes, full_scale_amps, sense_matrix, sensed_amps
+from norsim.periphery.encoding import Codes, Encoding, full_scale_amps, sense_matrix, sensed_amps
 from norsim.periphery.energy import NO_ENERGY, ReadEnergy, read_energy
-from norsim.periphery.linear_pair import LinearPair
 from norsim.periphery.programming import Levels
 from norsim.periphery.readout import convert_and_add
 
@@ -117,7 +115,7 @@ class PlacedTile:
         return self.chip.converters.draw(len(self.outputs), self.draw.random("adc"))
 
     @cached_property
-    def reading(self) -> BitSerial | LinearPair:
+    def reading(self) -> Encoding:
         """The encoding as this chip's drivers do it."""
         chip = self.chip
         gate, drain = chip.encoding.verify_volts

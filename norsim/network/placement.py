@@ -111,10 +111,11 @@ def _check(layer: QuantizedLayer, chip: Chip) -> None:
             f"layer {layer.name!r}: {layer.weight_bits}-bit weights need {2**layer.weight_bits} levels, "
             f"the cell has {levels}"
         )
-    most = getattr(chip.encoding, "activation_bits", layer.input_bits)
+    most = chip.encoding.activation_bits
     if layer.input_bits > most:
         raise PlacementError(
-            f"layer {layer.name!r}: {layer.input_bits}-bit activations do not fit drain volts of {most} bits"
+            f"layer {layer.name!r}: {layer.input_bits}-bit activations do not fit {chip.encoding.name}, which takes "
+            f"{most} bits"
         )
 
 

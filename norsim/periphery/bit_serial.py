@@ -14,7 +14,8 @@ where x_i[p] is bit p of x_i. The term with z comes from
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -44,6 +45,8 @@ class BitSerial:
     weight_bits: int = 4
 
     name = "bit-serial"
+    # Any that there are.
+    activation_bits = 8
 
     @property
     def lsb_amps(self) -> float:
@@ -64,6 +67,10 @@ class BitSerial:
     def top_drive(self) -> int:
         """One bit."""
         return 1
+
+    def driven(self, wordline_volts: float, dac_sigma: float, random: Callable[[], np.random.Generator]) -> BitSerial:
+        """A wordline is up or down: there is no DAC."""
+        return replace(self, wordline_volts=wordline_volts)
 
     def capacity(self, wordlines: int, bitlines: int) -> tuple[int, int]:
         """One input a wordline; outputs share bitlines with their reference or their negative column."""

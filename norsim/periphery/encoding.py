@@ -7,6 +7,7 @@ activation code) step adds to an output in one pass; `value = amps / lsb_amps`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +21,9 @@ Sense = list[list[tuple[str, int, int]]]
 
 class Encoding(Protocol):
     """One way to compute with the array; each lives in a file of its own."""
+
+    def __hash__(self) -> int:
+        """What is found for an encoding is remembered by it."""
 
     @property
     def name(self) -> str:
@@ -44,6 +48,14 @@ class Encoding(Protocol):
     @property
     def top_drive(self) -> int:
         """What a line takes in one pass, at most, in units of an activation code's step."""
+
+    @property
+    def activation_bits(self) -> int:
+        """The widest activation codes that it takes."""
+
+    def driven(self, wordline_volts: float, dac_sigma: float, random: Callable[[], np.random.Generator]) -> Encoding:
+        """The encoding as one chip's drivers do it: with these volts on a wordline that is up, and with a DAC whose
+        levels, in steps, are off by `dac_sigma`, drawn from `random()` where it has one."""
 
     def capacity(self, wordlines: int, bitlines: int) -> tuple[int, int]:
         """(inputs, outputs) that fit a tile of that size."""

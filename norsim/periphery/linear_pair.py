@@ -12,7 +12,8 @@ amplifier at a virtual ground. An output is the difference of two source-line cu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,16 @@ class LinearPair:
     def top_drive(self) -> int:
         """A whole code."""
         return int(2**self.activation_bits) - 1
+
+    def driven(self, wordline_volts: float, dac_sigma: float, random: Callable[[], np.random.Generator]) -> LinearPair:
+        """The DAC's ends are exact, and its levels lie between them, as those of a ladder of resistors do."""
+        if not dac_sigma:
+            return replace(self, wordline_volts=wordline_volts)
+        steps = dac_sigma * random().standard_normal(self.top_drive + 1)
+        steps[[0, -1]] = 0.0
+        ideal = np.arange(len(steps))
+        within = np.clip(ideal + steps, 0, self.top_drive) - ideal
+        return replace(self, wordline_volts=wordline_volts, dac_steps=tuple(within.tolist()))
 
     def capacity(self, wordlines: int, bitlines: int) -> tuple[int, int]:
         """One input a bitline, one output a pair of wordlines."""

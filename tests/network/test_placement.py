@@ -91,7 +91,7 @@ def test_a_place_that_is_not_there_is_answered_with_those_that_are(
     [
         ((), {"weight_bits": 5}, "5-bit weights need 32 levels, the cell has 16"),
         (("encoding=linear-pair",), {"weight_bits": 5}, "5-bit weights need 32 levels"),
-        (("encoding=linear-pair",), {"input_bits": 5}, "5-bit activations do not fit drain volts of 4 bits"),
+        (("encoding=linear-pair",), {"input_bits": 5}, "5-bit activations do not fit linear-pair, which takes 4 bits"),
         (("tile.bitlines=1",), {}, "a tile of 8 x 1 holds no output of a bit-serial layer"),
         (("encoding=linear-pair", "tile.wordlines=1"), {}, "a tile of 1 x 8 holds no output of a linear-pair layer"),
     ],

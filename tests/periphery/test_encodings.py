@@ -194,3 +194,17 @@ def test_sensed_amps_adds_lines_with_their_signs() -> None:
     currents = Currents(np.array([[1.0, 2.0, 4.0]]), np.array([[8.0, 16.0]]), one > 0, 0 * one, "b")
     sense = [[("bitline", 2, 1), ("bitline", 0, -1)], [("source", 1, -1)], [("bitline", 1, 1), ("source", 0, 1)]]
     assert sensed_amps(currents, sense).tolist() == [[3.0, -16.0, 10.0]]
+
+
+def test_only_a_dac_that_is_off_moves_the_drivers() -> None:
+    """Its ends stay exact and its levels between them; what has no DAC draws nothing."""
+
+    def forbidden() -> np.random.Generator:
+        raise AssertionError("something was drawn")
+
+    serial, pair = BitSerial(5.0, 0.5, 1.5e-6, "reference", 16), LinearPair(5.0, 0.05, 0.3e-6, 0.9e-6)
+    assert serial.driven(4.9, 0.3, forbidden) == BitSerial(4.9, 0.5, 1.5e-6, "reference", 16)
+    assert pair.driven(4.9, 0.0, forbidden) == LinearPair(4.9, 0.05, 0.3e-6, 0.9e-6)
+    levels = pair.driven(5.0, 0.3, lambda: np.random.default_rng(1)).drives(np.arange(16, dtype=np.uint8))
+    assert levels[0] == 0 and levels[15] == 15 and 0.05 < np.abs(levels - np.arange(16)).std() < 0.6
+    assert levels.min() >= 0 and levels.max() <= 15
