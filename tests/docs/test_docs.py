@@ -27,10 +27,10 @@ from norsim.schema import ChipFile, Section
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
-DOCUMENTS = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # The blocks of a tutorial belong together: they run one after the other in one folder.
-TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
+TUTORIALS = [*sorted((ROOT / "docs" / "tutorials").glob("*.md")), ROOT / "CONTRIBUTING.md"]
 # The first line of a block that is a file of the reader's.
 FILE_NAME = re.compile(r"[#*] (\w+\.(?:py|yaml|lib|sp))\b")
 # Behind a command that is meant to fail.
@@ -69,13 +69,19 @@ def prose(document: Path) -> str:
     return FENCE.sub("", document.read_text())
 
 
+def is_run(line: str) -> bool:
+    """Whether a line of a shell is run as it stands; what is in a checkout's `.venv` is not."""
+    first = line.split()[:1]
+    return bool(first) and first[0] not in NOT_RUN and not first[0].startswith(".venv/") and "=" not in first[0]
+
+
 def lines_that_run(text: str) -> str:
-    return "".join(line for line in text.splitlines(True) if line.split()[:1] and line.split()[0] not in NOT_RUN)
+    return "".join(line for line in text.splitlines(True) if is_run(line))
 
 
 def lines_not_run() -> list[str]:
     lines = [line for block in blocks("sh") for line in block.text.splitlines()]
-    return [line for line in lines if line.split()[:1] and line.split()[0] in NOT_RUN]
+    return [line for line in lines if line.split() and not is_run(line)]
 
 
 def apart(*languages: str) -> list[Block]:
@@ -126,7 +132,7 @@ def test_tutorials_run(
             assert named, f"{block.name}: a file starts with its name"
             (tmp_path / named[1]).write_text(block.text)
         elif block.language == "sh":
-            for line in block.text.splitlines():
+            for line in filter(is_run, block.text.splitlines()):
                 words = shlex.split(line)
                 if words[0] == "python":
                     subprocess.run([sys.executable, *words[1:]], check=True, capture_output=True, timeout=300)
@@ -178,9 +184,18 @@ def test_lines_that_are_not_run_name_what_exists() -> None:
             assert words[1] == "install" and all(package in installer for package in words[2:]), line
         elif words[0] == "pip":
             assert words == ["pip", "install", "-c", "constraints.txt", "-e", "."], line
-        else:
-            assert line in ("python3 -m venv .venv", ". .venv/bin/activate"), line
+        elif line not in ("python3 -m venv .venv", ". .venv/bin/activate"):
+            assert_in_a_checkout(words, line)
     assert "torch==" in (ROOT / "constraints.txt").read_text()
+
+
+def assert_in_a_checkout(words: list[str], line: str) -> None:
+    """Programs are those of the extra `dev`, and the paths are there."""
+    words = [word for word in words if "=" not in word]
+    assert words[0] in (".venv/bin/python", ".venv/bin/pre-commit", "git"), line
+    program = words[2] if words[1] == "-m" else Path(words[0]).name
+    assert program == "git" or f"\n    {program}\n" in (ROOT / "setup.cfg").read_text(), line
+    assert all((ROOT / word).exists() for word in words[1:] if "/" in word), line
 
 
 def make_targets() -> set[str]:
@@ -377,3 +392,12 @@ def test_the_picture_is_what_its_script_draws(tmp_path: Path) -> None:
     # Another matplotlib may draw the same picture in other bytes.
     if f"matplotlib=={matplotlib.__version__}\n" in (ROOT / "constraints.txt").read_text():
         assert drawn == (folder / "path.svg").read_bytes()
+
+
+def test_the_worked_examples_of_contributing_are_there() -> None:
+    """They run with the tutorials; here they are counted, so that none gets lost."""
+    files = [block.text for block in blocks("python", "yaml", "spice") if block.document.name == "CONTRIBUTING.md"]
+    named = {found[1] for found in map(FILE_NAME.match, files) if found}
+    assert named == {"thermometer.py", "alone.py", "ekv.sp", "ekv.yaml"}
+    lines = [block.text for block in blocks("sh") if block.document.name == "CONTRIBUTING.md"]
+    assert all(any(name in text for text in lines) for name in ("thermometer.py", "alone.py", "--chip ekv.yaml"))
