@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help venv system demo test check bench results fuzz soak clean
+.PHONY: help venv system demo test check bench results fuzz soak dist clean
 
 help:
 	@echo "make demo   the shipped digits network on NOR-flash arrays: all test images by macro, 50 by ngspice too"
@@ -12,6 +12,7 @@ help:
 	@echo "make results DATA=DIR  the accuracies of all shipped networks; DIR holds CIFAR-10; writes docs/results.md"
 	@echo "make fuzz   100,000 broken files to all readers of files, guided by coverage"
 	@echo "make soak   200 runs killed at random moments, each of which must go on to the same bytes"
+	@echo "make dist   wheel and sdist, each installed in a new environment and run there"
 	@echo "make venv   only the set-up: $(VENV) with norsim and its dependencies, and ngspice"
 	@echo "make clean  remove what the set-up and the runs made"
 
@@ -52,6 +53,9 @@ fuzz: venv
 
 soak: venv
 	NORSIM_KILLS=200 $(BIN)/python -m pytest tests/commands/test_resume.py
+
+dist: venv
+	$(BIN)/python tools/dist.py
 
 clean:
 	rm -rf $(VENV) runs build dist *.egg-info

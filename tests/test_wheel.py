@@ -1,54 +1,54 @@
-"""What pip installs from a built wheel has the cells, chips and networks inside."""
+"""What pip installs from the wheel and from the sdist has the cells, chips and networks inside, and works."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from norsim import paths
+from tools import dist
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the unpacked wheel, built from a copy so that no build folder is left in the checkout."""
-    copy = tmp_path_factory.mktemp("source")
-    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in filter(None, tracked.split("\0")):
-        if (ROOT / name).is_file():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            (copy / name).write_bytes((ROOT / name).read_bytes())
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", "wheel", "."]
-    subprocess.run(build, cwd=copy, check=True, capture_output=True)
-    (wheel,) = (copy / "wheel").glob("norsim-*.whl")
-    target = tmp_path_factory.mktemp("site")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(target)
-    return target
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The wheel, built from the sdist, and the sdist, as `make dist` builds them."""
+    return dist.build(tmp_path_factory.mktemp("dist"), borrow=True)
 
 
-def test_cells_chips_and_networks_travel_with_the_wheel(installed: Path) -> None:
-    for name in (
-        "netlists/cells/floating_gate.sp", "models/devices/etox65.lib", "models/chips/etox65.yaml",
-        "models/networks/digits-cnn/weights.safetensors", "netlists/golden/bit-serial-4x5.cir",
-    ):  # fmt: skip
-        assert (installed / "norsim" / name).read_bytes() == (ROOT / name).read_bytes()
-    assert not (installed / "cli.py").exists()
+def test_cells_chips_and_networks_travel_with_the_wheel(built: tuple[Path, Path]) -> None:
+    with zipfile.ZipFile(built[0]) as archive:
+        for name in (
+            "netlists/cells/floating_gate.sp", "models/devices/etox65.lib", "models/chips/etox65.yaml",
+            "models/networks/digits-cnn/weights.safetensors", "netlists/golden/bit-serial-4x5.cir",
+        ):  # fmt: skip
+            assert archive.read(f"norsim/{name}") == (ROOT / name).read_bytes()
+        names = archive.namelist()
+    assert "cli.py" not in names and not any(name.startswith("tests/") for name in names)
+    there = {path.relative_to(ROOT).as_posix() for path in (ROOT / "norsim").rglob("*.py")}
+    assert there == {name for name in names if name.startswith("norsim/") and name.endswith(".py")}
 
 
-def test_the_installed_package_builds_a_deck(installed: Path, tmp_path: Path) -> None:
-    line = "from norsim.commands import main; main()"
-    arguments = ["build-netlist", "--network", "digits-cnn", "--layer", "conv1", "--vectors", "1", "--out", "deck"]
-    environment = {**os.environ, "PYTHONPATH": str(installed)}
-    subprocess.run([sys.executable, "-c", line, *arguments], cwd=tmp_path, env=environment, check=True)
-    assert (tmp_path / "deck" / "tile.cir").exists()
-    where = "import norsim; print(norsim.__file__)"
-    said = subprocess.run([sys.executable, "-c", where], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert str(installed) in said.stdout
+def test_the_sdist_has_what_an_installation_needs(built: tuple[Path, Path]) -> None:
+    with tarfile.open(built[1]) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"LICENSE", "README.md", "setup.cfg", "pyproject.toml", "constraints.txt", "CITATION.cff"} <= names
+
+
+def test_an_installed_sdist_works(built: tuple[Path, Path], tmp_path: Path) -> None:
+    """In an environment that borrows its dependencies. `make dist` does it with their own, for the wheel too, and by
+    macro, whose kernels are compiled anew in each."""
+    programs = dist.install(built[1], tmp_path / "environment", borrow=True)
+    found = dist.smoke(programs, ("ideal",))
+    assert found["norsim"].startswith(str(tmp_path)) and not Path(paths.__file__).is_relative_to(tmp_path)
+    assert found["doctor"]["one_cell_amps"] > 1e-7
+    assert found["ideal"]["images"] == 2 and 0 <= found["ideal"]["accuracy"] <= 1
 
 
 def test_cli_py_runs_from_a_checkout() -> None:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -77,7 +77,7 @@ class _StandIn:
 class _Latin1Bytes(_StandIn, bytes):
     """Stands in for `_codecs.encode`, with which Python 3 writes bytes in the protocols 0 to 2."""
 
-    def __new__(cls, text: str, encoding: str) -> Self:
+    def __new__(cls, text: str, encoding: str) -> _Latin1Bytes:
         if encoding != "latin1":
             _refuse(f"the encoding {encoding!r}")
         return super().__new__(cls, text.encode("latin1"))

@@ -1,0 +1,102 @@
+"""Builds the wheel and the sdist, installs each in an environment of its own, and runs it there: `make dist`.
+
+    python tools/dist.py [--borrow] [FOLDER]
+
+writes them to FOLDER, `dist` by default. With `--borrow` the environments take their dependencies from the running one,
+and nothing is fetched; without it they are installed anew with the pinned versions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+# Largest error of the smoke test's proof, in full scale.
+TOLERANCE = "1e-4"
+SMOKE = ("eval-network", "--network", "digits-cnn", "--images", "2", "--json", "--quiet", "--no-cache")
+
+
+def tracked(place: Path) -> None:
+    """What git has of the checkout, with changes that are not committed, copied to `place`: no build leaves a trace."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, place / name)
+
+
+def build(folder: Path, borrow: bool) -> tuple[Path, Path]:
+    """The wheel, which is built from the sdist, and the sdist, in `folder`."""
+    with tempfile.TemporaryDirectory() as place:
+        tracked(Path(place))
+        rest = ["--no-isolation"] if borrow else []
+        run([sys.executable, "-m", "build", *rest, "--outdir", str(folder), place])
+    (wheel,), (sdist,) = folder.glob("norsim-*.whl"), folder.glob("norsim-*.tar.gz")
+    return wheel, sdist
+
+
+def install(archive: Path, place: Path, borrow: bool) -> Path:
+    """An environment in `place` that has `archive` and its dependencies; gives its folder of programs."""
+    run([sys.executable, "-m", "venv", "--without-pip", str(place)])
+    python = place / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--disable-pip-version-check"]
+    if borrow:
+        site = next(place.glob("lib/python*/site-packages"))
+        (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        # What is borrowed may have a norsim too, which stays as it is.
+        run([*pip, "--no-index", "--no-deps", "--ignore-installed", "--no-build-isolation", str(archive)])
+    else:
+        run([*pip, "-c", str(ROOT / "constraints.txt"), str(archive)])
+    return place / "bin"
+
+
+def smoke(programs: Path, backends: Sequence[str] = ("ideal", "macro")) -> dict[str, Any]:
+    """What the installed norsim finds: itself, its simulator, and two images by each backend."""
+    with tempfile.TemporaryDirectory() as place:
+
+        def said(*words: str) -> Any:
+            return json.loads(run([str(programs / "norsim"), *words], place))
+
+        where = run([str(programs / "python"), "-c", "import norsim; print(norsim.__file__)"], place)
+        found = {"norsim": where.strip(), "doctor": said("doctor", "--json")}
+        for backend in backends:
+            proof = ["--tolerance", TOLERANCE, "--spice-sample", "2"] if backend == "macro" else []
+            found[backend] = said(*SMOKE, "--backend", backend, *proof, "--out", backend)
+    if not found["norsim"].startswith(str(programs.parent)):
+        raise SystemExit(f"the norsim that ran is {found['norsim']}, not that of {programs.parent}")
+    return found
+
+
+def run(words: list[str], place: str | Path = ROOT) -> str:
+    """A program's output; where it fails, what it said, and the end."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    ended = subprocess.run(words, cwd=place, env=environment, capture_output=True, text=True)
+    if ended.returncode:
+        raise SystemExit(f"{' '.join(words)}\n{ended.stdout}{ended.stderr}")
+    return ended.stdout
+
+
+def main() -> None:
+    """Build, install, run, say."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "dist")
+    parser.add_argument("--borrow", action="store_true", help="take dependencies from the running environment")
+    options = parser.parse_args()
+    for archive in build(options.folder, options.borrow):
+        with tempfile.TemporaryDirectory() as place:
+            found = smoke(install(archive, Path(place), options.borrow))
+        print(f"{archive}: {found['doctor']['simulator']}, macro {found['macro']['accuracy']:g} on 2 images")
+
+
+if __name__ == "__main__":
+    main()
