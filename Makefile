@@ -34,6 +34,7 @@ demo: venv
 check: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/vermin --quiet --no-tips --target=3.10- --violations norsim
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

@@ -178,7 +178,7 @@ def test_lines_that_are_not_run_name_what_exists() -> None:
         words = shlex.split(line)
         words = words[1:] if words[0] == "sudo" else words
         if words[0] == "make":
-            assert set(words[1:]) <= make_targets(), line
+            assert {word for word in words[1:] if "=" not in word} <= make_targets(), line
         elif words[0] == "apt-get":
             installer = (ROOT / "tools" / "install-ngspice.sh").read_text()
             assert words[1] == "install" and all(package in installer for package in words[2:]), line
@@ -193,6 +193,8 @@ def assert_in_a_checkout(words: list[str], line: str) -> None:
     """Programs are those of the extra `dev`, and the paths are there."""
     words = [word for word in words if "=" not in word]
     assert words[0] in (".venv/bin/python", ".venv/bin/pre-commit", "git"), line
+    if words[:2] == ["git", "tag"]:
+        return
     program = words[2] if words[1] == "-m" else Path(words[0]).name
     assert program == "git" or f"\n    {program}\n" in (ROOT / "setup.cfg").read_text(), line
     assert all((ROOT / word).exists() for word in words[1:] if "/" in word), line

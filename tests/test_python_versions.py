@@ -1,0 +1,69 @@
+"""Which versions of Python norsim says it runs on, and that its pins have a choice for each."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+VERSIONS = ("3.10", "3.11", "3.12", "3.13")
+
+
+def setup() -> configparser.ConfigParser:
+    found = configparser.ConfigParser()
+    found.read(ROOT / "setup.cfg")
+    return found
+
+
+def pins(version: str) -> Counter[str]:
+    """How often each package is pinned for a version of Python."""
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    found = [Requirement(line) for line in lines]
+    assert all(len(one.specifier) == 1 and str(one.specifier).startswith("==") for one in found)
+    return Counter(
+        canonicalize_name(one.name)
+        for one in found
+        if one.marker is None or one.marker.evaluate({"python_version": version})
+    )
+
+
+def test_the_versions_are_those_of_the_classifiers() -> None:
+    metadata = setup()
+    named = re.findall(r"Python :: (3\.\d+)", metadata["metadata"]["classifiers"])
+    assert tuple(named) == VERSIONS
+    assert VERSIONS[0] in SpecifierSet(metadata["options"]["python_requires"])
+    assert "3.9" not in SpecifierSet(metadata["options"]["python_requires"])
+    assert 'target-version = "py310"' in (ROOT / "ruff.toml").read_text()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_each_dependency_has_one_pin(version: str) -> None:
+    metadata, pinned = setup(), pins(version)
+    assert [name for name, count in pinned.items() if count > 1] == []
+    parts = [metadata["options"]["install_requires"], *metadata["options.extras_require"].values()]
+    for line in filter(None, (line.strip() for part in parts for line in part.splitlines())):
+        assert canonicalize_name(Requirement(line).name) in pinned, line
+
+
+def too_new(*words: str) -> str:
+    """What vermin finds that the oldest version has not; `make check` has it look at norsim."""
+    line = "from vermin import main; main()"
+    options = ["--quiet", "--no-tips", f"--target={VERSIONS[0]}-", "--violations", *words]
+    said = subprocess.run([sys.executable, "-c", line, *options], cwd=ROOT, capture_output=True, text=True)
+    assert said.returncode in (0, 1) and not said.stderr, said.stderr
+    return said.stdout if said.returncode else ""
+
+
+def test_nothing_newer_than_the_oldest_version_is_used(tmp_path: Path) -> None:
+    assert too_new("norsim") == ""
+    (tmp_path / "new.py").write_text("from typing import Self\n")
+    assert "3.11" in too_new(str(tmp_path))
