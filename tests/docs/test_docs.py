@@ -72,7 +72,7 @@ def prose(document: Path) -> str:
 def is_run(line: str) -> bool:
     """Whether a line of a shell is run as it stands; what is in a checkout's `.venv` is not."""
     first = line.split()[:1]
-    return bool(first) and first[0] not in NOT_RUN and not first[0].startswith(".venv/") and "=" not in first[0]
+    return bool(first) and first[0] not in NOT_RUN and not first[0].startswith(".venv") and "=" not in first[0]
 
 
 def lines_that_run(text: str) -> str:
@@ -192,7 +192,7 @@ def test_lines_that_are_not_run_name_what_exists() -> None:
 def assert_in_a_checkout(words: list[str], line: str) -> None:
     """Programs are those of the extra `dev`, and the paths are there."""
     words = [word for word in words if "=" not in word]
-    assert words[0] in (".venv/bin/python", ".venv/bin/pre-commit", "git"), line
+    assert re.fullmatch(r"git|\.venv[-.\d]*/bin/(python|pre-commit)", words[0]), line
     if words[:2] == ["git", "tag"]:
         return
     program = words[2] if words[1] == "-m" else Path(words[0]).name
