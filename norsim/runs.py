@@ -31,6 +31,7 @@ RESULTS = (
     "best.yaml",
     "samples.npz",
     "tile.cir",
+    ".spiceinit",
     "tile.json",
     "tile.npz",
     "currents.npz",

@@ -114,3 +114,14 @@ def test_the_command_fails_with_what_to_change(norsim: Run, tmp_path: Path) -> N
     assert ended.code == 5 and SAME_CARD in ended.err
     assert "FAILS" in ended.out and f"! {SAME_CARD}: they differ" in ended.out
     assert not json.loads((tmp_path / "summary.json").read_text())["ok"]
+
+
+@pytest.mark.parametrize("chip", ["etox65", "bsim3", "square-law", "reram"])
+def test_digits_are_classified_on_arrays_of_each_cell(norsim: Run, tmp_path: Path, chip: str) -> None:
+    ended = norsim(
+        "eval-network", "--network", "digits-cnn", "--chip", chip, "--images", 60, "--out", tmp_path, "--json"
+    )
+    assert ended.code == 0, ended.err
+    assert ended.json["accuracy"] >= ended.json["accuracy_quantized"] - 0.05 and ended.json["accuracy_quantized"] > 0.9
+    assert ended.json["verification"]["samples"] > 0
+    assert ended.json["verification"]["max_error_full_scale"] < 1e-4

@@ -161,7 +161,7 @@ def assert_folders_filled(block: Block, where: Path) -> None:
     """Each run folder got something beyond the record of its start."""
     for folder in re.findall(r"--out (\S+)", block.text):
         written = {path.name for path in (where / folder).iterdir()}
-        assert written & {"summary.json", "card.json", "currents.raw"}, f"{block.name}: {written}"
+        assert written & {"summary.json", "card.json", "currents.raw", "tile.cir"}, f"{block.name}: {written}"
 
 
 @pytest.mark.parametrize("block", apart("python"), ids=lambda block: block.name)
