@@ -11,7 +11,7 @@ from norsim.array.tile import Currents, Floats, Stimulus, Tile
 from norsim.backends import program
 from norsim.chip import Chip
 from norsim.config import load_chip
-from norsim.fast import _table, reduced
+from norsim.fast import characterisation, reduced
 from norsim.periphery.encoding import Codes, full_scale_amps, sensed_amps
 from norsim.solver import nodal
 from norsim.solver.drive import Driven, driven
@@ -82,7 +82,7 @@ class Case:
 
     def prepared(self) -> nodal.Prepared:
         """The tile ready for nodal; characterises the cell where that has not been done."""
-        return nodal.prepare(self.tile, _table(self.tile, self.stimulus(2), np.unique(self.tile.thresholds)))
+        return nodal.prepare(self.tile, characterisation(self.tile, self.stimulus(2), np.unique(self.tile.thresholds)))
 
     def model(self) -> Tabulated:
         """macro's model; built when first asked for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,8 @@ def show(run: Path, as_json: bool) -> None:
         print_json(content)
         return
     told = {key: value for key, value in content.items() if value is not None}
-    shown.table_or_lines((), shown.entries(told), [json.dumps(told, indent=2, ensure_ascii=False)])
+    line = {"manifest": {**content["manifest"], "command": shlex.join(content["manifest"]["command"])}}
+    shown.table_or_lines((), shown.entries(told | line), [json.dumps(told, indent=2, ensure_ascii=False)])
 
 
 @command.command("verify")

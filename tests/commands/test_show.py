@@ -181,7 +181,7 @@ def test_no_color_is_respected(finished: Path, monkeypatch: pytest.MonkeyPatch) 
     with terminal(80, monkeypatch) as ended:
         monkeypatch.setenv("NO_COLOR", "1")
         shown = run_in(ended, "runs", "show", finished)
-    assert "summary.network" in shown and not COLOURS.search(shown)
+    assert "summary.network" in shown and "manifest.command" in shown and not COLOURS.search(shown)
 
 
 def test_a_table_never_breaks_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
