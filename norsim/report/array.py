@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -74,11 +74,8 @@ def errors(sample: Sample) -> Floats:
     return off
 
 
-def deviations(samples: Sequence[Sample]) -> list[Deviation]:
-    """By layer, in the order in which layers are defined or, where that is not known, in that of their names."""
-    by_layer: dict[str, list[Sample]] = {}
-    for sample in samples:
-        by_layer.setdefault(sample.part.layer.name, []).append(sample)
+def deviations(by_layer: Mapping[str, Sequence[Sample]]) -> list[Deviation]:
+    """Of each layer."""
     found = []
     for name, some in by_layer.items():
         off = np.concatenate([errors(sample) for sample in some])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,8 @@ from norsim.network.layers import layer_codes
 from norsim.network.placement import PlacedTile
 from norsim.network.verify import Sample
 from norsim.report.material import Missing
+
+ByLayer = Mapping[str, Sequence[Sample]]
 
 BINS = 64
 IMAGES, TILES, VECTORS = 4, 2, 12
@@ -47,33 +49,32 @@ class Uses:
     how: str
 
 
-def uses(samples: Sequence[Sample], model: nn.Module | Missing, data: Dataset | Missing, seed: int) -> Uses:
-    """Of each layer with kept reads: of reads made again by nodal where images are at hand, else of those kept."""
+def uses(reads: ByLayer, model: nn.Module | Missing, data: Dataset | Missing, seed: int) -> Uses:
+    """Of each layer in `reads`, which the run kept: of reads made again by nodal where images are at hand, else of those kept."""
+    kept = f"Codes of the {sum(map(len, reads.values()))} reads that the run kept"
     if isinstance(model, nn.Module) and isinstance(data, Dataset):
         count = min(IMAGES, len(data))
         try:
-            found = _read_again(samples, model, data.take(count), seed)
+            found = _read_again(reads, model, data.take(count), seed)
         except NorsimError as problem:
-            return Uses(_of_kept(samples), f"Codes of the {len(samples)} reads that the run kept; more of them could "
-                        f"not be read: {problem}")  # fmt: skip
+            return Uses(_of_kept(reads), f"{kept}; no more of them could be made: {problem}")
         return Uses(found, f"The run records no histograms. For this page up to {TILES} tiles of each layer were read "
                     f"again by nodal, {VECTORS} activation vectors each, drawn (seed {seed}) from the first {count} "
                     "test images in the 4-bit network, with the run's own converter ranges.")  # fmt: skip
     reason = model.reason if isinstance(model, Missing) else data.reason if isinstance(data, Missing) else ""
-    return Uses(_of_kept(samples), f"Codes of the {len(samples)} reads that the run kept. {reason}")
+    return Uses(_of_kept(reads), f"{kept}. {reason}")
 
 
-def _of_kept(samples: Sequence[Sample]) -> tuple[CodeUse, ...]:
+def _of_kept(reads: ByLayer) -> tuple[CodeUse, ...]:
     return tuple(
-        _use(name, [(sample.part, sample.amps[None]) for sample in some]) for name, some in _by_layer(samples).items()
+        _use(name, [(sample.part, sample.amps[None]) for sample in some]) for name, some in reads.items()
     )
 
 
-def _read_again(samples: Sequence[Sample], model: nn.Module, data: Dataset, seed: int) -> tuple[CodeUse, ...]:
-    by_layer = _by_layer(samples)
-    codes = layer_codes(model, images_tensor(data), list(by_layer))
+def _read_again(kept: ByLayer, model: nn.Module, data: Dataset, seed: int) -> tuple[CodeUse, ...]:
+    codes = layer_codes(model, images_tensor(data), list(kept))
     found = []
-    for name, some in by_layer.items():
+    for name, some in kept.items():
         random = np.random.default_rng([seed, 8, *name.encode()])
         chosen = np.sort(random.choice(len(codes[name]), min(VECTORS, len(codes[name])), replace=False))
         # A part of a sample has the run's converter.
@@ -81,13 +82,6 @@ def _read_again(samples: Sequence[Sample], model: nn.Module, data: Dataset, seed
         reads = [(part, part.amps(read(part.tile(), part.drive(codes[name][chosen]), "nodal"))) for part in parts]
         found.append(_use(name, reads))
     return tuple(found)
-
-
-def _by_layer(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
-    found: dict[str, list[Sample]] = {}
-    for sample in samples:
-        found.setdefault(sample.part.layer.name, []).append(sample)
-    return found
 
 
 def _use(layer: str, reads: Sequence[tuple[PlacedTile, Floats]]) -> CodeUse:

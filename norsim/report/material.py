@@ -74,6 +74,13 @@ class Material:
     origin: Origin | Missing
     attributions: tuple[Attribution, ...] = ()
 
+    def reads_by_layer(self) -> dict[str, list[Sample]]:
+        """The kept reads of each layer that has some, in the order of the run's layers."""
+        kept = [] if isinstance(self.samples, Missing) else self.samples
+        names = [str(layer["name"]) for layer in self.summary.get("layers", ())]
+        found = {name: [sample for sample in kept if sample.part.layer.name == name] for name in names}
+        return {name: samples for name, samples in found.items() if samples}
+
     @property
     def evaluated(self) -> bool:
         """Whether it holds accuracies."""
