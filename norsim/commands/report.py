@@ -18,7 +18,7 @@ from norsim.runs import default_folder
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
               help="Folder of the report; RUN/report for one run, runs/report-DATE-TIME for two.")  # fmt: skip
 @click.option("--attribution", "attributions", type=click.Path(path_type=Path), metavar="RUN", multiple=True,
-              help="A run of attribute on the same network and chip; those beside RUN by default. Repeatable.")  # fmt: skip
+              help="A run of attribute on the same chip, repeatable; those beside RUN by default.")  # fmt: skip
 @click.option("--data", "data_folder", type=click.Path(path_type=Path), metavar="DIR",
               help="Folder of the data set, where it is not where the run had it.")  # fmt: skip
 @trust_option

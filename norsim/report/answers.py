@@ -71,10 +71,12 @@ def confusion(answers: Answers, classes: int) -> NDArray[np.int64]:
 def paired(labels: Predictions, first: Predictions, second: Predictions) -> Paired:
     """McNemar's table of two classifications, with the exact binomial test."""
     one, two = first == labels, second == labels
-    counts = [int(cell.sum()) for cell in (one & two, one & ~two, ~one & two, ~one & ~two)]
-    apart = counts[1] + counts[2]
-    p = float(binomtest(counts[1], apart, 0.5).pvalue) if apart else 1.0
-    return Paired(len(labels), *counts, p)
+    both, only_first, only_second, neither = (
+        int(cell.sum()) for cell in (one & two, one & ~two, ~one & two, ~one & ~two)
+    )
+    apart = only_first + only_second
+    p = float(binomtest(only_first, apart, 0.5).pvalue) if apart else 1.0
+    return Paired(len(labels), both, only_first, only_second, neither, p)
 
 
 def flips(answers: Answers, data: Dataset) -> list[Flips]:

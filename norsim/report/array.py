@@ -100,7 +100,7 @@ def _solved(sample: Sample) -> SolvedTile:
     nominal = replace(chip.fresh(), silicon=PERFECT, in_situ=False, settle_seconds=None)
     exact = replace(part, chip=nominal).tile()
     up = stimulus.wordline_volts > 0
-    ideal_volts = replace(stimulus, wordline_volts=up * chip.encoding.wordline_volts)
+    ideal_volts = replace(stimulus, wordline_volts=np.where(up, chip.encoding.wordline_volts, 0.0))
     found, ideal = read_nodes(tile, stimulus), read_nodes(exact, ideal_volts, lossless=True)
     off = errors(sample)
     return SolvedTile(

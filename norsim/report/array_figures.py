@@ -11,7 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from norsim.report.array import SolvedTile
 from norsim.report.cells import Curves
 from norsim.report.converters import CodeUse
-from norsim.report.svg import BLUE, GREEN, GREY, INK, ORANGE, RED, Drawing, drawing, figure
+from norsim.report.svg import BLUE, GREEN, GREY, INK, ORANGE, RED, Drawing, drawing, figure, plain_log
 
 # Blue for too little current, orange for too much; nothing where there is no error, on light and dark pages alike.
 SIGNED = LinearSegmentedColormap.from_list(
@@ -27,6 +27,8 @@ def thresholds(name: str, found: SolvedTile) -> Drawing:
         panel.set_xlabel("threshold, V")
         panel.set_ylabel("cells")
         panel.set_yscale("log")
+        panel.set_ylim(bottom=0.7)
+        plain_log(panel.yaxis)
         panel.grid(axis="y")
         low, high = found.thresholds.min(), found.thresholds.max()
         return drawing(name, f"Histogram of the {found.thresholds.size} cells' thresholds of {found.name}, from "
@@ -52,8 +54,8 @@ def drops(name: str, found: SolvedTile) -> Drawing:
             panel.set_ylim(bottom=min(0, float(lines.min())))
             panel.grid(axis="y")
             panel.legend(ncols=2, loc="lower right", bbox_to_anchor=(1, 0.97), borderaxespad=0)
-        return drawing(name, f"Volts lost on the wires of {found.name}: up to {along_bitlines.max():.3g} millivolts along "
-                       f"bitlines and {along_sources.max():.3g} along source lines", drawn)  # fmt: skip
+        return drawing(name, f"Volts lost on the wires of {found.name}: up to {along_bitlines.max():.3g} millivolts "
+                       f"along bitlines and {along_sources.max():.3g} along source lines", drawn)  # fmt: skip
 
 
 def error_map(name: str, found: SolvedTile) -> Drawing:
@@ -98,9 +100,9 @@ def _spread(panel: Any, found: Curves) -> None:
     assert found.spread is not None
     codes = np.arange(len(found.levels))
     low, middle, high = 1e3 * (found.spread - found.thresholds[:, None]).T
-    panel.vlines(codes, low, high, color=ORANGE, linewidth=5, alpha=0.6, label="5 to 95 % of the solved tile's cells")
+    panel.vlines(codes, low, high, color=ORANGE, linewidth=5, alpha=0.6, label="5 to 95 % of cells")
     panel.plot(codes, middle, "_", color=INK, markersize=9, label="median")
-    panel.axhline(0, color=GREEN, linewidth=0.8, linestyle="--", label="as program-verify found it")
+    panel.axhline(0, color=GREEN, linewidth=0.8, linestyle="--", label="aimed at")
     panel.set_xticks(codes)
     panel.set_xlabel("weight code")
     panel.set_ylabel("threshold less level's, mV")

@@ -14,12 +14,13 @@ from norsim.report.array import SolvedTile
 from norsim.report.material import Missing
 from norsim.spice.simulator import chosen_simulator
 
-POINTS = 33
+# From where the lowest level is off to a little beyond the read.
+POINTS, BELOW_VOLTS, ABOVE = 41, 0.4, 1.06
 
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """`gate`      `[33]` volts; `amps` `[levels, 33]` at `drain` volts
+    """`gate`      `[41]` volts; `amps` `[levels, 41]` at `drain` volts
     `read`      gate volts of a read
     `thresholds`   `[levels]` volts that program-verify found, and `levels` `[levels]` amperes asked for
     `spread`    `[levels, 3]` volts: the 5th, 50th and 95th percentile of the solved tile's cells; NaN for a level that
@@ -42,7 +43,7 @@ def curves(samples: Sequence[Sample], solved: SolvedTile | Missing) -> Curves | 
     read, drain = chip.encoding.verify_volts
     try:
         levels = part.levels()
-        gate = np.linspace(0.0, 1.2 * read, POINTS)
+        gate = np.linspace(max(levels.thresholds.min() - BELOW_VOLTS, 0.0), ABOVE * read, POINTS)
         gates, thresholds = (grid.ravel() for grid in np.meshgrid(gate, levels.thresholds))
         nothing = np.zeros(gates.shape)
         amps = chosen_simulator().drain_amps(chip.cell, gates, nothing + drain, nothing, thresholds)

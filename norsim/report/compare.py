@@ -8,7 +8,7 @@ import numpy as np
 
 from norsim.errors import ConfigurationError
 from norsim.report.answers import Flips, Paired, disagreements, paired
-from norsim.report.material import Answers, Material, Missing
+from norsim.report.material import Material, Missing
 from norsim.report.settings import Setting, differing, options
 
 

@@ -50,7 +50,8 @@ class Uses:
 
 
 def uses(reads: ByLayer, model: nn.Module | Missing, data: Dataset | Missing, seed: int) -> Uses:
-    """Of each layer in `reads`, which the run kept: of reads made again by nodal where images are at hand, else of those kept."""
+    """Of each layer in `reads`, which the run kept: of reads that nodal makes again where images are at
+    hand, else of those kept."""
     kept = f"Codes of the {sum(map(len, reads.values()))} reads that the run kept"
     if isinstance(model, nn.Module) and isinstance(data, Dataset):
         count = min(IMAGES, len(data))
@@ -66,9 +67,7 @@ def uses(reads: ByLayer, model: nn.Module | Missing, data: Dataset | Missing, se
 
 
 def _of_kept(reads: ByLayer) -> tuple[CodeUse, ...]:
-    return tuple(
-        _use(name, [(sample.part, sample.amps[None]) for sample in some]) for name, some in reads.items()
-    )
+    return tuple(_use(name, [(sample.part, sample.amps[None]) for sample in some]) for name, some in reads.items())
 
 
 def _read_again(kept: ByLayer, model: nn.Module, data: Dataset, seed: int) -> tuple[CodeUse, ...]:

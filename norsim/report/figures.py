@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from norsim.report.array import Deviation
 from norsim.report.material import Attribution
-from norsim.report.svg import BLUE, GREEN, GREY, INK, ORANGE, RED, VIOLET, Drawing, drawing, figure
+from norsim.report.svg import BLUE, GREEN, GREY, INK, ORANGE, RED, VIOLET, Drawing, drawing, figure, plain_log
 from norsim.report.verdict import Verdict
 
 COLOURS = (BLUE, ORANGE)
@@ -21,20 +21,21 @@ def accuracies(verdicts: Mapping[str, Verdict]) -> Drawing:
     """Each accuracy with its interval, one below the other; two runs beside each other."""
     first = next(iter(verdicts.values()))
     several = len(verdicts) > 1
-    with figure(6.2, 1.0 + (0.55 if several else 0.4) * len(first.rows)) as drawn:
+    with figure(5.2, 1.0 + (0.62 if several else 0.4) * len(first.rows)) as drawn:
         panel: Any = drawn.subplots()
         for number, (name, found) in enumerate(verdicts.items()):
-            known = [(place, row) for place, row in enumerate(found.rows) if row.accuracy is not None]
-            y = [place + (number - 0.5) * 0.32 * several for place, _ in known]
-            x = [100 * float(row.accuracy or 0) for _, row in known]
-            ends = [row.ci95 or (row.accuracy, row.accuracy) for _, row in known]
-            reach = [[a - 100 * low for a, (low, _) in zip(x, ends, strict=True)],
-                     [100 * high - a for a, (_, high) in zip(x, ends, strict=True)]]  # fmt: skip
-            panel.errorbar(x, y, xerr=np.maximum(reach, 0), fmt="o", color=COLOURS[number], capsize=4, markersize=6,
-                           linewidth=2, label=name)  # fmt: skip
+            known = [
+                (place, row.accuracy, row.ci95) for place, row in enumerate(found.rows) if row.accuracy is not None
+            ]
+            x = np.array([100 * accuracy for _, accuracy, _ in known])
+            y = np.array([place + (number - 0.5) * 0.32 * several for place, _, _ in known])
+            low, high = 100 * np.array([ci95 or (accuracy, accuracy) for _, accuracy, ci95 in known]).T
+            panel.errorbar(x, y, xerr=np.maximum([x - low, high - x], 0), fmt="o", color=COLOURS[number], capsize=4,
+                           markersize=6, linewidth=2, label=name)  # fmt: skip
             for a, at in zip(x, y, strict=True):
-                panel.annotate(f"{a:.2f}", (a, at), (0, 6), textcoords="offset points", ha="center", fontsize=8)
-        labels = [row.label if not several else row.label.partition(",")[0] for row in first.rows]
+                panel.annotate(f"{a:.2f}", (a, at), (0, -13 if number else 6), textcoords="offset points", ha="center",
+                               fontsize=8)  # fmt: skip
+        labels = [row.label if not several else row.label.partition(" (")[0] for row in first.rows]
         panel.set_yticks(range(len(labels)), labels)
         panel.set_ylim(len(labels) - 0.4, -0.6)
         panel.set_xlabel("accuracy, %, with 95 % interval")
@@ -83,12 +84,13 @@ def layer_deviations(name: str, found: Sequence[Deviation]) -> Drawing:
         panel.set_yticks(y, [part.layer for part in found])
         panel.set_ylim(len(found) - 0.5, -0.5)
         panel.set_xscale("log")
+        plain_log(panel.xaxis)
         panel.set_xlabel("deviation of output currents, % of full scale")
         panel.grid(axis="x")
         panel.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=3, borderaxespad=0, handletextpad=0.3)
         worst = max(found, key=lambda part: part.worst)
-        return drawing(name, f"Deviation of output currents from ideal ones by layer; the largest, {100 * worst.worst:.3g} "
-                       f"percent of full scale, in layer {worst.layer}", drawn)  # fmt: skip
+        return drawing(name, "Deviation of output currents from ideal ones by layer; the largest, "
+                       f"{100 * worst.worst:.3g} percent of full scale, in layer {worst.layer}", drawn)  # fmt: skip
 
 
 def confusion(name: str, table: NDArray[np.int64], classes: Sequence[str]) -> Drawing:
@@ -103,7 +105,9 @@ def confusion(name: str, table: NDArray[np.int64], classes: Sequence[str]) -> Dr
             for (row, column), value in np.ndenumerate(table):
                 if value:
                     panel.text(column, row, str(value), ha="center", va="center", fontsize=7.5, color=INK)
-            panel.set_xticks(range(count), classes, rotation=45, ha="right", rotation_mode="anchor")
+            long = max(map(len, classes)) > 3
+            turned: Any = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if long else {}
+            panel.set_xticks(range(count), classes, **turned)
             panel.set_yticks(range(count), classes)
         panel.set_xlabel("answer of the array")
         panel.set_ylabel("label")

@@ -38,7 +38,11 @@ def read_run(
     own = (Attribution(str(run), summary),) if "shares" in summary else ()
     others = [_attribution(path) for path in attributions] if attributions else _beside(run, summary, chip)
     model, card = _network(run, summary, origin, trust_model, trust_cell)
-    answers = _answers(run / "results.csv") if "accuracy" in summary else Missing("The run classified no images alone.")
+    answers = (
+        _answers(run / "results.csv")
+        if "accuracy" in summary
+        else Missing("A run of attribute keeps no answers of single images.")
+    )
     data = _data(manifest, card, data_folder, trust_model, answers)
     return Material(str(run), summary, answers, _samples(run, model), model, data, origin, (*own, *others))
 
@@ -146,7 +150,9 @@ def _data(
 ) -> Dataset | Missing:
     """The run's test images, if they are at hand and their labels are those of the run."""
     options = manifest.get("options") or {}
-    told = {key: None if options.get(key) in (None, "None") else str(options[key]) for key in ("dataset", "data_folder")}
+    told = {
+        key: None if options.get(key) in (None, "None") else str(options[key]) for key in ("dataset", "data_folder")
+    }
     name = told["dataset"] or card.get("dataset")
     if name is None:
         return Missing("The run does not say which data set it used.")

@@ -57,11 +57,9 @@ def _rows(material: Material) -> tuple[Row, ...]:
     summary = material.summary
     labels = {
         "accuracy_float": "float", "accuracy_quantized": "4-bit, digital",
-        "accuracy": f"on the array, by {summary['backend']}",
+        "accuracy": f"on the array ({summary['backend']})",
     }  # fmt: skip
-    return tuple(
-        Row(key, label, summary.get(key), _pair(summary.get(f"{key}_ci95"))) for key, label in labels.items()
-    )
+    return tuple(Row(key, label, summary.get(key), _pair(summary.get(f"{key}_ci95"))) for key, label in labels.items())
 
 
 def _pair(ends: object) -> tuple[float, float] | None:
@@ -114,7 +112,8 @@ def _proof(material: Material) -> list[str]:
     says = [f"{simulator.name} itself solved every read on the array, tile by tile."] if simulator else []
     if not proof["samples"]:
         return [*says, "Not measured: no read was solved again (--spice-sample 0). `norsim verify` can do it now."]
-    witness = "neospice" if "ngspice" not in (summary.get("versions") or {}) else "ngspice"
+    # What the chip was programmed by is the witness, too: ngspice, unless NORSIM_SIMULATOR had another.
+    witness = "ngspice" if (summary.get("versions") or {}).get("ngspice") else "neospice"
     says.append(
         f"{proof['samples']} reads were solved again by {witness}, each alone. Largest deviation "
         f"{proof['max_error_full_scale']:.1e} of full scale, root mean square {proof['rms_error_full_scale']:.1e}."

@@ -164,7 +164,9 @@ def nodes(prepared: Prepared, stimulus: Stimulus, free: Literal["both", "none"] 
     tile = prepared.tile
     gates = np.searchsorted(prepared.table.gates, stimulus.wordline_volts[:1]).T
     nothing = np.zeros((tile.wordlines, tile.bitlines, 1)), np.zeros((tile.source_lines, tile.bitlines, 1))
-    amps, drop, rise = (values[:, :, 0] for values in relax(prepared, gates, stimulus.bitline_volts[:1].T, *nothing, free))
+    amps, drop, rise = (
+        values[:, :, 0] for values in relax(prepared, gates, stimulus.bitline_volts[:1].T, *nothing, free)
+    )
     source = np.repeat(rise, tile.wires.rows_per_source_line, axis=0)[: tile.wordlines]
     across = stimulus.bitline_volts[:1] - drop - source
     _check_box(prepared.table.box, np.array([[across.min(), across.max(), rise.min(), rise.max()]]))
