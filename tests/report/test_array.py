@@ -64,8 +64,7 @@ def test_without_wires_currents_are_nearly_ideal(
 
 
 def test_the_worst_of_some_reads_is_solved_again(small_chip: SmallChip, make_layer: MakeLayer) -> None:
-    chip = small_chip("silicon.cell=30 mV", "bit_serial.wires.source_line=500 ohm")
-    part = part_of(make_layer(8, 4), chip)
+    part = part_of(make_layer(6, 3), small_chip("silicon.cell=30 mV"))
     samples = [sample_of(part, seed) for seed in range(4)]
     found = solve_worst(samples)
     assert isinstance(found, SolvedTile)

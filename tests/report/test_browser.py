@@ -23,7 +23,7 @@ WIDTHS, SCHEMES = (1280, 400), ("light", "dark")
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    """One chromium for all pages. Where there is none the tests fail: a page that nobody has looked at is not tested."""
+    """One chromium for all pages. Where there is none the tests fail: pages that nobody looked at are not tested."""
     places = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
     absent = [name for name, place in places.items() if place is None]
     if absent:
