@@ -27,8 +27,9 @@ def thresholds(name: str, found: SolvedTile) -> Drawing:
         panel.set_xlabel("threshold, V")
         panel.set_ylabel("cells")
         panel.set_yscale("log")
-        panel.set_ylim(bottom=0.7)
         plain_log(panel.yaxis)
+        # A single cell shows as well.
+        panel.set_ylim(bottom=0.7)
         panel.grid(axis="y")
         low, high = found.thresholds.min(), found.thresholds.max()
         return drawing(name, f"Histogram of the {found.thresholds.size} cells' thresholds of {found.name}, from "

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
+import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
@@ -55,7 +56,10 @@ def figure(width: float, height: float) -> Iterator[Figure]:
 
 
 def plain_log(axis: Any) -> None:
-    """A logarithmic axis, labelled by numbers: mathematical text is switched off, since names may hold a dollar."""
+    """A logarithmic axis over whole decades, labelled by numbers: mathematical text is switched off, since names may
+    hold a dollar."""
+    low, high = axis.get_view_interval()
+    axis.set_view_interval(10.0 ** np.floor(np.log10(low)), 10.0 ** np.ceil(np.log10(high)), ignore=True)
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 

@@ -9,6 +9,7 @@ from norsim.network.attribute import Loss, paired_loss
 from norsim.report.material import Answers, Material, Missing
 from norsim.spice.simulator import simulator_of
 
+MOST_NAMED = 4
 # Of full scale, on wires like those of the preset: what docs/performance.md claims of each, and measures.
 CLAIMED = {"nodal": 1e-5, "macro": 1e-4}
 
@@ -73,7 +74,17 @@ def _headline(material: Material, rows: tuple[Row, ...]) -> str:
     images = f"of {summary['images']} test images of {summary['dataset'] or 'a data set of its own'}"
     if summary["backend"] == "ideal":
         return f"{name}{within} {images} in integers; no array was read."
-    return f"{name}{within} {images} on the array."
+    return f"{name}{within} {images} on the array{_share_on_array(material)}."
+
+
+def _share_on_array(material: Material) -> str:
+    """Which layers are on the array, where not all are."""
+    layers = material.summary["layers"]
+    there = [str(layer["name"]) for layer in layers if layer["backend"] != "ideal"]
+    if len(there) == len(layers):
+        return ""
+    named = ", ".join(there) if len(there) <= MOST_NAMED else f"{there[0]} to {there[-1]}"
+    return f", with {len(there)} of its {len(layers)} layers there ({named}) and the others digital"
 
 
 def _losses(material: Material, rows: tuple[Row, ...]) -> list[Lost]:

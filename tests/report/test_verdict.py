@@ -60,6 +60,8 @@ def test_what_was_not_measured_is_said(macro: Material, stressed_run: Path, spic
     stressed, spice = verdict(read_run(stressed_run)), verdict(read_run(spice_run))
     assert stressed and stressed.proof[0].startswith("Not measured: no read was solved again")
     assert spice and spice.proof[0] == "ngspice itself solved every read on the array, tile by tile."
+    assert "with 1 of its 3 layers there (conv1) and the others digital" in spice.headline
+    assert stressed.headline.endswith("on the array.")
     assert "No bound is claimed of ngspice" in " ".join(spice.proof)
     ideal = of(macro, backend="ideal")
     assert ideal.proof[0].startswith("Not measured") and "no array was read" in ideal.headline
