@@ -20,8 +20,9 @@ from norsim.report.svg import Drawing
 from norsim.report.verdict import command_line
 
 PAGE = "report.html"
-# Options of eval-network that attribute has as well, with a value each.
-SHARED = ("--network", "--dataset", "--data", "--images", "--chip", "-c", "--encoding", "--set", "--seed")
+# Options of eval-network that attribute has as well: with a value each, and without.
+SHARED = ("--dataset", "--data", "--images", "--chip", "-c", "--encoding", "--set", "--seed")
+TRUST = {"--trust-cell": "--trust-cell", "--trust-model": "--trust-model", "--model": "--trust-model"}
 
 
 def write_page(materials: Sequence[Material], out: Path) -> Path:
@@ -57,13 +58,14 @@ def render(cases: Sequence[Case], comparison: Comparison | None) -> tuple[str, l
 
 
 def attribute_command(material: Material, by: str) -> str | None:
-    """The command that would say where the run's points went."""
-    if isinstance(material.origin, Missing):
+    """The command that would say where the run's points went, as far as it is known and the run read an array."""
+    if isinstance(material.origin, Missing) or material.summary["backend"] == "ideal":
         return None
     words = [str(word) for word in material.origin.manifest["command"]]
     kept = [part for at, word in enumerate(words[:-1]) if word in SHARED for part in (word, words[at + 1])]
     kept += [word for word in words if word.partition("=")[0] in SHARED and "=" in word and word.startswith("--")]
-    return shlex.join(["norsim", "attribute", *kept, "--by", by])
+    kept += dict.fromkeys(TRUST[name] for word in words if (name := word.partition("=")[0]) in TRUST)
+    return shlex.join(["norsim", "attribute", "--network", str(material.summary["network"]), *kept, "--by", by])
 
 
 def _marks(count: int) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +19,7 @@ from norsim import report
 from norsim.data import load
 from norsim.errors import ConfigurationError
 from norsim.network.evaluate import images_tensor
+from norsim.report.material import Origin
 from norsim.report.page import attribute_command
 from norsim.report.settings import differing, flat
 from norsim.report.svg import INK, drawing, figure
@@ -152,9 +154,21 @@ def test_settings_are_told_apart_key_by_key() -> None:
     ]  # fmt: skip
 
 
-def test_the_command_that_is_named_for_what_was_not_measured_runs(stressed_run: Path) -> None:
-    command = attribute_command(report.read_run(stressed_run), "causes")
+def test_the_command_that_is_named_for_what_was_not_measured_is_of_the_same_network_and_chip(
+    stressed_run: Path,
+) -> None:
+    material = report.read_run(stressed_run)
+    assert isinstance(material.origin, Origin)
+    command = attribute_command(material, "causes")
     assert command is not None and command.startswith("norsim attribute --network digits-cnn --images 100")
+    own = {**material.origin.manifest, "command": ["norsim", "eval-network", "--model", "nets.py:make", "--seed=3"]}
+    quantized = replace(
+        material, origin=replace(material.origin, manifest=own), summary={**material.summary, "network": "run/network"}
+    )
+    assert (
+        attribute_command(quantized, "layers")
+        == "norsim attribute --network run/network --seed=3 --trust-model --by layers"
+    )
     for part in ("--chip etox65-stress", "--set 'silicon.cell=40 mV'", "--by causes"):
         assert part in command
 
