@@ -57,7 +57,7 @@ def read_nodal(tile: Tile, stimulus: Stimulus) -> Currents:
 
 def read_nodes(tile: Tile, stimulus: Stimulus, lossless: bool = False) -> nodal.Nodes:
     """The first read of `stimulus` by nodal, node by node; `lossless` as if the tile's wires had no resistance."""
-    table = _table(tile, stimulus, np.unique(tile.thresholds))
+    table = characterisation(tile, stimulus, np.unique(tile.thresholds))
     with ONE_AT_A_TIME:
         return nodal.nodes(nodal.prepare(tile, table), stimulus, "none" if lossless else "both")
 
