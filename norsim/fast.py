@@ -45,6 +45,13 @@ def read_nodal(tile: Tile, stimulus: Stimulus) -> Currents:
     return currents
 
 
+def read_nodes(tile: Tile, stimulus: Stimulus, lossless: bool = False) -> nodal.Nodes:
+    """The first read of `stimulus` by nodal, node by node; `lossless` as if the tile's wires had no resistance."""
+    table = characterisation(tile, stimulus, np.unique(tile.thresholds))
+    with ONE_AT_A_TIME:
+        return nodal.nodes(nodal.prepare(tile, table), stimulus, "none" if lossless else "both")
+
+
 def reduced(tile: Tile, stimulus: Stimulus) -> Tabulated:
     """The tile's reduced model, by tables, for all drives of the kind of `stimulus`, built when it is first asked for.
 

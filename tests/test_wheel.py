@@ -1,4 +1,4 @@
-"""What pip installs from the wheel and from the sdist has the cells, chips and networks inside, and works."""
+"""What pip installs from the wheel and the sdist has the cells, chips, networks and templates inside, and works."""
 
 from __future__ import annotations
 
@@ -22,13 +22,16 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return dist.build(tmp_path_factory.mktemp("dist"), borrow=True)
 
 
-def test_cells_chips_and_networks_travel_with_the_wheel(built: tuple[Path, Path]) -> None:
+def test_cells_chips_networks_and_templates_travel_with_the_wheel(built: tuple[Path, Path]) -> None:
     with zipfile.ZipFile(built[0]) as archive:
         for name in (
             "netlists/cells/floating_gate.sp", "models/devices/etox65.lib", "models/chips/etox65.yaml",
             "models/networks/digits-cnn/weights.safetensors", "netlists/golden/bit-serial-4x5.cir",
         ):  # fmt: skip
             assert archive.read(f"norsim/{name}") == (ROOT / name).read_bytes()
+        for name in ("report.html", "parts.html", "style.css"):
+            template = f"norsim/report/templates/{name}"
+            assert archive.read(template) == (ROOT / template).read_bytes()
         names = archive.namelist()
     assert "cli.py" not in names and not any(name.startswith("tests/") for name in names)
     there = {path.relative_to(ROOT).as_posix() for path in (ROOT / "norsim").rglob("*.py")}

@@ -22,6 +22,7 @@ COMMANDS = {
     "finetune": "train a quantized network on through the currents of its arrays",
     "sweep": "accuracy over values of any keys of the chip, with table and curves",
     "attribute": "which part of the array, and which layer, costs how much accuracy",
+    "report": "a page about a run, or about two side by side",
     "verify": "solve a sample of a finished run's reads again, by ngspice or another",
     "runs": "list runs, show one, verify its files, remove work that is no longer needed",
     "completion": "what makes your shell complete commands, options and names",

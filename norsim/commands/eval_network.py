@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import time
 from dataclasses import asdict, replace
 from functools import partial
@@ -41,6 +40,7 @@ from norsim.network.estimate import estimate_evaluation
 from norsim.network.evaluate import Evaluation, images_tensor
 from norsim.network.trials import table_of_chips
 from norsim.network.verify import save_samples
+from norsim.quantities import engineering
 from norsim.runs import default_folder, write_atomically, write_text
 from norsim.spice.simulator import chosen_simulator
 
@@ -226,12 +226,6 @@ def report_result(found: Evaluation, path: Path, verbose: bool, summary: dict[st
         )
     show.say(f"Digital stay {listed(summary['digital'], verbose)}")
     show.say_path(f"{found.seconds:.0f} s. Run folder: {path}")
-
-
-def engineering(value: float, unit: str) -> str:
-    """A quantity with three digits and a prefix, such as 35.0 nJ."""
-    steps = min(max(math.floor(math.log10(value) / 3), -6), 0) if value > 0 else 0
-    return f"{value / 10.0 ** (3 * steps):.3g} {['', 'm', 'u', 'n', 'p', 'f', 'a'][-steps]}{unit}"
 
 
 def _ends(interval: tuple[float, float]) -> str:
