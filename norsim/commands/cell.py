@@ -113,9 +113,9 @@ def report_findings(found: CellCheck, chip: Chip, folder: Path) -> None:
     for finding in found.findings:
         if finding.advice:
             mark = "!" if finding.ok is False else "-"
-            show.say_path(f"{mark} {finding.name}: {finding.advice}")
+            show.advise(f"{mark} {finding.name}: {finding.advice}")
     for warning in found.warnings:
-        show.say_path(f"! {chosen_simulator().name} warns: {warning}")
+        show.advise(f"! {chosen_simulator().name} warns: {warning}")
     times = ", ".join(f"{part.replace('_', ' ')} {seconds:.2g} s" for part, seconds in found.seconds.items())
     show.say_path(f"Time: {times or 'not measured'}. Run folder: {folder}")
 

@@ -63,6 +63,12 @@ def say(text: str) -> None:
     Console().print(text, markup=False)
 
 
+def advise(text: str) -> None:
+    """A sentence, wrapped between words on a terminal, and in one line in a pipe."""
+    console = Console()
+    console.print(text, markup=False, soft_wrap=not console.is_terminal)
+
+
 def say_path(text: str) -> None:
     """A line that ends in a path, which is left whole, so that it can be copied."""
     Console().print(text, soft_wrap=True, markup=False)

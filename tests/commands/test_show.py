@@ -137,12 +137,14 @@ COMMANDS: dict[str, tuple[object, ...]] = {
     "sweep": ("sweep", "--network", "digits-cnn", "--images", "3", "--vary", "adc.bits=6,8", "--spice-sample", "0",
               "--out", "OUT"),
     "attribute": ("attribute", "--network", "digits-cnn", "--images", "3", "--by", "layers", "--out", "OUT"),
+    "cell check": ("cell", "check", "--chip", "etox65", "--out", "OUT"),
     "dry run": (*FAST, "--dry-run", "--out", "OUT"),
 }  # fmt: skip
 # What each says, in a table on a terminal, or in the text of a pipe.
 SAID = {
     "verify": "reads solved again", "doctor": "torch", "runs ls": "digits-cnn", "runs show": "digits-cnn",
     "run-layer": "fc tile", "sweep": "adc.bits", "attribute": "conv1", "dry run": "tiles",
+    "cell check": "characterisation",
 }  # fmt: skip
 
 
