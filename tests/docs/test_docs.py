@@ -28,7 +28,7 @@ from norsim.schema import ChipFile, Section
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 DOCUMENTS = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # The blocks of a tutorial belong together: they run one after the other in one folder.
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
 # The first line of a block that is a file of the reader's.
@@ -121,6 +121,9 @@ def test_tutorials_run(
             assert named, f"{block.name}: a file starts with its name"
             (tmp_path / named[1]).write_text(block.text)
         elif block.language == "sh":
+            if any(line.split()[0] not in ("norsim", "python") for line in block.text.splitlines()):
+                run_in_a_shell(block.text, tmp_path)
+                continue
             for line in block.text.splitlines():
                 words = shlex.split(line)
                 if words[0] == "python":
@@ -135,15 +138,19 @@ def test_tutorials_run(
 
 @pytest.mark.parametrize("block", [b for b in apart("sh") if of_a_shell(b)], ids=lambda block: block.name)
 def test_scripts_run(block: Block, tmp_path: Path) -> None:
-    """In a shell, by the program that is installed beside this interpreter."""
+    """Without the lines that change the machine."""
+    run_in_a_shell(lines_that_run(block.text), tmp_path)
+    assert_folders_filled(block, tmp_path)
+
+
+def run_in_a_shell(script: str, folder: Path) -> None:
+    """A script in a folder, by the program that is installed beside this interpreter."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    script = lines_that_run(block.text)
     ended = subprocess.run(
-        ["sh", "-eu", "-c", script], cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True,
+        ["sh", "-eu", "-c", script], cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True,
         timeout=300,
     )  # fmt: skip
     assert ended.returncode == 0, f"{script}\n{ended.stdout}\n{ended.stderr}"
-    assert_folders_filled(block, tmp_path)
 
 
 def assert_folders_filled(block: Block, where: Path) -> None:
@@ -188,11 +195,13 @@ def test_make_targets_in_the_text_exist() -> None:
 
 
 def options(command: str) -> set[str]:
-    """All option names of a command, `--help` with them."""
+    """All option names of a command and of those below it, `--help` with them."""
     context = click.Context(cli)
     found = cli.get_command(context, command)
     assert found is not None, command
-    return {name for part in found.get_params(context) for name in (*part.opts, *part.secondary_opts)} | {"--help"}
+    below = found.commands.values() if isinstance(found, click.Group) else ()
+    parts = [part for one in (found, *below) for part in one.get_params(context)]
+    return {name for part in parts for name in (*part.opts, *part.secondary_opts)} | {"--help"}
 
 
 def command_lines() -> Iterator[tuple[str, list[str]]]:
