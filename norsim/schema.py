@@ -12,6 +12,7 @@ from norsim.periphery.bit_serial import ZeroPoint
 from norsim.periphery.energy import USUAL_COSTS
 from norsim.quantities import (
     Amperes,
+    Conversion,
     Deviation,
     Farads,
     Kelvin,
@@ -35,7 +36,7 @@ def _pin(value: Any) -> Any:
     if value in ("drain", "gate", "source", "bulk", "ground"):
         return value
     try:
-        return VOLTS.func(value)
+        return Conversion("volt")(value)
     except ValueError:
         raise ValueError(
             f"expected drain, gate, source, bulk, ground or volts such as '1.2 V', not {value!r}"
@@ -48,7 +49,6 @@ def _spice_number(value: Any) -> str:
     return str(value)
 
 
-VOLTS: Any = quantity("volt")
 Name = Annotated[str, Field(pattern=NAME)]
 # A node of the cell's model: a terminal, or volts of its own.
 Pin = Annotated[str | float, BeforeValidator(_pin)]
@@ -59,37 +59,61 @@ SpiceNumber = Annotated[str, BeforeValidator(_spice_number)]
 class Section(BaseModel):
     """Common to all parts of a chip file: unknown keys are errors, and nothing changes after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # The reference page of the keys is made of the docstrings below them: docs/chip_keys.py.
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class LibrarySection(Section):
     """An entry of `cell.models`: a file, or a section of it that begins with `.lib SECTION`, such as a corner."""
 
     file: str
+    """Name of the file."""
     section: Annotated[str, Field(pattern=NAME)] | None = None
+    """What follows `.lib` in it; null: the whole file."""
 
 
 class CellSection(Section):
     """`cell`: which files, which subcircuit or transistor, how it is connected, what carries its state, its window."""
 
     netlist: str | None = None
+    """Defines the subcircuit; looked for beside the chip file, then in `netlists/cells/`."""
     models: list[str | LibrarySection] = []
+    """What else the cell needs; beside the chip file, then in `models/devices/`. An entry is a file name, or `{file:
+    cards.lib, section: tt}` for what stands between `.lib tt` and `.endl`."""
     subcircuit: Name | None = None
+    """Name of the subcircuit that is the cell."""
     model: Name | None = None
+    """In place of `cell.subcircuit`: the card of a transistor, with or without bins."""
     pins: Annotated[list[Pin], Field(min_length=3, max_length=32)] = ["drain", "gate", "source", "bulk"]
+    """The model's nodes in their order: `drain`, `gate`, `source`, `bulk`, `ground`, or volts such as `1.2 V`."""
     state: Name | None = None
+    """The parameter that carries a cell's state; null: the threshold is shifted by a source before the gate."""
     state_erased: Parameter | None = None
+    """The parameter at the erased end of the window, for instance `0.1 fC` or `10 uS`; null: the parameter is the
+    threshold in volts."""
     state_programmed: Parameter | None = None
+    """The same at its programmed end; linear between them."""
     programmed_as: Name | None = None
+    """The card of a programmed cell, where `cell.model` is that of an erased one; for the record, since cells between
+    them are shifted erased ones."""
     erased: Volts
+    """Lowest threshold a cell can be given."""
     programmed: Volts
+    """Highest threshold; a level of 0 A is a cell at this threshold."""
     lowest: Volts | None = None
+    """Lowest threshold that a cell of a real chip can come to; null: half a window below `erased`."""
     highest: Volts | None = None
+    """Highest one; null: half a window above `programmed`."""
     instance: dict[Name, SpiceNumber] = {}
+    """Further parameters of the model as SPICE has them, for instance `{w: 70n, l: 110n}`."""
     params: dict[Name, SpiceNumber] = {}
+    """`.param` lines before the files."""
     options: dict[Name, SpiceNumber] = {}
+    """Options of ngspice that the models need, for instance `{scale: 1u}`."""
     compatibility: Annotated[str, Field(pattern=r"^[a-z]{0,12}$")] = ""
+    """Mode of ngspice for models of another simulator, for instance `hsa`, as `ngspice -D ngbehavior=hsa`."""
     osdi: list[str] = []
+    """Compiled Verilog-A beside the chip file; needs an ngspice with OSDI, and `--trust-cell`."""
 
     @model_validator(mode="after")
     def _agrees(self) -> CellSection:
@@ -116,40 +140,61 @@ class TileSection(Section):
     """`tile`: lines of one tile."""
 
     wordlines: Annotated[int, Field(ge=1, le=8192)]
+    """Wordlines of a tile."""
     bitlines: Annotated[int, Field(ge=1, le=8192)]
+    """Bitlines of a tile."""
     row_order: bool = False
+    """Whether inputs are put in the order that loads source lines least, by their weights."""
 
 
 class SensedWiresSection(Section):
     """`linear_pair.wires`: ohms a segment and at the ends; each row has a source line, sensed at one end."""
 
     bitline: Ohms
+    """One bitline segment, from cell to cell."""
     bitline_end: Ohms
+    """Between a bitline's volts and its first cell: sense amplifier and column select, or driver."""
     source_line: Ohms
+    """One source-line segment, from cell to cell."""
     source_line_end: Ohms
+    """A strap's contact, or the sense amplifier's input."""
     wordline: Ohms = 0.0
+    """One wordline segment."""
     wordline_end: Ohms = 0.0
+    """A wordline's driver."""
     wordline_farads: Farads = 0.0
+    """Capacitance of a wordline to ground, a cell: wire and gate."""
     bitline_farads: Farads = 0.0
+    """The same of a bitline: wire and junction."""
     source_line_farads: Farads = 0.0
+    """The same of a source line."""
 
 
 class WiresSection(SensedWiresSection):
     """`bit_serial.wires`: source lines are shared by rows and strapped to ground as well; see norsim.array.wires."""
 
     rows_per_source_line: Annotated[int, Field(ge=1)]
+    """Wordlines that share a source line."""
     strap_every: Annotated[int, Field(ge=2)] | None
+    """Bitlines between two straps to ground, the edges being straps as well; null: no straps, sensed beside bitline
+    0."""
 
 
 class BitSerialSection(Section):
     """`bit_serial`: volts, top level current and zero point, and the wires of such an array."""
 
     wordline_read: Volts
+    """Gate volts of a 1 bit; a 0 bit is 0 V."""
     bitline_read: Volts
+    """Volts on every bitline."""
     top_level: Amperes
+    """Cell current of weight code 15; codes are uniform in current from 0."""
     zero_point: ZeroPoint
+    """Where the term of the weights' zero point comes from."""
     reference_every: Annotated[int, Field(ge=2)]
+    """Bitlines of a group; one of them is the reference column. Counts for `reference` alone."""
     settle: Annotated[float, quantity("second"), Field(gt=0, allow_inf_nan=False)] | None = None
+    """How long after its wordlines step a read is sampled; null: long enough."""
     wires: WiresSection
 
 
@@ -157,9 +202,13 @@ class LinearPairSection(Section):
     """`linear_pair`: bias, full drain volts and level currents there, and the wires of such an array."""
 
     wordline_bias: Volts
+    """Gate volts of every cell."""
     drain_full: Volts
+    """Drain volts of activation code 15."""
     base_level: Amperes
+    """Cell current of weight code 0 at `drain_full`."""
     top_level: Amperes
+    """Cell current of weight code 15 at `drain_full`."""
     wires: SensedWiresSection
 
 
@@ -170,31 +219,42 @@ class AdcSection(Section):
     """
 
     bits: Annotated[int, Field(ge=1, le=24)]
+    """Resolution of each output's converter."""
     gain: Share = 0.0
+    """Standard deviation of gain errors over converters, a share."""
     offset: Steps = 0.0
+    """The same of offsets, in steps."""
     bow: Steps = 0.0
+    """The same of bows, largest at mid-scale, in steps."""
     noise: Steps = 0.0
+    """Standard deviation of each conversion, in steps."""
 
 
 class DacSection(Section):
     """`dac`: standard deviation of the levels of the drain volts, in steps."""
 
     steps: Steps = 0.0
+    """Standard deviation of the levels of linear-pair's drain volts, in steps; their ends are exact."""
 
 
 class CostSection(Section):
     """`cost`: see norsim.periphery.energy.Costs."""
 
     sample: Seconds = USUAL_COSTS.sample_seconds
+    """How long cells conduct in a read."""
     conversion: Seconds = USUAL_COSTS.conversion_seconds
+    """How long a conversion takes."""
     adc_step: Annotated[float, quantity("joule"), NotNegative] = USUAL_COSTS.joules_per_step
+    """What a conversion takes, for each of the 2^bits steps of its converter."""
 
 
 class SpreadSection(Section):
     """A spread in current, sigma(I) = scale (1 - exp(-I / knee))."""
 
     scale: Amperes
+    """The spread at large currents."""
     knee: Amperes
+    """The current where it bends."""
 
     def spread(self) -> CurrentSpread:
         """As the array has it."""
@@ -205,46 +265,70 @@ class AgedSection(SpreadSection):
     """`silicon.aged`: the spread in current so long after programming."""
 
     after: Annotated[float, quantity("second"), Field(gt=0, allow_inf_nan=False)]
+    """Time since programming."""
 
 
 class SiliconSection(Section):
     """`silicon`: what ails the cells; see norsim.array.variation.Silicon. Without it they are what they should be."""
 
     programming: SpreadSection | None = None
+    """`scale` and `knee`, currents: the spread in current that program-verify leaves."""
     aged: AgedSection | None = None
+    """`scale`, `knee` and `after`, a time: the spread so long after programming."""
     reading: SpreadSection | None = None
+    """`scale` and `knee`: the spread from one read to the next."""
     measured: str | None = None
+    """A table of measured cells beside the chip file, in place of `programming` and `aged`."""
     programming_volts: Deviation = 0.0
+    """Standard deviation of each cell's threshold after programming."""
     lost_a_decade: Share = 0.0
+    """Share of the stored charge that is lost a decade of time in seconds."""
     neutral: Volts = 0.0
+    """Threshold of a cell without stored charge."""
     time: Seconds = 0.0
+    """Time since programming."""
     telegraph_a_decade: Deviation = 0.0
+    """By so much larger amplitudes of telegraph noise are ten times as rare."""
     die: Deviation = 0.0
+    """Standard deviation of all thresholds of a chip together."""
     cell: Deviation = 0.0
+    """Standard deviation of each cell's threshold by mismatch."""
     stuck: Share = 0.0
+    """Share of cells that conduct like erased ones."""
     open: Share = 0.0
+    """Share of cells that do not conduct."""
     in_situ: bool = False
+    """Whether cells are programmed to conduct in their places what others are to conduct alone."""
     programmed_at: Kelvin | None = None
+    """Temperature of program-verify; null: `temperature`."""
     tracking: bool = False
+    """Whether the wordlines' read volts follow a reference cell over temperature."""
 
 
 class CalibrationSection(Section):
     """`calibration`: see norsim.chip.Calibration."""
 
     images: Annotated[int, Field(ge=1)]
+    """Training images that show each layer its inputs."""
     reads: Annotated[int, Field(ge=2)]
+    """Reads a tile that are made on the array for the fits."""
     column_fit: bool
+    """Whether each output gets a digital gain and offset, fitted on these reads."""
     fresh: bool = False
+    """Whether fits are made just after programming, at the temperature of that, instead of when the chip is used."""
 
 
 class ChipFile(Section):
     """A whole chip file."""
 
     name: str
+    """What the chip is called."""
     temperature: Kelvin
+    """Temperature of all cells in reads, and in program-verify unless `silicon.programmed_at` says otherwise."""
     cell: CellSection
     tile: TileSection
     encoding: Literal["bit-serial", "linear-pair"]
+    """How the array computes; decides which of the sections `bit_serial` and `linear_pair` counts."""
     bit_serial: BitSerialSection | None = None
     linear_pair: LinearPairSection | None = None
     adc: AdcSection

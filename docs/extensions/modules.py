@@ -6,8 +6,9 @@ import pkgutil
 import re
 from importlib import import_module
 
-import norsim
 from sphinx.application import Sphinx
+
+import norsim
 
 MARK = re.compile(r"<!-- (modules|exports): ([\w.]+) -->")
 
@@ -37,8 +38,7 @@ def expand(kind: str, package: str) -> str:
         return "\n\n".join(f"## {name}\n\n{documented('module', name)}" for name in modules_of(package))
     classes = {name for name in norsim.__all__ if isinstance(getattr(norsim, name), type)}
     return "\n\n".join(
-        documented("class" if name in classes else "function", f"norsim.{name}", "no-index")
-        for name in norsim.__all__
+        documented("class" if name in classes else "function", f"norsim.{name}", "no-index") for name in norsim.__all__
     )
 
 

@@ -9,7 +9,9 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple, get_args
 
 import click
@@ -268,12 +270,21 @@ def chip_keys(section: type[BaseModel], before: str = "") -> Iterator[str]:
             yield before + name
 
 
-def chip_rows() -> Iterator[tuple[list[str], list[str]]]:
-    """(keys, cells) of each row of the tables of chip-file.md that starts with keys."""
-    for line in (ROOT / "docs" / "chip-file.md").read_text().splitlines():
-        cells = [cell.strip() for cell in line.strip("| ").split(" | ")]
-        if line.startswith("| `"):
-            yield INLINE.findall(cells[0]), cells
+def script(path: Path) -> ModuleType:
+    """A script of the documents as a module."""
+    found = spec_from_file_location(path.stem, path)
+    assert found is not None and found.loader is not None
+    module = module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def test_the_chip_file_page_is_made_of_the_schema() -> None:
+    text = (ROOT / "docs" / "chip-file.md").read_text()
+    assert script(ROOT / "docs" / "chip_keys.py").write(text) == text, "run docs/chip_keys.py"
+    rows = re.findall(r"^\| `([\w.]+)` \|", text, re.MULTILINE)
+    assert sorted(rows) == sorted(chip_keys(ChipFile))
+    assert "| None |" not in text, "every key has a docstring"
 
 
 def value_of(file: ChipFile, key: str) -> Any:
@@ -283,21 +294,38 @@ def value_of(file: ChipFile, key: str) -> Any:
     return value
 
 
-def test_the_chip_file_page_has_every_key_with_the_value_of_the_preset() -> None:
-    """Or, where the preset leaves it out, with its default."""
+def test_defaults_and_values_of_the_chip_file_page_are_what_norsim_takes_them_for() -> None:
     content = yaml.safe_load(presets()["etox65"].read_text())
-    preset = ChipFile.model_validate(content)
-    found = []
-    for keys, cells in chip_rows():
-        for place, key in enumerate(keys):
-            if isinstance(value_of(preset, key), Section):
-                continue
-            assert len(cells) == 3 + len(keys), f"{key}: {cells}"
-            said = apply_settings(content, (f"{key}={cells[2 + place].strip('`')}",))
-            value, expected = value_of(ChipFile.model_validate(said), key), value_of(preset, key)
-            assert value == (pytest.approx(expected) if isinstance(expected, float) else expected), key
-            found.append(key)
-    assert sorted(found) == sorted(chip_keys(ChipFile))
+    preset, bare = ChipFile.model_validate(content), content
+    for line in (ROOT / "docs" / "chip-file.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("| ").split(" | ")]
+        if not line.startswith("| `"):
+            continue
+        (key,) = INLINE.findall(cells[0])
+        *before, name = key.split(".")
+        field = section_of(before).model_fields[name]
+        assert (cells[2] == "required") == field.is_required(), key
+        if not field.is_required() and field.default is None:
+            assert cells[2] == "`null`", key
+        elif not field.is_required():
+            said = ChipFile.model_validate(apply_settings(bare, (f"{key}={cells[2].strip('`')}",)))
+            assert value_of(said, key) == (pytest.approx(field.default) if field.default else field.default), key
+        if len(cells) == 5 and cells[3]:
+            said = ChipFile.model_validate(apply_settings(bare, (f"{key}={cells[3].strip('`')}",)))
+            assert value_of(said, key) == value_of(preset, key), key
+
+
+def section_of(names: list[str]) -> type[BaseModel]:
+    """The section of a chip file at the end of these names."""
+    found: type[BaseModel] = ChipFile
+    for name in names:
+        annotation = found.model_fields[name].annotation
+        (found,) = (kind for kind in (annotation, *get_args(annotation)) if kind in subsections())
+    return found
+
+
+def subsections() -> list[type[BaseModel]]:
+    return [kind for one in (Section, *Section.__subclasses__()) for kind in one.__subclasses__()]
 
 
 def test_the_trained_networks_of_the_readme_are_those_that_come_with_norsim() -> None:

@@ -47,7 +47,7 @@ class Page(HTMLParser):
                 continue
             if name == "id":
                 self.anchors.add(value)
-            if (tag, name) == ("a", "href"):
+            if (tag, name) in (("a", "href"), ("form", "action")):
                 self.links.append(value)
             if (tag, name) in FETCHED:
                 self.fetched.append(value)
