@@ -6,9 +6,11 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -129,7 +131,10 @@ def test_tutorials_run(
             for line in block.text.splitlines():
                 words = shlex.split(line)
                 if words[0] == "python":
-                    subprocess.run([sys.executable, *words[1:]], check=True, capture_output=True, timeout=300)
+                    ended = subprocess.run(
+                        [sys.executable, *words[1:]], check=True, capture_output=True, text=True, timeout=300
+                    )
+                    print(ended.stdout)
                 else:
                     run_here(line, monkeypatch)
             assert_folders_filled(block, tmp_path)
@@ -148,18 +153,24 @@ def test_scripts_run(block: Block, tmp_path: Path) -> None:
 def run_in_a_shell(script: str, folder: Path) -> None:
     """A script in a folder, by the program that is installed beside this interpreter."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    ended = subprocess.run(
-        ["sh", "-eu", "-c", script], cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True,
-        timeout=300,
-    )  # fmt: skip
-    assert ended.returncode == 0, f"{script}\n{ended.stdout}\n{ended.stderr}"
+    with subprocess.Popen(
+        ["sh", "-eu", "-c", script], cwd=folder, env={**os.environ, "PATH": path}, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    ) as running:  # fmt: skip
+        try:
+            said, _ = running.communicate(timeout=300)
+        finally:
+            # A script that failed leaves what it has started in the background.
+            with suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
+    assert running.returncode == 0, f"{script}\n{said}"
 
 
 def assert_folders_filled(block: Block, where: Path) -> None:
     """Each run folder got something beyond the record of its start."""
     for folder in re.findall(r"--out (\S+)", block.text):
         written = {path.name for path in (where / folder).iterdir()}
-        assert written & {"summary.json", "card.json", "currents.raw"}, f"{block.name}: {written}"
+        assert written & {"summary.json", "card.json", "currents.raw", "tile.cir"}, f"{block.name}: {written}"
 
 
 @pytest.mark.parametrize("block", apart("python"), ids=lambda block: block.name)
