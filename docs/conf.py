@@ -18,13 +18,20 @@ exclude_patterns = ["extensions", "static"]
 
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 4
+# Options begin with two hyphens, which are no dash.
+smartquotes = False
 html_math_renderer = "mathml"
 
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True, "show-inheritance": False}
+autodoc_default_options = {"members": True}
 autodoc_inherit_docstrings = False
 autodoc_preserve_defaults = True
 autodoc_typehints_format = "short"
+# Shown by their names, rather than as what they are short for.
+autodoc_type_aliases = {
+    name: name
+    for name in ("Codes", "Floats", "Images", "IntegerArray", "Labels", "NDArray", "Predictions", "Singles", "Tensor")
+}
 toc_object_entries_show_parents = "hide"
 python_maximum_signature_line_length = 90
 

@@ -17,23 +17,25 @@ LITERAL = re.compile(r"(`[^`]+`)")
 
 
 def inline(text: str) -> str:
-    """A line of a paragraph: `names` as code, and nothing else with a meaning of its own."""
-    parts = LITERAL.split(text)
+    """A paragraph in one line: `names` as code, and nothing else with a meaning of its own."""
+    parts = LITERAL.split(" ".join(text.split()))
+    # A backslash and a blank are nothing, but let a literal stand beside a letter.
     return "".join(
-        f"``{part[1:-1]}``" if place % 2 else re.sub(r"([\\*|_`])", r"\\\1", part) for place, part in enumerate(parts)
+        f"\\ ``{part[1:-1]}``\\ " if place % 2 else re.sub(r"([\\*|_`])", r"\\\1", part)
+        for place, part in enumerate(parts)
     )
 
 
 def fields(lines: list[str]) -> list[str]:
     """A list of fields as a definition list."""
-    text: list[str] = []
+    found: list[tuple[str, list[str]]] = []
     for line in lines:
-        found = FIELD.match(line)
-        if found:
-            text += [inline(found["name"]), "    " + inline(found["meaning"])]
+        begun = FIELD.match(line)
+        if begun:
+            found.append((begun["name"], [begun["meaning"]]))
         else:
-            text.append("    " + inline(line.strip()))
-    return text
+            found[-1][1].append(line)
+    return [text for name, meaning in found for text in (inline(name), "    " + inline(" ".join(meaning)))]
 
 
 def paragraph(lines: list[str]) -> list[str]:
@@ -41,7 +43,7 @@ def paragraph(lines: list[str]) -> list[str]:
     if FIELD.match(lines[0]):
         return [*fields(lines), ""]
     plain = next((place for place, line in enumerate(lines) if line.startswith(" ") or FIELD.match(line)), len(lines))
-    text = [inline(line) for line in lines[:plain]]
+    text = [inline(" ".join(lines[:plain]))]
     rest = lines[plain:]
     if rest and FIELD.match(rest[0]):
         return [*text, "", *fields(rest), ""]

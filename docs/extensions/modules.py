@@ -35,7 +35,9 @@ def documented(kind: str, name: str, *options: str) -> str:
 def expand(kind: str, package: str) -> str:
     """What stands in a page in the mark's place."""
     if kind == "modules":
-        return "\n\n".join(f"## {name}\n\n{documented('module', name)}" for name in modules_of(package))
+        own, *parts = modules_of(package)
+        sections = (f"## {name}\n\n{documented('module', name)}" for name in parts)
+        return "\n\n".join([documented("module", own), *sections])
     classes = {name for name in norsim.__all__ if isinstance(getattr(norsim, name), type)}
     return "\n\n".join(
         documented("class" if name in classes else "function", f"norsim.{name}", "no-index") for name in norsim.__all__
