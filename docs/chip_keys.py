@@ -31,6 +31,7 @@ KINDS = {
     "volt": "voltage", "ampere": "current", "ohm": "resistance", "farad": "capacitance", "kelvin": "temperature",
     "second": "time", "joule": "energy",
 }  # fmt: skip
+UNITS = pint.UnitRegistry()
 PLAIN = {str: "text", int: "integer", float: "number", bool: "true or false"}
 
 
@@ -93,7 +94,7 @@ def default(field: FieldInfo) -> str:
         check.func.unit for check in conditions(field.metadata) if isinstance(getattr(check, "func", None), Conversion)
     ]
     if units and field.default is not None:
-        compact = pint.UnitRegistry().Quantity(field.default, units[0]).to_compact()
+        compact = UNITS.Quantity(field.default, units[0]).to_compact()
         return f"`{compact.magnitude:g} {compact.units:~}`".replace("Ω", "ohm")
     return shown(field.default)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
@@ -36,6 +37,15 @@ def test_levels_are_measured_as_they_are_shown() -> None:
         assert measured.code == shown.code
         # Below a picoampere the simulator's own gmin shows.
         assert measured[1:] == pytest.approx(shown[1:], rel=1e-5, abs=1e-12)
+
+
+def test_thresholds_lie_as_the_page_says() -> None:
+    module = script(SCRIPTS[0])
+    levels = module.read_csv(SCRIPTS[0].with_suffix(".csv"))[-16:]
+    thresholds = [level.threshold_volts for level in levels]
+    steps = [high - low for high, low in pairwise(thresholds[1:])]
+    assert thresholds[0] == 6.0 and thresholds[1] - thresholds[15] < 0.5
+    assert all(lower > upper for lower, upper in pairwise(steps))
 
 
 def test_ngspice_drops_what_the_tutorial_shows(wire_drop: ModuleType) -> None:

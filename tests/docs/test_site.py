@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import norsim
 from norsim.commands import cli
 from norsim.schema import ChipFile
 from tests.docs.test_docs import chip_keys
+from tests.test_docstrings import everything
 
 ROOT = Path(__file__).resolve().parents[2]
 # What a browser fetches by itself, as (tag, attribute); `link` does so for some relations alone.
@@ -157,6 +159,17 @@ def test_every_exported_name_is_on_the_python_page(site: Path) -> None:
     for name in norsim.__all__:
         assert re.search(rf'<span class="(?:pre|sig-name[^"]*)">(?:<span class="pre">)?{name}</span>', text), name
     assert 'id="norsim.array.cell.Cell"' in (site / "reference" / "modules" / "array.html").read_text()
+
+
+def test_every_public_name_is_on_the_page_of_its_package(site: Path) -> None:
+    anchors = set().union(*(page(path).anchors for path in (site / "reference" / "modules").glob("*.html")))
+    wanted = [named for named in everything() if not named.name.startswith("norsim.commands")]
+    missing = [
+        named.name
+        for named in wanted
+        if (f"module-{named.name}" if isinstance(named.node, ast.Module) else named.name) not in anchors
+    ]
+    assert missing == [], "a new package needs a page in docs/reference/modules"
 
 
 def test_equations_are_drawn_by_the_browser(site: Path) -> None:
