@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help venv system demo test check docs bench results fuzz soak clean
+.PHONY: help venv system browser demo test check docs bench results fuzz soak clean
 
 help:
 	@echo "make demo   the shipped digits network on NOR-flash arrays: all test images by macro, 50 by ngspice too"
@@ -17,7 +17,10 @@ help:
 	@echo "make clean  remove what the set-up and the runs made"
 
 system:
-	@sh tools/install-ngspice.sh
+	@sh tools/install-system.sh
+
+browser:
+	@sh tools/install-system.sh browser
 
 $(BIN)/.ready: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -36,7 +39,7 @@ check: venv
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check
+test: browser check
 	$(BIN)/python -m pytest
 
 docs: venv

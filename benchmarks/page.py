@@ -16,6 +16,7 @@ from benchmarks.claims import CLAIMS, Claim
 from benchmarks.measure import Measured
 from benchmarks.plan import THREADS, Found
 from benchmarks.speed import Point
+from norsim.runs import processor
 from norsim.spice import ngspice
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
@@ -80,20 +81,11 @@ def _machine(found: Found) -> Iterator[str]:
     simulator = ngspice.version_line(ngspice.find_ngspice())
     yield from ("## Machine", "")
     yield (
-        f"{_processor()}, {os.cpu_count()} cores seen, {THREADS} threads used by torch; {platform.system()} "
+        f"{processor()}, {os.cpu_count()} cores seen, {THREADS} threads used by torch; {platform.system()} "
         f"{platform.release()}, Python {platform.python_version()}, {packages}, {simulator}. "
         f"The run took {found.seconds / 60:.1f} minutes."
     )
     yield ""
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def _rungs(found: Found) -> Iterator[str]:

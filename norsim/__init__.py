@@ -5,6 +5,7 @@
     analog = norsim.convert(quantized, chip)
     norsim.calibrate(analog, training_images)
     result = norsim.evaluate(analog, test_loader, backend="macro")
+    result.report("out/")
 
 Names are imported when they are first used, so that `import norsim` does not import torch.
 """

@@ -44,7 +44,7 @@ def read_nodal(tile: Tile, stimulus: Stimulus) -> Currents:
 
     Raises SolveError where a read does not converge.
     """
-    table = _table(tile, stimulus, np.unique(tile.thresholds))
+    table = characterisation(tile, stimulus, np.unique(tile.thresholds))
     with ONE_AT_A_TIME:
         currents = nodal.solve(nodal.prepare(tile, table), stimulus)
     if not currents.converged.all():
@@ -53,6 +53,13 @@ def read_nodal(tile: Tile, stimulus: Stimulus) -> Currents:
             f"{tile.name}: cell currents still change by {currents.residual.max():.1e} of what flows"
         )
     return currents
+
+
+def read_nodes(tile: Tile, stimulus: Stimulus, lossless: bool = False) -> nodal.Nodes:
+    """The first read of `stimulus` by nodal, node by node; `lossless` as if the tile's wires had no resistance."""
+    table = characterisation(tile, stimulus, np.unique(tile.thresholds))
+    with ONE_AT_A_TIME:
+        return nodal.nodes(nodal.prepare(tile, table), stimulus, "none" if lossless else "both")
 
 
 def reduced(tile: Tile, stimulus: Stimulus) -> Tabulated:
@@ -99,7 +106,7 @@ def macro_model(content: _Content, drive: Driven) -> Tabulated:
     inputs = drive.inputs(tile)
     ends = drive.stimulus(np.array([np.zeros(inputs), np.ones(inputs)]), tile)
     with ONE_AT_A_TIME:
-        model = reduce.build(tile, drive, _table(tile, ends, np.unique(tile.thresholds)))
+        model = reduce.build(tile, drive, characterisation(tile, ends, np.unique(tile.thresholds)))
         return tabulate(model, reduce.random_drives(tile, drive, TABULATED_DRIVES, np.random.default_rng(1)))
 
 
@@ -113,14 +120,17 @@ def aimed(tile: Tile, stimulus: Stimulus, target_amps: Floats, random: np.random
 
     def table_of(some: Tile, thresholds: Floats) -> CellTable:
         ends = drive.stimulus(np.array([np.zeros(inputs), np.ones(inputs)]), some)
-        return _table(some, ends, thresholds)
+        return characterisation(some, ends, thresholds)
 
     with ONE_AT_A_TIME:
         return in_situ.aim(tile, drive, target_amps, table_of, random)
 
 
-def _table(tile: Tile, stimulus: Stimulus, thresholds: Floats) -> CellTable:
-    """The tile's cell at `thresholds` `[states]`, sorted, for every volt that the tile's can see under `stimulus`."""
+def characterisation(tile: Tile, stimulus: Stimulus, thresholds: Floats) -> CellTable:
+    """The tile's cell at `thresholds` `[states]`, sorted, for every volt that the tile's can see under `stimulus`.
+
+    Raises SolveError for a cell that polynomials do not fit, or that loses current past its source.
+    """
     simulator = chosen_simulator()
     box, gates = tables.bounds(tile, stimulus, simulator.drain_amps), np.unique(stimulus.wordline_volts)
     table = tables.table(tile.cell, gates, thresholds, box, simulator.drain_amps, simulator.identity())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -65,3 +66,9 @@ Seconds = Annotated[float, quantity("second"), NotNegative]
 Deviation = Annotated[float, quantity("volt"), NotNegative]
 Share = Annotated[float, Field(ge=0, le=1)]
 Steps = Annotated[float, NotNegative]
+
+
+def engineering(value: float, unit: str) -> str:
+    """A quantity with three digits and a prefix, such as 35.0 nJ."""
+    steps = min(max(math.floor(math.log10(value) / 3), -6), 0) if value > 0 else 0
+    return f"{value / 10.0 ** (3 * steps):.3g} {['', 'm', 'u', 'n', 'p', 'f', 'a'][-steps]}{unit}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import sys
 import time
@@ -26,13 +27,18 @@ RESULTS = (
     "timing.json",
     "results.csv",
     "curves.svg",
+    "curves.csv",
+    "iv.svg",
     "best.yaml",
     "samples.npz",
     "tile.cir",
+    ".spiceinit",
     "tile.json",
     "tile.npz",
     "currents.npz",
 )
+# And those of which there can be several: what `norsim report` writes into a run's folder is of that run.
+RESULT_FILES = ("currents_*.npz", "report/*.html", "report/*.svg")
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -55,7 +61,7 @@ class RunFolder:
     """A folder that one command fills.
 
         config.resolved.yaml   the chip as it was used
-        manifest.json          command line, seed, versions
+        manifest.json          command line, seed, versions, machine
         events.jsonl           what happened, a line each
         units/                 finished work, which `--resume` goes on from (norsim.units)
         samples.npz            reads that `norsim verify` can solve again
@@ -88,7 +94,8 @@ class RunFolder:
                 _check_same(path, manifest, resolved)
             path.mkdir(parents=True, exist_ok=True)
             half_written = [*path.glob(".*.*"), *path.glob("units/*/.*.*")]
-            for old in [*(path / name for name in (*RESULTS, CHECKSUMS)), *path.glob("currents_*.npz"), *half_written]:
+            results = (found for pattern in RESULT_FILES for found in path.glob(pattern))
+            for old in [*(path / name for name in (*RESULTS, CHECKSUMS)), *results, *half_written]:
                 old.unlink(missing_ok=True)
             if not resumed:
                 self.units.clear()
@@ -184,7 +191,18 @@ def _manifest(seed: int) -> dict[str, Any]:
         "norsim": version("norsim"),
         "python": platform.python_version(),
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "machine": {"processor": processor(), "cores": os.cpu_count(), "system": platform.platform()},
     }
+
+
+def processor() -> str:
+    """What this machine calls its processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 def default_folder(command: str) -> Path:

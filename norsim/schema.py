@@ -111,9 +111,11 @@ class CellSection(Section):
     options: dict[Name, SpiceNumber] = {}
     """Options of ngspice that the models need, for instance `{scale: 1u}`."""
     compatibility: Annotated[str, Field(pattern=r"^[a-z]{0,12}$")] = ""
-    """Mode of ngspice for models of another simulator, for instance `hsa`, as `ngspice -D ngbehavior=hsa`."""
+    """Mode of ngspice for models of another simulator, for instance `hsa`, as `ngspice -D ngbehavior=hsa`; `build-
+    netlist` writes it to `.spiceinit` beside the deck."""
     osdi: list[str] = []
-    """Compiled Verilog-A beside the chip file; needs an ngspice with OSDI, and `--trust-cell`."""
+    """Compiled Verilog-A beside the chip file; needs an ngspice with OSDI, and `--trust-cell`. Not run yet: no ngspice
+    with OSDI was at hand."""
 
     @model_validator(mode="after")
     def _agrees(self) -> CellSection:

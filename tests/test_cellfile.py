@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import numpy as np
 import pytest
+import yaml
 
 from norsim.array.tile import Stimulus, Tile
+from norsim.array.wires import Wires
 from norsim.backends import cell_amps, program, read
-from norsim.config import load_chip
-from norsim.errors import ConfigurationError
+from norsim.commands import cli
+from norsim.config import load_chip, presets
+from norsim.errors import ConfigurationError, SimulatorError
+from norsim.paths import models_folder
+from norsim.spice.ngspice import find_ngspice
+from norsim.spice.probe import abilities
+from norsim.spice.rawfile import read_raw
 
 
 @pytest.mark.parametrize("name", ["bsim3", "square-law", "reram"])
@@ -68,10 +78,93 @@ def test_what_does_not_fit_is_named(settings: tuple[str, ...], problem: str) -> 
         load_chip("reram" if "lowest" in settings[0] else "bsim3", settings)
 
 
-def test_the_mode_for_foreign_models_is_given_to_ngspice() -> None:
-    """And is part of what the cell is known by; a card that both languages read alike conducts the same."""
+# An odd power of negative volts: minus their cube for HSPICE, plus for ngspice by itself.
+CUBE = """* cube.sp
+.subckt cube d g s b vt=0
+Bcell s d I={(3-vt)*1e-6}*(V(s)-V(d))^3
+.ends cube
+"""
+
+
+def cube_chip(folder: Path, mode: str) -> Path:
+    """A chip file whose cell conducts forwards in HSPICE's mode alone."""
+    (folder / "cube.sp").write_text(CUBE)
+    content = yaml.safe_load(presets()["square-law"].read_text())
+    content["cell"] = {
+        "netlist": "cube.sp", "subcircuit": "cube", "state": "vt", "erased": "0 V", "programmed": "2.9 V",
+        "compatibility": mode,
+    }  # fmt: skip
+    content["bit_serial"] |= {"top_level": "0.3 uA"}
+    (folder / "cube.yaml").write_text(yaml.safe_dump(content))
+    return folder / "cube.yaml"
+
+
+@pytest.mark.parametrize("mode", ["hsa", ""])
+def test_models_for_another_simulator_are_read_in_its_mode(tmp_path: Path, mode: str) -> None:
+    """By the program and by the library, and the library forgets it afterwards."""
+    chip = load_chip(cube_chip(tmp_path, mode))
+    tile = Tile(np.array([[0.0, 1.0]]), chip.cell, Wires(strap_every=1))
+    stimulus = Stimulus(np.array([[2.4]]), np.full((1, 2), 0.5))
+    expected = np.array([[3e-6, 2e-6]]) * 0.5**3 * (1 if mode else -1)
+    for backend in ("ngspice", "ngspice-shared"):
+        np.testing.assert_allclose(read(tile, stimulus, backend).bitline, expected, rtol=1e-6)
+
+
+def test_a_deck_by_hand_runs_in_that_mode(tmp_path: Path) -> None:
+    """`ngspice -b tile.cir` in its folder, and nothing else; a deck without a mode removes that of an earlier one."""
+    chip, out = cube_chip(tmp_path, "hsa"), tmp_path / "deck"
+    words = ["build-netlist", "--network", "digits-cnn", "--layer", "conv1", "--vectors", "1", "--out", str(out)]
+    cli.main([*words, "--chip", str(chip)], standalone_mode=False)
+    subprocess.run([find_ngspice(), "-b", "tile.cir"], cwd=out, check=True, capture_output=True)
+    # Four reads, into a bitline.
+    assert read_raw(out / "currents.raw", ["i(vbl0)"], 4).min() > 0
+    cli.main([*words, "--chip", "square-law"], standalone_mode=False)
+    assert not (out / ".spiceinit").exists()
+
+
+def test_the_mode_is_part_of_what_a_cell_is_known_by() -> None:
     chip = load_chip("bsim3", ("cell.compatibility=hsa", "cell.options={scale: 1}"))
     ours = load_chip("bsim3")
     volts = np.array([1.8])
     assert cell_amps(chip.cell, volts, 3.0, 0.5) == pytest.approx(cell_amps(ours.cell, volts, 3.0, 0.5), rel=1e-9)
     assert chip.cell.digest != ours.cell.digest
+
+
+BIN = "* card.lib\n.model nch nmos level=14 version=4.8 toxe=2.6n vth0={vth0} u0={u0} ndep=4e17\n"
+BINS = """* card.lib: a card for channels up to 0.3 um, and one for longer ones
+.model nch.1 nmos level=14 version=4.8 toxe=2.6n vth0=0.40 u0=0.035 ndep=4e17 lmin=0.1u lmax=0.3u wmin=0.1u wmax=1u
+.model nch.2 nmos level=14 version=4.8 toxe=2.6n vth0=0.50 u0=0.030 ndep=4e17 lmin=0.3u lmax=1u wmin=0.1u wmax=1u
+"""
+
+
+@pytest.mark.parametrize(("length", "vth0", "u0"), [("0.2u", 0.40, 0.035), ("0.5u", 0.50, 0.030)])
+def test_a_binned_card_is_the_one_of_the_cells_size(tmp_path: Path, length: str, vth0: float, u0: float) -> None:
+    amps = []
+    for card in (BINS, BIN.format(vth0=vth0, u0=u0)):
+        (tmp_path / "card.lib").write_text(card)
+        content = yaml.safe_load(presets()["square-law"].read_text())
+        content["cell"] = {
+            "models": ["card.lib"], "model": "nch", "instance": {"w": "0.3u", "l": length}, "state": "delvto",
+            "erased": "0 V", "programmed": "2 V",
+        }  # fmt: skip
+        (tmp_path / "card.yaml").write_text(yaml.safe_dump(content))
+        amps.append(cell_amps(load_chip(tmp_path / "card.yaml").cell, np.array([0.0, 0.5]), 1.2, 0.5))
+    assert amps[0][0] > 10 * amps[0][1] > 0
+    np.testing.assert_allclose(amps[0], amps[1], rtol=1e-6)
+
+
+def test_a_compiled_model_is_refused_where_ngspice_has_none(tmp_path: Path) -> None:
+    """Without OSDI in it, ngspice is not asked; the library never is."""
+    (tmp_path / "cell.osdi").write_bytes(b"no machine code")
+    content = yaml.safe_load(presets()["square-law"].read_text())
+    content["cell"]["models"] = [str(models_folder() / "devices" / "square_law.lib")]
+    content["cell"]["osdi"] = ["cell.osdi"]
+    (tmp_path / "chip.yaml").write_text(yaml.safe_dump(content))
+    cell = load_chip(tmp_path / "chip.yaml", trust_cell=True).cell
+    tile = Tile(np.array([[1.0]]), cell, Wires(strap_every=1))
+    stimulus = Stimulus(np.array([[2.4]]), np.array([[0.5]]))
+    with pytest.raises(SimulatorError, match="OSDI"):
+        read(tile, stimulus, "ngspice-shared")
+    if not abilities(find_ngspice()).osdi:
+        with pytest.raises(SimulatorError, match="loads no OSDI model"):
+            read(tile, stimulus, "ngspice")

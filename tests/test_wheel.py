@@ -1,4 +1,4 @@
-"""What pip installs from a built wheel has the cells, chips and networks inside."""
+"""What pip installs from a built wheel has the cells, chips, networks and templates inside."""
 
 from __future__ import annotations
 
@@ -31,12 +31,15 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def test_cells_chips_and_networks_travel_with_the_wheel(installed: Path) -> None:
+def test_cells_chips_networks_and_templates_travel_with_the_wheel(installed: Path) -> None:
     for name in (
         "netlists/cells/floating_gate.sp", "models/devices/etox65.lib", "models/chips/etox65.yaml",
         "models/networks/digits-cnn/weights.safetensors", "netlists/golden/bit-serial-4x5.cir",
     ):  # fmt: skip
         assert (installed / "norsim" / name).read_bytes() == (ROOT / name).read_bytes()
+    for name in ("report.html", "parts.html", "style.css"):
+        template = Path("norsim", "report", "templates", name)
+        assert (installed / template).read_bytes() == (ROOT / template).read_bytes()
     assert not (installed / "cli.py").exists()
 
 

@@ -12,6 +12,7 @@ from norsim.errors import NorsimError
 
 COMMANDS = {
     "doctor": "what is installed, what it can do, and a one-cell sanity run",
+    "cell": "whether a chip file's cell will do: curves, window, levels, and what to change",
     "train": "train a network: float, then 4-bit",
     "build-netlist": "write the deck of one tile, to read and to run by hand",
     "import-results": "currents that your own simulator found for a deck, checked and decoded",
@@ -20,6 +21,7 @@ COMMANDS = {
     "finetune": "train a quantized network on through the currents of its arrays",
     "sweep": "accuracy over values of any keys of the chip, with table and curves",
     "attribute": "which part of the array, and which layer, costs how much accuracy",
+    "report": "a page about a run, or about two side by side",
     "verify": "solve a sample of a finished run's reads again, by ngspice or another",
     "runs": "list runs, show one, verify its files, remove work that is no longer needed",
 }

@@ -58,6 +58,9 @@ def command(
     described = describe(part, len(codes), placed.wordlines, placed.bitlines)
     description = {**described, "dialect": dialect, "raw_file": results}
     write_text(folder.path / "tile.cir", text)
+    if chip_mode := placed.cell.compatibility:
+        # What `ngspice -b tile.cir` reads first, so that the deck runs as it stands.
+        write_text(folder.path / ".spiceinit", f"set ngbehavior={chip_mode}\n")
     write_atomically(folder.path / "tile.npz", lambda file: save_array(file, placed, stimulus, part.codes(codes)))
     write_text(folder.path / "tile.json", json.dumps(description) + "\n")
     folder.event("finished")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import time
 from dataclasses import asdict, replace
 from functools import partial
@@ -42,6 +41,7 @@ from norsim.network.estimate import estimate_evaluation
 from norsim.network.evaluate import Evaluation, images_tensor
 from norsim.network.trials import table_of_chips
 from norsim.network.verify import save_samples
+from norsim.quantities import engineering
 from norsim.runs import default_folder, write_atomically, write_text
 from norsim.spice.simulator import chosen_simulator
 
@@ -228,12 +228,6 @@ def show(found: Evaluation, path: Path, verbose: bool, summary: dict[str, Any]) 
         )
     console.print(f"Digital stay {listed(summary['digital'], verbose)}")
     console.print(f"{found.seconds:.0f} s. Run folder: {path}", soft_wrap=True)
-
-
-def engineering(value: float, unit: str) -> str:
-    """A quantity with three digits and a prefix, such as 35.0 nJ."""
-    steps = min(max(math.floor(math.log10(value) / 3), -6), 0) if value > 0 else 0
-    return f"{value / 10.0 ** (3 * steps):.3g} {['', 'm', 'u', 'n', 'p', 'f', 'a'][-steps]}{unit}"
 
 
 def _ends(interval: tuple[float, float]) -> str:

@@ -7,7 +7,9 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,8 +63,10 @@ class Evaluation:
     seconds: float
     seed: int
     versions: dict[str, str | None]
+    labels: Predictions = field(repr=False)
     predictions: Predictions = field(repr=False)
     predictions_quantized: Predictions = field(repr=False)
+    predictions_float: Predictions | None = field(repr=False)
     samples: list[Sample] = field(repr=False)
 
     @property
@@ -75,6 +79,15 @@ class Evaluation:
         kept = {part.name: getattr(self, part.name) for part in fields(self) if part.repr}
         content = {**kept, "verification": asdict(self.verification), "energy": image_costs(self.layers)}
         return {**content, "drop_points": self.drop_points}
+
+    def report(self, folder: Path | str, data: Dataset | None = None) -> Path:
+        """Writes `folder`/report.html, a page about this evaluation, and gives its path; `data` are the images seen.
+
+        Raises ConfigurationError where the folder cannot be written.
+        """
+        # By name: reports stand above networks, and only who asks for one loads what draws it.
+        path: Path = import_module("norsim.report").of_evaluation(self, Path(folder), data)
+        return path
 
 
 Batches = Iterable[tuple[Tensor, Tensor]]
@@ -134,7 +147,7 @@ def evaluate(
         accuracy, interval, quantized, quantized_interval, full, full_interval,
         verify(samples[:spice_sample], workers, chosen_simulator().name),
         layer_table(model, backend, reads, len(truth)),
-        time.monotonic() - started, seed, versions(backend), found, exact, samples,
+        time.monotonic() - started, seed, versions(backend), truth, found, exact, float_predictions, samples,
     )  # fmt: skip
 
 

@@ -142,6 +142,37 @@ def relax(
     return amps, drop, rise
 
 
+@dataclass(frozen=True, eq=False)
+class Nodes:
+    """One read, cell by cell.
+
+    `amps`   `[wordlines, bitlines]`, amperes through each cell
+    `drop`   `[wordlines, bitlines]`, volts by which a bitline's node lies below the bitline's drive
+    `rise`   `[source lines, bitlines]`, volts by which a source line's node lies above ground
+    """
+
+    amps: Floats
+    drop: Floats
+    rise: Floats
+
+
+def nodes(prepared: Prepared, stimulus: Stimulus, free: Literal["both", "none"] = "both") -> Nodes:
+    """The first read of `stimulus`, node by node; with `free` none that of wires without loss.
+
+    Raises SolveError where the sweeps do not settle, or leave the volts that the cell was characterised for.
+    """
+    tile = prepared.tile
+    gates = np.searchsorted(prepared.table.gates, stimulus.wordline_volts[:1]).T
+    nothing = np.zeros((tile.wordlines, tile.bitlines, 1)), np.zeros((tile.source_lines, tile.bitlines, 1))
+    amps, drop, rise = (
+        values[:, :, 0] for values in relax(prepared, gates, stimulus.bitline_volts[:1].T, *nothing, free)
+    )
+    source = np.repeat(rise, tile.wires.rows_per_source_line, axis=0)[: tile.wordlines]
+    across = stimulus.bitline_volts[:1] - drop - source
+    _check_box(prepared.table.box, np.array([[across.min(), across.max(), rise.min(), rise.max()]]))
+    return Nodes(amps, drop, rise)
+
+
 def _solve_some(prepared: Prepared, stimulus: Stimulus) -> tuple[Floats, Floats, Floats]:
     vectors, lanes = stimulus.vectors, kernels.LANES
     blocks = -(-vectors // lanes)

@@ -32,7 +32,8 @@ TROUBLE = re.compile(
     r"can't|cannot|unable|undefined|\bnan\b|syntax",
     re.IGNORECASE,
 )
-CELLS_PER_DECK = 4096
+# Single cells: ngspice's time for reading a deck grows faster than the deck.
+CELLS_PER_DECK = 512
 SWEEP_SECONDS = 600.0
 
 # The sparse solver for large circuits, where ngspice was built with it. It is no part of a deck, which runs everywhere.
@@ -146,6 +147,15 @@ def lost_amps(cell: Cell, gate: Floats, drain: Floats, source: Floats, threshold
     into, out = _sweep(cell, np.stack([gate, drain, source, thresholds], axis=1)).T
     lost: Floats = np.abs(into - out)
     return lost
+
+
+def warnings(cell: Cell, thresholds: Floats) -> list[str]:
+    """What ngspice warns of when it has single cells at `thresholds` `[n]`, volts, each line once; raises as `read`."""
+    points = np.stack([np.zeros_like(thresholds)] * 3 + [thresholds], axis=1)
+    with own_folder() as folder:
+        (folder / "tile.cir").write_text(sweep_deck(cell, points))
+        said = run_deck(cell, folder, SWEEP_SECONDS)
+    return list(dict.fromkeys(line.strip() for line in said.splitlines() if "warning" in line.lower()))
 
 
 def _sweep(cell: Cell, points: Floats) -> Floats:

@@ -41,6 +41,8 @@ def library() -> Any:
 
 def read(tile: Tile, stimulus: Stimulus) -> Currents:
     """The tile's currents, solved inside this process. Raises SimulatorError or SolveError."""
+    if tile.cell.osdi:
+        raise SimulatorError("libngspice loads no OSDI model here; read the tile with the ngspice backend")
     handle = library()
     text, _, _ = deck(tile, stimulus).partition("\n.control")
     with ONE_AT_A_TIME:
@@ -51,6 +53,8 @@ def _solve(handle: Any, text: str, tile: Tile, stimulus: Stimulus) -> Currents:
     names = ammeters(tile)
     try:
         handle.exec_command(ONE_THREAD)
+        mode = tile.cell.compatibility
+        handle.exec_command(f"set ngbehavior={mode}" if mode else "unset ngbehavior")
         handle.load_circuit(text)
         handle.run()
         check_log(f"{handle.stderr}")

@@ -36,7 +36,9 @@ FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # The blocks of a tutorial belong together: they run one after the other in one folder.
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
 # The first line of a block that is a file of the reader's.
-FILE_NAME = re.compile(r"# (\w+\.py)\n")
+FILE_NAME = re.compile(r"[#*] (\w+\.(?:py|yaml|lib|sp))\b")
+# Behind a command that is meant to fail.
+MEANT_TO_END = re.compile(r" # exit code (\d+)$")
 INLINE = re.compile(r"`([^`\n]+)`")
 # These change the machine or the checkout, so what they name is checked instead.
 NOT_RUN = ("make", "git", "pip", "apt-get", "sudo", ".", "python3")
@@ -104,11 +106,14 @@ def test_commands_run(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def run_here(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A line `norsim ...` in this process."""
-    monkeypatch.setattr(sys, "argv", shlex.split(line))
+    monkeypatch.setattr(sys, "argv", shlex.split(line, comments=True))
+    meant = MEANT_TO_END.search(line)
+    code = 0
     try:
         main()
     except SystemExit as ended:
-        assert not ended.code, line
+        code = int(ended.code or 0)
+    assert code == (int(meant[1]) if meant else 0), line
 
 
 @pytest.mark.parametrize("document", TUTORIALS, ids=lambda document: document.name)
@@ -119,8 +124,8 @@ def test_tutorials_run(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     said = ""
-    for block in (block for block in blocks("python", "sh", "text") if block.document == document):
-        if block.language == "python":
+    for block in (block for block in blocks("python", "yaml", "spice", "sh", "text") if block.document == document):
+        if block.language in ("python", "yaml", "spice"):
             named = FILE_NAME.match(block.text)
             assert named, f"{block.name}: a file starts with its name"
             (tmp_path / named[1]).write_text(block.text)
@@ -170,7 +175,8 @@ def assert_folders_filled(block: Block, where: Path) -> None:
     """Each run folder got something beyond the record of its start."""
     for folder in re.findall(r"--out (\S+)", block.text):
         written = {path.name for path in (where / folder).iterdir()}
-        assert written & {"summary.json", "card.json", "currents.raw", "tile.cir"}, f"{block.name}: {written}"
+        results = {"summary.json", "card.json", "currents.raw", "tile.cir", "report.html"}
+        assert written & results, f"{block.name}: {written}"
 
 
 @pytest.mark.parametrize("block", apart("python"), ids=lambda block: block.name)
@@ -189,7 +195,7 @@ def test_lines_that_are_not_run_name_what_exists() -> None:
         if words[0] == "make":
             assert set(words[1:]) <= make_targets(), line
         elif words[0] == "apt-get":
-            installer = (ROOT / "tools" / "install-ngspice.sh").read_text()
+            installer = (ROOT / "tools" / "install-system.sh").read_text()
             assert words[1] == "install" and all(package in installer for package in words[2:]), line
         elif words[0] == "pip":
             assert words == ["pip", "install", "-c", "constraints.txt", "-e", "."], line
@@ -207,14 +213,14 @@ def test_make_targets_in_the_text_exist() -> None:
     assert {"demo", "test"} <= named <= make_targets()
 
 
-def options(command: str) -> set[str]:
-    """All option names of a command and of those below it, `--help` with them."""
+def options(command: str, sub: str = "") -> set[str]:
+    """All option names of a command, or of one of a group's commands, `--help` with them."""
     context = click.Context(cli)
     found = cli.get_command(context, command)
-    assert found is not None, command
-    below = found.commands.values() if isinstance(found, click.Group) else ()
-    parts = [part for one in (found, *below) for part in one.get_params(context)]
-    return {name for part in parts for name in (*part.opts, *part.secondary_opts)} | {"--help"}
+    if isinstance(found, click.Group) and sub:
+        found = found.get_command(context, sub)
+    assert found is not None, f"{command} {sub}"
+    return {name for part in found.get_params(context) for name in (*part.opts, *part.secondary_opts)} | {"--help"}
 
 
 def command_lines() -> Iterator[tuple[str, list[str]]]:
@@ -223,7 +229,7 @@ def command_lines() -> Iterator[tuple[str, list[str]]]:
         shown = [line for block in blocks("sh") if block.document == document for line in block.text.splitlines()]
         for text in [*shown, *INLINE.findall(prose(document))]:
             if text.startswith("norsim "):
-                yield document.name, shlex.split(text)[1:]
+                yield document.name, shlex.split(text, comments=True)[1:]
 
 
 def test_commands_and_options_exist() -> None:
@@ -232,7 +238,9 @@ def test_commands_and_options_exist() -> None:
         if words[0] in ("--version", "--help", "COMMAND"):
             continue
         assert words[0] in COMMANDS, f"{where}: norsim {words[0]}"
-        unknown = {word for word in words[1:] if word.startswith("-")} - options(words[0])
+        group = isinstance(cli.get_command(click.Context(cli), words[0]), click.Group)
+        sub = words[1] if group and len(words) > 1 else ""
+        unknown = {word for word in words[1:] if word.startswith("-")} - options(words[0], sub)
         assert not unknown, f"{where}: norsim {words[0]} {unknown}"
         seen.add(words[0])
     assert seen == set(COMMANDS), "the documents show every command"

@@ -197,21 +197,29 @@ class Small(nn.Module):
         return found
 
 
-def exported(opset: int = 18) -> tuple[nn.Module, bytes, Tensor]:
-    """The network, its file, and images."""
+def exported(opset: int = 18, dynamo: bool = False) -> tuple[nn.Module, bytes, Tensor]:
+    """The network, its file by the older or the newer of torch's exporters, and images."""
     torch.manual_seed(0)
     network, images, sink = Small(), torch.rand(4, 1, 6, 6), io.BytesIO()
     for _ in range(5):
         network(images)
+    if dynamo:
+        shapes = ({0: torch.export.Dim("images")},)
+        program = torch.onnx.export(network.eval(), (images,), dynamo=True, opset_version=opset, dynamic_shapes=shapes,
+                                    verbose=False)  # fmt: skip
+        assert program is not None
+        return network, program.model_proto.SerializeToString(), images
     torch.onnx.export(network.eval(), (images,), sink, dynamo=False, opset_version=opset, input_names=["x"],
                       dynamic_axes={"x": {0: "images"}})  # fmt: skip
     return network, sink.getvalue(), images
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("opset", [13, 17, 20])
-def test_what_torch_exports_comes_back_and_is_the_integers_on_the_array(opset: int, lossless: tuple[str, ...]) -> None:
-    network, content, images = exported(opset)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize(("opset", "dynamo"), [(13, False), (17, False), (20, False), (18, True), (20, True)])
+def test_what_torch_exports_comes_back_and_is_the_integers_on_the_array(
+    opset: int, dynamo: bool, lossless: tuple[str, ...]
+) -> None:
+    network, content, images = exported(opset, dynamo)
     found = assert_is_the_reference(content, images.numpy())
     more = torch.rand(7, 1, 6, 6)
     with torch.no_grad():

@@ -1,11 +1,16 @@
 #!/bin/sh
-# Makes sure that ngspice, its shared library and Python's venv module are there; says what to do if not.
+# Makes sure that ngspice, its shared library and Python's venv module are there, and with the argument `browser` also the
+# browser that the tests of reports open; says what to do if not.
 set -eu
 
 missing=""
 command -v "${NORSIM_NGSPICE:-ngspice}" >/dev/null 2>&1 || missing="$missing ngspice"
 ldconfig -p 2>/dev/null | grep -q 'libngspice\.so' || missing="$missing libngspice0"
 python3 -c 'import ensurepip' >/dev/null 2>&1 || missing="$missing python3-venv"
+if [ "${1:-}" = browser ]; then
+    command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
+    command -v chromedriver >/dev/null 2>&1 || missing="$missing chromium-driver"
+fi
 [ -n "$missing" ] || exit 0
 
 as_root=""
@@ -18,6 +23,6 @@ if command -v apt-get >/dev/null 2>&1 && $as_root true 2>/dev/null; then
 else
     echo "norsim needs$missing, and this account may not install packages. On Debian or Ubuntu run:" >&2
     echo "    sudo apt-get update && sudo apt-get install -y$missing" >&2
-    echo "Elsewhere install ngspice 39 or later and its shared library, then call make again." >&2
+    echo "Elsewhere install them by other means (ngspice 39 or later), then call make again." >&2
     exit 3
 fi

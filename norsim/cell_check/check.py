@@ -1,0 +1,159 @@
+"""All questions asked of a cell, in order, with the simulator that NORSIM_SIMULATOR chooses as the witness."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from itertools import product
+
+import numpy as np
+
+from norsim.array.cell import Cell
+from norsim.array.tile import Floats, Stimulus, Tile
+from norsim.backends import MOST_LOST, characterisation, program, read
+from norsim.cell_check import findings
+from norsim.cell_check.curves import Curves, measure, over_thresholds
+from norsim.cell_check.findings import Finding
+from norsim.chip import Chip
+from norsim.errors import ConfigurationError, SolveError
+from norsim.periphery.encoding import full_scale_amps, sensed_amps
+from norsim.periphery.programming import Levels
+from norsim.solver import characterize
+from norsim.spice import ngspice
+from norsim.spice.simulator import chosen_simulator
+
+KELVIN = 10.0
+# The small tile, and how many activation vectors it is read with.
+WORDLINES, BITLINES, VECTORS = 32, 32, 4
+AGREEMENT = 1e-5
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(eq=False)
+class CellCheck:
+    """`findings` in order, `curves` at the levels' thresholds (at even ones where there are no levels), what the
+    simulator warns of, and the seconds that parts took."""
+
+    findings: list[Finding] = field(default_factory=list)
+    curves: Curves | None = None
+    levels: Levels | None = None
+    warnings: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether no finding fails."""
+        return all(finding.ok is not False for finding in self.findings)
+
+
+def check(
+    chip: Chip, programmed_card: Cell | None = None, progress: Progress = lambda what, done, total: None
+) -> CellCheck:
+    """Sweep the cell of `chip` and judge it for the chip's encoding; `programmed_card` is `cell.programmed_as` as one.
+
+    `progress(what, done, total)` is told what is going on. Raises SimulatorError without a simulator, and SolveError
+    where not even single cells can be swept.
+    """
+    found, simulator, encoding, cell = CellCheck(), chosen_simulator(), chip.encoding, chip.cell
+    ends, read_volts = (cell.erased_volts, cell.programmed_volts), encoding.verify_volts
+    top = float(encoding.level_amps[-1])
+    steps = ("window", "levels", "curves", "leaks", "temperature", "small tile")
+
+    def now(step: str) -> None:
+        progress(step, steps.index(step), len(steps))
+
+    now("window")
+    found.findings += findings.window(*over_thresholds(cell, read_volts, simulator), ends, encoding)
+    now("levels")
+    try:
+        found.levels = program(cell, encoding)
+        found.findings += findings.levels(found.levels, encoding)
+    except (ConfigurationError, SolveError) as problem:
+        count = len(encoding.level_amps)
+        found.findings.append(Finding("levels found", None, "", f"all {count}", False, str(problem)))
+    now("curves")
+    states = np.linspace(*ends[::-1], len(encoding.level_amps)) if found.levels is None else found.levels.thresholds
+    curves = found.curves = measure(cell, read_volts, states, simulator)
+    found.findings += findings.monotone(curves, ends, top)
+    found.findings.append(findings.slope(curves, cell.temperature_kelvin))
+    now("leaks")
+    found.findings += _leaks(chip)
+    if programmed_card is not None:
+        found.findings.append(_same_card(cell, programmed_card, read_volts))
+    if simulator.name == "ngspice":
+        found.warnings = ngspice.warnings(cell, states)
+    now("temperature")
+    middle = float(states[len(states) // 2])
+    around = [replace(cell, temperature_kelvin=cell.temperature_kelvin + by) for by in (-KELVIN, KELVIN)]
+    colder, warmer = (_amps(one, middle, *read_volts) for one in around)
+    found.findings.append(findings.temperature((colder, warmer), 2 * KELVIN))
+    if found.levels is not None:
+        now("small tile")
+        found.findings += _small_tile(chip, found.levels, found.seconds)
+    progress("small tile", len(steps), len(steps))
+    return found
+
+
+def _leaks(chip: Chip) -> list[Finding]:
+    """Of cells that are not selected, and past the source."""
+    cell, encoding = chip.cell, chip.encoding
+    gate, drain = encoding.verify_volts
+    ends, found = np.array([cell.erased_volts, cell.programmed_volts]), []
+    if encoding.name == "bit-serial":
+        off = _amps(cell, cell.erased_volts, 0.0, drain)
+        found.append(findings.unselected(off, chip.wordlines, encoding))
+    points: Floats = np.array(list(product((0.0, gate), (0.0, drain), (0.0,), ends)))
+    amps = float(chosen_simulator().lost_amps(cell, *points.T).max())
+    return [*found, findings.lost(amps, float(encoding.level_amps[-1]), MOST_LOST)]
+
+
+def _same_card(cell: Cell, card: Cell, read_volts: tuple[float, float]) -> Finding:
+    """Both as far above their threshold as an erased cell is in a read."""
+    gate = read_volts[0] + cell.programmed_volts - cell.erased_volts
+    shifted = _amps(cell, cell.programmed_volts, gate, read_volts[1])
+    return findings.same_card(shifted, _amps(card, card.erased_volts, gate, read_volts[1]))
+
+
+def _amps(cell: Cell, threshold: float, gate: float, drain: float) -> float:
+    """Into the drain of a single cell at those volts, amperes, whatever of it leaves by another way."""
+    volts = (np.array([value]) for value in (gate, drain, 0.0, threshold))
+    return float(chosen_simulator().drain_amps(cell, *volts)[0])
+
+
+def _small_tile(chip: Chip, levels: Levels, seconds: dict[str, float]) -> list[Finding]:
+    """The characterisation that a tile needs, and nodal beside the simulator on it."""
+    tile, stimulus, outputs = small_tile(chip, levels)
+    by, started = chosen_simulator().name, time.monotonic()
+    reads = tile.thresholds.size * stimulus.vectors
+    exact = read(tile, stimulus, by)
+    seconds[f"{by}_a_cell"] = (time.monotonic() - started) / reads
+    started = time.monotonic()
+    try:
+        table = characterisation(tile, stimulus, np.unique(tile.thresholds))
+        seconds["characterisation"] = time.monotonic() - started
+        read(tile, stimulus, "nodal")  # compiles its kernels
+        started = time.monotonic()
+        solved = read(tile, stimulus, "nodal")
+    except SolveError as problem:
+        return [Finding("characterisation", None, "", "", False, str(problem))]
+    seconds["nodal_a_cell"] = (time.monotonic() - started) / reads
+    sense = chip.encoding.sense(outputs)
+    full = full_scale_amps(chip.encoding, WORDLINES, 4, 4)
+    error = float(np.abs(sensed_amps(solved, sense) - sensed_amps(exact, sense)).max()) / full
+    tolerance = characterize.TOLERANCE if table.parts == 1 else characterize.KINKED_TOLERANCE
+    return [
+        findings.fitted(table.error_amps / table.top_amps, tolerance, table.parts),
+        findings.agreement(f"nodal against {by} on {tile.wordlines} x {tile.bitlines} cells", error, AGREEMENT),
+    ]
+
+
+def small_tile(chip: Chip, levels: Levels) -> tuple[Tile, Stimulus, int]:
+    """A tile of 32 x 32 cells at random codes with the chip's wires, reads of random activations, and its outputs."""
+    random, encoding = np.random.default_rng(0), chip.encoding
+    inputs, outputs = encoding.capacity(WORDLINES, BITLINES)
+    weights = random.integers(0, 16, (inputs, outputs), dtype=np.uint8)
+    codes = encoding.cell_codes(weights, 8)
+    tile = Tile(levels.thresholds[codes], chip.cell, chip.wires, name="cell check")
+    return tile, encoding.drive(random.integers(0, 16, (VECTORS, inputs), dtype=np.uint8), outputs, 4), outputs

@@ -1,0 +1,110 @@
+"""The tile of a run that is furthest from ideal currents, solved again by nodal, node by node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from norsim.array.tile import Floats, Stimulus
+from norsim.array.variation import PERFECT
+from norsim.backends import read_nodes
+from norsim.errors import NorsimError
+from norsim.network.placement import PlacedTile
+from norsim.network.verify import Sample
+from norsim.periphery.bit_serial import BitSerial
+from norsim.report.material import Missing
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """How far a layer's output currents are from ideal ones, in shares of full scale, over the reads a run kept.
+
+    `step` is what a converter's step is of full scale, the mean over these reads.
+    """
+
+    layer: str
+    reads: int
+    rms: float
+    worst: float
+    step: float
+
+
+@dataclass(frozen=True, eq=False)
+class SolvedTile:
+    """One read of one tile, cell by cell.
+
+    `thresholds`  `[wordlines, bitlines]`, volts; `codes` the level each cell was programmed to
+    `drop`, `rise`   of bitline nodes below their drive, and of source-line nodes above ground, volts
+    `error`       `[wordlines, bitlines]`: a cell's current less that of a cell exactly at its level on wires without
+                  loss, in shares of the top level
+    `worst`       the output current furthest off, in shares of full scale, as the run has read it
+    `straps`      bitlines between straps, None without
+    """
+
+    name: str
+    thresholds: Floats
+    codes: NDArray[np.uint8]
+    drop: Floats
+    rise: Floats
+    error: Floats
+    worst: float
+    wordlines_up: int
+    straps: int | None
+
+
+def exact_amps(part: PlacedTile, stimulus: Stimulus) -> Floats:
+    """`[reads, outputs]`: what exact cells on wires without loss would give, amperes."""
+    encoding = part.chip.encoding
+    if isinstance(encoding, BitSerial):
+        lines = (stimulus.wordline_volts > 0).astype(np.uint8)
+    else:
+        lines = np.rint(stimulus.bitline_volts * encoding.top_drive / encoding.drain_volts).astype(np.uint8)
+    bits = encoding.top_drive.bit_length()
+    values = encoding.pass_values(lines, part.weights, part.layer.weight_zero, bits)
+    amps: Floats = values[:, 0] * encoding.lsb_amps
+    return amps
+
+
+def errors(sample: Sample) -> Floats:
+    """`[outputs]`: how far a read's currents are from ideal ones, in shares of full scale."""
+    off: Floats = (sample.amps - exact_amps(sample.part, sample.stimulus)[0]) / sample.part.full_scale_amps
+    return off
+
+
+def deviations(by_layer: Mapping[str, Sequence[Sample]]) -> list[Deviation]:
+    """Of each layer."""
+    found = []
+    for name, some in by_layer.items():
+        off = np.concatenate([errors(sample) for sample in some])
+        steps = [sample.part.adc.step_amps / sample.part.full_scale_amps for sample in some]
+        rms, worst = float(np.sqrt(np.square(off).mean())), float(np.abs(off).max())
+        found.append(Deviation(name, len(some), rms, worst, float(np.mean(steps))))
+    return found
+
+
+def solve_worst(samples: Sequence[Sample]) -> SolvedTile | Missing:
+    """The read among `samples` with the output furthest from its ideal current, solved again by nodal."""
+    worst = max(samples, key=lambda sample: float(np.abs(errors(sample)).max()))
+    try:
+        return _solved(worst)
+    except NorsimError as problem:
+        return Missing(f"{worst.part.name} was not solved again: {problem}")
+
+
+def _solved(sample: Sample) -> SolvedTile:
+    part, stimulus = sample.part, sample.stimulus
+    tile, chip = part.tile(), part.chip
+    nominal = replace(chip.fresh(), silicon=PERFECT, in_situ=False, settle_seconds=None)
+    exact = replace(part, chip=nominal).tile()
+    up = stimulus.wordline_volts > 0
+    ideal_volts = replace(stimulus, wordline_volts=np.where(up, chip.encoding.wordline_volts, 0.0))
+    found, ideal = read_nodes(tile, stimulus), read_nodes(exact, ideal_volts, lossless=True)
+    off = errors(sample)
+    return SolvedTile(
+        part.name, tile.thresholds, chip.encoding.cell_codes(part.weights, part.layer.weight_zero),
+        found.drop, found.rise, (found.amps - ideal.amps) / float(chip.encoding.level_amps.max()),
+        float(off[np.abs(off).argmax()]), int(up.sum()), chip.wires.strap_every,
+    )  # fmt: skip

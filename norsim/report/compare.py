@@ -1,0 +1,60 @@
+"""Two runs held against each other: how their settings differ, and on which images they do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from norsim.errors import ConfigurationError
+from norsim.report.answers import Flips, Paired, disagreements, paired
+from norsim.report.material import Material, Missing
+from norsim.report.settings import Setting, differing, options
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """`settings` of chip and command that differ; `paired` and `flips` of the images that both runs saw."""
+
+    settings: tuple[Setting, ...]
+    paired: Paired | Missing
+    flips: list[Flips] | Missing
+
+
+def compare(first: Material, second: Material) -> Comparison:
+    """Raises ConfigurationError where one of them is no run of eval-network."""
+    for material in (first, second):
+        if not material.evaluated:
+            raise ConfigurationError(
+                f"{material.title} is no run of eval-network: only those are compared. Give it by --attribution "
+                "beside one run, or alone"
+            )
+    counts, flips = _images(first, second)
+    return Comparison(_settings(first, second), counts, flips)
+
+
+def _settings(first: Material, second: Material) -> tuple[Setting, ...]:
+    origins = [material.origin for material in (first, second)]
+    one, two = ({} if isinstance(origin, Missing) else options(origin) for origin in origins)
+    chips = ({} if isinstance(origin, Missing) else origin.chip for origin in origins)
+    known = ("network", "dataset", "images", "backend", "seed")
+    of_run = differing(*({key: str(material.summary.get(key)) for key in known} for material in (first, second)))
+    shown = {setting.key for setting in of_run}
+    of_command = [setting for setting in differing(one, two) if setting.key not in shown]
+    return (*of_run, *of_command, *differing(*chips))
+
+
+def _images(first: Material, second: Material) -> tuple[Paired | Missing, list[Flips] | Missing]:
+    one, two = first.answers, second.answers
+    if isinstance(one, Missing) or isinstance(two, Missing):
+        missing = one if isinstance(one, Missing) else two
+        assert isinstance(missing, Missing)
+        return missing, missing
+    count = min(len(one.labels), len(two.labels))
+    labels = one.labels[:count]
+    if first.summary["dataset"] != second.summary["dataset"] or not np.array_equal(labels, two.labels[:count]):
+        other = Missing("The runs did not classify the same images, so they cannot be compared image by image.")
+        return other, other
+    answers = one.array[:count], two.array[:count]
+    data = first.data if not isinstance(first.data, Missing) else second.data
+    return paired(labels, *answers), data if isinstance(data, Missing) else disagreements(labels, *answers, data)

@@ -1,0 +1,96 @@
+"""How the converters of each layer are used: which codes come up, and what lies beyond their range."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from norsim.array.tile import Floats
+from norsim.backends import read
+from norsim.data import Dataset
+from norsim.errors import NorsimError
+from norsim.network.evaluate import images_tensor
+from norsim.network.layers import layer_codes
+from norsim.network.placement import PlacedTile
+from norsim.network.verify import Sample
+from norsim.report.material import Missing
+
+ByLayer = Mapping[str, Sequence[Sample]]
+
+BINS = 64
+IMAGES, TILES, VECTORS = 4, 2, 12
+
+
+@dataclass(frozen=True, eq=False)
+class CodeUse:
+    """Of a layer's converters, over `conversions` of them in `reads` reads.
+
+    `counts`   `[64 or fewer]`: codes, in bins from the lowest to the highest
+    `clipped`  share of the currents beyond the range, by more than half a step
+    """
+
+    layer: str
+    bits: int
+    counts: NDArray[np.int64]
+    clipped: float
+    conversions: int
+    reads: int
+
+
+@dataclass(frozen=True)
+class Uses:
+    """By layer, and what was read for it, in words."""
+
+    layers: tuple[CodeUse, ...]
+    how: str
+
+
+def uses(reads: ByLayer, model: nn.Module | Missing, data: Dataset | Missing, seed: int) -> Uses:
+    """Of each layer in `reads`, which the run kept: of reads that nodal makes again where images are at
+    hand, else of those kept."""
+    kept = f"Codes of the {sum(map(len, reads.values()))} reads that the run kept"
+    if isinstance(model, nn.Module) and isinstance(data, Dataset):
+        count = min(IMAGES, len(data))
+        try:
+            found = _read_again(reads, model, data.take(count), seed)
+        except NorsimError as problem:
+            return Uses(_of_kept(reads), f"{kept}; no more of them could be made: {problem}")
+        return Uses(found, f"The run records no histograms. For this page up to {TILES} tiles of each layer were read "
+                    f"again by nodal, {VECTORS} activation vectors each, drawn (seed {seed}) from the first {count} "
+                    "test images in the 4-bit network, with the run's own converter ranges.")  # fmt: skip
+    reason = model.reason if isinstance(model, Missing) else data.reason if isinstance(data, Missing) else ""
+    return Uses(_of_kept(reads), f"{kept}. {reason}")
+
+
+def _of_kept(reads: ByLayer) -> tuple[CodeUse, ...]:
+    return tuple(_use(name, [(sample.part, sample.amps[None]) for sample in some]) for name, some in reads.items())
+
+
+def _read_again(kept: ByLayer, model: nn.Module, data: Dataset, seed: int) -> tuple[CodeUse, ...]:
+    codes = layer_codes(model, images_tensor(data), list(kept))
+    found = []
+    for name, some in kept.items():
+        random = np.random.default_rng([seed, 8, *name.encode()])
+        chosen = np.sort(random.choice(len(codes[name]), min(VECTORS, len(codes[name])), replace=False))
+        # A part of a sample has the run's converter.
+        parts = list({sample.part.name: sample.part for sample in some}.values())[:TILES]
+        reads = [(part, part.amps(read(part.tile(), part.drive(codes[name][chosen]), "nodal"))) for part in parts]
+        found.append(_use(name, reads))
+    return tuple(found)
+
+
+def _use(layer: str, reads: Sequence[tuple[PlacedTile, Floats]]) -> CodeUse:
+    """Of currents `[reads, outputs]` on their tiles."""
+    bits = reads[0][0].adc.bits
+    counts, clipped, conversions = np.zeros(min(2**bits, BINS), np.int64), 0, 0
+    for part, amps in reads:
+        codes = part.convert(amps).astype(np.int64)
+        counts += np.bincount(codes.ravel() * len(counts) // 2**bits, minlength=len(counts))
+        steps = part.flaws.steps(amps, part.adc)
+        clipped += int(((steps < -0.5) | (steps > 2**bits - 0.5)).sum())
+        conversions += codes.size
+    return CodeUse(layer, bits, counts, clipped / conversions, conversions, sum(len(amps) for _, amps in reads))

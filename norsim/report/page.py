@@ -1,0 +1,110 @@
+"""The page: one file of HTML that needs no other, and its figures once more as files beside it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from norsim.errors import ConfigurationError
+from norsim.files import replace_file
+from norsim.quantities import engineering
+from norsim.report import figures
+from norsim.report.case import Case, case
+from norsim.report.compare import Comparison, compare
+from norsim.report.material import Material, Missing, Origin
+from norsim.report.svg import Drawing
+from norsim.report.verdict import command_line
+
+PAGE = "report.html"
+# Options of eval-network that attribute has as well: with a value each, and without.
+SHARED = ("--dataset", "--data", "--images", "--chip", "-c", "--encoding", "--set", "--seed")
+TRUST = {"--trust-cell": "--trust-cell", "--trust-model": "--trust-model", "--model": "--trust-model"}
+
+
+def write_page(materials: Sequence[Material], out: Path) -> Path:
+    """`out`/report.html about one run, or two side by side, and its figures; gives the path of the page.
+
+    The figures come first, so that there is no page without them. Raises ConfigurationError where the folder cannot be
+    written, for another number of runs, and for two that cannot be compared.
+    """
+    if len(materials) not in (1, 2):
+        raise ConfigurationError(f"a report is about one run, or about two side by side, not {len(materials)}")
+    comparison = compare(*materials) if len(materials) == 2 else None
+    cases = [case(material, mark) for material, mark in zip(materials, _marks(len(materials)), strict=True)]
+    text, drawings = render(cases, comparison)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for drawn in drawings:
+            _write(out / f"{drawn.name}.svg", drawn.svg)
+        _write(out / PAGE, text)
+    except OSError as problem:
+        raise ConfigurationError(f"the report cannot be written to {out}: {problem.strerror}") from None
+    return out / PAGE
+
+
+def render(cases: Sequence[Case], comparison: Comparison | None) -> tuple[str, list[Drawing]]:
+    """The page's text, and all figures in it."""
+    verdicts = {_name(one): one.verdict for one in cases if one.verdict}
+    overview = figures.accuracies(verdicts) if verdicts else None
+    text = _environment().get_template("report.html").render(
+        cases=cases, comparison=comparison, overview=overview, title=_title(cases)
+    )  # fmt: skip
+    drawn = [overview] if overview else []
+    return text, [*drawn, *(figure for one in cases for figure in one.drawings)]
+
+
+def attribute_command(material: Material, by: str) -> str | None:
+    """The command that would say where the run's points went, as far as it is known and the run read an array."""
+    if isinstance(material.origin, Missing) or material.summary["backend"] == "ideal":
+        return None
+    words = [str(word) for word in material.origin.manifest["command"]]
+    kept = [part for at, word in enumerate(words[:-1]) if word in SHARED for part in (word, words[at + 1])]
+    kept += [word for word in words if word.partition("=")[0] in SHARED and "=" in word and word.startswith("--")]
+    kept += dict.fromkeys(TRUST[name] for word in words if (name := word.partition("=")[0]) in TRUST)
+    return shlex.join(["norsim", "attribute", "--network", str(material.summary["network"]), *kept, "--by", by])
+
+
+def _marks(count: int) -> tuple[str, ...]:
+    return ("",) if count == 1 else ("a-", "b-")
+
+
+def _name(one: Case) -> str:
+    return f"{one.mark[:1].upper()}: {one.material.title}" if one.mark else one.material.title
+
+
+def _title(cases: Sequence[Case]) -> str:
+    summaries = [one.material.summary for one in cases]
+    return " and ".join(dict.fromkeys(f"{part['network'] or 'network'} on {part['dataset'] or 'its data'}"
+                                      for part in summaries))  # fmt: skip
+
+
+def _environment() -> Environment:
+    found = Environment(
+        loader=PackageLoader("norsim.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    tests: dict[str, Any] = {"missing": lambda value: isinstance(value, Missing), "origin": _is_origin}
+    found.tests.update(tests)
+    found.filters.update(percent=_percent, points=_points, engineering=engineering, name=_name)
+    found.globals.update(command_line=command_line, attribute_command=attribute_command)
+    return found
+
+
+def _is_origin(value: object) -> bool:
+    return isinstance(value, Origin)
+
+
+def _percent(share: float, digits: int = 2) -> str:
+    return f"{100 * share:.{digits}f} %"
+
+
+def _points(points: float) -> str:
+    return f"{points:+.2f}".replace("-", "−")
+
+
+def _write(path: Path, text: str) -> None:
+    replace_file(path, lambda file: file.write(text.encode()))

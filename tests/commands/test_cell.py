@@ -1,0 +1,127 @@
+"""`cell check`: numbers that can be found by hand, the files it leaves, and cells that do not fit."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+from norsim.cell_check.check import CellCheck, check
+from norsim.cell_check.findings import Finding
+from norsim.config import load_chip
+from tests.commands.conftest import Run
+
+SAME_CARD = "card of a programmed cell against a shifted erased one"
+
+
+@lru_cache
+def checked(chip: str, *settings: str) -> tuple[CellCheck, dict[str, Finding]]:
+    """The check of a chip, and its findings by name."""
+    found = check(load_chip(chip, settings))
+    return found, {finding.name: finding for finding in found.findings}
+
+
+@pytest.mark.parametrize("chip", ["etox65", "bsim3", "square-law", "reram"])
+def test_cells_that_come_with_norsim_fit(chip: str) -> None:
+    found, findings = checked(chip)
+    assert found.ok, found.findings
+    assert (findings["nodal against ngspice on 32 x 32 cells"].value or 1) <= 1e-5
+    assert (findings["characterisation"].value or 1) <= 1e-8
+    assert found.levels is not None and found.levels.worst_error < 1e-6 if chip != "reram" else True
+    assert set(found.seconds) == {"ngspice_a_cell", "characterisation", "nodal_a_cell"}
+    assert found.warnings == []
+
+
+def test_a_resistors_numbers_are_those_found_by_hand() -> None:
+    """0.1 uS to 10 uS, linear in the threshold of 0 V to 1 V, behind 2 kohm, at 0.2 V; levels 0.107 uA apart."""
+    _, findings = checked("reram")
+    assert findings["current of an erased cell"].value == pytest.approx(0.2 / 102e3, rel=1e-6)
+    assert findings["on/off ratio"].value == pytest.approx((1e7 + 2e3) / (1e5 + 2e3), rel=1e-6)
+    siemens = 1 / (0.2 / 1.6e-6 - 2e3)
+    assert findings["threshold of the top level"].value == pytest.approx((10e-6 - siemens) / 9.9e-6, abs=1e-4)
+    assert findings["code 0 is off by"].value == pytest.approx(0.2 / 10.002e6 / (1.6e-6 / 15), rel=1e-6)
+    assert findings["temperature slope of the middle level"].value == pytest.approx(0, abs=1e-9)
+
+
+def test_a_square_laws_numbers_are_those_found_by_hand() -> None:
+    """The top level is in the linear region: kp W/L ((vgs - vt) vds - vds^2 / 2) (1 + lambda vds)."""
+    _, findings = checked("square-law")
+    over = 1.6e-6 / (60e-6 / 5 * 0.5 * (1 + 0.05 * 0.5)) + 0.5 / 2
+    assert findings["threshold of the top level"].value == pytest.approx(2.4 - over, abs=1e-4)
+    slope = findings["subthreshold slope"]
+    assert slope.value is not None and slope.value < 59.6 and "below threshold" in slope.advice
+
+
+def test_a_transistors_slope_is_that_of_its_exponential() -> None:
+    """Below threshold BSIM3's current is exp(V / n kT/q), so a cold cell's slope is less, nearly as the temperature."""
+    warm, cold = (checked("bsim3", *of)[1]["subthreshold slope"].value or 0 for of in ((), ("temperature=-23 degC",)))
+    assert warm > 1e3 * math.log(10) * 0.025865
+    assert cold / warm == pytest.approx(250.15 / 300.15, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("chip", "setting", "name", "advice"),
+    [
+        ("bsim3", "bit_serial.top_level=30 uA", "current of an erased cell", "lower bit_serial.top_level to 9.7e-06 A"),
+        ("bsim3", "bit_serial.top_level=30 uA", "levels found", "cannot be programmed"),
+        ("bsim3", "cell.state_programmed=1.30 V", "code 0 is off by", "raise cell.programmed"),
+        ("reram", "cell.state_programmed=20 uS", "current falls as the threshold rises, but for", "swap"),
+        ("bsim3", "cell.state_erased=-2.2 V", "leak of 256 unselected cells", "raise cell.erased"),
+        ("bsim3", "cell.pins=[source, gate, gate, drain]", "current lost through gate and bulk", "--backend ngspice"),
+    ],
+)
+def test_what_does_not_fit_fails_with_advice(chip: str, setting: str, name: str, advice: str) -> None:
+    found, findings = checked(chip, setting)
+    assert not found.ok and findings[name].ok is False and advice in findings[name].advice, findings
+
+
+def test_linear_pair_is_judged_by_its_own_levels() -> None:
+    found, findings = checked("etox65", "encoding=linear-pair")
+    assert found.ok and found.levels is not None
+    assert found.levels.target_amps[0] == pytest.approx(0.3e-6)
+    # All wordlines are biased: there are no unselected ones.
+    assert not any("unselected" in name for name in findings)
+
+
+def test_the_command_leaves_curves_levels_and_findings(norsim: Run, tmp_path: Path) -> None:
+    """And compares the card of a programmed cell: here 59.5 uA/V2 for 60."""
+    ended = norsim("cell", "check", "--chip", "square-law", "--out", tmp_path, "--json")
+    assert ended.code == 0, ended.err
+    (card,) = (finding for finding in ended.json["findings"] if finding["name"] == SAME_CARD)
+    assert card["ok"] and card["value"] == pytest.approx(60 / 59.5 - 1, rel=1e-4)
+    kept = json.loads((tmp_path / "summary.json").read_text())
+    assert kept == {key: value for key, value in ended.json.items() if key not in ("seconds", "out")}
+    assert [set(level) for level in kept["levels"]] == [{"code", "threshold_volts", "target_amps", "amps"}] * 16
+    with open(tmp_path / "curves.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    # 16 levels over gate and drain; at the read's own volts they conduct what they should.
+    assert sum(row["curve"] != "threshold" for row in rows) == 2 * 16 * 121
+    read = [row for row in rows if float(row["gate_volts"]) == 2.4 and float(row["drain_volts"]) == 0.5 and row["code"]]
+    assert [float(row["amps"]) for row in read if row["code"] == "15"] == pytest.approx([1.6e-6] * len(read[::16]))
+    assert (tmp_path / "iv.svg").read_text().startswith("<?xml")
+    assert norsim("runs", "verify", tmp_path).code == 0
+
+
+def test_the_command_fails_with_what_to_change(norsim: Run, tmp_path: Path) -> None:
+    """A card of a programmed cell whose threshold is another than the chip file says."""
+    ended = norsim(
+        "cell", "check", "--chip", "square-law", "--set", "cell.programmed=2.2 V", "--out", tmp_path, "--quiet"
+    )
+    assert ended.code == 5 and SAME_CARD in ended.err
+    assert "FAILS" in ended.out and f"! {SAME_CARD}: they differ" in ended.out
+    assert not json.loads((tmp_path / "summary.json").read_text())["ok"]
+
+
+@pytest.mark.parametrize("chip", ["etox65", "bsim3", "square-law", "reram"])
+def test_digits_are_classified_on_arrays_of_each_cell(norsim: Run, tmp_path: Path, chip: str) -> None:
+    ended = norsim(
+        "eval-network", "--network", "digits-cnn", "--chip", chip, "--images", 60, "--out", tmp_path, "--json"
+    )
+    assert ended.code == 0, ended.err
+    assert ended.json["accuracy"] >= ended.json["accuracy_quantized"] - 0.05 and ended.json["accuracy_quantized"] > 0.9
+    assert ended.json["verification"]["samples"] > 0
+    assert ended.json["verification"]["max_error_full_scale"] < 1e-4

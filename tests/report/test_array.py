@@ -1,0 +1,87 @@
+"""The worst tile: its nodes are ngspice's, its errors those of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from norsim.backends import read, read_nodes
+from norsim.chip import Chip
+from norsim.network.placement import PlacedTile, place
+from norsim.network.quantized import QuantizedLayer
+from norsim.network.verify import Sample
+from norsim.report.array import SolvedTile, deviations, errors, exact_amps, solve_worst
+
+MakeLayer = Callable[..., QuantizedLayer]
+SmallChip = Callable[..., Chip]
+ENCODINGS = ("bit-serial", "linear-pair")
+
+
+def part_of(layer: QuantizedLayer, chip: Chip) -> PlacedTile:
+    return place(layer, chip).tiles[0]
+
+
+def sample_of(part: PlacedTile, seed: int = 0) -> Sample:
+    codes = np.random.default_rng(seed).integers(1, 16, (1, part.layer.inputs), dtype=np.uint8)
+    stimulus = part.drive(codes).take(slice(0, 1))
+    amps = part.amps(read(part.tile(), stimulus, "ngspice"))[0]
+    return Sample(0.0, part, stimulus, amps, part.convert(amps).astype(np.int32))
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_nodes_carry_the_currents_of_ngspice(small_chip: SmallChip, make_layer: MakeLayer, encoding: str) -> None:
+    chip = small_chip(f"encoding={encoding}")
+    sample = sample_of(part_of(make_layer(8, 4), chip))
+    tile, wires = sample.part.tile(), chip.wires
+    found = read_nodes(tile, sample.stimulus)
+    bitline = read(tile, sample.stimulus, "ngspice").bitline[0]
+    full = sample.part.full_scale_amps
+    np.testing.assert_allclose(found.amps.sum(axis=0), bitline, rtol=0, atol=1e-7 * full)
+    # By hand: all of a bitline's current goes through its end, and what is beyond a node through the segment before it.
+    beyond = np.cumsum(found.amps[::-1], axis=0)[::-1]
+    drop = wires.bitline_end_ohms * beyond[0] + wires.bitline_ohms * np.cumsum(
+        beyond * (np.arange(len(beyond)) > 0)[:, None], axis=0
+    )
+    np.testing.assert_allclose(found.drop, drop, rtol=0, atol=1e-6 * drop.max())
+    lossless = read_nodes(tile, sample.stimulus, lossless=True)
+    assert not lossless.drop.any() and not lossless.rise.any()
+    assert (lossless.amps >= found.amps - 1e-12).all() and lossless.amps.sum() > found.amps.sum()
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_without_wires_currents_are_nearly_ideal(
+    small_chip: SmallChip, make_layer: MakeLayer, lossless: tuple[str, ...], encoding: str
+) -> None:
+    """What is left is program-verify's deviation, leakage and, for linear-pair, what of a cell is no product."""
+    sample = sample_of(part_of(make_layer(8, 4), small_chip(f"encoding={encoding}", *lossless)))
+    ideal = exact_amps(sample.part, sample.stimulus)
+    assert ideal.shape == (1, 4)
+    # The bound means something only beside currents that are a good part of full scale.
+    assert np.abs(ideal).max() > 0.05 * sample.part.full_scale_amps
+    assert np.abs(errors(sample)).max() < {"bit-serial": 1e-5, "linear-pair": 5e-3}[encoding]
+
+
+def test_the_worst_of_some_reads_is_solved_again(small_chip: SmallChip, make_layer: MakeLayer) -> None:
+    part = part_of(make_layer(6, 3), small_chip("silicon.cell=30 mV"))
+    samples = [sample_of(part, seed) for seed in range(4)]
+    found = solve_worst(samples)
+    assert isinstance(found, SolvedTile)
+    assert abs(found.worst) == max(float(np.abs(errors(sample)).max()) for sample in samples)
+    assert found.name == part.name and found.thresholds.shape == found.error.shape == found.drop.shape
+    levels = part.levels().thresholds
+    spread = found.thresholds - levels[found.codes]
+    assert 0.01 < spread.std() < 0.06
+    (one,) = deviations({"fc": samples})
+    assert one.reads == 4 and 0 < one.rms < one.worst == abs(found.worst)
+
+
+def test_a_chip_without_flaws_has_the_errors_of_its_wires_alone(
+    small_chip: SmallChip, make_layer: MakeLayer, lossless: tuple[str, ...]
+) -> None:
+    perfect = solve_worst([sample_of(part_of(make_layer(8, 4), small_chip(*lossless)))])
+    lossy = solve_worst([sample_of(part_of(make_layer(8, 4), small_chip()))])
+    assert isinstance(perfect, SolvedTile) and isinstance(lossy, SolvedTile)
+    assert np.abs(perfect.error).max() < 1e-9
+    assert lossy.error.min() < -1e-5 and lossy.error.max() < 1e-9

@@ -1,0 +1,118 @@
+"""Reports as a browser shows them: no errors, every figure there, the right numbers, nothing wider than the page."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+
+from norsim import report
+
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+WIDTHS, SCHEMES = (1280, 400), ("light", "dark")
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    """One chromium for all pages. Where there is none the tests fail: pages that nobody looked at are not tested."""
+    places = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
+    absent = [name for name, place in places.items() if place is None]
+    if absent:
+        pytest.fail(f"{' and '.join(absent)} not found: reports are tested in a browser; `sh tools/install-system.sh "
+                    "browser` installs the packages chromium and chromium-driver")  # fmt: skip
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(places["chromium"])
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(executable_path=str(places["chromedriver"])))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="session")
+def pages(
+    spice_run: Path, cifar_run: Path, macro_run: Path, stressed_run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[Path, list[Path]]]:
+    """Reports by name, each with the runs it is about."""
+    place = tmp_path_factory.mktemp("pages")
+    runs = {"ngspice": [spice_run], "cifar": [cifar_run], "attributed": [macro_run], "two": [stressed_run, macro_run]}
+    return {name: (report.write(about, place / name), about) for name, about in runs.items()}
+
+
+def look(browser: webdriver.Chrome, page: Path, width: int, scheme: str) -> None:
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get(page.as_uri())
+
+
+@pytest.mark.parametrize("name", ["ngspice", "cifar", "attributed", "two"])
+def test_a_page_is_whole_at_any_width_in_light_and_dark(
+    browser: webdriver.Chrome, pages: dict[str, tuple[Path, list[Path]]], name: str
+) -> None:
+    page, _ = pages[name]
+    drawn = {path.stem for path in page.parent.glob("*.svg")}
+    backgrounds, inks = set(), set()
+    for width in WIDTHS:
+        for scheme in SCHEMES:
+            look(browser, page, width, scheme)
+            where = f"{name}, {width} px, {scheme}"
+            assert browser.get_log("browser") == [], where
+            across, room = browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
+            assert across <= room == width, where
+            figures = browser.find_elements(By.CSS_SELECTOR, "figure")
+            assert {figure.get_attribute("data-figure") for figure in figures} == drawn
+            for figure in figures:
+                size = figure.find_element(By.CSS_SELECTOR, "svg").rect
+                assert size["width"] > 200 and size["height"] > 50, f"{where}: {figure.get_attribute('data-figure')}"
+            broken = "return [...document.images].filter(image => !image.naturalWidth).length"
+            assert browser.execute_script(broken) == 0, where
+            colour = "return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]"
+            backgrounds.add(browser.execute_script(colour, "section", "backgroundColor"))
+            inks.add(browser.execute_script(colour, "figure svg text", "fill"))
+    assert len(backgrounds) == len(inks) == 2, "light and dark differ, and figures follow"
+
+
+@pytest.mark.parametrize("name", ["ngspice", "cifar", "two"])
+def test_the_numbers_that_are_read_are_those_of_the_summaries(
+    browser: webdriver.Chrome, pages: dict[str, tuple[Path, list[Path]]], name: str
+) -> None:
+    page, runs = pages[name]
+    look(browser, page, 1280, "light")
+    summaries = [json.loads((run / "summary.json").read_text()) for run in runs]
+    for key in ("accuracy", "accuracy_quantized"):
+        shown = [part.text for part in browser.find_elements(By.CSS_SELECTOR, f'[data-key="{key}"]')]
+        assert shown == [f"{100 * summary[key]:.2f} %" for summary in summaries]
+    proofs = browser.find_elements(By.CSS_SELECTOR, '[data-key="max_error_full_scale"]')
+    proved = [summary["verification"] for summary in summaries if summary["verification"]["samples"]]
+    assert len(proofs) == len(proved)
+    for part, proof in zip(proofs, proved, strict=True):
+        assert f"{proof['max_error_full_scale']:.1e}" in part.text
+        assert part.text.count(f"{proof['samples']} reads were solved again by ngspice") == 1
+    heading = browser.find_element(By.TAG_NAME, "h1").text
+    assert heading == f"{summaries[0]['network']} on {summaries[0]['dataset']}"
+
+
+def test_it_prints_in_black_on_white_whatever_the_screen(
+    browser: webdriver.Chrome, pages: dict[str, tuple[Path, list[Path]]]
+) -> None:
+    look(browser, pages["two"][0], 1280, "dark")
+    media = {"media": "print", "features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    colours = browser.execute_script(
+        "const of = part => getComputedStyle(document.querySelector(part));"
+        "return [of('body').backgroundColor, of('body').color, of('figure svg text').fill]"
+    )
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert colours == ["rgb(255, 255, 255)", "rgb(0, 0, 0)", "rgb(0, 0, 0)"]

@@ -1,0 +1,95 @@
+"""What a run's folder gives a report, and what a folder is told that gives none."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from norsim.data import Dataset
+from norsim.errors import ConfigurationError
+from norsim.report.folder import read_run
+from norsim.report.material import Answers, Missing
+
+
+def copied(run: Path, place: Path) -> Path:
+    shutil.copytree(run, place, ignore=shutil.ignore_patterns("units", "report"))
+    return place
+
+
+def test_a_run_gives_all_that_it_kept(macro_run: Path) -> None:
+    found = read_run(macro_run)
+    summary = json.loads((macro_run / "summary.json").read_text())
+    assert found.summary == summary and found.evaluated
+    assert isinstance(found.answers, Answers) and len(found.answers.labels) == summary["images"]
+    assert (found.answers.array == found.answers.labels).mean() == summary["accuracy"]
+    assert isinstance(found.data, Dataset) and not isinstance(found.samples, Missing)
+    assert len(found.samples) == 64
+    assert list(found.reads_by_layer()) == [layer["name"] for layer in summary["layers"]]
+    assert sum(map(len, found.reads_by_layer().values())) == 64
+
+
+def test_what_attribute_said_of_the_same_chip_beside_the_run_belongs_to_it(
+    macro_run: Path, stressed_run: Path, spice_run: Path
+) -> None:
+    assert [(part.by, Path(part.place).name) for part in read_run(macro_run).attributions] == [("layers", "layers")]
+    assert not read_run(stressed_run).attributions
+    named = read_run(stressed_run, attributions=[macro_run.parent / "layers"])
+    assert [part.by for part in named.attributions] == ["layers"]
+    with pytest.raises(ConfigurationError, match="no run of attribute"):
+        read_run(macro_run, attributions=[spice_run])
+
+
+def test_images_that_are_not_at_hand_are_missed_and_found_where_told(
+    cifar_run: Path, cifar: Path, tmp_path: Path
+) -> None:
+    run = copied(cifar_run, tmp_path / "run")
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["options"]["data_folder"] = str(tmp_path / "gone")
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    missed = read_run(run).data
+    assert isinstance(missed, Missing) and "--data" in missed.reason and "gone" in missed.reason
+    assert isinstance(read_run(run, data_folder=cifar).data, Dataset)
+
+
+def test_images_with_other_labels_are_not_the_runs(macro_run: Path, tmp_path: Path) -> None:
+    run = copied(macro_run, tmp_path / "run")
+    rows = (run / "results.csv").read_text().splitlines()
+    number, label, *rest = rows[1].split(",")
+    rows[1] = ",".join([number, str((int(label) + 1) % 10), *rest])
+    (run / "results.csv").write_text("\n".join(rows) + "\n")
+    found = read_run(run).data
+    assert isinstance(found, Missing) and "other labels" in found.reason
+
+
+def test_a_network_that_has_gone_takes_the_array_with_it_and_no_more(macro_run: Path, tmp_path: Path) -> None:
+    run = copied(macro_run, tmp_path / "run")
+    summary = json.loads((run / "summary.json").read_text())
+    (run / "summary.json").write_text(json.dumps({**summary, "network": str(tmp_path / "gone")}))
+    found = read_run(run)
+    assert isinstance(found.samples, Missing) and "gone" in found.samples.reason
+    assert isinstance(found.answers, Answers)
+
+
+@pytest.mark.parametrize("state", ["absent", "no run", "unfinished", "damaged", "of another command"])
+def test_other_folders_are_refused_by_what_they_are(macro_run: Path, tmp_path: Path, state: str) -> None:
+    run = tmp_path / "run"
+    if state == "no run":
+        run.mkdir()
+        (run / "notes.txt").touch()
+    elif state != "absent":
+        copied(macro_run, run)
+    if state == "unfinished":
+        (run / "summary.json").unlink()
+    elif state == "damaged":
+        (run / "summary.json").write_text("{")
+    elif state == "of another command":
+        (run / "summary.json").write_text('{"points": []}')
+    told = {
+        "absent": "no folder", "no run": "it holds notes.txt", "unfinished": "--resume", "damaged": "cannot be read",
+        "of another command": "a run of eval-network, which has no report",
+    }  # fmt: skip
+    with pytest.raises(ConfigurationError, match=told[state]):
+        read_run(run)

@@ -1,0 +1,202 @@
+"""The page: the same bytes each time, whole, self-contained, and proof against odd names."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import norsim
+from norsim import report
+from norsim.data import load
+from norsim.errors import ConfigurationError
+from norsim.network.evaluate import images_tensor
+from norsim.report.material import Origin
+from norsim.report.page import attribute_command
+from norsim.report.settings import differing, flat
+from norsim.report.svg import INK, drawing, figure
+from tests.report.conftest import command_line
+
+
+class Elements(HTMLParser):
+    """All elements with their attributes, and texts by element."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.found if name == tag]
+
+
+@pytest.fixture(scope="module")
+def page(macro_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return report.write([macro_run], tmp_path_factory.mktemp("report"))
+
+
+def test_numbers_of_the_page_are_those_of_the_summary(page: Path, macro_run: Path) -> None:
+    summary = json.loads((macro_run / "summary.json").read_text())
+    known = {**summary, **summary["verification"], **summary["energy"]}
+    shown = [attributes for _, attributes in Elements(page.read_text()).found if "data-value" in attributes]
+    found = {str(part["data-key"]): float(str(part["data-value"])) for part in shown}
+    for key in ("accuracy", "accuracy_float", "accuracy_quantized", "max_error_full_scale", "joules_image"):
+        assert found[key] == known[key]
+    assert found["drop_points"] == pytest.approx(known["drop_points"])
+
+
+def test_the_same_run_gives_the_same_bytes(page: Path, macro_run: Path, tmp_path: Path) -> None:
+    report.write([macro_run], tmp_path)
+    names = sorted(path.name for path in page.parent.iterdir())
+    assert names == sorted(path.name for path in tmp_path.iterdir()) and len(names) > 9
+    for name in names:
+        assert (page.parent / name).read_bytes() == (tmp_path / name).read_bytes(), name
+
+
+def test_the_page_loads_nothing_and_its_figures_lie_beside_it(page: Path) -> None:
+    text = page.read_text()
+    elements = Elements(text)
+    links = [
+        value for _, attributes in elements.found for name, value in attributes.items()
+        if name in ("src", "href", "xlink:href") and value
+    ]  # fmt: skip
+    assert links and all(link.startswith(("data:", "#")) for link in links)
+    assert not elements.all("script") and "@import" not in text and not re.search(r"url\((?!#)", text)
+    ids = [attributes["id"] for _, attributes in elements.found if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    shown = {attributes["data-figure"] for attributes in elements.all("figure")}
+    assert shown == {path.stem for path in page.parent.glob("*.svg")}
+    drawn = [attributes for attributes in elements.all("svg") if attributes.get("role") == "img"]
+    assert len(drawn) == len(shown) and all(attributes["aria-label"] for attributes in drawn)
+    assert all(attributes["alt"] for attributes in elements.all("img"))
+    levels = [int(tag[1]) for tag, _ in elements.found if re.fullmatch(r"h\d", tag)]
+    assert levels[0] == 1 and all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_odd_names_are_text(macro_run: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "<b onload='x'>&\"$run"
+    shutil.copytree(macro_run, odd, ignore=shutil.ignore_patterns("units"))
+    manifest = json.loads((odd / "manifest.json").read_text())
+    manifest["command"] += ["<script>alert(1)</script>", "{{ 7 * 6 }}"]
+    (odd / "manifest.json").write_text(json.dumps(manifest))
+    text = report.write([odd], tmp_path / "out").read_text()
+    elements = Elements(text)
+    assert not elements.all("script") and not any("onload" in attributes for _, attributes in elements.found)
+    assert "&lt;script&gt;alert(1)" in text and "{{ 7 * 6 }}" in text and "$run" in text
+
+
+def test_figures_go_with_light_and_dark_and_take_any_name() -> None:
+    def draw() -> str:
+        with figure(3, 2) as drawn:
+            panel = drawn.subplots()
+            panel.plot([1, 2], [1, 2], label="a$b$ <c>")
+            panel.legend()
+            return drawing("one", 'says "<&>"', drawn).svg
+
+    text = draw()
+    assert text == draw()
+    assert "currentColor" in text and INK not in text and "prefers-color-scheme:dark" in text
+    assert "a$b$ &lt;c&gt;" in text and 'aria-label="says &#34;&lt;&amp;&gt;&#34;"' in text
+    assert "<dc:date>" not in text
+
+
+def test_a_run_without_images_or_network_still_has_a_page(macro_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(macro_run, run, ignore=shutil.ignore_patterns("units"))
+    summary = json.loads((run / "summary.json").read_text())
+    (run / "summary.json").write_text(json.dumps({**summary, "network": str(tmp_path / "gone")}))
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["options"]["dataset"] = str(tmp_path / "gone.npz")
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    text = report.write([run], tmp_path / "out").read_text()
+    assert "The images are not at hand" in text and "The run&#39;s network cannot be read" in text
+    assert "Confusion matrix" in text
+
+
+def test_attribute_alone_has_a_page(macro_run: Path, tmp_path: Path) -> None:
+    text = report.write([macro_run.parent / "layers"], tmp_path / "out").read_text()
+    assert "By layers, on 20 images" in text and "keeps no reads" in text
+    with pytest.raises(ConfigurationError, match="no run of eval-network"):
+        report.write([macro_run, macro_run.parent / "layers"], tmp_path / "both")
+    assert not (tmp_path / "both").exists()
+
+
+def test_two_runs_differ_where_they_do(macro_run: Path, stressed_run: Path, tmp_path: Path) -> None:
+    page = report.write([stressed_run, macro_run], tmp_path)
+    text = page.read_text()
+    assert {"a-error-map.svg", "b-error-map.svg", "accuracies.svg"} <= {path.name for path in tmp_path.iterdir()}
+    assert "<mark>150 ohm</mark>" in text and "<mark>40 mV</mark>" in text
+    counts = {key: int(number) for key, number in re.findall(r'data-key="(\w+)">(\d+)<', text)}
+    assert sum(counts.values()) == 100 and counts["only_second"] > counts["only_first"]
+    summaries = [json.loads((run / "summary.json").read_text()) for run in (stressed_run, macro_run)]
+    assert counts["both"] + counts["only_first"] == round(100 * summaries[0]["accuracy"])
+    assert counts["both"] + counts["only_second"] == round(100 * summaries[1]["accuracy"])
+    ids = [attributes["id"] for _, attributes in Elements(text).found if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_settings_are_told_apart_key_by_key() -> None:
+    one, two = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1, "c": 4}, "e": {}}
+    assert flat(one) == {"a.b": "1", "a.c": "2", "d": "3"}
+    assert [(part.key, part.first, part.second) for part in differing(one, two)] == [
+        ("a.c", "2", "4"), ("d", "3", ""), ("e", "", "{}"),
+    ]  # fmt: skip
+
+
+def test_the_command_that_is_named_for_what_was_not_measured_is_of_the_same_network_and_chip(
+    stressed_run: Path,
+) -> None:
+    material = report.read_run(stressed_run)
+    assert isinstance(material.origin, Origin)
+    command = attribute_command(material, "causes")
+    assert command is not None and command.startswith("norsim attribute --network digits-cnn --images 100")
+    own = {**material.origin.manifest, "command": ["norsim", "eval-network", "--model", "nets.py:make", "--seed=3"]}
+    quantized = replace(
+        material, origin=replace(material.origin, manifest=own), summary={**material.summary, "network": "run/network"}
+    )
+    assert (
+        attribute_command(quantized, "layers")
+        == "norsim attribute --network run/network --seed=3 --trust-model --by layers"
+    )
+    for part in ("--chip etox65-stress", "--set 'silicon.cell=40 mV'", "--by causes"):
+        assert part in command
+
+
+def test_the_command_line_writes_beside_the_run_and_refuses_three(
+    spice_run: Path, macro_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command_line("report", spice_run) == 0
+    assert (spice_run / "report" / "report.html").is_file()
+    assert str(spice_run / "report" / "report.html") in "".join(capsys.readouterr().out.split())
+    assert command_line("report", spice_run, macro_run, spice_run, "--out", tmp_path / "no") == 2
+    assert "too many" in capsys.readouterr().err and not (tmp_path / "no").exists()
+    (tmp_path / "file").touch()
+    assert command_line("report", spice_run, "--out", tmp_path / "file" / "below") == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_a_result_of_python_has_a_page(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    train, test = load("digits", "train"), load("digits", "test").take(12)
+    images = images_tensor(train)[:32]
+    analog = norsim.convert(norsim.quantize(network, [images]), norsim.load_chip("etox65", ("calibration.reads=8",)))
+    norsim.calibrate(analog, images)
+    result = norsim.evaluate(analog, test, spice_sample=1)
+    text = result.report(tmp_path / "plain").read_text()
+    assert "result.report(folder, data)" in text and "Codes of the" in text
+    text = result.report(str(tmp_path / "shown"), test).read_text()
+    assert f'data-key="accuracy" data-value="{result.accuracy}"' in text and "made in Python" in text
+    with pytest.raises(ConfigurationError, match="11 images"):
+        result.report(tmp_path / "other", test.take(11))

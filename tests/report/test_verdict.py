@@ -1,0 +1,73 @@
+"""The verdict's numbers are the summary's, and its words say what was measured and what was not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from norsim.report.folder import read_run
+from norsim.report.material import Material, Missing, Origin
+from norsim.report.verdict import Verdict, verdict
+
+
+@pytest.fixture(scope="module")
+def macro(macro_run: Path) -> Material:
+    return read_run(macro_run)
+
+
+def of(material: Material, **changed: Any) -> Verdict:
+    found = verdict(replace(material, summary={**material.summary, **changed}))
+    assert found is not None
+    return found
+
+
+def without_tolerance(material: Material) -> Material:
+    assert isinstance(material.origin, Origin)
+    words = material.origin.manifest["command"]
+    at = words.index("--tolerance")
+    manifest = {**material.origin.manifest, "command": words[:at] + words[at + 2 :]}
+    return replace(material, origin=replace(material.origin, manifest=manifest))
+
+
+def test_numbers_are_those_of_the_summary(macro: Material) -> None:
+    found, summary = of(macro), macro.summary
+    for row in found.rows:
+        assert row.accuracy == summary[row.key] and row.ci95 == tuple(summary[f"{row.key}_ci95"])
+    lost = {one.key: one for one in found.lost}
+    assert lost["drop_points"].points == pytest.approx(summary["drop_points"])
+    assert sum(lost[key].points for key in ("drop_quantization", "drop_array")) == pytest.approx(summary["drop_points"])
+    for one in found.lost:
+        assert one.ci95 and one.ci95[0] < one.points < one.ci95[1]
+    assert f"{summary['verification']['max_error_full_scale']:.1e}" in " ".join(found.proof)
+
+
+def test_the_proof_names_its_bound(macro: Material) -> None:
+    said = " ".join(of(macro).proof)
+    assert "The bound that was asked for, 0.001 of full scale, is met." in said
+    plain = without_tolerance(macro)
+    assert "within the 0.0001 that norsim claims of macro" in " ".join(of(plain).proof)
+    worse = {**macro.summary["verification"], "max_error_full_scale": 2e-3}
+    assert "MORE than" in " ".join(of(plain, verification=worse).proof)
+    assert "is NOT met" in " ".join(of(macro, verification=worse).proof)
+
+
+def test_what_was_not_measured_is_said(macro: Material, stressed_run: Path, spice_run: Path) -> None:
+    unknown = of(macro, accuracy_float=None, accuracy_float_ci95=None)
+    assert unknown.rows[0].accuracy is None and [one.key for one in unknown.lost] == ["drop_array"]
+    stressed, spice = verdict(read_run(stressed_run)), verdict(read_run(spice_run))
+    assert stressed and stressed.proof[0].startswith("Not measured: no read was solved again")
+    assert spice and spice.proof[0] == "ngspice itself solved every read on the array, tile by tile."
+    assert "with 1 of its 3 layers there (conv1) and the others digital" in spice.headline
+    assert stressed.headline.endswith("on the array.")
+    assert "No bound is claimed of ngspice" in " ".join(spice.proof)
+    ideal = of(macro, backend="ideal")
+    assert ideal.proof[0].startswith("Not measured") and "no array was read" in ideal.headline
+    several = replace(macro, answers=Missing("of several chips"))
+    assert all(one.ci95 is None for one in of(several).lost)
+
+
+def test_attribute_has_no_verdict(macro_run: Path) -> None:
+    assert verdict(read_run(macro_run.parent / "layers")) is None
