@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
-from norsim.backends import _table, program, reduced
+from norsim.backends import characterisation, program, reduced
 from norsim.chip import Chip
 from norsim.config import load_chip
 from norsim.periphery.encoding import Codes, full_scale_amps, sensed_amps
@@ -81,7 +81,7 @@ class Case:
 
     def prepared(self) -> nodal.Prepared:
         """The tile ready for nodal; characterises the cell where that has not been done."""
-        return nodal.prepare(self.tile, _table(self.tile, self.stimulus(2), np.unique(self.tile.thresholds)))
+        return nodal.prepare(self.tile, characterisation(self.tile, self.stimulus(2), np.unique(self.tile.thresholds)))
 
     def model(self) -> Tabulated:
         """macro's model; built when first asked for."""
