@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from norsim.array.measured import read_measured
 from norsim.array.variation import NO_SPREAD, Silicon
 from norsim.array.wires import Wires
+from norsim.cell_schema import Section
 from norsim.cellfile import build_cell
 from norsim.chip import Calibration, Chip
 from norsim.errors import ConfigurationError
@@ -20,7 +21,7 @@ from norsim.periphery.adc import ConverterSpread
 from norsim.periphery.bit_serial import BitSerial
 from norsim.periphery.energy import Costs
 from norsim.periphery.linear_pair import LinearPair
-from norsim.schema import ChipFile, Section, SensedWiresSection, SiliconSection, WiresSection
+from norsim.schema import ChipFile, SensedWiresSection, SiliconSection, WiresSection
 
 LARGEST_YAML_BYTES = 1 << 20
 

@@ -23,11 +23,12 @@ from dask_jobqueue.slurm import SLURMJob
 from pydantic import BaseModel
 
 from norsim.backends import BACKENDS, program
+from norsim.cell_schema import Section
 from norsim.commands import COMMANDS, cli, main
 from norsim.config import apply_settings, load_chip, presets
 from norsim.errors import NorsimError
 from norsim.network.store import load_network
-from norsim.schema import ChipFile, Section
+from norsim.schema import ChipFile
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
