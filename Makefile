@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help venv system browser demo test check bench results fuzz soak dist clean
+.PHONY: help venv system browser demo test check docs bench results fuzz soak dist clean
 
 help:
 	@echo "make demo   the shipped digits network on NOR-flash arrays: all test images by macro, 50 by ngspice too"
 	@echo "make test   all tests, type checks and style checks"
+	@echo "make docs   the documentation as a site that needs no network; writes build/site"
 	@echo "make bench  the solvers' accuracy, speed and memory, measured; writes docs/performance.md"
 	@echo "make results DATA=DIR  the accuracies of all shipped networks; DIR holds CIFAR-10; writes docs/results.md"
 	@echo "make fuzz   100,000 broken files to all readers of files, guided by coverage"
@@ -43,6 +44,9 @@ check: venv
 
 test: browser check
 	$(BIN)/python -m pytest
+
+docs: venv
+	$(BIN)/python -m sphinx -W --keep-going -E -q -b html -d build/doctrees docs build/site
 
 bench: venv
 	$(BIN)/python -m benchmarks

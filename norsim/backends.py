@@ -157,7 +157,10 @@ def program(cell: Cell, encoding: Encoding) -> Levels:
 
 @lru_cache(maxsize=32)
 def curve(cell: Cell, encoding: Encoding) -> Callable[[Floats], Floats]:
-    """What turns currents under the verify read of `encoding` into thresholds of `cell`, from ngspice reads of it."""
+    """What turns currents `[n]` under the verify read of `encoding` into thresholds `[n]` of `cell`.
+
+    It is made of ngspice reads of that cell.
+    """
     gate, drain = encoding.verify_volts
     return threshold_curve(cell, lambda c, volts: cell_amps(c, volts, gate, drain))
 

@@ -6,9 +6,9 @@ import hashlib
 from pathlib import Path
 
 from norsim.array.cell import Cell
+from norsim.cell_schema import CellSection, LibrarySection
 from norsim.errors import ConfigurationError
 from norsim.paths import models_folder, netlists_folder
-from norsim.schema import CellSection, LibrarySection
 from norsim.spice.source import Source
 from norsim.spice.wrapper import NAME, STATE, Inner, check_defined, wrapper
 

@@ -103,18 +103,21 @@ class Cluster(Workers):
 
     @contextmanager
     def executor(self) -> Iterator[Executor]:
+        """Dask's executor; a unit is refused by a worker whose installation is another."""
         with _reaching():
             executor = self.client.get_executor(pure=False)
         with executor:
             yield _Checked(executor, installation())
 
     def ahead(self) -> int:
+        """Three units a thread of the workers that are there, which are counted now and then."""
         if time.monotonic() - self.counted > SECONDS_BETWEEN_COUNTS:
             with _reaching():
                 self.threads, self.counted = sum(self.client.nthreads().values()), time.monotonic()
         return max(3 * self.threads, 4)
 
     def tend(self) -> None:
+        """Warn if no worker is left, and have jobs that ended submitted again."""
         with _reaching():
             if not self.client.nthreads():
                 LOG.warning("no worker is there; waiting for one")
@@ -122,12 +125,14 @@ class Cluster(Workers):
                 self.renew()
 
     def share(self, value: Any) -> Any:
+        """A future of `value`, which workers fetch once."""
         # The result of a task, because Dask makes such a one again when the worker that had it is lost.
         with _reaching(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it is large
             return self.client.submit(_itself, value, pure=False)
 
     def problem(self, future: Future[Any]) -> BaseException | None:
+        """What ended a unit, as an error of norsim's where it is the cluster's; None if nothing did."""
         try:
             problem = future.exception()
         except CancelledError:

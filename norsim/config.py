@@ -12,13 +12,14 @@ from pydantic import ValidationError
 from norsim.array.measured import read_measured
 from norsim.array.variation import NO_SPREAD, Silicon
 from norsim.array.wires import Wires
+from norsim.cell_schema import Section
 from norsim.cellfile import build_cell
 from norsim.chip import Calibration, Chip
 from norsim.errors import ConfigurationError
 from norsim.paths import models_folder
 from norsim.periphery.adc import ConverterSpread
 from norsim.periphery.energy import Costs
-from norsim.schema import ChipFile, Section, SensedWiresSection, SiliconSection, WiresSection
+from norsim.schema import ChipFile, SensedWiresSection, SiliconSection, WiresSection
 
 LARGEST_YAML_BYTES = 1 << 20
 

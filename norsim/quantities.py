@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -18,21 +19,28 @@ def _units() -> pint.UnitRegistry[float]:
     return pint.UnitRegistry(autoconvert_offset_to_baseunit=True)
 
 
-def quantity(unit: str) -> BeforeValidator:
-    """Accepts text such as `1.6 uA` and gives the number in `unit`; a bare number has no unit and is refused."""
+@dataclass(frozen=True)
+class Conversion:
+    """Text such as `1.6 uA` as the number in `unit`; a bare number has no unit and is refused."""
 
-    def convert(value: Any) -> float:
+    unit: str
+
+    def __call__(self, value: Any) -> float:
+        """Raises ValueError, in words for the author of a chip file, for what is no such quantity."""
         if not isinstance(value, str):
-            raise ValueError(f"give a quantity with its unit, for example '1 {unit}', not {value!r}")
+            raise ValueError(f"give a quantity with its unit, for example '1 {self.unit}', not {value!r}")
         match = QUANTITY.fullmatch(value.strip())
         try:
             if match is None:
                 raise ValueError
-            return float(_units().Quantity(float(match[1]), match[2]).to(unit).magnitude)
+            return float(_units().Quantity(float(match[1]), match[2]).to(self.unit).magnitude)
         except (pint.PintError, ValueError):
-            raise ValueError(f"{value!r} is not a quantity in units of {unit}, such as '1 {unit}'") from None
+            raise ValueError(f"{value!r} is not a quantity in units of {self.unit}, such as '1 {self.unit}'") from None
 
-    return BeforeValidator(convert)
+
+def quantity(unit: str) -> BeforeValidator:
+    """The validator of a key whose value is a quantity, which becomes the number in `unit`."""
+    return BeforeValidator(Conversion(unit))
 
 
 def any_quantity(value: Any) -> float:

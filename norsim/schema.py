@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, ClassVar, Literal, Protocol
+from typing import Annotated, ClassVar, Literal, Protocol
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from norsim.array.variation import CurrentSpread
+from norsim.cell_schema import CellSection, Section
 from norsim.periphery.bit_serial import BitSerial, ZeroPoint
 from norsim.periphery.encoding import Encoding
 from norsim.periphery.energy import USUAL_COSTS
@@ -23,124 +23,52 @@ from norsim.quantities import (
     Share,
     Steps,
     Volts,
-    any_quantity,
     quantity,
 )
-
-NAME = r"^[A-Za-z_][A-Za-z0-9_.]*$"
-# What norsim's decks set themselves.
-OWN_OPTIONS = {"gmin", "abstol", "reltol", "vntol", "temp", "method", "klu", "sparse"}
-SPICE_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?[A-Za-z]{0,8}")
-
-
-def _pin(value: Any) -> Any:
-    if value in ("drain", "gate", "source", "bulk", "ground"):
-        return value
-    try:
-        return VOLTS.func(value)
-    except ValueError:
-        raise ValueError(
-            f"expected drain, gate, source, bulk, ground or volts such as '1.2 V', not {value!r}"
-        ) from None
-
-
-def _spice_number(value: Any) -> str:
-    if isinstance(value, bool) or not SPICE_NUMBER.fullmatch(str(value)):
-        raise ValueError(f"expected a number as SPICE has it, such as 70n or 1e-6, not {value!r}")
-    return str(value)
-
-
-VOLTS: Any = quantity("volt")
-Name = Annotated[str, Field(pattern=NAME)]
-# A node of the cell's model: a terminal, or volts of its own.
-Pin = Annotated[str | float, BeforeValidator(_pin)]
-Parameter = Annotated[float, BeforeValidator(any_quantity), Field(allow_inf_nan=False)]
-SpiceNumber = Annotated[str, BeforeValidator(_spice_number)]
-
-
-class Section(BaseModel):
-    """Common to all parts of a chip file: unknown keys are errors, and nothing changes after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class LibrarySection(Section):
-    """An entry of `cell.models`: a file, or a section of it that begins with `.lib SECTION`, such as a corner."""
-
-    file: str
-    section: Annotated[str, Field(pattern=NAME)] | None = None
-
-
-class CellSection(Section):
-    """`cell`: which files, which subcircuit or transistor, how it is connected, what carries its state, its window."""
-
-    netlist: str | None = None
-    models: list[str | LibrarySection] = []
-    subcircuit: Name | None = None
-    model: Name | None = None
-    pins: Annotated[list[Pin], Field(min_length=3, max_length=32)] = ["drain", "gate", "source", "bulk"]
-    state: Name | None = None
-    state_erased: Parameter | None = None
-    state_programmed: Parameter | None = None
-    programmed_as: Name | None = None
-    erased: Volts
-    programmed: Volts
-    lowest: Volts | None = None
-    highest: Volts | None = None
-    instance: dict[Name, SpiceNumber] = {}
-    params: dict[Name, SpiceNumber] = {}
-    options: dict[Name, SpiceNumber] = {}
-    compatibility: Annotated[str, Field(pattern=r"^[a-z]{0,12}$")] = ""
-    osdi: list[str] = []
-
-    @model_validator(mode="after")
-    def _agrees(self) -> CellSection:
-        if (self.subcircuit is None) == (self.model is None):
-            raise ValueError("give either `subcircuit`, or `model` for the card of a transistor")
-        missing = {"drain", "gate", "source"} - {pin for pin in self.pins if isinstance(pin, str)}
-        if missing:
-            raise ValueError(f"`pins` has no {sorted(missing)[0]}")
-        if self.model is not None and len(self.pins) != 4:
-            raise ValueError("`pins` of a transistor are four")
-        if (self.state_erased is None) != (self.state_programmed is None):
-            raise ValueError("`state_erased` and `state_programmed` belong together")
-        if self.state_erased is not None and self.state is None:
-            raise ValueError("`state_erased` and `state_programmed` need `state`, the name of the parameter")
-        if self.programmed_as is not None and self.state is not None:
-            raise ValueError("`programmed_as` is for a cell without `state`")
-        ours = OWN_OPTIONS & {name.lower() for name in self.options}
-        if ours:
-            raise ValueError(f"`options` cannot set {sorted(ours)[0]}: norsim does")
-        return self
 
 
 class TileSection(Section):
     """`tile`: lines of one tile."""
 
     wordlines: Annotated[int, Field(ge=1, le=8192)]
+    """Wordlines of a tile."""
     bitlines: Annotated[int, Field(ge=1, le=8192)]
+    """Bitlines of a tile."""
     row_order: bool = False
+    """Whether inputs are put in the order that loads source lines least, by their weights."""
 
 
 class SensedWiresSection(Section):
     """`linear_pair.wires`: ohms a segment and at the ends; each row has a source line, sensed at one end."""
 
     bitline: Ohms
+    """One bitline segment, from cell to cell."""
     bitline_end: Ohms
+    """Between a bitline's volts and its first cell: sense amplifier and column select, or driver."""
     source_line: Ohms
+    """One source-line segment, from cell to cell."""
     source_line_end: Ohms
+    """A strap's contact, or the sense amplifier's input."""
     wordline: Ohms = 0.0
+    """One wordline segment."""
     wordline_end: Ohms = 0.0
+    """A wordline's driver."""
     wordline_farads: Farads = 0.0
+    """Capacitance of a wordline to ground, a cell: wire and gate."""
     bitline_farads: Farads = 0.0
+    """The same of a bitline: wire and junction."""
     source_line_farads: Farads = 0.0
+    """The same of a source line."""
 
 
 class WiresSection(SensedWiresSection):
     """`bit_serial.wires`: source lines are shared by rows and strapped to ground as well; see norsim.array.wires."""
 
     rows_per_source_line: Annotated[int, Field(ge=1)]
+    """Wordlines that share a source line."""
     strap_every: Annotated[int, Field(ge=2)] | None
+    """Bitlines between two straps to ground, the edges being straps as well; null: no straps, sensed beside bitline
+    0."""
 
 
 class EncodingSection(Protocol):
@@ -162,11 +90,17 @@ class BitSerialSection(Section):
     """`bit_serial`: volts, top level current and zero point, and the wires of such an array."""
 
     wordline_read: Volts
+    """Gate volts of a 1 bit; a 0 bit is 0 V."""
     bitline_read: Volts
+    """Volts on every bitline."""
     top_level: Amperes
+    """Cell current of weight code 15; codes are uniform in current from 0."""
     zero_point: ZeroPoint
+    """Where the term of the weights' zero point comes from."""
     reference_every: Annotated[int, Field(ge=2)]
+    """Bitlines of a group; one of them is the reference column. Counts for `reference` alone."""
     settle: Annotated[float, quantity("second"), Field(gt=0, allow_inf_nan=False)] | None = None
+    """How long after its wordlines step a read is sampled; null: long enough."""
     wires: WiresSection
 
     def encoding(self) -> BitSerial:
@@ -180,9 +114,13 @@ class LinearPairSection(Section):
     """`linear_pair`: bias, full drain volts and level currents there, and the wires of such an array."""
 
     wordline_bias: Volts
+    """Gate volts of every cell."""
     drain_full: Volts
+    """Drain volts of activation code 15."""
     base_level: Amperes
+    """Cell current of weight code 0 at `drain_full`."""
     top_level: Amperes
+    """Cell current of weight code 15 at `drain_full`."""
     wires: SensedWiresSection
     # Its wordlines do not step.
     settle: ClassVar[None] = None
@@ -199,31 +137,42 @@ class AdcSection(Section):
     """
 
     bits: Annotated[int, Field(ge=1, le=24)]
+    """Resolution of each output's converter."""
     gain: Share = 0.0
+    """Standard deviation of gain errors over converters, a share."""
     offset: Steps = 0.0
+    """The same of offsets, in steps."""
     bow: Steps = 0.0
+    """The same of bows, largest at mid-scale, in steps."""
     noise: Steps = 0.0
+    """Standard deviation of each conversion, in steps."""
 
 
 class DacSection(Section):
     """`dac`: standard deviation of the levels of the drain volts, in steps."""
 
     steps: Steps = 0.0
+    """Standard deviation of the levels of linear-pair's drain volts, in steps; their ends are exact."""
 
 
 class CostSection(Section):
     """`cost`: see norsim.periphery.energy.Costs."""
 
     sample: Seconds = USUAL_COSTS.sample_seconds
+    """How long cells conduct in a read."""
     conversion: Seconds = USUAL_COSTS.conversion_seconds
+    """How long a conversion takes."""
     adc_step: Annotated[float, quantity("joule"), NotNegative] = USUAL_COSTS.joules_per_step
+    """What a conversion takes, for each of the 2^bits steps of its converter."""
 
 
 class SpreadSection(Section):
     """A spread in current, sigma(I) = scale (1 - exp(-I / knee))."""
 
     scale: Amperes
+    """The spread at large currents."""
     knee: Amperes
+    """The current where it bends."""
 
     def spread(self) -> CurrentSpread:
         """As the array has it."""
@@ -234,36 +183,57 @@ class AgedSection(SpreadSection):
     """`silicon.aged`: the spread in current so long after programming."""
 
     after: Annotated[float, quantity("second"), Field(gt=0, allow_inf_nan=False)]
+    """Time since programming."""
 
 
 class SiliconSection(Section):
     """`silicon`: what ails the cells; see norsim.array.variation.Silicon. Without it they are what they should be."""
 
     programming: SpreadSection | None = None
+    """`scale` and `knee`, currents: the spread in current that program-verify leaves."""
     aged: AgedSection | None = None
+    """`scale`, `knee` and `after`, a time: the spread so long after programming."""
     reading: SpreadSection | None = None
+    """`scale` and `knee`: the spread from one read to the next."""
     measured: str | None = None
+    """A table of measured cells beside the chip file, in place of `programming` and `aged`."""
     programming_volts: Deviation = 0.0
+    """Standard deviation of each cell's threshold after programming."""
     lost_a_decade: Share = 0.0
+    """Share of the stored charge that is lost a decade of time in seconds."""
     neutral: Volts = 0.0
+    """Threshold of a cell without stored charge."""
     time: Seconds = 0.0
+    """Time since programming."""
     telegraph_a_decade: Deviation = 0.0
+    """By so much larger amplitudes of telegraph noise are ten times as rare."""
     die: Deviation = 0.0
+    """Standard deviation of all thresholds of a chip together."""
     cell: Deviation = 0.0
+    """Standard deviation of each cell's threshold by mismatch."""
     stuck: Share = 0.0
+    """Share of cells that conduct like erased ones."""
     open: Share = 0.0
+    """Share of cells that do not conduct."""
     in_situ: bool = False
+    """Whether cells are programmed to conduct in their places what others are to conduct alone."""
     programmed_at: Kelvin | None = None
+    """Temperature of program-verify; null: `temperature`."""
     tracking: bool = False
+    """Whether the wordlines' read volts follow a reference cell over temperature."""
 
 
 class CalibrationSection(Section):
     """`calibration`: see norsim.chip.Calibration."""
 
     images: Annotated[int, Field(ge=1)]
+    """Training images that show each layer its inputs."""
     reads: Annotated[int, Field(ge=2)]
+    """Reads a tile that are made on the array for the fits."""
     column_fit: bool
+    """Whether each output gets a digital gain and offset, fitted on these reads."""
     fresh: bool = False
+    """Whether fits are made just after programming, at the temperature of that, instead of when the chip is used."""
 
 
 # Each has a section of that name, with underscores.
@@ -274,10 +244,13 @@ class ChipFile(Section):
     """A whole chip file."""
 
     name: str
+    """What the chip is called."""
     temperature: Kelvin
+    """Temperature of all cells in reads, and in program-verify unless `silicon.programmed_at` says otherwise."""
     cell: CellSection
     tile: TileSection
     encoding: EncodingName
+    """How the array computes; decides which of the sections `bit_serial` and `linear_pair` counts."""
     bit_serial: BitSerialSection | None = None
     linear_pair: LinearPairSection | None = None
     adc: AdcSection

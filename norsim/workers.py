@@ -140,10 +140,12 @@ class Threads(Workers):
 
     @contextmanager
     def executor(self) -> Iterator[Executor]:
+        """A pool of threads; for one unit at a time, this thread."""
         with _Here() if self.count == 1 else ThreadPoolExecutor(self.count) as executor:
             yield executor
 
     def abandon(self, running: Iterable[Future[Any]]) -> None:
+        """Stop the simulators of all units that run, until each has ended."""
         left = [future for future in running if not future.cancel()]
         # Some may be about to start a simulator: until all have ended.
         while left:
@@ -151,6 +153,7 @@ class Threads(Workers):
             left = list(wait(left, 0.05).not_done)
 
     def ahead(self) -> int:
+        """Two units a thread, so that none waits for the next."""
         return 1 if self.count == 1 else 2 * self.count
 
 

@@ -1,0 +1,1 @@
+"""The silicon: cells, wires, tiles, and what ails them. NumPy only."""

@@ -16,7 +16,10 @@ Floats = NDArray[np.float64]
 
 
 def frozen(values: object, shape_of: str, dimensions: int) -> Floats:
-    """A read-only float64 copy of `values`, refused where it is not finite or not `dimensions` deep."""
+    """A read-only float64 copy of `values`, refused where it is not finite or not `dimensions` deep.
+
+    `shape_of` says in words which shape is expected, such as `thresholds [wordlines, bitlines]`.
+    """
     array = np.array(values, dtype=np.float64)
     if array.ndim != dimensions or 0 in array.shape:
         raise ConfigurationError(f"{shape_of} is expected, not an array of shape {array.shape}")

@@ -49,7 +49,7 @@ class CurrentSpread:
     knee_amps: float = 1.0
 
     def sigma_amps(self, amps: Floats) -> Floats:
-        """Standard deviation of cells that are to conduct `amps`, same shape."""
+        """Standard deviation of cells that are to conduct `amps`; any shape, the same for both."""
         sigma: Floats = -self.scale_amps * np.expm1(-amps / self.knee_amps)
         return sigma
 
@@ -183,7 +183,7 @@ class Draw:
         return np.random.default_rng([self.seed, 6, self.chip, STREAMS.index(part)])
 
     def normal(self, part: Part, shape: tuple[int, ...]) -> Floats:
-        """Standard normal numbers of a step."""
+        """Standard normal numbers of a step, in an array of any shape."""
         return self.random(part).standard_normal(shape)
 
 

@@ -75,7 +75,10 @@ def window(thresholds: Floats, amps: Floats, ends: tuple[float, float], encoding
 
 
 def last_above(thresholds: Floats, amps: Floats, wanted: float) -> float | None:
-    """The threshold, volts, above which the cell conducts less than `wanted` amperes; None where there is none."""
+    """The threshold, volts, above which the cell conducts less than `wanted` amperes; None where there is none.
+
+    `amps` `[n]` are those of cells at the rising `thresholds` `[n]`, volts.
+    """
     above = np.flatnonzero(amps >= wanted)
     if not len(above) or above[-1] + 1 == len(amps):
         return None

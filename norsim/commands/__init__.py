@@ -33,9 +33,11 @@ class LazyGroup(click.Group):
     """Knows the commands by name and imports each only when it is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the order of their use."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, imported now; None if there is none."""
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"norsim.commands.{cmd_name.replace('-', '_')}")
@@ -48,6 +50,7 @@ class LazyGroup(click.Group):
         return commands + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of `--help`, without importing any command."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 

@@ -156,7 +156,7 @@ def command(
 def table_of_images(
     found: Evaluation, data: Dataset, known: Predictions | None, others: dict[str, Predictions]
 ) -> str:  # fmt: skip
-    """results.csv: for each image its label and what each network says, with those of `others` by column."""
+    """results.csv: for each image its label and what each network says; classes are `[images]`, `others` by column."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["image", "label", "array", "quantized", "float", *others])
@@ -178,7 +178,7 @@ def read_predictions(run: Path) -> dict[int, int]:
 
 
 def agreement(predictions: Predictions, other: dict[int, int], run: str) -> dict[str, Any]:
-    """How many of the images that both runs saw they classify alike."""
+    """How many of the images that both runs saw they classify alike; `predictions` are `[images]`."""
     both = [image for image in range(len(predictions)) if image in other]
     alike = sum(int(predictions[image]) == other[image] for image in both)
     return {"run": run, "images": len(both), "alike": alike}

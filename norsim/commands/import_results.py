@@ -104,7 +104,7 @@ def compared_with(folder: DeckFolder, against: str) -> Floats:
 
 
 def differences(folder: DeckFolder, amps: Floats, other: Floats | None) -> dict[str, float | None]:
-    """Largest and root mean square difference, in full scale."""
+    """Largest and root mean square difference of `[vectors, passes, outputs]` amperes, in full scale."""
     if other is None:
         return {"max_difference_full_scale": None, "rms_difference_full_scale": None}
     rms = float(np.sqrt(np.square(amps - other).mean())) / folder.full_scale_amps
@@ -112,7 +112,7 @@ def differences(folder: DeckFolder, amps: Floats, other: Floats | None) -> dict[
 
 
 def largest(folder: DeckFolder, amps: Floats, other: Floats) -> float:
-    """The largest difference, in full scale."""
+    """The largest difference of `[vectors, passes, outputs]` amperes, in full scale."""
     return float(np.abs(amps - other).max()) / folder.full_scale_amps
 
 

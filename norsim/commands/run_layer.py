@@ -106,7 +106,10 @@ def read_layer(
     chosen: Subject, layer: str, only: tuple[int, int] | None, codes: Codes, reader: Reader, seed: int,
     folder: RunFolder, report: Report,
 ) -> tuple[list[PlacedTile], list[Currents | None]]:  # fmt: skip
-    """Calibrated tiles and their currents: one deck a tile, the one `build-netlist` writes."""
+    """Calibrated tiles and their currents under `codes`, `[vectors, inputs]`.
+
+    For ngspice that is one deck a tile, the one that `build-netlist` writes.
+    """
     grid = chosen.grid(layer)
     parts = [grid.at(*only)] if only else list(grid.tiles)
     if reader.backend == "ideal":
@@ -125,7 +128,7 @@ def read_layer(
 
 
 def result(part: PlacedTile, codes: Codes, currents: Currents | None) -> TileRead:
-    """What the tile gave; without currents, what exact cells would give, in amperes and integers."""
+    """What the tile gave for the codes `[vectors, inputs]`; without currents, what exact cells would give."""
     if currents is not None:
         return part.interpret(codes, part.amps(currents))
     amps = part.pass_values(codes) * part.chip.encoding.lsb_amps
@@ -138,7 +141,7 @@ def ideal_sums(part: PlacedTile, codes: Codes) -> Floats:
 
 
 def save(path: Path, part: PlacedTile, codes: Codes, read: TileRead) -> None:
-    """One tile's currents.npz."""
+    """One tile's currents.npz, for the layer's codes `[vectors, inputs]`."""
     arrays: dict[str, Any] = {
         "codes": part.codes(codes),
         "weights": part.weights,

@@ -46,7 +46,7 @@ class Subject:
         return load(self.dataset, split, self.data_folder)
 
     def calibration_images(self, count: int, seed: int) -> Tensor:
-        """Up to `count` training images, drawn by the seed."""
+        """Up to `count` training images, drawn by the seed: `[images, channels, height, width]`."""
         train = self.data("train")
         return images_tensor(train.take(min(count, len(train)), np.random.default_rng([seed, 4])))
 
@@ -93,7 +93,10 @@ def evaluate_subject(
     chosen: Subject, chip: Chip, shown: Dataset, known: Predictions | None, trials: int, backend: str, *,
     spice_sample: int, seed: int, workers: Workers, report: Report, store: UnitStore,
 ) -> tuple[Evaluation, list[Predictions], Chips | None]:  # fmt: skip
-    """`evaluate_chips` of the network on `trials` chips of a kind, each calibrated on training images."""
+    """`evaluate_chips` of the network on `trials` chips of a kind, each calibrated on training images.
+
+    `known` are the float network's classes `[images]`, and so is each chip's answer.
+    """
     images = None if backend == "ideal" else chosen.calibration_images(chip.calibration.images, seed)
 
     def fitted(number: int) -> nn.Module:

@@ -114,7 +114,10 @@ def command(
 
 
 def mean_of(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The mean of state dicts of one network; counters are those of the first (Izmailov et al. 2018)."""
+    """The mean of state dicts of one network, entry by entry, each of any shape (Izmailov et al. 2018).
+
+    Counters are those of the first.
+    """
     first = states[0]
     return {
         key: torch.stack([state[key] for state in states]).mean(dim=0) if value.is_floating_point() else value

@@ -44,7 +44,7 @@ def labels_of(array: npt.NDArray[Any], where: str) -> Labels:
 
 
 def bytes_of(image: npt.NDArray[Any], where: str) -> Images:
-    """An image of the same shape in uint8: as it is, or real numbers that are n / 255 as n. DataError for others."""
+    """An image of any shape in uint8: as it is, or real numbers that are n / 255 as n. DataError for others."""
     if image.dtype == np.uint8:
         return image
     if image.dtype.kind == "f" and np.isfinite(image).all():
@@ -59,7 +59,10 @@ def bytes_of(image: npt.NDArray[Any], where: str) -> Images:
 
 
 def number_classes(labels: Sequence[Labels], where: str) -> tuple[str, ...]:
-    """Names of classes that have none: their numbers, up to the largest label; DataError for one of millions."""
+    """Names of classes that have none: their numbers, up to the largest of the labels `[images]`.
+
+    Raises DataError for one of millions.
+    """
     largest = max(int(part.max(initial=0)) for part in labels)
     if largest >= MOST_CLASSES:
         raise DataError(f"{where}: labels go up to {largest}, expected at most {MOST_CLASSES} classes.")
@@ -68,6 +71,9 @@ def number_classes(labels: Sequence[Labels], where: str) -> tuple[str, ...]:
 
 def checked(name: str, split: str, images: Images, labels: Labels, classes: tuple[str, ...], full_scale: int,
             about: str) -> Dataset:  # fmt: skip
-    """A Dataset whose source is `about` and a hash of all pixels and labels; DataError for a bad one."""
+    """A Dataset of images `[n, channels, height, width]` and labels `[n]`; its source is `about` and a hash of both.
+
+    Raises DataError for a bad one.
+    """
     digest = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()[:16]
     return Dataset(name, split, images, labels, classes, full_scale, f"{about}, SHA-256 {digest}")

@@ -1,0 +1,1 @@
+"""Networks: defined, trained, quantized, placed on tiles, evaluated."""

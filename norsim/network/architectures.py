@@ -68,6 +68,7 @@ class PlainNetwork(nn.Module):
         initialise_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:
+        """`[n, channels, height, width]` images -> `[n, classes]` logits."""
         logits: Tensor = self.classifier(torch.flatten(self.features(images), 1))
         return logits
 
@@ -111,6 +112,7 @@ class PaddedShortcut(nn.Module):
         self.behind = outputs - inputs - self.before
 
     def forward(self, images: Tensor) -> Tensor:
+        """`[n, channels, height, width]` -> `[n, outputs, height / stride, width / stride]`."""
         return functional.pad(images[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.before, self.behind))
 
 
@@ -139,6 +141,7 @@ class BasicBlock(nn.Module):
         self.shortcut = shortcut(inputs, outputs, stride) if changes else nn.Identity()
 
     def forward(self, images: Tensor) -> Tensor:
+        """`[n, channels, height, width]` -> `[n, outputs, height / stride, width / stride]`."""
         main = self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(images)))))
         return functional.relu(main + self.shortcut(images))
 
@@ -165,6 +168,7 @@ class ResNet(nn.Module):
         initialise_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:
+        """`[n, channels, height, width]` images -> `[n, classes]` logits."""
         features = functional.relu(self.bn1(self.conv1(images)))
         for name in self.stages:
             features = self.get_submodule(name)(features)

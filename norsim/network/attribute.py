@@ -104,7 +104,10 @@ def attribute(
     float_predictions: Predictions | None,
     labels: NDArray[np.int64],
 ) -> Attribution:
-    """Losses of each of `names` alone and of all but it; `answer(on)` classifies with those switched on."""
+    """Losses of each of `names` alone and of all but it; `answer(on)` classifies with those switched on.
+
+    Classes and labels are `[images]`.
+    """
     known: dict[frozenset[str], Predictions] = {}
 
     def answered(on: frozenset[str]) -> Predictions:

@@ -107,7 +107,7 @@ def run_batches(
 
 
 def run_batch(model: nn.Module, images: Tensor, reader: Reader, per_tile: int, seed: int, index: int) -> Kept:
-    """Classify one batch; the seed and its index decide which reads are kept."""
+    """Classify one batch `[images, channels, height, width]`; the seed and its index decide which reads are kept."""
     sampler = Sampler(per_tile, seed, index)
     with digital(model):
         quantized = classes(model, images)
@@ -166,7 +166,7 @@ def find(store: UnitStore, key: str) -> Kept | None:
 
 
 def batch_key(print_of_model: str, index: int, images: Tensor, per_tile: int, seed: int) -> str:
-    """The name of a batch as a unit."""
+    """The name of a batch `[images, channels, height, width]` as a unit."""
     pixels = hashlib.sha256(images.contiguous().numpy().tobytes()).hexdigest()
     return unit_key("batch", print_of_model, index, pixels, tuple(images.shape), per_tile, seed)
 

@@ -59,7 +59,7 @@ class DeckFolder:
 
 
 def save_array(file: BinaryIO, tile: Tile, stimulus: Stimulus, codes: Codes) -> None:
-    """What a deck is of, as a NumPy archive."""
+    """What a deck is of, as a NumPy archive; codes are `[vectors, inputs]`."""
     np.savez_compressed(
         file, allow_pickle=False, thresholds=tile.thresholds, codes=codes, wordline_volts=stimulus.wordline_volts,
         bitline_volts=stimulus.bitline_volts, source_volts=np.array(stimulus.source_volts),

@@ -46,7 +46,7 @@ def digital_operations(model: nn.Module, images: Tensor) -> dict[str, int]:
 
 
 def digital_parts(model: nn.Module, images: Tensor) -> dict[str, Any]:
-    """Both, as `summary.json` has them: `modules` and `operations`."""
+    """Both, as `summary.json` has them: `modules` and `operations`, for images `[n, channels, height, width]`."""
     return {"modules": digital_modules(model), "operations": digital_operations(model, images)}
 
 

@@ -79,8 +79,8 @@ class Work:
     rates: dict[tuple[str, bool, tuple[int, ...]], Rate] = field(default_factory=dict)
 
     def add(self, part: PlacedTile, codes: Codes, backend: str, reads: float, starts: float, together: float) -> None:
-        """`reads` reads of a tile whose activation codes are like `codes`, begun `starts` times; `together` decks can
-        be solved at a time before something must wait for all of them."""
+        """`reads` reads of a tile whose activation codes are like `codes` `[vectors, inputs]`, begun `starts` times;
+        `together` decks can be solved at a time before something must wait for all of them."""
         rate = self.rate(part, codes, backend, alone=reads <= starts)
         seconds = starts * rate.start + reads * rate.read
         self.solves += reads
@@ -95,7 +95,10 @@ class Work:
             self.own += seconds
 
     def rate(self, part: PlacedTile, codes: Codes, backend: str, alone: bool) -> Rate:
-        """How fast tiles of that size are read, measured on this one the first time; `alone`: one read at a time."""
+        """How fast tiles of that size are read, measured on this one the first time; `alone`: one read at a time.
+
+        `codes` are `[vectors, inputs]`.
+        """
         key = (backend, alone, part.tile().thresholds.shape)
         if key not in self.rates:
             self.rates[key] = measured(part, codes, backend, self.jobs, alone)
@@ -128,8 +131,8 @@ def estimate_evaluation(
 ) -> Estimate:  # fmt: skip
     """What it takes to evaluate all `images` on all layers, `evaluations` times, after `fits` fits of the converters.
 
-    The images go through the network `passes` times; `copies` of each unit of work are kept on disk. With a
-    `spice_sample` of None no reads are kept for a proof.
+    The images `[n, channels, height, width]` go through the network `passes` times; `copies` of each unit of work are
+    kept on disk. With a `spice_sample` of None no reads are kept for a proof.
     """
     layers, work = tiled_layers(model), Work(jobs)
     analog = {name: layer for name, layer in layers.items() if _backend(layer, backend) != "ideal"}

@@ -43,8 +43,8 @@ ASSUMPTIONS = (
 class Evaluation:
     """What an evaluation found; `summary()` is its JSON.
 
-    Accuracies are fractions of `images`; `accuracy_ci95` is Wilson's interval; `drop_points` is
-    100 (accuracy_float - accuracy). `accuracy_float` is None where the float network's answers are unknown.
+    Accuracies are fractions of `images`; `accuracy_ci95` is Wilson's interval; `drop_points` is 100 (accuracy_float -
+    accuracy). `accuracy_float` is None where the float network's answers are unknown. Predictions are `[images]`.
     """
 
     network: str
@@ -157,13 +157,13 @@ def images_tensor(data: Dataset) -> Tensor:
 
 
 def dataset_batches(data: Dataset) -> Batches:
-    """The images of a data set, 100 at a time, with their labels."""
+    """The images of a data set, 100 at a time: `[images, channels, height, width]`, and their labels `[images]`."""
     images, labels = images_tensor(data), torch.from_numpy(data.labels)
     return zip(torch.split(images, BATCH), torch.split(labels, BATCH), strict=True)
 
 
 def share(predictions: Predictions, labels: Predictions) -> tuple[float, tuple[float, float]]:
-    """Share of right answers and its 95 % Wilson interval."""
+    """Share of right answers, `[images]` against `[images]`, and its 95 % Wilson interval."""
     right = int((predictions == labels).sum())
     interval = binomtest(right, len(labels)).proportion_ci(0.95, method="wilson")
     return right / len(labels), (float(interval.low), float(interval.high))

@@ -20,8 +20,8 @@ def load_float(path: Path, network: nn.Module) -> dict[str, Tensor]:
     """The state dict for `network`, untrained, in a file: NAME.safetensors, or of another name what `torch.save` wrote.
 
     Of the latter nothing is executed. A dict under `state_dict` or `model` is taken out, the prefix `module.` of all
-    keys too, and counters of batches, which nothing here uses, may be missing. Raises DataError saying what is wrong
-    with the file, or which entries do not fit the network.
+    keys too, and counters of batches, which nothing here uses, may be missing. Entries have the shapes of the network's
+    own, such as `[outputs, inputs]`. Raises DataError saying what is wrong with the file, or which entries do not fit.
     """
     found = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     if found and all(key.startswith(PARALLEL) for key in found):

@@ -68,6 +68,7 @@ class TiledLinear(TiledLayer):
     """`[..., inputs]` -> `[..., outputs]`."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """`[..., inputs]` -> `[..., outputs]`, float32, read off the tiles."""
         layer = self.grid.layer
         codes = layer.encode(input.detach().cpu().numpy()).reshape(-1, layer.vector_length)
         return self.outputs(codes).reshape(*input.shape[:-1], layer.outputs)
@@ -77,6 +78,10 @@ class TiledConv2d(TiledLayer):
     """`[images, channels, height, width]` -> `[images, outputs, height', width']`, by im2col."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """`[images, channels, height, width]` -> `[images, outputs, height', width']`, read off the tiles.
+
+        Raises ConfigurationError for an input of another shape.
+        """
         layer, geometry = self.grid.layer, self.grid.layer.geometry
         if geometry is None:
             raise ConfigurationError(f"layer {layer.name!r} has no convolution geometry")
@@ -98,6 +103,7 @@ class TiledConv1d(TiledConv2d):
     """`[images, channels, length]` -> `[images, outputs, length']`, as images of height 1."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """`[images, channels, length]` -> `[images, outputs, length']`, read off the tiles."""
         return super().forward(input.unsqueeze(-2)).squeeze(-2)
 
 

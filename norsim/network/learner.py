@@ -34,6 +34,7 @@ class Learner:
         self.average = copy.deepcopy(network).eval() if recipe.ema_decay else network
 
     def learn(self, loss: Tensor, rate: float) -> None:
+        """One step against a `loss` `[]`, at the learning rate `rate`, times the boost of each group."""
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["boost"]
         self.optimiser.zero_grad()
@@ -55,6 +56,7 @@ class Learner:
                 value.copy_(current[key])
 
     def state(self) -> dict[str, Any]:
+        """All that `restore` needs, to go on from here."""
         return {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
@@ -63,6 +65,7 @@ class Learner:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])

@@ -52,7 +52,8 @@ def first_line(problem: Exception) -> str:
 class OnnxNetwork(nn.Module):
     """The graph `nodes`, in an order in which each has its inputs, from value `source` to value `result`.
 
-    `constants` are its initializers; `ranks` the numbers of axes that are known; `digest` says which file it was.
+    `constants` are its initializers, of any shape; `ranks` the numbers of axes that are known; `digest` says which file
+    it was.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class OnnxNetwork(nn.Module):
         return f"sha256={self.digest}"
 
     def forward(self, images: Tensor) -> Tensor:
-        """What the graph gives for a batch. ConfigurationError names the node that fails."""
+        """What the graph gives for a batch `[n, ...]`. ConfigurationError names the node that fails."""
         values: dict[str, Any] = {**self.constants, self.source: images}
         for step in self.steps:
             inputs = [values[name] if name else None for name in step.inputs]

@@ -23,7 +23,7 @@ TYPES = {1: torch.float32, 2: torch.uint8, 6: torch.int32, 7: torch.int64, 9: to
 
 
 def integers(values: Tensor | Sequence[int] | None) -> list[int] | None:
-    """A tensor or a list of integers as a list."""
+    """A tensor of integers of any shape, or a list of them, as a list."""
     if values is None:
         return None
     return [int(value) for value in (values.reshape(-1).tolist() if isinstance(values, Tensor) else values)]

@@ -112,6 +112,7 @@ class QuantConv1d(QuantizedOperands, nn.Conv1d):
     """nn.Conv1d on quantized operands: `[n, channels, l]` to `[n, outputs, l']`; padding as in QuantConv2d."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """`[n, channels, length]` -> `[n, outputs, length']`, with quantized inputs and weights."""
         output: Tensor = self._conv_forward(self.quantized_input(input), self.quantized_weight(), self.bias)
         return output
 
@@ -123,6 +124,7 @@ class QuantConv2d(QuantizedOperands, nn.Conv2d):
     """
 
     def forward(self, input: Tensor) -> Tensor:
+        """`[n, channels, height, width]` -> `[n, outputs, height', width']`, with quantized inputs and weights."""
         output: Tensor = self._conv_forward(self.quantized_input(input), self.quantized_weight(), self.bias)
         return output
 
@@ -131,6 +133,7 @@ class QuantLinear(QuantizedOperands, nn.Linear):
     """nn.Linear on quantized operands: `[..., inputs]` to `[..., outputs]`."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """`[..., inputs]` -> `[..., outputs]`, with quantized inputs and weights."""
         return functional.linear(self.quantized_input(input), self.quantized_weight(), self.bias)
 
 
@@ -148,7 +151,7 @@ def conv_geometry(layer: nn.Conv1d | nn.Conv2d, name: str) -> ConvGeometry:
 
 
 def positive(scale: Tensor) -> Tensor:
-    """A scale as it is used: its magnitude, kept off zero, because training may push it through zero."""
+    """A scale, of any shape, as it is used: its magnitude, kept off zero, since training may push it through zero."""
     return scale.abs().clamp_min(SMALLEST_SCALE)
 
 

@@ -52,7 +52,7 @@ class TileGrid:
             yield part, 0, codes, part.interpret(codes, part.amps(currents), reader.random)
 
     def calibrate(self, codes: Codes, reader: Reader, random: np.random.Generator) -> TileGrid:
-        """The grid with every tile's converter and column fit set by training activations `codes`."""
+        """The grid with every tile's converter and column fit set by training codes `[vectors, inputs]`."""
         total = len(codes) * self.chip.encoding.passes(self.layer.input_bits)
         # All tiles of the layer are fitted on the same reads, so that leaving some out changes nothing.
         reads = np.sort(random.choice(total, min(self.chip.calibration.reads, total), replace=False))

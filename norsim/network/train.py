@@ -74,10 +74,10 @@ def train(
 ) -> TrainResult:
     """Train `spec` by `recipe`; `folder` gets `checkpoint.pt` and `log.csv` after each epoch.
 
-    The float phase starts from the state dict `start`, or from random weights. With `resume`, continue from the
-    checkpoint in `folder` if there is one; otherwise start anew. Raises ConfigurationError if the checkpoint
-    belongs to another training or the loss stops being finite, DataError for a checkpoint that cannot be
-    read. The caller's random state is left alone.
+    The float phase starts from the state dict `start`, whose entries have the shapes of the network's own, such as
+    `[outputs, inputs]`, or from random weights. With `resume`, continue from the checkpoint in `folder` if there is
+    one; otherwise start anew. Raises ConfigurationError if the checkpoint belongs to another training or the loss stops
+    being finite, DataError for a checkpoint that cannot be read. The caller's random state is left alone.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(devices=[]):

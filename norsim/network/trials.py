@@ -83,7 +83,7 @@ def evaluate_chips(
     """`evaluate` on `count` chips; `fitted(k)` is the converted and calibrated network of the k-th.
 
     The accuracy is the mean over the chips, its interval that of `Chips`, and the proof's reads are taken from all of
-    them. With it come the classes that each chip gives, and what the chips say of each other (None for one).
+    them. With it come the classes `[images]` that each chip gives, and what the chips say of each other (None for one).
     """
     if count == 1:
         found = evaluate(fitted(0), data, backend, spice_sample=spice_sample, workers=workers, **options)
@@ -99,5 +99,5 @@ def evaluate_chips(
 
 
 def table_of_chips(predictions: Sequence[Predictions]) -> dict[str, Predictions]:
-    """Columns of results.csv beside `array`, which is the first chip's."""
+    """Columns of results.csv, `[images]` each, beside `array`, which is the first chip's."""
     return {f"array_{number}": classes for number, classes in enumerate(predictions) if number}

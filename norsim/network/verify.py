@@ -42,7 +42,10 @@ class Verification:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One read of the run: where it was made, its volts, and what the run took from it."""
+    """One read of the run: where it was made, its volts, and what the run took from it.
+
+    `amps`, `adc`   `[outputs]`: amperes and converter codes
+    """
 
     key: float
     part: PlacedTile
@@ -64,7 +67,7 @@ class Sampler:
         self.reads: Counter[str] = Counter()
 
     def observe(self, part: PlacedTile, codes: Codes, result: TileRead) -> None:
-        """Take note of one tile's reads of the layer's `codes`."""
+        """Take note of one tile's reads of the layer's `codes`, `[vectors, inputs]`."""
         vectors, passes, outputs = result.amps.shape
         self.reads[part.layer.name] += vectors * passes
         kept = self.kept.setdefault(part.name, [])
@@ -100,7 +103,7 @@ def choose_samples(samples: Iterable[Sample], count: int) -> list[Sample]:
 
 
 def smallest_of(many: int, count: int, random: np.random.Generator) -> Floats:
-    """The `count` smallest (or all) of `many` random numbers between 0 and 1, in order, without drawing the rest."""
+    """The smallest of `many` random numbers between 0 and 1, in order: `[count]`, or all, without drawing the rest."""
     count = min(count, many)
     # Gaps between ordered exponential variates are exponential themselves (Renyi 1953).
     exponential = np.cumsum(random.exponential(size=count) / (many - np.arange(count)))

@@ -152,7 +152,7 @@ def pack(codes: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
 
 
 def unpack(packed: NDArray[np.uint8], count: int, bits: int) -> NDArray[np.uint8]:
-    """The inverse of `pack`: `count` codes, uint8."""
+    """The inverse of `pack`: `[bytes]` -> `[count]` codes, uint8."""
     if bits != 4:
         return packed[:count].copy()
     codes: NDArray[np.uint8] = np.stack([packed & 15, packed >> 4], axis=1).astype(np.uint8).reshape(-1)

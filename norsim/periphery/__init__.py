@@ -1,0 +1,1 @@
+"""What stands around an array: encodings, program-verify, converters, energy."""

@@ -47,7 +47,7 @@ class Adc:
         return steps.round().clip(0, 2**self.bits - 1)
 
     def amps(self, codes: Floats) -> Floats:
-        """The currents that codes stand for."""
+        """The currents that codes stand for, in amperes; any shape."""
         return codes * self.step_amps + self.low_amps
 
 
@@ -96,10 +96,10 @@ class Flaws:
 
 
 def fit_range(samples: Floats, bits: int, least_amps: float) -> Adc:
-    """The range that converts `samples` (amperes) with the least mean square error.
+    """The range that converts `samples` (amperes, any shape) with the least mean square error.
 
-    The full span of the samples is shrunk by up to half about zero: clipping a rare peak can cost less
-    than a coarser step. A span below `least_amps` is widened to it.
+    The full span of the samples is shrunk by up to half about zero: clipping a rare peak can cost less than a coarser
+    step. A span below `least_amps` is widened to it.
     """
     low, high = min(float(samples.min()), 0.0), max(float(samples.max()), 0.0)
     if high - low < least_amps:

@@ -113,11 +113,11 @@ class BitSerial:
         return codes
 
     def drives(self, codes: Codes) -> Codes:
-        """Bits are up or down: there is no DAC that could be off."""
+        """The codes `[vectors, inputs]`: bits are up or down, and there is no DAC that could be off."""
         return codes
 
     def drive(self, codes: Codes, outputs: int, input_bits: int) -> Stimulus:
-        """Bits of the codes as wordline volts."""
+        """Bits of the codes `[vectors, inputs]` as wordline volts."""
         wordlines = self._bits(codes, input_bits) * self.wordline_volts
         bitlines = self.cell_codes(np.zeros((1, outputs), dtype=np.uint8), 0).shape[1]
         volts = np.full((len(wordlines), bitlines), self.bitline_volts)
@@ -145,15 +145,15 @@ class BitSerial:
         return values
 
     def place_values(self, passes: int) -> Floats:
-        """Shift and add."""
+        """`[passes]`: shift and add."""
         return np.exp2(np.arange(passes, dtype=np.float64))
 
     def digital_part(self, codes: Codes, zero: int) -> Floats | None:
-        """The zero point's term, where it is computed from the inputs."""
+        """`[vectors]`: the zero point's term, where it is computed from the inputs."""
         return -zero * codes.sum(axis=1, dtype=np.float64) if self.zero_point == "digital" else None
 
     def order(self, loads: NDArray[np.int64], rows_per_source_line: int) -> NDArray[np.int64]:
-        """Rows that share a source line add up to as little as can be: the heaviest with the lightest, and so on."""
+        """`[inputs]`: rows that share a source line add up to as little as can be, the heaviest with the lightest."""
         heavy_first = np.argsort(-loads, kind="stable")
         if rows_per_source_line == 1:
             return heavy_first

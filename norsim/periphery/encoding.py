@@ -67,7 +67,7 @@ class Encoding(Protocol):
         """`[inputs, outputs]` weight codes and their zero -> `[wordlines, bitlines]` level codes."""
 
     def drives(self, codes: Codes) -> NDArray[np.generic]:
-        """Activation codes -> what the lines really take, in units of a code's step; same shape."""
+        """Activation codes -> what the lines really take, in units of a code's step; both `[vectors, inputs]`."""
 
     def drive(self, codes: Codes, outputs: int, input_bits: int) -> Stimulus:
         """`[vectors, inputs]` activation codes -> volts, `vectors x passes` reads, passes innermost."""

@@ -88,11 +88,11 @@ class LinearPair:
         return both.reshape(-1, weights.shape[0]).astype(np.uint8)
 
     def drives(self, codes: Codes) -> NDArray[np.generic]:
-        """One ladder of resistors makes the volts of all lines, so that all codes are off alike."""
+        """One ladder of resistors makes the volts of all lines, so that all codes `[vectors, inputs]` are off alike."""
         return (np.arange(self.top_drive + 1) + self.dac_steps)[codes] if self.dac_steps else codes
 
     def drive(self, codes: Codes, outputs: int, input_bits: int) -> Stimulus:
-        """Codes as drain volts under a constant wordline bias."""
+        """Codes `[vectors, inputs]` as drain volts under a constant wordline bias."""
         volts = self.drives(codes).astype(np.float64) * (self.drain_volts / self.top_drive)
         bias = np.full((len(codes), 2 * outputs), self.wordline_volts)
         return Stimulus(bias, volts, driven="bitlines", full_volts=self.drain_volts)
@@ -107,15 +107,15 @@ class LinearPair:
         return values[:, None, :]
 
     def place_values(self, passes: int) -> Floats:
-        """The one pass is the sum."""
+        """`[passes]`: the one pass is the sum."""
         return np.ones(passes)
 
     def digital_part(self, codes: Codes, zero: int) -> Floats | None:
-        """Nothing: the pair's difference has the zero point in it."""
+        """Nothing for codes `[vectors, inputs]`: the pair's difference has the zero point in it."""
         return None
 
     def order(self, loads: NDArray[np.int64], rows_per_source_line: int) -> NDArray[np.int64]:
-        """The heaviest bitlines next to the sense amplifiers, so that their currents see least of the source lines."""
+        """`[inputs]`: the heaviest bitlines next to the sense amplifiers, behind the least of the source lines."""
         return np.argsort(-loads, kind="stable")
 
     def line_notes(self, inputs: list[str], outputs: list[str], zero: int) -> tuple[list[str], list[str]]:

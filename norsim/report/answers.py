@@ -69,7 +69,7 @@ def confusion(answers: Answers, classes: int) -> NDArray[np.int64]:
 
 
 def paired(labels: Predictions, first: Predictions, second: Predictions) -> Paired:
-    """McNemar's table of two classifications, with the exact binomial test."""
+    """McNemar's table of two classifications `[images]`, with the exact binomial test."""
     one, two = first == labels, second == labels
     both, only_first, only_second, neither = (
         int(cell.sum()) for cell in (one & two, one & ~two, ~one & two, ~one & ~two)
@@ -93,7 +93,7 @@ def flips(answers: Answers, data: Dataset) -> list[Flips]:
 
 
 def disagreements(labels: Predictions, first: Predictions, second: Predictions, data: Dataset) -> list[Flips]:
-    """Images that two runs' arrays answer otherwise, A being the first."""
+    """Images that two runs' arrays answer otherwise, A being the first; classes are `[images]`."""
     one, two = first == labels, second == labels
     return _of_kinds([
         ("right in A, wrong in B", one & ~two), ("wrong in A, right in B", ~one & two),

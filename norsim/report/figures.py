@@ -94,7 +94,10 @@ def layer_deviations(name: str, found: Sequence[Deviation]) -> Drawing:
 
 
 def confusion(name: str, table: NDArray[np.int64], classes: Sequence[str]) -> Drawing:
-    """The confusion matrix, in shares of each label's images, with the counts in it where there is room."""
+    """The confusion matrix, in shares of each label's images, with the counts in it where there is room.
+
+    `table`   `[labels, classes]`, images
+    """
     count = len(classes)
     share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     size = min(max(0.36 * count, 3.0), 7.0)

@@ -153,7 +153,7 @@ def _piece_of(volts: Floats, edges: Floats) -> np.ndarray:
 def characterize(
     cell: Cell, gates: Floats, thresholds: Floats, box: Box, sweep: Sweep, least_parts: int = 1
 ) -> CellTable:
-    """Fit `cell` at these gate levels and thresholds over `box`; `sweep` measures single cells.
+    """Fit `cell` at gate levels `[gates]` and thresholds `[thresholds]` over `box`; `sweep` measures single cells.
 
     The box is cut in no fewer than `least_parts`. Raises SolveError when the error off the nodes is above 1e-8 of the
     largest current for every degree of one polynomial, and above 1e-6 for every number of pieces.

@@ -65,6 +65,7 @@ def _means(parts: NDArray[np.int64]) -> Floats:
 
 
 def line_of(tile: Tile, drive: Driven, groups: int, blocks: int) -> Line:
+    """A line of so many `groups` of rows, in `blocks` blocks at most, and the ohms that two groups share."""
     size = -(-groups // min(blocks, groups))
     wires, along = tile.wires, drive.direction == "wordlines"
     ohms, end = (wires.bitline_ohms, wires.bitline_end_ohms) if along else (wires.source_ohms, wires.source_end_ohms)

@@ -87,7 +87,9 @@ def _rounded(volts: float) -> float:
 
 
 def table(cell: Cell, gates: Floats, thresholds: Floats, box: Box, sweep: Sweep, simulator: str) -> CellTable:
-    """The characterisation of `cell` there: from memory, from disk, or made now by `sweep`.
+    """The characterisation of `cell` at gate volts `[gates]` and thresholds `[thresholds]`.
+
+    It comes from memory, from disk, or is made now by `sweep`.
 
     Where there are more than 64 thresholds it is interpolated (norsim.solver.between). `simulator` is the version of
     what answers the sweeps; it is part of the key.

@@ -28,7 +28,7 @@ class Element(NamedTuple):
 
 
 class Drive(NamedTuple):
-    """An ideal source from a node to ground, of that name, that steps through `volts` with the read."""
+    """An ideal source from a node to ground, of that name, that steps through `volts` `[reads]` with the read."""
 
     node: Node
     volts: Floats

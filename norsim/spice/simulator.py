@@ -23,9 +23,12 @@ VARIABLE = "NORSIM_SIMULATOR"
 
 @dataclass(frozen=True)
 class Simulator:
-    """`name` is also that of the backend that reads tiles by it; `identity` tells its version, `deck` what it solves
-    for a tile, `drain_amps` what single cells conduct, and
-    `lost_amps` what of it leaves them by gate and bulk."""
+    """`name`   also that of the backend that reads tiles by it
+    `identity`   tells its version
+    `deck`   what it solves for a tile
+    `drain_amps`   what single cells conduct: amperes `[n]` at gate, drain and source volts and thresholds `[n]`
+    `lost_amps`   what of it leaves them by gate and bulk, likewise
+    """
 
     name: str
     identity: Callable[[], str]

@@ -23,7 +23,7 @@ def sweep_deck(cell: Cell, points: Floats) -> str:
 
 
 def single_cells(cell: Cell, points: Floats) -> Iterator[str]:
-    """The elements of such a deck."""
+    """The elements of such a deck, for `[n, 4]` points."""
     yield line_of(INDEX)
     for k, (gate, drain, source, threshold) in enumerate(points):
         yield f"Vg{k} g{k} 0 {number(gate)}"

@@ -6,10 +6,14 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple, get_args
 
 import click
@@ -19,16 +23,17 @@ from dask_jobqueue.slurm import SLURMJob
 from pydantic import BaseModel
 
 from norsim.backends import BACKENDS, program
+from norsim.cell_schema import Section
 from norsim.commands import COMMANDS, cli, main
 from norsim.config import apply_settings, load_chip, presets
 from norsim.errors import NorsimError
 from norsim.network.store import load_network
-from norsim.schema import ChipFile, Section
+from norsim.schema import ChipFile
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 DOCUMENTS = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # The blocks of a tutorial belong together: they run one after the other in one folder.
 TUTORIALS = [*sorted((ROOT / "docs" / "tutorials").glob("*.md")), ROOT / "CONTRIBUTING.md"]
 # The first line of a block that is a file of the reader's.
@@ -132,10 +137,17 @@ def test_tutorials_run(
             assert named, f"{block.name}: a file starts with its name"
             (tmp_path / named[1]).write_text(block.text)
         elif block.language == "sh":
-            for line in filter(is_run, block.text.splitlines()):
+            runs = lines_that_run(block.text)
+            if any(line.split()[0] not in ("norsim", "python") for line in runs.splitlines()):
+                run_in_a_shell(runs, tmp_path)
+                continue
+            for line in runs.splitlines():
                 words = shlex.split(line)
                 if words[0] == "python":
-                    subprocess.run([sys.executable, *words[1:]], check=True, capture_output=True, timeout=300)
+                    ended = subprocess.run(
+                        [sys.executable, *words[1:]], check=True, capture_output=True, text=True, timeout=300
+                    )
+                    print(ended.stdout)
                 else:
                     run_here(line, monkeypatch)
             assert_folders_filled(block, tmp_path)
@@ -146,15 +158,25 @@ def test_tutorials_run(
 
 @pytest.mark.parametrize("block", [b for b in apart("sh") if of_a_shell(b)], ids=lambda block: block.name)
 def test_scripts_run(block: Block, tmp_path: Path) -> None:
-    """In a shell, by the program that is installed beside this interpreter."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    script = lines_that_run(block.text)
-    ended = subprocess.run(
-        ["sh", "-eu", "-c", script], cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True,
-        timeout=300,
-    )  # fmt: skip
-    assert ended.returncode == 0, f"{script}\n{ended.stdout}\n{ended.stderr}"
+    """Without the lines that change the machine."""
+    run_in_a_shell(lines_that_run(block.text), tmp_path)
     assert_folders_filled(block, tmp_path)
+
+
+def run_in_a_shell(script: str, folder: Path) -> None:
+    """A script in a folder, by the program that is installed beside this interpreter."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with subprocess.Popen(
+        ["sh", "-eu", "-c", script], cwd=folder, env={**os.environ, "PATH": path}, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    ) as running:  # fmt: skip
+        try:
+            said, _ = running.communicate(timeout=300)
+        finally:
+            # A script that failed leaves what it has started in the background.
+            with suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
+    assert running.returncode == 0, f"{script}\n{said}"
 
 
 def assert_folders_filled(block: Block, where: Path) -> None:
@@ -286,12 +308,21 @@ def chip_keys(section: type[BaseModel], before: str = "") -> Iterator[str]:
             yield before + name
 
 
-def chip_rows() -> Iterator[tuple[list[str], list[str]]]:
-    """(keys, cells) of each row of the tables of chip-file.md that starts with keys."""
-    for line in (ROOT / "docs" / "chip-file.md").read_text().splitlines():
-        cells = [cell.strip() for cell in line.strip("| ").split(" | ")]
-        if line.startswith("| `"):
-            yield INLINE.findall(cells[0]), cells
+def script(path: Path) -> ModuleType:
+    """A script of the documents as a module."""
+    found = spec_from_file_location(path.stem, path)
+    assert found is not None and found.loader is not None
+    module = module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def test_the_chip_file_page_is_made_of_the_schema() -> None:
+    text = (ROOT / "docs" / "chip-file.md").read_text()
+    assert script(ROOT / "docs" / "chip_keys.py").write(text) == text, "run docs/chip_keys.py"
+    rows = re.findall(r"^\| `([\w.]+)` \|", text, re.MULTILINE)
+    assert sorted(rows) == sorted(chip_keys(ChipFile))
+    assert "| None |" not in text, "every key has a docstring"
 
 
 def value_of(file: ChipFile, key: str) -> Any:
@@ -301,21 +332,38 @@ def value_of(file: ChipFile, key: str) -> Any:
     return value
 
 
-def test_the_chip_file_page_has_every_key_with_the_value_of_the_preset() -> None:
-    """Or, where the preset leaves it out, with its default."""
+def test_defaults_and_values_of_the_chip_file_page_are_what_norsim_takes_them_for() -> None:
     content = yaml.safe_load(presets()["etox65"].read_text())
-    preset = ChipFile.model_validate(content)
-    found = []
-    for keys, cells in chip_rows():
-        for place, key in enumerate(keys):
-            if isinstance(value_of(preset, key), Section):
-                continue
-            assert len(cells) == 3 + len(keys), f"{key}: {cells}"
-            said = apply_settings(content, (f"{key}={cells[2 + place].strip('`')}",))
-            value, expected = value_of(ChipFile.model_validate(said), key), value_of(preset, key)
-            assert value == (pytest.approx(expected) if isinstance(expected, float) else expected), key
-            found.append(key)
-    assert sorted(found) == sorted(chip_keys(ChipFile))
+    preset, bare = ChipFile.model_validate(content), content
+    for line in (ROOT / "docs" / "chip-file.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("| ").split(" | ")]
+        if not line.startswith("| `"):
+            continue
+        (key,) = INLINE.findall(cells[0])
+        *before, name = key.split(".")
+        field = section_of(before).model_fields[name]
+        assert (cells[2] == "required") == field.is_required(), key
+        if not field.is_required() and field.default is None:
+            assert cells[2] == "`null`", key
+        elif not field.is_required():
+            said = ChipFile.model_validate(apply_settings(bare, (f"{key}={cells[2].strip('`')}",)))
+            assert value_of(said, key) == (pytest.approx(field.default) if field.default else field.default), key
+        if len(cells) == 5 and cells[3]:
+            said = ChipFile.model_validate(apply_settings(bare, (f"{key}={cells[3].strip('`')}",)))
+            assert value_of(said, key) == value_of(preset, key), key
+
+
+def section_of(names: list[str]) -> type[BaseModel]:
+    """The section of a chip file at the end of these names."""
+    found: type[BaseModel] = ChipFile
+    for name in names:
+        annotation = found.model_fields[name].annotation
+        (found,) = (kind for kind in (annotation, *get_args(annotation)) if kind in subsections())
+    return found
+
+
+def subsections() -> list[type[BaseModel]]:
+    return [kind for one in (Section, *Section.__subclasses__()) for kind in one.__subclasses__()]
 
 
 def test_the_trained_networks_of_the_readme_are_those_that_come_with_norsim() -> None:

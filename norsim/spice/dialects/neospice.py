@@ -41,7 +41,7 @@ def deck(tile: Tile, stimulus: Stimulus) -> str:
 
 
 def sweep_deck(cell: Cell, points: Floats) -> str:
-    """norsim.spice.sweep's deck of single cells."""
+    """norsim.spice.sweep's deck of single cells, for `[n, 4]` points."""
     lines = ["* single cells at given volts", *cell_text(cell, GRAMMAR), *single_cells(cell, points)]
     return "\n".join([*lines, *_analysis(cell, 1)])
 

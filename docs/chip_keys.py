@@ -1,0 +1,148 @@
+"""Writes the tables of `chip-file.md` from the schema of a chip file, norsim/schema.py and cell_schema.py.
+
+    python docs/chip_keys.py
+
+What stands between `<!-- keys: SECTION -->` and `<!-- end of keys -->` is replaced: a row a key, with its kind and
+bounds, its default, its value in the preset `etox65`, and the docstring below it in the schema.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import reduce
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import pint
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from norsim.cell_schema import SpiceNumber
+from norsim.config import presets
+from norsim.quantities import Conversion, any_quantity
+from norsim.schema import ChipFile
+
+PAGE = Path(__file__).parent / "chip-file.md"
+TABLE = re.compile(r"<!-- keys: ([\w.-]+) -->\n.*?<!-- end of keys -->", re.DOTALL)
+PRESET = "etox65"
+KINDS = {
+    "volt": "voltage", "ampere": "current", "ohm": "resistance", "farad": "capacitance", "kelvin": "temperature",
+    "second": "time", "joule": "energy",
+}  # fmt: skip
+UNITS = pint.UnitRegistry()
+PLAIN = {str: "text", int: "integer", float: "number", bool: "true or false"}
+
+
+def conditions(metadata: Iterator[Any] | list[Any] | tuple[Any, ...]) -> Iterator[Any]:
+    """What pydantic checks, out of fields within annotations too."""
+    for part in metadata:
+        if isinstance(part, FieldInfo):
+            yield from conditions(part.metadata)
+        else:
+            yield part
+
+
+def bounds(checks: list[Any]) -> str:
+    """`, 1 to 8192`, or `, above 0`, or nothing."""
+    found = {name: getattr(check, name) for check in checks for name in ("ge", "gt", "le") if hasattr(check, name)}
+    if "ge" in found and "le" in found:
+        return f", {found['ge']} to {found['le']}"
+    if "ge" in found:
+        return f", {found['ge']} or more"
+    return f", above {found['gt']}" if "gt" in found else ""
+
+
+def kind(annotation: Any, metadata: Any = ()) -> str:
+    """What a value may be, in words."""
+    checks, origin, parts = list(conditions(metadata)), get_origin(annotation), get_args(annotation)
+    units = [check.func.unit for check in checks if isinstance(getattr(check, "func", None), Conversion)]
+    if units:
+        return KINDS[units[0]] + bounds(checks)
+    if any(getattr(check, "func", None) is any_quantity for check in checks):
+        return "number or quantity"
+    if annotation == SpiceNumber:
+        return "number of SPICE"
+    if origin is Annotated:
+        return kind(parts[0], [*parts[1:], *metadata])
+    if origin in (Union, UnionType):
+        return ", or ".join("null" if part is NoneType else kind(part) for part in parts)
+    if origin is Literal:
+        *first, last = (f"`{value}`" for value in parts)
+        return f"{', '.join(first)} or {last}"
+    if origin is list:
+        return f"list of {kind(parts[0])}"
+    if origin is dict:
+        return f"name: {kind(parts[1])}"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "section of " + ", ".join(f"`{name}`" for name in annotation.model_fields)
+    return PLAIN[annotation] + bounds(checks)
+
+
+def shown(value: Any) -> str:
+    """A value as YAML in one line, and as code."""
+    text: str = yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("\n...\n").strip()
+    return f"`{text}`"
+
+
+def default(field: FieldInfo) -> str:
+    """The default as a chip file has it, with a unit where it needs one."""
+    if field.is_required():
+        return "required"
+    units = [
+        check.func.unit for check in conditions(field.metadata) if isinstance(getattr(check, "func", None), Conversion)
+    ]
+    if units and field.default is not None:
+        compact = UNITS.Quantity(field.default, units[0]).to_compact()
+        return f"`{compact.magnitude:g} {compact.units:~}`".replace("Ω", "ohm")
+    return shown(field.default)
+
+
+def section_of(annotation: Any) -> type[BaseModel] | None:
+    """The section that a key holds, also where it may be left out."""
+    for part in (annotation, *get_args(annotation)):
+        if isinstance(part, type) and issubclass(part, BaseModel):
+            return part
+    return None
+
+
+def keys(section: str) -> Iterator[tuple[str, FieldInfo]]:
+    """The keys of a section by their full names, but for sections that have a table of their own."""
+    names = [] if section == "chip" else section.split(".")
+    model: Any = reduce(lambda found, name: section_of(found.model_fields[name].annotation), names, ChipFile)
+    for name, field in model.model_fields.items():
+        below = section_of(field.annotation)
+        if below is None or (section != "chip" and name != "wires" and get_origin(field.annotation)):
+            yield ".".join([*names, name]), field
+
+
+def of_preset(content: Any, key: str) -> str:
+    """The value of a key in the preset's file, if it is there."""
+    for name in key.split("."):
+        content = content.get(name) if isinstance(content, dict) else None
+    return "" if content is None else shown(content)
+
+
+def table(section: str) -> str:
+    """The table of a section; without the preset's column where the preset has none of the keys."""
+    content = yaml.safe_load(presets()[PRESET].read_text())
+    rows = [("key", "value", "default", PRESET, "meaning")]
+    for key, field in keys(section):
+        meaning = " ".join(str(field.description).split())
+        rows.append(
+            (f"`{key}`", kind(field.annotation, field.metadata), default(field), of_preset(content, key), meaning)
+        )
+    width = range(5) if any(row[3] for row in rows[1:]) else (0, 1, 2, 4)
+    lines = [" | ".join(row[place] for place in width) for row in [rows[0], ("---",) * 5, *rows[1:]]]
+    return "\n".join(f"| {line} |".replace("|  |", "| |") for line in lines)
+
+
+def write(page: str) -> str:
+    """The page with all its tables as the schema has them."""
+    return TABLE.sub(lambda found: f"<!-- keys: {found[1]} -->\n\n{table(found[1])}\n\n<!-- end of keys -->", page)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(write(PAGE.read_text()))

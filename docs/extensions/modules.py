@@ -1,0 +1,55 @@
+"""`<!-- modules: PACKAGE -->` in a page becomes the documentation of each public module of that package."""
+
+from __future__ import annotations
+
+import pkgutil
+import re
+from importlib import import_module
+
+from sphinx.application import Sphinx
+
+import norsim
+
+MARK = re.compile(r"<!-- (modules|exports): ([\w.]+) -->")
+
+
+def modules_of(package: str) -> list[str]:
+    """The public modules of a package, itself first, without those of packages below it."""
+    folder = import_module(package)
+    return [
+        package,
+        *(
+            f"{package}.{part.name}"
+            for part in pkgutil.iter_modules(folder.__path__)
+            if not part.ispkg and not part.name.startswith("_")
+        ),
+    ]
+
+
+def documented(kind: str, name: str, *options: str) -> str:
+    """A directive of autodoc's, in a page of Markdown."""
+    lines = [f".. auto{kind}:: {name}", *(f"   :{option}:" for option in options)]
+    return "\n".join(["```{eval-rst}", *lines, "```"])
+
+
+def expand(kind: str, package: str) -> str:
+    """What stands in a page in the mark's place."""
+    if kind == "modules":
+        own, *parts = modules_of(package)
+        sections = (f"## {name}\n\n{documented('module', name)}" for name in parts)
+        return "\n\n".join([documented("module", own), *sections])
+    classes = {name for name in norsim.__all__ if isinstance(getattr(norsim, name), type)}
+    return "\n\n".join(
+        documented("class" if name in classes else "function", f"norsim.{name}", "no-index") for name in norsim.__all__
+    )
+
+
+def read(app: Sphinx, page: str, source: list[str]) -> None:
+    """Called for each page; changes its text in place."""
+    source[0] = MARK.sub(lambda match: expand(match[1], match[2]), source[0])
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Called by Sphinx."""
+    app.connect("source-read", read)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
