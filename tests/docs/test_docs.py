@@ -77,7 +77,12 @@ def prose(document: Path) -> str:
 def is_run(line: str) -> bool:
     """Whether a line of a shell is run as it stands; what is in a checkout's `.venv` is not."""
     first = line.split()[:1]
-    return bool(first) and first[0] not in NOT_RUN and not first[0].startswith(".venv") and "=" not in first[0]
+    return (
+        bool(first)
+        and first[0] not in NOT_RUN
+        and not first[0].startswith(".venv")
+        and not first[0].startswith("NORSIM_")
+    )
 
 
 def lines_that_run(text: str) -> str:
