@@ -7,11 +7,13 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from norsim.quantities import Conversion, Volts, any_quantity
+from norsim.quantities import Conversion, Volts, any_quantity, same_kind
 
 NAME = r"^[A-Za-z_][A-Za-z0-9_.]*$"
 # What norsim's decks set themselves.
 OWN_OPTIONS = {"gmin", "abstol", "reltol", "vntol", "temp", "method", "klu", "sparse"}
+# ngspice's modes, which can stand together: HSPICE, PSPICE, LTspice, KiCad, Spectre, Eagle; `a` for all of a netlist.
+COMPATIBILITY = r"^(hs|ps|lt|ki|sp|eg|s3|mc|a|all)*$"
 SPICE_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?[A-Za-z]{0,8}")
 
 
@@ -30,6 +32,14 @@ def _spice_number(value: Any) -> str:
     if isinstance(value, bool) or not SPICE_NUMBER.fullmatch(str(value)):
         raise ValueError(f"expected a number as SPICE has it, such as 70n or 1e-6, not {value!r}")
     return str(value)
+
+
+def _is_parameter(value: Any) -> bool:
+    try:
+        any_quantity(value)
+    except ValueError:
+        return False
+    return True
 
 
 Name = Annotated[str, Field(pattern=NAME)]
@@ -68,7 +78,8 @@ class CellSection(Section):
     model: Name | None = None
     """In place of `cell.subcircuit`: the card of a transistor, with or without bins."""
     pins: Annotated[list[Pin], Field(min_length=3, max_length=32)] = ["drain", "gate", "source", "bulk"]
-    """The model's nodes in their order: `drain`, `gate`, `source`, `bulk`, `ground`, or volts such as `1.2 V`."""
+    """The model's nodes in their order: `drain`, `gate`, `source`, `bulk`, `ground`, or volts such as `1.2 V`. `bulk`
+    is the array's well, which decks tie to 0 V; `ground` is 0 V itself, whatever a well does."""
     state: Name | None = None
     """The parameter that carries a cell's state; null: the threshold is shifted by a source before the gate."""
     state_erased: Parameter | None = None
@@ -93,12 +104,20 @@ class CellSection(Section):
     """`.param` lines before the files."""
     options: dict[Name, SpiceNumber] = {}
     """Options of ngspice that the models need, for instance `{scale: 1u}`."""
-    compatibility: Annotated[str, Field(pattern=r"^[a-z]{0,12}$")] = ""
+    compatibility: Annotated[str, Field(pattern=COMPATIBILITY)] = ""
     """Mode of ngspice for models of another simulator, for instance `hsa`, as `ngspice -D ngbehavior=hsa`; `build-
     netlist` writes it to `.spiceinit` beside the deck."""
     osdi: list[str] = []
     """Compiled Verilog-A beside the chip file; needs an ngspice with OSDI, and `--trust-cell`. Not run yet: no ngspice
     with OSDI was at hand."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_ends_of_one_kind(cls, content: Any) -> Any:
+        ends = [content.get(name) for name in ("state_erased", "state_programmed")] if isinstance(content, dict) else []
+        if None not in ends and ends and all(map(_is_parameter, ends)) and not same_kind(*ends):
+            raise ValueError(f"`state_erased` is {ends[0]} and `state_programmed` {ends[1]}: give both in one unit")
+        return content
 
     @model_validator(mode="after")
     def _agrees(self) -> CellSection:

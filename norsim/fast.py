@@ -140,4 +140,4 @@ def _lost_amps(cell: Cell, gates: tuple[float, ...], box: Box) -> float:
     ends = product(gates, (box.across_low, box.across_high), (box.source_low, box.source_high),
                    (cell.erased_volts, cell.programmed_volts))  # fmt: skip
     gate, across, source, thresholds = np.array(list(ends)).T
-    return float(chosen_simulator().lost_amps(cell, gate, across + source, source, thresholds).max())
+    return float(np.abs(chosen_simulator().lost_amps(cell, gate, across + source, source, thresholds)).max())

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import pint
 from pydantic import BeforeValidator, Field
 
+PLAIN_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 QUANTITY = re.compile(r"([-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|inf))\s*([^\W\d_]+(?:[/*][^\W\d_]+)*)")
 
 
@@ -45,7 +46,8 @@ def quantity(unit: str) -> BeforeValidator:
 
 def any_quantity(value: Any) -> float:
     """A bare number, or a quantity with any unit in SI units: `1.5 fC` -> 1.5e-15."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    # YAML takes 1e-15, without a point, for text.
+    if (isinstance(value, int | float) and not isinstance(value, bool)) or PLAIN_NUMBER.fullmatch(str(value)):
         return float(value)
     match = QUANTITY.fullmatch(str(value).strip())
     try:
@@ -54,6 +56,15 @@ def any_quantity(value: Any) -> float:
         return float(_units().Quantity(float(match[1]), match[2]).to_base_units().magnitude)
     except (pint.PintError, ValueError):
         raise ValueError(f"{value!r} is neither a number nor a quantity such as '1.5 fC'") from None
+
+
+def same_kind(first: Any, second: Any) -> bool:
+    """Whether two values that `any_quantity` takes are in units of one kind, bare numbers being a kind of their own."""
+    kinds = []
+    for value in (first, second):
+        match = QUANTITY.fullmatch(str(value).strip())
+        kinds.append(_units().Quantity(1.0, match[2]).dimensionality if match else None)
+    return kinds[0] == kinds[1]
 
 
 Volts = Annotated[float, quantity("volt"), Field(allow_inf_nan=False)]

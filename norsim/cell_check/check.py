@@ -28,6 +28,8 @@ KELVIN = 10.0
 # The small tile, and how many activation vectors it is read with.
 WORDLINES, BITLINES, VECTORS = 32, 32, 4
 AGREEMENT = 1e-5
+# Thresholds at which unselected cells are looked at, ends of the window included.
+UNSELECTED_STATES = 17
 
 Progress = Callable[[str, int, int], None]
 
@@ -103,10 +105,12 @@ def _leaks(chip: Chip) -> list[Finding]:
     gate, drain = encoding.verify_volts
     ends, found = np.array([cell.erased_volts, cell.programmed_volts]), []
     if encoding.name == "bit-serial":
-        off = _amps(cell, cell.erased_volts, 0.0, drain)
-        found.append(findings.unselected(off, chip.wordlines, encoding))
+        states = np.linspace(cell.erased_volts, cell.programmed_volts, UNSELECTED_STATES)
+        zero = np.zeros(len(states))
+        off = chosen_simulator().drain_amps(cell, zero, np.full(len(states), drain), zero, states)
+        found.append(findings.unselected(off, states, chip.wordlines, encoding))
     points: Floats = np.array(list(product((0.0, gate), (0.0, drain), (0.0,), ends)))
-    amps = float(chosen_simulator().lost_amps(cell, *points.T).max())
+    amps = float(np.abs(chosen_simulator().lost_amps(cell, *points.T)).max())
     return [*found, findings.lost(amps, float(encoding.level_amps[-1]), MOST_LOST)]
 
 

@@ -13,12 +13,15 @@ from norsim.cell_check.curves import Curves
 from norsim.periphery.encoding import Encoding
 from norsim.periphery.programming import Levels
 
+PINS = "is a pin in the wrong place in cell.pins, or does the model snap back?"
 # A simulator's own noise, of the top level's current: a step below it is no step.
 NOISE = 1e-6
 # Of a level's step: what may be off before two codes are taken for each other.
 HALF_A_STEP = 0.5
 # Of a level's step: where a cell counts as off.
 OFF = 0.01
+# Per cent a kelvin.
+LEAST_SLOPE = 1e-6
 # Chip-file keys of what findings tell to change: read volts of gate and drain.
 READ_KEYS = {
     "bit-serial": ("bit_serial.wordline_read", "bit_serial.bitline_read", "bit_serial.top_level"),
@@ -26,6 +29,11 @@ READ_KEYS = {
 }
 # The same of an encoding that has no section of a chip file.
 UNNAMED_KEYS = ("the gate volts of the read", "its drain volts", "the top level")
+
+# The ends of the window, as what is to be changed: where the state has a unit of its own, volts are but a scale.
+ERASED = "cell.erased (where there is a cell.state_erased, that)"
+PROGRAMMED = "cell.programmed (where there is a cell.state_programmed, that)"
+SWAPPED = "swap cell.state_erased and cell.state_programmed, or check the sign of cell.state"
 
 
 @dataclass(frozen=True)
@@ -52,21 +60,12 @@ def window(thresholds: Floats, amps: Floats, ends: tuple[float, float], encoding
 
     `thresholds` `[n]` volts and `amps` `[n]` as in Curves.
     """
-    gate, drain, top_key = READ_KEYS.get(encoding.name, UNNAMED_KEYS)
-    top, erased = float(encoding.level_amps[-1]), float(np.interp(ends[0], thresholds, amps))
-    programmed = float(np.interp(ends[1], thresholds, amps))
+    top = float(encoding.level_amps[-1])
+    erased, programmed = (float(np.interp(end, thresholds, amps)) for end in ends)
     reached, off = last_above(thresholds, amps, top), last_above(thresholds, amps, OFF * step_amps(encoding))
-    lack = (
-        "the cell does not conduct: check cell.pins and the read volts"
-        if erased <= 0
-        else (
-            f"lower {top_key} to {0.9 * erased:.2g} A or less, raise {gate} or {drain}, "
-            "or lower cell.erased if cells can be erased further"
-        )
-    )
     found = [
         Finding("current of an erased cell", erased, "A", f"at least the top level, {top:.3g} A", erased >= top,
-                "" if erased >= top else lack),
+                "" if erased >= top else _lack(erased, programmed, encoding)),
         Finding("on/off ratio", erased / programmed if programmed > 0 else None, "",
                 advice="" if programmed > 0 else "a programmed cell conducts nothing"),
         Finding("threshold of the top level", reached, "V"),
@@ -74,6 +73,21 @@ def window(thresholds: Floats, amps: Floats, ends: tuple[float, float], encoding
                 advice="" if off is not None else "no threshold turns the cell off that far"),
     ]  # fmt: skip
     return found
+
+
+def _lack(erased: float, programmed: float, encoding: Encoding) -> str:
+    """What to change where an erased cell conducts less than the top level, amperes."""
+    gate, drain, top_key = READ_KEYS.get(encoding.name, UNNAMED_KEYS)
+    if erased < 0:
+        return "it flows the other way: mirror a p-channel cell, as the tutorial shows, or check cell.pins"
+    if programmed > erased:
+        return f"a programmed cell conducts more, {programmed:.3g} A: {SWAPPED}"
+    if erased == 0:
+        return "the cell does not conduct: check cell.pins and the read volts"
+    return (
+        f"lower {top_key} to {0.9 * erased:.2g} A or less, raise {gate} or {drain}, or lower {ERASED} if cells can be "
+        "erased further"
+    )
 
 
 def last_above(thresholds: Floats, amps: Floats, wanted: float) -> float | None:
@@ -101,41 +115,57 @@ def levels(found: Levels, encoding: Encoding) -> list[Finding]:
         Finding("closest two levels", 1e3 * float(gaps.min()), "mV",
                 advice="compare with what program-verify can do, silicon.programming_volts"),
         Finding("code 0 is off by", rest, "steps", f"at most {HALF_A_STEP:g}", rest <= HALF_A_STEP,
-                "" if rest <= HALF_A_STEP else f"raise cell.programmed or {top_key}: a programmed cell still conducts"),
+                "" if rest <= HALF_A_STEP else f"raise {PROGRAMMED} or {top_key}: a programmed cell still conducts"),
     ]  # fmt: skip
 
 
 def monotone(curves: Curves, ends: tuple[float, float], top_amps: float) -> list[Finding]:
     """Whether the current falls as the threshold rises, within the window, and rises with gate and with drain."""
     inside = (curves.thresholds >= ends[0]) & (curves.thresholds <= ends[1])
-    rise = _largest(np.diff(curves.over_threshold[inside])) / top_amps
-    backwards = "swap cell.state_erased and cell.state_programmed, or check the sign of cell.state"
-    below_zero = "the solvers expect it: is a pin in the wrong place in cell.pins, or does the model snap back?"
-    found = [_monotone("falls as the threshold rises, but for", rise, backwards)]
-    for name, amps, volts, read in (
-        ("rises with the gate, but for", curves.over_gate, curves.gates, curves.read_volts[0]),
-        ("rises with the drain, but for", curves.over_drain, curves.drains, curves.read_volts[1]),
-    ):
-        fall = _largest(-np.diff(amps[:, volts <= read])) / top_amps
-        found.append(_monotone(name, fall, below_zero))
-    return found
+    amps, (gate_volts, drain_volts) = curves.over_threshold[inside], curves.read_volts
+    rise, at = _largest(np.diff(amps), curves.thresholds[inside])
+    drain, where = _largest(-np.diff(_read_part(curves.over_drain, curves.drains, drain_volts)), curves.drains)
+    gate, there = _largest(-np.diff(_read_part(curves.over_gate, curves.gates, gate_volts)), curves.gates)
+    two_states = (
+        f"it rises between {at[0]:.4g} V and {at[1]:.4g} V, where the model may have two states: keep the window off "
+        "these thresholds"
+    )
+    bends = (
+        f"it falls between {there[0]:.3g} V and {there[1]:.3g} V, which is no trouble where a read has no such gate "
+        "volts: an ambipolar cell, or a drain that leaks"
+    )
+    falls = f"it falls between {where[0]:.3g} V and {where[1]:.3g} V, and the solvers expect that it does not: {PINS}"
+    return [
+        _monotone("falls as the threshold rises", rise / top_amps, SWAPPED if amps[-1] > amps[0] else two_states),
+        _monotone("rises with the drain", drain / top_amps, falls),
+        Finding("current rises with the gate, but for", gate / top_amps, "of the top level",
+                advice=bends if gate > NOISE * top_amps else ""),
+    ]  # fmt: skip
 
 
-def _monotone(name: str, step: float, advice: str) -> Finding:
+def _read_part(amps: Floats, volts: Floats, read: float) -> Floats:
+    """`[levels, points]` currents up to the volts of the read."""
+    part: Floats = amps[:, np.abs(volts) <= abs(read) * (1 + 1e-9)]
+    return part
+
+
+def _monotone(does: str, step: float, advice: str) -> Finding:
     ok = step <= NOISE
-    return Finding(f"current {name}", step, "of the top level", f"at most {NOISE:g}", ok, "" if ok else advice)
+    return Finding(f"current {does}, but for", step, "of the top level", f"at most {NOISE:g}", ok, "" if ok else advice)
 
 
-def _largest(steps: Floats) -> float:
-    return float(np.maximum(steps, 0).max(initial=0.0))
+def _largest(steps: Floats, volts: Floats) -> tuple[float, tuple[float, float]]:
+    """The largest of `[..., points - 1]` steps, 0 where none is above, and the `[points]` volts on both sides of it."""
+    place = int(np.argmax(steps)) % steps.shape[-1]
+    return max(float(steps.max()), 0.0), (float(volts[place]), float(volts[place + 1]))
 
 
 def slope(curves: Curves, kelvin: float) -> Finding:
     """Gate millivolts in which the current of the topmost level grows tenfold, where it does so fastest."""
     least = 1e3 * math.log(10) * Boltzmann * kelvin / elementary_charge
-    within = curves.gates <= curves.read_volts[0]
+    within = np.abs(curves.gates) <= abs(curves.read_volts[0])
     gates, amps = curves.gates[within], curves.over_gate[-1, within]
-    usable = amps > OFF**2 * amps[-1]
+    usable = (amps > OFF**2 * amps[-1]) & (amps > 0)
     gates, amps = gates[usable], amps[usable]
     rising = np.concatenate([[True], amps[1:] > np.maximum.accumulate(amps)[:-1]]) if len(amps) else usable[:0]
     decades, gates = np.log10(amps[rising]), gates[rising]
@@ -151,27 +181,39 @@ def slope(curves: Curves, kelvin: float) -> Finding:
     return Finding("subthreshold slope", steepest, "mV/decade", f"a transistor's is above {least:.1f}", advice=about)
 
 
-def unselected(amps: float, wordlines: int, encoding: Encoding) -> Finding:
-    """What all cells of a bitline of so many `wordlines` leak together at 0 V on the gate, `amps` each, if erased."""
-    share = amps * wordlines / step_amps(encoding)
+def unselected(amps: Floats, thresholds: Floats, wordlines: int, encoding: Encoding) -> Finding:
+    """What all cells of a bitline of so many `wordlines` leak together at 0 V on the gate: `amps` `[n]` each at
+    `thresholds` `[n]`, volts, the worst of which counts."""
+    worst = int(np.argmax(np.abs(amps)))
+    share = abs(float(amps[worst])) * wordlines / step_amps(encoding)
     ok = share <= HALF_A_STEP
+    what = f"raise {ERASED}" if worst == 0 else "is it ambipolar? Take a smaller window"
+    advice = (
+        f"a cell at {thresholds[worst]:.3g} V conducts {amps[worst]:.2g} A at 0 V on the gate: {what}, or fewer "
+        "tile.wordlines"
+    )
     return Finding(f"leak of {wordlines} unselected cells", share, "steps", f"at most {HALF_A_STEP:g}", ok,
-                   "" if ok else "raise cell.erased, or take fewer tile.wordlines")  # fmt: skip
+                   "" if ok else advice)  # fmt: skip
 
 
 def lost(amps: float, top_amps: float, most: float) -> Finding:
     """What leaves a cell by gate and bulk, at most; `most` is the share of the top level that nodal and macro take."""
     share = amps / top_amps
     ok = share <= most
+    advice = (
+        "nodal and macro will refuse the cell; --backend ngspice takes up to a tenth. Junctions forward biased by a pin "
+        "in the wrong place, or a gate that leaks, are the usual reasons"
+    )
     return Finding("current lost through gate and bulk", share, "of the top level", f"at most {most:g}", ok,
-                   "" if ok else "nodal and macro will refuse the cell; --backend ngspice takes it. Junctions forward "
-                   "biased by a pin in the wrong place, or a gate that leaks, are the usual reasons")  # fmt: skip
+                   "" if ok else advice)  # fmt: skip
 
 
 def temperature(amps: tuple[float, float], kelvin_apart: float) -> Finding:
     """How the current of the middle level follows the temperature; `amps` are those `kelvin_apart` apart."""
     mean = (amps[0] + amps[1]) / 2
     percent = 100 * (amps[1] - amps[0]) / mean / kelvin_apart
+    if abs(percent) < LEAST_SLOPE:
+        return Finding("temperature slope of the middle level", percent, "%/K", advice="the model knows no temperature")
     what_then = "see silicon.programmed_at for what that costs, and silicon.tracking for what helps"
     return Finding("temperature slope of the middle level", percent, "%/K", advice=what_then)
 

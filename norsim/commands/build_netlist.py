@@ -17,6 +17,7 @@ from norsim.network.placed import PlacedTile
 from norsim.runs import RunFolder, default_folder, write_atomically, write_text
 from norsim.spice.deck import RAW_FILE
 from norsim.spice.dialects import DIALECTS, deck
+from norsim.spice.ngspice import mode_file
 
 # By dialect: how a deck is run, and what it writes.
 RUNS = {
@@ -62,9 +63,9 @@ def command(
     described = describe(part, len(codes), placed.wordlines, placed.bitlines)
     description = {**described, "dialect": dialect, "raw_file": results}
     write_text(folder.path / "tile.cir", text)
-    if chip_mode := placed.cell.compatibility:
+    if placed.cell.compatibility:
         # What `ngspice -b tile.cir` reads first, so that the deck runs as it stands.
-        write_text(folder.path / ".spiceinit", f"set ngbehavior={chip_mode}\n")
+        write_text(folder.path / ".spiceinit", mode_file(placed.cell))
     write_atomically(folder.path / "tile.npz", lambda file: save_array(file, placed, stimulus, part.codes(codes)))
     write_text(folder.path / "tile.json", json.dumps(description) + "\n")
     folder.event("finished")

@@ -16,6 +16,8 @@ from norsim.errors import ConfigurationError, SolveError
 Measure = Callable[[Cell, Floats], Floats]
 ABSOLUTE_VOLTS = 1e-9
 LEAST_SHARE = 1e-9
+# Halving a window of volts takes 34 steps to a nanovolt; a current that is not the same twice never settles.
+MOST_STEPS = 200
 CURVE_VOLTS = 0.005
 
 
@@ -61,6 +63,7 @@ def find_levels(cell: Cell, target_amps: Floats, measure: Measure) -> Levels:
         (cell.erased_volts, cell.programmed_volts),
         args=(target_amps[wanted],),
         tolerances={"xatol": ABSOLUTE_VOLTS, "xrtol": 0.0, "fatol": 0.0, "frtol": 0.0},
+        maxiter=MOST_STEPS,
     )
     if not np.all(found.success):
         raise SolveError("program-verify did not converge: is the cell's current monotone in its threshold?")

@@ -77,9 +77,10 @@ def drain_amps(cell: Cell, gate: Floats, drain: Floats, source: Floats, threshol
 
 
 def lost_amps(cell: Cell, gate: Floats, drain: Floats, source: Floats, thresholds: Floats) -> Floats:
-    """`[n]` amperes that flow into the drains and not out of the sources, but through gate and bulk; as above."""
+    """`[n]` amperes that flow into the drains and not out of the sources, but through gate and bulk, which feed the
+    cell where they are negative; as above."""
     into, out = _sweep(cell, np.stack([gate, drain, source, thresholds], axis=1)).T
-    lost: Floats = np.abs(into - out)
+    lost: Floats = into - out
     return lost
 
 

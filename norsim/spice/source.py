@@ -25,6 +25,9 @@ OPTIONS = {".option", ".options", ".opt"}
 DEVICES = set("bcdefghijklmqrstuvwxz")
 COMMENTS = ("*", "$", ";", "//")
 FILES = re.compile(r"\bfile\s*=|\b(?:input|process|lib|sim)_(?:file|args)\b", re.IGNORECASE)
+SECTION = re.compile(r"^\s*\.lib\s+(\w+)\s*$", re.IGNORECASE | re.MULTILINE)
+# Functions that draw anew in each process. A cell must be the same in all of them; norsim draws by its seed.
+DRAWN = re.compile(r"\b(a?gauss|a?unif|limit)\s*\(", re.IGNORECASE)
 LARGEST_BYTES = 1 << 26
 DEEPEST = 16
 
@@ -58,6 +61,12 @@ class Source:
             card = words[0].lower() if words else ""
             if not self.trusted:
                 _check(line, card, where)
+            if DRAWN.search(line) and not card.startswith(COMMENTS):
+                drawn = DRAWN.findall(line)[0]
+                raise ConfigurationError(
+                    f"{where}: {line.strip()[:80]!r} is refused: {drawn}() is another number in each run of the "
+                    "simulator. Put its mean there; how cells differ stands under silicon in the chip file"
+                )
             if card == ".lib" and len(words) == 2:
                 inside = words[1].lower()
                 found = found or inside == section
@@ -70,7 +79,8 @@ class Source:
             elif inside == section and card not in MARKS:
                 yield line
         if not found:
-            raise ConfigurationError(f"{path} has no library section {section!r}")
+            there = ", ".join(dict.fromkeys(SECTION.findall(self._text(path)))) or "none"
+            raise ConfigurationError(f"{path} has no library section {section!r}; there are {there}")
 
     def _text(self, path: Path) -> str:
         real = path.resolve()

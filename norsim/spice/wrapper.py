@@ -77,12 +77,36 @@ def _state(ends: tuple[float, float] | None, erased_volts: float, programmed_vol
 
 
 def check_defined(inner: Inner, text: str) -> None:
-    """Raises ConfigurationError where `text` does not define the model; it names those that it does."""
+    """Raises ConfigurationError where `text` does not define the model, naming those that it does, or defines a
+    subcircuit with other nodes or without the parameters that it is given: ngspice passes over such parameters."""
     kind = "card" if inner.is_card else "subcircuit"
     found = list(_defined(text, inner.is_card))
     if inner.name.lower() not in (name.lower() for name in found):
         there = f"they define {', '.join(found[:8])}" if found else f"they define no {kind}"
         raise ConfigurationError(f"the cell's files define no {kind} {inner.name!r}; {there}")
+    if inner.is_card:
+        return
+    nodes, parameters = _heading(inner.name, text)
+    if len(nodes) != len(inner.pins):
+        raise ConfigurationError(
+            f"the subcircuit {inner.name} has {len(nodes)} nodes ({' '.join(nodes)}), and cell.pins has "
+            f"{len(inner.pins)}"
+        )
+    given = {"cell.state": inner.state, **{f"cell.instance.{name}": name for name, _ in inner.parameters}}
+    for key, name in given.items():
+        if name is not None and name.lower() not in parameters:
+            there = f"it has {', '.join(parameters)}" if parameters else "it has none"
+            raise ConfigurationError(f"{key}: the subcircuit {inner.name} has no parameter {name!r}; {there}")
+
+
+def _heading(name: str, text: str) -> tuple[list[str], list[str]]:
+    """The nodes of the subcircuit, and the names of its parameters in lower case."""
+    joined = re.sub(r"\n\s*\+", " ", re.sub(r"\s\$.*|;.*", "", text))
+    match = re.search(rf"^\s*\.subckt\s+{re.escape(name)}\b(.*)$", joined, re.IGNORECASE | re.MULTILINE)
+    assert match, "it is defined"
+    words = re.sub(r"\s*=\s*", "=", match[1]).split()
+    first = next((place for place, word in enumerate(words) if "=" in word or word.lower() == "params:"), len(words))
+    return words[:first], [one.lower() for one in re.findall(r"(\w+)=", " ".join(words[first:]))]
 
 
 def _defined(text: str, cards: bool) -> Iterator[str]:

@@ -70,7 +70,7 @@ def test_a_transistors_slope_is_that_of_its_exponential() -> None:
         ("bsim3", "bit_serial.top_level=30 uA", "levels found", "cannot be programmed"),
         ("bsim3", "cell.state_programmed=1.30 V", "code 0 is off by", "raise cell.programmed"),
         ("reram", "cell.state_programmed=20 uS", "current falls as the threshold rises, but for", "swap"),
-        ("bsim3", "cell.state_erased=-2.2 V", "leak of 256 unselected cells", "raise cell.erased"),
+        ("bsim3", "cell.state_erased=-2.2 V", "leak of 256 unselected cells", "at 0 V on the gate: raise cell.erased"),
         ("bsim3", "cell.pins=[source, gate, gate, drain]", "current lost through gate and bulk", "--backend ngspice"),
     ],
 )
