@@ -24,6 +24,8 @@ READ_KEYS = {
     "bit-serial": ("bit_serial.wordline_read", "bit_serial.bitline_read", "bit_serial.top_level"),
     "linear-pair": ("linear_pair.wordline_bias", "linear_pair.drain_full", "linear_pair.top_level"),
 }
+# The same of an encoding that has no section of a chip file.
+UNNAMED_KEYS = ("the gate volts of the read", "its drain volts", "the top level")
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def window(thresholds: Floats, amps: Floats, ends: tuple[float, float], encoding
 
     `thresholds` `[n]` volts and `amps` `[n]` as in Curves.
     """
-    gate, drain, top_key = READ_KEYS[encoding.name]
+    gate, drain, top_key = READ_KEYS.get(encoding.name, UNNAMED_KEYS)
     top, erased = float(encoding.level_amps[-1]), float(np.interp(ends[0], thresholds, amps))
     programmed = float(np.interp(ends[1], thresholds, amps))
     reached, off = last_above(thresholds, amps, top), last_above(thresholds, amps, OFF * step_amps(encoding))
@@ -89,7 +91,7 @@ def last_above(thresholds: Floats, amps: Floats, wanted: float) -> float | None:
 
 def levels(found: Levels, encoding: Encoding) -> list[Finding]:
     """How well the levels are met, what code 0 leaves, and how near levels lie to each other."""
-    step, top_key = step_amps(encoding), READ_KEYS[encoding.name][2]
+    step, top_key = step_amps(encoding), READ_KEYS.get(encoding.name, UNNAMED_KEYS)[2]
     off = np.abs(found.achieved_amps - found.target_amps)
     rest, worst = float(off[0]) / step, float(off[1:].max() / found.target_amps.max())
     gaps = np.abs(np.diff(found.thresholds))
