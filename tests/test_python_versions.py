@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 VERSIONS = ("3.10", "3.11", "3.12", "3.13")
+# That of Debian 12, whose python3 the README's set-up may find.
+PATCHES = {"3.10": "3.10.13", "3.11": "3.11.2", "3.12": "3.12.1", "3.13": "3.13.0"}
 
 
 def setup() -> configparser.ConfigParser:
@@ -24,16 +27,18 @@ def setup() -> configparser.ConfigParser:
     return found
 
 
+def is_for(one: Requirement, version: str) -> bool:
+    """Whether a line counts for a version of Python."""
+    python = {"python_version": version, "python_full_version": PATCHES[version]}
+    return one.marker is None or one.marker.evaluate(python)
+
+
 def pins(version: str) -> Counter[str]:
     """How often each package is pinned for a version of Python."""
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
     found = [Requirement(line) for line in lines]
     assert all(len(one.specifier) == 1 and str(one.specifier).startswith("==") for one in found)
-    return Counter(
-        canonicalize_name(one.name)
-        for one in found
-        if one.marker is None or one.marker.evaluate({"python_version": version})
-    )
+    return Counter(canonicalize_name(one.name) for one in found if is_for(one, version))
 
 
 def test_the_versions_are_those_of_the_classifiers() -> None:
@@ -51,7 +56,25 @@ def test_each_dependency_has_one_pin(version: str) -> None:
     assert [name for name, count in pinned.items() if count > 1] == []
     parts = [metadata["options"]["install_requires"], *metadata["options.extras_require"].values()]
     for line in filter(None, (line.strip() for part in parts for line in part.splitlines())):
-        assert canonicalize_name(Requirement(line).name) in pinned, line
+        if is_for(Requirement(line), version):
+            assert canonicalize_name(Requirement(line).name) in pinned, line
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_is_pinned_for_a_version_takes_it(version: str) -> None:
+    """As far as the pinned distributions are those that are installed, which say so themselves."""
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    seen = 0
+    for one in filter(lambda one: is_for(one, version), map(Requirement, lines)):
+        try:
+            found = distribution(one.name)
+        except PackageNotFoundError:
+            continue
+        needed = found.metadata.get("Requires-Python")
+        if found.version in one.specifier and needed:
+            assert PATCHES[version] in SpecifierSet(needed), one
+            seen += 1
+    assert seen > 40
 
 
 def too_new(*words: str) -> str:

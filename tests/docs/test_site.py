@@ -21,6 +21,9 @@ from norsim.schema import ChipFile
 from tests.docs.test_docs import chip_keys
 from tests.test_docstrings import everything
 
+# The extra `docs` is for Python 3.11 and later.
+pytest.importorskip("sphinx")
+
 ROOT = Path(__file__).resolve().parents[2]
 # What a browser fetches by itself, as (tag, attribute); `link` does so for some relations alone.
 FETCHED = {
