@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ import yaml
 from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import Wires
 from norsim.backends import cell_amps, program, read
+from norsim.cell_schema import CellSection
 from norsim.commands import cli
 from norsim.config import load_chip, presets
-from norsim.errors import ConfigurationError, SimulatorError
+from norsim.errors import ConfigurationError, SimulatorError, SolveError
 from norsim.paths import models_folder
 from norsim.spice.ngspice import find_ngspice
 from norsim.spice.probe import abilities
@@ -70,7 +72,15 @@ def test_a_corner_is_a_section_of_its_library() -> None:
         (("cell.compatibility='hsa; x'",), "cell.compatibility"),
         (("cell.osdi=[cell.osdi]",), "pass --trust-cell"),
         (("cell.lowest=0.5 V",), "leaves out part of its window"),
-        (("cell.models=[{file: generic180.lib, section: fs}]",), "no library section 'fs'"),
+        (("cell.models=[{file: generic180.lib, section: fs}]",), "no library section 'fs'; there are tt, ff, ss, core"),
+        (("cell.compatibility=hspice",), "cell.compatibility"),
+        (
+            ("cell.state=shfit",),
+            "cell.state: the subcircuit shifted_bsim3 has no parameter 'shfit'; it has width, shift",
+        ),
+        (("cell.instance={wdth: 1u}",), "cell.instance.wdth: .* no parameter"),
+        (("cell.pins=[source, bulk, gate, drain, ground]",), r"has 4 nodes \(s b g d\), and cell.pins has 5"),
+        (("cell.state_erased=1 fC",), "give both in one unit"),
     ],
 )
 def test_what_does_not_fit_is_named(settings: tuple[str, ...], problem: str) -> None:
@@ -168,3 +178,50 @@ def test_a_compiled_model_is_refused_where_ngspice_has_none(tmp_path: Path) -> N
     if not abilities(find_ngspice()).osdi:
         with pytest.raises(SimulatorError, match="loads no OSDI model"):
             read(tile, stimulus, "ngspice")
+
+
+def chip_of(folder: Path, cell: dict[str, Any], **bit_serial: str) -> Path:
+    """A chip file of that cell, with those keys of its encoding."""
+    content = yaml.safe_load(presets()["square-law"].read_text())
+    content["cell"], content["bit_serial"] = cell, content["bit_serial"] | bit_serial
+    (folder / "own.yaml").write_text(yaml.safe_dump(content))
+    return folder / "own.yaml"
+
+
+def test_a_number_without_a_point_is_one_in_yaml_too(tmp_path: Path) -> None:
+    ends = {"state_erased": "1e-15", "state_programmed": 2.0e-15}
+    section = CellSection.model_validate({"subcircuit": "c", "state": "q", "erased": "0 V", "programmed": "1 V"} | ends)
+    assert (section.state_erased, section.state_programmed) == (1e-15, 2e-15)
+
+
+@pytest.mark.parametrize("function", ["agauss(0,0.02,1)", "unif(0.4, 0.1)"])
+def test_numbers_that_are_drawn_anew_in_each_run_are_refused(tmp_path: Path, function: str) -> None:
+    """Program-verify would never settle on such a cell; its file may even be trusted."""
+    (tmp_path / "drawn.lib").write_text(f".param off={function}\n.model nch nmos level=1 vto={{1+off}} kp=60u\n")
+    cell = {"models": ["drawn.lib"], "model": "nch", "erased": "1 V", "programmed": "2.5 V"}
+    for trust in (False, True):
+        with pytest.raises(ConfigurationError, match="line 1: .* is another number in each run"):
+            load_chip(chip_of(tmp_path, cell), trust_cell=trust)
+
+
+LEAKY = """* leaky.sp: a switched conductance, and a resistor from its drain into the well
+.subckt leaky d g s b vt=0
+Bcell d s I={(1-vt)*1e-5}*V(d,s)*u(V(g)-1)
+Rwell d b 1e8
+.ends leaky
+"""
+
+
+def test_a_cell_that_leaks_into_its_well_is_read_by_ngspice_alone(tmp_path: Path) -> None:
+    """By hand: 5 nA of a drain at 0.5 V goes into the well, beside 5 uA and less into the source."""
+    (tmp_path / "leaky.sp").write_text(LEAKY)
+    cell = {"netlist": "leaky.sp", "subcircuit": "leaky", "state": "vt", "erased": "0 V", "programmed": "1 V"}
+    chip = load_chip(chip_of(tmp_path, cell))
+    tile = Tile(np.array([[0.0, 0.5], [0.2, 1.0]]), chip.cell, Wires(strap_every=2))
+    stimulus = Stimulus(np.array([[2.4, 0.0], [2.4, 2.4]]), np.full((2, 2), 0.5))
+    found = read(tile, stimulus, "ngspice")
+    into_sources = 0.5e-5 * np.array([1.5, 1.5 + 0.8])
+    np.testing.assert_allclose(found.source[:, 0], into_sources, rtol=1e-6)
+    np.testing.assert_allclose(found.bitline.sum(axis=1), into_sources + 4 * 5e-9, rtol=1e-6)
+    with pytest.raises(SolveError, match="The ngspice backend has both"):
+        read(tile, stimulus, "nodal")

@@ -201,8 +201,8 @@ def lost(amps: float, top_amps: float, most: float) -> Finding:
     share = amps / top_amps
     ok = share <= most
     advice = (
-        "nodal and macro will refuse the cell; --backend ngspice takes up to a tenth. Junctions forward biased by a pin "
-        "in the wrong place, or a gate that leaks, are the usual reasons"
+        "nodal and macro will refuse the cell; --backend ngspice takes up to a tenth. Junctions forward biased by a "
+        "pin in the wrong place, or a gate that leaks, are the usual reasons"
     )
     return Finding("current lost through gate and bulk", share, "of the top level", f"at most {most:g}", ok,
                    "" if ok else advice)  # fmt: skip

@@ -44,8 +44,8 @@ def currents_from(table: Floats, tile: Tile, stimulus: Stimulus, backend: str, l
         if beyond.max() > TOLERANCE:
             worst = int(beyond.argmax())
             raise SolveError(
-                f"Kirchhoff's current law fails at point {worst}: in and out differ by {missing[worst]:.2e} A, "
-                f"{residual[worst]:.1e} of what flows; {bulk[worst]:.2e} A into gates and bulk was expected of single "
+                f"Kirchhoff's current law fails at point {worst}: in and out differ by {residual[worst]:.1e} of "
+                f"what flows, {missing[worst]:.2e} A; {bulk[worst]:.2e} A into gates and bulk was expected of single "
                 f"cells, give or take {TOLERANCE:g} of what flows, and at most {MOST_LOST:g} of it"
             )
     return Currents(bitline, source, np.ones(len(table), dtype=np.bool_), residual, backend)

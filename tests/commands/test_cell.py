@@ -8,11 +8,14 @@ import math
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 
 from norsim.cell_check.check import CellCheck, check
-from norsim.cell_check.findings import Finding
-from norsim.config import load_chip
+from norsim.cell_check.curves import Curves
+from norsim.cell_check.findings import Finding, monotone
+from norsim.config import load_chip, presets
 from tests.commands.conftest import Run
 
 SAME_CARD = "card of a programmed cell against a shifted erased one"
@@ -77,6 +80,46 @@ def test_a_transistors_slope_is_that_of_its_exponential() -> None:
 def test_what_does_not_fit_fails_with_advice(chip: str, setting: str, name: str, advice: str) -> None:
     found, findings = checked(chip, setting)
     assert not found.ok and findings[name].ok is False and advice in findings[name].advice, findings
+
+
+# Electrons above the threshold, holes far below it, as in a ferroelectric transistor; `sign` -1 is a p channel.
+TWO_BRANCHES = """* two.sp
+.subckt two d g s b vt=0
+Bcell d s I={sign}*1e-6*(ln(1+exp((v(g,s)-{{vt}})/0.1))+{holes}*ln(1+exp(({{vt}}-1.2-v(g,s))/0.1)))*tanh(v(d,s)/0.05)
+.ends two
+"""
+
+
+@pytest.mark.parametrize(
+    ("sign", "holes", "ends", "name", "advice"),
+    [
+        ("1", "1", ("0 V", "1.9 V"), "leak of 256 unselected cells", "ambipolar"),
+        ("-1", "0", ("0 V", "1.9 V"), "current of an erased cell", "mirror a p-channel cell"),
+        ("1", "0", ("1.9 V", "0 V"), "current of an erased cell", "a programmed cell conducts more"),
+    ],
+)
+def test_cells_of_other_physics_are_told_what_they_are(
+    tmp_path: Path, sign: str, holes: str, ends: tuple[str, str], name: str, advice: str
+) -> None:
+    (tmp_path / "two.sp").write_text(TWO_BRANCHES.format(sign=sign, holes=holes))
+    content = yaml.safe_load(presets()["square-law"].read_text())
+    content["cell"] = {"netlist": "two.sp", "subcircuit": "two", "state": "vt", "erased": "0 V", "programmed": "1.9 V",
+                       "state_erased": ends[0], "state_programmed": ends[1]}  # fmt: skip
+    content["bit_serial"] |= {"top_level": "10 uA"}
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(content))
+    _, findings = checked(str(tmp_path / "two.yaml"))
+    assert findings[name].ok is False and advice in findings[name].advice, findings
+
+
+def test_where_a_current_turns_is_told() -> None:
+    """Of a cell with two states in its window, the volts between which it snaps from one to the other."""
+    volts = np.linspace(0, 1, 11)
+    snapping = 1e-6 * (1 - volts + 0.3 * (volts > 0.45))
+    still, gates = np.full((16, 3), 1e-6), np.array([0.0, 0.5, 1.0])
+    curves = Curves((1.0, 1.0), np.linspace(0, 1, 16), gates, still, gates, still, volts, snapping)
+    threshold, drain, gate = monotone(curves, (0.0, 1.0), 1e-6)
+    assert threshold.value == pytest.approx(0.2) and "between 0.4 V and 0.5 V" in threshold.advice
+    assert drain.ok and gate.advice == ""
 
 
 def test_linear_pair_is_judged_by_its_own_levels() -> None:

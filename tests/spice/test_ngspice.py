@@ -133,7 +133,7 @@ def test_a_program_that_lies_is_refused_and_the_folder_kept(
 ) -> None:  # fmt: skip
     answers(**broken(raw_bytes))
     # Of single cells it can say nothing.
-    monkeypatch.setattr(ngspice, "lost_amps", lambda *volts: np.zeros(1))
+    monkeypatch.setattr(ngspice, "lost_amps", lambda cell, gate, *volts: np.zeros(len(gate)))
     with pytest.raises(SolveError, match=problem) as caught:
         read(tile, STIMULUS)
     folder = kept_folder(str(caught.value))
@@ -219,6 +219,23 @@ def test_each_word_of_trouble_in_a_log_is_heard(line: str) -> None:
     check_log("Circuit: * x\n\nDoing analysis at TEMP = 27.000000\nNo. of Data Rows : 4\n")
     with pytest.raises(SolveError, match="ngspice says"):
         check_log(f"Circuit: * x\n{line}\nNo. of Data Rows : 4\n")
+
+
+STEPS = "Note: Starting dynamic gmin stepping\nWarning: Last gmin step failed\n"
+DONE = "Note: Dynamic gmin stepping completed\n"
+
+
+def test_steps_to_a_solution_are_no_trouble_where_they_end_in_one() -> None:
+    check_log(STEPS + "Warning: Dynamic gmin stepping failed\nNote: Starting source stepping\n"
+              "Note: Source stepping completed\nNo. of Data Rows : 4\n")  # fmt: skip
+    for log in (STEPS, STEPS + DONE + STEPS, STEPS + DONE + "run simulation(s) aborted\n"):
+        with pytest.raises(SolveError):
+            check_log(log)
+
+
+def test_what_ngspice_says_below_the_trouble_is_told_as_well() -> None:
+    with pytest.raises(SolveError, match="Error on line: / m1 a b nomodel / could not find a valid modelname'"):
+        check_log("Error on line:\n  m1 a b nomodel\n\ncould not find a valid modelname\n   Simulation interrupted\n")
 
 
 def test_a_missing_program_is_a_simulator_error(tile: Tile, monkeypatch: pytest.MonkeyPatch, folders: Folders) -> None:
