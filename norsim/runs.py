@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
 import sys
 import time
+import weakref
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 import yaml
 
@@ -103,6 +106,7 @@ class RunFolder:
                 write_text(path / "config.resolved.yaml", resolved)
                 write_text(path / "manifest.json", json.dumps(manifest, indent=1) + "\n")
             self.event("resumed" if resumed else "started")
+            self._leave = weakref.finalize(self, _at_work(path / "events.jsonl").close)
         except OSError as problem:
             raise ConfigurationError(f"the run folder {path} cannot be written: {problem.strerror}") from None
 
@@ -122,6 +126,28 @@ class RunFolder:
         write_text(self.path / CHECKSUMS, "".join([*lines, checksum_line("summary.json", text.encode())]))
         write_text(self.path / "summary.json", text)
         self.event("finished")
+        self._leave()
+
+
+def _at_work(events: Path) -> TextIO:
+    """A file held as long as its run goes on, and no longer than its process: by what `is_running` tells it."""
+    held = open(events)  # noqa: SIM115 (as long as the run goes on)
+    # Some network file systems know no locks; then the run is not told from an interrupted one.
+    with suppress(OSError):
+        fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    return held
+
+
+def is_running(run: Path) -> bool:
+    """Whether some process on this machine is at work in a run's folder."""
+    try:
+        with open(run / "events.jsonl") as events:
+            fcntl.flock(events, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def run_folders(folder: Path) -> list[Path]:
@@ -142,7 +168,7 @@ def describe(run: Path) -> dict[str, Any]:
             "run": str(run),
             "command": str(manifest["command"][1]),
             "network": str(summary.get("network") or manifest.get("options", {}).get("network", "")),
-            "state": "finished" if finished else "interrupted",
+            "state": "finished" if finished else "running" if is_running(run) else "interrupted",
             "accuracy": summary.get("accuracy"),
             "started": manifest["started"],
             "units": sum(path.suffix == ".parquet" for path in unit_files(run / "units")),

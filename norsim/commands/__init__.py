@@ -60,8 +60,8 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """What accuracy does a network keep when NOR-flash currents do its multiply-accumulates?
 
-    Exit codes: 0 done, 2 usage or configuration, 3 simulator or cluster unusable, 4 some solves failed,
-    5 a threshold not met, 130 interrupted.
+    Exit codes: 0 done, 2 usage or configuration, 3 simulator or cluster unusable, 4 a solve failed
+    or its result failed a check, 5 a threshold not met, 130 interrupted.
 
     \b
     Examples:

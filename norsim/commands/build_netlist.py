@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ RUNS = {
 
 @click.command("build-netlist")
 @network_options
-@click.option("--layer", required=True, help="Name of a layer, as in the network.")
+@click.option(
+    "--layer", required=True, help="Name of a layer, as in the network; a wrong one is answered with all of them."
+)
 @click.option("--tile", default="0,0", show_default=True, metavar="R,C", help="Row and column of the tile.")
 @click.option("--vectors", default="8", show_default=True, metavar="K|FILE",
               help="How many activation vectors to draw from the test images, or a .npy file of codes.")  # fmt: skip
@@ -53,6 +56,7 @@ def command(
       norsim build-netlist --network digits-cnn --layer conv1 --vectors 4 --out runs/deck
       norsim build-netlist --network digits-cnn --layer fc --tile 1,0 --dialect hspice
     """
+    started = time.monotonic()
     choice = choose_chip(chip_name, encoding, settings, seed)
     chosen = subject(network, choice.chip, dataset, data_folder)
     part = chosen.grid(layer).at(*parse_tile(tile))
@@ -68,7 +72,11 @@ def command(
         write_text(folder.path / ".spiceinit", mode_file(placed.cell))
     write_atomically(folder.path / "tile.npz", lambda file: save_array(file, placed, stimulus, part.codes(codes)))
     write_text(folder.path / "tile.json", json.dumps(description) + "\n")
-    folder.event("finished")
+    folder.finish({
+        "network": chosen.name, "layer": layer, "tile": described["tile"], "encoding": described["encoding"],
+        "dialect": dialect, "vectors": len(codes), "rows": placed.wordlines, "columns": placed.bitlines,
+        "raw_file": results, "seed": seed, "seconds": time.monotonic() - started,
+    })  # fmt: skip
     if as_json:
         print_json({**description, "out": str(folder.path)})
     else:

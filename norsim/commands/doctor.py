@@ -58,6 +58,11 @@ def command(as_json: bool) -> None:
         show.table((), [(key.replace("_", " "), show.text_of(value)) for key, value in found.items()])
     if problem:
         raise problem
+    if not as_json:
+        show.say(
+            "All that is needed is there, and a cell reads as it should. Without klu and osdi ngspice solves large "
+            "tiles more slowly and loads no compiled models; neospice is needed only where it is asked for."
+        )
 
 
 def simulator() -> dict[str, Any]:

@@ -44,6 +44,9 @@ from norsim.quantities import engineering
 from norsim.runs import default_folder, write_atomically, write_text
 from norsim.spice.simulator import chosen_simulator
 
+# Why codes may differ where currents agree.
+EDGES = " (a current at the edge of a code falls to either side)"
+
 
 @click.command("eval-network")
 @network_options
@@ -215,16 +218,16 @@ def report_result(found: Evaluation, path: Path, verbose: bool, summary: dict[st
         show.say(
             f"Proof: {proof.samples} reads solved again by {chosen_simulator().name}, each alone: largest error "
             f"{proof.max_error_full_scale:.1e} of full scale, ADC codes that differ "
-            f"{100 * (proof.adc_mismatch_fraction or 0):.2f} %"
+            f"{100 * (proof.adc_mismatch_fraction or 0):.2f} %{EDGES if proof.adc_mismatch_fraction else ''}"
         )
     cost = summary["energy"]
     if cost["joules_image"]:
         share = 100 * cost["converters_joules_image"] / cost["joules_image"]
         show.say(
-            f"An image takes {engineering(cost['joules_image'], 'J')}, {share:.0f} % of it in converters, and "
+            f"An image takes {engineering(cost['joules_image'], 'J')}, {share:.1f} % of it in converters, and "
             f"{engineering(cost['latency_seconds'], 's')} (summary.json says on which assumptions)"
         )
-    show.say(f"Digital stay {listed(summary['digital'], verbose)}")
+    show.say(f"These stay digital: {listed(summary['digital'], verbose)}")
     show.say_path(f"{found.seconds:.0f} s. Run folder: {path}")
 
 

@@ -30,7 +30,7 @@ def command() -> None:
     """
 
 
-@command.command("ls")
+@command.command("ls", short_help="The runs in a folder, the latest first.")
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), default=Path("runs"))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def ls(folder: Path, as_json: bool) -> None:
@@ -45,15 +45,18 @@ def ls(folder: Path, as_json: bool) -> None:
     if as_json:
         print_json({"runs": found})
         return
+    headings = ["run", "command", "network", "state", "accuracy", "units", "MB"]
     rows = []
     for run in found:
         accuracy = "" if run["accuracy"] is None else f"{100 * run['accuracy']:.2f} %"
         size = f"{run['bytes'] / 1e6:.1f}"
-        rows.append((run["run"], run["command"], run["network"], run["state"], accuracy, str(run["units"]), size))
-    shown.table(("run", "command", "network", "state", "accuracy", "units", "MB"), rows)
+        rows.append([run["run"], run["command"], run["network"], run["state"], accuracy, str(run["units"]), size])
+    if shown.narrow():
+        headings, rows = headings[:-2], [row[:-2] for row in rows]
+    shown.table(headings, rows)
 
 
-@command.command("show")
+@command.command("show", short_help="What a run was asked and what it found.")
 @click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def show(run: Path, as_json: bool) -> None:
@@ -75,7 +78,7 @@ def show(run: Path, as_json: bool) -> None:
     shown.table_or_lines((), shown.entries(told | line), [json.dumps(told, indent=2, ensure_ascii=False)])
 
 
-@command.command("verify")
+@command.command("verify", short_help="Compare a run's files with their checksums.")
 @click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def verify(run: Path, as_json: bool) -> None:
@@ -87,19 +90,23 @@ def verify(run: Path, as_json: bool) -> None:
     Examples:
       norsim runs verify runs/first
     """
-    describe(run)
+    state = describe(run)["state"]
     broken = damaged(run)
     if as_json:
-        print_json({"run": str(run), "damaged": [str(path) for path in broken]})
+        print_json({"run": str(run), "state": state, "damaged": [str(path) for path in broken]})
     if broken:
         raise ThresholdError(
             f"{len(broken)} files of {run} are damaged or missing, first {broken[0]}; repeat its command with --resume"
         )
-    if not as_json:
+    if as_json:
+        return
+    if state == "finished":
         click.echo(f"{run}: all files are as they were written")
+    else:
+        click.echo(f"{run} is {state}: it has no results yet to compare; its finished units are whole")
 
 
-@command.command("gc")
+@command.command("gc", short_help="Remove finished work that is not needed.")
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), default=Path("runs"))
 @click.option("--older-than", "days", type=click.FloatRange(min=0), default=30.0, show_default=True, metavar="DAYS",
               help="Shared units that were made before that many days.")  # fmt: skip

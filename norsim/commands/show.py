@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+WIDE = 100
 # What a column takes beside its text: a border and a space on either side.
 BESIDE = 3
 # What stands right in its column: a number, whatever its unit, or that there is none.
@@ -25,6 +26,11 @@ NUMBER = re.compile(r"[-+]?\d.*|unknown|")
 def on_terminal() -> bool:
     """Whether somebody reads along."""
     return Console().is_terminal
+
+
+def narrow() -> bool:
+    """Whether somebody reads along on less than a hundred columns, so that what matters least is better left out."""
+    return on_terminal() and Console().width < WIDE
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:

@@ -63,6 +63,11 @@ def compare_chips(right: NDArray[np.bool_]) -> Chips:
         return max(mean - half, 0.0), min(mean + half, 1.0)
 
     of_chips = right.mean(axis=1)
+    if mean in (0.0, 1.0):
+        # Nothing varies, which says little about other images: what one chip's interval says.
+        wilson = binomtest(round(mean * images), images).proportion_ci(0.95, method="wilson")
+        ends = (float(wilson.low), float(wilson.high))
+        return Chips(tuple(of_chips.tolist()), 0.0, ends, interval(0.0), ends)
     both = reach(of_chips, images), reach(right.mean(axis=0), chips)
     return Chips(
         tuple(of_chips.tolist()), float(of_chips.std(ddof=1)), interval(math.hypot(*both)), interval(both[0]),

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from norsim.runs import RunFolder
 from norsim.units import UnitStore
 
 Run = Callable[..., Any]
@@ -37,6 +38,26 @@ def test_runs_are_listed_with_their_state(norsim: Run, runs: Path) -> None:
     assert done["units"] == 2 and done["bytes"] > 5000
     said = norsim("runs", "ls", runs)
     assert said.code == 0 and "finished" in said.out and "interrupted" in said.out
+
+
+def test_a_run_that_somebody_works_on_is_running(norsim: Run, tmp_path: Path) -> None:
+    """As long as its folder is open in some process, and no longer."""
+    folder = RunFolder(tmp_path / "run", {}, tmp_path / "chip.yaml", 0)
+    assert norsim("runs", "ls", tmp_path, "--json").json["runs"][0]["state"] == "running"
+    said = norsim("runs", "verify", tmp_path / "run")
+    assert said.code == 0 and "is running: it has no results yet" in said.out
+    del folder
+    assert norsim("runs", "ls", tmp_path, "--json").json["runs"][0]["state"] == "interrupted"
+
+
+def test_a_deck_is_a_finished_run(norsim: Run, tmp_path: Path) -> None:
+    deck = ("build-netlist", "--network", "digits-cnn", "--layer", "conv1", "--vectors", "1", "--quiet")
+    assert norsim(*deck, "--out", tmp_path / "deck").code == 0
+    (run,) = norsim("runs", "ls", tmp_path, "--json").json["runs"]
+    assert (run["state"], run["network"]) == ("finished", "digits-cnn")
+    assert norsim("runs", "verify", tmp_path / "deck").code == 0
+    (tmp_path / "deck" / "tile.cir").write_text("* another\n")
+    assert norsim("runs", "verify", tmp_path / "deck").code == 5
 
 
 def test_a_run_is_shown(norsim: Run, runs: Path) -> None:

@@ -41,9 +41,11 @@ def test_chips_that_are_all_alike_leave_the_images() -> None:
     assert found.ci95 == (pytest.approx(mean - half, rel=1e-3), pytest.approx(mean + half, rel=1e-3))
 
 
-def test_images_that_are_all_right_leave_nothing_to_doubt() -> None:
+def test_images_that_are_all_right_say_no_more_than_those_of_one_chip() -> None:
+    """Wilson's interval, whose lower end is n / (n + z^2) where all n are right; chips lie no distance apart."""
     found = compare_chips(np.ones((3, 50), dtype=bool))
-    assert found.ci95 == (1.0, 1.0) and found.accuracies == (1.0, 1.0, 1.0)
+    assert found.ci95 == found.ci95_images == (pytest.approx(50 / (50 + 1.959964**2)), 1.0)
+    assert found.accuracies == (1.0, 1.0, 1.0) and found.sigma == 0 and found.ci95_chips == (1.0, 1.0)
 
 
 def test_the_yield_counts_chips_and_has_wilsons_interval() -> None:
