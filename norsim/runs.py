@@ -41,7 +41,7 @@ RESULTS = (
     "currents.npz",
 )
 # And those of which there can be several: what `norsim report` writes into a run's folder is of that run.
-RESULT_FILES = ("currents_*.npz", "report/*.html", "report/*.svg")
+RESULT_FILES = ("currents_*.npz", "report.html", "figures/*.svg")
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:

@@ -16,7 +16,7 @@ from norsim.runs import default_folder
 @click.command("report")
 @click.argument("runs", metavar="RUN [OTHER]", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-              help="Folder of the report; RUN/report for one run, runs/report-DATE-TIME for two.")  # fmt: skip
+              help="Folder of the report; RUN for one run, runs/report-DATE-TIME for two.")  # fmt: skip
 @click.option("--attribution", "attributions", type=click.Path(path_type=Path), metavar="RUN", multiple=True,
               help="A run of attribute on the same chip, repeatable; those beside RUN by default.")  # fmt: skip
 @click.option("--data", "data_folder", type=click.Path(path_type=Path), metavar="DIR",
@@ -26,8 +26,8 @@ from norsim.runs import default_folder
 def command(runs: tuple[Path, ...], out: Path | None, attributions: tuple[Path, ...], data_folder: Path | None) -> None:
     """A page about RUN, a folder of eval-network or attribute, or about two side by side: DIR/report.html.
 
-    The page needs no network and no other file. Its figures lie beside it as SVG. One tile and some reads are solved
-    again for it, which takes seconds.
+    The page needs no network and no other file. Its figures lie in DIR/figures as SVG. One tile and some reads are
+    solved again for it, which takes seconds.
 
     \b
     Examples:
@@ -45,5 +45,5 @@ def command(runs: tuple[Path, ...], out: Path | None, attributions: tuple[Path, 
         )
         for run in runs
     ]  # fmt: skip
-    place = out or (runs[0] / "report" if len(runs) == 1 else default_folder("report"))
+    place = out or (runs[0] if len(runs) == 1 else default_folder("report"))
     click.echo(f"The report is {write_page(materials, place)}")

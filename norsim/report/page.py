@@ -19,14 +19,14 @@ from norsim.report.material import Material, Missing, Origin
 from norsim.report.svg import Drawing
 from norsim.report.verdict import command_line
 
-PAGE = "report.html"
+PAGE, FIGURES = "report.html", "figures"
 # Options of eval-network that attribute has as well: with a value each, and without.
 SHARED = ("--dataset", "--data", "--images", "--chip", "-c", "--encoding", "--set", "--seed")
 TRUST = {"--trust-cell": "--trust-cell", "--trust-model": "--trust-model", "--model": "--trust-model"}
 
 
 def write_page(materials: Sequence[Material], out: Path) -> Path:
-    """`out`/report.html about one run, or two side by side, and its figures; gives the path of the page.
+    """`out`/report.html about one run, or two side by side, its figures in `out`/figures; gives the page's path.
 
     The figures come first, so that there is no page without them. Raises ConfigurationError where the folder cannot be
     written, for another number of runs, and for two that cannot be compared.
@@ -37,9 +37,9 @@ def write_page(materials: Sequence[Material], out: Path) -> Path:
     cases = [case(material, mark) for material, mark in zip(materials, _marks(len(materials)), strict=True)]
     text, drawings = render(cases, comparison)
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        (out / FIGURES).mkdir(parents=True, exist_ok=True)
         for drawn in drawings:
-            _write(out / f"{drawn.name}.svg", drawn.svg)
+            _write(out / FIGURES / f"{drawn.name}.svg", drawn.svg)
         _write(out / PAGE, text)
     except OSError as problem:
         raise ConfigurationError(f"the report cannot be written to {out}: {problem.strerror}") from None

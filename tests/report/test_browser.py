@@ -62,7 +62,7 @@ def test_a_page_is_whole_at_any_width_in_light_and_dark(
     browser: webdriver.Chrome, pages: dict[str, tuple[Path, list[Path]]], name: str
 ) -> None:
     page, _ = pages[name]
-    drawn = {path.stem for path in page.parent.glob("*.svg")}
+    drawn = {path.stem for path in page.parent.glob("figures/*.svg")}
     backgrounds, inks = set(), set()
     for width in WIDTHS:
         for scheme in SCHEMES:

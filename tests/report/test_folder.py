@@ -15,7 +15,7 @@ from norsim.report.material import Answers, Missing
 
 
 def copied(run: Path, place: Path) -> Path:
-    shutil.copytree(run, place, ignore=shutil.ignore_patterns("units", "report"))
+    shutil.copytree(run, place, ignore=shutil.ignore_patterns("units", "report.html", "figures"))
     return place
 
 
