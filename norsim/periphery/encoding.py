@@ -103,8 +103,8 @@ def tile_notes(encoding: Encoding, outputs: Sequence[str], state: str, threshold
         made.append(f"{name} = {terms.removeprefix('+ ')}")
     levels = [f"code {code}: {state}={float(volts)!r}" for code, volts in enumerate(thresholds)]
     return (
-        "Cells are programmed so, before spread and other flaws:",
-        *(f"  {', '.join(levels[k : k + 4])}" for k in range(0, len(levels), 4)),
+        "Levels, before programming in place, spread and what else moves thresholds:",
+        *(f"  {', '.join(levels[k : k + 3])}" for k in range(0, len(levels), 3)),
         "Outputs are made of these currents:",
         *(f"  {', '.join(made[k : k + 3])}" for k in range(0, len(made), 3)),
         f"One step of an output (one of a weight code times one of the drive) is {encoding.lsb_amps:.6g} A.",
