@@ -20,7 +20,8 @@ from norsim.runs import processor
 from norsim.spice import ngspice
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
-WRITTEN_BY = "Written by `make bench`; do not edit."
+# For who opens the file; a page does not show it.
+WRITTEN_BY = "<!-- Written by `make bench`; do not edit. -->"
 PACKAGES = ("norsim", "numpy", "numba", "scipy", "torch")
 
 

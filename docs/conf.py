@@ -12,7 +12,7 @@ project = "norsim"
 version = release = version_of("norsim")
 copyright = "the authors of norsim, GPL-3.0-or-later"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_click", "mathml", "docstrings", "modules"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_click", "clicks", "mathml", "docstrings", "modules"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["extensions", "static"]
 

@@ -9,7 +9,8 @@ from results import silicon
 from results.cases import ENERGY, card
 from results.cells import Runs, classes_of, loss, points, share
 
-WRITTEN_BY = "Written by `make results`; do not edit."
+# For who opens the file; a page does not show it.
+WRITTEN_BY = "<!-- Written by `make results`; do not edit. -->"
 FIGURE = "![Points lost to each cause](pictures/causes.svg)"
 
 

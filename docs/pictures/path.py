@@ -207,7 +207,7 @@ Bwl0 wl0 0 V=pwl(v(idx),0,5.0,…)
 *   output channel 0
 Vdrive0 drive0 0 0.5
 Vbl0 drive0 end0 0
-Rend0 end0 bl0_0 100.0
+Rend0 end0 bl0_0 20.0
 X0_0 bl0_0 wl0 sl0_0 0
 + floating_gate vt=4.249
 Rbl0_1 bl0_0 bl0_1 0.4

@@ -37,6 +37,7 @@ class Tile:
                       this very array; whatever ails the silicon changes it and nothing else.
     `wordline_notes`, `bitline_notes`   what each line stands for, one text a line (or none at all);
                       written into decks as comments.
+    `notes`           plain lines on what its cells and currents stand for, at the head of decks
     `name`            what messages and deck titles call it
 
     Raises ConfigurationError for a threshold outside the cell's limits.
@@ -48,6 +49,7 @@ class Tile:
     wordline_notes: tuple[str, ...] = ()
     bitline_notes: tuple[str, ...] = ()
     name: str = "NOR-flash tile"
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         thresholds = frozen(self.thresholds, "thresholds [wordlines, bitlines]", 2)
@@ -89,6 +91,7 @@ class Stimulus:
     `source_volts`    volts at the straps, or at the source lines' sense amplifiers
     `driven`, `full_volts`  which lines carry the input, and the volts of the largest one: what a reduced
                       model is built for; a circuit does not need to know
+    `notes`           plain lines on what its reads stand for, at the head of decks; lost where some are taken
     """
 
     wordline_volts: Floats
@@ -96,6 +99,7 @@ class Stimulus:
     source_volts: float = 0.0
     driven: Literal["wordlines", "bitlines"] | None = None
     full_volts: float | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(
@@ -115,7 +119,8 @@ class Stimulus:
 
     def take(self, indices: NDArray[np.int64] | slice) -> Stimulus:
         """The reads at `indices`, in that order."""
-        return replace(self, wordline_volts=self.wordline_volts[indices], bitline_volts=self.bitline_volts[indices])
+        wordlines, bitlines = self.wordline_volts[indices], self.bitline_volts[indices]
+        return replace(self, wordline_volts=wordlines, bitline_volts=bitlines, notes=())
 
     def distinct(self) -> tuple[Stimulus, NDArray[np.int64]]:
         """The reads that differ, and for each read `[vectors]` its place among them.

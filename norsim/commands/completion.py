@@ -14,7 +14,18 @@ VARIABLE = "_NORSIM_COMPLETE"
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def command(shell: str) -> None:
-    """Print the script that completes commands, options and names in SHELL; its start-up file is to run it.
+    """Print the script that completes commands, options and names in SHELL.
+
+    \b
+    A line in the shell's start-up file runs it, each time a shell starts:
+      ~/.bashrc                   eval "$(norsim completion bash)"
+      ~/.zshrc, behind compinit   eval "$(norsim completion zsh)"
+      ~/.config/fish/config.fish  norsim completion fish | source
+
+    \b
+    Or it is kept as a file in a folder that the shell looks into; for zsh
+    ~/.zshrc needs  fpath=(~/.zfunc $fpath)  before compinit:
+      mkdir -p ~/.local/share/bash-completion/completions ~/.zfunc ~/.config/fish/completions
 
     \b
     Examples:

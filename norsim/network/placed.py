@@ -18,7 +18,7 @@ from norsim.chip import Chip
 from norsim.fast import aimed, reduced
 from norsim.network.quantized import QuantizedLayer
 from norsim.periphery.adc import Adc, Flaws, fit_range
-from norsim.periphery.encoding import Codes, Encoding, full_scale_amps, sense_matrix, sensed_amps
+from norsim.periphery.encoding import Codes, Encoding, full_scale_amps, sense_matrix, sensed_amps, tile_notes
 from norsim.periphery.energy import NO_ENERGY, ReadEnergy, read_energy
 from norsim.periphery.programming import Levels
 from norsim.periphery.readout import convert_and_add
@@ -144,6 +144,7 @@ class PlacedTile:
             levels.thresholds[codes], chip.verify_cell, chip.wires, tuple(wordlines), tuple(bitlines),
             f"layer {self.layer.name}, tile {self.row},{self.column}: inputs {self.inputs.start} to "
             f"{self.inputs.stop - 1}, outputs {self.outputs.start} to {self.outputs.stop - 1}",
+            self._notes(levels),
         )  # fmt: skip
         target = levels.target_amps[codes]
         if chip.in_situ:
@@ -162,6 +163,14 @@ class PlacedTile:
             missing = 1 - gate_shares(chip.wires, programmed.bitlines, chip.settle_seconds)
             thresholds = np.minimum(thresholds + self.reading.wordline_volts * missing, chip.cell.limits[1])
         return replace(programmed, thresholds=thresholds, cell=chip.cell)
+
+    def _notes(self, levels: Levels) -> tuple[str, ...]:
+        names = [f"output channel {k}" for k in self.outputs]
+        return (
+            *tile_notes(self.chip.encoding, names, self.chip.cell.state, levels.thresholds),
+            f"Weight code {self.layer.weight_zero} stands for 0. Beside a deck of norsim build-netlist, tile.npz has "
+            "the activation codes and tile.json the weight codes.",
+        )
 
     def codes(self, layer_codes: Codes) -> Codes:
         """This tile's columns of the layer's `[vectors, inputs]` activation codes, in the order of its lines."""

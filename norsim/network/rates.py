@@ -43,7 +43,7 @@ class Rate:
 
 
 def measured(part: PlacedTile, codes: Codes, backend: str, jobs: int, alone: bool) -> Rate:
-    """How fast a tile is read, whose activation codes are like `codes`; `alone`: one read at a time."""
+    """How fast a tile is read, with activations like `codes` `[vectors, inputs]`; `alone`: one read at a time."""
     if backend == "macro":
         return _macro_rate(part, codes)
     try:

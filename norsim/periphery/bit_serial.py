@@ -121,7 +121,11 @@ class BitSerial:
         wordlines = self._bits(codes, input_bits) * self.wordline_volts
         bitlines = self.cell_codes(np.zeros((1, outputs), dtype=np.uint8), 0).shape[1]
         volts = np.full((len(wordlines), bitlines), self.bitline_volts)
-        return Stimulus(wordlines, volts, driven="wordlines", full_volts=self.wordline_volts)
+        notes = (
+            f"Read k, counted from 0, is vector k // {input_bits} and pass k % {input_bits}; pass p has bit p of the "
+            "activation codes, lowest first.",
+        )
+        return Stimulus(wordlines, volts, driven="wordlines", full_volts=self.wordline_volts, notes=notes)
 
     def _bits(self, codes: Codes, input_bits: int) -> Floats:
         """`[vectors x passes, inputs]`: the codes' bits, lowest first."""

@@ -7,7 +7,7 @@ activation code) step adds to an output in one pass; `value = amps / lsb_amps`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -89,6 +89,26 @@ class Encoding(Protocol):
 
     def line_notes(self, inputs: list[str], outputs: list[str], zero: int) -> tuple[list[str], list[str]]:
         """What wordlines and bitlines stand for, given the names of inputs and outputs."""
+
+
+def tile_notes(encoding: Encoding, outputs: Sequence[str], state: str, thresholds: Floats) -> tuple[str, ...]:
+    """What the cells and currents of a tile stand for, in lines for its deck.
+
+    `outputs` are the names of its outputs, `state` that of a cell's threshold, `thresholds` `[levels]` volts.
+    """
+    meters = {"bitline": "vbl", "source": "vsl"}
+    made = []
+    for name, parts in zip(outputs, encoding.sense(len(outputs)), strict=True):
+        terms = " ".join(f"{'+' if sign > 0 else '-'} i({meters[line]}{index})" for line, index, sign in parts)
+        made.append(f"{name} = {terms.removeprefix('+ ')}")
+    levels = [f"code {code}: {state}={float(volts)!r}" for code, volts in enumerate(thresholds)]
+    return (
+        "Levels, before programming in place, spread and what else moves thresholds:",
+        *(f"  {', '.join(levels[k : k + 3])}" for k in range(0, len(levels), 3)),
+        "Outputs are made of these currents:",
+        *(f"  {', '.join(made[k : k + 3])}" for k in range(0, len(made), 3)),
+        f"One step of an output (one of a weight code times one of the drive) is {encoding.lsb_amps:.6g} A.",
+    )
 
 
 def decode(encoding: Encoding, values: Floats, codes: Codes, zero: int) -> Floats:

@@ -95,7 +95,8 @@ class LinearPair:
         """Codes `[vectors, inputs]` as drain volts under a constant wordline bias."""
         volts = self.drives(codes).astype(np.float64) * (self.drain_volts / self.top_drive)
         bias = np.full((len(codes), 2 * outputs), self.wordline_volts)
-        return Stimulus(bias, volts, driven="bitlines", full_volts=self.drain_volts)
+        notes = ("Read k, counted from 0, is vector k, in one pass; activation codes are volts of the bitlines.",)
+        return Stimulus(bias, volts, driven="bitlines", full_volts=self.drain_volts, notes=notes)
 
     def sense(self, outputs: int) -> Sense:
         """First source line of the pair less the second."""

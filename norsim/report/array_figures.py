@@ -120,7 +120,7 @@ def codes(name: str, found: tuple[CodeUse, ...]) -> Drawing:
             share = use.counts / max(int(use.counts.max()), 1)
             heights = np.repeat(np.sqrt(share), 2)
             panel.fill_between(np.repeat(edges, 2)[1:-1], row + 0.4 - 0.8 * heights, row + 0.4, color=BLUE, linewidth=0)
-            clipped = f"{100 * use.clipped:.2g} % clipped"
+            clipped = f"{100 * use.clipped:.2f} % clipped"
             panel.annotate(clipped, (101, row + 0.3), fontsize=7.5, annotation_clip=False,
                            color=RED if use.clipped > 0.01 else INK)  # fmt: skip
         panel.set_yticks(range(len(found)), [use.layer for use in found])
@@ -128,5 +128,5 @@ def codes(name: str, found: tuple[CodeUse, ...]) -> Drawing:
         panel.set_xlim(0, 100)
         panel.set_xlabel("converter's range, % (height: square root of how often)")
         panel.grid(axis="x")
-        said = ", ".join(f"{use.layer} {100 * use.clipped:.2g}" for use in found)
+        said = ", ".join(f"{use.layer} {100 * use.clipped:.2f}" for use in found)
         return drawing(name, f"Histograms of converter codes by layer; percent clipped: {said}", drawn)

@@ -59,7 +59,7 @@ def uses(reads: ByLayer, model: nn.Module | Missing, data: Dataset | Missing, se
             found = _read_again(reads, model, data.take(count), seed)
         except NorsimError as problem:
             return Uses(_of_kept(reads), f"{kept}; no more of them could be made: {problem}")
-        return Uses(found, f"The run records no histograms. For this page up to {TILES} tiles of each layer were read "
+        return Uses(found, f"For this page up to {TILES} tiles of each layer were read "
                     f"again by nodal, {VECTORS} activation vectors each, drawn (seed {seed}) from the first {count} "
                     "test images in the 4-bit network, with the run's own converter ranges.")  # fmt: skip
     reason = model.reason if isinstance(model, Missing) else data.reason if isinstance(data, Missing) else ""

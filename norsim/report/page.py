@@ -89,7 +89,7 @@ def _environment() -> Environment:
     )  # fmt: skip
     tests: dict[str, Any] = {"missing": lambda value: isinstance(value, Missing), "origin": _is_origin}
     found.tests.update(tests)
-    found.filters.update(percent=_percent, points=_points, engineering=engineering, name=_name)
+    found.filters.update(percent=_percent, points=_points, engineering=_engineering, name=_name)
     found.globals.update(command_line=command_line, attribute_command=attribute_command)
     return found
 
@@ -100,6 +100,11 @@ def _is_origin(value: object) -> bool:
 
 def _percent(share: float, digits: int = 2) -> str:
     return f"{100 * share:.{digits}f} %"
+
+
+def _engineering(value: float, unit: str) -> str:
+    """As a command prints it, but for the micro sign, which every browser has."""
+    return engineering(value, unit).replace("u", "µ")
 
 
 def _points(points: float) -> str:

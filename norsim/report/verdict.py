@@ -69,12 +69,12 @@ def _pair(ends: object) -> tuple[float, float] | None:
 
 def _headline(material: Material, rows: tuple[Row, ...]) -> str:
     summary, array = material.summary, rows[-1]
-    name = f"{summary['network'] or 'The network'} keeps {100 * summary['accuracy']:.2f} %"
+    name = f"{summary['network'] or 'The network'} classifies {100 * summary['accuracy']:.2f} %"
     within = f" ({100 * array.ci95[0]:.1f} to {100 * array.ci95[1]:.1f} %)" if array.ci95 else ""
     images = f"of {summary['images']} test images of {summary['dataset'] or 'a data set of its own'}"
     if summary["backend"] == "ideal":
-        return f"{name}{within} {images} in integers; no array was read."
-    return f"{name}{within} {images} on the array{_share_on_array(material)}."
+        return f"{name}{within} {images} right in integers; no array was read."
+    return f"{name}{within} {images} right on the array{_share_on_array(material)}."
 
 
 def _share_on_array(material: Material) -> str:
@@ -133,7 +133,8 @@ def _proof(material: Material) -> list[str]:
     ends = proof["adc_mismatch_ci95"]
     says.append(
         f"Converter codes that differ: {100 * proof['adc_mismatch_fraction']:.2f} % "
-        f"({100 * ends[0]:.2f} to {100 * ends[1]:.2f} %)."
+        f"({100 * ends[0]:.2f} to {100 * ends[1]:.2f} %); a current at the edge between two codes may get either, "
+        "however small the deviation."
     )
     return says
 

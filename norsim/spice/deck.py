@@ -111,6 +111,12 @@ def header(tile: Tile, stimulus: Stimulus, run: list[str], point: str = "a point
         f"{wires.rows_per_source_line} wordline(s) a line, {straps}"
     )
     yield f"* Cells: Xi_j is the cell of wordline i and bitline j; {tile.cell.state} is its threshold."
+    if wires.strap_every and wires.source_ohms:
+        yield "* Wires: Rslk_j is source line k's segment from bitline j - 1, or from a strap there, to bitline j;"
+        yield "*        Rslk_jw the one from bitline j - 1 to the strap that stands before bitline j."
+    for note in (*tile.notes, *stimulus.notes):
+        yield from textwrap.wrap(printable(note), 116, initial_indent="* ", subsequent_indent="*   ",
+                                 break_long_words=False, break_on_hyphens=False)  # fmt: skip
     yield f"* Run:   {run[0]}"
     yield from (f"*        {line}" for line in run[1:])
     yield "*"

@@ -1,7 +1,9 @@
 """The circuit of a tile as a list of elements: what both the deck and the PySpice circuit are made of.
 
 Node names: `wl3` wordline 3; `bl5_3` bitline 5 at wordline 3 (`bl5` where the line has no resistance);
-`sl1_5` source line 1 at bitline 5 (`sl1` likewise); `0` ground and bulk.
+`sl1_5` source line 1 at bitline 5 (`sl1` likewise); `st1_2` its strap 2; `0` ground and bulk.
+A segment has the name of the node at its far end; one that ends at the strap before bitline 9 is `Rsl1_9w`, beside
+`Rsl1_9` behind that strap.
 Ammeters: `Vbl5` in bitline 5, `Vsl1` in source line 1, `Vret` in the common return of all straps. The bulk has none:
 a node that all cells share would take ngspice ten times as long.
 """

@@ -34,6 +34,8 @@ ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 DOCUMENTS = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# A long line of a shell goes on in the next.
+CONTINUED = re.compile(r" *\\\n *")
 # The blocks of a tutorial belong together: they run one after the other in one folder.
 TUTORIALS = [*sorted((ROOT / "docs" / "tutorials").glob("*.md")), ROOT / "CONTRIBUTING.md"]
 # The first line of a block that is a file of the reader's.
@@ -65,7 +67,8 @@ def blocks(*languages: str) -> list[Block]:
         text = document.read_text()
         for match in FENCE.finditer(text):
             if match[1] in languages:
-                found.append(Block(document, match[1], text.count("\n", 0, match.start()) + 1, match[2]))
+                shown = CONTINUED.sub(" ", match[2]) if match[1] == "sh" else match[2]
+                found.append(Block(document, match[1], text.count("\n", 0, match.start()) + 1, shown))
     return found
 
 
@@ -440,7 +443,9 @@ def test_the_layers_on_the_architecture_page_are_those_of_the_contract() -> None
 
 def test_the_picture_is_what_its_script_draws(tmp_path: Path) -> None:
     folder = ROOT / "docs" / "pictures"
-    subprocess.run([sys.executable, folder / "path.py", tmp_path], check=True, cwd=tmp_path, timeout=120)
+    # A list of fonts of its own: one that matplotlib made for another environment may name fonts that are gone.
+    own = {**os.environ, "MPLCONFIGDIR": str(tmp_path / "matplotlib")}
+    subprocess.run([sys.executable, folder / "path.py", tmp_path], check=True, cwd=tmp_path, timeout=120, env=own)
     assert (tmp_path / "path.png").read_bytes().startswith(b"\x89PNG")
     drawn = (tmp_path / "path.svg").read_bytes()
     import matplotlib
@@ -448,6 +453,20 @@ def test_the_picture_is_what_its_script_draws(tmp_path: Path) -> None:
     # Another matplotlib may draw the same picture in other bytes.
     if f"matplotlib=={matplotlib.__version__}\n" in (ROOT / "constraints.txt").read_text():
         assert drawn == (folder / "path.svg").read_bytes()
+
+
+def test_the_picture_shows_lines_of_the_deck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to a `…`, and to where a number is cut short; what is continued is one line."""
+    run_here(f"norsim build-netlist --network digits-cnn --layer conv1 --vectors 4 --out {tmp_path}", monkeypatch)
+    deck = joined((tmp_path / "tile.cir").read_text())
+    (panel,) = re.findall(r'text = """\\\n(.*?)"""', (ROOT / "docs" / "pictures" / "path.py").read_text(), re.DOTALL)
+    for line in joined(panel):
+        assert any(one.startswith(line.partition("…")[0]) for one in deck), line
+
+
+def joined(deck: str) -> list[str]:
+    """The lines of a deck without blanks, each with its continuations."""
+    return [re.sub(r"\s", "", line) for line in re.sub(r"\n(\+|\*   )", " ", deck).splitlines()]
 
 
 def test_the_worked_examples_of_contributing_are_there() -> None:

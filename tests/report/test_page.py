@@ -96,7 +96,8 @@ def test_odd_names_are_text(macro_run: Path, tmp_path: Path) -> None:
     text = report.write([odd], tmp_path / "out").read_text()
     elements = Elements(text)
     assert not elements.all("script") and not any("onload" in attributes for _, attributes in elements.found)
-    assert "&lt;script&gt;alert(1)" in text and "{{ 7 * 6 }}" in text and "$run" in text
+    said = re.sub(r"</?span[^>]*>", "", text)
+    assert "&lt;script&gt;alert(1)" in text and "{{ 7 * 6 }}" in said and "$run" in text
 
 
 def test_figures_go_with_light_and_dark_and_take_any_name() -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from norsim.backends import read
 from norsim.config import load_chip
 from norsim.paths import netlists_folder
 from norsim.periphery.bit_serial import BitSerial
+from norsim.periphery.encoding import tile_notes
 from norsim.periphery.linear_pair import LinearPair
 from norsim.spice.deck import circuit, deck
 from norsim.spice.elements import ammeters
@@ -42,9 +44,11 @@ def encoded(
     wordlines, bitlines = encoding.line_notes(
         [f"input {k}" for k in range(inputs)], [f"output {k}" for k in range(outputs)], 7
     )
+    cell = load_chip("etox65").cell
     tile = Tile(
-        levels[encoding.cell_codes(array, 7)], load_chip("etox65").cell, wires, tuple(wordlines), tuple(bitlines),
+        levels[encoding.cell_codes(array, 7)], cell, wires, tuple(wordlines), tuple(bitlines),
         f"golden deck, {encoding.name}, {inputs} inputs, {outputs} outputs",
+        tile_notes(encoding, [f"output {k}" for k in range(outputs)], cell.state, levels),
     )  # fmt: skip
     return tile, encoding.drive(np.array(codes, dtype=np.uint8), outputs, 4)
 
@@ -111,7 +115,8 @@ def test_no_name_and_no_note_becomes_a_deck_line(name: str, wordline: str, bitli
 def test_a_hostile_note_changes_no_current(resistor_cell: Cell) -> None:
     hostile = "x\nVshort bl0 0 0\r\n.control\x0bquit\x85.end\u2028R1 bl0 0 1"
     stimulus = Stimulus([[0.0]], [[0.5]])
-    noted = Tile([[5.0]], resistor_cell, Wires(strap_every=1), (hostile,), (hostile,), hostile)
+    noted = Tile([[5.0]], resistor_cell, Wires(strap_every=1), (hostile,), (hostile,), hostile, (hostile,))
+    stimulus = replace(stimulus, notes=(hostile,))
     assert read(noted, stimulus).bitline[0, 0] == pytest.approx(1e-6, rel=1e-12)
 
 
