@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: help venv system browser demo test check docs bench results fuzz soak dist clean
 
 help:
-	@echo "make demo   the shipped digits network on NOR-flash arrays: all test images by macro, 50 by ngspice too"
+	@echo "make demo   the shipped digits network on NOR-flash arrays: all test images by macro, 50 by ngspice, a report"
 	@echo "make test   all tests, type checks and style checks"
 	@echo "make docs   the documentation as a site that needs no network; writes build/site"
 	@echo "make bench  the solvers' accuracy, speed and memory, measured; writes docs/performance.md"
@@ -34,6 +34,7 @@ demo: venv
 	$(BIN)/norsim eval-network --network digits-cnn --dataset digits --backend macro --out runs/demo-macro
 	$(BIN)/norsim eval-network --network digits-cnn --dataset digits --images 50 --backend ngspice --out runs/demo \
 		--compare runs/demo-macro
+	$(BIN)/norsim report runs/demo-macro
 
 check: venv
 	$(BIN)/ruff check .
