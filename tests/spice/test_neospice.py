@@ -143,7 +143,7 @@ def test_what_cannot_be_trusted_is_refused_and_its_folder_kept(
 ) -> None:  # fmt: skip
     says(script, **status)
     # Of single cells it can say nothing.
-    monkeypatch.setattr(neospice, "lost_amps", lambda *volts: np.zeros(1))
+    monkeypatch.setattr(neospice, "lost_amps", lambda cell, gate, *volts: np.zeros(len(gate)))
     with pytest.raises(SolveError, match=why):
         neospice.read(tile, STIMULUS)
     (kept,) = folders()
