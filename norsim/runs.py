@@ -166,7 +166,8 @@ def describe(run: Path) -> dict[str, Any]:
         summary = json.loads((run / "summary.json").read_text()) if finished else {}
         return {
             "run": str(run),
-            "command": str(manifest["command"][1]),
+            # Nothing where a program of somebody's own made the run.
+            "command": "".join(map(str, manifest["command"][1:2])),
             "network": str(summary.get("network") or manifest.get("options", {}).get("network", "")),
             "state": "finished" if finished else "running" if is_running(run) else "interrupted",
             "accuracy": summary.get("accuracy"),

@@ -50,6 +50,15 @@ def test_a_run_that_somebody_works_on_is_running(norsim: Run, tmp_path: Path) ->
     assert norsim("runs", "ls", tmp_path, "--json").json["runs"][0]["state"] == "interrupted"
 
 
+def test_a_run_of_a_program_without_arguments_is_listed(
+    norsim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["mine.py"])
+    RunFolder(tmp_path / "run", {}, tmp_path / "chip.yaml", 0).finish({"seconds": 1.0})
+    (run,) = norsim("runs", "ls", tmp_path, "--json").json["runs"]
+    assert (run["command"], run["state"]) == ("", "finished")
+
+
 def test_a_deck_is_a_finished_run(norsim: Run, tmp_path: Path) -> None:
     deck = ("build-netlist", "--network", "digits-cnn", "--layer", "conv1", "--vectors", "1", "--quiet")
     assert norsim(*deck, "--out", tmp_path / "deck").code == 0
