@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -34,16 +34,16 @@ UNSELECTED_STATES = 17
 Progress = Callable[[str, int, int], None]
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class CellCheck:
     """`findings` in order, `curves` at the levels' thresholds (at even ones where there are no levels), what the
     simulator warns of, and the seconds that parts took."""
 
-    findings: list[Finding] = field(default_factory=list)
-    curves: Curves | None = None
-    levels: Levels | None = None
-    warnings: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
+    findings: list[Finding]
+    curves: Curves
+    levels: Levels | None
+    warnings: list[str]
+    seconds: dict[str, float]
 
     @property
     def ok(self) -> bool:
@@ -59,44 +59,46 @@ def check(
     `progress(what, done, total)` is told what is going on. Raises SimulatorError without a simulator, and SolveError
     where not even single cells can be swept.
     """
-    found, simulator, encoding, cell = CellCheck(), chosen_simulator(), chip.encoding, chip.cell
+    simulator, encoding, cell = chosen_simulator(), chip.encoding, chip.cell
     ends, read_volts = (cell.erased_volts, cell.programmed_volts), encoding.verify_volts
-    top = float(encoding.level_amps[-1])
     steps = ("window", "levels", "curves", "leaks", "temperature", "small tile")
+    found: list[Finding] = []
+    seconds: dict[str, float] = {}
+    levels: Levels | None = None
 
     def now(step: str) -> None:
         progress(step, steps.index(step), len(steps))
 
     now("window")
-    found.findings += findings.window(*over_thresholds(cell, read_volts, simulator), ends, encoding)
+    by_threshold = over_thresholds(cell, read_volts, simulator)
+    found += findings.window(*by_threshold, ends, encoding)
     now("levels")
     try:
-        found.levels = program(cell, encoding)
-        found.findings += findings.levels(found.levels, encoding)
+        levels = program(cell, encoding)
+        found += findings.levels(levels, encoding)
     except (ConfigurationError, SolveError) as problem:
         count = len(encoding.level_amps)
-        found.findings.append(Finding("levels found", None, "", f"all {count}", False, str(problem)))
+        found.append(Finding("levels found", None, "", f"all {count}", False, str(problem)))
     now("curves")
-    states = np.linspace(*ends[::-1], len(encoding.level_amps)) if found.levels is None else found.levels.thresholds
-    curves = found.curves = measure(cell, read_volts, states, simulator)
-    found.findings += findings.monotone(curves, ends, top)
-    found.findings.append(findings.slope(curves, cell.temperature_kelvin))
+    states = np.linspace(*ends[::-1], len(encoding.level_amps)) if levels is None else levels.thresholds
+    curves = measure(cell, read_volts, states, by_threshold, simulator)
+    found += findings.monotone(curves, ends, float(encoding.level_amps[-1]))
+    found.append(findings.slope(curves, cell.temperature_kelvin))
     now("leaks")
-    found.findings += _leaks(chip)
+    found += _leaks(chip)
     if programmed_card is not None:
-        found.findings.append(_same_card(cell, programmed_card, read_volts))
-    if simulator.name == "ngspice":
-        found.warnings = ngspice.warnings(cell, states)
+        found.append(_same_card(cell, programmed_card, read_volts))
+    warnings = ngspice.warnings(cell, states) if simulator.name == "ngspice" else []
     now("temperature")
     middle = float(states[len(states) // 2])
     around = [replace(cell, temperature_kelvin=cell.temperature_kelvin + by) for by in (-KELVIN, KELVIN)]
     colder, warmer = (_amps(one, middle, *read_volts) for one in around)
-    found.findings.append(findings.temperature((colder, warmer), 2 * KELVIN))
-    if found.levels is not None:
+    found.append(findings.temperature((colder, warmer), 2 * KELVIN))
+    if levels is not None:
         now("small tile")
-        found.findings += _small_tile(chip, found.levels, found.seconds)
+        found += _small_tile(chip, levels, seconds)
     progress("small tile", len(steps), len(steps))
-    return found
+    return CellCheck(found, curves, levels, warnings, seconds)
 
 
 def _leaks(chip: Chip) -> list[Finding]:

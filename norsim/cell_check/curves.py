@@ -63,8 +63,12 @@ def over_thresholds(cell: Cell, read_volts: tuple[float, float], simulator: Simu
     return thresholds, simulator.drain_amps(cell, gate, drain, np.zeros(len(thresholds)), thresholds)
 
 
-def measure(cell: Cell, read_volts: tuple[float, float], levels: Floats, simulator: Simulator) -> Curves:
-    """The curves of `cell` at thresholds `levels` `[levels]`, volts; raises as `over_thresholds`."""
+def measure(
+    cell: Cell, read_volts: tuple[float, float], levels: Floats, by_threshold: tuple[Floats, Floats],
+    simulator: Simulator,
+) -> Curves:  # fmt: skip
+    """The curves of `cell` at thresholds `levels` `[levels]`, volts, with those `by_threshold` that `over_thresholds`
+    has given; raises as that."""
     gate, drain = read_volts
     gates, drains = (np.linspace(0, BEYOND * volts, POINTS) for volts in read_volts)
     held = np.repeat(levels, POINTS)
@@ -75,5 +79,4 @@ def measure(cell: Cell, read_volts: tuple[float, float], levels: Floats, simulat
         np.zeros(2 * len(held)),
         np.tile(held, 2),
     ).reshape(2, len(levels), POINTS)
-    thresholds, over_threshold = over_thresholds(cell, read_volts, simulator)
-    return Curves(read_volts, levels, gates, amps[0], drains, amps[1], thresholds, over_threshold)
+    return Curves(read_volts, levels, gates, amps[0], drains, amps[1], *by_threshold)

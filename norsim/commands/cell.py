@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from norsim.array.cell import Cell
 from norsim.cell_check.check import CellCheck, check
 from norsim.cell_check.figure import draw
 from norsim.cellfile import build_cell
@@ -70,7 +71,7 @@ def check_command(
         raise ThresholdError(f"the cell of {choice.chip.name} does not fit: {failing}")
 
 
-def programmed_card(choice: ChipChoice) -> Any:
+def programmed_card(choice: ChipChoice) -> Cell | None:
     """The card that `cell.programmed_as` names, as a cell of its own; None where it names none."""
     file = ChipFile.model_validate(choice.content)
     if file.cell.programmed_as is None:
@@ -81,7 +82,6 @@ def programmed_card(choice: ChipChoice) -> Any:
 
 def write_files(found: CellCheck, chip: Chip, folder: Path) -> None:
     """iv.svg and curves.csv."""
-    assert found.curves is not None, "a check that ends has curves"
     ends = (chip.cell.erased_volts, chip.cell.programmed_volts)
     write_text(folder / "iv.svg", draw(found.curves, chip.encoding.level_amps, ends))
     write_text(folder / "curves.csv", found.curves.table())

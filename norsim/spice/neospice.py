@@ -25,7 +25,7 @@ from norsim.spice.dialects.neospice import deck, sweep_deck
 from norsim.spice.elements import ammeters
 from norsim.spice.kirchhoff import currents_from
 from norsim.spice.running import ENDS, LARGEST_BYTES, Program, own_folder, run
-from norsim.spice.sweep import terminals
+from norsim.spice.sweep import SingleCells, terminals
 
 # What its process does: currents and what the solver says of itself, into files of the folder it is in.
 CHILD = """
@@ -71,26 +71,8 @@ def read(tile: Tile, stimulus: Stimulus, timeout_seconds: float = TIMEOUT_SECOND
         return currents_from(table, tile, stimulus, "neospice", lost_amps)
 
 
-def drain_amps(cell: Cell, gate: Floats, drain: Floats, source: Floats, thresholds: Floats) -> Floats:
-    """`[n]` amperes into the drains of `n` single cells, as norsim.spice.ngspice.drain_amps has them."""
-    return _sweep(cell, np.stack([gate, drain, source, thresholds], axis=1))[:, 0]
-
-
-def lost_amps(cell: Cell, gate: Floats, drain: Floats, source: Floats, thresholds: Floats) -> Floats:
-    """`[n]` amperes that flow into the drains and not out of the sources, but through gate and bulk, which feed the
-    cell where they are negative; as above."""
-    into, out = _sweep(cell, np.stack([gate, drain, source, thresholds], axis=1)).T
-    lost: Floats = into - out
-    return lost
-
-
-def _sweep(cell: Cell, points: Floats) -> Floats:
-    """`[n, 2]` amperes into the drain and out of the source at `[n, 4]` points."""
-    parts = [points[start : start + CELLS_PER_DECK] for start in range(0, len(points), CELLS_PER_DECK)]
-    return np.concatenate([_single(cell, part) for part in parts])
-
-
 def _single(cell: Cell, points: Floats) -> Floats:
+    """What SingleCells asks for."""
     names = [name[2:-1] for name in terminals(len(points))]
     with own_folder() as folder:
         text = sweep_deck(cell, points)
@@ -133,3 +115,7 @@ def _check(status: dict[str, Any], table: Floats, asked: dict[str, float], shape
         raise SolveError(f"neospice gave {table.shape} currents where {shape} were expected")
     if not np.isfinite(table).all():
         raise SolveError("neospice gave a current that is not finite")
+
+
+CELLS = SingleCells(_single, CELLS_PER_DECK)
+drain_amps, lost_amps = CELLS.drain_amps, CELLS.lost_amps

@@ -24,7 +24,7 @@ from norsim.spice.kirchhoff import currents_from
 from norsim.spice.probe import abilities
 from norsim.spice.rawfile import read_raw
 from norsim.spice.running import ENDS, LARGEST_BYTES, Program, own_folder, run
-from norsim.spice.sweep import sweep_deck, terminals
+from norsim.spice.sweep import SingleCells, sweep_deck, terminals
 
 EXECUTABLE_VARIABLE = "NORSIM_NGSPICE"
 TROUBLE = re.compile(
@@ -152,22 +152,6 @@ def collect(tile: Tile, stimulus: Stimulus, folder: Path) -> Currents:
     return currents_from(table, tile, stimulus, "ngspice", lost_amps)
 
 
-def drain_amps(cell: Cell, gate: Floats, drain: Floats, source: Floats, thresholds: Floats) -> Floats:
-    """`[n]` amperes into the drains of `n` single cells at `[n]` gate, drain and source volts, bulk at 0 V.
-
-    Raises SimulatorError or SolveError as `read` does.
-    """
-    return _sweep(cell, np.stack([gate, drain, source, thresholds], axis=1))[:, 0]
-
-
-def lost_amps(cell: Cell, gate: Floats, drain: Floats, source: Floats, thresholds: Floats) -> Floats:
-    """`[n]` amperes that flow into the drains and not out of the sources, but through gate and bulk, which feed the
-    cell where they are negative; as above."""
-    into, out = _sweep(cell, np.stack([gate, drain, source, thresholds], axis=1)).T
-    lost: Floats = into - out
-    return lost
-
-
 def warnings(cell: Cell, thresholds: Floats) -> list[str]:
     """What ngspice warns of when it has single cells at `thresholds` `[n]`, volts, each line once; raises as `read`."""
     points = np.stack([np.zeros_like(thresholds)] * 3 + [thresholds], axis=1)
@@ -177,16 +161,15 @@ def warnings(cell: Cell, thresholds: Floats) -> list[str]:
     return list(dict.fromkeys(line.strip() for line in said.splitlines() if "warning" in line.lower()))
 
 
-def _sweep(cell: Cell, points: Floats) -> Floats:
-    """`[n, 2]` amperes into the drain and out of the source at `[n, 4]` points."""
-    parts = [points[start : start + CELLS_PER_DECK] for start in range(0, len(points), CELLS_PER_DECK)]
-    return np.concatenate([_solve(cell, part) for part in parts])
-
-
 def _solve(cell: Cell, points: Floats) -> Floats:
+    """What SingleCells asks for."""
     names = terminals(len(points))
     with own_folder() as folder:
         (folder / "tile.cir").write_text(sweep_deck(cell, points))
         run_deck(cell, folder, SWEEP_SECONDS)
         amps: Floats = read_raw(folder / RAW_FILE, names, 1)[0]
     return amps.reshape(2, -1).T
+
+
+CELLS = SingleCells(_solve, CELLS_PER_DECK)
+drain_amps, lost_amps = CELLS.drain_amps, CELLS.lost_amps

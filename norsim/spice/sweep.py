@@ -2,12 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
 
 from norsim.array.cell import Cell
 from norsim.array.tile import Floats
 from norsim.spice.deck import INDEX, RAW_FILE, cell_text, control, line_of, options
 from norsim.spice.elements import number
+
+
+@dataclass(frozen=True)
+class SingleCells:
+    """How a simulator answers for single cells.
+
+    `solve`  gives `[n, 2]` amperes, into the drains and out of the sources, at the points of one deck
+    `most`   cells in a deck
+    """
+
+    solve: Callable[[Cell, Floats], Floats]
+    most: int
+
+    def drain_amps(self, cell: Cell, gate: Floats, drain: Floats, source: Floats, thresholds: Floats) -> Floats:
+        """`[n]` amperes into the drains of `n` single cells at `[n]` gate, drain and source volts, bulk at 0 V.
+
+        Raises SimulatorError or SolveError as the simulator's `read` does.
+        """
+        return self._amps(cell, gate, drain, source, thresholds)[:, 0]
+
+    def lost_amps(self, cell: Cell, gate: Floats, drain: Floats, source: Floats, thresholds: Floats) -> Floats:
+        """`[n]` amperes that flow into the drains and not out of the sources, but through gate and bulk, which feed the
+        cell where they are negative; as above."""
+        into, out = self._amps(cell, gate, drain, source, thresholds).T
+        lost: Floats = into - out
+        return lost
+
+    def _amps(self, cell: Cell, *volts: Floats) -> Floats:
+        points = np.stack(volts, axis=1)
+        parts = [points[start : start + self.most] for start in range(0, len(points), self.most)]
+        return np.concatenate([self.solve(cell, part) for part in parts])
 
 
 def terminals(cells: int) -> list[str]:
