@@ -64,7 +64,7 @@ def command(
     placed, stimulus = part.tile(), part.drive(codes)
     text, (hint, results) = deck(placed, stimulus, dialect), RUNS[dialect]
     folder = RunFolder(out or default_folder("build-netlist"), choice.content, choice.path, seed)
-    described = describe(part, len(codes), placed.wordlines, placed.bitlines)
+    described = describe_deck(part, len(codes), placed.wordlines, placed.bitlines)
     description = {**described, "dialect": dialect, "raw_file": results}
     write_text(folder.path / "tile.cir", text)
     if placed.cell.compatibility:
@@ -84,7 +84,7 @@ def command(
                    f"{stimulus.vectors} reads. Run: cd {folder.path} && {hint}")  # fmt: skip
 
 
-def describe(part: PlacedTile, vectors: int, rows: int, columns: int) -> dict[str, Any]:
+def describe_deck(part: PlacedTile, vectors: int, rows: int, columns: int) -> dict[str, Any]:
     """The content of tile.json: what each raw-file vector and each sweep point means."""
     encoding, layer = part.chip.encoding, part.layer
     passes = encoding.passes(layer.input_bits)

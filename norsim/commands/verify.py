@@ -55,7 +55,7 @@ def command(run: Path, samples: int, backend: str, tolerance: float | None, jobs
       norsim verify runs/first --samples 16 --tolerance 1e-4
       norsim verify runs/first --backend nodal --json
     """
-    summary, manifest, content = read_run(run)
+    summary, manifest, content = records_of_run(run)
     model, _ = load_network(summary["network"], model_is_trusted())
     chip = build_chip(content, Path(manifest["chip_file"]), cell_is_trusted()).specimen(manifest["seed"], 0)
     analog = convert(model, chip)
@@ -80,7 +80,7 @@ def command(run: Path, samples: int, backend: str, tolerance: float | None, jobs
         raise ThresholdError(f"largest error {found.max_error_full_scale:.2e} of full scale is above {tolerance:g}")
 
 
-def read_run(run: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+def records_of_run(run: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """summary.json, manifest.json and the chip of a finished run; ConfigurationError for any other folder."""
     try:
         summary = json.loads((run / "summary.json").read_text())
