@@ -10,11 +10,11 @@ import numpy as np
 
 from benchmarks.cases import Case
 from norsim.array.tile import Currents, Floats, Stimulus
-from norsim.backends import read_all
+from norsim.backends.batch import read_all
 from norsim.errors import SolveError
+from norsim.jobs.workers import Threads
 from norsim.solver import nodal
-from norsim.spice.ngspice import drain_amps
-from norsim.workers import Threads
+from norsim.spice.simulators.ngspice import drain_amps
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ from functools import cached_property
 import numpy as np
 
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
-from norsim.backends import program
-from norsim.chip import Chip
-from norsim.config import load_chip
-from norsim.fast import characterisation, reduced
+from norsim.backends.characterised import characterisation, reduced
+from norsim.backends.programming import program
+from norsim.chip.load import load_chip
+from norsim.chip.model import Chip
 from norsim.periphery.encoding import Codes, full_scale_amps, sensed_amps
 from norsim.solver import nodal
-from norsim.solver.drive import Driven, driven
-from norsim.solver.tabulated import Tabulated
+from norsim.solver.input_lines import Driven, driven
+from norsim.solver.macro.tables import Tabulated
 
 ENCODINGS = ("bit-serial", "linear-pair")
 CHIP = "etox65"

@@ -16,8 +16,8 @@ from benchmarks.claims import CLAIMS, Claim
 from benchmarks.measure import Measured
 from benchmarks.plan import THREADS, Found
 from benchmarks.speed import Point
-from norsim.runs import processor
-from norsim.spice import ngspice
+from norsim.experiments.run_folder import processor
+from norsim.spice.simulators import ngspice
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 # For who opens the file; a page does not show it.

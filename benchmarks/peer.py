@@ -29,8 +29,8 @@ from benchmarks.speed import LEAST_SECONDS
 from norsim.array.cell import Cell
 from norsim.array.tile import Floats, Tile
 from norsim.array.wires import Wires
-from norsim.fast import _Content, macro_model, read_nodal
-from norsim.solver.drive import Driven
+from norsim.backends.characterised import _Content, macro_model, read_nodal
+from norsim.solver.input_lines import Driven
 
 REQUIREMENTS = Path(__file__).parent / "requirements.txt"
 KILOHM_CELL = Cell(

@@ -15,7 +15,7 @@ from benchmarks.cases import Case
 from benchmarks.measure import Measured, in_turns, seconds, slope, spread
 from norsim.errors import SolveError
 from norsim.solver import nodal
-from norsim.spice import ngspice
+from norsim.spice.simulators import ngspice
 
 LEAST_SECONDS = 0.2
 

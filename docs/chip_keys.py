@@ -1,4 +1,4 @@
-"""Writes the tables of `chip-file.md` from the schema of a chip file, norsim/schema.py and cell_schema.py.
+"""Writes the tables of `chip-file.md` from the schema of a chip file, norsim/chip/schema.py and cell_schema.py.
 
     python docs/chip_keys.py
 
@@ -20,10 +20,10 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from norsim.cell_schema import SpiceNumber
-from norsim.config import presets
-from norsim.quantities import Conversion, any_quantity
-from norsim.schema import ChipFile
+from norsim.chip.cell_schema import SpiceNumber
+from norsim.chip.load import presets
+from norsim.chip.quantities import Conversion, any_quantity
+from norsim.chip.schema import ChipFile
 
 PAGE = Path(__file__).parent / "chip-file.md"
 TABLE = re.compile(r"<!-- keys: ([\w.-]+) -->\n.*?<!-- end of keys -->", re.DOTALL)

@@ -25,22 +25,22 @@ from PIL import Image
 from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.config import build_chip, load_chip, presets, read_chip_file
+from norsim.chip.load import build_chip, load_chip, presets, read_chip_file
 from norsim.data import cifar10, npz
 from norsim.data.restricted_pickle import load_dict
 from norsim.errors import NorsimError
-from norsim.network.deck_folder import load_folder, save_array
-from norsim.network.onnx_file import build_onnx
-from norsim.network.quantized import QuantizedLayer
-from norsim.network.store import load_network
-from norsim.network.vectors import read_vectors
-from norsim.network.weights import decode
+from norsim.jobs.unit_store import UnitStore, currents_of, currents_table
 from norsim.paths import models_folder, netlists_folder
+from norsim.quantization.layer import QuantizedLayer
+from norsim.saved.network_folder import load_network
+from norsim.saved.packed_weights import decode
 from norsim.spice.dialects import hspice, neospice, xyce
+from norsim.spice.model_files import Source
 from norsim.spice.rawfile import read_raw
 from norsim.spice.results import read_results
-from norsim.spice.source import Source
-from norsim.units import UnitStore, currents_of, currents_table
+from norsim.tiling.deck_folder import load_folder, save_array
+from norsim.tiling.vectors import read_vectors
+from norsim.zoo.onnx.file import build_onnx
 
 METERS = ["i(vbl0)", "i(vret)"]
 NETWORK = models_folder() / "networks" / "digits-cnn"

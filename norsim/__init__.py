@@ -5,35 +5,22 @@
     analog = norsim.convert(quantized, chip)
     norsim.calibrate(analog, training_images)
     result = norsim.evaluate(analog, test_loader, backend="macro")
-    result.report("out/")
+    norsim.write_report(result, "out/")
 
 Names are imported when they are first used, so that `import norsim` does not import torch.
 """
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-_HOME = {
-    "Cell": "array.cell",
-    "Currents": "array.tile",
-    "Stimulus": "array.tile",
-    "Tile": "array.tile",
-    "Wires": "array.wires",
-    "calibrate": "network.layers",
-    "convert": "network.layers",
-    "digital_modules": "network.digital",
-    "digital_operations": "network.digital",
-    "evaluate": "network.evaluate",
-    "load_chip": "config",
-    "load_network": "network.store",
-    "quantize": "network.quantize",
-    "read": "backends",
-}
-
-__all__ = sorted(_HOME)
+if TYPE_CHECKING:
+    from norsim.api import *  # noqa: F403
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name.startswith("_"):
         raise AttributeError(f"module 'norsim' has no attribute {name!r}")
-    return getattr(import_module(f"norsim.{_HOME[name]}"), name)
+    import norsim.api as api
+
+    if name not in api.__all__:
+        raise AttributeError(f"module 'norsim' has no attribute {name!r}")
+    return getattr(api, name)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
-from norsim.network.attribute import paired_loss
+from norsim.evaluation.attribution import paired_loss
 
 Runs = dict[str, dict[str, Any]]
 

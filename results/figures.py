@@ -7,7 +7,7 @@ from typing import Any
 
 import matplotlib
 
-from norsim.commands.curves import draw_curves
+from norsim.report.figures.sweep_curves import draw_curves
 from results.cells import Runs
 
 matplotlib.use("svg")

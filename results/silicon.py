@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from norsim.network.attribute import paired_loss
+from norsim.evaluation.attribution import paired_loss
 from results.cases import ENERGY
 from results.cells import Runs, classes_of, points, share
 

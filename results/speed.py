@@ -17,10 +17,10 @@ import torch
 
 from norsim.commands import main
 from norsim.data import Dataset, load
-from norsim.network.batch import classes
-from norsim.network.evaluate import dataset_batches
-from norsim.network.zoo import spec_of
-from norsim.runs import write_text
+from norsim.data.tensors import dataset_batches
+from norsim.evaluation.batches import classes
+from norsim.experiments.run_folder import write_text
+from norsim.zoo.registry import spec_of
 from results.cases import card
 
 

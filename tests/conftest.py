@@ -13,10 +13,10 @@ from hypothesis import settings
 
 from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Stimulus, Tile
-from norsim.backends import BACKENDS, Backend
-from norsim.chip import Chip
-from norsim.config import load_chip
-from norsim.network.quantized import QuantizedLayer
+from norsim.backends.registry import BACKENDS, Backend
+from norsim.chip.load import load_chip
+from norsim.chip.model import Chip
+from norsim.quantization.layer import QuantizedLayer
 
 # A deadline would turn a busy machine into a failing test.
 settings.register_profile("norsim", deadline=None, max_examples=60)
@@ -105,6 +105,6 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], lis
 def shared_units(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Commands of one test share finished work with each other, and with no other test."""
     folder = tmp_path_factory.mktemp("shared-units")
-    for user in ("norsim.runs", "norsim.commands.runs"):
+    for user in ("norsim.experiments.run_folder", "norsim.commands.run.runs"):
         monkeypatch.setattr(f"{user}.shared_units", lambda: folder)
     return folder

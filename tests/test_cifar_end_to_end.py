@@ -10,9 +10,9 @@ from torch import nn
 
 import norsim
 from norsim.data import load
-from norsim.network.evaluate import dataset_batches, images_tensor
-from norsim.network.layers import tiled_layers
-from norsim.workers import Threads
+from norsim.data.tensors import dataset_batches, images_tensor
+from norsim.jobs.workers import Threads
+from norsim.tiling.modules import tiled_layers
 
 CIFAR = Path(__file__).resolve().parents[2] / "shared" / "data" / "cifar10"
 

@@ -13,14 +13,16 @@ from torch.nn import functional
 from norsim.array.cell import Cell
 from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends import program, read
-from norsim.config import load_chip
-from norsim.network.layers import TiledConv2d, convert
-from norsim.network.operands import QuantConv2d
-from norsim.network.quantize import quantize
+from norsim.backends.programming import program
+from norsim.backends.registry import read
+from norsim.chip.load import load_chip
 from norsim.periphery.bit_serial import BitSerial
 from norsim.periphery.encoding import decode
 from norsim.periphery.linear_pair import LinearPair
+from norsim.quantization.modules import QuantConv2d
+from norsim.quantization.quantize import quantize
+from norsim.tiling.convert import convert
+from norsim.tiling.modules import TiledConv2d
 
 SENSED = Wires(rows_per_source_line=1, strap_every=None)
 SERIAL = BitSerial(5.0, 0.5, 1.5e-6, "reference", 16)

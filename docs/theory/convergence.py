@@ -26,17 +26,18 @@ from matplotlib.axes import Axes
 
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends import program
-from norsim.config import load_chip
+from norsim.backends.programming import program
+from norsim.chip.load import load_chip
 from norsim.periphery.bit_serial import BitSerial
 from norsim.periphery.encoding import full_scale_amps, sensed_amps
 from norsim.periphery.linear_pair import LinearPair
-from norsim.solver import nodal, reduce, tables
-from norsim.solver.drive import Driven
-from norsim.solver.macro import Macro
-from norsim.solver.presolve import presolve
-from norsim.spice import ngspice
-from norsim.spice.ngspice import drain_amps
+from norsim.solver import characterisation_cache, nodal
+from norsim.solver.input_lines import Driven
+from norsim.solver.macro import build
+from norsim.solver.macro.model import Macro
+from norsim.solver.macro.presolve import presolve
+from norsim.spice.simulators import ngspice
+from norsim.spice.simulators.ngspice import drain_amps
 
 SIZE = (128, 64)
 BLOCKS = (1, 2, 4, 8, 16)
@@ -135,12 +136,12 @@ def make_case(encoding_name: str, size: tuple[int, int], vectors: int) -> Case:
     tile = Tile(program(chip.cell, encoding).thresholds[encoding.cell_codes(weights, 7)], chip.cell, chip.wires)
     gate, drain = encoding.verify_volts
     drive = Driven("wordlines", gate, drain) if encoding_name == "bit-serial" else Driven("bitlines", drain, gate)
-    x = reduce.random_drives(tile, drive, vectors, random)
+    x = build.random_drives(tile, drive, vectors, random)
     stimulus = drive.stimulus(x, tile)
-    box = tables.bounds(tile, stimulus, drain_amps)
+    box = characterisation_cache.bounds(tile, stimulus, drain_amps)
     simulator = ngspice.version_line(ngspice.find_ngspice())
     levels = np.unique(stimulus.wordline_volts), np.unique(tile.thresholds)
-    table = tables.table(tile.cell, *levels, box, drain_amps, simulator)
+    table = characterisation_cache.table(tile.cell, *levels, box, drain_amps, simulator)
     return Case(encoding, tile, drive, x, stimulus, nodal.prepare(tile, table), inputs, outputs)
 
 
@@ -156,9 +157,9 @@ def measure(
     found = [_point(encoding_name, IDEAL, 0, sums - exact)]
     random = np.random.default_rng(0)
     solved = presolve(case.prepared, case.drive, random)
-    fit = torch.from_numpy(reduce.random_drives(case.tile, case.drive, reduce.FIT_VECTORS, random))
+    fit = torch.from_numpy(build.random_drives(case.tile, case.drive, build.FIT_VECTORS, random))
     scale = case.prepared.table.top_amps * case.x.shape[1]
-    models = [reduce.assemble(case.tile, case.drive, solved, fit, blocks, scale, torch.float64) for blocks in counts]
+    models = [build.assemble(case.tile, case.drive, solved, fit, blocks, scale, torch.float64) for blocks in counts]
     for variant, change in VARIANTS.items():
         for blocks, model in zip(counts, models, strict=True):
             found.append(_point(encoding_name, variant, blocks, case.reduced(change(model)) - exact))

@@ -21,10 +21,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from norsim.array.tile import Floats
-from norsim.backends import program
-from norsim.config import load_chip
+from norsim.backends.programming import program
+from norsim.chip.load import load_chip
 from norsim.periphery.bit_serial import BitSerial
-from norsim.spice.ngspice import drain_amps
+from norsim.spice.simulators.ngspice import drain_amps
 
 SHOWN = (0, 3, 6, 9, 12, 15)
 GATES = np.linspace(3.0, 6.5, 36)

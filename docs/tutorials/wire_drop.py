@@ -24,8 +24,9 @@ import numpy as np
 
 from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends import program, read
-from norsim.config import load_chip
+from norsim.backends.programming import program
+from norsim.backends.registry import read
+from norsim.chip.load import load_chip
 from norsim.periphery.bit_serial import BitSerial
 
 LENGTHS = (16, 32, 64, 128, 256, 512)

@@ -11,18 +11,19 @@ import numpy as np
 
 from norsim.array.cell import Cell
 from norsim.array.tile import Floats, Stimulus, Tile
-from norsim.backends import program, read
+from norsim.backends.characterised import MOST_LOST, characterisation
+from norsim.backends.programming import program
+from norsim.backends.registry import read
 from norsim.cell_check import findings
 from norsim.cell_check.curves import Curves, measure, over_thresholds
 from norsim.cell_check.findings import Finding
-from norsim.chip import Chip
+from norsim.chip.model import Chip
 from norsim.errors import ConfigurationError, SolveError
-from norsim.fast import MOST_LOST, characterisation
 from norsim.periphery.encoding import full_scale_amps, sensed_amps
 from norsim.periphery.programming import Levels
 from norsim.solver import characterize
-from norsim.spice import ngspice
-from norsim.spice.simulator import chosen_simulator
+from norsim.spice.simulators import ngspice
+from norsim.spice.simulators.choice import chosen_simulator
 
 KELVIN = 10.0
 # The small tile, and how many activation vectors it is read with.

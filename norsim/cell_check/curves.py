@@ -10,7 +10,7 @@ import numpy as np
 
 from norsim.array.cell import Cell
 from norsim.array.tile import Floats
-from norsim.spice.simulator import Simulator
+from norsim.spice.simulators.choice import Simulator
 
 POINTS = 121
 # Curves go on beyond the read's volts by this factor, to show what comes next.

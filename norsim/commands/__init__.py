@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from importlib.metadata import version
 
 import click
@@ -29,6 +28,42 @@ COMMANDS = {
 }
 
 
+def loaded(name: str) -> click.Command:
+    """The command of that name, imported now."""
+    match name:
+        case "doctor":
+            from norsim.commands.doctor import command
+        case "completion":
+            from norsim.commands.completion import command
+        case "cell":
+            from norsim.commands.tile.cell import command
+        case "train":
+            from norsim.commands.network.train import command
+        case "build-netlist":
+            from norsim.commands.tile.build_netlist import command
+        case "import-results":
+            from norsim.commands.tile.import_results import command
+        case "run-layer":
+            from norsim.commands.tile.run_layer import command
+        case "eval-network":
+            from norsim.commands.network.eval_network import command
+        case "finetune":
+            from norsim.commands.network.finetune import command
+        case "sweep":
+            from norsim.commands.network.sweep import command
+        case "attribute":
+            from norsim.commands.network.attribute import command
+        case "report":
+            from norsim.commands.run.report import command
+        case "verify":
+            from norsim.commands.run.verify import command
+        case "runs":
+            from norsim.commands.run.runs import command
+        case _:
+            raise KeyError(name)
+    return command
+
+
 class LazyGroup(click.Group):
     """Knows the commands by name and imports each only when it is needed."""
 
@@ -40,9 +75,7 @@ class LazyGroup(click.Group):
         """The command of that name, imported now; None if there is none."""
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"norsim.commands.{cmd_name.replace('-', '_')}")
-        command: click.Command = module.command
-        return command
+        return loaded(cmd_name)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Commands by their names alone: to import all of them takes seconds."""

@@ -14,15 +14,16 @@ import torch
 
 from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends import program, read
-from norsim.commands import show
-from norsim.commands.options import print_json
-from norsim.config import load_chip, presets
+from norsim.backends.programming import program
+from norsim.backends.registry import read
+from norsim.chip.load import load_chip, presets
+from norsim.commands.shared import show
+from norsim.commands.shared.options import print_json
 from norsim.errors import NorsimError, SimulatorError
 from norsim.paths import models_folder
-from norsim.spice.ngspice import find_ngspice, version_line
-from norsim.spice.probe import abilities
-from norsim.spice.simulator import chosen_simulator
+from norsim.spice.simulators.choice import chosen_simulator
+from norsim.spice.simulators.ngspice import find_ngspice, version_line
+from norsim.spice.simulators.probe import abilities
 
 
 @click.command("doctor")

@@ -17,7 +17,7 @@ from norsim.data import cifar10, digits, function, npz
 from norsim.data import folder as class_folder
 from norsim.data.dataset import Dataset
 from norsim.errors import DataError
-from norsim.usercode import is_code
+from norsim.user_code import is_code
 
 __all__ = ["DATASETS", "Dataset", "load"]
 

@@ -14,7 +14,7 @@ import numpy as np
 from norsim.data.arrays import bytes_of, checked, images_of, number_classes
 from norsim.data.dataset import Dataset, check_split
 from norsim.errors import ConfigurationError, DataError
-from norsim.usercode import absolute, call_code, guarded
+from norsim.user_code import absolute, call_code, guarded
 
 
 def load(reference: str, split: str) -> Dataset:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from norsim.data import Dataset
-from norsim.network.evaluate import Evaluation
-from norsim.report import material
-from norsim.report.folder import read_run
+from norsim.evaluation.evaluate import Evaluation
+from norsim.experiments.read_back import read_run
+from norsim.report.of_evaluation import of_evaluation
 from norsim.report.page import write_page
 
-__all__ = ["of_evaluation", "read_run", "write", "write_page"]
+__all__ = ["read_run", "write", "write_page", "write_report"]
 
 
 def write(runs: Sequence[Path], out: Path) -> Path:
@@ -23,6 +23,10 @@ def write(runs: Sequence[Path], out: Path) -> Path:
     return write_page([read_run(run) for run in runs], out)
 
 
-def of_evaluation(found: Evaluation, out: Path, data: Dataset | None = None) -> Path:
-    """The same of an evaluation in Python: `result.report(out, data)` calls it."""
-    return write_page([material.of_evaluation(found, data)], out)
+def write_report(result: Evaluation, out: Path | str, data: Dataset | None = None) -> Path:
+    """Write `out`/report.html, a page about an evaluation made in Python, and return its path.
+
+    `data` are the images that it saw; without them the page shows none. Raises ConfigurationError where the folder
+    cannot be written.
+    """
+    return write_page([of_evaluation(result, data)], Path(out))

@@ -13,8 +13,8 @@ from PIL import Image
 from scipy.stats import binomtest
 
 from norsim.data import Dataset
-from norsim.network.batch import Predictions
-from norsim.report.material import Answers, Missing
+from norsim.evaluation.batches import Predictions
+from norsim.experiments.run_record import Answers, Missing
 
 MOST_SHOWN = 24
 Right = NDArray[np.bool_]

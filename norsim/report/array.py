@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from norsim.array.tile import Floats, Stimulus
 from norsim.array.variation import PERFECT
+from norsim.backends.characterised import read_nodes
 from norsim.errors import NorsimError
-from norsim.fast import read_nodes
-from norsim.network.placed import PlacedTile
-from norsim.network.verify import Sample
-from norsim.report.material import Missing
-from norsim.solver.drive import driven
+from norsim.evaluation.proof import Sample
+from norsim.experiments.run_record import Missing
+from norsim.solver.input_lines import driven
+from norsim.tiling.tile import PlacedTile
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ import numpy as np
 
 from norsim.array.tile import Floats
 from norsim.errors import NorsimError
-from norsim.network.verify import Sample
+from norsim.evaluation.proof import Sample
+from norsim.experiments.run_record import Missing
 from norsim.report.array import SolvedTile
-from norsim.report.material import Missing
-from norsim.spice.simulator import chosen_simulator
+from norsim.spice.simulators.choice import chosen_simulator
 
 # From where the lowest level is off to a little beyond the read.
 POINTS, BELOW_VOLTS, ABOVE = 41, 0.4, 1.06

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from norsim.errors import ConfigurationError
+from norsim.experiments.run_record import Material, Missing
 from norsim.report.answers import Flips, Paired, disagreements, paired
-from norsim.report.material import Material, Missing
 from norsim.report.settings import Setting, differing, options
 
 

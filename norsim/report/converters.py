@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from norsim.array.tile import Floats
-from norsim.backends import read
+from norsim.backends.registry import read
 from norsim.data import Dataset
+from norsim.data.tensors import images_tensor
 from norsim.errors import NorsimError
-from norsim.network.evaluate import images_tensor
-from norsim.network.layers import layer_codes
-from norsim.network.placed import PlacedTile
-from norsim.network.verify import Sample
-from norsim.report.material import Missing
+from norsim.evaluation.proof import Sample
+from norsim.experiments.run_record import Missing
+from norsim.tiling.modules import layer_codes
+from norsim.tiling.tile import PlacedTile
 
 ByLayer = Mapping[str, Sequence[Sample]]
 

@@ -9,14 +9,14 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from norsim.chip.quantities import engineering
 from norsim.errors import ConfigurationError
+from norsim.experiments.run_record import Material, Missing, Origin
 from norsim.files import replace_file
-from norsim.quantities import engineering
-from norsim.report import figures
-from norsim.report.case import Case, case
 from norsim.report.compare import Comparison, compare
-from norsim.report.material import Material, Missing, Origin
-from norsim.report.svg import Drawing
+from norsim.report.figures import of_results
+from norsim.report.figures.svg import Drawing
+from norsim.report.page_content import Case, case
 from norsim.report.verdict import command_line
 
 PAGE, FIGURES = "report.html", "figures"
@@ -49,7 +49,7 @@ def write_page(materials: Sequence[Material], out: Path) -> Path:
 def render(cases: Sequence[Case], comparison: Comparison | None) -> tuple[str, list[Drawing]]:
     """The page's text, and all figures in it."""
     verdicts = {_name(one): one.verdict for one in cases if one.verdict}
-    overview = figures.accuracies(verdicts) if verdicts else None
+    overview = of_results.accuracies(verdicts) if verdicts else None
     text = _environment().get_template("report.html").render(
         cases=cases, comparison=comparison, overview=overview, title=_title(cases)
     )  # fmt: skip

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from norsim.config import presets, read_yaml
+from norsim.chip.load import presets, read_yaml
 from norsim.errors import NorsimError
-from norsim.report.material import Origin
+from norsim.experiments.run_record import Origin
 
 BASE = "etox65"
 

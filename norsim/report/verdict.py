@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from norsim.backends import simulator_of
-from norsim.network.attribute import Loss, paired_loss
-from norsim.report.material import Answers, Material, Missing
+from norsim.backends.registry import simulator_of
+from norsim.evaluation.attribution import Loss, paired_loss
+from norsim.experiments.run_record import Answers, Material, Missing
 
 MOST_NAMED = 4
 # Of full scale, on wires like those of the preset: what docs/performance.md claims of each, and measures.

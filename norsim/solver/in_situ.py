@@ -19,7 +19,7 @@ import numpy as np
 from norsim.array.tile import Floats, Tile
 from norsim.solver import nodal
 from norsim.solver.characterize import CellTable
-from norsim.solver.drive import Driven
+from norsim.solver.input_lines import Driven
 
 VECTORS = 48
 ROUNDS = 4

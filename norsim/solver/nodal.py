@@ -4,7 +4,7 @@ Unknown are the drop of every bitline node below its drive and the rise of every
 ground. Cell currents come from a `CellTable` of that very cell. One sweep solves all bitlines with the
 cells linearised in their drain volts, evaluates the cells, and solves all source lines with the cells
 linearised in their source volts. The linearisation is the tile's own, taken once with every wordline up,
-so lines are factored once (norsim.solver.chain) and sweeps repeat until the cells' currents are those that
+so lines are factored once (norsim.solver.factored_line) and sweeps repeat until the cells' currents are those that
 the lines were solved with, to 1e-8 of what flows.
 """
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
 from norsim.errors import SolveError
-from norsim.solver import chain, kernels
+from norsim.solver import factored_line, nodal_kernels
 from norsim.solver.characterize import Box, CellTable
 
 TOLERANCE = 1e-8
@@ -45,8 +45,8 @@ class Prepared:
     coefficients: Floats
     bitline_conductances: Floats
     source_conductances: Floats
-    bitlines: chain.Chain
-    source_lines: chain.Chain
+    bitlines: factored_line.Chain
+    source_lines: factored_line.Chain
 
     def arguments(self) -> tuple[Any, ...]:
         """What the kernels take of the tile, in their order."""
@@ -66,7 +66,8 @@ def prepare(tile: Tile, table: CellTable) -> Prepared:
     on_lines = padded.reshape(-1, per_line, tile.bitlines).sum(axis=1)
     return Prepared(
         tile, table, states, _orders(table), table.monomials().reshape(-1, *table.coefficients.shape[2:]),
-        drain[states], on_lines, chain.bitlines(tile.wires, drain[states]), chain.source_lines(tile.wires, on_lines),
+        drain[states], on_lines, factored_line.bitlines(tile.wires, drain[states]),
+        factored_line.source_lines(tile.wires, on_lines),
     )  # fmt: skip
 
 
@@ -104,7 +105,7 @@ def solve(prepared: Prepared, stimulus: Stimulus) -> Currents:
     SolveError when a cell left the box of volts it was characterised for.
     """
     parts = []
-    size = BLOCKS_AT_ONCE * kernels.LANES
+    size = BLOCKS_AT_ONCE * nodal_kernels.LANES
     for start in range(0, stimulus.vectors, size):
         parts.append(_solve_some(prepared, stimulus.take(slice(start, start + size))))
     bitline, source, residual = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
@@ -129,7 +130,7 @@ def relax(
     """
     drop, rise = drop.copy(), rise.copy()
     residual = np.empty(gates.shape[1])
-    relax_block: Any = kernels.relax
+    relax_block: Any = nodal_kernels.relax
     amps = relax_block(
         np.ascontiguousarray(gates), np.ascontiguousarray(bitline_volts), 0.0, *prepared.arguments(),
         free in ("both", "bitlines"), free in ("both", "source lines"),
@@ -174,7 +175,7 @@ def nodes(prepared: Prepared, stimulus: Stimulus, free: Literal["both", "none"] 
 
 
 def _solve_some(prepared: Prepared, stimulus: Stimulus) -> tuple[Floats, Floats, Floats]:
-    vectors, lanes = stimulus.vectors, kernels.LANES
+    vectors, lanes = stimulus.vectors, nodal_kernels.LANES
     blocks = -(-vectors // lanes)
     # The last block is filled up with its last vector.
     order = np.minimum(np.arange(blocks * lanes), vectors - 1)
@@ -184,7 +185,7 @@ def _solve_some(prepared: Prepared, stimulus: Stimulus) -> tuple[Floats, Floats,
     bitline = np.empty((blocks, prepared.tile.bitlines, lanes))
     source = np.empty((blocks, prepared.tile.source_lines, lanes))
     residual, extremes = np.empty((blocks, lanes)), np.empty((blocks, 4))
-    solver: Any = kernels.solve
+    solver: Any = nodal_kernels.solve
     solver(
         gates, volts, stimulus.source_volts, *prepared.arguments(),
         FLOOR * prepared.table.top_amps * prepared.tile.thresholds.size, TOLERANCE, MOST_SWEEPS,

@@ -16,9 +16,9 @@ from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.errors import ConfigurationError, SolveError
 from norsim.spice.deck import INDEX, RAW_FILE, control, line_of, options, preamble, source_of, wrapped
 from norsim.spice.elements import Comment, Element, ammeters, elements, number
-from norsim.spice.ngspice import run_deck
 from norsim.spice.rawfile import read_raw
-from norsim.spice.running import own_folder
+from norsim.spice.simulators.ngspice import run_deck
+from norsim.spice.simulators.running import own_folder
 
 # The input's edge, as a share of the time that is simulated; and the points that are written.
 EDGE = 1e-4

@@ -12,8 +12,9 @@ from scipy.optimize import brentq
 from norsim.array.cell import Cell
 from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends import cell_amps, read
-from norsim.config import load_chip
+from norsim.backends.programming import cell_amps
+from norsim.backends.registry import read
+from norsim.chip.load import load_chip
 
 NO_LOSS = Wires(strap_every=1)
 

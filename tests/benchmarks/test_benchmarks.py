@@ -12,8 +12,8 @@ from benchmarks import memory, page, peer
 from benchmarks.claims import CLAIMS
 from benchmarks.measure import Measured, slope, spread
 from benchmarks.plan import TINY, Found, run
-from norsim.backends import read
-from norsim.solver.drive import Driven
+from norsim.backends.registry import read
+from norsim.solver.input_lines import Driven
 
 # The peer is installed from a package index, which a test must do without; processes of their own take long.
 PEER = {"peer-speed": 2e3, "peer-speed-batch": 2e3, "peer-error": 1e-6, "peer-nodal": 1e-12}

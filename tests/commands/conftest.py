@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from norsim import backends
+from norsim.backends import registry
 from norsim.commands import main
-from norsim.spice import ngspice
+from norsim.spice.simulators import ngspice
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def simulator(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
     def forget() -> None:
         ngspice.find_ngspice.cache_clear()
         ngspice.version_line.cache_clear()
-        backends.program.cache_clear()
+        registry.program.cache_clear()
 
     def use(path: object) -> None:
         monkeypatch.setenv(ngspice.EXECUTABLE_VARIABLE, str(path))

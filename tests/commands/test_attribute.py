@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from norsim.commands.attribute import FACTORS, chip_with
-from norsim.commands.options import choose_chip
+from norsim.commands.shared.options import choose_chip
+from norsim.experiments.factors import FACTORS, chip_with
 from tests.commands.conftest import Run
 
 

@@ -15,7 +15,7 @@ import yaml
 from norsim.cell_check.check import CellCheck, check
 from norsim.cell_check.curves import Curves
 from norsim.cell_check.findings import Finding, monotone
-from norsim.config import load_chip, presets
+from norsim.chip.load import load_chip, presets
 from tests.commands.conftest import Run
 
 SAME_CARD = "card of a programmed cell against a shifted erased one"

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from norsim.cluster import _there, cluster, installation
 from norsim.errors import SimulatorError, SolveError
-from norsim.workers import Unit
+from norsim.jobs.dask_cluster import _there, cluster, installation
+from norsim.jobs.workers import Unit
 from tests.commands.test_resume import EVALUATE, FAST, READ, results, start
 
 Run = Callable[..., Any]
@@ -161,7 +161,7 @@ def test_a_queueing_system_that_takes_no_job_ends_in_2_and_removes_nothing(
         (tmp_path / "sbatch").chmod(0o755)
         monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     assert norsim(*FAST, "--images", "5", "--out", tmp_path / "run").code == 0
-    monkeypatch.setattr("norsim.cluster.SECONDS_TO_SUBMIT", 3)
+    monkeypatch.setattr("norsim.jobs.dask_cluster.SECONDS_TO_SUBMIT", 3)
     options = tmp_path / "queue.yaml"
     options.write_text("cores: 1\nmemory: 1 GiB\n")
     given = ("--scheduler", "slurm", "--scheduler-options", options)
@@ -222,7 +222,7 @@ def test_options_that_are_not_understood_are_refused(norsim: Run, tmp_path: Path
 def test_a_scheduler_that_does_not_answer_ends_in_2(
     norsim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("norsim.cluster.SECONDS_TO_CONNECT", 1)
+    monkeypatch.setattr("norsim.jobs.dask_cluster.SECONDS_TO_CONNECT", 1)
     for scheduler in ("tcp://127.0.0.1:9", "pigeon", "pigeon://a"):
         ended = norsim(*FAST, "--out", tmp_path / "run", "--scheduler", scheduler)
         assert ended.code == 2 and f"--scheduler {scheduler}: no Dask scheduler answers there" in ended.err

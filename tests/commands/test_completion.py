@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from click.shell_completion import ShellComplete
 
-from norsim.backends import BACKENDS
+from norsim.backends.registry import BACKENDS
+from norsim.chip.load import presets
 from norsim.commands import COMMANDS, cli
-from norsim.config import presets
 from norsim.data import DATASETS
-from norsim.network.zoo import NETWORKS
+from norsim.zoo.registry import NETWORKS
 
 Run = Callable[..., Any]
 

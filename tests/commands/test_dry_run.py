@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from norsim.commands.attribute import FACTORS
-from norsim.network import rates
+from norsim.evaluation import rates
+from norsim.experiments.factors import FACTORS
 from tests.commands.test_resume import EVALUATE, FAST, READ
 
 Run = Callable[..., Any]

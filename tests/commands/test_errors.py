@@ -70,7 +70,7 @@ def test_a_cell_that_does_not_converge_ends_in_4(norsim: Run, tmp_path: Path, mo
     (tmp_path / "bad.sp").write_text(".subckt bad d g s b vt=3\nI1 d m 1u\nI2 m s {vt*1u}\n.ends bad\n")
     settings = [argument for text in ("cell.netlist=bad.sp", "cell.subcircuit=bad") for argument in ("--set", text)]
     chip = tmp_path / "chip.yaml"
-    from norsim.config import presets
+    from norsim.chip.load import presets
 
     chip.write_text(presets()["etox65"].read_text())
     failed(norsim(*READ, "--chip", chip, *settings, "--out", tmp_path / "run"), 4, "norsim-ngspice-")
@@ -97,7 +97,7 @@ def test_a_bad_chip_ends_in_2(norsim: Run, tmp_path: Path, options: list[str], w
 def test_a_cell_with_commands_ends_in_2_unless_it_is_trusted(
     norsim: Run, tmp_path: Path, command: list[object]
 ) -> None:
-    from norsim.config import presets
+    from norsim.chip.load import presets
     from norsim.paths import netlists_folder
 
     (tmp_path / "chip.yaml").write_text(presets()["etox65"].read_text())
@@ -109,7 +109,7 @@ def test_a_cell_with_commands_ends_in_2_unless_it_is_trusted(
 
 
 def test_a_trusted_cell_is_taken_as_it_is(norsim: Run, tmp_path: Path) -> None:
-    from norsim.config import presets
+    from norsim.chip.load import presets
     from norsim.paths import netlists_folder
 
     (tmp_path / "chip.yaml").write_text(presets()["etox65"].read_text())
@@ -127,7 +127,7 @@ def test_an_alias_in_a_chip_file_ends_in_2(norsim: Run, tmp_path: Path) -> None:
 
 
 def test_an_unknown_key_in_a_chip_file_ends_in_2(norsim: Run, tmp_path: Path) -> None:
-    from norsim.config import presets
+    from norsim.chip.load import presets
 
     text = presets()["etox65"].read_text().replace("strap_every:", "strap_evry:", 1)
     (tmp_path / "chip.yaml").write_text(text)
@@ -190,6 +190,6 @@ def test_an_interrupt_ends_in_130(norsim: Run, tmp_path: Path, monkeypatch: pyte
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("norsim.network.trials.evaluate", interrupt)
+    monkeypatch.setattr("norsim.evaluation.chips.evaluate", interrupt)
     ended = norsim(*EVALUATE, "--backend", "ideal", "--out", tmp_path / "run")
     assert ended.code == 130 and not (tmp_path / "run" / "summary.json").exists()

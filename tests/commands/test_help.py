@@ -12,12 +12,12 @@ import click
 import pytest
 
 from norsim.commands import COMMANDS, cli
-from norsim.commands.complete import trained_networks
-from norsim.commands.options import choose_chip
-from norsim.commands.sweep import values_of
-from norsim.network.layers import tiled_layers
-from norsim.network.store import load_network
-from norsim.network.zoo import NETWORKS
+from norsim.commands.network.sweep import values_of
+from norsim.commands.shared.complete import trained_networks
+from norsim.commands.shared.options import choose_chip
+from norsim.saved.network_folder import load_network
+from norsim.tiling.modules import tiled_layers
+from norsim.zoo.registry import NETWORKS
 
 Run = Callable[..., Any]
 
@@ -106,8 +106,8 @@ def test_examples_are_taken(name: str, line: str, tmp_path: Path, monkeypatch: p
 
 
 def layers_of(network: str) -> set[str]:
-    from norsim.config import load_chip
-    from norsim.network.layers import convert
+    from norsim.chip.load import load_chip
+    from norsim.tiling.convert import convert
 
     return set(tiled_layers(convert(load_network(network)[0], load_chip("etox65"))))
 

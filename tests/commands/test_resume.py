@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from norsim.network.verify import Sampler
-from norsim.runs import RESULTS
-from norsim.spice.ngspice import find_ngspice
+from norsim.evaluation.proof import Sampler
+from norsim.experiments.run_folder import RESULTS
+from norsim.spice.simulators.ngspice import find_ngspice
 
 Run = Callable[..., Any]
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from norsim.runs import RunFolder
-from norsim.units import UnitStore
+from norsim.experiments.run_folder import RunFolder
+from norsim.jobs.unit_store import UnitStore
 
 Run = Callable[..., Any]
 

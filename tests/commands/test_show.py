@@ -21,8 +21,8 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from norsim.commands import show
-from norsim.commands.progress import reporting
+from norsim.commands.shared import show
+from norsim.commands.shared.progress import reporting
 
 Run = Callable[..., Any]
 
@@ -208,7 +208,7 @@ def test_nested_content_is_listed_by_its_keys() -> None:
 
 def test_lines_tell_rate_and_remaining_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = {"at": 0.0}
-    monkeypatch.setattr("norsim.commands.progress.time.monotonic", lambda: now["at"])
+    monkeypatch.setattr("norsim.commands.shared.progress.time.monotonic", lambda: now["at"])
     said = io.StringIO()
     monkeypatch.setattr(sys, "stderr", said)
     with reporting(quiet=False) as report:

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from norsim import backends, fast
-from norsim.spice.simulator import VARIABLE, chosen_simulator
+from norsim.backends import characterised, registry
+from norsim.spice.simulators.choice import VARIABLE, chosen_simulator
 from tests.commands.conftest import Run
 
 TILE = ["--network", "digits-cnn", "--layer", "fc", "--tile", "1,0", "--vectors", 2]
@@ -25,7 +25,7 @@ def no_memory() -> Iterator[None]:
 
 
 def _forget() -> None:
-    for remembered in (chosen_simulator, backends.program, backends.curve, fast.macro_model):
+    for remembered in (chosen_simulator, registry.program, registry.curve, characterised.macro_model):
         remembered.cache_clear()
 
 

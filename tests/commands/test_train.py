@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from norsim.commands.train import mean_of
+from norsim.commands.network.train import mean_of
 from tests.commands.conftest import Run
 
 SHORT = ["--network", "digits-cnn", "--recipe", "float_epochs=2", "--recipe", "quantized_epochs=1", "-j", 1]

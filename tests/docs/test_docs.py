@@ -22,13 +22,14 @@ import yaml
 from dask_jobqueue.slurm import SLURMJob
 from pydantic import BaseModel
 
-from norsim.backends import BACKENDS, program
-from norsim.cell_schema import Section
+from norsim.backends.programming import program
+from norsim.backends.registry import BACKENDS
+from norsim.chip.cell_schema import Section
+from norsim.chip.load import apply_settings, load_chip, presets
+from norsim.chip.schema import ChipFile
 from norsim.commands import COMMANDS, cli, main
-from norsim.config import apply_settings, load_chip, presets
 from norsim.errors import NorsimError
-from norsim.network.store import load_network
-from norsim.schema import ChipFile
+from norsim.saved.network_folder import load_network
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"

@@ -16,8 +16,8 @@ import click
 import pytest
 
 import norsim
+from norsim.chip.schema import ChipFile
 from norsim.commands import cli
-from norsim.schema import ChipFile
 from tests.docs.test_docs import chip_keys
 from tests.test_docstrings import everything
 

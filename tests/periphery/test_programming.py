@@ -8,8 +8,9 @@ import pytest
 from norsim.array.cell import Cell
 from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends import cell_amps, curve, program, read, tracked_volts
-from norsim.config import load_chip
+from norsim.backends.programming import cell_amps, curve, program, tracked_volts
+from norsim.backends.registry import read
+from norsim.chip.load import load_chip
 from norsim.errors import ConfigurationError, SolveError
 from norsim.periphery.programming import find_levels, threshold_curve
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from norsim.data import Dataset
+from norsim.experiments.run_record import Answers, Missing
 from norsim.report.answers import MOST_SHOWN, class_names, confusion, disagreements, flips, paired, thumbnail
-from norsim.report.material import Answers, Missing
 
 LABELS = np.array([0, 0, 1, 1, 2, 2])
 

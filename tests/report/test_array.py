@@ -7,14 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from norsim.backends import read
-from norsim.chip import Chip
-from norsim.fast import read_nodes
-from norsim.network.placed import PlacedTile
-from norsim.network.placement import place
-from norsim.network.quantized import QuantizedLayer
-from norsim.network.verify import Sample
+from norsim.backends.characterised import read_nodes
+from norsim.backends.registry import read
+from norsim.chip.model import Chip
+from norsim.evaluation.proof import Sample
+from norsim.quantization.layer import QuantizedLayer
 from norsim.report.array import SolvedTile, deviations, errors, exact_amps, solve_worst
+from norsim.tiling.grid import place
+from norsim.tiling.tile import PlacedTile
 
 MakeLayer = Callable[..., QuantizedLayer]
 SmallChip = Callable[..., Chip]

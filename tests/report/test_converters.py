@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from norsim.chip import Chip
-from norsim.network.placement import place
-from norsim.network.quantized import QuantizedLayer
-from norsim.network.verify import Sample
+from norsim.chip.model import Chip
+from norsim.evaluation.proof import Sample
+from norsim.experiments.read_back import read_run
+from norsim.experiments.run_record import Missing
 from norsim.periphery.adc import Adc
+from norsim.quantization.layer import QuantizedLayer
 from norsim.report.converters import uses
-from norsim.report.folder import read_run
-from norsim.report.material import Missing
+from norsim.tiling.grid import place
 
 
 def test_codes_and_what_is_clipped_are_counted(

@@ -10,8 +10,8 @@ import pytest
 
 from norsim.data import Dataset
 from norsim.errors import ConfigurationError
-from norsim.report.folder import read_run
-from norsim.report.material import Answers, Missing
+from norsim.experiments.read_back import read_run
+from norsim.experiments.run_record import Answers, Missing
 
 
 def copied(run: Path, place: Path) -> Path:

@@ -17,12 +17,12 @@ from torch import nn
 import norsim
 from norsim import report
 from norsim.data import load
+from norsim.data.tensors import images_tensor
 from norsim.errors import ConfigurationError
-from norsim.network.evaluate import images_tensor
-from norsim.report.material import Origin
+from norsim.experiments.run_record import Origin
+from norsim.report.figures.svg import INK, drawing, figure
 from norsim.report.page import attribute_command
 from norsim.report.settings import differing, flat
-from norsim.report.svg import INK, drawing, figure
 from tests.report.conftest import command_line
 
 
@@ -200,9 +200,9 @@ def test_a_result_of_python_has_a_page(tmp_path: Path) -> None:
     analog = norsim.convert(norsim.quantize(network, [images]), norsim.load_chip("etox65", ("calibration.reads=8",)))
     norsim.calibrate(analog, images)
     result = norsim.evaluate(analog, test, spice_sample=1)
-    text = result.report(tmp_path / "plain").read_text()
-    assert "result.report(folder, data)" in text and "Codes of the" in text
-    text = result.report(str(tmp_path / "shown"), test).read_text()
+    text = norsim.write_report(result, tmp_path / "plain").read_text()
+    assert "norsim.write_report(result, folder, data)" in text and "Codes of the" in text
+    text = norsim.write_report(result, str(tmp_path / "shown"), test).read_text()
     assert f'data-key="accuracy" data-value="{result.accuracy}"' in text and "made in Python" in text
     with pytest.raises(ConfigurationError, match="11 images"):
-        result.report(tmp_path / "other", test.take(11))
+        norsim.write_report(result, tmp_path / "other", test.take(11))

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from norsim.report.folder import read_run
-from norsim.report.material import Material, Missing, Origin
+from norsim.experiments.read_back import read_run
+from norsim.experiments.run_record import Material, Missing, Origin
 from norsim.report.verdict import Verdict, verdict
 
 

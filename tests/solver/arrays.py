@@ -10,15 +10,15 @@ import numpy as np
 from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends import program
-from norsim.config import load_chip
+from norsim.backends.programming import program
+from norsim.chip.load import load_chip
 from norsim.periphery.bit_serial import BitSerial
 from norsim.periphery.encoding import Codes, full_scale_amps, sensed_amps
 from norsim.periphery.linear_pair import LinearPair
-from norsim.solver import tables
+from norsim.solver import characterisation_cache
 from norsim.solver.characterize import CellTable, Sweep, characterize
-from norsim.spice import ngspice
-from norsim.spice.ngspice import drain_amps
+from norsim.spice.simulators import ngspice
+from norsim.spice.simulators.ngspice import drain_amps
 
 ENCODINGS = ("bit-serial", "linear-pair")
 OHMS = ("bitline_ohms", "bitline_end_ohms", "source_ohms", "source_end_ohms")
@@ -68,10 +68,10 @@ def array_of(encoding: str, wordlines: int, bitlines: int, times: float = 1.0, s
 
 def table_of(tile: Tile, stimulus: Stimulus) -> CellTable:
     """The tile's cell characterised by ngspice, as `norsim.read` has it done."""
-    box = tables.bounds(tile, stimulus, drain_amps)
+    box = characterisation_cache.bounds(tile, stimulus, drain_amps)
     gates, thresholds = np.unique(stimulus.wordline_volts), np.unique(tile.thresholds)
     simulator = ngspice.version_line(ngspice.find_ngspice())
-    return tables.table(tile.cell, gates, thresholds, box, drain_amps, simulator)
+    return characterisation_cache.table(tile.cell, gates, thresholds, box, drain_amps, simulator)
 
 
 def ohmic(cell: Cell, gate: Floats, drain: Floats, source: Floats, thresholds: Floats) -> Floats:
@@ -91,7 +91,7 @@ def channel(cell: Cell, gate: Floats, drain: Floats, source: Floats, thresholds:
 
 def characterized(tile: Tile, stimulus: Stimulus, sweep: Sweep) -> CellTable:
     """A table of an analytic cell, over the volts that `bounds` says the tile can see."""
-    box = tables.bounds(tile, stimulus, sweep)
+    box = characterisation_cache.bounds(tile, stimulus, sweep)
     return characterize(tile.cell, np.unique(stimulus.wordline_volts), np.unique(tile.thresholds), box, sweep)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from norsim.array.tile import Floats, Stimulus
-from norsim.spice.ngspice import drain_amps
+from norsim.spice.simulators.ngspice import drain_amps
 from tests.solver.arrays import Array
 
 

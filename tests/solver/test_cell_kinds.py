@@ -8,7 +8,8 @@ import pytest
 from norsim.array.cell import Cell
 from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends import program, read
+from norsim.backends.programming import program
+from norsim.backends.registry import read
 from norsim.periphery.bit_serial import BitSerial
 
 SQUARE_LAW = Cell(

@@ -11,10 +11,10 @@ from numpy.polynomial import chebyshev
 from norsim.array.cell import Cell
 from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.config import load_chip
+from norsim.chip.load import load_chip
 from norsim.errors import SolveError
 from norsim.solver.characterize import KINKED_TOLERANCE, TOLERANCE, Box, CellTable, Sweep, characterize, scaled
-from norsim.spice.ngspice import drain_amps
+from norsim.spice.simulators.ngspice import drain_amps
 from tests.solver.arrays import channel, ohmic, table_of
 
 GATES, STATES = np.array([0.0, 5.0]), np.array([3.1, 3.6, 4.4, 5.9])

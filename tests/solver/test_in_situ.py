@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from norsim.array.tile import Floats
-from norsim.backends import program, read
-from norsim.config import load_chip
-from norsim.fast import aimed
-from norsim.network.placed import PlacedTile
-from norsim.network.placement import place
+from norsim.backends.programming import aimed, program
+from norsim.backends.registry import read
+from norsim.chip.load import load_chip
+from norsim.tiling.grid import place
+from norsim.tiling.tile import PlacedTile
 from tests.solver.arrays import ENCODINGS, array_of
 
 # As the source lines of a linear-pair tile of full size drop.

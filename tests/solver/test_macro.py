@@ -13,13 +13,14 @@ import torch
 from norsim.array.cell import Cell
 from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends import read
-from norsim.config import load_chip
+from norsim.backends.registry import read
+from norsim.chip.load import load_chip
 from norsim.errors import ConfigurationError, SolveError
 from norsim.periphery.encoding import full_scale_amps
-from norsim.solver import macro, nodal, presolve, reduce
-from norsim.solver.drive import Driven, driven
-from norsim.solver.macro import Macro
+from norsim.solver import nodal
+from norsim.solver.input_lines import Driven, driven
+from norsim.solver.macro import build, presolve
+from norsim.solver.macro.model import Macro
 from tests.solver.arrays import ENCODINGS, NO_LOSS, Array, array_of, channel, characterized, layouts, table_of
 
 CHIPS = {"the default chip": (1.0, 1e-4), "wires times ten": (10.0, 1e-3)}
@@ -33,7 +34,7 @@ def built(encoding: str, times: float, dtype: torch.dtype = torch.float32) -> Bu
     drive = driven(array.stimulus(6, 1))
     inputs = drive.inputs(array.tile)
     table = table_of(array.tile, drive.stimulus(np.array([np.zeros(inputs), np.ones(inputs)]), array.tile))
-    return array, reduce.build(array.tile, drive, table, dtype), nodal.prepare(array.tile, table)
+    return array, build.build(array.tile, drive, table, dtype), nodal.prepare(array.tile, table)
 
 
 def fresh_drives(array: Array, seed: int, vectors: int = 200) -> Floats:
@@ -94,7 +95,7 @@ def test_macro_knows_all_layouts_that_bits_can_be_read_in(resistor_cell: Cell, w
     x = np.r_[np.ones((1, 31)), random.integers(0, 2, (60, 31)).astype(np.float64)]
     stimulus = drive.stimulus(x, tile)
     table = characterized(tile, drive.stimulus(np.array([np.zeros(31), np.ones(31)]), tile), channel)
-    model = reduce.build(tile, drive, table)
+    model = build.build(tile, drive, table)
     exact = nodal.solve(nodal.prepare(tile, table), stimulus).bitline
     worst = np.abs(model.lines(torch.from_numpy(x)).numpy() - exact).max() / model.full_scale_amps
     assert worst <= 2 * model.error
@@ -126,7 +127,7 @@ def test_autograd_gives_the_slopes_that_differences_give(encoding: str) -> None:
 def test_single_precision_is_enough_and_every_run_gives_the_same(encoding: str) -> None:
     array, single, prepared = built(encoding, 10.0)
     x, double = fresh_drives(array, 9), built(encoding, 10.0, torch.float64)[1]
-    again = reduce.build(array.tile, single.drive, prepared.table)
+    again = build.build(array.tile, single.drive, prepared.table)
     found, exact = single.lines(torch.from_numpy(x)), double.lines(torch.from_numpy(x))
     assert found.dtype == torch.float32 and exact.dtype == torch.float64
     assert single.blocks == double.blocks and single.rounds == double.rounds
@@ -139,7 +140,7 @@ def test_vectors_are_taken_in_parts_that_change_nothing(monkeypatch: pytest.Monk
     array, model, _ = built("bit-serial", 10.0, torch.float64)
     x = torch.from_numpy(fresh_drives(array, 10, 67))
     together = model.lines(x)
-    monkeypatch.setattr(macro, "VALUES_AT_ONCE", 1)
+    monkeypatch.setattr(model, "VALUES_AT_ONCE", 1)
     torch.testing.assert_close(model.lines(x), together, rtol=1e-12, atol=0)
     torch.testing.assert_close(model.lines(x[40:41]), together[40:41], rtol=1e-12, atol=0)
 
@@ -168,9 +169,9 @@ def test_drain_volts_on_strapped_source_lines_are_refused() -> None:
 
 def test_a_tile_that_no_reduced_model_fits_is_refused_with_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
     array, model, prepared = built("bit-serial", 10.0)
-    monkeypatch.setattr(reduce, "REFUSED", 0.5 * model.error)
+    monkeypatch.setattr(build, "REFUSED", 0.5 * model.error)
     with pytest.raises(SolveError, match=r"macro does not fit NOR-flash tile: off by .* use --backend nodal"):
-        reduce.build(array.tile, model.drive, prepared.table)
+        build.build(array.tile, model.drive, prepared.table)
 
 
 @pytest.mark.parametrize("code", [0, 15])
@@ -199,11 +200,11 @@ def test_each_part_of_the_model_brings_it_nearer_to_nodal(encoding: str) -> None
     array, model, prepared = built(encoding, 10.0, torch.float64)
     random = np.random.default_rng(0)
     solved = presolve.presolve(prepared, model.drive, random)
-    fit = torch.from_numpy(reduce.random_drives(array.tile, model.drive, 96, random))
+    fit = torch.from_numpy(build.random_drives(array.tile, model.drive, 96, random))
     x = fresh_drives(array, 13, 50)
 
     def whole(blocks: int) -> Macro:
-        return reduce.assemble(array.tile, model.drive, solved, fit, blocks, model.full_scale_amps, torch.float64)
+        return build.assemble(array.tile, model.drive, solved, fit, blocks, model.full_scale_amps, torch.float64)
 
     def error(part: Macro) -> float:
         return float(np.abs(line_errors((array, part, prepared), x)).max())

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from norsim.array.cell import Cell
 from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends import read
+from norsim.backends.registry import read
 from norsim.errors import SolveError
 from norsim.periphery.encoding import full_scale_amps
 from norsim.solver import nodal

@@ -12,13 +12,13 @@ from torch import nn
 import norsim
 from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends import read
-from norsim.config import load_chip
+from norsim.backends.registry import read
+from norsim.chip.load import load_chip
 from norsim.data import load
-from norsim.network.evaluate import images_tensor
-from norsim.network.placement import place
-from norsim.network.quantized import QuantizedLayer
+from norsim.data.tensors import images_tensor
 from norsim.periphery.encoding import full_scale_amps
+from norsim.quantization.layer import QuantizedLayer
+from norsim.tiling.grid import place
 from tests.solver.arrays import ENCODINGS, OHMS, array_of, layouts
 
 BOUNDS = {"ngspice-shared": 1e-8, "nodal": 1e-6, "macro": 1e-4}

@@ -18,8 +18,8 @@ from hypothesis.extra.numpy import arrays
 from norsim.array.cell import Cell
 from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends import read
-from norsim.config import load_chip
+from norsim.backends.registry import read
+from norsim.chip.load import load_chip
 from norsim.paths import netlists_folder
 from norsim.periphery.bit_serial import BitSerial
 from norsim.periphery.encoding import tile_notes

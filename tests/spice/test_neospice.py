@@ -12,12 +12,12 @@ import pytest
 from norsim.array.cell import Cell
 from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends import read
-from norsim.config import load_chip
+from norsim.backends.registry import read
+from norsim.chip.load import load_chip
 from norsim.errors import ConfigurationError, SimulatorError, SolveError
 from norsim.paths import models_folder, netlists_folder
-from norsim.spice import neospice, ngspice
 from norsim.spice.dialects.neospice import deck
+from norsim.spice.simulators import neospice, ngspice
 from tests.spice.test_deck import bit_serial, linear_pair
 
 pytest.importorskip("neospice")

@@ -14,12 +14,12 @@ import pytest
 from norsim.array.cell import Cell
 from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.config import load_chip
+from norsim.chip.load import load_chip
 from norsim.errors import SimulatorError, SolveError
-from norsim.spice import ngspice, shared
 from norsim.spice.deck import deck
-from norsim.spice.ngspice import check_log, find_ngspice, read, version_line
-from norsim.spice.probe import abilities
+from norsim.spice.simulators import libngspice, ngspice
+from norsim.spice.simulators.ngspice import check_log, find_ngspice, read, version_line
+from norsim.spice.simulators.probe import abilities
 
 Folders = Callable[[], list[Path]]
 RawBytes = Callable[..., bytes]
@@ -319,16 +319,16 @@ def test_the_shared_library_refuses_it_too_and_goes_on(
     body: str, tile: Tile, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SolveError, match="libngspice did not solve"):
-        shared.read(broken_tile(body), STIMULUS)
-    np.testing.assert_allclose(shared.read(tile, STIMULUS).bitline, [[1e-6, 2e-6]], rtol=1e-4)
+        libngspice.read(broken_tile(body), STIMULUS)
+    np.testing.assert_allclose(libngspice.read(tile, STIMULUS).bitline, [[1e-6, 2e-6]], rtol=1e-4)
 
 
 def test_a_missing_library_is_a_simulator_error(tile: Tile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ctypes.util.find_library", lambda name: None)
-    shared.library.cache_clear()
+    libngspice.library.cache_clear()
     with pytest.raises(SimulatorError, match="no libngspice: install it"):
-        shared.read(tile, STIMULUS)
-    shared.library.cache_clear()
+        libngspice.read(tile, STIMULUS)
+    libngspice.library.cache_clear()
 
 
 @pytest.mark.parametrize("name", ["failsafe.head", "unknown", "sidestepping", "error", "cannot"])

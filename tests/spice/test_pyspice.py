@@ -7,11 +7,11 @@ import pytest
 
 from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends import read
-from norsim.config import load_chip
-from norsim.spice import shared
+from norsim.backends.registry import read
+from norsim.chip.load import load_chip
 from norsim.spice.deck import circuit
 from norsim.spice.elements import ammeters
+from norsim.spice.simulators import libngspice
 
 WIRES = {
     "strapped": Wires(50.0, 100.0, 150.0, 5.0, 2, 2),
@@ -29,7 +29,7 @@ def tile_and_reads(wires: Wires) -> tuple[Tile, Stimulus]:
 
 def by_pyspice(tile: Tile, stimulus: Stimulus) -> np.ndarray:
     """`[vectors, ammeters]`: a PySpice user's own simulation of the circuit."""
-    shared.library()  # tells PySpice where libngspice is
+    libngspice.library()  # tells PySpice where libngspice is
     simulator = circuit(tile, stimulus).simulator(simulator="ngspice-shared", temperature=27, nominal_temperature=27)
     analysis = simulator.dc(Vidx=slice(0, stimulus.vectors - 1, 1))
     return np.stack([np.asarray(analysis.branches[name[2:-1]]) for name in ammeters(tile)], axis=1)

@@ -12,12 +12,12 @@ from norsim.array.cell import Cell
 from norsim.array.settling import gate_shares
 from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends import read
-from norsim.config import load_chip
+from norsim.backends.registry import read
+from norsim.chip.load import load_chip
 from norsim.errors import ConfigurationError, SolveError
-from norsim.network.placement import place
-from norsim.network.quantized import QuantizedLayer
+from norsim.quantization.layer import QuantizedLayer
 from norsim.spice.transient import Transient, read_in_time, settling_seconds, transient_deck
+from norsim.tiling.grid import place
 from tests.solver.arrays import ENCODINGS, array_of
 
 

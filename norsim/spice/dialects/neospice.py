@@ -16,8 +16,8 @@ from norsim.spice.deck import INDEX, OPTIONS, celsius, line_of, source_of
 from norsim.spice.dialects.grammar import Grammar, Level
 from norsim.spice.dialects.translate import cell_text
 from norsim.spice.elements import Comment, elements
+from norsim.spice.single_cells import single_cells
 from norsim.spice.statements import Statement
-from norsim.spice.sweep import single_cells
 
 
 def _version(card: Statement, level: int, given: str) -> str:
@@ -41,7 +41,7 @@ def deck(tile: Tile, stimulus: Stimulus) -> str:
 
 
 def sweep_deck(cell: Cell, points: Floats) -> str:
-    """norsim.spice.sweep's deck of single cells, for `[n, 4]` points."""
+    """norsim.spice.single_cells's deck of single cells, for `[n, 4]` points."""
     lines = ["* single cells at given volts", *cell_text(cell, GRAMMAR), *single_cells(cell, points)]
     return "\n".join([*lines, *_analysis(cell, 1)])
 

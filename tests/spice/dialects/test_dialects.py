@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from norsim.array.cell import Cell
 from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends import read
-from norsim.config import load_chip
+from norsim.backends.registry import read
+from norsim.chip.load import load_chip
 from norsim.errors import ConfigurationError, NorsimError
 from norsim.paths import models_folder, netlists_folder
 from norsim.spice.deck import OPTIONS

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from norsim.array.tile import Floats
-from norsim.backends import read
+from norsim.backends.registry import read
 from norsim.errors import SolveError
 from norsim.spice.elements import ammeters
 from norsim.spice.kirchhoff import currents_from
-from norsim.spice.ngspice import lost_amps
 from norsim.spice.results import read_results
+from norsim.spice.simulators.ngspice import lost_amps
 from tests.spice.results.written import FORMATS, csdf, csv, engineering, listing, prn
 from tests.spice.test_deck import DECKS
 

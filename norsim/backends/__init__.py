@@ -1,0 +1,1 @@
+"""Everything that turns a tile and its volts into currents."""

@@ -1,0 +1,57 @@
+"""Many reads at once, by workers, with finished ones kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from norsim.array.tile import Currents, Stimulus, Tile
+from norsim.backends.registry import (
+    Progress,
+    read,
+    simulator_of,
+)
+from norsim.jobs.unit_store import UnitStore, currents_of, currents_table, unit_key
+from norsim.jobs.workers import HERE, Unit, Workers
+
+
+def read_all(
+    requests: Sequence[tuple[Tile, Stimulus]],
+    backend: str,
+    workers: Workers = HERE,
+    progress: Progress | None = None,
+    store: UnitStore | None = None,
+) -> list[Currents]:
+    """`read` for each of `requests`, in order, by `workers`; `progress(done, total)` as they finish.
+
+    Of a simulator's reads those that `store` has are taken from it, and it gets those that it lacks. Such a unit is
+    known by its deck, which holds the cell, the wires, all volts and options, and by the simulator. Raises SolveError
+    that counts and names what failed.
+    """
+    by = simulator_of(backend)
+    simulator = by.identity() if by else None
+    kept = store if by else None
+    currents: dict[int, Currents] = {}
+    keys: dict[int, str] = {}
+
+    def units() -> Iterator[Unit]:
+        for place, (tile, stimulus) in enumerate(requests):
+            if kept is not None and by is not None:
+                keys[place] = unit_key(backend, simulator, by.deck(tile, stimulus))
+                found = kept.get(keys[place])
+                if found is not None:
+                    finish(place, currents_of(found))
+                    continue
+            yield Unit(place, tile.name, (tile, stimulus, backend))
+
+    def solved(place: int, result: Currents) -> None:
+        if kept is not None:
+            kept.put(keys[place], currents_table(result))
+        finish(place, result)
+
+    def finish(place: int, result: Currents) -> None:
+        currents[place] = result
+        if progress:
+            progress(len(currents), len(requests))
+
+    workers.run(read, units(), solved)
+    return [currents[place] for place in range(len(requests))]

@@ -1,0 +1,88 @@
+"""Thresholds that give the wanted currents, found by reading cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+from scipy.optimize import brentq
+
+from norsim.array.cell import Cell
+from norsim.array.tile import Floats, Stimulus, Tile
+from norsim.array.wires import Wires
+from norsim.backends.characterised import (
+    ONE_AT_A_TIME,
+    characterisation,
+)
+from norsim.backends.registry import (
+    read,
+)
+from norsim.errors import ConfigurationError
+from norsim.periphery.encoding import Encoding
+from norsim.periphery.programming import Levels, find_levels, threshold_curve
+from norsim.solver import in_situ
+from norsim.solver.characterize import CellTable
+from norsim.solver.input_lines import driven
+from norsim.spice.simulators.choice import chosen_simulator
+
+
+def cell_amps(cell: Cell, thresholds: Floats, gate_volts: float, drain_volts: float) -> Floats:
+    """`[n]` amperes of single cells with those thresholds `[n]`, by the simulator: one row, wires without loss."""
+    tile = Tile(np.atleast_2d(thresholds), cell, Wires(strap_every=1))
+    stimulus = Stimulus(np.array([[gate_volts]]), np.full((1, tile.bitlines), drain_volts))
+    currents: Floats = read(tile, stimulus, chosen_simulator().name).bitline[0]
+    return currents
+
+
+@lru_cache(maxsize=32)
+def program(cell: Cell, encoding: Encoding) -> Levels:
+    """The thresholds of every weight code of `encoding` on `cell`, found on ngspice reads of that cell."""
+    gate, drain = encoding.verify_volts
+    return find_levels(cell, encoding.level_amps, lambda c, volts: cell_amps(c, volts, gate, drain))
+
+
+@lru_cache(maxsize=32)
+def curve(cell: Cell, encoding: Encoding) -> Callable[[Floats], Floats]:
+    """What turns currents `[n]` under the verify read of `encoding` into thresholds `[n]` of `cell`.
+
+    It is made of ngspice reads of that cell.
+    """
+    gate, drain = encoding.verify_volts
+    return threshold_curve(cell, lambda c, volts: cell_amps(c, volts, gate, drain))
+
+
+@lru_cache(maxsize=32)
+def tracked_volts(cell: Cell, threshold: float, amps: float, gate_volts: float, drain_volts: float) -> float:
+    """The gate volts at which a reference cell of that threshold conducts `amps`, near `gate_volts`.
+
+    Raises ConfigurationError where none between a half and three halves of `gate_volts` do.
+    """
+
+    def excess(volts: float) -> float:
+        return float(cell_amps(cell, np.array([threshold]), volts, drain_volts)[0]) / amps - 1
+
+    low, high = 0.5 * gate_volts, 1.5 * gate_volts
+    if not excess(low) < 0 < excess(high):
+        raise ConfigurationError(
+            f"no wordline volts between {low:g} V and {high:g} V make the reference cell conduct {amps:.3g} A at "
+            f"{cell.temperature_kelvin:g} K; read nearer to the temperature of programming, or without tracking"
+        )
+    found: float = brentq(excess, low, high, xtol=1e-7)
+    return found
+
+
+def aimed(tile: Tile, stimulus: Stimulus, target_amps: Floats, random: np.random.Generator) -> Tile:
+    """`tile` with each threshold moved until its cell conducts `target_amps` `[wordlines, bitlines]` in its place.
+
+    The load is that of random drives of the kind of `stimulus`: see norsim.solver.in_situ.
+    """
+    drive = driven(stimulus)
+    inputs = drive.inputs(tile)
+
+    def table_of(some: Tile, thresholds: Floats) -> CellTable:
+        ends = drive.stimulus(np.array([np.zeros(inputs), np.ones(inputs)]), some)
+        return characterisation(some, ends, thresholds)
+
+    with ONE_AT_A_TIME:
+        return in_situ.aim(tile, drive, target_amps, table_of, random)

@@ -1,0 +1,177 @@
+"""Chip files: YAML with units in strings -> validated -> the dataclasses of the array, in SI units."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import ValidationError
+
+from norsim.array.measured import read_measured
+from norsim.array.variation import NO_SPREAD, Silicon
+from norsim.array.wires import Wires
+from norsim.chip.cell_files import build_cell
+from norsim.chip.cell_schema import Section
+from norsim.chip.model import Calibration, Chip
+from norsim.chip.schema import ChipFile, SensedWiresSection, SiliconSection, WiresSection
+from norsim.errors import ConfigurationError
+from norsim.paths import models_folder
+from norsim.periphery.adc import ConverterSpread
+from norsim.periphery.energy import Costs
+
+LARGEST_YAML_BYTES = 1 << 20
+
+
+def presets() -> dict[str, Path]:
+    """The chips that come with norsim, by name."""
+    return {path.stem: path for path in sorted((models_folder() / "chips").glob("*.yaml"))}
+
+
+def load_chip(chip: str | Path, settings: tuple[str, ...] = (), trust_cell: bool = False) -> Chip:
+    """The chip of a YAML file or preset name, with `key.key=value` settings put over it.
+
+    What its cell and model files may hold, and where they may lie, is limited (norsim.spice.model_files) unless
+    `trust_cell`. Raises ConfigurationError, with a "did you mean" for unknown names and keys.
+    """
+    content, path = read_chip_file(chip)
+    return build_chip(apply_settings(content, settings), path, trust_cell)
+
+
+def read_chip_file(chip: str | Path) -> tuple[dict[str, Any], Path]:
+    """The YAML content of a chip file or preset, and where it lies."""
+    path = Path(chip) if Path(chip).suffix in (".yaml", ".yml") else presets().get(str(chip))
+    if path is None:
+        raise ConfigurationError(
+            f"no chip {str(chip)!r}{_meant(str(chip), list(presets()))}. Give a preset or a .yaml file"
+        )
+    content = read_yaml(path)
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"chip file {path} holds no keys")
+    return content, path
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without aliases, a few lines of which can stand for gigabytes."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has an alias (*name); write the value out")
+        return super().compose_node(parent, index)
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file of up to 1 MiB. Raises ConfigurationError where it is none."""
+    try:
+        if path.stat().st_size > LARGEST_YAML_BYTES:
+            raise ConfigurationError(f"{path} has {path.stat().st_size} bytes; at most {LARGEST_YAML_BYTES} are read")
+        return yaml.load(path.read_text(), _PlainLoader)
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ConfigurationError(f"{path} cannot be read: {problem}") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as problem:
+        raise ConfigurationError(f"{path} is not YAML that can be read: {' '.join(str(problem).split())}") from None
+
+
+def apply_settings(content: dict[str, Any], settings: tuple[str, ...]) -> dict[str, Any]:
+    """`content` with each `key.key=value` put in; values are read as YAML."""
+    for setting in settings:
+        keys, equals, text = setting.partition("=")
+        if not equals:
+            raise ConfigurationError(f"--set {setting!r}: expected key=value, for example adc.bits=10")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ConfigurationError(f"--set {setting!r}: {text!r} is not a YAML value") from None
+        content = _with(content, keys.strip().split("."), value, setting, ChipFile)
+    return content
+
+
+def _with(content: dict[str, Any], keys: list[str], value: Any, setting: str, section: type[Section]) -> dict[str, Any]:
+    first, rest = keys[0], keys[1:]
+    known = section.model_fields
+    if first not in known:
+        raise ConfigurationError(f"--set {setting!r}: there is no key {first!r}{_meant(first, list(known))}")
+    if not rest:
+        return {**content, first: value}
+    below = section_of(known[first].annotation)
+    if below is None:
+        raise ConfigurationError(f"--set {setting!r}: {first!r} has no keys below it")
+    # A part that the file leaves out, or has as null, starts empty.
+    return {**content, first: _with(content.get(first) or {}, rest, value, setting, below)}
+
+
+def section_of(annotation: Any) -> type[Section] | None:
+    """The part of a chip file that a key's type stands for, optional or not; None for a plain value."""
+    kinds = [
+        kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type) and issubclass(kind, Section)
+    ]
+    return kinds[0] if kinds else None
+
+
+def build_chip(content: dict[str, Any], path: Path, trust_cell: bool = False) -> Chip:
+    """Validates the content of a chip file and turns it into SI units."""
+    try:
+        file = ChipFile.model_validate(content)
+    except ValidationError as problem:
+        raise ConfigurationError(f"chip file {path}: {_first_problem(problem, content)}") from None
+    cell = build_cell(file.cell, file.temperature, path, trust_cell)
+    encoded, adc = file.encoded, file.adc
+    return Chip(
+        file.name, cell, _wires(encoded.wires), file.tile.wordlines, file.tile.bitlines, encoded.encoding(), adc.bits,
+        Calibration(**file.calibration.model_dump()), ConverterSpread(adc.gain, adc.offset, adc.bow, adc.noise),
+        file.dac.steps, _silicon(file.silicon, path), file.silicon.programmed_at, file.silicon.tracking,
+        file.silicon.in_situ, encoded.settle, file.tile.row_order,
+        Costs(file.cost.sample, file.cost.conversion, file.cost.adc_step),
+    )  # fmt: skip
+
+
+def _silicon(section: SiliconSection, path: Path) -> Silicon:
+    return Silicon(
+        programming=section.programming.spread() if section.programming else NO_SPREAD,
+        aged=section.aged.spread() if section.aged else None,
+        aged_seconds=section.aged.after if section.aged else 1.0,
+        reading=section.reading.spread() if section.reading else NO_SPREAD,
+        measured=read_measured(path.parent / section.measured) if section.measured else None,
+        programming_volts=section.programming_volts, lost_share=section.lost_a_decade, neutral_volts=section.neutral,
+        seconds=section.time, telegraph_volts=section.telegraph_a_decade, die_volts=section.die,
+        cell_volts=section.cell, stuck=section.stuck, open=section.open,
+    )  # fmt: skip
+
+
+def _wires(section: SensedWiresSection) -> Wires:
+    return Wires(
+        section.bitline, section.bitline_end, section.source_line, section.source_line_end,
+        section.rows_per_source_line if isinstance(section, WiresSection) else 1,
+        section.strap_every if isinstance(section, WiresSection) else None,
+        section.wordline, section.wordline_end, section.wordline_farads, section.bitline_farads,
+        section.source_line_farads,
+    )  # fmt: skip
+
+
+def _first_problem(problem: ValidationError, content: dict[str, Any]) -> str:
+    # A misspelt key also leaves its right name missing: the misspelling is what to speak of.
+    first = min(problem.errors(), key=lambda error: error["type"] != "extra_forbidden")
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] != "extra_forbidden":
+        return f"{place}: {first['msg'].removeprefix('Value error, ')}"
+    section: Any = ChipFile
+    for part in first["loc"][:-1]:
+        section = section_of(section.model_fields[str(part)].annotation)
+    return f"unknown key {place!r}{_meant(str(first['loc'][-1]), list(section.model_fields))}"
+
+
+def _meant(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}"
+
+
+@dataclass(frozen=True)
+class ChipChoice:
+    """A chip as a chip file's content, and as the objects made of it; `trusted` says whether its cell files are."""
+
+    content: dict[str, Any]
+    path: Path
+    chip: Chip
+    trusted: bool = False

@@ -1,0 +1,247 @@
+"""`norsim eval-network`: the accuracy a network keeps on the array, with its proof."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+
+from norsim.backends.registry import BACKENDS
+from norsim.chip.quantities import engineering
+from norsim.commands.shared import show
+from norsim.commands.shared.network_options import model_is_trusted, network_options, normalise_of, own_network_options
+from norsim.commands.shared.options import (
+    chip_options,
+    choose_chip,
+    copies,
+    is_dry_run,
+    open_run,
+    print_json,
+    resume_options,
+    run_options,
+    scheduler_options,
+    show_estimate,
+    working,
+)
+from norsim.commands.shared.progress import reporting
+from norsim.data import Dataset
+from norsim.data.tensors import images_tensor
+from norsim.errors import ConfigurationError, ThresholdError
+from norsim.evaluation.batches import Predictions
+from norsim.evaluation.chips import table_of_chips
+from norsim.evaluation.estimate import estimate_evaluation
+from norsim.evaluation.evaluate import Evaluation
+from norsim.evaluation.proof import save_samples
+from norsim.experiments.experiment import evaluate_subject, subject
+from norsim.experiments.run_folder import default_folder, write_atomically, write_text
+from norsim.saved.post_training import quantized_folder
+from norsim.spice.simulators.choice import chosen_simulator
+from norsim.tiling.digital import digital_parts, listed
+
+# Why codes may differ where currents agree.
+EDGES = " (a current at the edge of a code falls to either side)"
+
+
+@click.command("eval-network")
+@network_options
+@own_network_options
+@click.option("--images", type=click.IntRange(min=1), help="First so many test images; all by default.")
+@click.option("--backend", type=click.Choice(["ideal", *BACKENDS]), default="macro", show_default=True)
+@click.option(
+    "--layers",
+    "pattern",
+    default="*",
+    metavar="PATTERN",
+    help="Layers on the array, as a shell pattern such as 'layer1.*'; the others stay digital.",
+)
+@click.option(
+    "--spice-sample",
+    type=click.IntRange(min=0),
+    default=12,
+    show_default=True,
+    help="Reads solved again by ngspice, each alone, as the proof of the result.",
+)
+@click.option(
+    "--compare",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="RUN",
+    help="Say how many images this run and an earlier one classify alike.",
+)
+@click.option(
+    "--trials",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Chips of this kind to evaluate: cells and converters are drawn anew for each.",
+)
+@click.option("--yield-above", "least", type=click.FloatRange(0, 1), metavar="ACCURACY",
+              help="Say what share of the chips reaches this accuracy.")  # fmt: skip
+@click.option("--min-accuracy", type=click.FloatRange(0, 1), help="Fail (exit 5) below this accuracy.")
+@click.option("--tolerance", type=click.FloatRange(min=0),
+              help="Fail (exit 5) if the proof's largest error, in full scale, is above this.")  # fmt: skip
+@chip_options
+@resume_options
+@scheduler_options
+@run_options
+def command(
+    network: str | None, model: str | None, weights: Path | None,
+    mean: tuple[float, ...] | None, std: tuple[float, ...] | None,
+    dataset: str | None, data_folder: Path | None, images: int | None, backend: str,
+    pattern: str, compare: Path | None, spice_sample: int, trials: int, least: float | None,
+    min_accuracy: float | None, tolerance: float | None,
+    chip_name: str, encoding: str | None, settings: tuple[str, ...],
+    seed: int, jobs: int, out: Path | None, as_json: bool, quiet: bool, verbose: bool,
+) -> None:  # fmt: skip
+    """Accuracy of a network whose convolutions and linear layers are read off NOR-flash arrays.
+
+    \b
+    Examples:
+      norsim eval-network --network digits-cnn
+      norsim eval-network --network digits-cnn --images 20 --backend ngspice
+      norsim eval-network --model nets.py:make_net --weights w.safetensors --dataset digits
+    """
+    started = time.monotonic()
+    if least is not None and trials == 1:
+        raise ConfigurationError("--yield-above needs several chips: --trials 10, for example")
+    other = None if compare is None else read_predictions(compare)
+    choice = choose_chip(chip_name, encoding, settings, seed)
+    normalise = normalise_of(mean, std, quantizes=network is None or weights is not None)
+    if network is None or weights is not None:
+        out = out or default_folder("eval-network")
+        place = Path(click.get_current_context().with_resource(TemporaryDirectory())) if is_dry_run() else out
+        quantized_folder(network or str(model), weights, dataset, data_folder, place / "network", normalise)
+        network = str(place / "network")
+    chosen = subject(network, choice.chip, dataset, data_folder, pattern, trusted=model_is_trusted())
+    test = chosen.data("test")
+    shown = test.take(images, None) if images else test
+    known = chosen.float_predictions(test)
+    known = None if known is None else known[: len(shown)]
+    if is_dry_run():
+        taken = estimate_evaluation(
+            chosen.model, images_tensor(shown), backend, calibration_images=choice.chip.calibration.images, jobs=jobs,
+            spice_sample=spice_sample, copies=copies(), set_up_seconds=time.monotonic() - started, evaluations=trials,
+            passes=trials, fits=trials,
+        )  # fmt: skip
+        show_estimate(taken, as_json)
+        return
+    with reporting(quiet) as report, working(jobs) as workers:
+        folder = open_run("eval-network", out, choice, seed)
+        found, predictions, chips = evaluate_subject(
+            chosen, choice.chip, shown, known, trials, backend, spice_sample=spice_sample, seed=seed, workers=workers,
+            report=report, store=folder.units,
+        )  # fmt: skip
+    found = replace(found, seconds=time.monotonic() - started)
+    write_text(folder.path / "results.csv", table_of_images(found, shown, known, table_of_chips(predictions)))
+    write_atomically(folder.path / "samples.npz", partial(save_samples, found.samples))
+    summary = found.summary() | {"digital": digital_parts(chosen.model, images_tensor(shown.take(1)))}
+    if chips is not None:
+        summary["trials"] = {"count": trials, **asdict(chips)}
+        if least is not None:
+            summary["trials"]["yield"] = chips.above(least)
+    if other is not None:
+        summary["compared"] = agreement(found.predictions, other, str(compare))
+    folder.finish(summary)
+    if as_json:
+        print_json({**summary, "out": str(folder.path)})
+    else:
+        report_result(found, folder.path, verbose, summary)
+        if other is not None:
+            click.echo("{alike} of {images} images are classified as in {run}".format(**summary["compared"]))
+    check(found, min_accuracy, tolerance)
+
+
+def table_of_images(
+    found: Evaluation, data: Dataset, known: Predictions | None, others: dict[str, Predictions]
+) -> str:  # fmt: skip
+    """results.csv: for each image its label and what each network says; classes are `[images]`, `others` by column."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["image", "label", "array", "quantized", "float", *others])
+    full = known if known is not None else [""] * len(data)
+    rows = zip(data.labels, found.predictions, found.predictions_quantized, full, *others.values(), strict=True)
+    writer.writerows([image, *row] for image, row in enumerate(rows))
+    return text.getvalue()
+
+
+def read_predictions(run: Path) -> dict[int, int]:
+    """The array's class of each image, from the results.csv of a finished run."""
+    try:
+        with open(run / "results.csv", newline="") as file:
+            return {int(row["image"]): int(row["array"]) for row in csv.DictReader(file)}
+    except (OSError, KeyError, TypeError, ValueError):
+        raise ConfigurationError(
+            f"--compare {run}: no readable results.csv there; name the folder of a finished run"
+        ) from None
+
+
+def agreement(predictions: Predictions, other: dict[int, int], run: str) -> dict[str, Any]:
+    """How many of the images that both runs saw they classify alike; `predictions` are `[images]`."""
+    both = [image for image in range(len(predictions)) if image in other]
+    alike = sum(int(predictions[image]) == other[image] for image in both)
+    return {"run": run, "images": len(both), "alike": alike}
+
+
+def report_result(found: Evaluation, path: Path, verbose: bool, summary: dict[str, Any]) -> None:
+    """The result for people, on stdout."""
+    results = [
+        ("float", found.accuracy_float, found.accuracy_float_ci95),
+        ("4-bit, digital", found.accuracy_quantized, found.accuracy_quantized_ci95),
+        (f"on the array ({found.backend})", found.accuracy, found.accuracy_ci95),
+    ]
+    rows = []
+    for name, accuracy, interval in results:
+        known = accuracy is not None and interval is not None
+        ends = f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}" if known and interval else "unknown"
+        rows.append((name, f"{100 * accuracy:.2f} %" if accuracy is not None else "unknown", ends))
+    title = f"{found.network} on {found.dataset}, {found.images} test images, {found.encoding}"
+    show.table(("", "accuracy", "95 % interval"), rows, title)
+    trials = summary.get("trials")
+    if trials:
+        lowest, highest = min(trials["accuracies"]), max(trials["accuracies"])
+        show.say(
+            f"{trials['count']} chips: {100 * lowest:.2f} % to {100 * highest:.2f} %, standard deviation "
+            f"{100 * trials['sigma']:.2f} points. The interval is that of all such chips and images; of these images "
+            f"alone {_ends(trials['ci95_chips'])}, of these chips alone {_ends(trials['ci95_images'])}"
+        )
+        if "yield" in trials:
+            above = trials["yield"]
+            share = f"{100 * above['share']:.0f} % of the chips ({_ends(above['ci95'])})"
+            show.say(f"{share} reach {100 * above['accuracy']:g} %")
+    proof = found.verification
+    if proof.samples:
+        show.say(
+            f"Proof: {proof.samples} reads solved again by {chosen_simulator().name}, each alone: largest error "
+            f"{proof.max_error_full_scale:.1e} of full scale, ADC codes that differ "
+            f"{100 * (proof.adc_mismatch_fraction or 0):.2f} %{EDGES if proof.adc_mismatch_fraction else ''}"
+        )
+    cost = summary["energy"]
+    if cost["joules_image"]:
+        share = 100 * cost["converters_joules_image"] / cost["joules_image"]
+        show.say(
+            f"An image takes {engineering(cost['joules_image'], 'J')}, {share:.1f} % of it in converters, and "
+            f"{engineering(cost['latency_seconds'], 's')} (summary.json says on which assumptions)"
+        )
+    show.say(f"These stay digital: {listed(summary['digital'], verbose)}")
+    show.say_path(f"{found.seconds:.0f} s. Run folder: {path}")
+
+
+def _ends(interval: tuple[float, float]) -> str:
+    return f"{100 * interval[0]:.2f} % to {100 * interval[1]:.2f} %"
+
+
+def check(found: Evaluation, min_accuracy: float | None, tolerance: float | None) -> None:
+    """Raises ThresholdError for a result that misses what was asked."""
+    if min_accuracy is not None and found.accuracy < min_accuracy:
+        raise ThresholdError(f"accuracy {found.accuracy:.4f} is below --min-accuracy {min_accuracy}")
+    worst = found.verification.max_error_full_scale
+    if tolerance is not None and worst is None:
+        raise ThresholdError("--tolerance needs a proof: no read was sampled (--spice-sample, or an ideal run)")
+    if tolerance is not None and worst is not None and worst > tolerance:
+        raise ThresholdError(f"the proof's largest error {worst:.2e} of full scale is above --tolerance {tolerance:g}")

@@ -1,0 +1,121 @@
+"""`norsim finetune`: a quantized network learns to live with the array that it runs on."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+import torch
+
+from norsim.commands.shared.network_options import model_is_trusted, network_options
+from norsim.commands.shared.options import chip_options, choose_chip, print_json
+from norsim.commands.shared.progress import reporting
+from norsim.data import load
+from norsim.errors import ConfigurationError
+from norsim.experiments.experiment import dataset_of
+from norsim.experiments.run_folder import default_folder
+from norsim.saved.network_folder import load_network, save_tuned
+from norsim.training.finetune import Tuning, fine_tune
+
+USUAL = Tuning()
+
+
+@click.command("finetune")
+@network_options
+@click.option(
+    "--steps", type=click.IntRange(min=1), default=USUAL.steps, show_default=True, help="Batches to learn from."
+)
+@click.option(
+    "--refresh",
+    type=click.IntRange(min=1),
+    default=USUAL.refresh,
+    show_default=True,
+    help="After so many steps the tiles are programmed anew, as another chip.",
+)
+@click.option("--batch-size", type=click.IntRange(min=1), default=USUAL.batch_size, show_default=True)
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    default=USUAL.rate,
+    show_default=True,
+    help="Learning rate of weights, in steps of their codes.",
+)
+@click.option(
+    "--distillation",
+    type=click.FloatRange(0, 1),
+    default=USUAL.distillation,
+    show_default=True,
+    help="Share of the loss that follows the digital network.",
+)
+@chip_options
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of chips, batches and noise."
+)
+@click.option("-j", "--jobs", type=click.IntRange(min=1), help="Threads; the result depends on their number.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the tuned network.")
+@click.option("--resume", is_flag=True, help="Continue from the checkpoint in DIR; ends in the same weights.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def command(
+    network: str, dataset: str | None, data_folder: Path | None, steps: int, refresh: int, batch_size: int, rate: float,
+    distillation: float, chip_name: str, encoding: str | None, settings: tuple[str, ...], seed: int, jobs: int | None,
+    out: Path | None, resume: bool, as_json: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Train a quantized network on through the currents of its arrays, and write it as new 4-bit weights.
+
+    Forward is what the tiles give, read by macro; backward is the gradient of their models. The folder can be given
+    to --network.
+
+    \b
+    Examples:
+      norsim finetune --network digits-cnn --chip etox65-stress --steps 40 --out runs/tuned
+    """
+    started = time.monotonic()
+    if resume and out is None:
+        raise ConfigurationError("--resume needs --out DIR, the folder of the interrupted run")
+    if jobs:
+        torch.set_num_threads(jobs)
+    chip = choose_chip(chip_name, encoding, settings, seed).chip
+    before, card = load_network(network, model_is_trusted())
+    train_set, test_set = (
+        load(dataset_of(dataset, card, model_is_trusted()), split, data_folder) for split in ("train", "test")
+    )
+    if len(test_set) != card["test_images"] or test_set.source != card["data_source"]:
+        raise ConfigurationError(f"--data: the card of {network} is about another copy of {card['dataset']}")
+    tuning = Tuning(
+        steps, refresh, batch_size, rate, distillation, augmentation=card["recipe"]["augmentation"], seed=seed
+    )
+    folder = out or default_folder("finetune")
+    with reporting(quiet, lines=False) as bar:
+
+        def told(done: int, steps: int, loss: float) -> None:
+            report(done, steps, loss)
+            bar("steps", done, steps)
+
+        tuned = fine_tune(before, chip, train_set, tuning, folder, resume, None if quiet else told)
+    words = [word for word in sys.argv[1:] if word != "--resume"]
+    new = save_tuned(
+        tuned, card, test_set, folder, shlex.join(["norsim", *words]), {"chip": chip.name, **asdict(tuning)}, network
+    )
+    result = {
+        "network": network, "chip": chip.name, "encoding": chip.encoding.name, "steps": steps,
+        "accuracy_quantized_before": card["quantized_accuracy"], "accuracy_quantized": new["quantized_accuracy"],
+        "seed": seed, "seconds": time.monotonic() - started, "out": str(folder),
+    }  # fmt: skip
+    if as_json:
+        print_json(result)
+    else:
+        click.echo(
+            f"{network}, tuned on {chip.name}: digitally {100 * new['quantized_accuracy']:.2f} %, before "
+            f"{100 * card['quantized_accuracy']:.2f} %. Saved in {folder}; norsim eval-network "
+            f"--network {folder.absolute()} --chip {chip_name} says what it gives on the array"
+        )
+
+
+def report(done: int, steps: int, loss: float) -> None:
+    """One line each time the tiles were programmed, on stderr."""
+    click.echo(f"step {done} of {steps}: loss {loss:.4f}", err=True)

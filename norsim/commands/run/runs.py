@@ -1,0 +1,135 @@
+"""`norsim runs`: what runs there are, what one of them found, whether its files are whole, and what can go."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from norsim.commands.shared import show as shown
+from norsim.commands.shared.options import print_json
+from norsim.errors import ThresholdError
+from norsim.experiments.run_folder import damaged, describe, run_folders
+from norsim.jobs.unit_store import UnitStore, shared_units, unit_files
+
+DAY = 24 * 3600.0
+
+
+@click.group("runs")
+def command() -> None:
+    """List runs, show one, verify its files, and remove finished work that nobody needs any more.
+
+    \b
+    Examples:
+      norsim runs ls runs
+      norsim runs show runs/first
+    """
+
+
+@command.command("ls", short_help="The runs in a folder, the latest first.")
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), default=Path("runs"))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def ls(folder: Path, as_json: bool) -> None:
+    """Runs in FOLDER and below, the latest first: what each is, how far it came, and what it takes on disk.
+
+    \b
+    Examples:
+      norsim runs ls
+      norsim runs ls runs --json
+    """
+    found = sorted(map(describe, run_folders(folder)), key=lambda run: str(run["started"]), reverse=True)
+    if as_json:
+        print_json({"runs": found})
+        return
+    headings = ["run", "command", "network", "state", "accuracy", "units", "MB"]
+    rows = []
+    for run in found:
+        accuracy = "" if run["accuracy"] is None else f"{100 * run['accuracy']:.2f} %"
+        size = f"{run['bytes'] / 1e6:.1f}"
+        rows.append([run["run"], run["command"], run["network"], run["state"], accuracy, str(run["units"]), size])
+    if shown.narrow():
+        headings, rows = headings[:-2], [row[:-2] for row in rows]
+    shown.table(headings, rows)
+
+
+@command.command("show", short_help="What a run was asked and what it found.")
+@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def show(run: Path, as_json: bool) -> None:
+    """What RUN was asked, what it found and how long it took.
+
+    \b
+    Examples:
+      norsim runs show runs/first
+    """
+    content = describe(run)
+    for name in ("manifest", "summary", "timing"):
+        path = run / f"{name}.json"
+        content[name] = json.loads(path.read_text()) if path.is_file() else None
+    if as_json:
+        print_json(content)
+        return
+    told = {key: value for key, value in content.items() if value is not None}
+    line = {"manifest": {**content["manifest"], "command": shlex.join(content["manifest"]["command"])}}
+    shown.table_or_lines((), shown.entries(told | line), [json.dumps(told, indent=2, ensure_ascii=False)])
+
+
+@command.command("verify", short_help="Compare a run's files with their checksums.")
+@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def verify(run: Path, as_json: bool) -> None:
+    """Compare all files of RUN with their checksums; exit 5 where one differs or is missing.
+
+    Whether its numbers are right is what `norsim verify` says.
+
+    \b
+    Examples:
+      norsim runs verify runs/first
+    """
+    state = describe(run)["state"]
+    broken = damaged(run)
+    if as_json:
+        print_json({"run": str(run), "state": state, "damaged": [str(path) for path in broken]})
+    if broken:
+        raise ThresholdError(
+            f"{len(broken)} files of {run} are damaged or missing, first {broken[0]}; repeat its command with --resume"
+        )
+    if as_json:
+        return
+    if state == "finished":
+        click.echo(f"{run}: all files are as they were written")
+    else:
+        click.echo(f"{run} is {state}: it has no results yet to compare; its finished units are whole")
+
+
+@command.command("gc", short_help="Remove finished work that is not needed.")
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), default=Path("runs"))
+@click.option("--older-than", "days", type=click.FloatRange(min=0), default=30.0, show_default=True, metavar="DAYS",
+              help="Shared units that were made before that many days.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Say what would go, and remove nothing.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def gc(folder: Path, days: float, dry_run: bool, as_json: bool) -> None:
+    """Remove units of finished runs in FOLDER, whose results are kept, and old units that runs share.
+
+    \b
+    Examples:
+      norsim runs gc --dry-run
+      norsim runs gc runs --older-than 7
+    """
+    units = {run / "units" for run in run_folders(folder) if describe(run)["state"] == "finished"}
+    old = [path for path in unit_files(shared_units()) if path.stat().st_mtime < time.time() - days * DAY]
+    files = [*(path for store in units for path in unit_files(store)), *old]
+    content: dict[str, Any] = {"files": len(files), "bytes": sum(path.stat().st_size for path in files)}
+    if not dry_run:
+        for path in old:
+            path.unlink(missing_ok=True)
+        for store in units:
+            UnitStore((store,)).clear()
+    if as_json:
+        print_json({**content, "removed": not dry_run})
+    else:
+        click.echo(f"{len(files)} files, {content['bytes'] / 1e6:.1f} MB {'would go' if dry_run else 'removed'}")

@@ -1,0 +1,80 @@
+"""`norsim verify`: the proof of a finished run, with as many of its reads as one likes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from norsim.backends.registry import BACKENDS
+from norsim.chip.load import build_chip
+from norsim.commands.shared import show
+from norsim.commands.shared.network_options import model_is_trusted, trust_model_option
+from norsim.commands.shared.options import cell_is_trusted, print_json, scheduler_options, trust_option, working
+from norsim.errors import ConfigurationError, ThresholdError
+from norsim.evaluation.proof import load_samples, verify
+from norsim.experiments.read_back import records_of_run
+from norsim.saved.network_folder import load_network
+from norsim.tiling.convert import convert
+from norsim.tiling.modules import tiled_layers
+
+
+@click.command("verify")
+@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--samples",
+    type=click.IntRange(1, 64),
+    default=32,
+    show_default=True,
+    help="How many of the reads that the run has kept.",
+)
+@click.option(
+    "--backend",
+    type=click.Choice(list(BACKENDS)),
+    default="ngspice",
+    show_default=True,
+    help="Which solver is the witness.",
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    help="Fail (exit 5) if the largest error, in full scale, is above this.",
+)
+@trust_option
+@trust_model_option
+@scheduler_options
+@click.option("-j", "--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default="cores")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")  # fmt: skip
+def command(run: Path, samples: int, backend: str, tolerance: float | None, jobs: int, as_json: bool) -> None:
+    """Solve reads that RUN, a folder of eval-network, has kept again, each alone, and compare.
+
+    \b
+    Examples:
+      norsim verify runs/first --samples 16 --tolerance 1e-4
+      norsim verify runs/first --backend nodal --json
+    """
+    summary, manifest, content = records_of_run(run)
+    model, _ = load_network(summary["network"], model_is_trusted())
+    chip = build_chip(content, Path(manifest["chip_file"]), cell_is_trusted()).specimen(manifest["seed"], 0)
+    analog = convert(model, chip)
+    grids = {name: layer.grid for name, layer in tiled_layers(analog).items()}
+    with working(jobs) as workers:
+        found = verify(load_samples(run / "samples.npz", grids)[:samples], workers, backend)
+    if as_json:
+        print_json({"run": str(run), "backend": backend, **asdict(found)})
+    elif found.samples:
+        largest, rms = f"{found.max_error_full_scale:.1e}", f"{found.rms_error_full_scale:.1e}"
+        differ = f"{100 * (found.adc_mismatch_fraction or 0):.2f} %"
+        show.table_or_lines(
+            (f"{run}, by {backend}", ""),
+            [("reads solved again", str(found.samples)), ("largest error, of full scale", largest),
+             ("rms error, of full scale", rms), ("ADC codes that differ", differ)],
+            [f"{found.samples} reads solved again by {backend}: largest error {largest} of full scale, rms {rms}, ADC "
+             f"codes that differ {differ}"],
+        )  # fmt: skip
+    if found.max_error_full_scale is None:
+        raise ConfigurationError(f"{run} has kept no reads: an ideal run makes none")
+    if tolerance is not None and found.max_error_full_scale > tolerance:
+        raise ThresholdError(f"largest error {found.max_error_full_scale:.2e} of full scale is above {tolerance:g}")

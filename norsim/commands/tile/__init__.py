@@ -1,0 +1,1 @@
+"""Commands about a cell, a tile or a layer."""

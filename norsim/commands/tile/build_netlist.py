@@ -1,0 +1,81 @@
+"""`norsim build-netlist`: the deck of one tile for a simulator, and what explains it and reads it back."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import click
+
+from norsim.commands.shared.network_options import model_is_trusted, network_options
+from norsim.commands.shared.options import chip_options, choose_chip, parse_tile, print_json, run_options
+from norsim.experiments.experiment import subject
+from norsim.experiments.run_folder import RunFolder, default_folder, write_atomically, write_text
+from norsim.spice.deck import RAW_FILE
+from norsim.spice.dialects import DIALECTS, deck
+from norsim.spice.simulators.ngspice import mode_file
+from norsim.tiling.deck_folder import describe_deck, save_array
+
+# By dialect: how a deck is run, and what it writes.
+RUNS = {
+    "ngspice": ("ngspice -b tile.cir", RAW_FILE),
+    "hspice": ("hspice -i tile.cir -o tile", "tile.lis"),
+    "xyce": ("Xyce tile.cir", "currents.csv"),
+}
+
+
+@click.command("build-netlist")
+@network_options
+@click.option(
+    "--layer", required=True, help="Name of a layer, as in the network; a wrong one is answered with all of them."
+)
+@click.option("--tile", default="0,0", show_default=True, metavar="R,C", help="Row and column of the tile.")
+@click.option("--vectors", default="8", show_default=True, metavar="K|FILE",
+              help="How many activation vectors to draw from the test images, or a .npy file of codes.")  # fmt: skip
+@click.option("--dialect", type=click.Choice(list(DIALECTS)), default="ngspice", show_default=True,
+              help="For which simulator the deck is.")  # fmt: skip
+@chip_options
+@run_options
+def command(
+    network: str, dataset: str | None, data_folder: Path | None, layer: str, tile: str, vectors: str, dialect: str,
+    chip_name: str, encoding: str | None, settings: tuple[str, ...],
+    seed: int, jobs: int, out: Path | None, as_json: bool, quiet: bool, verbose: bool,
+) -> None:  # fmt: skip
+    """Write the deck of one tile: DIR/tile.cir, and DIR/tile.json which says what it holds.
+
+    \b
+    Run it by hand:  cd DIR && ngspice -b tile.cir      writes currents.raw
+    Read it back:    norsim import-results DIR DIR/currents.raw
+
+    \b
+    Examples:
+      norsim build-netlist --network digits-cnn --layer conv1 --vectors 4 --out runs/deck
+      norsim build-netlist --network digits-cnn --layer fc --tile 1,0 --dialect hspice
+    """
+    started = time.monotonic()
+    choice = choose_chip(chip_name, encoding, settings, seed)
+    chosen = subject(network, choice.chip, dataset, data_folder, trusted=model_is_trusted())
+    part = chosen.grid(layer).at(*parse_tile(tile))
+    codes = chosen.vectors(layer, part, vectors, seed)
+    placed, stimulus = part.tile(), part.drive(codes)
+    text, (hint, results) = deck(placed, stimulus, dialect), RUNS[dialect]
+    folder = RunFolder(out or default_folder("build-netlist"), choice.content, choice.path, seed)
+    described = describe_deck(part, len(codes), placed.wordlines, placed.bitlines)
+    description = {**described, "dialect": dialect, "raw_file": results}
+    write_text(folder.path / "tile.cir", text)
+    if placed.cell.compatibility:
+        # What `ngspice -b tile.cir` reads first, so that the deck runs as it stands.
+        write_text(folder.path / ".spiceinit", mode_file(placed.cell))
+    write_atomically(folder.path / "tile.npz", lambda file: save_array(file, placed, stimulus, part.codes(codes)))
+    write_text(folder.path / "tile.json", json.dumps(description) + "\n")
+    folder.finish({
+        "network": chosen.name, "layer": layer, "tile": described["tile"], "encoding": described["encoding"],
+        "dialect": dialect, "vectors": len(codes), "rows": placed.wordlines, "columns": placed.bitlines,
+        "raw_file": results, "seed": seed, "seconds": time.monotonic() - started,
+    })  # fmt: skip
+    if as_json:
+        print_json({**description, "out": str(folder.path)})
+    else:
+        click.echo(f"{folder.path / 'tile.cir'}: {placed.wordlines} wordlines x {placed.bitlines} bitlines, "
+                   f"{stimulus.vectors} reads. Run: cd {folder.path} && {hint}")  # fmt: skip

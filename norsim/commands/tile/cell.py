@@ -1,0 +1,128 @@
+"""`norsim cell check`: whether a chip file's cell will do, and what to change where it does not."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from norsim.array.cell import Cell
+from norsim.cell_check.check import CellCheck, check
+from norsim.cell_check.figure import draw
+from norsim.chip.cell_files import build_cell
+from norsim.chip.load import ChipChoice
+from norsim.chip.model import Chip
+from norsim.chip.schema import ChipFile
+from norsim.commands.shared import show
+from norsim.commands.shared.options import cell_is_trusted, chip_options, choose_chip, open_run, print_json
+from norsim.commands.shared.progress import reporting
+from norsim.errors import ThresholdError
+from norsim.experiments.run_folder import write_text
+from norsim.spice.simulators.choice import chosen_simulator
+
+VERDICTS = {True: "ok", False: "FAILS", None: ""}
+
+
+@click.group("cell")
+def command() -> None:
+    """Look at the cell of a chip file by itself.
+
+    \b
+    Examples:
+      norsim cell check --chip bsim3
+    """
+
+
+@command.command("check")
+@chip_options
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Run folder; runs/cell-check-DATE-TIME by default."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")  # fmt: skip
+def check_command(
+    chip_name: str, encoding: str | None, settings: tuple[str, ...], out: Path | None, as_json: bool, quiet: bool
+) -> None:
+    """Sweep the chip's cell, find its window and levels, and say what does not fit.
+
+    Writes iv.svg, curves.csv and summary.json into the run folder. Ends with exit code 5 where something does not fit.
+
+    \b
+    Examples:
+      norsim cell check --chip etox65
+      norsim cell check --chip bsim3 --set "bit_serial.top_level=3 uA" --out runs/cell
+    """
+    started = time.monotonic()
+    choice = choose_chip(chip_name, encoding, settings)
+    folder = open_run("cell-check", out, choice, 0)
+    with reporting(quiet) as report:
+        found = check(choice.chip, programmed_card(choice), report)
+    write_files(found, choice.chip, folder.path)
+    content = summary(found, choice.chip)
+    folder.finish({**content, "seconds": {"total": time.monotonic() - started, **found.seconds}})
+    if as_json:
+        print_json({**content, "seconds": found.seconds, "out": str(folder.path)})
+    else:
+        report_findings(found, choice.chip, folder.path)
+    if not found.ok:
+        failing = ", ".join(finding.name for finding in found.findings if finding.ok is False)
+        raise ThresholdError(f"the cell of {choice.chip.name} does not fit: {failing}")
+
+
+def programmed_card(choice: ChipChoice) -> Cell | None:
+    """The card that `cell.programmed_as` names, as a cell of its own; None where it names none."""
+    file = ChipFile.model_validate(choice.content)
+    if file.cell.programmed_as is None:
+        return None
+    section = file.cell.model_copy(update={"model": file.cell.programmed_as, "programmed_as": None})
+    return build_cell(section, file.temperature, choice.path, cell_is_trusted())
+
+
+def write_files(found: CellCheck, chip: Chip, folder: Path) -> None:
+    """iv.svg and curves.csv."""
+    ends = (chip.cell.erased_volts, chip.cell.programmed_volts)
+    write_text(folder / "iv.svg", draw(found.curves, chip.encoding.level_amps, ends))
+    write_text(folder / "curves.csv", found.curves.table())
+
+
+def summary(found: CellCheck, chip: Chip) -> dict[str, Any]:
+    """What goes to summary.json and to `--json`."""
+    levels: list[dict[str, float]] = []
+    if found.levels is not None:
+        columns = (found.levels.thresholds, found.levels.target_amps, found.levels.achieved_amps)
+        levels = [
+            {"code": code, "threshold_volts": volts, "target_amps": target, "amps": amps}
+            for code, (volts, target, amps) in enumerate(zip(*(part.tolist() for part in columns), strict=True))
+        ]
+    return {
+        "chip": chip.name, "cell": chip.cell.subcircuit, "encoding": chip.encoding.name,
+        "temperature_kelvin": chip.cell.temperature_kelvin, "simulator": chosen_simulator().identity(), "ok": found.ok,
+        "findings": [asdict(finding) for finding in found.findings], "levels": levels, "warnings": found.warnings,
+    }  # fmt: skip
+
+
+def report_findings(found: CellCheck, chip: Chip, folder: Path) -> None:
+    """The findings for people, on stdout; then what to change."""
+    show.table(
+        ("", "found", "expected", "verdict"),
+        [(one.name, shown(one.value, one.unit), one.expected, VERDICTS[one.ok]) for one in found.findings],
+        f"The cell of {chip.name}, {chip.encoding.name}, at {chip.cell.temperature_kelvin - 273.15:g} °C",
+    )
+    for finding in found.findings:
+        if finding.advice:
+            mark = "!" if finding.ok is False else "-"
+            show.advise(f"{mark} {finding.name}: {finding.advice}")
+    for warning in found.warnings:
+        show.advise(f"! {chosen_simulator().name} warns: {warning}")
+    times = ", ".join(f"{part.replace('_', ' ')} {seconds:.2g} s" for part, seconds in found.seconds.items())
+    show.say_path(f"Time: {times or 'not measured'}. Run folder: {folder}")
+
+
+def shown(value: float | None, unit: str) -> str:
+    """A number with its unit, for people."""
+    if value is None:
+        return "none"
+    return f"{value:.4g} {unit}".strip()

@@ -1,0 +1,198 @@
+"""Batches of images on the array: what a run is made of, and what is kept of it when the run is interrupted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa  # type: ignore[import-untyped]
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from norsim.array.tile import Stimulus
+from norsim.backends.characterised import ONE_AT_A_TIME
+from norsim.backends.registry import simulator_of, simulators
+from norsim.evaluation.proof import Sample, Sampler
+from norsim.jobs.unit_store import UnitStore, unit_key
+from norsim.jobs.workers import HERE, Unit
+from norsim.quantization.layer import QuantizedLayer
+from norsim.quantization.normalise import normalisation
+from norsim.tiling.grid import TileGrid
+from norsim.tiling.modules import digital, reading, tiled_layers
+from norsim.tiling.reader import Reader
+
+Predictions = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class BatchResult:
+    """`array`, `quantized`   `[images]`: the classes that the array and the integers give
+    `samples`   reads kept for the proof
+    `reads`     reads made, by layer
+    """
+
+    array: Predictions
+    quantized: Predictions
+    samples: list[Sample]
+    reads: Counter[str]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A batch's result as tables, in which form it is stored and sent from one process to another."""
+
+    classes: pa.Table
+    samples: pa.Table
+
+    def result(self, grids: Mapping[str, TileGrid]) -> BatchResult:
+        """What it holds, its samples on the tiles of `grids` by layer."""
+        array, quantized = (np.array(self.classes[name].to_numpy(), np.int64) for name in ("array", "quantized"))
+        reads = Counter(json.loads(self.classes.schema.metadata[b"reads"]))
+        return BatchResult(array, quantized, [_sample(row, grids) for row in self.samples.to_pylist()], reads)
+
+
+def run_batches(
+    model: nn.Module,
+    batches: Iterable[Tensor],
+    reader: Reader,
+    *,
+    per_tile: int = 0,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> list[BatchResult]:
+    """Classify each batch `[images, channels, height, width]` digitally and by `reader`, in order.
+
+    Of every tile `per_tile` reads are kept, which the seed decides. Workers elsewhere get whole batches, unless a
+    simulator reads: then they get decks. Batches that the reader's store has are taken from it, and the others put into
+    it. `progress(images done)` is called as they finish.
+    """
+    store, apart = reader.store, reader.workers.elsewhere and simulator_of(reader.backend) is None
+    workers = reader.workers if apart else HERE
+    own = Reader(reader.backend) if apart else reader
+    sent = workers.share(model)
+    print_of_model = "" if store is None else fingerprint(model, reader.backend)
+    grids = {name: layer.grid for name, layer in tiled_layers(model).items()}
+    results: dict[int, BatchResult] = {}
+    keys: dict[int, str] = {}
+
+    def units() -> Iterator[Unit]:
+        for index, images in enumerate(batches):
+            if store is not None:
+                keys[index] = batch_key(print_of_model, index, images, per_tile, seed)
+                found = find(store, keys[index])
+                if found is not None:
+                    finish(index, found)
+                    continue
+            yield Unit(index, f"batch {index}", (sent, images, own, per_tile, seed, index))
+
+    def ran(index: int, kept: Kept) -> None:
+        if store is not None:
+            keep(store, keys[index], kept)
+        finish(index, kept)
+
+    def finish(index: int, kept: Kept) -> None:
+        results[index] = kept.result(grids)
+        if progress:
+            progress(sum(len(result.array) for result in results.values()))
+
+    # Here a batch's decks have been tried again already.
+    workers.run(run_alone if apart else run_batch, units(), ran, tries=2 if apart else 1)
+    return [results[index] for index in sorted(results)]
+
+
+def run_batch(model: nn.Module, images: Tensor, reader: Reader, per_tile: int, seed: int, index: int) -> Kept:
+    """Classify one batch `[images, channels, height, width]`; the seed and its index decide which reads are kept."""
+    sampler = Sampler(per_tile, seed, index)
+    with digital(model):
+        quantized = classes(model, images)
+    chip = next(iter(tiled_layers(model).values())).grid.chip
+    random = np.random.default_rng([seed, 7, chip.draw.chip, index])
+    noisy = replace(reader, observe=sampler.observe, random=random)
+    with reading(model, noisy):
+        array = classes(model, images)
+    columns = pa.table({"array": array, "quantized": quantized})
+    about = {"reads": json.dumps(sampler.reads)}
+    return Kept(columns.replace_schema_metadata(about), samples_table(sampler.samples()))
+
+
+def run_alone(*arguments: Any) -> Kept:
+    """`run_batch` in a process where other threads work as well, on the same model too."""
+    with ONE_AT_A_TIME:
+        return run_batch(*arguments)
+
+
+def classes(model: nn.Module, images: Tensor) -> Predictions:
+    """`[images]`: the class the network gives each image."""
+    with torch.inference_mode():
+        found: Predictions = model(images).argmax(dim=1).numpy()
+    return found
+
+
+def fingerprint(model: nn.Module, backend: str) -> str:
+    """A hash of all that decides what a converted network makes of an image, its converters' fit included."""
+    rests_on: list[str | None] = [*simulators(backend).values()] or [None]
+    parts: list[object] = [torch.__version__, np.__version__, *rests_on, backend, str(model), normalisation(model)]
+    # The name of a module of the user's own holds a hash of its code.
+    parts += sorted({f"{type(part).__module__}.{type(part).__qualname__}" for part in model.modules()})
+    parts += [(name, value.numpy().tobytes().hex()) for name, value in model.state_dict().items()]
+    for name, layer in tiled_layers(model).items():
+        parts += [name, layer.fixed_backend, repr(layer.grid.chip), *_of_layer(layer.grid.layer)]
+        for tile in layer.grid.tiles:
+            parts += [tile.name, repr(tile.adc), tile.gain.tobytes().hex(), tile.offset.tobytes().hex()]
+    return unit_key(*parts)
+
+
+def _of_layer(layer: QuantizedLayer) -> list[str]:
+    values = [getattr(layer, field.name) for field in fields(layer)]
+    return [value.tobytes().hex() if isinstance(value, np.ndarray) else repr(value) for value in values]
+
+
+def keep(store: UnitStore, key: str, kept: Kept) -> None:
+    """Put a batch into a store: its samples first, because the batch counts as done once its classes are there."""
+    store.put(f"{key}-samples", kept.samples)
+    store.put(key, kept.classes)
+
+
+def find(store: UnitStore, key: str) -> Kept | None:
+    """The batch of that name; None where the store lacks it."""
+    kept, samples = store.get(key), store.get(f"{key}-samples")
+    return None if kept is None or samples is None else Kept(kept, samples)
+
+
+def batch_key(print_of_model: str, index: int, images: Tensor, per_tile: int, seed: int) -> str:
+    """The name of a batch `[images, channels, height, width]` as a unit."""
+    pixels = hashlib.sha256(images.contiguous().numpy().tobytes()).hexdigest()
+    return unit_key("batch", print_of_model, index, pixels, tuple(images.shape), per_tile, seed)
+
+
+def samples_table(samples: Sequence[Sample]) -> pa.Table:
+    """One row a read: its place, its random key, its volts and what came of it."""
+    volts, amps = {"unit": "V"}, {"unit": "A"}
+    schema = pa.schema([
+        pa.field("layer", pa.string()), pa.field("row", pa.int32()), pa.field("column", pa.int32()),
+        pa.field("key", pa.float64()), pa.field("wordline_volts", pa.list_(pa.float64()), metadata=volts),
+        pa.field("bitline_volts", pa.list_(pa.float64()), metadata=volts),
+        pa.field("amps", pa.list_(pa.float64()), metadata=amps), pa.field("adc", pa.list_(pa.int32())),
+    ])  # fmt: skip
+    rows = [
+        {
+            "layer": sample.part.layer.name, "row": sample.part.row, "column": sample.part.column, "key": sample.key,
+            "wordline_volts": sample.stimulus.wordline_volts[0], "bitline_volts": sample.stimulus.bitline_volts[0],
+            "amps": sample.amps, "adc": sample.adc,
+        }
+        for sample in samples
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def _sample(row: Mapping[str, object], grids: Mapping[str, TileGrid]) -> Sample:
+    wordlines, bitlines = (np.array([row[name]], dtype=np.float64) for name in ("wordline_volts", "bitline_volts"))
+    part = grids[str(row["layer"])].at(int(str(row["row"])), int(str(row["column"])))
+    amps, adc = np.array(row["amps"], dtype=np.float64), np.array(row["adc"], dtype=np.int32)
+    return Sample(float(str(row["key"])), part, Stimulus(wordlines, bitlines), amps, adc)

@@ -1,0 +1,196 @@
+"""What a run will take, said beforehand: its work counted on a few images, times rates measured on its own tiles."""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa  # type: ignore[import-untyped]
+import torch
+from torch import Tensor, nn
+
+from norsim.backends.registry import BACKENDS, simulator_of, together
+from norsim.data.tensors import BATCH
+from norsim.evaluation.batches import classes, samples_table
+from norsim.evaluation.evaluate import KEPT_SAMPLES
+from norsim.evaluation.proof import Sampler
+from norsim.evaluation.rates import Rate, measured, parquet_bytes, timed
+from norsim.periphery.encoding import Codes
+from norsim.spice.deck import deck
+from norsim.spice.simulators.choice import chosen_simulator
+from norsim.tiling.modules import TiledLayer, digital, layer_codes, tiled_layers
+from norsim.tiling.tile import PlacedTile
+
+# Reads of a layer that are looked through for equal ones.
+COUNTED_READS = 40_000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run takes.
+
+    `tiles`     arrays that it reads
+    `decks`     pieces of work that a simulator is given
+    `solves`    reads of a tile that are solved, those of the fit and of the proof included
+    `seconds`   on this machine, with its number of jobs, and `core_hours` of work in them
+    `memory_bytes`  the most at a time, simulators included
+    `disk_bytes`    in the run's folder and in the cache that runs share
+    `at_least`  whether a read took so long that all this is only a lower bound
+    """
+
+    tiles: int
+    decks: int
+    solves: int
+    seconds: float
+    core_hours: float
+    memory_bytes: int
+    disk_bytes: int
+    at_least: bool
+
+    def summary(self) -> dict[str, Any]:
+        """The keys of `--dry-run --json`."""
+        return {"dry_run": True, **asdict(self)}
+
+
+@dataclass
+class Work:
+    """What is added up: seconds of this process and of simulators, those that they are waited for, and the rest."""
+
+    jobs: int
+    own: float = 0.0
+    simulators: float = 0.0
+    waiting: float = 0.0
+    decks: float = 0.0
+    solves: float = 0.0
+    disk_bytes: float = 0.0
+    at_least: bool = False
+    rates: dict[tuple[str, bool, tuple[int, ...]], Rate] = field(default_factory=dict)
+
+    def add(self, part: PlacedTile, codes: Codes, backend: str, reads: float, starts: float, together: float) -> None:
+        """`reads` reads of a tile whose activation codes are like `codes` `[vectors, inputs]`, begun `starts` times;
+        `together` decks can be solved at a time before something must wait for all of them."""
+        rate = self.rate(part, codes, backend, alone=reads <= starts)
+        seconds = starts * rate.start + reads * rate.read
+        self.solves += reads
+        if simulator_of(backend):
+            # The library solves in this process, one deck after the other.
+            at_a_time = min(self.jobs, max(together, 1)) if BACKENDS[backend].limited else 1
+            self.simulators += seconds
+            self.waiting += seconds / at_a_time
+            self.decks += starts
+            self.disk_bytes += reads * rate.bytes
+        else:
+            self.own += seconds
+
+    def rate(self, part: PlacedTile, codes: Codes, backend: str, alone: bool) -> Rate:
+        """How fast tiles of that size are read, measured on this one the first time; `alone`: one read at a time.
+
+        `codes` are `[vectors, inputs]`.
+        """
+        key = (backend, alone, part.tile().thresholds.shape)
+        if key not in self.rates:
+            self.rates[key] = measured(part, codes, backend, self.jobs, alone)
+            self.at_least |= self.rates[key].at_least
+        return self.rates[key]
+
+    def estimate(self, tiles: int) -> Estimate:
+        """The sum; memory is what this process has had so far, and a simulator's for each job."""
+        unit = 1 if sys.platform == "darwin" else 1024
+        kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        own, simulator = (unit * resource.getrusage(kind).ru_maxrss for kind in kinds)
+        return Estimate(
+            tiles, round(self.decks), round(self.solves),
+            self.own + self.waiting,
+            (self.own * torch.get_num_threads() + self.simulators) / 3600,
+            own + self.jobs * simulator, round(self.disk_bytes), self.at_least,
+        )  # fmt: skip
+
+
+def recorded(model: nn.Module, images: Tensor) -> tuple[float, dict[str, Codes]]:
+    """Seconds of a digital pass of `images`, and the activation codes `[vectors, inputs]` of every layer in it."""
+    with digital(model):
+        seconds, _ = timed(lambda: classes(model, images))
+    return seconds, layer_codes(model, images)
+
+
+def estimate_evaluation(
+    model: nn.Module, images: Tensor, backend: str, *, calibration_images: int, jobs: int, spice_sample: int | None,
+    copies: int, set_up_seconds: float, evaluations: int = 1, passes: int = 1, fits: int = 1,
+) -> Estimate:  # fmt: skip
+    """What it takes to evaluate all `images` on all layers, `evaluations` times, after `fits` fits of the converters.
+
+    The images `[n, channels, height, width]` go through the network `passes` times; `copies` of each unit of work are
+    kept on disk. With a `spice_sample` of None no reads are kept for a proof.
+    """
+    layers, work = tiled_layers(model), Work(jobs)
+    analog = {name: layer for name, layer in layers.items() if _backend(layer, backend) != "ideal"}
+    _, codes = recorded(model, images[:1])
+    most = max(_reads(layers[name], some) for name, some in codes.items())
+    counted = min(len(images), BATCH, max(COUNTED_READS // most, 1))
+    seconds, codes = recorded(model, images[:counted])
+    each, batches = seconds / counted, -(-len(images) // BATCH)
+    # Every image is seen by the digital network and, on its way between the tiles, once more.
+    work.own = set_up_seconds + each * (2 * passes * len(images) + fits * calibration_images)
+    for name, layer in analog.items():
+        used, some, reads = _backend(layer, backend), codes[name], _reads(layer, codes[name])
+        at_once = together(used, reads)
+        tiles = len(layer.grid.tiles)
+        for part in layer.grid.tiles:
+            distinct = reads if used == "macro" else part.drive(some).distinct()[0].vectors
+            fitted = min(layer.grid.chip.calibration.reads, distinct)
+            fit_decks = -(-fitted // at_once)
+            work.add(part, some, used, fits * fitted, fits * fit_decks, tiles * fit_decks)
+            total = distinct / counted * len(images)
+            decks = 0 if used == "macro" else math.ceil(total / batches / at_once)
+            work.add(part, some, used, evaluations * total, evaluations * batches * decks, tiles * decks)
+    answers = np.zeros(min(len(images), BATCH), np.int64)
+    answers_bytes = parquet_bytes(pa.table({"array": answers, "quantized": answers}))
+    work.disk_bytes += passes * batches * (_add_proof(work, analog, codes, spice_sample) + answers_bytes)
+    work.disk_bytes *= copies
+    return work.estimate(sum(len(layer.grid.tiles) for layer in analog.values()))
+
+
+def estimate_reads(
+    parts: Sequence[PlacedTile], codes: Codes, backend: str, *, jobs: int, copies: int, set_up_seconds: float
+) -> Estimate:
+    """What it takes to fit some tiles and to read all of the layer's `[vectors, inputs]` codes from each, once."""
+    work = Work(jobs, own=set_up_seconds)
+    text_bytes = 0
+    for part in parts:
+        stimulus, reads = part.drive(codes), part.chip.calibration.reads
+        decks = -(-reads // together(backend, reads))
+        work.add(part, codes, backend, reads, decks, decks * len(parts))
+        work.add(part, codes, backend, stimulus.vectors, 1, len(parts))
+        text_bytes += len(deck(part.tile(), stimulus))
+    work.disk_bytes = copies * work.disk_bytes + text_bytes
+    return work.estimate(len(parts))
+
+
+def _backend(layer: TiledLayer, backend: str) -> str:
+    return layer.fixed_backend or backend
+
+
+def _reads(layer: TiledLayer, codes: Codes) -> int:
+    return len(codes) * layer.grid.chip.encoding.passes(layer.grid.layer.input_bits)
+
+
+def _add_proof(work: Work, layers: dict[str, TiledLayer], codes: dict[str, Codes], spice_sample: int | None) -> int:
+    """The reads that are solved again, spread over the tiles. Gives the bytes that a batch's samples are kept in."""
+    places = [(name, part) for name, layer in layers.items() for part in layer.grid.tiles]
+    if spice_sample is None or not places:
+        return parquet_bytes(samples_table([]))
+    if spice_sample:
+        for name, part in places:
+            share = spice_sample / len(places)
+            work.add(part, codes[name], chosen_simulator().name, share, share, spice_sample)
+    sampler, random = Sampler(-(-max(spice_sample, KEPT_SAMPLES) // len(places)), 0), np.random.default_rng(0)
+    for name, part in places:
+        some = codes[name][: sampler.count]
+        amps = random.normal(size=(part.drive(some).vectors, len(part.outputs)))
+        sampler.observe(part, some, part.interpret(some, part.full_scale_amps * amps))
+    return parquet_bytes(samples_table(sampler.samples()))

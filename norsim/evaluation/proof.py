@@ -1,0 +1,172 @@
+"""The proof that goes with every number: a sample of a run's reads, solved again by ngspice, one by one."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice, zip_longest
+from pathlib import Path
+from typing import Any, BinaryIO
+from zipfile import BadZipFile
+
+import numpy as np
+from scipy.stats import binomtest
+
+from norsim.array.tile import Floats, Stimulus
+from norsim.backends.batch import read_all
+from norsim.errors import ConfigurationError, DataError
+from norsim.jobs.workers import Workers
+from norsim.periphery.adc import Adc
+from norsim.periphery.encoding import Codes
+from norsim.tiling.grid import TileGrid
+from norsim.tiling.tile import PlacedTile, TileRead
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How far a run is from ngspice, over `samples` reads of (layer, tile, vector, pass).
+
+    Errors are in units of each tile's full scale, over all outputs of the sampled reads;
+    `adc_mismatch_fraction` is the share of converter codes that differ, with Wilson's 95 % interval.
+    All but `samples` are None where nothing was sampled.
+    """
+
+    samples: int
+    max_error_full_scale: float | None = None
+    rms_error_full_scale: float | None = None
+    adc_mismatch_fraction: float | None = None
+    adc_mismatch_ci95: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One read of the run: where it was made, its volts, and what the run took from it.
+
+    `amps`, `adc`   `[outputs]`: amperes and converter codes
+    """
+
+    key: float
+    part: PlacedTile
+    stimulus: Stimulus
+    amps: Floats
+    adc: np.ndarray
+
+
+class Sampler:
+    """Watches a batch's reads and keeps a sample of them, `count` of every tile, that seed and batch decide.
+
+    `reads`     reads made, by layer
+    """
+
+    def __init__(self, count: int, seed: int, batch: int = 0) -> None:
+        self.count = count
+        self.random = np.random.default_rng([seed, 2, batch])
+        self.kept: dict[str, list[Sample]] = {}
+        self.reads: Counter[str] = Counter()
+
+    def observe(self, part: PlacedTile, codes: Codes, result: TileRead) -> None:
+        """Take note of one tile's reads of the layer's `codes`, `[vectors, inputs]`."""
+        vectors, passes, outputs = result.amps.shape
+        self.reads[part.layer.name] += vectors * passes
+        kept = self.kept.setdefault(part.name, [])
+        keys = smallest_of(vectors * passes, self.count, self.random)
+        if kept and len(kept) == self.count:
+            keys = keys[keys < kept[-1].key]
+        if not len(keys):
+            return
+        places = self.random.choice(vectors * passes, len(keys), replace=False)
+        amps, adc = result.amps.reshape(-1, outputs), result.adc.reshape(-1, outputs)
+        for key, place in zip(keys, places, strict=True):
+            vector, one = divmod(int(place), passes)
+            stimulus = part.drive(codes[vector : vector + 1]).take(slice(one, one + 1))
+            # Copies, or the whole read would stay in memory.
+            kept.append(Sample(key, part, stimulus, amps[place].astype(np.float64), adc[place].astype(np.int32)))
+        self.kept[part.name] = sorted(kept, key=lambda sample: sample.key)[: self.count]
+
+    def samples(self) -> list[Sample]:
+        """All that it has kept."""
+        return [sample for kept in self.kept.values() for sample in kept]
+
+
+def choose_samples(samples: Iterable[Sample], count: int) -> list[Sample]:
+    """`count` of them: one of each tile, the tiles in random order, then a second, and so on.
+
+    Which are taken depends on their keys alone, not on who kept them or in which order.
+    """
+    kept: dict[str, list[Sample]] = {}
+    for sample in sorted(samples, key=lambda sample: sample.key):
+        kept.setdefault(sample.part.name, []).append(sample)
+    rounds = zip_longest(*kept.values())
+    return list(islice((sample for turn in rounds for sample in turn if sample), count))
+
+
+def smallest_of(many: int, count: int, random: np.random.Generator) -> Floats:
+    """The smallest of `many` random numbers between 0 and 1, in order: `[count]`, or all, without drawing the rest."""
+    count = min(count, many)
+    # Gaps between ordered exponential variates are exponential themselves (Renyi 1953).
+    exponential = np.cumsum(random.exponential(size=count) / (many - np.arange(count)))
+    smallest: Floats = -np.expm1(-exponential)
+    return smallest
+
+
+def verify(samples: Sequence[Sample], workers: Workers, backend: str = "ngspice") -> Verification:
+    """Solve sampled reads again from their decks, every one alone and from a cold start."""
+    if not samples:
+        return Verification(0)
+    requests = [(sample.part.tile(), sample.stimulus) for sample in samples]
+    errors, differ = [], []
+    for sample, currents in zip(samples, read_all(requests, backend, workers), strict=True):
+        reference = sample.part.amps(currents)[0]
+        errors.append((sample.amps - reference) / sample.part.full_scale_amps)
+        # Noise would tell of nothing but itself.
+        noisy = sample.part.chip.converters.noise > 0
+        differ.append((sample.part.convert(sample.amps) if noisy else sample.adc) != sample.part.convert(reference))
+    return _verification(len(samples), np.concatenate(errors), np.concatenate(differ))
+
+
+def save_samples(samples: Sequence[Sample], file: BinaryIO) -> None:
+    """Sampled reads as a NumPy archive: volts and currents by number, places and converters as one JSON text."""
+    places, arrays = [], {}
+    for k, sample in enumerate(samples):
+        part, adc = sample.part, sample.part.adc
+        places.append([
+            part.layer.name, part.row, part.column, adc.bits, adc.low_amps, adc.high_amps, part.chip.draw.chip,
+        ])  # fmt: skip
+        arrays[f"wordline_volts_{k}"] = sample.stimulus.wordline_volts
+        arrays[f"bitline_volts_{k}"] = sample.stimulus.bitline_volts
+        arrays[f"amps_{k}"], arrays[f"adc_{k}"] = sample.amps, sample.adc
+    np.savez_compressed(file, allow_pickle=False, places=np.array(json.dumps(places)), **arrays)
+
+
+def load_samples(path: Path, grids: Mapping[str, TileGrid]) -> list[Sample]:
+    """The sampled reads of a run, on the tiles of `grids` by layer. Raises DataError for anything else."""
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
+            return [
+                _sample(kept, k, grids[name].at(row, column), Adc(bits, low, high), int(chip))
+                for k, (name, row, column, bits, low, high, chip) in enumerate(json.loads(str(kept["places"])))
+            ]
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, ConfigurationError) as problem:
+        raise DataError(f"{path} holds no sampled reads of this network and chip: {problem}") from None
+
+
+def _sample(kept: Mapping[str, Any], k: int, part: PlacedTile, adc: Adc, chip: int) -> Sample:
+    stimulus = Stimulus(kept[f"wordline_volts_{k}"], kept[f"bitline_volts_{k}"])
+    amps, codes = kept[f"amps_{k}"], kept[f"adc_{k}"]
+    if stimulus.vectors != 1 or not amps.shape == codes.shape == (len(part.outputs),):
+        raise ValueError(f"sample {k} does not fit {part.name}")
+    specimen = part.chip.specimen(part.chip.draw.seed, chip)
+    return Sample(0.0, replace(part, adc=adc, chip=specimen), stimulus, amps, codes)
+
+
+def _verification(samples: int, errors: Floats, differ: np.ndarray[Any, np.dtype[np.bool_]]) -> Verification:
+    interval = binomtest(int(differ.sum()), len(differ)).proportion_ci(0.95, method="wilson")
+    return Verification(
+        samples,
+        float(np.abs(errors).max()),
+        float(np.sqrt(np.square(errors).mean())),
+        float(differ.mean()),
+        (float(interval.low), float(interval.high)),
+    )

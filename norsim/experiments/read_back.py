@@ -1,0 +1,182 @@
+"""The folder of a finished run, read for a report."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from norsim.chip.load import build_chip, read_yaml
+from norsim.data import Dataset, load
+from norsim.errors import ConfigurationError, NorsimError
+from norsim.evaluation.proof import Sample, load_samples
+from norsim.experiments.run_record import Answers, Attribution, Material, Missing, Origin
+from norsim.saved.network_folder import load_network
+from norsim.tiling.convert import convert
+from norsim.tiling.modules import tiled_layers
+from norsim.user_code import is_code
+
+REPORTED = ("eval-network", "attribute")
+
+
+def read_run(
+    run: Path, *, data_folder: Path | None = None, attributions: Sequence[Path] = (), trust_model: bool = False,
+    trust_cell: bool = False,
+) -> Material:  # fmt: skip
+    """A run of eval-network or of attribute, with the results of attribute that belong to it.
+
+    These are `attributions`, or else those in folders beside the run, of the same network, images and chip. What
+    cannot be had any more, such as a data set that has gone, is Missing. Raises ConfigurationError for a folder that
+    holds no finished run of these commands, and for `attributions` that are none.
+    """
+    summary, manifest, chip = _records(run)
+    origin = Origin(manifest, chip, _seconds(run))
+    own = (Attribution(str(run), summary),) if "shares" in summary else ()
+    others = [_attribution(path) for path in attributions] if attributions else _beside(run, summary, chip)
+    model, card = _network(run, summary, origin, trust_model, trust_cell)
+    answers = (
+        _answers(run / "results.csv")
+        if "accuracy" in summary
+        else Missing("A run of attribute keeps no answers of single images.")
+    )
+    data = _data(manifest, card, data_folder, trust_model, answers)
+    return Material(str(run), summary, answers, _samples(run, model), model, data, origin, (*own, *others))
+
+
+def _records(run: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """summary.json, manifest.json and the chip; ConfigurationError where the folder lacks them."""
+    advice = f"give the folder of a finished run of {' or '.join(REPORTED)}; `norsim runs ls` lists runs"
+    if not run.is_dir():
+        raise ConfigurationError(f"there is no folder {run}; {advice}")
+    if not (run / "manifest.json").is_file():
+        held = sorted(path.name for path in run.iterdir())[:3]
+        raise ConfigurationError(f"{run} is no run's folder: it holds {', '.join(held) or 'nothing'}; {advice}")
+    if not (run / "summary.json").is_file():
+        raise ConfigurationError(f"the run in {run} has not finished: repeat its command with --resume, then report it")
+    try:
+        manifest, summary = (json.loads((run / f"{name}.json").read_text()) for name in ("manifest", "summary"))
+        kind = str(manifest["command"][1])
+        chip = read_yaml(run / "config.resolved.yaml")
+    except (OSError, ValueError, KeyError, IndexError, TypeError, ConfigurationError) as problem:
+        raise ConfigurationError(f"the files of {run} cannot be read ({problem}); {advice}") from None
+    known = isinstance(summary, dict) and ("accuracy" in summary or "shares" in summary)
+    if not known or "chip_file" not in manifest or not isinstance(chip, dict):
+        raise ConfigurationError(f"{run} is a run of {kind}, which has no report; {advice}")
+    return summary, manifest, chip
+
+
+def _seconds(run: Path) -> float | None:
+    try:
+        return float(json.loads((run / "timing.json").read_text())["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _attribution(path: Path) -> Attribution:
+    summary, _, _ = _records(path)
+    if "shares" not in summary:
+        raise ConfigurationError(f"--attribution {path}: that is no run of attribute")
+    return Attribution(str(path), summary)
+
+
+def _beside(run: Path, summary: Mapping[str, Any], chip: Mapping[str, Any]) -> list[Attribution]:
+    """Results of attribute in the folders beside `run` that are about the same network, images and chip."""
+    found = []
+    for path in sorted(run.resolve().parent.glob("*/summary.json")):
+        if path.parent == run.resolve():
+            continue
+        try:
+            other, _, its_chip = _records(path.parent)
+        except ConfigurationError:
+            continue
+        same = all(other.get(key) == summary.get(key) for key in ("network", "dataset", "encoding"))
+        if "shares" in other and same and its_chip == chip:
+            found.append(Attribution(str(run.parent / path.parent.name), other))
+    return found
+
+
+def _network(
+    run: Path, summary: Mapping[str, Any], origin: Origin, trust_model: bool, trust_cell: bool
+) -> tuple[nn.Module | Missing, dict[str, Any]]:
+    """The run's network on its chip, and the network's card."""
+    name = str(summary["network"])
+    # A run may have been moved together with the network that it quantized.
+    kept = run / "network"
+    place = str(kept) if Path(name).name != name and not Path(name).is_dir() and kept.is_dir() else name
+    try:
+        network, card = load_network(place, trust_model)
+    except NorsimError as problem:
+        return Missing(f"The run's network cannot be read: {problem}"), {}
+    try:
+        chip = build_chip(dict(origin.chip), Path(origin.manifest["chip_file"]), trust_cell)
+        return convert(network, chip.specimen(int(origin.manifest["seed"]), 0)), card
+    except NorsimError as problem:
+        return Missing(f"The run's chip cannot be made again: {problem}"), card
+
+
+def _samples(run: Path, model: nn.Module | Missing) -> list[Sample] | Missing:
+    """The reads that the run kept, on the tiles of `model`."""
+    if isinstance(model, Missing):
+        return model
+    path = run / "samples.npz"
+    if not path.is_file():
+        return Missing("The run kept no reads.")
+    try:
+        grids = {name: layer.grid for name, layer in tiled_layers(model).items()}
+        return load_samples(path, grids) or Missing("No array was read, so no reads were kept.")
+    except NorsimError as problem:
+        return Missing(f"The reads that the run kept cannot be used: {problem}")
+
+
+def _answers(path: Path) -> Answers | Missing:
+    """results.csv."""
+    try:
+        with open(path, newline="") as file:
+            rows = list(csv.DictReader(file))
+        columns = [np.array([int(row[name]) for row in rows], np.int64) for name in ("label", "array", "quantized")]
+        known = all(row["float"] for row in rows)
+        full = np.array([int(row["float"]) for row in rows], np.int64) if known else None
+    except (OSError, KeyError, TypeError, ValueError) as problem:
+        return Missing(f"The run's answers cannot be read from {path}: {problem}")
+    return Answers(columns[0], columns[1], columns[2], full) if rows else Missing(f"{path} holds no answers.")
+
+
+def _data(
+    manifest: Mapping[str, Any], card: Mapping[str, Any], folder: Path | None, trusted: bool, answers: Answers | Missing
+) -> Dataset | Missing:
+    """The run's test images, if they are at hand and their labels are those of the run."""
+    options = manifest.get("options") or {}
+    told = {
+        key: None if options.get(key) in (None, "None") else str(options[key]) for key in ("dataset", "data_folder")
+    }
+    name = told["dataset"] or card.get("dataset")
+    if name is None:
+        return Missing("The run does not say which data set it used.")
+    if is_code(name) and not trusted:
+        return Missing(f"The data set is the Python code {name}; --trust-model has norsim run it.")
+    where = folder or (Path(told["data_folder"]) if told["data_folder"] else None)
+    try:
+        data = load(name, "test", where)
+    except NorsimError as problem:
+        return Missing(f"The images are not at hand: {problem} --data DIR says where they are.")
+    if isinstance(answers, Answers) and not np.array_equal(data.labels[: len(answers.labels)], answers.labels):
+        return Missing(f"The data set {name} at hand has other labels than the run's: it is not the one that was used.")
+    return data
+
+
+def records_of_run(run: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """summary.json, manifest.json and the chip of a finished run; ConfigurationError for any other folder."""
+    try:
+        summary = json.loads((run / "summary.json").read_text())
+        manifest = json.loads((run / "manifest.json").read_text())
+        chip = read_yaml(run / "config.resolved.yaml")
+        if "chip_file" in manifest and "accuracy" in summary and isinstance(chip, dict):
+            return summary, manifest, chip
+    except (OSError, ValueError, TypeError, ConfigurationError):
+        pass
+    raise ConfigurationError(f"{run} is no folder of a finished eval-network run: look for its summary.json")

@@ -1,0 +1,237 @@
+"""A run's folder: what was asked, what happened, what came out. Results appear whole or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import sys
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+import yaml
+
+from norsim.errors import ConfigurationError
+from norsim.files import replace_file
+from norsim.jobs.unit_store import UnitStore, broken_units, checksum_line, shared_units, unit_files
+
+CHECKSUMS = "checksums.sha256"
+# What differs between a run and its repetition, or is written after the checksums.
+UNCHECKED = {CHECKSUMS, "events.jsonl", "timing.json", "manifest.json", "summary.json"}
+RESULTS = (
+    "summary.json",
+    "timing.json",
+    "results.csv",
+    "curves.svg",
+    "curves.csv",
+    "iv.svg",
+    "best.yaml",
+    "samples.npz",
+    "tile.cir",
+    ".spiceinit",
+    "tile.json",
+    "tile.npz",
+    "currents.npz",
+)
+# And those of which there can be several: what `norsim report` writes into a run's folder is of that run.
+RESULT_FILES = ("currents_*.npz", "report.html", "figures/*.svg")
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Calls `write` on a file that takes the place of `path` when it is whole.
+
+    Raises ConfigurationError where the disk does not take it.
+    """
+    try:
+        replace_file(path, write)
+    except OSError as problem:
+        raise ConfigurationError(f"{path} cannot be written: {problem.strerror}") from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_atomically` for text."""
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+class RunFolder:
+    """A folder that one command fills.
+
+        config.resolved.yaml   the chip as it was used
+        manifest.json          command line, seed, versions, machine
+        events.jsonl           what happened, a line each
+        units/                 finished work, which `--resume` goes on from (norsim.jobs.unit_store)
+        samples.npz            reads that `norsim verify` can solve again
+        summary.json, ...      results, written at the end
+        checksums.sha256       of all results, as `sha256sum` writes and checks them
+        timing.json            the seconds that it took: all that differs between a run and its repetition
+
+    Opening it removes the results of an earlier run in the same place, so that none can be taken for this run's; with
+    `resume` it keeps the units of an interrupted one. Raises ConfigurationError where it cannot be made or written, and
+    where what is to be resumed was another run: other `options` or another chip.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        chip: Mapping[str, Any],
+        chip_file: Path,
+        seed: int,
+        options: Mapping[str, str] | None = None,
+        resume: bool = False,
+        shared: bool = False,
+    ) -> None:
+        self.path = path
+        self.units = UnitStore((path / "units", *([shared_units()] if shared else [])))
+        resolved, manifest = yaml.safe_dump(dict(chip), sort_keys=False), _manifest(seed)
+        manifest |= {"chip_file": str(chip_file), "options": dict(options or {})}
+        try:
+            resumed = resume and (path / "manifest.json").is_file()
+            if resumed:
+                _check_same(path, manifest, resolved)
+            path.mkdir(parents=True, exist_ok=True)
+            half_written = [*path.glob(".*.*"), *path.glob("units/*/.*.*")]
+            results = (found for pattern in RESULT_FILES for found in path.glob(pattern))
+            for old in [*(path / name for name in (*RESULTS, CHECKSUMS)), *results, *half_written]:
+                old.unlink(missing_ok=True)
+            if not resumed:
+                self.units.clear()
+                (path / "events.jsonl").unlink(missing_ok=True)
+                write_text(path / "config.resolved.yaml", resolved)
+                write_text(path / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+            self.event("resumed" if resumed else "started")
+            self._leave = weakref.finalize(self, _at_work(path / "events.jsonl").close)
+        except OSError as problem:
+            raise ConfigurationError(f"the run folder {path} cannot be written: {problem.strerror}") from None
+
+    def event(self, what: str, **details: Any) -> None:
+        """Append a line to events.jsonl."""
+        stamp = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        with open(self.path / "events.jsonl", "a") as log:
+            log.write(json.dumps({"time": stamp, "event": what, **details}) + "\n")
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Write summary.json, the sign of a finished run, and the seconds in it to timing.json instead."""
+        result = {key: value for key, value in summary.items() if key != "seconds"}
+        write_text(self.path / "timing.json", json.dumps({"seconds": summary.get("seconds")}, indent=1) + "\n")
+        text = json.dumps(result, indent=1) + "\n"
+        kept = [path for path in sorted(self.path.iterdir()) if path.is_file() and path.name not in UNCHECKED]
+        lines = [checksum_line(path.name, path.read_bytes()) for path in kept]
+        write_text(self.path / CHECKSUMS, "".join([*lines, checksum_line("summary.json", text.encode())]))
+        write_text(self.path / "summary.json", text)
+        self.event("finished")
+        self._leave()
+
+
+def _at_work(events: Path) -> TextIO:
+    """A file held as long as its run goes on, and no longer than its process: by what `is_running` tells it."""
+    held = open(events)  # noqa: SIM115 (as long as the run goes on)
+    # Some network file systems know no locks; then the run is not told from an interrupted one.
+    with suppress(OSError):
+        fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    return held
+
+
+def is_running(run: Path) -> bool:
+    """Whether some process on this machine is at work in a run's folder."""
+    try:
+        with open(run / "events.jsonl") as events:
+            fcntl.flock(events, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def run_folders(folder: Path) -> list[Path]:
+    """The runs in a folder, itself one of them or any below it."""
+    return sorted(path.parent for path in folder.rglob("manifest.json"))
+
+
+def describe(run: Path) -> dict[str, Any]:
+    """What a run is, how far it came and what it takes: `run command network state accuracy started units bytes`.
+
+    Raises ConfigurationError for a folder that is no run's.
+    """
+    try:
+        manifest = json.loads((run / "manifest.json").read_text())
+        finished = (run / "summary.json").is_file()
+        summary = json.loads((run / "summary.json").read_text()) if finished else {}
+        return {
+            "run": str(run),
+            # Nothing where a program of somebody's own made the run.
+            "command": "".join(map(str, manifest["command"][1:2])),
+            "network": str(summary.get("network") or manifest.get("options", {}).get("network", "")),
+            "state": "finished" if finished else "running" if is_running(run) else "interrupted",
+            "accuracy": summary.get("accuracy"),
+            "started": manifest["started"],
+            "units": sum(path.suffix == ".parquet" for path in unit_files(run / "units")),
+            "bytes": sum(path.stat().st_size for path in run.rglob("*") if path.is_file()),
+        }
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError):
+        raise ConfigurationError(f"{run} is no folder of a run: it has no manifest.json that can be read") from None
+
+
+def damaged(run: Path) -> list[Path]:
+    """Results and units of a run that are not as they were written, or missing."""
+    found = broken_units(run / "units")
+    try:
+        lines = (run / CHECKSUMS).read_text().splitlines(keepends=True)
+    except (OSError, UnicodeDecodeError):
+        return [*found, run / CHECKSUMS] if (run / "summary.json").exists() else found
+    for line in lines:
+        path = run / Path(line.partition("  ")[2].rstrip("\n")).name
+        if not path.is_file() or checksum_line(path.name, path.read_bytes()) != line:
+            found.append(path)
+    return found
+
+
+def _check_same(path: Path, manifest: Mapping[str, Any], chip: str) -> None:
+    """Raises ConfigurationError where the run in `path` is another than this one."""
+    try:
+        before = json.loads((path / "manifest.json").read_text())
+        known = {"chip": (path / "config.resolved.yaml").read_text(), "norsim": before["norsim"], **before["options"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ConfigurationError(f"--resume: {path} is no interrupted run's folder; start without it") from None
+    now = {"chip": chip, "norsim": manifest["norsim"], **manifest["options"]}
+    other = sorted(key for key in known.keys() | now.keys() if known.get(key) != now.get(key))
+    if other:
+        was, now_is = (f"{values.get(other[0])}" for values in (known, now))
+        told = f": it was {was!r} and is {now_is!r}" if other[0] != "chip" else ""
+        raise ConfigurationError(
+            f"--resume: the run in {path} differs in {', '.join(other)}{told}. Repeat its command, "
+            "or start anew without --resume"
+        )
+
+
+def _manifest(seed: int) -> dict[str, Any]:
+    return {
+        "command": ["norsim", *sys.argv[1:]],
+        "seed": seed,
+        "norsim": version("norsim"),
+        "python": platform.python_version(),
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "machine": {"processor": processor(), "cores": os.cpu_count(), "system": platform.platform()},
+    }
+
+
+def processor() -> str:
+    """What this machine calls its processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def default_folder(command: str) -> Path:
+    """`runs/COMMAND-DATE-TIME` under the current folder."""
+    return Path("runs") / f"{command}-{time.strftime('%Y%m%d-%H%M%S')}"

@@ -1,0 +1,1 @@
+"""Who does the work of a run, and where finished work is kept."""

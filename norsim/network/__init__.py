@@ -1,1 +1,0 @@
-"""Networks: defined, trained, quantized, placed on tiles, evaluated."""

@@ -1,0 +1,1 @@
+"""Float layers to integer codes, scales and zero points."""

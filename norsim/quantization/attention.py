@@ -1,0 +1,121 @@
+"""nn.MultiheadAttention as four linear layers and the products between them, so that an array can hold its weights.
+
+torch multiplies by the projections' weights in functions, past any layer. Here they are layers of their own: `q_proj`,
+`k_proj`, `v_proj` and `out_proj`. What two activations make of each other, products and softmax, has no weights to
+program, and stays digital.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from norsim.errors import PlacementError
+from norsim.quantization.replace import linear_of, replace_modules
+
+
+class SplitAttention(nn.Module):
+    """What nn.MultiheadAttention computes (Vaswani et al., "Attention Is All You Need", 2017, section 3.2).
+
+    Takes and gives the same: queries `[targets, images, width]`, keys and values `[sources, images, ...]`, with images
+    first where it is `batch_first`, or without images; masks that are True, or -inf, where nothing is looked at.
+    """
+
+    # What torch's encoder layers look at before they compute a whole layer in one function, past all of these: not so.
+    in_proj_bias = None
+    _qkv_same_embed_dim = False
+
+    def __init__(self, attention: nn.MultiheadAttention) -> None:
+        """With the weights of `attention`."""
+        super().__init__()
+        self.num_heads, self.embed_dim = attention.num_heads, attention.embed_dim
+        self.batch_first, self.dropout = attention.batch_first, attention.dropout
+        weights: tuple[Tensor, ...] = (attention.q_proj_weight, attention.k_proj_weight, attention.v_proj_weight)
+        if attention.in_proj_weight is not None:
+            weights = attention.in_proj_weight.chunk(3)
+        biases: tuple[Tensor | None, ...] = (None,) * 3
+        if attention.in_proj_bias is not None:
+            biases = attention.in_proj_bias.chunk(3)
+        self.q_proj, self.k_proj, self.v_proj = (_linear(*pair) for pair in zip(weights, biases, strict=True))
+        self.out_proj = _linear(attention.out_proj.weight, attention.out_proj.bias)
+        self.train(attention.training)
+
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, key_padding_mask: Tensor | None = None,
+        need_weights: bool = True, attn_mask: Tensor | None = None, average_attn_weights: bool = True,
+        is_causal: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+        """The output, and `[images, targets, sources]` weights, or those of each head, where they are wanted.
+
+        `is_causal` only says what kind of mask `attn_mask` is; that mask is used.
+        """
+        if is_causal and attn_mask is None:
+            raise RuntimeError("is_causal says what attn_mask is: give both")
+        single, swapped = query.dim() == 2, query.dim() == 3 and not self.batch_first
+        if single:
+            query, key, value = (part.unsqueeze(0) for part in (query, key, value))
+            key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
+        if swapped:
+            query, key, value = (part.transpose(0, 1) for part in (query, key, value))
+        q, k, v = self._heads(self.q_proj(query)), self._heads(self.k_proj(key)), self._heads(self.v_proj(value))
+        scores = q * math.sqrt(1 / q.shape[-1]) @ k.transpose(-2, -1)
+        if attn_mask is not None:
+            each = attn_mask.dim() == 3
+            scores = scores + _added(attn_mask.reshape(scores.shape) if each else attn_mask, scores)
+        if key_padding_mask is not None:
+            scores = scores + _added(key_padding_mask, scores)[:, None, None]
+        weights = functional.dropout(torch.softmax(scores, -1), self.dropout, self.training)
+        output = self.out_proj((weights @ v).transpose(1, 2).flatten(2))
+        if need_weights and average_attn_weights:
+            weights = weights.mean(1)
+        if single:
+            output, weights = output.squeeze(0), weights.squeeze(0)
+        return output.transpose(0, 1) if swapped else output, weights if need_weights else None
+
+    def _heads(self, projected: Tensor) -> Tensor:
+        """`[images, tokens, width]` -> `[images, heads, tokens, width of a head]`."""
+        return projected.reshape(*projected.shape[:-1], self.num_heads, -1).transpose(1, 2)
+
+
+def split_attention(model: nn.Module) -> nn.Module:
+    """Put a SplitAttention in the place of each nn.MultiheadAttention of `model`, and return it.
+
+    Raises PlacementError naming one that has more than projections: biases or zeros appended to keys and values, or a
+    forward of its own.
+    """
+    new: dict[int, nn.Module] = {}
+    for name, part in model.named_modules():
+        if isinstance(part, nn.MultiheadAttention):
+            new[id(part)] = SplitAttention(_checked(part, name))
+        if isinstance(part, nn.TransformerEncoder):
+            # Padded images would be packed for the function that is not used.
+            part.use_nested_tensor = False
+    return replace_modules(model, new)
+
+
+def _checked(attention: nn.MultiheadAttention, name: str) -> nn.MultiheadAttention:
+    forwards = type(attention).forward, type(attention.out_proj).forward
+    if forwards != (nn.MultiheadAttention.forward, nn.Linear.forward):
+        raise PlacementError(f"layer {name!r}: a {type(attention).__name__} has a forward of its own")
+    if attention.bias_k is not None or attention.bias_v is not None or attention.add_zero_attn:
+        raise PlacementError(f"layer {name!r}: attention with add_bias_kv or add_zero_attn cannot be placed")
+    return attention
+
+
+def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    return linear_of(_own(weight), None if bias is None else _own(bias))
+
+
+def _own(values: Tensor) -> nn.Parameter:
+    """A parameter of those values, apart from the one that they are part of."""
+    return nn.Parameter(values.detach().clone(), values.requires_grad)
+
+
+def _added(mask: Tensor, scores: Tensor) -> Tensor:
+    """A mask as what is added to scores."""
+    if mask.dtype != torch.bool:
+        return mask
+    return torch.zeros_like(mask, dtype=scores.dtype).masked_fill(mask, -math.inf)

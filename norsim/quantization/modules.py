@@ -1,0 +1,172 @@
+"""Quantized counterparts of Conv1d, Conv2d and Linear.
+
+Scales are learned as in LSQ (Esser et al., "Learned Step Size Quantization", ICLR 2020, equations 1 to
+3 and section 2.2), the weight zero point by the same straight-through rule (Bhalgat et al., "LSQ+",
+2020), through torch's native learnable kernels. What those kernels compute, for a value v, is
+
+    q = clip(rint(v · fl32(1 / s)) + clip(rint(z), 0, top), 0, top)        v̂ = (q − z) · s
+
+with ties to even; `weight_codes` and `input_codes` read q back from v̂, so the exported integers are the
+ones of the forward.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from norsim.errors import ConfigurationError, PlacementError
+from norsim.quantization.layer import MAX_BITS, ConvGeometry, QuantizedLayer, fit_grid
+
+SMALLEST_SCALE = 1e-8
+
+
+class QuantizedOperands(nn.Module):
+    """What both quantized layers share: quantizers of the weight and of the input.
+
+    `weight_scale` `[outputs]` and `weight_zero` `[1]` (real while training, rounded when used),
+    `input_scale` `[1]` are parameters; `input_zero` `[1]` is a fixed integer buffer. `weight_bits` and
+    `input_bits` are the code widths.
+    """
+
+    weight: Tensor
+    input_zero: Tensor
+
+    def __init__(self, *shape: Any, weight_bits: int = 4, activation_bits: int = 4, **options: Any) -> None:
+        """`shape` and `options` as for nn.Conv2d or nn.Linear; not calibrated; widths of 1 to 8 bits."""
+        super().__init__(*shape, **options)
+        for bits in (weight_bits, activation_bits):
+            if type(bits) is not int or not 1 <= bits <= MAX_BITS:
+                raise ConfigurationError(f"codes of {bits!r} bits; expected an integer from 1 to {MAX_BITS}")
+        self.weight_bits, self.input_bits = weight_bits, activation_bits
+        self.weight_scale = nn.Parameter(torch.full((self.weight.shape[0],), 1 / (2**weight_bits - 1)))
+        self.weight_zero = nn.Parameter(torch.full((1,), float(2 ** (weight_bits - 1))))
+        self.input_scale = nn.Parameter(torch.full((1,), 1 / (2**activation_bits - 1)))
+        self.register_buffer("input_zero", torch.zeros(1, dtype=torch.int64))
+
+    def quantized_weight(self) -> Tensor:
+        """The weight on its grid, same shape, real values, differentiable in weight, scale and zero point."""
+        top = 2**self.weight_bits - 1
+        factor = 1 / math.sqrt(self.weight[0].numel() * top)
+        zero = self.weight_zero.expand(self.weight.shape[0])
+        scale = positive(self.weight_scale)
+        return torch._fake_quantize_learnable_per_channel_affine(self.weight, scale, zero, 0, 0, top, factor)
+
+    def quantized_input(self, activations: Tensor) -> Tensor:
+        """The activations on their grid, same shape, real values, differentiable in both and the scale."""
+        top = 2**self.input_bits - 1
+        factor = 1 / math.sqrt(max(activations[0].numel(), 1) * top)
+        zero = self.input_zero.to(activations.dtype)
+        scale = positive(self.input_scale)
+        return torch._fake_quantize_learnable_per_tensor_affine(activations, scale, zero, 0, top, factor)
+
+    @torch.no_grad()
+    def weight_codes(self) -> Tensor:
+        """Integer weight codes, uint8 `[outputs, inputs]`, the ones of the forward."""
+        steps = self.quantized_weight().flatten(1) / positive(self.weight_scale)[:, None]
+        return (steps.round() + self.rounded_weight_zero()).to(torch.uint8)
+
+    @torch.no_grad()
+    def input_codes(self, activations: Tensor) -> Tensor:
+        """Integer activation codes, uint8, same shape, the ones of the forward."""
+        steps = self.quantized_input(activations) / positive(self.input_scale)
+        return (steps.round() + self.input_zero).to(torch.uint8)
+
+    def rounded_weight_zero(self) -> int:
+        """The weight zero point as the kernels use it: rounded, ties to even, then clipped to the codes."""
+        return int(self.weight_zero.detach().round().clamp(0, 2**self.weight_bits - 1).item())
+
+    @torch.no_grad()
+    def calibrate(self, sample: Tensor) -> None:
+        """Fit all scales and zero points: to the weight itself, and to a `sample` `[n]` of the inputs."""
+        scale, zero = fit_grid(self.weight.flatten(1).cpu().numpy(), self.weight_bits)
+        self.weight_scale.copy_(torch.from_numpy(scale))
+        self.weight_zero.fill_(zero)
+        scale, zero = fit_grid(sample[None].numpy(), self.input_bits)
+        self.input_scale.copy_(torch.from_numpy(scale))
+        self.input_zero.fill_(zero)
+
+    def quantized_layer(self, name: str) -> QuantizedLayer:
+        """This layer in integers; raises ConfigurationError if a scale or bias is not finite."""
+        bias = self._parameters["bias"]
+        return QuantizedLayer(
+            name=name,
+            weights=self.weight_codes().cpu().numpy(),
+            weight_zero=self.rounded_weight_zero(),
+            weight_scale=positive(self.weight_scale).detach().cpu().numpy(),
+            weight_bits=self.weight_bits,
+            input_scale=float(positive(self.input_scale).detach()),
+            input_zero=int(self.input_zero),
+            input_bits=self.input_bits,
+            bias=None if bias is None else bias.detach().cpu().numpy(),
+            geometry=conv_geometry(self, name) if isinstance(self, (nn.Conv1d, nn.Conv2d)) else None,
+        )
+
+
+class QuantConv1d(QuantizedOperands, nn.Conv1d):
+    """nn.Conv1d on quantized operands: `[n, channels, l]` to `[n, outputs, l']`; padding as in QuantConv2d."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """`[n, channels, length]` -> `[n, outputs, length']`, with quantized inputs and weights."""
+        output: Tensor = self._conv_forward(self.quantized_input(input), self.quantized_weight(), self.bias)
+        return output
+
+
+class QuantConv2d(QuantizedOperands, nn.Conv2d):
+    """nn.Conv2d on quantized operands: `[n, channels, h, w]` to `[n, outputs, h', w']`.
+
+    Padding comes after quantization. That of zeros is real zero, that is code `input_zero`, exactly.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """`[n, channels, height, width]` -> `[n, outputs, height', width']`, with quantized inputs and weights."""
+        output: Tensor = self._conv_forward(self.quantized_input(input), self.quantized_weight(), self.bias)
+        return output
+
+
+class QuantLinear(QuantizedOperands, nn.Linear):
+    """nn.Linear on quantized operands: `[..., inputs]` to `[..., outputs]`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """`[..., inputs]` -> `[..., outputs]`, with quantized inputs and weights."""
+        return functional.linear(self.quantized_input(input), self.quantized_weight(), self.bias)
+
+
+def conv_geometry(layer: nn.Conv1d | nn.Conv2d, name: str) -> ConvGeometry:
+    """Geometry of a convolution; PlacementError if its padding is not the same on both sides."""
+    kernel, stride, dilation = (_pair(values, 1) for values in (layer.kernel_size, layer.stride, layer.dilation))
+    if layer.padding == "same":
+        spans = [step * (size - 1) for step, size in zip(dilation, kernel, strict=True)]
+        if any(span % 2 for span in spans):
+            raise PlacementError(f"layer {name!r}: padding 'same' of an even kernel is lopsided")
+        padding = _pair([span // 2 for span in spans], 0)
+    else:
+        padding = (0, 0) if isinstance(layer.padding, str) else _pair(layer.padding, 0)
+    return ConvGeometry(layer.in_channels, kernel, stride, padding, dilation, layer.groups, layer.padding_mode)
+
+
+def positive(scale: Tensor) -> Tensor:
+    """A scale, of any shape, as it is used: its magnitude, kept off zero, since training may push it through zero."""
+    return scale.abs().clamp_min(SMALLEST_SCALE)
+
+
+def _pair(values: Sequence[int], vertical: int) -> tuple[int, int]:
+    """(vertical, horizontal); what is said along one axis is horizontal."""
+    height, width = values if len(values) == 2 else (vertical, *values)
+    return int(height), int(width)
+
+
+def quantized_operands(network: nn.Module) -> dict[str, QuantizedOperands]:
+    """The quantized layers of `network` by name, in the order of definition."""
+    return {name: part for name, part in network.named_modules() if isinstance(part, QuantizedOperands)}
+
+
+def quantized_layers(model: nn.Module) -> dict[str, QuantizedLayer]:
+    """Every quantized layer of `model` in integers, by name, in the order of definition."""
+    modules = model.named_modules()
+    return {name: part.quantized_layer(name) for name, part in modules if isinstance(part, QuantizedOperands)}

@@ -1,0 +1,152 @@
+"""Post-training quantization of a network: its layers replaced, its inputs observed, scales and zeros fitted."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from norsim.errors import ConfigurationError, PlacementError
+from norsim.quantization.attention import split_attention
+from norsim.quantization.modules import QuantConv1d, QuantConv2d, QuantizedOperands, QuantLinear, conv_geometry
+from norsim.quantization.replace import replace_modules
+
+Placeable = nn.Conv1d | nn.Conv2d | nn.Linear
+SAMPLES_PER_BATCH, SAMPLES_PER_LAYER = 8192, 65536
+
+
+def quantize(
+    model: nn.Module,
+    calibration: Iterable[Any],
+    weight_bits: int = 4,
+    activation_bits: int = 4,
+) -> nn.Module:
+    """A quantized deep copy of `model` in eval mode, calibrated post-training.
+
+    `calibration` yields float32 input batches or (input, label) pairs and is consumed to its end. Every
+    Conv1d, Conv2d and Linear, the first and the last too, gets `weight_bits` weights with per-channel scales and
+    one zero point, and unsigned `activation_bits` inputs; so does every projection of nn.MultiheadAttention, as
+    `q_proj`, `k_proj`, `v_proj` and `out_proj`. Other names stay, shared modules stay shared. Scales and zero points
+    minimise the mean squared error of weights and of sampled inputs.
+
+    Raises PlacementError naming a layer that no array can hold or that calibration never reached,
+    ConfigurationError for unusable widths or calibration data.
+    """
+    float_copy = split_attention(copy.deepcopy(model).eval())
+    samples = observe_inputs(float_copy, calibration)
+    quantized = replace_layers(float_copy, weight_bits, activation_bits)
+    for name, layer in quantized.named_modules():
+        if isinstance(layer, QuantizedOperands):
+            layer.calibrate(samples[name])
+    return quantized
+
+
+def replace_layers(model: nn.Module, weight_bits: int = 4, activation_bits: int = 4) -> nn.Module:
+    """Put quantized layers, not calibrated, in place of each Conv1d, Conv2d and Linear of `model`, and return it.
+
+    Attention is split into linear layers first. Raises PlacementError naming a layer that cannot be placed.
+    """
+    model = split_attention(model)
+    new: dict[int, nn.Module] = {}
+    for layer in placeable_layers(model).values():
+        new[id(layer)] = _counterpart(layer, weight_bits, activation_bits)
+    return replace_modules(model, new)
+
+
+def placeable_layers(model: nn.Module) -> dict[str, Placeable]:
+    """Name and module of every Conv1d, Conv2d and Linear, in definition order; a shared module once.
+
+    Raises PlacementError for a convolution or a layer class that has no quantized counterpart.
+    """
+    layers: dict[str, Placeable] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, QuantizedOperands):
+            raise PlacementError(f"layer {name!r} is quantized already; give the float network")
+        if isinstance(module, nn.modules.conv._ConvNd) and not isinstance(module, Placeable):
+            raise PlacementError(f"layer {name!r}: a {type(module).__name__} cannot be placed; use Conv1d or Conv2d")
+        if not isinstance(module, Placeable):
+            continue
+        if type(module).forward not in (nn.Conv1d.forward, nn.Conv2d.forward, nn.Linear.forward):
+            raise PlacementError(f"layer {name!r}: a {type(module).__name__} has a forward of its own")
+        if not isinstance(module, nn.Linear):
+            conv_geometry(module, name)
+        if module.weight.dtype != torch.float32:
+            raise PlacementError(f"layer {name!r} has {module.weight.dtype} weights; expected float32")
+        layers[name] = module
+    return layers
+
+
+@torch.no_grad()
+def observe_inputs(model: nn.Module, calibration: Iterable[Any]) -> dict[str, Tensor]:
+    """Run all of `calibration` through `model`; return up to 65,537 input values `[n]` of each layer.
+
+    Values are drawn without bias between batches, with a seed of their own; the smallest value seen is
+    always among them, because it decides whether codes need a zero point.
+    """
+    if isinstance(calibration, Tensor):
+        raise ConfigurationError("calibration is one tensor; expected an iterable of batches: [tensor]")
+    layers = placeable_layers(model)
+    samples = {name: _InputSample(name) for name in layers}
+    hooks = [layer.register_forward_pre_hook(samples[name]) for name, layer in layers.items()]
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    batches = 0
+    for batch in calibration:
+        batches += 1
+        images = batch[0] if isinstance(batch, (tuple, list)) else batch
+        if not isinstance(images, Tensor):
+            raise ConfigurationError(f"calibration yields {type(images).__name__}; expected tensors")
+        model(images.to(device))
+    for hook in hooks:
+        hook.remove()
+    if not batches:
+        raise ConfigurationError("calibration is empty; give at least one batch of inputs")
+    return {name: sample.values() for name, sample in samples.items()}
+
+
+class _InputSample:
+    """A forward pre-hook that keeps the inputs with the largest random keys: a uniform bounded sample."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.lowest = torch.inf
+        self.kept, self.keys = torch.empty(0), torch.empty(0)
+        self.generator = torch.Generator().manual_seed(0)
+
+    def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        flat = inputs[0].detach().reshape(-1)
+        if not torch.isfinite(flat).all():
+            raise ConfigurationError(f"layer {self.name!r} has a calibration input that is not finite")
+        self.lowest = min(self.lowest, float(flat.min()))
+        count = min(flat.numel(), SAMPLES_PER_BATCH)
+        places = torch.randint(flat.numel(), (count,), generator=self.generator)
+        values = torch.cat([self.kept, flat[places.to(flat.device)].cpu()])
+        keys = torch.cat([self.keys, torch.rand(len(places), generator=self.generator)])
+        self.keys, best = keys.topk(min(len(keys), SAMPLES_PER_LAYER))
+        self.kept = values[best]
+
+    def values(self) -> Tensor:
+        if not len(self.kept):
+            raise PlacementError(f"layer {self.name!r} saw no input in calibration; use it or remove it")
+        return torch.cat([self.kept, torch.tensor([self.lowest])])
+
+
+def _counterpart(layer: Placeable, weight_bits: int, activation_bits: int) -> QuantizedOperands:
+    # On the meta device no weight is drawn, so the caller's random numbers stay as they are.
+    options: Any = {"weight_bits": weight_bits, "activation_bits": activation_bits, "device": "meta"}
+    new: QuantizedOperands
+    if isinstance(layer, nn.Linear):
+        new = QuantLinear(layer.in_features, layer.out_features, layer.bias is not None, **options)
+    else:
+        shape = (layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding)
+        kind = QuantConv2d if isinstance(layer, nn.Conv2d) else QuantConv1d
+        rest = (layer.dilation, layer.groups, layer.bias is not None, layer.padding_mode)
+        new = kind(*shape, *rest, **options)
+    for key in ("weight", "bias"):
+        value = getattr(layer, key)
+        # A parametrized layer computes its weight; what it computes now becomes the parameter.
+        kept = value is None or isinstance(value, nn.Parameter)
+        new.register_parameter(key, value if kept else nn.Parameter(value.detach()))
+    return new.to(layer.weight.device).train(layer.training)

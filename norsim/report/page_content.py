@@ -1,0 +1,111 @@
+"""One run as the page shows it: what was found of it, with its figures, section by section."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from norsim.data import Dataset
+from norsim.experiments.run_record import Answers, Attribution, Material, Missing
+from norsim.report import answers as of_answers
+from norsim.report.answers import Flips
+from norsim.report.array import Deviation, SolvedTile, deviations, solve_worst
+from norsim.report.cells import Curves, curves
+from norsim.report.converters import Uses, uses
+from norsim.report.figures import of_array, of_results
+from norsim.report.figures.svg import Drawing
+from norsim.report.settings import Differences, from_preset
+from norsim.report.verdict import Verdict, verdict
+
+
+@dataclass(frozen=True, eq=False)
+class Array:
+    """What is shown of the array, each with its figures."""
+
+    deviations: list[Deviation]
+    by_layer: Drawing
+    solved: SolvedTile | Missing
+    solved_figures: tuple[Drawing, ...]
+    curves: Curves | Missing
+    curve_figures: tuple[Drawing, ...]
+    uses: Uses
+    codes: Drawing
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """`mark`  what the names of its files start with, empty for the only run of a page"""
+
+    mark: str
+    material: Material
+    verdict: Verdict | None
+    losses: tuple[tuple[Attribution, Drawing], ...]
+    array: Array | Missing
+    confusion: Drawing | Missing
+    flips: list[Flips] | Missing
+    energy: Drawing | Missing
+    differences: Differences | Missing
+
+    @property
+    def drawings(self) -> list[Drawing]:
+        """All its figures."""
+        array = self.array
+        of_array = () if isinstance(array, Missing) else (
+            array.by_layer, *array.solved_figures, *array.curve_figures, array.codes
+        )  # fmt: skip
+        single = [drawn for drawn in (self.confusion, self.energy) if isinstance(drawn, Drawing)]
+        return [*(drawn for _, drawn in self.losses), *of_array, *single]
+
+
+def case(material: Material, mark: str = "") -> Case:
+    """Everything that a page shows of a run; takes seconds, since a tile and some reads are solved again."""
+    layers = material.summary.get("layers", ())
+    spent = [layer for layer in layers if layer.get("converters_joules_image")]
+    origin = material.origin
+    return Case(
+        mark, material, verdict(material),
+        tuple(
+            (found, of_results.losses(f"{mark}losses-{number}", found))
+            for number, found in enumerate(material.attributions, 1)
+        ),
+        _array(material, mark), _confusion(material, mark), _flips(material),
+        of_results.energy(f"{mark}energy", spent) if spent else Missing(
+            "The run models no energy: no array was read, or it was made before norsim modelled it."
+        ),
+        origin if isinstance(origin, Missing) else from_preset(origin),
+    )  # fmt: skip
+
+
+def _array(material: Material, mark: str) -> Array | Missing:
+    samples = material.samples
+    if isinstance(samples, Missing):
+        return samples
+    by_layer = material.reads_by_layer()
+    if not by_layer:
+        return Missing("The run kept no reads.")
+    off = deviations(by_layer)
+    solved = solve_worst(samples)
+    found = curves(samples, solved)
+    used = uses(by_layer, material.model, material.data, int(material.summary.get("seed") or 0))
+    return Array(
+        off, of_results.layer_deviations(f"{mark}layers", off), solved,
+        () if isinstance(solved, Missing) else (
+            of_array.error_map(f"{mark}error-map", solved), of_array.drops(f"{mark}wires", solved),
+            of_array.thresholds(f"{mark}thresholds", solved),
+        ),
+        found, () if isinstance(found, Missing) else (of_array.cell_curves(f"{mark}cells", found),),
+        used, of_array.codes(f"{mark}codes", used.layers),
+    )  # fmt: skip
+
+
+def _confusion(material: Material, mark: str) -> Drawing | Missing:
+    answers = material.answers
+    if not isinstance(answers, Answers):
+        return answers
+    classes = of_answers.class_names(material.data, answers)
+    return of_results.confusion(f"{mark}confusion", of_answers.confusion(answers, len(classes)), classes)
+
+
+def _flips(material: Material) -> list[Flips] | Missing:
+    if isinstance(material.answers, Missing):
+        return material.answers
+    return of_answers.flips(material.answers, material.data) if isinstance(material.data, Dataset) else material.data

@@ -1,0 +1,218 @@
+"""Trained networks in folders: `weights.safetensors`, `float.safetensors`, and a `card.json` that says how they came.
+
+`norsim.saved.packed_weights` describes the first. The second is the float network's state dict, for training to go on
+from; nothing else reads it. The card is for people and for `eval-network`: accuracies of
+the float network and of the network as the file has it, the float network's answers, recipe, data, command
+line, versions and sizes. It names the SHA-256 of the weights that it is about.
+"""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import hashlib
+import json
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save
+from torch import nn
+
+from norsim.data import Dataset
+from norsim.errors import ConfigurationError, DataError
+from norsim.paths import models_folder
+from norsim.quantization.modules import quantized_operands
+from norsim.quantization.normalise import from_header
+from norsim.saved.packed_weights import ONNX, decode, encode, fail
+from norsim.training.train import TrainResult, predict
+from norsim.zoo.onnx.file import is_onnx, read_content
+from norsim.zoo.registry import NetworkSpec, spec_of
+
+WEIGHTS, FLOAT, CARD = "weights.safetensors", "float.safetensors", "card.json"
+LARGEST_CARD = 16 * 2**20
+
+
+def save_network(result: TrainResult, folder: Path, command: str) -> dict[str, Any]:
+    """Write `result` to `folder` and return the card; `command` is the line that repeats the training.
+
+    The quantized accuracy on the card is that of the network as it is read back from the file. The card also has
+    the float network's class of each test image, in the order of the test set, so that its accuracy can be
+    stated on any part of it.
+    """
+    payload = _write(result.network, result.spec, folder)
+    _replace(folder / FLOAT, float_file(result.float_network))
+    network, header = decode(folder / WEIGHTS, trusted=True)
+    card = header | _accuracies(result, network)
+    card |= _origin(result, command) | _sizes(result, network, header["layers"], payload)
+    _replace(folder / CARD, (json.dumps(card, indent=1) + "\n").encode())
+    return card
+
+
+def save_tuned(
+    network: nn.Module, card: dict[str, Any], test_set: Dataset, folder: Path, command: str, tuning: dict[str, Any],
+    origin: Path | str,
+) -> dict[str, Any]:  # fmt: skip
+    """Write a fine-tuned `network`, whose card was `card` and place `origin` before, to `folder`; return its own card.
+
+    The float network that it is compared with stays the one of that card; `tuning` is kept on the card.
+    """
+    name = str(_folder_of(origin) / ONNX) if is_onnx(card["network"]) else card["network"]
+    spec = replace(spec_of(name, card["width"]), normalise=from_header(card.get("normalise")))
+    payload = _write(network, spec, folder)
+    read_back, header = decode(folder / WEIGHTS, trusted=True)
+    right = int((predict(read_back, test_set) == test_set.labels).sum())
+    tuned = card | header | {
+        "quantized_correct": right, "quantized_accuracy": right / len(test_set), "command": command, "tuning": tuning,
+        "torch_version": torch.__version__, "torch_threads": torch.get_num_threads(),
+        "weights_sha256": hashlib.sha256(payload).hexdigest(), "file_bytes": len(payload),
+        "size_ratio": round(card["float32_file_bytes"] / len(payload), 3),
+    }  # fmt: skip
+    _replace(folder / CARD, (json.dumps(tuned, indent=1) + "\n").encode())
+    return tuned
+
+
+def load_network(folder_or_name: Path | str, trusted: bool = False) -> tuple[nn.Module, dict[str, Any]]:
+    """A saved network in eval mode, and its card.
+
+    A string without a path separator is the name of a network that comes with norsim; anything else is a
+    folder. Raises DataError saying which file is wrong, how, and what to do; nothing is executed but, where it is
+    `trusted`, the Python file of a network of the user's own; the caller's random state is left alone.
+    """
+    folder = _folder_of(folder_or_name)
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise DataError(f"{path} is missing; expected a folder that norsim wrote, with {WEIGHTS} and {CARD}")
+    network, header = decode(path, trusted)
+    return network, _read_card(folder / CARD, header, path)
+
+
+def float_predictions(card: dict[str, Any]) -> NDArray[np.int64]:
+    """The class, int64 `[test images]`, that the float network gave each test image, from a loaded card."""
+    content = base64.b64decode(card["float_predictions"])
+    wide = len(content) != card["test_images"]
+    return np.frombuffer(content, dtype="<u2" if wide else np.uint8).astype(np.int64)
+
+
+def float_file(network: nn.Module) -> bytes:
+    """The safetensors file that the whole state dict of a float network makes."""
+    return save({key: value.cpu().contiguous().clone() for key, value in network.state_dict().items()})
+
+
+def _write(network: nn.Module, spec: NetworkSpec, folder: Path) -> bytes:
+    """Write the weights, which come back, and beside them the ONNX file that the network came from, if it did."""
+    payload = encode(network, spec)
+    folder.mkdir(parents=True, exist_ok=True)
+    if is_onnx(spec.name):
+        _replace(folder / ONNX, read_content(Path(spec.name)))
+    _replace(folder / WEIGHTS, payload)
+    return payload
+
+
+def _accuracies(result: TrainResult, network: nn.Module) -> dict[str, Any]:
+    labels = result.test_set.labels
+    right = {
+        "float": int((result.float_predictions == labels).sum()),
+        "quantized": int((predict(network, result.test_set) == labels).sum()),
+    }
+    return {
+        "dataset": result.test_set.name,
+        "data_source": result.test_set.source,
+        "test_images": len(labels),
+        **{f"{kind}_correct": count for kind, count in right.items()},
+        **{f"{kind}_accuracy": count / len(labels) for kind, count in right.items()},
+        "float_predictions": base64.b64encode(_compact(result.float_predictions)).decode(),
+    }
+
+
+def _compact(classes: NDArray[np.int64]) -> bytes:
+    """A byte for each class `[images]`, or two where one is above 255."""
+    largest = int(classes.max())
+    if largest >= 2**16:
+        raise ConfigurationError(f"the network has a class {largest}; expected at most {2**16} classes")
+    return classes.astype("<u2" if largest > 255 else np.uint8).tobytes()
+
+
+def _origin(result: TrainResult, command: str) -> dict[str, Any]:
+    return {
+        "command": command,
+        "recipe": asdict(result.recipe),
+        "seed": result.recipe.seed,
+        "torch_version": torch.__version__,
+        "torch_threads": torch.get_num_threads(),
+    }
+
+
+def _sizes(result: TrainResult, network: nn.Module, norms: dict[str, str | None], payload: bytes) -> dict[str, Any]:
+    layers = {
+        name: {
+            "codes": layer.weight.numel(),
+            "shape": list(layer.weight.shape),
+            "weight_bits": layer.weight_bits,
+            "input_bits": layer.input_bits,
+            "norm": norms[name],
+        }
+        for name, layer in quantized_operands(network).items()
+    }
+    float_bytes = len(float_file(result.float_network))
+    return {
+        "layers": layers,
+        "weights": sum(layer["codes"] for layer in layers.values()),
+        "weights_sha256": hashlib.sha256(payload).hexdigest(),
+        "file_bytes": len(payload),
+        "float32_file_bytes": float_bytes,
+        "size_ratio": round(float_bytes / len(payload), 3),
+    }
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
+
+
+def _folder_of(folder_or_name: Path | str) -> Path:
+    if isinstance(folder_or_name, Path) or Path(folder_or_name).name != folder_or_name:
+        return Path(folder_or_name)
+    home = models_folder() / "networks"
+    names = sorted(path.parent.name for path in home.glob(f"*/{WEIGHTS}"))
+    if folder_or_name not in names:
+        near = difflib.get_close_matches(folder_or_name, names, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise DataError(
+            f"no network {folder_or_name!r} comes with norsim; {hint}known: {', '.join(names) or 'none'}; "
+            f"for a folder of your own write ./{folder_or_name}"
+        )
+    return home / folder_or_name
+
+
+def _read_card(path: Path, header: dict[str, Any], weights: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > LARGEST_CARD:
+            fail(path, f"it is larger than {LARGEST_CARD} bytes")
+        card = json.loads(path.read_bytes())
+        classes = base64.b64decode(card["float_predictions"], validate=True)
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as problem:
+        fail(path, f"it cannot be read ({type(problem).__name__}: {problem})")
+    for key in ("format_version", "network", "width", "normalise", "onnx_sha256"):
+        if card.get(key) != header.get(key):
+            fail(path, f"its {key} is not the one in {WEIGHTS}")
+    if card.get("weights_sha256") != hashlib.sha256(weights.read_bytes()).hexdigest():
+        fail(path, f"its weights_sha256 is not that of {WEIGHTS}, so it is about other weights")
+    for key in ("dataset", "data_source"):
+        if not isinstance(card.get(key), str):
+            fail(path, f"its {key} is {card.get(key)!r}; expected a text")
+    images = card.get("test_images")
+    for kind in ("float", "quantized"):
+        right, share = card.get(f"{kind}_correct"), card.get(f"{kind}_accuracy")
+        if not (isinstance(right, int) and isinstance(images, int) and 0 <= right <= images > 0):
+            fail(path, f"it records {right!r} of {images!r} test images as right ({kind})")
+        if share != right / images:
+            fail(path, f"its {kind}_accuracy {share!r} is not {right} / {images}")
+    if len(classes) not in (images, 2 * images):
+        fail(path, f"{len(classes)} bytes of float predictions for {images} test images")
+    return dict(card)

@@ -1,0 +1,1 @@
+"""The reduced model of a tile, built from nodal's equations."""

@@ -1,0 +1,176 @@
+"""Builds `macro`'s model of a tile from its groups solved beforehand, and measures how far it is from nodal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from norsim.array.tile import Floats, Tile
+from norsim.errors import SolveError
+from norsim.solver import nodal
+from norsim.solver.characterize import CellTable
+from norsim.solver.input_lines import Driven
+from norsim.solver.macro.mean_field import MOST_ROUNDS, Line, fit_field, group_features, line_of
+from norsim.solver.macro.model import Field, Macro, features
+from norsim.solver.macro.presolve import Presolved, presolve
+
+TOLERANCE = 4e-5
+REFUSED = 1e-2
+# More blocks must bring the error down to this share of it, or they only cost time.
+WORTHWHILE = 0.85
+BLOCKS = (1, 2, 4, 8, 16, 32, 64)
+CHECK_VECTORS = 48
+FIT_VECTORS = 96
+
+
+def build(tile: Tile, drive: Driven, table: CellTable, dtype: torch.dtype = torch.float32) -> Macro:
+    """The reduced model of `tile`, refined until it agrees with nodal to 4e-5 of full scale.
+
+    The number of blocks grows until the deviation on random, full and single drives, measured here and kept
+    in `error`, is small enough or hardly falls any more. Raises SolveError when even the best is off by
+    more than 1e-2 of full scale.
+    """
+    random = np.random.default_rng(0)
+    prepared = nodal.prepare(tile, table)
+    solved = presolve(prepared, drive, random)
+    x = random_drives(tile, drive, CHECK_VECTORS, random)
+    currents = nodal.solve(prepared, drive.stimulus(x, tile))
+    exact = currents.bitline if drive.direction == "wordlines" else currents.source
+    full_scale = table.top_amps * x.shape[1]
+    fit = torch.from_numpy(random_drives(tile, drive, FIT_VECTORS, random))
+    best: Macro | None = None
+    for blocks in BLOCKS:
+        model = _settled(assemble(tile, drive, solved, fit, blocks, full_scale, dtype), torch.from_numpy(x))
+        error = float(np.abs(model.lines(torch.from_numpy(x)).double().numpy() - exact).max()) / full_scale
+        if best is not None and error > WORTHWHILE * best.error:
+            break
+        best = replace(model, error=error)
+        if best.error <= TOLERANCE or blocks >= len(solved.level):
+            break
+    if best is None or not best.error <= REFUSED:
+        worst = "no model" if best is None else f"{best.error:.1e} of full scale"
+        raise SolveError(
+            f"macro does not fit {tile.name}: off by {worst} from nodal, {REFUSED:g} is the most. Its wires couple "
+            "cells too strongly for a reduced model; use --backend nodal"
+        )
+    return best
+
+
+def random_drives(tile: Tile, drive: Driven, count: int, random: np.random.Generator) -> Floats:
+    """`[count, inputs]`: random drives of all densities, the full one, and one line alone."""
+    size = (count, drive.inputs(tile))
+    x = (random.random(size) < random.uniform(0.05, 0.95, (count, 1))).astype(np.float64)
+    if drive.direction == "bitlines":
+        x *= random.integers(0, 16, size) / 15
+    x[0] = 1.0
+    x[1] = 0.0
+    x[1, -1] = 1.0
+    return x
+
+
+def assemble(
+    tile: Tile, drive: Driven, solved: Presolved, fit: Tensor, blocks: int, full_scale_amps: float, dtype: torch.dtype
+) -> Macro:
+    """The model with that many blocks, its fixed point not yet cut short.
+
+    What is fitted is fitted on the drives `fit` `[vectors, inputs]`, against sums over the presolved groups.
+    """
+    line = line_of(tile, drive, len(solved.level), blocks)
+    field, to_groups, at_groups = fit_field(drive, solved, line, fit)
+    shared = line.mean.T @ line.shared @ line.mean
+    # Wires without loss share nothing; then nothing moves, and nothing is to be balanced.
+    inverse = np.linalg.pinv(shared, rcond=1e-10, hermitian=True)
+    nominal = inverse @ line.mean.T @ solved.profile
+
+    weighted, current, local = field.solve(fit)
+    terms, _ = field.terms(weighted, current, torch.from_numpy(inverse))
+    level = line.tables(solved.level)
+    before, after = (_levels(x, drive, line, level) for x in (fit, field.effective(fit, current, 0 * local)))
+    volts = (current.numpy() @ to_groups - at_groups).T
+    rest, slope = _in_field(solved, line, group_features(fit, drive, line), volts)
+    at_rest, slopes, own = _fits(terms.numpy(), after, rest - (after - before), slope)
+
+    offset = line.summed(solved.level[:, 0]) - nominal
+    fixed = at_rest.copy()
+    fixed[:, 0] += offset
+    fixed[:, -1] -= solved.shape
+    mean_slope = slope.mean(axis=(1, 2))
+    # `own` was fitted to the current that the features give; the model has `fixed` in it as well.
+    slopes = slopes - own * fixed
+    slopes[:, 0] -= mean_slope[:, None]
+    answer = np.linalg.inv(np.eye(line.blocks) - mean_slope[:, None] * shared)
+
+    def kept(values: np.ndarray | Tensor) -> Tensor:
+        return torch.asarray(values).contiguous().to(dtype)
+
+    together = np.array([nominal.sum(axis=0), solved.shape])
+    return Macro(
+        drive, line.rows, line.groups_per_block,
+        Field(**{name: kept(part) for name, part in vars(field).items() if name != "rounds"}, rounds=MOST_ROUNDS),
+        tuple(kept(table) for table in (*level, fixed)), kept(slopes), kept(own), kept(shared @ answer),
+        kept(answer.sum(axis=0)[None]), kept(inverse), kept(together), MOST_ROUNDS, full_scale_amps, np.inf,
+    )  # fmt: skip
+
+
+def _levels(x: Tensor, drive: Driven, line: Line, tables: list[Floats]) -> Floats:
+    """`[blocks, vectors, lines]`: what drives `x` draw with all lines at their nominal profile."""
+    parts = features(x, drive, line.rows, line.blocks, line.groups_per_block)
+    total: Floats = np.sum([part.numpy() @ table for part, table in zip(parts, tables, strict=True)], axis=0)
+    return total
+
+
+def _in_field(solved: Presolved, line: Line, x: Floats, volts: Floats) -> tuple[Floats, Floats]:
+    """Currents that volts `[groups, vectors]` common to all lines add, and local slopes: `[blocks, vectors, lines]`.
+
+    `x` are features `[groups, vectors, features]`.
+    """
+    rest, slope = np.zeros((2, line.blocks, x.shape[1], solved.level.shape[2]))
+    for block in range(line.blocks):
+        part = slice(block * line.groups_per_block, (block + 1) * line.groups_per_block)
+        v = volts[part, :, None]
+        for values, weights in (
+            (rest, ((solved.common, x[part] * v), (solved.bend, x[part] * v**2 / 2))),
+            (slope, ((solved.local, x[part]), (solved.bend, x[part] * v))),
+        ):
+            for table, weight in weights:
+                values[block] += np.tensordot(weight, table[part], axes=([0, 2], [0, 1]))
+    return rest, slope
+
+
+def _fits(terms: Floats, current: Floats, rest: Floats, slope: Floats) -> tuple[Floats, Floats, Floats]:
+    """Least-squares tables `[blocks, terms, lines]` of `rest` and `slope`, and the slope's `[blocks, 1, lines]`
+    over a block's own `current`; all of them `[blocks, vectors, lines]`, `terms` `[blocks, vectors, terms]`."""
+    blocks, _, count = terms.shape
+    lines = rest.shape[2]
+    of_rest, of_slope = np.zeros((2, blocks, count, lines))
+    own = np.zeros((blocks, 1, lines))
+    for b in range(blocks):
+        scale = np.maximum(np.abs(terms[b]).max(axis=0), 1e-30)
+        field, drive = terms[b] / scale, terms[b][:, :3] / scale[:3]
+        of_rest[b, 2:-1] = np.linalg.lstsq(field[:, 2:-1], rest[b], rcond=1e-8)[0] / scale[2:-1, None]
+        basis = np.linalg.qr(drive)[0]
+        beyond = current[b] - basis @ (basis.T @ current[b])
+        weight = np.square(beyond).sum(axis=0)
+        flat = weight <= 1e-12 * np.square(current[b]).sum(axis=0)
+        own[b, 0] = np.where(flat, 0.0, (beyond * slope[b]).sum(axis=0) / np.where(flat, 1.0, weight))
+        left = slope[b] - own[b] * current[b]
+        of_slope[b, :3] = np.linalg.lstsq(drive, left, rcond=1e-8)[0] / scale[:3, None]
+    return of_rest, of_slope, own
+
+
+def _settled(model: Macro, x: Tensor) -> Macro:
+    """The model with the fewest rounds that give what many give, to a tenth of the tolerance, on drives `x`."""
+    final, near = model.lines(x), 0.1 * TOLERANCE * model.full_scale_amps
+    for rounds in range(MOST_ROUNDS):
+        fewer = replace(model, field=replace(model.field, rounds=rounds))
+        if float((fewer.lines(x) - final).abs().max()) <= near:
+            model = fewer
+            break
+    for rounds in range(MOST_ROUNDS):
+        fewer = replace(model, rounds=rounds)
+        if float((fewer.lines(x) - final).abs().max()) <= 2 * near:
+            return fewer
+    return model

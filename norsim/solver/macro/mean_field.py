@@ -1,0 +1,161 @@
+"""The mean field of a tile's summing lines, fitted to groups of cells solved beforehand: a `macro.Field`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from norsim.array.tile import Floats, Tile
+from norsim.solver.input_lines import Driven
+from norsim.solver.macro.model import Field, features
+from norsim.solver.macro.presolve import Presolved
+
+MOST_NODES = 8
+MOST_ROUNDS = 40
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """A summing line cut in blocks: which group lies in which, and the resistance that groups share.
+
+    `rows`              driven lines a group
+    `groups_per_block`, `blocks`
+    `shared`            `[groups, groups]`, ohms
+    `of_input`          `[inputs]`: each one's group
+    """
+
+    rows: int
+    groups_per_block: int
+    blocks: int
+    shared: Floats
+    of_input: np.ndarray
+
+    @property
+    def mean(self) -> Floats:
+        """`[groups, blocks]`: takes the mean over each block."""
+        return _means(np.arange(len(self.shared)) // self.groups_per_block)
+
+    @property
+    def own_feature(self) -> NDArray[np.int64]:
+        """`[inputs]`: which of its group's features an input is alone: its row's bit, or the drive itself."""
+        own: NDArray[np.int64] = 1 + np.arange(len(self.of_input)) % self.rows
+        return own
+
+    def summed(self, values: Floats) -> Floats:
+        """`[groups, ...]` summed over each block: `[blocks, ...]`."""
+        return np.add.reduceat(values, np.arange(0, len(values), self.groups_per_block), axis=0)
+
+    def tables(self, values: Floats) -> list[Floats]:
+        """`[groups, features, lines]` -> for each of `features` its `[blocks, features of a block, lines]`."""
+        groups, count, lines = values.shape
+        padded = np.pad(values, ((0, self.blocks * self.groups_per_block - groups), (0, 0), (0, 0)))
+        kinds = [padded[:, 1 : 1 + self.rows], *(padded[:, k : k + 1] for k in range(1 + self.rows, count))]
+        return [kind.reshape(self.blocks, -1, lines) for kind in kinds]
+
+
+def _means(parts: NDArray[np.int64]) -> Floats:
+    """`[groups, parts]`: takes the mean over each part, where `parts` says in which a group lies."""
+    member = parts[:, None] == np.arange(parts[-1] + 1)
+    means: Floats = member / member.sum(axis=0)
+    return means
+
+
+def line_of(tile: Tile, drive: Driven, groups: int, blocks: int) -> Line:
+    """A line of so many `groups` of rows, in `blocks` blocks at most, and the ohms that two groups share."""
+    size = -(-groups // min(blocks, groups))
+    wires, along = tile.wires, drive.direction == "wordlines"
+    ohms, end = (wires.bitline_ohms, wires.bitline_end_ohms) if along else (wires.source_ohms, wires.source_end_ohms)
+    rows = wires.rows_per_source_line if along else 1
+    place = np.arange(groups) * rows + (rows - 1) / 2
+    shared = end + ohms * np.minimum.outer(place, place)
+    return Line(rows, size, -(-groups // size), shared, np.arange(drive.inputs(tile)) // rows)
+
+
+def fit_field(drive: Driven, solved: Presolved, line: Line, fit: Tensor) -> tuple[Field, Floats, Floats]:
+    """The mean field of all lines, its nodes' currents and slopes fitted on the drives `fit`.
+
+    With it `[nodes, groups]` and `[groups]`: volts at each group = currents @ first - second.
+    """
+    groups = len(solved.level)
+    count = min(groups, MOST_NODES)
+    nodes = _means(np.arange(groups) * count // groups)
+    member = (nodes > 0).astype(np.float64)
+    # A group's own line answers to the lines that it shares by their conductances: theirs is the mean that counts.
+    weight = np.abs(solved.local).sum(axis=(0, 1))
+    weight = weight / (weight @ solved.shape)
+    mean = {name: getattr(solved, name) @ weight for name in ("level", "common", "local")}
+    profile = solved.profile @ weight
+    own = line.own_feature
+    weights = member[line.of_input] * mean["level"][line.of_input, own][:, None]
+    x = group_features(fit, drive, line)
+    sums = fit.numpy() @ weights
+    found = {name: np.einsum("gvf,gf,gn->vn", x, values, member) for name, values in mean.items()}
+    to_groups = nodes.T @ line.shared
+    mean_slope = found["common"].mean(axis=0)
+    answer = np.linalg.inv(np.eye(len(mean_slope)) - mean_slope[:, None] * (to_groups @ nodes))
+    to_blocks = to_groups @ line.mean
+    full = weights.sum(axis=0)
+    shares = (member.T @ line.mean > 0).astype(np.float64)
+    response, shift = _responses(drive, solved, line, to_groups, profile, to_blocks)
+    values = {
+        "weights": weights,
+        "currents": _polynomials(sums, found["level"], 2),
+        "slopes": _polynomials(sums, found["common"], 1),
+        "local_slopes": _polynomials(sums, found["local"], 1),
+        "mean_slope": mean_slope,
+        "shared": to_groups @ nodes @ answer,
+        "nominal": profile @ nodes @ answer,
+        "response": response,
+        "shift": shift,
+        "to_blocks": to_blocks,
+        "at_blocks": profile @ line.mean,
+        "shares": shares / np.maximum((full[:, None] * shares).sum(axis=0), 1e-30),
+    }
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in values.items()}
+    field = Field(**tensors, rounds=MOST_ROUNDS)
+    return field, to_groups, profile
+
+
+def _polynomials(x: Floats, y: Floats, degree: int) -> Floats:
+    """`[degree + 1, nodes]` least-squares coefficients of y over x, both `[vectors, nodes]`, lowest power first."""
+    scale = np.maximum(np.abs(x).max(axis=0), 1e-30)
+    fits = [np.linalg.lstsq(np.vander(a, degree + 1, increasing=True), b, rcond=1e-10)[0]
+            for a, b in zip((x / scale).T, y.T, strict=True)]  # fmt: skip
+    result: Floats = np.array(fits).T / scale ** np.arange(degree + 1)[:, None]
+    return result
+
+
+def _responses(
+    drive: Driven, solved: Presolved, line: Line, to_groups: Floats, profile: Floats, to_blocks: Floats
+) -> tuple[Floats, Floats]:
+    """`Field.response` and `Field.shift`, each `[1 + 2 nodes, inputs]`.
+
+    A change of drive by v (still + change x) comes nearest to the common slopes of an input's cells under
+    volts v; and a current that enters far from the middle of its block moves its line by more or less.
+    """
+    group, own = line.of_input, line.own_feature
+    level, common = solved.level[group, own], solved.common[group, own]
+    weight = np.maximum(np.square(level).sum(axis=1), 1e-40)
+    still = (solved.common[group, 0] * level).sum(axis=1) / weight
+    if drive.direction == "wordlines":
+        # A row that is off stays off.
+        still[:] = 0.0
+        change = (common * level).sum(axis=1) / weight
+    else:
+        change = ((common - 2 * still[:, None] * solved.level[group, 2]) * level).sum(axis=1) / weight
+    volts, at_rest = to_groups[:, group], -profile[group]
+    within = volts - to_blocks[:, group // line.groups_per_block]
+    response = np.vstack([1 + change * at_rest, change * volts, within])
+    shift = np.vstack([still * at_rest, still * volts, np.zeros_like(within)])
+    return response, shift if still.any() else np.empty((0, 0))
+
+
+def group_features(x: Tensor, drive: Driven, line: Line) -> Floats:
+    """`[groups, vectors, features]`, the constant one first."""
+    groups = len(line.shared)
+    found = [kind.numpy() for kind in features(x, drive, line.rows, groups, 1)]
+    return np.concatenate([np.ones((groups, len(x), 1)), *found], axis=2)

@@ -1,0 +1,156 @@
+"""Groups of cells solved beforehand, with `nodal`'s own equations, in every state of their drive.
+
+Two kinds of line meet in a tile. Along the *driven* ones the state of each group of cells is known before
+anything is solved: the bits of the rows that share a source line (bit-serial), or the drain volts of a
+bitline (linear-pair). What the cells of a group draw, with the line they share, is solved here,
+non-linearly, for every state, about a nominal profile of the *summing* lines' volts (bitlines, or source
+lines), together with how it changes when summing lines move.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from norsim.array.tile import Floats
+from norsim.errors import ConfigurationError
+from norsim.solver import nodal
+from norsim.solver.input_lines import Driven
+from norsim.solver.nodal import Prepared
+
+NOMINAL_VECTORS = 32
+CODE_NODES = np.array([0.0, 0.5, 1.0])
+# How far lines are moved to take slopes, in largest nominal drops: far enough for second differences.
+SHIFT = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Presolved:
+    """Currents of groups of cells into summing lines, and how they change with the lines' volts.
+
+    `level`, `common`, `local`, `bend`  `[groups, features, lines]`, in A, A/V, A/V, A/V^2. The first feature
+                is 1: what flows at no drive. The level is that at the nominal profile; the slopes are those
+                when all lines move together, in proportion to `shape`, and the group's own line answers
+                (`common`, with `bend` its derivative), and when one line moves and the group's line holds
+                (`local`).
+    `profile`   `[groups, lines]`, volts: the nominal deviation of the summing line at each group
+    `shape`     `[lines]`, about 1: the profile's mean over the groups, over that of all lines
+    """
+
+    level: Floats
+    common: Floats
+    local: Floats
+    bend: Floats
+    profile: Floats
+    shape: Floats
+
+
+def presolve(prepared: Prepared, drive: Driven, random: np.random.Generator) -> Presolved:
+    """Solve every group of cells in every state of its drive, about the nominal profile."""
+    solve = _wordline_groups if drive.direction == "wordlines" else _bitline_groups
+    return solve(prepared, drive, random)
+
+
+def subsets(size: int) -> list[tuple[int, ...]]:
+    """All subsets of `range(size)`, small ones first: the conducting states of a group of rows."""
+    return [chosen for count in range(size + 1) for chosen in combinations(range(size), count)]
+
+
+def _nominal(prepared: Prepared, drive: Driven, random: np.random.Generator) -> tuple[Floats, Floats]:
+    """Drops `[wordlines, bitlines]` and rises `[source lines, bitlines]`, the mean over random drives."""
+    tile = prepared.tile
+    size = (NOMINAL_VECTORS, drive.inputs(tile))
+    x = (random.random(size) < random.uniform(0.1, 0.7, (NOMINAL_VECTORS, 1))).astype(np.float64)
+    stimulus = drive.stimulus(x, tile)
+    gates = np.searchsorted(prepared.table.gates, stimulus.wordline_volts).T
+    shape = (tile.wordlines, tile.bitlines, NOMINAL_VECTORS)
+    rise = np.zeros((tile.source_lines, *shape[1:]))
+    _, drop, rise = nodal.relax(prepared, gates, stimulus.bitline_volts.T, np.zeros(shape), rise, "both")
+    return drop.mean(axis=2), rise.mean(axis=2)
+
+
+def _wordline_groups(prepared: Prepared, drive: Driven, random: np.random.Generator) -> Presolved:
+    """Groups are the rows of one source line; features are products of their bits; lines are bitlines."""
+    tile = prepared.tile
+    per_line = tile.wires.rows_per_source_line
+    states = subsets(per_line)
+    drop, _ = _nominal(prepared, drive, random)
+    step = SHIFT * float(drop.max()) + 1e-6
+    on = np.array([[row % per_line in state for row in range(tile.wordlines)] for state in states])
+    up = int(np.searchsorted(prepared.table.gates, drive.top_volts))
+    gates = np.where(np.repeat(on, 3, axis=0), up, 0).T.astype(np.int64)
+    shifts = np.tile([-step, 0.0, step], len(states))
+    volts = np.full((tile.bitlines, len(shifts)), drive.rest_volts)
+    flat = np.zeros((tile.source_lines, tile.bitlines, len(shifts)))
+    shape = _shape(drop.mean(axis=0))
+    moved = drop[:, :, None] + shape[:, None] * shifts
+    together, _, rise = nodal.relax(prepared, gates, volts, moved, flat, "source lines")
+    held = np.repeat(rise[:, :, 1::3], 3, axis=2)
+    alone, _, _ = nodal.relax(prepared, gates, volts, drop[:, :, None] + shifts, held, "none")
+    sizes = (tile.source_lines, tile.bitlines, len(states), 3)
+    both = [_grouped(amps, per_line).reshape(sizes) for amps in (together, alone)]
+    profile = _grouped(drop[:, :, None], per_line)[:, :, 0] / _grouped(np.ones((*drop.shape, 1)), per_line)[:, :, 0]
+    # A larger drop means fewer volts: the sign of u is that of the drop.
+    level, common, local, bend = (
+        np.einsum("fs,gls->gfl", _inclusion(states), part) for part in _slopes(both[0], both[1], step)
+    )
+    return Presolved(level, common, local, bend, profile, shape)
+
+
+def _bitline_groups(prepared: Prepared, drive: Driven, random: np.random.Generator) -> Presolved:
+    """Groups are bitlines; features are powers of their drive; lines are source lines, one a row."""
+    tile = prepared.tile
+    if tile.wires.rows_per_source_line != 1 or tile.wires.strap_every is not None:
+        raise ConfigurationError("macro sums along source lines only where each row has one, sensed at its end")
+    _, profile = _nominal(prepared, drive, random)
+    step = SHIFT * float(profile.max()) + 1e-6
+    count = len(CODE_NODES)
+    shifts = np.tile([-step, 0.0, step], count)
+    volts = np.broadcast_to(np.repeat(CODE_NODES * drive.top_volts, 3), (tile.bitlines, 3 * count))
+    gates = np.full((tile.wordlines, 3 * count), np.searchsorted(prepared.table.gates, drive.rest_volts))
+    shape = _shape(profile.mean(axis=1))
+    moved = profile[:, :, None] + shape[:, None, None] * shifts
+    flat = np.zeros((tile.wordlines, tile.bitlines, 3 * count))
+    together, drop, _ = nodal.relax(prepared, gates, volts, flat, moved, "bitlines")
+    held = np.repeat(drop[:, :, 1::3], 3, axis=2)
+    alone, _, _ = nodal.relax(prepared, gates, volts, held, profile[:, :, None] + shifts, "none")
+    sizes = (tile.wordlines, tile.bitlines, count, 3)
+    powers = np.linalg.inv(np.vander(CODE_NODES, increasing=True))
+    slopes = _slopes(together.reshape(sizes), alone.reshape(sizes), step)
+    level, common, local, bend = (np.einsum("fs,lgs->gfl", powers, values) for values in slopes)
+    return Presolved(level, common, local, bend, profile.T.copy(), shape)
+
+
+def _shape(profile: Floats) -> Floats:
+    """`[lines]`: the profile over its mean; all 1 where wires have no loss."""
+    mean = float(profile.mean())
+    return profile / mean if mean else np.ones_like(profile)
+
+
+def _inclusion(states: list[tuple[int, ...]]) -> Floats:
+    """`[features, states]`: a feature, the product of a subset's bits, adds what its smaller subsets do not."""
+    return np.array(
+        [
+            [(-1.0) ** (len(feature) - len(state)) if set(state) <= set(feature) else 0.0 for state in states]
+            for feature in states
+        ]
+    )
+
+
+def _grouped(amps: Floats, per_line: int) -> Floats:
+    """Sums over the rows of each source line: `[wordlines, bitlines, lanes]` -> `[source lines, bitlines, lanes]`."""
+    padded = np.pad(amps, ((0, -len(amps) % per_line), (0, 0), (0, 0)))
+    result: Floats = padded.reshape(-1, per_line, *amps.shape[1:]).sum(axis=1)
+    return result
+
+
+def _slopes(together: Floats, alone: Floats, step: float) -> tuple[Floats, Floats, Floats, Floats]:
+    """Level, common and local slope, and bend, of `[..., 3]` currents at shifts of -step, 0 and step."""
+    return (
+        together[..., 1],
+        (together[..., 2] - together[..., 0]) / (2 * step),
+        (alone[..., 2] - alone[..., 0]) / (2 * step),
+        (together[..., 2] - 2 * together[..., 1] + together[..., 0]) / step**2,
+    )

@@ -1,0 +1,260 @@
+"""`macro` as it is run: the field solved first, then tables summed row by row, each row by its factor in the field.
+
+What the mean field does to the drive of input i is a factor m_i (norsim.solver.macro.model). Rows of a group share a
+source line and stand next to each other, so that one factor does for all of them, and features of the drive need not be
+made at run time: a group has a row of line currents for each state of its bits, and what a read draws is the sum of the
+rows of its groups' states, each times the factor of that group in that state. Factors differ little from read to read:
+m_i = sum_k phi_k psi_ki with phi_0 = 1, where the other phi are linear in the field's currents and slopes. These modes
+are the singular vectors of the factors; there are as many as bring the result to within `NEAR` of the model's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numba import get_num_threads
+from numpy.typing import NDArray
+
+from norsim.array.tile import Floats
+from norsim.errors import SolveError
+from norsim.solver.input_lines import Driven
+from norsim.solver.macro import kernels
+from norsim.solver.macro.build import REFUSED, WORTHWHILE
+from norsim.solver.macro.model import TERMS, Macro
+from norsim.solver.macro.presolve import subsets
+
+Singles = NDArray[np.float32]
+NEAR = 2.5e-5
+LANES = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Tabulated:
+    """A reduced model by tables. `lines` gives what `Macro.lines` does, to `NEAR` of full scale.
+
+    `model`     what it was made from
+    `modes`     `[modes, 1 + 2 nodes]`: phi of a read, from (1, currents, local slopes) of the field
+    `rows`      `[groups x rows of a group + 1, lines]`, amperes: for bits a row for each state of a group but the one
+                with no bit, or two, where the second is a constant; for volts one for x and one for x^2; last nothing
+    `factors`   `[modes, groups x states]` or `[modes, inputs]`: psi of a group's state, or of an input
+    `shifts`    `[modes, inputs]`: the same for what the field adds to an input's volts; empty for bits
+    `fixed`     `[blocks, TERMS + modes - 1, lines]`, amperes: what the field's terms draw, and lines at rest
+    `weights`   `[groups x states]` or `[inputs]`, amperes: what goes into the sums that the field is solved from
+    `error`     the largest deviation from nodal that is to be expected: the model's, and that from the model
+
+    Lines are padded with zeros to a multiple of `LANES`.
+    """
+
+    model: Macro
+    modes: Singles
+    rows: Singles
+    factors: Singles
+    shifts: Singles
+    fixed: Singles
+    weights: Singles
+    error: float = np.inf
+
+    @property
+    def drive(self) -> Driven:
+        """The kind of drive that it knows."""
+        return self.model.drive
+
+    @property
+    def summed(self) -> int:
+        """How many lines are summed."""
+        return self.model.own.shape[2]
+
+    def lines(self, codes: NDArray[Any], passes: int = 1, top: float = 1.0) -> Singles:
+        """Codes `[vectors, inputs]` -> currents `[vectors x passes, lines]`, amperes, passes innermost.
+
+        On wordlines a pass drives one bit of the codes, the lowest first; on bitlines `top` is full drive.
+        """
+        model = self.model
+        bits, drives = np.empty((0, 0), dtype=np.uint8), np.empty((0, 0), dtype=np.float32)
+        if model.drive.direction == "wordlines":
+            bits = np.ascontiguousarray(codes, dtype=np.uint8)
+        else:
+            drives = _single(codes * np.float32(1 / top))
+        found = np.empty((len(codes) * passes, self.summed), dtype=np.float32)
+        rounds = (model.field.rounds, model.rounds)
+        kernels.lines(
+            bits, passes, drives, model.rows_per_group, model.groups_per_block, rounds, self._tables,
+            self._of_model, get_num_threads(), found,
+        )  # fmt: skip
+        return found
+
+    @cached_property
+    def _tables(self) -> tuple[NDArray[Any], ...]:
+        """What the kernel takes from here, with the node of each group."""
+        node_of = _node_of(self.model)
+        return self.rows, self.factors, self.shifts, self.fixed, self.modes, self.weights, node_of
+
+    @cached_property
+    def _of_model(self) -> tuple[Singles, ...]:
+        """What the kernel takes from the model, as it takes it."""
+        model, field = self.model, self.model.field
+        of_field = (
+            field.currents, field.slopes, field.local_slopes, field.mean_slope, field.shared, field.nominal,
+            field.to_blocks, field.at_blocks, field.shares, model.balance,
+        )  # fmt: skip
+        of_lines = (_in_fours(model.slopes.numpy()), model.own.numpy())
+        return (
+            *(_single(part.numpy()) for part in of_field), *(_padded(part) for part in of_lines),
+            _single(model.coupling.numpy()), _single(model.sums.numpy()), _padded(model.together.numpy()),
+        )  # fmt: skip
+
+
+def tabulate(model: Macro, drives: Floats) -> Tabulated:
+    """`model` by tables that bring it near on `drives` `[vectors, inputs]`, half of which the modes are fitted on.
+
+    They have the fewest modes that do; where more modes help no more, rows get constants.
+
+    Raises SolveError where even all modes leave it further than 1e-2 of full scale from the model.
+    """
+    exact = model.lines(torch.from_numpy(drives)).numpy()
+    state = _states(model, drives[::2])
+    best: Tabulated | None = None
+    for constants in (False, True):
+        for count in range(1 if best is None else best.modes.shape[0], state.shape[1] + 1):
+            if best is not None and best.error <= NEAR:
+                break
+            found = _with_modes(model, state, count, constants)
+            error = float(np.abs(found.lines(drives) - exact).max()) / model.full_scale_amps
+            if best is not None and not error <= max(NEAR, WORTHWHILE * best.error):
+                break
+            best = replace(found, error=error)
+    if best is None or not best.error <= REFUSED:
+        raise SolveError(
+            f"the tables of a reduced model are off from it by {'nan' if best is None else format(best.error, '.1e')} "
+            f"of full scale, {REFUSED:g} is the most; use --backend nodal"
+        )
+    return replace(best, error=model.error + best.error)
+
+
+def _states(model: Macro, drives: Floats) -> Floats:
+    """`[vectors, 1 + 2 nodes]`: (1, currents, local slopes) of the mean field under `drives`."""
+    _, current, local = model.field.solve(torch.from_numpy(drives).to(model.own))
+    return np.hstack([np.ones((len(drives), 1)), current.double().numpy(), local.double().numpy()])
+
+
+def _with_modes(model: Macro, state: Floats, count: int, constants: bool = False) -> Tabulated:
+    """The tables for the modes of fields `state` `[vectors, 1 + 2 nodes]`, with or without constants in the rows of
+    bits."""
+    field = model.field
+    response = field.response.double().numpy()
+    shift = field.shift.double().numpy() if field.shift.numel() else np.zeros_like(response)
+    both = np.hstack([response, shift])
+    values = state @ both
+    axes = np.linalg.svd(values - values.mean(axis=0), full_matrices=False)[2][: count - 1].T
+    modes = np.hstack([np.eye(len(both))[:, :1], both @ axes])
+    factors = _Factors(state @ modes, state @ response, state @ shift)
+    fixed = np.pad(model.tables[-1].double().numpy(), ((0, 0), (0, modes.shape[1] - 1), (0, 0)))
+    if model.drive.direction == "wordlines":
+        rows, of_factors, of_shifts, weights = _tables_of_bits(model, factors, constants)
+    else:
+        rows, of_factors, of_shifts, weights, rest = _tables_of_volts(model, factors)
+        fixed[:, 0] += rest[:, 0]
+        fixed[:, TERMS:] = rest[:, 1:]
+    return Tabulated(
+        model, _single(modes.T), _padded(np.pad(rows, ((0, 1), (0, 0)))), _single(of_factors.T), _single(of_shifts.T),
+        _padded(_in_fours(fixed)), _single(weights),
+    )  # fmt: skip
+
+
+def _node_of(model: Macro) -> NDArray[np.uint64]:
+    """`[groups]`: the node that each group's inputs belong to."""
+    found = np.abs(model.field.weights.numpy()[:: model.rows_per_group]).argmax(axis=1)
+    return np.asarray(found, dtype=np.uint64)
+
+
+def _single(values: np.ndarray[Any, Any]) -> Singles:
+    return np.ascontiguousarray(values, dtype=np.float32)
+
+
+def _padded(values: np.ndarray[Any, Any]) -> Singles:
+    """`[..., lines]` with lines of zeros up to a multiple of `LANES`."""
+    return _single(np.pad(values, (*[(0, 0)] * (values.ndim - 1), (0, -values.shape[-1] % LANES))))
+
+
+def _in_fours(values: NDArray[Any]) -> NDArray[Any]:
+    """`[blocks, terms, lines]` with terms of zeros up to a multiple of 4."""
+    return np.pad(values, ((0, 0), (0, -values.shape[1] % 4), (0, 0)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Factors:
+    """`phi` `[vectors, modes]`, and an input's factor and shift, each `[vectors, inputs]`, for the same reads."""
+
+    phi: Floats
+    factor: Floats
+    shift: Floats
+
+    def of(self, values: Floats) -> Floats:
+        """`[modes, n]`: the least-squares coefficients of `values` `[vectors, n]` in phi."""
+        scale = np.maximum(np.abs(self.phi).max(axis=0), 1e-30)
+        found: Floats = np.linalg.lstsq(self.phi / scale, values, rcond=1e-12)[0] / scale[:, None]
+        return found
+
+
+def _tables_of_bits(model: Macro, factors: _Factors, constants: bool) -> tuple[Floats, Floats, Floats, Floats]:
+    """Rows, factors, no shifts, and weights: see `Tabulated`.
+
+    A state's factor is what the field does to the sum of all lines; each line's row is fitted to it. With `constants` a
+    second row is what does not go with the factor.
+    """
+    count, inputs = model.rows_per_group, factors.factor.shape[1]
+    groups = -(-inputs // count)
+
+    def by_group(values: Floats) -> Floats:
+        """`[inputs, n]` -> `[groups, rows of a group, n]`, zeros beyond the last input."""
+        return np.pad(values, ((0, groups * count - inputs), (0, 0))).reshape(groups, count, -1)
+
+    singles, factor = by_group(_features(model.tables[0], inputs)), by_group(factors.factor.T)
+    features = subsets(count)[1:]
+    tables = [singles[:, row] for row in range(count)] + [_features(table, groups) for table in model.tables[1:-1]]
+    bits = [sum(1 << row for row in feature) for feature in features]
+    of_features = np.array([factor[:, feature, :].prod(axis=1) for feature in features])  # [features, groups, vectors]
+    rows, shares = [], []
+    for state in range(1, 2**count):
+        parts = [k for k, own in enumerate(bits) if state & own == own]
+        table = np.array([tables[k] for k in parts])  # [parts, groups, lines]
+        weight = np.abs(table).sum(axis=2)
+        weight = weight / np.maximum(weight.sum(axis=0), 1e-40)
+        drawn = np.einsum("pgv,pgl->gvl", of_features[parts], table)
+        share = factors.of(np.einsum("pgv,pg->vg", of_features[parts], weight))
+        basis = (factors.phi @ share).T[:, :, None]  # [groups, vectors, 1]
+        if constants:
+            basis = np.concatenate([basis, np.ones_like(basis)], axis=2)
+        rows.append(np.linalg.pinv(basis, rcond=1e-9) @ drawn)
+        shares.append(share.T)
+    weights = by_group(model.field.weights.double().numpy().sum(axis=1, keepdims=True))[:, :, 0]
+    has = np.array([[state >> row & 1 for row in range(count)] for state in range(1, 2**count)])
+    lines, modes, nothing = rows[0].shape[-1], factors.phi.shape[1], np.empty((0, factors.phi.shape[1]))
+    return (
+        np.stack(rows, axis=1).reshape(-1, lines), np.stack(shares, axis=1).reshape(-1, modes), nothing,
+        (weights @ has.T).ravel(),
+    )  # fmt: skip
+
+
+def _tables_of_volts(model: Macro, factors: _Factors) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """The same for x and x^2, line by line, and what is left at x = 0, `[blocks, modes, lines]`."""
+    first, second = (_features(table, factors.factor.shape[1]) for table in model.tables[:2])
+    at_rest = factors.shift * factors.factor
+    drawn = factors.of(at_rest).T[:, :, None] * first[:, None, :]
+    drawn += factors.of(at_rest**2).T[:, :, None] * second[:, None, :]
+    starts = np.arange(0, len(drawn), model.groups_per_block)
+    return (
+        np.stack([first, second], axis=1).reshape(-1, first.shape[1]), factors.of(factors.factor).T,
+        factors.of(factors.shift).T, model.field.weights.double().numpy().sum(axis=1),
+        np.add.reduceat(drawn, starts, axis=0),
+    )  # fmt: skip
+
+
+def _features(table: torch.Tensor, count: int) -> Floats:
+    """A table `[blocks, features of a block, lines]` as `[features, lines]`, without the padding of its last block."""
+    flat: Floats = table.double().numpy().reshape(-1, table.shape[2])[:count]
+    return flat

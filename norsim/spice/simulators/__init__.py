@@ -1,0 +1,1 @@
+"""Simulators that solve decks, each found, run and checked."""

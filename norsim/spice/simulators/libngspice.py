@@ -1,0 +1,69 @@
+"""A second way to ngspice: its shared library, driven through PySpice.
+
+The same simulator code behind a different door: the circuit arrives as lines in memory and the currents
+leave as arrays, so deck file, log and raw file are not involved. What both doors agree on does not come
+from the handling of files. One circuit at a time a process: the library is not thread-safe.
+"""
+
+from __future__ import annotations
+
+import ctypes.util
+import logging
+import threading
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from norsim.array.tile import Currents, Stimulus, Tile
+from norsim.errors import SimulatorError, SolveError
+from norsim.spice.deck import ONE_THREAD, deck
+from norsim.spice.elements import ammeters
+from norsim.spice.kirchhoff import currents_from
+from norsim.spice.simulators.ngspice import check_log, lost_amps
+
+ONE_AT_A_TIME = threading.Lock()
+
+
+@lru_cache
+def library() -> Any:
+    """PySpice's handle on libngspice. Raises SimulatorError where the library is missing."""
+    name = ctypes.util.find_library("ngspice")
+    if name is None:
+        raise SimulatorError("no libngspice: install it (Debian: apt-get install libngspice0)")
+    from PySpice.Spice.NgSpice.Shared import NgSpiceShared
+
+    # It warns of every ngspice after 34, on a handler of last resort; what comes back is checked instead.
+    logging.getLogger("PySpice").setLevel(logging.ERROR)
+    NgSpiceShared.LIBRARY_PATH = name
+    return NgSpiceShared.new_instance()
+
+
+def read(tile: Tile, stimulus: Stimulus) -> Currents:
+    """The tile's currents, solved inside this process. Raises SimulatorError or SolveError."""
+    if tile.cell.osdi:
+        raise SimulatorError("libngspice loads no OSDI model here; read the tile with the ngspice backend")
+    handle = library()
+    text, _, _ = deck(tile, stimulus).partition("\n.control")
+    with ONE_AT_A_TIME:
+        return _solve(handle, f"{text}\n.end\n", tile, stimulus)
+
+
+def _solve(handle: Any, text: str, tile: Tile, stimulus: Stimulus) -> Currents:
+    names = ammeters(tile)
+    try:
+        handle.exec_command(ONE_THREAD)
+        mode = tile.cell.compatibility
+        handle.exec_command(f"set ngbehavior={mode}" if mode else "unset ngbehavior")
+        handle.load_circuit(text)
+        handle.run()
+        check_log(f"{handle.stderr}")
+        plot = handle.plot(None, handle.last_plot)
+        table = np.stack([np.asarray(plot[f"{name[2:-1]}#branch"].to_waveform()) for name in names], axis=1)
+    except (KeyError, NameError, RuntimeError, ValueError) as problem:
+        raise SolveError(f"libngspice did not solve the tile: {problem!r}") from None
+    finally:
+        handle.destroy()
+    if table.shape != (stimulus.vectors, len(names)) or not np.isfinite(table).all():
+        raise SolveError(f"libngspice gave a table of {table.shape} that is short or not finite")
+    return currents_from(table.astype(np.float64), tile, stimulus, "ngspice-shared", lost_amps)

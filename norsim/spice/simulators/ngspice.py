@@ -1,0 +1,175 @@
+"""Finds ngspice, runs a deck in a folder of its own, and checks everything that comes back.
+
+ngspice ends with exit code 0 on a singular matrix, on non-convergence and on an unknown vector, so the
+exit code alone proves nothing: the log, the raw file and Kirchhoff's current law are checked as well.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from norsim.array.cell import Cell
+from norsim.array.tile import Currents, Floats, Stimulus, Tile
+from norsim.errors import SimulatorError, SolveError
+from norsim.spice.deck import RAW_FILE, deck
+from norsim.spice.elements import ammeters
+from norsim.spice.kirchhoff import currents_from
+from norsim.spice.rawfile import read_raw
+from norsim.spice.simulators.probe import abilities
+from norsim.spice.simulators.running import ENDS, LARGEST_BYTES, Program, own_folder, run
+from norsim.spice.single_cells import SingleCells, sweep_deck, terminals
+
+EXECUTABLE_VARIABLE = "NORSIM_NGSPICE"
+TROUBLE = re.compile(
+    r"singular|stepping|fail|\berror\b|no convergence|not converge|abort|unknown|no such|timestep too small|"
+    r"can't|cannot|unable|undefined|\bnan\b|syntax",
+    re.IGNORECASE,
+)
+# How it looks for a solution where Newton's method alone finds none, and that it has found one.
+STEPPING = re.compile(r"\b(?:gmin|source) step", re.IGNORECASE)
+COMPLETED = re.compile(r"\b(?:gmin|source) stepping completed", re.IGNORECASE)
+# Single cells: ngspice's time for reading a deck grows faster than the deck.
+CELLS_PER_DECK = 512
+SWEEP_SECONDS = 600.0
+
+# The sparse solver for large circuits, where ngspice was built with it. It is no part of a deck, which runs everywhere.
+KLU = ".options klu"
+MANY_CELLS = 1024
+
+
+@lru_cache
+def find_ngspice() -> str:
+    """Path of the ngspice program: `$NORSIM_NGSPICE`, or `ngspice` on the PATH.
+
+    Raises SimulatorError when there is none, or when what is there does not answer as ngspice does.
+    """
+    wanted = os.environ.get(EXECUTABLE_VARIABLE, "ngspice")
+    found = shutil.which(wanted)
+    if found is None:
+        raise SimulatorError(
+            f"no ngspice: {wanted!r} is not a program here. Install it (Debian: apt-get install ngspice "
+            f"libngspice0) or name it in ${EXECUTABLE_VARIABLE}; `norsim doctor` shows what is there"
+        )
+    # Decks run in folders of their own, where a relative path would name nothing.
+    found = os.path.abspath(found)
+    version_line(found)
+    return found
+
+
+@lru_cache
+def version_line(executable: str) -> str:
+    """What `ngspice --version` says of itself, e.g. `ngspice-39`; raises SimulatorError for anything else."""
+    try:
+        said = subprocess.run([executable, "--version"], capture_output=True, text=True, timeout=30, check=False)
+        match = re.search(r"ngspice-\S+", said.stdout + said.stderr)
+    except (OSError, subprocess.TimeoutExpired) as problem:
+        raise SimulatorError(f"{executable} does not run: {problem}. Reinstall ngspice") from None
+    if match is None:
+        raise SimulatorError(f"{executable} does not answer --version as ngspice does. Reinstall ngspice")
+    return match.group(0)
+
+
+def identity() -> str:
+    """The version of the ngspice that is found, and whether it has KLU: what its currents depend on to the last bit.
+
+    Raises SimulatorError without a usable one.
+    """
+    executable = find_ngspice()
+    return version_line(executable) + (" with KLU" if abilities(executable).klu else "")
+
+
+def read(tile: Tile, stimulus: Stimulus, timeout_seconds: float = 3600.0) -> Currents:
+    """The tile's currents as ngspice solves them from the emitted deck.
+
+    Raises SimulatorError without a usable ngspice and SolveError when any check fails; then the folder
+    with the deck, the log and what was written is kept and named.
+    """
+    with own_folder() as folder:
+        text = deck(tile, stimulus)
+        if tile.thresholds.size >= MANY_CELLS and abilities(find_ngspice()).klu:
+            text = text.replace("\n.control\n", f"\n{KLU}\n.control\n", 1)
+        (folder / "tile.cir").write_text(text)
+        most = LARGEST_BYTES + 16 * stimulus.vectors * len(ammeters(tile))
+        run_deck(tile.cell, folder, timeout_seconds, most)
+        return collect(tile, stimulus, folder)
+
+
+def run_deck(cell: Cell, folder: Path, timeout_seconds: float, largest_bytes: int = LARGEST_BYTES) -> str:
+    """Run `folder/tile.cir`, a deck of `cell`, in `folder`; what ngspice says goes to `ngspice.log` there as well.
+
+    ngspice reads no `.spiceinit`, has no home but the folder, and is stopped when it takes more than `timeout_seconds`,
+    the machine's memory, or `largest_bytes` for a file. Raises SolveError on trouble, SimulatorError where ngspice is
+    missing or cannot load what the cell needs.
+    """
+    executable = find_ngspice()
+    if cell.osdi and not abilities(executable).osdi:
+        raise SimulatorError(
+            f"{version_line(executable)} loads no OSDI model, and the cell needs {Path(cell.osdi[0][0]).name}: "
+            "install ngspice 40 or newer, built with OSDI; `norsim doctor` shows what is there"
+        )
+    mode = ["-D", f"ngbehavior={cell.compatibility}"] if cell.compatibility else []
+    if cell.compatibility:
+        # For whoever runs the deck by hand; norsim's own run reads no such file.
+        (folder / ".spiceinit").write_text(mode_file(cell))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HOME": str(folder)}
+    program = Program("ngspice", [executable, "-n", *mode, "-b", "tile.cir"], environment)
+    code, said = run(program, folder, timeout_seconds, largest_bytes)
+    check_log(said)
+    if code != 0:
+        raise SolveError(f"ngspice ended with code {code}{ENDS.get(-code, '')}")
+    return said
+
+
+def mode_file(cell: Cell) -> str:
+    """The `.spiceinit` beside a deck of a cell that is read in a mode of its own."""
+    return f"set ngbehavior={cell.compatibility}\n"
+
+
+def check_log(log: str) -> None:
+    """Raises SolveError with the first line of a log that speaks of trouble, and the two below it.
+
+    That a solution was reached by steps of gmin or of the sources is no trouble where the steps came to their end, the
+    circuit as it stands.
+    """
+    lines = [line.strip() for line in re.split(r"[\n\r]+", log)]
+    lines = [line for line in lines if line]
+    completed = max((place for place, line in enumerate(lines) if COMPLETED.search(line)), default=-1)
+    for place, line in enumerate(lines):
+        if TROUBLE.search(line) and not (place <= completed and STEPPING.search(line)):
+            raise SolveError(f"ngspice says {' / '.join(lines[place : place + 3])!r}")
+
+
+def collect(tile: Tile, stimulus: Stimulus, folder: Path) -> Currents:
+    """The currents in `folder/currents.raw`, checked for presence, length, finiteness and Kirchhoff's law."""
+    table = read_raw(folder / RAW_FILE, ammeters(tile), stimulus.vectors)
+    return currents_from(table, tile, stimulus, "ngspice", lost_amps)
+
+
+def warnings(cell: Cell, thresholds: Floats) -> list[str]:
+    """What ngspice warns of when it has single cells at `thresholds` `[n]`, volts, each line once; raises as `read`."""
+    points = np.stack([np.zeros_like(thresholds)] * 3 + [thresholds], axis=1)
+    with own_folder() as folder:
+        (folder / "tile.cir").write_text(sweep_deck(cell, points))
+        said = run_deck(cell, folder, SWEEP_SECONDS)
+    return list(dict.fromkeys(line.strip() for line in said.splitlines() if "warning" in line.lower()))
+
+
+def _solve(cell: Cell, points: Floats) -> Floats:
+    """What SingleCells asks for."""
+    names = terminals(len(points))
+    with own_folder() as folder:
+        (folder / "tile.cir").write_text(sweep_deck(cell, points))
+        run_deck(cell, folder, SWEEP_SECONDS)
+        amps: Floats = read_raw(folder / RAW_FILE, names, 1)[0]
+    return amps.reshape(2, -1).T
+
+
+CELLS = SingleCells(_solve, CELLS_PER_DECK)
+drain_amps, lost_amps = CELLS.drain_amps, CELLS.lost_amps

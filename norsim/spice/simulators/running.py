@@ -1,0 +1,109 @@
+"""Runs a simulator in a folder of its own, within limits, so that an interrupt can stop it."""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from norsim.child_processes import RUNNING, STOPPED, kill
+from norsim.errors import SimulatorError, SolveError
+
+# Of a log or a file of results, beside the currents themselves.
+LARGEST_BYTES = 1 << 27
+ENDS: dict[int, str] = {
+    signal.SIGXFSZ: ": a file of it grew too large",
+    signal.SIGXCPU: ": it took too much processor time",
+    signal.SIGKILL: ": it was killed; was there enough memory?",
+    signal.SIGSEGV: ": it crashed",
+    signal.SIGABRT: ": it crashed",
+}
+
+
+class Program(NamedTuple):
+    """A simulator: its name, its command line and its environment."""
+
+    name: str
+    command: list[str]
+    environment: Mapping[str, str]
+
+
+@contextmanager
+def own_folder() -> Iterator[Path]:
+    """A folder for one run of a simulator: removed afterwards, but kept and named where the run cannot be trusted."""
+    folder = Path(tempfile.mkdtemp(prefix="norsim-ngspice-"))
+    try:
+        yield folder
+    except SolveError as problem:
+        raise SolveError(f"{problem}. The deck and the log are kept in {folder}") from None
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder)
+
+
+def run(program: Program, folder: Path, timeout_seconds: float, largest_bytes: int = LARGEST_BYTES) -> tuple[int, str]:
+    """The exit code of a simulator that is run in `folder`, and what it said, which is in `NAME.log` there as well.
+
+    Raises SimulatorError where it cannot be run, and SolveError when it takes more than `timeout_seconds`. It may have
+    no more than the machine's memory, nor `largest_bytes` for a file.
+    """
+    name, log_file = program.name, folder / f"{program.name}.log"
+    with open(log_file, "wb") as log:
+        try:
+            process = subprocess.Popen(
+                program.command,
+                cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                env=program.environment, start_new_session=True,
+            )  # fmt: skip
+        except OSError as problem:
+            raise SimulatorError(f"{program.command[0]} does not run: {problem}") from None
+        with process:
+            RUNNING.add(process)
+            try:
+                _limit(process.pid, timeout_seconds, largest_bytes)
+                code = process.wait(timeout_seconds)
+            except BaseException as problem:
+                kill(process)
+                process.wait()
+                if not isinstance(problem, subprocess.TimeoutExpired):
+                    raise
+                raise SolveError(f"{name} did not finish within {timeout_seconds:g} s and was stopped") from None
+            finally:
+                RUNNING.discard(process)
+    if process in STOPPED:
+        # Nobody waits for it any more, so that nothing of it is kept.
+        STOPPED.discard(process)
+        raise KeyboardInterrupt
+    try:
+        return code, log_file.read_text(errors="replace")
+    except OSError as problem:
+        raise SolveError(f"the log of {name} cannot be read: {problem}") from None
+
+
+def _limit(process: int, seconds: float, largest_bytes: int) -> None:
+    """Bounds what a process may take: processor time, memory (what the machine has), the size of a file; no core dump.
+
+    Only where the system can limit a process that runs: on Linux.
+    """
+    if not hasattr(resource, "prlimit"):
+        return
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limits = {
+        resource.RLIMIT_CPU: math.ceil(seconds) + 1,
+        resource.RLIMIT_AS: memory,
+        resource.RLIMIT_FSIZE: largest_bytes,
+        resource.RLIMIT_CORE: 0,
+    }
+    for kind, most in limits.items():
+        # It may have ended by now; a limit that the system already has set lower stays.
+        with suppress(ProcessLookupError, ValueError, PermissionError):
+            resource.prlimit(process, kind, (most, most))

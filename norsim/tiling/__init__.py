@@ -1,0 +1,1 @@
+"""A quantized layer on tiles: placed, programmed, driven and read out."""

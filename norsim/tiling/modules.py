@@ -1,0 +1,167 @@
+"""The torch modules that stand in for Conv2d and Linear, and `convert`, which puts them there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from norsim.errors import ConfigurationError
+from norsim.periphery.encoding import Codes
+from norsim.quantization.layer import ConvGeometry, QuantizedLayer
+from norsim.tiling.grid import TileGrid, signed_weights
+from norsim.tiling.im2col import patches
+from norsim.tiling.reader import Reader
+
+
+class TiledLayer(nn.Module):
+    """A layer whose multiply-accumulates the array does; no parameters, no gradient.
+
+    `grid`     its tiles
+    `reader`   how they are read; `fixed_backend` overrides the reader's, for this layer alone
+    `record`   when it is a list, the activation codes of each forward are appended to it
+    """
+
+    def __init__(self, grid: TileGrid, fixed_backend: str | None = None) -> None:
+        super().__init__()
+        self.grid = grid
+        self.fixed_backend = fixed_backend
+        self.reader = Reader("ideal")
+        self.record: list[Codes] | None = None
+
+    def use(self, reader: Reader) -> None:
+        """Read the tiles by `reader` from now on, but by this layer's own backend where that is fixed."""
+        self.reader = reader if self.fixed_backend is None else replace(reader, backend=self.fixed_backend)
+
+    def outputs(self, codes: Codes) -> Tensor:
+        """`[vectors, inputs]` activation codes -> `[vectors, outputs]` real outputs, float32."""
+        if self.record is not None:
+            self.record.append(codes)
+        return self.real(self.grid.multiply(codes, self.reader))
+
+    def real(self, sums: NDArray[np.floating]) -> Tensor:
+        """`[..., outputs]` sums of (q - z) x -> real outputs, float32."""
+        layer = self.grid.layer
+        if layer.input_zero:
+            sums = sums - layer.input_zero * (
+                layer.weights.sum(axis=1, dtype=np.int64) - layer.inputs * layer.weight_zero
+            )
+        return torch.from_numpy(layer.decode(sums))
+
+
+class TiledLinear(TiledLayer):
+    """`[..., inputs]` -> `[..., outputs]`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """`[..., inputs]` -> `[..., outputs]`, float32, read off the tiles."""
+        layer = self.grid.layer
+        codes = layer.encode(input.detach().cpu().numpy()).reshape(-1, layer.vector_length)
+        return self.outputs(codes).reshape(*input.shape[:-1], layer.outputs)
+
+
+class TiledConv2d(TiledLayer):
+    """`[images, channels, height, width]` -> `[images, outputs, height', width']`, by im2col."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """`[images, channels, height, width]` -> `[images, outputs, height', width']`, read off the tiles.
+
+        Raises ConfigurationError for an input of another shape.
+        """
+        layer, geometry = self.grid.layer, self.grid.layer.geometry
+        if geometry is None:
+            raise ConfigurationError(f"layer {layer.name!r} has no convolution geometry")
+        if input.ndim != 4 or input.shape[1] != geometry.in_channels:
+            raise ConfigurationError(
+                f"layer {layer.name!r}: input of shape {tuple(input.shape)}; expected [images, {geometry.in_channels}, "
+                "height, width]"
+            )
+        codes = padded(torch.from_numpy(layer.encode(input.detach().cpu().numpy())), geometry, layer.input_zero)
+        if self.reader.backend == "ideal":
+            if self.record is not None:
+                self.record.append(patches(codes.numpy(), geometry)[0])
+            return self.real(exact_convolution(layer, geometry, codes).numpy()).permute(0, 3, 1, 2)
+        vectors, rows = patches(codes.numpy(), geometry)
+        return self.outputs(vectors).reshape(len(input), rows, -1, layer.outputs).permute(0, 3, 1, 2)
+
+
+class TiledConv1d(TiledConv2d):
+    """`[images, channels, length]` -> `[images, outputs, length']`, as images of height 1."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """`[images, channels, length]` -> `[images, outputs, length']`, read off the tiles."""
+        return super().forward(input.unsqueeze(-2)).squeeze(-2)
+
+
+def padded(codes: Tensor, geometry: ConvGeometry, padding_code: int) -> Tensor:
+    """Activation codes `[images, channels, height, width]`, contiguous, with the geometry's padding.
+
+    That of zeros means a real zero, which is the code of the input's zero point.
+    """
+    vertical, horizontal = geometry.padding
+    around = (horizontal, horizontal, vertical, vertical)
+    if geometry.padding_mode == "zeros":
+        return functional.pad(codes, around, value=padding_code).contiguous()
+    return functional.pad(codes.float(), around, mode=geometry.padding_mode).to(codes.dtype).contiguous()
+
+
+def exact_convolution(layer: QuantizedLayer, geometry: ConvGeometry, codes: Tensor) -> Tensor:
+    """Padded codes -> `[images, height', width', outputs]` sums of (q - z) x, integers held exactly."""
+    weights = signed_weights(layer).view(layer.outputs, -1, *geometry.kernel)
+    sums = functional.conv2d(
+        codes.to(weights), weights, stride=geometry.stride, dilation=geometry.dilation, groups=geometry.groups
+    )
+    return sums.permute(0, 2, 3, 1)
+
+
+def tiled_layers(model: nn.Module) -> dict[str, TiledLayer]:
+    """The converted layers by name, in order of definition."""
+    return {name: part for name, part in model.named_modules() if isinstance(part, TiledLayer)}
+
+
+@contextmanager
+def reading(model: nn.Module, reader: Reader) -> Iterator[dict[str, TiledLayer]]:
+    """Within the block every converted layer uses `reader`; then what it used before."""
+    layers = tiled_layers(model)
+    before = {name: layer.reader for name, layer in layers.items()}
+    try:
+        for layer in layers.values():
+            layer.use(reader)
+        yield layers
+    finally:
+        for name, layer in layers.items():
+            layer.reader = before[name]
+
+
+@contextmanager
+def digital(model: nn.Module) -> Iterator[dict[str, TiledLayer]]:
+    """Within the block no array is read, not even by layers whose backend is fixed."""
+    with reading(model, Reader("ideal")) as layers:
+        for layer in layers.values():
+            layer.reader = Reader("ideal")
+        yield layers
+
+
+def layer_codes(model: nn.Module, images: Tensor, names: Collection[str] | None = None) -> dict[str, Codes]:
+    """`[vectors, inputs]` activation codes that layers `names`, by default all, get from `images`, all layers digital.
+
+    Raises ConfigurationError for a name that is not among the converted layers.
+    """
+    with digital(model) as layers, torch.inference_mode():
+        wanted = {name: layers.get(name) for name in (layers if names is None else names)}
+        recorded: dict[str, list[Codes]] = {}
+        try:
+            for name, layer in wanted.items():
+                if layer is None:
+                    raise ConfigurationError(f"no layer {name!r} on the array; there are {', '.join(layers)}")
+                layer.record = recorded[name] = []
+            model(images)
+        finally:
+            for layer in layers.values():
+                layer.record = None
+    return {name: found[0] if len(found) == 1 else np.concatenate(found) for name, found in recorded.items()}

@@ -1,0 +1,103 @@
+"""A quantized network that is computed by its arrays and can be trained: forward the circuit, backward its gradient.
+
+With the weights W that are trained and the weights W0 that the tiles were programmed with, a layer gives
+
+    y = L(W) x + [A(x) - L(W0) x],        L(W) = W - W0 + W_eff,
+
+where A is what the tiles, their converters and their fits make of x, taken as a constant, and W_eff the derivative of
+the same by x, from the gradient of `macro`'s model of each tile. So y is A(x) as long as W is W0 and follows W to first
+order from there; the gradient by x is that of the circuit, and that by W is x.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from norsim.backends.characterised import reduced
+from norsim.periphery.encoding import sense_matrix
+from norsim.quantization.modules import QuantizedOperands, positive, quantized_operands
+from norsim.tiling.grid import TileGrid
+from norsim.tiling.modules import TiledLayer, tiled_layers
+from norsim.tiling.reader import Reader
+from norsim.tiling.tile import PlacedTile
+
+# Of full drive: where activations are most of the time.
+USUAL_DRIVE = 0.25
+
+
+def effective_weights(grid: TileGrid) -> Tensor:
+    """`[outputs, inputs]`, float32: what one more step of an input's code adds to each output's sum on the array.
+
+    As the layer's weights, inputs are those of one group.
+    """
+    found = torch.zeros(grid.layer.outputs, grid.layer.inputs)
+    for part in grid.tiles:
+        columns = np.asarray(part.weight_span) if part.order is None else np.asarray(part.weight_span)[part.order]
+        found[part.outputs.start : part.outputs.stop, torch.from_numpy(columns)] += _of_tile(part)
+    return found
+
+
+def _of_tile(part: PlacedTile) -> Tensor:
+    """`[outputs, inputs]` of a tile, its inputs in the order of its lines."""
+    encoding, inputs = part.chip.encoding, len(part.inputs)
+    model = reduced(part.tile(), part.drive(np.zeros((1, part.layer.vector_length), np.uint8))).model
+    at = torch.full((inputs,), USUAL_DRIVE)
+    jacobian: Any = torch.autograd.functional.jacobian
+    slopes: Tensor = jacobian(lambda x: model.lines(x[None])[0], at, vectorize=True)
+    kind = "bitline" if model.drive.direction == "wordlines" else "source"
+    sense = torch.from_numpy(sense_matrix(encoding.sense(len(part.outputs)), kind, slopes.shape[0])).float()
+    steps: Tensor = sense.T @ slopes.float() / (encoding.lsb_amps * encoding.top_drive)
+    steps *= torch.from_numpy(part.gain).float()[:, None]
+    digital = encoding.digital_part(np.eye(inputs, dtype=np.uint8), part.layer.weight_zero)
+    return steps if digital is None else steps + torch.from_numpy(digital).float()
+
+
+@contextmanager
+def through_circuit(network: nn.Module, analog: nn.Module, random: np.random.Generator) -> Iterator[None]:
+    """Within the block the quantized layers of `network` give what those of `analog` do, the same network converted and
+    calibrated, and pass gradients as above; the converters' noise comes from `random`."""
+    tiled = tiled_layers(analog)
+    handles = [
+        layer.register_forward_hook(_Circuit(layer, tiled[name], random))
+        for name, layer in quantized_operands(network).items()
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class _Circuit:
+    """A forward hook that puts the circuit's output in place of a quantized layer's."""
+
+    def __init__(self, layer: QuantizedOperands, tiled: TiledLayer, random: np.random.Generator) -> None:
+        self.tiled = tiled
+        tiled.use(Reader("macro", random=random))
+        scale = positive(layer.weight_scale).detach()[:, None]
+        self.effective = (effective_weights(tiled.grid) * scale).view_as(layer.weight)
+        self.programmed = layer.quantized_weight().detach()
+        bias: Any = layer.bias
+        self.bias = None if bias is None else bias.detach().clone()
+
+    def __call__(self, layer: QuantizedOperands, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        bias: Any = layer.bias
+        x = layer.quantized_input(inputs[0])
+        with torch.no_grad():
+            beyond = self.tiled(inputs[0]) - _linear(layer, x, self.effective, self.bias)
+        weight = layer.quantized_weight() - self.programmed + self.effective
+        found: Tensor = _linear(layer, x, weight, bias) + beyond
+        return found
+
+
+def _linear(layer: QuantizedOperands, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    multiply: Any = functional.linear if isinstance(layer, nn.Linear) else layer._conv_forward
+    found: Tensor = multiply(x, weight, bias)
+    return found

@@ -1,0 +1,1 @@
+"""Network definitions: those of norsim, ONNX files and Python files of users."""

@@ -1,0 +1,215 @@
+"""An ONNX graph as a torch module: its weights in torch's own layers, which arrays can hold, the rest as functions.
+
+The operators with weights are Conv, Gemm, BatchNormalization, and MatMul by a constant, with the Add of a constant
+after it. What depends on constants alone is computed once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from norsim.errors import ConfigurationError
+from norsim.zoo.onnx.layers import LAYERS
+from norsim.zoo.onnx.operators import OPERATORS, Attributes, padding
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operator of a graph: names of values it takes ('' for one left out) and gives; its name, for messages."""
+
+    kind: str
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Attributes
+
+
+@dataclass(frozen=True)
+class Step:
+    """A node as it is run: by the module of that name, or by the operator of its kind."""
+
+    node: Node
+    inputs: tuple[str, ...]
+    module: str | None = None
+
+
+class GraphError(ConfigurationError):
+    """A graph that cannot be a torch module; the message names the node."""
+
+
+def first_line(problem: Exception) -> str:
+    """The first line of what an exception says."""
+    return str(problem).strip().partition("\n")[0]
+
+
+class OnnxNetwork(nn.Module):
+    """The graph `nodes`, in an order in which each has its inputs, from value `source` to value `result`.
+
+    `constants` are its initializers, of any shape; `ranks` the numbers of axes that are known; `digest` says which file
+    it was.
+    """
+
+    def __init__(
+        self, nodes: Sequence[Node], constants: dict[str, Tensor], ranks: dict[str, int], source: str, result: str,
+        digest: str,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.source, self.result, self.digest = source, result, digest
+        self.constants = dict(constants)
+        self.shared: dict[tuple[Any, ...], str] = {}
+        users = Counter(name for node in nodes for name in node.inputs)
+        users[result] += 1
+        self.steps: list[Step] = []
+        merged: set[str] = set()
+        for node in nodes:
+            if node.outputs[0] in merged:
+                continue
+            added = self._bias_after(node, nodes, users) if node.kind == "MatMul" else None
+            step = self._step(node, ranks, added)
+            if added is not None:
+                merged.add(added.outputs[0])
+            if step is not None:
+                self.steps.append(step)
+        self._check()
+        self.constants = {name: value for name, value in self.constants.items() if self._is_used(name)}
+
+    def extra_repr(self) -> str:
+        """The file's hash, so that networks that differ in constants alone differ."""
+        return f"sha256={self.digest}"
+
+    def forward(self, images: Tensor) -> Tensor:
+        """What the graph gives for a batch `[n, ...]`. ConfigurationError names the node that fails."""
+        values: dict[str, Any] = {**self.constants, self.source: images}
+        for step in self.steps:
+            inputs = [values[name] if name else None for name in step.inputs]
+            found = self._modules[step.module](*inputs) if step.module else _run(step, inputs)  # type: ignore[misc]
+            outputs = found if isinstance(found, tuple) else (found,)
+            values.update(zip(step.node.outputs, outputs, strict=False))
+        answer: Tensor = values[self.result]
+        return answer
+
+    def _step(self, node: Node, ranks: dict[str, int], added: Node | None) -> Step | None:
+        """The node as a step; None for one that is computed here and now."""
+        known = [not name or name in self.constants for name in node.inputs]
+        try:
+            if node.kind in ("Conv", "Gemm", "BatchNormalization") or (
+                node.kind == "MatMul" and known == [False, True]
+            ):
+                layer = self._layer(node, known, ranks, added)
+                if layer is not None:
+                    return layer
+            if node.kind not in OPERATORS:
+                raise GraphError(
+                    f"ONNX node {node.name!r}: operator {node.kind} is not supported; supported are Conv, Gemm, "
+                    f"BatchNormalization, Constant, {', '.join(OPERATORS)}"
+                )
+            if not all(known):
+                return Step(node, node.inputs)
+            inputs = [self.constants[name] if name else None for name in node.inputs]
+            found = OPERATORS[node.kind](node.attributes, *inputs)
+        except GraphError:
+            raise
+        except (RuntimeError, ValueError, IndexError, KeyError, TypeError) as problem:
+            raise GraphError(f"ONNX node {node.name!r} ({node.kind}): {first_line(problem)}") from problem
+        self.constants.update(zip(node.outputs, found if isinstance(found, tuple) else (found,), strict=False))
+        return None
+
+    def _layer(self, node: Node, known: Sequence[bool], ranks: dict[str, int], added: Node | None) -> Step | None:
+        """A step by one of torch's layers; None for a product of activations."""
+        if node.kind == "MatMul" and self.constants[node.inputs[1]].ndim != 2:
+            return None
+        if known[0] or not all(known[1:]):
+            raise ValueError(f"its weights are computed from the input; a {node.kind} needs constant ones")
+        weights = tuple(name for name in node.inputs[1:] if name)
+        bias = None if added is None else self._constant_of(added)
+        key = (node.kind, weights, bias, repr(sorted(node.attributes.items())))
+        if key not in self.shared:
+            self.shared[key] = self._add(node, [self.constants[name] for name in weights], bias, ranks)
+        outputs = node if added is None else replace(node, outputs=added.outputs)
+        source = self._padded(node, self.constants[weights[0]].ndim - 2) if node.kind == "Conv" else node.inputs[0]
+        return Step(outputs, (source,), self.shared[key])
+
+    def _padded(self, node: Node, axes: int) -> str:
+        """The name of a convolution's input, behind a step that pads it where sides differ: torch's layers cannot."""
+        start, end = padding(node.attributes, axes)
+        if start == end:
+            return node.inputs[0]
+        padded, sizes = f"{node.outputs[0]}, padded input", f"{node.outputs[0]}, padding"
+        self.constants[sizes] = torch.tensor([0, 0, *start, 0, 0, *end])
+        inputs = (node.inputs[0], sizes)
+        self.steps.append(Step(Node("Pad", node.name, inputs, (padded,), {}), inputs))
+        return padded
+
+    def _add(self, node: Node, weights: list[Tensor], bias: str | None, ranks: dict[str, int]) -> str:
+        """Add the torch layer of a node; the name that it got."""
+        added = None if bias is None else self.constants[bias]
+        layer = LAYERS[node.kind](node.attributes, weights, added, ranks.get(node.inputs[0], 4))
+        name = _name(node, bias)
+        while name in self._modules:
+            name += "_"
+        self.add_module(name, layer)
+        return name
+
+    def _bias_after(self, node: Node, nodes: Sequence[Node], users: Counter[str]) -> Node | None:
+        """The node that adds a constant, one for each output, to this product and nothing else does with it."""
+        if users[node.outputs[0]] != 1 or node.inputs[1] not in self.constants:
+            return None
+        for other in nodes:
+            if other.kind == "Add" and node.outputs[0] in other.inputs:
+                name = self._constant_of(other)
+                shape = self.constants[node.inputs[1]].shape
+                if name is not None and len(shape) == 2 and self.constants[name].shape == shape[1:]:
+                    return other
+        return None
+
+    def _constant_of(self, node: Node) -> str | None:
+        return next((name for name in node.inputs if name in self.constants), None)
+
+    def _check(self) -> None:
+        """Raise GraphError where a step takes what no step before it gives."""
+        given = {"", self.source, *self.constants}
+        for step in self.steps:
+            missing = [name for name in step.inputs if name not in given]
+            if missing:
+                raise GraphError(f"ONNX node {step.node.name!r} ({step.node.kind}): nothing gives its {missing[0]!r}")
+            # The other outputs of a pool or a norm are for training.
+            given.update(step.node.outputs if step.node.kind == "Split" else step.node.outputs[:1])
+        if self.result not in given:
+            raise GraphError(f"no ONNX node gives the output {self.result!r}")
+
+    def _is_used(self, name: str) -> bool:
+        return name == self.result or any(name in step.inputs for step in self.steps)
+
+
+def _run(step: Step, inputs: Sequence[Any]) -> Any:
+    try:
+        return OPERATORS[step.node.kind](step.node.attributes, *inputs)
+    except (RuntimeError, ValueError, IndexError, TypeError) as problem:
+        raise GraphError(
+            f"ONNX node {step.node.name!r} ({step.node.kind}): {first_line(problem)}; if the file was exported for one "
+            "size of batch, export it with a dynamic first axis"
+        ) from problem
+
+
+def _name(node: Node, bias: str | None) -> str:
+    """A module's name: that of its weight or bias as torch exports it, without its end; else that of the node."""
+    for value in (*node.inputs[1:], bias or ""):
+        stem, _, end = value.rpartition(".")
+        if stem and end in ("weight", "bias"):
+            return _word(stem)
+    parts = [part for part in node.name.split("/") if part]
+    parts = parts[:-1] if parts[-1] == node.kind and len(parts) > 1 else parts
+    # torch's scopes of a Sequential: /body/body.0/Conv
+    whole = [a for a, b in zip(parts, [*parts[1:], ""], strict=True) if not b.startswith(f"{a}.")]
+    return _word("/".join(whole)) or node.kind
+
+
+def _word(text: str) -> str:
+    return re.sub(r"\W+", "_", text).strip("_")

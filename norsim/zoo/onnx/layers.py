@@ -1,0 +1,71 @@
+"""ONNX operators with constant weights as torch's own layers, which arrays can hold.
+
+Each takes the node's attributes, its weights, a bias that a node behind it adds, or None, and how many axes its input
+has. ValueError says what torch's layer cannot do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from norsim.quantization.replace import linear_of
+from norsim.zoo.onnx.operators import Attributes, padding
+
+
+def _parameter(value: Tensor) -> nn.Parameter:
+    return nn.Parameter(value.contiguous())
+
+
+def _convolution(attributes: Attributes, weights: list[Tensor], bias: Tensor | None, rank: int) -> nn.Module:
+    weight, groups = weights[0], attributes.get("group", 1)
+    axes = weight.ndim - 2
+    kind: Any = {1: nn.Conv1d, 2: nn.Conv2d}.get(axes)
+    if kind is None:
+        raise ValueError(f"a convolution along {axes} axes")
+    before, behind = padding(attributes, axes)
+    options: Any = {
+        "stride": tuple(attributes.get("strides", [1] * axes)), "padding": tuple(before) if before == behind else 0,
+        "dilation": tuple(attributes.get("dilations", [1] * axes)), "groups": groups, "bias": len(weights) > 1,
+    }  # fmt: skip
+    layer: nn.Module = kind(
+        weight.shape[1] * groups, weight.shape[0], tuple(weight.shape[2:]), **options, device="meta"
+    )
+    layer.weight = _parameter(weight)
+    if len(weights) > 1:
+        layer.bias = _parameter(weights[1])
+    return layer
+
+
+def _linear(weight: Tensor, bias: Tensor | None) -> nn.Module:
+    return linear_of(_parameter(weight), None if bias is None else _parameter(bias))
+
+
+def _gemm(attributes: Attributes, weights: list[Tensor], bias: Tensor | None, rank: int) -> nn.Module:
+    if attributes.get("transA", 0):
+        raise ValueError("its input is transposed")
+    weight = weights[0] if attributes.get("transB", 0) else weights[0].T
+    if len(weights) > 1:
+        bias = (attributes.get("beta", 1.0) * weights[1]).expand(1, len(weight))[0]
+    return _linear(attributes.get("alpha", 1.0) * weight, bias)
+
+
+def _product(attributes: Attributes, weights: list[Tensor], bias: Tensor | None, rank: int) -> nn.Module:
+    return _linear(weights[0].T, bias)
+
+
+def _norm(attributes: Attributes, weights: list[Tensor], bias: Tensor | None, rank: int) -> nn.Module:
+    if attributes.get("training_mode", 0):
+        raise ValueError("it is in training mode; export the network in eval mode")
+    scale, shift, mean, variance = weights
+    kind = nn.BatchNorm2d if rank == 4 else nn.BatchNorm1d
+    norm = kind(len(scale), attributes.get("epsilon", 1e-5), device="meta")
+    norm.weight, norm.bias = _parameter(scale), _parameter(shift)
+    norm.running_mean, norm.running_var = mean.clone(), variance.clone()
+    norm.num_batches_tracked = torch.zeros((), dtype=torch.int64)
+    return norm
+
+
+LAYERS = {"Conv": _convolution, "Gemm": _gemm, "MatMul": _product, "BatchNormalization": _norm}

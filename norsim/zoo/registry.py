@@ -1,0 +1,87 @@
+"""The networks norsim knows by name, and those of users."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import nn
+
+from norsim.errors import ConfigurationError
+from norsim.quantization.normalise import Normalise
+from norsim.user_code import absolute, is_code
+from norsim.zoo import architectures
+from norsim.zoo.onnx.file import build_onnx, is_onnx
+from norsim.zoo.python_file import build_own
+
+WIDEST = 64.0
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """A network by name: `builder(width)` returns it untrained; `dataset` is the one it is defined for.
+
+    `width` multiplies its numbers of channels, above 0 and at most 64; ConfigurationError for another. `normalise` is
+    what is done to its images first.
+    """
+
+    name: str
+    dataset: str
+    builder: Callable[[float], nn.Module]
+    description: str
+    width: float = 1.0
+    normalise: Normalise | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.width <= WIDEST:
+            raise ConfigurationError(f"width is {self.width}; expected above 0, at most {WIDEST:g}")
+
+    def build(self) -> nn.Module:
+        """A new, untrained network (float32, weights from torch's global random state)."""
+        network = self.builder(self.width)
+        return network if self.normalise is None else self.normalise.on(network)
+
+
+NETWORKS = {
+    spec.name: spec
+    for spec in (
+        NetworkSpec(
+            "digits-cnn", "digits", architectures.digits_cnn, "two convolutions and a linear layer, 8 x 8 digits"
+        ),
+        NetworkSpec("alexnet", "cifar10", architectures.alexnet, "AlexNet for CIFAR-10, with batch norm"),
+        NetworkSpec("vgg11", "cifar10", architectures.vgg11, "VGG configuration A for CIFAR-10, with batch norm"),
+        NetworkSpec("vgg16", "cifar10", architectures.vgg16, "VGG configuration D for CIFAR-10, with batch norm"),
+        NetworkSpec("resnet18", "cifar10", architectures.resnet18, "18-layer residual network, in its CIFAR-10 form"),
+        NetworkSpec(
+            "resnet20", "cifar10", architectures.resnet20, "20-layer residual network of He et al. for CIFAR-10"
+        ),
+    )
+}
+
+
+def spec_of(name: str, width: float = 1.0) -> NetworkSpec:
+    """The definition of a network by name; ConfigurationError, with the nearest name, if there is none.
+
+    FILE.py:FUNCTION is a network of the user's own, whose file is executed when it is built; FILE.onnx is one with its
+    weights. They have no data set and no width.
+    """
+    if is_code(name) or is_onnx(name):
+        if width != 1:
+            raise ConfigurationError(f"{name} says itself how wide it is: leave out --width")
+        if is_onnx(name):
+            path = Path(name).resolve()
+            return NetworkSpec(str(path), "", lambda _: build_onnx(path), "a network from an ONNX file")
+        reference = absolute(name)
+        return NetworkSpec(reference, "", lambda _: build_own(reference), "a network of the user's own")
+    if name in NETWORKS:
+        return replace(NETWORKS[name], width=width)
+    near = difflib.get_close_matches(name, NETWORKS, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ConfigurationError(f"no network is called {name!r}; {hint}known networks: {', '.join(NETWORKS)}")
+
+
+def build(name: str, width: float = 1.0, normalise: Normalise | None = None) -> nn.Module:
+    """A new, untrained network by its name: see `spec_of` and `NetworkSpec`."""
+    return replace(spec_of(name, width), normalise=normalise).build()

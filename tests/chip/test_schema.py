@@ -1,0 +1,59 @@
+"""An encoding that is added to the schema reaches chips by its section alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import yaml
+
+from norsim.chip import load
+from norsim.chip.load import load_chip, presets
+from norsim.chip.schema import BitSerialSection, ChipFile
+from norsim.errors import ConfigurationError
+from norsim.periphery.bit_serial import BitSerial
+
+
+@dataclass(frozen=True)
+class Other(BitSerial):
+    """Bit-serial by another name."""
+
+    name = "one-more"
+
+
+class OtherSection(BitSerialSection):
+    """Its section of a chip file."""
+
+    def encoding(self) -> Other:
+        return Other(self.wordline_read, self.bitline_read, self.top_level, self.zero_point, self.reference_every)
+
+
+class Extended(ChipFile):
+    """A chip file that knows it too."""
+
+    encoding: Literal["bit-serial", "linear-pair", "one-more"]
+    one_more: OtherSection | None = None
+
+
+def test_a_section_makes_its_encoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "ChipFile", Extended)
+    content = yaml.safe_load(presets()["etox65"].read_text())
+    path = tmp_path / "chip.yaml"
+    section = {**content["bit_serial"], "top_level": "0.8 uA", "settle": "1 ns"}
+    path.write_text(json.dumps({**content, "encoding": "one-more", "one_more": section}))
+    chip = load_chip(path, ("one_more.wires.bitline=3 ohm",))
+    assert isinstance(chip.encoding, Other) and chip.encoding.name == "one-more"
+    assert chip.encoding.top_amps == pytest.approx(0.8e-6) and chip.settle_seconds == pytest.approx(1e-9)
+    assert chip.wires.bitline_ohms == 3.0
+    assert load_chip(path, ("encoding=bit-serial",)).settle_seconds is None
+    path.write_text(json.dumps({**content, "encoding": "one-more"}))
+    with pytest.raises(ConfigurationError, match="no section `one_more`"):
+        load_chip(path)
+
+
+def test_a_linear_pair_has_no_key_for_settling() -> None:
+    with pytest.raises(ConfigurationError, match="settle"):
+        load_chip("etox65", ("linear_pair.settle=1 ns",))

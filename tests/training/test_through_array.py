@@ -1,0 +1,144 @@
+"""Training through the circuit: forward is the array's, the gradient its derivative, and a bad chip is learned."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from norsim.chip.load import load_chip
+from norsim.chip.model import Chip
+from norsim.data import load
+from norsim.data.tensors import images_tensor
+from norsim.errors import ConfigurationError, DataError
+from norsim.evaluation.evaluate import evaluate
+from norsim.quantization.quantize import quantize
+from norsim.saved.network_folder import load_network
+from norsim.tiling.calibrate import calibrate
+from norsim.tiling.convert import convert
+from norsim.tiling.modules import TiledLayer, reading, tiled_layers
+from norsim.tiling.reader import Reader
+from norsim.training.finetune import CHECKPOINT, Tuning, fine_tune
+from norsim.training.through_array import effective_weights, through_circuit
+
+BAD = ("bit_serial.wires.source_line=1 kohm",)
+
+
+def digits_on(encoding: str, *settings: str) -> tuple[nn.Module, nn.Module]:
+    """The shipped network, and the same on a chip, calibrated."""
+    network, _ = load_network("digits-cnn")
+    analog = convert(network, load_chip("etox65-stress", (f"encoding={encoding}", *settings)))
+    calibrate(analog, images_tensor(load("digits", "train", None).take(64, None)))
+    return network, analog
+
+
+@pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
+def test_forward_is_what_the_array_gives(encoding: str) -> None:
+    network, analog = digits_on(encoding)
+    images = images_tensor(load("digits", "test", None).take(8, None))
+    with reading(analog, Reader("macro")):
+        expected = analog(images)
+    digital = network(images)
+    with through_circuit(network, analog, np.random.default_rng(0)):
+        found = network(images)
+    assert found.requires_grad
+    found, digital = found.detach(), digital.detach()
+    scale = float(expected.abs().max())
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * scale)
+    assert float((found - digital).abs().max()) > 1e-3 * scale
+    # Afterwards it is digital again.
+    torch.testing.assert_close(network(images).detach(), digital)
+
+
+@pytest.mark.parametrize("settings", [(), ("tile.row_order=true",), ("bit_serial.zero_point=digital",)])
+@pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
+def test_effective_weights_are_the_arrays_slopes(encoding: str, settings: tuple[str, ...]) -> None:
+    """Against differences: all codes at a quarter of full drive, and one input after the other a step higher. They
+    replace the integers q - z, from which wires take them away."""
+    analog = digits_on(encoding, "adc.bits=20", *settings)[1]
+    grid = tiled_layers(analog)["fc"].grid
+    found = effective_weights(grid).numpy()
+    exact = grid.layer.weights.astype(float) - grid.layer.weight_zero
+    inputs = [0, 17, 255, 256, 319]
+    # A bit is all or nothing: the mean slope over bits that are up and down is that of random patterns.
+    random = np.random.default_rng(0)
+    # Few of them are up, or a converter of this layer would clip.
+    base = (random.random((400, grid.layer.inputs)) < 0.1) * 15 if encoding == "bit-serial" else np.full((1, 320), 4)
+    for k in inputs:
+        low, high = base.astype(np.uint8).copy(), base.astype(np.uint8).copy()
+        low[:, k], high[:, k] = (0, 15) if encoding == "bit-serial" else (3, 5)
+        step = float(high[0, k]) - float(low[0, k])
+        slope = (grid.multiply(high, Reader("macro")) - grid.multiply(low, Reader("macro"))).mean(axis=0) / step
+        assert np.abs(found[:, k] - slope).max() <= 0.35
+        assert np.corrcoef(found[:, k], exact[:, k])[0, 1] > 0.98
+
+
+def test_effective_weights_of_groups_are_in_the_place_of_the_weights(
+    small_chip: Callable[..., Chip], lossless: tuple[str, ...]
+) -> None:
+    """On perfect wires they are the integers, over several tiles of each group."""
+    torch.manual_seed(0)
+    images = torch.randn(2, 4, 5, 5)
+    analog = convert(quantize(nn.Conv2d(4, 20, 3, groups=2), [images]), small_chip(*lossless, "adc.bits=16"))
+    assert isinstance(analog, TiledLayer) and len(analog.grid.tiles) > 4
+    calibrate(analog, images)
+    exact = analog.grid.layer.weights.astype(float) - analog.grid.layer.weight_zero
+    assert np.abs(effective_weights(analog.grid).numpy() - exact).max() < 0.1
+
+
+def test_a_gradient_goes_through_to_every_weight_and_to_the_image() -> None:
+    network, analog = digits_on("bit-serial")
+    images = images_tensor(load("digits", "test", None).take(4, None)).requires_grad_(True)
+    with through_circuit(network, analog, np.random.default_rng(0)):
+        network(images).square().sum().backward()
+    for name, layer in network.named_modules():
+        if name in tiled_layers(analog):
+            assert float(layer.weight.grad.abs().max()) > 0, name
+    assert images.grad is not None and float(images.grad.abs().max()) > 0
+
+
+def test_a_chip_that_loses_the_digits_is_learned(tmp_path: Path) -> None:
+    """A source line of a kilohm a cell: the test images, which it never saw, come back."""
+    network, _ = load_network("digits-cnn")
+    chip, train, test = load_chip("etox65-stress", BAD), load("digits", "train", None), load("digits", "test", None)
+
+    def on_the_array(some: nn.Module) -> float:
+        analog = convert(some, chip)
+        calibrate(analog, images_tensor(train.take(256, np.random.default_rng([0, 4]))))
+        return evaluate(analog, test, spice_sample=0).accuracy
+
+    before = copy.deepcopy(network.state_dict())
+    tuned = fine_tune(network, chip, train, Tuning(steps=40, rate=0.03), tmp_path)
+    assert all(torch.equal(value, network.state_dict()[key]) for key, value in before.items())
+    assert on_the_array(network) < 0.9
+    assert on_the_array(tuned) > on_the_array(network) + 0.08
+
+
+def test_an_interrupted_tuning_ends_in_the_same_weights(tmp_path: Path) -> None:
+    network, _ = load_network("digits-cnn")
+    chip, train = load_chip("etox65-stress", ("silicon.cell=5 mV",)), load("digits", "train", None)
+    tuning = Tuning(steps=6, refresh=2)
+    whole = fine_tune(network, chip, train, tuning, tmp_path / "whole").state_dict()
+
+    def stop(done: int, steps: int, loss: float) -> None:
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune(network, chip, train, tuning, tmp_path / "part", progress=stop)
+    seen: list[int] = []
+    part = fine_tune(
+        network, chip, train, tuning, tmp_path / "part", resume=True, progress=lambda done, *_: seen.append(done)
+    ).state_dict()
+    assert seen == [6]
+    assert all(torch.equal(value, part[key]) for key, value in whole.items())
+    with pytest.raises(ConfigurationError, match="another chip or other settings"):
+        fine_tune(network, chip, train, Tuning(steps=8, refresh=2), tmp_path / "part", resume=True)
+    (tmp_path / "part" / CHECKPOINT).write_bytes(b"nothing of the kind")
+    with pytest.raises(DataError, match="cannot be read"):
+        fine_tune(network, chip, train, tuning, tmp_path / "part", resume=True)
