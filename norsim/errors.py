@@ -6,6 +6,7 @@
     │   └── DataError        2   a data set or a weight file that cannot be read
     ├── SimulatorError       3   the simulator, or the cluster that should run it, is missing or unusable
     ├── SolveError           4   a simulation ran, and its result cannot be trusted
+    │   └── SolveTimeoutError 4  a simulator did not finish within its time limit
     └── ThresholdError       5   a result missed the accuracy or the tolerance that was asked for
 
 A message says what happened, what was expected, what to try and, where there is one, which folder
@@ -45,6 +46,10 @@ class SolveError(NorsimError):
     """A simulation ended, but its result fails a check; no number of it is used."""
 
     exit_code = 4
+
+
+class SolveTimeoutError(SolveError):
+    """A simulator did not finish within its time limit."""
 
 
 class ThresholdError(NorsimError):

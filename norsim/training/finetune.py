@@ -25,6 +25,7 @@ from norsim.chip.model import Chip
 from norsim.data import Dataset
 from norsim.data.tensors import images_tensor
 from norsim.errors import ConfigurationError, DataError
+from norsim.random_streams import Stream, generator
 from norsim.quantization.modules import positive, quantized_operands
 from norsim.tiling.calibrate import calibrate
 from norsim.tiling.convert import convert
@@ -78,7 +79,7 @@ def fine_tune(
         analog = _programmed(student, chip, train_set, tuning, number)
         generator = torch.Generator().manual_seed(tuning.seed * 1_000_003 + number)
         losses = []
-        with through_circuit(student, analog, np.random.default_rng([tuning.seed, 8, number])):
+        with through_circuit(student, analog, generator(tuning.seed, Stream.FINE_TUNING_NOISE, number)):
             for step in range(first, last):
                 chosen = torch.randint(len(labels), (min(tuning.batch_size, len(labels)),), generator=generator)
                 mirrored = torch.rand(len(chosen), generator=generator) < 0.5
@@ -103,7 +104,7 @@ def fine_tune(
 def _programmed(student: nn.Module, chip: Chip, train_set: Dataset, tuning: Tuning, number: int) -> nn.Module:
     """The student on another chip of the kind, calibrated."""
     analog = convert(student, chip.specimen(tuning.seed, number))
-    random = np.random.default_rng([tuning.seed, 4])
+    random = generator(tuning.seed, Stream.CALIBRATION_IMAGES)
     images = images_tensor(train_set.take(min(chip.calibration.images, len(train_set)), random))
     calibrate(analog, images, seed=tuning.seed)
     return analog
