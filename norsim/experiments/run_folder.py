@@ -9,17 +9,17 @@ import platform
 import sys
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, TextIO
 
 import yaml
 
 from norsim.errors import ConfigurationError
-from norsim.files import replace_file
+from norsim.files import half_written, write_text
 from norsim.jobs.unit_store import UnitStore, broken_units, checksum_line, shared_units, unit_files
 
 CHECKSUMS = "checksums.sha256"
@@ -42,22 +42,6 @@ RESULTS = (
 )
 # And those of which there can be several: what `norsim report` writes into a run's folder is of that run.
 RESULT_FILES = ("currents_*.npz", "report.html", "figures/*.svg")
-
-
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Calls `write` on a file that takes the place of `path` when it is whole.
-
-    Raises ConfigurationError where the disk does not take it.
-    """
-    try:
-        replace_file(path, write)
-    except OSError as problem:
-        raise ConfigurationError(f"{path} cannot be written: {problem.strerror}") from None
-
-
-def write_text(path: Path, text: str) -> None:
-    """`write_atomically` for text."""
-    write_atomically(path, lambda file: file.write(text.encode()))
 
 
 class RunFolder:
@@ -96,9 +80,9 @@ class RunFolder:
             if resumed:
                 _check_same(path, manifest, resolved)
             path.mkdir(parents=True, exist_ok=True)
-            half_written = [*path.glob(".*.*"), *path.glob("units/*/.*.*")]
+            left = [found for folder in (path, *path.glob("units/*")) for found in half_written(folder)]
             results = (found for pattern in RESULT_FILES for found in path.glob(pattern))
-            for old in [*(path / name for name in (*RESULTS, CHECKSUMS)), *results, *half_written]:
+            for old in [*(path / name for name in (*RESULTS, CHECKSUMS)), *results, *left]:
                 old.unlink(missing_ok=True)
             if not resumed:
                 self.units.clear()

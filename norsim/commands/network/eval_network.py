@@ -40,7 +40,8 @@ from norsim.evaluation.estimate import estimate_evaluation
 from norsim.evaluation.evaluate import Evaluation
 from norsim.evaluation.proof import save_samples
 from norsim.experiments.experiment import evaluate_subject, subject
-from norsim.experiments.run_folder import default_folder, write_atomically, write_text
+from norsim.experiments.run_folder import default_folder
+from norsim.files import write_atomically, write_text
 from norsim.saved.post_training import quantized_folder
 from norsim.spice.simulators.choice import chosen_simulator
 from norsim.tiling.digital import digital_parts, listed

@@ -20,7 +20,7 @@ from norsim.commands.shared import show
 from norsim.commands.shared.options import cell_is_trusted, chip_options, choose_chip, open_run, print_json
 from norsim.commands.shared.progress import reporting
 from norsim.errors import ThresholdError
-from norsim.experiments.run_folder import write_text
+from norsim.files import write_text
 from norsim.spice.simulators.choice import chosen_simulator
 
 VERDICTS = {True: "ok", False: "FAILS", None: ""}
