@@ -9,7 +9,6 @@ line, versions and sizes. It names the SHA-256 of the weights that it is about.
 from __future__ import annotations
 
 import base64
-import difflib
 import hashlib
 import json
 from dataclasses import asdict, replace
@@ -23,7 +22,7 @@ from safetensors.torch import save
 from torch import nn
 
 from norsim.data import Dataset
-from norsim.errors import ConfigurationError, DataError
+from norsim.errors import ConfigurationError, DataError, suggestion
 from norsim.files import write_atomically, write_text
 from norsim.paths import models_folder
 from norsim.quantization.modules import quantized_operands
@@ -179,11 +178,9 @@ def _folder_of(folder_or_name: Path | str) -> Path:
     home = models_folder() / "networks"
     names = sorted(path.parent.name for path in home.glob(f"*/{WEIGHTS}"))
     if folder_or_name not in names:
-        near = difflib.get_close_matches(folder_or_name, names, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
         raise DataError(
-            f"no network {folder_or_name!r} comes with norsim; {hint}known: {', '.join(names) or 'none'}; "
-            f"for a folder of your own write ./{folder_or_name}"
+            f"no network {folder_or_name!r} comes with norsim; {suggestion(folder_or_name, names)}. "
+            f"For your own folder write ./{folder_or_name}"
         )
     return home / folder_or_name
 
