@@ -48,7 +48,7 @@ class RunFolder:
     """A folder that one command fills.
 
         config.resolved.yaml   the chip as it was used
-        manifest.json          command line, seed, versions, machine
+        manifest.json          command line, options, checks, seed, versions, machine
         events.jsonl           what happened, a line each
         units/                 finished work, which `--resume` goes on from (norsim.jobs.unit_store)
         samples.npz            reads that `norsim verify` can solve again
@@ -58,7 +58,8 @@ class RunFolder:
 
     Opening it removes the results of an earlier run in the same place, so that none can be taken for this run's; with
     `resume` it keeps the units of an interrupted one. Raises ConfigurationError where it cannot be made or written, and
-    where what is to be resumed was another run: other `options` or another chip.
+    where what is to be resumed was another run: other `options` or another chip. `checks` are bounds on the finished
+    result, such as `tolerance` and `min_accuracy`; None for one that was not given. A resumed run may have other ones.
     """
 
     def __init__(
@@ -70,15 +71,17 @@ class RunFolder:
         options: Mapping[str, str] | None = None,
         resume: bool = False,
         shared: bool = False,
+        checks: Mapping[str, float | None] | None = None,
     ) -> None:
         self.path = path
         self.units = UnitStore((path / "units", *([shared_units()] if shared else [])))
         resolved, manifest = yaml.safe_dump(dict(chip), sort_keys=False), _manifest(seed)
-        manifest |= {"chip_file": str(chip_file), "options": dict(options or {})}
+        manifest |= {"chip_file": str(chip_file), "options": dict(options or {}), "checks": dict(checks or {})}
         try:
             resumed = resume and (path / "manifest.json").is_file()
             if resumed:
-                _check_same(path, manifest, resolved)
+                # The record of the first start, under the bounds of this one.
+                manifest = _check_same(path, manifest, resolved) | {"checks": manifest["checks"]}
             path.mkdir(parents=True, exist_ok=True)
             left = [found for folder in (path, *path.glob("units/*")) for found in half_written(folder)]
             results = (found for pattern in RESULT_FILES for found in path.glob(pattern))
@@ -88,7 +91,7 @@ class RunFolder:
                 self.units.clear()
                 (path / "events.jsonl").unlink(missing_ok=True)
                 write_text(path / "config.resolved.yaml", resolved)
-                write_text(path / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+            write_text(path / "manifest.json", json.dumps(manifest, indent=1) + "\n")
             self.event("resumed" if resumed else "started")
             self._leave = weakref.finalize(self, _at_work(path / "events.jsonl").close)
         except OSError as problem:
@@ -177,10 +180,10 @@ def damaged(run: Path) -> list[Path]:
     return found
 
 
-def _check_same(path: Path, manifest: Mapping[str, Any], chip: str) -> None:
-    """Raises ConfigurationError where the run in `path` is another than this one."""
+def _check_same(path: Path, manifest: Mapping[str, Any], chip: str) -> dict[str, Any]:
+    """Return the manifest of the run in `path`. Raises ConfigurationError if that is another run than this one."""
     try:
-        before = json.loads((path / "manifest.json").read_text())
+        before: dict[str, Any] = json.loads((path / "manifest.json").read_text())
         known = {"chip": (path / "config.resolved.yaml").read_text(), "norsim": before["norsim"], **before["options"]}
     except (OSError, ValueError, KeyError, TypeError):
         raise ConfigurationError(f"--resume: {path} is no interrupted run's folder; start without it") from None
@@ -193,6 +196,7 @@ def _check_same(path: Path, manifest: Mapping[str, Any], chip: str) -> None:
             f"--resume: the run in {path} differs in {', '.join(other)}{told}. Repeat its command, "
             "or start anew without --resume"
         )
+    return before
 
 
 def _manifest(seed: int) -> dict[str, Any]:

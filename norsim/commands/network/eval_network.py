@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
+import sys
 import time
 from dataclasses import asdict, replace
 from functools import partial
@@ -117,7 +119,10 @@ def command(
     if network is None or weights is not None:
         out = out or default_folder("eval-network")
         place = Path(click.get_current_context().with_resource(TemporaryDirectory())) if is_dry_run() else out
-        quantized_folder(network or str(model), weights, dataset, data_folder, place / "network", normalise)
+        command_line = shlex.join(["norsim", *sys.argv[1:]])
+        quantized_folder(
+            network or str(model), weights, dataset, data_folder, place / "network", command_line, normalise
+        )
         network = str(place / "network")
     chosen = subject(network, choice.chip, dataset, data_folder, pattern, trusted=model_is_trusted())
     test = chosen.data("test")
