@@ -15,6 +15,9 @@ holds the evidence.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class NorsimError(Exception):
     """Base of every error that norsim raises on purpose; `exit_code` is what a command ends with."""
@@ -56,3 +59,15 @@ class ThresholdError(NorsimError):
     """A finished result misses the accuracy or the tolerance that was asked for."""
 
     exit_code = 5
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return the end of an error about an unknown `name`: the closest known name, if one is close, and all of them.
+
+    Capital and small letters count as the same: "did you mean 'cifar10'? Known: digits, cifar10".
+    """
+    names = list(known)
+    by_lower = {one.lower(): one for one in names}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1)
+    listed = ", ".join(names) or "none"
+    return f"did you mean {by_lower[close[0]]!r}? Known: {listed}" if close else f"known: {listed}"
