@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -27,7 +26,7 @@ def quantize(
 ) -> nn.Module:
     """Return a quantized deep copy of `model` in eval mode, calibrated post-training.
 
-    `calibration` is data of any kind that `norsim.deploy` accepts, with or without labels, and is read to its end. Every
+    `calibration` is any data that `norsim.deploy` accepts, with or without labels, and is read to its end. Every
     Conv1d, Conv2d and Linear, including the first and the last, gets `weight_bits` weights with per-channel scales and
     one zero point, and unsigned `activation_bits` inputs; so does every projection of nn.MultiheadAttention, as
     `q_proj`, `k_proj`, `v_proj` and `out_proj`. Other names stay, and shared modules stay shared. Scales and zero

@@ -82,8 +82,7 @@ def _orders(table: CellTable) -> NDArray[np.int64]:
 
 
 def _conductances(table: CellTable) -> tuple[Floats, Floats]:
-    """Return the largest slopes `[states]` dI/dv_d and -dI/dv_s, not negative, over gate levels and corners of the box.
-    """
+    """Return the largest slopes dI/dv_d and -dI/dv_s `[states]`, at least 0, over gates and corners of the box."""
     low, high = max(table.box.across_low, 0.0), table.box.across_high
     step = 1e-3 * (high - low)
     across = np.array([low, (low + high) / 2, high - step])

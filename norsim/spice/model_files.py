@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from norsim.errors import ConfigurationError
+from norsim.errors import ConfigurationError, UntrustedCellError
 
 # Cards that describe a cell. Analyses, options and output belong to the deck that norsim writes around it.
 CIRCUIT = {".subckt", ".ends", ".model", ".param", ".params", ".func", ".global", ".if", ".elseif", ".else", ".endif"}
@@ -86,7 +86,7 @@ class Source:
     def _text(self, path: Path) -> str:
         real = path.resolve()
         if not self.trusted and not any(real.is_relative_to(folder.resolve()) for folder in self.folders):
-            raise ConfigurationError(
+            raise UntrustedCellError(
                 f"{path} is outside {' and '.join(map(str, self.folders))}. Move it there, or trust the cell's files"
             )
         try:
@@ -125,6 +125,6 @@ def _check(line: str, card: str, where: str) -> None:
 
 
 def _refuse(where: str, line: str, why: str) -> NoReturn:
-    raise ConfigurationError(
+    raise UntrustedCellError(
         f"{where}: {line.strip()[:80]!r} is not allowed: {why}. Remove it, or trust the cell's files if you know them"
     )

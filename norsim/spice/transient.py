@@ -104,7 +104,7 @@ def _gate(tile: Tile, i: int, j: int) -> str:
 
 
 def _wordline(tile: Tile, i: int, volts: str, seconds: float) -> Iterator[Element]:
-    """Yield a driver and its resistance; unless `seconds` is 0, the driver steps, and the simulation takes `seconds`."""
+    """Yield a driver and its resistance; the driver steps in a simulation of `seconds`, unless these are 0."""
     near, value = _gate(tile, i, 0), _step(volts, seconds) if seconds else volts
     if tile.wires.wordline_end_ohms:
         yield Element("V", f"wl{i}", (f"drv{i}", "0"), value)

@@ -1,7 +1,7 @@
 """A wrapper that presents any cell as a subcircuit with pins drain, gate, source, bulk and the threshold in volts.
 
 User-supplied models can have pins in another order, a charge or a conductance as their state, size parameters, or no
-state at all. A subcircuit around them gives all cells the same interface, so no other part of norsim has to handle this.
+state at all. A subcircuit around them gives all cells the same interface, so no other part of norsim handles this.
 """
 
 from __future__ import annotations

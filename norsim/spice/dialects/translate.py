@@ -24,8 +24,7 @@ WRITTEN = {
 
 
 def cell_text(cell: Cell, grammar: Grammar) -> list[str]:
-    """Return the lines that define a cell. Raises ConfigurationError for constructs not known to exist in the dialect.
-    """
+    """Return the lines that define a cell. Raises ConfigurationError for constructs not known in the dialect."""
     for field in fields(cell):
         if field.name not in WRITTEN and getattr(cell, field.name) != _default(field):
             raise ConfigurationError(

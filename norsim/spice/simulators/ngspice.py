@@ -39,7 +39,7 @@ COMPLETED = re.compile(r"\b(?:gmin|source) stepping completed", re.IGNORECASE)
 CELLS_PER_DECK = 512
 SWEEP_SECONDS = 600.0
 
-# The sparse solver for large circuits, if ngspice was built with it. Emitted decks do not have it, so they run anywhere.
+# The sparse solver for large circuits, if ngspice was built with it. Emitted decks do without, so they run anywhere.
 KLU = ".options klu"
 MANY_CELLS = 1024
 
