@@ -178,7 +178,7 @@ def slope(curves: Curves, kelvin: float) -> Finding:
     if steepest is None:
         about = "the gate changes the current by less than a decade"
     elif steepest < 0.999 * least:
-        about = "steeper than a transistor can be: a switch, or a model without a subthreshold region"
+        about = "steeper than a transistor can be: a switch, or a model without a current below threshold"
     return Finding("subthreshold slope", steepest, "mV/decade", f"a transistor's is above {least:.1f}", advice=about)
 
 

@@ -189,7 +189,7 @@ def test_parametrized_weight_becomes_a_plain_one() -> None:
 @pytest.mark.parametrize(
     ("layer", "problem"),
     [
-        (nn.Conv2d(3, 4, 2, padding="same"), "lopsided"),
+        (nn.Conv2d(3, 4, 2, padding="same"), "asymmetric"),
         (nn.ConvTranspose2d(3, 4, 3), "ConvTranspose2d"),
         (nn.Conv3d(3, 4, 3), "Conv3d"),
         (nn.Conv2d(3, 4, 3).double(), "float64"),

@@ -98,13 +98,13 @@ def characterized(tile: Tile, stimulus: Stimulus, sweep: Sweep) -> CellTable:
 def layouts() -> dict[str, Wires]:
     """Return wire layouts, each with resistances that matter to cells of a microampere."""
     return {
-        "a pair a line, straps with contacts": Wires(40.0, 300.0, 150.0, 60.0, 2, 4),
-        "a pair a line, ideal straps": Wires(40.0, 300.0, 150.0, 0.0, 2, 4),
-        "a row a line, straps at the edges": Wires(40.0, 300.0, 150.0, 60.0, 1, 16),
-        "three rows a line, a strap a bitline": Wires(40.0, 0.0, 150.0, 60.0, 3, 1),
-        "no straps, a row a line": Wires(40.0, 300.0, 60.0, 200.0, 1, None),
-        "no straps, three rows a line": Wires(40.0, 300.0, 20.0, 0.0, 3, None),
-        "bitlines without loss": Wires(0.0, 0.0, 150.0, 60.0, 2, 4),
+        "two rows per line, straps with contacts": Wires(40.0, 300.0, 150.0, 60.0, 2, 4),
+        "two rows per line, ideal straps": Wires(40.0, 300.0, 150.0, 0.0, 2, 4),
+        "one row per line, straps at the edges": Wires(40.0, 300.0, 150.0, 60.0, 1, 16),
+        "three rows per line, a strap at each bitline": Wires(40.0, 0.0, 150.0, 60.0, 3, 1),
+        "no straps, one row per line": Wires(40.0, 300.0, 60.0, 200.0, 1, None),
+        "no straps, three rows per line": Wires(40.0, 300.0, 20.0, 0.0, 3, None),
+        "lossless bitlines": Wires(0.0, 0.0, 150.0, 60.0, 2, 4),
         "source lines of one node": Wires(40.0, 300.0, 0.0, 60.0, 2, 4),
-        "contacts alone": Wires(0.0, 300.0, 0.0, 60.0, 2, None),
+        "contacts only": Wires(0.0, 300.0, 0.0, 60.0, 2, None),
     }

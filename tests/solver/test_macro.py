@@ -147,7 +147,8 @@ def test_vectors_are_taken_in_parts_that_change_nothing(monkeypatch: pytest.Monk
 
 def refused(gates: Floats, volts: Floats, source_volts: float = 0.0) -> None:
     array = array_of("bit-serial", 12, 10)
-    with pytest.raises(ConfigurationError, match="macro models only bits on wordlines.*use the nodal backend for"):
+    problem = "macro models only bits on wordlines.*use the nodal backend for other drives"
+    with pytest.raises(ConfigurationError, match=problem):
         read(array.tile, Stimulus(gates, volts, source_volts), "macro")
 
 

@@ -165,7 +165,7 @@ def test_bitlines_can_change_places_where_source_lines_have_no_length(
 
 def test_a_read_does_not_depend_on_the_reads_beside_it(resistor_cell: Cell) -> None:
     """67 vectors are two full blocks and part of a third; each alone has the same result, to the tolerance."""
-    tile = tile_of(resistor_cell, layouts()["a pair a line, straps with contacts"])
+    tile = tile_of(resistor_cell, layouts()["two rows per line, straps with contacts"])
     random = np.random.default_rng(5)
     stimulus = Stimulus(5.0 * (random.random((67, 12)) < 0.5), np.full((67, 10), 0.5))
     prepared = solver_of(tile, stimulus, channel)

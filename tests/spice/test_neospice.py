@@ -14,7 +14,7 @@ from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import Wires
 from norsim.backends.registry import read
 from norsim.chip.load import load_chip
-from norsim.errors import ConfigurationError, SimulatorError, SolveError
+from norsim.errors import ConfigurationError, SimulatorError, SolveError, SolveTimeoutError
 from norsim.paths import models_folder, netlists_folder
 from norsim.spice.dialects.neospice import deck
 from norsim.spice.simulators import neospice, ngspice
@@ -152,7 +152,7 @@ def test_what_cannot_be_trusted_is_refused_and_its_folder_kept(
 
 def test_a_process_that_hangs_is_stopped(tile: Tile, says: Callable[..., None]) -> None:
     says("import time; time.sleep(60)")
-    with pytest.raises(SolveError, match="neospice did not finish within 1 s"):
+    with pytest.raises(SolveTimeoutError, match="neospice did not finish within 1 s"):
         neospice.read(tile, STIMULUS, timeout_seconds=1.0)
 
 

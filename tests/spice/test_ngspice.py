@@ -15,7 +15,7 @@ from norsim.array.cell import Cell
 from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import Wires
 from norsim.chip.load import load_chip
-from norsim.errors import SimulatorError, SolveError
+from norsim.errors import SimulatorError, SolveError, SolveTimeoutError
 from norsim.spice.deck import deck
 from norsim.spice.simulators import libngspice, ngspice
 from norsim.spice.simulators.ngspice import check_log, find_ngspice, read, version_line
@@ -144,7 +144,7 @@ def test_a_program_that_lies_is_refused_and_the_folder_kept(
 
 def test_a_program_that_hangs_is_stopped(tile: Tile, install: Callable[..., Path], folders: Folders) -> None:
     install("exec sleep 60")
-    with pytest.raises(SolveError, match=r"did not finish within 0.2 s and was stopped") as caught:
+    with pytest.raises(SolveTimeoutError, match=r"did not finish within 0.2 s and was stopped") as caught:
         read(tile, STIMULUS, timeout_seconds=0.2)
     assert folders() == [kept_folder(str(caught.value))]
 
@@ -153,7 +153,7 @@ def test_what_a_stopped_program_has_started_is_stopped_too(
     tile: Tile, install: Callable[..., Path], tmp_path: Path
 ) -> None:
     install(f"(sleep 2; touch '{tmp_path}/still-there') &\nsleep 60")
-    with pytest.raises(SolveError, match="was stopped"):
+    with pytest.raises(SolveTimeoutError, match="was stopped"):
         read(tile, STIMULUS, timeout_seconds=0.3)
     time.sleep(2.5)
     assert not (tmp_path / "still-there").exists()
