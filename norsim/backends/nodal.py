@@ -1,5 +1,4 @@
-"""`nodal`: Kirchhoff's laws for the whole tile, solved to convergence, with the cell as the simulator characterised it.
-"""
+"""`nodal`: Kirchhoff's laws for the whole tile, solved to convergence, with the cell as the simulator has it."""
 
 from __future__ import annotations
 

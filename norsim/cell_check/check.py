@@ -12,8 +12,9 @@ import numpy as np
 from norsim.array.cell import Cell
 from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.backends.characterised import MOST_LOST, characterisation
+from norsim.backends.nodal import Nodal
 from norsim.backends.programming import program_levels
-from norsim.backends.registry import read
+from norsim.backends.registry import reference
 from norsim.cell_check import findings
 from norsim.cell_check.curves import Curves, measure, over_thresholds
 from norsim.cell_check.findings import Finding
@@ -139,15 +140,15 @@ def _small_tile(chip: Chip, levels: Levels, seconds: dict[str, float]) -> list[F
     tile, stimulus, outputs = small_tile(chip, levels)
     by, started = chosen_simulator().name, time.monotonic()
     reads = tile.thresholds.size * stimulus.vectors
-    exact = read(tile, stimulus, by)
+    exact = reference().read(tile, stimulus)
     seconds[f"{by}_a_cell"] = (time.monotonic() - started) / reads
     started = time.monotonic()
     try:
         table = characterisation(tile, stimulus, np.unique(tile.thresholds))
         seconds["characterisation"] = time.monotonic() - started
-        read(tile, stimulus, "nodal")  # compiles its kernels
+        Nodal().read(tile, stimulus)  # compiles its kernels
         started = time.monotonic()
-        solved = read(tile, stimulus, "nodal")
+        solved = Nodal().read(tile, stimulus)
     except SolveError as problem:
         return [Finding("characterisation", None, "", "", False, str(problem))]
     seconds["nodal_a_cell"] = (time.monotonic() - started) / reads

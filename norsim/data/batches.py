@@ -106,7 +106,6 @@ def _input(inputs: Any) -> Tensor:
         raise DataError("a batch is a single number; expected a tensor [images, ...]")
     if found.dtype == torch.uint8:
         raise DataError(
-            "inputs are bytes (uint8); expected numbers as the network was trained on, for example "
-            "images.float() / 255"
+            "inputs are bytes (uint8); expected numbers as the network was trained on, for example images.float() / 255"
         )
     return found.float() if found.dtype == torch.float64 else found

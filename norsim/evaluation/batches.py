@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from norsim.array.tile import Stimulus
-from norsim.backends.characterised import ONE_AT_A_TIME
 from norsim.backends.backend import Backend
+from norsim.backends.characterised import ONE_AT_A_TIME
 from norsim.evaluation.metrics import Predictions, classes_of, plain
 from norsim.evaluation.proof import Sample, Sampler
 from norsim.jobs.unit_store import UnitStore, unit_key

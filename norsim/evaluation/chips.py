@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t
-from torch import nn
 
-from norsim.backends.registry import reference
-from norsim.data.batches import Data, check_repeatable
-from norsim.evaluation.evaluate import Evaluation, evaluate
 from norsim.evaluation.intervals import wilson
-from norsim.evaluation.metrics import Predictions
-from norsim.evaluation.proof import choose_samples, verify
-from norsim.jobs.workers import HERE, Workers
 
 
 @dataclass(frozen=True)
@@ -73,37 +65,3 @@ def compare_chips(right: NDArray[np.bool_]) -> Chips:
         tuple(of_chips.tolist()), float(of_chips.std(ddof=1)), interval(math.hypot(*both)), interval(both[0]),
         interval(both[1]),
     )  # fmt: skip
-
-
-def evaluate_chips(
-    fitted: Callable[[int], nn.Module],
-    count: int,
-    data: Data,
-    backend: str = "macro",
-    *,
-    spice_sample: int = 12,
-    workers: Workers = HERE,
-    **options: Any,
-) -> tuple[Evaluation, list[Predictions], Chips | None]:
-    """`evaluate` on `count` chips; `fitted(k)` is the converted and calibrated network of the k-th.
-
-    The accuracy is the mean over the chips, its interval that of `Chips`, and the proof's reads are taken from all of
-    them. With it come the classes `[images]` that each chip gives, and what the chips say of each other (None for one).
-    """
-    if count == 1:
-        found = evaluate(fitted(0), data, backend, spice_sample=spice_sample, workers=workers, **options)
-        return found, [found.predictions], None
-    check_repeatable(data)
-    each = [evaluate(fitted(k), data, backend, spice_sample=0, workers=workers, **options) for k in range(count)]
-    chips = compare_chips(np.array([found.predictions == found.labels for found in each]))
-    samples = choose_samples([sample for found in each for sample in found.samples], spice_sample)
-    mean = replace(
-        each[0], accuracy=float(np.mean(chips.accuracies)), accuracy_ci95=chips.ci95, samples=samples,
-        verification=verify(samples, workers, reference()), seconds=sum(found.seconds for found in each),
-    )  # fmt: skip
-    return mean, [found.predictions for found in each], chips
-
-
-def table_of_chips(predictions: Sequence[Predictions]) -> dict[str, Predictions]:
-    """Columns of results.csv, `[images]` each, beside `array`, which is the first chip's."""
-    return {f"array_{number}": classes for number, classes in enumerate(predictions) if number}

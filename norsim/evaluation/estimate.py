@@ -25,7 +25,7 @@ from norsim.evaluation.rates import Rate, measured, parquet_bytes, timed
 from norsim.periphery.encoding import Codes
 from norsim.spice.deck import deck
 from norsim.tiling.modules import TiledLayer, digital, layer_codes, tiled_layers
-from norsim.tiling.program import program
+from norsim.tiling.program import program_tile
 from norsim.tiling.tile import PlacedTile
 
 # Reads of a layer that are looked through for equal ones.
@@ -73,7 +73,9 @@ class Work:
     at_least: bool = False
     rates: dict[tuple[str, bool, tuple[int, ...]], Rate] = field(default_factory=dict)
 
-    def add(self, part: PlacedTile, codes: Codes, backend: Backend, reads: float, starts: float, together: float) -> None:
+    def add(
+        self, part: PlacedTile, codes: Codes, backend: Backend, reads: float, starts: float, together: float
+    ) -> None:  # fmt: skip
         """`reads` reads of a tile whose activation codes are like `codes` `[vectors, inputs]`, begun `starts` times;
         `together` decks can be solved at a time before something must wait for all of them."""
         rate = self.rate(part, codes, backend, alone=reads <= starts)
@@ -164,7 +166,7 @@ def estimate_reads(
     work = Work(jobs, own=set_up_seconds)
     text_bytes = 0
     for part in parts:
-        array, reads = program(part), part.chip.calibration.reads
+        array, reads = program_tile(part), part.chip.calibration.reads
         stimulus = array.drive(part.codes(codes))
         decks = -(-reads // (backend.reads_per_deck or reads))
         work.add(part, codes, backend, reads, decks, decks * len(parts))
@@ -193,7 +195,8 @@ def _add_proof(work: Work, layers: dict[str, TiledLayer], codes: dict[str, Codes
             share = spice_sample / len(places)
             work.add(part, codes[name], reference(), share, share, spice_sample)
     per_tile = -(-max(spice_sample, KEPT_SAMPLES) // len(places))
-    return parquet_bytes(samples_table([_sample(part, codes[name], k) for name, part in places for k in range(per_tile)]))
+    kept = [_sample(part, codes[name], k) for name, part in places for k in range(per_tile)]
+    return parquet_bytes(samples_table(kept))
 
 
 def _sample(part: PlacedTile, codes: Codes, number: int) -> Sample:

@@ -20,6 +20,7 @@ from norsim.data import Dataset
 from norsim.data.batches import Data, batches_of
 from norsim.errors import ConfigurationError, DataError
 from norsim.evaluation.batches import classes, done_elsewhere, outputs, run_batches
+from norsim.evaluation.chips import Chips
 from norsim.evaluation.intervals import Interval, wilson
 from norsim.evaluation.metrics import Metric, Predictions, joined, labels_of, value_of
 from norsim.evaluation.proof import Sample, Verification, choose_samples, verify
@@ -43,10 +44,12 @@ ASSUMPTIONS = (
 class Evaluation:
     """What an evaluation found; `summary()` is its JSON.
 
-    `accuracy` is what the array reaches, `accuracy_quantized` what the integers do, `accuracy_float` the float network (None
-    where its answers are unknown): fractions of `images`, or values of `metric` where that is another function.
-    `accuracy_ci95` is Wilson's interval, None for a metric of the user's; `drop_points` is 100 (accuracy_float - accuracy).
-    `labels` and predictions are classes `[images]`, or the targets and outputs that the metric took.
+    `accuracy` is what the array reaches, `accuracy_quantized` what the integers do, `accuracy_float` the float network
+    (None where its answers are unknown): fractions of `images`, or values of `metric` where that is another function.
+    `accuracy_ci95` is Wilson's interval, None for a metric of the user's; `drop_points` is 100 (accuracy_float -
+    accuracy).
+    `labels` and predictions are classes `[images]`, or the targets and outputs that the metric took. `chips` and
+    `predictions_by_chip` are what several chips found.
     """
 
     network: str
@@ -71,6 +74,8 @@ class Evaluation:
     predictions_float: Any = field(repr=False)
     samples: list[Sample] = field(repr=False)
     metric: str = "accuracy"
+    chips: Chips | None = field(default=None, repr=False)
+    predictions_by_chip: list[Predictions] = field(default_factory=list, repr=False)
 
     @property
     def drop_points(self) -> float | None:
@@ -102,12 +107,12 @@ def evaluate(
 ) -> Evaluation:
     """Return the accuracy of a converted network on labelled data, every layer read by `backend`.
 
-    `data` is of any kind that `norsim.deploy` takes, with labels. `metric` is a function of (outputs, targets) of all images
-    in place of the share of right classes. `spice_sample` of the reads are solved again by ngspice, or by what
+    `data` is of any kind that `norsim.deploy` takes, with labels. `metric` is a function of (outputs, targets) of all
+    images in place of the share of right classes. `spice_sample` of the reads are solved again by ngspice, or by what
     NORSIM_SIMULATOR names, each alone, and compared. `original` is the float network to compare with, or
-    `float_predictions` `[images]` are its classes. Batches, and reads of simulators, that are in `store` are taken from it,
-    and the others put into it: the result is the same to the last bit. Raises ConfigurationError for a network that is not
-    converted or not calibrated (see `norsim.calibrate`), DataError for data that it cannot take.
+    `float_predictions` `[images]` are its classes. Batches, and reads of simulators, that are in `store` are taken from
+    it, and the others put into it: the result is the same to the last bit. Raises ConfigurationError for a network that
+    is not converted or not calibrated (see `norsim.calibrate`), DataError for data that it cannot take.
     """
     started = time.monotonic()
     wanted, layers, count = backend_named(backend), converted_layers(model), max(spice_sample, KEPT_SAMPLES)

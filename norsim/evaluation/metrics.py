@@ -17,8 +17,13 @@ Metric = Callable[[Any, Any], float]
 
 
 def classes_of(outputs: Any) -> Predictions:
-    """`[images]`: the class of each image, from scores `[images, classes]`, or from the one such tensor in a tuple or
-    dict.
+    """`[images]`: the class of each image. Raises ConfigurationError for outputs without `scores_of`."""
+    found: Predictions = scores_of(outputs).detach().argmax(dim=1).cpu().numpy()
+    return found
+
+
+def scores_of(outputs: Any) -> Tensor:
+    """Scores `[images, classes]`: the outputs themselves, or the one such tensor in a tuple or dict.
 
     Raises ConfigurationError for other outputs.
     """
@@ -30,8 +35,7 @@ def classes_of(outputs: Any) -> Predictions:
             f"the network returns {described(outputs)}; an accuracy needs scores [images, classes]. For other outputs "
             "give metric=, a function of (outputs, targets)"
         )
-    found: Predictions = scores[0].detach().argmax(dim=1).cpu().numpy()
-    return found
+    return scores[0]
 
 
 def labels_of(targets: Any, images: int) -> Predictions:

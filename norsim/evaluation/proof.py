@@ -23,7 +23,7 @@ from norsim.periphery.adc import Adc
 from norsim.periphery.encoding import Codes
 from norsim.random_streams import Stream, generator
 from norsim.tiling.grid import TileGrid
-from norsim.tiling.program import ProgrammedTile, program
+from norsim.tiling.program import ProgrammedTile, program_tile
 from norsim.tiling.tile import PlacedTile, TileRead, placed_tile
 
 
@@ -33,7 +33,7 @@ class Verification:
 
     Errors are in units of each tile's full scale, over all outputs of the sampled reads;
     `adc_mismatch_fraction` is the share of converter codes that differ, with Wilson's 95 % interval.
-    All but `samples` are None where nothing was sampled.
+    `witness` is the backend that solved them again. All but `samples` are None where nothing was sampled.
     """
 
     samples: int
@@ -41,6 +41,7 @@ class Verification:
     rms_error_full_scale: float | None = None
     adc_mismatch_fraction: float | None = None
     adc_mismatch_ci95: tuple[float, float] | None = None
+    witness: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +129,8 @@ def verify(samples: Sequence[Sample], workers: Workers, witness: Backend) -> Ver
         # Noise would tell of nothing but itself.
         noisy = sample.part.chip.converters.noise > 0
         differ.append((sample.part.convert(sample.amps) if noisy else sample.adc) != sample.part.convert(reference))
-    return _verification(len(samples), np.concatenate(errors), np.concatenate(differ))
+    found = _verification(len(samples), np.concatenate(errors), np.concatenate(differ))
+    return replace(found, witness=witness.name)
 
 
 def tiles_of(samples: Sequence[Sample]) -> list[Tile]:
@@ -137,7 +139,7 @@ def tiles_of(samples: Sequence[Sample]) -> list[Tile]:
     for sample in samples:
         key = (sample.part.chip.draw.chip, sample.part.name)
         if key not in known:
-            known[key] = (sample.array or program(sample.part)).tile
+            known[key] = (sample.array or program_tile(sample.part)).tile
     return [known[sample.part.chip.draw.chip, sample.part.name] for sample in samples]
 
 

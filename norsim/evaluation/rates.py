@@ -18,7 +18,7 @@ from norsim.errors import SolveTimeoutError
 from norsim.jobs.unit_store import currents_table, parquet
 from norsim.jobs.workers import Threads
 from norsim.periphery.encoding import Codes
-from norsim.tiling.program import ProgrammedTile, program
+from norsim.tiling.program import ProgrammedTile, program_tile
 from norsim.tiling.reader import Reader
 from norsim.tiling.tile import PlacedTile
 
@@ -45,7 +45,7 @@ class Rate:
 
 def measured(part: PlacedTile, codes: Codes, backend: Backend, jobs: int, alone: bool) -> Rate:
     """How fast a tile is read, with activations like `codes` `[vectors, inputs]`; `alone`: one read at a time."""
-    array = program(part)
+    array = program_tile(part)
     if backend.by_model:
         return _model_rate(part, array, codes, backend)
     try:

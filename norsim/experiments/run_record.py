@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from norsim.data import Dataset
-from norsim.evaluation.batches import Predictions
+from norsim.evaluation.metrics import Predictions
 from norsim.evaluation.proof import Sample
 
 

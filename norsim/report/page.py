@@ -9,6 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from norsim.backends.registry import backend_named
 from norsim.chip.quantities import engineering
 from norsim.errors import ConfigurationError
 from norsim.experiments.run_record import Material, Missing, Origin
@@ -59,7 +60,7 @@ def render(cases: Sequence[Case], comparison: Comparison | None) -> tuple[str, l
 
 def attribute_command(material: Material, by: str) -> str | None:
     """The command that would say where the run's points went, as far as it is known and the run read an array."""
-    if isinstance(material.origin, Missing) or material.summary["backend"] == "ideal":
+    if isinstance(material.origin, Missing) or backend_named(str(material.summary["backend"])).gives_integers:
         return None
     words = [str(word) for word in material.origin.manifest["command"]]
     kept = [part for at, word in enumerate(words[:-1]) if word in SHARED for part in (word, words[at + 1])]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from norsim.backends.registry import simulator_of
+from norsim.backends.backend import Backend
+from norsim.backends.registry import backend_named
 from norsim.evaluation.attribution import Loss, paired_loss
 from norsim.experiments.run_record import Answers, Material, Missing
 
 MOST_NAMED = 4
-# Of full scale, on wires like those of the preset: what docs/performance.md claims of each, and measures.
-CLAIMED = {"nodal": 1e-5, "macro": 1e-4}
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def _headline(material: Material, rows: tuple[Row, ...]) -> str:
     name = f"{summary['network'] or 'The network'} classifies {100 * summary['accuracy']:.2f} %"
     within = f" ({100 * array.ci95[0]:.1f} to {100 * array.ci95[1]:.1f} %)" if array.ci95 else ""
     images = f"of {summary['images']} test images of {summary['dataset'] or 'a data set of its own'}"
-    if summary["backend"] == "ideal":
+    if backend_named(summary["backend"]).gives_integers:
         return f"{name}{within} {images} right in integers; no array was read."
     return f"{name}{within} {images} right on the array{_share_on_array(material)}."
 
@@ -80,7 +79,7 @@ def _headline(material: Material, rows: tuple[Row, ...]) -> str:
 def _share_on_array(material: Material) -> str:
     """Which layers are on the array, where not all are."""
     layers = material.summary["layers"]
-    there = [str(layer["name"]) for layer in layers if layer["backend"] != "ideal"]
+    there = [str(layer["name"]) for layer in layers if not backend_named(layer["backend"]).gives_integers]
     if len(there) == len(layers):
         return ""
     named = ", ".join(there) if len(there) <= MOST_NAMED else f"{there[0]} to {there[-1]}"
@@ -116,10 +115,10 @@ def _paired(answers: Answers, before: str, after: str) -> Loss | None:
 
 def _proof(material: Material) -> list[str]:
     summary = material.summary
-    proof, backend = summary["verification"], str(summary["backend"])
-    if backend == "ideal":
+    proof, backend = summary["verification"], backend_named(str(summary["backend"]))
+    if backend.gives_integers:
         return ["Not measured: integers were computed, and no read was made that a circuit could prove."]
-    simulator = simulator_of(backend)
+    simulator = backend.simulator
     says = [f"{simulator.name} itself solved every read on the array, tile by tile."] if simulator else []
     if not proof["samples"]:
         return [*says, "Not measured: no read was solved again (--spice-sample 0). `norsim verify` can do it now."]
@@ -139,16 +138,16 @@ def _proof(material: Material) -> list[str]:
     return says
 
 
-def _bound(worst: float, backend: str, tolerance: float | None) -> str:
+def _bound(worst: float, backend: Backend, tolerance: float | None) -> str:
     if tolerance is not None:
         met = "met" if worst <= tolerance else "NOT met"
         return f"The bound that was asked for, {tolerance:g} of full scale, is {met}."
-    claimed = CLAIMED.get(backend)
+    claimed = backend.claimed_error
     if claimed is None:
-        return f"No bound is claimed of {backend}: it is the reference, and the second solve shows its own spread."
+        return f"No bound is claimed of {backend.name}: it is the reference, and the second solve shows its own spread."
     if worst <= claimed:
-        return f"That is within the {claimed:g} that norsim claims of {backend} on wires like the preset's."
-    return f"That is MORE than the {claimed:g} that norsim claims of {backend} on wires like the preset's."
+        return f"That is within the {claimed:g} that norsim claims of {backend.name} on wires like the preset's."
+    return f"That is MORE than the {claimed:g} that norsim claims of {backend.name} on wires like the preset's."
 
 
 def _tolerance(material: Material) -> float | None:

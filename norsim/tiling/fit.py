@@ -56,11 +56,11 @@ def fit_lines(x: Floats, y: Floats, flat_slope: float) -> tuple[Floats, Floats]:
 def fit_as_vector(tiles: Sequence[PlacedTile]) -> Floats:
     """`[n]`: what calibration fitted, tile after tile: lowest and highest current of the converter, the three energies
     of a read, then gains and offsets `[outputs]`."""
-    parts = []
+    parts: list[Floats] = []
     for part in tiles:
         energy = part.energy
-        parts += [[part.adc.low_amps, part.adc.high_amps, energy.cells, energy.lines, energy.converters]]
-        parts += [part.gain, part.offset]
+        scalars = (part.adc.low_amps, part.adc.high_amps, energy.cells, energy.lines, energy.converters)
+        parts += [np.array(scalars), part.gain, part.offset]
     return np.concatenate(parts)
 
 

@@ -16,9 +16,9 @@ from norsim.errors import ConfigurationError, PlacementError
 from norsim.periphery.encoding import Codes
 from norsim.quantization.layer import QuantizedLayer
 from norsim.tiling.fit import fitted
-from norsim.tiling.program import ProgrammedTile, program
+from norsim.tiling.program import ProgrammedTile, program_tile
 from norsim.tiling.reader import Read, Reader
-from norsim.tiling.tile import PlacedTile, placed_tile
+from norsim.tiling.tile import PlacedTile, TileRead, joined, placed_tile
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class TileGrid:
             backend.check_encoding(self.chip.encoding.name)
         arrays = []
         for part in self.tiles:
-            arrays.append(program(part, backend))
+            arrays.append(program_tile(part, backend))
             if progress:
                 progress(len(arrays), len(self.tiles))
         return replace(self, arrays=tuple(arrays))
@@ -74,6 +74,13 @@ class TileGrid:
             outputs = self.tiles[place].outputs
             sums[first : first + len(some), outputs.start : outputs.stop] += result.sums
         return sums
+
+    def read_whole(self, codes: Codes, reader: Reader) -> list[TileRead]:
+        """What each tile returned for all of the `[vectors, inputs]` codes."""
+        parts: list[list[TileRead]] = [[] for _ in self.tiles]
+        for place, _, _, result in self.read(codes, reader):
+            parts[place].append(result)
+        return [joined(results) for results in parts]
 
     def calibrate(self, codes: Codes, reader: Reader, random: np.random.Generator) -> TileGrid:
         """The programmed grid with converters and column corrections fitted to training codes `[vectors, inputs]`."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from norsim.array.settling import gate_shares
-from norsim.array.tile import Stimulus, Tile
+from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.backends.backend import Backend
 from norsim.backends.programming import aimed, curve, program_levels, tracked_volts
 from norsim.chip.model import Chip
@@ -49,7 +49,7 @@ class ProgrammedTile:
         return self.encoding.drive(codes, self.outputs, self.input_bits)
 
 
-def program(part: PlacedTile, backend: Backend | None = None) -> ProgrammedTile:
+def program_tile(part: PlacedTile, backend: Backend | None = None) -> ProgrammedTile:
     """Program `part`, and prepare `backend` to read it.
 
     Raises SimulatorError without a simulator, and ConfigurationError for levels that the cell does not reach.
@@ -102,9 +102,8 @@ def _nominal(part: PlacedTile, levels: Levels, codes: Codes) -> Tile:
     )  # fmt: skip
 
 
-def _in_place(tile: Tile, part: PlacedTile, target: np.ndarray) -> Tile:
-    """The tile with cells that conduct `target` `[wordlines, bitlines]` amperes in their places, if the chip does so.
-    """
+def _in_place(tile: Tile, part: PlacedTile, target: Floats) -> Tile:
+    """The tile with cells that conduct `target` `[wordlines, bitlines]` in their places, if the chip does so."""
     chip = part.chip
     if not chip.in_situ:
         return tile

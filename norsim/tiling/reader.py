@@ -69,9 +69,7 @@ class Reader:
             parts[place].append(currents)
         return [join(part).take(inverse) for part, (_, _, inverse) in zip(parts, distinct, strict=True)]
 
-    def read(
-        self, tiles: Sequence[PlacedTile], arrays: Sequence[ProgrammedTile], layer_codes: Codes
-    ) -> Iterator[Read]:
+    def read(self, tiles: Sequence[PlacedTile], arrays: Sequence[ProgrammedTile], layer_codes: Codes) -> Iterator[Read]:
         """Read tiles of one layer, with their arrays, for the layer's `[vectors, inputs]` activation codes."""
         if self.backend.by_model:
             for place, (part, array) in enumerate(zip(tiles, arrays, strict=True)):
@@ -86,8 +84,7 @@ class Reader:
     def read_by_model(
         self, part: PlacedTile, array: ProgrammedTile, layer_codes: Codes
     ) -> Iterator[tuple[int, Codes, TileRead]]:
-        """Read one tile through its model, some of the `[vectors, inputs]` codes at a time: first vector, codes, read.
-        """
+        """Read one tile through its model, some `[vectors, inputs]` codes at a time: first vector, codes, read."""
         encoding = part.chip.encoding
         model = self.backend.model(array.tile, array.drive(part.codes(layer_codes[:1])))
         kind = "bitline" if model.drive.direction == "wordlines" else "source"

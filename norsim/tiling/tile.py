@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,6 +38,14 @@ class TileRead:
             f"{self.amps.max():.3g} A, codes {self.adc.min():.0f} to {self.adc.max():.0f}, sums {self.sums.min():.4g} "
             f"to {self.sums.max():.4g}"
         )
+
+
+def joined(parts: Sequence[TileRead]) -> TileRead:
+    """Reads of one tile, one after the other, as one read of all their vectors."""
+    if len(parts) == 1:
+        return parts[0]
+    amps, adc, sums = (np.concatenate([getattr(part, name) for part in parts]) for name in ("amps", "adc", "sums"))
+    return TileRead(amps, adc, sums)
 
 
 @dataclass(frozen=True, eq=False)

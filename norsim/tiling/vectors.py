@@ -27,7 +27,7 @@ def draw_vectors(model: nn.Module, name: str, data: Dataset, count: int, seed: i
     codes = layer_codes(model, images_tensor(data.take(min(IMAGES, len(data)), None)), [name])[name]
     if not 1 <= count <= len(codes):
         raise ConfigurationError(
-            f"layer {name!r} has {len(codes)} activation vectors in {min(IMAGES, len(data))} images; {count} were asked for"
+            f"layer {name!r} has {len(codes)} activation vectors in {min(IMAGES, len(data))} images, not {count}"
         )
     random = generator(seed, Stream.TEST_VECTORS)
     return codes[np.sort(random.choice(len(codes), count, replace=False))]

@@ -1,4 +1,8 @@
-"""Options that several commands share, and what they are turned into."""
+"""Options that several commands share, and what they are turned into.
+
+A command loads what is slow to import after it has checked its arguments, so modules of commands import it in
+functions.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +11,21 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
-from norsim.chip.load import ChipChoice, apply_settings, build_chip, read_chip_file, read_yaml
+from norsim.chip.load import ChipChoice, choose_chip, read_yaml
 from norsim.chip.schema import EncodingName
 from norsim.commands.shared import show
 from norsim.commands.shared.complete import complete_chip, complete_key
 from norsim.errors import ConfigurationError
-from norsim.evaluation.estimate import Estimate
-from norsim.experiments.run_folder import RunFolder, default_folder
-from norsim.jobs.dask_cluster import cluster
-from norsim.jobs.workers import Threads, Workers
+from norsim.saved.shipped import network_place
+
+if TYPE_CHECKING:
+    from norsim.evaluation.estimate import Estimate
+    from norsim.experiments.run_folder import RunFolder
+    from norsim.jobs.workers import Workers
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 TRUST_CELL = "norsim.trust_cell"
@@ -31,14 +37,14 @@ CHECKS = {"min_accuracy", "tolerance"}
 INDIFFERENT = {"out", "jobs", "as_json", "quiet", "verbose", "compare", *CHECKS}
 
 
-def choose_chip(name: str, encoding: str | None, settings: tuple[str, ...], seed: int = 0) -> ChipChoice:
-    """The chip file or preset `name` with `--encoding` and each `--set` put over it; of its kind the seed's first."""
-    content, path = read_chip_file(name)
-    if encoding:
-        settings = (*settings, f"encoding={encoding}")
-    content = apply_settings(content, settings)
-    trusted = cell_is_trusted()
-    return ChipChoice(content, path.resolve(), build_chip(content, path, trusted).specimen(seed, 0), trusted)
+def chip_of_options(name: str, encoding: str | None, settings: tuple[str, ...], seed: int = 0) -> ChipChoice:
+    """The chip file or preset `name` with each `--set` and `--encoding` put over it; the first specimen of the seed."""
+    return choose_chip(name, settings, encoding, seed, cell_is_trusted())
+
+
+def check_network(network: str) -> None:
+    """Raise DataError now for a network that does not exist, before anything slow is imported."""
+    network_place(network)
 
 
 def cell_is_trusted() -> bool:
@@ -113,6 +119,8 @@ def show_estimate(found: Estimate, as_json: bool) -> None:
 
 def open_run(command: str, out: Path | None, choice: ChipChoice, seed: int) -> RunFolder:
     """The folder of this run. Raises ConfigurationError where `--resume` has no folder, or another run's."""
+    from norsim.experiments.run_folder import RunFolder, default_folder
+
     context = click.get_current_context()
     resume, shared = context.meta.get(RESUME, False), context.meta.get(CACHE, False)
     if resume and out is None:
@@ -138,6 +146,9 @@ def scheduler_options(function: Decorated) -> Decorated:
 @contextmanager
 def working(jobs: int) -> Iterator[Workers]:
     """Who does the work of a command: the cluster that it was given, else `jobs` threads."""
+    from norsim.jobs.dask_cluster import cluster
+    from norsim.jobs.workers import Threads
+
     context = click.get_current_context()
     scheduler, path = context.meta.get(SCHEDULER), context.meta.get(SCHEDULER_OPTIONS)
     if scheduler is None:

@@ -16,7 +16,7 @@ from norsim.chip.load import ChipChoice
 from norsim.chip.model import Chip
 from norsim.chip.schema import ChipFile
 from norsim.commands.shared import show
-from norsim.commands.shared.options import cell_is_trusted, chip_options, choose_chip, open_run, print_json
+from norsim.commands.shared.options import cell_is_trusted, chip_of_options, chip_options, open_run, print_json
 from norsim.commands.shared.progress import reporting
 from norsim.errors import ThresholdError
 from norsim.files import write_text
@@ -56,7 +56,7 @@ def check_command(
       norsim cell check --chip bsim3 --set "bit_serial.top_level=3 uA" --out runs/cell
     """
     started = time.monotonic()
-    choice = choose_chip(chip_name, encoding, settings)
+    choice = chip_of_options(chip_name, encoding, settings)
     folder = open_run("cell-check", out, choice, 0)
     with reporting(quiet) as report:
         found = check(choice.chip, programmed_card(choice), report)

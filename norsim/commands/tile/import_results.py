@@ -10,7 +10,7 @@ import click
 import numpy as np
 
 from norsim.array.tile import Floats
-from norsim.backends.registry import BACKENDS, read
+from norsim.backends.registry import BACKENDS, backend_named
 from norsim.chip.load import build_chip, read_yaml
 from norsim.chip.model import Chip
 from norsim.commands.shared.options import cell_is_trusted, print_json, trust_option
@@ -97,7 +97,7 @@ def currents(folder: DeckFolder, results: Path) -> tuple[Results, Floats]:
 def compared_with(folder: DeckFolder, against: str) -> Floats:
     """`[vectors, passes, outputs]` amperes by a solver, or in another file."""
     if against in SOLVERS:
-        return folder.amps(read(folder.tile, folder.stimulus, against))
+        return folder.amps(backend_named(against).read(folder.tile, folder.stimulus))
     if not Path(against).is_file():
         raise ConfigurationError(f"--against {against}: expected one of {', '.join(SOLVERS)}, or a file of results")
     return currents(folder, Path(against))[1]
