@@ -125,7 +125,7 @@ class BitSerial:
         volts = np.full((len(wordlines), bitlines), self.bitline_volts)
         notes = (
             f"Read k, counted from 0, is vector k // {input_bits}, pass k % {input_bits}; pass p drives bit p of the "
-            "activation codes, least significant bit first.",
+            "activation codes, LSB first.",
         )
         return Stimulus(wordlines, volts, driven="wordlines", full_volts=self.wordline_volts, notes=notes)
 
