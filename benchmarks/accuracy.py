@@ -85,8 +85,8 @@ def nodal_cell_by_cell(case: Case) -> Deviation:
         amps = amps.reshape(tile.thresholds.shape)
         drop = ladder_volts(amps, wires.bitline_ohms, wires.bitline_end_ohms)[:, :, None]
         rise = ladder_volts(amps.T, wires.source_ohms, wires.source_end_ohms).T[:, :, None]
-    well, nothing = np.ones(1, dtype=np.bool_), np.zeros(1)
-    witness = case.outputs(Currents(amps.sum(axis=0)[None], amps.sum(axis=1)[None], well, nothing, "ngspice"))
+    converged, nothing = np.ones(1, dtype=np.bool_), np.zeros(1)
+    witness = case.outputs(Currents(amps.sum(axis=0)[None], amps.sum(axis=1)[None], converged, nothing, "ngspice"))
     return deviation(case, 1, partial(by_nodal, case, stimulus), lambda: witness)
 
 

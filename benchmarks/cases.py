@@ -104,6 +104,6 @@ class Case:
 
     def of_lines(self, amps: Floats) -> Currents:
         """Return macro's line currents `[vectors, lines]` as `Currents`."""
-        nothing, well = np.empty((len(amps), 0)), np.ones(len(amps), dtype=np.bool_)
+        nothing, converged = np.empty((len(amps), 0)), np.ones(len(amps), dtype=np.bool_)
         pair = (amps, nothing) if self.drive.direction == "wordlines" else (nothing, amps)
-        return Currents(pair[0], pair[1], well, np.zeros(len(amps)), "macro")
+        return Currents(pair[0], pair[1], converged, np.zeros(len(amps)), "macro")

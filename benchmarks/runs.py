@@ -49,14 +49,14 @@ def _by_workers(count: int, vectors: int) -> float:
 
 def foretold(commands: Sequence[tuple[str, ...]]) -> Measured:
     """Measure the worst factor between the seconds that `--dry-run` predicts and those that the run takes."""
-    factors, said = [], []
+    factors, notes = [], []
     for words in commands:
         with tempfile.TemporaryDirectory() as folder:
             before = norsim(Path(folder), [*words, "--dry-run"])["seconds"]
             after = norsim(Path(folder), list(words))["seconds"]
         factors.append(max(before / after, after / before))
-        said.append(f"`{' '.join(words)}` {before:.1f} s predicted, {after:.1f} s taken")
-    return worst(factors, "; ".join(said))
+        notes.append(f"`{' '.join(words)}` {before:.1f} s predicted, {after:.1f} s taken")
+    return worst(factors, "; ".join(notes))
 
 
 def norsim(folder: Path, words: list[str]) -> dict[str, Any]:

@@ -47,12 +47,12 @@ def driven(stimulus: Stimulus) -> Driven:
     """
     wordlines, bitlines = stimulus.wordline_volts, stimulus.bitline_volts
     top, one_bitline, one_wordline = float(wordlines.max()), np.ptp(bitlines) == 0, np.ptp(wordlines) == 0
-    said, grounded = stimulus.driven, stimulus.source_volts == 0
-    up = (said == "wordlines" and stimulus.full_volts) or top
-    if said != "bitlines" and one_bitline and np.isin(wordlines, (0.0, up)).all() and grounded and up > 0:
+    stated, grounded = stimulus.driven, stimulus.source_volts == 0
+    up = (stated == "wordlines" and stimulus.full_volts) or top
+    if stated != "bitlines" and one_bitline and np.isin(wordlines, (0.0, up)).all() and grounded and up > 0:
         return Driven("wordlines", up, float(bitlines[0, 0]))
     full = stimulus.full_volts or float(bitlines.max())
-    if said != "wordlines" and one_wordline and bitlines.min() >= 0 and grounded and full > 0:
+    if stated != "wordlines" and one_wordline and bitlines.min() >= 0 and grounded and full > 0:
         return Driven("bitlines", full, top)
     raise ConfigurationError(
         "macro models only bits on wordlines under one bitline voltage, or volts on bitlines under one wordline "

@@ -37,12 +37,12 @@ options = {name: getattr(circuit.options, name) for name in json.load(open("aske
 found = neospice.Simulator().run(circuit).dc_sweep
 names = open("names.txt").read().split()
 status = found.status
-said = {
+report = {
     "options": options, "converged": status.converged, "method": status.convergence_method.name,
     "warnings": list(status.warnings), "points": [float(point) for point in found.sweep_values],
 }
 np.save("currents.npy", np.stack([np.asarray(found.current(name)) for name in names], axis=1))
-json.dump(said, open("status.json", "w"))
+json.dump(report, open("status.json", "w"))
 """
 CELLS_PER_DECK = 1024
 TIMEOUT_SECONDS = 3600.0
@@ -88,8 +88,8 @@ def _solve(folder: Path, text: str, names: list[str], points: int, kelvin: float
         (folder / name).write_text(content)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     program = Program("neospice", [sys.executable, "-c", CHILD], environment)
-    code, said = run(program, folder, timeout_seconds, LARGEST_BYTES + 16 * points * len(names))
-    words = [line.strip() for line in said.splitlines() if line.strip()]
+    code, output = run(program, folder, timeout_seconds, LARGEST_BYTES + 16 * points * len(names))
+    words = [line.strip() for line in output.splitlines() if line.strip()]
     if code != 0:
         last = f": {words[-1]}" if words else ""
         raise SolveError(f"neospice ended with code {code}{ENDS.get(-code, '')}{last}")

@@ -67,8 +67,8 @@ def find_ngspice() -> str:
 def version_line(executable: str) -> str:
     """Return the version in the output of `ngspice --version`, e.g. `ngspice-39`. Raises SimulatorError without one."""
     try:
-        said = subprocess.run([executable, "--version"], capture_output=True, text=True, timeout=30, check=False)
-        match = re.search(r"ngspice-\S+", said.stdout + said.stderr)
+        ended = subprocess.run([executable, "--version"], capture_output=True, text=True, timeout=30, check=False)
+        match = re.search(r"ngspice-\S+", ended.stdout + ended.stderr)
     except (OSError, subprocess.TimeoutExpired) as problem:
         raise SimulatorError(f"{executable} does not run: {problem}. Reinstall ngspice") from None
     if match is None:
@@ -120,11 +120,11 @@ def run_deck(cell: Cell, folder: Path, timeout_seconds: float, largest_bytes: in
         (folder / ".spiceinit").write_text(mode_file(cell))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HOME": str(folder)}
     program = Program("ngspice", [executable, "-n", *mode, "-b", "tile.cir"], environment)
-    code, said = run(program, folder, timeout_seconds, largest_bytes)
-    check_log(said)
+    code, output = run(program, folder, timeout_seconds, largest_bytes)
+    check_log(output)
     if code != 0:
         raise SolveError(f"ngspice ended with code {code}{ENDS.get(-code, '')}")
-    return said
+    return output
 
 
 def mode_file(cell: Cell) -> str:
@@ -157,8 +157,8 @@ def warnings(cell: Cell, thresholds: Floats) -> list[str]:
     points = np.stack([np.zeros_like(thresholds)] * 3 + [thresholds], axis=1)
     with own_folder() as folder:
         (folder / "tile.cir").write_text(sweep_deck(cell, points))
-        said = run_deck(cell, folder, SWEEP_SECONDS)
-    return list(dict.fromkeys(line.strip() for line in said.splitlines() if "warning" in line.lower()))
+        output = run_deck(cell, folder, SWEEP_SECONDS)
+    return list(dict.fromkeys(line.strip() for line in output.splitlines() if "warning" in line.lower()))
 
 
 def _solve(cell: Cell, points: Floats) -> Floats:

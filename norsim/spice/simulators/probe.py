@@ -43,5 +43,5 @@ def abilities(path: str) -> Abilities:
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as problem:
             raise SimulatorError(f"{path} does not run a one-resistor deck: {problem}") from None
-    said = ended.stdout + ended.stderr
-    return Abilities("using klu" in said.lower(), "osdi: no such command" not in said)
+    output = ended.stdout + ended.stderr
+    return Abilities("using klu" in output.lower(), "osdi: no such command" not in output)
