@@ -73,7 +73,10 @@ def test_a_corner_is_a_section_of_its_library() -> None:
         (("cell.compatibility='hsa; x'",), "cell.compatibility"),
         (("cell.osdi=[cell.osdi]",), "pass --trust-cell"),
         (("cell.lowest=0.5 V",), "exclude part of its window"),
-        (("cell.models=[{file: generic180.lib, section: fs}]",), r"no library section 'fs'; its sections: tt, ff, ss, core"),
+        (
+            ("cell.models=[{file: generic180.lib, section: fs}]",),
+            r"no library section 'fs'; its sections: tt, ff, ss, core",
+        ),
         (("cell.compatibility=hspice",), "cell.compatibility"),
         (
             ("cell.state=shfit",),
