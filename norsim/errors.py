@@ -3,6 +3,7 @@
     NorsimError
     ├── ConfigurationError   2   a chip file, an option or a value that norsim cannot use
     │   ├── PlacementError   2   a layer, or a weight, that does not fit the array
+    │   ├── UntrustedCellError 2  a cell or model file with content that is allowed only in trusted files
     │   └── DataError        2   a data set or a weight file that cannot be read
     ├── SimulatorError       3   the simulator, or the cluster that should run it, is missing or unusable
     ├── SolveError           4   a simulation ran, and its result cannot be trusted
@@ -33,6 +34,10 @@ class ConfigurationError(NorsimError):
 
 class PlacementError(ConfigurationError):
     """A layer, or one of its weights, does not fit the array."""
+
+
+class UntrustedCellError(ConfigurationError):
+    """A cell or model file has content that is allowed only in trusted files."""
 
 
 class DataError(ConfigurationError):

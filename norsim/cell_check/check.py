@@ -1,4 +1,4 @@
-"""All questions asked of a cell, in order, with the simulator that NORSIM_SIMULATOR chooses as the witness."""
+"""The check of a cell, step by step, with the simulator that NORSIM_SIMULATOR selects as the witness."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from norsim.spice.simulators import ngspice
 from norsim.spice.simulators.choice import chosen_simulator
 
 KELVIN = 10.0
-# The small tile, and how many activation vectors it is read with.
+# Size of the small tile, and number of activation vectors that it is read with.
 WORDLINES, BITLINES, VECTORS = 32, 32, 4
 AGREEMENT = 1e-5
-# Thresholds at which unselected cells are looked at, ends of the window included.
+# Number of thresholds at which unselected cells are checked, ends of the window included.
 UNSELECTED_STATES = 17
 
 Progress = Callable[[str, int, int], None]
@@ -38,8 +38,11 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class CellCheck:
-    """`findings` in order, `curves` at the levels' thresholds (at even ones where there are no levels), what the
-    simulator warns of, and the seconds that parts took."""
+    """The result of a check.
+
+    `findings` are in order, `curves` at the levels' thresholds (evenly spaced ones if there are no levels), `warnings`
+    are the simulator's, and `seconds` are the times that parts took.
+    """
 
     findings: list[Finding]
     curves: Curves
@@ -56,10 +59,11 @@ class CellCheck:
 def check(
     chip: Chip, programmed_card: Cell | None = None, progress: Progress = lambda what, done, total: None
 ) -> CellCheck:
-    """Sweep the cell of `chip` and judge it for the chip's encoding; `programmed_card` is `cell.programmed_as` as one.
+    """Sweep the cell of `chip` and assess it for the chip's encoding; `programmed_card` is the cell made of
+    `cell.programmed_as`.
 
-    `progress(what, done, total)` is told what is going on. Raises SimulatorError without a simulator, and SolveError
-    where not even single cells can be swept.
+    `progress(what, done, total)` is called at every step. Raises SimulatorError without a simulator, and SolveError if
+    not even single cells can be swept.
     """
     simulator, encoding, cell = chosen_simulator(), chip.encoding, chip.cell
     ends, read_volts = (cell.erased_volts, cell.programmed_volts), encoding.verify_volts
@@ -104,7 +108,7 @@ def check(
 
 
 def _leaks(chip: Chip) -> list[Finding]:
-    """Of cells that are not selected, and past the source."""
+    """Check the leakage of unselected cells, and the current lost through gate and bulk."""
     cell, encoding = chip.cell, chip.encoding
     gate, drain = encoding.verify_volts
     ends, found = np.array([cell.erased_volts, cell.programmed_volts]), []
@@ -119,20 +123,20 @@ def _leaks(chip: Chip) -> list[Finding]:
 
 
 def _same_card(cell: Cell, card: Cell, read_volts: tuple[float, float]) -> Finding:
-    """Both as far above their threshold as an erased cell is in a read."""
+    """Compare both with the overdrive that an erased cell has in a read."""
     gate = read_volts[0] + cell.programmed_volts - cell.erased_volts
     shifted = _amps(cell, cell.programmed_volts, gate, read_volts[1])
     return findings.same_card(shifted, _amps(card, card.erased_volts, gate, read_volts[1]))
 
 
 def _amps(cell: Cell, threshold: float, gate: float, drain: float) -> float:
-    """Into the drain of a single cell at those volts, amperes, whatever of it leaves by another way."""
+    """Return the current into the drain of a single cell at those volts, amperes, wherever it leaves."""
     volts = (np.array([value]) for value in (gate, drain, 0.0, threshold))
     return float(chosen_simulator().drain_amps(cell, *volts)[0])
 
 
 def _small_tile(chip: Chip, levels: Levels, seconds: dict[str, float]) -> list[Finding]:
-    """The characterisation that a tile needs, and nodal beside the simulator on it."""
+    """Check the characterisation for a small tile, and compare nodal with the simulator on it."""
     tile, stimulus, outputs = small_tile(chip, levels)
     by, started = chosen_simulator().name, time.monotonic()
     reads = tile.thresholds.size * stimulus.vectors
@@ -159,7 +163,7 @@ def _small_tile(chip: Chip, levels: Levels, seconds: dict[str, float]) -> list[F
 
 
 def small_tile(chip: Chip, levels: Levels) -> tuple[Tile, Stimulus, int]:
-    """A tile of 32 x 32 cells at random codes with the chip's wires, reads of random activations, and its outputs."""
+    """Make a tile of 32 x 32 cells at random codes with the chip's wires; return it, random reads and its outputs."""
     random, encoding = np.random.default_rng(0), chip.encoding
     inputs, outputs = encoding.capacity(WORDLINES, BITLINES)
     weights = random.integers(0, 16, (inputs, outputs), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Program-verify: on cells whose law is known, and on the cell of the preset chip."""
+"""Program-verify on cells with a known law, and on the cell of the preset chip."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CELL = Cell(**WINDOW, erased_volts=3.0, programmed_volts=6.0)
 
 
 def softplus(cell: Cell, volts: np.ndarray) -> np.ndarray:
-    """Square-law-like above 4.5 V of threshold, exponential below: as a transistor at 5 V on its gate."""
+    """Return currents linear below 4.5 V of threshold, exponential above, as of a transistor at 5 V on its gate."""
     return 1e-6 * np.log1p(np.exp((4.5 - volts) / 0.1))
 
 
@@ -54,7 +54,7 @@ def test_a_level_out_of_reach_says_what_the_window_gives(target: float) -> None:
 
 @pytest.mark.parametrize("leak", [0.0, -1e-18, 1e-18])
 def test_a_cell_that_cuts_off_sharply_is_programmed_all_the_same(leak: float) -> None:
-    """Below cut-off a solver gives zero, or noise of either sign."""
+    """Beyond cut-off a solver returns zero, or noise of either sign."""
     levels = find_levels(CELL, np.linspace(0.0, 1e-6, 5), lambda _, volts: 1e-6 * np.maximum(4.5 - volts, 0.0) + leak)
     np.testing.assert_allclose(levels.thresholds, [6.0, 4.25, 4.0, 3.75, 3.5], atol=1e-8)
 
@@ -116,7 +116,7 @@ def test_the_preset_cells_curve_passes_through_its_levels(encoding: str) -> None
 
 @pytest.mark.parametrize("celsius", [-40, 85])
 def test_tracking_keeps_the_reference_cells_current(celsius: int) -> None:
-    """A hot transistor has a lower threshold and less mobility; at this level the threshold wins."""
+    """A hot transistor has a lower threshold and a lower mobility; at this level the threshold dominates."""
     cold, hot = (load_chip("etox65", (f"temperature={at} degC",)).cell for at in (27, celsius))
     levels = program_levels(cold, load_chip("etox65").encoding)
     threshold, amps = float(levels.thresholds[8]), float(levels.target_amps[8])

@@ -1,4 +1,4 @@
-"""Cells programmed for their places conduct what was asked for while the tile is read."""
+"""Cells programmed in situ conduct their targets while the tile is read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from norsim.tiling.program import program_tile
 from norsim.tiling.tile import PlacedTile
 from tests.solver.arrays import ENCODINGS, array_of
 
-# As the source lines of a linear-pair tile of full size drop.
+# With the drop of the source lines of a full-size linear-pair tile.
 LONG = ("linear_pair.wires.source_line=3 ohm", "linear_pair.wires.bitline=2 ohm")
 
 
@@ -27,7 +27,7 @@ def of_codes(encoding: str, settings: tuple[str, ...], make_layer: object) -> Pl
 
 
 def deviation(part: PlacedTile) -> float:
-    """Root mean square error of the sums against the integers, in steps, read by ngspice."""
+    """Return the root mean square error of the sums against the integers, in steps, read by ngspice."""
     random = np.random.default_rng(5)
     codes = random.integers(0, 16, (3, len(part.inputs))) * (random.random((3, len(part.inputs))) < 0.5)
     array = program_tile(part)
@@ -38,7 +38,7 @@ def deviation(part: PlacedTile) -> float:
 
 @pytest.mark.parametrize(("encoding", "share"), [("bit-serial", 0.25), ("linear-pair", 0.5)])
 def test_sums_come_nearer_to_the_integers(encoding: str, share: float, make_layer: object) -> None:
-    """By ngspice, which has no part in the programming."""
+    """Checked by ngspice, which takes no part in the programming."""
     plain, aimed_at = (of_codes(encoding, settings, make_layer) for settings in ((), ("silicon.in_situ=true",)))
     assert deviation(aimed_at) <= share * deviation(plain)
 
@@ -58,5 +58,5 @@ def test_thresholds_go_down_and_stay_in_the_window(make_layer: object) -> None:
     change = moved.thresholds - plain.thresholds
     assert change.max() <= 1e-3 and change.min() < -5e-3
     assert moved.thresholds.min() >= plain.cell.erased_volts
-    # A cell that is to be off stays as it is.
+    # A cell that must be off stays as it is.
     assert (change[plain.thresholds == 6.0] == 0).all()
