@@ -23,7 +23,7 @@ def prepare_folder(folder: Path) -> None:
 
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Write `state` as `torch.save` does, atomically. Raises ConfigurationError if the disk fails."""
-    # In memory first: on a full disk torch.save hides the cause behind an error of its own.
+    # In memory first, because torch.save hides the cause of a disk error.
     content = io.BytesIO()
     torch.save(dict(state), content)
     write_atomically(path, lambda file: file.write(content.getbuffer()))

@@ -1,9 +1,9 @@
-"""Fine-tuning through the circuit: a quantized network learns to live with the array that it runs on.
+"""Fine-tuning through the circuit: a quantized network adapts to the array that it runs on.
 
-Every few steps the tiles are programmed anew with the weights as they are by then, as another chip of the kind, so that
-what is drawn for a chip is drawn again; between, norsim.training.through_array follows the weights to first order.
-Scales and zero points stay; weights, biases and the folded batch norms' gains and shifts are trained. The digital
-network that it started from is the teacher (Hinton et al., "Distilling the knowledge in a neural network", 2015).
+Every few steps the tiles are programmed again with the current weights, as another chip of the same design with its
+own random draws; in between, norsim.training.through_array follows the weights to first order. Scales and zero points
+are fixed; weights, biases and the gains and shifts of folded batch norms are trained. The teacher is the digital
+network before tuning (Hinton et al., "Distilling the knowledge in a neural network", 2015).
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from norsim.training.train import augment, to_input
 
 @dataclass(frozen=True)
 class Tuning:
-    """`steps` of `batch_size` images each, tiles programmed anew every `refresh` of them.
+    """Settings: `steps` of `batch_size` images each, with tiles programmed again every `refresh` steps.
 
-    `rate`          Adam's learning rate of weights, in steps of their codes, falling to 0 along a cosine; a gain, shift
-                    or bias moves by a tenth of that share of its layer's mean
-    `distillation`  the share of the loss that follows the teacher at `temperature`
+    `rate`          Adam's learning rate of weights, in steps of their codes, which falls to 0 along a cosine; gains,
+                    shifts and biases move by a tenth of it, relative to their layer's mean
+    `distillation`  share of the loss that follows the teacher at `temperature`
     """
 
     steps: int = 100
@@ -60,10 +60,11 @@ def fine_tune(
     resume: bool = False,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> nn.Module:
-    """A tuned copy of a quantized `network`, in eval mode; `progress(steps done, steps, mean loss)` after each refresh.
+    """Return a tuned copy of a quantized `network`, in eval mode.
 
-    `folder` gets `checkpoint.pt` after each refresh; with `resume` the run goes on from there to the same bits. Raises
-    ConfigurationError where the checkpoint is of another run or the loss is no number, DataError for a broken one.
+    After each refresh it calls `progress(steps done, steps, mean loss)` and writes `checkpoint.pt` to `folder`; with
+    `resume` it continues from there and ends in the same bits. Raises ConfigurationError if the checkpoint belongs to
+    another run or the loss is not finite, DataError for a damaged checkpoint.
     """
     prepare_folder(folder)
     student, teacher = copy.deepcopy(network).eval(), network.eval()
@@ -86,7 +87,7 @@ def fine_tune(
                 )
                 loss = _loss(student, teacher, images, labels[chosen], tuning)
                 if not torch.isfinite(loss):
-                    raise ConfigurationError(f"the loss is {float(loss)} at step {step}: lower --rate")
+                    raise ConfigurationError(f"the loss is {float(loss)} at step {step}: lower the learning rate")
                 for group, share in zip(optimiser.param_groups, shares, strict=True):
                     group["lr"] = share * 0.5 * (1 + math.cos(math.pi * step / tuning.steps))
                 optimiser.zero_grad()
@@ -100,7 +101,7 @@ def fine_tune(
 
 
 def _programmed(student: nn.Module, chip: Chip, train_set: Dataset, tuning: Tuning, number: int) -> nn.Module:
-    """The student on another chip of the kind, calibrated."""
+    """Return the student on another chip of the same design, calibrated."""
     analog = convert(student, chip.specimen(tuning.seed, number))
     random = np.random.default_rng([tuning.seed, 4])
     images = images_tensor(train_set.take(min(chip.calibration.images, len(train_set)), random))
@@ -109,7 +110,7 @@ def _programmed(student: nn.Module, chip: Chip, train_set: Dataset, tuning: Tuni
 
 
 def _groups(student: nn.Module, rate: float) -> list[dict[str, Any]]:
-    """What is trained, each with its rate; all else is frozen."""
+    """Freeze all other parameters and return the trained ones with their rates."""
     for parameter in student.parameters():
         parameter.requires_grad_(False)
     groups: list[dict[str, Any]] = []
@@ -148,7 +149,7 @@ def _save(
 
 
 def _load(path: Path, student: nn.Module, optimiser: torch.optim.Optimizer, chip: Chip, tuning: Tuning) -> int:
-    """Put a checkpoint's state in place; gives the steps that are done, 0 where there is none."""
+    """Restore a checkpoint and return its number of finished steps, 0 if there is none."""
     if not path.exists():
         return 0
     try:
@@ -158,8 +159,8 @@ def _load(path: Path, student: nn.Module, optimiser: torch.optim.Optimizer, chip
             student.load_state_dict(saved["student"])
             optimiser.load_state_dict(saved["optimiser"])
         done = int(saved["done"])
-    except Exception as problem:  # whatever a damaged file makes torch raise
-        raise DataError(f"{path} cannot be read ({type(problem).__name__}); delete it and tune anew") from problem
+    except Exception as problem:  # torch raises anything on a damaged file
+        raise DataError(f"{path} cannot be read ({type(problem).__name__}); delete it and start again") from problem
     if not same:
-        raise ConfigurationError(f"{path} belongs to another chip or other settings; tune into another folder or anew")
+        raise ConfigurationError(f"{path} is of another chip or other settings; choose another folder or start again")
     return done

@@ -51,5 +51,5 @@ def test_other_things_are_refused(tmp_path: Path, name: str, message: str) -> No
 
 
 def test_missing_folder(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="test is missing, expected a folder with one folder a class"):
+    with pytest.raises(DataError, match="test is missing, expected a folder with one folder per class"):
         list_images(tmp_path / "test", CLASSES)

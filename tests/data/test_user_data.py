@@ -122,7 +122,7 @@ def test_what_is_no_split_or_needs_no_folder_is_said(make: Callable[[Path], str]
     name = make(tmp_path)
     with pytest.raises(DataError, match="has no split 'all'"):
         load(name, "all")
-    with pytest.raises(DataError, match="leave out --data"):
+    with pytest.raises(DataError, match="is a path already, so leave out the folder"):
         load(name, "test", tmp_path)
 
 
@@ -237,7 +237,11 @@ def test_what_is_wrong_with_a_folder_is_named(break_it: Callable[[Path], Any], p
 @pytest.mark.parametrize(
     ("name", "kind", "problem"),
     [
-        ("normalised", DataError, "image 0: pixels are float32 that are not 0/255, .*leave normalisation to --mean"),
+        (
+            "normalised",
+            DataError,
+            "image 0: pixels are float32 that are not 0/255, .*Normalise in the network, by its mean and standard",
+        ),
         ("ragged", DataError, r"image 2 has shape \(4, 4, 3\), the first \(5, 4, 3\)"),
         ("empty", DataError, "there is no image"),
         ("nothing", ConfigurationError, "returned NoneType for 'test', expected a torch.utils.data.Dataset"),
@@ -253,8 +257,8 @@ def test_what_is_wrong_with_a_function_is_said(name: str, kind: type[Exception],
 
 def test_unknown_names_say_what_there_is() -> None:
     with pytest.raises(
-        DataError, match="no data set 'digit', .* of your own is a folder of images by class, NAME.npz or"
+        DataError, match="no data set 'digit'; .* Your own data set is a folder of images by class, NAME.npz or"
     ):
         load("digit", "test")
-    with pytest.raises(DataError, match="no/such is no folder"):
+    with pytest.raises(DataError, match="no/such is not a folder"):
         load("no/such", "test")

@@ -154,8 +154,8 @@ def test_broken_card(folder: Path, content: bytes, problem: str) -> None:
     [
         ({"network": "vgg11"}, "its network is not the one in weights.safetensors"),
         ({"width": 2.0}, "its width is not the one"),
-        ({"weights_sha256": None}, "about other weights"),
-        ({"dataset": None}, "its dataset is None; expected a text"),
+        ({"weights_sha256": None}, "belongs to other weights"),
+        ({"dataset": None}, "its dataset is None; expected a string"),
         ({"data_source": 3}, "its data_source is 3"),
         ({"float_correct": 41}, "records 41 of 40"),
         ({"quantized_correct": "7"}, "records '7' of 40"),

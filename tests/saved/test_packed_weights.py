@@ -256,5 +256,6 @@ def test_masks_and_indices_are_stored_as_they_are(tmp_path: Path) -> None:
         torch.testing.assert_close(network(images), quantized(images))
     (tmp_path / "nets.py").write_text(NETS.replace("BIG", "0.1"))
     spec = spec_of(f"{tmp_path / 'nets.py'}:make")
-    with pytest.raises(ConfigurationError, match="'scale' holds torch.float64 numbers that float32 cannot"):
+    said = "'scale' has torch.float64 values that the float32 of the file cannot hold"
+    with pytest.raises(ConfigurationError, match=said):
         encode(quantize(spec.build(), [images]), spec)
