@@ -1,4 +1,4 @@
-"""Chip files: YAML with units in strings -> validated -> the dataclasses of the array, in SI units."""
+"""Chip files: YAML with units in strings, validated and converted to dataclasses in SI units."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ LARGEST_YAML_BYTES = 1 << 20
 
 
 def presets() -> dict[str, Path]:
-    """The chips that come with norsim, by name."""
+    """Return the preset chips by name."""
     return {path.stem: path for path in sorted((models_folder() / "chips").glob("*.yaml"))}
 
 
 def load_chip(chip: str | Path, settings: tuple[str, ...] = (), trust_cell: bool = False) -> Chip:
-    """The chip of a YAML file or preset name, with `key.key=value` settings put over it.
+    """Load the chip of a YAML file or preset, with `key.key=value` settings applied.
 
-    What its cell and model files may hold, and where they may lie, is limited (norsim.spice.model_files) unless
-    `trust_cell`. Raises ConfigurationError, with a "did you mean" for unknown names and keys.
+    Unless `trust_cell`, the content and location of its cell and model files are restricted (norsim.spice.model_files).
+    Raises ConfigurationError, which suggests a known name for an unknown preset or key.
     """
     content, path = read_chip_file(chip)
     return build_chip(apply_settings(content, settings), path, trust_cell)
 
 
 def read_chip_file(chip: str | Path) -> tuple[dict[str, Any], Path]:
-    """The YAML content of a chip file or preset, and where it lies."""
+    """Return the YAML content of a chip file or preset, and its path."""
     path = Path(chip) if Path(chip).suffix in (".yaml", ".yml") else presets().get(str(chip))
     if path is None:
         raise ConfigurationError(
@@ -53,7 +53,7 @@ def read_chip_file(chip: str | Path) -> tuple[dict[str, Any], Path]:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """YAML without aliases, a few lines of which can stand for gigabytes."""
+    """A loader of YAML without aliases, a few lines of which can expand to gigabytes."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -62,27 +62,27 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a YAML file of up to 1 MiB. Raises ConfigurationError where it is none."""
+    """Read a YAML file of up to 1 MiB. Raises ConfigurationError if it is not one."""
     try:
         if path.stat().st_size > LARGEST_YAML_BYTES:
-            raise ConfigurationError(f"{path} has {path.stat().st_size} bytes; at most {LARGEST_YAML_BYTES} are read")
+            raise ConfigurationError(f"{path} has {path.stat().st_size} bytes; expected at most {LARGEST_YAML_BYTES}")
         return yaml.load(path.read_text(), _PlainLoader)
     except (OSError, UnicodeDecodeError) as problem:
         raise ConfigurationError(f"{path} cannot be read: {problem}") from None
     except (yaml.YAMLError, RecursionError, ValueError) as problem:
-        raise ConfigurationError(f"{path} is not YAML that can be read: {' '.join(str(problem).split())}") from None
+        raise ConfigurationError(f"{path} is not YAML: {' '.join(str(problem).split())}") from None
 
 
 def apply_settings(content: dict[str, Any], settings: tuple[str, ...]) -> dict[str, Any]:
-    """`content` with each `key.key=value` put in; values are read as YAML."""
+    """Return `content` with each `key.key=value` applied; values are YAML."""
     for setting in settings:
         keys, equals, text = setting.partition("=")
         if not equals:
-            raise ConfigurationError(f"--set {setting!r}: expected key=value, for example adc.bits=10")
+            raise ConfigurationError(f"setting {setting!r}: expected key=value, for example adc.bits=10")
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError:
-            raise ConfigurationError(f"--set {setting!r}: {text!r} is not a YAML value") from None
+            raise ConfigurationError(f"setting {setting!r}: {text!r} is not a YAML value") from None
         content = _with(content, keys.strip().split("."), value, setting, ChipFile)
     return content
 
@@ -91,18 +91,18 @@ def _with(content: dict[str, Any], keys: list[str], value: Any, setting: str, se
     first, rest = keys[0], keys[1:]
     known = section.model_fields
     if first not in known:
-        raise ConfigurationError(f"--set {setting!r}: there is no key {first!r}; {suggestion(first, known)}")
+        raise ConfigurationError(f"setting {setting!r}: there is no key {first!r}; {suggestion(first, known)}")
     if not rest:
         return {**content, first: value}
     below = section_of(known[first].annotation)
     if below is None:
-        raise ConfigurationError(f"--set {setting!r}: {first!r} has no keys below it")
-    # A part that the file leaves out, or has as null, starts empty.
+        raise ConfigurationError(f"setting {setting!r}: {first!r} has no keys below it")
+    # A section that is missing or null starts empty.
     return {**content, first: _with(content.get(first) or {}, rest, value, setting, below)}
 
 
 def section_of(annotation: Any) -> type[Section] | None:
-    """The part of a chip file that a key's type stands for, optional or not; None for a plain value."""
+    """Return the section class in a key's type, optional or not; None for a plain value."""
     kinds = [
         kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type) and issubclass(kind, Section)
     ]
@@ -110,7 +110,7 @@ def section_of(annotation: Any) -> type[Section] | None:
 
 
 def build_chip(content: dict[str, Any], path: Path, trust_cell: bool = False) -> Chip:
-    """Validates the content of a chip file and turns it into SI units."""
+    """Validate the content of a chip file and convert it to SI units."""
     try:
         file = ChipFile.model_validate(content)
     except ValidationError as problem:
@@ -150,7 +150,7 @@ def _wires(section: SensedWiresSection) -> Wires:
 
 
 def _first_problem(problem: ValidationError, content: dict[str, Any]) -> str:
-    # A misspelt key also leaves its right name missing: the misspelling is what to speak of.
+    # A misspelt key also makes the correct one missing; report the misspelling.
     first = min(problem.errors(), key=lambda error: error["type"] != "extra_forbidden")
     place = ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":
@@ -163,7 +163,7 @@ def _first_problem(problem: ValidationError, content: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class ChipChoice:
-    """A chip as a chip file's content, and as the objects made of it; `trusted` says whether its cell files are."""
+    """A chip as the content of its file and as objects; `trusted` says whether its cell files are."""
 
     content: dict[str, Any]
     path: Path
