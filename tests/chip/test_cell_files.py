@@ -1,4 +1,4 @@
-"""Cells of other kinds by the keys of a chip file: connected, sized and programmed as they say."""
+"""Cells of other kinds: connected, sized and programmed by the keys of a chip file."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def test_a_parameter_is_what_the_keys_say_at_both_ends() -> None:
 
 
 def test_a_card_without_state_is_shifted_by_volts_before_its_gate() -> None:
-    """By hand, the square law in saturation with its body at the source: a threshold of 2 V at 2.4 V conducts what the
-    card's 1 V does at 1.4 V."""
+    """By hand: the square law in saturation with its body at the source. A threshold of 2 V at 2.4 V conducts like
+    1 V of the card at 1.4 V."""
     cell = load_chip("square-law").cell
     shifted, bare = (cell_amps(cell, np.array([vt]), gate, 0.5)[0] for vt, gate in ((2.0, 2.4), (1.0, 1.4)))
     assert shifted == pytest.approx(bare, rel=1e-9)
@@ -89,7 +89,7 @@ def test_what_does_not_fit_is_named(settings: tuple[str, ...], problem: str) -> 
         load_chip("reram" if "lowest" in settings[0] else "bsim3", settings)
 
 
-# An odd power of negative volts: minus their cube for HSPICE, plus for ngspice by itself.
+# An odd power of negative volts: minus their cube in HSPICE mode, plus in plain ngspice.
 CUBE = """* cube.sp
 .subckt cube d g s b vt=0
 Bcell s d I={(3-vt)*1e-6}*(V(s)-V(d))^3
@@ -98,7 +98,7 @@ Bcell s d I={(3-vt)*1e-6}*(V(s)-V(d))^3
 
 
 def cube_chip(folder: Path, mode: str) -> Path:
-    """A chip file whose cell conducts forwards in HSPICE's mode alone."""
+    """A chip file whose cell conducts forwards only in HSPICE mode."""
     (folder / "cube.sp").write_text(CUBE)
     content = yaml.safe_load(presets()["square-law"].read_text())
     content["cell"] = {
@@ -112,7 +112,7 @@ def cube_chip(folder: Path, mode: str) -> Path:
 
 @pytest.mark.parametrize("mode", ["hsa", ""])
 def test_models_for_another_simulator_are_read_in_its_mode(tmp_path: Path, mode: str) -> None:
-    """By the program and by the library, and the library forgets it afterwards."""
+    """By the program and by the library, and the library resets it afterwards."""
     chip = load_chip(cube_chip(tmp_path, mode))
     tile = Tile(np.array([[0.0, 1.0]]), chip.cell, Wires(strap_every=1))
     stimulus = Stimulus(np.array([[2.4]]), np.full((1, 2), 0.5))
@@ -122,7 +122,7 @@ def test_models_for_another_simulator_are_read_in_its_mode(tmp_path: Path, mode:
 
 
 def test_a_deck_by_hand_runs_in_that_mode(tmp_path: Path) -> None:
-    """`ngspice -b tile.cir` in its folder, and nothing else; a deck without a mode removes that of an earlier one."""
+    """With just `ngspice -b tile.cir` in its folder; a deck without a mode removes that of an earlier one."""
     chip, out = cube_chip(tmp_path, "hsa"), tmp_path / "deck"
     words = ["build-netlist", "--network", "digits-cnn", "--layer", "conv1", "--vectors", "1", "--out", str(out)]
     cli.main([*words, "--chip", str(chip)], standalone_mode=False)
@@ -165,7 +165,7 @@ def test_a_binned_card_is_the_one_of_the_cells_size(tmp_path: Path, length: str,
 
 
 def test_a_compiled_model_is_refused_where_ngspice_has_none(tmp_path: Path) -> None:
-    """Without OSDI in it, ngspice is not asked; the library never is."""
+    """An ngspice without OSDI is not called; the library never is."""
     (tmp_path / "cell.osdi").write_bytes(b"no machine code")
     content = yaml.safe_load(presets()["square-law"].read_text())
     content["cell"]["models"] = [str(models_folder() / "devices" / "square_law.lib")]
@@ -182,7 +182,7 @@ def test_a_compiled_model_is_refused_where_ngspice_has_none(tmp_path: Path) -> N
 
 
 def chip_of(folder: Path, cell: dict[str, Any], **bit_serial: str) -> Path:
-    """A chip file of that cell, with those keys of its encoding."""
+    """A chip file with this cell and these keys of its encoding."""
     content = yaml.safe_load(presets()["square-law"].read_text())
     content["cell"], content["bit_serial"] = cell, content["bit_serial"] | bit_serial
     (folder / "own.yaml").write_text(yaml.safe_dump(content))
@@ -197,7 +197,7 @@ def test_a_number_without_a_point_is_one_in_yaml_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("function", ["agauss(0,0.02,1)", "unif(0.4, 0.1)"])
 def test_numbers_that_are_drawn_anew_in_each_run_are_refused(tmp_path: Path, function: str) -> None:
-    """Program-verify would never settle on such a cell; its file may even be trusted."""
+    """Program-verify would never settle on such a cell, even if its file is trusted."""
     (tmp_path / "drawn.lib").write_text(f".param off={function}\n.model nch nmos level=1 vto={{1+off}} kp=60u\n")
     cell = {"models": ["drawn.lib"], "model": "nch", "erased": "1 V", "programmed": "2.5 V"}
     for trust in (False, True):

@@ -1,4 +1,4 @@
-"""Which files a folder with one folder a class gives, in which order, and what it may not hold."""
+"""Files in a folder with one subfolder per class: their order, and forbidden content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a Dataset accepts, and the subsets it gives."""
+"""Validation of a Dataset, and its subsets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from norsim.errors import DataError
 
 
 def small(count: int = 20, **changes: Any) -> Dataset:
-    """A data set of `count` 1x2x2 images, image i holding the value i in every pixel."""
+    """A data set of `count` 1x2x2 images, with the value i in every pixel of image i."""
     fields: dict[str, Any] = {
         "name": "small",
         "split": "test",

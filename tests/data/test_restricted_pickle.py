@@ -1,4 +1,4 @@
-"""Pickles give back what a batch may hold, and can do nothing else."""
+"""Pickles return the content of a batch and run no code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data sets of the user's own: a folder of images, an npz file, a function; the same images from each."""
+"""User-supplied data sets: the same images from a folder, an npz file and a function."""
 
 from __future__ import annotations
 
@@ -107,12 +107,12 @@ def as_function(name: str) -> Callable[[Path], str]:
 def test_every_form_gives_the_same_images(make: Callable[[Path], str], split: str, tmp_path: Path) -> None:
     name = make(tmp_path)
     found = load(name, split)
-    # In a folder the classes take turns, each in the order of its names; here that is the order they were in.
+    # In a folder the classes alternate, each in the order of its file names; here that is the original order.
     order = [0, 1, 2, 3, 4, 5] if split == "train" else [0, 1, 2, 3]
     assert np.array_equal(found.images, IMAGES[split][order].transpose(0, 3, 1, 2))
     assert found.labels.tolist() == LABELS[split][order].tolist() and found.classes == CLASSES
     assert (found.full_scale, found.split) == (255, split) and Path(found.name).is_absolute()
-    # The same once more, by the name that cards keep.
+    # The same by the name stored on cards.
     again = load(found.name, split)
     assert again.source == found.source and np.array_equal(again.images, found.images)
 

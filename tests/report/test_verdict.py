@@ -1,4 +1,4 @@
-"""The verdict's numbers are the summary's, and its words say what was measured and what was not."""
+"""The verdict has the summary's numbers, and says what was measured and what was not."""
 
 from __future__ import annotations
 
