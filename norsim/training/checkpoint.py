@@ -11,14 +11,15 @@ import torch
 
 from norsim.files import half_written, write_atomically
 
-CHECKPOINT = "checkpoint.pt"
+CHECKPOINT, LOG = "checkpoint.pt", "log.csv"
 
 
 def prepare_folder(folder: Path) -> None:
     """Create `folder` if it is missing, and remove temporary files that a killed run left in it."""
     folder.mkdir(parents=True, exist_ok=True)
     for left in half_written(folder):
-        left.unlink(missing_ok=True)
+        if left.stem in (f".{CHECKPOINT}", f".{LOG}"):
+            left.unlink(missing_ok=True)
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:

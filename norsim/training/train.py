@@ -29,7 +29,7 @@ from norsim.data import Dataset
 from norsim.errors import ConfigurationError, DataError
 from norsim.files import write_text
 from norsim.quantization.quantize import quantize
-from norsim.training.checkpoint import CHECKPOINT, prepare_folder, write_checkpoint
+from norsim.training.checkpoint import CHECKPOINT, LOG, prepare_folder, write_checkpoint
 from norsim.training.learner import Learner, one_cycle
 from norsim.training.recipes import AUGMENTATIONS, Recipe
 from norsim.zoo.registry import NetworkSpec
@@ -269,7 +269,7 @@ class _Run:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(field.name for field in fields(EpochRecord))
         writer.writerows(astuple(record) for record in self.records)
-        write_text(self.folder / "log.csv", text.getvalue())
+        write_text(self.folder / LOG, text.getvalue())
 
     def _load_checkpoint(self) -> dict[str, Any]:
         path = self.folder / CHECKPOINT
