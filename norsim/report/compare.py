@@ -1,4 +1,4 @@
-"""Two runs held against each other: how their settings differ, and on which images they do."""
+"""Comparison of two runs: different settings, and images classified differently."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from norsim.report.settings import Setting, differing, options
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """`settings` of chip and command that differ; `paired` and `flips` of the images that both runs saw."""
+    """`settings` of chip and command that differ; `paired` and `flips` for the images of both runs."""
 
     settings: tuple[Setting, ...]
     paired: Paired | Missing
@@ -22,12 +22,12 @@ class Comparison:
 
 
 def compare(first: Material, second: Material) -> Comparison:
-    """Raises ConfigurationError where one of them is no run of eval-network."""
+    """Compare two runs. Raises ConfigurationError if one of them is not a run of eval-network."""
     for material in (first, second):
         if not material.evaluated:
             raise ConfigurationError(
-                f"{material.title} is no run of eval-network: only those are compared. Give it by --attribution "
-                "beside one run, or alone"
+                f"{material.title} is no run of eval-network: only those are compared. Report it alone, or as an "
+                "attribution of one run"
             )
     counts, flips = _images(first, second)
     return Comparison(_settings(first, second), counts, flips)

@@ -1,4 +1,4 @@
-"""One run as the page shows it: what was found of it, with its figures, section by section."""
+"""The content of the page for one run, with its figures, section by section."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from norsim.report.verdict import Verdict, verdict
 
 @dataclass(frozen=True, eq=False)
 class Array:
-    """What is shown of the array, each with its figures."""
+    """Results about the array, with their figures."""
 
     deviations: list[Deviation]
     by_layer: Drawing
@@ -33,7 +33,7 @@ class Array:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """`mark`  what the names of its files start with, empty for the only run of a page"""
+    """All results about one run; its file names start with `mark`, which is empty if the page has no other run."""
 
     mark: str
     material: Material
@@ -47,7 +47,7 @@ class Case:
 
     @property
     def drawings(self) -> list[Drawing]:
-        """All its figures."""
+        """Return all its figures."""
         array = self.array
         of_array = () if isinstance(array, Missing) else (
             array.by_layer, *array.solved_figures, *array.curve_figures, array.codes
@@ -57,7 +57,7 @@ class Case:
 
 
 def case(material: Material, mark: str = "") -> Case:
-    """Everything that a page shows of a run; takes seconds, since a tile and some reads are solved again."""
+    """Collect the page content for a run; takes seconds, because a tile and some reads are solved again."""
     layers = material.summary.get("layers", ())
     spent = [layer for layer in layers if layer.get("converters_joules_image")]
     origin = material.origin
@@ -69,7 +69,7 @@ def case(material: Material, mark: str = "") -> Case:
         ),
         _array(material, mark), _confusion(material, mark), _flips(material),
         of_results.energy(f"{mark}energy", spent) if spent else Missing(
-            "The run models no energy: no array was read, or it was made before norsim modelled it."
+            "The run has no energy model: no array was read, or the run is from an older norsim."
         ),
         origin if isinstance(origin, Missing) else from_preset(origin),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The first thing a report says: the accuracies, what was lost between them, and the proof."""
+"""The verdict at the top of a report: accuracies, losses between them, and the proof."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_NAMED = 4
 
 @dataclass(frozen=True)
 class Row:
-    """An accuracy with its 95 % interval, all shares, or None where it was not measured."""
+    """An accuracy with its 95 % interval, as shares; None if not measured."""
 
     key: str
     label: str
@@ -25,7 +25,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Lost:
-    """Points lost from one row to another; `ci95`, from the images that only one of them gets right, where known."""
+    """Points lost from one row to another; `ci95`, if known, from the images that only one of them gets right."""
 
     key: str
     label: str
@@ -36,7 +36,7 @@ class Lost:
 @dataclass(frozen=True)
 class Verdict:
     """`headline`  the result in one sentence
-    `proof`     how far the run is to be trusted, a sentence each
+    `proof`     the evidence for it, one sentence per item
     """
 
     headline: str
@@ -46,7 +46,7 @@ class Verdict:
 
 
 def verdict(material: Material) -> Verdict | None:
-    """The verdict of an evaluation; None for a run that has no accuracies."""
+    """Return the verdict of an evaluation; None for a run without accuracies."""
     if not material.evaluated:
         return None
     rows = _rows(material)
@@ -70,14 +70,14 @@ def _headline(material: Material, rows: tuple[Row, ...]) -> str:
     summary, array = material.summary, rows[-1]
     name = f"{summary['network'] or 'The network'} classifies {100 * summary['accuracy']:.2f} %"
     within = f" ({100 * array.ci95[0]:.1f} to {100 * array.ci95[1]:.1f} %)" if array.ci95 else ""
-    images = f"of {summary['images']} test images of {summary['dataset'] or 'a data set of its own'}"
+    images = f"of {summary['images']} test images of {summary['dataset'] or 'a user-supplied data set'}"
     if backend_named(summary["backend"]).gives_integers:
-        return f"{name}{within} {images} right in integers; no array was read."
-    return f"{name}{within} {images} right on the array{_share_on_array(material)}."
+        return f"{name}{within} {images} correctly in integers; no array was read."
+    return f"{name}{within} {images} correctly on the array{_share_on_array(material)}."
 
 
 def _share_on_array(material: Material) -> str:
-    """Which layers are on the array, where not all are."""
+    """Name the layers on the array, unless all are."""
     layers = material.summary["layers"]
     there = [str(layer["name"]) for layer in layers if not backend_named(layer["backend"]).gives_integers]
     if len(there) == len(layers):
@@ -87,7 +87,7 @@ def _share_on_array(material: Material) -> str:
 
 
 def _losses(material: Material, rows: tuple[Row, ...]) -> list[Lost]:
-    """From float to 4 bit, from 4 bit to the array, and over all."""
+    """Return the losses from float to 4 bits, from 4 bits to the array, and in total."""
     full, quantized, array = rows
     answers, one_chip = material.answers, "trials" not in material.summary
     kinds = {"accuracy_float": "full", "accuracy_quantized": "quantized", "accuracy": "array"}
@@ -117,12 +117,12 @@ def _proof(material: Material) -> list[str]:
     summary = material.summary
     proof, backend = summary["verification"], backend_named(str(summary["backend"]))
     if backend.gives_integers:
-        return ["Not measured: integers were computed, and no read was made that a circuit could prove."]
+        return ["Not measured: the run computed integers and read no array."]
     simulator = backend.simulator
     says = [f"{simulator.name} itself solved every read on the array, tile by tile."] if simulator else []
     if not proof["samples"]:
-        return [*says, "Not measured: no read was solved again (--spice-sample 0). `norsim verify` can do it now."]
-    # What the chip was programmed by is the witness, too: ngspice, unless NORSIM_SIMULATOR had another.
+        return [*says, "Not measured: no read was solved again. `norsim verify` can still do it."]
+    # The witness is the simulator that programmed the chip: ngspice, unless NORSIM_SIMULATOR named another.
     witness = "ngspice" if (summary.get("versions") or {}).get("ngspice") else "neospice"
     says.append(
         f"{proof['samples']} reads were solved again by {witness}, each alone. Largest deviation "
@@ -132,8 +132,8 @@ def _proof(material: Material) -> list[str]:
     ends = proof["adc_mismatch_ci95"]
     says.append(
         f"Converter codes that differ: {100 * proof['adc_mismatch_fraction']:.2f} % "
-        f"({100 * ends[0]:.2f} to {100 * ends[1]:.2f} %); a current at the edge between two codes may get either, "
-        "however small the deviation."
+        f"({100 * ends[0]:.2f} to {100 * ends[1]:.2f} %); a current at the edge between two codes may fall to either "
+        "side, however small the deviation."
     )
     return says
 
@@ -141,13 +141,13 @@ def _proof(material: Material) -> list[str]:
 def _bound(worst: float, backend: Backend, tolerance: float | None) -> str:
     if tolerance is not None:
         met = "met" if worst <= tolerance else "NOT met"
-        return f"The bound that was asked for, {tolerance:g} of full scale, is {met}."
+        return f"The requested bound, {tolerance:g} of full scale, is {met}."
     claimed = backend.claimed_error
     if claimed is None:
-        return f"No bound is claimed of {backend.name}: it is the reference, and the second solve shows its own spread."
+        return f"No bound is claimed for {backend.name}: it is the reference, and the second solve shows its repeatability."
     if worst <= claimed:
-        return f"That is within the {claimed:g} that norsim claims of {backend.name} on wires like the preset's."
-    return f"That is MORE than the {claimed:g} that norsim claims of {backend.name} on wires like the preset's."
+        return f"That is within the {claimed:g} that norsim claims for {backend.name} on wires like the preset's."
+    return f"That is MORE than the {claimed:g} that norsim claims for {backend.name} on wires like the preset's."
 
 
 def _tolerance(material: Material) -> float | None:
@@ -159,5 +159,5 @@ def _tolerance(material: Material) -> float | None:
 
 
 def command_line(material: Material) -> str | None:
-    """The command that repeats the run, as a shell takes it."""
+    """Return the command that repeats the run, quoted for a shell."""
     return None if isinstance(material.origin, Missing) else shlex.join(map(str, material.origin.manifest["command"]))

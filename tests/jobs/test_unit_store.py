@@ -1,4 +1,4 @@
-"""The store of finished units: what comes back, what counts as damaged, and that nothing is solved twice."""
+"""The store of finished units: round trips, damaged files, and no second solve."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_keys_tell_parts_from_each_other() -> None:
 
 @pytest.fixture
 def solved(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the tiles that ngspice has solved."""
+    """Names of the tiles that ngspice solved."""
     names: list[str] = []
     read = ngspice.read
 

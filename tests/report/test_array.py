@@ -1,4 +1,4 @@
-"""The worst tile: its nodes are ngspice's, its errors those of the run."""
+"""The worst tile: node voltages match ngspice, errors match the run."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_nodes_carry_the_currents_of_ngspice(small_chip: SmallChip, make_layer: 
     bitline = read(tile, sample.stimulus, "ngspice").bitline[0]
     full = sample.part.full_scale_amps
     np.testing.assert_allclose(found.amps.sum(axis=0), bitline, rtol=0, atol=1e-7 * full)
-    # By hand: all of a bitline's current goes through its end, and what is beyond a node through the segment before it.
+    # By hand: all current of a bitline flows through its end, and that beyond a node through the segment before it.
     beyond = np.cumsum(found.amps[::-1], axis=0)[::-1]
     drop = wires.bitline_end_ohms * beyond[0] + wires.bitline_ohms * np.cumsum(
         beyond * (np.arange(len(beyond)) > 0)[:, None], axis=0
@@ -59,11 +59,11 @@ def test_nodes_carry_the_currents_of_ngspice(small_chip: SmallChip, make_layer: 
 def test_without_wires_currents_are_nearly_ideal(
     small_chip: SmallChip, make_layer: MakeLayer, lossless: tuple[str, ...], encoding: str
 ) -> None:
-    """What is left is program-verify's deviation, leakage and, for linear-pair, what of a cell is no product."""
+    """The rest is program-verify's deviation, leakage and, for linear-pair, the non-linearity of cells."""
     sample = sample_of(part_of(make_layer(8, 4), small_chip(f"encoding={encoding}", *lossless)))
     ideal = exact_amps(sample.part, sample.stimulus)
     assert ideal.shape == (1, 4)
-    # The bound means something only beside currents that are a good part of full scale.
+    # The bound is meaningful only for currents that are a good part of full scale.
     assert np.abs(ideal).max() > 0.05 * sample.part.full_scale_amps
     assert np.abs(errors(sample)).max() < {"bit-serial": 1e-5, "linear-pair": 5e-3}[encoding]
 

@@ -1,4 +1,4 @@
-"""Use of converters: counted from currents, and from the reads that a run kept where no more can be made."""
+"""Use of converters, counted from new reads, or from the kept ones if no new reads are possible."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_more_reads_are_made_where_images_are_at_hand(macro_run: Path) -> None:
     assert "again by nodal" in more.how and "gone" in fewer.how
     for layer in (*more.layers, *fewer.layers):
         assert layer.counts.sum() == layer.conversions > 0
-    # The range was fitted to these activations' like: most of it is used, little of it clipped.
+    # The range was fitted to similar activations: most of it is used, and little is clipped.
     assert all(layer.clipped < 0.05 and (layer.counts > 0).sum() > 8 for layer in more.layers)
     again = uses(kept, found.model, found.data, 0)
     assert all(np.array_equal(a.counts, b.counts) for a, b in zip(more.layers, again.layers, strict=True))

@@ -1,4 +1,4 @@
-"""The page: the same bytes each time, whole, self-contained, and proof against odd names."""
+"""The page: reproducible, complete, self-contained, and safe with odd names."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.report.conftest import command_line
 
 
 class Elements(HTMLParser):
-    """All elements with their attributes, and texts by element."""
+    """All elements with their attributes."""
 
     def __init__(self, page: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The verdict's numbers are the summary's, and its words say what was measured and what was not."""
+"""The verdict has the summary's numbers, and says what was measured and what was not."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def test_numbers_are_those_of_the_summary(macro: Material) -> None:
 
 def test_the_proof_names_its_bound(macro: Material) -> None:
     said = " ".join(of(macro).proof)
-    assert "The bound that was asked for, 0.001 of full scale, is met." in said
+    assert "The requested bound, 0.001 of full scale, is met." in said
     plain = with_manifest(macro, checks={"min_accuracy": None, "tolerance": None})
-    assert "within the 0.0001 that norsim claims of macro" in " ".join(of(plain).proof)
+    assert "within the 0.0001 that norsim claims for macro" in " ".join(of(plain).proof)
     worse = {**macro.summary["verification"], "max_error_full_scale": 2e-3}
     assert "MORE than" in " ".join(of(plain, verification=worse).proof)
     assert "is NOT met" in " ".join(of(macro, verification=worse).proof)
@@ -60,9 +60,9 @@ def test_the_bound_is_read_from_the_manifest_and_not_from_the_command(macro: Mat
     program = with_manifest(macro, checks={}, command=["norsim", "sizes", *words])
     for run in (older, program):
         said = " ".join(of(run).proof)
-        assert "asked for" not in said and "within the 0.0001 that norsim claims of macro" in said
+        assert "requested" not in said and "within the 0.0001 that norsim claims for macro" in said
     said = " ".join(of(with_manifest(macro, command=["norsim", "eval-network", *words])).proof)
-    assert "The bound that was asked for, 0.001 of full scale, is met." in said
+    assert "The requested bound, 0.001 of full scale, is met." in said
 
 
 def test_what_was_not_measured_is_said(macro: Material, stressed_run: Path, spice_run: Path) -> None:
@@ -73,7 +73,7 @@ def test_what_was_not_measured_is_said(macro: Material, stressed_run: Path, spic
     assert spice and spice.proof[0] == "ngspice itself solved every read on the array, tile by tile."
     assert "with 1 of its 3 layers there (conv1) and the others digital" in spice.headline
     assert stressed.headline.endswith("on the array.")
-    assert "No bound is claimed of ngspice" in " ".join(spice.proof)
+    assert "No bound is claimed for ngspice" in " ".join(spice.proof)
     ideal = of(macro, backend="ideal")
     assert ideal.proof[0].startswith("Not measured") and "no array was read" in ideal.headline
     several = replace(macro, answers=Missing("of several chips"))

@@ -1,4 +1,4 @@
-"""Training through the circuit: forward is the array's, the gradient its derivative, and a bad chip is learned."""
+"""Training through the circuit: the array's output and its gradient, and recovery on a bad chip."""
 
 from __future__ import annotations
 
@@ -53,23 +53,23 @@ def test_forward_is_what_the_array_gives(encoding: str) -> None:
     scale = float(expected.abs().max())
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * scale)
     assert float((found - digital).abs().max()) > 1e-3 * scale
-    # Afterwards it is digital again.
+    # After the block it is digital again.
     torch.testing.assert_close(network(images).detach(), digital)
 
 
 @pytest.mark.parametrize("settings", [(), ("tile.row_order=true",), ("bit_serial.zero_point=digital",)])
 @pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
 def test_effective_weights_are_the_arrays_slopes(encoding: str, settings: tuple[str, ...]) -> None:
-    """Against differences: all codes at a quarter of full drive, and one input after the other a step higher. They
-    replace the integers q - z, from which wires take them away."""
+    """Against finite differences: all codes at a quarter of full drive, then one input after another a step higher. The
+    weights approximate the integers q - z, from which wires make them deviate."""
     analog = digits_on(encoding, "adc.bits=20", *settings)[1]
     grid = tiled_layers(analog)["fc"].grid
     found = effective_weights(grid).numpy()
     exact = grid.layer.weights.astype(float) - grid.layer.weight_zero
     inputs = [0, 17, 255, 256, 319]
-    # A bit is all or nothing: the mean slope over bits that are up and down is that of random patterns.
+    # A bit is binary, so the mean slope over set and cleared bits is that of random patterns.
     random = np.random.default_rng(0)
-    # Few of them are up, or a converter of this layer would clip.
+    # Few bits are set; otherwise a converter of this layer would clip.
     base = (random.random((400, grid.layer.inputs)) < 0.1) * 15 if encoding == "bit-serial" else np.full((1, 320), 4)
     for k in inputs:
         low, high = base.astype(np.uint8).copy(), base.astype(np.uint8).copy()
@@ -105,7 +105,7 @@ def test_a_gradient_goes_through_to_every_weight_and_to_the_image() -> None:
 
 
 def test_a_chip_that_loses_the_digits_is_learned(tmp_path: Path) -> None:
-    """A source line of a kilohm a cell: the test images, which it never saw, come back."""
+    """With 1 kilohm of source line per cell, accuracy on unseen test images recovers."""
     network, _ = load_network("digits-cnn")
     chip, train, test = load_chip("etox65-stress", BAD), load("digits", "train", None), load("digits", "test", None)
 
