@@ -9,7 +9,7 @@ import numpy as np
 
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
 from norsim.backends.characterised import characterisation, reduced
-from norsim.backends.programming import program
+from norsim.backends.programming import program_levels
 from norsim.chip.load import load_chip
 from norsim.chip.model import Chip
 from norsim.periphery.encoding import Codes, full_scale_amps, sensed_amps
@@ -57,7 +57,7 @@ class Case:
         """Random normal weight codes, laid out as the encoding does, reference columns with them."""
         random = np.random.default_rng(self.wordlines)
         weights = np.clip(np.rint(random.normal(ZERO, 2.5, self.capacity)), 0, 2**WEIGHT_BITS - 1).astype(np.uint8)
-        levels = program(self.chip.cell, self.chip.encoding).thresholds
+        levels = program_levels(self.chip.cell, self.chip.encoding).thresholds
         thresholds = levels[self.chip.encoding.cell_codes(weights, ZERO)]
         return Tile(thresholds, self.chip.cell, self.chip.wires, name=self.name)
 

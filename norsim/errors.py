@@ -6,6 +6,7 @@
     │   └── DataError        2   a data set or a weight file that cannot be read
     ├── SimulatorError       3   the simulator, or the cluster that should run it, is missing or unusable
     ├── SolveError           4   a simulation ran, and its result cannot be trusted
+    │   └── SolveTimeoutError 4  a simulator did not finish within its time limit
     └── ThresholdError       5   a result missed the accuracy or the tolerance that was asked for
 
 A message says what happened, what was expected, what to try and, where there is one, which folder
@@ -13,6 +14,9 @@ holds the evidence.
 """
 
 from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
 
 
 class NorsimError(Exception):
@@ -47,7 +51,23 @@ class SolveError(NorsimError):
     exit_code = 4
 
 
+class SolveTimeoutError(SolveError):
+    """A simulator did not finish within its time limit."""
+
+
 class ThresholdError(NorsimError):
     """A finished result misses the accuracy or the tolerance that was asked for."""
 
     exit_code = 5
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return the end of an error about an unknown `name`: the closest known name, if one is close, and all of them.
+
+    Capital and small letters count as the same: "did you mean 'cifar10'? Known: digits, cifar10".
+    """
+    names = list(known)
+    by_lower = {one.lower(): one for one in names}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1)
+    listed = ", ".join(names) or "none"
+    return f"did you mean {by_lower[close[0]]!r}? Known: {listed}" if close else f"known: {listed}"

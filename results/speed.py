@@ -19,7 +19,7 @@ from norsim.commands import main
 from norsim.data import Dataset, load
 from norsim.data.tensors import dataset_batches
 from norsim.evaluation.batches import classes
-from norsim.experiments.run_folder import write_text
+from norsim.files import write_text
 from norsim.zoo.registry import spec_of
 from results.cases import card
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -99,6 +102,32 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], lis
     place.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(place))
     return lambda: sorted(place.iterdir())
+
+
+class FullDisk(io.FileIO):
+    """A file that takes half of what is written and then has no room left."""
+
+    def write(self, content: Any, /) -> int:
+        super().write(bytes(content)[: len(content) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """`full_disk("card.json")` makes atomic writes of files of that name fail halfway."""
+
+    def fill(name: str) -> None:
+        def opening(path: Path, mode: str) -> Any:
+            return FullDisk(path, "w") if path.name.startswith(f".{name}.") else open(path, mode)
+
+        monkeypatch.setattr("norsim.files.open", opening, raising=False)
+
+    return fill
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files below `folder`, hidden ones too."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(autouse=True)

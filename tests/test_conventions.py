@@ -13,7 +13,7 @@ from torch.nn import functional
 from norsim.array.cell import Cell
 from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends.programming import program
+from norsim.backends.programming import program_levels
 from norsim.backends.registry import read
 from norsim.chip.load import load_chip
 from norsim.periphery.bit_serial import BitSerial
@@ -98,7 +98,7 @@ def test_activation_code_zero_is_no_volts() -> None:
 def test_weight_code_zero_is_the_highest_threshold_and_the_least_current() -> None:
     for encoding in ("bit-serial", "linear-pair"):
         chip = load_chip("etox65", (f"encoding={encoding}",))
-        levels = program(chip.cell, chip.encoding)
+        levels = program_levels(chip.cell, chip.encoding)
         assert (np.diff(levels.thresholds) < 0).all() and (np.diff(levels.achieved_amps) > 0).all()
     assert SERIAL.level_amps[0] == 0.0 and PAIR.level_amps[0] == PAIR.base_amps
 

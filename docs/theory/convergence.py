@@ -26,7 +26,7 @@ from matplotlib.axes import Axes
 
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends.programming import program
+from norsim.backends.programming import program_levels
 from norsim.chip.load import load_chip
 from norsim.periphery.bit_serial import BitSerial
 from norsim.periphery.encoding import full_scale_amps, sensed_amps
@@ -133,7 +133,7 @@ def make_case(encoding_name: str, size: tuple[int, int], vectors: int) -> Case:
     encoding, random = chip.encoding, np.random.default_rng(SEED)
     inputs, outputs = encoding.capacity(*size)
     weights = random.integers(0, 16, (inputs, outputs), dtype=np.uint8)
-    tile = Tile(program(chip.cell, encoding).thresholds[encoding.cell_codes(weights, 7)], chip.cell, chip.wires)
+    tile = Tile(program_levels(chip.cell, encoding).thresholds[encoding.cell_codes(weights, 7)], chip.cell, chip.wires)
     gate, drain = encoding.verify_volts
     drive = Driven("wordlines", gate, drain) if encoding_name == "bit-serial" else Driven("bitlines", drain, gate)
     x = build.random_drives(tile, drive, vectors, random)

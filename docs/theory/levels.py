@@ -21,7 +21,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from norsim.array.tile import Floats
-from norsim.backends.programming import program
+from norsim.backends.programming import program_levels
 from norsim.chip.load import load_chip
 from norsim.periphery.bit_serial import BitSerial
 from norsim.spice.simulators.ngspice import drain_amps
@@ -45,7 +45,7 @@ def measure() -> list[Point]:
     chip = load_chip("etox65")
     encoding = chip.encoding
     assert isinstance(encoding, BitSerial)
-    thresholds = program(chip.cell, encoding).thresholds
+    thresholds = program_levels(chip.cell, encoding).thresholds
     asked = [(code, gate) for code in SHOWN for gate in GATES]
     asked += [(code, encoding.wordline_volts) for code in range(len(thresholds))]
     codes, gates = np.array([code for code, _ in asked]), np.array([gate for _, gate in asked])

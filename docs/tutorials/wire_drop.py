@@ -24,7 +24,7 @@ import numpy as np
 
 from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends.programming import program
+from norsim.backends.programming import program_levels
 from norsim.backends.registry import read
 from norsim.chip.load import load_chip
 from norsim.periphery.bit_serial import BitSerial
@@ -51,7 +51,7 @@ def measure(backend: str = "nodal", lengths: tuple[int, ...] = LENGTHS) -> list[
     chip = load_chip("etox65")
     encoding = chip.encoding
     assert isinstance(encoding, BitSerial)
-    levels = program(chip.cell, encoding)
+    levels = program_levels(chip.cell, encoding)
     points = []
     for ohms in SEGMENTS:
         wires = replace(Wires(), bitline_ohms=ohms)

@@ -35,6 +35,7 @@ from norsim.array.cell import Cell
 from norsim.array.measured import Measured
 from norsim.array.tile import Floats
 from norsim.errors import ConfigurationError
+from norsim.random_streams import Stream, generator
 
 ThresholdOf = Callable[[Floats], Floats]
 Part = Literal["programming", "retention", "read", "threshold", "telegraph", "die", "cell", "broken", "adc", "dac"]
@@ -176,11 +177,11 @@ class Draw:
 
     def random(self, part: Part) -> np.random.Generator:
         """The stream of one step, of this tile."""
-        return np.random.default_rng([self.seed, 5, self.chip, STREAMS.index(part), *self.place])
+        return generator(self.seed, Stream.TILE_SILICON, self.chip, STREAMS.index(part), *self.place)
 
     def of_chip(self, part: Part) -> np.random.Generator:
         """The stream of one step, of the whole chip."""
-        return np.random.default_rng([self.seed, 6, self.chip, STREAMS.index(part)])
+        return generator(self.seed, Stream.CHIP_SILICON, self.chip, STREAMS.index(part))
 
     def normal(self, part: Part, shape: tuple[int, ...]) -> Floats:
         """Standard normal numbers of a step, in an array of any shape."""

@@ -12,7 +12,7 @@ import numpy as np
 from norsim.array.cell import Cell
 from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.backends.characterised import MOST_LOST, characterisation
-from norsim.backends.programming import program
+from norsim.backends.programming import program_levels
 from norsim.backends.registry import read
 from norsim.cell_check import findings
 from norsim.cell_check.curves import Curves, measure, over_thresholds
@@ -75,7 +75,7 @@ def check(
     found += findings.window(*by_threshold, ends, encoding)
     now("levels")
     try:
-        levels = program(cell, encoding)
+        levels = program_levels(cell, encoding)
         found += findings.levels(levels, encoding)
     except (ConfigurationError, SolveError) as problem:
         count = len(encoding.level_amps)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -17,7 +16,7 @@ from norsim.chip.cell_files import build_cell
 from norsim.chip.cell_schema import Section
 from norsim.chip.model import Calibration, Chip
 from norsim.chip.schema import ChipFile, SensedWiresSection, SiliconSection, WiresSection
-from norsim.errors import ConfigurationError
+from norsim.errors import ConfigurationError, suggestion
 from norsim.paths import models_folder
 from norsim.periphery.adc import ConverterSpread
 from norsim.periphery.energy import Costs
@@ -45,7 +44,7 @@ def read_chip_file(chip: str | Path) -> tuple[dict[str, Any], Path]:
     path = Path(chip) if Path(chip).suffix in (".yaml", ".yml") else presets().get(str(chip))
     if path is None:
         raise ConfigurationError(
-            f"no chip {str(chip)!r}{_meant(str(chip), list(presets()))}. Give a preset or a .yaml file"
+            f"no chip {str(chip)!r}; {suggestion(str(chip), presets())}. Give a preset or a .yaml file"
         )
     content = read_yaml(path)
     if not isinstance(content, dict):
@@ -92,7 +91,7 @@ def _with(content: dict[str, Any], keys: list[str], value: Any, setting: str, se
     first, rest = keys[0], keys[1:]
     known = section.model_fields
     if first not in known:
-        raise ConfigurationError(f"--set {setting!r}: there is no key {first!r}{_meant(first, list(known))}")
+        raise ConfigurationError(f"--set {setting!r}: there is no key {first!r}; {suggestion(first, known)}")
     if not rest:
         return {**content, first: value}
     below = section_of(known[first].annotation)
@@ -159,12 +158,7 @@ def _first_problem(problem: ValidationError, content: dict[str, Any]) -> str:
     section: Any = ChipFile
     for part in first["loc"][:-1]:
         section = section_of(section.model_fields[str(part)].annotation)
-    return f"unknown key {place!r}{_meant(str(first['loc'][-1]), list(section.model_fields))}"
-
-
-def _meant(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}"
+    return f"unknown key {place!r}; {suggestion(str(first['loc'][-1]), section.model_fields)}"
 
 
 @dataclass(frozen=True)

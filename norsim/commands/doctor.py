@@ -14,7 +14,7 @@ import torch
 
 from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends.programming import program
+from norsim.backends.programming import program_levels
 from norsim.backends.registry import read
 from norsim.chip.load import load_chip, presets
 from norsim.commands.shared import show
@@ -72,7 +72,7 @@ def simulator() -> dict[str, Any]:
     found = ngspice_found(by.name == "ngspice")
     chip = load_chip("etox65")
     started = time.monotonic()
-    levels = program(chip.cell, chip.encoding)
+    levels = program_levels(chip.cell, chip.encoding)
     gate, drain = chip.encoding.verify_volts
     tile = Tile(levels.thresholds[-1:, None], chip.cell, Wires(strap_every=1), name="doctor")
     one_cell = Stimulus(np.array([[gate]]), np.array([[drain]]))

@@ -6,7 +6,6 @@ a checked `Dataset`.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Final
 from norsim.data import cifar10, digits, function, npz
 from norsim.data import folder as class_folder
 from norsim.data.dataset import Dataset
-from norsim.errors import DataError
+from norsim.errors import DataError, suggestion
 from norsim.user_code import is_code
 
 __all__ = ["DATASETS", "Dataset", "load"]
@@ -58,7 +57,5 @@ def _own(name: str) -> Callable[[str], Dataset] | None:
 
 
 def _unknown(name: str) -> str:
-    close = difflib.get_close_matches(name.lower(), DATASETS, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else "name one of these."
-    own = "A data set of your own is a folder of images by class, NAME.npz or FILE.py:FUNCTION."
-    return f"there is no data set {name!r}, expected one of {', '.join(sorted(DATASETS))}: {hint} {own}"
+    own = "Your own data set is a folder of images by class, NAME.npz or FILE.py:FUNCTION"
+    return f"there is no data set {name!r}; {suggestion(name, sorted(DATASETS))}. {own}"

@@ -9,17 +9,17 @@ import platform
 import sys
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, TextIO
 
 import yaml
 
 from norsim.errors import ConfigurationError
-from norsim.files import replace_file
+from norsim.files import half_written, write_text
 from norsim.jobs.unit_store import UnitStore, broken_units, checksum_line, shared_units, unit_files
 
 CHECKSUMS = "checksums.sha256"
@@ -44,27 +44,11 @@ RESULTS = (
 RESULT_FILES = ("currents_*.npz", "report.html", "figures/*.svg")
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Calls `write` on a file that takes the place of `path` when it is whole.
-
-    Raises ConfigurationError where the disk does not take it.
-    """
-    try:
-        replace_file(path, write)
-    except OSError as problem:
-        raise ConfigurationError(f"{path} cannot be written: {problem.strerror}") from None
-
-
-def write_text(path: Path, text: str) -> None:
-    """`write_atomically` for text."""
-    write_atomically(path, lambda file: file.write(text.encode()))
-
-
 class RunFolder:
     """A folder that one command fills.
 
         config.resolved.yaml   the chip as it was used
-        manifest.json          command line, seed, versions, machine
+        manifest.json          command line, options, checks, seed, versions, machine
         events.jsonl           what happened, a line each
         units/                 finished work, which `--resume` goes on from (norsim.jobs.unit_store)
         samples.npz            reads that `norsim verify` can solve again
@@ -74,7 +58,8 @@ class RunFolder:
 
     Opening it removes the results of an earlier run in the same place, so that none can be taken for this run's; with
     `resume` it keeps the units of an interrupted one. Raises ConfigurationError where it cannot be made or written, and
-    where what is to be resumed was another run: other `options` or another chip.
+    where what is to be resumed was another run: other `options` or another chip. `checks` are bounds on the finished
+    result, such as `tolerance` and `min_accuracy`; None for one that was not given. A resumed run may have other ones.
     """
 
     def __init__(
@@ -86,25 +71,27 @@ class RunFolder:
         options: Mapping[str, str] | None = None,
         resume: bool = False,
         shared: bool = False,
+        checks: Mapping[str, float | None] | None = None,
     ) -> None:
         self.path = path
         self.units = UnitStore((path / "units", *([shared_units()] if shared else [])))
         resolved, manifest = yaml.safe_dump(dict(chip), sort_keys=False), _manifest(seed)
-        manifest |= {"chip_file": str(chip_file), "options": dict(options or {})}
+        manifest |= {"chip_file": str(chip_file), "options": dict(options or {}), "checks": dict(checks or {})}
         try:
             resumed = resume and (path / "manifest.json").is_file()
             if resumed:
-                _check_same(path, manifest, resolved)
+                # The record of the first start, under the bounds of this one.
+                manifest = _check_same(path, manifest, resolved) | {"checks": manifest["checks"]}
             path.mkdir(parents=True, exist_ok=True)
-            half_written = [*path.glob(".*.*"), *path.glob("units/*/.*.*")]
+            left = [found for folder in (path, *path.glob("units/*")) for found in half_written(folder)]
             results = (found for pattern in RESULT_FILES for found in path.glob(pattern))
-            for old in [*(path / name for name in (*RESULTS, CHECKSUMS)), *results, *half_written]:
+            for old in [*(path / name for name in (*RESULTS, CHECKSUMS)), *results, *left]:
                 old.unlink(missing_ok=True)
             if not resumed:
                 self.units.clear()
                 (path / "events.jsonl").unlink(missing_ok=True)
                 write_text(path / "config.resolved.yaml", resolved)
-                write_text(path / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+            write_text(path / "manifest.json", json.dumps(manifest, indent=1) + "\n")
             self.event("resumed" if resumed else "started")
             self._leave = weakref.finalize(self, _at_work(path / "events.jsonl").close)
         except OSError as problem:
@@ -193,10 +180,10 @@ def damaged(run: Path) -> list[Path]:
     return found
 
 
-def _check_same(path: Path, manifest: Mapping[str, Any], chip: str) -> None:
-    """Raises ConfigurationError where the run in `path` is another than this one."""
+def _check_same(path: Path, manifest: Mapping[str, Any], chip: str) -> dict[str, Any]:
+    """Return the manifest of the run in `path`. Raises ConfigurationError if that is another run than this one."""
     try:
-        before = json.loads((path / "manifest.json").read_text())
+        before: dict[str, Any] = json.loads((path / "manifest.json").read_text())
         known = {"chip": (path / "config.resolved.yaml").read_text(), "norsim": before["norsim"], **before["options"]}
     except (OSError, ValueError, KeyError, TypeError):
         raise ConfigurationError(f"--resume: {path} is no interrupted run's folder; start without it") from None
@@ -209,6 +196,7 @@ def _check_same(path: Path, manifest: Mapping[str, Any], chip: str) -> None:
             f"--resume: the run in {path} differs in {', '.join(other)}{told}. Repeat its command, "
             "or start anew without --resume"
         )
+    return before
 
 
 def _manifest(seed: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from norsim.data.batches import Data, inputs_of
 from norsim.errors import ConfigurationError, PlacementError
 from norsim.quantization.attention import split_attention
 from norsim.quantization.modules import QuantConv1d, QuantConv2d, QuantizedOperands, QuantLinear, conv_geometry
@@ -20,14 +21,14 @@ SAMPLES_PER_BATCH, SAMPLES_PER_LAYER = 8192, 65536
 
 def quantize(
     model: nn.Module,
-    calibration: Iterable[Any],
+    calibration: Data,
     weight_bits: int = 4,
     activation_bits: int = 4,
 ) -> nn.Module:
     """A quantized deep copy of `model` in eval mode, calibrated post-training.
 
-    `calibration` yields float32 input batches or (input, label) pairs and is consumed to its end. Every
-    Conv1d, Conv2d and Linear, the first and the last too, gets `weight_bits` weights with per-channel scales and
+    `calibration` is data of any kind that `norsim.deploy` takes, with or without labels, and is consumed to its end.
+    Every Conv1d, Conv2d and Linear, the first and the last too, gets `weight_bits` weights with per-channel scales and
     one zero point, and unsigned `activation_bits` inputs; so does every projection of nn.MultiheadAttention, as
     `q_proj`, `k_proj`, `v_proj` and `out_proj`. Other names stay, shared modules stay shared. Scales and zero points
     minimise the mean squared error of weights and of sampled inputs.
@@ -80,24 +81,19 @@ def placeable_layers(model: nn.Module) -> dict[str, Placeable]:
 
 
 @torch.no_grad()
-def observe_inputs(model: nn.Module, calibration: Iterable[Any]) -> dict[str, Tensor]:
+def observe_inputs(model: nn.Module, calibration: Data) -> dict[str, Tensor]:
     """Run all of `calibration` through `model`; return up to 65,537 input values `[n]` of each layer.
 
     Values are drawn without bias between batches, with a seed of their own; the smallest value seen is
     always among them, because it decides whether codes need a zero point.
     """
-    if isinstance(calibration, Tensor):
-        raise ConfigurationError("calibration is one tensor; expected an iterable of batches: [tensor]")
     layers = placeable_layers(model)
     samples = {name: _InputSample(name) for name in layers}
     hooks = [layer.register_forward_pre_hook(samples[name]) for name, layer in layers.items()]
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     batches = 0
-    for batch in calibration:
+    for images in inputs_of(calibration):
         batches += 1
-        images = batch[0] if isinstance(batch, (tuple, list)) else batch
-        if not isinstance(images, Tensor):
-            raise ConfigurationError(f"calibration yields {type(images).__name__}; expected tensors")
         model(images.to(device))
     for hook in hooks:
         hook.remove()

@@ -16,6 +16,7 @@ from norsim.data.tensors import images_tensor
 from norsim.errors import NorsimError
 from norsim.evaluation.proof import Sample
 from norsim.experiments.run_record import Missing
+from norsim.random_streams import Stream, generator
 from norsim.tiling.modules import layer_codes
 from norsim.tiling.tile import PlacedTile
 
@@ -74,7 +75,7 @@ def _read_again(kept: ByLayer, model: nn.Module, data: Dataset, seed: int) -> tu
     codes = layer_codes(model, images_tensor(data), list(kept))
     found = []
     for name, some in kept.items():
-        random = np.random.default_rng([seed, 8, *name.encode()])
+        random = generator(seed, Stream.REPORT_VECTORS, *name.encode())
         chosen = np.sort(random.choice(len(codes[name]), min(VECTORS, len(codes[name])), replace=False))
         # A part of a sample has the run's converter.
         parts = list({sample.part.name: sample.part for sample in some}.values())[:TILES]

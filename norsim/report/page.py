@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from norsim.chip.quantities import engineering
 from norsim.errors import ConfigurationError
 from norsim.experiments.run_record import Material, Missing, Origin
-from norsim.files import replace_file
+from norsim.files import write_text
 from norsim.report.compare import Comparison, compare
 from norsim.report.figures import of_results
 from norsim.report.figures.svg import Drawing
@@ -38,11 +38,11 @@ def write_page(materials: Sequence[Material], out: Path) -> Path:
     text, drawings = render(cases, comparison)
     try:
         (out / FIGURES).mkdir(parents=True, exist_ok=True)
-        for drawn in drawings:
-            _write(out / FIGURES / f"{drawn.name}.svg", drawn.svg)
-        _write(out / PAGE, text)
     except OSError as problem:
         raise ConfigurationError(f"the report cannot be written to {out}: {problem.strerror}") from None
+    for drawn in drawings:
+        write_text(out / FIGURES / f"{drawn.name}.svg", drawn.svg)
+    write_text(out / PAGE, text)
     return out / PAGE
 
 
@@ -109,7 +109,3 @@ def _engineering(value: float, unit: str) -> str:
 
 def _points(points: float) -> str:
     return f"{points:+.2f}".replace("-", "−")
-
-
-def _write(path: Path, text: str) -> None:
-    replace_file(path, lambda file: file.write(text.encode()))

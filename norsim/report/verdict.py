@@ -152,14 +152,11 @@ def _bound(worst: float, backend: str, tolerance: float | None) -> str:
 
 
 def _tolerance(material: Material) -> float | None:
-    """`--tolerance` of the command line."""
+    """Return the largest error that the run allowed, in full scale; None if it had no bound or did not record it."""
     if isinstance(material.origin, Missing):
         return None
-    words = [part for word in material.origin.manifest["command"] for part in str(word).split("=", 1)]
-    try:
-        return float(words[words.index("--tolerance") + 1])
-    except (ValueError, IndexError):
-        return None
+    found = (material.origin.manifest.get("checks") or {}).get("tolerance")
+    return None if found is None else float(found)
 
 
 def command_line(material: Material) -> str | None:

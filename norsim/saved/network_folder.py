@@ -9,10 +9,8 @@ line, versions and sizes. It names the SHA-256 of the weights that it is about.
 from __future__ import annotations
 
 import base64
-import difflib
 import hashlib
 import json
-import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,8 @@ from safetensors.torch import save
 from torch import nn
 
 from norsim.data import Dataset
-from norsim.errors import ConfigurationError, DataError
+from norsim.errors import ConfigurationError, DataError, suggestion
+from norsim.files import write_atomically, write_text
 from norsim.paths import models_folder
 from norsim.quantization.modules import quantized_operands
 from norsim.quantization.normalise import from_header
@@ -45,11 +44,11 @@ def save_network(result: TrainResult, folder: Path, command: str) -> dict[str, A
     stated on any part of it.
     """
     payload = _write(result.network, result.spec, folder)
-    _replace(folder / FLOAT, float_file(result.float_network))
+    _write_bytes(folder / FLOAT, float_file(result.float_network))
     network, header = decode(folder / WEIGHTS, trusted=True)
     card = header | _accuracies(result, network)
     card |= _origin(result, command) | _sizes(result, network, header["layers"], payload)
-    _replace(folder / CARD, (json.dumps(card, indent=1) + "\n").encode())
+    write_text(folder / CARD, json.dumps(card, indent=1) + "\n")
     return card
 
 
@@ -72,7 +71,7 @@ def save_tuned(
         "weights_sha256": hashlib.sha256(payload).hexdigest(), "file_bytes": len(payload),
         "size_ratio": round(card["float32_file_bytes"] / len(payload), 3),
     }  # fmt: skip
-    _replace(folder / CARD, (json.dumps(tuned, indent=1) + "\n").encode())
+    write_text(folder / CARD, json.dumps(tuned, indent=1) + "\n")
     return tuned
 
 
@@ -108,8 +107,8 @@ def _write(network: nn.Module, spec: NetworkSpec, folder: Path) -> bytes:
     payload = encode(network, spec)
     folder.mkdir(parents=True, exist_ok=True)
     if is_onnx(spec.name):
-        _replace(folder / ONNX, read_content(Path(spec.name)))
-    _replace(folder / WEIGHTS, payload)
+        _write_bytes(folder / ONNX, read_content(Path(spec.name)))
+    _write_bytes(folder / WEIGHTS, payload)
     return payload
 
 
@@ -169,10 +168,8 @@ def _sizes(result: TrainResult, network: nn.Module, norms: dict[str, str | None]
     }
 
 
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+def _write_bytes(path: Path, content: bytes) -> None:
+    write_atomically(path, lambda file: file.write(content))
 
 
 def _folder_of(folder_or_name: Path | str) -> Path:
@@ -181,11 +178,9 @@ def _folder_of(folder_or_name: Path | str) -> Path:
     home = models_folder() / "networks"
     names = sorted(path.parent.name for path in home.glob(f"*/{WEIGHTS}"))
     if folder_or_name not in names:
-        near = difflib.get_close_matches(folder_or_name, names, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
         raise DataError(
-            f"no network {folder_or_name!r} comes with norsim; {hint}known: {', '.join(names) or 'none'}; "
-            f"for a folder of your own write ./{folder_or_name}"
+            f"no network {folder_or_name!r} comes with norsim; {suggestion(folder_or_name, names)}. "
+            f"For your own folder write ./{folder_or_name}"
         )
     return home / folder_or_name
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +20,7 @@ from norsim.zoo.registry import spec_of
 
 
 def quantized_folder(
-    name: str, weights: Path | None, dataset: str | None, data_folder: Path | None, folder: Path,
+    name: str, weights: Path | None, dataset: str | None, data_folder: Path | None, folder: Path, command: str,
     normalise: Normalise | None = None,
 ) -> None:  # fmt: skip
     """Quantize the network `name`, of norsim or of the user's own, without training, and store it in `folder`.
@@ -40,7 +38,7 @@ def quantized_folder(
     train_set, test_set = (load(spec.dataset, split, data_folder) for split in ("train", "test"))
     check_answers(float_network, train_set, name)
     found = train(spec, train_set, test_set, POST_TRAINING, folder, start=state)
-    save_network(found, folder, shlex.join(["norsim", *sys.argv[1:]]))
+    save_network(found, folder, command)
 
 
 @torch.no_grad()

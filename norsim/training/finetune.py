@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,13 +24,13 @@ from norsim.chip.model import Chip
 from norsim.data import Dataset
 from norsim.data.tensors import images_tensor
 from norsim.errors import ConfigurationError, DataError
+from norsim.random_streams import Stream, generator
 from norsim.quantization.modules import positive, quantized_operands
 from norsim.tiling.calibrate import calibrate
 from norsim.tiling.convert import convert
+from norsim.training.checkpoint import CHECKPOINT, prepare_folder, write_checkpoint
 from norsim.training.through_array import through_circuit
 from norsim.training.train import augment, to_input
-
-CHECKPOINT = "checkpoint.pt"
 
 
 @dataclass(frozen=True)
@@ -67,6 +66,7 @@ def fine_tune(
     `folder` gets `checkpoint.pt` after each refresh; with `resume` the run goes on from there to the same bits. Raises
     ConfigurationError where the checkpoint is of another run or the loss is no number, DataError for a broken one.
     """
+    prepare_folder(folder)
     student, teacher = copy.deepcopy(network).eval(), network.eval()
     optimiser = torch.optim.Adam(_groups(student, tuning.rate), betas=(0.9, 0.99))
     shares = [group["lr"] for group in optimiser.param_groups]
@@ -78,7 +78,7 @@ def fine_tune(
         analog = _programmed(student, chip, train_set, tuning, number)
         generator = torch.Generator().manual_seed(tuning.seed * 1_000_003 + number)
         losses = []
-        with through_circuit(student, analog, np.random.default_rng([tuning.seed, 8, number])):
+        with through_circuit(student, analog, generator(tuning.seed, Stream.FINE_TUNING_NOISE, number)):
             for step in range(first, last):
                 chosen = torch.randint(len(labels), (min(tuning.batch_size, len(labels)),), generator=generator)
                 mirrored = torch.rand(len(chosen), generator=generator) < 0.5
@@ -103,7 +103,7 @@ def fine_tune(
 def _programmed(student: nn.Module, chip: Chip, train_set: Dataset, tuning: Tuning, number: int) -> nn.Module:
     """The student on another chip of the kind, calibrated."""
     analog = convert(student, chip.specimen(tuning.seed, number))
-    random = np.random.default_rng([tuning.seed, 4])
+    random = generator(tuning.seed, Stream.CALIBRATION_IMAGES)
     images = images_tensor(train_set.take(min(chip.calibration.images, len(train_set)), random))
     calibrate(analog, images, seed=tuning.seed)
     return analog
@@ -145,10 +145,7 @@ def _save(
         "identity": repr((chip, asdict(tuning))), "done": done, "student": student.state_dict(),
         "optimiser": optimiser.state_dict(),
     }  # fmt: skip
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
+    write_checkpoint(path, state)
 
 
 def _load(path: Path, student: nn.Module, optimiser: torch.optim.Optimizer, chip: Chip, tuning: Tuning) -> int:

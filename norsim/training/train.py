@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, astuple, dataclass, fields
@@ -27,7 +27,9 @@ from torch.nn import functional
 
 from norsim.data import Dataset
 from norsim.errors import ConfigurationError, DataError
+from norsim.files import write_text
 from norsim.quantization.quantize import quantize
+from norsim.training.checkpoint import CHECKPOINT, prepare_folder, write_checkpoint
 from norsim.training.learner import Learner, one_cycle
 from norsim.training.recipes import AUGMENTATIONS, Recipe
 from norsim.zoo.registry import NetworkSpec
@@ -79,7 +81,7 @@ def train(
     one; otherwise start anew. Raises ConfigurationError if the checkpoint belongs to another training or the loss stops
     being finite, DataError for a checkpoint that cannot be read. The caller's random state is left alone.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    prepare_folder(folder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         run = _Run(spec, train_set, test_set, recipe, folder, resume, progress, start)
@@ -257,23 +259,20 @@ class _Run:
             "generator": self.generator.get_state(),
             "random": torch.get_rng_state(),
         }
-        temporary = self.folder / "checkpoint.pt.tmp"
-        torch.save(state, temporary)
-        os.replace(temporary, self.folder / "checkpoint.pt")
+        write_checkpoint(self.folder / CHECKPOINT, state)
         self._write_log()
         if self.progress is not None:
             self.progress(record)
 
     def _write_log(self) -> None:
-        temporary = self.folder / "log.csv.tmp"
-        with temporary.open("w", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(field.name for field in fields(EpochRecord))
-            writer.writerows(astuple(record) for record in self.records)
-        os.replace(temporary, self.folder / "log.csv")
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(field.name for field in fields(EpochRecord))
+        writer.writerows(astuple(record) for record in self.records)
+        write_text(self.folder / "log.csv", text.getvalue())
 
     def _load_checkpoint(self) -> dict[str, Any]:
-        path = self.folder / "checkpoint.pt"
+        path = self.folder / CHECKPOINT
         if not path.exists():
             return {}
         try:

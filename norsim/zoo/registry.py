@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import nn
 
-from norsim.errors import ConfigurationError
+from norsim.errors import ConfigurationError, suggestion
 from norsim.quantization.normalise import Normalise
 from norsim.user_code import absolute, is_code
 from norsim.zoo import architectures
@@ -77,9 +76,7 @@ def spec_of(name: str, width: float = 1.0) -> NetworkSpec:
         return NetworkSpec(reference, "", lambda _: build_own(reference), "a network of the user's own")
     if name in NETWORKS:
         return replace(NETWORKS[name], width=width)
-    near = difflib.get_close_matches(name, NETWORKS, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ConfigurationError(f"no network is called {name!r}; {hint}known networks: {', '.join(NETWORKS)}")
+    raise ConfigurationError(f"no network is called {name!r}; {suggestion(name, NETWORKS)}")
 
 
 def build(name: str, width: float = 1.0, normalise: Normalise | None = None) -> nn.Module:

@@ -13,7 +13,7 @@ from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Stimulus, Tile
 from norsim.array.wires import Wires
 from norsim.backends.batch import read_all
-from norsim.backends.programming import cell_amps, program
+from norsim.backends.programming import cell_amps, program_levels
 from norsim.backends.registry import read
 from norsim.chip.load import load_chip
 from norsim.errors import ConfigurationError, SimulatorError, SolveError
@@ -153,4 +153,4 @@ def test_single_cells_are_read_in_the_order_of_their_thresholds() -> None:
 
 def test_levels_are_found_once_for_a_cell_and_encoding() -> None:
     chip, again = load_chip("etox65"), load_chip("etox65", ("adc.bits=4",))
-    assert program(chip.cell, chip.encoding) is program(again.cell, again.encoding)
+    assert program_levels(chip.cell, chip.encoding) is program_levels(again.cell, again.encoding)

@@ -12,7 +12,7 @@ import yaml
 
 from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends.programming import cell_amps, program
+from norsim.backends.programming import cell_amps, program_levels
 from norsim.backends.registry import read
 from norsim.chip.cell_schema import CellSection
 from norsim.chip.load import load_chip, presets
@@ -27,7 +27,7 @@ from norsim.spice.simulators.probe import abilities
 @pytest.mark.parametrize("name", ["bsim3", "square-law", "reram"])
 def test_nodal_is_within_1e_5_of_full_scale_of_ngspice(name: str) -> None:
     chip = load_chip(name)
-    levels, random = program(chip.cell, chip.encoding), np.random.default_rng(4)
+    levels, random = program_levels(chip.cell, chip.encoding), np.random.default_rng(4)
     # Code 0 is the programmed cell, and a resistor leaks.
     assert np.abs(levels.achieved_amps - levels.target_amps)[1:].max() <= 1e-6 * levels.target_amps.max()
     tile = Tile(levels.thresholds[random.integers(0, 16, (32, 17))], chip.cell, chip.wires)

@@ -116,12 +116,12 @@ def test_a_file_of_ones_own_finds_its_parts_beside_it_first(chip_file: Callable[
         ("adcc.bits=8", "no key 'adcc'; did you mean 'adc'?"),
         ("adc.bit=8", "no key 'bit'; did you mean 'bits'?"),
         ("bit_serial.wires.source_lin=1 ohm", "did you mean 'source_line'?"),
-        ("zzz=1", "no key 'zzz'; there are name, temperature"),
+        ("zzz=1", "no key 'zzz'; known: name, temperature"),
         ("adc.bits.low=1", "'bits' has no keys below it"),
         ("adc.bits", "expected key=value, for example adc.bits=10"),
         ("adc.bits=[1", "'\\[1' is not a YAML value"),
         ("=8", "no key ''"),
-        ("adc={bits: 8, zzz: 1}", "unknown key 'adc.zzz'; there are bits"),
+        ("adc={bits: 8, zzz: 1}", "unknown key 'adc.zzz'; known: bits"),
     ],
 )
 def test_a_setting_that_cannot_be_says_why(setting: str, problem: str) -> None:
@@ -222,7 +222,7 @@ def test_linear_pair_needs_a_sensed_source_line_a_row(setting: str) -> None:
 def test_an_unknown_preset_is_answered_with_the_nearest() -> None:
     with pytest.raises(ConfigurationError, match="no chip 'etox56'; did you mean 'etox65'\\?.*a .yaml file"):
         load_chip("etox56")
-    with pytest.raises(ConfigurationError, match="no chip 'qqq'; there are .*etox65"):
+    with pytest.raises(ConfigurationError, match="no chip 'qqq'; known: .*etox65"):
         load_chip("qqq")
 
 

@@ -145,7 +145,8 @@ def test_the_command_leaves_curves_levels_and_findings(norsim: Run, tmp_path: Pa
     assert sum(row["curve"] != "threshold" for row in rows) == 2 * 16 * 121
     read = [row for row in rows if float(row["gate_volts"]) == 2.4 and float(row["drain_volts"]) == 0.5 and row["code"]]
     assert [float(row["amps"]) for row in read if row["code"] == "15"] == pytest.approx([1.6e-6] * len(read[::16]))
-    assert (tmp_path / "iv.svg").read_text().startswith("<?xml")
+    drawn = (tmp_path / "iv.svg").read_text()
+    assert drawn.startswith("<?xml") and "threshold, V, at 2.4 V and 0.5 V</text>" in drawn and "currentColor" in drawn
     assert norsim("runs", "verify", tmp_path).code == 0
 
 

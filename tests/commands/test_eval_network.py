@@ -59,8 +59,16 @@ def test_layers_not_named_stay_digital(norsim: Run, tmp_path: Path) -> None:
 
 
 def test_thresholds_end_in_exit_code_5_with_the_result_kept(norsim: Run, tmp_path: Path) -> None:
+    def checks() -> Any:
+        return json.loads((tmp_path / "manifest.json").read_text())["checks"]
+
     one_layer = [*FEW, *LIGHT, "--layers", "conv1", "--out", tmp_path]
     assert norsim("eval-network", *one_layer, "--min-accuracy", 0.1, "--tolerance", 1e-6).code == 0
+    assert checks() == {"min_accuracy": 0.1, "tolerance": 1e-6}
     missed = norsim("eval-network", *one_layer, "--tolerance", 1e-15)
     assert missed.code == 5 and "--tolerance" in missed.err
     assert (tmp_path / "summary.json").exists()
+    assert checks() == {"min_accuracy": None, "tolerance": 1e-15}
+    assert norsim("eval-network", *one_layer, "--tolerance=1e-6", "--resume").code == 0
+    assert checks() == {"min_accuracy": None, "tolerance": 1e-6}
+    assert norsim("eval-network", *one_layer, "--tol=1e-6").code == 2, "options have no abbreviations"

@@ -23,7 +23,8 @@ def test_a_sweep_has_a_row_a_point_and_a_curve(norsim: Run, tmp_path: Path) -> N
     with open(tmp_path / "results.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["accuracy"]) for row in rows] == [coarse["accuracy"], fine["accuracy"]]
-    assert (tmp_path / "curves.svg").read_text().startswith("<?xml")
+    drawn = (tmp_path / "curves.svg").read_text()
+    assert drawn.startswith("<?xml") and "adc.bits</text>" in drawn and "currentColor" in drawn
     kept = json.loads((tmp_path / "summary.json").read_text())
     assert kept["points"] == ended.json["points"]
 

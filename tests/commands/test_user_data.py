@@ -102,7 +102,7 @@ def test_a_network_is_quantized_on_own_data_and_read_again(
         (("--dataset", "./none"), "none is no folder, expected one with train/CLASS"),
         (("--dataset", "none.py:f"), "none.py cannot be read: No such file"),
         (("--dataset", "none.npz", "--data", "."), "leave out --data"),
-        (("--dataset", "digit"), "did you mean 'digits'? A data set of your own is a folder"),
+        (("--dataset", "digit"), "did you mean 'digits'? Known: cifar10, digits. Your own data set is a folder"),
     ],
 )
 def test_what_is_wrong_is_said_and_nothing_is_left(

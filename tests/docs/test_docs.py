@@ -22,7 +22,7 @@ import yaml
 from dask_jobqueue.slurm import SLURMJob
 from pydantic import BaseModel
 
-from norsim.backends.programming import program
+from norsim.backends.programming import program_levels
 from norsim.backends.registry import BACKENDS
 from norsim.chip.cell_schema import Section
 from norsim.chip.load import apply_settings, load_chip, presets
@@ -392,7 +392,7 @@ def test_the_example_chip_can_be_programmed(tmp_path: Path, encoding: str) -> No
     (block,) = (block for block in blocks("yaml") if block.document.name == "chip-file.md")
     (tmp_path / "plain.yaml").write_text(block.text)
     chip = load_chip(tmp_path / "plain.yaml", (f"encoding={encoding}",))
-    assert program(chip.cell, chip.encoding).worst_error < 1e-6
+    assert program_levels(chip.cell, chip.encoding).worst_error < 1e-6
 
 
 def test_the_example_options_are_understood_by_a_queueing_system() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -23,6 +24,7 @@ from norsim.experiments.run_record import Origin
 from norsim.report.figures.svg import INK, drawing, figure
 from norsim.report.page import attribute_command
 from norsim.report.settings import differing, flat
+from tests.conftest import contents
 from tests.report.conftest import command_line
 
 
@@ -190,6 +192,18 @@ def test_the_command_line_writes_beside_the_run_and_refuses_three(
     (tmp_path / "file").touch()
     assert command_line("report", spice_run, "--out", tmp_path / "file" / "below") == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["report.html", "accuracies.svg"])
+def test_a_full_disk_keeps_the_old_page(
+    macro_run: Path, tmp_path: Path, full_disk: Callable[[str], None], name: str
+) -> None:
+    report.write([macro_run], tmp_path)
+    before = contents(tmp_path)
+    full_disk(name)
+    with pytest.raises(ConfigurationError, match=f"{name} cannot be written: No space left on device"):
+        report.write([macro_run], tmp_path)
+    assert contents(tmp_path) == before
 
 
 def test_a_result_of_python_has_a_page(tmp_path: Path) -> None:

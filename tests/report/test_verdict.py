@@ -24,11 +24,10 @@ def of(material: Material, **changed: Any) -> Verdict:
     return found
 
 
-def without_tolerance(material: Material) -> Material:
+def with_manifest(material: Material, **changed: Any) -> Material:
+    """The run with other entries in its manifest; an entry of None is removed."""
     assert isinstance(material.origin, Origin)
-    words = material.origin.manifest["command"]
-    at = words.index("--tolerance")
-    manifest = {**material.origin.manifest, "command": words[:at] + words[at + 2 :]}
+    manifest = {key: value for key, value in {**material.origin.manifest, **changed}.items() if value is not None}
     return replace(material, origin=replace(material.origin, manifest=manifest))
 
 
@@ -47,11 +46,23 @@ def test_numbers_are_those_of_the_summary(macro: Material) -> None:
 def test_the_proof_names_its_bound(macro: Material) -> None:
     said = " ".join(of(macro).proof)
     assert "The bound that was asked for, 0.001 of full scale, is met." in said
-    plain = without_tolerance(macro)
+    plain = with_manifest(macro, checks={"min_accuracy": None, "tolerance": None})
     assert "within the 0.0001 that norsim claims of macro" in " ".join(of(plain).proof)
     worse = {**macro.summary["verification"], "max_error_full_scale": 2e-3}
     assert "MORE than" in " ".join(of(plain, verification=worse).proof)
     assert "is NOT met" in " ".join(of(macro, verification=worse).proof)
+
+
+@pytest.mark.parametrize("words", [["--tolerance", "1e-9"], ["--tolerance=1e-9"]])
+def test_the_bound_is_read_from_the_manifest_and_not_from_the_command(macro: Material, words: list[str]) -> None:
+    """Older runs recorded no bound, and a Python program's arguments are its own."""
+    older = with_manifest(macro, checks=None, command=["norsim", "eval-network", *words])
+    program = with_manifest(macro, checks={}, command=["norsim", "sizes", *words])
+    for run in (older, program):
+        said = " ".join(of(run).proof)
+        assert "asked for" not in said and "within the 0.0001 that norsim claims of macro" in said
+    said = " ".join(of(with_manifest(macro, command=["norsim", "eval-network", *words])).proof)
+    assert "The bound that was asked for, 0.001 of full scale, is met." in said
 
 
 def test_what_was_not_measured_is_said(macro: Material, stressed_run: Path, spice_run: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from norsim.data import load
-from norsim.errors import DataError
+from norsim.errors import ConfigurationError, DataError
 from norsim.quantization.fold import fold
 from norsim.quantization.quantize import quantize
 from norsim.saved import network_folder
@@ -23,6 +24,7 @@ from norsim.saved.network_folder import float_predictions, load_network, save_ne
 from norsim.training.recipes import RECIPES
 from norsim.training.train import TrainResult, predict, to_input
 from norsim.zoo.registry import NetworkSpec, build, spec_of
+from tests.conftest import contents
 from tests.quantization.test_fold import stir
 
 
@@ -69,6 +71,17 @@ def test_a_network_comes_back_in_its_width(tmp_path: Path, width: float) -> None
     network, card = load_network(tmp_path)
     assert card["width"] == width
     assert network.get_parameter("conv1.weight").shape == (8 * width, 1, 3, 3)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "float.safetensors", "card.json"])
+def test_a_full_disk_keeps_the_old_file(
+    result: TrainResult, folder: Path, full_disk: Callable[[str], None], name: str
+) -> None:
+    before = contents(folder)
+    full_disk(name)
+    with pytest.raises(ConfigurationError, match=f"{name} cannot be written: No space left on device"):
+        save_network(result, folder, "another command")
+    assert contents(folder) == before
 
 
 def test_card_says_where_it_comes_from_and_the_sizes(result: TrainResult, folder: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends.programming import program
+from norsim.backends.programming import program_levels
 from norsim.chip.load import load_chip
 from norsim.periphery.bit_serial import BitSerial
 from norsim.periphery.encoding import Codes, full_scale_amps, sensed_amps
@@ -60,7 +60,7 @@ def array_of(encoding: str, wordlines: int, bitlines: int, times: float = 1.0, s
     chip = load_chip("etox65", (f"encoding={encoding}",))
     inputs, outputs = chip.encoding.capacity(wordlines, bitlines)
     weights = np.random.default_rng(seed).integers(0, 16, (inputs, outputs), dtype=np.uint8)
-    thresholds = program(chip.cell, chip.encoding).thresholds[chip.encoding.cell_codes(weights, 7)]
+    thresholds = program_levels(chip.cell, chip.encoding).thresholds[chip.encoding.cell_codes(weights, 7)]
     scaled = {name: times * getattr(chip.wires, name) for name in OHMS}
     tile = Tile(thresholds, chip.cell, replace(chip.wires, **(scaled | wires)))
     return Array(chip.encoding, tile, inputs, outputs)

@@ -8,7 +8,7 @@ import pytest
 from norsim.array.cell import Cell
 from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends.programming import program
+from norsim.backends.programming import program_levels
 from norsim.backends.registry import read
 from norsim.periphery.bit_serial import BitSerial
 
@@ -43,7 +43,7 @@ WIRES = Wires(100.0, 400.0, 400.0, 10.0, rows_per_source_line=2, strap_every=8)
 
 @pytest.mark.parametrize(("cell", "encoding"), CELLS.values(), ids=CELLS.keys())
 def test_nodal_is_within_1e_5_of_full_scale_of_ngspice(cell: Cell, encoding: BitSerial) -> None:
-    levels = program(cell, encoding)
+    levels = program_levels(cell, encoding)
     # Code 0 is the programmed cell, and a resistor leaks.
     assert np.abs(levels.achieved_amps - levels.target_amps)[1:].max() <= 1e-6 * levels.target_amps.max()
     random = np.random.default_rng(3)

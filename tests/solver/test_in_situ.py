@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from norsim.array.tile import Floats
-from norsim.backends.programming import aimed, program
+from norsim.backends.programming import aimed, program_levels
 from norsim.backends.registry import read
 from norsim.chip.load import load_chip
 from norsim.tiling.grid import place
@@ -44,7 +44,7 @@ def test_sums_come_nearer_to_the_integers(encoding: str, share: float, make_laye
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_without_wires_nothing_moves(encoding: str) -> None:
     array = array_of(encoding, 16, 16, times=0.0)
-    levels = program(array.tile.cell, array.encoding)
+    levels = program_levels(array.tile.cell, array.encoding)
     nearest: Floats = np.abs(array.tile.thresholds[..., None] - levels.thresholds).argmin(axis=-1)
     target = levels.target_amps[nearest.astype(int)]
     moved = aimed(array.tile, array.stimulus(2, 0), target, np.random.default_rng(0))

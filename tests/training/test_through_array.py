@@ -23,8 +23,10 @@ from norsim.tiling.calibrate import calibrate
 from norsim.tiling.convert import convert
 from norsim.tiling.modules import TiledLayer, reading, tiled_layers
 from norsim.tiling.reader import Reader
-from norsim.training.finetune import CHECKPOINT, Tuning, fine_tune
+from norsim.training.checkpoint import CHECKPOINT
+from norsim.training.finetune import Tuning, fine_tune
 from norsim.training.through_array import effective_weights, through_circuit
+from tests.conftest import contents
 
 BAD = ("bit_serial.wires.source_line=1 kohm",)
 
@@ -119,7 +121,7 @@ def test_a_chip_that_loses_the_digits_is_learned(tmp_path: Path) -> None:
     assert on_the_array(tuned) > on_the_array(network) + 0.08
 
 
-def test_an_interrupted_tuning_ends_in_the_same_weights(tmp_path: Path) -> None:
+def test_an_interrupted_tuning_ends_in_the_same_weights(tmp_path: Path, full_disk: Callable[[str], None]) -> None:
     network, _ = load_network("digits-cnn")
     chip, train = load_chip("etox65-stress", ("silicon.cell=5 mV",)), load("digits", "train", None)
     tuning = Tuning(steps=6, refresh=2)
@@ -139,6 +141,11 @@ def test_an_interrupted_tuning_ends_in_the_same_weights(tmp_path: Path) -> None:
     assert all(torch.equal(value, part[key]) for key, value in whole.items())
     with pytest.raises(ConfigurationError, match="another chip or other settings"):
         fine_tune(network, chip, train, Tuning(steps=8, refresh=2), tmp_path / "part", resume=True)
+    before = contents(tmp_path / "part")
+    full_disk(CHECKPOINT)
+    with pytest.raises(ConfigurationError, match="checkpoint.pt cannot be written: No space left on device"):
+        fine_tune(network, chip, train, Tuning(steps=1, refresh=1), tmp_path / "part")
+    assert contents(tmp_path / "part") == before
     (tmp_path / "part" / CHECKPOINT).write_bytes(b"nothing of the kind")
     with pytest.raises(DataError, match="cannot be read"):
         fine_tune(network, chip, train, tuning, tmp_path / "part", resume=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from norsim.training.learner import one_cycle
 from norsim.training.recipes import Recipe
 from norsim.training.train import EpochRecord, augment, predict, to_input, train
 from norsim.zoo.registry import NetworkSpec
+from tests.conftest import contents
 
 TINY = Recipe(
     float_epochs=2,
@@ -150,6 +152,23 @@ def test_a_damaged_checkpoint_is_a_data_error(tmp_path: Path, content: bytes) ->
     (tmp_path / "checkpoint.pt").write_bytes(content)
     with pytest.raises(DataError, match="checkpoint.pt cannot be read.*delete it"):
         train(SPEC, dataset("train"), dataset("test"), TINY, tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("name", ["checkpoint.pt", "log.csv"])
+def test_a_full_disk_keeps_the_old_file(tmp_path: Path, full_disk: Callable[[str], None], name: str) -> None:
+    train(SPEC, dataset("train"), dataset("test"), TINY, tmp_path)
+    before = contents(tmp_path)
+    full_disk(name)
+    with pytest.raises(ConfigurationError, match=f"{name} cannot be written: No space left on device"):
+        train(SPEC, dataset("train"), dataset("test"), replace(TINY, seed=1), tmp_path)
+    after = contents(tmp_path)
+    assert after.keys() == before.keys() and after[name] == before[name]
+
+
+def test_what_a_killed_run_left_half_written_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".checkpoint.pt.17").write_bytes(b"half")
+    train(SPEC, dataset("train"), dataset("test"), replace(TINY, float_epochs=1, quantized_epochs=1), tmp_path)
+    assert contents(tmp_path).keys() == {"checkpoint.pt", "log.csv"}
 
 
 def test_divergence_is_said(tmp_path: Path) -> None:

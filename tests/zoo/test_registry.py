@@ -46,7 +46,7 @@ def test_width_is_kept_by_the_spec() -> None:
 def test_unknown_name_comes_with_the_nearest() -> None:
     with pytest.raises(ConfigurationError, match="did you mean 'resnet20'.*digits-cnn"):
         build("resnet-20")
-    with pytest.raises(ConfigurationError, match="known networks: digits-cnn"):
+    with pytest.raises(ConfigurationError, match="known: digits-cnn"):
         build("zzz")
 
 

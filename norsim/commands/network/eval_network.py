@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
+import sys
 import time
 from dataclasses import asdict, replace
 from functools import partial
@@ -40,7 +42,8 @@ from norsim.evaluation.estimate import estimate_evaluation
 from norsim.evaluation.evaluate import Evaluation
 from norsim.evaluation.proof import save_samples
 from norsim.experiments.experiment import evaluate_subject, subject
-from norsim.experiments.run_folder import default_folder, write_atomically, write_text
+from norsim.experiments.run_folder import default_folder
+from norsim.files import write_atomically, write_text
 from norsim.saved.post_training import quantized_folder
 from norsim.spice.simulators.choice import chosen_simulator
 from norsim.tiling.digital import digital_parts, listed
@@ -116,7 +119,10 @@ def command(
     if network is None or weights is not None:
         out = out or default_folder("eval-network")
         place = Path(click.get_current_context().with_resource(TemporaryDirectory())) if is_dry_run() else out
-        quantized_folder(network or str(model), weights, dataset, data_folder, place / "network", normalise)
+        command_line = shlex.join(["norsim", *sys.argv[1:]])
+        quantized_folder(
+            network or str(model), weights, dataset, data_folder, place / "network", command_line, normalise
+        )
         network = str(place / "network")
     chosen = subject(network, choice.chip, dataset, data_folder, pattern, trusted=model_is_trusted())
     test = chosen.data("test")

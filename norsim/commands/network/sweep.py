@@ -35,7 +35,7 @@ from norsim.data.tensors import images_tensor
 from norsim.errors import ConfigurationError
 from norsim.evaluation.estimate import estimate_evaluation
 from norsim.experiments.experiment import evaluate_subject, subject
-from norsim.experiments.run_folder import write_text
+from norsim.files import write_text
 from norsim.report.figures.sweep_curves import curves
 
 

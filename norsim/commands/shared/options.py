@@ -25,8 +25,10 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 TRUST_CELL = "norsim.trust_cell"
 RESUME, CACHE = "norsim.resume", "norsim.cache"
 DRY_RUN, SCHEDULER, SCHEDULER_OPTIONS = "norsim.dry_run", "norsim.scheduler", "norsim.scheduler_options"
+# Bounds on a finished result, which the run's manifest has as its checks.
+CHECKS = {"min_accuracy", "tolerance"}
 # What decides nothing about a run's results.
-INDIFFERENT = {"out", "jobs", "as_json", "quiet", "verbose", "compare", "min_accuracy", "tolerance"}
+INDIFFERENT = {"out", "jobs", "as_json", "quiet", "verbose", "compare", *CHECKS}
 
 
 def choose_chip(name: str, encoding: str | None, settings: tuple[str, ...], seed: int = 0) -> ChipChoice:
@@ -116,7 +118,8 @@ def open_run(command: str, out: Path | None, choice: ChipChoice, seed: int) -> R
     if resume and out is None:
         raise ConfigurationError("--resume needs --out DIR, the folder of the interrupted run")
     options = {key: str(value) for key, value in sorted(context.params.items()) if key not in INDIFFERENT}
-    return RunFolder(out or default_folder(command), choice.content, choice.path, seed, options, resume, shared)
+    checks = {key: value for key, value in sorted(context.params.items()) if key in CHECKS}
+    return RunFolder(out or default_folder(command), choice.content, choice.path, seed, options, resume, shared, checks)
 
 
 def scheduler_options(function: Decorated) -> Decorated:

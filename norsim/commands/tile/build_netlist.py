@@ -11,7 +11,8 @@ import click
 from norsim.commands.shared.network_options import model_is_trusted, network_options
 from norsim.commands.shared.options import chip_options, choose_chip, parse_tile, print_json, run_options
 from norsim.experiments.experiment import subject
-from norsim.experiments.run_folder import RunFolder, default_folder, write_atomically, write_text
+from norsim.experiments.run_folder import RunFolder, default_folder
+from norsim.files import write_atomically, write_text
 from norsim.spice.deck import RAW_FILE
 from norsim.spice.dialects import DIALECTS, deck
 from norsim.spice.simulators.ngspice import mode_file

@@ -11,7 +11,6 @@ import click
 
 from norsim.array.cell import Cell
 from norsim.cell_check.check import CellCheck, check
-from norsim.cell_check.figure import draw
 from norsim.chip.cell_files import build_cell
 from norsim.chip.load import ChipChoice
 from norsim.chip.model import Chip
@@ -20,7 +19,8 @@ from norsim.commands.shared import show
 from norsim.commands.shared.options import cell_is_trusted, chip_options, choose_chip, open_run, print_json
 from norsim.commands.shared.progress import reporting
 from norsim.errors import ThresholdError
-from norsim.experiments.run_folder import write_text
+from norsim.files import write_text
+from norsim.report.figures.cell_check import curves
 from norsim.spice.simulators.choice import chosen_simulator
 
 VERDICTS = {True: "ok", False: "FAILS", None: ""}
@@ -84,7 +84,7 @@ def programmed_card(choice: ChipChoice) -> Cell | None:
 def write_files(found: CellCheck, chip: Chip, folder: Path) -> None:
     """iv.svg and curves.csv."""
     ends = (chip.cell.erased_volts, chip.cell.programmed_volts)
-    write_text(folder / "iv.svg", draw(found.curves, chip.encoding.level_amps, ends))
+    write_text(folder / "iv.svg", curves(found.curves, chip.encoding.level_amps, ends))
     write_text(folder / "curves.csv", found.curves.table())
 
 

@@ -15,7 +15,7 @@ from norsim.chip.load import build_chip, read_yaml
 from norsim.chip.model import Chip
 from norsim.commands.shared.options import cell_is_trusted, print_json, trust_option
 from norsim.errors import ConfigurationError, ThresholdError
-from norsim.experiments.run_folder import write_atomically
+from norsim.files import write_atomically
 from norsim.spice.elements import ammeters
 from norsim.spice.kirchhoff import currents_from
 from norsim.spice.results import Results, read_results

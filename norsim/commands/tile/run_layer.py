@@ -33,7 +33,8 @@ from norsim.commands.shared.options import (
 from norsim.commands.shared.progress import Report, reporting
 from norsim.evaluation.estimate import estimate_reads
 from norsim.experiments.experiment import Subject, subject
-from norsim.experiments.run_folder import RunFolder, write_atomically, write_text
+from norsim.experiments.run_folder import RunFolder
+from norsim.files import write_atomically, write_text
 from norsim.periphery.encoding import Codes
 from norsim.spice.deck import deck
 from norsim.tiling.calibrate import calibrate_layer

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import io
 import re
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
+
+from norsim.report.figures.svg import GREY, drawing, figure
 
 NUMBER = re.compile(r"[-+]?[\d.]+(?:[eE][-+]?\d+)?")
-# The same sweep gives the same bytes.
-STYLE: Any = {"svg.hashsalt": "norsim", "font.size": 9}
 
 
 def curves(sweep: dict[str, Any]) -> str:
     """Accuracy with its 95 % interval over the first key, a curve for each combination of the others, as SVG."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(5.0, 3.4), layout="constrained")
-        draw_curves(figure.subplots(), sweep)
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()
+    with figure(5.0, 3.4) as drawn:
+        draw_curves(drawn.subplots(), sweep)
+        found = [100 * row["accuracy"] for row in sweep["points"]]
+        alt = (
+            f"Accuracy with 95 percent intervals over {', '.join(sweep['keys'])}: from {min(found):.2f} to "
+            f"{max(found):.2f} percent"
+        )
+        return drawing("curves", alt, drawn).svg
 
 
 def draw_curves(panel: Any, sweep: dict[str, Any]) -> None:
@@ -37,7 +36,7 @@ def draw_curves(panel: Any, sweep: dict[str, Any]) -> None:
         low, y, high = (np.array([100 * row[name] for row in rows]) for name in ("low", "accuracy", "high"))
         named = ", ".join(f"{other} {value}" for other, value in zip(others, group, strict=True))
         panel.errorbar(x, y, yerr=[y - low, high - y], fmt="o-", capsize=3, label=named or None)
-    panel.axhline(100 * sweep["accuracy_quantized"], color="C7", linewidth=0.8, linestyle="--")
+    panel.axhline(100 * sweep["accuracy_quantized"], color=GREY, linewidth=0.8, linestyle="--")
     if label is None:
         panel.set_xticks(range(len(values)), values)
     panel.set_xlabel(key if not label else f"{key}, {label}")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from norsim.child_processes import RUNNING, STOPPED, kill
-from norsim.errors import SimulatorError, SolveError
+from norsim.errors import SimulatorError, SolveError, SolveTimeoutError
 
 # Of a log or a file of results, beside the currents themselves.
 LARGEST_BYTES = 1 << 27
@@ -76,7 +76,7 @@ def run(program: Program, folder: Path, timeout_seconds: float, largest_bytes: i
                 process.wait()
                 if not isinstance(problem, subprocess.TimeoutExpired):
                     raise
-                raise SolveError(f"{name} did not finish within {timeout_seconds:g} s and was stopped") from None
+                raise SolveTimeoutError(f"{name} did not finish within {timeout_seconds:g} s and was stopped") from None
             finally:
                 RUNNING.discard(process)
     if process in STOPPED:

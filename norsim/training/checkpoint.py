@@ -1,0 +1,29 @@
+"""Checkpoints of a training, from which a killed run resumes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from norsim.files import half_written, write_atomically
+
+CHECKPOINT = "checkpoint.pt"
+
+
+def prepare_folder(folder: Path) -> None:
+    """Create `folder` if it is missing, and remove temporary files that a killed run left in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in half_written(folder):
+        left.unlink(missing_ok=True)
+
+
+def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Write `state` as `torch.save` does, atomically. Raises ConfigurationError if the disk fails."""
+    # In memory first: on a full disk torch.save hides the cause behind an error of its own.
+    content = io.BytesIO()
+    torch.save(dict(state), content)
+    write_atomically(path, lambda file: file.write(content.getbuffer()))
