@@ -16,11 +16,11 @@ FIGURE = "![Points lost to each cause](pictures/causes.svg)"
 
 def page(found: dict[str, Runs]) -> str:
     """The page of all networks: `{network: {run: summary}}`."""
-    losses = "Points lost against the digital 4-bit network with one cause alone, and the reduction of the loss without it."
+    losses = "Points lost against the digital 4-bit network: with one cause alone, and by adding it to all others."
     parts = (
         _head(), _networks(found), _array(found), _speed(found),
-        _attribution(found, "causes", "cause | alone | reduction without it", losses, "", FIGURE, ""),
-        _attribution(found, "layers", "layer | alone | reduction without it"),
+        _attribution(found, "causes", "cause | alone | added last", losses, "", FIGURE, ""),
+        _attribution(found, "layers", "layer | alone | added last"),
         silicon.cures(found), silicon.sweeps(found), silicon.energy(found),
     )  # fmt: skip
     lines = [line for part in parts for line in part]

@@ -37,10 +37,11 @@ def cures(found: dict[str, Runs]) -> Iterator[str]:
                 yield f"| {network} | {name} | {share(summary, 'accuracy')} | {lost} |"
     yield ""
     yield (
-        "The share of each mitigation from `norsim attribute --by cures`, on the first images: points lost against "
-        "the digital 4-bit network with none, with all, with one alone, and the additional loss without it."
+        "`norsim attribute --by cures` on the first images: points lost against the digital 4-bit network with no "
+        "mitigation and with all, and the change by each one alone and by adding it to all others (negative: "
+        "recovered)."
     )
-    yield from ("", "| network | run | images | mitigations | alone | additional loss without it |", "|---|---|---|---|---|---|")
+    yield from ("", "| network | run | images | mitigations | alone | added last |", "|---|---|---|---|---|---|")
     for network, shares in cured.items():
         start = f"| {network} | {SHARES} | {shares['images']} |"
         yield f"{start} none | {points(shares['base'])} | |"
