@@ -491,6 +491,21 @@ def test_the_layers_on_the_architecture_page_are_those_of_the_contract() -> None
     assert [re.split(r"\s{2,}", line)[0] for line in shown[2].splitlines()] == layers
 
 
+def test_the_packages_without_torch_are_those_of_the_architecture_page() -> None:
+    text = " ".join((ROOT / "docs" / "architecture.md").read_text().split())
+    listed = re.findall(r"`(\w+)`", text.partition("do not import torch: ")[2].partition(".")[0])
+    imports = re.compile(r"^ *(?:import|from) torch\b", re.MULTILINE)
+    packages = {path.parent.name for path in (ROOT / "norsim").glob("*/__init__.py")}
+    using = {
+        path.relative_to(ROOT / "norsim").parts[0]
+        for path in (ROOT / "norsim").rglob("*.py")
+        if imports.search(path.read_text())
+    }
+    assert set(listed) == packages - using - {"api"}
+    in_solver = [path for path in (ROOT / "norsim" / "solver").rglob("*.py") if imports.search(path.read_text())]
+    assert {path.parent.name for path in in_solver} == {"macro"}
+
+
 def test_the_picture_is_what_its_script_draws(tmp_path: Path) -> None:
     folder = ROOT / "docs" / "pictures"
     # A separate font list, because one that matplotlib made for another environment may name missing fonts.
