@@ -144,7 +144,7 @@ def _bound(worst: float, backend: Backend, tolerance: float | None) -> str:
         return f"The requested bound, {tolerance:g} of full scale, is {met}."
     claimed = backend.claimed_error
     if claimed is None:
-        return f"No bound is claimed for {backend.name}: it is the reference, and the second solve shows its repeatability."
+        return f"No bound is claimed for {backend.name}, the reference; the second solve shows its repeatability."
     if worst <= claimed:
         return f"That is within the {claimed:g} that norsim claims for {backend.name} on wires like the preset's."
     return f"That is MORE than the {claimed:g} that norsim claims for {backend.name} on wires like the preset's."
