@@ -16,7 +16,15 @@ from norsim.chip.load import ChipChoice
 from norsim.chip.model import Chip
 from norsim.chip.schema import ChipFile
 from norsim.commands.shared import show
-from norsim.commands.shared.options import cell_is_trusted, chip_of_options, chip_options, open_run, print_json
+from norsim.commands.shared.options import (
+    cell_is_trusted,
+    check_out,
+    chip_of_options,
+    chip_options,
+    open_run,
+    overwrite_option,
+    print_json,
+)
 from norsim.commands.shared.progress import reporting
 from norsim.errors import ThresholdError
 from norsim.files import write_text
@@ -41,6 +49,7 @@ def command() -> None:
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Run folder; runs/cell-check-DATE-TIME by default."
 )
+@overwrite_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")  # fmt: skip
 def check_command(
@@ -56,6 +65,7 @@ def check_command(
       norsim cell check --chip bsim3 --set "bit_serial.top_level=3 uA" --out runs/cell
     """
     started = time.monotonic()
+    check_out(out, resume=False)
     choice = chip_of_options(chip_name, encoding, settings)
     folder = open_run("cell-check", out, choice, 0)
     with reporting(quiet) as report:

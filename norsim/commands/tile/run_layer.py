@@ -17,6 +17,7 @@ from norsim.commands.shared import show
 from norsim.commands.shared.network_options import model_is_trusted, network_options
 from norsim.commands.shared.options import (
     check_network,
+    check_out,
     chip_of_options,
     chip_options,
     copies,
@@ -64,6 +65,7 @@ def command(
       norsim run-layer --network digits-cnn --layer conv1 --backend macro --json
     """
     started = time.monotonic()
+    check_out(out)
     check_network(network)
     only = parse_tile(tile) if tile is not None else None
     choice = chip_of_options(chip_name, encoding, settings, seed)
