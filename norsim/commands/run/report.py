@@ -39,6 +39,9 @@ def command(runs: tuple[Path, ...], out: Path | None, attributions: tuple[Path, 
         raise ConfigurationError("--attribution goes with one run")
     if out is not None and out.resolve() not in [run.resolve() for run in runs]:
         check_out(out, resume=False)
+    for run in runs:
+        if not run.is_dir():
+            raise ConfigurationError(f"there is no folder {run}; give the folder of a run, which norsim runs ls lists")
 
     from norsim.experiments.read_back import read_run
     from norsim.experiments.run_folder import default_folder
