@@ -47,7 +47,7 @@ def command(runs: tuple[Path, ...], out: Path | None, attributions: tuple[Path, 
     from norsim.experiments.run_folder import default_folder
     from norsim.report.page import write_page
 
-    materials = [
+    records = [
         read_run(
             run, data_folder=data_folder, attributions=attributions, trust_model=model_is_trusted(),
             trust_cell=cell_is_trusted(),
@@ -55,4 +55,4 @@ def command(runs: tuple[Path, ...], out: Path | None, attributions: tuple[Path, 
         for run in runs
     ]  # fmt: skip
     place = out or (runs[0] if len(runs) == 1 else default_folder("report"))
-    click.echo(f"The report is {write_page(materials, place)}")
+    click.echo(f"The report is {write_page(records, place)}")
