@@ -20,7 +20,7 @@ class Macro(Backend):
     claimed_error = 1e-4
 
     def solve(self, tile: Tile, stimulus: Stimulus) -> Currents:
-        """Return the currents of the lines that are summed. Raises SolveError for a tile that the model does not fit."""
+        """Return the currents of the summed lines. Raises SolveError for a tile that the model does not fit."""
         from norsim.backends.characterised import read_macro
 
         return read_macro(tile, stimulus)

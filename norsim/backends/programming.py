@@ -31,7 +31,7 @@ def cell_amps(cell: Cell, thresholds: Floats, gate_volts: float, drain_volts: fl
 
 @lru_cache(maxsize=32)
 def program_levels(cell: Cell, encoding: Encoding) -> Levels:
-    """Return the thresholds of every weight code of `encoding` on `cell`, found by reading the cell in the simulator."""
+    """Return the thresholds of all weight codes of `encoding` on `cell`, found by reading the cell in the simulator."""
     gate, drain = encoding.verify_volts
     return find_levels(cell, encoding.level_amps, lambda c, volts: cell_amps(c, volts, gate, drain))
 
@@ -67,9 +67,10 @@ def tracked_volts(cell: Cell, threshold: float, amps: float, gate_volts: float, 
 
 
 def aimed(tile: Tile, stimulus: Stimulus, target_amps: Floats, random: np.random.Generator) -> Tile:
-    """Return `tile` with each threshold moved until its cell conducts `target_amps` `[wordlines, bitlines]` in the array.
+    """Return `tile` with each threshold moved until its cell in the array conducts `target_amps`.
 
-    The load is that of random drives of the kind of `stimulus`; see norsim.solver.in_situ.
+    `target_amps` is `[wordlines, bitlines]`. The load is that of random drives of the kind of `stimulus`; see
+    norsim.solver.in_situ.
     """
     drive = driven(stimulus)
     inputs = drive.inputs(tile)
