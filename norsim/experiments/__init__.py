@@ -1,1 +1,1 @@
-"""What the commands and Python calls share: a network on a chip with its data, and the folder of a run."""
+"""Code shared by the commands and the Python interface: a network on a chip with its data, and run folders."""

@@ -1,4 +1,4 @@
-"""Where the accuracy of a deployed network goes: by cause, by mitigation, or by layer."""
+"""Attribution of the accuracy that a deployed network loses: by cause, by mitigation, or by layer."""
 
 from __future__ import annotations
 
@@ -29,15 +29,14 @@ def attribute_losses(
     float_predictions: Predictions | None = None, workers: Workers = HERE, report: Report = silent,
     store: UnitStore | None = None,
 ) -> Attribution:  # fmt: skip
-    """Losses against the digital network, on the same images: each cause, mitigation (`cures`) or layer alone, and all
-    but it.
+    """Return the losses relative to the digital network, on the same images, by each cause, mitigation (`cures`) or
+    layer alone, and added to all others.
 
-    `float_predictions` `[images]` are the float network's classes; without them they are those of
-    `deployment.original`, where that is known. Raises ConfigurationError for another `by`, DataError for data that
-    cannot be gone through several times.
+    `float_predictions` `[images]` are the float network's classes; by default they are those of `deployment.original`,
+    if that is known. Raises ConfigurationError for another `by`, DataError for data that can be iterated only once.
     """
     if by not in get_args(By):
-        raise ConfigurationError(f"losses are attributed by {', '.join(get_args(By))}, not by {by!r}")
+        raise ConfigurationError(f"by is {by!r}; expected one of {', '.join(get_args(By))}")
     check_repeatable(data)
     labels = joined([labels_of(answers, len(some)) for some, answers in batches_of(data)])
     if float_predictions is None and deployment.original is not None:
@@ -61,7 +60,7 @@ def attribute_losses(
 def _by_factors(
     deployment: Deployment, by: str, fit: Callable[[nn.Module], nn.Module]
 ) -> tuple[tuple[str, ...], Callable[[frozenset[str]], nn.Module]]:
-    """The factors, and what returns the network on a chip with some of them alone, fitted."""
+    """Return the factors, and a function that returns the calibrated network on a chip with only some of them."""
     factors = FACTORS[by]
     wires = f"{deployment.choice.chip.encoding.name.replace('-', '_')}.wires"
 
@@ -74,14 +73,14 @@ def _by_factors(
 def _by_layers(
     deployment: Deployment, fit: Callable[[nn.Module], nn.Module]
 ) -> tuple[tuple[str, ...], Callable[[frozenset[str]], nn.Module]]:
-    """The layers, and what returns the network with some of them on the array; each keeps its own fit."""
+    """Return the layers, and a function that returns the network with some of them on the array, with their fits."""
     analog = fit(deployment.converted())
     names = tuple(name for name, layer in tiled_layers(analog).items() if not layer.stays_digital)
     return names, lambda on: with_layers(analog, on)
 
 
 def with_layers(analog: nn.Module, on: frozenset[str]) -> nn.Module:
-    """A copy of a converted network with the layers `on` on the array and the others digital; tiles are shared."""
+    """Return a copy of a converted network with layers `on` on the array, the others digital; tiles are shared."""
     kept = {id(layer.grid): layer.grid for layer in tiled_layers(analog).values()}
     found = copy.deepcopy(analog, dict(kept))
     for name, layer in tiled_layers(found).items():

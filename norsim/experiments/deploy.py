@@ -1,4 +1,4 @@
-"""From a float network to one on the array, in one call."""
+"""Deploy a float network on the array in one call."""
 
 from __future__ import annotations
 
@@ -38,26 +38,26 @@ def deploy(
     workers: Workers = HERE,
     report: Report = silent,
 ) -> DeployedNetwork:
-    """Return `model` on the tiles of `chip`: quantized, converted, programmed and calibrated. The model stays as it is.
+    """Return `model` on the tiles of `chip`: quantized, converted, programmed and calibrated. The model is not changed.
 
-    - `model`: any network of Conv1d, Conv2d, Linear and MultiheadAttention layers, with float weights. What else it
-      does stays digital.
-    - `chip`: a preset, a chip file, or a `Chip`; `set` changes its keys, `{"adc.bits": 9}`, and `encoding` how it
-      computes.
+    - `model`: any network with Conv1d, Conv2d, Linear or MultiheadAttention layers, with float weights. All other
+      operations stay digital.
+    - `chip`: a preset, a chip file, or a `Chip`; `set` changes its keys, for example `{"adc.bits": 9}`, and `encoding`
+      selects another encoding.
     - `calibration`: training inputs, labelled or not, as a DataLoader, a torch Dataset, a pair (inputs, targets) of
-      tensors, a tensor of inputs, a norsim data set or an iterable of batches. All of it decides the scales of codes,
-      the first `calibration.images` of the chip the ranges of converters.
+      tensors, a tensor of inputs, a norsim data set or an iterable of batches. All of it determines the scales of
+      codes; the first inputs, up to the chip's `calibration.images`, determine the ranges of converters.
     - `digital`: names of layers, or patterns such as `layer1.*`, that are computed in integers, without an array.
     - `weight_bits`, `activation_bits`: widths of codes.
-    - `seed`: of all that is drawn. `report(what, done, total)` follows the progress.
+    - `seed`: seed of all random numbers. `report(what, done, total)` reports progress.
 
-    Raises PlacementError naming a layer that no array can hold, ConfigurationError for a key, chip or layer that does
-    not exist, DataError for calibration data that it cannot take, SimulatorError without ngspice.
+    Raises PlacementError with the name of a layer that no array can hold, ConfigurationError for a key, chip or layer
+    that does not exist, DataError for unsuitable calibration data, SimulatorError without ngspice.
     """
     if not isinstance(model, nn.Module):
         raise ConfigurationError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
     if isinstance(model, DeployedNetwork):
-        raise ConfigurationError("the network is deployed already: deploy the original model")
+        raise ConfigurationError("the network is already deployed; deploy the original model")
     choice = _chosen(chip, set or {}, encoding, seed)
     original = copy.deepcopy(model).eval()
     seen = _FirstInputs(calibration, choice.chip.calibration.images)
@@ -74,8 +74,8 @@ def deploy(
 def load_deployed(folder: Path | str) -> DeployedNetwork:
     """Return the deployed network that `net.save(folder)` wrote, programmed, with its calibration.
 
-    The folder holds Python objects, and loading it runs what they say: load only folders that you trust. Raises
-    DataError for a folder that is not one, or whose classes cannot be imported.
+    The folder holds Python objects, and loading it can run arbitrary code: load only folders that you trust. Raises
+    DataError for any other folder, and for a network whose classes cannot be imported.
     """
     deployment, fits, backend = load_folder(Path(folder))
     net = DeployedNetwork(deployment, deployment.converted(), backend)
@@ -86,19 +86,19 @@ def load_deployed(folder: Path | str) -> DeployedNetwork:
 
 
 def _chosen(chip: str | Path | Chip, settings: Mapping[str, Any], encoding: str | None, seed: int) -> ChipChoice:
-    """The chip with its settings. Raises ConfigurationError for settings of a Chip, which is complete."""
+    """Return the chip with its settings. Raises ConfigurationError for settings of a Chip, which is complete."""
     if not isinstance(chip, Chip):
         return choose_chip(chip, settings, encoding, seed)
     if settings or encoding is not None:
         raise ConfigurationError(
-            "set and encoding change the keys of a chip file; give the chip by name or file, or give norsim.load_chip "
-            "the settings"
+            "set and encoding change the keys of a chip file, but chip is a Chip; give a preset or a file, or pass the "
+            "settings to norsim.load_chip"
         )
     return ChipChoice({}, Path(), chip.specimen(seed, 0))
 
 
 class _FirstInputs:
-    """Goes through data once, and keeps its first inputs on the way, so that a generator will do."""
+    """An iterable over data that keeps the first inputs, so that one pass, as over a generator, is enough."""
 
     def __init__(self, data: Data, count: int) -> None:
         self.data, self.count = data, count
@@ -113,5 +113,5 @@ class _FirstInputs:
             yield inputs
 
     def inputs(self) -> Tensor:
-        """`[images, ...]`: the inputs that were kept."""
+        """Return the kept inputs `[images, ...]`."""
         return torch.cat(self.kept)

@@ -1,4 +1,4 @@
-"""A network on the tiles of a chip, ready to be called, measured, changed and saved."""
+"""A network on the tiles of a chip, ready to be called, evaluated, changed and saved."""
 
 from __future__ import annotations
 
@@ -35,22 +35,23 @@ from norsim.training.tuning import Tuning
 
 @dataclass(eq=False)
 class Parts:
-    """The networks behind a DeployedNetwork; kept outside of its modules, whose names are those of the original."""
+    """The networks behind a DeployedNetwork. They are not among its modules, whose names are those of the original."""
 
     deployment: Deployment
     analog: nn.Module
 
 
 class DeployedNetwork(nn.Module):
-    """A network on the tiles of a chip: calling it reads the array. `norsim.deploy` makes one.
+    """A network on the tiles of a chip: calling it reads the array. `norsim.deploy` returns one.
 
-    Modules have the names that they have in the original network; `state_dict` has the digital parameters and what
-    calibration fitted. It is for inference: there are no gradients, and `train()` is an error; `finetune` trains it.
+    Modules have the same names as in the original network; `state_dict` holds the digital parameters and the
+    calibration. The network is for inference: there are no gradients, and `train()` raises an error; `finetune` trains
+    it.
 
-    `backend`    the name of the backend that reads the array; any backend can be chosen at any time
+    `backend`    the name of the backend that reads the array; can be set to another backend at any time
     `chip`       the chip
     `tiled`      its layers on the array, by name
-    `digital`    what stays digital: name and kind of each such module
+    `digital`    name and kind of each module that stays digital
     """
 
     def __init__(self, deployment: Deployment, analog: nn.Module, backend: str = "macro") -> None:
@@ -60,23 +61,23 @@ class DeployedNetwork(nn.Module):
 
     def _adopt(self, parts: Parts) -> None:
         self.parts = parts
-        # The modules are those of the converted network, so that names, devices and state_dict are its own.
+        # The modules are those of the converted network, so names, devices and state_dict agree.
         self._modules = parts.analog._modules
         self._parameters = parts.analog._parameters
         self._buffers = parts.analog._buffers
         self.training = False
         deployment = parts.deployment
-        # Converter noise of calls; the first call draws what the first batch of an evaluation does.
+        # Converter noise of calls; the first call draws the same noise as the first batch of an evaluation.
         self._noise = generator(deployment.seed, Stream.READ_NOISE, self.chip.draw.chip, 0)
 
     @property
     def chip(self) -> Chip:
-        """The chip that it is on."""
+        """The chip."""
         return self.parts.deployment.choice.chip
 
     @property
     def tiled(self) -> dict[str, TiledLayer]:
-        """The layers that are on the array or could be, by name."""
+        """The layers that are on the array or could be, by name, including digital ones."""
         return tiled_layers(self.parts.analog)
 
     @property
@@ -94,29 +95,29 @@ class DeployedNetwork(nn.Module):
         self._backend = backend_named(name)
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
-        """What the original network returns for the same inputs `[images, ...]`, with its layers read off the array."""
+        """Return the outputs of the network for inputs `[images, ...]`, with its layers read from the array."""
         with torch.no_grad(), reading(self.parts.analog, Reader(self._backend, random=self._noise)):
             return self.parts.analog(*inputs, **named)
 
     def quantized(self, *inputs: Any, **named: Any) -> Any:
-        """The same inputs `[images, ...]` through the integer network: no array is read."""
+        """Return the outputs of the integer network for inputs `[images, ...]`; no array is read."""
         with torch.no_grad(), digitally(self.parts.analog):
             return self.parts.analog(*inputs, **named)
 
     def original(self, *inputs: Any, **named: Any) -> Any:
-        """The same inputs `[images, ...]` through the float network. Raises ConfigurationError without one."""
+        """Return the outputs of the float network for inputs `[images, ...]`. Raises ConfigurationError without one."""
         network = self.parts.deployment.original
         if network is None:
-            raise ConfigurationError("the float network is not known: only quantized weights were deployed")
+            raise ConfigurationError("the float network is unknown, because only quantized weights were deployed")
         with torch.no_grad():
             return network(*inputs, **named)
 
     def train(self, mode: bool = True) -> DeployedNetwork:
-        """Raises ConfigurationError for training mode: batch norms and dropout would change what the array computes."""
+        """Raise ConfigurationError for training mode, in which batch norms and dropout would change the results."""
         if mode:
             raise ConfigurationError(
-                "a deployed network is fixed, so it has no training mode; net.finetune(train_data) trains it through "
-                "the circuit"
+                "a deployed network has no training mode, because its cells are programmed; use "
+                "net.finetune(train_data), which trains it through the circuit"
             )
         super().train(False)
         return self
@@ -124,10 +125,10 @@ class DeployedNetwork(nn.Module):
     def calibrate(
         self, data: Data | None = None, *, workers: Workers = HERE, report: Report = silent, store: Any = None
     ) -> DeployedNetwork:
-        """Program the tiles and fit the converters again, to `data` where it is given; returns the network.
+        """Program the tiles and fit the converters again, to `data` if it is given; return the network.
 
-        Of the data, of any kind that `norsim.deploy` takes, the first inputs are used, as many as the chip's
-        `calibration.images`. `report(what, done, total)` follows the progress.
+        `data` is any kind of data that `norsim.deploy` accepts; its first inputs, up to the chip's
+        `calibration.images`, are used. `report(what, done, total)` reports progress.
         """
         if data is not None:
             inputs = KeptInputs(first_inputs(data, self.chip.calibration.images))
@@ -139,18 +140,18 @@ class DeployedNetwork(nn.Module):
         self, data: Data, metric: Metric | None = None, *, trials: int = 1, spice_sample: int = 12,
         workers: Workers = HERE, report: Report = silent, store: Any = None, float_predictions: Any = None,
     ) -> Evaluation:  # fmt: skip
-        """Return the accuracy on the array, of the integers and of the float network, with the proof.
+        """Return the accuracy on the array, of the integers and of the float network, with a verification.
 
         `data` is a DataLoader, a torch Dataset, a pair (inputs, targets) of tensors, a norsim data set or an iterable
-        of batches. `metric` is a function of (outputs, targets) of all images, in place of the share of right classes;
-        outputs may be tensors, tuples or dicts. `trials` chips of the design are evaluated, this one first.
+        of batches. `metric`, a function of (outputs, targets) of all images, replaces the share of correct classes;
+        outputs can be tensors, tuples or dicts. `trials` chips of the design are evaluated, this one first.
         `spice_sample` reads are solved again by ngspice. `float_predictions` `[images]` are the float network's
-        classes, where that is not at hand.
+        classes, if that network is unknown.
         """
         deployment = self.parts.deployment
         if trials > 1:
             if metric is not None:
-                raise ConfigurationError("several chips are compared by the share of right classes; leave out metric")
+                raise ConfigurationError("several chips are compared by the share of correct classes; omit metric")
             return evaluate_deployment(
                 deployment, data, trials, self.backend, spice_sample=spice_sample, workers=workers, report=report,
                 store=store, float_predictions=float_predictions,
@@ -165,7 +166,7 @@ class DeployedNetwork(nn.Module):
         self, data: Data, by: By = "causes", *, workers: Workers = HERE, report: Report = silent, store: Any = None,
         float_predictions: Any = None,
     ) -> Attribution:  # fmt: skip
-        """Return what each cause, mitigation (`by="cures"`) or layer (`by="layers"`) costs in accuracy on labelled
+        """Return the accuracy lost to each cause, mitigation (`by="cures"`) or layer (`by="layers"`) on labelled
         data."""
         return attribute_losses(
             self.parts.deployment, data, by, self.backend, float_predictions=float_predictions, workers=workers,
@@ -177,9 +178,9 @@ class DeployedNetwork(nn.Module):
         workers: Workers = HERE, report: Report = silent, store: Any = None, float_predictions: Any = None,
         done: Callable[[Any], None] = lambda point: None,
     ) -> Sweep:  # fmt: skip
-        """Return the accuracy of `trials` chips at each combination of values of the chip's keys in `vary`.
+        """Return the accuracy of `trials` chips at each combination of values of the chip keys in `vary`.
 
-        The network itself stays as it is. `done(point)` is called as each point is found.
+        The network itself does not change. `done(point)` is called after each point.
         """
         return sweep_chip(
             self.parts.deployment, data, vary, trials, self.backend, spice_sample=spice_sample, workers=workers,
@@ -190,12 +191,12 @@ class DeployedNetwork(nn.Module):
         self, data: Data, *, folder: Path | str | None = None, resume: bool = False,
         progress: Callable[[int, int, float], None] | None = None, **tuning: Any,
     ) -> DeployedNetwork:  # fmt: skip
-        """Train the quantized weights on through the circuit, on labelled data; returns the network, changed in place.
+        """Train the quantized weights further, through the circuit, on labelled data; return the network, changed in
+        place.
 
-        `tuning` are fields of norsim.training.tuning.Tuning: `steps`, `refresh`, `batch_size`, `rate`,
-        `distillation`,
-        `temperature`, `augmentation`, `seed`. `folder` keeps checkpoints, from which `resume` goes on. A calibrated
-        network is programmed and calibrated again. `progress(steps done, steps, mean loss)` follows.
+        `tuning` are fields of norsim.training.tuning.Tuning: `steps`, `refresh`, `batch_size`, `rate`, `distillation`,
+        `temperature`, `augmentation`, `seed`. `folder` keeps checkpoints, from which `resume` continues. A calibrated
+        network is programmed and calibrated again. `progress(steps done, steps, mean loss)` reports progress.
         """
         known = [field.name for field in fields(Tuning)]
         for name in tuning:
@@ -217,7 +218,7 @@ class DeployedNetwork(nn.Module):
         return all(layer.grid.calibrated for layer in self.tiled.values() if not layer.stays_digital)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> DeployedNetwork:
-        """What `to`, `cuda` and `float` do: also to the networks behind it."""
+        """Apply `to`, `cuda` or `float` also to the networks behind it."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for network in (self.parts.deployment.original, self.parts.deployment.quantized):
             if network is not None:
@@ -225,10 +226,10 @@ class DeployedNetwork(nn.Module):
         return self
 
     def extra_repr(self) -> str:
-        """The chip and how it is read."""
+        """Return chip, encoding and backend as text."""
         return f"chip={self.chip.name}, encoding={self.chip.encoding.name}, backend={self.backend}"
 
     def save(self, folder: Path | str) -> Path:
-        """Save the network, its chip and its fit in a folder for `norsim.load_deployed`; returns the folder."""
+        """Save the network, its chip and its calibration in a folder for `norsim.load_deployed`; return the folder."""
         fits = {name: layer.get_extra_state() for name, layer in self.tiled.items()}
         return save_folder(Path(folder), self.parts.deployment, fits, self.backend)

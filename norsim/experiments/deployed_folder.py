@@ -1,8 +1,8 @@
 """A deployed network in a folder: `network.pt`, and `network.json` which describes it.
 
-`network.pt` is a file of torch.save. It has the float and the quantized network as Python objects, whose classes must
-be importable when it is loaded, the chip, the calibration inputs and what calibration fitted. Loading one runs what it
-says, as torch.load of a whole module does: load only folders that you trust.
+`network.pt` is written by torch.save. It holds the float and the quantized network as Python objects, whose classes
+must be importable when it is loaded, the chip, the calibration inputs and the calibration. Loading it can run arbitrary
+code, like torch.load of a whole module: load only folders that you trust.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FORMAT = 1
 
 
 def save_folder(folder: Path, deployment: Deployment, fits: Mapping[str, Tensor], backend: str) -> Path:
-    """Write a deployed network to `folder`: `fits` `[n]` are what calibration fitted, by layer.
+    """Write a deployed network to `folder`; `fits` `[n]` are the calibrations, by layer.
 
     Raises ConfigurationError for a network that cannot be pickled.
     """
@@ -51,9 +51,9 @@ def save_folder(folder: Path, deployment: Deployment, fits: Mapping[str, Tensor]
 
 
 def load_folder(folder: Path) -> tuple[Deployment, dict[str, Tensor], str]:
-    """What `save_folder` wrote. Loading it runs what it says.
+    """Return what `save_folder` wrote. Loading it can run arbitrary code.
 
-    Raises DataError for a folder that is not one, or whose classes cannot be imported.
+    Raises DataError for any other folder, and for a network whose classes cannot be imported.
     """
     about = _about(folder)
     try:
@@ -71,7 +71,9 @@ def _about(folder: Path) -> dict[str, Any]:
         about: dict[str, Any] = json.loads((folder / ABOUT).read_text())
         found = about["format"], about["norsim"], about["torch"]
     except (OSError, ValueError, KeyError, TypeError):
-        raise DataError(f"{folder} is not a folder of a deployed network: net.save(folder) writes one") from None
+        raise DataError(f"{folder} is not the folder of a deployed network; net.save(folder) writes one") from None
     if found[0] != FORMAT:
-        raise DataError(f"{folder} has format {found[0]}, written by norsim {found[1]}; this one reads format {FORMAT}")
+        raise DataError(
+            f"{folder} has format {found[0]}, written by norsim {found[1]}; this version reads format {FORMAT}"
+        )
     return about

@@ -1,4 +1,4 @@
-"""A quantized network and the chip design it is deployed on: what the network of every chip is made from."""
+"""A quantized network and the chip design it is deployed on, from which the network on each chip is made."""
 
 from __future__ import annotations
 
@@ -18,34 +18,36 @@ from norsim.quantization.modules import quantized_operands
 from norsim.tiling.calibrate import calibrate
 from norsim.tiling.convert import convert, program
 
-# Called with what is going on, how much of it is done, and how much there is.
+# Called with the name of the current work, the amount done, and the total.
 Report = Callable[[str, int, int], None]
 
 
 def silent(what: str, done: int, total: int) -> None:
-    """No report."""
+    """Ignore progress: the default report."""
 
 
 @dataclass(frozen=True, eq=False)
 class KeptInputs:
-    """Training inputs `[images, ...]` that are at hand."""
+    """Training inputs `[images, ...]` in memory."""
 
     images: Tensor
 
     def __call__(self, count: int) -> Tensor:
-        """The first `count` of them, or all: `[images, ...]`."""
+        """Return the first `count` of them, or all: `[images, ...]`."""
         return self.images[:count]
 
 
 @dataclass(frozen=True, eq=False)
 class Deployment:
-    """`name`     of the network
+    """A quantized network and the chip design it is deployed on.
+
+    `name`        name of the network
     `quantized`   the network with quantized layers
-    `choice`      the chip: its file's content, and its first specimen
+    `choice`      the chip: the content of its file, and its first specimen
     `digital`     names of the layers that stay digital
-    `original`    the float network, where it is known
-    `inputs`      returns up to so many training inputs `[images, ...]` to fit converters to; None where there are none
-    `seed`        of all that is drawn
+    `original`    the float network, if known
+    `inputs`      returns up to N training inputs `[images, ...]` for calibration; None if there are none
+    `seed`        seed of all random numbers
     """
 
     name: str
@@ -57,7 +59,7 @@ class Deployment:
     seed: int = 0
 
     def converted(self, chip: Chip | None = None) -> nn.Module:
-        """The network on `chip`, by default the first specimen; not programmed."""
+        """Return the network on `chip`, by default the first specimen; not programmed."""
         overrides = {name: {"backend": "ideal"} for name in self.digital}
         return convert(self.quantized, chip or self.choice.chip, overrides)
 
@@ -65,9 +67,9 @@ class Deployment:
         self, analog: nn.Module, backend: str, *, workers: Workers = HERE, report: Report = silent,
         store: UnitStore | None = None,
     ) -> nn.Module:  # fmt: skip
-        """Program and calibrate a network that was `converted`, and return it.
+        """Program and calibrate a converted network, and return it.
 
-        Raises ConfigurationError where there is no calibration data.
+        Raises ConfigurationError without calibration data.
         """
         if self.inputs is None:
             raise ConfigurationError("the network has no calibration data; give training inputs to calibrate it")
@@ -79,11 +81,11 @@ class Deployment:
         return analog
 
     def specimen(self, number: int) -> Chip:
-        """One chip of this design: of those that the seed draws, that of this number."""
+        """Return chip `number` of this design, among those drawn from the seed."""
         return self.choice.chip.specimen(self.seed, number)
 
     def with_settings(self, settings: Settings) -> Deployment:
-        """The same network on the chip with further settings.
+        """Return the same network on the chip with further settings.
 
         Raises ConfigurationError for unknown keys, and for a chip that was given as an object, without its file.
         """
@@ -98,9 +100,9 @@ class Deployment:
 
 
 def matching(quantized: nn.Module, patterns: tuple[str, ...] | list[str]) -> tuple[str, ...]:
-    """The names of the quantized layers that match any of `patterns`, such as `fc` or `layer1.*`.
+    """Return the names of the quantized layers that match any of `patterns`, such as `fc` or `layer1.*`.
 
-    Raises ConfigurationError, with the layers there are, for a pattern that matches none.
+    Raises ConfigurationError, with the names of all layers, for a pattern that matches none.
     """
     names = list(quantized_operands(quantized))
     for pattern in patterns:

@@ -1,4 +1,4 @@
-"""A trained network from a folder, deployed on a chip, with the data it is judged on."""
+"""A trained network from a folder, deployed on a chip, with its test data."""
 
 from __future__ import annotations
 
@@ -27,9 +27,11 @@ from norsim.user_code import is_code
 
 @dataclass(frozen=True)
 class Experiment:
-    """`net`    the network on a chip, not calibrated yet
-    `card`      of the trained network
-    `dataset`, `data_folder`   its data set, and where that is
+    """A network of the command line.
+
+    `net`       the network on a chip, not calibrated yet
+    `card`      card of the trained network
+    `dataset`, `data_folder`   name and folder of its data set
     """
 
     net: DeployedNetwork
@@ -38,24 +40,24 @@ class Experiment:
     data_folder: Path | None
 
     def data(self, split: str) -> Dataset:
-        """The `train` or `test` images."""
+        """Return the `train` or `test` images."""
         return load(self.dataset, split, self.data_folder)
 
     def grid(self, layer: str) -> TileGrid:
-        """The tiles of a layer. Raises ConfigurationError, with the layers there are, for another."""
+        """Return the tiles of a layer. Raises ConfigurationError, with the names of all layers, for an unknown one."""
         layers = self.net.tiled
         if layer not in layers:
-            raise ConfigurationError(f"no layer {layer!r} on the array; there are {', '.join(layers)}")
+            raise ConfigurationError(f"no layer {layer!r} on the array; the layers are {', '.join(layers)}")
         return layers[layer].grid
 
     def vectors(self, layer: str, part: PlacedTile | None, wanted: str, seed: int) -> Codes:
-        """`[vectors, inputs]` codes: so many as `wanted` says, from test images, or those of the file it names."""
+        """Return `[vectors, inputs]` codes: `wanted` is a number of vectors from test images, or the path of a file."""
         if wanted.isdigit():
             return draw_vectors(self.net.parts.analog, layer, self.data("test"), int(wanted), seed)
         return read_vectors(Path(wanted), self.grid(layer).layer, part)
 
     def float_predictions(self, test: Dataset) -> Predictions | None:
-        """`[images]`: the float network's classes, where the card's test set is this very one."""
+        """Return the float network's classes `[images]`; None unless the card's test set is `test`."""
         same = self.card["dataset"] == test.name and self.card["test_images"] == len(test)
         return float_predictions(self.card) if same and self.card["data_source"] == test.source else None
 
@@ -64,9 +66,9 @@ def open_experiment(
     network: str, choice: ChipChoice, dataset: str | None = None, data_folder: Path | None = None, *,
     pattern: str = "*", backend: str = "macro", seed: int = 0, trusted: bool = False,
 ) -> Experiment:  # fmt: skip
-    """The trained network `network` deployed on a chip; layers whose names do not match `pattern` stay digital.
+    """Return the trained network `network` deployed on a chip; layers that do not match `pattern` stay digital.
 
-    `trusted` says whether Python code that the network names may run. Raises ConfigurationError where no layer matches.
+    `trusted`: whether Python code that the network names may run. Raises ConfigurationError if no layer matches.
     """
     model, card = load_network(network, trusted)
     on_array = matching(model, (pattern,))
@@ -83,9 +85,9 @@ def open_experiment(
 
 
 def dataset_of(named: str | None, card: dict[str, Any], trusted: bool) -> str:
-    """The data set that was named, else the one of a network's card.
+    """Return the data set `named`, by default that of the network's card.
 
-    Raises DataError where the card's is Python code that is not trusted.
+    Raises DataError if the card's data set is Python code that is not trusted.
     """
     kept = str(card["dataset"])
     if named is None and is_code(kept) and not trusted:

@@ -1,6 +1,6 @@
-"""Parts of a chip that can be switched on and off to see what each costs.
+"""Parts of a chip that can be switched on and off to measure their cost.
 
-A part that is to be attributed to gets one entry in `FACTORS`: the settings of a chip file without it, and with it.
+Each part has one entry in `FACTORS`: the settings of a chip file without it, and with it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ By = Literal["causes", "cures", "layers"]
 
 @dataclass(frozen=True)
 class Factor:
-    """A part of the chip that can be switched: settings of a chip file with it and without it, `{wires}` standing for
+    """A part of the chip that can be switched: settings of a chip file without it and with it; `{wires}` is the key of
     the encoding's wires."""
 
     without: tuple[str, ...]
@@ -45,7 +45,7 @@ FACTORS = {
 
 
 def settings_with(wires: str, on: frozenset[str], factors: Mapping[str, Factor]) -> list[str]:
-    """Settings of a chip whose wires are under the key `wires`, with those factors `on` and without the others."""
+    """Return the settings of a chip with the factors `on` and without the others; `wires` is the key of its wires."""
     return [
         text.format(wires=wires)
         for name, factor in factors.items()

@@ -1,4 +1,4 @@
-"""The folder of a finished run, read for a report."""
+"""Read the folder of a finished run for a report."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def read_run(
     run: Path, *, data_folder: Path | None = None, attributions: Sequence[Path] = (), trust_model: bool = False,
     trust_cell: bool = False,
 ) -> RunRecord:  # fmt: skip
-    """A run of eval-network or of attribute, with the results of attribute that belong to it.
+    """Return the record of a run of eval-network or attribute, with the results of attribute that belong to it.
 
-    These are `attributions`, or else those in folders beside the run, of the same network, images and chip. What
-    cannot be had any more, such as a data set that has gone, is Missing. Raises ConfigurationError for a folder that
-    holds no finished run of these commands, and for `attributions` that are none.
+    These are `attributions`, by default those in the same parent folder with the same network, images and chip. What is
+    no longer available, such as a deleted data set, is Missing. Raises ConfigurationError for a folder without a
+    finished run of these commands, and for `attributions` that are not runs of attribute.
     """
     summary, manifest, chip = _records(run)
     origin = Origin(manifest, chip, _seconds(run))
@@ -50,13 +50,13 @@ def read_run(
 
 
 def _records(run: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """summary.json, manifest.json and the chip; ConfigurationError where the folder lacks them."""
+    """Return summary.json, manifest.json and the chip. Raises ConfigurationError if the folder lacks them."""
     advice = f"give the folder of a finished run of {' or '.join(REPORTED)}; `norsim runs ls` lists runs"
     if not run.is_dir():
         raise ConfigurationError(f"there is no folder {run}; {advice}")
     if not (run / "manifest.json").is_file():
         held = sorted(path.name for path in run.iterdir())[:3]
-        raise ConfigurationError(f"{run} is no run's folder: it holds {', '.join(held) or 'nothing'}; {advice}")
+        raise ConfigurationError(f"{run} is not a run folder: it holds {', '.join(held) or 'nothing'}; {advice}")
     if not (run / "summary.json").is_file():
         raise ConfigurationError(f"the run in {run} has not finished: repeat its command with --resume, then report it")
     try:
@@ -81,12 +81,12 @@ def _seconds(run: Path) -> float | None:
 def _attribution(path: Path) -> Attribution:
     summary, _, _ = _records(path)
     if "shares" not in summary:
-        raise ConfigurationError(f"{path} is not a run of attribute, so it does not say where accuracy was lost")
+        raise ConfigurationError(f"{path} is not a run of attribute, so it has no attribution of losses")
     return Attribution(str(path), summary)
 
 
 def _beside(run: Path, summary: Mapping[str, Any], chip: Mapping[str, Any]) -> list[Attribution]:
-    """Results of attribute in the folders beside `run` that are about the same network, images and chip."""
+    """Return the results of attribute in the parent folder of `run` for the same network, images and chip."""
     found = []
     for path in sorted(run.resolve().parent.glob("*/summary.json")):
         if path.parent == run.resolve():
@@ -104,7 +104,7 @@ def _beside(run: Path, summary: Mapping[str, Any], chip: Mapping[str, Any]) -> l
 def _network(
     run: Path, summary: Mapping[str, Any], origin: Origin, trust_model: bool, trust_cell: bool
 ) -> tuple[nn.Module | Missing, dict[str, Any]]:
-    """The run's network on its chip, and the network's card; Missing, with the reason, where they cannot be had."""
+    """Return the run's network on its chip, and the network's card; Missing, with the reason, if not available."""
     try:
         network, card = load_network(_place_of_network(run, summary), trust_model)
     except NorsimError as problem:
@@ -112,13 +112,13 @@ def _network(
     try:
         return convert(network, _chip(origin, trust_cell)), card
     except NorsimError as problem:
-        return Missing(f"The run's chip cannot be made again: {problem}"), card
+        return Missing(f"The run's chip cannot be rebuilt: {problem}"), card
 
 
 def network_of_run(run: Path, *, trust_model: bool = False, trust_cell: bool = False) -> nn.Module:
-    """The converted network of a finished eval-network run, on the run's chip; it is not calibrated.
+    """Return the converted network of a finished run of eval-network, on the run's chip; it is not calibrated.
 
-    Raises ConfigurationError for a folder that holds no such run, and what loading the network and the chip raises.
+    Raises ConfigurationError for a folder without such a run, and the errors of loading the network and the chip.
     """
     summary, manifest, chip = _records(run)
     if "accuracy" not in summary:
@@ -128,24 +128,24 @@ def network_of_run(run: Path, *, trust_model: bool = False, trust_cell: bool = F
 
 
 def _place_of_network(run: Path, summary: Mapping[str, Any]) -> str:
-    """Where the run's network is. A run may have been moved together with the network that it quantized."""
+    """Return the path of the run's network. A run may have been moved together with the network that it quantized."""
     name, kept = str(summary["network"]), run / "network"
     return str(kept) if Path(name).name != name and not Path(name).is_dir() and kept.is_dir() else name
 
 
 def _chip(origin: Origin, trust_cell: bool) -> Chip:
-    """The run's chip: the first specimen of its seed."""
+    """Return the run's chip: the first specimen of its seed."""
     chip = build_chip(dict(origin.chip), Path(origin.manifest["chip_file"]), trust_cell)
     return chip.specimen(int(origin.manifest["seed"]), 0)
 
 
 def _samples(run: Path, model: nn.Module | Missing) -> list[Sample] | Missing:
-    """The reads that the run kept, on the tiles of `model`."""
+    """Return the reads that the run kept, on the tiles of `model`."""
     if isinstance(model, Missing):
         return model
     path = run / "samples.npz"
     if not path.is_file():
-        return Missing("The run kept no reads.")
+        return Missing("The run did not keep any reads.")
     try:
         grids = {name: layer.grid for name, layer in tiled_layers(model).items()}
         return load_samples(path, grids) or Missing("No array was read, so no reads were kept.")
@@ -154,7 +154,7 @@ def _samples(run: Path, model: nn.Module | Missing) -> list[Sample] | Missing:
 
 
 def _answers(path: Path) -> Answers | Missing:
-    """results.csv."""
+    """Read results.csv."""
     try:
         with open(path, newline="") as file:
             rows = list(csv.DictReader(file))
@@ -169,21 +169,21 @@ def _answers(path: Path) -> Answers | Missing:
 def _data(
     manifest: Mapping[str, Any], card: Mapping[str, Any], folder: Path | None, trusted: bool, answers: Answers | Missing
 ) -> Dataset | Missing:
-    """The run's test images, if they are at hand and their labels are those of the run."""
+    """Return the run's test images, if they are available and their labels are those of the run."""
     options = manifest.get("options") or {}
-    told = {
+    recorded = {
         key: None if options.get(key) in (None, "None") else str(options[key]) for key in ("dataset", "data_folder")
     }
-    name = told["dataset"] or card.get("dataset")
+    name = recorded["dataset"] or card.get("dataset")
     if name is None:
-        return Missing("The run does not say which data set it used.")
+        return Missing("The run does not record which data set it used.")
     if is_code(name) and not trusted:
         return Missing(f"The data set is the Python code {name}, which is not run unless it is trusted.")
-    where = folder or (Path(told["data_folder"]) if told["data_folder"] else None)
+    where = folder or (Path(recorded["data_folder"]) if recorded["data_folder"] else None)
     try:
         data = load(name, "test", where)
     except NorsimError as problem:
-        return Missing(f"The images are not at hand: {problem} The report can be told where they are.")
+        return Missing(f"The images are not available: {problem} Give the report the folder of the data set.")
     if isinstance(answers, Answers) and not np.array_equal(data.labels[: len(answers.labels)], answers.labels):
-        return Missing(f"The data set {name} at hand has other labels than the run's: it is not the one that was used.")
+        return Missing(f"The data set {name} is not the one that the run used: its labels differ.")
     return data

@@ -1,4 +1,4 @@
-"""A run's folder: what was asked, what happened, what came out. Results appear whole or not at all."""
+"""The folder of a run: its options, events and results. Each file is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -25,21 +25,22 @@ from norsim.jobs.unit_store import UnitStore, broken_units, checksum_line, share
 
 
 class RunFolder:
-    """A folder that one command fills.
+    """The folder of one run of a command.
 
-        config.resolved.yaml   the chip as it was used
+        config.resolved.yaml   the chip with all settings applied
         manifest.json          command line, options, checks, seed, versions, machine
-        events.jsonl           what happened, a line each
-        units/                 finished work, which `--resume` goes on from (norsim.jobs.unit_store)
+        events.jsonl           events, one per line
+        units/                 finished work, from which a run is resumed (norsim.jobs.unit_store)
         samples.npz            reads that `norsim verify` can solve again
         summary.json, ...      results, written at the end
-        checksums.sha256       of all results, as `sha256sum` writes and checks them
-        timing.json            the seconds that it took: all that differs between a run and its repetition
+        checksums.sha256       checksums of all results, in the format of `sha256sum`
+        timing.json            duration in seconds: the only difference between a run and its repetition
 
-    Opening it removes the results of an earlier run in the same place, so that none can be taken for this run's; with
-    `resume` it keeps the units of an interrupted one. Raises ConfigurationError where it cannot be made or written, and
-    where what is to be resumed was another run: other `options` or another chip. `checks` are bounds on the finished
-    result, such as `tolerance` and `min_accuracy`; None for one that was not given. A resumed run may have other ones.
+    Opening it removes the results of an earlier run in the same place, so that they cannot be mistaken for those of
+    this run; `resume` keeps the units of an interrupted run. Raises ConfigurationError if the folder cannot be created
+    or written, or if the run to resume is another one, with other `options` or another chip. `checks` are bounds on the
+    finished result, such as `tolerance` and `min_accuracy`; None for one that was not given. They may differ in a
+    resumed run.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class RunFolder:
         try:
             resumed = resume and (path / "manifest.json").is_file()
             if resumed:
-                # The record of the first start, under the bounds of this one.
+                # The record of the first start, with the bounds of this one.
                 manifest = _check_same(path, manifest, resolved) | {"checks": manifest["checks"]}
             path.mkdir(parents=True, exist_ok=True)
             left = [found for folder in (path, *path.glob("units/*")) for found in half_written(folder)]
@@ -73,7 +74,7 @@ class RunFolder:
                 write_text(path / "config.resolved.yaml", resolved)
             write_text(path / "manifest.json", json.dumps(manifest, indent=1) + "\n")
             self.event("resumed" if resumed else "started")
-            self._leave = weakref.finalize(self, _at_work(path / "events.jsonl").close)
+            self._release_lock = weakref.finalize(self, _locked(path / "events.jsonl").close)
         except OSError as problem:
             raise ConfigurationError(f"the run folder {path} cannot be written: {problem.strerror}") from None
 
@@ -84,7 +85,7 @@ class RunFolder:
             log.write(json.dumps({"time": stamp, "event": what, **details}) + "\n")
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Write summary.json, the sign of a finished run, and the seconds in it to timing.json instead."""
+        """Write summary.json, which marks a finished run; its seconds go to timing.json instead."""
         result = {key: value for key, value in summary.items() if key != "seconds"}
         write_text(self.path / "timing.json", json.dumps({"seconds": summary.get("seconds")}, indent=1) + "\n")
         text = json.dumps(result, indent=1) + "\n"
@@ -93,20 +94,20 @@ class RunFolder:
         write_text(self.path / CHECKSUMS, "".join([*lines, checksum_line("summary.json", text.encode())]))
         write_text(self.path / "summary.json", text)
         self.event("finished")
-        self._leave()
+        self._release_lock()
 
 
-def _at_work(events: Path) -> TextIO:
-    """A file held as long as its run goes on, and no longer than its process: by what `is_running` tells it."""
-    held = open(events)  # noqa: SIM115 (as long as the run goes on)
-    # Some network file systems know no locks; then the run is not told from an interrupted one.
+def _locked(events: Path) -> TextIO:
+    """Open and lock a file until its run finishes or its process ends; `is_running` tests the lock."""
+    held = open(events)  # noqa: SIM115 (open until the run finishes)
+    # Some network file systems have no locks; a running run then looks like an interrupted one.
     with suppress(OSError):
         fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
     return held
 
 
 def is_running(run: Path) -> bool:
-    """Whether some process on this machine is at work in a run's folder."""
+    """Return whether a process on this machine is working in a run folder."""
     try:
         with open(run / "events.jsonl") as events:
             fcntl.flock(events, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -118,14 +119,14 @@ def is_running(run: Path) -> bool:
 
 
 def run_folders(folder: Path) -> list[Path]:
-    """The runs in a folder, itself one of them or any below it."""
+    """Return the run folders in a folder, including itself and all folders below."""
     return sorted(path.parent for path in folder.rglob("manifest.json"))
 
 
 def describe(run: Path) -> dict[str, Any]:
-    """What a run is, how far it came and what it takes: `run command network state accuracy started units bytes`.
+    """Return the description of a run: `run command network state accuracy started units bytes`.
 
-    Raises ConfigurationError for a folder that is no run's.
+    Raises ConfigurationError for any other folder.
     """
     try:
         manifest = json.loads((run / "manifest.json").read_text())
@@ -133,7 +134,7 @@ def describe(run: Path) -> dict[str, Any]:
         summary = json.loads((run / "summary.json").read_text()) if finished else {}
         return {
             "run": str(run),
-            # Nothing where a program of somebody's own made the run.
+            # Empty if a user's program made the run.
             "command": "".join(map(str, manifest["command"][1:2])),
             "network": str(summary.get("network") or manifest.get("options", {}).get("network", "")),
             "state": "finished" if finished else "running" if is_running(run) else "interrupted",
@@ -143,11 +144,11 @@ def describe(run: Path) -> dict[str, Any]:
             "bytes": sum(path.stat().st_size for path in run.rglob("*") if path.is_file()),
         }
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError):
-        raise ConfigurationError(f"{run} is no folder of a run: it has no manifest.json that can be read") from None
+        raise ConfigurationError(f"{run} is not a run folder: it has no readable manifest.json") from None
 
 
 def damaged(run: Path) -> list[Path]:
-    """Results and units of a run that are not as they were written, or missing."""
+    """Return the results and units of a run that are damaged or missing."""
     found = broken_units(run / "units")
     try:
         lines = (run / CHECKSUMS).read_text().splitlines(keepends=True)
@@ -171,7 +172,7 @@ def _check_same(path: Path, manifest: Mapping[str, Any], chip: str) -> dict[str,
     other = sorted(key for key in known.keys() | now.keys() if known.get(key) != now.get(key))
     if other:
         was, now_is = (f"{values.get(other[0])}" for values in (known, now))
-        told = f": it was {was!r} and is {now_is!r}" if other[0] != "chip" else ""
+        change = f": it was {was!r} and is {now_is!r}" if other[0] != "chip" else ""
         raise ConfigurationError(
             f"--resume: the run in {path} differs in {', '.join(other)}{told}. Repeat its command, "
             "or start anew without --resume"
@@ -191,7 +192,7 @@ def _manifest(seed: int) -> dict[str, Any]:
 
 
 def processor() -> str:
-    """What this machine calls its processor."""
+    """Return the name of this machine's processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -201,5 +202,5 @@ def processor() -> str:
 
 
 def default_folder(command: str) -> Path:
-    """`runs/COMMAND-DATE-TIME` under the current folder."""
+    """Return `runs/COMMAND-DATE-TIME` under the current folder."""
     return Path("runs") / f"{command}-{time.strftime('%Y%m%d-%H%M%S')}"

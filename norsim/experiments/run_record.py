@@ -1,4 +1,4 @@
-"""What a report is made of, wherever it comes from: a run's folder, or an evaluation in Python."""
+"""The input of a report, read from a run folder or made from an evaluation in Python."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from norsim.evaluation.proof import Sample
 
 @dataclass(frozen=True)
 class Missing:
-    """What the report cannot show, and why; the page says so in its place."""
+    """The reason why the report cannot show something; the page states it in its place."""
 
     reason: str
 
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """Classes `[images]`: the right ones, and what each network says; `full` is the float network's, where known."""
+    """Classes `[images]`: the labels, and the predictions of each network; `full` are the float network's, if known."""
 
     labels: Predictions
     array: Predictions
@@ -32,7 +32,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Attribution:
-    """A result of `norsim attribute`, as its summary.json has it, and where that lies."""
+    """The summary.json of a run of `norsim attribute`, and its place."""
 
     place: str
     summary: Mapping[str, Any]
@@ -45,7 +45,7 @@ class Attribution:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a run comes from: its manifest, its chip file's content, and the seconds it took, where they are known."""
+    """The origin of a run: its manifest, the content of its chip file, and its duration in seconds, if known."""
 
     manifest: Mapping[str, Any]
     chip: Mapping[str, Any]
@@ -54,13 +54,13 @@ class Origin:
 
 @dataclass(frozen=True, eq=False)
 class RunRecord:
-    """One run.
+    """The record of one run.
 
-    `title`     what the page calls it
+    `title`     its name on the page
     `summary`   its summary.json; that of an attribute run has no accuracies
     `samples`   reads that it kept, on their tiles
-    `model`     the converted network, to see which activations its layers get
-    `data`      its images, at least as many as it classified
+    `model`     the converted network, which determines the activations of its layers
+    `data`      its images, at least those that it classified
     """
 
     title: str
@@ -73,7 +73,7 @@ class RunRecord:
     attributions: tuple[Attribution, ...] = ()
 
     def reads_by_layer(self) -> dict[str, list[Sample]]:
-        """The kept reads of each layer that has some, in the order of the run's layers."""
+        """Return the kept reads of each layer with any, in the order of the run's layers."""
         kept = [] if isinstance(self.samples, Missing) else self.samples
         names = [str(layer["name"]) for layer in self.summary.get("layers", ())]
         found = {name: [sample for sample in kept if sample.part.layer.name == name] for name in names}
@@ -81,5 +81,5 @@ class RunRecord:
 
     @property
     def evaluated(self) -> bool:
-        """Whether it holds accuracies."""
+        """Whether the summary has accuracies."""
         return "accuracy" in self.summary

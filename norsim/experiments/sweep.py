@@ -1,4 +1,4 @@
-"""The accuracy of a network over values of any keys of its chip."""
+"""The accuracy of a network over values of any chip keys."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ from norsim.jobs.workers import HERE, Workers
 
 @dataclass(frozen=True)
 class SweepPoint:
-    """`values`   of each key that is varied
+    """One point of a sweep.
+
+    `values`      value of each varied key
     `accuracy`    the mean over the chips, with its 95 % interval `ci95`
     `sigma`       standard deviation between chips; None for one chip
-    `max_error_full_scale`   of the proof; None without one
+    `max_error_full_scale`   largest error of the verification; None without one
     """
 
     values: Mapping[str, Any]
@@ -37,7 +39,7 @@ class SweepPoint:
 
 @dataclass(frozen=True)
 class Sweep:
-    """`keys` that were varied, `points` in their order, and the `last` evaluation, which has what all share."""
+    """The result of a sweep: the varied `keys`, the `points` in order, and the `last` evaluation with what all share."""
 
     keys: tuple[str, ...]
     points: tuple[SweepPoint, ...]
@@ -49,21 +51,21 @@ class Sweep:
         return max(self.points, key=lambda point: point.accuracy)
 
     def rows(self) -> list[dict[str, Any]]:
-        """The points as rows of a table: a column per key, then accuracy, interval and spread."""
+        """Return the points as rows of a table: one column per key, then accuracy, interval and spread."""
         return [{**point.values, **{k: v for k, v in asdict(point).items() if k != "values"}} for point in self.points]
 
 
 def combinations(vary: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """Every combination of the values of each key. Raises ConfigurationError for a key without values, or a value
-    twice."""
+    """Return all combinations of the values of the keys. Raises ConfigurationError for a key without values, or with
+    equal values."""
     if not vary:
-        raise ConfigurationError('nothing is varied; give keys with values, for example {"adc.bits": [5, 6, 8]}')
+        raise ConfigurationError('vary has no keys; give keys with values, for example {"adc.bits": [5, 6, 8]}')
     for key, values in vary.items():
         texts = [str(value) for value in values] if not isinstance(values, str) else []
         if not texts:
             raise ConfigurationError(f"{key}: expected a list of values, not {values!r}")
         if len(set(texts)) < len(texts):
-            raise ConfigurationError(f"{key}: a value is there twice in {', '.join(texts)}")
+            raise ConfigurationError(f"{key}: a value occurs twice in {', '.join(texts)}")
     return [dict(zip(vary, point, strict=True)) for point in itertools.product(*vary.values())]
 
 
@@ -73,10 +75,10 @@ def sweep_chip(
     report: Report = silent, store: UnitStore | None = None,
     done: Callable[[SweepPoint], None] = lambda point: None,
 ) -> Sweep:  # fmt: skip
-    """Evaluate `trials` chips at every combination of the values in `vary`; `done(point)` as each is found.
+    """Evaluate `trials` chips at every combination of the values in `vary`; `done(point)` is called after each point.
 
-    All combinations are checked before the first is run. `float_predictions` `[images]` are the float network's
-    classes. Raises ConfigurationError for unknown keys and values.
+    All combinations are checked before the first one is evaluated. `float_predictions` `[images]` are the float
+    network's classes. Raises ConfigurationError for unknown keys and invalid values.
     """
     check_repeatable(data)
     found = [(point, deployment.with_settings(point)) for point in combinations(vary)]
@@ -88,7 +90,7 @@ def sweep_chip(
             report=report, store=store,
         )  # fmt: skip
         if last.accuracy_ci95 is None:
-            raise ConfigurationError("a sweep compares accuracies, whose intervals are known")
+            raise ConfigurationError("a sweep needs accuracies with known intervals")
         points.append(SweepPoint(
             values, last.accuracy, last.accuracy_ci95, last.chips.sigma if last.chips else None,
             last.verification.max_error_full_scale,
@@ -102,7 +104,7 @@ def evaluate_deployment(
     float_predictions: Predictions | None = None, workers: Workers = HERE, report: Report = silent,
     store: UnitStore | None = None,
 ) -> Evaluation:  # fmt: skip
-    """`evaluate` the network on `trials` specimens of its chip, each programmed and calibrated."""
+    """Evaluate the network on `trials` specimens of its chip, each programmed and calibrated."""
     integers = backend_named(backend).gives_integers
 
     def fitted(number: int) -> Any:
