@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from norsim.array.cell import Cell
-from norsim.array.measured import read_measured
+from norsim.array.measured import Measured, read_measured
 from norsim.array.tile import Floats
 from norsim.array.variation import PERFECT, CurrentSpread, Draw, Silicon
 from norsim.errors import ConfigurationError
@@ -209,3 +209,54 @@ def test_fresh_silicon_has_neither_aged_nor_noise(cell: Cell) -> None:
     old = Silicon(PROGRAMMED, AGED, 5 * DAY, READ, seconds=DAY, telegraph_volts=5e-3, lost_share=0.01, stuck=0.01)
     fresh = old.fresh()
     assert np.array_equal(drawn(fresh, cell), drawn(Silicon(PROGRAMMED, stuck=0.01), cell))
+
+
+# Thresholds of 4 x 5 cells with everything switched on, row by row: two cells are stuck, two are open.
+EVERYTHING = {
+    "spreads": """
+        0x1.73db6817c1f84p+2 0x1.e000000000000p+2 0x1.6cc0f6d283138p+2 0x1.6b5f6e5379229p+2 0x1.62952ccb4a0efp+2
+        0x1.5f6a8d9bf96c7p+2 0x1.e000000000000p+2 0x1.5babc2b16c57bp+2 0x1.574584738cc31p+2 0x1.8000000000000p+1
+        0x1.4f9635bb5a308p+2 0x1.4b6bf57972659p+2 0x1.4a8f7f412fd2dp+2 0x1.8000000000000p+1 0x1.43703f8d876a9p+2
+        0x1.3e4835873681cp+2 0x1.3b6c2f25089fep+2 0x1.35b7cde371efep+2 0x1.3345cba7cf405p+2 0x1.31470cd3949d4p+2
+    """,
+    "measured": """
+        0x1.73db6817c1f84p+2 0x1.e000000000000p+2 0x1.6ca70a1af5645p+2 0x1.6ab1965632176p+2 0x1.63e8c2690f248p+2
+        0x1.60abeda7d5573p+2 0x1.e000000000000p+2 0x1.5b3291f4b7f05p+2 0x1.5870aec9e96eep+2 0x1.8000000000000p+1
+        0x1.4f8b2697f8985p+2 0x1.4e07656a36b1ap+2 0x1.49b773393ad48p+2 0x1.8000000000000p+1 0x1.41dbd942e5b77p+2
+        0x1.40738f88d7ef2p+2 0x1.3a04d7de30846p+2 0x1.37452391bc52bp+2 0x1.3334692d986edp+2 0x1.31716971c6366p+2
+    """,
+    "fresh": """
+        0x1.807523ecfe35bp+2 0x1.e000000000000p+2 0x1.7873c390b2ca5p+2 0x1.7700cc0b2e02fp+2 0x1.70c275d1111b4p+2
+        0x1.6cd71d1b05da2p+2 0x1.e000000000000p+2 0x1.66adef1673e61p+2 0x1.63377bebff9d8p+2 0x1.8000000000000p+1
+        0x1.5a836c52e7ec4p+2 0x1.57af096811b8bp+2 0x1.53fcd513ddaddp+2 0x1.8000000000000p+1 0x1.4b844b398c318p+2
+        0x1.49e176d6ab268p+2 0x1.438bbd91127e0p+2 0x1.4031537e673fap+2 0x1.3c0be15af821ap+2 0x1.399e80f6e1d10p+2
+    """,
+}
+
+
+def everything(measured: Measured | None = None) -> Silicon:
+    """Return silicon with all non-idealities."""
+    return Silicon(
+        PROGRAMMED, AGED, 5 * DAY, READ, measured, programming_volts=4e-3, lost_share=0.01, neutral_volts=2.0,
+        seconds=DAY, telegraph_volts=5e-3, die_volts=0.02, cell_volts=0.015, stuck=0.1, open=0.1,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", EVERYTHING)
+def test_a_chip_stays_the_one_that_its_seed_has_always_drawn(
+    cell: Cell, measured: Callable[[str], Path], kind: str
+) -> None:
+    """Random streams and the order of additions must not change; expm1 and log may differ in the last bit between
+    machines."""
+    tops = "".join(
+        f"{t},{c},{amps},{amps * (1 - 0.01 * (t > 0)) * (1 - 0.001 * (c - 25))},{(3e-8 if t else 1e-8) * (amps > 0)}\n"
+        for t in (0.0, 1e5) for c in (25.0, 85.0) for amps in (0.0, 1.2e-6)
+    )  # fmt: skip
+    silicon = everything(read_measured(measured(HEADER + tops)) if kind == "measured" else None)
+    target = np.linspace(0.0, 1.1e-6, 20).reshape(4, 5)
+    found = (silicon.fresh() if kind == "fresh" else silicon).thresholds(
+        threshold_of(target), target, cell, threshold_of, Draw(7, 1, (1, 0, 102))
+    )
+    wanted = np.array([float.fromhex(volts) for volts in EVERYTHING[kind].split()]).reshape(4, 5)
+    np.testing.assert_array_max_ulp(found, wanted, maxulp=4)
+    assert ((found == 3.0).sum(), (found == 7.5).sum()) == (2, 2)
