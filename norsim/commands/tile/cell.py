@@ -14,7 +14,7 @@ from norsim.cell_check.check import CellCheck, check
 from norsim.chip.cell_files import build_cell
 from norsim.chip.load import ChipChoice
 from norsim.chip.model import Chip
-from norsim.chip.schema import ChipFile
+from norsim.chip.schema import chip_file
 from norsim.commands.shared import show
 from norsim.commands.shared.options import cell_is_trusted, chip_of_options, chip_options, open_run, print_json
 from norsim.commands.shared.progress import reporting
@@ -74,7 +74,7 @@ def check_command(
 
 def programmed_card(choice: ChipChoice) -> Cell | None:
     """The card that `cell.programmed_as` names, as a cell of its own; None where it names none."""
-    file = ChipFile.model_validate(choice.content)
+    file = chip_file().model_validate(choice.content)
     if file.cell.programmed_as is None:
         return None
     section = file.cell.model_copy(update={"model": file.cell.programmed_as, "programmed_as": None})
