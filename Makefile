@@ -1,4 +1,4 @@
-# Two commands do everything: `make demo` and `make test`. Both set up what they need first.
+# Main targets: `make demo` and `make test`. Both install their dependencies first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,16 +6,16 @@ BIN := $(VENV)/bin
 .PHONY: help venv system browser demo test check docs bench results fuzz soak dist clean
 
 help:
-	@echo "make demo   the shipped digits network on NOR-flash arrays: all test images by macro, 50 by ngspice, a report"
+	@echo "make demo   the digits network on NOR-flash arrays: all test images with macro, 50 with ngspice, and a report"
 	@echo "make test   all tests, type checks and style checks"
-	@echo "make docs   the documentation as a site that needs no network; writes build/site"
-	@echo "make bench  the solvers' accuracy, speed and memory, measured; writes docs/performance.md"
-	@echo "make results DATA=DIR  the accuracies of all shipped networks; DIR holds CIFAR-10; writes docs/results.md"
-	@echo "make fuzz   100,000 broken files to all readers of files, guided by coverage"
-	@echo "make soak   200 runs killed at random moments, each of which must go on to the same bytes"
-	@echo "make dist   wheel and sdist, each installed in a new environment and run there"
-	@echo "make venv   only the set-up: $(VENV) with norsim and its dependencies, and ngspice"
-	@echo "make clean  remove what the set-up and the runs made"
+	@echo "make docs   the documentation as an offline site in build/site"
+	@echo "make bench  measures accuracy, speed and memory of the solvers; writes docs/performance.md"
+	@echo "make results DATA=DIR  accuracies of all shipped networks, with CIFAR-10 in DIR; writes docs/results.md"
+	@echo "make fuzz   coverage-guided fuzzing of all file readers with 100,000 broken files"
+	@echo "make soak   kills runs at 200 random moments; each must resume and end in the same bytes"
+	@echo "make dist   builds wheel and sdist, installs each in a new environment and runs it"
+	@echo "make venv   installs norsim and its dependencies in $(VENV), and ngspice"
+	@echo "make clean  removes $(VENV), runs and build files"
 
 system:
 	@sh tools/install-system.sh
@@ -31,8 +31,9 @@ $(BIN)/.ready: setup.cfg pyproject.toml constraints.txt
 venv: system $(BIN)/.ready
 
 demo: venv
-	$(BIN)/norsim eval-network --network digits-cnn --dataset digits --backend macro --out runs/demo-macro
-	$(BIN)/norsim eval-network --network digits-cnn --dataset digits --images 50 --backend ngspice --out runs/demo \
+	$(BIN)/norsim eval-network --network digits-cnn --dataset digits --backend macro --overwrite \
+		--out runs/demo-macro
+	$(BIN)/norsim eval-network --network digits-cnn --dataset digits --images 50 --backend ngspice --overwrite --out runs/demo \
 		--compare runs/demo-macro
 	$(BIN)/norsim report runs/demo-macro
 
@@ -52,7 +53,7 @@ docs: venv
 bench: venv
 	$(BIN)/python -m benchmarks
 
-# DATA is the folder of CIFAR-10; runs that have finished before are kept, so it can be interrupted.
+# DATA is the folder of CIFAR-10. Finished runs are kept, so an interrupted `make results` continues.
 results: venv
 	$(BIN)/python -m results $(if $(DATA),--data $(DATA))
 

@@ -1,4 +1,4 @@
-"""The simulators that run, so that an interrupt can stop them: each has a process group of its own."""
+"""Running simulators, each in its own process group, so that an interrupt can stop them."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import signal
 import subprocess
 from contextlib import suppress
 
-# Those that run, and those of them that were stopped because nobody waits for them any more.
+# Running processes, and those of them that stop_running has stopped.
 RUNNING: set[subprocess.Popen[bytes]] = set()
 STOPPED: set[subprocess.Popen[bytes]] = set()
 
 
 def stop_running() -> None:
-    """Stop every simulator that runs; who waits for one finds it in STOPPED."""
+    """Stop every running simulator and add it to STOPPED, which its caller checks."""
     for process in list(RUNNING):
         STOPPED.add(process)
         kill(process)
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """Whatever it has started goes with it."""
+    """Kill a process and everything that it started."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -1,17 +1,16 @@
-"""What can go wrong, and the exit code each kind ends a command with.
+"""norsim's exceptions, and the exit code of a command that ends with each.
 
     NorsimError
-    ├── ConfigurationError   2   a chip file, an option or a value that norsim cannot use
-    │   ├── PlacementError   2   a layer, or a weight, that does not fit the array
-    │   ├── UntrustedCellError 2  a cell or model file with content that is allowed only in trusted files
-    │   └── DataError        2   a data set or a weight file that cannot be read
-    ├── SimulatorError       3   the simulator, or the cluster that should run it, is missing or unusable
-    ├── SolveError           4   a simulation ran, and its result cannot be trusted
-    │   └── SolveTimeoutError 4  a simulator did not finish within its time limit
-    └── ThresholdError       5   a result missed the accuracy or the tolerance that was asked for
+    ├── ConfigurationError         2   an invalid chip file, option or value
+    │   ├── PlacementError         2   a layer or a weight that does not fit the array
+    │   ├── UntrustedCellError     2   a cell or model file with content that is allowed only in trusted files
+    │   └── DataError              2   an unreadable data set or weight file
+    ├── SimulatorError             3   the simulator or the cluster is missing or unusable
+    ├── SolveError                 4   a simulation ran, but its result failed a check
+    │   └── SolveTimeoutError      4   a simulator did not finish within its time limit
+    └── ThresholdError             5   a result missed the requested accuracy or tolerance
 
-A message says what happened, what was expected, what to try and, where there is one, which folder
-holds the evidence.
+A message says what happened, what was expected, what to try, and which folder holds the files, if any.
 """
 
 from __future__ import annotations
@@ -21,19 +20,19 @@ from collections.abc import Iterable
 
 
 class NorsimError(Exception):
-    """Base of every error that norsim raises on purpose; `exit_code` is what a command ends with."""
+    """Base class of all errors that norsim raises; `exit_code` is that of a command that ends with it."""
 
     exit_code = 1
 
 
 class ConfigurationError(NorsimError):
-    """A chip file, an option or a value that norsim cannot use."""
+    """An invalid chip file, option or value."""
 
     exit_code = 2
 
 
 class PlacementError(ConfigurationError):
-    """A layer, or one of its weights, does not fit the array."""
+    """A layer or a weight that does not fit the array."""
 
 
 class UntrustedCellError(ConfigurationError):
@@ -41,17 +40,17 @@ class UntrustedCellError(ConfigurationError):
 
 
 class DataError(ConfigurationError):
-    """A data set or a weight file cannot be read."""
+    """An unreadable data set or weight file."""
 
 
 class SimulatorError(NorsimError):
-    """The simulator, or the cluster that should run it, is missing or cannot be used."""
+    """A simulator or cluster that is missing or unusable."""
 
     exit_code = 3
 
 
 class SolveError(NorsimError):
-    """A simulation ended, but its result fails a check; no number of it is used."""
+    """A simulation whose result failed a check; none of its numbers is used."""
 
     exit_code = 4
 
@@ -61,15 +60,15 @@ class SolveTimeoutError(SolveError):
 
 
 class ThresholdError(NorsimError):
-    """A finished result misses the accuracy or the tolerance that was asked for."""
+    """A finished result that missed the requested accuracy or tolerance."""
 
     exit_code = 5
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """Return the end of an error about an unknown `name`: the closest known name, if one is close, and all of them.
+    """Return the end of an error about an unknown `name`: the closest known name, if any is close, and all of them.
 
-    Capital and small letters count as the same: "did you mean 'cifar10'? Known: digits, cifar10".
+    The comparison ignores case. Example: "did you mean 'cifar10'? Known: digits, cifar10".
     """
     names = list(known)
     by_lower = {one.lower(): one for one in names}

@@ -1,4 +1,4 @@
-"""Atomic writes: a file is complete, or it is the old one."""
+"""Atomic writes: readers see the old file or the complete new one."""
 
 from __future__ import annotations
 

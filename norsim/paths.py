@@ -1,4 +1,4 @@
-"""Where the packaged data lies: beside the package in a checkout, inside it in an installed wheel."""
+"""Folders of the packaged data: beside the package in a checkout, inside it in an installed wheel."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ def _folder(name: str) -> Path:
 
 
 def netlists_folder() -> Path:
-    """The folder with `cells/` (subcircuits) and `golden/` (reference decks)."""
+    """Return the folder with `cells/` (subcircuits) and `golden/` (reference decks)."""
     return _folder("netlists")
 
 
 def models_folder() -> Path:
-    """The folder with `devices/` (model cards), `chips/` (presets) and `networks/` (trained weights)."""
+    """Return the folder with `devices/` (model cards), `chips/` (presets) and `networks/` (trained weights)."""
     return _folder("models")

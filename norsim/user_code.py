@@ -1,6 +1,6 @@
-"""A Python file of the user's own, and a function in it, as FILE.py:FUNCTION: networks and data sets can be given so.
+"""User-supplied Python code for networks and data sets: references of the form FILE.py:FUNCTION.
 
-The file is executed: whoever names it trusts it.
+The file is executed, so it must be trusted.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ BETWEEN = ".py:"
 
 
 def is_code(name: str) -> bool:
-    """Whether a name is one of these references."""
+    """Return whether a name is such a reference."""
     return BETWEEN in name
 
 
 def absolute(reference: str) -> str:
-    """The same reference from any folder."""
+    """Return the reference with an absolute path."""
     file, _, function = reference.rpartition(":")
     return f"{Path(file).resolve()}:{function}"
 
 
 def call_code(reference: str, *arguments: Any) -> Any:
-    """What the function returns. The file is executed once for each content of it.
+    """Call the function and return its result. The file is executed once, and again only after a change.
 
-    Modules that lie beside the file can be imported by it. Raises DataError where there is no such file,
-    ConfigurationError, with the line, where it fails or has no such function.
+    It can import modules from its own folder. Raises DataError if there is no such file, ConfigurationError with the
+    line if it fails or has no such function.
     """
     file, _, name = reference.rpartition(":")
     path = Path(file).resolve()
@@ -47,12 +47,13 @@ def call_code(reference: str, *arguments: Any) -> Any:
 
 
 def guarded(reference: str, call: Callable[[], Any]) -> Any:
-    """What `call` returns, which runs code of the reference's file; ConfigurationError, with the line, if it fails."""
+    """Return the result of `call`, which runs code of the reference's file; ConfigurationError with the line if it
+    fails."""
     return _run(Path(reference.rpartition(":")[0]).resolve(), call)
 
 
 def _module(path: Path) -> ModuleType:
-    """The file as a module, executed once for each content."""
+    """Return the file as a module, executed once for each content."""
     try:
         content = path.read_bytes()
     except OSError as problem:
@@ -62,7 +63,7 @@ def _module(path: Path) -> ModuleType:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise ConfigurationError(f"{path} is no Python file")
+        raise ConfigurationError(f"{path} is not a Python file")
     module, loader = importlib.util.module_from_spec(spec), spec.loader
     sys.modules[name] = module
     sys.path.insert(0, str(path.parent))
@@ -73,7 +74,7 @@ def _module(path: Path) -> ModuleType:
         raise
     finally:
         sys.path.remove(str(path.parent))
-    # Workers of a cluster have not this file: its classes travel with what is made of them.
+    # Cluster workers do not have this file, so its classes are pickled with their objects.
     with suppress(ImportError):
         importlib.import_module("cloudpickle").register_pickle_by_value(module)
     return module
@@ -82,7 +83,7 @@ def _module(path: Path) -> ModuleType:
 def _run(path: Path, call: Callable[[], Any]) -> Any:
     try:
         return call()
-    except Exception as problem:  # whatever the user's code raises
+    except Exception as problem:  # user code may raise anything
         lines = [frame.lineno for frame in traceback.extract_tb(problem.__traceback__) if frame.filename == str(path)]
         line = lines[-1] if lines else getattr(problem, "lineno", None)
         place = f"{path}, line {line}" if line else str(path)

@@ -22,7 +22,7 @@ from norsim.periphery.linear_pair import LinearPair
 from norsim.quantization.modules import QuantConv2d
 from norsim.quantization.quantize import quantize
 from norsim.tiling.convert import convert
-from norsim.tiling.modules import TiledConv2d
+from norsim.tiling.modules import TiledConv2d, digital
 
 SENSED = Wires(rows_per_source_line=1, strap_every=None)
 SERIAL = BitSerial(5.0, 0.5, 1.5e-6, "reference", 16)
@@ -120,7 +120,8 @@ def test_bit_serial_inputs_are_wordlines_and_linear_pair_inputs_are_bitlines() -
 def recorded_codes(part: nn.Module, images: torch.Tensor) -> np.ndarray:
     assert isinstance(part, TiledConv2d)
     part.record = []
-    part(images)
+    with digital(part):
+        part(images)
     return np.concatenate(part.record)
 
 

@@ -1,9 +1,9 @@
-"""Builds the wheel and the sdist, installs each in an environment of its own, and runs it there: `make dist`.
+"""Builds the wheel and the sdist, installs each in its own environment, and runs it there: `make dist`.
 
     python tools/dist.py [--borrow] [FOLDER]
 
-writes them to FOLDER, `dist` by default. With `--borrow` the environments take their dependencies from the running one,
-and nothing is fetched; without it they are installed anew with the pinned versions.
+writes them to FOLDER, `dist` by default. With `--borrow` the environments use the dependencies of the running one,
+without downloads; otherwise the pinned versions are installed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SMOKE = ("eval-network", "--network", "digits-cnn", "--images", "2", "--json", "
 
 
 def tracked(place: Path) -> None:
-    """What git has of the checkout, with changes that are not committed, copied to `place`: no build leaves a trace."""
+    """Copy the files that git tracks, with uncommitted changes, to `place`, so that builds leave no files behind."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, listed.split("\0")):
         if (ROOT / name).is_file():
@@ -36,7 +36,7 @@ def tracked(place: Path) -> None:
 
 
 def build(folder: Path, borrow: bool) -> tuple[Path, Path]:
-    """The wheel, which is built from the sdist, and the sdist, in `folder`."""
+    """Build the sdist, and the wheel from it, in `folder`; return wheel and sdist."""
     with tempfile.TemporaryDirectory() as place:
         tracked(Path(place))
         rest = ["--no-isolation"] if borrow else []
@@ -46,14 +46,14 @@ def build(folder: Path, borrow: bool) -> tuple[Path, Path]:
 
 
 def install(archive: Path, place: Path, borrow: bool) -> Path:
-    """An environment in `place` that has `archive` and its dependencies; gives its folder of programs."""
+    """Create an environment in `place` with `archive` and its dependencies; return its folder of programs."""
     run([sys.executable, "-m", "venv", "--without-pip", str(place)])
     python = place / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--disable-pip-version-check"]
     if borrow:
         site = next(place.glob("lib/python*/site-packages"))
         (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
-        # What is borrowed may have a norsim too, which stays as it is.
+        # The borrowed environment may have a norsim too, which must not change.
         run([*pip, "--no-index", "--no-deps", "--ignore-installed", "--no-build-isolation", str(archive)])
     else:
         run([*pip, "-c", str(ROOT / "constraints.txt"), str(archive)])
@@ -61,7 +61,7 @@ def install(archive: Path, place: Path, borrow: bool) -> Path:
 
 
 def smoke(programs: Path, backends: Sequence[str] = ("ideal", "macro")) -> dict[str, Any]:
-    """What the installed norsim finds: itself, its simulator, and two images by each backend."""
+    """Run the installed norsim: its location, `doctor`, and two images with each backend."""
     with tempfile.TemporaryDirectory() as place:
 
         def said(*words: str) -> Any:
@@ -78,7 +78,7 @@ def smoke(programs: Path, backends: Sequence[str] = ("ideal", "macro")) -> dict[
 
 
 def run(words: list[str], place: str | Path = ROOT) -> str:
-    """A program's output; where it fails, what it said, and the end."""
+    """Return a program's output; exit with all its output if it fails."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     ended = subprocess.run(words, cwd=place, env=environment, capture_output=True, text=True)
     if ended.returncode:
@@ -87,7 +87,7 @@ def run(words: list[str], place: str | Path = ROOT) -> str:
 
 
 def main() -> None:
-    """Build, install, run, say."""
+    """Build, install and run both archives."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "dist")
     parser.add_argument("--borrow", action="store_true", help="take dependencies from the running environment")

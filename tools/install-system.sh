@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes sure that ngspice, its shared library and Python's venv module are there, and with the argument `browser` also the
-# browser that the tests of reports open; says what to do if not.
+# Installs ngspice, its shared library and Python's venv module if they are missing, and with the argument `browser` also
+# the browser for the tests of reports. Without the rights to do so, prints the command to run.
 set -eu
 
 missing=""
@@ -21,8 +21,8 @@ if command -v apt-get >/dev/null 2>&1 && $as_root true 2>/dev/null; then
     # shellcheck disable=SC2086
     DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq $missing >/dev/null
 else
-    echo "norsim needs$missing, and this account may not install packages. On Debian or Ubuntu run:" >&2
+    echo "norsim needs$missing, but this account cannot install packages. On Debian or Ubuntu run:" >&2
     echo "    sudo apt-get update && sudo apt-get install -y$missing" >&2
-    echo "Elsewhere install them by other means (ngspice 39 or later), then call make again." >&2
+    echo "On other systems install them by other means (ngspice 39 or later), then run make again." >&2
     exit 3
 fi

@@ -1,1 +1,1 @@
-"""Everything about the hardware: a YAML file, checked, as one Chip in SI units."""
+"""The hardware: a YAML file, validated and converted to one Chip in SI units."""

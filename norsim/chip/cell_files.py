@@ -1,4 +1,4 @@
-"""The `cell` section of a chip file and the files that it names -> a `Cell`."""
+"""Conversion of the `cell` section of a chip file, and the files that it names, to a `Cell`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from norsim.spice.wrapper import NAME, STATE, Inner, check_defined, wrapper
 
 
 def build_cell(section: CellSection, kelvin: float, chip: Path, trust_cell: bool) -> Cell:
-    """The cell that a chip file describes, at a temperature in kelvin; its files lie beside that file, or are norsim's.
+    """Build the cell of a chip file at a temperature in kelvin; its files are beside the chip file or norsim's.
 
-    Raises ConfigurationError where a file is missing or holds what is not allowed (norsim.spice.model_files), and where
-    no file defines the cell.
+    Raises ConfigurationError if a file is missing or has forbidden content (norsim.spice.model_files), or if no file
+    defines the cell.
     """
     parts = [model if isinstance(model, LibrarySection) else LibrarySection(file=model) for model in section.models]
     cards = [_text(part.file, part.section, chip, models_folder() / "devices", trust_cell) for part in parts]
@@ -44,7 +44,7 @@ def build_cell(section: CellSection, kelvin: float, chip: Path, trust_cell: bool
 
 
 def inner_of(section: CellSection) -> Inner:
-    """The model that the cell is, and how it is used."""
+    """Return the cell's model and its connections."""
     ends = None
     if section.state_erased is not None and section.state_programmed is not None:
         ends = (section.state_erased, section.state_programmed)
@@ -55,7 +55,7 @@ def inner_of(section: CellSection) -> Inner:
 
 
 def _text(name: str, part: str | None, chip: Path, packaged: Path, trust_cell: bool) -> str:
-    """A file named in a chip file, or a section of it: beside that file, or among those that come with norsim."""
+    """Read a file named in a chip file, or a section of it, from beside that file or from norsim's files."""
     for folder in (chip.parent, packaged):
         if (folder / name).is_file():
             return Source((chip.parent, packaged), trust_cell).read(folder / name, part)
@@ -63,14 +63,14 @@ def _text(name: str, part: str | None, chip: Path, packaged: Path, trust_cell: b
 
 
 def _compiled(name: str, chip: Path, trust_cell: bool) -> tuple[str, str]:
-    """A compiled model's path and SHA-256."""
+    """Return a compiled model's path and SHA-256."""
     path = (chip.parent / name).resolve()
     if not trust_cell:
         raise ConfigurationError(
-            f"cell.osdi: ngspice would run the machine code in {path}; pass --trust-cell if you do"
+            f"cell.osdi: {path} is machine code, which ngspice does not run unless the cell is trusted"
         )
     if not path.is_file():
         raise ConfigurationError(f"chip file {chip}: no file {name!r} beside it")
     if not path.as_posix().isprintable() or '"' in path.name:
-        raise ConfigurationError(f"cell.osdi: ngspice cannot be told of a file of that name: {str(path)!r}")
+        raise ConfigurationError(f"cell.osdi: ngspice cannot load a file of that name: {str(path)!r}")
     return str(path), hashlib.sha256(path.read_bytes()).hexdigest()

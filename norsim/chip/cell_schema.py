@@ -1,4 +1,4 @@
-"""The keys of a chip file's cell, and what all sections have in common."""
+"""The keys of the cell section of a chip file, and the base of all sections."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from norsim.chip.quantities import Conversion, Volts, any_quantity, same_kind
 
 NAME = r"^[A-Za-z_][A-Za-z0-9_.]*$"
-# What norsim's decks set themselves.
+# Options that norsim's decks set.
 OWN_OPTIONS = {"gmin", "abstol", "reltol", "vntol", "temp", "method", "klu", "sparse"}
-# ngspice's modes, which can stand together: HSPICE, PSPICE, LTspice, KiCad, Spectre, Eagle; `a` for all of a netlist.
+# ngspice's modes, which can be combined: HSPICE, PSPICE, LTspice, KiCad, Spectre, Eagle; `a` for the whole netlist.
 COMPATIBILITY = r"^(hs|ps|lt|ki|sp|eg|s3|mc|a|all)*$"
 SPICE_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?[A-Za-z]{0,8}")
 
@@ -30,7 +30,7 @@ def _pin(value: Any) -> Any:
 
 def _spice_number(value: Any) -> str:
     if isinstance(value, bool) or not SPICE_NUMBER.fullmatch(str(value)):
-        raise ValueError(f"expected a number as SPICE has it, such as 70n or 1e-6, not {value!r}")
+        raise ValueError(f"expected a number in SPICE notation, such as 70n or 1e-6, not {value!r}")
     return str(value)
 
 
@@ -43,73 +43,73 @@ def _is_parameter(value: Any) -> bool:
 
 
 Name = Annotated[str, Field(pattern=NAME)]
-# A node of the cell's model: a terminal, or volts of its own.
+# A node of the cell's model: a terminal, or a fixed voltage.
 Pin = Annotated[str | float, BeforeValidator(_pin)]
 Parameter = Annotated[float, BeforeValidator(any_quantity), Field(allow_inf_nan=False)]
 SpiceNumber = Annotated[str, BeforeValidator(_spice_number)]
 
 
 class Section(BaseModel):
-    """Common to all parts of a chip file: unknown keys are errors, and nothing changes after loading."""
+    """The base of all sections of a chip file: unknown keys are errors, and values are immutable."""
 
-    # The reference page of the keys is made of the docstrings below them: docs/chip_keys.py.
+    # docs/chip_keys.py writes the reference page from the docstrings below the keys.
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class LibrarySection(Section):
-    """An entry of `cell.models`: a file, or a section of it that begins with `.lib SECTION`, such as a corner."""
+    """An entry of `cell.models`: a file, or a section of it that starts with `.lib SECTION`, such as a corner."""
 
     file: str
     """Name of the file."""
     section: Annotated[str, Field(pattern=NAME)] | None = None
-    """What follows `.lib` in it; null: the whole file."""
+    """Name of the `.lib` section; null: the whole file."""
 
 
 class CellSection(Section):
-    """`cell`: which files, which subcircuit or transistor, how it is connected, what carries its state, its window."""
+    """`cell`: its files, subcircuit or transistor, connections, state parameter and threshold window."""
 
     netlist: str | None = None
-    """Defines the subcircuit; looked for beside the chip file, then in `netlists/cells/`."""
+    """File that defines the subcircuit, beside the chip file, else in `netlists/cells/`."""
     models: list[str | LibrarySection] = []
-    """What else the cell needs; beside the chip file, then in `models/devices/`. An entry is a file name, or `{file:
-    cards.lib, section: tt}` for what stands between `.lib tt` and `.endl`."""
+    """Further model files, beside the chip file, else in `models/devices/`. An entry is a file name, or `{file:
+    cards.lib, section: tt}` for the lines between `.lib tt` and `.endl`."""
     subcircuit: Name | None = None
-    """Name of the subcircuit that is the cell."""
+    """Name of the cell's subcircuit."""
     model: Name | None = None
-    """In place of `cell.subcircuit`: the card of a transistor, with or without bins."""
+    """Model card of a transistor, with or without bins, instead of `cell.subcircuit`."""
     pins: Annotated[list[Pin], Field(min_length=3, max_length=32)] = ["drain", "gate", "source", "bulk"]
-    """The model's nodes in their order: `drain`, `gate`, `source`, `bulk`, `ground`, or volts such as `1.2 V`. `bulk`
-    is the array's well, which decks tie to 0 V; `ground` is 0 V itself, whatever a well does."""
+    """The model's nodes in order: `drain`, `gate`, `source`, `bulk`, `ground`, or a voltage such as `1.2 V`. `bulk` is
+    the array's well, which decks tie to 0 V; `ground` is always 0 V."""
     state: Name | None = None
-    """The parameter that carries a cell's state; null: the threshold is shifted by a source before the gate."""
+    """Parameter that sets a cell's state; null: a voltage source at the gate shifts the threshold."""
     state_erased: Parameter | None = None
-    """The parameter at the erased end of the window, for instance `0.1 fC` or `10 uS`; null: the parameter is the
-    threshold in volts."""
+    """Value of the parameter at the erased end of the window, for example `0.1 fC` or `10 uS`; null: the parameter is
+    the threshold in volts."""
     state_programmed: Parameter | None = None
-    """The same at its programmed end; linear between them."""
+    """Value at the programmed end; linear in between."""
     programmed_as: Name | None = None
-    """The card of a programmed cell, where `cell.model` is that of an erased one; for the record, since cells between
-    them are shifted erased ones."""
+    """Model card of a programmed cell, if `cell.model` is that of an erased one. Only `cell check` uses it: cells in
+    between are shifted erased ones."""
     erased: Volts
-    """Lowest threshold a cell can be given."""
+    """Lowest programmable threshold."""
     programmed: Volts
-    """Highest threshold; a level of 0 A is a cell at this threshold."""
+    """Highest programmable threshold, which is that of a level of 0 A."""
     lowest: Volts | None = None
-    """Lowest threshold that a cell of a real chip can come to; null: half a window below `erased`."""
+    """Lowest threshold that a cell can reach through variation; null: half a window below `erased`."""
     highest: Volts | None = None
-    """Highest one; null: half a window above `programmed`."""
+    """Highest threshold that a cell can reach through variation; null: half a window above `programmed`."""
     instance: dict[Name, SpiceNumber] = {}
-    """Further parameters of the model as SPICE has them, for instance `{w: 70n, l: 110n}`."""
+    """Instance parameters of the model in SPICE notation, for example `{w: 70n, l: 110n}`."""
     params: dict[Name, SpiceNumber] = {}
-    """`.param` lines before the files."""
+    """`.param` definitions before the files."""
     options: dict[Name, SpiceNumber] = {}
-    """Options of ngspice that the models need, for instance `{scale: 1u}`."""
+    """ngspice options that the models need, for example `{scale: 1u}`."""
     compatibility: Annotated[str, Field(pattern=COMPATIBILITY)] = ""
-    """Mode of ngspice for models of another simulator, for instance `hsa`, as `ngspice -D ngbehavior=hsa`; `build-
-    netlist` writes it to `.spiceinit` beside the deck."""
+    """ngspice mode for models of another simulator, for example `hsa`, as in `ngspice -D ngbehavior=hsa`. The command
+    `build-netlist` writes it to `.spiceinit` beside the deck."""
     osdi: list[str] = []
-    """Compiled Verilog-A beside the chip file; needs an ngspice with OSDI, and `--trust-cell`. Not run yet: no ngspice
-    with OSDI was at hand."""
+    """Compiled Verilog-A files beside the chip file. They need an ngspice with OSDI and `--trust-cell`. Not tested yet:
+    no ngspice with OSDI was available."""
 
     @model_validator(mode="before")
     @classmethod
@@ -127,7 +127,7 @@ class CellSection(Section):
         if missing:
             raise ValueError(f"`pins` has no {sorted(missing)[0]}")
         if self.model is not None and len(self.pins) != 4:
-            raise ValueError("`pins` of a transistor are four")
+            raise ValueError("`pins` of a transistor must be four")
         if (self.state_erased is None) != (self.state_programmed is None):
             raise ValueError("`state_erased` and `state_programmed` belong together")
         if self.state_erased is not None and self.state is None:
@@ -136,5 +136,5 @@ class CellSection(Section):
             raise ValueError("`programmed_as` is for a cell without `state`")
         ours = OWN_OPTIONS & {name.lower() for name in self.options}
         if ours:
-            raise ValueError(f"`options` cannot set {sorted(ours)[0]}: norsim does")
+            raise ValueError(f"`options` cannot set {sorted(ours)[0]}, which norsim sets")
         return self

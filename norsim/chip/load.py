@@ -1,4 +1,4 @@
-"""Chip files: YAML with units in strings -> validated -> the dataclasses of the array, in SI units."""
+"""Chip files: YAML with units in strings, validated and converted to dataclasses in SI units."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ChipChoice:
 
 
 def presets() -> dict[str, Path]:
-    """The chips that come with norsim, by name."""
+    """Return the preset chips by name."""
     return {path.stem: path for path in sorted((models_folder() / "chips").glob("*.yaml"))}
 
 
@@ -68,7 +68,7 @@ def choose_chip(
 
 
 def read_chip_file(chip: str | Path) -> tuple[dict[str, Any], Path]:
-    """The YAML content of a chip file or preset, and where it lies."""
+    """Return the YAML content of a chip file or preset, and its path."""
     path = Path(chip) if Path(chip).suffix in (".yaml", ".yml") else presets().get(str(chip))
     if path is None:
         raise ConfigurationError(
@@ -81,7 +81,7 @@ def read_chip_file(chip: str | Path) -> tuple[dict[str, Any], Path]:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """YAML without aliases, a few lines of which can stand for gigabytes."""
+    """A loader of YAML without aliases, a few lines of which can expand to gigabytes."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -90,15 +90,15 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a YAML file of up to 1 MiB. Raises ConfigurationError where it is none."""
+    """Read a YAML file of up to 1 MiB. Raises ConfigurationError if it is not one."""
     try:
         if path.stat().st_size > LARGEST_YAML_BYTES:
-            raise ConfigurationError(f"{path} has {path.stat().st_size} bytes; at most {LARGEST_YAML_BYTES} are read")
+            raise ConfigurationError(f"{path} has {path.stat().st_size} bytes; expected at most {LARGEST_YAML_BYTES}")
         return yaml.load(path.read_text(), _PlainLoader)
     except (OSError, UnicodeDecodeError) as problem:
         raise ConfigurationError(f"{path} cannot be read: {problem}") from None
     except (yaml.YAMLError, RecursionError, ValueError) as problem:
-        raise ConfigurationError(f"{path} is not YAML that can be read: {' '.join(str(problem).split())}") from None
+        raise ConfigurationError(f"{path} is not YAML: {' '.join(str(problem).split())}") from None
 
 
 def apply_settings(content: dict[str, Any], settings: Settings) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def _with(content: dict[str, Any], keys: list[str], value: Any, setting: str, se
 
 
 def section_of(annotation: Any) -> type[Section] | None:
-    """The part of a chip file that a key's type stands for, optional or not; None for a plain value."""
+    """Return the section class in a key's type, optional or not; None for a plain value."""
     kinds = [
         kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type) and issubclass(kind, Section)
     ]
@@ -151,7 +151,7 @@ def section_of(annotation: Any) -> type[Section] | None:
 
 
 def build_chip(content: dict[str, Any], path: Path, trust_cell: bool = False) -> Chip:
-    """Validates the content of a chip file and turns it into SI units."""
+    """Validate the content of a chip file and convert it to SI units."""
     try:
         file = ChipFile.model_validate(content)
     except ValidationError as problem:
@@ -191,7 +191,7 @@ def _wires(section: SensedWiresSection) -> Wires:
 
 
 def _first_problem(problem: ValidationError, content: dict[str, Any]) -> str:
-    # A misspelt key also leaves its right name missing: the misspelling is what to speak of.
+    # A misspelt key also makes the correct one missing; report the misspelling.
     first = min(problem.errors(), key=lambda error: error["type"] != "extra_forbidden")
     place = ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":

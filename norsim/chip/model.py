@@ -1,4 +1,4 @@
-"""One chip: the cell, the wires, the tile, the encoding and the converters, in SI units."""
+"""The chip: cell, wires, tile, encoding and converters, in SI units."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from norsim.periphery.energy import USUAL_COSTS, Costs
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the chip's periphery learns from training images, never from test images.
+    """How the chip's periphery is calibrated on training images (never on test images).
 
-    `images`        training images that the digital network is run on to see each layer's inputs
-    `reads`         of those inputs, the reads a tile that are made on the array
-    `column_fit`    whether each output of a tile gets a digital gain and offset, fitted on these reads
-    `fresh`         whether all this happens just after programming, at the temperature of programming, rather than
-                    when the chip is used
+    `images`        training images for the digital network, which supply each layer's inputs
+    `reads`         reads per tile on the array, drawn from those inputs
+    `column_fit`    whether each output of a tile has a digital gain and offset fitted to these reads
+    `fresh`         whether to calibrate just after programming, at the temperature of programming, instead of at the
+                    time of use
     """
 
     images: int
@@ -31,22 +31,22 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Chip:
-    """Everything about the hardware; `norsim.chip.load.load_chip` makes one from a YAML file.
+    """The hardware; `norsim.chip.load.load_chip` loads one from a YAML file.
 
-    `cell`       at the temperature at which the chip is read
+    `cell`       at the temperature of reads
     `wordlines`, `bitlines`  the size of a tile
     `wires`      the lines as the chosen encoding uses them
-    `adc_bits`   resolution of each output's converter, and `converters` how far these are from ideal ones
-    `dac_sigma`  the same for the levels of the drain volts' DAC, in steps; its ends are exact
-    `silicon`    how far cells are from what they were programmed to
+    `adc_bits`   resolution of each output's converter, and `converters` the errors of these
+    `dac_sigma`  standard deviation of the levels of the drain voltage DAC, in steps; its ends are exact
+    `silicon`    cell non-idealities
     `programmed_kelvin`   temperature of programming; None for that of reading
-    `tracking`   whether the read's wordline volts follow a reference cell, so that it conducts at the temperature of
-                 reading what it did when it was programmed
-    `in_situ`    whether cells are programmed to conduct in their places what others are to conduct alone
-    `settle_seconds`   how long after its wordlines step a read is sampled; None for long enough
-    `row_order`  whether a tile's inputs are put in the order that loads its lines least, rather than as they come
-    `costs`      what a read takes in time and energy
-    `draw`       which one of all chips of this kind it is
+    `tracking`   whether the read voltage of the wordlines tracks a reference cell, so that its current at the
+                 temperature of reads is the programmed one
+    `in_situ`    whether each cell is programmed to conduct its level in the array, under the usual IR drop, not alone
+    `settle_seconds`   time from a step of the wordlines to the sample of a read; None for settled reads
+    `row_order`  whether a tile's inputs are ordered so that its lines are loaded least
+    `costs`      time and energy of a read
+    `draw`       which one of all chips of this design it is
     """
 
     name: str
@@ -69,19 +69,19 @@ class Chip:
     draw: Draw = NOMINAL
 
     def specimen(self, seed: int, number: int) -> Chip:
-        """One chip of this kind: of those that `seed` draws, that of this number."""
+        """Return chip number `number` of those of this design that `seed` draws."""
         return replace(self, draw=Draw(seed, number))
 
     def fresh(self) -> Chip:
-        """The same specimen just after programming, at the temperature of that."""
+        """Return the same specimen just after programming, at the temperature of programming."""
         return replace(self, cell=self.verify_cell, silicon=self.silicon.fresh())
 
     @property
     def verify_cell(self) -> Cell:
-        """The cell as program-verify reads it."""
+        """Return the cell as program-verify reads it."""
         kelvin = self.cell.temperature_kelvin if self.programmed_kelvin is None else self.programmed_kelvin
         return replace(self.cell, temperature_kelvin=kelvin)
 
     def driven(self, wordline_volts: float) -> Encoding:
-        """The encoding as this specimen's drivers do it, with these volts on a wordline that is up."""
+        """Return the encoding with this specimen's drivers and with `wordline_volts` on an active wordline."""
         return self.encoding.driven(wordline_volts, self.dac_sigma, lambda: self.draw.of_chip("dac"))

@@ -1,4 +1,4 @@
-"""Quantities with their units, as text: what the chip file holds, and SI units inside."""
+"""Quantities with units: text in chip files, SI units inside norsim."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def _units() -> pint.UnitRegistry[float]:
 
 @dataclass(frozen=True)
 class Conversion:
-    """Text such as `1.6 uA` as the number in `unit`; a bare number has no unit and is refused."""
+    """Conversion of text such as `1.6 uA` to a number in `unit`; a bare number is an error."""
 
     unit: str
 
     def __call__(self, value: Any) -> float:
-        """Raises ValueError, in words for the author of a chip file, for what is no such quantity."""
+        """Convert a value. Raises ValueError, with a message for authors of chip files, if it is no such quantity."""
         if not isinstance(value, str):
             raise ValueError(f"give a quantity with its unit, for example '1 {self.unit}', not {value!r}")
         match = QUANTITY.fullmatch(value.strip())
@@ -40,13 +40,13 @@ class Conversion:
 
 
 def quantity(unit: str) -> BeforeValidator:
-    """The validator of a key whose value is a quantity, which becomes the number in `unit`."""
+    """Return a validator that converts a quantity to a number in `unit`."""
     return BeforeValidator(Conversion(unit))
 
 
 def any_quantity(value: Any) -> float:
-    """A bare number, or a quantity with any unit in SI units: `1.5 fC` -> 1.5e-15."""
-    # YAML takes 1e-15, without a point, for text.
+    """Convert a bare number, or a quantity in any unit to SI units: `1.5 fC` -> 1.5e-15."""
+    # YAML reads 1e-15, which has no point, as text.
     if (isinstance(value, int | float) and not isinstance(value, bool)) or PLAIN_NUMBER.fullmatch(str(value)):
         return float(value)
     match = QUANTITY.fullmatch(str(value).strip())
@@ -59,7 +59,7 @@ def any_quantity(value: Any) -> float:
 
 
 def same_kind(first: Any, second: Any) -> bool:
-    """Whether two values that `any_quantity` takes are in units of one kind, bare numbers being a kind of their own."""
+    """Return whether two values for `any_quantity` have units of one dimension; bare numbers match only each other."""
     kinds = []
     for value in (first, second):
         match = QUANTITY.fullmatch(str(value).strip())
@@ -80,6 +80,6 @@ Steps = Annotated[float, NotNegative]
 
 
 def engineering(value: float, unit: str) -> str:
-    """A quantity with three digits and a prefix, such as 35.0 nJ."""
+    """Format a quantity with three digits and a prefix, such as 35.0 nJ."""
     steps = min(max(math.floor(math.log10(value) / 3), -6), 0) if value > 0 else 0
     return f"{value / 10.0 ** (3 * steps):.3g} {['', 'm', 'u', 'n', 'p', 'f', 'a'][-steps]}{unit}"

@@ -1,4 +1,4 @@
-"""The keys of a chip file: which there are, in which units, within which bounds."""
+"""The keys of a chip file with their units and bounds."""
 
 from __future__ import annotations
 
@@ -28,229 +28,228 @@ from norsim.periphery.linear_pair import LinearPair
 
 
 class TileSection(Section):
-    """`tile`: lines of one tile."""
+    """`tile`: the size of a tile."""
 
     wordlines: Annotated[int, Field(ge=1, le=8192)]
     """Wordlines of a tile."""
     bitlines: Annotated[int, Field(ge=1, le=8192)]
     """Bitlines of a tile."""
     row_order: bool = False
-    """Whether inputs are put in the order that loads source lines least, by their weights."""
+    """Whether to order inputs by their weights so that source lines are loaded least."""
 
 
 class SensedWiresSection(Section):
-    """`linear_pair.wires`: ohms a segment and at the ends; each row has a source line, sensed at one end."""
+    """`linear_pair.wires`: resistances per segment and at the ends; each row has a source line, sensed at one end."""
 
     bitline: Ohms
-    """One bitline segment, from cell to cell."""
+    """Bitline segment from cell to cell."""
     bitline_end: Ohms
-    """Between a bitline's volts and its first cell: sense amplifier and column select, or driver."""
+    """Between a bitline's voltage source and its first cell: sense amplifier and column select, or driver."""
     source_line: Ohms
-    """One source-line segment, from cell to cell."""
+    """Source-line segment from cell to cell."""
     source_line_end: Ohms
-    """A strap's contact, or the sense amplifier's input."""
+    """Contact of a strap, or input of the sense amplifier."""
     wordline: Ohms = 0.0
-    """One wordline segment."""
+    """Wordline segment from cell to cell."""
     wordline_end: Ohms = 0.0
-    """A wordline's driver."""
+    """Output of the wordline driver."""
     wordline_farads: Farads = 0.0
-    """Capacitance of a wordline to ground, a cell: wire and gate."""
+    """Wordline capacitance to ground per cell: wire and gate."""
     bitline_farads: Farads = 0.0
-    """The same of a bitline: wire and junction."""
+    """Bitline capacitance to ground per cell: wire and junction."""
     source_line_farads: Farads = 0.0
-    """The same of a source line."""
+    """Source-line capacitance to ground per cell."""
 
 
 class WiresSection(SensedWiresSection):
-    """`bit_serial.wires`: source lines are shared by rows and strapped to ground as well; see norsim.array.wires."""
+    """`bit_serial.wires`: source lines are shared by rows and strapped to ground; see norsim.array.wires."""
 
     rows_per_source_line: Annotated[int, Field(ge=1)]
     """Wordlines that share a source line."""
     strap_every: Annotated[int, Field(ge=2)] | None
-    """Bitlines between two straps to ground, the edges being straps as well; null: no straps, sensed beside bitline
-    0."""
+    """Bitlines between two straps to ground, with straps at both edges; null: no straps, sensed beside bitline 0."""
 
 
 class EncodingSection(Protocol):
-    """What the section of every encoding has."""
+    """The interface of all encoding sections."""
 
     @property
     def wires(self) -> SensedWiresSection:
-        """The wires of an array that is used so."""
+        """Return the wires of an array with this encoding."""
 
     @property
     def settle(self) -> float | None:
-        """How long after its wordlines step a read is sampled, seconds; None for long enough."""
+        """Return the seconds from a step of the wordlines to the sample of a read; None for settled reads."""
 
     def encoding(self) -> Encoding:
-        """The encoding, in SI units."""
+        """Return the encoding, in SI units."""
 
 
 class BitSerialSection(Section):
-    """`bit_serial`: volts, top level current and zero point, and the wires of such an array."""
+    """`bit_serial`: read voltages, top level current, zero point, and wires."""
 
     wordline_read: Volts
-    """Gate volts of a 1 bit; a 0 bit is 0 V."""
+    """Gate voltage of a 1 bit; a 0 bit is 0 V."""
     bitline_read: Volts
-    """Volts on every bitline."""
+    """Voltage of every bitline."""
     top_level: Amperes
-    """Cell current of weight code 15; codes are uniform in current from 0."""
+    """Cell current of weight code 15; levels are uniform in current from 0."""
     zero_point: ZeroPoint
-    """Where the term of the weights' zero point comes from."""
+    """Source of the term of the weights' zero point."""
     reference_every: Annotated[int, Field(ge=2)]
-    """Bitlines of a group; one of them is the reference column. Counts for `reference` alone."""
+    """Bitlines per group, including its reference column. Only for `reference`."""
     settle: Annotated[float, quantity("second"), Field(gt=0, allow_inf_nan=False)] | None = None
-    """How long after its wordlines step a read is sampled; null: long enough."""
+    """Time from a step of the wordlines to the sample of a read; null: reads are settled."""
     wires: WiresSection
 
     def encoding(self) -> BitSerial:
-        """Bits on the wordlines."""
+        """Return the encoding."""
         return BitSerial(
             self.wordline_read, self.bitline_read, self.top_level, self.zero_point, self.reference_every
         )  # fmt: skip
 
 
 class LinearPairSection(Section):
-    """`linear_pair`: bias, full drain volts and level currents there, and the wires of such an array."""
+    """`linear_pair`: bias, full drain voltage, level currents at that voltage, and wires."""
 
     wordline_bias: Volts
-    """Gate volts of every cell."""
+    """Gate voltage of every cell."""
     drain_full: Volts
-    """Drain volts of activation code 15."""
+    """Drain voltage of activation code 15."""
     base_level: Amperes
     """Cell current of weight code 0 at `drain_full`."""
     top_level: Amperes
     """Cell current of weight code 15 at `drain_full`."""
     wires: SensedWiresSection
-    # Its wordlines do not step.
+    # Its wordlines are constant.
     settle: ClassVar[None] = None
 
     def encoding(self) -> LinearPair:
-        """Activations as drain volts."""
+        """Return the encoding."""
         return LinearPair(self.wordline_bias, self.drain_full, self.base_level, self.top_level)
 
 
 class AdcSection(Section):
-    """`adc`: resolution, and standard deviations of what is wrong; the range is fitted on training images.
+    """`adc`: resolution and standard deviations of errors; the range is fitted on training images.
 
     See norsim.periphery.adc.ConverterSpread: `gain` is a share, the others are in steps.
     """
 
     bits: Annotated[int, Field(ge=1, le=24)]
-    """Resolution of each output's converter."""
+    """Resolution of the converter of each output."""
     gain: Share = 0.0
-    """Standard deviation of gain errors over converters, a share."""
+    """Standard deviation of the gain error between converters, as a share."""
     offset: Steps = 0.0
-    """The same of offsets, in steps."""
+    """Standard deviation of the offset between converters, in steps."""
     bow: Steps = 0.0
-    """The same of bows, largest at mid-scale, in steps."""
+    """Standard deviation of the bow between converters, in steps at mid-scale."""
     noise: Steps = 0.0
-    """Standard deviation of each conversion, in steps."""
+    """Standard deviation of the noise of each conversion, in steps."""
 
 
 class DacSection(Section):
-    """`dac`: standard deviation of the levels of the drain volts, in steps."""
+    """`dac`: standard deviation of the drain voltage levels, in steps."""
 
     steps: Steps = 0.0
-    """Standard deviation of the levels of linear-pair's drain volts, in steps; their ends are exact."""
+    """Standard deviation of the drain voltage levels of linear-pair, in steps; the ends are exact."""
 
 
 class CostSection(Section):
     """`cost`: see norsim.periphery.energy.Costs."""
 
     sample: Seconds = USUAL_COSTS.sample_seconds
-    """How long cells conduct in a read."""
+    """Time for which cells conduct in a read."""
     conversion: Seconds = USUAL_COSTS.conversion_seconds
-    """How long a conversion takes."""
+    """Time per conversion."""
     adc_step: Annotated[float, quantity("joule"), NotNegative] = USUAL_COSTS.joules_per_step
-    """What a conversion takes, for each of the 2^bits steps of its converter."""
+    """Energy per conversion for each of the converter's 2^bits steps."""
 
 
 class SpreadSection(Section):
     """A spread in current, sigma(I) = scale (1 - exp(-I / knee))."""
 
     scale: Amperes
-    """The spread at large currents."""
+    """Spread at large currents."""
     knee: Amperes
-    """The current where it bends."""
+    """Current at which the spread saturates."""
 
     def spread(self) -> CurrentSpread:
-        """As the array has it."""
+        """Return the spread as a model of the array."""
         return CurrentSpread(self.scale, self.knee)
 
 
 class AgedSection(SpreadSection):
-    """`silicon.aged`: the spread in current so long after programming."""
+    """`silicon.aged`: the spread in current some time after programming."""
 
     after: Annotated[float, quantity("second"), Field(gt=0, allow_inf_nan=False)]
     """Time since programming."""
 
 
 class SiliconSection(Section):
-    """`silicon`: what ails the cells; see norsim.array.variation.Silicon. Without it they are what they should be."""
+    """`silicon`: cell non-idealities, none by default; see norsim.array.variation.Silicon."""
 
     programming: SpreadSection | None = None
-    """`scale` and `knee`, currents: the spread in current that program-verify leaves."""
+    """`scale` and `knee`, currents: spread in current after program-verify."""
     aged: AgedSection | None = None
-    """`scale`, `knee` and `after`, a time: the spread so long after programming."""
+    """`scale`, `knee` and `after`, a time: spread in current at that time after programming."""
     reading: SpreadSection | None = None
-    """`scale` and `knee`: the spread from one read to the next."""
+    """`scale` and `knee`: spread in current from read to read."""
     measured: str | None = None
-    """A table of measured cells beside the chip file, in place of `programming` and `aged`."""
+    """Table of measured cells beside the chip file, instead of `programming` and `aged`."""
     programming_volts: Deviation = 0.0
-    """Standard deviation of each cell's threshold after programming."""
+    """Standard deviation of cell thresholds after programming."""
     lost_a_decade: Share = 0.0
-    """Share of the stored charge that is lost a decade of time in seconds."""
+    """Share of the stored charge that is lost per decade of time in seconds."""
     neutral: Volts = 0.0
     """Threshold of a cell without stored charge."""
     time: Seconds = 0.0
     """Time since programming."""
     telegraph_a_decade: Deviation = 0.0
-    """By so much larger amplitudes of telegraph noise are ten times as rare."""
+    """Increase in amplitude that makes telegraph noise ten times as rare."""
     die: Deviation = 0.0
-    """Standard deviation of all thresholds of a chip together."""
+    """Standard deviation between chips of a shift common to all thresholds."""
     cell: Deviation = 0.0
-    """Standard deviation of each cell's threshold by mismatch."""
+    """Standard deviation of cell thresholds due to mismatch."""
     stuck: Share = 0.0
     """Share of cells that conduct like erased ones."""
     open: Share = 0.0
     """Share of cells that do not conduct."""
     in_situ: bool = False
-    """Whether cells are programmed to conduct in their places what others are to conduct alone."""
+    """Whether to program each cell to conduct its level in the array, under the usual IR drop, instead of alone."""
     programmed_at: Kelvin | None = None
     """Temperature of program-verify; null: `temperature`."""
     tracking: bool = False
-    """Whether the wordlines' read volts follow a reference cell over temperature."""
+    """Whether the read voltage of the wordlines tracks a reference cell over temperature."""
 
 
 class CalibrationSection(Section):
     """`calibration`: see norsim.chip.model.Calibration."""
 
     images: Annotated[int, Field(ge=1)]
-    """Training images that show each layer its inputs."""
+    """Training images that supply the inputs of each layer."""
     reads: Annotated[int, Field(ge=2)]
-    """Reads a tile that are made on the array for the fits."""
+    """Reads per tile on the array for the fits."""
     column_fit: bool
-    """Whether each output gets a digital gain and offset, fitted on these reads."""
+    """Whether each output has a digital gain and offset fitted to these reads."""
     fresh: bool = False
-    """Whether fits are made just after programming, at the temperature of that, instead of when the chip is used."""
+    """Whether to fit just after programming, at the temperature of programming, instead of at the time of use."""
 
 
-# Each has a section of that name, with underscores.
+# Each has a section of the same name with underscores.
 EncodingName = Literal["bit-serial", "linear-pair"]
 
 
 class ChipFile(Section):
-    """A whole chip file."""
+    """A chip file."""
 
     name: str
-    """What the chip is called."""
+    """Name of the chip."""
     temperature: Kelvin
-    """Temperature of all cells in reads, and in program-verify unless `silicon.programmed_at` says otherwise."""
+    """Temperature of all cells in reads, and in program-verify unless `silicon.programmed_at` is set."""
     cell: CellSection
     tile: TileSection
     encoding: EncodingName
-    """How the array computes; decides which of the sections `bit_serial` and `linear_pair` counts."""
+    """How the array computes; selects the section `bit_serial` or `linear_pair`."""
     bit_serial: BitSerialSection | None = None
     linear_pair: LinearPairSection | None = None
     adc: AdcSection
@@ -268,6 +267,6 @@ class ChipFile(Section):
 
     @property
     def encoded(self) -> EncodingSection:
-        """The section of the encoding that counts."""
+        """Return the section of the selected encoding."""
         section: EncodingSection = getattr(self, self.encoding.replace("-", "_"))
         return section

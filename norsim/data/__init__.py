@@ -1,7 +1,7 @@
 """Labelled images to train and to evaluate a network on.
 
-`load` is the one way in: it turns a name, a split and, where the data set is not built in, a folder into
-a checked `Dataset`.
+`load` is the only entry point: it takes a name, a split and, for some data sets, a folder, and returns a validated
+`Dataset`.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ __all__ = ["DATASETS", "Dataset", "load"]
 
 Loader = Callable[[str, Path | None], Dataset]
 
-# Read-only, so that no caller can change what a name means for the rest of the process.
+# Read-only, so that no caller can change a data set for the rest of the process.
 DATASETS: Final = MappingProxyType[str, Loader]({digits.NAME: digits.load, cifar10.NAME: cifar10.load})
 
 
 def load(name: str, split: str, folder: Path | None = None) -> Dataset:
-    """The split `train` or `test` of the data set called `name`.
+    """Return the split `train` or `test` of the data set `name`.
 
-    `digits` is built in and takes no folder; `cifar10` is read from `folder`. Or `name` is where a data set of the
-    user's own is: a folder of images by class, a file NAME.npz, or FILE.py:FUNCTION, which is executed. The result
-    holds images uint8 [images, channels, height, width] and labels int64 [images]. Raises DataError for an unknown
-    name or split, a folder that is missing or not wanted, and data that cannot be read.
+    `digits` is built in and takes no folder; `cifar10` is read from `folder`. The name of a user-supplied data set is a
+    folder of images by class, a file NAME.npz, or FILE.py:FUNCTION, which is executed. The result has images uint8
+    [images, channels, height, width] and labels int64 [images]. Raises DataError for an unknown name or split, a
+    missing or unexpected folder, and unreadable data.
     """
     loader = DATASETS.get(name)
     if loader is not None:
         return loader(split, folder)
-    own = _own(name)
-    if own is None:
+    supplied = _user_supplied(name)
+    if supplied is None:
         raise DataError(_unknown(name))
     if folder is not None:
-        raise DataError(f"data set {name!r} says itself where it is, expected no folder, so leave out --data {folder}.")
-    return own(split)
+        raise DataError(f"data set {name!r} is a path already, so leave out the folder {folder}.")
+    return supplied(split)
 
 
-def _own(name: str) -> Callable[[str], Dataset] | None:
-    """What loads a split of the user's own data set of that name; None where a name cannot be one's."""
+def _user_supplied(name: str) -> Callable[[str], Dataset] | None:
+    """Return the loader of a user-supplied data set; None if the name cannot be one."""
     if is_code(name):
         return partial(function.load, name)
     if name.endswith(npz.SUFFIX):

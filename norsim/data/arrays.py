@@ -1,4 +1,4 @@
-"""Images and labels as somebody else holds them, brought into the form of a Dataset and checked."""
+"""Conversion of user-supplied images and labels to a Dataset."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import numpy.typing as npt
 from norsim.data.dataset import Dataset, Images, Labels
 from norsim.errors import DataError
 
-# As many channels as make an axis of three the last one.
+# Numbers of channels.
 COLOURS = (1, 3)
 STEPS = 255
 MOST_CLASSES = 65536
 
 
 def images_of(array: npt.NDArray[Any], where: str) -> Images:
-    """`[images, h, w]`, `[images, channels, h, w]` or `[images, h, w, channels]` uint8 as `[images, channels, h, w]`.
+    """Convert uint8 `[images, h, w]`, `[images, channels, h, w]` or `[images, h, w, channels]` to the second of these.
 
-    Channels are the last axis where that is of 1 or 3 and the second is not. Raises DataError, beginning with `where`,
+    Channels are the last axis if that has size 1 or 3 and the second has not. Raises DataError, starting with `where`,
     for another type or number of axes.
     """
     if array.dtype != np.uint8 or array.ndim not in (3, 4):
@@ -37,14 +37,14 @@ def images_of(array: npt.NDArray[Any], where: str) -> Images:
 
 
 def labels_of(array: npt.NDArray[Any], where: str) -> Labels:
-    """Integer labels `[images]` as int64; DataError for others."""
+    """Convert integer labels `[images]` to int64; DataError for others."""
     if array.dtype.kind not in "iu" or array.ndim != 1:
         raise DataError(f"{where}: labels are {array.dtype} of shape {array.shape}, expected integers [images].")
     return array.astype(np.int64)
 
 
 def bytes_of(image: npt.NDArray[Any], where: str) -> Images:
-    """An image of any shape in uint8: as it is, or real numbers that are n / 255 as n. DataError for others."""
+    """Convert an image of any shape to uint8: real numbers must be n / 255 and become n. DataError for others."""
     if image.dtype == np.uint8:
         return image
     if image.dtype.kind == "f" and np.isfinite(image).all():
@@ -53,15 +53,15 @@ def bytes_of(image: npt.NDArray[Any], where: str) -> Images:
             exact: Images = steps.astype(np.uint8)
             return exact
     raise DataError(
-        f"{where}: pixels are {image.dtype} that are not 0/255, 1/255, ... 255/255, expected uint8 or those, so leave "
-        "normalisation to --mean and --std and resizing to whoever made the data."
+        f"{where}: pixels are {image.dtype} that are not 0/255, 1/255, ... 255/255, expected uint8 or those. "
+        "Normalise in the network, by its mean and standard deviation, and resize images in advance."
     )
 
 
 def number_classes(labels: Sequence[Labels], where: str) -> tuple[str, ...]:
-    """Names of classes that have none: their numbers, up to the largest of the labels `[images]`.
+    """Return the class numbers as names, up to the largest of the labels `[images]`.
 
-    Raises DataError for one of millions.
+    Raises DataError for a label of 65536 or more.
     """
     largest = max(int(part.max(initial=0)) for part in labels)
     if largest >= MOST_CLASSES:
@@ -71,9 +71,9 @@ def number_classes(labels: Sequence[Labels], where: str) -> tuple[str, ...]:
 
 def checked(name: str, split: str, images: Images, labels: Labels, classes: tuple[str, ...], full_scale: int,
             about: str) -> Dataset:  # fmt: skip
-    """A Dataset of images `[n, channels, height, width]` and labels `[n]`; its source is `about` and a hash of both.
+    """Return a Dataset of images `[n, channels, height, width]` and labels `[n]`; its source is `about` and a hash.
 
-    Raises DataError for a bad one.
+    Raises DataError if they are invalid.
     """
     digest = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()[:16]
     return Dataset(name, split, images, labels, classes, full_scale, f"{about}, SHA-256 {digest}")

@@ -1,6 +1,6 @@
-"""CIFAR-10: 60,000 colour images of 32x32 pixels in ten classes, from a folder that the user has.
+"""CIFAR-10: 60,000 colour images of 32x32 pixels in ten classes, from a folder of the user.
 
-Four layouts are in use and all are read; which one a folder has is told from the names of its files.
+All four layouts in use are supported; the file names tell which one a folder has.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SHARD = re.compile(r"-of-(\d+)")
 
 
 class _Part(NamedTuple):
-    """Images uint8 [images, 3, 32, 32], labels int64 [images], and the image formats these came in."""
+    """Images uint8 [images, 3, 32, 32], labels int64 [images], and the formats of the image files."""
 
     images: Images
     labels: Labels
@@ -48,17 +48,17 @@ class _Layout(NamedTuple):
 
 
 def load(split: str, folder: Path | None = None) -> Dataset:
-    """One split of CIFAR-10: images uint8 [images, 3, 32, 32] of 0..255, labels int64 [images] of 0..9.
+    """Return one split of CIFAR-10: images uint8 [images, 3, 32, 32] of 0..255, labels int64 [images] of 0..9.
 
-    `folder` holds one of: Hugging Face parquet files (also in `plain_text`), `cifar-10-batches-bin`,
-    `cifar-10-batches-py`, or train/CLASS and test/CLASS with one image a file; the first of these that is
-    found is read. Of the files only those of `split` are opened, and the images keep their order; one
-    image a file has no order, so there the classes take turns. Raises DataError where no folder is given,
-    it has none of these layouts, it lacks the split, or a file of the split is damaged.
+    `folder` has one of: Hugging Face parquet files (also in `plain_text`), `cifar-10-batches-bin`,
+    `cifar-10-batches-py`, or train/CLASS and test/CLASS with one image per file; the first one found is read.
+    Only files of `split` are opened, and images keep their order; single image files have none, so their
+    classes alternate. Raises DataError if no folder is given, it has none of these layouts, it lacks the split,
+    or a file of the split is damaged.
     """
     check_split(NAME, split)
     if folder is None:
-        raise DataError(f"data set {NAME!r} was given no folder, so pass --data DIR with {_expected()}.")
+        raise DataError(f"data set {NAME!r} was given no folder, expected one with {_expected()}.")
     layout, home = _find(folder)
     part = layout.read(home, split)
     source = _source(layout, folder, part.formats)
@@ -70,7 +70,7 @@ def _expected() -> str:
 
 
 def _find(folder: Path) -> tuple[_Layout, Path]:
-    """The layout of the folder and the folder, itself or one inside it, that holds the files."""
+    """Return the layout and the folder of the files, which is `folder` or one inside it."""
     if not folder.is_dir():
         state = "is a file" if folder.exists() else "does not exist"
         raise DataError(f"{folder} {state}, expected a folder of CIFAR-10, so pass one with {_expected()}.")
@@ -82,7 +82,7 @@ def _find(folder: Path) -> tuple[_Layout, Path]:
 
 
 def _source(layout: _Layout, folder: Path, formats: frozenset[str]) -> str:
-    # CIFAR-10 was published lossless, so a JPEG of it is always a re-encoding; a PNG may or may not be.
+    # CIFAR-10 was published lossless, so a JPEG is always a re-encoding; a PNG need not be one.
     lossy = ", JPEG re-encoding of the lossless originals" if "JPEG" in formats else ""
     return f"CIFAR-10 from folder {folder.resolve().name!r}, {layout.title}{lossy}"
 
@@ -101,7 +101,7 @@ def _labels(values: Sequence[object], where: str) -> Labels:
         if not isinstance(value, int) or not 0 <= value < len(CLASSES):
             raise DataError(
                 f"{where}: image {index} has the label {value!r}, expected an integer from 0 to "
-                f"{len(CLASSES) - 1}, so check that this is CIFAR-10 and fetch it again."
+                f"{len(CLASSES) - 1}, so check that this is CIFAR-10 and download it again."
             )
     return np.array(values, dtype=np.int64)
 
@@ -118,7 +118,7 @@ def _read_parquet(home: Path, split: str) -> _Part:
     if len(paths) != expected:
         raise DataError(
             f"{home} holds {len(paths)} files {split}-*.parquet of the split {split!r}, expected {expected}, "
-            "so fetch the missing files or remove those that belong to another copy."
+            "so download the missing files or remove those of another copy."
         )
     shards = [_read_shard(path) for path in paths]
     encoded = [image for images, _ in shards for image in images]
@@ -133,13 +133,13 @@ def _read_shard(path: Path) -> tuple[list[EncodedImage], Labels]:
     except (pa.ArrowException, OSError, UnicodeDecodeError) as cause:
         raise DataError(
             f"{path}: this is not a readable parquet file ({type(cause).__name__}), expected one of the "
-            "Hugging Face data set cifar10, so fetch it again."
+            "Hugging Face data set cifar10, so download it again."
         ) from cause
     contents = table["img.bytes"].to_pylist()
     if None in contents:
         raise DataError(
             f"{path}: row {contents.index(None)} holds no image bytes, expected an image in each row, "
-            "so fetch the data set with its images embedded."
+            "so download the data set with embedded images."
         )
     encoded = [EncodedImage(f"{path}, row {row}", content) for row, content in enumerate(contents)]
     return encoded, _labels(table["label"].to_pylist(), str(path))
@@ -182,7 +182,7 @@ def _read_binary_batch(path: Path) -> _Part:
     if content.size == 0 or content.size % _RECORD:
         raise DataError(
             f"{path}: the file has {content.size} bytes, expected a multiple of {_RECORD} (a label and "
-            f"{_PIXELS} pixel values an image), so it is cut off or not CIFAR-10 and must be unpacked again."
+            f"{_PIXELS} pixel values per image), so it is truncated or not CIFAR-10: unpack the archive again."
         )
     records = content.reshape(-1, _RECORD)
     return _Part(records[:, 1:].reshape(-1, 3, SIDE, SIDE), _labels(records[:, 0].tolist(), str(path)))

@@ -1,4 +1,4 @@
-"""Lists the images of a folder that holds one folder of image files for each class."""
+"""Image files in a folder with one subfolder per class."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ class LabelledFile(NamedTuple):
 
 
 def list_images(folder: Path, classes: Sequence[str]) -> list[LabelledFile]:
-    """The image files of `folder`/CLASS, for those of `classes` that have a folder; no file is opened.
+    """List the image files of `folder`/CLASS, for those of `classes` that have a folder; no file is opened.
 
-    The classes take turns, each giving its files in the order of their names, because files one class
-    after the other would make the first images of a split all of one class. Hidden files are skipped.
-    Raises DataError where the folder is missing, holds a folder that is no class, or a class folder is
-    empty or holds anything but files that end in one of SUFFIXES.
+    The classes alternate, with files in the order of their names; otherwise the first images of a split would all be
+    of one class. Hidden files are skipped. Raises DataError if the folder is missing or has a folder that is not a
+    class, or if a class folder is empty or has a file that does not end in one of SUFFIXES.
     """
     turns = sorted(
         (turn, classes.index(class_folder.name), path)
@@ -36,7 +35,7 @@ def list_images(folder: Path, classes: Sequence[str]) -> list[LabelledFile]:
 
 def _class_folders(folder: Path, classes: Sequence[str]) -> list[Path]:
     if not folder.is_dir():
-        raise DataError(f"{folder} is missing, expected a folder with one folder a class, so add this split.")
+        raise DataError(f"{folder} is missing, expected a folder with one folder per class, so add this split.")
     found = [path for path in sorted(folder.iterdir()) if path.is_dir() and not _is_hidden(path)]
     unknown = [path.name for path in found if path.name not in classes]
     if unknown or not found:

@@ -1,4 +1,4 @@
-"""The one form in which norsim holds a data set: integer pixels, integer labels, and where they come from."""
+"""The representation of a data set: integer pixels, integer labels and their source."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ Labels = npt.NDArray[np.int64]
 SPLITS = ("train", "test")
 
 
-# eq=False: comparing two arrays gives an array, so a generated __eq__ would raise instead of answering.
+# eq=False: a generated __eq__ would raise, because comparing two arrays returns an array.
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """One split of a labelled image data set, checked once when it is built.
+    """One split of a labelled image data set, validated at construction.
 
     Fields:
-        name: what the user calls the data set, for example `cifar10`.
-        split: which part of it this is, for example `test`.
+        name: the data set's name, for example `cifar10`.
+        split: the part of it, for example `test`.
         images: uint8 [images, channels, height, width], raw pixel values 0..full_scale.
         labels: int64 [images], each an index into `classes`.
         classes: the class names, in label order.
         full_scale: the pixel value that means 1.0 (255 for CIFAR-10, 16 for digits).
-        source: one line that says which copy of the data this is, for result files.
+        source: one line that identifies this copy of the data in result files.
 
-    Raises DataError where a shape, a dtype, a label or a pixel does not fit that description.
+    Raises DataError if a shape, a dtype, a label or a pixel does not match this description.
     """
 
     name: str
@@ -48,20 +48,18 @@ class Dataset:
             raise DataError(f"{self._title()}: source is {self.source!r}, expected one line of text.")
 
     def __len__(self) -> int:
-        """How many images there are."""
+        """Return the number of images."""
         return len(self.images)
 
     def take(self, count: int, generator: np.random.Generator | None = None) -> Dataset:
-        """A data set of `count` of these images, with the same name, split, classes and source.
+        """Return a data set of `count` of these images, with the same name, split, classes and source.
 
-        Without a generator these are the first `count` images. With one they are a random subset, drawn
-        without replacement and kept in their original order; an equally seeded generator draws the same
-        subset. Raises DataError where count is below 1 or above the number of images.
+        Without a generator these are the first `count` images; with one they are a random subset in the original
+        order, drawn without replacement, the same one for the same seed. Raises DataError if count is below 1 or above
+        the number of images.
         """
         if not 1 <= count <= len(self):
-            raise DataError(
-                f"{self._title()}: {count} images were asked for and there are {len(self)}, ask for 1 to {len(self)}."
-            )
+            raise DataError(f"{self._title()}: {count} images were requested, expected 1 to {len(self)}.")
         if generator is None:
             return replace(self, images=self.images[:count], labels=self.labels[:count])
         chosen = np.sort(generator.choice(len(self), size=count, replace=False))
@@ -78,7 +76,7 @@ class Dataset:
             )
         if self.images.size == 0:
             raise DataError(
-                f"{self._title()}: images have shape {self.images.shape} and hold nothing, expected at least "
+                f"{self._title()}: images have shape {self.images.shape} and are empty, expected at least "
                 "one image of at least one pixel, so check the data that was read."
             )
         if not 1 <= self.full_scale <= 255 or self.images.max() > self.full_scale:
@@ -102,6 +100,6 @@ class Dataset:
 
 
 def check_split(name: str, split: str) -> None:
-    """Raise DataError where `split` is not one of SPLITS; `name` is the data set that was asked for it."""
+    """Raise DataError if `split` is not one of SPLITS; `name` is that of the data set."""
     if split not in SPLITS:
-        raise DataError(f"data set {name!r} has no split {split!r}, so ask for one of {', '.join(SPLITS)}.")
+        raise DataError(f"data set {name!r} has no split {split!r}, expected one of {', '.join(SPLITS)}.")

@@ -1,4 +1,4 @@
-"""Turns encoded PNG and JPEG images into pixels of one size, RGB or grey."""
+"""Decoding of PNG and JPEG images to pixels of one size, RGB or grey."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from norsim.errors import DataError
 
 FORMATS = ("PNG", "JPEG")
 
-# The modes whose conversion to RGB keeps every value; tools that shrink files store a grey image as L or P.
+# Modes whose conversion to RGB is exact; tools that compress files store a grey image as L or P.
 _EXACT_MODES = frozenset({"1", "L", "P", "RGB"})
 _GREY_MODES = frozenset({"1", "L"})
 LARGEST_SIDE = 1024
 
 
 class EncodedImage(NamedTuple):
-    """The bytes of one image file, and where they come from, for messages."""
+    """The bytes of one image file, and their source for messages."""
 
     where: str
     content: bytes
 
 
 class DecodedImages(NamedTuple):
-    """Pixels uint8 [images, channels, height, width] of 0..255, and which of FORMATS they were decoded from."""
+    """Pixels uint8 [images, channels, height, width] of 0..255, and the FORMATS they were decoded from."""
 
     images: Images
     formats: frozenset[str]
 
 
 class Form(NamedTuple):
-    """What images of a data set have in common: pixels across and down, and RGB or L, which is grey."""
+    """The common form of a data set's images: width and height in pixels, and RGB or L (grey)."""
 
     width: int
     height: int
@@ -44,12 +44,12 @@ class Form(NamedTuple):
 
     @property
     def channels(self) -> int:
-        """3 or 1."""
+        """Return the number of channels, 3 or 1."""
         return 3 if self.mode == "RGB" else 1
 
 
 def form_of(item: EncodedImage) -> Form:
-    """The size of an image, and whether it is grey, from its header alone; DataError as for `decode`."""
+    """Read the size of an image, and whether it is grey, from its header; DataError as for `decode`."""
     with _opened(item, "") as image:
         width, height = image.size
         if max(width, height) > LARGEST_SIDE:
@@ -65,10 +65,10 @@ def decode_rgb(encoded: Sequence[EncodedImage], side: int) -> DecodedImages:
 def decode(encoded: Sequence[EncodedImage], form: Form) -> DecodedImages:
     """Decode every image to `[images, channels, height, width]` of that form.
 
-    Raises DataError, naming the first image at fault, where one is neither PNG nor JPEG, is damaged, has
-    another size, or has a mode (such as one with transparency) that the form cannot hold exactly.
+    Raises DataError naming the first image that is neither PNG nor JPEG, is damaged, has another size, or
+    has a mode (such as one with transparency) that the form cannot represent exactly.
     """
-    # One thread: most of the time is spent in Pillow's Python code, so that more threads were no faster.
+    # One thread: most of the time is spent in Pillow's Python code, so more threads were no faster.
     pixels = np.empty((len(encoded), form.height, form.width, form.channels), dtype=np.uint8)
     formats = set()
     for index, item in enumerate(encoded):
@@ -87,7 +87,7 @@ def _opened(item: EncodedImage, size: str) -> Iterator[Image.Image]:
             yield image
     except DataError:
         raise
-    # A damaged image may raise any exception: each of Pillow's decoders has its own.
+    # Each of Pillow's decoders raises its own exceptions on a damaged image.
     except Exception as cause:
         raise DataError(
             f"{item.where}: this is not a readable image ({type(cause).__name__}), expected a whole "
@@ -96,7 +96,7 @@ def _opened(item: EncodedImage, size: str) -> Iterator[Image.Image]:
 
 
 def _check(image: Image.Image, form: Form, where: str) -> None:
-    """Check the header alone, so that an image of a wrong, perhaps huge, size is never decoded."""
+    """Check only the header, so that an image of a wrong, perhaps huge, size is never decoded."""
     if image.size != (form.width, form.height):
         width, height = image.size
         raise DataError(

@@ -1,6 +1,6 @@
-"""Handwritten digits that come with scikit-learn: a real data set that needs no download.
+"""Handwritten digits from scikit-learn: a real data set without a download.
 
-They are 1,797 images of 8x8 pixels with 17 grey levels (0 to 16), the test part of the UCI set
+There are 1,797 images of 8x8 pixels with 17 grey levels (0 to 16), the test part of the UCI set
 "Optical Recognition of Handwritten Digits", as `sklearn.datasets.load_digits` returns it.
 """
 
@@ -21,17 +21,17 @@ SPLIT_SEED = 0
 
 
 def load(split: str, folder: Path | None = None) -> Dataset:
-    """One split of the digits: images uint8 [images, 1, 8, 8] of 0..16, labels int64 [images] of 0..9.
+    """Return one split of the digits: images uint8 [images, 1, 8, 8] of 0..16, labels int64 [images] of 0..9.
 
-    The split is fixed and stratified by class: scikit-learn's `train_test_split` with random_state=0 gives
-    1,437 images to `train` and 360 to `test`. Raises DataError for another split, or where a folder is
+    The split is fixed and stratified by class: scikit-learn's `train_test_split` with random_state=0 puts
+    1,437 images into `train` and 360 into `test`. Raises DataError for another split, or if a folder is
     given, since the data come with scikit-learn.
     """
     check_split(NAME, split)
     if folder is not None:
         raise DataError(
             f"data set {NAME!r} was given the folder {folder}, expected none because it comes with "
-            "scikit-learn, so leave out --data or name another data set."
+            "scikit-learn, so leave out the folder or name another data set."
         )
     images, labels = _read(split)
     source = f"digits, load_digits of scikit-learn, stratified split with random_state {SPLIT_SEED}"
@@ -39,7 +39,7 @@ def load(split: str, folder: Path | None = None) -> Dataset:
 
 
 def _read(split: str) -> tuple[Images, Labels]:
-    # Imported here because scikit-learn takes seconds to import, which only this data set should cost.
+    # Imported here because it takes seconds, which only this data set needs.
     from sklearn.datasets import load_digits  # type: ignore[import-untyped]
     from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]
 

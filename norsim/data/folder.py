@@ -1,4 +1,4 @@
-"""A data set in a folder of images by class: train/CLASS and test/CLASS with one PNG or JPEG an image."""
+"""Data sets in folders of images by class: train/CLASS and test/CLASS with PNG or JPEG files."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from norsim.errors import DataError
 
 
 def load(folder: Path, split: str) -> Dataset:
-    """One split. The folders of `train` are the classes, in the order of their names.
+    """Return one split. The folders of `train` are the classes, in the order of their names.
 
-    The first image of `train` says how large all are, and whether they are grey: `[images, 1 or 3, height, width]`.
-    Raises DataError, naming what is at fault, for a folder or an image that is missing or does not fit.
+    The first image of `train` sets the size of all, and whether they are grey: `[images, 1 or 3, height, width]`.
+    Raises DataError naming the folder or image that is missing or does not fit.
     """
     name = str(folder.resolve())
     check_split(name, split)
     if not folder.is_dir():
-        raise DataError(f"{folder} is no folder, expected one with train/CLASS and test/CLASS and images in them.")
+        raise DataError(f"{folder} is not a folder, expected one with train/CLASS and test/CLASS with images in them.")
     classes = _classes(folder / "train")
     form = form_of(_read(list_images(folder / "train", classes)[0].path))
     files = list_images(folder / split, classes)
@@ -36,7 +36,7 @@ def _classes(train: Path) -> tuple[str, ...]:
         raise DataError(f"{train} is missing, expected train/CLASS and test/CLASS with images in them.")
     found = tuple(sorted(path.name for path in train.iterdir() if path.is_dir() and not path.name.startswith(".")))
     if not found:
-        raise DataError(f"{train} has no folders, expected one for each class, with images in it.")
+        raise DataError(f"{train} has no folders, expected one per class, with images in it.")
     return found
 
 

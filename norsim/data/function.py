@@ -1,7 +1,7 @@
-"""A data set that a function of a Python file makes: FILE.py:FUNCTION, called with `train` or `test`.
+"""User-supplied data sets: a function in a Python file, FILE.py:FUNCTION, called with `train` or `test`.
 
-It returns what a torch.utils.data.Dataset of a finite size is: `len(data)`, and `data[i]` that is (image, label). Here
-is no torch: tensors, arrays and Pillow's images all turn into arrays.
+It returns a torch.utils.data.Dataset of finite size: `len(data)`, and `data[i]` is (image, label). This module does not
+import torch: tensors, arrays and Pillow images all convert to arrays.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from norsim.user_code import absolute, call_code, guarded
 
 
 def load(reference: str, split: str) -> Dataset:
-    """What the function returns for `split`, read to its end. The file is executed: it must be trusted.
+    """Read the whole data set that the function returns for `split`. The file is executed, so it must be trusted.
 
-    An image is `[h, w]`, `[channels, h, w]` or `[h, w, channels]`, of uint8 or of real numbers n / 255. Class names are
-    taken from the attribute `classes` where there is one. Raises ConfigurationError where the code fails or returns
-    something else, DataError where an image or label does not fit.
+    An image is `[h, w]`, `[channels, h, w]` or `[h, w, channels]`, of uint8 or of real numbers n / 255. Class names
+    come from the attribute `classes`, if there is one. Raises ConfigurationError if the code fails or returns something
+    else, DataError if an image or label does not fit.
     """
     name = absolute(reference)
     check_split(name, split)
@@ -30,7 +30,7 @@ def load(reference: str, split: str) -> Dataset:
     if not hasattr(data, "__len__") or not hasattr(data, "__getitem__"):
         raise ConfigurationError(
             f"{reference} returned {type(data).__name__} for {split!r}, expected a torch.utils.data.Dataset: an object "
-            "with a length that gives (image, label) for each index."
+            "with a length that returns (image, label) for each index."
         )
     pairs = guarded(name, lambda: [_pair(data[index]) for index in range(len(data))])
     where = f"{reference}, {split}"

@@ -1,8 +1,8 @@
-"""A data set in one NumPy file, NAME.npz.
+"""Data sets in one NumPy file, NAME.npz.
 
-It holds the arrays `train_images`, `train_labels`, `test_images` and `test_labels`. Images are uint8, see
-`norsim.data.arrays.images_of` for their shapes; labels are integers from 0. Two more may be there: `classes`, texts in
-the order of labels, and `full_scale`, the pixel that means 1.0 where that is not 255.
+It has the arrays `train_images`, `train_labels`, `test_images` and `test_labels`. Images are uint8, in the shapes of
+`norsim.data.arrays.images_of`; labels are integers from 0. Optional arrays are `classes`, strings in the order of
+labels, and `full_scale`, the pixel value that means 1.0 (default 255).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ LARGEST_BYTES = 8 * 2**30
 
 
 def load(path: Path, split: str) -> Dataset:
-    """One split of the data set in the file at `path`; nothing in it is executed.
+    """Return one split of the data set in the file at `path`; no code in it is executed.
 
-    Raises DataError, naming the file, where it cannot be read or does not hold what is said above.
+    Raises DataError naming the file if it cannot be read or does not have the arrays above.
     """
     name = str(path.resolve())
     check_split(name, split)
@@ -41,11 +41,11 @@ def load(path: Path, split: str) -> Dataset:
         raise
     except OSError as cause:
         raise DataError(f"{path} cannot be read: {cause.strerror or cause}.") from None
-    # Whatever damaged archives and headers make zipfile, zlib and NumPy raise.
+    # zipfile, zlib and NumPy raise anything on a damaged file.
     except Exception as cause:
         raise DataError(
-            f"{path}: this is not a readable npz file ({type(cause).__name__}: {cause}), expected one that numpy.savez "
-            "wrote."
+            f"{path}: this is not a readable npz file ({type(cause).__name__}: {cause}), expected one written by "
+            "numpy.savez."
         ) from None
     images = images_of(pixels, f"{path}, {split}_images")
     labels = {one: labels_of(array, f"{path}, {one}_labels") for one, array in given.items()}
@@ -57,13 +57,13 @@ def load(path: Path, split: str) -> Dataset:
 
 
 def _array(archive: zipfile.ZipFile, path: Path, key: str) -> npt.NDArray[Any]:
-    """One array; its header is checked against the member's size before memory is taken."""
+    """Read one array; its header is checked against the member's size before memory is allocated."""
     try:
         member = archive.getinfo(f"{key}.npy")
     except KeyError:
         held = ", ".join(name.removesuffix(".npy") for name in archive.namelist()[:8]) or "nothing"
         raise DataError(
-            f"{path} holds {held}, expected the arrays train_images, train_labels, test_images and test_labels."
+            f"{path} has {held}, expected the arrays train_images, train_labels, test_images and test_labels."
         ) from None
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)
@@ -83,5 +83,5 @@ def _array(archive: zipfile.ZipFile, path: Path, key: str) -> npt.NDArray[Any]:
 
 def _texts(array: npt.NDArray[Any], path: Path) -> tuple[str, ...]:
     if array.dtype.kind != "U" or array.ndim != 1:
-        raise DataError(f"{path}: classes are {array.dtype} of shape {array.shape}, expected texts [classes].")
+        raise DataError(f"{path}: classes are {array.dtype} of shape {array.shape}, expected strings [classes].")
     return tuple(str(text) for text in array)

@@ -1,8 +1,8 @@
-"""Reads a pickled dict of numbers, text and integer arrays without running anything that the file names.
+"""Safe reading of a pickled dict of numbers, text and integer arrays: no code named by the file runs.
 
-A pickle is a program: it may name any importable object and call it. Here every name it may use leads to
-a stand-in class of this module that only keeps the numbers of an array, and every other name ends the
-reading. NumPy itself is called only after these numbers have been checked.
+A pickle is a program: it may name any importable object and call it. Here each permitted name maps to a
+stand-in class of this module that only stores the numbers of an array, and any other name is an error.
+NumPy is called only after these numbers have been checked.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _BYTE_ORDERS = ("<", ">", "|", "=")
 
 
 def load_dict(path: Path) -> dict[str, object]:
-    """The dict that is pickled in `path`, its keys as text, its integer arrays as NumPy arrays.
+    """Read the dict pickled in `path`, with its keys as text and its integer arrays as NumPy arrays.
 
-    Reads the pickles of Python 2 and 3, protocols 0 to 5. A text of Python 2 comes back as bytes, except
-    as a key. Raises DataError where the file cannot be read, is no pickle of a dict, or names anything
-    but what rebuilds an integer array; nothing that it names is ever imported or called.
+    Supports pickles of Python 2 and 3, protocols 0 to 5. Python 2 strings become bytes, except for keys. Raises
+    DataError if the file cannot be read, is not a pickled dict, or names anything that integer arrays do not
+    need; nothing that it names is imported or called.
     """
     content = _load(path)
     if not isinstance(content, dict):
@@ -47,7 +47,7 @@ def _load(path: Path) -> object:
         return _RestrictedUnpickler(path).load()
     except DataError:
         raise
-    # A damaged pickle may raise any exception: Python's documentation promises no list of them.
+    # A damaged pickle may raise any exception; Python documents no list of them.
     except Exception as cause:
         raise DataError(
             f"{path}: this is not a readable pickle ({type(cause).__name__}: {cause}), expected a batch of "
@@ -64,10 +64,10 @@ def _plain(value: object) -> object:
 
 
 class _StandIn:
-    """Takes the place of one global; refuses any state that its subclass does not expect.
+    """A replacement for one global that rejects any state its subclass does not expect.
 
-    Without a __setstate__ of ours, a pickle could set attributes of the class itself and so change how
-    the next file is read.
+    Without this __setstate__, a pickle could set attributes of the class itself and change how the next file is
+    read.
     """
 
     def __setstate__(self, state: object) -> None:
@@ -75,7 +75,7 @@ class _StandIn:
 
 
 class _Latin1Bytes(_StandIn, bytes):
-    """Stands in for `_codecs.encode`, with which Python 3 writes bytes in the protocols 0 to 2."""
+    """A replacement for `_codecs.encode`, with which Python 3 writes bytes in protocols 0 to 2."""
 
     def __new__(cls, text: str, encoding: str) -> _Latin1Bytes:
         if encoding != "latin1":
@@ -84,7 +84,7 @@ class _Latin1Bytes(_StandIn, bytes):
 
 
 class _PickledDtype(_StandIn):
-    """Stands in for `numpy.dtype`; keeps the code of an integer type and its byte order."""
+    """A replacement for `numpy.dtype` that stores the code of an integer type and its byte order."""
 
     def __init__(self, code: str | bytes, *_flags: object) -> None:
         self.code = _text(code)
@@ -98,7 +98,7 @@ class _PickledDtype(_StandIn):
             _refuse(f"the byte order {self.order!r}")
 
     def values(self, content: object, shape: Any, order: str) -> IntegerArray:
-        """`content`, the bytes of an array, as an array of this type and of `shape`."""
+        """Convert the bytes `content` to an array of this type and of `shape`."""
         if not isinstance(content, bytes | bytearray):
             _refuse(f"an array made of a {type(content).__name__}")
         flat = np.frombuffer(content, dtype=np.dtype(self.order + self.code))
@@ -106,7 +106,7 @@ class _PickledDtype(_StandIn):
 
 
 class _PickledArray(_StandIn):
-    """Stands in for `numpy.ndarray` and the function that makes an empty one; its state fills it."""
+    """A replacement for `numpy.ndarray` and the function that creates an empty one; its state fills it."""
 
     def __init__(self, *_prototype: object) -> None:
         self.array: IntegerArray = np.zeros(0, dtype=np.uint8)
@@ -117,7 +117,7 @@ class _PickledArray(_StandIn):
 
 
 class _BufferArray(_PickledArray):
-    """Stands in for the function with which NumPy writes an array in protocol 5."""
+    """A replacement for the function with which NumPy writes an array in protocol 5."""
 
     def __init__(self, content: object, dtype: object, shape: Any, order: str, *_axes: object) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ class _BufferArray(_PickledArray):
 
 def _dtype(value: object) -> _PickledDtype:
     if not isinstance(value, _PickledDtype):
-        _refuse(f"a {type(value).__name__} in the place of a dtype")
+        _refuse(f"a {type(value).__name__} instead of a dtype")
     return value
 
 
@@ -134,7 +134,7 @@ def _refuse(what: str) -> NoReturn:
     raise ValueError(f"{what} has no place in a CIFAR-10 batch")
 
 
-# NumPy 2 renamed numpy.core to numpy._core; files of both kinds are in use.
+# NumPy 2 renamed numpy.core to numpy._core; files with both names are in use.
 _STAND_INS: Mapping[tuple[str, str], type[_StandIn]] = MappingProxyType(
     {
         ("_codecs", "encode"): _Latin1Bytes,
@@ -150,17 +150,17 @@ _STAND_INS: Mapping[tuple[str, str], type[_StandIn]] = MappingProxyType(
 
 class _RestrictedUnpickler(pickle.Unpickler):
     def __init__(self, path: Path) -> None:
-        # encoding="bytes": a str of Python 2 may hold pixels, which no text encoding would keep.
+        # encoding="bytes": a str of Python 2 may hold pixels, which no text encoding preserves.
         super().__init__(io.BytesIO(path.read_bytes()), encoding="bytes")
         self._path = path
 
     def find_class(self, module_name: str, global_name: str, /) -> type[_StandIn]:
-        """The stand-in for a global that the pickle names; raises DataError for one that has none."""
+        """Return the stand-in for a global that the pickle names; raises DataError if it has none."""
         stand_in = _STAND_INS.get((module_name, global_name))
         if stand_in is None:
             raise DataError(
                 f"{self._path}: the pickle asks for {module_name}.{global_name}, which was refused because a "
-                "CIFAR-10 batch needs only dicts, lists, text, integers and integer arrays, so do not trust "
-                "this file and unpack the archive from the CIFAR-10 site again."
+                "CIFAR-10 batch needs only dicts, lists, text, integers and integer arrays. Do not trust "
+                "this file; unpack the archive from the CIFAR-10 site again."
             )
         return stand_in

@@ -14,11 +14,11 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 
 
 def images_tensor(data: Dataset) -> Tensor:
-    """`[images, channels, height, width]` float32 in [0, 1]."""
+    """Return the images, `[images, channels, height, width]` float32 in [0, 1]."""
     return torch.from_numpy(data.images).float() / data.full_scale
 
 
 def dataset_batches(data: Dataset) -> Batches:
-    """The images of a data set, 100 at a time: `[images, channels, height, width]`, and their labels `[images]`."""
+    """Return batches of 100 images, `[images, channels, height, width]`, with their labels `[images]`."""
     images, labels = images_tensor(data), torch.from_numpy(data.labels)
     return zip(torch.split(images, BATCH), torch.split(labels, BATCH), strict=True)

@@ -1,4 +1,4 @@
-"""The processes of a Dask cluster as workers: one that runs, or one that is asked of a queueing system."""
+"""Dask clusters as workers: a running one, or one started through a queueing system."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from norsim.jobs.unit_store import code_digest
 from norsim.jobs.workers import LOG, Workers
 from norsim.spice.simulators.choice import SIMULATORS, VARIABLE, Simulator, chosen_simulator
 
-# Queueing systems, and the class of dask-jobqueue that submits jobs to each.
+# Queueing systems, each with its class in dask-jobqueue.
 SYSTEMS = {"slurm": "SLURMCluster", "lsf": "LSFCluster", "pbs": "PBSCluster"}
 SECONDS_TO_CONNECT = 20
 SECONDS_TO_SUBMIT = 20
 SECONDS_BETWEEN_COUNTS = 5
-LOST = "The Dask cluster was lost. Go on with --resume"
+LOST = "The Dask cluster was lost. Finished work is kept: resume the run"
 # Libraries whose version may change the last bit of a result.
 DECISIVE = ("numpy", "scipy", "numba", "torch")
 
 
 @contextmanager
 def cluster(scheduler: str, options: Mapping[str, Any]) -> Iterator[Workers]:
-    """The workers of the scheduler at an address such as `tcp://host:8786`, or of jobs in a queueing system of SYSTEMS.
+    """Connect to the scheduler at an address such as `tcp://host:8786`, or submit jobs to a queueing system of SYSTEMS.
 
-    `options` are for the latter: `jobs`, how many to submit, and what dask-jobqueue's class of that system takes
-    (`queue`, `cores`, `memory`, `walltime`, ...). The jobs end with the context. Raises ConfigurationError without
-    Dask, without an answer, and for options that are not understood.
+    `options` apply to a queueing system: `jobs`, the number to submit, and the arguments of its class in dask-jobqueue
+    (`queue`, `cores`, `memory`, `walltime`, ...). The jobs end with the context. Raises ConfigurationError if Dask is
+    not installed, the scheduler does not answer or an option is invalid.
     """
     try:
         distributed = import_module("distributed")
         systems = import_module("dask_jobqueue") if scheduler in SYSTEMS else None
     except ImportError as problem:
-        raise ConfigurationError(f"--scheduler needs Dask ({problem}): pip install 'norsim[cluster]'") from None
+        raise ConfigurationError(f"a cluster needs Dask ({problem}): pip install 'norsim[cluster]'") from None
     with ExitStack() as stack:
         address: Any = scheduler
         renew: Callable[[], object] | None = None
@@ -50,33 +50,33 @@ def cluster(scheduler: str, options: Mapping[str, Any]) -> Iterator[Workers]:
             try:
                 address = stack.enter_context(getattr(systems, SYSTEMS[scheduler])(**rest))
             except (TypeError, ValueError, RuntimeError, OSError) as problem:
-                raise ConfigurationError(f"--scheduler {scheduler}: {problem}; see --scheduler-options") from None
+                raise ConfigurationError(f"scheduler {scheduler}: {problem}; check the scheduler options") from None
             renew = partial(address.scale, jobs=jobs)
             _submit(address, renew, scheduler)
         elif options:
-            raise ConfigurationError(f"--scheduler-options are for {', '.join(SYSTEMS)}, not for a cluster that runs")
+            raise ConfigurationError(f"scheduler options are for {', '.join(SYSTEMS)}, not for a running cluster")
         try:
             client = stack.enter_context(distributed.Client(address, timeout=SECONDS_TO_CONNECT, set_as_default=False))
         except (OSError, ValueError, TypeError) as problem:
             raise ConfigurationError(
-                f"--scheduler {scheduler}: no Dask scheduler answers there ({problem}). Expected tcp://HOST:PORT of "
+                f"scheduler {scheduler}: no Dask scheduler answers there ({problem}). Expected tcp://HOST:PORT of "
                 f"`dask scheduler`, or {', '.join(SYSTEMS)}"
             ) from None
         yield Cluster(client, renew)
 
 
 def _submit(jobs: Any, renew: Callable[[], object], scheduler: str) -> None:
-    """Submit jobs; raises ConfigurationError where the queueing system takes none."""
+    """Submit the jobs. Raises ConfigurationError if the queueing system accepts none."""
     renew()
     until = time.monotonic() + SECONDS_TO_SUBMIT
     while all(job.status.name == "created" for job in jobs.workers.values()):
         if time.monotonic() > until:
-            # Or the cluster would wait for them when it is closed.
+            # Otherwise the cluster waits for them when it closes.
             for job in jobs.workers.values():
                 job.status = type(job.status).failed
             raise ConfigurationError(
-                f"--scheduler {scheduler}: the queueing system has taken no job; what it said is above. Check "
-                f"--scheduler-options, and that its programs are on this machine"
+                f"scheduler {scheduler}: the queueing system accepted no job; its output is above. Check the "
+                "scheduler options, and that its programs are installed on this machine"
             )
         time.sleep(0.1)
 
@@ -85,14 +85,14 @@ def _jobs(options: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
     rest = dict(options)
     jobs = rest.pop("jobs", 1)
     if not isinstance(jobs, int) or jobs < 1:
-        raise ConfigurationError(f"--scheduler-options: jobs is {jobs!r}; expected a number of jobs, at least 1")
+        raise ConfigurationError(f"scheduler options: jobs is {jobs!r}; expected a number of jobs, at least 1")
     return jobs, rest
 
 
 class Cluster(Workers):
-    """The workers of a Dask client; `renew` asks for those that are missing, where there is somebody to ask.
+    """The workers of a Dask client; `renew` submits missing jobs to the queueing system, if there is one.
 
-    What a lost worker had in hand is given to another, by Dask. Raises SimulatorError where the scheduler is lost.
+    Dask reassigns the units of a lost worker. Raises SimulatorError if the scheduler is lost.
     """
 
     elsewhere = True
@@ -103,51 +103,51 @@ class Cluster(Workers):
 
     @contextmanager
     def executor(self) -> Iterator[Executor]:
-        """Dask's executor; a unit is refused by a worker whose installation is another."""
+        """Yield Dask's executor; a worker with another installation rejects its units."""
         with _reaching():
             executor = self.client.get_executor(pure=False)
         with executor:
             yield _Checked(executor, installation())
 
     def ahead(self) -> int:
-        """Three units a thread of the workers that are there, which are counted now and then."""
+        """Return three units per thread of the present workers, which are counted every few seconds."""
         if time.monotonic() - self.counted > SECONDS_BETWEEN_COUNTS:
             with _reaching():
                 self.threads, self.counted = sum(self.client.nthreads().values()), time.monotonic()
         return max(3 * self.threads, 4)
 
     def tend(self) -> None:
-        """Warn if no worker is left, and have jobs that ended submitted again."""
+        """Warn if there is no worker, and submit jobs again that have ended."""
         with _reaching():
             if not self.client.nthreads():
-                LOG.warning("no worker is there; waiting for one")
+                LOG.warning("there is no worker; waiting for one")
             if self.renew:
                 self.renew()
 
     def share(self, value: Any) -> Any:
-        """A future of `value`, which workers fetch once."""
-        # The result of a task, because Dask makes such a one again when the worker that had it is lost.
+        """Return a future of `value`, which each worker fetches once."""
+        # As the result of a task, which Dask computes again if the worker that holds it is lost.
         with _reaching(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that it is large
+            warnings.simplefilter("ignore")  # about its size
             return self.client.submit(_itself, value, pure=False)
 
     def problem(self, future: Future[Any]) -> BaseException | None:
-        """What ended a unit, as an error of norsim's where it is the cluster's; None if nothing did."""
+        """Return the error of a unit, None if it succeeded; errors of the cluster become errors of norsim."""
         try:
             problem = future.exception()
         except CancelledError:
             return SimulatorError(LOST)
-        # By name, because a cluster's library is imported only where one is used.
+        # Compared by name: Dask is imported only if a cluster is used.
         if type(problem).__name__ == "KilledWorker":
-            return SolveError(f"the workers that had it in hand died; was there enough memory? ({problem})")
+            return SolveError(f"the workers that ran it died; did they have enough memory? ({problem})")
         if isinstance(problem, ModuleNotFoundError):
-            return SimulatorError(f"a worker cannot import what it needs ({problem}): install norsim there as here")
+            return SimulatorError(f"a worker cannot import a module ({problem}): install the same norsim there")
         return problem
 
 
 @contextmanager
 def _reaching() -> Iterator[None]:
-    """What is asked of the scheduler within may find it gone."""
+    """Raise SimulatorError if a request to the scheduler fails."""
     try:
         yield
     except (OSError, TimeoutError, CancelledError, RuntimeError):
@@ -159,7 +159,7 @@ def _itself(value: Any) -> Any:
 
 
 class _Checked(Executor):
-    """Has each call made by `_there`."""
+    """An executor that makes each call through `_there`."""
 
     def __init__(self, executor: Executor, expected: dict[str, str]) -> None:
         self.within, self.expected = executor, expected
@@ -170,7 +170,7 @@ class _Checked(Executor):
 
 
 def installation() -> dict[str, str]:
-    """What must be the same everywhere for results to be the same to the last bit."""
+    """Return the versions that must agree on all machines for results to agree to the last bit."""
     return {
         "norsim's code": code_digest(), VARIABLE: chosen_simulator().name,
         **{name: _identity(one) for name, one in SIMULATORS.items()}, **{name: version(name) for name in DECISIVE},
@@ -185,7 +185,7 @@ def _identity(simulator: Simulator) -> str:
 
 
 def _there(expected: Mapping[str, str], function: Callable[..., Any], *arguments: Any) -> Any:
-    """`function` on a worker, whose norsim must be the one that asks. What fails tells on which machine it did."""
+    """Call `function` on a worker with the `expected` installation; errors name the machine."""
     here = installation()
     other = [name for name in expected if here[name] != expected[name]]
     try:

@@ -1,8 +1,8 @@
-"""Finished units of work, each in a parquet file under the hash of all that decides it, so that none is done twice.
+"""Finished units of work, one Parquet file each, named by a hash of all their inputs, so that none is computed twice.
 
-Parquet, because one file is one unit that appears whole or not at all, any tool for tables opens it (pandas, polars,
-DuckDB, R), units of measurement go with the columns, and norsim reads data sets with it anyway. Beside each file lies
-its SHA-256, in the form of `sha256sum`.
+Parquet, because one file is one unit, any table tool opens it (pandas, polars, DuckDB, R), columns carry their units
+of measurement, and norsim reads data sets with it anyway. Each file has its SHA-256 beside it, in the format of
+`sha256sum`.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from norsim.array.tile import Currents, Floats
 from norsim.errors import ConfigurationError
 from norsim.files import replace_file
 
-# Part of every key: a change of what a unit holds makes all older ones unknown.
+# Part of every key: a change of the format invalidates all older units.
 FORMAT = 1
 
 
 @lru_cache
 def code_digest() -> str:
-    """A hash of norsim's own code: what another version of it has done is not taken for this one's."""
+    """Return a hash of norsim's code, so that no version uses the units of another."""
     package = Path(__file__).resolve().parents[1]
     sources = sorted(package.rglob("*.py"))
     texts = [part for path in sources for part in (str(path.relative_to(package)).encode(), path.read_bytes())]
@@ -37,23 +37,23 @@ def code_digest() -> str:
 
 
 def unit_key(*parts: object) -> str:
-    """The name of the unit that `parts`, their `repr` or text, and norsim's code decide."""
+    """Return the key of the unit determined by `parts` (texts, else their `repr`) and norsim's code."""
     texts = [part if isinstance(part, str) else repr(part) for part in (FORMAT, code_digest(), *parts)]
     return hashlib.sha256("\0".join(f"{len(text)} {text}" for text in texts).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class UnitStore:
-    """Folders of units. All are looked in; what is new is put into each, of which the first must succeed, and what is
-    found elsewhere is copied to the first.
+    """Folders of units. A unit is read from any of them and written to all; only in the first must writing succeed.
 
-    A unit whose file does not have the checksum beside it counts as absent, and is removed.
+    A unit found in another folder is copied to the first. One without a matching checksum counts as absent and is
+    removed.
     """
 
     folders: tuple[Path, ...]
 
     def get(self, key: str) -> pa.Table | None:
-        """The unit named `key`, or None."""
+        """Return the unit `key`, or None."""
         for folder in self.folders:
             path = _path(folder, key)
             content = _sound(path)
@@ -68,26 +68,26 @@ class UnitStore:
         return None
 
     def put(self, key: str, table: pa.Table) -> None:
-        """Keep a unit. Raises ConfigurationError where the first folder cannot take it."""
+        """Store a unit. Raises ConfigurationError if it cannot be written to the first folder."""
         content = parquet(table)
         try:
             _write(_path(self.folders[0], key), content)
         except OSError as problem:
             raise ConfigurationError(
-                f"{self.folders[0]} cannot take more work: {problem.strerror}. Make room, then go on with --resume"
+                f"{self.folders[0]} cannot take more work: {problem.strerror}. Free disk space, then resume the run"
             ) from None
         for folder in self.folders[1:]:
-            # What cannot be shared costs time another day, and nothing else.
+            # A unit that is not shared only costs time later.
             with suppress(OSError):
                 _write(_path(folder, key), content)
 
     def clear(self) -> None:
-        """Forget the units of the first folder."""
+        """Remove the units of the first folder."""
         shutil.rmtree(self.folders[0], ignore_errors=True)
 
 
 def parquet(table: pa.Table) -> bytes:
-    """A table as the content of a unit's file."""
+    """Return the content of a unit's file."""
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
     content: bytes = sink.getvalue().to_pybytes()
@@ -95,17 +95,17 @@ def parquet(table: pa.Table) -> bytes:
 
 
 def unit_files(folder: Path) -> list[Path]:
-    """All files of a folder of units: units, checksums, and what a killed run has left half-written."""
+    """Return all files in a folder of units: units, checksums and half-written files of killed runs."""
     return sorted(path for path in folder.glob("*/*") if path.is_file())
 
 
 def broken_units(folder: Path) -> list[Path]:
-    """Units in a folder that do not have the checksum beside them."""
+    """Return the units in a folder that have no matching checksum."""
     return [path for path in unit_files(folder) if path.suffix == ".parquet" and _sound(path) is None]
 
 
 def shared_units() -> Path:
-    """Where runs share units: `$XDG_CACHE_HOME/norsim/units`."""
+    """Return the folder that runs share: `$XDG_CACHE_HOME/norsim/units`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "norsim" / "units"
 
 
@@ -118,7 +118,7 @@ def _checksum(path: Path) -> Path:
 
 
 def _sound(path: Path) -> bytes | None:
-    """The content of a file that has its checksum, else None."""
+    """Return the content of a file if its checksum matches, else None."""
     try:
         content, said = path.read_bytes(), _checksum(path).read_text()
     except (OSError, UnicodeDecodeError):
@@ -127,19 +127,19 @@ def _sound(path: Path) -> bytes | None:
 
 
 def checksum_line(name: str, content: bytes) -> str:
-    """What `sha256sum` writes for a file of that name and content."""
+    """Return the line that `sha256sum` prints for a file of that name and content."""
     return f"{hashlib.sha256(content).hexdigest()}  {name}\n"
 
 
 def _write(path: Path, content: bytes) -> None:
-    """The file first and its checksum last: a unit counts from the latter on."""
+    """Write the file first and its checksum last, which makes it valid."""
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, lambda file: file.write(content))
     replace_file(_checksum(path), lambda file: file.write(checksum_line(path.name, content).encode()))
 
 
 def currents_table(currents: Currents) -> pa.Table:
-    """Currents as a table of one row a read: `bitline_amps` and `source_amps`, lists, `residual` and `converged`."""
+    """Return a table with one row per read: `bitline_amps` and `source_amps` (lists), `residual` and `converged`."""
     columns = {
         "bitline_amps": (_lists(currents.bitline), "A"),
         "source_amps": (_lists(currents.source), "A"),
@@ -152,7 +152,7 @@ def currents_table(currents: Currents) -> pa.Table:
 
 
 def currents_of(table: pa.Table) -> Currents:
-    """The currents that `currents_table` made a table of, to the last bit."""
+    """Return the currents in a table of `currents_table`, to the last bit."""
     residual, converged = (table[name].to_numpy() for name in ("residual", "converged"))
     bitline, source = (_matrix(table[name]) for name in ("bitline_amps", "source_amps"))
     return Currents(bitline, source, converged, residual, table.schema.metadata[b"backend"].decode())

@@ -1,4 +1,4 @@
-"""Who does the work of a run: this thread, threads that each wait for a simulator, or other processes elsewhere."""
+"""Workers that execute the units of a run: this thread, a pool of threads, or processes on other machines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEND_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Unit:
-    """One piece of work: its place among the others, its name for people, what the function is called with."""
+    """One piece of work: its place among the others, its name for messages, and the function's arguments."""
 
     place: int
     name: str
@@ -28,41 +28,41 @@ class Unit:
 
 
 class Workers(ABC):
-    """`elsewhere` says whether the work is done in other processes, to which all that it needs must be sent."""
+    """Executors of units; `elsewhere` if they are other processes, to which all arguments must be sent."""
 
     elsewhere = False
 
     @abstractmethod
     def executor(self) -> AbstractContextManager[Executor]:
-        """Where calls are submitted; leaving it waits for those that run."""
+        """Return the executor that calls are submitted to; leaving the context waits for running calls."""
 
     @abstractmethod
     def ahead(self) -> int:
-        """Units to have submitted at a time: enough that no worker waits, few enough to hold in memory."""
+        """Return how many units to submit at a time: enough to keep workers busy, few enough to fit in memory."""
 
     def share(self, value: Any) -> Any:
-        """What to put among the arguments of units in place of a large `value` that many of them need."""
+        """Return what to pass to units in place of a large `value` that many of them need."""
         return value
 
     def problem(self, future: Future[Any]) -> BaseException | None:
-        """What a unit failed with."""
+        """Return the error of a unit, None if it succeeded."""
         return future.exception()
 
     def tend(self) -> None:  # noqa: B027
-        """Called now and then while units are waited for; most need no looking after."""
+        """Maintain the workers; called every few seconds while units run."""
 
     def abandon(self, running: Iterable[Future[Any]]) -> None:  # noqa: B027
-        """Called when nobody wants the result of units that run; most cannot be stopped."""
+        """Stop the running units, whose results are no longer needed, as far as that is possible."""
 
     def run(
         self, function: Callable[..., Any], units: Iterable[Unit], done: Callable[[int, Any], None], tries: int = 2
     ) -> None:
-        """Call `function` for every unit, and `done(place, result)` in this thread as each of them ends.
+        """Call `function` for every unit, and `done(place, result)` in this thread as each of them finishes.
 
-        Units are taken from the iterable as there is room for them. One that ends in a SolveError is tried again, up
-        to `tries` times in all; then the others are given up, those that run in this process are waited for, and
-        SolveError names the first that failed and says how many did (with one try it is the unit's own). Any other
-        error is raised as it is.
+        Units are taken from the iterable as workers become free. After a SolveError a unit is tried again, up to
+        `tries` times in all; if it still fails, the remaining units are cancelled, those running in this process are
+        waited for, and a SolveError names the first failed unit and the number of failures (with one try it is the
+        unit's own error). Any other error is raised unchanged.
         """
         waiting, again = iter(units), list[Unit]()
         running: dict[Future[Any], Unit] = {}
@@ -114,7 +114,7 @@ class Workers(ABC):
 
 
 class _Here(Executor):
-    """Makes each call at once, in this thread."""
+    """An executor that makes each call at once, in this thread."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
@@ -127,7 +127,7 @@ class _Here(Executor):
 
 @dataclass(frozen=True)
 class Threads(Workers):
-    """So many units at a time in this process, for units that wait for a process of their own; one: in this thread.
+    """A pool of `count` threads, for units that wait for a process of their own; with one, this thread.
 
     Raises ConfigurationError for fewer than one.
     """
@@ -140,20 +140,20 @@ class Threads(Workers):
 
     @contextmanager
     def executor(self) -> Iterator[Executor]:
-        """A pool of threads; for one unit at a time, this thread."""
+        """Yield a pool of threads, or an executor in this thread for one unit at a time."""
         with _Here() if self.count == 1 else ThreadPoolExecutor(self.count) as executor:
             yield executor
 
     def abandon(self, running: Iterable[Future[Any]]) -> None:
-        """Stop the simulators of all units that run, until each has ended."""
+        """Stop the simulators of all running units until each unit has ended."""
         left = [future for future in running if not future.cancel()]
-        # Some may be about to start a simulator: until all have ended.
+        # Repeated, because a unit may be about to start a simulator.
         while left:
             stop_running()
             left = list(wait(left, 0.05).not_done)
 
     def ahead(self) -> int:
-        """Two units a thread, so that none waits for the next."""
+        """Return two units per thread, so that no thread is idle."""
         return 1 if self.count == 1 else 2 * self.count
 
 

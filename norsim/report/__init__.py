@@ -1,4 +1,4 @@
-"""Reports: one run, or two side by side, as a page that an engineer understands in a minute."""
+"""Reports: an HTML page about one run, or about two side by side."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ __all__ = ["read_run", "write", "write_page", "write_report"]
 
 
 def write(runs: Sequence[Path], out: Path) -> Path:
-    """`out`/report.html about one or two folders of finished runs; gives its path.
+    """Write `out`/report.html about one or two folders of finished runs; return its path.
 
-    What cannot be had any more, such as the images, the page says. Raises ConfigurationError for a folder that holds no
-    finished run, and where `out` cannot be written. `read_run` and `write_page` do the same with more options.
+    The page names what is no longer available, such as the images. Raises ConfigurationError for a folder without a
+    finished run, and if `out` cannot be written. `read_run` and `write_page` do the same with more options.
     """
     return write_page([read_run(run) for run in runs], out)
 
 
 def write_report(result: Evaluation, out: Path | str, data: Dataset | None = None) -> Path:
-    """Write `out`/report.html, a page about an evaluation made in Python, and return its path.
+    """Write `out`/report.html about an evaluation in Python; return its path.
 
-    `data` are the images that it saw; without them the page shows none. Raises ConfigurationError where the folder
-    cannot be written.
+    `data` are the evaluated images; without them the page shows none. Raises ConfigurationError if the folder cannot be
+    written.
     """
     return write_page([of_evaluation(result, data)], Path(out))

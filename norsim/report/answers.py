@@ -1,4 +1,4 @@
-"""What the images were taken for: the confusion matrix, and the images that the array answers otherwise."""
+"""Classifications: the confusion matrix, and the images that the array classifies differently."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Right = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Shown:
-    """An image with what each says of it; `pixels` is a PNG as a data URI, `said` (who, which class) pairs."""
+    """An image with its classifications: `pixels` is a PNG as a data URI, `said` are (network, class) pairs."""
 
     image: int
     label: str
@@ -32,7 +32,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Flips:
-    """Images of one kind: how many there are, and some of them."""
+    """Images of one kind: their number, and some of them."""
 
     title: str
     count: int
@@ -41,9 +41,9 @@ class Flips:
 
 @dataclass(frozen=True)
 class Paired:
-    """Two classifications of the same images, by whether they are right.
+    """Numbers of images by which of two classifications is right.
 
-    `p`  of McNemar's exact test: how likely so uneven a split of `only_first` and `only_second` is by chance
+    `p`  of McNemar's exact test: probability of a split of `only_first` and `only_second` at least as uneven by chance
     """
 
     images: int
@@ -55,21 +55,21 @@ class Paired:
 
 
 def class_names(data: Dataset | Missing, answers: Answers) -> tuple[str, ...]:
-    """The names of classes, or their numbers."""
+    """Return the names of the classes, or their numbers if the data set is missing."""
     if isinstance(data, Dataset):
         return data.classes
     return tuple(map(str, range(1 + max(int(part.max()) for part in (answers.labels, answers.array)))))
 
 
 def confusion(answers: Answers, classes: int) -> NDArray[np.int64]:
-    """`[label, answer]`: images, as the array answers."""
+    """Count images by label and by the array's answer, `[label, answer]`."""
     found = np.zeros((classes, classes), np.int64)
     np.add.at(found, (answers.labels, answers.array), 1)
     return found
 
 
 def paired(labels: Predictions, first: Predictions, second: Predictions) -> Paired:
-    """McNemar's table of two classifications `[images]`, with the exact binomial test."""
+    """Return McNemar's table of two classifications `[images]`, with the exact binomial test."""
     one, two = first == labels, second == labels
     both, only_first, only_second, neither = (
         int(cell.sum()) for cell in (one & two, one & ~two, ~one & two, ~one & ~two)
@@ -80,7 +80,7 @@ def paired(labels: Predictions, first: Predictions, second: Predictions) -> Pair
 
 
 def flips(answers: Answers, data: Dataset) -> list[Flips]:
-    """Images that the array gets wrong where the 4-bit network does not, and the other way round."""
+    """Return images that only the 4-bit network or only the array classifies correctly."""
     before, after = answers.quantized == answers.labels, answers.array == answers.labels
     said = {"array": answers.array, "4-bit": answers.quantized}
     if answers.full is not None:
@@ -93,7 +93,7 @@ def flips(answers: Answers, data: Dataset) -> list[Flips]:
 
 
 def disagreements(labels: Predictions, first: Predictions, second: Predictions, data: Dataset) -> list[Flips]:
-    """Images that two runs' arrays answer otherwise, A being the first; classes are `[images]`."""
+    """Return images that the arrays of two runs, A and B, classify differently; classes are `[images]`."""
     one, two = first == labels, second == labels
     return _of_kinds([
         ("right in A, wrong in B", one & ~two), ("wrong in A, right in B", ~one & two),
@@ -104,7 +104,7 @@ def disagreements(labels: Predictions, first: Predictions, second: Predictions, 
 def _of_kinds(
     kinds: list[tuple[str, Right]], labels: Predictions, said: dict[str, Predictions], data: Dataset
 ) -> list[Flips]:  # fmt: skip
-    """The first images of each kind: 24 in all, shared out evenly, what one kind leaves going to the next."""
+    """Return the first images of each kind: 24 in all, split evenly; kinds with fewer leave theirs to the next."""
     names: Callable[[int], str] = lambda code: data.classes[code] if code < len(data.classes) else str(code)  # noqa: E731
     found, left = [], MOST_SHOWN
     for turn, (title, which) in enumerate(kinds):
@@ -120,7 +120,7 @@ def _of_kinds(
 
 
 def thumbnail(image: NDArray[np.uint8], full_scale: int) -> str:
-    """`[channels, height, width]` pixels as a PNG in a data URI: grey, or the first three channels."""
+    """Return `[channels, height, width]` pixels as a PNG data URI: grey, or the first three channels."""
     scaled = np.round(image.astype(np.float64) * (255 / full_scale)).astype(np.uint8)
     picture = Image.fromarray(scaled[0] if len(scaled) < 3 else np.ascontiguousarray(scaled[:3].transpose(1, 2, 0)))
     content = io.BytesIO()

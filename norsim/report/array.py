@@ -1,4 +1,4 @@
-"""The tile of a run that is furthest from ideal currents, solved again by nodal, node by node."""
+"""The tile of a run with the largest current deviation, solved again by nodal at every node."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from norsim.tiling.tile import PlacedTile
 
 @dataclass(frozen=True)
 class Deviation:
-    """How far a layer's output currents are from ideal ones, in shares of full scale, over the reads a run kept.
+    """Deviation of a layer's output currents from ideal ones, in shares of full scale, over the reads kept by a run.
 
-    `step` is what a converter's step is of full scale, the mean over these reads.
+    `step` is a converter step as a share of full scale, averaged over these reads.
     """
 
     layer: str
@@ -37,12 +37,12 @@ class Deviation:
 class SolvedTile:
     """One read of one tile, cell by cell.
 
-    `thresholds`  `[wordlines, bitlines]`, volts; `codes` the level each cell was programmed to
+    `thresholds`  `[wordlines, bitlines]`, volts; `codes`: the programmed level of each cell
     `drop`, `rise`   of bitline nodes below their drive, and of source-line nodes above ground, volts
-    `error`       `[wordlines, bitlines]`: a cell's current less that of a cell exactly at its level on wires without
-                  loss, in shares of the top level
-    `worst`       the output current furthest off, in shares of full scale, as the run has read it
-    `straps`      bitlines between straps, None without
+    `error`       `[wordlines, bitlines]`: a cell's current minus that of a cell exactly at its level on lossless wires,
+                  in shares of the top level
+    `worst`       largest deviation of an output current in the run's read, in shares of full scale
+    `straps`      bitlines between straps, None without straps
     """
 
     name: str
@@ -57,7 +57,7 @@ class SolvedTile:
 
 
 def exact_amps(part: PlacedTile, stimulus: Stimulus) -> Floats:
-    """`[reads, outputs]`: what exact cells on wires without loss would give, amperes."""
+    """Return the currents of exact cells on lossless wires, `[reads, outputs]`, amperes."""
     encoding = part.chip.encoding
     # A kept read does not know which of its lines carry the input.
     nothing = np.zeros((1, len(part.inputs)), np.uint8)
@@ -70,13 +70,13 @@ def exact_amps(part: PlacedTile, stimulus: Stimulus) -> Floats:
 
 
 def errors(sample: Sample) -> Floats:
-    """`[outputs]`: how far a read's currents are from ideal ones, in shares of full scale."""
+    """Return the deviation of a read's currents from ideal ones, `[outputs]`, in shares of full scale."""
     off: Floats = (sample.amps - exact_amps(sample.part, sample.stimulus)[0]) / sample.part.full_scale_amps
     return off
 
 
 def deviations(by_layer: Mapping[str, Sequence[Sample]]) -> list[Deviation]:
-    """Of each layer."""
+    """Return the deviation of each layer."""
     found = []
     for name, some in by_layer.items():
         off = np.concatenate([errors(sample) for sample in some])
@@ -87,7 +87,7 @@ def deviations(by_layer: Mapping[str, Sequence[Sample]]) -> list[Deviation]:
 
 
 def solve_worst(samples: Sequence[Sample]) -> SolvedTile | Missing:
-    """The read among `samples` with the output furthest from its ideal current, solved again by nodal."""
+    """Solve again, by nodal, the read among `samples` with the largest deviation of an output."""
     worst = max(samples, key=lambda sample: float(np.abs(errors(sample)).max()))
     try:
         return _solved(worst)

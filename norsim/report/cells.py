@@ -1,4 +1,4 @@
-"""What the chip's cell conducts at each of its levels, and how far apart cells of one level are."""
+"""Cell currents at each level, and the spread between cells of one level."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from norsim.experiments.run_record import Missing
 from norsim.report.array import SolvedTile
 from norsim.spice.simulators.choice import chosen_simulator
 
-# From where the lowest level is off to a little beyond the read.
+# Gate voltages: from below the lowest threshold to a little above the read voltage.
 POINTS, BELOW_VOLTS, ABOVE = 41, 0.4, 1.06
 
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """`gate`      `[41]` volts; `amps` `[levels, 41]` at `drain` volts
+    """Curves of the levels, and thresholds of the cells.
+
+    `gate`      `[41]` volts; `amps` `[levels, 41]` at `drain` volts
     `read`      gate volts of a read
-    `thresholds`   `[levels]` volts that program-verify found, and `levels` `[levels]` amperes asked for
-    `spread`    `[levels, 3]` volts: the 5th, 50th and 95th percentile of the solved tile's cells; NaN for a level that
-                no cell has. None where all cells of a level are alike
+    `thresholds`   `[levels]` volts, from program-verify, and `levels` `[levels]`, the target currents in amperes
+    `spread`    `[levels, 3]` volts: the 5th, 50th and 95th percentile of the solved tile's cells; NaN for a level
+                without cells. None if all cells of a level are equal
     """
 
     gate: Floats
@@ -38,7 +40,7 @@ class Curves:
 
 
 def curves(samples: Sequence[Sample], solved: SolvedTile | Missing) -> Curves | Missing:
-    """Of the cell of `samples`' chip, by the simulator."""
+    """Measure the curves of the chip's cell by the simulator."""
     part = samples[0].part
     chip = part.chip
     read, drain = chip.encoding.verify_volts

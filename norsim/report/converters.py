@@ -1,4 +1,4 @@
-"""How the converters of each layer are used: which codes come up, and what lies beyond their range."""
+"""Use of each layer's converters: the distribution of codes, and the share of clipped currents."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ IMAGES, TILES, VECTORS = 4, 2, 12
 
 @dataclass(frozen=True, eq=False)
 class CodeUse:
-    """Of a layer's converters, over `conversions` of them in `reads` reads.
+    """Use of a layer's converters over `conversions` conversions in `reads` reads.
 
-    `counts`   `[64 or fewer]`: codes, in bins from the lowest to the highest
-    `clipped`  share of the currents beyond the range, by more than half a step
+    `counts`   `[64 or fewer]`: histogram of codes from the lowest to the highest
+    `clipped`  share of currents outside the range by more than half a step
     """
 
     layer: str
@@ -46,25 +46,25 @@ class CodeUse:
 
 @dataclass(frozen=True)
 class Uses:
-    """By layer, and what was read for it, in words."""
+    """Converter use by layer, and a sentence on the reads behind it."""
 
     layers: tuple[CodeUse, ...]
     how: str
 
 
 def uses(reads: ByLayer, model: nn.Module | Missing, data: Dataset | Missing, seed: int) -> Uses:
-    """Of each layer in `reads`, which the run kept: of reads that nodal makes again where images are at
-    hand, else of those kept."""
+    """Return the converter use of each layer in `reads`, which the run kept: over new reads by nodal if the images are
+    available, else over the kept ones."""
     kept = f"Codes of the {sum(map(len, reads.values()))} reads that the run kept"
     if isinstance(model, nn.Module) and isinstance(data, Dataset):
         count = min(IMAGES, len(data))
         try:
             found = _read_again(reads, model, data.take(count), seed)
         except NorsimError as problem:
-            return Uses(_of_kept(reads), f"{kept}; no more of them could be made: {problem}")
-        return Uses(found, f"For this page up to {TILES} tiles of each layer were read "
-                    f"again by nodal, {VECTORS} activation vectors each, drawn (seed {seed}) from the first {count} "
-                    "test images in the 4-bit network, with the run's own converter ranges.")  # fmt: skip
+            return Uses(_of_kept(reads), f"{kept}; further reads failed: {problem}")
+        return Uses(found, f"For this page nodal read up to {TILES} tiles of each "
+                    f"layer again, with {VECTORS} activation vectors each, drawn (seed {seed}) from the first {count} "
+                    "test images in the 4-bit network, and with the run's converter ranges.")  # fmt: skip
     reason = model.reason if isinstance(model, Missing) else data.reason if isinstance(data, Missing) else ""
     return Uses(_of_kept(reads), f"{kept}. {reason}")
 
@@ -79,7 +79,7 @@ def _read_again(kept: ByLayer, model: nn.Module, data: Dataset, seed: int) -> tu
     for name, some in kept.items():
         random = generator(seed, Stream.REPORT_VECTORS, *name.encode())
         chosen = np.sort(random.choice(len(codes[name]), min(VECTORS, len(codes[name])), replace=False))
-        # A part of a sample has the run's converter.
+        # The part of a sample has the run's converter.
         parts = list({sample.part.name: sample.part for sample in some}.values())[:TILES]
         reads = [(part, _currents(part, codes[name][chosen])) for part in parts]
         found.append(_use(name, reads))
@@ -93,7 +93,7 @@ def _currents(part: PlacedTile, codes: Codes) -> Floats:
 
 
 def _use(layer: str, reads: Sequence[tuple[PlacedTile, Floats]]) -> CodeUse:
-    """Of currents `[reads, outputs]` on their tiles."""
+    """Return the converter use for currents `[reads, outputs]` of tiles."""
     bits = reads[0][0].adc.bits
     counts, clipped, conversions = np.zeros(min(2**bits, BINS), np.int64), 0, 0
     for part, amps in reads:

@@ -1,4 +1,4 @@
-"""How a run can be repeated: command, versions, machine, and where its chip differs from a preset or another run's."""
+"""Differences of a run's settings from a preset, or from another run's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BASE = "etox65"
 
 @dataclass(frozen=True)
 class Setting:
-    """A key with two values, as texts; an empty one where it is not set."""
+    """A key with two values as text; empty if not set."""
 
     key: str
     first: str
@@ -25,14 +25,14 @@ class Setting:
 
 @dataclass(frozen=True)
 class Differences:
-    """Where a chip differs from the preset named `preset`."""
+    """Differences of a chip from the preset named `preset`."""
 
     preset: str
     settings: tuple[Setting, ...]
 
 
 def from_preset(origin: Origin) -> Differences:
-    """The chip against the preset it was made from, or, for a chip file of the user's own, against etox65."""
+    """Compare the chip with its preset or, for a user-supplied chip file, with etox65."""
     name = Path(str(origin.manifest["chip_file"])).stem
     name = name if name in presets() else BASE
     try:
@@ -43,14 +43,14 @@ def from_preset(origin: Origin) -> Differences:
 
 
 def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Setting]:
-    """Keys of nested content whose values differ."""
+    """Return the keys of nested content whose values differ."""
     one, two = flat(first), flat(second)
     keys = dict.fromkeys([*one, *two])
     return [Setting(key, one.get(key, ""), two.get(key, "")) for key in keys if one.get(key) != two.get(key)]
 
 
 def flat(content: Mapping[str, Any], before: str = "") -> dict[str, str]:
-    """`{"a": {"b": 1}}` -> `{"a.b": "1"}`."""
+    """Flatten `{"a": {"b": 1}}` to `{"a.b": "1"}`."""
     found: dict[str, str] = {}
     for key, value in content.items():
         if isinstance(value, Mapping) and value:
@@ -61,7 +61,7 @@ def flat(content: Mapping[str, Any], before: str = "") -> dict[str, str]:
 
 
 def options(origin: Origin) -> dict[str, str]:
-    """The command's options that were given or have a default, but for those that the chip shows."""
+    """Return the command's options that have a value, except for those visible in the chip."""
     shown = {"settings", "chip_name", "encoding"}
     kept = origin.manifest.get("options") or {}
     return {key: str(value) for key, value in kept.items() if key not in shown and str(value) != "None"}

@@ -1,1 +1,1 @@
-"""Trained networks in folders."""
+"""Storage of trained networks in folders."""

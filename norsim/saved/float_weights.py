@@ -1,4 +1,4 @@
-"""Float weights from elsewhere: files of safetensors or of torch.save, read without executing anything."""
+"""Float weights from safetensors files and torch.save files, read without executing code."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from torch import Tensor, nn
 from norsim.errors import DataError
 from norsim.saved.packed_weights import free_buffers
 
-# Where other programs keep a state dict, and what nn.DataParallel puts before its keys.
+# Keys under which other programs nest a state dict, and the prefix that nn.DataParallel adds.
 NESTED, PARALLEL = ("state_dict", "model"), "module."
 
 
 def load_float(path: Path, network: nn.Module) -> dict[str, Tensor]:
-    """The state dict for `network`, untrained, in a file: NAME.safetensors, or of another name what `torch.save` wrote.
+    """Read a state dict for the untrained `network` from NAME.safetensors, or from a `torch.save` file of another name.
 
-    Of the latter nothing is executed. A dict under `state_dict` or `model` is taken out, the prefix `module.` of all
-    keys too, and counters of batches, which nothing here uses, may be missing. Entries have the shapes of the network's
-    own, such as `[outputs, inputs]`. Raises DataError saying what is wrong with the file, or which entries do not fit.
+    No code in the file is executed. A dict nested under `state_dict` or `model` is unpacked, the prefix `module.` of
+    all keys is removed, and batch counters, which norsim does not use, may be missing. Entries must have the network's
+    shapes, such as `[outputs, inputs]`. Raises DataError if the file cannot be read or an entry does not fit.
     """
     found = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     if found and all(key.startswith(PARALLEL) for key in found):
@@ -34,7 +34,7 @@ def load_float(path: Path, network: nn.Module) -> dict[str, Tensor]:
     if wrong:
         raise DataError(
             f"{path} does not fit the network: {len(wrong)} entries are missing, unknown or of another shape, first "
-            f"{wrong[0]!r}; expected the state dict of the float network, of the same --width"
+            f"{wrong[0]!r}; expected the state dict of the float network, of the same width"
         )
     masks = free_buffers(network)
     unfit = [key for key, value in found.items() if not torch.isfinite(value).all()]
@@ -50,7 +50,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     except OSError as problem:
         raise DataError(f"{path} cannot be read: {problem.strerror}") from None
     except (SafetensorError, ValueError, KeyError) as problem:
-        raise DataError(f"{path} is no safetensors file: {problem}") from None
+        raise DataError(f"{path} is not a safetensors file: {problem}") from None
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
@@ -58,8 +58,8 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as problem:
         raise DataError(f"{path} cannot be read: {problem.strerror}") from None
-    except Exception as problem:  # whatever a damaged file makes torch raise
-        # Torch's own message is left out: it recommends a load that may execute the file.
+    except Exception as problem:  # torch raises anything on a damaged file
+        # Without torch's message, which recommends a load that may execute the file.
         raise DataError(f"{path} holds no tensors that can be read safely ({type(problem).__name__})") from None
     for key in NESTED:
         if isinstance(found, dict) and isinstance(found.get(key), dict):
@@ -67,5 +67,5 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     if not isinstance(found, dict) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in found.items()
     ):
-        raise DataError(f"{path} holds a {type(found).__name__}; expected a state dict: names and tensors")
+        raise DataError(f"{path} holds a {type(found).__name__}; expected a state dict of names and tensors")
     return dict(found)

@@ -1,9 +1,9 @@
-"""Trained networks in folders: `weights.safetensors`, `float.safetensors`, and a `card.json` that says how they came.
+"""Network folders: `weights.safetensors`, `float.safetensors`, and `card.json`, which records their origin.
 
-`norsim.saved.packed_weights` describes the first. The second is the float network's state dict, for training to go on
-from; nothing else reads it. The card is for people and for `eval-network`: accuracies of
-the float network and of the network as the file has it, the float network's answers, recipe, data, command
-line, versions and sizes. It names the SHA-256 of the weights that it is about.
+`norsim.saved.packed_weights` describes the first. The second is the float network's state dict, from which training
+can continue; nothing else reads it. The card is for people and for `eval-network`: accuracies of the float network and
+of the stored network, the float network's predictions, recipe, data, command line, versions, sizes, and the SHA-256 of
+the weights.
 """
 
 from __future__ import annotations
@@ -39,9 +39,8 @@ LARGEST_CARD = 16 * 2**20
 def save_network(result: TrainResult, folder: Path, command: str) -> dict[str, Any]:
     """Write `result` to `folder` and return the card; `command` is the line that repeats the training.
 
-    The quantized accuracy on the card is that of the network as it is read back from the file. The card also has
-    the float network's class of each test image, in the order of the test set, so that its accuracy can be
-    stated on any part of it.
+    The card's quantized accuracy is that of the network read back from the file. The card also has the float network's
+    class of each test image, in the order of the test set, which yields its accuracy on any part of the set.
     """
     payload = _write(result.network, result.spec, folder)
     _write_bytes(folder / FLOAT, float_file(result.float_network))
@@ -56,9 +55,9 @@ def save_tuned(
     network: nn.Module, card: dict[str, Any], test_set: Dataset, folder: Path, command: str, tuning: dict[str, Any],
     origin: Path | str,
 ) -> dict[str, Any]:  # fmt: skip
-    """Write a fine-tuned `network`, whose card was `card` and place `origin` before, to `folder`; return its own card.
+    """Write a fine-tuned `network` to `folder` and return its card; `card` and `origin` are those before tuning.
 
-    The float network that it is compared with stays the one of that card; `tuning` is kept on the card.
+    The new card keeps the float network of `card` for comparison and records `tuning`.
     """
     name = str(network_place(origin) / ONNX) if is_onnx(card["network"]) else card["network"]
     spec = replace(spec_of(name, card["width"]), normalise=from_header(card.get("normalise")))
@@ -76,11 +75,11 @@ def save_tuned(
 
 
 def load_network(folder_or_name: Path | str, trusted: bool = False) -> tuple[nn.Module, dict[str, Any]]:
-    """A saved network in eval mode, and its card.
+    """Return a saved network in eval mode, and its card.
 
-    A string without a path separator is the name of a network that comes with norsim; anything else is a
-    folder. Raises DataError saying which file is wrong, how, and what to do; nothing is executed but, where it is
-    `trusted`, the Python file of a network of the user's own; the caller's random state is left alone.
+    A string without a path separator names a network that comes with norsim; anything else is a folder. The Python
+    file of a user-supplied network is executed only if `trusted`; no other code is. The caller's random state does not
+    change. Raises DataError naming the invalid file, the problem and a remedy.
     """
     folder = network_place(folder_or_name)
     path = folder / WEIGHTS
@@ -89,19 +88,19 @@ def load_network(folder_or_name: Path | str, trusted: bool = False) -> tuple[nn.
 
 
 def float_predictions(card: dict[str, Any]) -> NDArray[np.int64]:
-    """The class, int64 `[test images]`, that the float network gave each test image, from a loaded card."""
+    """Return the float network's class of each test image, int64 `[test images]`, from a loaded card."""
     content = base64.b64decode(card["float_predictions"])
     wide = len(content) != card["test_images"]
     return np.frombuffer(content, dtype="<u2" if wide else np.uint8).astype(np.int64)
 
 
 def float_file(network: nn.Module) -> bytes:
-    """The safetensors file that the whole state dict of a float network makes."""
+    """Return the state dict of a float network as the content of a safetensors file."""
     return save({key: value.cpu().contiguous().clone() for key, value in network.state_dict().items()})
 
 
 def _write(network: nn.Module, spec: NetworkSpec, folder: Path) -> bytes:
-    """Write the weights, which come back, and beside them the ONNX file that the network came from, if it did."""
+    """Write the weights and, for an ONNX network, a copy of its file; return the content of the weights file."""
     payload = encode(network, spec)
     folder.mkdir(parents=True, exist_ok=True)
     if is_onnx(spec.name):
@@ -127,7 +126,7 @@ def _accuracies(result: TrainResult, network: nn.Module) -> dict[str, Any]:
 
 
 def _compact(classes: NDArray[np.int64]) -> bytes:
-    """A byte for each class `[images]`, or two where one is above 255."""
+    """Return the classes `[images]` as one byte each, or two if one is above 255."""
     largest = int(classes.max())
     if largest >= 2**16:
         raise ConfigurationError(f"the network has a class {largest}; expected at most {2**16} classes")
@@ -182,10 +181,10 @@ def _read_card(path: Path, header: dict[str, Any], weights: Path) -> dict[str, A
         if card.get(key) != header.get(key):
             fail(path, f"its {key} is not the one in {WEIGHTS}")
     if card.get("weights_sha256") != hashlib.sha256(weights.read_bytes()).hexdigest():
-        fail(path, f"its weights_sha256 is not that of {WEIGHTS}, so it is about other weights")
+        fail(path, f"its weights_sha256 is not that of {WEIGHTS}, so it belongs to other weights")
     for key in ("dataset", "data_source"):
         if not isinstance(card.get(key), str):
-            fail(path, f"its {key} is {card.get(key)!r}; expected a text")
+            fail(path, f"its {key} is {card.get(key)!r}; expected a string")
     images = card.get("test_images")
     for kind in ("float", "quantized"):
         right, share = card.get(f"{kind}_correct"), card.get(f"{kind}_accuracy")

@@ -1,21 +1,21 @@
-"""A quantized network as one safetensors file. For its network and width, all that is trained is in it.
+"""A quantized network as one safetensors file, with all trained values for its network and width.
 
 The network is folded first (see `norsim.quantization.fold`). The file has three tensors, because a header
-entry for each tensor of the state dict would cost more than many of the tensors:
+entry for each tensor of the state dict would be larger than many of the tensors:
 
 - `codes`: uint8 `[bytes]`, the weight codes of the quantized layers in the order of definition, each in the
-  order of its weight tensor, two 4-bit codes a byte with the earlier one in the low half (a layer starts
-  with a byte of its own); other widths one code a byte.
+  order of its weight tensor; two 4-bit codes per byte with the earlier one in the low half (each layer starts
+  at a new byte), or one code of any other width per byte.
 - `grids`: uint8 `[layers, 4]`: weight bits, weight zero point, input bits, input zero point.
 - `vectors`: float32 `[values]`, the other entries of the folded network's state dict in its order: NAME.bias,
-  NAME.weight_scale and NAME.input_scale of each quantized layer, and those of batch norms. Left out is what
-  folding made constant, which is NAME.bias and NAME.weight_scale of a folded layer and running_mean and
-  running_var of its batch norm; and the counters num_batches_tracked.
+  NAME.weight_scale and NAME.input_scale of each quantized layer, and those of batch norms. Entries that
+  folding made constant are left out (NAME.bias and NAME.weight_scale of a folded layer, running_mean and
+  running_var of its batch norm), and so are the counters num_batches_tracked.
 
-Its metadata has one key, `norsim`, with JSON: `format_version`; `network` and `width`, from which the zoo
-builds the modules (for a network that came as ONNX it is `network.onnx`, a copy of the file beside this one, whose hash
-is `onnx_sha256`); `layers`, for each quantized layer the batch norm folded with it, or null; and, where the images
-of the network are normalised, `normalise`, with lists `mean` and `std`.
+The metadata has one key, `norsim`, with JSON: `format_version`; `network` and `width`, from which the zoo
+builds the modules (for an ONNX network, `network` is `network.onnx`, a copy of its file in the same folder, whose hash
+is `onnx_sha256`); `layers`, for each quantized layer the batch norm folded with it, or null; and, if the network
+normalises its images, `normalise`, with lists `mean` and `std`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from norsim.zoo.registry import NetworkSpec, build
 
 FORMAT_VERSION = 2
 ONNX = "network.onnx"
-REMEDY = "restore the file from where it came, or train the network again"
+REMEDY = "restore the file from its source, or train the network again"
 
 Norms = dict[str, str | None]
 
@@ -57,7 +57,7 @@ def fail(path: Path, problem: str) -> NoReturn:
 
 
 def encode(network: nn.Module, spec: NetworkSpec) -> bytes:
-    """The file's content for a quantized `network` of `spec`."""
+    """Return the content of the file for a quantized `network` of `spec`."""
     folded, norms = fold(network)
     layers, state = quantized_operands(folded), folded.state_dict()
     codes = [pack(layer.weight_codes().flatten().cpu().numpy(), layer.weight_bits) for layer in layers.values()]
@@ -81,15 +81,15 @@ def encode(network: nn.Module, spec: NetworkSpec) -> bytes:
 
 
 def decode(path: Path, trusted: bool = False) -> tuple[nn.Module, dict[str, Any]]:
-    """The folded network in eval mode that the file at `path` holds, and the JSON of its metadata.
+    """Return the folded network in the file at `path`, in eval mode, and the JSON of its metadata.
 
-    Raises DataError saying what is wrong with the file and what to do. Nothing is executed but, where it is `trusted`,
-    the Python file that a network of the user's own names; memory is taken for what the file holds alone, and the
-    caller's random state is left alone.
+    The Python file of a user-supplied network is executed only if `trusted`; no other code is. Memory use is bounded
+    by the file's size, and the caller's random state does not change. Raises DataError with the problem and a remedy.
     """
     tensors, header = _read(path)
     if is_code(header["network"]) and not trusted:
-        raise DataError(f"{path}: its network is the Python code {header['network']}; --trust-model has norsim run it")
+        code = header["network"]
+        raise DataError(f"{path}: its network is the Python code {code}, which is not run unless it is trusted")
     name = str(_beside(path, header)) if is_onnx(header["network"]) else header["network"]
     try:
         normalise = from_header(header.get("normalise"))
@@ -108,32 +108,32 @@ def decode(path: Path, trusted: bool = False) -> tuple[nn.Module, dict[str, Any]
         state |= _read_grid(path, *layer, grid)
     state |= _read_weights(path, tensors, layers, state)
     if tensors:
-        fail(path, f"it holds tensors that no network has: {sorted(tensors)[:5]}")
+        fail(path, f"it has unknown tensors: {sorted(tensors)[:5]}")
     network.load_state_dict(state, assign=True)
     return network, header
 
 
 def _untrained(name: str, width: float, normalise: Normalise | None) -> nn.Module:
-    """The modules of a network, with layers to be filled."""
-    own = is_code(name) or is_onnx(name)
-    # Modules without memory, where neither a width nor random numbers cost anything; but a network of the user's own
-    # may have tensors that are not in its state.
-    with torch.random.fork_rng(devices=[]) if own else torch.device("meta"):
+    """Return the modules of a network, with layers to be filled."""
+    supplied = is_code(name) or is_onnx(name)
+    # Meta tensors take no memory or random numbers, whatever the width; but a user-supplied network may have tensors
+    # outside its state dict.
+    with torch.random.fork_rng(devices=[]) if supplied else torch.device("meta"):
         return replace_layers(build(name, width, normalise)).eval()
 
 
 def _beside(path: Path, header: dict[str, Any]) -> Path:
-    """The ONNX file that a stored network has beside it, checked by its hash."""
+    """Return the ONNX file beside a stored network; its hash is checked."""
     file = path.parent / ONNX
     if header["network"] != ONNX:
-        fail(path, f"its network is {header['network']!r}; expected {ONNX!r}, the file beside it")
+        fail(path, f"its network is {header['network']!r}; expected {ONNX!r}, a file in the same folder")
     if sha256(read_content(file)).hexdigest() != header.get("onnx_sha256"):
-        fail(file, "it is not the file that the network was made from")
+        fail(file, "it is not the file from which the network was made")
     return file
 
 
 def vector_shapes(network: nn.Module, norms: Norms) -> dict[str, torch.Size]:
-    """Names and shapes of the state dict's entries that `vectors` holds, in their order."""
+    """Return the names and shapes of the state dict entries in `vectors`, in their order."""
     layers = quantized_operands(network)
     elsewhere = {f"{name}.{key}" for name in layers for key in ("weight", "weight_zero", "input_zero")}
     for name, norm in norms.items():
@@ -144,7 +144,7 @@ def vector_shapes(network: nn.Module, norms: Norms) -> dict[str, torch.Size]:
 
 
 def pack(codes: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
-    """Codes `[n]` as bytes: two a byte for 4 bits, the earlier one in the low half; else one a byte."""
+    """Pack codes `[n]` into bytes: two per byte for 4 bits, the earlier one in the low half; else one per byte."""
     if bits != 4:
         return codes.copy()
     pairs = np.pad(codes, (0, len(codes) % 2)).reshape(-1, 2)
@@ -152,7 +152,7 @@ def pack(codes: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
 
 
 def unpack(packed: NDArray[np.uint8], count: int, bits: int) -> NDArray[np.uint8]:
-    """The inverse of `pack`: `[bytes]` -> `[count]` codes, uint8."""
+    """Invert `pack`: `[bytes]` -> `[count]` codes, uint8."""
     if bits != 4:
         return packed[:count].copy()
     codes: NDArray[np.uint8] = np.stack([packed & 15, packed >> 4], axis=1).astype(np.uint8).reshape(-1)
@@ -232,15 +232,15 @@ def _read_vectors(
 
 
 def free_buffers(network: nn.Module) -> set[str]:
-    """Names of the buffers that may hold any number, infinity too: masks, indices and the like, no statistics."""
+    """Return the names of buffers that may hold any number, infinity included: masks, indices, but no statistics."""
     return {name for name, _ in network.named_buffers() if not name.endswith(("running_mean", "running_var"))}
 
 
 def _single(key: str, value: Tensor) -> Tensor:
-    """The values of an entry `[n]`, float32; ConfigurationError where that would change them."""
+    """Return the values of an entry `[n]` as float32; ConfigurationError if that changes them."""
     single = value.detach().float().cpu()
     if not torch.equal(single.to(value.dtype), value.cpu()):
-        raise ConfigurationError(f"{key!r} holds {value.dtype} numbers that float32 cannot; a stored network has those")
+        raise ConfigurationError(f"{key!r} has {value.dtype} values that the float32 of the file cannot hold")
     return single.flatten()
 
 

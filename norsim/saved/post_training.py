@@ -1,4 +1,4 @@
-"""A float network that was trained elsewhere becomes a folder that `--network` takes."""
+"""Post-training quantization of a user's float network into a network folder."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def quantized_folder(
     name: str, weights: Path | None, dataset: str | None, data_folder: Path | None, folder: Path, command: str,
     normalise: Normalise | None = None,
 ) -> None:  # fmt: skip
-    """Quantize the network `name`, of norsim or of the user's own, without training, and store it in `folder`.
+    """Quantize the network `name`, norsim's or user-supplied, without training, and store it in `folder`.
 
-    `weights` are its float weights; a network of the user's own may bring its weights along. `normalise` is done to all
-    its images, also when it is read back. Raises ConfigurationError where it is not known which data set it is for, or
-    where that has other channels.
+    `weights` is the file of its float weights; a user-supplied network may contain its weights. `normalise` applies to
+    all its images and is stored with it; `command` is the line recorded on the card. Raises ConfigurationError if the
+    data set is not known or does not fit the network.
     """
     spec = spec_of(name)
     spec = replace(spec, dataset=dataset or spec.dataset, normalise=normalise)
     if not spec.dataset:
-        raise ConfigurationError("--model needs --dataset: what the network is calibrated and judged on")
+        raise ConfigurationError(f"{name} has no data set: name the one to calibrate and to evaluate it on")
     float_network = spec.build()
     state = load_float(weights, float_network) if weights else float_network.state_dict()
     train_set, test_set = (load(spec.dataset, split, data_folder) for split in ("train", "test"))
@@ -43,19 +43,20 @@ def quantized_folder(
 
 @torch.no_grad()
 def check_answers(network: nn.Module, data: Dataset, name: str) -> None:
-    """Raise ConfigurationError where `network` does not give a score for each class of the images of `data`."""
+    """Raise ConfigurationError unless `network` returns a score for each class of `data`."""
     images = images_tensor(data.take(min(2, len(data))))
     try:
         answers = network.eval()(images)
     except NorsimError:
         raise
-    except Exception as problem:  # whatever a forward of the user's own raises
+    except Exception as problem:  # user code may raise anything
         said = str(problem).strip().partition("\n")[0]
         raise ConfigurationError(
-            f"{name} does not take images {list(images.shape)} of {data.name}: {type(problem).__name__}: {said}"
+            f"{name} does not accept images {list(images.shape)} of {data.name}: {type(problem).__name__}: {said}"
         ) from problem
     if not isinstance(answers, Tensor) or answers.ndim != 2 or len(answers) != len(images):
-        found = list(answers.shape) if isinstance(answers, Tensor) else type(answers).__name__
-        raise ConfigurationError(f"{name} gives {found} for {len(images)} images; expected scores [images, classes]")
+        kind = list(answers.shape) if isinstance(answers, Tensor) else type(answers).__name__
+        raise ConfigurationError(f"{name} returns {kind} for {len(images)} images; expected scores [images, classes]")
     if answers.shape[1] < len(data.classes):
-        raise ConfigurationError(f"{name} gives {answers.shape[1]} scores; {data.name} has {len(data.classes)} classes")
+        scores, classes = answers.shape[1], len(data.classes)
+        raise ConfigurationError(f"{name} returns {scores} scores; {data.name} has {classes} classes")

@@ -11,19 +11,20 @@ import torch
 
 from norsim.files import half_written, write_atomically
 
-CHECKPOINT = "checkpoint.pt"
+CHECKPOINT, LOG = "checkpoint.pt", "log.csv"
 
 
 def prepare_folder(folder: Path) -> None:
     """Create `folder` if it is missing, and remove temporary files that a killed run left in it."""
     folder.mkdir(parents=True, exist_ok=True)
     for left in half_written(folder):
-        left.unlink(missing_ok=True)
+        if left.stem in (f".{CHECKPOINT}", f".{LOG}"):
+            left.unlink(missing_ok=True)
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Write `state` as `torch.save` does, atomically. Raises ConfigurationError if the disk fails."""
-    # In memory first: on a full disk torch.save hides the cause behind an error of its own.
+    # In memory first, because torch.save hides the cause of a disk error.
     content = io.BytesIO()
     torch.save(dict(state), content)
     write_atomically(path, lambda file: file.write(content.getbuffer()))

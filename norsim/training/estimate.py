@@ -1,4 +1,4 @@
-"""What a training will take, measured on a few batches."""
+"""Time and memory of a training, estimated from a few batches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from norsim.zoo.registry import NetworkSpec
 
 
 def estimate_training(spec: NetworkSpec, train_set: Dataset, test_set: Dataset, recipe: Recipe) -> Estimate:
-    """What a training takes: two epochs of each phase are made of a few batches, and the second of each is counted."""
+    """Estimate a training from two epochs of each phase on a few batches; the second of each is counted."""
     batches = -(-len(train_set) // recipe.batch_size)
     few = min(batches, TRAINED_BATCHES)
     some = train_set.take(min(few * recipe.batch_size, len(train_set)))

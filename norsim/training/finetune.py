@@ -1,9 +1,9 @@
-"""Fine-tuning through the circuit: a quantized network learns to live with the array that it runs on.
+"""Fine-tuning through the circuit: a quantized network adapts to the array that it runs on.
 
-Every few steps the tiles are programmed anew with the weights as they are by then, as another chip of the kind, so that
-what is drawn for a chip is drawn again; between, norsim.training.through_array follows the weights to first order.
-Scales and zero points stay; weights, biases and the folded batch norms' gains and shifts are trained. The digital
-network that it started from is the teacher (Hinton et al., "Distilling the knowledge in a neural network", 2015).
+Every few steps the tiles are programmed again with the current weights, as another chip of the same design with its
+own random draws; in between, norsim.training.through_array follows the weights to first order. Scales and zero points
+are fixed; weights, biases and the gains and shifts of folded batch norms are trained. The teacher is the digital
+network before tuning (Hinton et al., "Distilling the knowledge in a neural network", 2015).
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def fine_tune(
                 inputs = examples.batch(chosen, tuning.augmentation, random)
                 loss = _loss(student, teacher, inputs, examples.targets[chosen], tuning)
                 if not torch.isfinite(loss):
-                    raise ConfigurationError(f"the loss is {float(loss)} at step {step}: choose a lower rate")
+                    raise ConfigurationError(f"the loss is {float(loss)} at step {step}: lower the learning rate")
                 for group, share in zip(optimiser.param_groups, shares, strict=True):
                     group["lr"] = share * 0.5 * (1 + math.cos(math.pi * step / tuning.steps))
                 optimiser.zero_grad()
@@ -131,7 +131,7 @@ def _programmed(student: nn.Module, chip: Chip, examples: Examples, tuning: Tuni
 
 
 def _groups(student: nn.Module, rate: float) -> list[dict[str, Any]]:
-    """What is trained, each with its rate; all else is frozen."""
+    """Freeze all other parameters and return the trained ones with their rates."""
     for parameter in student.parameters():
         parameter.requires_grad_(False)
     groups: list[dict[str, Any]] = []
@@ -170,7 +170,7 @@ def _save(
 
 
 def _load(path: Path, student: nn.Module, optimiser: torch.optim.Optimizer, chip: Chip, tuning: Tuning) -> int:
-    """Put a checkpoint's state in place; gives the steps that are done, 0 where there is none."""
+    """Restore a checkpoint and return its number of finished steps, 0 if there is none."""
     if not path.exists():
         return 0
     try:
@@ -180,8 +180,8 @@ def _load(path: Path, student: nn.Module, optimiser: torch.optim.Optimizer, chip
             student.load_state_dict(saved["student"])
             optimiser.load_state_dict(saved["optimiser"])
         done = int(saved["done"])
-    except Exception as problem:  # whatever a damaged file makes torch raise
-        raise DataError(f"{path} cannot be read ({type(problem).__name__}); delete it and tune anew") from problem
+    except Exception as problem:  # torch raises anything on a damaged file
+        raise DataError(f"{path} cannot be read ({type(problem).__name__}); delete it and start again") from problem
     if not same:
-        raise ConfigurationError(f"{path} belongs to another chip or other settings; tune into another folder or anew")
+        raise ConfigurationError(f"{path} is of another chip or other settings; choose another folder or start again")
     return done

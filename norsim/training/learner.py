@@ -1,4 +1,4 @@
-"""What is trained: a network, its moving average, its optimiser, and the schedule of its learning rate."""
+"""A network in training: its moving average, its optimiser and its learning rate schedule."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WARM_UP = 0.2
 
 
 def one_cycle(step: int, steps: int, peak: float) -> float:
-    """Learning rate at `step` of `steps`: linear warm-up, then half a cosine to 0 (Smith & Topin 2019)."""
+    """Return the learning rate at `step` of `steps`: linear warm-up, then half a cosine to 0 (Smith & Topin 2019)."""
     warm = max(int(WARM_UP * steps), 1)
     if step < warm:
         return peak * (step + 1) / warm
@@ -24,7 +24,7 @@ def one_cycle(step: int, steps: int, peak: float) -> float:
 
 
 class Learner:
-    """A network with its optimiser and, if the recipe has one, the moving average of its state."""
+    """A network with its optimiser and, if the recipe has one, a moving average of its state."""
 
     def __init__(self, network: nn.Module, recipe: Recipe) -> None:
         self.network, self.recipe, self.step = network, recipe, 0
@@ -34,7 +34,7 @@ class Learner:
         self.average = copy.deepcopy(network).eval() if recipe.ema_decay else network
 
     def learn(self, loss: Tensor, rate: float) -> None:
-        """One step against a `loss` `[]`, at the learning rate `rate`, times the boost of each group."""
+        """Take one step against a `loss` `[]` at the learning rate `rate` times the boost of each group."""
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["boost"]
         self.optimiser.zero_grad()
@@ -46,7 +46,7 @@ class Learner:
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        # A young average forgets faster, or the untrained weights would stay in it for long.
+        # Decays faster at the start, so that the untrained weights soon leave the average.
         decay = min(self.recipe.ema_decay, (1 + self.step) / (10 + self.step))
         current = self.network.state_dict()
         for key, value in self.average.state_dict().items():
@@ -56,7 +56,7 @@ class Learner:
                 value.copy_(current[key])
 
     def state(self) -> dict[str, Any]:
-        """All that `restore` needs, to go on from here."""
+        """Return the state that `restore` needs."""
         return {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
@@ -65,7 +65,7 @@ class Learner:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Restore a state returned by `state`."""
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -73,10 +73,10 @@ class Learner:
 
 
 def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Optimiser groups: decayed matrices, undecayed vectors, and one group a weight zero point.
+    """Return optimiser groups: decayed matrices, undecayed vectors, and one group per weight zero point.
 
-    A zero point counts code steps and its gradient is that of a real offset times the scale, so it moves
-    as fast as a scale does when its rate is divided by the scale squared.
+    A zero point counts code steps, and its gradient is that of a real offset times the scale. Divided by the scale
+    squared, its rate makes it move as fast as a scale.
     """
     boosts = {
         id(layer.weight_zero): float(layer.weight_scale.detach().abs().mean()) ** -2

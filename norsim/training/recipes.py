@@ -1,4 +1,4 @@
-"""The recipes that train the networks of the zoo."""
+"""Training recipes of the networks in the zoo."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Literal
 
 from norsim.errors import ConfigurationError
 
-# Of each augmentation: largest translation in pixels, whether images are mirrored, and the side of a square that is
-# greyed at a random place (DeVries and Taylor, "Improved regularization of convolutional neural networks with Cutout",
-# 2017).
+# Largest translation in pixels, whether images are mirrored, and the side of the square greyed at a random place
+# (DeVries and Taylor, "Improved regularization of convolutional neural networks with Cutout", 2017).
 AUGMENTATIONS = {
     "none": (0, False, 0),
     "shift": (1, False, 0),
@@ -20,13 +19,13 @@ AUGMENTATIONS = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides a training, apart from the network and the data.
+    """All settings of a training apart from the network and the data.
 
     `float_rate` and `quantized_rate` are peak learning rates; `ema_decay` 0 turns the moving average of
     the weights off; `distillation` is the share (0 to 1) of the quantized loss that follows the float
     network's outputs at `temperature` (Hinton et al. 2015) instead of the labels. With `precision` bfloat16,
-    convolutions and linear layers multiply in it while training, which takes less time where the processor
-    can; weights, and the accuracies of the result, are float32 all the same.
+    convolutions and linear layers multiply in it during training, which is faster on processors that support
+    it; weights and the accuracies of the result are still float32.
     """
 
     float_epochs: int
@@ -66,10 +65,10 @@ _CIFAR10 = Recipe(
     precision="bfloat16",
 )  # fmt: skip
 
-# Of a network that was trained elsewhere: its scales and zero points are fitted to training images, and that is all.
+# For a trained float network: only its scales and zero points are fitted to training images.
 POST_TRAINING = Recipe(0, 0, 128, 0.1, 0.02)
 
-# The recipe of each network, whatever its width.
+# The recipe of each network at any width.
 RECIPES = {
     "digits-cnn": Recipe(60, 40, 64, 0.1, 0.02, ema_decay=0.99, augmentation="shift"),
     "alexnet": _CIFAR10,

@@ -1,12 +1,12 @@
-"""A quantized network that is computed by its arrays and can be trained: forward the circuit, backward its gradient.
+"""Training through the arrays: a quantized network whose forward pass is the circuit's, and so is its gradient.
 
-With the weights W that are trained and the weights W0 that the tiles were programmed with, a layer gives
+With trained weights W and tiles programmed with weights W0, the output of a layer is
 
     y = L(W) x + [A(x) - L(W0) x],        L(W) = W - W0 + W_eff,
 
-where A is what the tiles, their converters and their fits make of x, taken as a constant, and W_eff the derivative of
-the same by x, from the gradient of `macro`'s model of each tile. So y is A(x) as long as W is W0 and follows W to first
-order from there; the gradient by x is that of the circuit, and that by W is x.
+where A(x) is the output of the tiles, their converters and their fits, treated as a constant, and W_eff is its
+derivative with respect to x, from the gradient of the `macro` model of each tile. So y equals A(x) while W is W0, and
+follows W to first order from there; the gradient with respect to x is the circuit's, that with respect to W is x.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from norsim.tiling.program import ProgrammedTile
 from norsim.tiling.reader import Reader
 from norsim.tiling.tile import PlacedTile
 
-# Of full drive: where activations are most of the time.
+# Share of full drive around which most activations lie.
 USUAL_DRIVE = 0.25
 
 
 def effective_weights(grid: TileGrid) -> Tensor:
-    """`[outputs, inputs]`, float32: what one more step of an input's code adds to each output's sum on the array.
+    """Return the change of each output's sum on the array per step of an input code, `[outputs, inputs]`, float32.
 
-    As the layer's weights, inputs are those of one group.
+    Inputs are those of one group, as in the layer's weights.
     """
     found = torch.zeros(grid.layer.outputs, grid.layer.inputs)
     for part, array in zip(grid.tiles, grid.arrays, strict=True):
@@ -62,8 +62,10 @@ def _of_tile(part: PlacedTile, array: ProgrammedTile) -> Tensor:
 
 @contextmanager
 def through_circuit(network: nn.Module, analog: nn.Module, random: np.random.Generator) -> Iterator[None]:
-    """Within the block the quantized layers of `network` give what those of `analog` do, the same network converted and
-    calibrated, and pass gradients as above; the converters' noise comes from `random`."""
+    """Give the quantized layers of `network` the outputs of those of `analog` within the block, and gradients as above.
+
+    `analog` is the same network, converted and calibrated; `random` draws the converters' noise.
+    """
     tiled = tiled_layers(analog)
     handles = [
         layer.register_forward_hook(_Circuit(layer, tiled[name], random))
@@ -77,7 +79,7 @@ def through_circuit(network: nn.Module, analog: nn.Module, random: np.random.Gen
 
 
 class _Circuit:
-    """A forward hook that puts the circuit's output in place of a quantized layer's."""
+    """A forward hook that replaces the output of a quantized layer by the circuit's."""
 
     def __init__(self, layer: QuantizedOperands, tiled: TiledLayer, random: np.random.Generator) -> None:
         self.tiled = tiled

@@ -1,8 +1,8 @@
-"""Train a network: float phase, post-training quantization, quantization-aware phase.
+"""Training: float phase, post-training quantization, quantization-aware phase.
 
-Nothing of the test set is used to choose anything: the result is the last weights (or their moving
-average). A run writes a checkpoint after each epoch; a killed and resumed run ends in the same bits as an
-uninterrupted one on the same machine with the same number of threads.
+The test set selects nothing: the result is the last weights (or their moving average). A run writes a checkpoint after
+each epoch; a killed and resumed run ends in the same bits as an uninterrupted one on the same machine with the same
+number of threads.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from norsim.data import Dataset
 from norsim.errors import ConfigurationError, DataError
 from norsim.files import write_text
 from norsim.quantization.quantize import quantize
-from norsim.training.checkpoint import CHECKPOINT, prepare_folder, write_checkpoint
+from norsim.training.checkpoint import CHECKPOINT, LOG, prepare_folder, write_checkpoint
 from norsim.training.learner import Learner, one_cycle
 from norsim.training.recipes import AUGMENTATIONS, Recipe
 from norsim.zoo.registry import NetworkSpec
 
 EVALUATION_BATCH = 500
-# Of pixels of 0 to 255.
+# For pixels of 0 to 255.
 GREY = 128
 
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One line of `log.csv`: epoch from 1 in its phase, last learning rate, mean loss, test accuracy 0..1."""
+    """One line of `log.csv`: epoch of its phase from 1, last learning rate, mean loss, test accuracy 0..1."""
 
     epoch: int
     phase: str
@@ -53,7 +53,7 @@ class EpochRecord:
 
 @dataclass(frozen=True, eq=False)
 class TrainResult:
-    """What a training ended in; `float_predictions` are the float network's classes `[test images]`, int64."""
+    """The result of a training; `float_predictions` are the float network's classes `[test images]`, int64."""
 
     spec: NetworkSpec
     recipe: Recipe
@@ -74,20 +74,20 @@ def train(
     progress: Callable[[EpochRecord], None] | None = None,
     start: Mapping[str, Tensor] | None = None,
 ) -> TrainResult:
-    """Train `spec` by `recipe`; `folder` gets `checkpoint.pt` and `log.csv` after each epoch.
+    """Train `spec` by `recipe`; write `checkpoint.pt` and `log.csv` to `folder` after each epoch.
 
-    The float phase starts from the state dict `start`, whose entries have the shapes of the network's own, such as
-    `[outputs, inputs]`, or from random weights. With `resume`, continue from the checkpoint in `folder` if there is
-    one; otherwise start anew. Raises ConfigurationError if the checkpoint belongs to another training or the loss stops
-    being finite, DataError for a checkpoint that cannot be read. The caller's random state is left alone.
+    The float phase starts from the state dict `start`, whose entries have the network's shapes, such as
+    `[outputs, inputs]`, or from random weights. With `resume` it continues from the checkpoint in `folder`, if there is
+    one. Raises ConfigurationError if the checkpoint belongs to another training or the loss is not finite, DataError
+    for a checkpoint that cannot be read. The caller's random state does not change.
     """
     prepare_folder(folder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         run = _Run(spec, train_set, test_set, recipe, folder, resume, progress, start)
         float_network = run.float_phase()
-        calibration = run.calibration()
-        quantized = quantize(float_network, calibration, recipe.weight_bits, recipe.activation_bits)
+        seen = run.observed_inputs()
+        quantized = quantize(float_network, seen, recipe.weight_bits, recipe.activation_bits)
         network = run.phase("quantized", quantized, recipe.quantized_epochs, recipe.quantized_rate, float_network)
     return TrainResult(
         spec=spec,
@@ -102,7 +102,7 @@ def train(
 
 @torch.no_grad()
 def predict(network: nn.Module, data: Dataset) -> NDArray[np.int64]:
-    """The class, int64 `[images]`, that `network` in eval mode gives each image of `data`."""
+    """Return the class that `network` in eval mode assigns to each image of `data`, int64 `[images]`."""
     network.eval()
     pixels = torch.from_numpy(data.images)
     logits = [network(to_input(part, data.full_scale)) for part in torch.split(pixels, EVALUATION_BATCH)]
@@ -111,15 +111,15 @@ def predict(network: nn.Module, data: Dataset) -> NDArray[np.int64]:
 
 
 def to_input(pixels: Tensor, full_scale: int) -> Tensor:
-    """Pixels uint8 `[n, channels, h, w]` as network input: float32 in [0, 1], channels last if coloured."""
+    """Convert pixels uint8 `[n, channels, h, w]` to network input: float32 in [0, 1], channels last for colour."""
     colour = pixels.shape[1] > 1
     layout = torch.channels_last if colour else torch.contiguous_format
     return pixels.to(torch.float32, memory_format=layout) / full_scale
 
 
 def augment(pixels: Tensor, mirrored: Tensor, augmentation: str, generator: torch.Generator) -> Tensor:
-    """Each image of `pixels` uint8 `[n, channels, h, w]` moved (zeros come in); mirrored where `mirrored` `[n]`; with a
-    square of it greyed where the augmentation says so."""
+    """Augment `pixels` uint8 `[n, channels, h, w]`: shift each image (zeros fill in), mirror those of `mirrored` `[n]`,
+    and grey a square if the augmentation has one."""
     reach, mirror, hole = AUGMENTATIONS[augmentation]
     if not reach:
         return pixels
@@ -140,7 +140,7 @@ def augment(pixels: Tensor, mirrored: Tensor, augmentation: str, generator: torc
 
 
 class _Run:
-    """One training in its folder: the data, the random state, the log and the checkpoint."""
+    """A training in its folder: data, random state, log and checkpoint."""
 
     def __init__(
         self,
@@ -171,7 +171,7 @@ class _Run:
         self.float_state: dict[str, Any] = {}
 
     def float_phase(self) -> nn.Module:
-        """The trained float network, from the checkpoint if it is past that phase."""
+        """Return the trained float network, from the checkpoint if that is past this phase."""
         layout = torch.channels_last if self.pixels.shape[1] > 1 else torch.contiguous_format
         network: nn.Module = self.spec.build().to(memory_format=layout)  # type: ignore[call-overload]
         if self.saved.get("phase") == "quantized":
@@ -183,8 +183,8 @@ class _Run:
         self.float_state = network.state_dict()
         return network.eval()
 
-    def calibration(self) -> list[Tensor]:
-        """Batches of unaugmented training images, spread evenly over the training set."""
+    def observed_inputs(self) -> list[Tensor]:
+        """Return batches of unaugmented training images, spread evenly over the training set."""
         stride = max(len(self.pixels) // self.recipe.calibration_images, 1)
         chosen = self.pixels[::stride][: self.recipe.calibration_images]
         return [to_input(part, self.full_scale) for part in torch.split(chosen, self.recipe.batch_size)]
@@ -192,7 +192,7 @@ class _Run:
     def phase(
         self, name: str, network: nn.Module, epochs: int, peak: float, teacher: nn.Module | None = None
     ) -> nn.Module:
-        """Train `network` for `epochs`, or for those that the checkpoint leaves; return the final one."""
+        """Train `network` for `epochs`, less those in the checkpoint; return the final network."""
         learner = Learner(network, self.recipe)
         first = 0
         if self.saved.get("phase") == name:
@@ -218,11 +218,11 @@ class _Run:
         self, learner: Learner, epoch: int, epochs: int, peak: float, teacher: nn.Module | None
     ) -> tuple[float, float]:
         size = min(self.recipe.batch_size, len(self.labels))
-        # An incomplete last batch is left out: batch norm would give its few images too much weight.
+        # Without an incomplete last batch: batch norm would give its few images too much weight.
         order = torch.randperm(len(self.labels), generator=self.generator)
         batches = torch.split(order, size)[: len(order) // size]
         learner.network.train()
-        # An image is mirrored in every other epoch: it is seen both ways sooner than by chance (Jordan, "94% on
+        # Mirrored in every other epoch, so that each image is seen both ways sooner than by chance (Jordan, "94% on
         # CIFAR-10 in 3.29 seconds on a single GPU", 2024).
         mirrored = self.mirrored ^ bool(epoch % 2)
         total, rate = 0.0, 0.0
@@ -269,7 +269,7 @@ class _Run:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(field.name for field in fields(EpochRecord))
         writer.writerows(astuple(record) for record in self.records)
-        write_text(self.folder / "log.csv", text.getvalue())
+        write_text(self.folder / LOG, text.getvalue())
 
     def _load_checkpoint(self) -> dict[str, Any]:
         path = self.folder / CHECKPOINT
@@ -278,12 +278,12 @@ class _Run:
         try:
             saved = torch.load(path, weights_only=True)
             identity = saved["identity"]
-        except Exception as problem:  # whatever a damaged file makes torch raise
-            # Torch's own message is left out: it recommends a load that may execute the file.
+        except Exception as problem:  # torch raises anything on a damaged file
+            # Without torch's message, which recommends a load that may execute the file.
             kind = type(problem).__name__
-            raise DataError(f"{path} cannot be read ({kind}); delete it and train anew") from problem
+            raise DataError(f"{path} cannot be read ({kind}); delete it and start again") from problem
         if identity != self.identity:
             raise ConfigurationError(
-                f"{path} belongs to another network, recipe or data set; train into another folder or anew"
+                f"{path} belongs to another network, recipe or data set; choose another folder or start again"
             )
         return dict(saved)

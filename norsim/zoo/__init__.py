@@ -1,1 +1,1 @@
-"""Network definitions: those of norsim, ONNX files and Python files of users."""
+"""Network definitions: norsim's own, ONNX files and users' Python files."""

@@ -1,8 +1,8 @@
-"""The float definitions of the networks that norsim knows.
+"""Float definitions of norsim's networks.
 
-All leave the input in [0, 1], without normalisation, so that the first layer's inputs are unsigned
-codes like all others. All take a `width`, a factor on their numbers of channels; 1.0 is the full size.
-No convolution before a batch norm has a bias.
+All take inputs in [0, 1] without normalisation, so that the first layer's inputs are unsigned codes like those of the
+other layers. All take a `width`, a factor on their numbers of channels; 1.0 is the full size. No convolution before a
+batch norm has a bias.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ CLASSES = 10
 
 
 def channels(count: int, width: float) -> int:
-    """`count` times `width`, rounded to a multiple of 4 (halves up), at least 4."""
+    """Return `count` times `width`, rounded to a multiple of 4 (halves up), at least 4."""
     return max(4 * int(count * width / 4 + 0.5), 4)
 
 
 def digits_cnn(width: float = 1.0) -> nn.Module:
-    """A two-convolution network for 8 × 8 grey images: `[n, 1, 8, 8]` in [0, 1] to `[n, 10]` logits."""
+    """Build a network of two convolutions for 8 × 8 grey images: `[n, 1, 8, 8]` in [0, 1] to `[n, 10]` logits."""
     first, second = channels(8, width), channels(20, width)
     layers: list[tuple[str, nn.Module]] = [
         ("conv1", nn.Conv2d(1, first, 3, padding=1, bias=False)),
@@ -40,10 +40,10 @@ def digits_cnn(width: float = 1.0) -> nn.Module:
 
 
 class PlainNetwork(nn.Module):
-    """3 × 3 convolutions in a row, then linear layers: `[n, 3, 32, 32]` in [0, 1] to `[n, 10]` logits.
+    """A chain of 3 × 3 convolutions, then linear layers: `[n, 3, 32, 32]` in [0, 1] to `[n, 10]` logits.
 
-    `plan` has the channels of each convolution, with a 0 for each 2 × 2 max-pool; a batch norm and a ReLU
-    follow each convolution. `hidden` has the outputs of the linear layers before the last.
+    `plan` lists the channels of each convolution, with a 0 for each 2 × 2 max-pool; a batch norm and a ReLU
+    follow each convolution. `hidden` lists the outputs of the linear layers before the last.
     """
 
     def __init__(self, plan: Sequence[int], hidden: Sequence[int] = ()) -> None:
@@ -68,7 +68,7 @@ class PlainNetwork(nn.Module):
         initialise_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:
-        """`[n, channels, height, width]` images -> `[n, classes]` logits."""
+        """Map `[n, channels, height, width]` images to `[n, classes]` logits."""
         logits: Tensor = self.classifier(torch.flatten(self.features(images), 1))
         return logits
 
@@ -79,21 +79,21 @@ def _plain(plan: Sequence[int], hidden: Sequence[int], width: float) -> nn.Modul
 
 
 def alexnet(width: float = 1.0) -> nn.Module:
-    """The five convolutions and three linear layers of Krizhevsky et al. (2012), for images of 32 × 32.
+    """Build the five convolutions and three linear layers of Krizhevsky et al. (2012) for images of 32 × 32.
 
     The first convolution has stride 1, kernels are 3 × 3, batch norms replace the local response
-    normalisation, and the linear layers are of 1024, 512 and 10 outputs, without dropout.
+    normalisation, and the linear layers have 1024, 512 and 10 outputs, without dropout.
     """
     return _plain((64, 0, 192, 0, 384, 256, 256, 0), (1024, 512), width)
 
 
 def vgg11(width: float = 1.0) -> nn.Module:
-    """Configuration A of Simonyan & Zisserman (2015), table 1, with batch norm and one linear layer."""
+    """Build configuration A of Simonyan & Zisserman (2015), table 1, with batch norm and one linear layer."""
     return _plain((64, 0, 128, 0, 256, 256, 0, 512, 512, 0, 512, 512, 0), (), width)
 
 
 def vgg16(width: float = 1.0) -> nn.Module:
-    """Configuration D of Simonyan & Zisserman (2015), table 1, with batch norm and one linear layer."""
+    """Build configuration D of Simonyan & Zisserman (2015), table 1, with batch norm and one linear layer."""
     plan = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)
     return _plain(plan, (), width)
 
@@ -101,8 +101,8 @@ def vgg16(width: float = 1.0) -> nn.Module:
 class PaddedShortcut(nn.Module):
     """A shortcut without parameters: option A of He et al. (2016), section 3.3.
 
-    `[n, inputs, h, w]` to `[n, outputs, h / stride, w / stride]`: every `stride`-th pixel, and channels of
-    zeros on both sides.
+    `[n, inputs, h, w]` to `[n, outputs, h / stride, w / stride]`: every `stride`-th pixel, and zero channels
+    on both sides.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -112,12 +112,12 @@ class PaddedShortcut(nn.Module):
         self.behind = outputs - inputs - self.before
 
     def forward(self, images: Tensor) -> Tensor:
-        """`[n, channels, height, width]` -> `[n, outputs, height / stride, width / stride]`."""
+        """Map `[n, channels, height, width]` to `[n, outputs, height / stride, width / stride]`."""
         return functional.pad(images[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.before, self.behind))
 
 
 def projected_shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
-    """A 1 × 1 convolution and a batch norm: option B of He et al. (2016), equation 2. Shapes as above."""
+    """Build a 1 × 1 convolution with batch norm: option B of He et al. (2016), equation 2. Shapes as above."""
     convolution = nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs))
 
@@ -126,7 +126,7 @@ Shortcut = Callable[[int, int, int], nn.Module]
 
 
 class BasicBlock(nn.Module):
-    """Two 3 × 3 convolutions and a shortcut, the identity where the shape stays (He et al. 2016, figure 2).
+    """Two 3 × 3 convolutions and a shortcut, the identity if the shape stays (He et al. 2016, figure 2).
 
     `[n, inputs, h, w]` to `[n, outputs, h / stride, w / stride]`.
     """
@@ -141,7 +141,7 @@ class BasicBlock(nn.Module):
         self.shortcut = shortcut(inputs, outputs, stride) if changes else nn.Identity()
 
     def forward(self, images: Tensor) -> Tensor:
-        """`[n, channels, height, width]` -> `[n, outputs, height / stride, width / stride]`."""
+        """Map `[n, channels, height, width]` to `[n, outputs, height / stride, width / stride]`."""
         main = self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(images)))))
         return functional.relu(main + self.shortcut(images))
 
@@ -150,7 +150,7 @@ class ResNet(nn.Module):
     """A residual network for CIFAR: `[n, 3, 32, 32]` in [0, 1] to `[n, 10]` logits.
 
     A 3 × 3 convolution, then stages `layer1`, `layer2`, … of `blocks` blocks with `sizes` channels, each
-    stage but the first at half the resolution of the one before, then an average and a linear layer.
+    stage after the first at half the resolution of the previous one, then an average and a linear layer.
     """
 
     def __init__(self, shortcut: Shortcut, sizes: Sequence[int], blocks: int) -> None:
@@ -168,7 +168,7 @@ class ResNet(nn.Module):
         initialise_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:
-        """`[n, channels, height, width]` images -> `[n, classes]` logits."""
+        """Map `[n, channels, height, width]` images to `[n, classes]` logits."""
         features = functional.relu(self.bn1(self.conv1(images)))
         for name in self.stages:
             features = self.get_submodule(name)(features)
@@ -177,12 +177,12 @@ class ResNet(nn.Module):
 
 
 def resnet20(width: float = 1.0) -> nn.Module:
-    """The network of He et al. (2016), section 4.2, with n = 3: 20 layers, 0.27 million parameters."""
+    """Build the network of He et al. (2016), section 4.2, with n = 3: 20 layers, 0.27 million parameters."""
     return ResNet(PaddedShortcut, [channels(count, width) for count in (16, 32, 64)], 3)
 
 
 def resnet18(width: float = 1.0) -> nn.Module:
-    """The 18-layer network of He et al. (2016), table 1, with a 3 × 3 stem of stride 1 and no first pool."""
+    """Build the 18-layer network of He et al. (2016), table 1, with a 3 × 3 stem of stride 1 and no first pool."""
     return ResNet(projected_shortcut, [channels(count, width) for count in (64, 128, 256, 512)], 2)
 
 

@@ -1,4 +1,4 @@
-"""A network of the user's own: what a function of a Python file returns, named as FILE.py:FUNCTION."""
+"""User-supplied networks: a function in a Python file, named FILE.py:FUNCTION, that returns a torch.nn.Module."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from norsim.errors import ConfigurationError
 from norsim.user_code import call_code
 
 
-def build_own(reference: str) -> nn.Module:
-    """What the function returns, called without arguments. The file is executed: it must be trusted.
+def build_user_network(reference: str) -> nn.Module:
+    """Call the function without arguments and return the network. The file is executed, so it must be trusted.
 
-    Raises DataError where there is no such file, ConfigurationError where it fails, has no such function, or that
-    gives no torch.nn.Module.
+    Raises DataError if there is no such file, ConfigurationError if it fails, has no such function or returns something
+    else.
     """
     found = call_code(reference)
     if not isinstance(found, nn.Module):

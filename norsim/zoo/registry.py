@@ -1,4 +1,4 @@
-"""The networks norsim knows by name, and those of users."""
+"""Networks by name, and user-supplied ones."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from norsim.quantization.normalise import Normalise
 from norsim.user_code import absolute, is_code
 from norsim.zoo import architectures
 from norsim.zoo.onnx.file import build_onnx, is_onnx
-from norsim.zoo.python_file import build_own
-
-WIDEST = 64.0
+from norsim.zoo.python_file import build_user_network
+from norsim.zoo.widths import WIDEST
 
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """A network by name: `builder(width)` returns it untrained; `dataset` is the one it is defined for.
+    """A network definition: `builder(width)` returns it untrained; `dataset` is the data set it is designed for.
 
-    `width` multiplies its numbers of channels, above 0 and at most 64; ConfigurationError for another. `normalise` is
-    what is done to its images first.
+    `width` multiplies its numbers of channels, above 0 and at most 64; ConfigurationError otherwise. `normalise` is
+    applied to its images first.
     """
 
     name: str
@@ -38,7 +37,7 @@ class NetworkSpec:
             raise ConfigurationError(f"width is {self.width}; expected above 0, at most {WIDEST:g}")
 
     def build(self) -> nn.Module:
-        """A new, untrained network (float32, weights from torch's global random state)."""
+        """Build the untrained network (float32, weights from torch's global random state)."""
         network = self.builder(self.width)
         return network if self.normalise is None else self.normalise.on(network)
 
@@ -61,24 +60,24 @@ NETWORKS = {
 
 
 def spec_of(name: str, width: float = 1.0) -> NetworkSpec:
-    """The definition of a network by name; ConfigurationError, with the nearest name, if there is none.
+    """Return the definition of a network by name; ConfigurationError with the closest name if there is none.
 
-    FILE.py:FUNCTION is a network of the user's own, whose file is executed when it is built; FILE.onnx is one with its
-    weights. They have no data set and no width.
+    FILE.py:FUNCTION is a user-supplied network, whose file is executed when it is built; FILE.onnx is a network with
+    its weights. These have no data set and a fixed width.
     """
     if is_code(name) or is_onnx(name):
         if width != 1:
-            raise ConfigurationError(f"{name} says itself how wide it is: leave out --width")
+            raise ConfigurationError(f"{name} has a fixed width: leave the width at 1")
         if is_onnx(name):
             path = Path(name).resolve()
             return NetworkSpec(str(path), "", lambda _: build_onnx(path), "a network from an ONNX file")
         reference = absolute(name)
-        return NetworkSpec(reference, "", lambda _: build_own(reference), "a network of the user's own")
+        return NetworkSpec(reference, "", lambda _: build_user_network(reference), "a user-supplied network")
     if name in NETWORKS:
         return replace(NETWORKS[name], width=width)
     raise ConfigurationError(f"no network is called {name!r}; {suggestion(name, NETWORKS)}")
 
 
 def build(name: str, width: float = 1.0, normalise: Normalise | None = None) -> nn.Module:
-    """A new, untrained network by its name: see `spec_of` and `NetworkSpec`."""
+    """Build an untrained network by name: see `spec_of` and `NetworkSpec`."""
     return replace(spec_of(name, width), normalise=normalise).build()

@@ -69,7 +69,7 @@ def test_a_corner_is_a_section_of_its_library() -> None:
         (("cell.pins=[drain, gate, source, lid]",), "expected drain, gate, source, bulk, ground or volts"),
         (("cell.state_erased=null",), "belong together"),
         (("cell.options={gmin: 1e-12}",), "`options` cannot set gmin"),
-        (("cell.instance={w: '1u m=2'}",), "expected a number as SPICE has it"),
+        (("cell.instance={w: '1u m=2'}",), "expected a number in SPICE notation"),
         (("cell.compatibility='hsa; x'",), "cell.compatibility"),
         (("cell.osdi=[cell.osdi]",), "pass --trust-cell"),
         (("cell.lowest=0.5 V",), "exclude part of its window"),
@@ -92,7 +92,7 @@ def test_what_does_not_fit_is_named(settings: tuple[str, ...], problem: str) -> 
         load_chip("reram" if "lowest" in settings[0] else "bsim3", settings)
 
 
-# An odd power of negative volts: minus their cube for HSPICE, plus for ngspice by itself.
+# An odd power of negative volts: minus their cube in HSPICE mode, plus in plain ngspice.
 CUBE = """* cube.sp
 .subckt cube d g s b vt=0
 Bcell s d I={(3-vt)*1e-6}*(V(s)-V(d))^3

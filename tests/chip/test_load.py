@@ -1,4 +1,4 @@
-"""Chip files: presets, settings, units, and what is said of a file that cannot be used."""
+"""Chip files: presets, settings, units, and errors for invalid files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Change = Callable[[dict[str, Any]], object]
 
 @pytest.fixture
 def chip_file(tmp_path: Path) -> Callable[[Change], Path]:
-    """Writes the preset's content, changed in place, to a file of the test's own."""
+    """Writes the preset's content, with changes, to a file in the test's folder."""
 
     def write(change: Change) -> Path:
         content, _ = read_chip_file("etox65")
@@ -168,7 +168,7 @@ def rename(content: dict[str, Any], *keys: str, to: str) -> None:
 def test_a_mistyped_key_is_named_with_the_one_that_was_meant(
     chip_file: Callable[[Change], Path], keys: tuple[str, ...], typo: str
 ) -> None:
-    """A typing slip makes one key unknown and another one missing; the slip is what helps."""
+    """A typo makes one key unknown and another one missing; the error is about the typo."""
     path = chip_file(lambda content: rename(content, *keys, to=typo))
     with pytest.raises(ConfigurationError, match=f"{typo}'; did you mean '{keys[-1]}'"):
         load_chip(path)

@@ -1,4 +1,4 @@
-"""An encoding that is added to the schema reaches chips by its section alone."""
+"""A new encoding needs only a section in the schema."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from norsim.periphery.bit_serial import BitSerial
 
 @dataclass(frozen=True)
 class Other(BitSerial):
-    """Bit-serial by another name."""
+    """Bit-serial under another name."""
 
     name = "one-more"
 
@@ -32,7 +32,7 @@ class OtherSection(BitSerialSection):
 
 
 class Extended(ChipFile):
-    """A chip file that knows it too."""
+    """A chip file with this encoding."""
 
     encoding: Literal["bit-serial", "linear-pair", "one-more"]
     one_more: OtherSection | None = None

@@ -130,7 +130,7 @@ def test_a_lost_cluster_ends_in_3_and_the_run_goes_on(norsim: Run, dask_cluster:
     for process in dask_cluster.processes:
         stop(process)
     assert running.wait(SECONDS) == 3, log.read_text()
-    assert "The Dask cluster was lost. Go on with --resume" in log.read_text()
+    assert "The Dask cluster was lost. Finished work is kept: resume the run" in log.read_text()
     assert not (part / "summary.json").exists()
     assert norsim(*READ, "--no-cache", "--out", part, "--resume").code == 0
     assert norsim(*READ, "--no-cache", "--out", whole).code == 0
@@ -166,7 +166,7 @@ def test_a_queueing_system_that_takes_no_job_ends_in_2_and_removes_nothing(
     options.write_text("cores: 1\nmemory: 1 GiB\n")
     given = ("--scheduler", "slurm", "--scheduler-options", options)
     ended = norsim(*FAST, "--images", "5", "--out", tmp_path / "run", *given)
-    assert ended.code == 2 and "the queueing system has taken no job" in ended.err
+    assert ended.code == 2 and "the queueing system accepted no job" in ended.err
     assert (tmp_path / "run" / "summary.json").exists()
 
 
@@ -209,7 +209,7 @@ def test_jobs_are_asked_of_a_queueing_system(norsim: Run, tmp_path: Path, monkey
         ("jobs: none\n", "jobs is 'none'; expected a number of jobs, at least 1"),
         ("jobs: 0\n", "jobs is 0; expected"),
         ("- 1\n", "expected options as KEY: VALUE"),
-        ("qeue: short\ncores: 1\nmemory: 1 GiB\n", "--scheduler slurm: "),
+        ("qeue: short\ncores: 1\nmemory: 1 GiB\n", "scheduler slurm: "),
     ],
 )
 def test_options_that_are_not_understood_are_refused(norsim: Run, tmp_path: Path, options: str, said: str) -> None:
@@ -225,11 +225,11 @@ def test_a_scheduler_that_does_not_answer_ends_in_2(
     monkeypatch.setattr("norsim.jobs.dask_cluster.SECONDS_TO_CONNECT", 1)
     for scheduler in ("tcp://127.0.0.1:9", "pigeon", "pigeon://a"):
         ended = norsim(*FAST, "--out", tmp_path / "run", "--scheduler", scheduler)
-        assert ended.code == 2 and f"--scheduler {scheduler}: no Dask scheduler answers there" in ended.err
+        assert ended.code == 2 and f"scheduler {scheduler}: no Dask scheduler answers there" in ended.err
     path = tmp_path / "queue.yaml"
     path.write_text("jobs: 1\n")
     ended = norsim(*FAST, "--out", tmp_path / "run", "--scheduler", "tcp://127.0.0.1:9", "--scheduler-options", path)
-    assert ended.code == 2 and "--scheduler-options are for slurm, lsf, pbs" in ended.err
+    assert ended.code == 2 and "scheduler options are for slurm, lsf, pbs" in ended.err
     ended = norsim(*FAST, "--out", tmp_path / "run", "--scheduler-options", path)
     assert ended.code == 2 and "--scheduler-options needs --scheduler" in ended.err
 

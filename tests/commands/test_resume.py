@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from norsim.evaluation.proof import Sampler
-from norsim.experiments.run_folder import RESULTS
+from norsim.experiments.run_files import RESULTS
 from norsim.spice.simulators.ngspice import find_ngspice
 
 Run = Callable[..., Any]
@@ -198,7 +198,7 @@ def test_a_disk_that_takes_no_more_ends_in_2_and_the_run_goes_on(
         patch.setattr("norsim.files.open", opening, raising=False)
         ended = norsim(*FAST, "--no-cache", "--out", tmp_path / "run")
     assert ended.code == 2 and f"cannot take more work: {os.strerror(trouble)}." in ended.err
-    assert "go on with --resume" in ended.err
+    assert "Free disk space, then resume the run" in ended.err
     assert not (tmp_path / "run" / "summary.json").exists()
     assert norsim(*FAST, "--no-cache", "--out", tmp_path / "run", "--resume").code == 0
     assert norsim(*FAST, "--no-cache", "--out", tmp_path / "whole").code == 0

@@ -99,9 +99,9 @@ def test_a_network_is_quantized_on_own_data_and_read_again(
     ("options", "problem"),
     [
         (("--dataset", "none.npz"), "none.npz cannot be read: No such file"),
-        (("--dataset", "./none"), "none is no folder, expected one with train/CLASS"),
+        (("--dataset", "./none"), "none is not a folder, expected one with train/CLASS"),
         (("--dataset", "none.py:f"), "none.py cannot be read: No such file"),
-        (("--dataset", "none.npz", "--data", "."), "leave out --data"),
+        (("--dataset", "none.npz", "--data", "."), "is a path already, so leave out the folder ."),
         (("--dataset", "digit"), "did you mean 'digits'? Known: cifar10, digits. Your own data set is a folder"),
     ],
 )

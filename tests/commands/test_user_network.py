@@ -107,7 +107,7 @@ def test_a_network_of_ones_own_is_quantized_and_evaluated(norsim: Run, nets: Pat
     assert again.json["accuracy"] == found["accuracy"]
     # Its folder is a network like others, once its code is trusted.
     ended = norsim("eval-network", "--network", stored, *FEW, "--out", tmp_path / "stored")
-    assert ended.code == 2 and "--trust-model has norsim run it" in ended.err
+    assert ended.code == 2 and "which is not run unless it is trusted" in ended.err
     ended = norsim("eval-network", "--network", stored, "--trust-model", *FEW, "--out", tmp_path / "stored", "--json")
     assert ended.code == 0 and ended.json["accuracy"] == found["accuracy"]
     assert norsim("verify", tmp_path / "run", "--samples", 2).code == 2
@@ -131,23 +131,23 @@ def test_perfect_wires_and_a_wide_converter_give_the_integers_class(norsim: Run,
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        (("--model", "{nets}:make_net"), "--model needs --dataset"),
+        (("--model", "{nets}:make_net"), "make_net has no data set: name the one to calibrate"),
         (("--model", "{nets}:make_net", "--network", "digits-cnn"), "two networks: give one"),
         (("--model", "make_net", *FEW), "expected FILE.py:FUNCTION"),
         (("--model", "none.onnx", *FEW), "none.onnx cannot be read: No such file"),
-        (("--model", "none.onnx"), "--model needs --dataset"),
+        (("--model", "none.onnx"), "none.onnx has no data set: name the one to calibrate"),
         (("--model", "{nets}:make_nat", *FEW), "has no function 'make_nat'; it has Net, make_net, Gives, give_pair"),
         (("--model", "{nets}:make_number", *FEW), "returned int; expected a torch.nn.Module"),
         (("--model", "{nets}:make_trouble", *FEW), "nets.py, line 55: ValueError: no weights today"),
         (
             ("--model", "{nets}:give_pair", *FEW),
-            "gives tuple for 2 images; expected scores [images, classes]",
+            "returns tuple for 2 images; expected scores [images, classes]",
         ),
         (("--model", "{nets}:give_image", *FEW), "gives [2, 10, 1] for 2 images"),
-        (("--model", "{nets}:give_few", *FEW), "gives 4 scores; digits has 10 classes"),
+        (("--model", "{nets}:give_few", *FEW), "returns 4 scores; digits has 10 classes"),
         (
             ("--model", "{nets}:take_colours", *FEW),
-            "does not take images [2, 1, 8, 8] of digits: RuntimeError:",
+            "does not accept images [2, 1, 8, 8] of digits: RuntimeError:",
         ),
         (("--model", "elsewhere/nets.py:make_net", *FEW), "nets.py cannot be read: No such file"),
         (("--images", 3), "Missing option '--network'"),

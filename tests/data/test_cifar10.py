@@ -1,4 +1,4 @@
-"""CIFAR-10 in each of its four layouts: what is read, and what is refused."""
+"""CIFAR-10 in each of its four layouts, and errors for invalid files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Part(NamedTuple):
 
 
 def part(split: str) -> Part:
-    """Random images and labels that every layout writes and must give back."""
+    """Random images and labels, written in every layout and read back."""
     generator = np.random.default_rng(len(split))
     images = generator.integers(0, 256, (COUNTS[split], 3, 32, 32)).astype(np.uint8)
     return Part(images, np.arange(COUNTS[split], dtype=np.int64) % 10)
@@ -73,7 +73,7 @@ def write_binary(folder: Path, split: str) -> None:
 
 
 def python2_batch(images: npt.NDArray[np.uint8], labels: list[int]) -> bytes:
-    """The pickle, of protocol 2, that Python 2 writes for a batch: every text is one of its byte strings."""
+    """The protocol 2 pickle of a batch as Python 2 writes it: all text is byte strings."""
     dtype = b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
     shape = struct.pack("<sisis", b"J", len(images), b"J", 3072, b"\x86")
     pixels = b"T" + struct.pack("<i", images.size) + images.tobytes()
@@ -132,7 +132,7 @@ def test_missing_split_is_named(tmp_path: Path, layout: str, split: str, other: 
 
 
 def test_folder_is_asked_for() -> None:
-    with pytest.raises(DataError, match=r"pass --data DIR with .*parquet; .*-bin; .*-py; train/CLASS"):
+    with pytest.raises(DataError, match=r"no folder, expected one with .*parquet; .*-bin; .*-py; train/CLASS"):
         load("cifar10", "test")
 
 
@@ -208,7 +208,7 @@ def test_parquet_files(tmp_path: Path) -> None:
         load("cifar10", "test", tmp_path)
     (tmp_path / "test-00000-of-00002.parquet").unlink()
     write_shard(tmp_path / "test-0.parquet", [], [])
-    with pytest.raises(DataError, match="hold nothing"):
+    with pytest.raises(DataError, match="are empty"):
         load("cifar10", "test", tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Which files a folder with one folder a class gives, in which order, and what it may not hold."""
+"""Files in a folder with one subfolder per class: their order, and forbidden content."""
 
 from __future__ import annotations
 
@@ -51,5 +51,5 @@ def test_other_things_are_refused(tmp_path: Path, name: str, message: str) -> No
 
 
 def test_missing_folder(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="test is missing, expected a folder with one folder a class"):
+    with pytest.raises(DataError, match="test is missing, expected a folder with one folder per class"):
         list_images(tmp_path / "test", CLASSES)

@@ -1,4 +1,4 @@
-"""What a Dataset accepts, and the subsets it gives."""
+"""Validation of a Dataset, and its subsets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from norsim.errors import DataError
 
 
 def small(count: int = 20, **changes: Any) -> Dataset:
-    """A data set of `count` 1x2x2 images, image i holding the value i in every pixel."""
+    """A data set of `count` 1x2x2 images, with the value i in every pixel of image i."""
     fields: dict[str, Any] = {
         "name": "small",
         "split": "test",
@@ -50,9 +50,9 @@ def test_all_images_may_be_taken(generator: np.random.Generator | None) -> None:
 
 @pytest.mark.parametrize("count", [21, 0, -1])
 def test_impossible_counts_name_both_numbers(count: int) -> None:
-    with pytest.raises(DataError, match=rf"{count} images were asked for and there are 20"):
+    with pytest.raises(DataError, match=rf"{count} images were requested, expected 1 to 20\."):
         small().take(count)
-    with pytest.raises(DataError, match=rf"{count} images were asked for and there are 20"):
+    with pytest.raises(DataError, match=rf"{count} images were requested, expected 1 to 20\."):
         small().take(count, np.random.default_rng(0))
 
 
@@ -61,7 +61,7 @@ def test_impossible_counts_name_both_numbers(count: int) -> None:
     [
         ({"images": np.zeros((20, 1, 2, 2))}, r"images are float64 of shape \(20, 1, 2, 2\), expected uint8"),
         ({"images": np.zeros((20, 4), np.uint8)}, r"images are uint8 of shape \(20, 4\), expected uint8"),
-        ({"images": np.zeros((0, 1, 2, 2), np.uint8)}, "hold nothing"),
+        ({"images": np.zeros((0, 1, 2, 2), np.uint8)}, "are empty"),
         ({"labels": np.zeros(20, np.int32)}, r"labels are int32 of shape \(20,\), expected int64"),
         ({"labels": np.zeros(19, np.int64)}, r"labels are int64 of shape \(19,\), expected int64"),
         ({"labels": np.full(20, 3)}, "labels run from 3 to 3, expected 0 to 2"),

@@ -1,4 +1,4 @@
-"""Encoded images come back exactly, and what is no 32x32 RGB image is refused by name."""
+"""Encoded images are decoded exactly; errors name any that is not a 32x32 RGB image."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def encoded(kind: str = "PNG", mode: str = "RGB", width: int = 32, **options: An
 
 
 def huge_png() -> bytes:
-    """The start of a PNG whose header promises 40000x40000 pixels."""
+    """The start of a PNG whose header announces 40000x40000 pixels."""
     header = b"IHDR" + struct.pack(">IIBBBBB", 40000, 40000, 8, 2, 0, 0, 0)
     chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
     return b"\x89PNG\r\n\x1a\n" + chunk + b"\x00\x00\x00\x04IDAT"

@@ -42,13 +42,13 @@ def test_split_is_stratified_and_repeats() -> None:
 
 
 def test_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"comes with scikit-learn, so leave out --data"):
+    with pytest.raises(DataError, match=r"comes with scikit-learn, so leave out the folder"):
         load("digits", "test", tmp_path)
 
 
 @pytest.mark.parametrize("name", sorted(DATASETS))
 def test_unknown_split_is_refused_by_every_data_set(name: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no split 'validation', so ask for one of train, test"):
+    with pytest.raises(DataError, match=r"no split 'validation', expected one of train, test"):
         load(name, "validation", None if name == "digits" else tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Pickles give back what a batch may hold, and can do nothing else."""
+"""Pickles return the content of a batch and run no code."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ BYTE_DTYPE = b"cnumpy\ndtype\nU\x02u1\x85R"
     [
         (ARRAY + b"(K\x01K\x09\x85" + BYTE_DTYPE + b"\x89U\x02abtb.", "cannot reshape"),
         (ARRAY + b"(K\x01K\x02\x85" + BYTE_DTYPE + b"\x89]tb.", "made of a list"),
-        (ARRAY + b"(K\x01K\x02\x85N\x89U\x02abtb.", "a NoneType in the place of a dtype"),
+        (ARRAY + b"(K\x01K\x02\x85N\x89U\x02abtb.", "a NoneType instead of a dtype"),
         (BYTE_DTYPE + b"(K\x03U\x01?tb.", "the byte order '\\?'"),
         (b"c_codecs\nencode\nX\x01\x00\x00\x00aX\x04\x00\x00\x00zlib\x86R.", "the encoding 'zlib'"),
         (b"c_codecs\nencode\nX\x01\x00\x00\x00aX\x06\x00\x00\x00latin1\x86R}b.", "state of type dict"),

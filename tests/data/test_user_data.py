@@ -1,4 +1,4 @@
-"""Data sets of the user's own: a folder of images, an npz file, a function; the same images from each."""
+"""User-supplied data sets: the same images from a folder, an npz file and a function."""
 
 from __future__ import annotations
 
@@ -107,12 +107,12 @@ def as_function(name: str) -> Callable[[Path], str]:
 def test_every_form_gives_the_same_images(make: Callable[[Path], str], split: str, tmp_path: Path) -> None:
     name = make(tmp_path)
     found = load(name, split)
-    # In a folder the classes take turns, each in the order of its names; here that is the order they were in.
+    # In a folder the classes alternate, each in the order of its file names; here that is the original order.
     order = [0, 1, 2, 3, 4, 5] if split == "train" else [0, 1, 2, 3]
     assert np.array_equal(found.images, IMAGES[split][order].transpose(0, 3, 1, 2))
     assert found.labels.tolist() == LABELS[split][order].tolist() and found.classes == CLASSES
     assert (found.full_scale, found.split) == (255, split) and Path(found.name).is_absolute()
-    # The same once more, by the name that cards keep.
+    # The same by the name stored on cards.
     again = load(found.name, split)
     assert again.source == found.source and np.array_equal(again.images, found.images)
 
@@ -122,7 +122,7 @@ def test_what_is_no_split_or_needs_no_folder_is_said(make: Callable[[Path], str]
     name = make(tmp_path)
     with pytest.raises(DataError, match="has no split 'all'"):
         load(name, "all")
-    with pytest.raises(DataError, match="leave out --data"):
+    with pytest.raises(DataError, match="is a path already, so leave out the folder"):
         load(name, "test", tmp_path)
 
 
@@ -237,7 +237,11 @@ def test_what_is_wrong_with_a_folder_is_named(break_it: Callable[[Path], Any], p
 @pytest.mark.parametrize(
     ("name", "kind", "problem"),
     [
-        ("normalised", DataError, "image 0: pixels are float32 that are not 0/255, .*leave normalisation to --mean"),
+        (
+            "normalised",
+            DataError,
+            "image 0: pixels are float32 that are not 0/255, .*Normalise in the network, by its mean and standard",
+        ),
         ("ragged", DataError, r"image 2 has shape \(4, 4, 3\), the first \(5, 4, 3\)"),
         ("empty", DataError, "there is no image"),
         ("nothing", ConfigurationError, "returned NoneType for 'test', expected a torch.utils.data.Dataset"),
@@ -253,8 +257,8 @@ def test_what_is_wrong_with_a_function_is_said(name: str, kind: type[Exception],
 
 def test_unknown_names_say_what_there_is() -> None:
     with pytest.raises(
-        DataError, match="no data set 'digit', .* of your own is a folder of images by class, NAME.npz or"
+        DataError, match="no data set 'digit'; .* Your own data set is a folder of images by class, NAME.npz or"
     ):
         load("digit", "test")
-    with pytest.raises(DataError, match="no/such is no folder"):
+    with pytest.raises(DataError, match="no/such is not a folder"):
         load("no/such", "test")

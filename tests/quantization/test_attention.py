@@ -20,8 +20,8 @@ from norsim.saved.packed_weights import decode, encode
 from norsim.tiling.calibrate import calibrate
 from norsim.tiling.convert import convert
 from norsim.tiling.modules import reading, tiled_layers
-from norsim.tiling.reader import Reader
 from norsim.zoo.registry import spec_of
+from tests.conftest import reader_by
 
 WIDTH, HEADS, IMAGES, TARGETS, SOURCES = 8, 2, 3, 4, 5
 PADDING = torch.tensor([[False] * 4 + [True], [False] * 5, [True, False, False, True, False]])
@@ -168,7 +168,7 @@ def test_torchs_encoder_is_on_the_array_layer_by_layer(padded: bool, lossless: t
     calibrate(analog, images, "nodal")
     with torch.inference_mode():
         expected = analog(images)
-        with reading(analog, Reader("nodal", observe=lambda part, *_: seen.add(part.layer.name))):
+        with reading(analog, reader_by("nodal", observe=lambda part, *_: seen.add(part.layer.name))):
             found = analog(images)
     assert seen == set(tiled_layers(analog)) == set(quantized_layers(quantized))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)

@@ -227,8 +227,8 @@ def test_unusable_calibration_and_widths() -> None:
     network = small_network()
     for calibration, problem in (
         ([], "empty"),
-        (images(), "one tensor"),
-        (["a"], "yields str"),
+        (["a"], "a batch holds a str; expected a tensor of inputs"),
+        ("images", "data is a str; expected a DataLoader"),
         ([images() * torch.nan], "not finite"),
     ):
         with pytest.raises(ConfigurationError, match=problem):

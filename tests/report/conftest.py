@@ -1,4 +1,4 @@
-"""Runs that reports are made of, each made once for all tests here."""
+"""Runs for reports, each made once for all tests here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIGHT = ("--set", "calibration.reads=16")
 
 @pytest.fixture(scope="session")
 def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
-    """`make_run("name", "eval-network", ...)` runs that command and gives its folder, in a place that all share."""
+    """`make_run("name", "eval-network", ...)` runs that command and returns its folder in a shared place."""
     place = tmp_path_factory.mktemp("runs")
 
     def run(name: str, *arguments: object) -> Path:
@@ -28,7 +28,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
 
 
 def command_line(*arguments: object) -> int:
-    """Runs `norsim ARGUMENTS` in this process; gives its exit code."""
+    """Runs `norsim ARGUMENTS` in this process; returns its exit code."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["norsim", *map(str, arguments)])
         try:
@@ -40,14 +40,14 @@ def command_line(*arguments: object) -> int:
 
 @pytest.fixture(scope="session")
 def spice_run(make_run: MakeRun) -> Path:
-    """Two digits, their first layer by ngspice."""
+    """Two digits, with their first layer by ngspice."""
     few = ("--images", 2, "--backend", "ngspice", "--layers", "conv1", "--spice-sample", 2)
     return make_run("spice", "eval-network", "--network", "digits-cnn", *few, *LIGHT)
 
 
 @pytest.fixture(scope="session")
 def macro_run(make_run: MakeRun) -> Path:
-    """A hundred digits by macro, with what attribute says of them beside it."""
+    """A hundred digits by macro, with an attribution beside it."""
     make_run("layers", "attribute", "--network", "digits-cnn", "--images", 20, "--by", "layers", *LIGHT)
     return make_run(
         "macro", "eval-network", "--network", "digits-cnn", "--images", 100, *LIGHT, "--tolerance", 1e-3,
@@ -57,7 +57,7 @@ def macro_run(make_run: MakeRun) -> Path:
 
 @pytest.fixture(scope="session")
 def stressed_run(make_run: MakeRun) -> Path:
-    """The same on a chip whose cells are spread so far that some images flip."""
+    """The same on a chip with so much cell variation that some images flip."""
     bad = ("--chip", "etox65-stress", "--set", "silicon.cell=40 mV", "--spice-sample", 0)
     return make_run("stressed", "eval-network", "--network", "digits-cnn", "--images", 100, *LIGHT, *bad)
 

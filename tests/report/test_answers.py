@@ -1,4 +1,4 @@
-"""Counts of answers by hand, and pictures that are the images."""
+"""Counts of answers, checked by hand, and thumbnails that match the images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worst tile: its nodes are ngspice's, its errors those of the run."""
+"""The worst tile: node voltages match ngspice, errors match the run."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from norsim.evaluation.proof import Sample
 from norsim.quantization.layer import QuantizedLayer
 from norsim.report.array import SolvedTile, deviations, errors, exact_amps, solve_worst
 from norsim.tiling.grid import place
+from norsim.tiling.program import program_tile
 from norsim.tiling.tile import PlacedTile
 
 MakeLayer = Callable[..., QuantizedLayer]
@@ -27,21 +28,23 @@ def part_of(layer: QuantizedLayer, chip: Chip) -> PlacedTile:
 
 def sample_of(part: PlacedTile, seed: int = 0) -> Sample:
     codes = np.random.default_rng(seed).integers(1, 16, (1, part.layer.inputs), dtype=np.uint8)
-    stimulus = part.drive(codes).take(slice(0, 1))
-    amps = part.amps(read(part.tile(), stimulus, "ngspice"))[0]
-    return Sample(0.0, part, stimulus, amps, part.convert(amps).astype(np.int32))
+    array = program_tile(part)
+    stimulus = array.drive(part.codes(codes)).take(slice(0, 1))
+    amps = part.amps(read(array.tile, stimulus, "ngspice"))[0]
+    return Sample(0.0, part, stimulus, amps, part.convert(amps).astype(np.int32), array)
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_nodes_carry_the_currents_of_ngspice(small_chip: SmallChip, make_layer: MakeLayer, encoding: str) -> None:
     chip = small_chip(f"encoding={encoding}")
     sample = sample_of(part_of(make_layer(8, 4), chip))
-    tile, wires = sample.part.tile(), chip.wires
+    assert sample.array is not None
+    tile, wires = sample.array.tile, chip.wires
     found = read_nodes(tile, sample.stimulus)
     bitline = read(tile, sample.stimulus, "ngspice").bitline[0]
     full = sample.part.full_scale_amps
     np.testing.assert_allclose(found.amps.sum(axis=0), bitline, rtol=0, atol=1e-7 * full)
-    # By hand: all of a bitline's current goes through its end, and what is beyond a node through the segment before it.
+    # By hand: all current of a bitline flows through its end, and that beyond a node through the segment before it.
     beyond = np.cumsum(found.amps[::-1], axis=0)[::-1]
     drop = wires.bitline_end_ohms * beyond[0] + wires.bitline_ohms * np.cumsum(
         beyond * (np.arange(len(beyond)) > 0)[:, None], axis=0
@@ -56,11 +59,11 @@ def test_nodes_carry_the_currents_of_ngspice(small_chip: SmallChip, make_layer: 
 def test_without_wires_currents_are_nearly_ideal(
     small_chip: SmallChip, make_layer: MakeLayer, lossless: tuple[str, ...], encoding: str
 ) -> None:
-    """What is left is program-verify's deviation, leakage and, for linear-pair, what of a cell is no product."""
+    """The rest is program-verify's deviation, leakage and, for linear-pair, the non-linearity of cells."""
     sample = sample_of(part_of(make_layer(8, 4), small_chip(f"encoding={encoding}", *lossless)))
     ideal = exact_amps(sample.part, sample.stimulus)
     assert ideal.shape == (1, 4)
-    # The bound means something only beside currents that are a good part of full scale.
+    # The bound is meaningful only for currents that are a good part of full scale.
     assert np.abs(ideal).max() > 0.05 * sample.part.full_scale_amps
     assert np.abs(errors(sample)).max() < {"bit-serial": 1e-5, "linear-pair": 5e-3}[encoding]
 
@@ -72,7 +75,7 @@ def test_the_worst_of_some_reads_is_solved_again(small_chip: SmallChip, make_lay
     assert isinstance(found, SolvedTile)
     assert abs(found.worst) == max(float(np.abs(errors(sample)).max()) for sample in samples)
     assert found.name == part.name and found.thresholds.shape == found.error.shape == found.drop.shape
-    levels = part.levels().thresholds
+    levels = program_tile(part).levels.thresholds
     spread = found.thresholds - levels[found.codes]
     assert 0.01 < spread.std() < 0.06
     (one,) = deviations({"fc": samples})

@@ -1,4 +1,4 @@
-"""Reports as a browser shows them: no errors, every figure there, the right numbers, nothing wider than the page."""
+"""Reports in a browser: no errors, all figures, the right numbers, nothing wider than the page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WIDTHS, SCHEMES = (1280, 400), ("light", "dark")
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    """One chromium for all pages. Where there is none the tests fail: pages that nobody looked at are not tested."""
+    """One chromium for all pages. Without it the tests fail: pages must be tested in a browser."""
     places = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
     absent = [name for name, place in places.items() if place is None]
     if absent:
@@ -43,7 +43,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
 def pages(
     spice_run: Path, cifar_run: Path, macro_run: Path, stressed_run: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, tuple[Path, list[Path]]]:
-    """Reports by name, each with the runs it is about."""
+    """Reports by name, each with its runs."""
     place = tmp_path_factory.mktemp("pages")
     runs = {"ngspice": [spice_run], "cifar": [cifar_run], "attributed": [macro_run], "two": [stressed_run, macro_run]}
     return {name: (report.write(about, place / name), about) for name, about in runs.items()}

@@ -1,4 +1,4 @@
-"""Use of converters: counted from currents, and from the reads that a run kept where no more can be made."""
+"""Use of converters, counted from new reads, or from the kept ones if no new reads are possible."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_codes_and_what_is_clipped_are_counted(
     small_chip: Callable[..., Chip], make_layer: Callable[..., QuantizedLayer]
 ) -> None:
     part = replace(place(make_layer(8, 4), small_chip()).tiles[0], adc=Adc(3, 0.0, 7e-6))
-    stimulus = part.drive(np.ones((1, 8), np.uint8)).take(slice(0, 1))
+    stimulus = part.chip.encoding.drive(np.ones((1, 8), np.uint8), 4, 4).take(slice(0, 1))
     amps = np.array([[-0.6e-6, 0.0, 3.2e-6, 7.4e-6], [7.6e-6, 1e-6, -0.4e-6, 5e-6]])
     samples = [Sample(0.0, part, stimulus, row, part.convert(row).astype(np.int32)) for row in amps]
     found = uses({"fc": samples}, Missing("no network"), Missing("no images"), 0)
@@ -42,7 +42,7 @@ def test_more_reads_are_made_where_images_are_at_hand(macro_run: Path) -> None:
     assert "again by nodal" in more.how and "gone" in fewer.how
     for layer in (*more.layers, *fewer.layers):
         assert layer.counts.sum() == layer.conversions > 0
-    # The range was fitted to these activations' like: most of it is used, little of it clipped.
+    # The range was fitted to similar activations: most of it is used, and little is clipped.
     assert all(layer.clipped < 0.05 and (layer.counts > 0).sum() > 8 for layer in more.layers)
     again = uses(kept, found.model, found.data, 0)
     assert all(np.array_equal(a.counts, b.counts) for a, b in zip(more.layers, again.layers, strict=True))

@@ -1,4 +1,4 @@
-"""What a run's folder gives a report, and what a folder is told that gives none."""
+"""Reading run folders for reports, and errors for folders without a run."""
 
 from __future__ import annotations
 

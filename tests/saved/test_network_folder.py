@@ -1,4 +1,4 @@
-"""Saved networks: weights with their card, the shipped one, and cards that are broken or of other weights."""
+"""Saved networks: weights with their card, the shipped one, and cards that are damaged or of other weights."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.quantization.test_fold import stir
 
 
 def untrained(spec: NetworkSpec) -> TrainResult:
-    """A network with random weights, quantized but not trained; enough to be stored."""
+    """A network with random weights, quantized but not trained, which suffices for storage."""
     torch.manual_seed(0)
     test_set = load("digits", "test").take(40)
     network = stir(spec.build())
@@ -101,7 +101,7 @@ def test_card_says_where_it_comes_from_and_the_sizes(result: TrainResult, folder
 def test_the_accuracy_on_the_card_is_that_of_the_stored_network(
     result: TrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Shown by a file that holds another network than the one given."""
+    """Shown by a file that has another network than the given one."""
     other = replace(result, network=quantize(result.float_network, [torch.rand(4, 1, 8, 8)], 1, 1))
     right = [int((predict(each.network, each.test_set) == each.test_set.labels).sum()) for each in (result, other)]
     monkeypatch.setattr(
@@ -154,8 +154,8 @@ def test_broken_card(folder: Path, content: bytes, problem: str) -> None:
     [
         ({"network": "vgg11"}, "its network is not the one in weights.safetensors"),
         ({"width": 2.0}, "its width is not the one"),
-        ({"weights_sha256": None}, "about other weights"),
-        ({"dataset": None}, "its dataset is None; expected a text"),
+        ({"weights_sha256": None}, "belongs to other weights"),
+        ({"dataset": None}, "its dataset is None; expected a string"),
         ({"data_source": 3}, "its data_source is 3"),
         ({"float_correct": 41}, "records 41 of 40"),
         ({"quantized_correct": "7"}, "records '7' of 40"),

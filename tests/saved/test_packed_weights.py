@@ -1,4 +1,4 @@
-"""The weights file: exact round trips, its size and layout, and files that are broken or hostile."""
+"""The weights file: exact round trips, size and layout, and damaged or malicious files."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_what_is_read_back_is_the_folded_network(tmp_path: Path, name: str, widt
         assert layer.weight_zero == original[layer_name].weight_zero
         assert layer.input_scale == original[layer_name].input_scale
         assert layer.geometry == original[layer_name].geometry
-    # A folded network that is stored again gives the same bytes.
+    # Storing a folded network again yields the same bytes.
     assert encode(network, spec_of(name, width)) == path.read_bytes()
 
 
@@ -133,7 +133,7 @@ def rewrite(path: Path, edit: Edit) -> None:
     save_file(tensors, path, {"norsim": json.dumps(header)})
 
 
-# Where the entries of the state dict start in `vectors`: see the test of the layout.
+# Offsets of state dict entries in `vectors`: see the test of the layout.
 CONV1_INPUT_SCALE, BN1_BIAS, FC_SCALE = 0, 9, 68
 
 
@@ -242,7 +242,7 @@ make = Net
 
 
 def test_masks_and_indices_are_stored_as_they_are(tmp_path: Path) -> None:
-    """As public transformers have them, in the state or beside it; what float32 would change is refused."""
+    """As in public transformers, inside or outside the state dict; values that float32 would change are an error."""
     (tmp_path / "nets.py").write_text(NETS.replace("BIG", "0.5"))
     spec, images = spec_of(f"{tmp_path / 'nets.py'}:make"), torch.rand(3, 4)
     quantized = quantize(spec.build(), [images])
@@ -256,5 +256,6 @@ def test_masks_and_indices_are_stored_as_they_are(tmp_path: Path) -> None:
         torch.testing.assert_close(network(images), quantized(images))
     (tmp_path / "nets.py").write_text(NETS.replace("BIG", "0.1"))
     spec = spec_of(f"{tmp_path / 'nets.py'}:make")
-    with pytest.raises(ConfigurationError, match="'scale' holds torch.float64 numbers that float32 cannot"):
+    said = "'scale' has torch.float64 values that the float32 of the file cannot hold"
+    with pytest.raises(ConfigurationError, match=said):
         encode(quantize(spec.build(), [images]), spec)

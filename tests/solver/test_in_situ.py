@@ -10,6 +10,7 @@ from norsim.backends.programming import aimed, program_levels
 from norsim.backends.registry import read
 from norsim.chip.load import load_chip
 from norsim.tiling.grid import place
+from norsim.tiling.program import program_tile
 from norsim.tiling.tile import PlacedTile
 from tests.solver.arrays import ENCODINGS, array_of
 
@@ -29,7 +30,8 @@ def deviation(part: PlacedTile) -> float:
     """Return the root mean square error of the sums against the integers, in steps, read by ngspice."""
     random = np.random.default_rng(5)
     codes = random.integers(0, 16, (3, len(part.inputs))) * (random.random((3, len(part.inputs))) < 0.5)
-    amps = part.amps(read(part.tile(), part.drive(codes.astype(np.uint8)), "ngspice"))
+    array = program_tile(part)
+    amps = part.amps(read(array.tile, array.drive(codes.astype(np.uint8)), "ngspice"))
     exact = part.pass_values(codes.astype(np.uint8)).reshape(amps.shape)
     return float(np.sqrt(np.square(amps / part.chip.encoding.lsb_amps - exact).mean()))
 
@@ -52,7 +54,7 @@ def test_without_wires_nothing_moves(encoding: str) -> None:
 
 
 def test_thresholds_go_down_and_stay_in_the_window(make_layer: object) -> None:
-    plain, moved = (of_codes("bit-serial", on, make_layer).tile() for on in ((), ("silicon.in_situ=true",)))
+    plain, moved = (program_tile(of_codes("bit-serial", on, make_layer)).tile for on in ((), ("silicon.in_situ=true",)))
     change = moved.thresholds - plain.thresholds
     assert change.max() <= 1e-3 and change.min() < -5e-3
     assert moved.thresholds.min() >= plain.cell.erased_volts

@@ -19,6 +19,7 @@ from norsim.data.tensors import images_tensor
 from norsim.periphery.encoding import full_scale_amps
 from norsim.quantization.layer import QuantizedLayer
 from norsim.tiling.grid import place
+from norsim.tiling.program import program_tile
 from tests.solver.arrays import ENCODINGS, OHMS, array_of, layouts
 
 BOUNDS = {"ngspice-shared": 1e-8, "nodal": 1e-6, "macro": 1e-4}
@@ -141,16 +142,18 @@ def test_every_rung_sees_the_same_ailing_silicon(
     chip = load_chip("etox65", (*AILING, f"encoding={encoding}", f"silicon.tracking={tracking}"))
     inputs, outputs = chip.encoding.capacity(64, 32)
     part = place(make_layer(inputs, outputs), chip.specimen(3, 1)).tiles[0]
-    tile = part.tile()
+    array = program_tile(part)
+    tile = array.tile
     assert len(np.unique(tile.thresholds)) > tile.thresholds.size // 2
     assert {3.0, 7.5} <= set(tile.thresholds.ravel())
     codes = np.random.default_rng(0).integers(0, 16, (2, inputs), dtype=np.uint8)
-    stimulus = part.drive(codes)
+    stimulus = array.drive(codes)
     found = {name: part.amps(read(tile, stimulus, name)) for name in ("ngspice", "nodal", "macro")}
     errors = {name: np.abs(amps - found["ngspice"]).max() / part.full_scale_amps for name, amps in found.items()}
     assert errors["nodal"] <= 1e-5
     assert np.abs(found["macro"] - found["nodal"]).max() / part.full_scale_amps <= 1e-4
     # The result is far from the programmed state.
     sound = place(part.layer, load_chip("etox65", (*AILING[-2:], f"encoding={encoding}"))).tiles[0]
-    nominal = sound.amps(read(sound.tile(), sound.drive(codes), "nodal"))
+    programmed = program_tile(sound)
+    nominal = sound.amps(read(programmed.tile, programmed.drive(codes), "nodal"))
     assert np.abs(nominal - found["nodal"]).max() / part.full_scale_amps > 1e-3

@@ -18,6 +18,7 @@ from norsim.errors import ConfigurationError, SolveError
 from norsim.quantization.layer import QuantizedLayer
 from norsim.spice.transient import Transient, read_in_time, settling_seconds, transient_deck
 from norsim.tiling.grid import place
+from norsim.tiling.program import program_tile
 from tests.solver.arrays import ENCODINGS, array_of
 
 
@@ -96,12 +97,13 @@ def test_gates_that_lag_act_like_higher_thresholds(make_layer: Callable[..., Qua
     layer = make_layer(inputs, outputs)
     part = place(layer, chip).tiles[0]
     codes = np.full((1, inputs), 15, dtype=np.uint8)
-    stimulus = part.drive(codes).take(slice(0, 1))
-    in_time = read_in_time(part.tile(), stimulus, 4e-7)
+    array = program_tile(part)
+    stimulus = array.drive(part.codes(codes)).take(slice(0, 1))
+    in_time = read_in_time(array.tile, stimulus, 4e-7)
     for k in (25, 50, 100, 300):
         picoseconds = 1e12 * float(in_time.seconds[k])
         late = place(layer, load_chip("etox65", (*slow, f"bit_serial.settle={picoseconds} ps"))).tiles[0]
-        found = read(late.tile(), stimulus, "nodal").bitline[0]
+        found = read(program_tile(late).tile, stimulus, "nodal").bitline[0]
         assert np.abs(found - in_time.bitline[k]).max() / part.full_scale_amps <= 1e-2
     # The lag matters: the first of these reads is far from settled.
     assert np.abs(in_time.bitline[25] - in_time.bitline[-1]).max() / part.full_scale_amps > 0.05

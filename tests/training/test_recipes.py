@@ -1,4 +1,4 @@
-"""The recipes: what is refused, and what each network is trained by."""
+"""Recipes: errors for invalid values, and the recipe of each network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training through the circuit: forward is the array's, the gradient its derivative, and a bad chip is learned."""
+"""Training through the circuit: the array's output and its gradient, and recovery on a bad chip."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from norsim.saved.network_folder import load_network
 from norsim.tiling.calibrate import calibrate
 from norsim.tiling.convert import convert
 from norsim.tiling.modules import TiledLayer, reading, tiled_layers
-from norsim.tiling.reader import Reader
 from norsim.training.checkpoint import CHECKPOINT
-from norsim.training.finetune import Tuning, fine_tune
+from norsim.training.finetune import fine_tune
 from norsim.training.through_array import effective_weights, through_circuit
-from tests.conftest import contents
+from norsim.training.tuning import Tuning
+from tests.conftest import contents, reader_by
 
 BAD = ("bit_serial.wires.source_line=1 kohm",)
 
@@ -43,7 +43,7 @@ def digits_on(encoding: str, *settings: str) -> tuple[nn.Module, nn.Module]:
 def test_forward_is_what_the_array_gives(encoding: str) -> None:
     network, analog = digits_on(encoding)
     images = images_tensor(load("digits", "test", None).take(8, None))
-    with reading(analog, Reader("macro")):
+    with reading(analog, reader_by("macro")):
         expected = analog(images)
     digital = network(images)
     with through_circuit(network, analog, np.random.default_rng(0)):
@@ -53,29 +53,29 @@ def test_forward_is_what_the_array_gives(encoding: str) -> None:
     scale = float(expected.abs().max())
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * scale)
     assert float((found - digital).abs().max()) > 1e-3 * scale
-    # Afterwards it is digital again.
+    # After the block it is digital again.
     torch.testing.assert_close(network(images).detach(), digital)
 
 
 @pytest.mark.parametrize("settings", [(), ("tile.row_order=true",), ("bit_serial.zero_point=digital",)])
 @pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
 def test_effective_weights_are_the_arrays_slopes(encoding: str, settings: tuple[str, ...]) -> None:
-    """Against differences: all codes at a quarter of full drive, and one input after the other a step higher. They
-    replace the integers q - z, from which wires take them away."""
+    """Against finite differences: all codes at a quarter of full drive, then one input after another a step higher. The
+    weights approximate the integers q - z, from which wires make them deviate."""
     analog = digits_on(encoding, "adc.bits=20", *settings)[1]
     grid = tiled_layers(analog)["fc"].grid
     found = effective_weights(grid).numpy()
     exact = grid.layer.weights.astype(float) - grid.layer.weight_zero
     inputs = [0, 17, 255, 256, 319]
-    # A bit is all or nothing: the mean slope over bits that are up and down is that of random patterns.
+    # A bit is binary, so the mean slope over set and cleared bits is that of random patterns.
     random = np.random.default_rng(0)
-    # Few of them are up, or a converter of this layer would clip.
+    # Few bits are set; otherwise a converter of this layer would clip.
     base = (random.random((400, grid.layer.inputs)) < 0.1) * 15 if encoding == "bit-serial" else np.full((1, 320), 4)
     for k in inputs:
         low, high = base.astype(np.uint8).copy(), base.astype(np.uint8).copy()
         low[:, k], high[:, k] = (0, 15) if encoding == "bit-serial" else (3, 5)
         step = float(high[0, k]) - float(low[0, k])
-        slope = (grid.multiply(high, Reader("macro")) - grid.multiply(low, Reader("macro"))).mean(axis=0) / step
+        slope = (grid.multiply(high, reader_by("macro")) - grid.multiply(low, reader_by("macro"))).mean(axis=0) / step
         assert np.abs(found[:, k] - slope).max() <= 0.35
         assert np.corrcoef(found[:, k], exact[:, k])[0, 1] > 0.98
 
@@ -105,7 +105,7 @@ def test_a_gradient_goes_through_to_every_weight_and_to_the_image() -> None:
 
 
 def test_a_chip_that_loses_the_digits_is_learned(tmp_path: Path) -> None:
-    """A source line of a kilohm a cell: the test images, which it never saw, come back."""
+    """With 1 kilohm of source line per cell, accuracy on unseen test images recovers."""
     network, _ = load_network("digits-cnn")
     chip, train, test = load_chip("etox65-stress", BAD), load("digits", "train", None), load("digits", "test", None)
 

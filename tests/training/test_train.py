@@ -1,4 +1,4 @@
-"""Training: resume in the same bits, augmentation, schedule, log, and what it refuses."""
+"""Training: resume in the same bits, augmentation, schedule, log, errors."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_a_narrower_network_is_another_training(tmp_path: Path) -> None:
 
 
 def test_at_full_width_a_checkpoint_is_known_by_name_recipe_and_data(tmp_path: Path) -> None:
-    """Checkpoints from before there were widths go on."""
+    """Checkpoints from before widths existed still resume."""
     train(SPEC, dataset("train"), dataset("test"), TINY, tmp_path)
     saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     source = "made for this test"

@@ -1,4 +1,4 @@
-"""The float definitions: sizes, names, widths, shortcuts."""
+"""Float definitions: sizes, names, widths, shortcuts."""
 
 from __future__ import annotations
 

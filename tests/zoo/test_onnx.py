@@ -1,4 +1,4 @@
-"""ONNX files against onnx's own reference evaluator, which is NumPy; and their networks on the array."""
+"""ONNX files against onnx's reference evaluator in NumPy, and their networks on the array."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from norsim.quantization.quantize import quantize
 from norsim.tiling.calibrate import calibrate
 from norsim.tiling.convert import convert
 from norsim.tiling.modules import reading
-from norsim.tiling.reader import Reader
 from norsim.zoo.onnx.file import build_onnx
 from norsim.zoo.onnx.operators import OPERATORS
+from tests.conftest import reader_by
 
 Floats = np.ndarray[Any, Any]
 
@@ -39,7 +39,7 @@ def graph(
     nodes: Sequence[onnx.NodeProto], constants: dict[str, Any], shape: Sequence[int | str], opset: int = 18,
     outputs: Sequence[str] = ("y",), inputs: Sequence[str] = ("x",),
 ) -> bytes:  # fmt: skip
-    """The file of a graph from `x` `[shape]` to `y`."""
+    """The file content of a graph from `x` `[shape]` to `y`."""
     values = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
     made = helper.make_graph(
         nodes, "g",
@@ -62,7 +62,7 @@ def assert_is_the_reference(content: bytes, x: Floats, tolerance: float = 1e-5) 
 
 IMAGE = (2, 3, 5, 6)
 I64 = np.int64
-# Operator: inputs behind x, attributes, and the shape of x where it is not that of an image.
+# Operator: inputs after x, attributes, and the shape of x if it is not that of an image.
 CASES: list[tuple[str, list[Any], dict[str, Any], tuple[int, ...]]] = [
     *[(kind, [drawn(3, 1, 6, seed=1)], {}, IMAGE) for kind in ("Add", "Sub", "Mul", "Div", "PRelu")],
     *[(kind, [], {}, IMAGE) for kind in ("Abs", "Exp", "Neg", "Relu", "Sigmoid", "Tanh", "Erf", "Identity", "Softplus",
@@ -113,7 +113,7 @@ def test_operators_are_those_of_the_reference(
 
 
 def test_operators_of_other_types_are_those_of_the_reference() -> None:
-    """Comparisons, logs, roots, parts, and what is computed from constants alone."""
+    """Comparisons, logs, roots, splits, and values computed only from constants."""
     nodes = [
         helper.make_node("Abs", ["x"], ["a"]), helper.make_node("Sqrt", ["a"], ["b"]),
         helper.make_node("Log", ["b"], ["c"]),
@@ -177,7 +177,7 @@ def test_weights_are_in_torchs_layers(kind: str) -> None:
     nodes, constants, shape, expected = LAYERS[kind]
     network = assert_is_the_reference(graph(nodes, constants, shape), drawn(*shape, seed=5))
     assert [type(part).__name__ for part in network.children()] == [expected]
-    # They are the state, which is stored; other constants are not.
+    # These are in the state dict, which is stored; other constants are not.
     assert all(part.is_leaf for part in network.parameters())
 
 
@@ -201,7 +201,7 @@ class Small(nn.Module):
 
 
 def exported(opset: int = 18, dynamo: bool = False) -> tuple[nn.Module, bytes, Tensor]:
-    """The network, its file by the older or the newer of torch's exporters, and images."""
+    """The network, its file from torch's older or newer exporter, and images."""
     torch.manual_seed(0)
     network, images, sink = Small(), torch.rand(4, 1, 6, 6), io.BytesIO()
     for _ in range(5):
@@ -233,7 +233,7 @@ def test_what_torch_exports_comes_back_and_is_the_integers_on_the_array(
     calibrate(analog, images, "nodal")
     with torch.inference_mode():
         expected = analog(images)
-        with reading(analog, Reader("nodal")):
+        with reading(analog, reader_by("nodal")):
             torch.testing.assert_close(analog(images), expected, rtol=0, atol=1e-4)
 
 
@@ -255,9 +255,9 @@ RELU = helper.make_node("Relu", ["x"], ["y"])
 @pytest.mark.parametrize(
     ("content", "kind", "problem"),
     [
-        (graph([RELU], {}, IMAGE, 11), ConfigurationError, "it is of opset 11; expected 13 or later"),
-        (graph([RELU], {}, IMAGE)[:40], DataError, "is no valid ONNX file"),
-        (b"", DataError, "is no valid ONNX file"),
+        (graph([RELU], {}, IMAGE, 11), ConfigurationError, "it has opset 11; expected 13 or later"),
+        (graph([RELU], {}, IMAGE)[:40], DataError, "is not a valid ONNX file"),
+        (b"", DataError, "is not a valid ONNX file"),
         (graph([helper.make_node("Det", ["x"], ["y"], name="d")], {}, (2, 3, 3)), ConfigurationError,
          "ONNX node 'd': operator Det is not supported; supported are Conv, Gemm"),
         (graph([RELU, helper.make_node("Relu", ["x"], ["z"])], {}, IMAGE, outputs=("y", "z")), ConfigurationError,
@@ -268,7 +268,8 @@ RELU = helper.make_node("Relu", ["x"], ["y"])
          ConfigurationError, "auto_pad SAME_UPPER depends on the size of the image"),
         (graph([helper.make_node("Conv", ["x", "x"], ["y"])], {}, IMAGE), ConfigurationError, "needs constant ones"),
         (graph([helper.make_node("MaxPool", ["x"], ["a", "i"], kernel_shape=[2, 2]),
-                helper.make_node("Cast", ["i"], ["y"], to=1)], {}, IMAGE), ConfigurationError, "nothing gives its 'i'"),
+                helper.make_node("Cast", ["i"], ["y"], to=1)], {}, IMAGE),
+         ConfigurationError, "no node computes its input 'i'"),
         (graph([helper.make_node("ConstantOfShape", ["s"], ["c"]), helper.make_node("Add", ["x", "c"], ["y"])],
                {"s": np.array([2**40, 2])}, IMAGE), ConfigurationError, "expected at most 268435456"),
     ],
@@ -284,7 +285,7 @@ def test_weights_in_another_file_are_refused(tmp_path: Path) -> None:
     nodes, constants, shape, _ = LAYERS["grouped"]
     model = onnx.load_model_from_string(graph(nodes, constants, shape))
     onnx.save(model, tmp_path / "two.onnx", save_as_external_data=True, size_threshold=0, location="rest")
-    with pytest.raises(DataError, match="two.onnx: 'w' lies in another file; export the network as one file"):
+    with pytest.raises(DataError, match="two.onnx: 'w' is in another file; export the network as one file"):
         build_onnx(tmp_path / "two.onnx")
 
 

@@ -1,4 +1,4 @@
-"""The table of networks: all can be built, narrowed, quantized and placed; names and widths that cannot."""
+"""All networks can be built, narrowed, quantized and placed; errors for invalid names and widths."""
 
 from __future__ import annotations
 

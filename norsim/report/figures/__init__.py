@@ -1,1 +1,1 @@
-"""The figures of reports, as SVG."""
+"""SVG figures of reports, sweeps and cell checks."""

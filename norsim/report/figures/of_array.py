@@ -1,4 +1,4 @@
-"""Figures of the array: thresholds, volts lost on wires, errors of currents, cell curves, converter codes."""
+"""Figures of the array: thresholds, IR drop, current errors, cell curves, converter codes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from norsim.report.cells import Curves
 from norsim.report.converters import CodeUse
 from norsim.report.figures.svg import BLUE, GREEN, GREY, INK, ORANGE, RED, Drawing, drawing, figure, plain_log
 
-# Blue for too little current, orange for too much; nothing where there is no error, on light and dark pages alike.
+# Blue for too little current, orange for too much, transparent for none, so it suits light and dark pages.
 SIGNED = LinearSegmentedColormap.from_list(
     "signed", [(0.24, 0.52, 0.78, 1), (0.24, 0.52, 0.78, 0.03), (0.88, 0.54, 0.18, 0.03), (0.88, 0.54, 0.18, 1)]
 )
 
 
 def thresholds(name: str, found: SolvedTile) -> Drawing:
-    """How many cells of the tile have which threshold."""
+    """Draw the histogram of the tile's thresholds."""
     with figure(5.2, 2.7) as drawn:
         panel: Any = drawn.subplots()
         panel.hist(found.thresholds.ravel(), bins=120, color=BLUE)
@@ -28,7 +28,7 @@ def thresholds(name: str, found: SolvedTile) -> Drawing:
         panel.set_ylabel("cells")
         panel.set_yscale("log")
         plain_log(panel.yaxis)
-        # A single cell shows as well.
+        # Low enough to show a single cell.
         panel.set_ylim(bottom=0.7)
         panel.grid(axis="y")
         low, high = found.thresholds.min(), found.thresholds.max()
@@ -37,7 +37,7 @@ def thresholds(name: str, found: SolvedTile) -> Drawing:
 
 
 def drops(name: str, found: SolvedTile) -> Drawing:
-    """Volts lost along bitlines, and gained along source lines: the worst line, the middle one, and all between."""
+    """Draw the drop along bitlines and the rise along source lines: worst line, median, and the band of all."""
     with figure(5.2, 3.9) as drawn:
         panels: Any = drawn.subplots(2, 1)
         along_bitlines, along_sources = 1e3 * found.drop.T, 1e3 * found.rise
@@ -55,12 +55,12 @@ def drops(name: str, found: SolvedTile) -> Drawing:
             panel.set_ylim(bottom=min(0, float(lines.min())))
             panel.grid(axis="y")
             panel.legend(ncols=2, loc="lower right", bbox_to_anchor=(1, 0.97), borderaxespad=0)
-        return drawing(name, f"Volts lost on the wires of {found.name}: up to {along_bitlines.max():.3g} millivolts "
+        return drawing(name, f"IR drop on the wires of {found.name}: up to {along_bitlines.max():.3g} millivolts "
                        f"along bitlines and {along_sources.max():.3g} along source lines", drawn)  # fmt: skip
 
 
 def error_map(name: str, found: SolvedTile) -> Drawing:
-    """Each cell's current less the ideal one."""
+    """Draw each cell's current minus the ideal one."""
     error = 100 * found.error
     most = float(np.abs(error).max()) or 1.0
     with figure(5.2, 4.2) as drawn:
@@ -71,14 +71,14 @@ def error_map(name: str, found: SolvedTile) -> Drawing:
         for side in ("top", "right"):
             panel.spines[side].set_visible(True)
         bar = drawn.colorbar(shown, ax=panel, shrink=0.9, pad=0.02)
-        bar.set_label("current less the ideal one, % of the top level")
+        bar.set_label("current minus the ideal one, % of the top level")
         bar.outline.set_edgecolor(GREY)
         return drawing(name, f"Heat map of the current error of every cell of {found.name}: from {error.min():.3g} to "
                        f"{error.max():.3g} percent of the top level", drawn)  # fmt: skip
 
 
 def cell_curves(name: str, found: Curves) -> Drawing:
-    """Drain current over gate volts at each level; beside it the levels' thresholds with their spread."""
+    """Draw drain current over gate volts at each level and, if there is one, the spread of thresholds."""
     colours = colormaps["viridis"](np.linspace(0.1, 0.9, len(found.levels)))
     with figure(5.2, 2.9 if found.spread is None else 5.2) as drawn:
         panels: Any = drawn.subplots(1 if found.spread is None else 2, 1, squeeze=False)[:, 0]
@@ -86,7 +86,7 @@ def cell_curves(name: str, found: Curves) -> Drawing:
         for amps, colour in zip(found.amps, colours, strict=True):
             panel.plot(found.gate, 1e6 * amps, color=colour, linewidth=1.1)
         panel.plot(np.full(len(found.levels), found.read), 1e6 * found.levels, "_", color=INK, markersize=9,
-                   label="levels asked for")  # fmt: skip
+                   label="target levels")  # fmt: skip
         panel.axvline(found.read, color=GREY, linewidth=0.8, linestyle="--")
         panel.set_xlabel(f"gate, V, with {found.drain:g} V on the drain")
         panel.set_ylabel("drain current, µA")
@@ -103,16 +103,16 @@ def _spread(panel: Any, found: Curves) -> None:
     low, middle, high = 1e3 * (found.spread - found.thresholds[:, None]).T
     panel.vlines(codes, low, high, color=ORANGE, linewidth=5, alpha=0.6, label="5 to 95 % of cells")
     panel.plot(codes, middle, "_", color=INK, markersize=9, label="median")
-    panel.axhline(0, color=GREEN, linewidth=0.8, linestyle="--", label="aimed at")
+    panel.axhline(0, color=GREEN, linewidth=0.8, linestyle="--", label="target")
     panel.set_xticks(codes)
     panel.set_xlabel("weight code")
-    panel.set_ylabel("threshold less level's, mV")
+    panel.set_ylabel("threshold minus target, mV")
     panel.grid(axis="y")
     panel.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0, handletextpad=0.3)
 
 
 def codes(name: str, found: tuple[CodeUse, ...]) -> Drawing:
-    """A histogram a layer of the codes in use, each as high as its row, over the range from lowest to highest."""
+    """Draw one histogram of converter codes per layer, each scaled to its row, over the range of codes."""
     with figure(5.2, 0.9 + 0.36 * len(found)) as drawn:
         panel: Any = drawn.subplots()
         for row, use in enumerate(found):
@@ -126,7 +126,7 @@ def codes(name: str, found: tuple[CodeUse, ...]) -> Drawing:
         panel.set_yticks(range(len(found)), [use.layer for use in found])
         panel.set_ylim(len(found) - 0.4, -0.6)
         panel.set_xlim(0, 100)
-        panel.set_xlabel("converter's range, % (height: square root of how often)")
+        panel.set_xlabel("converter range, % (height: square root of frequency)")
         panel.grid(axis="x")
         said = ", ".join(f"{use.layer} {100 * use.clipped:.2f}" for use in found)
         return drawing(name, f"Histograms of converter codes by layer; percent clipped: {said}", drawn)

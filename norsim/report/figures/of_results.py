@@ -18,7 +18,7 @@ ROW = 0.27
 
 
 def accuracies(verdicts: Mapping[str, Verdict]) -> Drawing:
-    """Each accuracy with its interval, one below the other; two runs beside each other."""
+    """Draw each accuracy with its interval, one per row; two runs side by side."""
     first = next(iter(verdicts.values()))
     several = len(verdicts) > 1
     with figure(5.2, 1.0 + (0.62 if several else 0.4) * len(first.rows)) as drawn:
@@ -49,13 +49,18 @@ def accuracies(verdicts: Mapping[str, Verdict]) -> Drawing:
         return drawing("accuracies", f"Accuracies with 95 percent intervals: {said}", drawn)
 
 
+def described(found: Attribution) -> str:
+    """Name what an attribution is by: causes, mitigations or layers."""
+    return "mitigations" if found.by == "cures" else found.by
+
+
 def losses(name: str, found: Attribution) -> Drawing:
-    """Points lost to each share alone and by how much less without it."""
+    """Draw the points lost to each share alone, and the points regained without it."""
     shares = found.summary["shares"]
     with figure(5.2, 1.1 + 2 * ROW * len(shares)) as drawn:
         panel: Any = drawn.subplots()
         for shift, key, label, colour in (
-            (-0.17, "alone", "switched on alone", BLUE), (0.17, "without", "all of it, less all but this", ORANGE),
+            (-0.17, "alone", "this alone", BLUE), (0.17, "without", "all, minus all but this", ORANGE),
         ):  # fmt: skip
             x = np.array([share[key]["points"] for share in shares])
             low, high = np.array([share[key]["ci95"] for share in shares]).T
@@ -68,11 +73,11 @@ def losses(name: str, found: Attribution) -> Drawing:
         panel.grid(axis="x")
         panel.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=2, borderaxespad=0)
         said = ", ".join(f"{share['name']} {share['alone']['points']:.2f} alone" for share in shares)
-        return drawing(name, f"Points of accuracy lost by {found.by}: {said}", drawn)
+        return drawing(name, f"Points of accuracy lost by {described(found)}: {said}", drawn)
 
 
 def layer_deviations(name: str, found: Sequence[Deviation]) -> Drawing:
-    """How far output currents are from ideal ones, layer by layer, with the converters' step beside it."""
+    """Draw the deviation of output currents from ideal ones by layer, with half a converter step."""
     with figure(5.2, 1.0 + ROW * len(found)) as drawn:
         panel: Any = drawn.subplots()
         y = np.arange(len(found))
@@ -94,7 +99,7 @@ def layer_deviations(name: str, found: Sequence[Deviation]) -> Drawing:
 
 
 def confusion(name: str, table: NDArray[np.int64], classes: Sequence[str]) -> Drawing:
-    """The confusion matrix, in shares of each label's images, with the counts in it where there is room.
+    """Draw the confusion matrix in shares of each label's images, with counts for up to 20 classes.
 
     `table`   `[labels, classes]`, images
     """
@@ -119,7 +124,7 @@ def confusion(name: str, table: NDArray[np.int64], classes: Sequence[str]) -> Dr
 
 
 def _wash(share: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Shares as colours that let text be read in light and dark: the right ones green, the wrong ones red."""
+    """Return colours for shares, legible on light and dark pages: correct ones green, wrong ones red."""
     found = np.zeros((*share.shape, 4))
     for colour, where in ((GREEN, np.eye(len(share), dtype=bool)), (RED, ~np.eye(len(share), dtype=bool))):
         found[where, :3] = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
@@ -128,7 +133,7 @@ def _wash(share: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def energy(name: str, layers: Sequence[Mapping[str, Any]]) -> Drawing:
-    """Energy of an image by layer and by part."""
+    """Draw the energy per image by layer and by part."""
     kinds = {"converters_joules_image": ("converters", ORANGE), "lines_joules_image": ("lines", VIOLET),
              "cells_joules_image": ("cells", BLUE)}  # fmt: skip
     with figure(5.2, 1.0 + ROW * len(layers)) as drawn:
@@ -140,8 +145,8 @@ def energy(name: str, layers: Sequence[Mapping[str, Any]]) -> Drawing:
             left += values
         panel.set_yticks(y, [str(layer["name"]) for layer in layers])
         panel.set_ylim(len(layers) - 0.5, -0.5)
-        panel.set_xlabel("energy of an image, nJ")
+        panel.set_xlabel("energy per image, nJ")
         panel.grid(axis="x")
         panel.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=3, borderaxespad=0)
         total = left.sum()
-        return drawing(name, f"Energy of an image by layer, {total:.3g} nanojoules in all", drawn)
+        return drawing(name, f"Energy per image by layer, {total:.3g} nanojoules in all", drawn)

@@ -1,4 +1,4 @@
-"""Figures as SVG that go with light and dark pages, the same bytes each time."""
+"""SVG figures for light and dark pages, the same bytes each time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-# Stands for the colour of the page's text while matplotlib draws.
+# Placeholder for the page's text colour in matplotlib.
 INK = "#010203"
 BLUE, ORANGE, GREEN, RED, GREY, VIOLET = "#3d85c6", "#e08a2e", "#35a07a", "#d65a6a", "#8a94a0", "#8f74c9"
 STYLE: Any = {
@@ -32,7 +32,7 @@ FONT = re.compile(r"font-family: [^;\"]*")
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure: `name` of its file, `alt` what it shows, `svg` the text of a file that stands alone."""
+    """A figure: the `name` of its file, `alt`, a description, and `svg`, the text of a standalone file."""
 
     name: str
     alt: str
@@ -40,7 +40,7 @@ class Drawing:
 
     @property
     def inline(self) -> Markup:
-        """The same as part of a page: in the page's ink, its ids its own, as wide as there is room."""
+        """Return the SVG for embedding in a page: in the page's text colour, with unique ids, at full width."""
         text = self.svg[self.svg.index("<svg") :].replace(ALONE, "")
         text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
         text = re.sub(r'\bid="', f'id="{self.name}-', text)
@@ -50,14 +50,14 @@ class Drawing:
 
 @contextmanager
 def figure(width: float, height: float) -> Iterator[Figure]:
-    """A figure of so many inches, in this module's style as long as it is drawn."""
+    """Yield a figure of a size in inches, in this module's style within the block."""
     with matplotlib.rc_context(STYLE):
         yield Figure(figsize=(width, height), layout="constrained")
 
 
 def plain_log(axis: Any) -> None:
-    """A logarithmic axis over whole decades, labelled by numbers: mathematical text is switched off, since names may
-    hold a dollar."""
+    """Extend a logarithmic axis to whole decades and label it with numbers: mathematical text is off, because names
+    may have a dollar sign."""
     low, high = axis.get_view_interval()
     axis.set_view_interval(10.0 ** np.floor(np.log10(low)), 10.0 ** np.ceil(np.log10(high)), ignore=True)
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -65,7 +65,7 @@ def plain_log(axis: Any) -> None:
 
 
 def drawing(name: str, alt: str, drawn: Figure) -> Drawing:
-    """What was drawn, as SVG."""
+    """Return a figure as SVG."""
     text = io.StringIO()
     drawn.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     svg = text.getvalue().replace(INK, "currentColor")

@@ -1,4 +1,4 @@
-"""The curves of a sweep, as SVG."""
+"""The curves of a sweep."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NUMBER = re.compile(r"[-+]?[\d.]+(?:[eE][-+]?\d+)?")
 
 
 def curves(sweep: dict[str, Any]) -> str:
-    """Accuracy with its 95 % interval over the first key, a curve for each combination of the others, as SVG."""
+    """Draw accuracy with its 95 % interval over the first key, one curve per combination of the others, as SVG."""
     with figure(5.0, 3.4) as drawn:
         draw_curves(drawn.subplots(), sweep)
         found = [100 * row["accuracy"] for row in sweep["points"]]
@@ -25,7 +25,7 @@ def curves(sweep: dict[str, Any]) -> str:
 
 
 def draw_curves(panel: Any, sweep: dict[str, Any]) -> None:
-    """The same into a panel of a figure. Values that are no numbers of one unit stand side by side, as they came."""
+    """Draw the same into a panel. Values that are not numbers with one unit are spaced evenly, in their order."""
     key, *others = sweep["keys"]
     values = list(dict.fromkeys(row[key] for row in sweep["points"]))
     at, label = _places(values)
@@ -47,7 +47,7 @@ def draw_curves(panel: Any, sweep: dict[str, Any]) -> None:
 
 
 def _places(values: list[str]) -> tuple[dict[str, float], str | None]:
-    """Where each value stands on the axis, and the unit of all; None where they have none in common."""
+    """Return the place of each value on the axis, and their unit; None if they do not share one."""
     matches = [NUMBER.match(value) for value in values]
     units = {value[match.end() :].strip() for value, match in zip(values, matches, strict=True) if match}
     if not all(matches) or len(units) != 1:

@@ -1,4 +1,4 @@
-"""Reads an ONNX file into a torch module. Needs the package onnx, which is an extra of norsim's."""
+"""Conversion of an ONNX file to a torch module. Needs the package onnx, an extra of norsim."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ LARGEST_BYTES = 2**31 - 1
 
 
 def is_onnx(name: str) -> bool:
-    """Whether a network's name is an ONNX file."""
+    """Return whether a network's name is an ONNX file."""
     return name.endswith(SUFFIX)
 
 
 def read_content(path: Path) -> bytes:
-    """The bytes of the file; DataError where it cannot be read or is larger than ONNX allows."""
+    """Return the bytes of the file; DataError if it cannot be read or is larger than ONNX allows."""
     try:
         if path.stat().st_size > LARGEST_BYTES:
-            raise DataError(f"{path} is larger than {LARGEST_BYTES} bytes, which no ONNX file is")
+            raise DataError(f"{path} is larger than {LARGEST_BYTES} bytes, the most that ONNX allows")
         return path.read_bytes()
     except OSError as problem:
         raise DataError(f"{path} cannot be read: {problem.strerror}") from None
 
 
 def build_onnx(path: Path, content: bytes | None = None) -> nn.Module:
-    """The network in the file, in eval mode, with its weights. Nothing of it is executed but known operators.
+    """Return the network in the file, with its weights, in eval mode. Only known operators are executed.
 
-    It takes one batch of images and gives one of answers. Raises ConfigurationError without the package onnx, or for a
-    network that cannot be taken, DataError for a damaged file.
+    It maps a batch of images to a batch of outputs. Raises ConfigurationError if the package onnx is missing or the
+    network is not supported, DataError for a damaged file.
     """
     try:
         import onnx
@@ -47,20 +47,20 @@ def build_onnx(path: Path, content: bytes | None = None) -> nn.Module:
         model = onnx.load_model_from_string(content)
         outside = [value.name for value in model.graph.initializer if value.data_location == onnx.TensorProto.EXTERNAL]
         if outside:
-            raise DataError(f"{path}: {outside[0]!r} lies in another file; export the network as one file")
+            raise DataError(f"{path}: {outside[0]!r} is in another file; export the network as one file")
         onnx.checker.check_model(model)
         model = onnx.shape_inference.infer_shapes(model)
     except DataError:
         raise
-    except Exception as problem:  # whatever a damaged file makes protobuf and the checker raise
-        raise DataError(f"{path} is no valid ONNX file: {type(problem).__name__}: {first_line(problem)}") from None
+    except Exception as problem:  # protobuf and the checker raise anything on a damaged file
+        raise DataError(f"{path} is not a valid ONNX file: {type(problem).__name__}: {first_line(problem)}") from None
     try:
-        with torch.device("cpu"):  # constants are computed, also where modules are to be without memory
+        with torch.device("cpu"):  # constants need memory even if modules are on the meta device
             return _network(model, hashlib.sha256(content).hexdigest()).eval()
     except GraphError as problem:
         raise ConfigurationError(f"{path}: {problem}") from problem
     except (ValueError, KeyError, TypeError, IndexError, RuntimeError, OverflowError) as problem:
-        # What the checker lets pass, such as too few bytes for a shape.
+        # Errors that the checker misses, such as too few bytes for a shape.
         raise DataError(f"{path} is damaged: {type(problem).__name__}: {first_line(problem)}") from None
 
 
@@ -68,7 +68,7 @@ def _network(model: Any, digest: str) -> OnnxNetwork:
     graph = model.graph
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     if opset < FIRST_OPSET:
-        raise GraphError(f"it is of opset {opset}; expected {FIRST_OPSET} or later: export it anew")
+        raise GraphError(f"it has opset {opset}; expected {FIRST_OPSET} or later: export it again")
     constants = {value.name: _tensor(value) for value in graph.initializer}
     inputs = [value for value in graph.input if value.name not in constants]
     if len(inputs) != 1 or len(graph.output) != 1:
@@ -99,7 +99,7 @@ def _tensor(proto: Any) -> Tensor:
     try:
         return torch.from_numpy(array.copy())
     except TypeError:
-        raise GraphError(f"value {proto.name!r} is of type {array.dtype}, which is not computed with") from None
+        raise GraphError(f"value {proto.name!r} has the unsupported type {array.dtype}") from None
 
 
 def _attribute(proto: Any) -> Any:
@@ -118,4 +118,4 @@ def _constant(attributes: dict[str, Any]) -> Tensor:
             return torch.tensor(value, dtype=torch.float32)
         if key in ("value_int", "value_ints"):
             return torch.tensor(value, dtype=torch.int64)
-    raise GraphError(f"a constant of kind {', '.join(attributes) or 'none'}, expected numbers")
+    raise GraphError(f"a constant of kind {', '.join(attributes) or 'none'}; expected numbers")

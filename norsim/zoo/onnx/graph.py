@@ -1,7 +1,7 @@
-"""An ONNX graph as a torch module: its weights in torch's own layers, which arrays can hold, the rest as functions.
+"""An ONNX graph as a torch module: operators with weights as torch layers, which arrays can hold, others as functions.
 
-The operators with weights are Conv, Gemm, BatchNormalization, and MatMul by a constant, with the Add of a constant
-after it. What depends on constants alone is computed once.
+Operators with weights are Conv, Gemm, BatchNormalization, and MatMul by a constant, together with a following Add of a
+constant. Values that depend only on constants are computed once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from norsim.zoo.onnx.operators import OPERATORS, Attributes, padding
 
 @dataclass(frozen=True)
 class Node:
-    """One operator of a graph: names of values it takes ('' for one left out) and gives; its name, for messages."""
+    """One operator of a graph: its name, for messages, and the names of its inputs ('' if omitted) and outputs."""
 
     kind: str
     name: str
@@ -33,7 +33,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Step:
-    """A node as it is run: by the module of that name, or by the operator of its kind."""
+    """A node to execute: by the module of that name, or by the operator of its kind."""
 
     node: Node
     inputs: tuple[str, ...]
@@ -41,19 +41,19 @@ class Step:
 
 
 class GraphError(ConfigurationError):
-    """A graph that cannot be a torch module; the message names the node."""
+    """A graph that cannot be converted to a torch module; the message names the node."""
 
 
 def first_line(problem: Exception) -> str:
-    """The first line of what an exception says."""
+    """Return the first line of an exception's message."""
     return str(problem).strip().partition("\n")[0]
 
 
 class OnnxNetwork(nn.Module):
-    """The graph `nodes`, in an order in which each has its inputs, from value `source` to value `result`.
+    """The graph `nodes`, in topological order, from value `source` to value `result`.
 
-    `constants` are its initializers, of any shape; `ranks` the numbers of axes that are known; `digest` says which file
-    it was.
+    `constants` are its initializers, of any shape; `ranks` are the known numbers of axes; `digest` is the hash of the
+    file.
     """
 
     def __init__(
@@ -81,11 +81,11 @@ class OnnxNetwork(nn.Module):
         self.constants = {name: value for name, value in self.constants.items() if self._is_used(name)}
 
     def extra_repr(self) -> str:
-        """The file's hash, so that networks that differ in constants alone differ."""
+        """Return the file's hash, which distinguishes networks that differ only in constants."""
         return f"sha256={self.digest}"
 
     def forward(self, images: Tensor) -> Tensor:
-        """What the graph gives for a batch `[n, ...]`. ConfigurationError names the node that fails."""
+        """Return the graph's output for a batch `[n, ...]`. ConfigurationError names the node that fails."""
         values: dict[str, Any] = {**self.constants, self.source: images}
         for step in self.steps:
             inputs = [values[name] if name else None for name in step.inputs]
@@ -96,7 +96,7 @@ class OnnxNetwork(nn.Module):
         return answer
 
     def _step(self, node: Node, ranks: dict[str, int], added: Node | None) -> Step | None:
-        """The node as a step; None for one that is computed here and now."""
+        """Return the node as a step; None if it depends only on constants and was computed."""
         known = [not name or name in self.constants for name in node.inputs]
         try:
             if node.kind in ("Conv", "Gemm", "BatchNormalization") or (
@@ -122,7 +122,7 @@ class OnnxNetwork(nn.Module):
         return None
 
     def _layer(self, node: Node, known: Sequence[bool], ranks: dict[str, int], added: Node | None) -> Step | None:
-        """A step by one of torch's layers; None for a product of activations."""
+        """Return a step by a torch layer; None for a product of activations."""
         if node.kind == "MatMul" and self.constants[node.inputs[1]].ndim != 2:
             return None
         if known[0] or not all(known[1:]):
@@ -137,7 +137,7 @@ class OnnxNetwork(nn.Module):
         return Step(outputs, (source,), self.shared[key])
 
     def _padded(self, node: Node, axes: int) -> str:
-        """The name of a convolution's input, behind a step that pads it where sides differ: torch's layers cannot."""
+        """Return the name of a convolution's input; add a step that pads it if the sides differ."""
         start, end = padding(node.attributes, axes)
         if start == end:
             return node.inputs[0]
@@ -148,7 +148,7 @@ class OnnxNetwork(nn.Module):
         return padded
 
     def _add(self, node: Node, weights: list[Tensor], bias: str | None, ranks: dict[str, int]) -> str:
-        """Add the torch layer of a node; the name that it got."""
+        """Add the torch layer of a node and return its name."""
         added = None if bias is None else self.constants[bias]
         layer = LAYERS[node.kind](node.attributes, weights, added, ranks.get(node.inputs[0], 4))
         name = _name(node, bias)
@@ -158,7 +158,7 @@ class OnnxNetwork(nn.Module):
         return name
 
     def _bias_after(self, node: Node, nodes: Sequence[Node], users: Counter[str]) -> Node | None:
-        """The node that adds a constant, one for each output, to this product and nothing else does with it."""
+        """Return the node that adds one constant per output to this product, if no other node uses the product."""
         if users[node.outputs[0]] != 1 or node.inputs[1] not in self.constants:
             return None
         for other in nodes:
@@ -173,16 +173,17 @@ class OnnxNetwork(nn.Module):
         return next((name for name in node.inputs if name in self.constants), None)
 
     def _check(self) -> None:
-        """Raise GraphError where a step takes what no step before it gives."""
+        """Raise GraphError if no earlier step computes an input of a step."""
         given = {"", self.source, *self.constants}
         for step in self.steps:
             missing = [name for name in step.inputs if name not in given]
             if missing:
-                raise GraphError(f"ONNX node {step.node.name!r} ({step.node.kind}): nothing gives its {missing[0]!r}")
-            # The other outputs of a pool or a norm are for training.
+                node = f"ONNX node {step.node.name!r} ({step.node.kind})"
+                raise GraphError(f"{node}: no node computes its input {missing[0]!r}")
+            # Further outputs of a pool or a norm are for training.
             given.update(step.node.outputs if step.node.kind == "Split" else step.node.outputs[:1])
         if self.result not in given:
-            raise GraphError(f"no ONNX node gives the output {self.result!r}")
+            raise GraphError(f"no ONNX node computes the output {self.result!r}")
 
     def _is_used(self, name: str) -> bool:
         return name == self.result or any(name in step.inputs for step in self.steps)
@@ -194,12 +195,12 @@ def _run(step: Step, inputs: Sequence[Any]) -> Any:
     except (RuntimeError, ValueError, IndexError, TypeError) as problem:
         raise GraphError(
             f"ONNX node {step.node.name!r} ({step.node.kind}): {first_line(problem)}; if the file was exported for one "
-            "size of batch, export it with a dynamic first axis"
+            "batch size, export it with a dynamic first axis"
         ) from problem
 
 
 def _name(node: Node, bias: str | None) -> str:
-    """A module's name: that of its weight or bias as torch exports it, without its end; else that of the node."""
+    """Return a module's name: its weight or bias as torch exports it, without the suffix; else the node's name."""
     for value in (*node.inputs[1:], bias or ""):
         stem, _, end = value.rpartition(".")
         if stem and end in ("weight", "bias"):

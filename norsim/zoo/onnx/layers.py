@@ -1,7 +1,7 @@
-"""ONNX operators with constant weights as torch's own layers, which arrays can hold.
+"""ONNX operators with constant weights as torch layers, which arrays can hold.
 
-Each takes the node's attributes, its weights, a bias that a node behind it adds, or None, and how many axes its input
-has. ValueError says what torch's layer cannot do.
+Each takes the node's attributes, its weights, the bias added by a following node or None, and the rank of its input.
+ValueError names what the torch layer does not support.
 """
 
 from __future__ import annotations

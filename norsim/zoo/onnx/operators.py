@@ -1,7 +1,7 @@
 """ONNX operators without weights as functions of tensors, for opset 13 and later.
 
-Each takes the node's attributes and its inputs, None for one that is left out, and gives its output, or a tuple of
-them. Semantics are those of the ONNX operator specification.
+Each takes the node's attributes and its inputs (None for an omitted one) and returns its output or a tuple of outputs.
+Semantics follow the ONNX operator specification.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ from torch.nn import functional
 Attributes = Mapping[str, Any]
 Operator = Callable[..., Any]
 
-# ONNX's numbers of types that a network of images computes with.
+# Most values in a computed tensor.
 LARGEST = 2**28
+# Supported types by their ONNX numbers.
 TYPES = {1: torch.float32, 2: torch.uint8, 6: torch.int32, 7: torch.int64, 9: torch.bool, 11: torch.float64}
 
 
 def integers(values: Tensor | Sequence[int] | None) -> list[int] | None:
-    """A tensor of integers of any shape, or a list of them, as a list."""
+    """Return a tensor of integers of any shape, or a sequence of them, as a list."""
     if values is None:
         return None
     return [int(value) for value in (values.reshape(-1).tolist() if isinstance(values, Tensor) else values)]
 
 
 def padding(attributes: Attributes, axes: int) -> tuple[list[int], list[int]]:
-    """What is put before and behind each of the last `axes` axes; ValueError for padding that depends on the input."""
+    """Return the padding before and after each of the last `axes` axes; ValueError if it depends on the input."""
     kind = attributes.get("auto_pad", b"NOTSET").decode()
     if kind not in ("NOTSET", "VALID"):
         raise ValueError(f"auto_pad {kind} depends on the size of the image; export with explicit pads")
@@ -39,7 +40,7 @@ def padding(attributes: Attributes, axes: int) -> tuple[list[int], list[int]]:
 
 
 def around(before: Sequence[int], behind: Sequence[int]) -> list[int]:
-    """The same in torch's order: the last axis first."""
+    """Return the same padding in torch's order, the last axis first."""
     return [size for pair in reversed(list(zip(before, behind, strict=True))) for size in pair]
 
 
@@ -59,7 +60,7 @@ def _pool(attributes: Attributes, x: Tensor, largest: bool) -> Tensor:
     elif largest or options.get("count_include_pad") or not any(before + behind):
         x = functional.pad(x, around(before, behind), value=-math.inf if largest else 0.0)
     else:
-        raise ValueError("lopsided padding of an average pool")
+        raise ValueError("different padding before and after an average pool")
     names: dict[tuple[int, bool], Callable[..., Tensor]] = {
         (1, True): functional.max_pool1d, (2, True): functional.max_pool2d,
         (1, False): functional.avg_pool1d, (2, False): functional.avg_pool2d,
@@ -139,7 +140,7 @@ def _pad(
     _allow(math.prod(size + sizes[axis] + sizes[x.ndim + axis] for axis, size in enumerate(x.shape)))
     if mode == "constant":
         return functional.pad(x, wanted, value=0.0 if value is None else float(value))
-    # Torch pads no axes but the last ones in these modes.
+    # In these modes torch pads only the last axes.
     return functional.pad(x, wanted[: 2 * (x.ndim - 2)], mode)
 
 
