@@ -1,6 +1,6 @@
-"""`python -m benchmarks`: measures everything and writes docs/performance.md. Ends with 1 where a bound is not met.
+"""`python -m benchmarks`: measure everything and write docs/performance.md. Exits with 1 if a bound is not met.
 
-`--long` also has ngspice solve the 256x128 linear-pair tiles, which takes it many minutes."""
+With `--long`, ngspice also solves the 256x128 linear-pair tiles, which takes many minutes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from benchmarks.plan import FULL, LONG, run
 
 
 def main() -> int:
-    """0 where all bounds are met."""
+    """Run the benchmarks; return 0 if all bounds are met."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure norsim's solvers.")
-    parser.add_argument("--long", action="store_true", help="have ngspice solve the largest linear-pair tiles as well")
+    parser.add_argument("--long", action="store_true", help="solve the largest linear-pair tiles with ngspice, too")
     found = run(LONG if parser.parse_args().long else FULL)
     page.PAGE.write_text(page.page(found))
     missed = page.unmet(found)

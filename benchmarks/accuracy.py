@@ -19,7 +19,10 @@ from norsim.spice.simulators.ngspice import drain_amps
 
 @dataclass(frozen=True)
 class Deviation:
-    """Largest and rms deviation of a case's outputs over `vectors`, of full scale; `problem` says why it is NaN."""
+    """Largest and rms deviation of a case's outputs over `vectors`, relative to full scale.
+
+    `problem` is why they are NaN.
+    """
 
     case: Case
     vectors: int
@@ -29,18 +32,18 @@ class Deviation:
 
 
 def by_nodal(case: Case, stimulus: Stimulus) -> Floats:
-    """`[vectors, outputs]` of full scale, by nodal; not a number where it did not converge."""
+    """Return `[vectors, outputs]`, relative to full scale, by nodal; NaN for reads that did not converge."""
     currents = nodal.solve(case.prepared(), stimulus)
     return np.where(currents.converged[:, None], case.outputs(currents), np.nan)
 
 
 def by_macro(case: Case, stimulus: Stimulus) -> Floats:
-    """`[vectors, outputs]` of full scale, by macro."""
+    """Return `[vectors, outputs]`, relative to full scale, by macro."""
     return case.outputs(case.of_lines(case.lines(case.drives(stimulus))))
 
 
 def deviation(case: Case, vectors: int, one: Callable[[], Floats], other: Callable[[], Floats]) -> Deviation:
-    """How far `one` is from `other`. A solver that refuses is a result as well, and meets no bound."""
+    """Measure how far `one` is from `other`. A solver's error is a result as well, and meets no bound."""
     try:
         difference = one() - other()
     except SolveError as problem:
@@ -49,7 +52,7 @@ def deviation(case: Case, vectors: int, one: Callable[[], Floats], other: Callab
 
 
 def nodal_against_ngspice(wanted: Sequence[tuple[Case, int]], jobs: int) -> list[Deviation]:
-    """So many reads of each case, the ngspice runs `jobs` at a time: nothing here is timed."""
+    """Compare the given number of reads of each case, with `jobs` ngspice runs at a time, since nothing is timed."""
     cases = [case for case, _ in wanted]
     stimuli = [case.stimulus(reads) for case, reads in wanted]
     requests = [(case.tile, stimulus) for case, stimulus in zip(cases, stimuli, strict=True)]
@@ -62,16 +65,16 @@ def nodal_against_ngspice(wanted: Sequence[tuple[Case, int]], jobs: int) -> list
 
 
 def nodal_cell_by_cell(case: Case) -> Deviation:
-    """One random read of a tile without straps, for tiles too large for ngspice's sparse solver.
+    """Check one random read of a tile without straps, for tiles too large for ngspice's sparse solver.
 
-    ngspice gives the current of every single cell at the volts that nodal found for it. Kirchhoff's current law
-    sums them along the wires, by hand, to new volts, and ngspice gives the currents at those. The deviation is that
+    ngspice solves the current of every single cell at the volts found by nodal. From these currents, Kirchhoff's
+    current law along the wires determines new volts, at which ngspice solves the currents again. The deviation is that
     of nodal's outputs from the sums of the second currents.
     """
     prepared, stimulus = case.prepared(), case.stimulus(3).take(slice(2, 3))
     tile, wires = case.tile, case.tile.wires
     if wires.strap_every is not None or wires.rows_per_source_line != 1:
-        raise SolveError(f"{case.name}: cell by cell needs a source line a row, sensed at its end")
+        raise SolveError(f"{case.name}: cell by cell needs one source line per row, sensed at its end")
     gates = np.searchsorted(prepared.table.gates, stimulus.wordline_volts).T
     shape = (*tile.thresholds.shape, 1)
     _, drop, rise = nodal.relax(prepared, gates, stimulus.bitline_volts.T, np.zeros(shape), np.zeros(shape), "both")
@@ -82,19 +85,19 @@ def nodal_cell_by_cell(case: Case) -> Deviation:
         amps = amps.reshape(tile.thresholds.shape)
         drop = ladder_volts(amps, wires.bitline_ohms, wires.bitline_end_ohms)[:, :, None]
         rise = ladder_volts(amps.T, wires.source_ohms, wires.source_end_ohms).T[:, :, None]
-    well, nothing = np.ones(1, dtype=np.bool_), np.zeros(1)
-    witness = case.outputs(Currents(amps.sum(axis=0)[None], amps.sum(axis=1)[None], well, nothing, "ngspice"))
+    converged, nothing = np.ones(1, dtype=np.bool_), np.zeros(1)
+    witness = case.outputs(Currents(amps.sum(axis=0)[None], amps.sum(axis=1)[None], converged, nothing, "ngspice"))
     return deviation(case, 1, partial(by_nodal, case, stimulus), lambda: witness)
 
 
 def ladder_volts(amps: Floats, ohms: float, end_ohms: float) -> Floats:
-    """`[places, lines]` volts between a line's end and each place, where cells draw `amps` `[places, lines]`."""
+    """Return volts `[places, lines]` between a line's end and each place, where cells draw `amps` `[places, lines]`."""
     beyond = np.cumsum(amps[::-1], axis=0)[::-1]
     return end_ohms * beyond[:1] + ohms * (np.cumsum(beyond, axis=0) - beyond[:1])
 
 
 def macro_against_nodal(cases: Sequence[Case], vectors: int) -> list[Deviation]:
-    """Many reads of every case."""
+    """Compare `vectors` reads of every case."""
     stimuli = [case.stimulus(vectors) for case in cases]
     return [
         deviation(case, vectors, partial(by_macro, case, stimulus), partial(by_nodal, case, stimulus))

@@ -1,4 +1,4 @@
-"""What a measurement is, and how times are taken: warmed up, repeated, the two sides of a ratio in turns."""
+"""Measurements: times with warm-up and repeats, the two sides of a ratio measured alternately."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Measured:
-    """A number with its spread, and what it was taken from."""
+    """A number with its range, and a note on how it was measured."""
 
     value: float
     low: float
@@ -21,17 +21,17 @@ class Measured:
 
 
 def spread(values: Sequence[float], note: str = "") -> Measured:
-    """Median and range over repeats."""
+    """Return median and range over repeats."""
     return Measured(float(np.median(values)), min(values), max(values), note)
 
 
 def worst(values: Sequence[float], note: str = "") -> Measured:
-    """Largest and range over cases: for errors, which do not vary from run to run."""
+    """Return maximum and range over cases, for errors, which do not vary between runs."""
     return Measured(max(values), min(values), max(values), note)
 
 
 def seconds(call: Callable[[], Any], least: float = 0.0) -> float:
-    """Seconds of one call, the mean over as many as fill `least` seconds."""
+    """Return the seconds of one call, the mean over enough calls to take `least` seconds."""
     calls, start = 0, time.perf_counter()
     while True:
         call()
@@ -44,11 +44,11 @@ def seconds(call: Callable[[], Any], least: float = 0.0) -> float:
 def in_turns(
     one: Callable[[], Any], other: Callable[[], Any], repeats: int, least: float = 0.0
 ) -> list[tuple[float, float]]:
-    """`repeats` pairs of seconds of `one` and `other`, next to each other in time; the first pair is thrown away."""
+    """Return `repeats` pairs of seconds of `one` and `other`, measured alternately; the first pair is discarded."""
     pairs = [(seconds(one, least), seconds(other, least)) for _ in range(repeats + 1)]
     return pairs[1:]
 
 
 def slope(sizes: Sequence[int], times: Sequence[float]) -> float:
-    """The exponent p of time ~ size^p by least squares on logarithms."""
+    """Return the exponent p of time ~ size^p by least squares on logarithms."""
     return float(np.polyfit(np.log(sizes), np.log(times), 1)[0])

@@ -1,4 +1,4 @@
-"""Peak memory of a macro run: a process of its own builds the model and evaluates a batch.
+"""Peak memory of a macro run: a separate process builds the model and evaluates a batch.
 
 `python -m benchmarks.memory WORDLINES BITLINES ENCODING BATCH` prints the process's peak in GiB.
 """
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def peak(case: Case, batch: int, repeats: int) -> Measured:
-    """GiB at the highest, imports and the building of the model with it."""
+    """Measure the peak memory in GiB, including imports and building the model."""
     words = [str(case.wordlines), str(case.bitlines), case.encoding, str(batch)]
     found = []
     for _ in range(repeats):
@@ -25,14 +25,14 @@ def peak(case: Case, batch: int, repeats: int) -> Measured:
             [sys.executable, "-m", "benchmarks.memory", *words], cwd=ROOT, capture_output=True, text=True, check=True
         )
         found.append(float(ended.stdout))
-    return spread(found, f"{case.name}, whole process, imports and the building of the model with it")
+    return spread(found, f"{case.name}, whole process, including imports and building the model")
 
 
 def main(wordlines: str, bitlines: str, encoding: str, batch: str) -> None:
-    """What the process of its own does."""
+    """Do the work of the separate process."""
     case = Case(int(wordlines), int(bitlines), encoding)
     case.lines(case.drives(case.stimulus(int(batch))))
-    # Linux counts kibibytes.
+    # Linux reports kibibytes.
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 
 

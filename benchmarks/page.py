@@ -1,4 +1,4 @@
-"""docs/performance.md as text, from what was measured."""
+"""The text of docs/performance.md, made from the measurements."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from norsim.experiments.run_folder import processor
 from norsim.spice.simulators import ngspice
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
-# For who opens the file; a page does not show it.
+# Visible only in the file, not on the rendered page.
 WRITTEN_BY = "<!-- Written by `make bench`; do not edit. -->"
 PACKAGES = ("norsim", "numpy", "numba", "scipy", "torch")
 
 
 def page(found: Found) -> str:
-    """The whole page."""
+    """Return the whole page."""
     parts = (_head, _claims, _notes, _machine, _rungs, _growth)
     return "\n".join(line for part in parts for line in part(found))
 
 
 def unmet(found: Found) -> list[Claim]:
-    """Claims whose bounds are not met."""
+    """Return the claims whose bounds are not met."""
     return [claim for claim in CLAIMS if not claim.met(found.claims[claim.key])]
 
 
@@ -42,7 +42,7 @@ def _head(found: Found) -> Iterator[str]:
     yield (
         f"Chip `{CHIP}`, tiles of random normal weight codes; wires x10: every wire resistance times ten. Errors are "
         "the largest over all outputs and reads, in units of full scale: all cells of an output at the top code under "
-        "full drive. Times are medians; the two sides of a ratio are measured in turns, in one run on one machine."
+        "full drive. Times are medians; the two sides of a ratio are measured alternately, in one run on one machine."
     )
     yield ""
     if missed:
@@ -70,7 +70,7 @@ def _range(measured: Measured) -> str:
 
 
 def _notes(found: Found) -> Iterator[str]:
-    yield from ("## What was measured", "")
+    yield from ("## Details of the measurements", "")
     for claim in CLAIMS:
         if found.claims[claim.key].note:
             yield f"- {claim.text}: {found.claims[claim.key].note}."
@@ -82,7 +82,7 @@ def _machine(found: Found) -> Iterator[str]:
     simulator = ngspice.version_line(ngspice.find_ngspice())
     yield from ("## Machine", "")
     yield (
-        f"{processor()}, {os.cpu_count()} cores seen, {THREADS} threads used by torch; {platform.system()} "
+        f"{processor()}, {os.cpu_count()} cores, {THREADS} threads used by torch; {platform.system()} "
         f"{platform.release()}, Python {platform.python_version()}, {packages}, {simulator}. "
         f"The run took {found.seconds / 60:.1f} minutes."
     )
@@ -96,9 +96,9 @@ def _rungs(found: Found) -> Iterator[str]:
         yield from (_deviation(deviation) for deviation in deviations)
         yield ""
     yield (
-        "A tile that ngspice's sparse solver does not finish is checked cell by cell: ngspice gives the current of "
+        "A tile that ngspice's sparse solver does not finish is checked cell by cell: ngspice solves the current of "
         "each cell at nodal's volts, the wires' volts follow from these by Kirchhoff's current law, and ngspice "
-        "gives the currents once more."
+        "solves the currents again."
     )
     yield "The first read is the full drive, the second one line alone; the others have random densities."
     yield ""
@@ -106,12 +106,12 @@ def _rungs(found: Found) -> Iterator[str]:
 
 def _deviation(found: Deviation) -> str:
     if found.problem:
-        return f"| {found.case.name} | {found.vectors} | refused | {_one_line(found.problem)} |"
+        return f"| {found.case.name} | {found.vectors} | failed | {_one_line(found.problem)} |"
     return f"| {found.case.name} | {found.vectors} | {_number(found.largest)} | {_number(found.rms)} |"
 
 
 def _growth(found: Found) -> Iterator[str]:
-    yield from ("## Time a vector", "")
+    yield from ("## Time per vector", "")
     for title, points in found.growth.items():
         yield from (f"Against {title}:", "", "| tile | batch | macro, us | nodal, us |", "|---|---|---|---|")
         yield from (_point(point) for point in points)
@@ -121,7 +121,7 @@ def _growth(found: Found) -> Iterator[str]:
 def _point(point: Point) -> str:
     tile = f"{point.case.wordlines}x{point.case.bitlines}"
     if point.problem:
-        return f"| {tile} | {point.batch} | refused | {_one_line(point.problem)} |"
+        return f"| {tile} | {point.batch} | failed | {_one_line(point.problem)} |"
     nodal = "" if np.isnan(point.nodal) else _number(1e6 * point.nodal)
     return f"| {tile} | {point.batch} | {_number(1e6 * point.macro)} | {nodal} |"
 
@@ -135,7 +135,7 @@ def _value(value: float, unit: str) -> str:
 
 
 def _number(value: float) -> str:
-    """Three digits, with an exponent only below a thousandth."""
+    """Format three digits, with an exponent only below a thousandth."""
     if np.isnan(value):
         return "none"
     if value == 0 or 1e-3 <= abs(value) < 999.5:

@@ -1,8 +1,8 @@
-"""badcrossbar, a nodal solver of resistive crossbars, on the very network that norsim's tile of resistors is.
+"""Comparison with badcrossbar, a nodal solver of resistive crossbars, on the same network of resistors.
 
-Its word line m is driven beside its bit line 0, its bit lines are grounded behind the last word line, and
-each of these has one more segment to the source or to ground. norsim's bitline j is driven beside
-wordline 0 and its source line i is sensed beside bitline 0, through end resistances. So wordline i is bit
+In badcrossbar, word line m is driven next to bit line 0, bit lines are grounded after the last word line, and
+each of these has one more segment to the source or to ground. In norsim, bitline j is driven next to
+wordline 0 and source line i is sensed next to bitline 0, through end resistances. So wordline i is bit
 line n = i, bitline j is word line m = bitlines - 1 - j, and the end resistances equal a segment.
 """
 
@@ -41,37 +41,37 @@ TOP_VOLTS = 0.1
 
 @dataclass(frozen=True)
 class Network:
-    """`kilohms` `[wordlines, bitlines]` between lines whose segments all have `ohms`."""
+    """Resistors of `kilohms` `[wordlines, bitlines]` between lines whose segments all have `ohms`."""
 
     kilohms: Floats
     ohms: float
 
     @property
     def tile(self) -> Tile:
-        """As norsim has it."""
+        """The network as norsim's tile."""
         ends = (self.ohms,) * 4
         return Tile(self.kilohms, KILOHM_CELL, Wires(*ends, 1, None), name="resistors")
 
     @property
     def resistances(self) -> Floats:
-        """As badcrossbar has it: `[word lines, bit lines]`."""
+        """The network as badcrossbar's resistances `[word lines, bit lines]`."""
         return 1e3 * self.kilohms.T[::-1]
 
     @property
     def full_scale_amps(self) -> float:
-        """What a source line would carry with all cells at the lowest resistance under full drive."""
+        """Current of a source line with all cells at the lowest resistance under full drive."""
         return float(self.kilohms.shape[1] * TOP_VOLTS / (1e3 * self.kilohms.min()))
 
 
 def network(wordlines: int, bitlines: int, ohms: float) -> Network:
-    """Sixteen levels from 100 kilohm to 1 megohm, uniform in conductance, at random."""
+    """Make a network of random levels, sixteen from 100 kilohm to 1 megohm, uniform in conductance."""
     levels = np.round(1e3 / np.linspace(1.0, 10.0, 16), 6)
     return Network(levels[np.random.default_rng(0).integers(0, 16, (wordlines, bitlines))], ohms)
 
 
 @contextmanager
 def badcrossbar() -> Iterator[ModuleType]:
-    """The peer, installed into a folder that goes away again; silent, and without its plots."""
+    """Install badcrossbar into a temporary folder and import it, without log messages and plots."""
     with tempfile.TemporaryDirectory(prefix="norsim-benchmark-") as folder:
         subprocess.run(
             [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
@@ -81,7 +81,7 @@ def badcrossbar() -> Iterator[ModuleType]:
         sys.path.insert(0, folder)
         logging.disable(logging.INFO)
         try:
-            # It warns, past any filter, that its plots lack what they need.
+            # It warns about missing dependencies of its plots, whatever the warning filters.
             with warnings.catch_warnings(record=True):
                 module = importlib.import_module("badcrossbar")
             yield module
@@ -93,7 +93,7 @@ def badcrossbar() -> Iterator[ModuleType]:
 
 
 def peer_amps(module: Any, of: Network, x: Floats) -> Floats:
-    """`[vectors, source lines]` amperes, by badcrossbar, for drives `x` `[vectors, bitlines]`."""
+    """Solve amperes `[vectors, source lines]` by badcrossbar for drives `x` `[vectors, bitlines]`."""
     volts = TOP_VOLTS * x.T[::-1]
     solved = module.compute(volts, of.resistances, of.ohms, node_voltages=False, all_currents=False)
     amps: Floats = solved.currents.output
@@ -101,7 +101,7 @@ def peer_amps(module: Any, of: Network, x: Floats) -> Floats:
 
 
 def against(module: Any, of: Network, peer_batch: int, batch: int, repeats: int) -> dict[str, Measured]:
-    """By the claims' keys: `peer-speed` (a call a vector), `peer-speed-batch`, `peer-error`, `peer-nodal`.
+    """Measure the claims `peer-speed` (one call per vector), `peer-speed-batch`, `peer-error` and `peer-nodal`.
 
     In a batch badcrossbar factors its matrix once for all vectors, so the two speeds are far apart.
     """
@@ -127,8 +127,8 @@ def against(module: Any, of: Network, peer_batch: int, batch: int, repeats: int)
     macro_amps = model.lines(single[:peer_batch]).astype(np.float64)
     nodal_amps = read_nodal(of.tile, drive.stimulus(few, of.tile)).source
     macro_note = (
-        f"macro {ours:.3g} ms a vector, batch {batch}, {built:.2g} s once to build the model left out; "
-        f"{of.ohms:g} ohm a segment, cells of 100 kilohm to 1 megohm"
+        f"macro {ours:.3g} ms per vector, batch {batch}, without {built:.2g} s once to build the model; "
+        f"{of.ohms:g} ohm per segment, cells of 100 kilohm to 1 megohm"
     )
     return {
         "peer-speed": spread(list(times[:, 1] / times[:, 0]), f"badcrossbar {alone:.3g} ms; {macro_note}"),
@@ -139,5 +139,5 @@ def against(module: Any, of: Network, peer_batch: int, batch: int, repeats: int)
 
 
 def _deviations(amps: Floats, exact: Floats, of: Network) -> list[float]:
-    """Each vector's largest, of full scale."""
+    """Return the largest deviation of each vector, relative to full scale."""
     return [float(value) for value in np.abs(amps - exact).max(axis=1) / of.full_scale_amps]

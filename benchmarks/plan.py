@@ -1,4 +1,4 @@
-"""How large a run is, and the run itself: everything that the page reports."""
+"""The plan of a run with its sizes, and the run of everything that the page reports."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ THREADS = 2
 
 @dataclass(frozen=True)
 class Plan:
-    """Sizes as (wordlines, bitlines), and how much is done of each thing.
+    """Sizes as (wordlines, bitlines), and the amount of each measurement.
 
     `serial_reads`, `pair_reads`: reads that ngspice solves at each of `sizes`, bit-serial and linear-pair; 0 for
-    none, where its sparse solver takes many minutes. `cell_by_cell`: wires at which such a tile is checked instead.
+    none if its sparse solver takes many minutes. `cell_by_cell`: wire resistances at which such a tile is checked cell
+    by cell instead.
     """
 
     sizes: tuple[tuple[int, int], ...]
@@ -56,7 +57,7 @@ FULL = Plan(
     rows=(64, 128, 256, 512, 1024), columns=(16, 32, 64, 128, 256), batches=(1, 16, 256, 4096),
     growth_batch=512, nodal_vectors=32, worker_vectors=1000, foretold=runs.FORETOLD,
 )  # fmt: skip
-# What `python -m benchmarks --long` runs: ngspice on every tile, however long that takes.
+# The plan of `python -m benchmarks --long`: ngspice on every tile, however long that takes.
 LONG = replace(FULL, pair_reads=(8, 6, 2), cell_by_cell=(1.0, 10.0))
 TINY = Plan(
     sizes=((8, 16),), serial_reads=(2,), pair_reads=(2,), macro_vectors=8,
@@ -69,7 +70,7 @@ TINY = Plan(
 
 @dataclass(frozen=True)
 class Found:
-    """Everything measured: by claim, and the tables below the claims."""
+    """All measurements: by claim, and for the tables below the claims."""
 
     claims: dict[str, Measured]
     rungs: dict[str, list[Deviation]]
@@ -78,7 +79,7 @@ class Found:
 
 
 def run(plan: Plan) -> Found:
-    """All of it, what is timed with nothing else running."""
+    """Run all measurements; nothing else runs during timings."""
     torch.set_num_threads(THREADS)
     start = time.perf_counter()
     claims: dict[str, Measured] = {}
@@ -132,7 +133,7 @@ def _accuracy(plan: Plan) -> dict[str, list[Deviation]]:
 def _worst(deviations: Sequence[Deviation]) -> Measured:
     problems = [d.problem for d in deviations if d.problem]
     if problems:
-        return Measured(float("nan"), float("nan"), float("nan"), f"refused: {problems[0]}")
+        return Measured(float("nan"), float("nan"), float("nan"), f"failed: {problems[0]}")
     largest = max(deviations, key=lambda d: d.largest)
     return worst([d.largest for d in deviations], f"worst is {largest.case.name}; range over tiles and encodings")
 

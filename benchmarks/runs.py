@@ -1,4 +1,4 @@
-"""Two workers of a Dask cluster against one, and what `--dry-run` says against the run."""
+"""Two workers of a Dask cluster against one, and the prediction of `--dry-run` against the run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from distributed import LocalCluster
 
 from benchmarks.measure import Measured, seconds, spread, worst
 
-# A layer of four equal tiles, each solved by ngspice for so many vectors.
+# A layer of four equal tiles, each solved by ngspice for a number of vectors.
 LAYER = ("run-layer", "--network", "digits-cnn", "--layer", "conv2", "--set", "tile.wordlines=18", "--vectors")
 FORETOLD = (
     ("eval-network", "--network", "digits-cnn"),
@@ -27,7 +27,7 @@ FORETOLD = (
 
 
 def two_workers_over_one(vectors: int, repeats: int) -> Measured:
-    """The whole command's time with two workers over that with one, on clusters of processes with a thread each."""
+    """Measure the whole command's time with two workers over that with one, in processes with one thread each."""
     ratios, times = [], []
     for _ in range(repeats):
         one, two = (_by_workers(count, vectors) for count in (1, 2))
@@ -42,27 +42,27 @@ def _by_workers(count: int, vectors: int) -> float:
         LocalCluster(n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
     ):
         words = [*LAYER, str(vectors), "--scheduler", cluster.scheduler_address]
-        # Once for the workers to import what they need.
+        # A first run, in which the workers import their modules.
         norsim(Path(folder), [*LAYER, "1", *words[-2:]])
         return seconds(lambda: norsim(Path(folder), words))
 
 
 def foretold(commands: Sequence[tuple[str, ...]]) -> Measured:
-    """The worst factor between the seconds that `--dry-run` says and those that the run then takes."""
-    factors, said = [], []
+    """Measure the worst factor between the seconds that `--dry-run` predicts and those that the run takes."""
+    factors, notes = [], []
     for words in commands:
         with tempfile.TemporaryDirectory() as folder:
             before = norsim(Path(folder), [*words, "--dry-run"])["seconds"]
             after = norsim(Path(folder), list(words))["seconds"]
         factors.append(max(before / after, after / before))
-        said.append(f"`{' '.join(words)}` {before:.1f} s said, {after:.1f} s taken")
-    return worst(factors, "; ".join(said))
+        notes.append(f"`{' '.join(words)}` {before:.1f} s predicted, {after:.1f} s taken")
+    return worst(factors, "; ".join(notes))
 
 
 def norsim(folder: Path, words: list[str]) -> dict[str, Any]:
-    """What a command in a process of its own prints as JSON."""
+    """Run a command in a separate process; return its JSON output."""
     program = "from norsim.commands import main; main()"
-    common = ["--no-cache", "--quiet", "--json", "--out", str(folder / "run")]
+    common = ["--no-cache", "--overwrite", "--quiet", "--json", "--out", str(folder / "run")]
     ended = subprocess.run([sys.executable, "-c", program, *words, *common], stdout=subprocess.PIPE, check=True)
     found: dict[str, Any] = json.loads(ended.stdout)
     return found

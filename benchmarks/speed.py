@@ -1,4 +1,4 @@
-"""Seconds a vector: nodal against ngspice, macro against a matrix product, and how both grow."""
+"""Seconds per vector: nodal against ngspice, macro against a matrix product, and the growth of both."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ LEAST_SECONDS = 0.2
 
 
 def nodal_against_ngspice(case: Case, few: int, many: int, batch: int, repeats: int) -> Measured:
-    """How many times faster nodal is, a vector; its note says what was left out.
+    """Measure the speed of nodal over ngspice, per vector; the note states the excluded times.
 
-    ngspice's time a vector is what `many` points of a sweep take over `few`, so that reading the deck and
-    the first operating point do not count against it. nodal's is its time for `batch` vectors over `batch`.
+    ngspice's time per vector is the difference in time between `many` and `few` points of a sweep, per point, so that
+    reading the deck and the first operating point do not count. nodal's is its time for `batch` vectors over `batch`.
     """
     start = time.perf_counter()
     prepared = case.prepared()
@@ -42,23 +42,23 @@ def nodal_against_ngspice(case: Case, few: int, many: int, batch: int, repeats: 
         vectors.append(vector)
         ours.append(nodal_seconds)
     note = (
-        f"ngspice {_text(np.median(vectors))} a vector on one core ({many} against {few} points of a sweep; its start "
-        f"of {_text(np.median(starts))} left out), nodal {_text(np.median(ours))}, {numba.get_num_threads()} threads, "
-        f"batch {batch}. Left out of nodal, once: {_text(characterised)} to program, characterise (or load what the "
-        f"cache holds) and factor, {_text(first)} for the first call, which compiles or loads the kernels"
+        f"ngspice {_text(np.median(vectors))} per vector on one core ({many} against {few} points of a sweep, without "
+        f"its start of {_text(np.median(starts))}), nodal {_text(np.median(ours))}, {numba.get_num_threads()} threads, "
+        f"batch {batch}. Not included for nodal, once: {_text(characterised)} to program, characterise (or load from "
+        f"the cache) and factor, {_text(first)} for the first call, which compiles or loads the kernels"
     )
     return spread(ratios, note)
 
 
 def macro_against_matmul(case: Case, batch: int, repeats: int) -> Measured:
-    """macro's time over that of a float32 matrix product of the same shape."""
+    """Measure macro's time over that of a float32 matrix product of the same shape."""
     model, codes, top = case.model(), case.drives(case.stimulus(batch)), case.chip.encoding.top_drive
     x, matrix = torch.from_numpy(codes).float(), torch.rand(codes.shape[1], model.summed)
     with torch.inference_mode():
         pairs = in_turns(lambda: model.lines(codes, top=top), lambda: x @ matrix, repeats, LEAST_SECONDS)
     ours, plain = np.median(pairs, axis=0)
     note = (
-        f"macro {_text(ours)}, matmul {_text(plain)} a batch of {batch}, {x.shape[1]} inputs to {model.summed} lines, "
+        f"macro {_text(ours)}, matmul {_text(plain)}, batch {batch}, {x.shape[1]} inputs, {model.summed} lines, "
         f"{torch.get_num_threads()} threads; {model.model.blocks} blocks, {model.model.rounds} rounds, "
         f"{len(model.modes)} modes"
     )
@@ -67,7 +67,7 @@ def macro_against_matmul(case: Case, batch: int, repeats: int) -> Measured:
 
 @dataclass(frozen=True)
 class Point:
-    """Seconds a vector of both solvers at one size; `problem` says why there are none."""
+    """Seconds per vector of both solvers at one size; `problem` is why there are none."""
 
     case: Case
     batch: int
@@ -77,7 +77,7 @@ class Point:
 
 
 def point(case: Case, batch: int, nodal_vectors: int, repeats: int) -> Point:
-    """Medians over `repeats`; nodal gets fewer vectors where it is asked to, and none at 0."""
+    """Measure medians over `repeats`; nodal gets `nodal_vectors` vectors, or is not measured if these are 0."""
     try:
         model, codes, top = case.model(), case.drives(case.stimulus(batch)), case.chip.encoding.top_drive
         model.lines(codes, top=top)
@@ -95,10 +95,10 @@ def _nodal_seconds(case: Case, vectors: int) -> float:
 
 
 def growth(points: Sequence[Point]) -> Measured:
-    """The exponent of macro's time in rows; its range is over the steps from one size to the next."""
+    """Fit the exponent of macro's time over rows; its range is over the steps from one size to the next."""
     if any(np.isnan(found.macro) for found in points):
         refused = [str(found.case.wordlines) for found in points if np.isnan(found.macro)]
-        return Measured(np.nan, np.nan, np.nan, f"macro refuses {' and '.join(refused)} rows, so there is no fit")
+        return Measured(np.nan, np.nan, np.nan, f"macro fails with {' and '.join(refused)} rows, so there is no fit")
     rows, times = [found.case.wordlines for found in points], [found.macro for found in points]
     steps = [slope(rows[k : k + 2], times[k : k + 2]) for k in range(len(rows) - 1)]
     note = f"fit over {rows[0]} to {rows[-1]} rows; the range is over the steps between neighbouring sizes"
@@ -106,7 +106,7 @@ def growth(points: Sequence[Point]) -> Measured:
 
 
 def _text(value: float) -> str:
-    """Seconds as a person reads them."""
+    """Format seconds with a suitable unit."""
     for factor, unit in ((1.0, "s"), (1e3, "ms")):
         if value * factor >= 1:
             return f"{value * factor:.3g} {unit}"

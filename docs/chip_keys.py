@@ -1,9 +1,9 @@
-"""Writes the tables of `chip-file.md` from the schema of a chip file, norsim/chip/schema.py and cell_schema.py.
+"""Write the tables of `chip-file.md` from the schema of a chip file, norsim/chip/schema.py and cell_schema.py.
 
     python docs/chip_keys.py
 
-What stands between `<!-- keys: SECTION -->` and `<!-- end of keys -->` is replaced: a row a key, with its kind and
-bounds, its default, its value in the preset `etox65`, and the docstring below it in the schema.
+The text between `<!-- keys: SECTION -->` and `<!-- end of keys -->` is replaced by one row per key, with its kind and
+bounds, its default, its value in the preset `etox65`, and its docstring in the schema.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PLAIN = {str: "text", int: "integer", float: "number", bool: "true or false"}
 
 
 def conditions(metadata: Iterator[Any] | list[Any] | tuple[Any, ...]) -> Iterator[Any]:
-    """What pydantic checks, out of fields within annotations too."""
+    """Yield the checks of pydantic, including those of fields inside annotations."""
     for part in metadata:
         if isinstance(part, FieldInfo):
             yield from conditions(part.metadata)
@@ -46,7 +46,7 @@ def conditions(metadata: Iterator[Any] | list[Any] | tuple[Any, ...]) -> Iterato
 
 
 def bounds(checks: list[Any]) -> str:
-    """`, 1 to 8192`, or `, above 0`, or nothing."""
+    """Return `, 1 to 8192`, or `, above 0`, or an empty string."""
     found = {name: getattr(check, name) for check in checks for name in ("ge", "gt", "le") if hasattr(check, name)}
     if "ge" in found and "le" in found:
         return f", {found['ge']} to {found['le']}"
@@ -56,7 +56,7 @@ def bounds(checks: list[Any]) -> str:
 
 
 def kind(annotation: Any, metadata: Any = ()) -> str:
-    """What a value may be, in words."""
+    """Describe the values that an annotation allows."""
     checks, origin, parts = list(conditions(metadata)), get_origin(annotation), get_args(annotation)
     units = [check.func.unit for check in checks if isinstance(getattr(check, "func", None), Conversion)]
     if units:
@@ -82,13 +82,13 @@ def kind(annotation: Any, metadata: Any = ()) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as YAML in one line, and as code."""
+    """Return a value as YAML in one line, marked as code."""
     text: str = yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("\n...\n").strip()
     return f"`{text}`"
 
 
 def default(field: FieldInfo) -> str:
-    """The default as a chip file has it, with a unit where it needs one."""
+    """Return the default as written in a chip file, with its unit if it has one."""
     if field.is_required():
         return "required"
     units = [
@@ -101,7 +101,7 @@ def default(field: FieldInfo) -> str:
 
 
 def section_of(annotation: Any) -> type[BaseModel] | None:
-    """The section that a key holds, also where it may be left out."""
+    """Return the section that a key holds, also if it is optional."""
     for part in (annotation, *get_args(annotation)):
         if isinstance(part, type) and issubclass(part, BaseModel):
             return part
@@ -109,7 +109,7 @@ def section_of(annotation: Any) -> type[BaseModel] | None:
 
 
 def keys(section: str) -> Iterator[tuple[str, FieldInfo]]:
-    """The keys of a section by their full names, but for sections that have a table of their own."""
+    """Yield the keys of a section with their full names, except sections with their own table."""
     names = [] if section == "chip" else section.split(".")
     model: Any = reduce(lambda found, name: section_of(found.model_fields[name].annotation), names, ChipFile)
     for name, field in model.model_fields.items():
@@ -119,14 +119,14 @@ def keys(section: str) -> Iterator[tuple[str, FieldInfo]]:
 
 
 def of_preset(content: Any, key: str) -> str:
-    """The value of a key in the preset's file, if it is there."""
+    """Return the value of a key in the preset file, or an empty string."""
     for name in key.split("."):
         content = content.get(name) if isinstance(content, dict) else None
     return "" if content is None else shown(content)
 
 
 def table(section: str) -> str:
-    """The table of a section; without the preset's column where the preset has none of the keys."""
+    """Return the table of a section, without the column of the preset if the preset has none of the keys."""
     content = yaml.safe_load(presets()[PRESET].read_text())
     rows = [("key", "value", "default", PRESET, "meaning")]
     for key, field in keys(section):
@@ -140,7 +140,7 @@ def table(section: str) -> str:
 
 
 def write(page: str) -> str:
-    """The page with all its tables as the schema has them."""
+    """Return the page with all its tables replaced."""
     return TABLE.sub(lambda found: f"<!-- keys: {found[1]} -->\n\n{table(found[1])}\n\n<!-- end of keys -->", page)
 
 

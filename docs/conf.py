@@ -1,4 +1,4 @@
-"""How `make docs` builds the site. Nothing in it is loaded from the network."""
+"""Sphinx configuration for `make docs`. The site loads nothing from the network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ exclude_patterns = ["extensions", "static"]
 
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 4
-# Options begin with two hyphens, which are no dash.
+# The two hyphens of an option must not become a dash.
 smartquotes = False
 html_math_renderer = "mathml"
 
@@ -27,7 +27,7 @@ autodoc_default_options = {"members": True, "ignore-module-all": True}
 autodoc_inherit_docstrings = False
 autodoc_preserve_defaults = True
 autodoc_typehints_format = "short"
-# Shown by their names, rather than as what they are short for.
+# Show these aliases by name instead of expanding them.
 autodoc_type_aliases = {
     name: name
     for name in ("Codes", "Floats", "Images", "IntegerArray", "Labels", "NDArray", "Predictions", "Singles", "Tensor")

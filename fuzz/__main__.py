@@ -1,6 +1,6 @@
 """`python -m fuzz [--runs N] [--targets NAME ...]`: N inputs to the readers of `fuzz.targets`, guided by coverage.
 
-Each target is run by atheris in a process of its own. An input that makes a reader raise anything but a NorsimError,
+Each target is run by atheris in a separate process. An input that makes a reader raise anything except a NorsimError,
 hang for 20 seconds or leave a file behind is kept as fuzz/findings/TARGET-..., and the exit code is 1.
 """
 
@@ -20,10 +20,10 @@ LIMITS = ("-timeout=20", "-rss_limit_mb=4096", "-verbosity=0")
 
 
 def main() -> int:
-    """0 where nothing was found."""
+    """Fuzz the chosen targets; return 0 if there are no findings."""
     parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
-    parser.add_argument("--runs", type=int, default=RUNS, help="inputs, shared out evenly over targets")
-    parser.add_argument("--seed", type=int, default=1, help="of the changes that are made")
+    parser.add_argument("--runs", type=int, default=RUNS, help="number of inputs, divided evenly between targets")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the mutations")
     parser.add_argument("--targets", nargs="*", choices=list(TARGETS), default=list(TARGETS))
     chosen = parser.parse_args()
     each = -(-chosen.runs // len(chosen.targets))
@@ -33,7 +33,7 @@ def main() -> int:
 
 
 def run(name: str, runs: int, seed: int) -> int:
-    """The exit code of a process that gives `runs` inputs to one target."""
+    """Give `runs` inputs to one target in a process; return its exit code."""
     FINDINGS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as corpus:
         for number, content in enumerate(TARGETS[name].seeds()):

@@ -7,14 +7,14 @@ import sys
 
 import atheris
 
-# Before anything of norsim is imported, or its branches would not be seen.
+# Must come before any import of norsim, or its branches are not instrumented.
 with atheris.instrument_imports(include=["norsim"]):
     from fuzz.targets import TARGETS
 from norsim.errors import NorsimError
 
 
 def main(name: str, options: list[str]) -> None:
-    """Hand the target to atheris."""
+    """Run the target under atheris."""
 
     def once(content: bytes) -> None:
         with contextlib.suppress(NorsimError):

@@ -1,6 +1,6 @@
-"""The readers of files from elsewhere, each as a function of a file's bytes, with inputs to start from.
+"""The readers of untrusted files, each as a function of a file's bytes, with seed inputs.
 
-A target may return or raise a NorsimError. Anything else, and a file left behind, is a finding.
+A target can return or raise a NorsimError. Any other exception, or a file left behind, is a finding.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ NETWORK = models_folder() / "networks" / "digits-cnn"
 
 @dataclass(frozen=True)
 class Target:
-    """`read` takes a file's bytes; `seeds` are bytes that it takes, to be changed."""
+    """A fuzz target: `read` takes a file's bytes; `seeds` returns valid contents to mutate."""
 
     read: Callable[[bytes], object]
     seeds: Callable[[], list[bytes]]
@@ -56,9 +56,9 @@ class Target:
 
 @contextmanager
 def file_of(content: bytes, name: str) -> Iterator[Path]:
-    """A file with that content in a folder of its own, in memory where there is such a place.
+    """Write a file with that content in a temporary folder, in memory if possible.
 
-    Raises AssertionError where a reader has left something beside it.
+    Raises AssertionError if a reader leaves other files there.
     """
     home = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(prefix="norsim-fuzz-", dir=home) as folder:
@@ -101,7 +101,7 @@ def results_seeds() -> list[bytes]:
 
 
 def dialect(content: bytes) -> None:
-    """A cell, its cards behind a form feed, in the dialects of others."""
+    """Write a cell, whose cards follow a form feed, in other dialects."""
     netlist, _, card = content.decode("latin-1").partition("\f")
     cell = Cell("c", f".subckt c d g s b vt=3\n{netlist}\n.ends", card, "vt", 0.0, 20.0)
     tile, stimulus = Tile([[3.0]], cell, Wires()), Stimulus([[5.0], [0.0]], [[0.5], [0.5]])
@@ -117,7 +117,7 @@ def dialect_seeds() -> list[bytes]:
 
 
 def folder(content: bytes) -> None:
-    """The array of a folder of build-netlist."""
+    """Load the array of a folder written by build-netlist."""
     told = {
         "layer": "fc", "tile": [0, 0], "weights": [[1]], "weight_zero": 0, "sense": [[["i(vbl0)", 1]]],
         "points": [[0, 0]], "full_scale_amps": 1e-6,

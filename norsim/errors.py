@@ -1,12 +1,14 @@
 """norsim's exceptions, and the exit code of a command that ends with each.
 
     NorsimError
-    ├── ConfigurationError   2   an invalid chip file, option or value
-    │   ├── PlacementError   2   a layer or a weight that does not fit the array
-    │   └── DataError        2   an unreadable data set or weight file
-    ├── SimulatorError       3   the simulator or the cluster is missing or unusable
-    ├── SolveError           4   a simulation ran, but its result failed a check
-    └── ThresholdError       5   a result missed the requested accuracy or tolerance
+    ├── ConfigurationError         2   an invalid chip file, option or value
+    │   ├── PlacementError         2   a layer or a weight that does not fit the array
+    │   ├── UntrustedCellError     2   a cell or model file with content that is allowed only in trusted files
+    │   └── DataError              2   an unreadable data set or weight file
+    ├── SimulatorError             3   the simulator or the cluster is missing or unusable
+    ├── SolveError                 4   a simulation ran, but its result failed a check
+    │   └── SolveTimeoutError      4   a simulator did not finish within its time limit
+    └── ThresholdError             5   a result missed the requested accuracy or tolerance
 
 A message says what happened, what was expected, what to try, and which folder holds the files, if any.
 """
@@ -33,6 +35,10 @@ class PlacementError(ConfigurationError):
     """A layer or a weight that does not fit the array."""
 
 
+class UntrustedCellError(ConfigurationError):
+    """A cell or model file has content that is allowed only in trusted files."""
+
+
 class DataError(ConfigurationError):
     """An unreadable data set or weight file."""
 
@@ -47,6 +53,10 @@ class SolveError(NorsimError):
     """A simulation whose result failed a check; none of its numbers is used."""
 
     exit_code = 4
+
+
+class SolveTimeoutError(SolveError):
+    """A simulator did not finish within its time limit."""
 
 
 class ThresholdError(NorsimError):

@@ -16,11 +16,11 @@ FIGURE = "![Points lost to each cause](pictures/causes.svg)"
 
 def page(found: dict[str, Runs]) -> str:
     """The page of all networks: `{network: {run: summary}}`."""
-    losses = "Points lost against the digital 4-bit network with one cause alone, and by how much less without it."
+    losses = "Points lost against the digital 4-bit network: with one cause alone, and by adding it to all others."
     parts = (
         _head(), _networks(found), _array(found), _speed(found),
-        _attribution(found, "causes", "cause | alone | without it, less", losses, "", FIGURE, ""),
-        _attribution(found, "layers", "layer | alone | all but it, less"),
+        _attribution(found, "causes", "cause | alone | added last", losses, "", FIGURE, ""),
+        _attribution(found, "layers", "layer | alone | added last"),
         silicon.cures(found), silicon.sweeps(found), silicon.energy(found),
     )  # fmt: skip
     lines = [line for part in parts for line in part]
@@ -30,15 +30,16 @@ def page(found: dict[str, Runs]) -> str:
 def _head() -> Iterator[str]:
     yield from ("# Results", "", WRITTEN_BY, "")
     yield (
-        "Every convolution and linear layer is read off the array by `macro`; a sample of its reads is solved again by "
-        "ngspice. Chip `etox65` unless another is named; `unfitted` leaves out the digital gain and offset of each "
-        "column, which are fitted on training images. Intervals are of 95 %. Losses are in percentage points "
-        "against the float network, on the same images; p is McNemar's, exact."
+        "`macro` reads every convolution and linear layer on the array, and ngspice solves a sample of the reads "
+        "again. The chip is `etox65` unless another is named; `unfitted` leaves out the digital gain and offset of "
+        "each column, which are fitted on training images. Intervals are 95 % intervals. Losses are in percentage "
+        "points against the float network, on the same images; p is from the exact McNemar test."
     )
     yield ""
     yield (
-        "The copy of CIFAR-10 is a re-encoding as JPEG, so accuracies compare with each other, and only roughly with "
-        "those on the original images. Chen & Huang (2021) lose less than 2 points at 4 bit and 2.25 on their array."
+        "The copy of CIFAR-10 is re-encoded as JPEG, so the accuracies are comparable with each other, but only "
+        "roughly with those on the original images. Chen & Huang (2021) lose less than 2 points at 4 bit and 2.25 on "
+        "their array."
     )
     yield ""
 
@@ -59,7 +60,7 @@ def _networks(found: dict[str, Runs]) -> Iterator[str]:
 
 
 def _array(found: dict[str, Runs]) -> Iterator[str]:
-    yield from ("## On the array", "", "| network | run | accuracy | loss (paper: 2.25) | p | proof | ADC codes | s |")
+    yield from ("## On the array", "", "| network | run | accuracy | loss (paper: 2.25) | p | error | ADC codes | s |")
     yield "|---|---|---|---|---|---|---|---|"
     for network, runs in found.items():
         for name, summary in runs.items():
@@ -73,8 +74,9 @@ def _array(found: dict[str, Runs]) -> Iterator[str]:
             )
     yield ""
     yield (
-        "Proof: the largest error over the sampled reads, in units of full scale. s: what the run took on a machine "
-        "that may have done other work beside it; the table below was measured alone."
+        "Error: the largest error over the sampled reads against ngspice, in units of full scale. s: the time of the "
+        "run, on a machine that may have done other work at the same time; the table below was measured on an idle "
+        "machine."
     )
     yield ""
 
@@ -85,7 +87,7 @@ def _speed(found: dict[str, Runs]) -> Iterator[str]:
         return
     yield from ("## Time", "")
     yield (
-        "`norsim eval-network` with all it does (set-up, calibration, the digital network, proof) against a plain "
+        "A complete `norsim eval-network` (set-up, calibration, the digital network, verification) against a plain "
         "float32 evaluation of the same images in the same process."
     )
     yield from ("", "| network | images | float, s | eval-network, s | ratio | peak memory, GiB |")
@@ -115,5 +117,5 @@ def _shares(network: str, name: str, summary: dict[str, Any]) -> Iterator[str]:
     for part in summary["shares"]:
         yield f"{start} {part['name']} | {points(part['alone'])} | {points(part['without'])} |"
     verdict = "adds up" if summary["adds_up"] else "**does not add up**"
-    yield f"{start} the whole | {points(summary['array'])} | |"
-    yield f"{start} the whole less the sum | {points(summary['remainder'])}, {verdict} | |"
+    yield f"{start} all together | {points(summary['array'])} | |"
+    yield f"{start} all together minus the sum | {points(summary['remainder'])}, {verdict} | |"

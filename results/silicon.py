@@ -18,13 +18,14 @@ def cures(found: dict[str, Runs]) -> Iterator[str]:
     cured = {network: runs[SHARES] for network, runs in found.items() if SHARES in runs}
     if not cured:
         return
-    yield from ("## Cures", "")
+    yield from ("## Mitigations", "")
     yield (
-        "On the stress chip, whose source lines are bare diffusion. All test images, with the columns' fit but for "
-        "`unfitted`, and one cure more: cells programmed in place, which is `norsim eval-network --network resnet20 "
-        "--dataset cifar10 --data DIR --chip etox65-stress --set silicon.in_situ=true`; level currents and drain volts "
-        "chosen on training images by `norsim sweep --split train`; weights trained on through the circuit by `norsim "
-        "finetune`. Losses are against the digital 4-bit network that is shipped."
+        "On the stress chip, whose source lines are bare diffusion, for all test images. All runs but `unfitted` have "
+        "the column fit, and some have one more mitigation: `in-place`, cells programmed in place by `norsim "
+        "eval-network --network resnet20 --dataset cifar10 --data DIR --chip etox65-stress --set "
+        "silicon.in_situ=true`; `levels`, level currents and drain voltages selected on training images by `norsim "
+        "sweep --split train`; `tuned`, weights trained through the circuit by `norsim finetune`. Losses are against "
+        "the shipped digital 4-bit network."
     )
     yield from ("", "| network | run | accuracy | below 4 bit, points |", "|---|---|---|---|")
     for network in cured:
@@ -36,10 +37,11 @@ def cures(found: dict[str, Runs]) -> Iterator[str]:
                 yield f"| {network} | {name} | {share(summary, 'accuracy')} | {lost} |"
     yield ""
     yield (
-        "Each cure's share by `norsim attribute --by cures`, on the first images: points against the digital 4-bit "
-        "network, where less is better, with none, with all, with one alone, and what is lost without it."
+        "`norsim attribute --by cures` on the first images: points lost against the digital 4-bit network with no "
+        "mitigation and with all, and the change by each one alone and by adding it to all others (negative: "
+        "recovered)."
     )
-    yield from ("", "| network | run | images | cures | alone | without it, less |", "|---|---|---|---|---|---|")
+    yield from ("", "| network | run | images | mitigations | alone | added last |", "|---|---|---|---|---|---|")
     for network, shares in cured.items():
         start = f"| {network} | {SHARES} | {shares['images']} |"
         yield f"{start} none | {points(shares['base'])} | |"
@@ -56,9 +58,9 @@ def sweeps(found: dict[str, Runs]) -> Iterator[str]:
         return
     yield from ("## Silicon, converters and wires", "")
     yield (
-        "Accuracy over what a chip may be, bit-serial, on the first images; where cells differ, the mean of three "
-        "chips. Spreads in time are those measured on 40 nm SONOS cells; over temperature converters and columns were "
-        "fitted at 27 degC. [Real silicon](theory/silicon.md) has the models."
+        "Accuracy over properties of the chip, bit-serial, on the first images; the mean of three chips if cells have "
+        "a spread. The spread over time is that measured on 40 nm SONOS cells; for the temperature sweep, converters "
+        "and columns were fitted at 27 degC. [Non-idealities](theory/silicon.md) has the models."
     )
     yield from (
         "",
@@ -83,7 +85,7 @@ PUBLISHED = (
     (
         "three-layer perceptron on MNIST, 180 nm NOR, prototype",
         "Merrikh-Bayat et al., IEEE Trans. Neural Networks and Learning Systems 29 (2018) 4782",
-        "below 20 nJ and below 1 us an image",
+        "below 20 nJ and below 1 us per image",
     ),
     (
         "1 Mb of 40 nm NOR, 4-bit MAC, 8-bit SAR converters",
@@ -108,7 +110,7 @@ def energy(found: dict[str, Runs]) -> Iterator[str]:
     }
     if not known:
         return
-    yield from ("## Energy and time of an image", "")
+    yield from ("## Energy and time per image", "")
     yield "| network | run | MACs | energy | cells | lines | converters | TOPS/W | latency | interval |"
     yield "|---|---|---|---|---|---|---|---|---|---|"
     for (network, name), summary in known.items():
@@ -121,14 +123,15 @@ def energy(found: dict[str, Runs]) -> Iterator[str]:
             f"{1e6 * cost['interval_seconds']:.4g} us |"
         )
     yield from ("", f"Assumptions: {next(iter(known.values()))['energy']['assumptions']}.", "")
-    yield from ("| published | source | as it says |", "|---|---|---|")
+    yield from ("| published | source | as stated |", "|---|---|---|")
     yield from (f"| {what} | {source} | {figures} |" for what, source, figures in PUBLISHED)
     yield ""
     yield (
-        "Two operations a MAC. What is computed here has no drivers, references, clocks, buffers or digital part in "
-        "it, which fabricated chips do. A converter takes the energy of its figure of merit, at full resolution, for "
-        "every bit of the activations, and layers that leave rows of a tile empty have as many conversions for less "
-        "work: converters decide the energy, cells and lines hardly count. The 40 nm macro states its peak, with full "
-        "tiles. The perceptron works in continuous time and has no converters between its layers."
+        "A MAC counts as two operations. Unlike the fabricated chips, the computed energy excludes drivers, "
+        "references, clocks, buffers and the digital part. A converter takes the energy of its figure of merit, at "
+        "full resolution, for every bit of the activations, and layers that leave rows of a tile empty need as many "
+        "conversions for less work: converters dominate the energy, and cells and lines are negligible. The 40 nm "
+        "macro states its peak, with full tiles. The perceptron works in continuous time and has no converters "
+        "between its layers."
     )
     yield ""

@@ -7,25 +7,57 @@ import io
 import os
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import settings
+from torch import nn
 
 from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Stimulus, Tile
-from norsim.backends.registry import BACKENDS, Backend
+from norsim.backends.backend import Backend
+from norsim.backends.registry import BACKENDS, backend_named
 from norsim.chip.load import load_chip
 from norsim.chip.model import Chip
 from norsim.quantization.layer import QuantizedLayer
+from norsim.tiling.modules import tiled_layers
+from norsim.tiling.reader import Reader
 
 # A deadline would turn a busy machine into a failing test.
 settings.register_profile("norsim", deadline=None, max_examples=60)
 settings.load_profile("norsim")
 
 Solver = Callable[[Tile, Stimulus], Currents]
+
+
+class OfTheTest(Backend):
+    """A backend made of a function, with capabilities that differ from a backend's usual ones."""
+
+    name = "of-the-test"
+
+    def __init__(self, solver: Solver, known: dict[str, Any]) -> None:
+        self.solver = solver
+        for capability, value in known.items():
+            setattr(self, capability, value)
+
+    def solve(self, tile: Tile, stimulus: Stimulus) -> Currents:
+        return self.solver(tile, stimulus)
+
+
+def reader_by(name: str, *options: Any, **named: Any) -> Reader:
+    """A reader by the backend of that name, with further options of Reader."""
+    return Reader(backend_named(name), *options, **named)
+
+
+def ready(network: nn.Module) -> nn.Module:
+    """A converted network whose tiles are programmed, and whose converters keep their full scale as their fit."""
+    for layer in tiled_layers(network).values():
+        layer.grid = replace(layer.grid.program(), calibrated=True)
+    return network
+
 
 LINES = ("bitline", "bitline_end", "source_line", "source_line_end")
 
@@ -76,7 +108,7 @@ def register(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Makes a function a backend until the test ends; gives its name."""
 
     def add(solver: Solver, **known: Any) -> str:
-        monkeypatch.setitem(BACKENDS, "of-the-test", Backend(solver, **known))
+        monkeypatch.setitem(BACKENDS, "of-the-test", OfTheTest(solver, known))
         return "of-the-test"
 
     return add

@@ -13,7 +13,7 @@ from torch.nn import functional
 from norsim.array.cell import Cell
 from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends.programming import program
+from norsim.backends.programming import program_levels
 from norsim.backends.registry import read
 from norsim.chip.load import load_chip
 from norsim.periphery.bit_serial import BitSerial
@@ -22,7 +22,7 @@ from norsim.periphery.linear_pair import LinearPair
 from norsim.quantization.modules import QuantConv2d
 from norsim.quantization.quantize import quantize
 from norsim.tiling.convert import convert
-from norsim.tiling.modules import TiledConv2d
+from norsim.tiling.modules import TiledConv2d, digital
 
 SENSED = Wires(rows_per_source_line=1, strap_every=None)
 SERIAL = BitSerial(5.0, 0.5, 1.5e-6, "reference", 16)
@@ -98,7 +98,7 @@ def test_activation_code_zero_is_no_volts() -> None:
 def test_weight_code_zero_is_the_highest_threshold_and_the_least_current() -> None:
     for encoding in ("bit-serial", "linear-pair"):
         chip = load_chip("etox65", (f"encoding={encoding}",))
-        levels = program(chip.cell, chip.encoding)
+        levels = program_levels(chip.cell, chip.encoding)
         assert (np.diff(levels.thresholds) < 0).all() and (np.diff(levels.achieved_amps) > 0).all()
     assert SERIAL.level_amps[0] == 0.0 and PAIR.level_amps[0] == PAIR.base_amps
 
@@ -120,7 +120,8 @@ def test_bit_serial_inputs_are_wordlines_and_linear_pair_inputs_are_bitlines() -
 def recorded_codes(part: nn.Module, images: torch.Tensor) -> np.ndarray:
     assert isinstance(part, TiledConv2d)
     part.record = []
-    part(images)
+    with digital(part):
+        part(images)
     return np.concatenate(part.record)
 
 

@@ -1,4 +1,4 @@
-"""What sphinx_click makes of a command's help: its examples as code, and addresses to be filled in as no links."""
+"""Post-process the output of sphinx_click: examples become code, and placeholder addresses do not become links."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 import click
 from sphinx.application import Sphinx
 
-# A line of a block that click prints as it stands, indented: a command with its arguments.
+# An indented line of a block that click prints verbatim: a command with its arguments.
 SHOWN = re.compile(r"\|  +(?P<text>\S.*)")
 ADDRESS = re.compile(r"\b\w+://[A-Z]+:[A-Z]+\b")
 
 
 def examples(lines: list[str]) -> list[str]:
-    """Indented lines of line blocks as code blocks; `lines` are reStructuredText."""
+    """Turn indented lines of line blocks into code blocks; `lines` are reStructuredText."""
     found: list[str] = []
     for shown, some in groupby(lines, lambda line: bool(SHOWN.match(line))):
         if shown:
@@ -27,22 +27,22 @@ def examples(lines: list[str]) -> list[str]:
 
 
 def plain(lines: list[str]) -> list[str]:
-    """Addresses such as tcp://HOST:PORT as code, not as links to nowhere."""
+    """Mark placeholder addresses such as tcp://HOST:PORT as code, not as links."""
     return [ADDRESS.sub(r"``\g<0>``", line) for line in lines]
 
 
 def describe(app: Sphinx, context: click.Context, lines: list[str]) -> None:
-    """Of a command's description."""
+    """Process the description of a command."""
     lines[:] = examples(plain(lines))
 
 
 def explain(app: Sphinx, context: click.Context, lines: list[str]) -> None:
-    """Of its options."""
+    """Process the options of a command."""
     lines[:] = plain(lines)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """An extension of Sphinx, loaded behind sphinx_click."""
+    """Set up the extension, after sphinx_click."""
     app.connect("sphinx-click-process-description", describe)
     app.connect("sphinx-click-process-options", explain)
     return {"parallel_read_safe": True}

@@ -1,7 +1,7 @@
-"""norsim's docstrings, which are plain text, as the reStructuredText that autodoc expects.
+"""Convert norsim's plain-text docstrings to the reStructuredText that autodoc expects.
 
-Names stand in `backquotes`; a list of fields has a name, two blanks and its meaning a line; what is indented
-further is shown as it stands.
+Names are in `backquotes`; a list of fields has a name, two blanks and its meaning per line; text with further
+indentation is shown verbatim.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ LITERAL = re.compile(r"(`[^`]+`)")
 
 
 def inline(text: str) -> str:
-    """A paragraph in one line: `names` as code, and nothing else with a meaning of its own."""
+    """Return a paragraph in one line, with `names` as code and everything else escaped."""
     parts = LITERAL.split(" ".join(text.split()))
-    # A backslash and a blank are nothing, but let a literal stand beside a letter.
+    # An escaped blank produces no output, but allows a literal next to a letter.
     return "".join(
         f"\\ ``{part[1:-1]}``\\ " if place % 2 else re.sub(r"([\\*|_`])", r"\\\1", part)
         for place, part in enumerate(parts)
@@ -27,7 +27,7 @@ def inline(text: str) -> str:
 
 
 def fields(lines: list[str]) -> list[str]:
-    """A list of fields as a definition list."""
+    """Return a list of fields as a definition list."""
     found: list[tuple[str, list[str]]] = []
     for line in lines:
         begun = FIELD.match(line)
@@ -39,7 +39,7 @@ def fields(lines: list[str]) -> list[str]:
 
 
 def paragraph(lines: list[str]) -> list[str]:
-    """Lines between two blank ones."""
+    """Convert the lines between two blank lines."""
     if FIELD.match(lines[0]):
         return [*fields(lines), ""]
     plain = next((place for place, line in enumerate(lines) if line.startswith(" ") or FIELD.match(line)), len(lines))
@@ -52,7 +52,7 @@ def paragraph(lines: list[str]) -> list[str]:
 
 
 def convert(lines: list[str]) -> list[str]:
-    """A docstring, without its indentation, as reStructuredText."""
+    """Convert a docstring, without its indentation, to reStructuredText."""
     text: list[str] = []
     for filled, some in groupby(lines, lambda line: bool(line.strip())):
         if filled:
@@ -61,11 +61,11 @@ def convert(lines: list[str]) -> list[str]:
 
 
 def process(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
-    """Called for each docstring; changes its lines in place."""
+    """Convert the lines of a docstring in place; Sphinx calls this for each docstring."""
     lines[:] = convert(lines)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Called by Sphinx."""
+    """Set up the extension."""
     app.connect("autodoc-process-docstring", process)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

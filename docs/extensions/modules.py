@@ -1,4 +1,4 @@
-"""`<!-- modules: PACKAGE -->` in a page becomes the documentation of each public module of that package."""
+"""Replace `<!-- modules: PACKAGE -->` in a page with the documentation of each public module of that package."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MARK = re.compile(r"<!-- (modules|exports): ([\w.]+) -->")
 
 
 def modules_of(package: str) -> list[str]:
-    """The public modules of a package, itself first, without those of packages below it."""
+    """Return the package and its public modules, without those of subpackages."""
     folder = import_module(package)
     return [
         package,
@@ -27,13 +27,13 @@ def modules_of(package: str) -> list[str]:
 
 
 def documented(kind: str, name: str, *options: str) -> str:
-    """A directive of autodoc's, in a page of Markdown."""
+    """Return an autodoc directive for a Markdown page."""
     lines = [f".. auto{kind}:: {name}", *(f"   :{option}:" for option in options)]
     return "\n".join(["```{eval-rst}", *lines, "```"])
 
 
 def expand(kind: str, package: str) -> str:
-    """What stands in a page in the mark's place."""
+    """Return the text that replaces the mark."""
     if kind == "modules":
         own, *parts = modules_of(package)
         sections = (f"## {name}\n\n{documented('module', name)}" for name in parts)
@@ -45,11 +45,11 @@ def expand(kind: str, package: str) -> str:
 
 
 def read(app: Sphinx, page: str, source: list[str]) -> None:
-    """Called for each page; changes its text in place."""
+    """Expand the marks of a page in place; Sphinx calls this for each page."""
     source[0] = MARK.sub(lambda match: expand(match[1], match[2]), source[0])
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Called by Sphinx."""
+    """Set up the extension."""
     app.connect("source-read", read)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

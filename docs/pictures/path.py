@@ -1,9 +1,9 @@
-"""Draws `path.svg` and `path.png`: the one path of data, from a network to the accuracy it keeps.
+"""Draw `path.svg` and `path.png`: the path of data, from a network to its accuracy on the array.
 
     python docs/pictures/path.py [FOLDER]      writes both into FOLDER, beside this file by default
 
-Coordinates are points, counted from the lower left corner; the picture is made to be read at a width of
-800 pixels. The same matplotlib writes the same bytes each time.
+Coordinates are points from the lower left corner; the picture is legible at a width of 800 pixels.
+One version of matplotlib always writes the same bytes.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ STYLE = {
     "mathtext.fontset": "dejavusans",
     "lines.solid_capstyle": "butt",
 }
-# Codes of the first tile of the shipped digits network: an output a row, an input a column.
+# Codes of the first tile of the shipped digits network: one row per output, one column per input.
 WEIGHTS, ZERO = ((9, 13, 3, 3), (8, 2, 9, 2), (4, 0, 15, 7), (5, 5, 6, 8)), 8
 Colour = tuple[float, float, float]
 
 
 def shade(code: int, colour: str = ANALOG) -> Colour:
-    """The colour of a code from 0 (nearly white) to 15 (nearly `colour`)."""
+    """Return the colour of a code from 0 (nearly white) to 15 (nearly `colour`)."""
     full = matplotlib.colors.to_rgb(colour)
     share = 0.08 + 0.72 * code / 15
     red, green, blue = (1 - share * (1 - part) for part in full)
@@ -46,17 +46,17 @@ def write(
     ax: Axes, x: float, y: float, text: str, size: float = 11, colour: str = INK, align: str = "center",
     weight: str = "normal", family: str | None = None,
 ) -> None:  # fmt: skip
-    """Text centred on the height y."""
+    """Write text vertically centred on y."""
     ax.text(x, y, text, fontsize=size, color=colour, ha=align, va="center", weight=weight, family=family)
 
 
 def line(ax: Axes, points: list[tuple[float, float]], colour: str = INK, width: float = 1.1, order: int = 2) -> None:
-    """A polyline."""
+    """Draw a polyline."""
     ax.plot(*zip(*points, strict=True), color=colour, lw=width, zorder=order, solid_joinstyle="round")
 
 
 def arrow(ax: Axes, points: list[tuple[float, float]], colour: str = INK) -> None:
-    """A polyline with a head at its last point; its last part runs along an axis."""
+    """Draw a polyline with an arrowhead at its last point; its last segment is parallel to an axis."""
     (x0, y0), (x1, y1) = points[-2:]
     length = max(abs(x1 - x0), abs(y1 - y0))
     dx, dy = (x1 - x0) / length, (y1 - y0) / length
@@ -67,7 +67,7 @@ def arrow(ax: Axes, points: list[tuple[float, float]], colour: str = INK) -> Non
 
 
 def panel(ax: Axes, x: float, y: float, width: float, height: float, number: int, title: str, colour: str) -> None:
-    """A box with its number and title along the upper edge."""
+    """Draw a box with its number and title along the upper edge."""
     box = FancyBboxPatch(
         (x, y), width, height, boxstyle="round,pad=0,rounding_size=6", facecolor="white", edgecolor=colour, lw=1.3
     )
@@ -80,7 +80,7 @@ def panel(ax: Axes, x: float, y: float, width: float, height: float, number: int
 
 
 def network(ax: Axes, x: float, y: float) -> None:
-    """1: an image and three layers."""
+    """Draw panel 1: an image and three layers."""
     panel(ax, x, y, 232, 148, 1, "network", DIGITAL)
     digit = ("..###...", ".##.##..", ".....#..", "....##..", "...##...", "..##....", ".##.....", ".######.")
     for row, text in enumerate(digit):
@@ -97,7 +97,7 @@ def network(ax: Axes, x: float, y: float) -> None:
 
 
 def quantized(ax: Axes, x: float, y: float) -> None:
-    """2: a matrix of weight codes, an output a row."""
+    """Draw panel 2: a matrix of weight codes, one output per row."""
     panel(ax, x, y, 232, 148, 2, "quantized layer", DIGITAL)
     for row, codes in enumerate(WEIGHTS):
         for column, code in enumerate(codes):
@@ -111,7 +111,7 @@ def quantized(ax: Axes, x: float, y: float) -> None:
 
 
 def tiles(ax: Axes, x: float, y: float) -> None:
-    """3: a matrix cut into tiles."""
+    """Draw panel 3: a matrix cut into tiles."""
     panel(ax, x, y, 232, 148, 3, "tiles", ANALOG)
     left, low = x + 36, y + 31
     widths, heights = (46, 46, 22), (36, 36, 13)
@@ -129,21 +129,21 @@ def tiles(ax: Axes, x: float, y: float) -> None:
 
 
 def resistor(ax: Axes, x: float, y: float, upright: bool) -> None:
-    """A wire segment's resistance, centred on (x, y)."""
+    """Draw the resistance of a wire segment, centred on (x, y)."""
     width, height = (5, 11) if upright else (11, 5)
     ax.add_patch(Rectangle((x - width / 2, y - height / 2), width, height, fc="white", ec=GREY, lw=0.9, zorder=3))
 
 
 def ground(ax: Axes, x: float, y: float) -> None:
-    """A ground symbol that hangs from (x, y)."""
+    """Draw a ground symbol below (x, y)."""
     for step, half in enumerate((8, 5, 2)):
         line(ax, [(x - half, y - 3 * step), (x + half, y - 3 * step)], TRUSTED, 1.3)
 
 
 def cell(ax: Axes, bitline: float, wordline: float, source: float, code: int) -> None:
-    """A floating-gate transistor: drain on the bitline, gate on the wordline, source on the source line.
+    """Draw a floating-gate transistor: drain on the bitline, gate on the wordline, source on the source line.
 
-    `wordline` and `source` are heights; the cell hangs from its wordline, or stands on it.
+    `wordline` and `source` are heights; the cell is below or above its wordline.
     """
     down = 1 if wordline > source else -1
     control, floating, channel, drain = (wordline - down * step for step in (7, 11.5, 16, 22))
@@ -160,7 +160,7 @@ def cell(ax: Axes, bitline: float, wordline: float, source: float, code: int) ->
 
 
 def array(ax: Axes, x: float, y: float) -> None:
-    """4: a strapped group of four wordlines and five bitlines, wordline 0 nearest to the driven end."""
+    """Draw panel 4: a strapped group of four wordlines and five bitlines, wordline 0 nearest to the driven end."""
     panel(ax, x, y, 452, 352, 4, "array: one strapped group of a tile", ANALOG)
     bitlines = [x + 50 + 56 * column for column in range(5)]
     straps, bottom = (x + 24, x + 336), y + 52
@@ -197,7 +197,7 @@ def array(ax: Axes, x: float, y: float) -> None:
 
 
 def deck(ax: Axes, x: float, y: float) -> None:
-    """5: some lines of the deck of the first tile of the shipped digits network."""
+    """Draw panel 5: some lines of the deck of the first tile of the shipped digits network."""
     panel(ax, x, y, 274, 352, 5, "deck: tile.cir", TRUSTED)
     text = """\
 * wordline 0: input 0: channel 0,
@@ -227,10 +227,10 @@ write currents.raw"""
 
 
 def solver(ax: Axes, x: float, y: float) -> None:
-    """6: ngspice and what is asked of its answer."""
+    """Draw panel 6: ngspice and the checks of its results."""
     panel(ax, x, y, 145, 168, 6, "ngspice", TRUSTED)
     write(ax, x + 12, y + 124, "solves cells and wires", 10.5, align="left")
-    write(ax, x + 12, y + 102, "checked each time:", 10.5, GREY, "left")
+    write(ax, x + 12, y + 102, "checks of each run:", 10.5, GREY, "left")
     for row, text in enumerate(("log", "all vectors, finite", "current in = out")):
         low = y + 80 - 21 * row
         line(ax, [(x + 13, low), (x + 16, low - 3.5), (x + 22, low + 4.5)], TRUSTED, 1.8)
@@ -239,7 +239,7 @@ def solver(ax: Axes, x: float, y: float) -> None:
 
 
 def currents(ax: Axes, x: float, y: float) -> None:
-    """7: a bar for each bitline, and the reference that is subtracted."""
+    """Draw panel 7: a bar for each bitline, and the reference that is subtracted."""
     panel(ax, x, y, 145, 168, 7, "currents", ANALOG)
     base = y + 52
     line(ax, [(x + 14, base), (x + 131, base)], INK, 1)
@@ -249,11 +249,11 @@ def currents(ax: Axes, x: float, y: float) -> None:
         ax.add_patch(Rectangle((x + 20 + 22 * place, base), 15, height, fc=face, ec=INK, lw=0.7, zorder=3))
     ax.plot([x + 14, x + 131], [base + heights[2]] * 2, color=GREY, lw=1.2, ls=(0, (4, 2)), zorder=4)
     write(ax, x + 72, y + 38, "bitline − reference")
-    write(ax, x + 72, y + 15, "one read a pass", colour=GREY)
+    write(ax, x + 72, y + 15, "one read per pass", colour=GREY)
 
 
 def converter(ax: Axes, x: float, y: float) -> None:
-    """8: a staircase."""
+    """Draw panel 8: a staircase."""
     panel(ax, x, y, 145, 168, 8, "ADC", ANALOG)
     left, base = x + 28, y + 52
     arrow(ax, [(left, base), (left, base + 84)], GREY)
@@ -268,7 +268,7 @@ def converter(ax: Axes, x: float, y: float) -> None:
 
 
 def sums(ax: Axes, x: float, y: float) -> None:
-    """9: shift and add."""
+    """Draw panel 9: shift and add."""
     panel(ax, x, y, 145, 168, 9, "sums", DIGITAL)
     write(ax, x + 72, y + 124, "column gain, offset")
     write(ax, x + 72, y + 103, "shift and add")
@@ -278,7 +278,7 @@ def sums(ax: Axes, x: float, y: float) -> None:
 
 
 def accuracy(ax: Axes, x: float, y: float) -> None:
-    """10: three accuracies with their intervals, and the proof."""
+    """Draw panel 10: three accuracies with their intervals, and the verification."""
     panel(ax, x, y, 145, 168, 10, "accuracy", TRUSTED)
     rows = (("float", 0.97, 0.03, GREY), ("4 bit", 0.95, 0.04, DIGITAL), ("array", 0.90, 0.06, ANALOG))
     for row, (name, value, half, colour) in enumerate(rows):
@@ -288,12 +288,12 @@ def accuracy(ax: Axes, x: float, y: float) -> None:
         middle, reach = x + 48 + 84 * value, 84 * half
         line(ax, [(middle - reach, low + 5.5), (middle + reach, low + 5.5)], INK, 1.5, 4)
     line(ax, [(x + 11, y + 66), (x + 134, y + 66)], FAINT, 1)
-    for row, text in enumerate(("proof: a sample of", "reads, solved again", "one by one")):
+    for row, text in enumerate(("verification: ngspice", "solves a sample of", "the reads again")):
         write(ax, x + 11, y + 50 - 17 * row, text, align="left")
 
 
 def picture() -> matplotlib.figure.Figure:
-    """The whole path: a row of digital steps, the array and its deck, and the way back to a number."""
+    """Draw the whole path: a row of digital steps, the array and its deck, and the way back to a number."""
     figure = plt.figure(figsize=(WIDTH / 72, HEIGHT / 72), facecolor="white")
     ax = figure.add_axes((0, 0, 1, 1))
     ax.set(xlim=(0, WIDTH), ylim=(0, HEIGHT))

@@ -1,10 +1,10 @@
-"""Measures and draws how macro comes near to nodal: `convergence.csv` and `convergence.svg`.
+"""Measure and draw the convergence of macro to nodal: `convergence.csv` and `convergence.svg`.
 
     python docs/theory/convergence.py [FOLDER]      writes both into FOLDER, beside this file by default
 
-A tile of random weight codes of the preset chip is read by nodal, and by reduced models with more and more
-blocks, each with some of its parts taken out. Errors are those of sensed outputs, in units of full scale.
-The same matplotlib draws the same numbers in the same bytes.
+A tile of random weight codes of the preset chip is read by nodal, and by reduced models with increasing numbers
+of blocks, each with some of its parts removed. Errors are those of sensed outputs, in units of full scale.
+One version of matplotlib always writes the same bytes for the same numbers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from matplotlib.axes import Axes
 
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends.programming import program
+from norsim.backends.programming import program_levels
 from norsim.chip.load import load_chip
 from norsim.periphery.bit_serial import BitSerial
 from norsim.periphery.encoding import full_scale_amps, sensed_amps
@@ -57,9 +57,9 @@ COLOURS = {
 
 
 def only_levels(model: Macro) -> Macro:
-    """Summing lines stay at their profile: no field acts, and no line deviates."""
+    """Keep summing lines at their profile: no field acts, and no line deviates."""
     field, of_field = model.field, model.tables[-1].clone()
-    # All that volts of the field do beyond `response`: the terms but the constant, the share and the balance.
+    # The effect of the field's voltages beyond `response`: all terms but the constant, the share and the balance.
     of_field[:, 2:-1] = 0
     response = torch.zeros_like(field.response)
     response[0] = 1
@@ -68,17 +68,17 @@ def only_levels(model: Macro) -> Macro:
 
 
 def without_deviation(model: Macro) -> Macro:
-    """Lines move as the field says and no further: a line's current is the plain sum over its blocks."""
+    """Move lines only with the field: the current of a line is the plain sum over its blocks."""
     return without_gain(replace(model, sums=torch.ones_like(model.sums), rounds=0))
 
 
 def one_slope(model: Macro) -> Macro:
-    """All lines answer to volts as their mean does: the fixed point is left out."""
+    """Give all lines the mean slope: leave out the fixed point."""
     return replace(model, rounds=0)
 
 
 def without_gain(model: Macro) -> Macro:
-    """Where in its block a current enters makes no difference: the field's local slopes serve that alone."""
+    """Ignore where in its block a current enters, which is the only use of the local slopes of the field."""
     return replace(model, field=replace(model.field, local_slopes=0 * model.field.local_slopes))
 
 
@@ -93,7 +93,7 @@ VARIANTS: dict[str, Callable[[Macro], Macro]] = {
 
 @dataclass(frozen=True)
 class Point:
-    """One model's largest and root mean square error, in units of full scale; 0 blocks where it has none."""
+    """The largest and root mean square error of a model, in full scale; 0 blocks for a model without blocks."""
 
     encoding: str
     variant: str
@@ -104,7 +104,7 @@ class Point:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A tile, its drives `[vectors, inputs]` and stimulus, what nodal solves it from, and how it is sensed."""
+    """A tile, its drives `[vectors, inputs]` and stimulus, its factored form for nodal, and how it is sensed."""
 
     encoding: BitSerial | LinearPair
     tile: Tile
@@ -116,24 +116,24 @@ class Case:
     outputs: int
 
     def sensed(self, currents: Currents) -> Floats:
-        """`[vectors, outputs]` in units of full scale."""
+        """Return `[vectors, outputs]` in units of full scale."""
         amps = sensed_amps(currents, self.encoding.sense(self.outputs))
         return amps / full_scale_amps(self.encoding, self.inputs, 4, 4)
 
     def reduced(self, model: Macro) -> Floats:
-        """The same from a reduced model."""
+        """Return the same from a reduced model."""
         lines, nothing = model.lines(torch.from_numpy(self.x)).numpy(), np.empty((len(self.x), 0))
         bitline, source = (lines, nothing) if self.drive.direction == "wordlines" else (nothing, lines)
         return self.sensed(Currents(bitline, source, np.ones(len(lines), dtype=np.bool_), lines[:, 0], "macro"))
 
 
 def make_case(encoding_name: str, size: tuple[int, int], vectors: int) -> Case:
-    """Random weights, and random drives of all densities after the full one and the last input alone."""
+    """Make a tile of random weights, with the full drive, the last input alone, and random drives of all densities."""
     chip = load_chip("etox65", (f"encoding={encoding_name}",))
     encoding, random = chip.encoding, np.random.default_rng(SEED)
     inputs, outputs = encoding.capacity(*size)
     weights = random.integers(0, 16, (inputs, outputs), dtype=np.uint8)
-    tile = Tile(program(chip.cell, encoding).thresholds[encoding.cell_codes(weights, 7)], chip.cell, chip.wires)
+    tile = Tile(program_levels(chip.cell, encoding).thresholds[encoding.cell_codes(weights, 7)], chip.cell, chip.wires)
     gate, drain = encoding.verify_volts
     drive = Driven("wordlines", gate, drain) if encoding_name == "bit-serial" else Driven("bitlines", drain, gate)
     x = build.random_drives(tile, drive, vectors, random)
@@ -148,7 +148,7 @@ def make_case(encoding_name: str, size: tuple[int, int], vectors: int) -> Case:
 def measure(
     encoding_name: str, size: tuple[int, int] = SIZE, counts: tuple[int, ...] = BLOCKS, vectors: int = VECTORS
 ) -> list[Point]:
-    """The errors of all variants with those numbers of blocks."""
+    """Return the errors of all variants with these numbers of blocks."""
     case = make_case(encoding_name, size, vectors)
     exact = case.sensed(nodal.solve(case.prepared, case.stimulus))
     wires = case.tile.wires
@@ -171,7 +171,7 @@ def _point(encoding_name: str, variant: str, blocks: int, errors: Floats) -> Poi
 
 
 def write_csv(points: list[Point], path: Path) -> None:
-    """One row a model, three digits: what is beyond them differs between machines."""
+    """Write one row per model, with three digits, because further digits differ between machines."""
     with open(path, "w", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(["encoding", "variant", "blocks", "max_error_full_scale", "rms_error_full_scale"])
@@ -180,7 +180,7 @@ def write_csv(points: list[Point], path: Path) -> None:
 
 
 def read_csv(path: Path) -> list[Point]:
-    """What `write_csv` wrote."""
+    """Read the file that `write_csv` wrote."""
     with open(path, newline="") as file:
         return [
             Point(row["encoding"], row["variant"], int(row["blocks"]), float(row["max_error_full_scale"]),
@@ -190,7 +190,7 @@ def read_csv(path: Path) -> list[Point]:
 
 
 def draw(points: list[Point], path: Path) -> None:
-    """A panel an encoding: solid the largest error, dashed the root mean square."""
+    """Draw one panel per encoding: the largest error solid, the root mean square dashed."""
     with matplotlib.rc_context(STYLE):
         figure, axes = plt.subplots(1, len(ENCODINGS), figsize=(9.0, 4.6), sharey=True, layout="constrained")
         for ax, encoding in zip(axes, ENCODINGS, strict=True):
@@ -202,7 +202,7 @@ def draw(points: list[Point], path: Path) -> None:
 
 
 def panel(ax: Axes, title: str, points: list[Point]) -> None:
-    """Errors over the number of blocks."""
+    """Draw errors over the number of blocks."""
     counts = sorted({point.blocks for point in points} - {0})
     for variant, colour in COLOURS.items():
         mine = [point for point in points if point.variant == variant]
@@ -218,7 +218,7 @@ def panel(ax: Axes, title: str, points: list[Point]) -> None:
 
 
 def main(folder: Path) -> None:
-    """Measures both encodings and writes the numbers and the picture."""
+    """Measure both encodings and write the numbers and the picture."""
     write_csv([point for encoding in ENCODINGS for point in measure(encoding)], folder / "convergence.csv")
     draw(read_csv(folder / "convergence.csv"), folder / "convergence.svg")
 

@@ -1,9 +1,9 @@
-"""Measures and draws the cell of the preset `etox65` and its levels: `levels.csv` and `levels.svg`.
+"""Measure and draw the cell of the preset `etox65` and its levels: `levels.csv` and `levels.svg`.
 
     python docs/theory/levels.py [FOLDER]      writes both into FOLDER, beside this file by default
 
-The currents are those of single cells in ngspice, under the drain volts of a bit-serial read. The same matplotlib draws
-the same numbers in the same bytes.
+The currents are those of single cells in ngspice, at the drain voltage of a bit-serial read. One version of matplotlib
+always writes the same bytes for the same numbers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from norsim.array.tile import Floats
-from norsim.backends.programming import program
+from norsim.backends.programming import program_levels
 from norsim.chip.load import load_chip
 from norsim.periphery.bit_serial import BitSerial
 from norsim.spice.simulators.ngspice import drain_amps
@@ -41,11 +41,11 @@ class Point(NamedTuple):
 
 
 def measure() -> list[Point]:
-    """Every level under the read's gate volts, and some of them over all of `GATES`."""
+    """Return every level at the gate voltage of a read, after some of them over all of `GATES`."""
     chip = load_chip("etox65")
     encoding = chip.encoding
     assert isinstance(encoding, BitSerial)
-    thresholds = program(chip.cell, encoding).thresholds
+    thresholds = program_levels(chip.cell, encoding).thresholds
     asked = [(code, gate) for code in SHOWN for gate in GATES]
     asked += [(code, encoding.wordline_volts) for code in range(len(thresholds))]
     codes, gates = np.array([code for code, _ in asked]), np.array([gate for _, gate in asked])
@@ -58,7 +58,7 @@ def measure() -> list[Point]:
 
 
 def write_csv(points: list[Point], path: Path) -> None:
-    """Numbers with six digits, so that they mean the same on every machine."""
+    """Write numbers with six digits, so that every machine writes the same."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(Point._fields)
@@ -67,13 +67,13 @@ def write_csv(points: list[Point], path: Path) -> None:
 
 
 def read_csv(path: Path) -> list[Point]:
-    """What `write_csv` has written."""
+    """Read the file that `write_csv` wrote."""
     with path.open(newline="") as file:
         return [Point(int(code), *map(float, rest)) for code, *rest in list(csv.reader(file))[1:]]
 
 
 def draw(points: list[Point], path: Path) -> None:
-    """Currents over gate volts on the left, thresholds over currents on the right."""
+    """Draw currents over gate voltage on the left, thresholds over currents on the right."""
     over_gates, levels = points[: len(SHOWN) * len(GATES)], points[len(SHOWN) * len(GATES) :]
     with matplotlib.rc_context(STYLE):
         figure, (left, right) = plt.subplots(1, 2, figsize=(8.0, 3.4), layout="constrained")
@@ -95,7 +95,7 @@ def draw(points: list[Point], path: Path) -> None:
 
 
 def main() -> None:
-    """Both files into the folder that the command line names."""
+    """Write both files into the folder given on the command line."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
     write_csv(measure(), folder / "levels.csv")
     draw(read_csv(folder / "levels.csv"), folder / "levels.svg")

@@ -1,10 +1,10 @@
-"""Measures and draws what a bitline's wire takes from its current: `wire_drop.csv` and `wire_drop.svg`.
+"""Measure and draw the loss of bitline current from wire resistance: `wire_drop.csv` and `wire_drop.svg`.
 
     python docs/tutorials/wire_drop.py [FOLDER]      writes both into FOLDER, beside this file by default
 
-One bitline of the preset `etox65` with every cell at the top code and all wordlines up, for more and more wordlines and
-two resistances of a segment, by nodal; beside it the estimate of docs/theory/array.md. The same matplotlib draws the
-same numbers in the same bytes.
+One bitline of the preset `etox65` with every cell at the top code and all wordlines up, for several numbers of
+wordlines and two resistances per segment, solved by nodal, with the estimate of docs/theory/array.md. One version of
+matplotlib always writes the same bytes for the same numbers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 
 from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends.programming import program
+from norsim.backends.programming import program_levels
 from norsim.backends.registry import read
 from norsim.chip.load import load_chip
 from norsim.periphery.bit_serial import BitSerial
@@ -35,9 +35,9 @@ STYLE = {"svg.hashsalt": "norsim", "svg.fonttype": "path", "font.family": "DejaV
 
 
 class Point(NamedTuple):
-    """A bitline: ohms of a segment, cells, and the share of the current that its wire takes.
+    """A bitline: ohms per segment, number of cells, and the share of the current lost.
 
-    `last_volts` is what the last cell's drain lacks by the estimate, in volts.
+    `last_volts` is the estimated voltage drop at the drain of the last cell, in volts.
     """
 
     segment_ohms: float
@@ -47,11 +47,11 @@ class Point(NamedTuple):
 
 
 def measure(backend: str = "nodal", lengths: tuple[int, ...] = LENGTHS) -> list[Point]:
-    """Every segment with every length; a bitline alone, its source lines without resistance."""
+    """Return a point for every resistance and length, for a single bitline with lossless source lines."""
     chip = load_chip("etox65")
     encoding = chip.encoding
     assert isinstance(encoding, BitSerial)
-    levels = program(chip.cell, encoding)
+    levels = program_levels(chip.cell, encoding)
     points = []
     for ohms in SEGMENTS:
         wires = replace(Wires(), bitline_ohms=ohms)
@@ -65,7 +65,7 @@ def measure(backend: str = "nodal", lengths: tuple[int, ...] = LENGTHS) -> list[
 
 
 def write_csv(points: list[Point], path: Path) -> None:
-    """Numbers with four digits, so that they mean the same on every machine."""
+    """Write numbers with four digits, so that every machine writes the same."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(Point._fields)
@@ -74,20 +74,20 @@ def write_csv(points: list[Point], path: Path) -> None:
 
 
 def read_csv(path: Path) -> list[Point]:
-    """What `write_csv` has written."""
+    """Read the file that `write_csv` wrote."""
     with path.open(newline="") as file:
         return [Point(float(a), int(b), float(c), float(d)) for a, b, c, d in list(csv.reader(file))[1:]]
 
 
 def draw(points: list[Point], path: Path) -> None:
-    """The share lost over the number of cells, a line for each resistance."""
+    """Draw the share lost over the number of cells, one line per resistance."""
     with matplotlib.rc_context(STYLE):
         figure, panel = plt.subplots(figsize=(5.4, 3.4), layout="constrained")
         for ohms, colour in zip(SEGMENTS, ("#2f6fae", "#b4531f"), strict=True):
             line = [point for point in points if point.segment_ohms == ohms]
             panel.loglog(
                 [point.wordlines for point in line], [100 * point.share_lost for point in line], "o-", color=colour,
-                ms=4, label=f"{ohms:g} ohm a segment",
+                ms=4, label=f"{ohms:g} ohm per segment",
             )  # fmt: skip
         panel.set_xticks(LENGTHS, [str(length) for length in LENGTHS])
         panel.set_xticks([], minor=True)
@@ -100,7 +100,7 @@ def draw(points: list[Point], path: Path) -> None:
 
 
 def main() -> None:
-    """Both files into the folder that the command line names."""
+    """Write both files into the folder given on the command line."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
     write_csv(measure(), folder / "wire_drop.csv")
     draw(read_csv(folder / "wire_drop.csv"), folder / "wire_drop.svg")

@@ -3,11 +3,11 @@
 * Pins    d drain (bitline), g control gate (wordline), s source (source line), b bulk
 * State   vt: the threshold seen from the control gate, in volts, with source and bulk at 0 V
 *
-* The floating gate sits at
+* The floating gate is at
 *   v(fg) = ag v(g) + ad v(d) + as v(s) + ab v(b) + Q/CT,      ag + ad + as + ab = 1,
-* where ag ... ab are coupling ratios C/CT and Q is the stored charge. Seen from the bulk, the
-* bulk's own term drops out, so three linear E sources in series add up the other three. A gate node
-* held by capacitors alone would be a singular matrix at DC; E sources say the same and stay linear.
+* where ag ... ab are coupling ratios C/CT and Q is the stored charge. With the bulk as the reference,
+* the bulk's term is zero, so three linear E sources in series add the other three. A gate node with
+* only capacitors would make a singular matrix at DC; E sources are equivalent and linear.
 *
 * The stored charge shifts the transistor's threshold: the cell conducts when
 *   ag vt + Q/CT = vth0,   so   delvto = -Q/CT = ag vt - vth0.

@@ -1,1 +1,1 @@
-"""The silicon: cells, wires, tiles, and what ails them. NumPy only."""
+"""Cells, wires, tiles and cell non-idealities. NumPy only."""

@@ -1,4 +1,4 @@
-"""The memory cell: a SPICE subcircuit with one parameter that carries its programmed state."""
+"""The memory cell: a SPICE subcircuit with one parameter for its programmed state."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell as SPICE knows it. Pins are drain, gate, source, bulk, in this order.
+    """A cell as a SPICE subcircuit with the pins drain, gate, source, bulk, in this order.
 
     `subcircuit`     name of the subcircuit in `netlist`
     `netlist`        text that defines it
     `models`         text of the model cards it needs
-    `state`          the subcircuit parameter that carries the threshold
-    `erased_volts`, `programmed_volts`   lowest and highest threshold the cell can be given, volts
+    `state`          the subcircuit parameter that sets the threshold
+    `erased_volts`, `programmed_volts`   lowest and highest threshold that the cell can be programmed to, volts
     `temperature_kelvin`  junction temperature, kelvin
-    `lowest_volts`, `highest_volts`   thresholds that a cell of a real chip can come to, volts; None for half a window
-                          beyond either end of it
+    `lowest_volts`, `highest_volts`   lowest and highest threshold that a cell of a real chip can reach, volts; None for
+                          half a window beyond that end of the window
     `options`        ngspice options that the models need, by name, e.g. `scale`
-    `compatibility`  ngspice's mode for models written for another simulator, e.g. `hsa`; empty for its own language
+    `compatibility`  ngspice's mode for models written for another simulator, e.g. `hsa`; empty for ngspice's own syntax
     `osdi`           compiled Verilog-A models that ngspice loads: path and SHA-256 of each
 
-    Raises ConfigurationError when the window is empty, a limit lies inside it, a name is none, or the subcircuit is not
-    in the netlist.
+    Raises ConfigurationError if the window is empty, a limit lies inside it, a name is not a valid SPICE name, or the
+    netlist does not define the subcircuit.
     """
 
     subcircuit: str
@@ -54,18 +54,20 @@ class Cell:
         low, high = self.limits
         if low > self.erased_volts or high < self.programmed_volts:
             raise ConfigurationError(
-                f"the cell's thresholds are limited to {low:g} V to {high:g} V, which leaves out part of its window, "
+                f"the cell's threshold limits, {low:g} V to {high:g} V, exclude part of its window, "
                 f"{self.erased_volts:g} V to {self.programmed_volts:g} V"
             )
         for name in (self.subcircuit, self.state):
             if not NAME.fullmatch(name):
-                raise ConfigurationError(f"{name!r} is no name in SPICE: letters, digits and underscores were expected")
+                raise ConfigurationError(
+                    f"{name!r} is not a valid SPICE name: use letters, digits and underscores, no digit first"
+                )
         if f".subckt {self.subcircuit.lower()} " not in self.netlist.lower():
-            raise ConfigurationError(f"the cell's netlist holds no line '.subckt {self.subcircuit} d g s b'")
+            raise ConfigurationError(f"the cell's netlist has no line '.subckt {self.subcircuit} d g s b'")
 
     @property
     def limits(self) -> tuple[float, float]:
-        """Lowest and highest threshold that a cell of a real chip can come to, volts."""
+        """Lowest and highest threshold that a cell of a real chip can reach, volts."""
         beyond = (self.programmed_volts - self.erased_volts) / 2
         low, high = self.erased_volts - beyond, self.programmed_volts + beyond
         return (
@@ -75,7 +77,7 @@ class Cell:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over everything that decides the cell's currents; names it in caches and manifests."""
+        """SHA-256 of everything that determines the cell's currents; identifies the cell in caches and manifests."""
         text = [self.subcircuit, self.netlist, self.models, self.state, repr(self.temperature_kelvin)]
         needs = (self.options, self.compatibility, tuple(digest for _, digest in self.osdi))
         if any(needs):

@@ -1,7 +1,7 @@
-"""Cells as somebody measured them: mean and deviation of their current by target, time and temperature.
+"""Measured cells: mean and standard deviation of the current by target, time and temperature.
 
-A file is CSV, a row a level, time and temperature, with the columns `time_s`, `temperature_c`, `target_a`, `mean_a` and
-`sigma_a`; every level must be there at every time and temperature. Lines that start with # are comments.
+The file is CSV with one row per level, time and temperature and the columns `time_s`, `temperature_c`, `target_a`,
+`mean_a` and `sigma_a`; it needs every level at every time and temperature. Lines that start with # are comments.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ ZERO_CELSIUS = 273.15
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """A table of measured cells: mean and deviation by target current, at times and temperatures.
+    """A table of measured cells: mean and standard deviation by target current, time and temperature.
 
-    `seconds` `[times]`, `kelvin` `[temperatures]`, `target_amps` `[levels]`, each rising
+    `seconds` `[times]`, `kelvin` `[temperatures]`, `target_amps` `[levels]`, each in ascending order
     `mean_amps`, `sigma_amps`   `[times, temperatures, levels]`
-    `digest`    of the file, which names the table in caches
+    `digest`    SHA-256 of the file, which identifies the table in caches
 
-    Interpolated in the logarithm of 1 s + time, in temperature and in current; nothing is extrapolated.
+    Interpolation is linear in log(1 s + time), in temperature and in current; nothing is extrapolated.
     """
 
     seconds: Floats
@@ -49,16 +49,17 @@ class Measured:
         return hash(self.digest)
 
     def at(self, amps: Floats, seconds: float, kelvin: float) -> tuple[Floats, Floats]:
-        """Mean and deviation of cells with targets `amps`. Raises ConfigurationError outside the table."""
+        """Return mean and deviation of cells with targets `amps`. Raises ConfigurationError outside the table."""
         for name, value, known in (("time", seconds, self.seconds), ("temperature", kelvin, self.kelvin)):
             if not known[0] <= value <= known[-1]:
                 raise ConfigurationError(
-                    f"the measured table has no {name} of {value:g}: it spans {known[0]:g} to {known[-1]:g} (s, K)"
+                    f"the measured table does not cover a {name} of {value:g}: it spans {known[0]:g} to {known[-1]:g} "
+                    "(s, K)"
                 )
         if amps.min() < self.target_amps[0] or amps.max() > self.target_amps[-1] * (1 + 1e-9):
             raise ConfigurationError(
-                f"the measured table spans targets of {self.target_amps[0]:g} A to {self.target_amps[-1]:g} A; cells "
-                f"are to conduct {amps.min():g} A to {amps.max():g} A"
+                f"the measured table spans targets of {self.target_amps[0]:g} A to {self.target_amps[-1]:g} A, but "
+                f"the cells' targets span {amps.min():g} A to {amps.max():g} A"
             )
         found = []
         for table in (self.mean_amps, self.sigma_amps):
@@ -68,7 +69,7 @@ class Measured:
 
 
 def _along(x: Floats, values: Floats, at: float) -> Floats:
-    """`values` `[len(x), ...]` interpolated along their first axis."""
+    """Interpolate `values` `[len(x), ...]` along their first axis."""
     right = int(np.clip(np.searchsorted(x, at), 1, max(len(x) - 1, 1)))
     share = 0.0 if len(x) == 1 else (at - x[right - 1]) / (x[right] - x[right - 1])
     between: Floats = values[right - 1] * (1 - share) + values[min(right, len(x) - 1)] * share
@@ -76,7 +77,7 @@ def _along(x: Floats, values: Floats, at: float) -> Floats:
 
 
 def read_measured(path: Path) -> Measured:
-    """The table of a file. Raises ConfigurationError that says what is wrong with it."""
+    """Read a table from a file. Raises ConfigurationError that says what is wrong with the file."""
     rows, digest = _rows(path)
     axes = [np.unique(rows[:, k]) for k in range(3)]
     shape = tuple(len(axis) for axis in axes)
@@ -86,8 +87,8 @@ def read_measured(path: Path) -> Measured:
     if not (seen == 1).all():
         time, temperature, level = np.argwhere(seen != 1)[0]
         raise ConfigurationError(
-            f"{path}: the level of {axes[2][level]:g} A at {axes[0][time]:g} s and {axes[1][temperature]:g} degC is "
-            f"there {seen[time, temperature, level]} times, not once"
+            f"{path}: the level of {axes[2][level]:g} A at {axes[0][time]:g} s and {axes[1][temperature]:g} degC "
+            f"occurs {seen[time, temperature, level]} times, not once"
         )
     mean, sigma = np.empty((2, *shape))
     mean[place], sigma[place] = rows[:, 3], rows[:, 4]
@@ -95,26 +96,26 @@ def read_measured(path: Path) -> Measured:
 
 
 def _rows(path: Path) -> tuple[Floats, str]:
-    """`[rows, columns]` in the order of COLUMNS, and the file's hash."""
+    """Read `[rows, columns]` in the order of COLUMNS, and the file's SHA-256."""
     try:
         size = path.stat().st_size
         if size > LARGEST_BYTES:
-            raise ConfigurationError(f"{path} has {size} bytes; at most {LARGEST_BYTES} are read")
+            raise ConfigurationError(f"{path} has {size} bytes; the limit is {LARGEST_BYTES}")
         content = path.read_bytes()
         lines = [line for line in content.decode().splitlines() if line.strip() and not line.lstrip().startswith("#")]
         names = [name.strip() for name in lines[0].split(",")] if lines else []
         if len(lines) < 2 or not set(COLUMNS) <= set(names):
-            raise ConfigurationError(f"{path}: columns {', '.join(COLUMNS)} and at least one row were expected")
+            raise ConfigurationError(f"{path}: expected the columns {', '.join(COLUMNS)} and at least one row")
         columns = [names.index(name) for name in COLUMNS]
         rows = np.loadtxt(lines[1:], delimiter=",", usecols=columns, ndmin=2, comments=None)
     except (OSError, ValueError) as problem:
-        raise ConfigurationError(f"{path} is no table of measured cells: {problem}") from None
-    # Temperatures alone may be below zero.
+        raise ConfigurationError(f"{path} is not a table of measured cells: {problem}") from None
+    # Only temperatures may be negative.
     bad = ~np.isfinite(rows) | ((rows < 0) & (np.arange(len(COLUMNS)) != 1))
     if bad.any():
         row, column = np.argwhere(bad)[0]
         raise ConfigurationError(
-            f"{path}: {COLUMNS[column]} of row {row + 1} is {rows[row, column]:g}; a finite number, not below zero, "
-            "was expected"
+            f"{path}: {COLUMNS[column]} of row {row + 1} is {rows[row, column]:g}; expected a finite number that is "
+            "not negative"
         )
     return rows, hashlib.sha256(content).hexdigest()

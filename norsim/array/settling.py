@@ -1,4 +1,4 @@
-"""How far the gates of a wordline have come, so long after its driver stepped."""
+"""Settling of the gates along a wordline after its driver steps."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from norsim.array.wires import Wires
 
 
 def gate_shares(wires: Wires, bitlines: int, seconds: float) -> Floats:
-    """`[bitlines]`: gate volts along a wordline as a share of its driver's, `seconds` after that steps from 0.
+    """Return gate volts `[bitlines]` along a wordline as a share of the driver's, `seconds` after its step from 0.
 
-    The wordline is a ladder of equal resistors with a capacitor C at each cell, behind its driver's resistance: with
-    the symmetric matrix G of its conductances C dv/dt = G (1 - v), so that v = 1 - exp(-G t / C) 1, by the eigenvectors
-    of G. A line without resistance, or without capacitance, is there at once.
+    The wordline is a ladder of equal resistors with a capacitor C at each cell, behind the driver's resistance. With
+    the symmetric conductance matrix G, C dv/dt = G (1 - v), so v = 1 - exp(-G t / C) 1, computed from the eigenvectors
+    of G. A line without resistance or without capacitance settles at once.
     """
     ohms, farads = wires.wordline_ohms, wires.wordline_farads
     if not farads or not (ohms or wires.wordline_end_ohms):
@@ -26,7 +26,7 @@ def gate_shares(wires: Wires, bitlines: int, seconds: float) -> Floats:
     along[step, step] += 1
     along[step + 1, step + 1] += 1
     along[step, step + 1] = along[step + 1, step] = -1
-    # A driver without resistance is one of a millionth of a segment's.
+    # A driver without resistance is modelled as a millionth of a segment's resistance.
     along[0, 0] += ohms / max(wires.wordline_end_ohms, 1e-6 * ohms)
     rates, modes = np.linalg.eigh(along)
     left: Floats = modes @ (np.exp(-rates * seconds / (ohms * farads)) * modes.sum(axis=0))

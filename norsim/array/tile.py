@@ -1,4 +1,4 @@
-"""A programmed tile, the volts put on it, and the currents that come out."""
+"""A programmed tile, the volts applied to it, and the currents it returns."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ Floats = NDArray[np.float64]
 
 
 def frozen(values: object, shape_of: str, dimensions: int) -> Floats:
-    """A read-only float64 copy of `values`, refused where it is not finite or not `dimensions` deep.
+    """Return a read-only float64 copy of `values`, an array of any shape with `dimensions` axes.
 
-    `shape_of` says in words which shape is expected, such as `thresholds [wordlines, bitlines]`.
+    `shape_of` names the values and their shape in messages, such as `thresholds [wordlines, bitlines]`. Raises
+    ConfigurationError for another number of axes, an empty array, or a value that is not finite.
     """
     array = np.array(values, dtype=np.float64)
     if array.ndim != dimensions or 0 in array.shape:
-        raise ConfigurationError(f"{shape_of} is expected, not an array of shape {array.shape}")
+        raise ConfigurationError(f"expected {shape_of}, not an array of shape {array.shape}")
     if not np.isfinite(array).all():
-        raise ConfigurationError(f"{shape_of} holds a value that is not finite")
+        raise ConfigurationError(f"{shape_of} has a value that is not finite")
     array.setflags(write=False)
     return array
 
@@ -33,12 +34,12 @@ def frozen(values: object, shape_of: str, dimensions: int) -> Floats:
 class Tile:
     """An array of cells and their programmed state.
 
-    `thresholds`      `[wordlines, bitlines]`, volts, seen from the control gate. Every backend reads
-                      this very array; whatever ails the silicon changes it and nothing else.
-    `wordline_notes`, `bitline_notes`   what each line stands for, one text a line (or none at all);
-                      written into decks as comments.
-    `notes`           plain lines on what its cells and currents stand for, at the head of decks
-    `name`            what messages and deck titles call it
+    `thresholds`      `[wordlines, bitlines]`, volts, seen from the control gate. All backends read this same array;
+                      cell non-idealities change it and nothing else.
+    `wordline_notes`, `bitline_notes`   what each line stands for, one text per line, or none at all; decks have them
+                      as comments
+    `notes`           lines of text on what the cells and currents stand for, written at the top of decks
+    `name`            name of the tile in messages and deck titles
 
     Raises ConfigurationError for a threshold outside the cell's limits.
     """
@@ -64,7 +65,7 @@ class Tile:
             )
         for notes, lines in ((self.wordline_notes, self.wordlines), (self.bitline_notes, self.bitlines)):
             if len(notes) not in (0, lines):
-                raise ConfigurationError(f"{len(notes)} notes for {lines} lines: give one a line, or none")
+                raise ConfigurationError(f"{len(notes)} notes for {lines} lines: give one per line, or none")
 
     @property
     def wordlines(self) -> int:
@@ -84,14 +85,14 @@ class Tile:
 
 @dataclass(frozen=True, eq=False)
 class Stimulus:
-    """The volts on a tile's lines, one row a read.
+    """The volts on a tile's lines, one row per read.
 
     `wordline_volts`  `[vectors, wordlines]`, volts
     `bitline_volts`   `[vectors, bitlines]`, volts, before the driver's or sense amplifier's resistance
     `source_volts`    volts at the straps, or at the source lines' sense amplifiers
-    `driven`, `full_volts`  which lines carry the input, and the volts of the largest one: what a reduced
-                      model is built for; a circuit does not need to know
-    `notes`           plain lines on what its reads stand for, at the head of decks; lost where some are taken
+    `driven`, `full_volts`  which lines carry the input, and the volts of the largest input: only a reduced model
+                      needs them
+    `notes`           lines of text on what the reads stand for, written at the top of decks; `take` drops them
     """
 
     wordline_volts: Floats
@@ -108,24 +109,24 @@ class Stimulus:
         object.__setattr__(self, "bitline_volts", frozen(self.bitline_volts, "bitline_volts [vectors, bitlines]", 2))
         if len(self.wordline_volts) != len(self.bitline_volts):
             raise ConfigurationError(
-                f"{len(self.wordline_volts)} vectors of wordline volts do not go with "
+                f"{len(self.wordline_volts)} vectors of wordline volts do not match "
                 f"{len(self.bitline_volts)} of bitline volts"
             )
 
     @property
     def vectors(self) -> int:
-        """How many reads there are."""
+        """Number of reads."""
         return len(self.wordline_volts)
 
     def take(self, indices: NDArray[np.int64] | slice) -> Stimulus:
-        """The reads at `indices`, in that order."""
+        """Return the reads at `indices`, in that order."""
         wordlines, bitlines = self.wordline_volts[indices], self.bitline_volts[indices]
         return replace(self, wordline_volts=wordlines, bitline_volts=bitlines, notes=())
 
     def distinct(self) -> tuple[Stimulus, NDArray[np.int64]]:
-        """The reads that differ, and for each read `[vectors]` its place among them.
+        """Return the distinct reads, and for each read `[vectors]` its index among them.
 
-        A DC read has no memory, so equal volts need one solve; sorted reads also start closer together.
+        A DC read has no memory, so equal volts need only one solve. Sorted reads also start closer to each other.
         """
         both = np.hstack([self.wordline_volts, self.bitline_volts])
         _, first, inverse = np.unique(both, axis=0, return_index=True, return_inverse=True)
@@ -134,14 +135,14 @@ class Stimulus:
 
 @dataclass(frozen=True, eq=False)
 class Currents:
-    """What a read gives.
+    """The result of a read.
 
     `bitline`    `[vectors, bitlines]`, amperes, positive from the bitline's driver into the array
     `source`     `[vectors, source_lines]`, amperes, positive out of the array into each line's sense
-                 amplifier; where lines are strapped, `[vectors, 1]`, the common return to ground
+                 amplifier; if lines are strapped, `[vectors, 1]`, the common return to ground
     `converged`  `[vectors]`, whether the solver reached its tolerance
-    `residual`   `[vectors]`, |current in - current out| over the current in: Kirchhoff's law for the tile
-    `backend`    which solver it was
+    `residual`   `[vectors]`, |current in - current out| over the current in: Kirchhoff's current law for the tile
+    `backend`    name of the solver
     """
 
     bitline: Floats
@@ -151,7 +152,7 @@ class Currents:
     backend: str
 
     def take(self, indices: NDArray[np.int64] | slice) -> Currents:
-        """The reads at `indices`, in that order."""
+        """Return the reads at `indices`, in that order."""
         return Currents(
             self.bitline[indices],
             self.source[indices],
@@ -162,7 +163,7 @@ class Currents:
 
 
 def join(parts: list[Currents]) -> Currents:
-    """One `Currents` of all the reads of `parts`, in order; they must come from one backend."""
+    """Return the reads of all `parts`, in order, as one `Currents`; the parts must come from one backend."""
     return Currents(
         np.concatenate([part.bitline for part in parts]),
         np.concatenate([part.source for part in parts]),

@@ -1,25 +1,25 @@
-"""What ails the cells of a real chip. It moves their thresholds and changes nothing else: every backend sees it.
+"""Cell non-idealities. They move the cells' thresholds and change nothing else, so every backend sees them.
 
-A threshold comes about in this order; each step has a random stream of its own, so that one of them can be changed
-while all others stay as they were drawn.
+A threshold is the result of these steps, in this order. Each step has its own random stream, so changing one step
+leaves the random numbers of all others as they were.
 
- 1. Program-verify aims at a current I. Spreads that were measured in current act on it: I + xi sigma(I), those of
-    programming, retention and reading one after the other, or what a measured table says in place of the first two.
-    The cell's own curve under the verify read turns the current back into a threshold.
- 2. Spreads in threshold are added, with the loss of charge, the telegraph noise and the mismatch of die and cell.
- 3. Broken cells: stuck ones conduct like erased ones, open ones not at all.
+ 1. Program-verify aims at a current I. Spreads that were measured in current act on it, I + xi sigma(I): those of
+    programming, retention and read noise one after the other, or a measured table in place of the first two.
+    The cell's own curve under the verify read converts the current back to a threshold.
+ 2. Spreads in threshold, charge loss, telegraph noise and the mismatch of die and cell are added.
+ 3. Broken cells: stuck cells conduct like erased ones, open cells do not conduct.
 
-Noise is slow beside an inference: what a cell reads differently from one time to the next is drawn once a chip, and all
-reads of an evaluation see the same. Over many chips the mean is the same as with noise drawn anew; how single images
-differ within one evaluation is not.
+Noise is slow compared with an inference: the read-to-read variation of a cell is drawn once per chip, and all reads of
+an evaluation see the same value. The mean over many chips is the same as with noise drawn again for each read; the
+variation between single images within one evaluation is not.
 
 Sources:
   * current spreads: V. Agrawal et al., "Subthreshold operation of SONOS analog memory to enable accurate low-power
     neural network inference", IEDM 2022, 21.7: sigma(I) = scale (1 - exp(-I / knee)), fitted to 128k cells of 40 nm.
   * telegraph noise: amplitudes with an exponential tail, C. Monzio Compagnoni et al., "Statistical model for random
     telegraph noise in Flash memories", IEEE Trans. Electron Devices 55 (2008), DOI 10.1109/TED.2007.910605.
-  * loss of charge: a share of the stored charge a decade of time, as charge that tunnels out of a spread of traps does;
-    an empirical law.
+  * charge loss: a fixed share of the stored charge per decade of time, as for charge that tunnels out of traps with a
+    spread of time constants; an empirical law.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from norsim.array.cell import Cell
 from norsim.array.measured import Measured
 from norsim.array.tile import Floats
 from norsim.errors import ConfigurationError
+from norsim.random_streams import Stream, generator
 
 ThresholdOf = Callable[[Floats], Floats]
 Part = Literal["programming", "retention", "read", "threshold", "telegraph", "die", "cell", "broken", "adc", "dac"]
@@ -49,7 +50,7 @@ class CurrentSpread:
     knee_amps: float = 1.0
 
     def sigma_amps(self, amps: Floats) -> Floats:
-        """Standard deviation of cells that are to conduct `amps`; any shape, the same for both."""
+        """Return the standard deviation at target currents `amps`; any shape, the same for both."""
         sigma: Floats = -self.scale_amps * np.expm1(-amps / self.knee_amps)
         return sigma
 
@@ -59,17 +60,19 @@ NO_SPREAD = CurrentSpread()
 
 @dataclass(frozen=True)
 class Silicon:
-    """How far a chip's cells are from what they were programmed to; as it stands, not at all.
+    """Deviations of a chip's cells from their programmed state; the defaults are ideal cells.
 
-    `programming`, `reading`   spreads in current, of what program-verify leaves and from one read to the next
-    `aged`, `aged_seconds`     the spread in current that is measured so long after programming, programming included
-    `measured`      a table in place of `programming` and `aged`
+    `programming`, `reading`   spreads in current: what program-verify leaves, and from one read to the next
+    `aged`, `aged_seconds`     the spread in current, that of programming included, measured `aged_seconds` after
+                    programming
+    `measured`      a table that replaces `programming` and `aged`
     `programming_volts`        the same as `programming`, in threshold
-    `lost_share`    of the stored charge, a decade of time; charge is that over a threshold of `neutral_volts`
-    `seconds`       since programming
-    `telegraph_volts`   by so much the chance of a larger telegraph amplitude falls tenfold; half of the cells have
-                    their trap filled
-    `die_volts`, `cell_volts`  mismatch: one shift for all cells of a chip, and one each, standard deviations
+    `lost_share`    share of the stored charge that is lost per decade of time; the stored charge is proportional to
+                    the threshold above `neutral_volts`
+    `seconds`       time since programming
+    `telegraph_volts`   step in telegraph amplitude over which the probability of a larger one falls tenfold; each trap
+                    is filled half of the time
+    `die_volts`, `cell_volts`  mismatch: standard deviations of one shift for all cells of a chip, and of one per cell
     `stuck`, `open` shares of cells that conduct like erased ones, or not at all
     """
 
@@ -94,22 +97,22 @@ class Silicon:
             if isinstance(value, float) and field.name != "neutral_volts" and not 0 <= value < math.inf:
                 raise ConfigurationError(f"silicon: {field.name} must be finite and not negative, not {value}")
         if self.stuck + self.open > 1:
-            raise ConfigurationError("silicon: shares of stuck and of open cells add up to more than 1")
+            raise ConfigurationError("silicon: the shares of stuck and of open cells add up to more than 1")
 
     def fresh(self) -> Silicon:
-        """The same silicon just after programming, before noise."""
+        """Return the same silicon right after programming and without noise."""
         return replace(self, seconds=0.0, reading=NO_SPREAD, telegraph_volts=0.0)
 
     def aged_share(self) -> float:
-        """How far ageing has come, in the logarithm of 1 s + time: 0 at programming, 1 at `aged_seconds`."""
+        """Return the progress of ageing, linear in log(1 s + time): 0 at programming, 1 at `aged_seconds`."""
         return math.log1p(self.seconds) / math.log1p(self.aged_seconds)
 
     def thresholds(
         self, programmed: Floats, target_amps: Floats, cell: Cell, threshold_of: ThresholdOf, draw: Draw
     ) -> Floats:
-        """`[wordlines, bitlines]`: the thresholds of a tile whose cells were `programmed`, to conduct `target_amps`.
+        """Return thresholds `[wordlines, bitlines]` of a tile with cells `programmed` to conduct `target_amps`.
 
-        `threshold_of` gives the thresholds of currents under the verify read, `[n]` of `[n]`.
+        `threshold_of` returns the thresholds `[n]` of currents `[n]` under the verify read.
         """
         volts = programmed + self._volts(programmed, draw)
         amps = self._amps(target_amps, cell.temperature_kelvin, draw)
@@ -123,7 +126,7 @@ class Silicon:
         return np.clip(volts, *cell.limits)
 
     def _amps(self, target: Floats, kelvin: float, draw: Draw) -> Floats | None:
-        """What cells conduct that are to conduct `target`; None where nothing acts in current."""
+        """Draw the currents of cells with the targets `target`; None if no spread acts in current."""
         if self.measured is None and not (self.programming.scale_amps or self.aged or self.reading.scale_amps):
             return None
         if self.measured is not None:
@@ -140,7 +143,7 @@ class Silicon:
         return amps
 
     def _volts(self, programmed: Floats, draw: Draw) -> Floats:
-        """What is added to thresholds."""
+        """Draw the shifts that are added to thresholds."""
         shift = np.zeros(programmed.shape)
         if self.programming_volts:
             shift += self.programming_volts * draw.normal("threshold", programmed.shape)
@@ -154,7 +157,7 @@ class Silicon:
         if self.telegraph_volts:
             random = draw.random("telegraph")
             amplitude = random.exponential(self.telegraph_volts / math.log(10), programmed.shape)
-            # Program-verify saw each cell in one of its trap's states; a read sees it in another half of the time.
+            # Program-verify saw each cell in one state of its trap; a read finds the other state half of the time.
             shift += amplitude * (random.integers(0, 2, programmed.shape) - random.integers(0, 2, programmed.shape))
         return shift
 
@@ -164,26 +167,26 @@ PERFECT = Silicon()
 
 @dataclass(frozen=True)
 class Draw:
-    """Where a tile's random numbers come from: the `seed`, the `chip` among many, and the `place` of the tile on it."""
+    """The source of a tile's random numbers: `seed`, number of the `chip`, and `place` of the tile on it."""
 
     seed: int
     chip: int
     place: tuple[int, ...] = ()
 
     def at(self, place: tuple[int, ...]) -> Draw:
-        """The same chip's numbers at a place."""
+        """Return the source of the same chip's numbers at another place."""
         return replace(self, place=place)
 
     def random(self, part: Part) -> np.random.Generator:
-        """The stream of one step, of this tile."""
-        return np.random.default_rng([self.seed, 5, self.chip, STREAMS.index(part), *self.place])
+        """Return the random stream of one step for this tile."""
+        return generator(self.seed, Stream.TILE_SILICON, self.chip, STREAMS.index(part), *self.place)
 
     def of_chip(self, part: Part) -> np.random.Generator:
-        """The stream of one step, of the whole chip."""
-        return np.random.default_rng([self.seed, 6, self.chip, STREAMS.index(part)])
+        """Return the random stream of one step for the whole chip."""
+        return generator(self.seed, Stream.CHIP_SILICON, self.chip, STREAMS.index(part))
 
     def normal(self, part: Part, shape: tuple[int, ...]) -> Floats:
-        """Standard normal numbers of a step, in an array of any shape."""
+        """Draw standard normal numbers for a step, in an array of any shape."""
         return self.random(part).standard_normal(shape)
 
 

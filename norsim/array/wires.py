@@ -1,4 +1,4 @@
-"""The resistance of the lines of an array, as seen at DC, and what charges when they move."""
+"""Resistance and capacitance of the lines of an array."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ from norsim.errors import ConfigurationError
 
 @dataclass(frozen=True)
 class Wires:
-    """Ohms along bitlines and source lines, and of wordlines, which drive gates, so that at DC they drop nothing.
+    """Resistance and capacitance of bitlines, source lines and wordlines.
+
+    Wordlines drive gates, so they have no voltage drop at DC.
 
     `bitline_ohms`       one segment, from cell to cell; wordline 0 is nearest to the driven end
     `bitline_end_ohms`   between the bitline's volts and its first cell: driver or sense amplifier
     `source_ohms`        one segment of a source line, from cell to cell
     `source_end_ohms`    between a source line's end and its volts: strap contact or sense amplifier
-    `rows_per_source_line`  2 where a row pair shares its diffusion, 1 where each row has a line
+    `rows_per_source_line`  2 if a row pair shares its diffusion, 1 if each row has its own line
     `strap_every`        bitlines between two straps to ground. A strap takes a column pitch of its own,
                          so n cells between two straps have n + 1 segments. The array's edges are straps
-                         as well. None: no straps; the line is sensed at the end beside bitline 0.
+                         as well. None: no straps; the line is sensed at the end next to bitline 0.
 
     `wordline_ohms`, `wordline_end_ohms`   one segment of a wordline, and its driver
-    `wordline_farads`, `bitline_farads`, `source_farads`   of a line to ground, a cell: wire, gate and junction
+    `wordline_farads`, `bitline_farads`, `source_farads`   capacitance to ground per cell: wire, gate and junction
 
-    A line whose `..._ohms` is 0 is one node. Raises ConfigurationError for what is negative or not finite.
+    A line whose `..._ohms` is 0 is one node. Raises ConfigurationError for values that are negative or not finite.
     """
 
     bitline_ohms: float = 0.0
@@ -44,8 +46,8 @@ class Wires:
             if field.name.endswith(("_ohms", "_farads")) and not 0 <= value < float("inf"):
                 raise ConfigurationError(f"{field.name} must be finite and not negative, not {value}")
         if self.rows_per_source_line < 1 or (self.strap_every is not None and self.strap_every < 1):
-            raise ConfigurationError("rows_per_source_line and strap_every count from 1")
+            raise ConfigurationError("rows_per_source_line and strap_every must be at least 1")
 
     def source_lines(self, wordlines: int) -> int:
-        """How many source lines an array of that many wordlines has."""
+        """Return the number of source lines of an array with `wordlines` wordlines."""
         return -(-wordlines // self.rows_per_source_line)

@@ -5,29 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from norsim.array.tile import Currents, Stimulus, Tile
-from norsim.backends.registry import (
-    Progress,
-    read,
-    simulator_of,
-)
+from norsim.backends.backend import Backend, Progress
 from norsim.jobs.unit_store import UnitStore, currents_of, currents_table, unit_key
 from norsim.jobs.workers import HERE, Unit, Workers
 
 
 def read_all(
     requests: Sequence[tuple[Tile, Stimulus]],
-    backend: str,
+    backend: Backend,
     workers: Workers = HERE,
     progress: Progress | None = None,
     store: UnitStore | None = None,
 ) -> list[Currents]:
-    """`read` for each of `requests`, in order, by `workers`; `progress(done, total)` as they finish.
+    """Read each of `requests`, in order, by `workers`; `progress(done, total)` is called as they finish.
 
-    Of a simulator's reads those that `store` has are taken from it, and it gets those that it lacks. Such a unit is
-    known by its deck, which holds the cell, the wires, all volts and options, and by the simulator. Raises SolveError
-    that counts and names what failed.
+    A simulator's reads are taken from `store` where it has them, and are added to it where it lacks them. The key of
+    such a unit is its deck, which holds the cell, the wires, all volts and options, with the simulator's version.
+    Raises SolveError that counts and names what failed.
     """
-    by = simulator_of(backend)
+    by = backend.simulator
     simulator = by.identity() if by else None
     kept = store if by else None
     currents: dict[int, Currents] = {}
@@ -36,12 +32,12 @@ def read_all(
     def units() -> Iterator[Unit]:
         for place, (tile, stimulus) in enumerate(requests):
             if kept is not None and by is not None:
-                keys[place] = unit_key(backend, simulator, by.deck(tile, stimulus))
+                keys[place] = unit_key(backend.name, simulator, by.deck(tile, stimulus))
                 found = kept.get(keys[place])
                 if found is not None:
                     finish(place, currents_of(found))
                     continue
-            yield Unit(place, tile.name, (tile, stimulus, backend))
+            yield Unit(place, tile.name, (tile, stimulus))
 
     def solved(place: int, result: Currents) -> None:
         if kept is not None:
@@ -53,5 +49,5 @@ def read_all(
         if progress:
             progress(len(currents), len(requests))
 
-    workers.run(read, units(), solved)
+    workers.run(backend.read, units(), solved)
     return [currents[place] for place in range(len(requests))]

@@ -11,32 +11,26 @@ from scipy.optimize import brentq
 from norsim.array.cell import Cell
 from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends.characterised import (
-    ONE_AT_A_TIME,
-    characterisation,
-)
-from norsim.backends.registry import (
-    read,
-)
+from norsim.backends.characterised import ONE_AT_A_TIME, characterisation
+from norsim.backends.registry import reference
 from norsim.errors import ConfigurationError
 from norsim.periphery.encoding import Encoding
 from norsim.periphery.programming import Levels, find_levels, threshold_curve
 from norsim.solver import in_situ
 from norsim.solver.characterize import CellTable
 from norsim.solver.input_lines import driven
-from norsim.spice.simulators.choice import chosen_simulator
 
 
 def cell_amps(cell: Cell, thresholds: Floats, gate_volts: float, drain_volts: float) -> Floats:
-    """`[n]` amperes of single cells with those thresholds `[n]`, by the simulator: one row, wires without loss."""
+    """`[n]` amperes of single cells with those thresholds `[n]`, by the simulator: one row on lossless wires."""
     tile = Tile(np.atleast_2d(thresholds), cell, Wires(strap_every=1))
     stimulus = Stimulus(np.array([[gate_volts]]), np.full((1, tile.bitlines), drain_volts))
-    currents: Floats = read(tile, stimulus, chosen_simulator().name).bitline[0]
+    currents: Floats = reference().read(tile, stimulus).bitline[0]
     return currents
 
 
 @lru_cache(maxsize=32)
-def program(cell: Cell, encoding: Encoding) -> Levels:
+def program_levels(cell: Cell, encoding: Encoding) -> Levels:
     """The thresholds of every weight code of `encoding` on `cell`, found on ngspice reads of that cell."""
     gate, drain = encoding.verify_volts
     return find_levels(cell, encoding.level_amps, lambda c, volts: cell_amps(c, volts, gate, drain))

@@ -1,1 +1,1 @@
-"""Whether a cell will do: measured on the cell alone and in a small tile, and judged. Behind `norsim cell check`."""
+"""Check of a cell: measurements on single cells and a small tile, and their assessment. Behind `norsim cell check`."""

@@ -1,4 +1,4 @@
-"""All questions asked of a cell, in order, with the simulator that NORSIM_SIMULATOR chooses as the witness."""
+"""The check of a cell, step by step, with the simulator that NORSIM_SIMULATOR selects as the witness."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import numpy as np
 from norsim.array.cell import Cell
 from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.backends.characterised import MOST_LOST, characterisation
-from norsim.backends.programming import program
-from norsim.backends.registry import read
+from norsim.backends.nodal import Nodal
+from norsim.backends.programming import program_levels
+from norsim.backends.registry import reference
 from norsim.cell_check import findings
 from norsim.cell_check.curves import Curves, measure, over_thresholds
 from norsim.cell_check.findings import Finding
@@ -22,14 +23,13 @@ from norsim.errors import ConfigurationError, SolveError
 from norsim.periphery.encoding import full_scale_amps, sensed_amps
 from norsim.periphery.programming import Levels
 from norsim.solver import characterize
-from norsim.spice.simulators import ngspice
 from norsim.spice.simulators.choice import chosen_simulator
 
 KELVIN = 10.0
-# The small tile, and how many activation vectors it is read with.
+# Size of the small tile, and number of activation vectors that it is read with.
 WORDLINES, BITLINES, VECTORS = 32, 32, 4
 AGREEMENT = 1e-5
-# Thresholds at which unselected cells are looked at, ends of the window included.
+# Number of thresholds at which unselected cells are checked, ends of the window included.
 UNSELECTED_STATES = 17
 
 Progress = Callable[[str, int, int], None]
@@ -37,8 +37,11 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class CellCheck:
-    """`findings` in order, `curves` at the levels' thresholds (at even ones where there are no levels), what the
-    simulator warns of, and the seconds that parts took."""
+    """The result of a check.
+
+    `findings` are in order, `curves` at the levels' thresholds (evenly spaced ones if there are no levels), `warnings`
+    are the simulator's, and `seconds` are the times that parts took.
+    """
 
     findings: list[Finding]
     curves: Curves
@@ -55,10 +58,11 @@ class CellCheck:
 def check(
     chip: Chip, programmed_card: Cell | None = None, progress: Progress = lambda what, done, total: None
 ) -> CellCheck:
-    """Sweep the cell of `chip` and judge it for the chip's encoding; `programmed_card` is `cell.programmed_as` as one.
+    """Sweep the cell of `chip` and assess it for the chip's encoding; `programmed_card` is the cell made of
+    `cell.programmed_as`.
 
-    `progress(what, done, total)` is told what is going on. Raises SimulatorError without a simulator, and SolveError
-    where not even single cells can be swept.
+    `progress(what, done, total)` is called at every step. Raises SimulatorError without a simulator, and SolveError if
+    not even single cells can be swept.
     """
     simulator, encoding, cell = chosen_simulator(), chip.encoding, chip.cell
     ends, read_volts = (cell.erased_volts, cell.programmed_volts), encoding.verify_volts
@@ -75,7 +79,7 @@ def check(
     found += findings.window(*by_threshold, ends, encoding)
     now("levels")
     try:
-        levels = program(cell, encoding)
+        levels = program_levels(cell, encoding)
         found += findings.levels(levels, encoding)
     except (ConfigurationError, SolveError) as problem:
         count = len(encoding.level_amps)
@@ -89,7 +93,7 @@ def check(
     found += _leaks(chip)
     if programmed_card is not None:
         found.append(_same_card(cell, programmed_card, read_volts))
-    warnings = ngspice.warnings(cell, states) if simulator.name == "ngspice" else []
+    warnings = simulator.warnings(cell, states)
     now("temperature")
     middle = float(states[len(states) // 2])
     around = [replace(cell, temperature_kelvin=cell.temperature_kelvin + by) for by in (-KELVIN, KELVIN)]
@@ -103,7 +107,7 @@ def check(
 
 
 def _leaks(chip: Chip) -> list[Finding]:
-    """Of cells that are not selected, and past the source."""
+    """Check the leakage of unselected cells, and the current lost through gate and bulk."""
     cell, encoding = chip.cell, chip.encoding
     gate, drain = encoding.verify_volts
     ends, found = np.array([cell.erased_volts, cell.programmed_volts]), []
@@ -118,32 +122,32 @@ def _leaks(chip: Chip) -> list[Finding]:
 
 
 def _same_card(cell: Cell, card: Cell, read_volts: tuple[float, float]) -> Finding:
-    """Both as far above their threshold as an erased cell is in a read."""
+    """Compare both with the overdrive that an erased cell has in a read."""
     gate = read_volts[0] + cell.programmed_volts - cell.erased_volts
     shifted = _amps(cell, cell.programmed_volts, gate, read_volts[1])
     return findings.same_card(shifted, _amps(card, card.erased_volts, gate, read_volts[1]))
 
 
 def _amps(cell: Cell, threshold: float, gate: float, drain: float) -> float:
-    """Into the drain of a single cell at those volts, amperes, whatever of it leaves by another way."""
+    """Return the current into the drain of a single cell at those volts, amperes, wherever it leaves."""
     volts = (np.array([value]) for value in (gate, drain, 0.0, threshold))
     return float(chosen_simulator().drain_amps(cell, *volts)[0])
 
 
 def _small_tile(chip: Chip, levels: Levels, seconds: dict[str, float]) -> list[Finding]:
-    """The characterisation that a tile needs, and nodal beside the simulator on it."""
+    """Check the characterisation for a small tile, and compare nodal with the simulator on it."""
     tile, stimulus, outputs = small_tile(chip, levels)
     by, started = chosen_simulator().name, time.monotonic()
     reads = tile.thresholds.size * stimulus.vectors
-    exact = read(tile, stimulus, by)
+    exact = reference().read(tile, stimulus)
     seconds[f"{by}_a_cell"] = (time.monotonic() - started) / reads
     started = time.monotonic()
     try:
         table = characterisation(tile, stimulus, np.unique(tile.thresholds))
         seconds["characterisation"] = time.monotonic() - started
-        read(tile, stimulus, "nodal")  # compiles its kernels
+        Nodal().read(tile, stimulus)  # compiles its kernels
         started = time.monotonic()
-        solved = read(tile, stimulus, "nodal")
+        solved = Nodal().read(tile, stimulus)
     except SolveError as problem:
         return [Finding("characterisation", None, "", "", False, str(problem))]
     seconds["nodal_a_cell"] = (time.monotonic() - started) / reads
@@ -158,7 +162,7 @@ def _small_tile(chip: Chip, levels: Levels, seconds: dict[str, float]) -> list[F
 
 
 def small_tile(chip: Chip, levels: Levels) -> tuple[Tile, Stimulus, int]:
-    """A tile of 32 x 32 cells at random codes with the chip's wires, reads of random activations, and its outputs."""
+    """Make a tile of 32 x 32 cells at random codes with the chip's wires; return it, random reads and its outputs."""
     random, encoding = np.random.default_rng(0), chip.encoding
     inputs, outputs = encoding.capacity(WORDLINES, BITLINES)
     weights = random.integers(0, 16, (inputs, outputs), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""What a cell conducts over its gate, its drain and its threshold, as the simulator gives it."""
+"""A cell's current over gate volts, drain volts and threshold, from the simulator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from norsim.array.tile import Floats
 from norsim.spice.simulators.choice import Simulator
 
 POINTS = 121
-# Curves go on beyond the read's volts by this factor, to show what comes next.
+# Curves extend beyond the read's volts by this factor.
 BEYOND = 1.2
 
 
@@ -25,7 +25,7 @@ class Curves:
     `levels`       `[levels]` thresholds of the weight codes, volts
     `gates`        `[points]` gate volts from 0, and `over_gate` `[levels, points]` at the read's drain volts
     `drains`       `[points]` drain volts from 0, and `over_drain` `[levels, points]` at the read's gate volts
-    `thresholds`   `[n]` volts over all that a cell can come to, and `over_threshold` `[n]` at the read's volts
+    `thresholds`   `[n]` volts over all thresholds that a cell can reach, and `over_threshold` `[n]` at the read's volts
     """
 
     read_volts: tuple[float, float]
@@ -38,7 +38,7 @@ class Curves:
     over_threshold: Floats
 
     def table(self) -> str:
-        """All points as CSV, one a line, in volts and amperes."""
+        """Return all points as CSV, one per line, in volts and amperes."""
         gate, drain = self.read_volts
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -54,9 +54,9 @@ class Curves:
 
 
 def over_thresholds(cell: Cell, read_volts: tuple[float, float], simulator: Simulator) -> tuple[Floats, Floats]:
-    """`[n]` thresholds over all that `cell` can come to, its window's ends among them, and `[n]` amperes there.
+    """Measure thresholds `[n]` over all that `cell` can reach, including its window's ends, and amperes `[n]` there.
 
-    Raises SimulatorError or SolveError where the simulator does.
+    Raises SimulatorError or SolveError if the simulator does.
     """
     thresholds = np.unique([*np.linspace(*cell.limits, 4 * POINTS), cell.erased_volts, cell.programmed_volts])
     gate, drain = (np.full(len(thresholds), volts) for volts in read_volts)
@@ -67,8 +67,8 @@ def measure(
     cell: Cell, read_volts: tuple[float, float], levels: Floats, by_threshold: tuple[Floats, Floats],
     simulator: Simulator,
 ) -> Curves:  # fmt: skip
-    """The curves of `cell` at thresholds `levels` `[levels]`, volts, with those `by_threshold` that `over_thresholds`
-    has given; raises as that."""
+    """Measure the curves of `cell` at thresholds `levels` `[levels]`, volts; `by_threshold` is the result of
+    `over_thresholds`. Raises the same errors as that."""
     gate, drain = read_volts
     gates, drains = (np.linspace(0, BEYOND * volts, POINTS) for volts in read_volts)
     held = np.repeat(levels, POINTS)

@@ -1,4 +1,4 @@
-"""What is asked of a cell, each question by itself: a number, what was expected of it, and what to change."""
+"""The findings of a cell check, one function each: a value, the expectation, and advice on what to change."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from norsim.cell_check.curves import Curves
 from norsim.periphery.encoding import Encoding
 from norsim.periphery.programming import Levels
 
-PINS = "is a pin in the wrong place in cell.pins, or does the model snap back?"
-# A simulator's own noise, of the top level's current: a step below it is no step.
+PINS = "check the order of cell.pins, and the model for snapback"
+# The simulator's noise, as a share of the top level's current; smaller steps are ignored.
 NOISE = 1e-6
-# Of a level's step: what may be off before two codes are taken for each other.
+# Largest error, as a share of the step between levels, before codes are mistaken for their neighbours.
 HALF_A_STEP = 0.5
-# Of a level's step: where a cell counts as off.
+# Share of the step between levels below which a cell counts as off.
 OFF = 0.01
-# Per cent a kelvin.
+# Per cent per kelvin.
 LEAST_SLOPE = 1e-6
-# Chip-file keys of what findings tell to change: read volts of gate and drain.
+# Chip-file keys that findings advise to change: read volts of gate and drain, and top level.
 READ_KEYS = {
     "bit-serial": ("bit_serial.wordline_read", "bit_serial.bitline_read", "bit_serial.top_level"),
     "linear-pair": ("linear_pair.wordline_bias", "linear_pair.drain_full", "linear_pair.top_level"),
 }
-# The same of an encoding that has no section of a chip file.
+# The same for an encoding without a section in the chip file.
 UNNAMED_KEYS = ("the gate volts of the read", "its drain volts", "the top level")
 
-# The ends of the window, as what is to be changed: where the state has a unit of its own, volts are but a scale.
-ERASED = "cell.erased (where there is a cell.state_erased, that)"
-PROGRAMMED = "cell.programmed (where there is a cell.state_programmed, that)"
+# Keys of the ends of the window: if the state has its own unit, its own keys count, and the volts are only a scale.
+ERASED = "cell.erased (or cell.state_erased if it is set)"
+PROGRAMMED = "cell.programmed (or cell.state_programmed if it is set)"
 SWAPPED = "swap cell.state_erased and cell.state_programmed, or check the sign of cell.state"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One answer. `value` is in `unit`, None where there is none; `ok` is None where nothing is asked of it;
-    `advice` says what to change, or what the number means."""
+    """One finding. `value` is in `unit`, or None if there is none; `ok` is None if there is no requirement;
+    `advice` states what to change, or what the value means."""
 
     name: str
     value: float | None
@@ -50,15 +50,15 @@ class Finding:
 
 
 def step_amps(encoding: Encoding) -> float:
-    """The current between two neighbouring levels, amperes."""
+    """Return the current between two neighbouring levels, amperes."""
     levels = encoding.level_amps
     return float(levels[-1] - levels[0]) / (len(levels) - 1)
 
 
 def window(thresholds: Floats, amps: Floats, ends: tuple[float, float], encoding: Encoding) -> list[Finding]:
-    """Between which thresholds the levels lie, and whether the window with its `ends`, volts, holds them.
+    """Find the thresholds between which the levels lie, and check that the window with `ends`, volts, contains them.
 
-    `thresholds` `[n]` volts and `amps` `[n]` as in Curves.
+    `thresholds` `[n]` volts and `amps` `[n]` are as in Curves.
     """
     top = float(encoding.level_amps[-1])
     erased, programmed = (float(np.interp(end, thresholds, amps)) for end in ends)
@@ -70,16 +70,16 @@ def window(thresholds: Floats, amps: Floats, ends: tuple[float, float], encoding
                 advice="" if programmed > 0 else "a programmed cell conducts nothing"),
         Finding("threshold of the top level", reached, "V"),
         Finding(f"threshold at which {OFF:g} of a step is left", off, "V",
-                advice="" if off is not None else "no threshold turns the cell off that far"),
+                advice="" if off is not None else "no threshold turns the cell off to this level"),
     ]  # fmt: skip
     return found
 
 
 def _lack(erased: float, programmed: float, encoding: Encoding) -> str:
-    """What to change where an erased cell conducts less than the top level, amperes."""
+    """Return advice for an erased cell that conducts less than the top level, amperes."""
     gate, drain, top_key = READ_KEYS.get(encoding.name, UNNAMED_KEYS)
     if erased < 0:
-        return "it flows the other way: mirror a p-channel cell, as the tutorial shows, or check cell.pins"
+        return "the current is negative: mirror a p-channel cell, as the tutorial shows, or check cell.pins"
     if programmed > erased:
         return f"a programmed cell conducts more, {programmed:.3g} A: {SWAPPED}"
     if erased == 0:
@@ -91,9 +91,9 @@ def _lack(erased: float, programmed: float, encoding: Encoding) -> str:
 
 
 def last_above(thresholds: Floats, amps: Floats, wanted: float) -> float | None:
-    """The threshold, volts, above which the cell conducts less than `wanted` amperes; None where there is none.
+    """Return the threshold, volts, above which the cell conducts less than `wanted` amperes, or None.
 
-    `amps` `[n]` are those of cells at the rising `thresholds` `[n]`, volts.
+    `amps` `[n]` are the currents at the rising `thresholds` `[n]`, volts.
     """
     above = np.flatnonzero(amps >= wanted)
     if not len(above) or above[-1] + 1 == len(amps):
@@ -104,64 +104,65 @@ def last_above(thresholds: Floats, amps: Floats, wanted: float) -> float | None:
 
 
 def levels(found: Levels, encoding: Encoding) -> list[Finding]:
-    """How well the levels are met, what code 0 leaves, and how near levels lie to each other."""
+    """Check how well the levels are met, the current left at code 0, and the spacing of the levels."""
     step, top_key = step_amps(encoding), READ_KEYS.get(encoding.name, UNNAMED_KEYS)[2]
     off = np.abs(found.achieved_amps - found.target_amps)
     rest, worst = float(off[0]) / step, float(off[1:].max() / found.target_amps.max())
     gaps = np.abs(np.diff(found.thresholds))
     return [
         Finding("levels found", float(len(off)), "", f"each within {NOISE:g} of the top level", worst <= NOISE,
-                "" if worst <= NOISE else f"the worst is {worst:.1e} off: does the model step at some threshold?"),
+                "" if worst <= NOISE else f"the worst is off by {worst:.1e}: check the model for a step"),
         Finding("closest two levels", 1e3 * float(gaps.min()), "mV",
-                advice="compare with what program-verify can do, silicon.programming_volts"),
+                advice="compare with the accuracy of program-verify, silicon.programming_volts"),
         Finding("code 0 is off by", rest, "steps", f"at most {HALF_A_STEP:g}", rest <= HALF_A_STEP,
                 "" if rest <= HALF_A_STEP else f"raise {PROGRAMMED} or {top_key}: a programmed cell still conducts"),
     ]  # fmt: skip
 
 
 def monotone(curves: Curves, ends: tuple[float, float], top_amps: float) -> list[Finding]:
-    """Whether the current falls as the threshold rises, within the window, and rises with gate and with drain."""
+    """Check that the current falls with rising threshold, within the window, and rises with gate and drain volts."""
     inside = (curves.thresholds >= ends[0]) & (curves.thresholds <= ends[1])
     amps, (gate_volts, drain_volts) = curves.over_threshold[inside], curves.read_volts
     rise, at = _largest(np.diff(amps), curves.thresholds[inside])
     drain, where = _largest(-np.diff(_read_part(curves.over_drain, curves.drains, drain_volts)), curves.drains)
     gate, there = _largest(-np.diff(_read_part(curves.over_gate, curves.gates, gate_volts)), curves.gates)
     two_states = (
-        f"it rises between {at[0]:.4g} V and {at[1]:.4g} V, where the model may have two states: keep the window off "
-        "these thresholds"
+        f"it rises between {at[0]:.4g} V and {at[1]:.4g} V, where the model may have two states: keep the window away "
+        "from these thresholds"
     )
     bends = (
-        f"it falls between {there[0]:.3g} V and {there[1]:.3g} V, which is no trouble where a read has no such gate "
-        "volts: an ambipolar cell, or a drain that leaks"
+        f"it falls between {there[0]:.3g} V and {there[1]:.3g} V, which is no problem if reads do not use such gate "
+        "volts: an ambipolar cell, or drain leakage"
     )
-    falls = f"it falls between {where[0]:.3g} V and {where[1]:.3g} V, and the solvers expect that it does not: {PINS}"
+    falls = f"it falls between {where[0]:.3g} V and {where[1]:.3g} V, but the solvers need it to rise: {PINS}"
     return [
-        _monotone("falls as the threshold rises", rise / top_amps, SWAPPED if amps[-1] > amps[0] else two_states),
+        _monotone("falls with rising threshold", rise / top_amps, SWAPPED if amps[-1] > amps[0] else two_states),
         _monotone("rises with the drain", drain / top_amps, falls),
-        Finding("current rises with the gate, but for", gate / top_amps, "of the top level",
+        Finding("current rises with the gate, except by", gate / top_amps, "of the top level",
                 advice=bends if gate > NOISE * top_amps else ""),
     ]  # fmt: skip
 
 
 def _read_part(amps: Floats, volts: Floats, read: float) -> Floats:
-    """`[levels, points]` currents up to the volts of the read."""
+    """Return the currents `[levels, points]` up to the volts of the read."""
     part: Floats = amps[:, np.abs(volts) <= abs(read) * (1 + 1e-9)]
     return part
 
 
 def _monotone(does: str, step: float, advice: str) -> Finding:
     ok = step <= NOISE
-    return Finding(f"current {does}, but for", step, "of the top level", f"at most {NOISE:g}", ok, "" if ok else advice)
+    name = f"current {does}, except by"
+    return Finding(name, step, "of the top level", f"at most {NOISE:g}", ok, "" if ok else advice)
 
 
 def _largest(steps: Floats, volts: Floats) -> tuple[float, tuple[float, float]]:
-    """The largest of `[..., points - 1]` steps, 0 where none is above, and the `[points]` volts on both sides of it."""
+    """Return the largest of the steps `[..., points - 1]`, at least 0, and the volts `[points]` on both sides of it."""
     place = int(np.argmax(steps)) % steps.shape[-1]
     return max(float(steps.max()), 0.0), (float(volts[place]), float(volts[place + 1]))
 
 
 def slope(curves: Curves, kelvin: float) -> Finding:
-    """Gate millivolts in which the current of the topmost level grows tenfold, where it does so fastest."""
+    """Measure the steepest subthreshold slope of the topmost level, millivolts of gate per decade of current."""
     least = 1e3 * math.log(10) * Boltzmann * kelvin / elementary_charge
     within = np.abs(curves.gates) <= abs(curves.read_volts[0])
     gates, amps = curves.gates[within], curves.over_gate[-1, within]
@@ -177,65 +178,69 @@ def slope(curves: Curves, kelvin: float) -> Finding:
     if steepest is None:
         about = "the gate changes the current by less than a decade"
     elif steepest < 0.999 * least:
-        about = "steeper than a transistor can be: a switch, or a model that knows nothing below threshold"
+        about = "steeper than a transistor can be: a switch, or a model without a current below threshold"
     return Finding("subthreshold slope", steepest, "mV/decade", f"a transistor's is above {least:.1f}", advice=about)
 
 
 def unselected(amps: Floats, thresholds: Floats, wordlines: int, encoding: Encoding) -> Finding:
-    """What all cells of a bitline of so many `wordlines` leak together at 0 V on the gate: `amps` `[n]` each at
-    `thresholds` `[n]`, volts, the worst of which counts."""
+    """Check the total leakage of the `wordlines` cells of a bitline at 0 V on the gate.
+
+    One cell leaks `amps` `[n]` at `thresholds` `[n]`, volts; the worst counts.
+    """
     worst = int(np.argmax(np.abs(amps)))
     share = abs(float(amps[worst])) * wordlines / step_amps(encoding)
     ok = share <= HALF_A_STEP
-    what = f"raise {ERASED}" if worst == 0 else "is it ambipolar? Take a smaller window"
+    what = f"raise {ERASED}" if worst == 0 else "if the cell is ambipolar, use a smaller window"
     advice = (
-        f"a cell at {thresholds[worst]:.3g} V conducts {amps[worst]:.2g} A at 0 V on the gate: {what}, or fewer "
+        f"a cell at {thresholds[worst]:.3g} V conducts {amps[worst]:.2g} A at 0 V on the gate: {what}, or reduce "
         "tile.wordlines"
     )
-    return Finding(f"leak of {wordlines} unselected cells", share, "steps", f"at most {HALF_A_STEP:g}", ok,
+    return Finding(f"leakage of {wordlines} unselected cells", share, "steps", f"at most {HALF_A_STEP:g}", ok,
                    "" if ok else advice)  # fmt: skip
 
 
 def lost(amps: float, top_amps: float, most: float) -> Finding:
-    """What leaves a cell by gate and bulk, at most; `most` is the share of the top level that nodal and macro take."""
+    """Check the largest current lost through gate and bulk; nodal and macro accept a share `most` of the top level."""
     share = amps / top_amps
     ok = share <= most
     advice = (
-        "nodal and macro will refuse the cell; --backend ngspice takes up to a tenth. Junctions forward biased by a "
-        "pin in the wrong place, or a gate that leaks, are the usual reasons"
+        "nodal and macro will reject the cell; the ngspice backend accepts up to a tenth. Usual causes are junctions "
+        "that a wrong order of pins forward-biases, and gate leakage"
     )
     return Finding("current lost through gate and bulk", share, "of the top level", f"at most {most:g}", ok,
                    "" if ok else advice)  # fmt: skip
 
 
 def temperature(amps: tuple[float, float], kelvin_apart: float) -> Finding:
-    """How the current of the middle level follows the temperature; `amps` are those `kelvin_apart` apart."""
+    """Measure the temperature slope of the middle level's current; `amps` are currents `kelvin_apart` apart."""
     mean = (amps[0] + amps[1]) / 2
     percent = 100 * (amps[1] - amps[0]) / mean / kelvin_apart
     if abs(percent) < LEAST_SLOPE:
-        return Finding("temperature slope of the middle level", percent, "%/K", advice="the model knows no temperature")
-    what_then = "see silicon.programmed_at for what that costs, and silicon.tracking for what helps"
-    return Finding("temperature slope of the middle level", percent, "%/K", advice=what_then)
+        advice = "the model has no temperature dependence"
+    else:
+        advice = "silicon.programmed_at simulates its effect, and silicon.tracking a compensation"
+    return Finding("temperature slope of the middle level", percent, "%/K", advice=advice)
 
 
 def same_card(shifted: float, card: float) -> Finding:
-    """Whether a programmed cell's own card conducts what an erased one whose threshold is shifted does, amperes."""
+    """Compare the currents, amperes, of a programmed cell's own card and of an erased cell with a shifted threshold."""
     off = abs(shifted / card - 1) if card > 0 else None
     ok = off is not None and off <= 0.1
     return Finding("card of a programmed cell against a shifted erased one", off, "of its current", "at most 0.1", ok,
-                   "" if ok else "they differ in more than their threshold, or cell.programmed is not that card's: "
-                   "move cell.programmed, or give a model with a parameter for its state in cell.state")  # fmt: skip
+                   "" if ok else "they differ in more than their threshold, or cell.programmed is not the threshold of "
+                   "that card: change cell.programmed, or use a model with a state parameter, set in cell.state",
+                   )  # fmt: skip
 
 
 def fitted(error: float, tolerance: float, parts: int) -> Finding:
-    """The error of the polynomials that nodal and macro have in place of the cell, of its largest current."""
+    """Check the error of the polynomials that nodal and macro use for the cell, relative to its largest current."""
     pieces = "one piece" if parts == 1 else f"{parts} pieces: the model has kinks"
     return Finding("characterisation", error, "of its largest current", f"at most {tolerance:g}", error <= tolerance,
                    pieces)  # fmt: skip
 
 
 def agreement(name: str, error: float, most: float) -> Finding:
-    """How far two solvers are apart on a small tile, in full scale."""
+    """Check the difference of two solvers on a small tile, as a share of full scale."""
     ok = error <= most
-    advice = "" if ok else "use --backend ngspice, which needs no fit, and look at the curves for steps"
+    advice = "" if ok else "use the ngspice backend, which needs no fit, and check the curves for steps"
     return Finding(name, error, "of full scale", f"at most {most:g}", ok, advice)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -23,20 +24,47 @@ from norsim.periphery.energy import Costs
 
 LARGEST_YAML_BYTES = 1 << 20
 
+# Keys of a chip file with values, or texts `key=value`.
+Settings = Mapping[str, Any] | Sequence[str]
+
+
+@dataclass(frozen=True)
+class ChipChoice:
+    """A chip as a chip file's content, and as the objects made of it; `trusted` says whether its cell files are."""
+
+    content: dict[str, Any]
+    path: Path
+    chip: Chip
+    trusted: bool = False
+
 
 def presets() -> dict[str, Path]:
     """Return the preset chips by name."""
     return {path.stem: path for path in sorted((models_folder() / "chips").glob("*.yaml"))}
 
 
-def load_chip(chip: str | Path, settings: tuple[str, ...] = (), trust_cell: bool = False) -> Chip:
-    """Load the chip of a YAML file or preset, with `key.key=value` settings applied.
+def load_chip(chip: str | Path, settings: Settings = (), trust_cell: bool = False) -> Chip:
+    """Return the chip of a YAML file or preset name, with settings put over it.
 
-    Unless `trust_cell`, the content and location of its cell and model files are restricted (norsim.spice.model_files).
-    Raises ConfigurationError, which suggests a known name for an unknown preset or key.
+    `settings` are keys with values, `{"adc.bits": 9, "bit_serial.wires.bitline": "0.5 ohm"}`, or texts such as
+    `("adc.bits=9",)`. What its cell and model files may hold, and where they may be, is limited
+    (norsim.spice.model_files) unless `trust_cell`. Raises ConfigurationError, with a "did you mean" for unknown names
+    and keys.
     """
+    return choose_chip(chip, settings, trust_cell=trust_cell).chip
+
+
+def choose_chip(
+    chip: str | Path, settings: Settings = (), encoding: str | None = None, seed: int | None = None,
+    trust_cell: bool = False,
+) -> ChipChoice:  # fmt: skip
+    """`load_chip`, with the content that the chip was made of; with a seed, the first specimen that it draws."""
     content, path = read_chip_file(chip)
-    return build_chip(apply_settings(content, settings), path, trust_cell)
+    content = apply_settings(content, settings)
+    if encoding is not None:
+        content = apply_settings(content, {"encoding": encoding})
+    built = build_chip(content, path, trust_cell)
+    return ChipChoice(content, path.resolve(), built if seed is None else built.specimen(seed, 0), trust_cell)
 
 
 def read_chip_file(chip: str | Path) -> tuple[dict[str, Any], Path]:
@@ -73,18 +101,31 @@ def read_yaml(path: Path) -> Any:
         raise ConfigurationError(f"{path} is not YAML: {' '.join(str(problem).split())}") from None
 
 
-def apply_settings(content: dict[str, Any], settings: tuple[str, ...]) -> dict[str, Any]:
-    """Return `content` with each `key.key=value` applied; values are YAML."""
-    for setting in settings:
-        keys, equals, text = setting.partition("=")
-        if not equals:
-            raise ConfigurationError(f"setting {setting!r}: expected key=value, for example adc.bits=10")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise ConfigurationError(f"setting {setting!r}: {text!r} is not a YAML value") from None
-        content = _with(content, keys.strip().split("."), value, setting, ChipFile)
+def apply_settings(content: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """`content` with each setting put in; texts are read as YAML."""
+    pairs = settings.items() if isinstance(settings, Mapping) else map(_parted, settings)
+    for key, value in pairs:
+        setting = f"{key}={value}"
+        content = _with(content, key.strip().split("."), _plain(value, setting), setting, ChipFile)
     return content
+
+
+def _parted(setting: str) -> tuple[str, str]:
+    """`key.key=value` as key and value."""
+    key, equals, text = setting.partition("=")
+    if not equals:
+        raise ConfigurationError(f"setting {setting!r}: expected key=value, for example adc.bits=10")
+    return key, text
+
+
+def _plain(value: Any, setting: str) -> Any:
+    """The value of a setting as YAML has it: text is read, NumPy's numbers become Python's."""
+    if not isinstance(value, str):
+        return value.item() if hasattr(value, "item") else value
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigurationError(f"setting {setting!r}: {value!r} is not a YAML value") from None
 
 
 def _with(content: dict[str, Any], keys: list[str], value: Any, setting: str, section: type[Section]) -> dict[str, Any]:
@@ -97,7 +138,7 @@ def _with(content: dict[str, Any], keys: list[str], value: Any, setting: str, se
     below = section_of(known[first].annotation)
     if below is None:
         raise ConfigurationError(f"setting {setting!r}: {first!r} has no keys below it")
-    # A section that is missing or null starts empty.
+    # A part that the file leaves out, or has as null, starts empty.
     return {**content, first: _with(content.get(first) or {}, rest, value, setting, below)}
 
 
@@ -159,13 +200,3 @@ def _first_problem(problem: ValidationError, content: dict[str, Any]) -> str:
     for part in first["loc"][:-1]:
         section = section_of(section.model_fields[str(part)].annotation)
     return f"unknown key {place!r}; {suggestion(str(first['loc'][-1]), section.model_fields)}"
-
-
-@dataclass(frozen=True)
-class ChipChoice:
-    """A chip as the content of its file and as objects; `trusted` says whether its cell files are."""
-
-    content: dict[str, Any]
-    path: Path
-    chip: Chip
-    trusted: bool = False

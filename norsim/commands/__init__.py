@@ -8,7 +8,7 @@ from importlib.metadata import version
 import click
 from click.shell_completion import CompletionItem
 
-from norsim.errors import NorsimError
+from norsim.errors import NorsimError, UntrustedCellError
 
 COMMANDS = {
     "doctor": "what is installed, what it can do, and a one-cell sanity run",
@@ -108,7 +108,8 @@ def main() -> None:
     try:
         cli.main(prog_name="norsim", standalone_mode=False)
     except NorsimError as problem:
-        click.echo(f"norsim: {' '.join(str(problem).split())}", err=True)
+        hint = " (--trust-cell)" if isinstance(problem, UntrustedCellError) else ""
+        click.echo(f"norsim: {' '.join(str(problem).split())}{hint}", err=True)
         sys.exit(problem.exit_code)
     except click.ClickException as problem:
         problem.show()

@@ -9,18 +9,15 @@ from importlib.metadata import version
 from typing import Any
 
 import click
-import numpy as np
-import torch
 
 from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends.programming import program
-from norsim.backends.registry import read
+from norsim.backends.registry import backend_named, reference
 from norsim.chip.load import load_chip, presets
 from norsim.commands.shared import show
 from norsim.commands.shared.options import print_json
 from norsim.errors import NorsimError, SimulatorError
-from norsim.paths import models_folder
+from norsim.saved.shipped import shipped_networks
 from norsim.spice.simulators.choice import chosen_simulator
 from norsim.spice.simulators.ngspice import find_ngspice, version_line
 from norsim.spice.simulators.probe import abilities
@@ -38,6 +35,8 @@ def command(as_json: bool) -> None:
       norsim doctor
       norsim doctor --json
     """
+    import torch
+
     found: dict[str, Any] = {
         "norsim": version("norsim"),
         "python": platform.python_version(),
@@ -45,7 +44,7 @@ def command(as_json: bool) -> None:
         "torch_threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
         "chips": list(presets()),
-        "networks": sorted(path.name for path in (models_folder() / "networks").iterdir()),
+        "networks": shipped_networks(),
     }
     problem: NorsimError | None = None
     try:
@@ -68,20 +67,24 @@ def command(as_json: bool) -> None:
 
 def simulator() -> dict[str, Any]:
     """The simulator that NORSIM_SIMULATOR chooses, ngspice's abilities, and a cell read in every way there is."""
+    import numpy as np
+
+    from norsim.backends.programming import program_levels
+
     by = chosen_simulator()
     found = ngspice_found(by.name == "ngspice")
     chip = load_chip("etox65")
     started = time.monotonic()
-    levels = program(chip.cell, chip.encoding)
+    levels = program_levels(chip.cell, chip.encoding)
     gate, drain = chip.encoding.verify_volts
     tile = Tile(levels.thresholds[-1:, None], chip.cell, Wires(strap_every=1), name="doctor")
     one_cell = Stimulus(np.array([[gate]]), np.array([[drain]]))
-    amps = float(read(tile, one_cell, by.name).bitline[0, 0])
+    amps = float(reference().read(tile, one_cell).bitline[0, 0])
     seconds = time.monotonic() - started
 
     def agreement(backend: str) -> str:
         try:
-            other = float(read(tile, one_cell, backend).bitline[0, 0])
+            other = float(backend_named(backend).read(tile, one_cell).bitline[0, 0])
             return f"works, agrees to {abs(other / amps - 1):.0e}"
         except NorsimError as problem:
             return str(problem)

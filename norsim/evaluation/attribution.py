@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from norsim.data import Dataset
-from norsim.data.tensors import dataset_batches
-from norsim.evaluation.batches import Predictions, run_batches
+from norsim.data.batches import Data, inputs_of
+from norsim.evaluation.batches import run_batches
+from norsim.evaluation.intervals import NORMAL_95
+from norsim.evaluation.metrics import Predictions
 from norsim.tiling.reader import Reader
-
-NORMAL_95 = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -45,10 +44,9 @@ def paired_loss(before: Predictions, after: Predictions, labels: NDArray[np.int6
     return Loss(100 * (lost - gained) / total, (100 * (middle - spread), 100 * (middle + spread)))
 
 
-def classify(model: nn.Module, data: Dataset, reader: Reader) -> Predictions:
+def classify(model: nn.Module, data: Data, reader: Reader) -> Predictions:
     """`[images]`: the class that a converted network gives each image, its layers read by `reader`."""
-    batches = (images for images, _ in dataset_batches(data))
-    return np.concatenate([result.array for result in run_batches(model, batches, reader)])
+    return np.concatenate([result.array for result in run_batches(model, inputs_of(data), reader)])
 
 
 @dataclass(frozen=True)

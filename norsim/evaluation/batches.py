@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,33 +13,35 @@ from typing import Any
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from norsim.array.tile import Stimulus
+from norsim.backends.backend import Backend
 from norsim.backends.characterised import ONE_AT_A_TIME
-from norsim.backends.registry import simulator_of, simulators
+from norsim.evaluation.metrics import Predictions, classes_of, plain
 from norsim.evaluation.proof import Sample, Sampler
 from norsim.jobs.unit_store import UnitStore, unit_key
-from norsim.jobs.workers import HERE, Unit
+from norsim.jobs.workers import HERE, Unit, Workers
 from norsim.quantization.layer import QuantizedLayer
 from norsim.quantization.normalise import normalisation
+from norsim.random_streams import Stream, generator
 from norsim.tiling.grid import TileGrid
 from norsim.tiling.modules import digital, reading, tiled_layers
 from norsim.tiling.reader import Reader
 
-Predictions = NDArray[np.int64]
+# Classes `[images]`, or the outputs themselves.
+Answers = Any
 
 
 @dataclass(frozen=True, eq=False)
 class BatchResult:
-    """`array`, `quantized`   `[images]`: the classes that the array and the integers give
+    """`array`, `quantized`   what the array and the integers answer: classes `[images]`, or outputs
     `samples`   reads kept for the proof
     `reads`     reads made, by layer
     """
 
-    array: Predictions
-    quantized: Predictions
+    array: Answers
+    quantized: Answers
     samples: list[Sample]
     reads: Counter[str]
 
@@ -47,13 +50,13 @@ class BatchResult:
 class Kept:
     """A batch's result as tables, in which form it is stored and sent from one process to another."""
 
-    classes: pa.Table
+    answers: pa.Table
     samples: pa.Table
 
     def result(self, grids: Mapping[str, TileGrid]) -> BatchResult:
         """What it holds, its samples on the tiles of `grids` by layer."""
-        array, quantized = (np.array(self.classes[name].to_numpy(), np.int64) for name in ("array", "quantized"))
-        reads = Counter(json.loads(self.classes.schema.metadata[b"reads"]))
+        array, quantized = (_answers_of(self.answers[name]) for name in ("array", "quantized"))
+        reads = Counter(json.loads(self.answers.schema.metadata[b"reads"]))
         return BatchResult(array, quantized, [_sample(row, grids) for row in self.samples.to_pylist()], reads)
 
 
@@ -62,34 +65,39 @@ def run_batches(
     batches: Iterable[Tensor],
     reader: Reader,
     *,
+    classify: bool = True,
     per_tile: int = 0,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> list[BatchResult]:
-    """Classify each batch `[images, channels, height, width]` digitally and by `reader`, in order.
+    """Run each batch `[images, ...]` through the network, digitally and by `reader`, in order.
+
+    To `classify` is to keep the class of each image; otherwise the outputs are kept as they are.
 
     Of every tile `per_tile` reads are kept, which the seed decides. Workers elsewhere get whole batches, unless a
     simulator reads: then they get decks. Batches that the reader's store has are taken from it, and the others put into
     it. `progress(images done)` is called as they finish.
     """
-    store, apart = reader.store, reader.workers.elsewhere and simulator_of(reader.backend) is None
+    store, apart = reader.store, done_elsewhere(reader.backend, reader.workers)
     workers = reader.workers if apart else HERE
     own = Reader(reader.backend) if apart else reader
     sent = workers.share(model)
     print_of_model = "" if store is None else fingerprint(model, reader.backend)
     grids = {name: layer.grid for name, layer in tiled_layers(model).items()}
     results: dict[int, BatchResult] = {}
+    counts: dict[int, int] = {}
     keys: dict[int, str] = {}
 
     def units() -> Iterator[Unit]:
         for index, images in enumerate(batches):
+            counts[index] = len(images)
             if store is not None:
-                keys[index] = batch_key(print_of_model, index, images, per_tile, seed)
+                keys[index] = batch_key(print_of_model, index, images, classify, per_tile, seed)
                 found = find(store, keys[index])
                 if found is not None:
                     finish(index, found)
                     continue
-            yield Unit(index, f"batch {index}", (sent, images, own, per_tile, seed, index))
+            yield Unit(index, f"batch {index}", (sent, images, own, classify, per_tile, seed, index))
 
     def ran(index: int, kept: Kept) -> None:
         if store is not None:
@@ -99,24 +107,31 @@ def run_batches(
     def finish(index: int, kept: Kept) -> None:
         results[index] = kept.result(grids)
         if progress:
-            progress(sum(len(result.array) for result in results.values()))
+            progress(sum(counts[done] for done in results))
 
     # Here a batch's decks have been tried again already.
     workers.run(run_alone if apart else run_batch, units(), ran, tries=2 if apart else 1)
     return [results[index] for index in sorted(results)]
 
 
-def run_batch(model: nn.Module, images: Tensor, reader: Reader, per_tile: int, seed: int, index: int) -> Kept:
-    """Classify one batch `[images, channels, height, width]`; the seed and its index decide which reads are kept."""
+def done_elsewhere(backend: Backend, workers: Workers) -> bool:
+    """Whether workers get whole batches: those in other processes do, unless a simulator reads; then they get decks."""
+    return workers.elsewhere and backend.simulator is None
+
+
+def run_batch(
+    model: nn.Module, images: Tensor, reader: Reader, classify: bool, per_tile: int, seed: int, index: int
+) -> Kept:
+    """Run one batch `[images, ...]`; the seed and its index decide which reads are kept."""
     sampler = Sampler(per_tile, seed, index)
+    answer = classes if classify else outputs
     with digital(model):
-        quantized = classes(model, images)
+        quantized = answer(model, images)
     chip = next(iter(tiled_layers(model).values())).grid.chip
-    random = np.random.default_rng([seed, 7, chip.draw.chip, index])
-    noisy = replace(reader, observe=sampler.observe, random=random)
-    with reading(model, noisy):
-        array = classes(model, images)
-    columns = pa.table({"array": array, "quantized": quantized})
+    random = generator(seed, Stream.READ_NOISE, chip.draw.chip, index)
+    with reading(model, replace(reader, observe=sampler.observe, random=random)):
+        array = answer(model, images)
+    columns = pa.table({"array": _column(array), "quantized": _column(quantized)})
     about = {"reads": json.dumps(sampler.reads)}
     return Kept(columns.replace_schema_metadata(about), samples_table(sampler.samples()))
 
@@ -130,19 +145,40 @@ def run_alone(*arguments: Any) -> Kept:
 def classes(model: nn.Module, images: Tensor) -> Predictions:
     """`[images]`: the class the network gives each image."""
     with torch.inference_mode():
-        found: Predictions = model(images).argmax(dim=1).numpy()
-    return found
+        return classes_of(model(images))
 
 
-def fingerprint(model: nn.Module, backend: str) -> str:
+def outputs(model: nn.Module, images: Tensor) -> Any:
+    """What the network returns for images `[images, ...]`, as tensors on the CPU."""
+    with torch.inference_mode():
+        return plain(model(images))
+
+
+def _column(answers: Answers) -> pa.Array:
+    """Classes as they are; outputs as the bytes of a file that torch writes."""
+    if isinstance(answers, np.ndarray):
+        return pa.array(answers)
+    file = io.BytesIO()
+    torch.save(answers, file)
+    return pa.array([file.getvalue()], pa.large_binary())
+
+
+def _answers_of(column: pa.ChunkedArray) -> Answers:
+    """The inverse of `_column`."""
+    if pa.types.is_large_binary(column.type):
+        return torch.load(io.BytesIO(column[0].as_py()), weights_only=True)
+    return np.array(column.to_numpy(), np.int64)
+
+
+def fingerprint(model: nn.Module, backend: Backend) -> str:
     """A hash of all that decides what a converted network makes of an image, its converters' fit included."""
-    rests_on: list[str | None] = [*simulators(backend).values()] or [None]
-    parts: list[object] = [torch.__version__, np.__version__, *rests_on, backend, str(model), normalisation(model)]
+    rests_on: list[str | None] = [*backend.versions().values()] or [None]
+    parts: list[object] = [torch.__version__, np.__version__, *rests_on, backend.name, str(model), normalisation(model)]
     # The name of a module of the user's own holds a hash of its code.
     parts += sorted({f"{type(part).__module__}.{type(part).__qualname__}" for part in model.modules()})
     parts += [(name, value.numpy().tobytes().hex()) for name, value in model.state_dict().items()]
     for name, layer in tiled_layers(model).items():
-        parts += [name, layer.fixed_backend, repr(layer.grid.chip), *_of_layer(layer.grid.layer)]
+        parts += [name, layer.fixed and layer.fixed.name, repr(layer.grid.chip), *_of_layer(layer.grid.layer)]
         for tile in layer.grid.tiles:
             parts += [tile.name, repr(tile.adc), tile.gain.tobytes().hex(), tile.offset.tobytes().hex()]
     return unit_key(*parts)
@@ -154,9 +190,9 @@ def _of_layer(layer: QuantizedLayer) -> list[str]:
 
 
 def keep(store: UnitStore, key: str, kept: Kept) -> None:
-    """Put a batch into a store: its samples first, because the batch counts as done once its classes are there."""
+    """Put a batch into a store: its samples first, because the batch counts as done once its answers are there."""
     store.put(f"{key}-samples", kept.samples)
-    store.put(key, kept.classes)
+    store.put(key, kept.answers)
 
 
 def find(store: UnitStore, key: str) -> Kept | None:
@@ -165,10 +201,10 @@ def find(store: UnitStore, key: str) -> Kept | None:
     return None if kept is None or samples is None else Kept(kept, samples)
 
 
-def batch_key(print_of_model: str, index: int, images: Tensor, per_tile: int, seed: int) -> str:
-    """The name of a batch `[images, channels, height, width]` as a unit."""
+def batch_key(print_of_model: str, index: int, images: Tensor, classify: bool, per_tile: int, seed: int) -> str:
+    """The name of a batch `[images, ...]` as a unit."""
     pixels = hashlib.sha256(images.contiguous().numpy().tobytes()).hexdigest()
-    return unit_key("batch", print_of_model, index, pixels, tuple(images.shape), per_tile, seed)
+    return unit_key("batch", print_of_model, index, pixels, tuple(images.shape), classify, per_tile, seed)
 
 
 def samples_table(samples: Sequence[Sample]) -> pa.Table:
@@ -193,6 +229,8 @@ def samples_table(samples: Sequence[Sample]) -> pa.Table:
 
 def _sample(row: Mapping[str, object], grids: Mapping[str, TileGrid]) -> Sample:
     wordlines, bitlines = (np.array([row[name]], dtype=np.float64) for name in ("wordline_volts", "bitline_volts"))
-    part = grids[str(row["layer"])].at(int(str(row["row"])), int(str(row["column"])))
+    grid, place = grids[str(row["layer"])], (int(str(row["row"])), int(str(row["column"])))
+    part = grid.at(*place)
+    array = dict(zip(grid.tiles, grid.arrays, strict=False)).get(part)
     amps, adc = np.array(row["amps"], dtype=np.float64), np.array(row["adc"], dtype=np.int32)
-    return Sample(float(str(row["key"])), part, Stimulus(wordlines, bitlines), amps, adc)
+    return Sample(float(str(row["key"])), part, Stimulus(wordlines, bitlines), amps, adc, array)

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, t
-from torch import nn
+from scipy.stats import t
 
-from norsim.data import Dataset
-from norsim.evaluation.batches import Predictions
-from norsim.evaluation.evaluate import Evaluation, evaluate
-from norsim.evaluation.proof import choose_samples, verify
-from norsim.jobs.workers import HERE, Workers
+from norsim.evaluation.intervals import wilson
 
 
 @dataclass(frozen=True)
@@ -38,8 +32,7 @@ class Chips:
     def above(self, least: float) -> dict[str, Any]:
         """The share of chips with at least that accuracy, with Wilson's interval."""
         good, count = sum(accuracy >= least for accuracy in self.accuracies), len(self.accuracies)
-        interval = binomtest(good, count).proportion_ci(0.95, method="wilson")
-        return {"accuracy": least, "share": good / count, "ci95": (float(interval.low), float(interval.high))}
+        return {"accuracy": least, "share": good / count, "ci95": wilson(good, count)}
 
 
 def compare_chips(right: NDArray[np.bool_]) -> Chips:
@@ -65,44 +58,10 @@ def compare_chips(right: NDArray[np.bool_]) -> Chips:
     of_chips = right.mean(axis=1)
     if mean in (0.0, 1.0):
         # Nothing varies, which says little about other images: what one chip's interval says.
-        wilson = binomtest(round(mean * images), images).proportion_ci(0.95, method="wilson")
-        ends = (float(wilson.low), float(wilson.high))
+        ends = wilson(round(mean * images), images)
         return Chips(tuple(of_chips.tolist()), 0.0, ends, interval(0.0), ends)
     both = reach(of_chips, images), reach(right.mean(axis=0), chips)
     return Chips(
         tuple(of_chips.tolist()), float(of_chips.std(ddof=1)), interval(math.hypot(*both)), interval(both[0]),
         interval(both[1]),
     )  # fmt: skip
-
-
-def evaluate_chips(
-    fitted: Callable[[int], nn.Module],
-    count: int,
-    data: Dataset,
-    backend: str = "macro",
-    *,
-    spice_sample: int = 12,
-    workers: Workers = HERE,
-    **options: Any,
-) -> tuple[Evaluation, list[Predictions], Chips | None]:
-    """`evaluate` on `count` chips; `fitted(k)` is the converted and calibrated network of the k-th.
-
-    The accuracy is the mean over the chips, its interval that of `Chips`, and the proof's reads are taken from all of
-    them. With it come the classes `[images]` that each chip gives, and what the chips say of each other (None for one).
-    """
-    if count == 1:
-        found = evaluate(fitted(0), data, backend, spice_sample=spice_sample, workers=workers, **options)
-        return found, [found.predictions], None
-    each = [evaluate(fitted(k), data, backend, spice_sample=0, workers=workers, **options) for k in range(count)]
-    chips = compare_chips(np.array([found.predictions == data.labels for found in each]))
-    samples = choose_samples([sample for found in each for sample in found.samples], spice_sample)
-    mean = replace(
-        each[0], accuracy=float(np.mean(chips.accuracies)), accuracy_ci95=chips.ci95, samples=samples,
-        verification=verify(samples, workers), seconds=sum(found.seconds for found in each),
-    )  # fmt: skip
-    return mean, [found.predictions for found in each], chips
-
-
-def table_of_chips(predictions: Sequence[Predictions]) -> dict[str, Predictions]:
-    """Columns of results.csv, `[images]` each, beside `array`, which is the first chip's."""
-    return {f"array_{number}": classes for number, classes in enumerate(predictions) if number}

@@ -14,16 +14,18 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import torch
 from torch import Tensor, nn
 
-from norsim.backends.registry import BACKENDS, simulator_of, together
+from norsim.array.tile import Stimulus
+from norsim.backends.backend import Backend
+from norsim.backends.registry import reference
 from norsim.data.tensors import BATCH
 from norsim.evaluation.batches import classes, samples_table
 from norsim.evaluation.evaluate import KEPT_SAMPLES
-from norsim.evaluation.proof import Sampler
+from norsim.evaluation.proof import Sample
 from norsim.evaluation.rates import Rate, measured, parquet_bytes, timed
 from norsim.periphery.encoding import Codes
 from norsim.spice.deck import deck
-from norsim.spice.simulators.choice import chosen_simulator
 from norsim.tiling.modules import TiledLayer, digital, layer_codes, tiled_layers
+from norsim.tiling.program import program_tile
 from norsim.tiling.tile import PlacedTile
 
 # Reads of a layer that are looked through for equal ones.
@@ -71,15 +73,17 @@ class Work:
     at_least: bool = False
     rates: dict[tuple[str, bool, tuple[int, ...]], Rate] = field(default_factory=dict)
 
-    def add(self, part: PlacedTile, codes: Codes, backend: str, reads: float, starts: float, together: float) -> None:
+    def add(
+        self, part: PlacedTile, codes: Codes, backend: Backend, reads: float, starts: float, together: float
+    ) -> None:  # fmt: skip
         """`reads` reads of a tile whose activation codes are like `codes` `[vectors, inputs]`, begun `starts` times;
         `together` decks can be solved at a time before something must wait for all of them."""
         rate = self.rate(part, codes, backend, alone=reads <= starts)
         seconds = starts * rate.start + reads * rate.read
         self.solves += reads
-        if simulator_of(backend):
-            # The library solves in this process, one deck after the other.
-            at_a_time = min(self.jobs, max(together, 1)) if BACKENDS[backend].limited else 1
+        if backend.simulator is not None:
+            # A library solves in this process, one deck after the other.
+            at_a_time = min(self.jobs, max(together, 1)) if backend.own_process else 1
             self.simulators += seconds
             self.waiting += seconds / at_a_time
             self.decks += starts
@@ -87,12 +91,12 @@ class Work:
         else:
             self.own += seconds
 
-    def rate(self, part: PlacedTile, codes: Codes, backend: str, alone: bool) -> Rate:
+    def rate(self, part: PlacedTile, codes: Codes, backend: Backend, alone: bool) -> Rate:
         """How fast tiles of that size are read, measured on this one the first time; `alone`: one read at a time.
 
         `codes` are `[vectors, inputs]`.
         """
-        key = (backend, alone, part.tile().thresholds.shape)
+        key = (backend.name, alone, part.cell_codes().shape)
         if key not in self.rates:
             self.rates[key] = measured(part, codes, backend, self.jobs, alone)
             self.at_least |= self.rates[key].at_least
@@ -119,7 +123,7 @@ def recorded(model: nn.Module, images: Tensor) -> tuple[float, dict[str, Codes]]
 
 
 def estimate_evaluation(
-    model: nn.Module, images: Tensor, backend: str, *, calibration_images: int, jobs: int, spice_sample: int | None,
+    model: nn.Module, images: Tensor, backend: Backend, *, calibration_images: int, jobs: int, spice_sample: int | None,
     copies: int, set_up_seconds: float, evaluations: int = 1, passes: int = 1, fits: int = 1,
 ) -> Estimate:  # fmt: skip
     """What it takes to evaluate all `images` on all layers, `evaluations` times, after `fits` fits of the converters.
@@ -128,7 +132,7 @@ def estimate_evaluation(
     kept on disk. With a `spice_sample` of None no reads are kept for a proof.
     """
     layers, work = tiled_layers(model), Work(jobs)
-    analog = {name: layer for name, layer in layers.items() if _backend(layer, backend) != "ideal"}
+    analog = {name: layer for name, layer in layers.items() if not layer.backend_with(backend).gives_integers}
     _, codes = recorded(model, images[:1])
     most = max(_reads(layers[name], some) for name, some in codes.items())
     counted = min(len(images), BATCH, max(COUNTED_READS // most, 1))
@@ -137,16 +141,16 @@ def estimate_evaluation(
     # Every image is seen by the digital network and, on its way between the tiles, once more.
     work.own = set_up_seconds + each * (2 * passes * len(images) + fits * calibration_images)
     for name, layer in analog.items():
-        used, some, reads = _backend(layer, backend), codes[name], _reads(layer, codes[name])
-        at_once = together(used, reads)
+        used, some, reads = layer.backend_with(backend), codes[name], _reads(layer, codes[name])
+        at_once = used.reads_per_deck or reads
         tiles = len(layer.grid.tiles)
         for part in layer.grid.tiles:
-            distinct = reads if used == "macro" else part.drive(some).distinct()[0].vectors
+            distinct = reads if used.by_model else _volts(part, some).distinct()[0].vectors
             fitted = min(layer.grid.chip.calibration.reads, distinct)
             fit_decks = -(-fitted // at_once)
             work.add(part, some, used, fits * fitted, fits * fit_decks, tiles * fit_decks)
             total = distinct / counted * len(images)
-            decks = 0 if used == "macro" else math.ceil(total / batches / at_once)
+            decks = 0 if used.by_model else math.ceil(total / batches / at_once)
             work.add(part, some, used, evaluations * total, evaluations * batches * decks, tiles * decks)
     answers = np.zeros(min(len(images), BATCH), np.int64)
     answers_bytes = parquet_bytes(pa.table({"array": answers, "quantized": answers}))
@@ -156,23 +160,25 @@ def estimate_evaluation(
 
 
 def estimate_reads(
-    parts: Sequence[PlacedTile], codes: Codes, backend: str, *, jobs: int, copies: int, set_up_seconds: float
+    parts: Sequence[PlacedTile], codes: Codes, backend: Backend, *, jobs: int, copies: int, set_up_seconds: float
 ) -> Estimate:
     """What it takes to fit some tiles and to read all of the layer's `[vectors, inputs]` codes from each, once."""
     work = Work(jobs, own=set_up_seconds)
     text_bytes = 0
     for part in parts:
-        stimulus, reads = part.drive(codes), part.chip.calibration.reads
-        decks = -(-reads // together(backend, reads))
+        array, reads = program_tile(part), part.chip.calibration.reads
+        stimulus = array.drive(part.codes(codes))
+        decks = -(-reads // (backend.reads_per_deck or reads))
         work.add(part, codes, backend, reads, decks, decks * len(parts))
         work.add(part, codes, backend, stimulus.vectors, 1, len(parts))
-        text_bytes += len(deck(part.tile(), stimulus))
+        text_bytes += len(deck(array.tile, stimulus))
     work.disk_bytes = copies * work.disk_bytes + text_bytes
     return work.estimate(len(parts))
 
 
-def _backend(layer: TiledLayer, backend: str) -> str:
-    return layer.fixed_backend or backend
+def _volts(part: PlacedTile, codes: Codes) -> Stimulus:
+    """The reads that the layer's `[vectors, inputs]` codes take, by ideal drivers."""
+    return part.chip.encoding.drive(part.codes(codes), len(part.outputs), part.layer.input_bits)
 
 
 def _reads(layer: TiledLayer, codes: Codes) -> int:
@@ -187,10 +193,15 @@ def _add_proof(work: Work, layers: dict[str, TiledLayer], codes: dict[str, Codes
     if spice_sample:
         for name, part in places:
             share = spice_sample / len(places)
-            work.add(part, codes[name], chosen_simulator().name, share, share, spice_sample)
-    sampler, random = Sampler(-(-max(spice_sample, KEPT_SAMPLES) // len(places)), 0), np.random.default_rng(0)
-    for name, part in places:
-        some = codes[name][: sampler.count]
-        amps = random.normal(size=(part.drive(some).vectors, len(part.outputs)))
-        sampler.observe(part, some, part.interpret(some, part.full_scale_amps * amps))
-    return parquet_bytes(samples_table(sampler.samples()))
+            work.add(part, codes[name], reference(), share, share, spice_sample)
+    per_tile = -(-max(spice_sample, KEPT_SAMPLES) // len(places))
+    kept = [_sample(part, codes[name], k) for name, part in places for k in range(per_tile)]
+    return parquet_bytes(samples_table(kept))
+
+
+def _sample(part: PlacedTile, codes: Codes, number: int) -> Sample:
+    """A read as it would be kept, of one of the `[vectors, inputs]` codes; random currents take as much space."""
+    first, random = number % len(codes), np.random.default_rng(number)
+    stimulus = _volts(part, codes[first : first + 1]).take(slice(0, 1))
+    amps = part.full_scale_amps * random.normal(size=len(part.outputs))
+    return Sample(random.random(), part, stimulus, amps, part.convert(amps).astype(np.int32))

@@ -1,4 +1,4 @@
-"""Runs a converted network on labelled images and says what accuracy it keeps, with its proof."""
+"""Run a converted network on labelled data and report what accuracy it keeps, with its proof."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import binomtest
 from torch import Tensor, nn
 
-from norsim.backends.registry import Progress, simulator_of, simulators
+from norsim.backends.backend import Backend, Progress
+from norsim.backends.registry import backend_named, reference
 from norsim.data import Dataset
-from norsim.data.tensors import Batches, dataset_batches
-from norsim.errors import ConfigurationError
-from norsim.evaluation.batches import Predictions, run_batches
+from norsim.data.batches import Data, batches_of
+from norsim.errors import ConfigurationError, DataError
+from norsim.evaluation.batches import classes, done_elsewhere, outputs, run_batches
+from norsim.evaluation.chips import Chips
+from norsim.evaluation.intervals import Interval, wilson
+from norsim.evaluation.metrics import Metric, Predictions, joined, labels_of, value_of
 from norsim.evaluation.proof import Sample, Verification, choose_samples, verify
 from norsim.jobs.unit_store import UnitStore
 from norsim.jobs.workers import HERE, Workers
-from norsim.spice.simulators.choice import chosen_simulator
+from norsim.tiling.convert import converted_layers
 from norsim.tiling.modules import TiledLayer, tiled_layers
 from norsim.tiling.reader import Reader
 
@@ -41,8 +44,12 @@ ASSUMPTIONS = (
 class Evaluation:
     """What an evaluation found; `summary()` is its JSON.
 
-    Accuracies are fractions of `images`; `accuracy_ci95` is Wilson's interval; `drop_points` is 100 (accuracy_float -
-    accuracy). `accuracy_float` is None where the float network's answers are unknown. Predictions are `[images]`.
+    `accuracy` is what the array reaches, `accuracy_quantized` what the integers do, `accuracy_float` the float network
+    (None where its answers are unknown): fractions of `images`, or values of `metric` where that is another function.
+    `accuracy_ci95` is Wilson's interval, None for a metric of the user's; `drop_points` is 100 (accuracy_float -
+    accuracy).
+    `labels` and predictions are classes `[images]`, or the targets and outputs that the metric took. `chips` and
+    `predictions_by_chip` are what several chips found.
     """
 
     network: str
@@ -51,26 +58,30 @@ class Evaluation:
     backend: str
     encoding: str
     accuracy: float
-    accuracy_ci95: tuple[float, float]
+    accuracy_ci95: Interval | None
     accuracy_quantized: float
-    accuracy_quantized_ci95: tuple[float, float]
+    accuracy_quantized_ci95: Interval | None
     accuracy_float: float | None
-    accuracy_float_ci95: tuple[float, float] | None
+    accuracy_float_ci95: Interval | None
     verification: Verification
     layers: list[dict[str, Any]]
     seconds: float
     seed: int
     versions: dict[str, str | None]
-    labels: Predictions = field(repr=False)
-    predictions: Predictions = field(repr=False)
-    predictions_quantized: Predictions = field(repr=False)
-    predictions_float: Predictions | None = field(repr=False)
+    labels: Any = field(repr=False)
+    predictions: Any = field(repr=False)
+    predictions_quantized: Any = field(repr=False)
+    predictions_float: Any = field(repr=False)
     samples: list[Sample] = field(repr=False)
+    metric: str = "accuracy"
+    chips: Chips | None = field(default=None, repr=False)
+    predictions_by_chip: list[Predictions] = field(default_factory=list, repr=False)
 
     @property
     def drop_points(self) -> float | None:
-        """Percentage points lost from the float network to the array."""
-        return None if self.accuracy_float is None else 100 * (self.accuracy_float - self.accuracy)
+        """Percentage points lost from the float network to the array; None for another metric than accuracy."""
+        known = self.accuracy_float is not None and self.metric == "accuracy"
+        return 100 * (self.accuracy_float - self.accuracy) if known and self.accuracy_float is not None else None
 
     def summary(self) -> dict[str, Any]:
         """The keys of `eval-network --json`."""
@@ -81,70 +92,98 @@ class Evaluation:
 
 def evaluate(
     model: nn.Module,
-    data: Dataset | Batches,
+    data: Data,
     backend: str = "macro",
     *,
+    metric: Metric | None = None,
     spice_sample: int = 12,
     seed: int = 0,
     workers: Workers = HERE,
     progress: Progress | None = None,
     network: str = "",
+    original: nn.Module | None = None,
     float_predictions: Predictions | None = None,
     store: UnitStore | None = None,
 ) -> Evaluation:
-    """Accuracy of a converted network on labelled images, every layer read by `backend`.
+    """Return the accuracy of a converted network on labelled data, every layer read by `backend`.
 
-    `data` is a Dataset, or batches of `[images, channels, height, width]` float32 and `[images]` labels,
-    as a DataLoader gives them. `spice_sample` of the reads are solved again by ngspice, or by what NORSIM_SIMULATOR
-    names, each alone, and compared. `float_predictions` `[images]` are the float network's classes, where known.
-    Calibrate the converters first: see `norsim.calibrate`. Batches, and reads of simulators, that are in `store` are
-    taken from it, and the others put into it: what comes back is the same to the last bit.
+    `data` is of any kind that `norsim.deploy` takes, with labels. `metric` is a function of (outputs, targets) of all
+    images in place of the share of right classes. `spice_sample` of the reads are solved again by ngspice, or by what
+    NORSIM_SIMULATOR names, each alone, and compared. `original` is the float network to compare with, or
+    `float_predictions` `[images]` are its classes. Batches, and reads of simulators, that are in `store` are taken from
+    it, and the others put into it: the result is the same to the last bit. Raises ConfigurationError for a network that
+    is not converted or not calibrated (see `norsim.calibrate`), DataError for data that it cannot take.
     """
     started = time.monotonic()
-    layers, count = tiled_layers(model), max(spice_sample, KEPT_SAMPLES)
+    wanted, layers, count = backend_named(backend), converted_layers(model), max(spice_sample, KEPT_SAMPLES)
     per_tile = -(-count // sum(len(layer.grid.tiles) for layer in layers.values()))
-    # Where batches are quick, or done elsewhere, images are counted; else each layer's decks are worth a word.
-    by_images = backend in ("macro", "ideal") or (workers.elsewhere and simulator_of(backend) is None)
-    labels: list[Predictions] = []
+    # Where batches are quick, or done elsewhere, images are counted; otherwise the decks of each layer.
+    by_images = wanted.by_model or wanted.gives_integers or done_elsewhere(wanted, workers)
+    targets: list[Any] = []
+    full: list[Any] = []
+    answer = classes if metric is None else outputs
 
     def images() -> Iterator[Tensor]:
-        for some, answers in dataset_batches(data) if isinstance(data, Dataset) else data:
-            labels.append(np.asarray(answers))
+        for some, answers in batches_of(data):
+            targets.append(labels_of(answers, len(some)) if metric is None else answers)
+            if original is not None:
+                full.append(answer(original, some))
             yield some
 
     def images_done(done: int) -> None:
         if by_images and progress and isinstance(data, Dataset):
             progress(done, len(data))
 
-    reader = Reader(backend, workers, None if by_images else progress, store=store)
-    results = run_batches(model, images(), reader, per_tile=per_tile, seed=seed, progress=images_done)
-    truth = np.concatenate(labels)
-    found, exact = (np.concatenate([getattr(result, kind) for result in results]) for kind in ("array", "quantized"))
+    reader = Reader(wanted, workers, None if by_images else progress, store=store)
+    results = run_batches(
+        model, images(), reader, classify=metric is None, per_tile=per_tile, seed=seed, progress=images_done
+    )
+    if not results:
+        raise DataError("the data is empty: give at least one batch")
+    truth = joined(targets)
+    found, exact = (joined([getattr(result, kind) for result in results]) for kind in ("array", "quantized"))
+    known = joined(full) if full else float_predictions
     reads = sum((result.reads for result in results), Counter[str]())
-    if float_predictions is not None and len(float_predictions) != len(truth):
-        raise ConfigurationError(f"{len(float_predictions)} float predictions for {len(truth)} images")
     samples = choose_samples([sample for result in results for sample in result.samples], count)
-    accuracy, interval = share(found, truth)
-    quantized, quantized_interval = share(exact, truth)
-    full, full_interval = (None, None) if float_predictions is None else share(float_predictions, truth)
+    judged = [_judge(metric, answers, truth) for answers in (found, exact, known)]
+    (accuracy, interval), (quantized, quantized_interval), (of_float, float_interval) = judged
     encodings = {layer.grid.chip.encoding.name for layer in layers.values()}
+    total = _count(truth)
     return Evaluation(
-        network, getattr(data, "name", ""), len(truth), backend, ", ".join(sorted(encodings)),
-        accuracy, interval, quantized, quantized_interval, full, full_interval,
-        verify(samples[:spice_sample], workers, chosen_simulator().name),
-        layer_table(model, backend, reads, len(truth)),
-        time.monotonic() - started, seed, versions(backend), truth, found, exact, float_predictions, samples,
+        network, getattr(data, "name", ""), total, wanted.name, ", ".join(sorted(encodings)),
+        accuracy, interval, quantized, quantized_interval, of_float, float_interval,
+        verify(samples[:spice_sample], workers, reference()),
+        layer_table(model, wanted, reads, total),
+        time.monotonic() - started, seed, versions(wanted), truth, found, exact, known, samples,
+        "accuracy" if metric is None else getattr(metric, "__name__", type(metric).__name__),
     )  # fmt: skip
 
 
-def share(predictions: Predictions, labels: Predictions) -> tuple[float, tuple[float, float]]:
+def _judge(metric: Metric | None, answers: Any, truth: Any) -> Any:
+    """A value with its interval, as far as they are known, of classes `[images]` or outputs."""
+    if answers is None:
+        return None, None
+    if metric is not None:
+        return value_of(metric, answers, truth), None
+    if len(answers) != len(truth):
+        raise ConfigurationError(f"{len(answers)} float predictions for {len(truth)} images; expected as many")
+    return share(answers, truth)
+
+
+def _count(truth: Any) -> int:
+    """How many images targets are for."""
+    if isinstance(truth, Mapping):
+        return _count(next(iter(truth.values())))
+    return _count(truth[0]) if isinstance(truth, tuple) else len(truth)
+
+
+def share(predictions: Predictions, labels: Predictions) -> tuple[float, Interval]:
     """Share of right answers, `[images]` against `[images]`, and its 95 % Wilson interval."""
     right = int((predictions == labels).sum())
-    interval = binomtest(right, len(labels)).proportion_ci(0.95, method="wilson")
-    return right / len(labels), (float(interval.low), float(interval.high))
+    return right / len(labels), wilson(right, len(labels))
 
 
-def layer_table(model: nn.Module, backend: str, reads: Mapping[str, int], images: int) -> list[dict[str, Any]]:
+def layer_table(model: nn.Module, backend: Backend, reads: Mapping[str, int], images: int) -> list[dict[str, Any]]:
     """For each layer: its tiles, their size, how many reads they took, and the energy and time of them for an image.
 
     All tiles of a layer are read at the same time. What stays digital takes no part.
@@ -155,7 +194,7 @@ def layer_table(model: nn.Module, backend: str, reads: Mapping[str, int], images
             "tiles": len(layer.grid.tiles),
             "inputs": layer.grid.layer.inputs,
             "outputs": layer.grid.layer.outputs,
-            "backend": layer.fixed_backend or backend,
+            "backend": layer.backend_with(backend).name,
             "reads": reads.get(name, 0),
             **_costs(layer, reads.get(name, 0) / images / len(layer.grid.tiles)),
         }
@@ -189,12 +228,12 @@ def image_costs(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def versions(backend: str) -> dict[str, str | None]:
+def versions(backend: Backend) -> dict[str, str | None]:
     """What the numbers depend on."""
     return {
         "norsim": version("norsim"),
         "ngspice": None,
-        **simulators(backend),
+        **backend.versions(),
         "torch": torch.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),

@@ -1,4 +1,4 @@
-"""The proof that goes with every number: a sample of a run's reads, solved again by ngspice, one by one."""
+"""The proof that goes with every number: a sample of a run's reads, solved again by a simulator, one by one."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from typing import Any, BinaryIO
 from zipfile import BadZipFile
 
 import numpy as np
-from scipy.stats import binomtest
 
-from norsim.array.tile import Floats, Stimulus
+from norsim.array.tile import Floats, Stimulus, Tile
+from norsim.backends.backend import Backend
 from norsim.backends.batch import read_all
 from norsim.errors import ConfigurationError, DataError
+from norsim.evaluation.intervals import wilson
 from norsim.jobs.workers import Workers
 from norsim.periphery.adc import Adc
 from norsim.periphery.encoding import Codes
+from norsim.random_streams import Stream, generator
 from norsim.tiling.grid import TileGrid
-from norsim.tiling.tile import PlacedTile, TileRead
+from norsim.tiling.program import ProgrammedTile, program_tile
+from norsim.tiling.tile import PlacedTile, TileRead, placed_tile
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Verification:
 
     Errors are in units of each tile's full scale, over all outputs of the sampled reads;
     `adc_mismatch_fraction` is the share of converter codes that differ, with Wilson's 95 % interval.
-    All but `samples` are None where nothing was sampled.
+    `witness` is the backend that solved them again. All but `samples` are None where nothing was sampled.
     """
 
     samples: int
@@ -38,6 +41,7 @@ class Verification:
     rms_error_full_scale: float | None = None
     adc_mismatch_fraction: float | None = None
     adc_mismatch_ci95: tuple[float, float] | None = None
+    witness: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +49,7 @@ class Sample:
     """One read of the run: where it was made, its volts, and what the run took from it.
 
     `amps`, `adc`   `[outputs]`: amperes and converter codes
+    `array`     the programmed array of its tile, where it is at hand
     """
 
     key: float
@@ -52,6 +57,7 @@ class Sample:
     stimulus: Stimulus
     amps: Floats
     adc: np.ndarray
+    array: ProgrammedTile | None = None
 
 
 class Sampler:
@@ -62,11 +68,11 @@ class Sampler:
 
     def __init__(self, count: int, seed: int, batch: int = 0) -> None:
         self.count = count
-        self.random = np.random.default_rng([seed, 2, batch])
+        self.random = generator(seed, Stream.PROOF_SAMPLE, batch)
         self.kept: dict[str, list[Sample]] = {}
         self.reads: Counter[str] = Counter()
 
-    def observe(self, part: PlacedTile, codes: Codes, result: TileRead) -> None:
+    def observe(self, part: PlacedTile, array: ProgrammedTile, codes: Codes, result: TileRead) -> None:
         """Take note of one tile's reads of the layer's `codes`, `[vectors, inputs]`."""
         vectors, passes, outputs = result.amps.shape
         self.reads[part.layer.name] += vectors * passes
@@ -80,9 +86,9 @@ class Sampler:
         amps, adc = result.amps.reshape(-1, outputs), result.adc.reshape(-1, outputs)
         for key, place in zip(keys, places, strict=True):
             vector, one = divmod(int(place), passes)
-            stimulus = part.drive(codes[vector : vector + 1]).take(slice(one, one + 1))
+            stimulus = array.drive(part.codes(codes[vector : vector + 1])).take(slice(one, one + 1))
             # Copies, or the whole read would stay in memory.
-            kept.append(Sample(key, part, stimulus, amps[place].astype(np.float64), adc[place].astype(np.int32)))
+            kept.append(Sample(key, part, stimulus, amps[place].astype(np.float64), adc[place].astype(np.int32), array))
         self.kept[part.name] = sorted(kept, key=lambda sample: sample.key)[: self.count]
 
     def samples(self) -> list[Sample]:
@@ -111,19 +117,30 @@ def smallest_of(many: int, count: int, random: np.random.Generator) -> Floats:
     return smallest
 
 
-def verify(samples: Sequence[Sample], workers: Workers, backend: str = "ngspice") -> Verification:
-    """Solve sampled reads again from their decks, every one alone and from a cold start."""
+def verify(samples: Sequence[Sample], workers: Workers, witness: Backend) -> Verification:
+    """Solve sampled reads again by `witness`, every one alone and from a cold start."""
     if not samples:
         return Verification(0)
-    requests = [(sample.part.tile(), sample.stimulus) for sample in samples]
+    requests = [(tile, sample.stimulus) for tile, sample in zip(tiles_of(samples), samples, strict=True)]
     errors, differ = [], []
-    for sample, currents in zip(samples, read_all(requests, backend, workers), strict=True):
+    for sample, currents in zip(samples, read_all(requests, witness, workers), strict=True):
         reference = sample.part.amps(currents)[0]
         errors.append((sample.amps - reference) / sample.part.full_scale_amps)
         # Noise would tell of nothing but itself.
         noisy = sample.part.chip.converters.noise > 0
         differ.append((sample.part.convert(sample.amps) if noisy else sample.adc) != sample.part.convert(reference))
-    return _verification(len(samples), np.concatenate(errors), np.concatenate(differ))
+    found = _verification(len(samples), np.concatenate(errors), np.concatenate(differ))
+    return replace(found, witness=witness.name)
+
+
+def tiles_of(samples: Sequence[Sample]) -> list[Tile]:
+    """The tile that each sample was read from, programmed now where it is not at hand."""
+    known: dict[tuple[int, str], Tile] = {}
+    for sample in samples:
+        key = (sample.part.chip.draw.chip, sample.part.name)
+        if key not in known:
+            known[key] = (sample.array or program_tile(sample.part)).tile
+    return [known[sample.part.chip.draw.chip, sample.part.name] for sample in samples]
 
 
 def save_samples(samples: Sequence[Sample], file: BinaryIO) -> None:
@@ -158,15 +175,15 @@ def _sample(kept: Mapping[str, Any], k: int, part: PlacedTile, adc: Adc, chip: i
     if stimulus.vectors != 1 or not amps.shape == codes.shape == (len(part.outputs),):
         raise ValueError(f"sample {k} does not fit {part.name}")
     specimen = part.chip.specimen(part.chip.draw.seed, chip)
-    return Sample(0.0, replace(part, adc=adc, chip=specimen), stimulus, amps, codes)
+    there = placed_tile(part.layer, specimen, part.row, part.column, part.inputs, part.outputs)
+    return Sample(0.0, replace(there, adc=adc), stimulus, amps, codes)
 
 
 def _verification(samples: int, errors: Floats, differ: np.ndarray[Any, np.dtype[np.bool_]]) -> Verification:
-    interval = binomtest(int(differ.sum()), len(differ)).proportion_ci(0.95, method="wilson")
     return Verification(
         samples,
         float(np.abs(errors).max()),
         float(np.sqrt(np.square(errors).mean())),
         float(differ.mean()),
-        (float(interval.low), float(interval.high)),
+        wilson(int(differ.sum()), len(differ)),
     )

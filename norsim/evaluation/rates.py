@@ -13,16 +13,17 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from norsim.array.tile import Currents
-from norsim.backends.characterised import macro_model
-from norsim.backends.registry import BACKENDS, read
-from norsim.errors import SolveError
+from norsim.backends.backend import Backend
+from norsim.errors import SolveTimeoutError
 from norsim.jobs.unit_store import currents_table, parquet
 from norsim.jobs.workers import Threads
 from norsim.periphery.encoding import Codes
+from norsim.tiling.program import ProgrammedTile, program_tile
+from norsim.tiling.reader import Reader
 from norsim.tiling.tile import PlacedTile
 
 # Reads made to measure a rate.
-MACRO_READS = 4096
+MODEL_READS = 4096
 # Longer than this no rate is waited for: the estimate then is a lower bound. Shorter than this a probe says little,
 # and more reads are made.
 LONGEST_PROBE_SECONDS = 120.0
@@ -42,47 +43,41 @@ class Rate:
     at_least: bool = False
 
 
-def measured(part: PlacedTile, codes: Codes, backend: str, jobs: int, alone: bool) -> Rate:
+def measured(part: PlacedTile, codes: Codes, backend: Backend, jobs: int, alone: bool) -> Rate:
     """How fast a tile is read, with activations like `codes` `[vectors, inputs]`; `alone`: one read at a time."""
-    if backend == "macro":
-        return _macro_rate(part, codes)
+    array = program_tile(part)
+    if backend.by_model:
+        return _model_rate(part, array, codes, backend)
     try:
-        return _rate(part, codes, backend, jobs, 1 if alone else BACKENDS[backend].probed)
-    except SlowError:
+        return _rate(array, part.codes(codes), backend, jobs, 1 if alone else backend.reads_to_probe)
+    except SolveTimeoutError:
         return Rate(0.0, LONGEST_PROBE_SECONDS, at_least=True)
 
 
-class SlowError(SolveError):
-    """A read took longer than anybody waits for an estimate."""
-
-
 def timed(call: Callable[[], Any]) -> tuple[float, Any]:
-    """The seconds that a call took, and what it gave."""
+    """The seconds that a call took, and what it returned."""
     started = time.perf_counter()
     found = call()
     return time.perf_counter() - started, found
 
 
-def _rate(part: PlacedTile, codes: Codes, backend: str, jobs: int, reads: int) -> Rate:
-    """Of a solver that takes reads one after the other: from one read, and from so many.
+def _rate(array: ProgrammedTile, codes: Codes, backend: Backend, jobs: int, reads: int) -> Rate:
+    """Of a solver that takes reads one after the other: from one read, and from `reads`; `codes` `[vectors, inputs]`.
 
-    So many decks of a simulator at a time as the run will have: what they cost each other is in the rate.
+    As many decks of a simulator run at a time as the run will have: what they cost each other is in the rate.
     """
-    tile, (stimulus, _) = part.tile(), part.drive(codes).distinct()
-    many, limited = min(stimulus.vectors, reads), BACKENDS[backend].limited
+    stimulus, _ = array.drive(codes).distinct()
+    many = min(stimulus.vectors, reads)
 
     def solve(reads: int) -> Currents:
         some = stimulus.take(slice(0, reads))
-        if limited is None:
-            return read(tile, some, backend)
-        try:
-            with Threads(jobs).executor() as pool:
-                found = list(pool.map(lambda _: limited(tile, some, LONGEST_PROBE_SECONDS), range(jobs)))
-                return found[0]
-        except SolveError as problem:
-            raise SlowError(str(problem)) if "did not finish" in str(problem) else problem from None
+        if not backend.own_process:
+            return backend.read(array.tile, some)
+        with Threads(jobs).executor() as pool:
+            found = list(pool.map(lambda _: backend.solve_within(array.tile, some, LONGEST_PROBE_SECONDS), range(jobs)))
+            return found[0]
 
-    if BACKENDS[backend].simulator is None:
+    if backend.simulator is None:
         # The first read of all waits for the cell to be characterised.
         solve(1)
     one, currents = timed(lambda: solve(1))
@@ -99,16 +94,21 @@ def _rate(part: PlacedTile, codes: Codes, backend: str, jobs: int, reads: int) -
     return Rate(max(one - each, 0.0), each, parquet_bytes(currents_table(currents)) / many)
 
 
-def _macro_rate(part: PlacedTile, codes: Codes) -> Rate:
-    """Of the reduced model: the time to build it, and that of many reads once it is there."""
-    passes = part.chip.encoding.passes(part.layer.input_bits)
+def _model_rate(part: PlacedTile, array: ProgrammedTile, codes: Codes, backend: Backend) -> Rate:
+    """Of a backend by models: the time to build one, and that of many reads once it is there."""
+    passes, reader = part.chip.encoding.passes(part.layer.input_bits), Reader(backend)
+
+    def read(some: Codes) -> None:
+        for _ in reader.read_by_model(part, array, some):
+            pass
+
     # The first model of all waits for its kernels to be loaded, and for the cell to be characterised.
-    list(part.read_reduced(codes[:1]))
-    macro_model.cache_clear()
-    build, _ = timed(lambda: list(part.read_reduced(codes[:1])))
-    vectors = max(MACRO_READS // passes, 1)
+    read(codes[:1])
+    backend.forget()
+    build, _ = timed(lambda: read(codes[:1]))
+    vectors = max(MODEL_READS // passes, 1)
     some = np.resize(codes, (vectors, codes.shape[1]))
-    seconds, _ = timed(lambda: list(part.read_reduced(some)))
+    seconds, _ = timed(lambda: read(some))
     return Rate(build, seconds / (vectors * passes))
 
 

@@ -1,21 +1,15 @@
-"""Parts of a chip, and layers, that can be switched on and off to see what each costs."""
+"""Parts of a chip that can be switched on and off to see what each costs.
+
+A part that is to be attributed to gets one entry in `FACTORS`: the settings of a chip file without it, and with it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
 
-from torch import nn
-
-from norsim.chip.load import ChipChoice, apply_settings, build_chip
-from norsim.chip.model import Chip
-from norsim.experiments.experiment import Subject
-from norsim.saved.network_folder import load_network
-from norsim.tiling.convert import convert
-from norsim.tiling.modules import tiled_layers
-
-Names = tuple[str, ...]
-NetworkWith = Callable[[frozenset[str]], nn.Module]
+By = Literal["causes", "cures", "layers"]
 
 
 @dataclass(frozen=True)
@@ -50,40 +44,10 @@ FACTORS = {
 }
 
 
-def by_factors(
-    chosen: Subject, choice: ChipChoice, fit: Callable[[nn.Module], None], factors: Mapping[str, Factor]
-) -> tuple[Names, NetworkWith]:
-    """The factors, and what gives the network on a chip with some of them alone, fitted."""
-    network, _ = load_network(chosen.name, chosen.trusted)
-
-    def network_with(on: frozenset[str]) -> nn.Module:
-        analog = convert(network, chip_with(choice, on, factors))
-        fit(analog)
-        return analog
-
-    return tuple(factors), network_with
-
-
-def by_layers(chosen: Subject, choice: ChipChoice, fit: Callable[[nn.Module], None]) -> tuple[Names, NetworkWith]:
-    """The layers, and what gives the network with some of them on the array; the fit of each is its own."""
-    fit(chosen.model)
-    layers = tiled_layers(chosen.model)
-
-    def network_with(on: frozenset[str]) -> nn.Module:
-        for name, layer in layers.items():
-            layer.fixed_backend = None if name in on else "ideal"
-        return chosen.model
-
-    return tuple(layers), network_with
-
-
-def chip_with(choice: ChipChoice, on: frozenset[str], factors: Mapping[str, Factor]) -> Chip:
-    """The chip with those factors `on`, and without the others."""
-    wires = f"{choice.content['encoding'].replace('-', '_')}.wires"
-    settings = [
+def settings_with(wires: str, on: frozenset[str], factors: Mapping[str, Factor]) -> list[str]:
+    """Settings of a chip whose wires are under the key `wires`, with those factors `on` and without the others."""
+    return [
         text.format(wires=wires)
         for name, factor in factors.items()
         for text in (factor.with_it if name in on else factor.without)
     ]
-    chip = build_chip(apply_settings(choice.content, tuple(settings)), choice.path, choice.trusted)
-    return replace(chip, draw=choice.chip.draw)

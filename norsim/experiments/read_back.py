@@ -12,10 +12,11 @@ import numpy as np
 from torch import nn
 
 from norsim.chip.load import build_chip, read_yaml
+from norsim.chip.model import Chip
 from norsim.data import Dataset, load
 from norsim.errors import ConfigurationError, NorsimError
 from norsim.evaluation.proof import Sample, load_samples
-from norsim.experiments.run_record import Answers, Attribution, Material, Missing, Origin
+from norsim.experiments.run_record import Answers, Attribution, Missing, Origin, RunRecord
 from norsim.saved.network_folder import load_network
 from norsim.tiling.convert import convert
 from norsim.tiling.modules import tiled_layers
@@ -27,7 +28,7 @@ REPORTED = ("eval-network", "attribute")
 def read_run(
     run: Path, *, data_folder: Path | None = None, attributions: Sequence[Path] = (), trust_model: bool = False,
     trust_cell: bool = False,
-) -> Material:  # fmt: skip
+) -> RunRecord:  # fmt: skip
     """A run of eval-network or of attribute, with the results of attribute that belong to it.
 
     These are `attributions`, or else those in folders beside the run, of the same network, images and chip. What
@@ -45,7 +46,7 @@ def read_run(
         else Missing("A run of attribute keeps no answers of single images.")
     )
     data = _data(manifest, card, data_folder, trust_model, answers)
-    return Material(str(run), summary, answers, _samples(run, model), model, data, origin, (*own, *others))
+    return RunRecord(str(run), summary, answers, _samples(run, model), model, data, origin, (*own, *others))
 
 
 def _records(run: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -80,7 +81,7 @@ def _seconds(run: Path) -> float | None:
 def _attribution(path: Path) -> Attribution:
     summary, _, _ = _records(path)
     if "shares" not in summary:
-        raise ConfigurationError(f"--attribution {path}: that is no run of attribute")
+        raise ConfigurationError(f"{path} is not a run of attribute, so it does not say where accuracy was lost")
     return Attribution(str(path), summary)
 
 
@@ -103,20 +104,39 @@ def _beside(run: Path, summary: Mapping[str, Any], chip: Mapping[str, Any]) -> l
 def _network(
     run: Path, summary: Mapping[str, Any], origin: Origin, trust_model: bool, trust_cell: bool
 ) -> tuple[nn.Module | Missing, dict[str, Any]]:
-    """The run's network on its chip, and the network's card."""
-    name = str(summary["network"])
-    # A run may have been moved together with the network that it quantized.
-    kept = run / "network"
-    place = str(kept) if Path(name).name != name and not Path(name).is_dir() and kept.is_dir() else name
+    """The run's network on its chip, and the network's card; Missing, with the reason, where they cannot be had."""
     try:
-        network, card = load_network(place, trust_model)
+        network, card = load_network(_place_of_network(run, summary), trust_model)
     except NorsimError as problem:
         return Missing(f"The run's network cannot be read: {problem}"), {}
     try:
-        chip = build_chip(dict(origin.chip), Path(origin.manifest["chip_file"]), trust_cell)
-        return convert(network, chip.specimen(int(origin.manifest["seed"]), 0)), card
+        return convert(network, _chip(origin, trust_cell)), card
     except NorsimError as problem:
         return Missing(f"The run's chip cannot be made again: {problem}"), card
+
+
+def network_of_run(run: Path, *, trust_model: bool = False, trust_cell: bool = False) -> nn.Module:
+    """The converted network of a finished eval-network run, on the run's chip; it is not calibrated.
+
+    Raises ConfigurationError for a folder that holds no such run, and what loading the network and the chip raises.
+    """
+    summary, manifest, chip = _records(run)
+    if "accuracy" not in summary:
+        raise ConfigurationError(f"{run} is not a run of eval-network: its summary.json has no accuracy")
+    network, _ = load_network(_place_of_network(run, summary), trust_model)
+    return convert(network, _chip(Origin(manifest, chip, None), trust_cell))
+
+
+def _place_of_network(run: Path, summary: Mapping[str, Any]) -> str:
+    """Where the run's network is. A run may have been moved together with the network that it quantized."""
+    name, kept = str(summary["network"]), run / "network"
+    return str(kept) if Path(name).name != name and not Path(name).is_dir() and kept.is_dir() else name
+
+
+def _chip(origin: Origin, trust_cell: bool) -> Chip:
+    """The run's chip: the first specimen of its seed."""
+    chip = build_chip(dict(origin.chip), Path(origin.manifest["chip_file"]), trust_cell)
+    return chip.specimen(int(origin.manifest["seed"]), 0)
 
 
 def _samples(run: Path, model: nn.Module | Missing) -> list[Sample] | Missing:
@@ -158,25 +178,12 @@ def _data(
     if name is None:
         return Missing("The run does not say which data set it used.")
     if is_code(name) and not trusted:
-        return Missing(f"The data set is the Python code {name}; --trust-model has norsim run it.")
+        return Missing(f"The data set is the Python code {name}, which is not run unless it is trusted.")
     where = folder or (Path(told["data_folder"]) if told["data_folder"] else None)
     try:
         data = load(name, "test", where)
     except NorsimError as problem:
-        return Missing(f"The images are not at hand: {problem} --data DIR says where they are.")
+        return Missing(f"The images are not at hand: {problem} The report can be told where they are.")
     if isinstance(answers, Answers) and not np.array_equal(data.labels[: len(answers.labels)], answers.labels):
         return Missing(f"The data set {name} at hand has other labels than the run's: it is not the one that was used.")
     return data
-
-
-def records_of_run(run: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """summary.json, manifest.json and the chip of a finished run; ConfigurationError for any other folder."""
-    try:
-        summary = json.loads((run / "summary.json").read_text())
-        manifest = json.loads((run / "manifest.json").read_text())
-        chip = read_yaml(run / "config.resolved.yaml")
-        if "chip_file" in manifest and "accuracy" in summary and isinstance(chip, dict):
-            return summary, manifest, chip
-    except (OSError, ValueError, TypeError, ConfigurationError):
-        pass
-    raise ConfigurationError(f"{run} is no folder of a finished eval-network run: look for its summary.json")

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from norsim.data import Dataset
-from norsim.evaluation.batches import Predictions
+from norsim.evaluation.metrics import Predictions
 from norsim.evaluation.proof import Sample
 
 
@@ -53,7 +53,7 @@ class Origin:
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class RunRecord:
     """One run.
 
     `title`     what the page calls it

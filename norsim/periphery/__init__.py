@@ -1,1 +1,1 @@
-"""What stands around an array: encodings, program-verify, converters, energy."""
+"""The periphery of an array: encodings, program-verify, converters, energy."""

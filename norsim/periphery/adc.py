@@ -1,4 +1,4 @@
-"""The analog-to-digital converter behind each output, and the range it is given."""
+"""The analog-to-digital converter of each output, and its range."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SHRINK = np.linspace(1.0, 0.5, 26)
 
 @dataclass(frozen=True)
 class Adc:
-    """A uniform mid-tread converter. Code k stands for `low_amps + k step`; beyond the ends it clips.
+    """A uniform mid-tread converter. Code k stands for `low_amps + k step`; currents outside the range clip.
 
     `bits`       resolution
     `low_amps`, `high_amps`   the currents of the lowest and the highest code
@@ -28,7 +28,7 @@ class Adc:
 
     def __post_init__(self) -> None:
         if not 1 <= self.bits <= 24:
-            raise ConfigurationError(f"an ADC has 1 to 24 bits, not {self.bits}")
+            raise ConfigurationError(f"an ADC must have 1 to 24 bits, not {self.bits}")
         if not -np.inf < self.low_amps < self.high_amps < np.inf:
             raise ConfigurationError(f"the ADC range {self.low_amps:g} A to {self.high_amps:g} A is empty")
 
@@ -38,31 +38,31 @@ class Adc:
         return (self.high_amps - self.low_amps) / float(2**self.bits - 1)
 
     def convert(self, amps: Floats, flaws: Flaws | None = None) -> Floats:
-        """Codes, as whole numbers, of any shape of currents, in an array of the same kind.
+        """Return the codes, as whole numbers, of currents of any shape, in an array of the same shape and type.
 
-        With `flaws` the currents are `[..., outputs]`, each output with a converter of its own.
+        With `flaws` the currents are `[..., outputs]`, and each output has its own converter.
         """
         steps = (amps - self.low_amps) / self.step_amps if flaws is None else flaws.steps(amps, self)
-        # Half-way currents go to the even code, in NumPy as in torch.
+        # Ties go to the even code, in NumPy as in torch.
         return steps.round().clip(0, 2**self.bits - 1)
 
     def amps(self, codes: Floats) -> Floats:
-        """The currents that codes stand for, in amperes; any shape."""
+        """Return the currents that codes stand for, in amperes; any shape."""
         return codes * self.step_amps + self.low_amps
 
 
 @dataclass(frozen=True)
 class ConverterSpread:
-    """How far real converters are from an ideal one: standard deviations over converters, and of each conversion.
+    """Standard deviations of the errors of real converters: over converters, and of the noise of each conversion.
 
-    A current I of an output comes to
+    An output's current I is converted to
 
         y = (I (1 + g) - I_low) / step + o + 4 b u (1 - u) + noise,     u = y / (2^bits - 1) before o, b and noise,
 
-    with the errors of IEEE Std 1241: g of gain, o of offset, and b, of which the integral non-linearity is a bow that
-    is largest, and b, at mid-scale.
+    with the errors of IEEE Std 1241: gain error g, offset o, and an integral non-linearity in the shape of a bow that
+    has its maximum, b, at mid-scale.
 
-    `gain`      a share;  `offset`, `bow`, `noise`  in steps
+    `gain`      relative;  `offset`, `bow`, `noise`  in steps
     """
 
     gain: float = 0.0
@@ -71,7 +71,7 @@ class ConverterSpread:
     noise: float = 0.0
 
     def draw(self, outputs: int, random: np.random.Generator) -> Flaws:
-        """The flaws of so many converters."""
+        """Draw the errors of `outputs` converters."""
         gain, offset, bow = random.standard_normal((3, outputs))
         return Flaws(self.gain * gain, self.offset * offset, self.bow * bow)
 
@@ -81,14 +81,14 @@ IDEAL_CONVERTERS = ConverterSpread()
 
 @dataclass(frozen=True, eq=False)
 class Flaws:
-    """Of each output's converter, `[outputs]`: see ConverterSpread."""
+    """The errors of each output's converter, `[outputs]`: see ConverterSpread."""
 
     gain: Floats
     offset: Floats
     bow: Floats
 
     def steps(self, amps: Floats, adc: Adc) -> Floats:
-        """`[..., outputs]` currents in steps above the lowest code, as these converters see them, without noise."""
+        """Return currents `[..., outputs]` in steps above the lowest code, with the converters' errors but no noise."""
         ideal = (amps * (1 + self.gain) - adc.low_amps) / adc.step_amps
         share = ideal / (2**adc.bits - 1)
         seen: Floats = ideal + self.offset + 4 * self.bow * share * (1 - share)
@@ -96,10 +96,10 @@ class Flaws:
 
 
 def fit_range(samples: Floats, bits: int, least_amps: float) -> Adc:
-    """The range that converts `samples` (amperes, any shape) with the least mean square error.
+    """Find the range that converts `samples` (amperes, any shape) with the least mean squared error.
 
-    The full span of the samples is shrunk by up to half about zero: clipping a rare peak can cost less than a coarser
-    step. A span below `least_amps` is widened to it.
+    The full span of the samples is shrunk towards zero by up to half, since clipping a rare peak can cost less than a
+    coarser step. A span below `least_amps` is widened to it.
     """
     low, high = min(float(samples.min()), 0.0), max(float(samples.max()), 0.0)
     if high - low < least_amps:

@@ -1,15 +1,15 @@
 """Bit-serial: activation bits on the wordlines one after the other, weight codes as cell currents.
 
-A cell at code q conducts q I_LSB when its wordline is up. The bitline adds up, and four passes are
+A cell at code q conducts q I_LSB when its wordline is up. The bitline adds the currents, and the passes are
 shifted and added digitally:
 
     sum_i (q_i - z) x_i = sum_p 2^p  sum_i (q_i - z) x_i[p]
 
 where x_i[p] is bit p of x_i. The term with z comes from
-  * `reference`: a column of cells at code z in each strapped group, subtracted before the ADC: it sits
-    behind the same source line, so wire drop bends it as it bends its neighbours;
+  * `reference`: a column of cells at code z in each strapped group, subtracted before the ADC: it shares the
+    source line of its neighbours, so IR drop distorts it as it distorts them;
   * `digital`: -z sum_i x_i[p], computed from the inputs;
-  * `differential`: two columns an output, one for positive and one for negative q - z.
+  * `differential`: two columns per output, one for positive and one for negative q - z.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ ZeroPoint = Literal["reference", "digital", "differential"]
 
 @dataclass(frozen=True)
 class BitSerial:
-    """`wordline_volts`  gate volts of a 1 bit; a 0 bit is 0 V
+    """The bit-serial encoding.
+
+    `wordline_volts`  gate volts of a 1 bit; a 0 bit is 0 V
     `bitline_volts`   read volts on every bitline
     `top_amps`        cell current of the highest weight code
     `zero_point`      where the zero point's term comes from
@@ -45,7 +47,7 @@ class BitSerial:
     weight_bits: int = 4
 
     name = "bit-serial"
-    # Any that there are.
+    # The widest codes that a quantized layer can have.
     activation_bits = 8
 
     @property
@@ -55,12 +57,12 @@ class BitSerial:
 
     @property
     def level_amps(self) -> Floats:
-        """`[levels]`: uniform in current from zero."""
+        """`[levels]`: uniform in current, from zero."""
         return np.linspace(0.0, self.top_amps, 2**self.weight_bits)
 
     @property
     def verify_volts(self) -> tuple[float, float]:
-        """Program-verify reads a cell as the array does."""
+        """Gate and drain volts of the array's own read."""
         return self.wordline_volts, self.bitline_volts
 
     @property
@@ -69,27 +71,27 @@ class BitSerial:
         return 1
 
     def driven(self, wordline_volts: float, dac_sigma: float, random: Callable[[], np.random.Generator]) -> BitSerial:
-        """A wordline is up or down: there is no DAC."""
+        """Return this encoding with other wordline volts; it has no DAC, since a wordline is up or down."""
         return replace(self, wordline_volts=wordline_volts)
 
     def capacity(self, wordlines: int, bitlines: int) -> tuple[int, int]:
-        """One input a wordline; outputs share bitlines with their reference or their negative column."""
+        """Return one input per wordline, and the outputs left beside their reference or negative columns."""
         if self.zero_point == "reference":
             groups, rest = divmod(bitlines, self.group)
             return wordlines, groups * (self.group - 1) + max(rest - 1, 0)
         return wordlines, bitlines // 2 if self.zero_point == "differential" else bitlines
 
     def passes(self, input_bits: int) -> int:
-        """One pass a bit, lowest first."""
+        """Return one pass per bit."""
         return input_bits
 
     def _groups(self, outputs: int) -> list[range]:
-        """Outputs that share a strapped group."""
+        """Return the outputs of each strapped group."""
         size = self.group - 1
         return [range(start, min(start + size, outputs)) for start in range(0, outputs, size)]
 
     def _columns(self, outputs: int) -> tuple[list[int], list[int]]:
-        """For each output its bitline, and the bitline of its reference, which stands mid-group."""
+        """Return for each output its bitline, and the bitline of its reference in the middle of the group."""
         own, reference = [], []
         for number, members in enumerate(self._groups(outputs)):
             first, middle = number * self.group, len(members) // 2
@@ -99,7 +101,7 @@ class BitSerial:
         return own, reference
 
     def cell_codes(self, weights: Codes, zero: int) -> Codes:
-        """`[inputs, outputs]` -> `[wordlines, bitlines]` level codes."""
+        """Convert weight codes `[inputs, outputs]` to level codes `[wordlines, bitlines]`."""
         inputs, outputs = weights.shape
         if self.zero_point == "digital":
             return weights.copy()
@@ -113,28 +115,28 @@ class BitSerial:
         return codes
 
     def drives(self, codes: Codes) -> Codes:
-        """The codes `[vectors, inputs]`: bits are up or down, and there is no DAC that could be off."""
+        """Return the codes `[vectors, inputs]` unchanged: there is no DAC that could have an error."""
         return codes
 
     def drive(self, codes: Codes, outputs: int, input_bits: int) -> Stimulus:
-        """Bits of the codes `[vectors, inputs]` as wordline volts."""
+        """Convert the bits of the codes `[vectors, inputs]` to wordline volts."""
         wordlines = self._bits(codes, input_bits) * self.wordline_volts
         bitlines = self.cell_codes(np.zeros((1, outputs), dtype=np.uint8), 0).shape[1]
         volts = np.full((len(wordlines), bitlines), self.bitline_volts)
         notes = (
-            f"Read k, counted from 0, is vector k // {input_bits} and pass k % {input_bits}; pass p has bit p of the "
-            "activation codes, lowest first.",
+            f"Read k, counted from 0, is vector k // {input_bits}, pass k % {input_bits}; pass p drives bit p of the "
+            "activation codes, LSB first.",
         )
         return Stimulus(wordlines, volts, driven="wordlines", full_volts=self.wordline_volts, notes=notes)
 
     def _bits(self, codes: Codes, input_bits: int) -> Floats:
-        """`[vectors x passes, inputs]`: the codes' bits, lowest first."""
+        """Return the codes' bits `[vectors x passes, inputs]`, least significant first."""
         places = np.arange(input_bits, dtype=np.uint8)[:, None]
         bits: Floats = (codes[:, None, :] >> places & 1).reshape(-1, codes.shape[1]).astype(np.float64)
         return bits
 
     def sense(self, outputs: int) -> Sense:
-        """Own bitline, less the reference or the negative column."""
+        """Return for each output its bitline, minus the reference or the negative column."""
         if self.zero_point == "digital":
             return [[("bitline", j, 1)] for j in range(outputs)]
         if self.zero_point == "differential":
@@ -142,22 +144,22 @@ class BitSerial:
         return [[("bitline", own, 1), ("bitline", ref, -1)] for own, ref in zip(*self._columns(outputs), strict=True)]
 
     def pass_values(self, codes: Codes, weights: Codes, zero: int, input_bits: int) -> Floats:
-        """`[vectors, passes, outputs]`: sum_i (q_i - z) x_i[p]; without z where that term is digital."""
+        """Return `[vectors, passes, outputs]`, sum_i (q_i - z) x_i[p]; without z if that term is digital."""
         offset = 0 if self.zero_point == "digital" else zero
         bits = self._bits(codes, input_bits).reshape(len(codes), input_bits, -1)
         values: Floats = bits @ (weights.astype(np.float64) - offset)
         return values
 
     def place_values(self, passes: int) -> Floats:
-        """`[passes]`: shift and add."""
+        """Return `[passes]`, the powers of two of shift and add."""
         return np.exp2(np.arange(passes, dtype=np.float64))
 
     def digital_part(self, codes: Codes, zero: int) -> Floats | None:
-        """`[vectors]`: the zero point's term, where it is computed from the inputs."""
+        """Return the zero point's term `[vectors]` if it is computed from the inputs, else None."""
         return -zero * codes.sum(axis=1, dtype=np.float64) if self.zero_point == "digital" else None
 
     def order(self, loads: NDArray[np.int64], rows_per_source_line: int) -> NDArray[np.int64]:
-        """`[inputs]`: rows that share a source line add up to as little as can be, the heaviest with the lightest."""
+        """Return the order `[inputs]` that pairs the heaviest with the lightest row, to balance shared source lines."""
         heavy_first = np.argsort(-loads, kind="stable")
         if rows_per_source_line == 1:
             return heavy_first
@@ -167,7 +169,7 @@ class BitSerial:
         return order
 
     def line_notes(self, inputs: list[str], outputs: list[str], zero: int) -> tuple[list[str], list[str]]:
-        """Wordlines are inputs; bitlines are outputs and what is subtracted from them."""
+        """Return notes: wordlines are inputs, bitlines are outputs and the columns subtracted from them."""
         if self.zero_point == "digital":
             return inputs, outputs
         if self.zero_point == "differential":

@@ -1,14 +1,14 @@
-"""What a read costs in energy and time: what solved currents and given capacitances add up to.
+"""Energy and time of a read, from solved currents and given capacitances.
 
-A read puts its volts on the lines for the time of a sample, while cells conduct; then one converter an output converts.
+A read holds its volts on the lines for the sample time, while cells conduct; then each output's converter converts.
 
   * cells        E = sum over lines of V I t_sample
-  * lines        E = C V^2 for each line that goes up, drawn from the supply; what stays up costs nothing
+  * lines        E = C V^2 for each line that is driven up, drawn from the supply; a line that stays up costs nothing
   * converters   E = F 2^bits each, with Walden's figure of merit F (R. H. Walden, "Analog-to-digital converter survey
                  and analysis", IEEE J. Sel. Areas Commun. 17, 1999), all bits taken as effective ones
   * time         the longer of sample and conversion, since the next sample is taken while the last one is converted
 
-Drivers, references, clocks, the digital part and all movement of data are left out.
+Drivers, references, clocks, digital logic and data movement are not included.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from norsim.array.wires import Wires
 
 @dataclass(frozen=True)
 class Costs:
-    """`sample_seconds`, `conversion_seconds`  of one read
+    """Time and energy parameters of the periphery.
+
+    `sample_seconds`, `conversion_seconds`  of one read
     `joules_per_step`   Walden's figure of merit of the converters
     """
 
@@ -33,7 +35,7 @@ class Costs:
 
     @property
     def read_seconds(self) -> float:
-        """From one read to the next."""
+        """Seconds from one read to the next."""
         return max(self.sample_seconds, self.conversion_seconds)
 
 
@@ -42,7 +44,7 @@ USUAL_COSTS = Costs()
 
 @dataclass(frozen=True)
 class ReadEnergy:
-    """Joules of one read of a tile, on average, and which part takes them."""
+    """Mean energy of one read of a tile, joules, by the part that takes it."""
 
     cells: float = 0.0
     lines: float = 0.0
@@ -50,7 +52,7 @@ class ReadEnergy:
 
     @property
     def joules(self) -> float:
-        """All of it."""
+        """Total energy."""
         return self.cells + self.lines + self.converters
 
 
@@ -60,10 +62,10 @@ NO_ENERGY = ReadEnergy()
 def read_energy(
     costs: Costs, wires: Wires, stimulus: Stimulus, currents: Currents, outputs: int, adc_bits: int
 ) -> ReadEnergy:
-    """The mean energy of the reads `stimulus` of a tile, which draw `currents`.
+    """Return the mean energy of the reads `stimulus` of a tile, which draw `currents`.
 
-    Where the currents of the driven lines are not known, since `macro` sums by source lines, cells are taken for
-    conductances: what they draw at volts V is then the sum of the source currents times sum(V^2) / sum(V).
+    If bitline currents are missing, because `macro` returns sums by source line, cells are taken as conductances:
+    the power at volts V is then the sum of the source currents times sum(V^2) / sum(V).
     """
     wordlines, bitlines = stimulus.wordline_volts, stimulus.bitline_volts
     if currents.bitline.shape[1]:

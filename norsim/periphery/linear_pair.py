@@ -1,12 +1,12 @@
-"""Linear-pair: activations as small drain volts, a weight as the difference of two thresholds.
+"""Linear-pair: activations as small drain volts, weights as differences of two thresholds.
 
 After Ding & Huang (2021, DOI 10.19358/j.issn.2096-5133.2021.06.012). In the linear region a cell gives
 I = beta (V_GS - V_T - V_DS/2) V_DS. Two cells a and b on one bitline and two wordlines at the same bias:
 
     I_a - I_b = beta (V_T,b - V_T,a) V_DS,
 
-so the V_DS^2 term cancels and the sign comes for free. An activation code x is V_DS = x V_LSB on its
-bitline; products add up along the wordline and leave through one source line a row, each into a sense
+so the V_DS^2 term cancels and weights are signed. An activation code x is V_DS = x V_LSB on its
+bitline; products add up along the wordline and leave through one source line per row, each into a sense
 amplifier at a virtual ground. An output is the difference of two source-line currents.
 """
 
@@ -24,12 +24,14 @@ from norsim.periphery.encoding import Codes, Sense
 
 @dataclass(frozen=True)
 class LinearPair:
-    """`wordline_volts`  constant gate bias
+    """The linear-pair encoding.
+
+    `wordline_volts`  constant gate bias
     `drain_volts`     drain volts of the highest activation code
     `base_amps`       current at `drain_volts` of a cell at code 0
     `top_amps`        current at `drain_volts` of a cell at the highest weight code
     `weight_bits`, `activation_bits`  widths of the codes
-    `dac_steps`       by how many steps the DAC's volts of each code are off, or nothing for an ideal one
+    `dac_steps`       error of the DAC's volts for each code, in steps; empty for an ideal DAC
     """
 
     wordline_volts: float
@@ -44,27 +46,30 @@ class LinearPair:
 
     @property
     def lsb_amps(self) -> float:
-        """Amperes of one weight code step under one activation code step, were the cell linear."""
+        """Amperes of one weight code step under one activation code step, for a linear cell."""
         steps = (2**self.weight_bits - 1) * (2**self.activation_bits - 1)
         return (self.top_amps - self.base_amps) / float(steps)
 
     @property
     def level_amps(self) -> Floats:
-        """`[levels]`: uniform in current at the full drain volts, so uniform in threshold but for the cell."""
+        """`[levels]`: uniform in current at the full drain volts, so uniform in threshold for an ideal cell."""
         return np.linspace(self.base_amps, self.top_amps, 2**self.weight_bits)
 
     @property
     def verify_volts(self) -> tuple[float, float]:
-        """Program-verify reads at the full drain volts."""
+        """The gate bias, and the full drain volts."""
         return self.wordline_volts, self.drain_volts
 
     @property
     def top_drive(self) -> int:
-        """A whole code."""
+        """The highest activation code."""
         return int(2**self.activation_bits) - 1
 
     def driven(self, wordline_volts: float, dac_sigma: float, random: Callable[[], np.random.Generator]) -> LinearPair:
-        """The DAC's ends are exact, and its levels lie between them, as those of a ladder of resistors do."""
+        """Return this encoding with other wordline volts and a DAC with random level errors.
+
+        The DAC's end levels are exact and all levels lie between them, as in a resistor ladder.
+        """
         if not dac_sigma:
             return replace(self, wordline_volts=wordline_volts)
         steps = dac_sigma * random().standard_normal(self.top_drive + 1)
@@ -74,51 +79,51 @@ class LinearPair:
         return replace(self, wordline_volts=wordline_volts, dac_steps=tuple(within.tolist()))
 
     def capacity(self, wordlines: int, bitlines: int) -> tuple[int, int]:
-        """One input a bitline, one output a pair of wordlines."""
+        """Return one input per bitline, one output per pair of wordlines."""
         return bitlines, wordlines // 2
 
     def passes(self, input_bits: int) -> int:
-        """The whole activation code goes in at once."""
+        """Return 1: the whole activation code is applied at once."""
         return 1
 
     def cell_codes(self, weights: Codes, zero: int) -> Codes:
-        """`[inputs, outputs]` -> `[2 outputs, inputs]`: q - z on the pair's first cell, z - q on its second."""
+        """Convert `[inputs, outputs]` to `[2 outputs, inputs]`: q - z on the pair's first cell, z - q on its second."""
         signed = weights.astype(np.int16).T - zero
         both = np.stack([np.maximum(signed, 0), np.maximum(-signed, 0)], axis=1)
         return both.reshape(-1, weights.shape[0]).astype(np.uint8)
 
     def drives(self, codes: Codes) -> NDArray[np.generic]:
-        """One ladder of resistors makes the volts of all lines, so that all codes `[vectors, inputs]` are off alike."""
+        """Add the DAC's errors to codes `[vectors, inputs]`: one resistor ladder drives all lines."""
         return (np.arange(self.top_drive + 1) + self.dac_steps)[codes] if self.dac_steps else codes
 
     def drive(self, codes: Codes, outputs: int, input_bits: int) -> Stimulus:
-        """Codes `[vectors, inputs]` as drain volts under a constant wordline bias."""
+        """Convert codes `[vectors, inputs]` to drain volts under a constant wordline bias."""
         volts = self.drives(codes).astype(np.float64) * (self.drain_volts / self.top_drive)
         bias = np.full((len(codes), 2 * outputs), self.wordline_volts)
-        notes = ("Read k, counted from 0, is vector k, in one pass; activation codes are volts of the bitlines.",)
+        notes = ("Read k, counted from 0, is vector k, in one pass; activation codes are bitline volts.",)
         return Stimulus(bias, volts, driven="bitlines", full_volts=self.drain_volts, notes=notes)
 
     def sense(self, outputs: int) -> Sense:
-        """First source line of the pair less the second."""
+        """Return the first source line of each pair minus the second."""
         return [[("source", 2 * j, 1), ("source", 2 * j + 1, -1)] for j in range(outputs)]
 
     def pass_values(self, codes: Codes, weights: Codes, zero: int, input_bits: int) -> Floats:
-        """`[vectors, 1, outputs]`: sum_i (q_i - z) x_i."""
+        """Return `[vectors, 1, outputs]`, sum_i (q_i - z) x_i."""
         values: Floats = codes.astype(np.float64) @ (weights.astype(np.float64) - zero)
         return values[:, None, :]
 
     def place_values(self, passes: int) -> Floats:
-        """`[passes]`: the one pass is the sum."""
+        """Return `[passes]`, all 1: the one pass is the sum."""
         return np.ones(passes)
 
     def digital_part(self, codes: Codes, zero: int) -> Floats | None:
-        """Nothing for codes `[vectors, inputs]`: the pair's difference has the zero point in it."""
+        """Return None for codes `[vectors, inputs]`: the pair's difference includes the zero point."""
         return None
 
     def order(self, loads: NDArray[np.int64], rows_per_source_line: int) -> NDArray[np.int64]:
-        """`[inputs]`: the heaviest bitlines next to the sense amplifiers, behind the least of the source lines."""
+        """Return the order `[inputs]` with the heaviest bitlines nearest to the source lines' sense amplifiers."""
         return np.argsort(-loads, kind="stable")
 
     def line_notes(self, inputs: list[str], outputs: list[str], zero: int) -> tuple[list[str], list[str]]:
-        """Wordline pairs are outputs, bitlines are inputs."""
+        """Return notes: wordline pairs are outputs, bitlines are inputs."""
         return [f"{name}, {sign}" for name in outputs for sign in ("plus", "minus")], inputs

@@ -1,4 +1,4 @@
-"""Program-verify: the thresholds that make the cell conduct what each weight code asks for."""
+"""Program-verify: the thresholds at which the cell conducts the target current of each weight code."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from norsim.errors import ConfigurationError, SolveError
 Measure = Callable[[Cell, Floats], Floats]
 ABSOLUTE_VOLTS = 1e-9
 LEAST_SHARE = 1e-9
-# Halving a window of volts takes 34 steps to a nanovolt; a current that is not the same twice never settles.
+# Bisecting a window of volts to a nanovolt takes 34 steps; a current that is not reproducible never converges.
 MOST_STEPS = 200
 CURVE_VOLTS = 0.005
 
 
 @dataclass(frozen=True, eq=False)
 class Levels:
-    """The cell's levels, one a weight code.
+    """The cell's levels, one per weight code.
 
     `thresholds`  `[levels]`, volts
-    `target_amps`, `achieved_amps`  `[levels]`, amperes under the verify read: asked for and measured
+    `target_amps`, `achieved_amps`  `[levels]`, amperes under the verify read
     """
 
     thresholds: Floats
@@ -40,11 +40,12 @@ class Levels:
 
 
 def find_levels(cell: Cell, target_amps: Floats, measure: Measure) -> Levels:
-    """Thresholds at which `measure(cell, thresholds [n]) -> amperes [n]` meets the targets.
+    """Find the thresholds at which `measure(cell, thresholds [n]) -> amperes [n]` meets the targets `[levels]`.
 
-    A target of 0 A is the fully programmed cell, whatever it leaks. The others are found by bracketing
+    A target of 0 A is the fully programmed cell, whatever its leakage. The others are found by bracketing
     root finding (Chandrupatla's method, SciPy) between the erased and the programmed threshold.
-    Raises ConfigurationError for a target outside what the window can reach.
+    Raises ConfigurationError for a target that no threshold in the window reaches, SolveError if the root finding
+    does not converge.
     """
     thresholds = np.full(len(target_amps), cell.programmed_volts, dtype=np.float64)
     wanted = target_amps > 0
@@ -53,12 +54,12 @@ def find_levels(cell: Cell, target_amps: Floats, measure: Measure) -> Levels:
     if not reachable.all():
         worst = target_amps[wanted][~reachable][0]
         raise ConfigurationError(
-            f"a level of {worst:.4g} A cannot be programmed: under the verify read the cell gives "
+            f"a level of {worst:.4g} A cannot be programmed: under the verify read the cell conducts "
             f"{window[0]:.4g} A erased and {window[1]:.4g} A programmed. Change the level currents, the read "
             "volts or the cell's window"
         )
     found = elementwise.find_root(
-        # The logarithm makes the root easy to find; a cell may be cut off altogether, or leak backwards.
+        # The logarithm makes the root easy to find; the current can be zero or slightly negative.
         lambda volts, target: np.log(np.maximum(measure(cell, volts), LEAST_SHARE * target) / target),
         (cell.erased_volts, cell.programmed_volts),
         args=(target_amps[wanted],),
@@ -72,21 +73,21 @@ def find_levels(cell: Cell, target_amps: Floats, measure: Measure) -> Levels:
 
 
 def threshold_curve(cell: Cell, measure: Measure) -> Callable[[Floats], Floats]:
-    """What turns currents `[n]` under the verify read into thresholds `[n]`: the cell's curve, inverted.
+    """Return the inverse of the cell's curve: a function from currents `[n]` under the verify read to thresholds `[n]`.
 
-    It is measured every 5 mV over all thresholds that the cell can come to, and interpolated in ln(I) by monotone
-    cubics (SciPy's PCHIP). A current that no such cell falls to, 0 A among them, is that of a programmed one; one that
-    none rises to is that of the lowest threshold.
+    The curve is measured every 5 mV over all thresholds that the cell can reach, and interpolated in ln(I) by monotone
+    cubics (SciPy's PCHIP). A current below the curve, such as 0 A, maps to the programmed threshold; one above it maps
+    to the lowest threshold. Raises SolveError if the current does not fall with rising threshold.
     """
     low, high = cell.limits
     volts = np.linspace(low, high, round((high - low) / CURVE_VOLTS) + 1)
     amps = measure(cell, volts)
-    # Where the cell is off, what is left of the current no longer falls.
+    # The leakage of a cell that is off no longer falls.
     falling = int(np.argmin(np.append(np.diff(amps) < 0, False)))
     while falling and amps[falling] <= 0:
         falling -= 1
     if falling < 2:
-        raise SolveError(f"the current of the cell {cell.subcircuit} does not fall as its threshold rises")
+        raise SolveError(f"the current of the cell {cell.subcircuit} does not fall with rising threshold")
     curve = PchipInterpolator(np.log(amps[falling::-1]), volts[falling::-1])
 
     def threshold_of(wanted: Floats) -> Floats:

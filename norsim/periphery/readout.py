@@ -1,4 +1,4 @@
-"""From the currents of all passes to converter codes and sums in one go, compiled by numba."""
+"""Conversion of the currents of all passes to converter codes and sums in one step, compiled by numba."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def convert_and_add(
     shift: Floats,
     place_values: Floats,
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Amperes `[vectors x passes, outputs]`, passes innermost -> converter codes, same shape, whole numbers, and sums
-    `[vectors, outputs]`, both in the precision of `amps`.
+    """Convert amperes `[vectors x passes, outputs]`, passes innermost, to converter codes and their sums.
 
-    A code c, `Adc.convert` of its current with the `flaws` of its output and `noise` in steps, same shape, stands for
-    c scale + shift, each `[outputs]`; in the sum a pass counts with its place value, `[passes]`.
+    Codes are whole numbers of the same shape, sums are `[vectors, outputs]`, both in the precision of `amps`. A code c
+    is `Adc.convert` of the current with the `flaws` of its output and `noise` in steps, same shape. It stands for
+    c scale + shift, each `[outputs]`, and is weighted in the sum by the `place_values` `[passes]`.
     """
     kind = amps.dtype.type
     codes = np.empty_like(amps)
@@ -52,7 +52,7 @@ def _convert_and_add(  # type: ignore[no-untyped-def]
                 seen = ideal + offset[j] + bow[j] * share * (1 - share)
                 if len(noise):
                     seen += noise[read, j]
-                # Half-way currents go to the even code, as in Adc.convert.
+                # Ties go to the even code, as in Adc.convert.
                 code = min(max(np.rint(seen), 0), top)
                 codes[read, j] = code
                 sums[v, j] += place * (code * scale[j] + shift[j])

@@ -1,1 +1,1 @@
-"""Float layers to integer codes, scales and zero points."""
+"""Conversion of float layers to integer codes, scales and zero points."""

@@ -1,8 +1,8 @@
 """nn.MultiheadAttention as four linear layers and the products between them, so that an array can hold its weights.
 
-torch multiplies by the projections' weights in functions, past any layer. Here they are layers of their own: `q_proj`,
-`k_proj`, `v_proj` and `out_proj`. What two activations make of each other, products and softmax, has no weights to
-program, and stays digital.
+torch multiplies by the projections' weights in functions, without calling any layer. Here they are separate layers:
+`q_proj`, `k_proj`, `v_proj` and `out_proj`. The products of two activations and the softmax have no weights to program
+and stay digital.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from norsim.quantization.replace import linear_of, replace_modules
 
 
 class SplitAttention(nn.Module):
-    """What nn.MultiheadAttention computes (Vaswani et al., "Attention Is All You Need", 2017, section 3.2).
+    """An equivalent of nn.MultiheadAttention (Vaswani et al., "Attention Is All You Need", 2017, section 3.2).
 
-    Takes and gives the same: queries `[targets, images, width]`, keys and values `[sources, images, ...]`, with images
-    first where it is `batch_first`, or without images; masks that are True, or -inf, where nothing is looked at.
+    Inputs and outputs are the same: queries `[targets, images, width]`, keys and values `[sources, images, ...]`, with
+    images first if it is `batch_first`, or without images; masks are True, or -inf, at positions to ignore.
     """
 
-    # What torch's encoder layers look at before they compute a whole layer in one function, past all of these: not so.
+    # torch's encoder layers check these before they compute a whole layer in one fused function, which would bypass
+    # the layers here; these values prevent that.
     in_proj_bias = None
     _qkv_same_embed_dim = False
 
     def __init__(self, attention: nn.MultiheadAttention) -> None:
-        """With the weights of `attention`."""
+        """Take the weights of `attention`."""
         super().__init__()
         self.num_heads, self.embed_dim = attention.num_heads, attention.embed_dim
         self.batch_first, self.dropout = attention.batch_first, attention.dropout
@@ -48,12 +49,12 @@ class SplitAttention(nn.Module):
         need_weights: bool = True, attn_mask: Tensor | None = None, average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
-        """The output, and `[images, targets, sources]` weights, or those of each head, where they are wanted.
+        """Return the output and, if needed, the weights `[images, targets, sources]`, averaged or per head.
 
-        `is_causal` only says what kind of mask `attn_mask` is; that mask is used.
+        `is_causal` only states the kind of mask in `attn_mask`; the mask itself is used.
         """
         if is_causal and attn_mask is None:
-            raise RuntimeError("is_causal says what attn_mask is: give both")
+            raise RuntimeError("is_causal is a hint about attn_mask: pass attn_mask too")
         single, swapped = query.dim() == 2, query.dim() == 3 and not self.batch_first
         if single:
             query, key, value = (part.unsqueeze(0) for part in (query, key, value))
@@ -76,22 +77,22 @@ class SplitAttention(nn.Module):
         return output.transpose(0, 1) if swapped else output, weights if need_weights else None
 
     def _heads(self, projected: Tensor) -> Tensor:
-        """`[images, tokens, width]` -> `[images, heads, tokens, width of a head]`."""
+        """Split `[images, tokens, width]` into `[images, heads, tokens, width of a head]`."""
         return projected.reshape(*projected.shape[:-1], self.num_heads, -1).transpose(1, 2)
 
 
 def split_attention(model: nn.Module) -> nn.Module:
-    """Put a SplitAttention in the place of each nn.MultiheadAttention of `model`, and return it.
+    """Replace each nn.MultiheadAttention of `model` by a SplitAttention, and return the model.
 
-    Raises PlacementError naming one that has more than projections: biases or zeros appended to keys and values, or a
-    forward of its own.
+    Raises PlacementError naming one that has more than projections: biases or zeros appended to keys and values, or an
+    overridden forward.
     """
     new: dict[int, nn.Module] = {}
     for name, part in model.named_modules():
         if isinstance(part, nn.MultiheadAttention):
             new[id(part)] = SplitAttention(_checked(part, name))
         if isinstance(part, nn.TransformerEncoder):
-            # Padded images would be packed for the function that is not used.
+            # Nested tensors are only for the fused function, which is not used.
             part.use_nested_tensor = False
     return replace_modules(model, new)
 
@@ -99,7 +100,7 @@ def split_attention(model: nn.Module) -> nn.Module:
 def _checked(attention: nn.MultiheadAttention, name: str) -> nn.MultiheadAttention:
     forwards = type(attention).forward, type(attention.out_proj).forward
     if forwards != (nn.MultiheadAttention.forward, nn.Linear.forward):
-        raise PlacementError(f"layer {name!r}: a {type(attention).__name__} has a forward of its own")
+        raise PlacementError(f"layer {name!r}: {type(attention).__name__} overrides forward")
     if attention.bias_k is not None or attention.bias_v is not None or attention.add_zero_attn:
         raise PlacementError(f"layer {name!r}: attention with add_bias_kv or add_zero_attn cannot be placed")
     return attention
@@ -110,12 +111,12 @@ def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
 
 
 def _own(values: Tensor) -> nn.Parameter:
-    """A parameter of those values, apart from the one that they are part of."""
+    """Return a parameter with a copy of `values`, separate from the parameter that they are part of."""
     return nn.Parameter(values.detach().clone(), values.requires_grad)
 
 
 def _added(mask: Tensor, scores: Tensor) -> Tensor:
-    """A mask as what is added to scores."""
+    """Convert a mask to the term that is added to scores."""
     if mask.dtype != torch.bool:
         return mask
     return torch.zeros_like(mask, dtype=scores.dtype).masked_fill(mask, -math.inf)

@@ -1,12 +1,12 @@
-"""Batch norms folded with the scales of the convolutions before them, for storage.
+"""Fold batch norms with the scales of the convolutions before them, for storage.
 
 In eval mode a batch norm (Ioffe & Szegedy, "Batch Normalization", ICML 2015, algorithm 2) after a
-quantized convolution with weight scale s, bias c and integer sums S (times the inputs' scale) gives
+quantized convolution with weight scale s, bias c and integer sums S (times the inputs' scale) computes
 
     γ (s S + c − μ) / √(σ² + ε) + β  =  g S + h,    g = s γ / √(σ² + ε),    h = β + (c − μ) γ / √(σ² + ε)
 
-Two vectors do what six did. The modules stay: the convolution gets scale 1, and no bias if it had one,
-the batch norm mean 0, variance 1 − ε, weight g (of either sign) and bias h.
+Two vectors replace six. The modules stay: the convolution gets scale 1 and, if it has a bias, bias 0;
+the batch norm gets mean 0, variance 1 − ε, weight g (of either sign) and bias h.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from norsim.quantization.modules import QuantConv2d, QuantizedOperands, positive
 
 
 def fold(network: nn.Module) -> tuple[nn.Module, dict[str, str | None]]:
-    """A copy of `network` in eval mode, folded, and the batch norm folded into each quantized layer, by name.
+    """Return a folded copy of `network` in eval mode, and for each quantized layer the name of its batch norm or None.
 
     The copy computes the same up to float32 rounding. Its weights lie on their grids, and its scales and
-    zero points are the ones that are used: positive, and rounded.
+    zero points are stored as they are used: positive and rounded.
     """
     folded = copy.deepcopy(network).cpu().eval()
     following = norms_after(folded)
@@ -44,23 +44,23 @@ def fold(network: nn.Module) -> tuple[nn.Module, dict[str, str | None]]:
             gain, shift = merge(layer, norm)
             state |= neutral(name, layer, following[name], norm)
             state |= {f"{name}.weight": steps, f"{following[name]}.weight": gain, f"{following[name]}.bias": shift}
-    # Assigned, not copied: a parameter that another module shares stays there what it was.
+    # Assigned, not copied: a parameter shared with another module keeps its value there.
     folded.load_state_dict(state, assign=True)
     return folded, {name: following.get(name) for name in layers}
 
 
 def norms_after(network: nn.Module) -> dict[str, str]:
-    """For each quantized convolution that a batch norm can be folded into, the name of that batch norm.
+    """Map each quantized convolution that a batch norm can be folded into to the name of that batch norm.
 
-    Found in the graph of the network's forward: the batch norm's input is the convolution's output, that
-    output goes nowhere else, and both modules are called once. None where the forward cannot be traced.
+    They are found in the traced graph of the network's forward: the batch norm's input is the convolution's output,
+    that output has no other use, and both modules are called once. Returns no pairs if the forward cannot be traced.
     """
     try:
         graph = _Tracer().trace(network)
-    except Exception:  # whatever a forward that depends on its data makes the tracer raise
+    except Exception:  # the tracer can raise anything for a forward that depends on its data
         return {}
     modules = dict(network.named_modules(remove_duplicate=False))
-    # A parameter that the forward takes out of its module counts as one more call of that module.
+    # A parameter that the forward reads directly counts as one more call of its module.
     names = [str(node.target) for node in graph.nodes if node.op == "call_module"]
     names += [str(node.target).rpartition(".")[0] for node in graph.nodes if node.op == "get_attr"]
     calls = Counter(id(modules[name]) for name in names)
@@ -77,13 +77,13 @@ def norms_after(network: nn.Module) -> dict[str, str]:
 
 
 def is_foldable(module: nn.Module) -> bool:
-    """Whether `module` is a batch norm of images with a mean, a variance, a weight and a bias of its own."""
+    """Return whether `module` is a plain nn.BatchNorm2d with running statistics, a weight and a bias."""
     return type(module) is nn.BatchNorm2d and module.affine and module.track_running_stats
 
 
 @torch.no_grad()
 def merge(layer: QuantizedOperands, norm: Any) -> tuple[Tensor, Tensor]:
-    """Gain g and shift h, float32 `[outputs]`, of the equation above."""
+    """Return gain g and shift h, float32 `[outputs]`, of the equation above."""
     slope = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
     bias = layer._parameters["bias"]
     offset = -norm.running_mean.double() if bias is None else bias.double() - norm.running_mean.double()
@@ -92,7 +92,7 @@ def merge(layer: QuantizedOperands, norm: Any) -> tuple[Tensor, Tensor]:
 
 
 def neutral(name: str, layer: QuantizedOperands, norm_name: str, norm: Any) -> dict[str, Tensor]:
-    """The entries of the state dict that folding makes constant, float32 `[outputs]` each."""
+    """Return the entries of the state dict that folding makes constant, each float32 `[outputs]`."""
     ones = torch.ones(layer.weight.shape[0])
     state = {
         f"{name}.weight_scale": ones,
@@ -103,7 +103,7 @@ def neutral(name: str, layer: QuantizedOperands, norm_name: str, norm: Any) -> d
 
 
 class _Tracer(fx.Tracer):
-    """Sees quantized layers as one step each, as torch's own modules."""
+    """A tracer that treats each quantized layer as one step, as it does torch's own modules."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, QuantizedOperands) or super().is_leaf_module(m, module_qualified_name)

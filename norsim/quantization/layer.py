@@ -22,9 +22,9 @@ CLIP_FRACTIONS = 0.05 ** (np.arange(41) / 40)
 
 @dataclass(frozen=True)
 class ConvGeometry:
-    """How a convolution cuts its input into vectors; every pair is (vertical, horizontal), in pixels.
+    """Geometry by which a convolution cuts its input into vectors; every pair is (vertical, horizontal), in pixels.
 
-    A convolution along one axis is one of height 1. `padding_mode` is torch's: what stands in the padding.
+    A 1-D convolution has height 1. `padding_mode` is torch's parameter of that name.
     """
 
     in_channels: int
@@ -49,7 +49,7 @@ class ConvGeometry:
             if isinstance(value, tuple) and len(value) != 2:
                 raise ConfigurationError(f"convolution {field.name} is {value!r}; expected (height, width)")
         if self.in_channels % self.groups:
-            raise ConfigurationError(f"{self.in_channels} channels do not divide into {self.groups} groups")
+            raise ConfigurationError(f"{self.in_channels} channels cannot be divided into {self.groups} groups")
 
     @property
     def inputs(self) -> int:
@@ -59,7 +59,7 @@ class ConvGeometry:
 
 @dataclass(frozen=True, eq=False)
 class QuantizedLayer:
-    """One Conv2d or Linear in integers. With weight codes q, activation codes x and zero points z,
+    """One Conv1d, Conv2d or Linear in integers. With weight codes q, activation codes x and zero points z,
 
         y[o] = weight_scale[o] · input_scale · Σ_i (q[o, i] − weight_zero)(x[i] − input_zero) + bias[o]
 
@@ -67,16 +67,16 @@ class QuantizedLayer:
 
     - `weights`: `[outputs, inputs]`, uint8 codes 0..2^weight_bits − 1. Inputs of a convolution are in
       the order of `torch.nn.functional.unfold`: channel of the group, kernel row, kernel column.
-    - `weight_zero`: code that means 0, one for the whole layer, because on the array all outputs share
+    - `weight_zero`: the code of weight 0, one for the whole layer, because on the array all outputs share
       reference columns of cells at that code.
     - `weight_scale`: `[outputs]`, float32, positive: real weight per code step.
-    - `input_scale`, `input_zero`: real activation per code step, and the code that means 0 (also the
+    - `input_scale`, `input_zero`: real activation per code step, and the code of activation 0 (also the
       code of a convolution's zero padding).
     - `bias`: `[outputs]`, float32, in the unit of the output, or None.
     - `geometry`: None for a linear layer.
 
     Arrays are copied and read-only. Raises PlacementError for a weight outside the levels of a cell,
-    ConfigurationError for anything else that does not fit together.
+    ConfigurationError for any other inconsistency.
     """
 
     name: str
@@ -108,7 +108,7 @@ class QuantizedLayer:
 
     @property
     def outputs(self) -> int:
-        """Number of outputs (of all groups together)."""
+        """Number of outputs of all groups."""
         return int(self.weights.shape[0])
 
     @property
@@ -118,7 +118,7 @@ class QuantizedLayer:
 
     @property
     def groups(self) -> int:
-        """Groups of outputs, each with inputs of its own; 1 but for grouped convolutions."""
+        """Groups of outputs, each with its own inputs; 1 except for grouped convolutions."""
         return self.geometry.groups if self.geometry else 1
 
     @property
@@ -127,10 +127,10 @@ class QuantizedLayer:
         return self.inputs * self.groups
 
     def encode(self, activations: ArrayLike) -> NDArray[np.uint8]:
-        """Activation codes, uint8, same shape, of real activations: clip(round(x / s) + z).
+        """Return the codes, uint8, same shape, of real activations of any shape: clip(round(x / s) + z).
 
         The reciprocal of the scale is rounded to float32 first and ties go to even, as in torch's
-        fake-quantization kernels, so that both give the same integers.
+        fake-quantization kernels, so that both return the same integers.
         """
         reciprocal = np.float32(1) / np.float32(self.input_scale)
         steps = np.rint(np.asarray(activations, dtype=np.float32) * reciprocal)
@@ -138,7 +138,7 @@ class QuantizedLayer:
         return codes
 
     def decode(self, sums: ArrayLike) -> NDArray[np.float32]:
-        """Real outputs, float32, of `sums` `[..., outputs]` = Σ (q − z_w)(x − z_x), the equation above."""
+        """Return real outputs, float32, of `sums` `[..., outputs]` = Σ (q − z_w)(x − z_x), by the equation above."""
         step = self.weight_scale.astype(np.float64) * float(self.input_scale)
         outputs = np.asarray(sums, dtype=np.float64) * step
         if self.bias is not None:
@@ -172,7 +172,7 @@ class QuantizedLayer:
         vector = np.array(value, dtype=np.float32)
         shape = (self.outputs,)
         self._require(vector.shape == shape, f"{field} has shape {vector.shape}; expected {shape}")
-        self._require(bool(np.isfinite(vector).all()), f"{field} holds a value that is not finite")
+        self._require(bool(np.isfinite(vector).all()), f"{field} has a value that is not finite")
         return vector
 
     def _check_geometry(self) -> None:
@@ -180,14 +180,14 @@ class QuantizedLayer:
             return
         need, groups = self.geometry.inputs, self.geometry.groups
         self._require(self.inputs == need, f"{self.inputs} weights per output; its geometry needs {need}")
-        self._require(self.outputs % groups == 0, f"{self.outputs} outputs do not divide by {groups} groups")
+        self._require(self.outputs % groups == 0, f"{self.outputs} outputs cannot be divided into {groups} groups")
 
 
 def fit_grid(values: NDArray[np.float32], bits: int) -> tuple[NDArray[np.float32], int]:
-    """Scale `[rows]` and the one zero point whose codes fit `values` `[rows, n]` with least squared error.
+    """Find the scales `[rows]` and the one zero point whose codes fit `values` `[rows, n]` with least squared error.
 
-    Zero points are searched around the one of the full range (0 if no value is negative), scales per row
-    from the one that clips nothing down to a twentieth of it.
+    Zero points are searched around that of the full range (0 if no value is negative), the scale of each row
+    from the largest, which clips nothing, down to a twentieth of it.
     """
     top = 2**bits - 1
     low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
@@ -202,7 +202,7 @@ def _fit_scales(values: NDArray[np.float32], zero: int, top: int) -> tuple[NDArr
     above = values.max(1) / (top - zero) if zero < top else np.zeros(len(values))
     below = -values.min(1) / zero if zero else np.zeros(len(values))
     widest = np.maximum(above, below)
-    # A row of zeros fits every scale; one that is not tiny leaves it trainable.
+    # A row of zeros fits every scale; a scale that is not tiny keeps it trainable.
     widest[widest < TINY] = 1 / top
     best_error, best_scale = np.full(len(values), np.inf), widest
     for fraction in CLIP_FRACTIONS:

@@ -2,12 +2,12 @@
 
 Scales are learned as in LSQ (Esser et al., "Learned Step Size Quantization", ICLR 2020, equations 1 to
 3 and section 2.2), the weight zero point by the same straight-through rule (Bhalgat et al., "LSQ+",
-2020), through torch's native learnable kernels. What those kernels compute, for a value v, is
+2020), through torch's native learnable kernels. For a value v those kernels compute
 
     q = clip(rint(v · fl32(1 / s)) + clip(rint(z), 0, top), 0, top)        v̂ = (q − z) · s
 
-with ties to even; `weight_codes` and `input_codes` read q back from v̂, so the exported integers are the
-ones of the forward.
+with ties to even; `weight_codes` and `input_codes` recover q from v̂, so the exported integers are those
+of the forward.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ SMALLEST_SCALE = 1e-8
 
 
 class QuantizedOperands(nn.Module):
-    """What both quantized layers share: quantizers of the weight and of the input.
+    """The quantizers of weight and input that all quantized layers share.
 
-    `weight_scale` `[outputs]` and `weight_zero` `[1]` (real while training, rounded when used),
+    `weight_scale` `[outputs]`, `weight_zero` `[1]` (real during training, rounded when used) and
     `input_scale` `[1]` are parameters; `input_zero` `[1]` is a fixed integer buffer. `weight_bits` and
     `input_bits` are the code widths.
     """
@@ -38,11 +38,11 @@ class QuantizedOperands(nn.Module):
     input_zero: Tensor
 
     def __init__(self, *shape: Any, weight_bits: int = 4, activation_bits: int = 4, **options: Any) -> None:
-        """`shape` and `options` as for nn.Conv2d or nn.Linear; not calibrated; widths of 1 to 8 bits."""
+        """Make a layer that is not calibrated; `shape` and `options` as for the torch layer, widths of 1 to 8 bits."""
         super().__init__(*shape, **options)
         for bits in (weight_bits, activation_bits):
             if type(bits) is not int or not 1 <= bits <= MAX_BITS:
-                raise ConfigurationError(f"codes of {bits!r} bits; expected an integer from 1 to {MAX_BITS}")
+                raise ConfigurationError(f"code width is {bits!r} bits; expected an integer from 1 to {MAX_BITS}")
         self.weight_bits, self.input_bits = weight_bits, activation_bits
         self.weight_scale = nn.Parameter(torch.full((self.weight.shape[0],), 1 / (2**weight_bits - 1)))
         self.weight_zero = nn.Parameter(torch.full((1,), float(2 ** (weight_bits - 1))))
@@ -50,7 +50,7 @@ class QuantizedOperands(nn.Module):
         self.register_buffer("input_zero", torch.zeros(1, dtype=torch.int64))
 
     def quantized_weight(self) -> Tensor:
-        """The weight on its grid, same shape, real values, differentiable in weight, scale and zero point."""
+        """Return the weight on its grid, same shape, real values, differentiable in weight, scale and zero point."""
         top = 2**self.weight_bits - 1
         factor = 1 / math.sqrt(self.weight[0].numel() * top)
         zero = self.weight_zero.expand(self.weight.shape[0])
@@ -58,7 +58,7 @@ class QuantizedOperands(nn.Module):
         return torch._fake_quantize_learnable_per_channel_affine(self.weight, scale, zero, 0, 0, top, factor)
 
     def quantized_input(self, activations: Tensor) -> Tensor:
-        """The activations on their grid, same shape, real values, differentiable in both and the scale."""
+        """Return the activations on their grid, same shape, real values, differentiable in activations and scale."""
         top = 2**self.input_bits - 1
         factor = 1 / math.sqrt(max(activations[0].numel(), 1) * top)
         zero = self.input_zero.to(activations.dtype)
@@ -67,23 +67,23 @@ class QuantizedOperands(nn.Module):
 
     @torch.no_grad()
     def weight_codes(self) -> Tensor:
-        """Integer weight codes, uint8 `[outputs, inputs]`, the ones of the forward."""
+        """Return the integer weight codes of the forward, uint8 `[outputs, inputs]`."""
         steps = self.quantized_weight().flatten(1) / positive(self.weight_scale)[:, None]
         return (steps.round() + self.rounded_weight_zero()).to(torch.uint8)
 
     @torch.no_grad()
     def input_codes(self, activations: Tensor) -> Tensor:
-        """Integer activation codes, uint8, same shape, the ones of the forward."""
+        """Return the integer activation codes of the forward, uint8, same shape."""
         steps = self.quantized_input(activations) / positive(self.input_scale)
         return (steps.round() + self.input_zero).to(torch.uint8)
 
     def rounded_weight_zero(self) -> int:
-        """The weight zero point as the kernels use it: rounded, ties to even, then clipped to the codes."""
+        """Return the weight zero point as the kernels use it: rounded, ties to even, then clipped to the codes."""
         return int(self.weight_zero.detach().round().clamp(0, 2**self.weight_bits - 1).item())
 
     @torch.no_grad()
-    def calibrate(self, sample: Tensor) -> None:
-        """Fit all scales and zero points: to the weight itself, and to a `sample` `[n]` of the inputs."""
+    def fit_scales(self, sample: Tensor) -> None:
+        """Fit all scales and zero points to the weight itself and to a `sample` `[n]` of the inputs."""
         scale, zero = fit_grid(self.weight.flatten(1).cpu().numpy(), self.weight_bits)
         self.weight_scale.copy_(torch.from_numpy(scale))
         self.weight_zero.fill_(zero)
@@ -92,7 +92,7 @@ class QuantizedOperands(nn.Module):
         self.input_zero.fill_(zero)
 
     def quantized_layer(self, name: str) -> QuantizedLayer:
-        """This layer in integers; raises ConfigurationError if a scale or bias is not finite."""
+        """Return this layer in integers. Raises ConfigurationError if a scale or bias is not finite."""
         bias = self._parameters["bias"]
         return QuantizedLayer(
             name=name,
@@ -112,7 +112,7 @@ class QuantConv1d(QuantizedOperands, nn.Conv1d):
     """nn.Conv1d on quantized operands: `[n, channels, l]` to `[n, outputs, l']`; padding as in QuantConv2d."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """`[n, channels, length]` -> `[n, outputs, length']`, with quantized inputs and weights."""
+        """Convolve `[n, channels, length]` to `[n, outputs, length']`, with quantized inputs and weights."""
         output: Tensor = self._conv_forward(self.quantized_input(input), self.quantized_weight(), self.bias)
         return output
 
@@ -120,11 +120,11 @@ class QuantConv1d(QuantizedOperands, nn.Conv1d):
 class QuantConv2d(QuantizedOperands, nn.Conv2d):
     """nn.Conv2d on quantized operands: `[n, channels, h, w]` to `[n, outputs, h', w']`.
 
-    Padding comes after quantization. That of zeros is real zero, that is code `input_zero`, exactly.
+    Padding is applied after quantization. Zero padding is exactly 0, that is code `input_zero`.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """`[n, channels, height, width]` -> `[n, outputs, height', width']`, with quantized inputs and weights."""
+        """Convolve `[n, channels, height, width]` to `[n, outputs, height', width']`, with quantized operands."""
         output: Tensor = self._conv_forward(self.quantized_input(input), self.quantized_weight(), self.bias)
         return output
 
@@ -133,17 +133,17 @@ class QuantLinear(QuantizedOperands, nn.Linear):
     """nn.Linear on quantized operands: `[..., inputs]` to `[..., outputs]`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """`[..., inputs]` -> `[..., outputs]`, with quantized inputs and weights."""
+        """Map `[..., inputs]` to `[..., outputs]`, with quantized inputs and weights."""
         return functional.linear(self.quantized_input(input), self.quantized_weight(), self.bias)
 
 
 def conv_geometry(layer: nn.Conv1d | nn.Conv2d, name: str) -> ConvGeometry:
-    """Geometry of a convolution; PlacementError if its padding is not the same on both sides."""
+    """Return the geometry of a convolution. Raises PlacementError if its padding differs between the two sides."""
     kernel, stride, dilation = (_pair(values, 1) for values in (layer.kernel_size, layer.stride, layer.dilation))
     if layer.padding == "same":
         spans = [step * (size - 1) for step, size in zip(dilation, kernel, strict=True)]
         if any(span % 2 for span in spans):
-            raise PlacementError(f"layer {name!r}: padding 'same' of an even kernel is lopsided")
+            raise PlacementError(f"layer {name!r}: padding 'same' of an even kernel is asymmetric")
         padding = _pair([span // 2 for span in spans], 0)
     else:
         padding = (0, 0) if isinstance(layer.padding, str) else _pair(layer.padding, 0)
@@ -151,22 +151,22 @@ def conv_geometry(layer: nn.Conv1d | nn.Conv2d, name: str) -> ConvGeometry:
 
 
 def positive(scale: Tensor) -> Tensor:
-    """A scale, of any shape, as it is used: its magnitude, kept off zero, since training may push it through zero."""
+    """Return a scale, of any shape, as it is used: its magnitude, bounded from below, since training may cross zero."""
     return scale.abs().clamp_min(SMALLEST_SCALE)
 
 
 def _pair(values: Sequence[int], vertical: int) -> tuple[int, int]:
-    """(vertical, horizontal); what is said along one axis is horizontal."""
+    """Return (vertical, horizontal); the value of a 1-D convolution is horizontal."""
     height, width = values if len(values) == 2 else (vertical, *values)
     return int(height), int(width)
 
 
 def quantized_operands(network: nn.Module) -> dict[str, QuantizedOperands]:
-    """The quantized layers of `network` by name, in the order of definition."""
+    """Return the quantized layers of `network` by name, in the order of definition."""
     return {name: part for name, part in network.named_modules() if isinstance(part, QuantizedOperands)}
 
 
 def quantized_layers(model: nn.Module) -> dict[str, QuantizedLayer]:
-    """Every quantized layer of `model` in integers, by name, in the order of definition."""
+    """Return every quantized layer of `model` in integers, by name, in the order of definition."""
     modules = model.named_modules()
     return {name: part.quantized_layer(name) for name, part in modules if isinstance(part, QuantizedOperands)}

@@ -1,4 +1,4 @@
-"""The means that a public network wants taken from its images, and the deviations it wants them divided by."""
+"""Input normalisation: the means and standard deviations that a public network expects its images normalised with."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from norsim.errors import ConfigurationError
 class Normalise:
     """A forward pre-hook of a network: its images `[images, channels, ...]` in [0, 1] become (x - mean) / std.
 
-    `mean` and `std` have a number for each channel. A hook, because a module around the network would change the
-    names of all layers. Raises ConfigurationError for numbers that cannot be meant.
+    `mean` and `std` have one number per channel. It is a hook because a module around the network would change the
+    names of all layers. Raises ConfigurationError for numbers that are not finite, or not positive in `std`.
     """
 
     mean: tuple[float, ...]
@@ -26,14 +26,16 @@ class Normalise:
     def __post_init__(self) -> None:
         for name, values in (("mean", self.mean), ("std", self.std)):
             if not values or not all(type(value) in (int, float) and math.isfinite(value) for value in values):
-                raise ConfigurationError(f"{name} is {values}; expected a number for each channel of an image")
+                raise ConfigurationError(f"{name} is {values}; expected one finite number per channel of an image")
         if len(self.mean) != len(self.std):
-            raise ConfigurationError(f"{len(self.mean)} means and {len(self.std)} standard deviations; give as many")
+            raise ConfigurationError(
+                f"{len(self.mean)} means and {len(self.std)} standard deviations; expected the same number of both"
+            )
         if min(self.std) <= 0:
             raise ConfigurationError(f"std is {self.std}; expected numbers above 0")
 
     def __call__(self, network: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The inputs with the first of them normalised; ConfigurationError for another number of channels."""
+        """Return the inputs with the first one normalised. Raises ConfigurationError for a wrong number of channels."""
         images: Tensor = inputs[0]
         self.check(images.shape[1])
         mean, std = (
@@ -43,20 +45,24 @@ class Normalise:
         return ((images - mean) / std, *inputs[1:])
 
     def check(self, channels: int) -> None:
-        """Raise ConfigurationError where images have another number of channels."""
+        """Raise ConfigurationError if `channels` is not the number of means."""
         if channels != len(self.mean):
             raise ConfigurationError(
-                f"images have {channels} channels, --mean and --std {len(self.mean)} numbers; give one for each channel"
+                f"images have {channels} channels, but mean and std have {len(self.mean)} numbers each; give one per "
+                "channel"
             )
 
     def on(self, network: nn.Module) -> nn.Module:
-        """`network`, whose images are normalised from now on."""
+        """Add this hook to `network`, and return the network."""
         network.register_forward_pre_hook(self)
         return network
 
 
 def from_header(content: Any) -> Normalise | None:
-    """What the header of a stored network says: `{"mean": [...], "std": [...]}`, or None; ConfigurationError else."""
+    """Read the entry of a stored network's header, `{"mean": [...], "std": [...]}` or None.
+
+    Raises ConfigurationError for anything else.
+    """
     if content is None:
         return None
     if not isinstance(content, dict) or set(content) != {"mean", "std"}:
@@ -67,5 +73,5 @@ def from_header(content: Any) -> Normalise | None:
 
 
 def normalisation(network: nn.Module) -> list[Normalise]:
-    """How the images of `network` are normalised: nothing, or one Normalise."""
+    """Return the Normalise hooks of `network`: none or one."""
     return [hook for hook in network._forward_pre_hooks.values() if isinstance(hook, Normalise)]

@@ -1,14 +1,14 @@
-"""Post-training quantization of a network: its layers replaced, its inputs observed, scales and zeros fitted."""
+"""Post-training quantization of a network: replace its layers, observe their inputs, fit scales and zero points."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from norsim.data.batches import Data, inputs_of
 from norsim.errors import ConfigurationError, PlacementError
 from norsim.quantization.attention import split_attention
 from norsim.quantization.modules import QuantConv1d, QuantConv2d, QuantizedOperands, QuantLinear, conv_geometry
@@ -20,17 +20,17 @@ SAMPLES_PER_BATCH, SAMPLES_PER_LAYER = 8192, 65536
 
 def quantize(
     model: nn.Module,
-    calibration: Iterable[Any],
+    calibration: Data,
     weight_bits: int = 4,
     activation_bits: int = 4,
 ) -> nn.Module:
-    """A quantized deep copy of `model` in eval mode, calibrated post-training.
+    """Return a quantized deep copy of `model` in eval mode, calibrated post-training.
 
-    `calibration` yields float32 input batches or (input, label) pairs and is consumed to its end. Every
-    Conv1d, Conv2d and Linear, the first and the last too, gets `weight_bits` weights with per-channel scales and
+    `calibration` is any data that `norsim.deploy` accepts, with or without labels, and is read to its end. Every
+    Conv1d, Conv2d and Linear, including the first and the last, gets `weight_bits` weights with per-channel scales and
     one zero point, and unsigned `activation_bits` inputs; so does every projection of nn.MultiheadAttention, as
-    `q_proj`, `k_proj`, `v_proj` and `out_proj`. Other names stay, shared modules stay shared. Scales and zero points
-    minimise the mean squared error of weights and of sampled inputs.
+    `q_proj`, `k_proj`, `v_proj` and `out_proj`. Other names stay, and shared modules stay shared. Scales and zero
+    points minimise the mean squared error of weights and of sampled inputs.
 
     Raises PlacementError naming a layer that no array can hold or that calibration never reached,
     ConfigurationError for unusable widths or calibration data.
@@ -40,12 +40,12 @@ def quantize(
     quantized = replace_layers(float_copy, weight_bits, activation_bits)
     for name, layer in quantized.named_modules():
         if isinstance(layer, QuantizedOperands):
-            layer.calibrate(samples[name])
+            layer.fit_scales(samples[name])
     return quantized
 
 
 def replace_layers(model: nn.Module, weight_bits: int = 4, activation_bits: int = 4) -> nn.Module:
-    """Put quantized layers, not calibrated, in place of each Conv1d, Conv2d and Linear of `model`, and return it.
+    """Replace each Conv1d, Conv2d and Linear of `model` by a quantized layer, not calibrated, and return the model.
 
     Attention is split into linear layers first. Raises PlacementError naming a layer that cannot be placed.
     """
@@ -57,20 +57,20 @@ def replace_layers(model: nn.Module, weight_bits: int = 4, activation_bits: int 
 
 
 def placeable_layers(model: nn.Module) -> dict[str, Placeable]:
-    """Name and module of every Conv1d, Conv2d and Linear, in definition order; a shared module once.
+    """Return name and module of every Conv1d, Conv2d and Linear, in definition order; a shared module once.
 
     Raises PlacementError for a convolution or a layer class that has no quantized counterpart.
     """
     layers: dict[str, Placeable] = {}
     for name, module in model.named_modules():
         if isinstance(module, QuantizedOperands):
-            raise PlacementError(f"layer {name!r} is quantized already; give the float network")
+            raise PlacementError(f"layer {name!r} is already quantized; pass the float network")
         if isinstance(module, nn.modules.conv._ConvNd) and not isinstance(module, Placeable):
-            raise PlacementError(f"layer {name!r}: a {type(module).__name__} cannot be placed; use Conv1d or Conv2d")
+            raise PlacementError(f"layer {name!r}: {type(module).__name__} cannot be placed; use Conv1d or Conv2d")
         if not isinstance(module, Placeable):
             continue
         if type(module).forward not in (nn.Conv1d.forward, nn.Conv2d.forward, nn.Linear.forward):
-            raise PlacementError(f"layer {name!r}: a {type(module).__name__} has a forward of its own")
+            raise PlacementError(f"layer {name!r}: {type(module).__name__} overrides forward")
         if not isinstance(module, nn.Linear):
             conv_geometry(module, name)
         if module.weight.dtype != torch.float32:
@@ -80,29 +80,24 @@ def placeable_layers(model: nn.Module) -> dict[str, Placeable]:
 
 
 @torch.no_grad()
-def observe_inputs(model: nn.Module, calibration: Iterable[Any]) -> dict[str, Tensor]:
+def observe_inputs(model: nn.Module, calibration: Data) -> dict[str, Tensor]:
     """Run all of `calibration` through `model`; return up to 65,537 input values `[n]` of each layer.
 
-    Values are drawn without bias between batches, with a seed of their own; the smallest value seen is
-    always among them, because it decides whether codes need a zero point.
+    Values are drawn without bias between batches, from a separately seeded generator; the smallest value seen is
+    always among them, because it determines whether codes need a zero point.
     """
-    if isinstance(calibration, Tensor):
-        raise ConfigurationError("calibration is one tensor; expected an iterable of batches: [tensor]")
     layers = placeable_layers(model)
     samples = {name: _InputSample(name) for name in layers}
     hooks = [layer.register_forward_pre_hook(samples[name]) for name, layer in layers.items()]
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     batches = 0
-    for batch in calibration:
+    for images in inputs_of(calibration):
         batches += 1
-        images = batch[0] if isinstance(batch, (tuple, list)) else batch
-        if not isinstance(images, Tensor):
-            raise ConfigurationError(f"calibration yields {type(images).__name__}; expected tensors")
         model(images.to(device))
     for hook in hooks:
         hook.remove()
     if not batches:
-        raise ConfigurationError("calibration is empty; give at least one batch of inputs")
+        raise ConfigurationError("calibration is empty; pass at least one batch of inputs")
     return {name: sample.values() for name, sample in samples.items()}
 
 
@@ -129,12 +124,14 @@ class _InputSample:
 
     def values(self) -> Tensor:
         if not len(self.kept):
-            raise PlacementError(f"layer {self.name!r} saw no input in calibration; use it or remove it")
+            raise PlacementError(
+                f"layer {self.name!r} got no input during calibration; call it in the network's forward or remove it"
+            )
         return torch.cat([self.kept, torch.tensor([self.lowest])])
 
 
 def _counterpart(layer: Placeable, weight_bits: int, activation_bits: int) -> QuantizedOperands:
-    # On the meta device no weight is drawn, so the caller's random numbers stay as they are.
+    # No weight is drawn on the meta device, so the caller's random state does not change.
     options: Any = {"weight_bits": weight_bits, "activation_bits": activation_bits, "device": "meta"}
     new: QuantizedOperands
     if isinstance(layer, nn.Linear):
@@ -146,7 +143,7 @@ def _counterpart(layer: Placeable, weight_bits: int, activation_bits: int) -> Qu
         new = kind(*shape, *rest, **options)
     for key in ("weight", "bias"):
         value = getattr(layer, key)
-        # A parametrized layer computes its weight; what it computes now becomes the parameter.
+        # A parametrized layer computes its weight; its present value becomes the parameter.
         kept = value is None or isinstance(value, nn.Parameter)
         new.register_parameter(key, value if kept else nn.Parameter(value.detach()))
     return new.to(layer.weight.device).train(layer.training)

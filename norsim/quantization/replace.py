@@ -1,4 +1,4 @@
-"""Puts other modules in the places of some of a network's, with the weights that there are."""
+"""Replace some modules of a network by others that take over their weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from norsim.quantization.normalise import normalisation
 
 
 def linear_of(weight: nn.Parameter, bias: nn.Parameter | None) -> nn.Linear:
-    """The layer with that weight `[outputs, inputs]` and bias `[outputs]`."""
+    """Return the layer with that weight `[outputs, inputs]` and bias `[outputs]`."""
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
     layer.weight = weight
     if bias is not None:
@@ -19,10 +19,10 @@ def linear_of(weight: nn.Parameter, bias: nn.Parameter | None) -> nn.Linear:
 
 
 def replace_modules(model: nn.Module, new: Mapping[int, nn.Module]) -> nn.Module:
-    """`model` with `new[id(part)]` in every place where it has such a `part`; another module if it is one itself.
+    """Replace every module `part` of `model` by `new[id(part)]`, and return the model, or its own replacement.
 
-    Names stay, and what is shared stays shared. Hooks of the parts are left behind, because they may be about weights
-    that their successors have not; the one that normalises the images of the whole network is kept.
+    Names stay, and shared modules stay shared. Hooks of replaced modules are dropped, because they may refer to weights
+    that the new modules do not have; the hook that normalises the images of the whole network is kept.
     """
     for parent in list(model.modules()):
         for key, child in parent._modules.items():

@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.stats import binomtest
 
 from norsim.data import Dataset
-from norsim.evaluation.batches import Predictions
+from norsim.evaluation.metrics import Predictions
 from norsim.experiments.run_record import Answers, Missing
 
 MOST_SHOWN = 24

@@ -15,6 +15,7 @@ from norsim.errors import NorsimError
 from norsim.evaluation.proof import Sample
 from norsim.experiments.run_record import Missing
 from norsim.solver.input_lines import driven
+from norsim.tiling.program import program_tile
 from norsim.tiling.tile import PlacedTile
 
 
@@ -58,8 +59,9 @@ class SolvedTile:
 def exact_amps(part: PlacedTile, stimulus: Stimulus) -> Floats:
     """Return the currents of exact cells on lossless wires, `[reads, outputs]`, amperes."""
     encoding = part.chip.encoding
-    # A kept read does not record which lines carry the input.
-    kind = driven(part.drive(np.zeros((1, part.layer.vector_length), np.uint8)))
+    # A kept read does not know which of its lines carry the input.
+    nothing = np.zeros((1, len(part.inputs)), np.uint8)
+    kind = driven(encoding.drive(nothing, len(part.outputs), part.layer.input_bits))
     lines = np.rint(kind.drives(stimulus) * encoding.top_drive).astype(np.uint8)
     bits = encoding.top_drive.bit_length()
     values = encoding.pass_values(lines, part.weights, part.layer.weight_zero, bits)
@@ -95,9 +97,9 @@ def solve_worst(samples: Sequence[Sample]) -> SolvedTile | Missing:
 
 def _solved(sample: Sample) -> SolvedTile:
     part, stimulus = sample.part, sample.stimulus
-    tile, chip = part.tile(), part.chip
+    tile, chip = (sample.array or program_tile(part)).tile, part.chip
     nominal = replace(chip.fresh(), silicon=PERFECT, in_situ=False, settle_seconds=None)
-    exact = replace(part, chip=nominal).tile()
+    exact = program_tile(replace(part, chip=nominal)).tile
     up = stimulus.wordline_volts > 0
     ideal_volts = replace(stimulus, wordline_volts=np.where(up, chip.encoding.wordline_volts, 0.0))
     found, ideal = read_nodes(tile, stimulus), read_nodes(exact, ideal_volts, lossless=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from norsim.array.tile import Floats
+from norsim.backends.programming import program_levels
 from norsim.errors import NorsimError
 from norsim.evaluation.proof import Sample
 from norsim.experiments.run_record import Missing
@@ -44,7 +45,7 @@ def curves(samples: Sequence[Sample], solved: SolvedTile | Missing) -> Curves | 
     chip = part.chip
     read, drain = chip.encoding.verify_volts
     try:
-        levels = part.levels()
+        levels = program_levels(part.chip.verify_cell, part.chip.encoding)
         gate = np.linspace(max(levels.thresholds.min() - BELOW_VOLTS, 0.0), ABOVE * read, POINTS)
         gates, thresholds = (grid.ravel() for grid in np.meshgrid(gate, levels.thresholds))
         nothing = np.zeros(gates.shape)

@@ -10,13 +10,16 @@ from numpy.typing import NDArray
 from torch import nn
 
 from norsim.array.tile import Floats
-from norsim.backends.registry import read
+from norsim.backends.nodal import Nodal
 from norsim.data import Dataset
 from norsim.data.tensors import images_tensor
 from norsim.errors import NorsimError
 from norsim.evaluation.proof import Sample
 from norsim.experiments.run_record import Missing
+from norsim.periphery.encoding import Codes
+from norsim.random_streams import Stream, generator
 from norsim.tiling.modules import layer_codes
+from norsim.tiling.program import program_tile
 from norsim.tiling.tile import PlacedTile
 
 ByLayer = Mapping[str, Sequence[Sample]]
@@ -74,13 +77,19 @@ def _read_again(kept: ByLayer, model: nn.Module, data: Dataset, seed: int) -> tu
     codes = layer_codes(model, images_tensor(data), list(kept))
     found = []
     for name, some in kept.items():
-        random = np.random.default_rng([seed, 8, *name.encode()])
+        random = generator(seed, Stream.REPORT_VECTORS, *name.encode())
         chosen = np.sort(random.choice(len(codes[name]), min(VECTORS, len(codes[name])), replace=False))
         # The part of a sample has the run's converter.
         parts = list({sample.part.name: sample.part for sample in some}.values())[:TILES]
-        reads = [(part, part.amps(read(part.tile(), part.drive(codes[name][chosen]), "nodal"))) for part in parts]
+        reads = [(part, _currents(part, codes[name][chosen])) for part in parts]
         found.append(_use(name, reads))
     return tuple(found)
+
+
+def _currents(part: PlacedTile, codes: Codes) -> Floats:
+    """`[reads, outputs]` amperes of a tile for the layer's `[vectors, inputs]` codes, by nodal."""
+    array = program_tile(part)
+    return part.amps(Nodal().read(array.tile, array.drive(part.codes(codes))))
 
 
 def _use(layer: str, reads: Sequence[tuple[PlacedTile, Floats]]) -> CodeUse:

@@ -22,17 +22,17 @@ from safetensors.torch import save
 from torch import nn
 
 from norsim.data import Dataset
-from norsim.errors import ConfigurationError, DataError, suggestion
+from norsim.errors import ConfigurationError
 from norsim.files import write_atomically, write_text
-from norsim.paths import models_folder
 from norsim.quantization.modules import quantized_operands
 from norsim.quantization.normalise import from_header
 from norsim.saved.packed_weights import ONNX, decode, encode, fail
+from norsim.saved.shipped import WEIGHTS, network_place
 from norsim.training.train import TrainResult, predict
 from norsim.zoo.onnx.file import is_onnx, read_content
 from norsim.zoo.registry import NetworkSpec, spec_of
 
-WEIGHTS, FLOAT, CARD = "weights.safetensors", "float.safetensors", "card.json"
+FLOAT, CARD = "float.safetensors", "card.json"
 LARGEST_CARD = 16 * 2**20
 
 
@@ -59,7 +59,7 @@ def save_tuned(
 
     The new card keeps the float network of `card` for comparison and records `tuning`.
     """
-    name = str(_folder_of(origin) / ONNX) if is_onnx(card["network"]) else card["network"]
+    name = str(network_place(origin) / ONNX) if is_onnx(card["network"]) else card["network"]
     spec = replace(spec_of(name, card["width"]), normalise=from_header(card.get("normalise")))
     payload = _write(network, spec, folder)
     read_back, header = decode(folder / WEIGHTS, trusted=True)
@@ -81,10 +81,8 @@ def load_network(folder_or_name: Path | str, trusted: bool = False) -> tuple[nn.
     file of a user-supplied network is executed only if `trusted`; no other code is. The caller's random state does not
     change. Raises DataError naming the invalid file, the problem and a remedy.
     """
-    folder = _folder_of(folder_or_name)
+    folder = network_place(folder_or_name)
     path = folder / WEIGHTS
-    if not path.is_file():
-        raise DataError(f"{path} is missing; expected a folder written by norsim, with {WEIGHTS} and {CARD}")
     network, header = decode(path, trusted)
     return network, _read_card(folder / CARD, header, path)
 
@@ -169,19 +167,6 @@ def _sizes(result: TrainResult, network: nn.Module, norms: dict[str, str | None]
 
 def _write_bytes(path: Path, content: bytes) -> None:
     write_atomically(path, lambda file: file.write(content))
-
-
-def _folder_of(folder_or_name: Path | str) -> Path:
-    if isinstance(folder_or_name, Path) or Path(folder_or_name).name != folder_or_name:
-        return Path(folder_or_name)
-    home = models_folder() / "networks"
-    names = sorted(path.parent.name for path in home.glob(f"*/{WEIGHTS}"))
-    if folder_or_name not in names:
-        raise DataError(
-            f"no network {folder_or_name!r} comes with norsim; {suggestion(folder_or_name, names)}. "
-            f"For your own folder write ./{folder_or_name}"
-        )
-    return home / folder_or_name
 
 
 def _read_card(path: Path, header: dict[str, Any], weights: Path) -> dict[str, Any]:

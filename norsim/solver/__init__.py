@@ -1,1 +1,1 @@
-"""The fast path: a tile's currents from Kirchhoff's laws, and from a model reduced from them."""
+"""The fast path: a tile's currents from Kirchhoff's laws, and from a reduced model of them."""

@@ -1,4 +1,4 @@
-"""A cell's current as polynomials of its volts, fitted to ngspice sweeps of that cell.
+"""A cell's current as polynomials in its volts, fitted to simulator sweeps of that cell.
 
 In the coordinates w = v_d - v_s and s = v_s, for each gate level g and each threshold t of an array,
 
@@ -6,9 +6,10 @@ In the coordinates w = v_d - v_s and s = v_s, for each gate level g and each thr
 
 with Chebyshev polynomials T, interpolated at Chebyshev points that include the ends (Trefethen, Approximation Theory
 and Approximation Practice, 2013, chapters 2 to 4). Transistor models swap drain and source at w = 0 and are not smooth
-there, so a box that contains w = 0 is fitted in two pieces, below and above. A model with kinks elsewhere, as between
-the linear and the saturated region of the square law, is fitted in many small pieces of low degree. Pieces share the
-points at their edges, so that they meet. The error is measured against further sweeps off the points.
+there, so a box that contains w = 0 is fitted in two pieces, below and above. A model with kinks elsewhere, such as
+between the linear and the saturated region of the square law, is fitted in many small pieces of low degree. Pieces
+share the points at their edges, so the fit is continuous. The error is measured against further sweeps between the
+points.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ Sweep = Callable[[Cell, Floats, Floats, Floats, Floats], Floats]
 
 TOLERANCE = 1e-8
 NODES = (5, 8, 12, 18, 26)
-# More nodes lower a smooth cell's error at least so many times; where they do not, still more are not tried.
+# More nodes lower a smooth cell's error at least by this factor; if they do not, no more nodes are tried.
 SMOOTH_GAIN = 3.0
-# A cell with kinks is fitted in so many parts, one number after the other, with so many nodes a piece.
+# A cell with kinks is fitted with these numbers of parts, in this order, and with this number of nodes per piece.
 KINKED_TOLERANCE = 1e-6
 PARTS = (8, 16, 32, 64)
 KINKED_NODES = 5
@@ -48,10 +49,10 @@ class Box:
     source_high: float
 
     def edges(self, parts: int = 1) -> tuple[Floats, Floats]:
-        """`[n + 1]` drain-source volts and `[m + 1]` source volts between which pieces are fitted apart.
+        """Return the edges of the pieces: `[n + 1]` drain-source volts and `[m + 1]` source volts.
 
-        There is an edge at 0 V between drain and source. Further ones cut the wider of both ranges in `parts`, or so,
-        of one width, and the other one in pieces that are no wider.
+        There is an edge at 0 V between drain and source. Further edges cut the wider of the two ranges into about
+        `parts` pieces of equal width, and the other range into pieces that are no wider.
         """
         lengths = self.across_high - self.across_low, self.source_high - self.source_low
         width = max(lengths) / parts
@@ -63,7 +64,7 @@ class Box:
 
 
 def _cut(low: float, high: float, width: float) -> Floats:
-    """The ends of pieces of one width, `width` at most, from `low` to `high`."""
+    """Return the edges of pieces of equal width, at most `width`, from `low` to `high`."""
     count = max(int(np.ceil((high - low) / width * (1 - 1e-9))), 1)
     return np.linspace(low, high, count + 1)
 
@@ -73,11 +74,11 @@ class CellTable:
     """A characterised cell.
 
     `gates` `[gates]` and `thresholds` `[states]`, volts, sorted; `box` as above
-    `parts`          in how many the box was cut: 1 for a smooth cell
+    `parts`          number of parts of the box: 1 for a smooth cell
     `coefficients`   `[across pieces, source pieces, gates, states, across degree + 1, source degree + 1]`, amperes,
                      Chebyshev; pieces lie between `across_edges` and `source_edges`, volts
-    `error_amps`     largest deviation from ngspice off the nodes
-    `top_amps`       largest current in the box: the unit of `error_amps` when it is judged
+    `error_amps`     largest deviation from the simulator between the nodes
+    `top_amps`       largest current in the box; tolerances on `error_amps` are relative to it
     """
 
     gates: Floats
@@ -99,9 +100,9 @@ class CellTable:
         return self.box.edges(self.parts)[1]
 
     def amps(self, gate: int, state: int | slice, across: Floats, source: Floats) -> Floats:
-        """Currents of one gate level and state (by index) at volts `across` and `source` of one shape.
+        """Return the currents of one gate level and state (by index) at volts `across` and `source` of any shape.
 
-        A slice of states comes first in the shape of the result.
+        With a slice of states, the result has these as its first axis.
         """
         chosen = self.coefficients[:, :, gate, state]
         result = np.empty((*chosen.shape[2:-2], *np.shape(across)))
@@ -110,7 +111,7 @@ class CellTable:
         return result
 
     def amps_each(self, gate: int, states: np.ndarray, across: Floats, source: Floats) -> Floats:
-        """`[n]` currents of cells each in its own state (by index) and at its own volts."""
+        """Return the currents `[n]` of cells, each in its own state (by index) and at its own volts."""
         result = np.empty(len(states))
         for (a, b), inside, d, s in self._by_piece(across, source):
             coefficients = self.coefficients[a, b, gate][states[inside]]
@@ -121,7 +122,7 @@ class CellTable:
     def _by_piece(
         self, across: Floats, source: Floats
     ) -> Iterator[tuple[tuple[int, int], NDArray[np.bool_], Floats, Floats]]:
-        """For each piece that holds volts: its place, which they are, and these volts scaled to it."""
+        """Yield for each piece with any volts in it: its indices, a mask of these volts, and their scaled values."""
         a, b = _piece_of(across, self.across_edges), _piece_of(source, self.source_edges)
         for piece in np.unique(np.stack([a.ravel(), b.ravel()]), axis=1).T:
             inside = (a == piece[0]) & (b == piece[1])
@@ -130,7 +131,10 @@ class CellTable:
             yield (int(piece[0]), int(piece[1])), inside, d, s
 
     def monomials(self) -> Floats:
-        """The same polynomials in powers of the scaled volts, same shape: cheaper to evaluate."""
+        """Return the coefficients of the same polynomials in powers of the scaled volts, which are cheaper to evaluate.
+
+        The shape is that of `coefficients`.
+        """
         degrees = self.coefficients.shape[4:]
         across, source = (np.zeros((count, count)) for count in degrees)
         for basis in (across, source):
@@ -141,12 +145,12 @@ class CellTable:
 
 
 def scaled(volts: Floats, low: float, high: float) -> Floats:
-    """Volts in [low, high] -> [-1, 1]."""
+    """Map volts from [low, high] to [-1, 1]; any shape."""
     return (volts - (low + high) / 2) / ((high - low) / 2)
 
 
 def _piece_of(volts: Floats, edges: Floats) -> np.ndarray:
-    """Between which edges volts lie; those outside belong to the piece at that end."""
+    """Return the piece in which each of the volts lies; volts outside belong to the piece at that end."""
     return np.searchsorted(edges[1:-1], volts, side="right")
 
 
@@ -155,8 +159,8 @@ def characterize(
 ) -> CellTable:
     """Fit `cell` at gate levels `[gates]` and thresholds `[thresholds]` over `box`; `sweep` measures single cells.
 
-    The box is cut in no fewer than `least_parts`. Raises SolveError when the error off the nodes is above 1e-8 of the
-    largest current for every degree of one polynomial, and above 1e-6 for every number of pieces.
+    The box is cut into at least `least_parts` parts. Raises SolveError if the error between the nodes is above 1e-8 of
+    the largest current for every degree of a single polynomial, and above 1e-6 for every number of pieces.
     """
     tried: list[float] = []
     smooth = True
@@ -166,7 +170,7 @@ def characterize(
         table = _fit(cell, gates, thresholds, box, sweep, parts, nodes)
         if table.error_amps <= tolerance * table.top_amps:
             return table
-        # Of a cell that conducts between the nodes alone there is no largest current.
+        # A cell that conducts only between the nodes has no largest current on them.
         error = table.error_amps / table.top_amps if table.top_amps else np.inf
         smooth = not tried or error < tried[-1] / SMOOTH_GAIN
         tried.append(error)
@@ -174,14 +178,14 @@ def characterize(
     raise SolveError(
         f"the cell {cell.subcircuit} cannot be characterised over drain-source {box.across_low:g} to "
         f"{box.across_high:g} V, source {box.source_low:g} to {box.source_high:g} V: polynomials through "
-        f"{', '.join(map(str, NODES))} nodes, then {', '.join(map(str, PARTS))} pieces, err by {errors} of "
-        f"its current; {TOLERANCE:g} was expected, {KINKED_TOLERANCE:g} of pieces. "
-        "Does the model step there? The ngspice backend needs no fit"
+        f"{', '.join(map(str, NODES))} nodes, then {', '.join(map(str, PARTS))} pieces, have errors of {errors} of "
+        f"its largest current; the tolerance is {TOLERANCE:g}, or {KINKED_TOLERANCE:g} with pieces. "
+        "Check the model for a step in this range, or use the ngspice backend, which needs no fit"
     )
 
 
 def _attempts(least_parts: int) -> list[tuple[int, int, float]]:
-    """Parts, nodes a piece, and the error that is good enough, in the order in which they are tried."""
+    """Return parts, nodes per piece and tolerance of the attempts, in order."""
     smooth = [(1, nodes, TOLERANCE) for nodes in NODES]
     kinked = [(parts, KINKED_NODES, KINKED_TOLERANCE) for parts in PARTS]
     return [attempt for attempt in smooth + kinked if attempt[0] >= least_parts]
@@ -204,7 +208,10 @@ def _fit(cell: Cell, gates: Floats, thresholds: Floats, box: Box, sweep: Sweep, 
 def _measure(
     cell: Cell, gates: Floats, thresholds: Floats, edges: tuple[Floats, Floats], points: Floats, sweep: Sweep
 ) -> Floats:
-    """`[across pieces, source pieces, gates, states, points, points]` amperes at `points` in [-1, 1] of each piece."""
+    """Measure amperes `[across pieces, source pieces, gates, states, points, points]` at `points` of the pieces.
+
+    `points` `[points]` are scaled to [-1, 1].
+    """
     across, source = (
         (ends[1:, None] + ends[:-1, None]) / 2 + (ends[1:, None] - ends[:-1, None]) / 2 * points for ends in edges
     )
@@ -217,8 +224,8 @@ def _measure(
 
 
 def _shortened(full: Floats, negligible: float) -> Floats:
-    """Coefficients without the highest degrees whose coefficients are all negligible, where no edge between pieces
-    lies in that direction: a step there, however small, keeps a solver from settling."""
+    """Drop the highest degrees if all their coefficients are negligible and no edge between pieces lies in that
+    direction: a step at an edge, however small, keeps a solver from converging."""
     large = np.abs(full).max(axis=(0, 1, 2, 3)) > negligible
     across, source = full.shape[4:]
     if full.shape[0] == 1:

@@ -1,17 +1,17 @@
-"""A line of the array as a chain of nodes: factored once a tile, solved for every vector.
+"""A line of the array as a chain of nodes: factored once per tile, solved for every vector.
 
 Node m has a conductance y_m to the line's volts, a current j_m drawn from it (bitline) or put into it
 (source line), and a resistance r to node m - 1. With u_m the deviation from the line's volts, Kirchhoff's
-law reads
+current law reads
 
     y_m u_m + (u_m - u_(m-1)) / r + (u_m - u_(m+1)) / r = j_m.
 
-Replacing all beyond node m by one conductance Y_m and one current J_m, from the far end to the near one,
+Replacing everything beyond node m by one conductance Y_m and one current J_m, from the far end to the near one,
 
     a_m = 1 / (1 + r Y_m),    Y_(m-1) = y_(m-1) + a_m Y_m,    J_(m-1) = j_(m-1) + a_m J_m,
     u_0 = J_0 / Y_0,          u_m = a_m (u_(m-1) + r J_m),
 
-which is Gaussian elimination written so that r = 0 (a line without loss) and y = infinity (an ideal
+which is Gaussian elimination in a form in which r = 0 (a lossless line) and y = infinity (an ideal
 strap) need no special case: a_m Y_m then tends to 1 / r.
 """
 
@@ -28,10 +28,10 @@ from norsim.array.wires import Wires
 
 @dataclass(frozen=True, eq=False)
 class Chain:
-    """`chains` like lines of `nodes` nodes each, factored.
+    """A number of equal lines, `chains`, of `nodes` nodes each, factored.
 
     `ohms`      r, from node to node
-    `cell`      `[nodes]`: the index of the cell at a node along the line, or -1 at a strap
+    `cell`      `[nodes]`: the index along the line of the cell at a node, or -1 at a strap
     `share`     `[chains, nodes]`: a_m
     `last`      `[chains]`: 1 / Y_0
     """
@@ -43,13 +43,13 @@ class Chain:
 
 
 def bitlines(wires: Wires, conductances: Floats) -> Chain:
-    """Bitlines with cells of `conductances` `[wordlines, bitlines]`, siemens, driven at wordline 0."""
+    """Factor bitlines with cells of `conductances` `[wordlines, bitlines]`, siemens, driven at wordline 0."""
     nodes = np.arange(conductances.shape[0])
     return _factor(wires.bitline_ohms, nodes, conductances.T, {0: _inverse(wires.bitline_end_ohms)})
 
 
 def source_lines(wires: Wires, conductances: Floats) -> Chain:
-    """Source lines with cells of `conductances` `[source lines, bitlines]`, siemens: strapped, or sensed."""
+    """Factor source lines, strapped or sensed, with cells of `conductances` `[source lines, bitlines]`, siemens."""
     bitlines = conductances.shape[1]
     end = _inverse(wires.source_end_ohms)
     if wires.strap_every is None:
@@ -70,14 +70,14 @@ def _inverse(ohms: float) -> float:
 
 
 def _factor(ohms: float, cell: NDArray[np.int64], conductances: Floats, ends: dict[int, float]) -> Chain:
-    """`conductances` `[chains, nodes]`; `ends` are the conductances to the line's volts, by node."""
+    """Factor chains of `conductances` `[chains, nodes]`; `ends` are the conductances to the line's volts, by node."""
     chains, nodes = conductances.shape
     share = np.ones((chains, nodes))
     beyond = np.zeros(chains)
     for m in range(nodes - 1, -1, -1):
         total = conductances[:, m] + beyond + ends.get(m, 0.0)
         ideal = np.isinf(total)
-        # A node held by an ideal strap: its deviation is 0, and the next one sees the segment alone.
+        # The deviation of a node at an ideal strap is 0, so the next node sees only the segment.
         share[:, m] = np.where(ideal, 0.0, 1 / (1 + ohms * np.where(ideal, 0.0, total)))
         beyond = np.where(ideal, _inverse(ohms), share[:, m] * np.where(ideal, 0.0, total))
     return Chain(ohms, cell.astype(np.int64), share, np.where(np.isinf(total), 0.0, 1 / total))

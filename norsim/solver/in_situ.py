@@ -1,12 +1,11 @@
-"""Thresholds that make every cell conduct what it should where it stands, under the load that its tile usually has.
+"""In-situ programming: thresholds at which each cell conducts its target at its place in the tile, under a mean load.
 
-Program-verify reads a cell alone. In a tile that is read, bitlines have dropped and source lines have risen at the
-cell, so that it conducts less than it was verified for, the more the further it is from driver and strap. What a cell
-sees while its own line is driven is nearly the same from read to read; a threshold lower by the right amount makes up
-for it.
+Program-verify reads a cell alone. While a tile is read, the bitline has dropped and the source line has risen at the
+cell, so it conducts less than verified, the more the further it is from driver and strap. The volts at a cell while its
+own line is driven are nearly the same from read to read, so a lower threshold compensates for them.
 
-The load is the mean over random drives, solved by `nodal`; the thresholds follow from the cell's own characterisation
-by Newton's method on ln I; and since other thresholds make another load, both are repeated until thresholds settle.
+The load is the mean over random drives, solved by `nodal`. The thresholds follow from the cell's own characterisation
+by Newton's method on ln I. Since new thresholds change the load, both steps are repeated until the thresholds converge.
 """
 
 from __future__ import annotations
@@ -27,18 +26,18 @@ NEWTON_STEPS = 8
 SETTLED_VOLTS = 1e-4
 SLOPE_VOLTS = 5e-3
 LARGEST_STEP_VOLTS = 0.2
-# Of the largest target: what conducts less is left alone, since a share of it is nothing.
+# Cells with targets below this share of the largest one are left as they are, since their error is negligible.
 LEAST_SHARE = 1e-3
 
 TableOf = Callable[[Tile, Floats], CellTable]
 
 
 def aim(tile: Tile, drive: Driven, target_amps: Floats, table_of: TableOf, random: np.random.Generator) -> Tile:
-    """`tile` with the thresholds at which its cells conduct `target_amps` `[wordlines, bitlines]` in their places.
+    """Return `tile` with thresholds at which its cells conduct `target_amps` `[wordlines, bitlines]` in their places.
 
-    The target is that of a cell that sees the full drive. `table_of(tile, thresholds)` characterises the cell at
-    `thresholds` `[n]`, sorted, over the volts that cells of `tile` can see. A cell whose window ends before its target
-    is left at the end.
+    Targets are currents under full drive. `table_of(tile, thresholds)` characterises the cell at `thresholds` `[n]`,
+    sorted, over the volts that cells of `tile` can see. A cell that cannot reach its target within its window is left
+    at the end of the window.
     """
     x = _drives(tile, drive, random)
     wanted = target_amps > LEAST_SHARE * target_amps.max()
@@ -55,14 +54,14 @@ def aim(tile: Tile, drive: Driven, target_amps: Floats, table_of: TableOf, rando
 
 
 def _drives(tile: Tile, drive: Driven, random: np.random.Generator) -> Floats:
-    """`[vectors, inputs]`: bits, or volts as a share of the full ones, of the densities that activations have."""
+    """Draw drives `[vectors, inputs]`, bits or shares of full drive, with the densities that activations have."""
     size = (VECTORS, drive.inputs(tile))
     x = (random.random(size) < random.uniform(0.1, 0.5, (VECTORS, 1))).astype(np.float64)
     return x if drive.direction == "wordlines" else x * random.random(size)
 
 
 def _volts_in_place(prepared: nodal.Prepared, drive: Driven, x: Floats) -> tuple[Floats, Floats]:
-    """`[wordlines, bitlines]`: volts across each cell and at its source that go with its own full drive."""
+    """Return volts across each cell and at its source, `[wordlines, bitlines]`, that go with its own full drive."""
     tile, stimulus = prepared.tile, drive.stimulus(x, prepared.tile)
     gates = np.searchsorted(prepared.table.gates, stimulus.wordline_volts).T
     still = np.zeros((tile.wordlines, tile.bitlines, len(x)))
@@ -70,14 +69,14 @@ def _volts_in_place(prepared: nodal.Prepared, drive: Driven, x: Floats) -> tuple
     _, drop, rise = nodal.relax(prepared, gates, stimulus.bitline_volts.T, still, flat, "both")
     rise = np.repeat(rise, tile.wires.rows_per_source_line, axis=0)[: tile.wordlines]
     across = stimulus.bitline_volts.T[None] - drop - rise
-    # What goes with a line's own drive: the mean while it is up, or the slope over its volts.
+    # The part that goes with a line's own drive: the mean while it is up, or the slope over its volts.
     weight = x.T[:, None, :] if drive.direction == "wordlines" else x.T[None, :, :]
     total = np.maximum((weight**2).sum(axis=2), 1e-30)
     return (across * weight).sum(axis=2) / total, (rise * weight).sum(axis=2) / total
 
 
 def _thresholds(tile: Tile, drive: Driven, across: Floats, source: Floats, target: Floats, table_of: TableOf) -> Floats:
-    """`[n]`: where cells with those volts conduct `target`, within the cell's window."""
+    """Find thresholds `[n]`, within the cell's window, at which cells with those volts conduct `target`."""
     gate = drive.top_volts if drive.direction == "wordlines" else drive.rest_volts
     low, high = tile.cell.erased_volts, tile.cell.programmed_volts
     found = np.full(target.shape, (low + high) / 2)

@@ -1,4 +1,4 @@
-"""How a tile is driven: which kind of line carries the input, and what a drive of 0 to 1 means in volts."""
+"""Drive of a tile: which kind of line carries the input, and the volts of a drive from 0 to 1."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Direction = Literal["wordlines", "bitlines"]
 
 @dataclass(frozen=True)
 class Driven:
-    """How a tile is driven: by bits on `wordlines` under constant bitline volts, or by volts on `bitlines`.
+    """A kind of drive: bits on `wordlines` under constant bitline volts, or volts on `bitlines`.
 
-    `top_volts` is what x = 1 means; `rest_volts` what the other kind of line is held at.
+    `top_volts` are the volts of drive 1; the other kind of line is held at `rest_volts`.
     """
 
     direction: Direction
@@ -25,36 +25,36 @@ class Driven:
     rest_volts: float
 
     def inputs(self, tile: Tile) -> int:
-        """How many lines of `tile` carry the input."""
+        """Return the number of lines of `tile` that carry the input."""
         return tile.wordlines if self.direction == "wordlines" else tile.bitlines
 
     def stimulus(self, x: Floats, tile: Tile) -> Stimulus:
-        """Volts of drives `[vectors, inputs]` between 0 and 1."""
+        """Convert drives `[vectors, inputs]` between 0 and 1 to volts."""
         if self.direction == "wordlines":
             return Stimulus(x * self.top_volts, np.full((len(x), tile.bitlines), self.rest_volts))
         return Stimulus(np.full((len(x), tile.wordlines), self.rest_volts), x * self.top_volts)
 
     def drives(self, stimulus: Stimulus) -> Floats:
-        """`[vectors, inputs]` drives of volts, the inverse of `stimulus`."""
+        """Convert volts to drives `[vectors, inputs]`, the inverse of `stimulus`."""
         volts = stimulus.wordline_volts if self.direction == "wordlines" else stimulus.bitline_volts
         return volts / self.top_volts
 
 
 def driven(stimulus: Stimulus) -> Driven:
-    """What kind of drive `stimulus` is: as it says itself, or as its volts show.
+    """Return the kind of drive of `stimulus`, as it states itself or as its volts show.
 
-    Raises ConfigurationError for a drive that macro has no model of.
+    Raises ConfigurationError for a drive that macro cannot model.
     """
     wordlines, bitlines = stimulus.wordline_volts, stimulus.bitline_volts
     top, one_bitline, one_wordline = float(wordlines.max()), np.ptp(bitlines) == 0, np.ptp(wordlines) == 0
-    said, grounded = stimulus.driven, stimulus.source_volts == 0
-    up = (said == "wordlines" and stimulus.full_volts) or top
-    if said != "bitlines" and one_bitline and np.isin(wordlines, (0.0, up)).all() and grounded and up > 0:
+    stated, grounded = stimulus.driven, stimulus.source_volts == 0
+    up = (stated == "wordlines" and stimulus.full_volts) or top
+    if stated != "bitlines" and one_bitline and np.isin(wordlines, (0.0, up)).all() and grounded and up > 0:
         return Driven("wordlines", up, float(bitlines[0, 0]))
     full = stimulus.full_volts or float(bitlines.max())
-    if said != "wordlines" and one_wordline and bitlines.min() >= 0 and grounded and full > 0:
+    if stated != "wordlines" and one_wordline and bitlines.min() >= 0 and grounded and full > 0:
         return Driven("bitlines", full, top)
     raise ConfigurationError(
-        "macro models bits on wordlines under one bitline voltage, or volts on bitlines under one wordline "
-        "voltage, with source lines at 0 V; use nodal for other drives"
+        "macro models only bits on wordlines under one bitline voltage, or volts on bitlines under one wordline "
+        "voltage, with source lines at 0 V; use the nodal backend for other drives"
     )

@@ -1,11 +1,11 @@
 """`nodal`: Kirchhoff's laws for a whole tile, solved to convergence, for many vectors at once.
 
-Unknown are the drop of every bitline node below its drive and the rise of every source-line node above
-ground. Cell currents come from a `CellTable` of that very cell. One sweep solves all bitlines with the
+The unknowns are the drop of every bitline node below its drive and the rise of every source-line node above
+ground. Cell currents come from the `CellTable` of the tile's cell. One sweep solves all bitlines with the
 cells linearised in their drain volts, evaluates the cells, and solves all source lines with the cells
-linearised in their source volts. The linearisation is the tile's own, taken once with every wordline up,
-so lines are factored once (norsim.solver.factored_line) and sweeps repeat until the cells' currents are those that
-the lines were solved with, to 1e-8 of what flows.
+linearised in their source volts. The linearisation is taken once per tile, with every wordline up,
+so lines are factored once (norsim.solver.factored_line). Sweeps repeat until the cell currents agree with those that
+the lines were solved with, to 1e-8 of the total current.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from norsim.solver.characterize import Box, CellTable
 
 TOLERANCE = 1e-8
 MOST_SWEEPS = 400
-# Reads that draw less than a hundredth of what the tile can are judged by that.
+# Residuals are relative to the read's current, but at least to this share of the tile's largest possible current.
 FLOOR = 0.01
 NEGLIGIBLE = 1e-12
 ALL = slice(None)
@@ -32,10 +32,10 @@ BLOCKS_AT_ONCE = 64
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A tile made ready to be solved: its cell's table, states by index, and factored lines.
+    """A tile prepared for solving: its cell's table, states by index, and factored lines.
 
-    `states` `[wordlines, bitlines]` index into `table.thresholds`; `orders` `[gates, states, 2]` says
-    how many powers of across and source volts count: those that can carry more than 1e-12 of the largest current.
+    `states` `[wordlines, bitlines]` are indices into `table.thresholds`; `orders` `[gates, states, 2]` are the numbers
+    of powers of across and source volts to evaluate: those that can add more than 1e-12 of the largest current.
     """
 
     tile: Tile
@@ -49,7 +49,7 @@ class Prepared:
     source_lines: factored_line.Chain
 
     def arguments(self) -> tuple[Any, ...]:
-        """What the kernels take of the tile, in their order."""
+        """Return the kernels' arguments that describe the tile, in their order."""
         cells = (self.states, self.orders, self.coefficients, self.table.across_edges, self.table.source_edges)
         lines = [(line.ohms, line.cell, line.share, line.last) for line in (self.bitlines, self.source_lines)]
         rows = self.tile.wires.rows_per_source_line
@@ -57,7 +57,7 @@ class Prepared:
 
 
 def prepare(tile: Tile, table: CellTable) -> Prepared:
-    """Factor the lines of `tile` for cells characterised in `table`, which must know all its thresholds."""
+    """Factor the lines of `tile` for cells characterised in `table`, which must have all thresholds of the tile."""
     states = np.searchsorted(table.thresholds, tile.thresholds)
     drain, source = _conductances(table)
     at_cells = source[states]
@@ -72,8 +72,8 @@ def prepare(tile: Tile, table: CellTable) -> Prepared:
 
 
 def _orders(table: CellTable) -> NDArray[np.int64]:
-    """`[gates, states, 2]`: the powers of both volts, from 0 on, that carry more than 1e-12 of the largest current."""
-    # In scaled volts, at most 1 in size, a coefficient is the most that its power can add.
+    """Return `[gates, states, 2]`, how many powers of both volts can add more than 1e-12 of the largest current."""
+    # Scaled volts are at most 1 in magnitude, so a coefficient bounds the contribution of its power.
     size = np.abs(table.monomials()).max(axis=(0, 1))
     beyond_p = np.cumsum(size.sum(axis=3)[:, :, ::-1], axis=2)[:, :, ::-1]
     beyond_q = np.cumsum(size.sum(axis=2)[:, :, ::-1], axis=2)[:, :, ::-1]
@@ -82,7 +82,7 @@ def _orders(table: CellTable) -> NDArray[np.int64]:
 
 
 def _conductances(table: CellTable) -> tuple[Floats, Floats]:
-    """`[states]` largest slopes dI/dv_d and -dI/dv_s over gate levels and the corners of the box, not negative."""
+    """Return the largest slopes dI/dv_d and -dI/dv_s `[states]`, at least 0, over gates and corners of the box."""
     low, high = max(table.box.across_low, 0.0), table.box.across_high
     step = 1e-3 * (high - low)
     across = np.array([low, (low + high) / 2, high - step])
@@ -99,10 +99,10 @@ def _conductances(table: CellTable) -> tuple[Floats, Floats]:
 
 
 def solve(prepared: Prepared, stimulus: Stimulus) -> Currents:
-    """The currents of every read; `converged` and `residual` say how far the sweeps came.
+    """Return the currents of every read; `converged` and `residual` are the state after the last sweep.
 
-    `residual` is what Kirchhoff's law misses, over all cells, as a share of what flows (see FLOOR). Raises
-    SolveError when a cell left the box of volts it was characterised for.
+    `residual` is the violation of Kirchhoff's current law, over all cells, relative to the current (see FLOOR). Raises
+    SolveError if the volts of a cell are outside the box that it was characterised for.
     """
     parts = []
     size = BLOCKS_AT_ONCE * nodal_kernels.LANES
@@ -122,11 +122,11 @@ def relax(
     rise: Floats,
     free: Literal["both", "bitlines", "source lines", "none"],
 ) -> tuple[Floats, Floats, Floats]:
-    """Cell currents, drops and rises, each `[wordlines, bitlines, lanes]` (rises by source line), of a few vectors.
+    """Solve a few vectors; return cell currents, drops and rises, each `[wordlines, bitlines, lanes]`.
 
-    `gates` `[wordlines, lanes]` index the table's gate levels, `bitline_volts` is `[bitlines, lanes]`. Lines
-    that are not `free` keep the `drop` and `rise` given: what one kind of line does while the other is held.
-    Raises SolveError where the sweeps do not settle.
+    Rises are by source line. `gates` `[wordlines, lanes]` are indices of the table's gate levels, `bitline_volts` is
+    `[bitlines, lanes]`. Lines that are not `free` keep the given `drop` and `rise`, so one kind of line can be solved
+    while the other is held. Raises SolveError if the sweeps do not converge.
     """
     drop, rise = drop.copy(), rise.copy()
     residual = np.empty(gates.shape[1])
@@ -138,7 +138,8 @@ def relax(
     )  # fmt: skip
     if free != "none" and not residual.max() <= TOLERANCE:
         raise SolveError(
-            f"lines of {prepared.tile.name} do not settle: Kirchhoff's law is missed by {residual.max():.1e}"
+            f"the lines of {prepared.tile.name} do not converge: Kirchhoff's current law is violated by "
+            f"{residual.max():.1e} of the total current; use the ngspice backend"
         )
     return amps, drop, rise
 
@@ -158,9 +159,9 @@ class Nodes:
 
 
 def nodes(prepared: Prepared, stimulus: Stimulus, free: Literal["both", "none"] = "both") -> Nodes:
-    """The first read of `stimulus`, node by node; with `free` none that of wires without loss.
+    """Solve the first read of `stimulus` node by node; with `free` "none", as if wires were lossless.
 
-    Raises SolveError where the sweeps do not settle, or leave the volts that the cell was characterised for.
+    Raises SolveError if the sweeps do not converge, or if they leave the volts that the cell was characterised for.
     """
     tile = prepared.tile
     gates = np.searchsorted(prepared.table.gates, stimulus.wordline_volts[:1]).T
@@ -177,7 +178,7 @@ def nodes(prepared: Prepared, stimulus: Stimulus, free: Literal["both", "none"] 
 def _solve_some(prepared: Prepared, stimulus: Stimulus) -> tuple[Floats, Floats, Floats]:
     vectors, lanes = stimulus.vectors, nodal_kernels.LANES
     blocks = -(-vectors // lanes)
-    # The last block is filled up with its last vector.
+    # The last block is padded with its last vector.
     order = np.minimum(np.arange(blocks * lanes), vectors - 1)
     gates = np.searchsorted(prepared.table.gates, stimulus.wordline_volts)[order]
     gates = np.ascontiguousarray(gates.reshape(blocks, lanes, -1).transpose(0, 2, 1))
@@ -206,9 +207,9 @@ def _check_box(box: Box, extremes: Floats) -> None:
     )  # fmt: skip
     if not inside:
         raise OutsideBox(
-            f"cells reach {found}, outside the {box} they were characterised for: no current is extrapolated"
+            f"cells reach {found}, outside the {box} that they were characterised for: no current is extrapolated"
         )
 
 
 class OutsideBox(SolveError):
-    """A solve left the volts its cell was characterised for."""
+    """A solution is outside the volts that its cell was characterised for."""

@@ -1,6 +1,6 @@
-"""The inner loops of `nodal`, compiled by numba. Vectors go through in blocks of LANES, innermost in memory.
+"""The inner loops of `nodal`, compiled by numba. Vectors are processed in blocks of LANES, innermost in memory.
 
-Arrays are indexed in place throughout: a slice taken in an inner loop would count references, which costs
+Arrays are always indexed in place: taking a slice in an inner loop would update reference counts, which costs
 more than the arithmetic and makes threads wait for each other.
 """
 
@@ -11,7 +11,7 @@ from numba import njit, prange
 
 LANES = 32
 
-# Multiplications and additions may be fused, and divisions by one number become multiplications.
+# Allow fused multiply-add, and division by a constant as multiplication by its reciprocal.
 FAST = {"contract", "nsz", "arcp"}
 
 
@@ -23,9 +23,9 @@ def _scale(volts, middle, factor, result):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, fastmath=FAST)
 def _polynomial(coefficients, orders, piece, gate, state, d, s, row, value):  # type: ignore[no-untyped-def]
-    """value[l] = sum_pq coefficients[piece, gate, state, p, q] d[l]^p s[l]^q by Horner's rule, p and q below orders.
+    """Set value[l] = sum_pq coefficients[piece, gate, state, p, q] d[l]^p s[l]^q, p and q below orders (Horner's rule).
 
-    Four powers of s go into one loop: a loop over a few lanes costs as much as several multiplications in it.
+    One loop handles four powers of s, because a loop over a few lanes costs as much as several multiplications in it.
     """
     degrees, source_degrees = orders[gate, state, 0], orders[gate, state, 1]
     lanes = len(d)
@@ -54,7 +54,7 @@ def _polynomial(coefficients, orders, piece, gate, state, d, s, row, value):  # 
 
 @njit(cache=True, inline="always")
 def _four(coefficients, source_degrees, piece, gate, state, p, q):  # type: ignore[no-untyped-def]
-    """Coefficients of s^q to s^(q + 3), 0 beyond the last."""
+    """Return the coefficients of s^q to s^(q + 3), 0 beyond the last."""
     a = coefficients[piece, gate, state, p, q]
     b = coefficients[piece, gate, state, p, q + 1] if q + 1 < source_degrees else 0.0
     c = coefficients[piece, gate, state, p, q + 2] if q + 2 < source_degrees else 0.0
@@ -64,7 +64,7 @@ def _four(coefficients, source_degrees, piece, gate, state, p, q):  # type: igno
 
 @njit(cache=True)
 def _locate(volts, edges, pieces):  # type: ignore[no-untyped-def]
-    """pieces[l] = between which edges volts[l] lie, those outside at the ends; gives the first and the last found."""
+    """Set pieces[l] to the piece that volts[l] lie in, outside volts at the ends; return the lowest and the highest."""
     pieces[:] = 0
     if len(edges) == 2:
         return 0, 0
@@ -79,7 +79,7 @@ def _locate(volts, edges, pieces):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _in_piece(of_across, of_source, a, b, mask):  # type: ignore[no-untyped-def]
-    """mask[l] = whether lane l lies in piece (a, b); gives how many do."""
+    """Set mask[l] to whether lane l lies in piece (a, b); return how many do."""
     found = 0.0
     for lane in range(len(of_across)):
         mask[lane] = 1.0 if of_across[lane] == a and of_source[lane] == b else 0.0
@@ -92,10 +92,10 @@ def _currents(  # type: ignore[no-untyped-def]
     gates, states, per_line, orders, coefficients, across_edges, source_edges, bitline_volts, source_volts, drop, rise,
     amps, work, change, flowing,
 ):  # fmt: skip
-    """amps[i, j, l]: cell currents at bitline volts less `drop` and source volts plus `rise`.
+    """Set amps[i, j, l], the cell currents at bitline volts minus `drop` and source volts plus `rise`.
 
-    `change` and `flowing` take the sums over the tile, by lane, of how far they are from what was there, and of
-    their magnitudes.
+    `change` and `flowing` receive the sums over the tile, by lane, of the magnitudes of the currents' changes and of
+    the currents.
     """
     wordlines, bitlines, lanes = drop.shape
     source_pieces, levels = len(source_edges) - 1, coefficients.shape[1]
@@ -145,10 +145,10 @@ def _currents(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, fastmath=FAST)
 def _solve_bitlines(amps, conductances, ohms, share, last, drop, totals, missed):  # type: ignore[no-untyped-def]
-    """drop[i, j, l] from cell currents linearised about the old drop; `amps` follow them to the new one.
+    """Solve drop[i, j, l] with cell currents linearised about the old drop; update `amps` to the new drop.
 
-    A cell whose wordline is down draws nothing, whatever its linearisation says: `missed` takes the sum, by lane,
-    of what the line was solved with there. `totals` is scratch of the same shape as the drops.
+    A cell whose wordline is down draws nothing, whatever its linearisation: `missed` receives the sum, by lane,
+    of the currents that the line was solved with there. `totals` is scratch of the same shape as the drops.
     """
     wordlines, bitlines, lanes = drop.shape
     for i in range(wordlines - 1, -1, -1):
@@ -178,7 +178,7 @@ def _solve_bitlines(amps, conductances, ohms, share, last, drop, totals, missed)
 def _solve_source_lines(  # type: ignore[no-untyped-def]
     amps, per_line, conductances, ohms, cell, share, last, rise, totals
 ):
-    """rise[k, j, l] from cell currents linearised about the old rise; `totals` is scratch for one line."""
+    """Solve rise[k, j, l] with cell currents linearised about the old rise; `totals` is scratch for one line."""
     wordlines, _, lanes = amps.shape
     nodes = len(cell)
     for k in range(rise.shape[0]):
@@ -208,7 +208,7 @@ def _solve_source_lines(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, fastmath=FAST)
 def _collect(amps, per_line, block, bitline_amps, source_amps):  # type: ignore[no-untyped-def]
-    """Sums of cell currents along bitlines and along source lines."""
+    """Sum cell currents along bitlines and along source lines."""
     lanes = amps.shape[2]
     bitline_amps[block] = 0.0
     source_amps[block] = 0.0
@@ -221,7 +221,7 @@ def _collect(amps, per_line, block, bitline_amps, source_amps):  # type: ignore[
 
 @njit(cache=True)
 def _reach(bitline_volts, source_volts, drop, rise, per_line, block, bounds):  # type: ignore[no-untyped-def]
-    """bounds[block] = lowest and highest drain-source volts, lowest and highest source volts of all cells."""
+    """Set bounds[block] to the lowest and highest drain-source volts and source volts of all cells."""
     lanes = drop.shape[2]
     lowest, highest, bottom, top = np.inf, -np.inf, np.inf, -np.inf
     for i in range(drop.shape[0]):
@@ -239,10 +239,10 @@ def relax(  # type: ignore[no-untyped-def]
     up, volts, source_volts, cells, per_line, bitline_conductances, bitline, source_conductances, source,
     free_bitlines, free_source_lines, floor, tolerance, most_sweeps, drop, rise, residual,
 ):  # fmt: skip
-    """Relaxes one block of vectors from `drop` and `rise`, which are changed in place; gives the cell currents.
+    """Relax one block of vectors from `drop` and `rise`, which are changed in place; return the cell currents.
 
-    Lines that are not free keep their volts. `residual` `[lanes]` takes how far the cells' currents are from those
-    that the lines were last solved with, over what flows, or over `floor` where less does.
+    Lines that are not free keep their volts. `residual` `[lanes]` receives the difference between the cell currents and
+    those that the lines were last solved with, relative to the total current or to `floor`, whichever is larger.
     """
     states, orders, coefficients, across_edges, source_edges = cells
     lanes, levels = drop.shape[2], coefficients.shape[1]
@@ -280,12 +280,12 @@ def solve(  # type: ignore[no-untyped-def]
     gates, bitline_volts, source_volts, cells, per_line, bitline_conductances, bitline,
     source_conductances, source, floor, tolerance, most_sweeps, bitline_amps, source_amps, residual, bounds,
 ):  # fmt: skip
-    """Solves blocks of vectors, a thread each.
+    """Solve blocks of vectors, one per thread.
 
     In: gates `[blocks, wordlines, lanes]`, bitline_volts `[blocks, bitlines, lanes]`, cells = (states,
     orders, coefficients, across_edges, source_edges), and the factored lines (ohms, cell, share, last).
     Out: bitline_amps `[blocks, bitlines, lanes]`, source_amps `[blocks, source lines, lanes]`, residual
-    `[blocks, lanes]`, bounds `[blocks, 4]` as `_reach` gives them.
+    `[blocks, lanes]`, bounds `[blocks, 4]` as set by `_reach`.
     """
     wordlines, bitlines = cells[0].shape
     lanes = gates.shape[2]

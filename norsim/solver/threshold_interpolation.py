@@ -1,9 +1,10 @@
-"""A cell's characterisation at any threshold, interpolated between thresholds that ngspice has swept.
+"""A cell's characterisation at any threshold, interpolated between thresholds that the simulator has swept.
 
-Programmed cells of a real chip have a threshold each, too many to sweep. A threshold is one more coordinate in which a
-cell's current is smooth: the coefficients of `CellTable` are interpolated, piece by piece, by Chebyshev polynomials in
-the threshold (Trefethen, Approximation Theory and Approximation Practice, 2013, chapters 2 to 5). Pieces lie on a fixed
-grid, so that tiles of one kind share them; each is measured at thresholds off its nodes too, and refused where it errs.
+Each programmed cell of a real chip has its own threshold, too many to sweep. A cell's current is smooth in the
+threshold, too: the coefficients of `CellTable` are interpolated, piece by piece, by Chebyshev polynomials in the
+threshold (Trefethen, Approximation Theory and Approximation Practice, 2013, chapters 2 to 5). Pieces lie on a fixed
+grid, so that tiles with the same cell share them. Each piece is checked at thresholds between its nodes and rejected
+if the error is too large.
 """
 
 from __future__ import annotations
@@ -21,27 +22,27 @@ from norsim.solver.characterize import CellTable
 
 PIECE_VOLTS = 0.25
 NODES = (12, 16, 22)
-# Of the largest current; that of the fit in volts is ten times less.
+# Relative to the largest current; the tolerance of the fit in volts is ten times smaller.
 TOLERANCE = 1e-7
-# The same of a cell with kinks, whose pieces are halved down to this width.
+# The same for a cell with kinks, whose pieces are halved down to LEAST_VOLTS.
 KINKED_TOLERANCE = 1e-6
 LEAST_VOLTS = PIECE_VOLTS / 64
 CHECKS = np.array([-0.97, -0.31, 0.35, 0.99])
 
-# A table of thresholds `[states]`, with the box cut in no fewer than so many parts.
+# A function that returns the table of thresholds `[states]`, with the box cut into at least the given number of parts.
 TableOf = Callable[[Floats, int], CellTable]
 
 
 def between(thresholds: Floats, erased: float, table: TableOf) -> CellTable:
-    """The table of `thresholds` `[states]`, sorted, from what `table` gives for others.
+    """Interpolate the table of `thresholds` `[states]`, sorted, between the thresholds that `table` is called with.
 
-    Every call of `table` has the `erased` threshold among its states, since what an error is judged by, the largest
-    current, would else be that of a cell which is off. Raises SolveError where 22 nodes in 4 mV are not enough.
+    Every call of `table` has the `erased` threshold among its states, because tolerances are relative to the largest
+    current, which must not be that of a cell that is off. Raises SolveError if 22 nodes in 4 mV are not enough.
     """
     number = np.floor(thresholds / PIECE_VOLTS).astype(int)
     parts, pieces = 1, _all_pieces(thresholds, number, erased, table, 1)
     while (finest := max(piece.parts for piece in pieces)) > parts:
-        # All pieces need one grid of volts: the finest that any of them asks for.
+        # All pieces need one grid of volts: the finest that any of them needs.
         parts, pieces = finest, _all_pieces(thresholds, number, erased, table, finest)
     shape = np.max([piece.coefficients.shape for piece in pieces], axis=0)
     coefficients = np.zeros((*shape[:3], len(thresholds), *shape[4:]))
@@ -58,7 +59,7 @@ def between(thresholds: Floats, erased: float, table: TableOf) -> CellTable:
 def _all_pieces(
     thresholds: Floats, number: NDArray[np.int64], erased: float, table: TableOf, parts: int
 ) -> list[CellTable]:
-    """The tables of all thresholds, in their order; `number` `[states]` says in which piece each lies."""
+    """Return the tables of all thresholds, in order; `number` `[states]` is the piece of each threshold."""
     found = []
     for k in np.unique(number):
         found += _pieces(thresholds[number == k], k * PIECE_VOLTS, PIECE_VOLTS, erased, table, parts)
@@ -66,7 +67,7 @@ def _all_pieces(
 
 
 def _pieces(thresholds: Floats, low: float, width: float, erased: float, table: TableOf, parts: int) -> list[CellTable]:
-    """The tables of thresholds within `width` from `low` on: one, or those of both halves where one will not do."""
+    """Return the tables of thresholds from `low` to `low + width`: one, or those of both halves if one fails."""
     tried = []
     for count in NODES:
         nodes: Floats = chebyshev.chebpts1(count).astype(np.float64)
@@ -75,7 +76,7 @@ def _pieces(thresholds: Floats, low: float, width: float, erased: float, table: 
         swept = table(states, parts)
         at_nodes, at_checks = np.split(swept.coefficients[:, :, :, np.searchsorted(states, volts)], [count], axis=3)
         inverse: Floats = np.linalg.inv(chebyshev.chebvander(nodes, count - 1)).astype(np.float64)
-        # The sum of what coefficients are off is the most that a current can be.
+        # The sum of the coefficients' errors bounds the current's error.
         off = np.abs(_interpolated(at_nodes, inverse, CHECKS) - at_checks).sum(axis=(4, 5)).max()
         kinked = swept.parts > 1 or width < PIECE_VOLTS
         if off <= (KINKED_TOLERANCE if kinked else TOLERANCE) * swept.top_amps:
@@ -88,8 +89,9 @@ def _pieces(thresholds: Floats, low: float, width: float, erased: float, table: 
     if half < LEAST_VOLTS:
         raise SolveError(
             f"the cell cannot be interpolated between thresholds of {low:g} V and {low + width:g} V: "
-            f"{', '.join(map(str, NODES))} of them err by {', '.join(tried)} of its current, {KINKED_TOLERANCE:g} was "
-            "expected. Does the model step in its threshold? The ngspice backend needs no fit"
+            f"{', '.join(map(str, NODES))} nodes have errors of {', '.join(tried)} of its largest current; the "
+            f"tolerance is {KINKED_TOLERANCE:g}. Check the model for a step in its threshold, or use the ngspice "
+            "backend, which needs no fit"
         )
     found = []
     for start, inside in ((low, thresholds < low + half), (low + half, thresholds >= low + half)):
@@ -99,7 +101,7 @@ def _pieces(thresholds: Floats, low: float, width: float, erased: float, table: 
 
 
 def _interpolated(at_nodes: Floats, inverse: Floats, x: Floats) -> Floats:
-    """`[.., gates, nodes, p, q]` on nodes -> `[.., gates, len(x), p, q]` at x in [-1, 1]."""
+    """Interpolate `[.., gates, nodes, p, q]` on nodes to `[.., gates, len(x), p, q]` at x in [-1, 1]."""
     weights = chebyshev.chebvander(x, len(inverse) - 1) @ inverse
     moved: Floats = np.einsum("xn,...gnpq->...gxpq", weights, at_nodes, optimize=True)
     return moved

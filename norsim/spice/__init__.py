@@ -1,1 +1,1 @@
-"""The trusted path: a tile as a deck, simulators that solve it, and what they give back, checked."""
+"""The trusted path: a tile as a deck, the simulators that solve it, and their results, checked."""

@@ -1,4 +1,4 @@
-"""Tile + stimulus -> an ngspice deck that a person can read and run by hand. Text in, text out."""
+"""An ngspice deck for a tile and a stimulus, which a person can read and run by hand."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
 RAW_FILE = "currents.raw"
 
-# ngspice would take two threads whatever OMP_NUM_THREADS says. They wait for each other by spinning, so that two decks
-# at a time on two cores took ten times as long as one after the other.
+# ngspice takes two threads whatever OMP_NUM_THREADS says. They wait for each other in spin locks, so two decks at the
+# same time on two cores took ten times as long as one after the other.
 ONE_THREAD = "set num_threads=1"
 
-# gmin's default of 1e-12 S would leak a nanoampere out of a thousand rows at a volt, so it goes down to
-# 1e-15; the rest asks for currents that are good to 1e-6 of themselves.
+# gmin's default of 1e-12 S would leak a nanoampere from a thousand rows at 1 V, so it is lowered to 1e-15;
+# the other options request currents with a relative accuracy of 1e-6.
 OPTIONS = "gmin=1e-15 abstol=1e-15 reltol=1e-6 vntol=1e-9"
 ASKED = {name: float(value) for name, value in (word.split("=") for word in OPTIONS.split())}
 
-# What the reads are points of.
+# The source whose sweep steps through the reads.
 INDEX = Element("V", "idx", ("idx", "0"), "0")
 
 
 def deck(tile: Tile, stimulus: Stimulus) -> str:
-    """The deck: `ngspice -b` on it writes the ammeters' currents of every read to `currents.raw`.
+    """Return the deck: `ngspice -b` on it writes the ammeters' currents of every read to `currents.raw`.
 
     The reads are the points of one `.dc` sweep of `v(idx)` from 0 to vectors - 1.
     """
@@ -40,9 +40,9 @@ def deck(tile: Tile, stimulus: Stimulus) -> str:
 
 
 def circuit(tile: Tile, stimulus: Stimulus) -> Circuit:
-    """The same circuit as a PySpice `Circuit`, to add to and to simulate with PySpice's own tools.
+    """Return the same circuit as a PySpice `Circuit`, to extend and to simulate with PySpice's own tools.
 
-    It holds the cell, the elements and the options, and no analysis: `v(idx)` chooses the read, so sweep
+    It has the cell, the elements and the options, but no analysis: `v(idx)` selects the read, so sweep
     `Vidx` from 0 to vectors - 1, or set it.
     """
     from PySpice.Spice.Netlist import Circuit
@@ -66,7 +66,7 @@ def circuit(tile: Tile, stimulus: Stimulus) -> Circuit:
 
 
 def preamble(tile: Tile, stimulus: Stimulus) -> list[str]:
-    """What stands before the elements: what the tile is, the models and the cell."""
+    """Return the lines before the elements: a description of the tile, the models and the cell."""
     mode = tile.cell.compatibility
     command = f"ngspice -D ngbehavior={mode} -b" if mode else "ngspice -b"
     run = f"{command} on this file writes {RAW_FILE}: i(vblJ) flows into bitline J,"
@@ -74,7 +74,7 @@ def preamble(tile: Tile, stimulus: Stimulus) -> list[str]:
 
 
 def source_of(item: Element | Drive) -> Element:
-    """A drive as the element that ngspice has for it, one that follows v(idx) if it steps; any other as it is."""
+    """Convert a drive to an ngspice source, which follows v(idx) if the drive steps; return an element as it is."""
     if isinstance(item, Element):
         return item
     if not item.steps:
@@ -84,7 +84,7 @@ def source_of(item: Element | Drive) -> Element:
 
 
 def line_of(element: Element) -> str:
-    """An element as a line of a deck."""
+    """Return an element as a line of a deck."""
     text = f"{element.kind}{element.name} {' '.join(element.nodes)} {element.value}"
     if len(text) <= 120:
         return text
@@ -92,28 +92,28 @@ def line_of(element: Element) -> str:
 
 
 def wrapped(text: str) -> str:
-    """A long card on several lines."""
+    """Break a long card into several lines."""
     return "\n+ ".join(textwrap.wrap(text, 110, break_long_words=False, break_on_hyphens=False))
 
 
-def header(tile: Tile, stimulus: Stimulus, run: list[str], point: str = "a point of v(idx)") -> Iterator[str]:
-    """What the tile is, what a read is in the deck, and lines on how to run it."""
+def header(tile: Tile, stimulus: Stimulus, run: list[str], point: str = "point of v(idx)") -> Iterator[str]:
+    """Yield comment lines that describe the tile and the reads, and how to run the deck."""
     wires = tile.wires
-    straps = f"straps every {wires.strap_every} bitlines" if wires.strap_every else "sensed beside bitline 0"
-    # ngspice repeats the title in its log, where no name of a layer may look like trouble.
+    straps = f"straps every {wires.strap_every} bitlines" if wires.strap_every else "sensed next to bitline 0"
+    # ngspice repeats the title in its log, where the name of a layer could be mistaken for an error.
     yield "* NOR-flash tile"
     yield f"* {printable(tile.name)}"
     yield "*"
-    yield f"* {tile.wordlines} wordlines x {tile.bitlines} bitlines, {stimulus.vectors} reads, one {point}"
-    yield f"* bitline      {wires.bitline_ohms:g} ohm a segment, {wires.bitline_end_ohms:g} ohm at the driven end"
+    yield f"* {tile.wordlines} wordlines x {tile.bitlines} bitlines, {stimulus.vectors} reads, one per {point}"
+    yield f"* bitline      {wires.bitline_ohms:g} ohm per segment, {wires.bitline_end_ohms:g} ohm at the driven end"
     yield (
-        f"* source line  {wires.source_ohms:g} ohm a segment, {wires.source_end_ohms:g} ohm at its ends, "
-        f"{wires.rows_per_source_line} wordline(s) a line, {straps}"
+        f"* source line  {wires.source_ohms:g} ohm per segment, {wires.source_end_ohms:g} ohm at its ends, "
+        f"{wires.rows_per_source_line} wordline(s) per line, {straps}"
     )
     yield f"* Cells: Xi_j is the cell of wordline i and bitline j; {tile.cell.state} is its threshold."
     if wires.strap_every and wires.source_ohms:
-        yield "* Wires: Rslk_j is source line k's segment from bitline j - 1, or from a strap there, to bitline j;"
-        yield "*        Rslk_jw the one from bitline j - 1 to the strap that stands before bitline j."
+        yield "* Wires: Rslk_j is the segment of source line k from bitline j - 1, or from a strap, to bitline j;"
+        yield "*        Rslk_jw is the segment from bitline j - 1 to the strap before bitline j."
     for note in (*tile.notes, *stimulus.notes):
         yield from textwrap.wrap(printable(note), 116, initial_indent="* ", subsequent_indent="*   ",
                                  break_long_words=False, break_on_hyphens=False)  # fmt: skip
@@ -127,24 +127,24 @@ def _sources(tile: Tile) -> str:
 
 
 def cell_text(cell: Cell) -> Iterator[str]:
-    """What defines a cell: its model cards and its netlist."""
+    """Yield the definition of a cell: its model cards and its netlist."""
     yield cell.models.strip()
     yield cell.netlist.strip()
 
 
 def options(cell: Cell) -> str:
-    """The options of a deck: how exact the solver is, the temperature, and what the cell's models need."""
+    """Return the options of a deck: the solver's tolerances, the temperature, and those that the cell's models need."""
     return " ".join([f".options {OPTIONS} temp={celsius(cell)}", *(f"{name}={value}" for name, value in cell.options)])
 
 
 def control(cell: Cell, *commands: str) -> Iterator[str]:
-    """The commands that ngspice runs, after it has loaded what the cell needs."""
+    """Yield the control block: load the cell's compiled models, then run `commands`."""
     loads = (f'pre_osdi "{path}"' for path, _ in cell.osdi)
     yield from (".control", *loads, ONE_THREAD, *commands, "quit", ".endc", ".end", "")
 
 
 def celsius(cell: Cell) -> float:
-    """A cell's temperature, without the last digits that a difference of decimals has too many."""
+    """Return a cell's temperature in degrees Celsius, without the rounding error of the subtraction."""
     return round(cell.temperature_kelvin - 273.15, 6)
 
 

@@ -1,11 +1,11 @@
-"""The circuit of a tile as a list of elements: what both the deck and the PySpice circuit are made of.
+"""The circuit of a tile as a list of elements, from which both the deck and the PySpice circuit are made.
 
-Node names: `wl3` wordline 3; `bl5_3` bitline 5 at wordline 3 (`bl5` where the line has no resistance);
+Node names: `wl3` wordline 3; `bl5_3` bitline 5 at wordline 3 (`bl5` if the line has no resistance);
 `sl1_5` source line 1 at bitline 5 (`sl1` likewise); `st1_2` its strap 2; `0` ground and bulk.
-A segment has the name of the node at its far end; one that ends at the strap before bitline 9 is `Rsl1_9w`, beside
-`Rsl1_9` behind that strap.
+A segment is named after the node at its far end; the segment that ends at the strap before bitline 9 is `Rsl1_9w`, and
+`Rsl1_9` is the one after that strap.
 Ammeters: `Vbl5` in bitline 5, `Vsl1` in source line 1, `Vret` in the common return of all straps. The bulk has none:
-a node that all cells share would take ngspice ten times as long.
+with a node shared by all cells, ngspice would take ten times as long.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Node = str
 
 
 class Element(NamedTuple):
-    """One line of a netlist: `kind` is SPICE's letter; `value` the text behind the nodes."""
+    """One line of a netlist: `kind` is SPICE's letter, `value` the text after the nodes."""
 
     kind: str
     name: str
@@ -30,19 +30,19 @@ class Element(NamedTuple):
 
 
 class Drive(NamedTuple):
-    """An ideal source from a node to ground, of that name, that steps through `volts` `[reads]` with the read."""
+    """An ideal source from `node` to ground, named after the node, with the volts of each read, `volts` `[reads]`."""
 
     node: Node
     volts: Floats
 
     @property
     def steps(self) -> bool:
-        """Whether some read has other volts than the first."""
+        """Whether the volts differ between reads."""
         return bool(np.any(self.volts != self.volts[0]))
 
 
 class Comment(NamedTuple):
-    """A remark between elements."""
+    """A comment between elements."""
 
     text: str
 
@@ -51,18 +51,18 @@ Item = Element | Drive | Comment
 
 
 def number(value: float) -> str:
-    """The shortest text that reads back as the same float64, so that a deck loses nothing."""
+    """Return the shortest text that reads back as the same float64, so that a deck has full precision."""
     return repr(float(value))
 
 
 def ammeters(tile: Tile) -> list[str]:
-    """Names of the raw-file vectors of a tile's currents: bitlines first, then source lines or return."""
+    """Return the names of the raw-file vectors of a tile's currents: bitlines first, then source lines or return."""
     sources = ["vret"] if tile.wires.strap_every else [f"vsl{k}" for k in range(tile.source_lines)]
     return [f"i({name})" for name in [*(f"vbl{j}" for j in range(tile.bitlines)), *sources]]
 
 
 def elements(tile: Tile, stimulus: Stimulus) -> Iterator[Item]:
-    """The whole circuit: drives, then bitlines with their cells, then source lines."""
+    """Yield the whole circuit: drives, then bitlines with their cells, then source lines."""
     yield Comment("wordlines: gate volts of each read")
     for i in range(tile.wordlines):
         yield from _note("wordline", i, tile.wordline_notes)
@@ -77,7 +77,7 @@ def elements(tile: Tile, stimulus: Stimulus) -> Iterator[Item]:
 
 
 def printable(text: str) -> str:
-    """`text` with every line break and control character replaced: a name must not become a deck line."""
+    """Replace every line break and control character in `text`, so that a name cannot become a deck line."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
@@ -98,7 +98,7 @@ def _source_node(tile: Tile, line: int, j: int) -> Node:
 
 
 def _bitline(tile: Tile, stimulus: Stimulus, j: int) -> Iterator[Item]:
-    """Drive, ammeter, end resistance, then a segment and a cell for each wordline."""
+    """Yield drive, ammeter, end resistance, then a segment and a cell for each wordline."""
     yield from _note("bitline", j, tile.bitline_notes)
     yield Drive(f"drive{j}", stimulus.bitline_volts[:, j])
     near = _bitline_node(tile, 0, j)
@@ -126,7 +126,7 @@ def _source_line(tile: Tile, stimulus: Stimulus, line: int) -> Iterator[Item]:
 
 
 def _strapped(tile: Tile, line: int, every: int) -> Iterator[Element]:
-    """Straps before bitline 0, after each `every` bitlines and after the last one."""
+    """Yield a source line with straps before bitline 0, after each `every` bitlines and after the last bitline."""
     wires = tile.wires
     before = sorted({*range(0, tile.bitlines, every), tile.bitlines})
     for strap, j in enumerate(before):
@@ -142,7 +142,7 @@ def _strapped(tile: Tile, line: int, every: int) -> Iterator[Element]:
 
 
 def _to_strap(tile: Tile, line: int, j: int, contact: Node) -> Iterator[Element]:
-    """The segments on both sides of the strap that stands before bitline j."""
+    """Yield the segments on both sides of the strap before bitline j."""
     ohms = number(tile.wires.source_ohms)
     if j:
         yield Element("R", f"sl{line}_{j}w", (_source_node(tile, line, j - 1), contact), ohms)
@@ -151,7 +151,7 @@ def _to_strap(tile: Tile, line: int, j: int, contact: Node) -> Iterator[Element]
 
 
 def _sensed(tile: Tile, stimulus: Stimulus, line: int) -> Iterator[Element]:
-    """One end, beside bitline 0, through the sense amplifier's resistance into its ammeter."""
+    """Yield a source line sensed at the end next to bitline 0, through the sense amplifier's resistance and ammeter."""
     near = _source_node(tile, line, 0)
     meter = f"sense{line}" if tile.wires.source_end_ohms else near
     yield Element("V", f"sl{line}", (meter, "0"), number(stimulus.source_volts))

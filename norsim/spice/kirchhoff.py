@@ -1,7 +1,7 @@
-"""The currents of a tile as a simulator gives them, by Kirchhoff's current law: what flows in must flow out.
+"""Check of a simulator's currents by Kirchhoff's current law: current in equals current out.
 
-Bitlines and source lines have ammeters. The bulk has none, since a node that all cells share would take ngspice ten
-times as long; what a cell's junctions lose into it is measured on single cells, where the law seems to be broken.
+Bitlines and source lines have ammeters. The bulk has none, because with a node shared by all cells ngspice would take
+ten times as long; if the law seems violated, the junction currents into the bulk are measured on single cells.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from norsim.array.tile import Currents, Floats, Stimulus, Tile
 from norsim.errors import SolveError
 
 TOLERANCE = 1e-5
-# What wires do to a cell's volts changes what it loses by less than this share.
+# IR drop changes the bulk and gate current of a cell by less than this share.
 LOST_MARGIN = 0.25
-# Where more of the current is lost, this is no array but a solution that is none.
+# A larger share of current lost to gates and bulk means a wrong solution.
 MOST_LOST = 0.1
-# More thresholds than these are told apart by so many volts only.
+# With more thresholds than MOST_STATES, they are rounded to COARSE_VOLTS.
 MOST_STATES, COARSE_VOLTS = 512, 0.01
 
-# What `[n]` cells at `[n]` gate, drain and source volts and thresholds lose past their sources, amperes.
+# Returns the amperes `[n]` that cells at gate, drain and source volts and thresholds `[n]` lose through gate and bulk.
 Lost = Callable[[Cell, Floats, Floats, Floats, Floats], Floats]
 
 
 def currents_from(table: Floats, tile: Tile, stimulus: Stimulus, backend: str, lost: Lost) -> Currents:
-    """`[vectors, bitlines + source lines]` ammeter currents -> `Currents`.
+    """Convert ammeter currents `[vectors, bitlines + source lines]` to `Currents`.
 
-    Raises SolveError when some vector's currents in and out differ by more than 1e-5 of what flows, or of a nanoampere
-    a cell where less flows (the solver's gmin leaks into the bulk), but for what its cells lose by `lost`, which may be
-    a tenth of what flows.
+    Raises SolveError if the currents in and out of a vector, corrected for the gate and bulk currents of its cells
+    (`lost`), differ by more than 1e-5 of the total current, or of a nanoampere per cell if the total is less (the
+    solver's gmin leaks into the bulk). Gate and bulk currents may be up to a tenth of the total.
     """
     bitline, source = table[:, : tile.bitlines], table[:, tile.bitlines :]
     flowing = np.maximum(np.abs(bitline).sum(axis=1), 1e-9 * tile.thresholds.size)
@@ -44,15 +44,15 @@ def currents_from(table: Floats, tile: Tile, stimulus: Stimulus, backend: str, l
         if beyond.max() > TOLERANCE:
             worst = int(beyond.argmax())
             raise SolveError(
-                f"Kirchhoff's current law fails at point {worst}: in and out differ by {residual[worst]:.1e} of "
-                f"what flows, {missing[worst]:.2e} A; {bulk[worst]:.2e} A into gates and bulk was expected of single "
-                f"cells, give or take {TOLERANCE:g} of what flows, and at most {MOST_LOST:g} of it"
+                f"Kirchhoff's current law fails at point {worst}: current in and out differ by {residual[worst]:.1e} "
+                f"of the total, {missing[worst]:.2e} A; expected {bulk[worst]:.2e} A into gates and bulk, as measured "
+                f"on single cells, within {TOLERANCE:g} of the total, and at most {MOST_LOST:g} of it"
             )
     return Currents(bitline, source, np.ones(len(table), dtype=np.bool_), residual, backend)
 
 
 def lost_by_all(tile: Tile, stimulus: Stimulus, lost: Lost) -> Floats:
-    """`[vectors]` amperes that the cells of a tile lose past their sources together, were its wires without loss."""
+    """Return the total current `[vectors]`, amperes, of a tile's cells into gates and bulk, for lossless wires."""
     thresholds = tile.thresholds
     if len(np.unique(thresholds)) > MOST_STATES:
         thresholds = np.round(thresholds / COARSE_VOLTS) * COARSE_VOLTS

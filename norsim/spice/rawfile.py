@@ -1,4 +1,4 @@
-"""Reads the binary raw file that ngspice writes, and believes none of it unchecked."""
+"""Reader of ngspice's binary raw files, with checks of everything in them."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from norsim.array.tile import Floats
 from norsim.errors import SolveError
 
 LONGEST_HEADER = 1 << 26
-# Vectors that ngspice writes beside those asked for, such as the sweep's.
+# Vectors that ngspice writes in addition to the requested ones, such as the sweep's.
 OTHER_VECTORS = 16
 
 
 def read_raw(path: Path, names: list[str], points: int) -> Floats:
-    """`[points, names]`: the named vectors of a binary, real raw file, in the order asked for.
+    """Read the named vectors of a binary, real raw file: `[points, names]`, in the order of `names`.
 
-    Raises SolveError when the file is missing, cut short, longer than it says, of another length, without
-    one of the vectors, or holds a value that is not finite.
+    Raises SolveError if the file is missing, truncated, longer than its header states, has another number of points,
+    lacks one of the vectors, or has a value that is not finite.
     """
     most = LONGEST_HEADER + 8 * points * (len(names) + OTHER_VECTORS)
     try:
         if path.stat().st_size > most:
-            raise SolveError(f"{path} has {path.stat().st_size} bytes; at most {most} were expected")
+            raise SolveError(f"{path} has {path.stat().st_size} bytes; expected at most {most}")
         content = path.read_bytes()
     except OSError as problem:
         raise SolveError(f"ngspice wrote no readable {path.name} in {path.parent}: {problem.strerror}") from None
@@ -32,20 +32,20 @@ def read_raw(path: Path, names: list[str], points: int) -> Floats:
         raise SolveError(f"{path} is not a binary ngspice raw file: its header has no line 'Binary:'")
     fields, vectors = _header(path, content[:marker].decode("latin-1").splitlines())
     if fields.get("flags") != "real":
-        raise SolveError(f"{path} holds {fields.get('flags', 'unnamed')} data; real data was expected")
+        raise SolveError(f"{path} has {fields.get('flags', 'unnamed')} data; expected real data")
     if fields.get("no. points") != str(points) or fields.get("no. variables") != str(len(vectors)):
         raise SolveError(
-            f"{path} says {fields.get('no. points')} points of {fields.get('no. variables')} vectors; "
-            f"{points} points of {len(vectors)} vectors were expected"
+            f"the header of {path} states {fields.get('no. points')} points of {fields.get('no. variables')} vectors; "
+            f"expected {points} points of {len(vectors)} vectors"
         )
     data = content[marker + len(b"Binary:\n") :]
     if len(data) != 8 * points * len(vectors):
-        raise SolveError(f"{path} holds {len(data)} bytes of data where {8 * points * len(vectors)} were expected")
+        raise SolveError(f"{path} has {len(data)} bytes of data; expected {8 * points * len(vectors)}")
     return _columns(path, np.frombuffer(data, dtype="<f8").reshape(points, len(vectors)), vectors, names)
 
 
 def _header(path: Path, lines: list[str]) -> tuple[dict[str, str], list[str]]:
-    """The `key: value` lines, and the names of the vectors in file order."""
+    """Return the `key: value` lines, and the names of the vectors in file order."""
     fields: dict[str, str] = {}
     vectors: list[str] = []
     in_vectors = False
@@ -67,7 +67,7 @@ def _columns(path: Path, table: Floats, vectors: list[str], names: list[str]) ->
     place = {vector: k for k, vector in enumerate(vectors)}
     missing = [name for name in names if name not in place]
     if missing:
-        raise SolveError(f"{path} lacks {len(missing)} of the vectors asked for, the first is {missing[0]}")
+        raise SolveError(f"{path} lacks {len(missing)} of the requested vectors, the first is {missing[0]}")
     currents: Floats = table[:, [place[name] for name in names]].astype(np.float64)
     bad = np.argwhere(~np.isfinite(currents))
     if len(bad):

@@ -1,4 +1,4 @@
-"""Single cells at given volts, any number at once: what the characterisation of a cell asks a simulator for."""
+"""Currents of any number of single cells at given volts, as needed for the characterisation of a cell."""
 
 from __future__ import annotations
 
@@ -15,25 +15,27 @@ from norsim.spice.elements import number
 
 @dataclass(frozen=True)
 class SingleCells:
-    """How a simulator answers for single cells.
+    """A simulator's currents of single cells.
 
-    `solve`  gives `[n, 2]` amperes, into the drains and out of the sources, at the points of one deck
-    `most`   cells in a deck
+    `solve`  returns amperes `[n, 2]`, into the drains and out of the sources, at the points of one deck
+    `most`   largest number of cells in a deck
     """
 
     solve: Callable[[Cell, Floats], Floats]
     most: int
 
     def drain_amps(self, cell: Cell, gate: Floats, drain: Floats, source: Floats, thresholds: Floats) -> Floats:
-        """`[n]` amperes into the drains of `n` single cells at `[n]` gate, drain and source volts, bulk at 0 V.
+        """Return amperes `[n]` into the drains of single cells at gate, drain and source volts `[n]`, bulk at 0 V.
 
         Raises SimulatorError or SolveError as the simulator's `read` does.
         """
         return self._amps(cell, gate, drain, source, thresholds)[:, 0]
 
     def lost_amps(self, cell: Cell, gate: Floats, drain: Floats, source: Floats, thresholds: Floats) -> Floats:
-        """`[n]` amperes that flow into the drains and not out of the sources, but through gate and bulk, which feed the
-        cell where they are negative; as above."""
+        """Return amperes `[n]` that flow into the drains but leave through gate and bulk, not the sources; likewise.
+
+        They are negative if gate and bulk feed the cell.
+        """
         into, out = self._amps(cell, gate, drain, source, thresholds).T
         lost: Floats = into - out
         return lost
@@ -45,19 +47,20 @@ class SingleCells:
 
 
 def terminals(cells: int) -> list[str]:
-    """Names of the vectors of such a deck: currents into all drains, then out of all sources."""
+    """Return the names of the vectors of such a deck: currents into all drains, then out of all sources."""
     return [*(f"i(vm{k})" for k in range(cells)), *(f"i(vs{k})" for k in range(cells))]
 
 
 def sweep_deck(cell: Cell, points: Floats) -> str:
-    """One cell for each row of `[n, 4]` gate, drain, source volts and threshold, each with its own ammeters."""
+    """Return a deck with one cell, with its own ammeters, per row of `points` `[n, 4]`: gate, drain, source volts and
+    threshold."""
     lines = ["* single cells at given volts", *cell_text(cell), *single_cells(cell, points), options(cell)]
     lines += [".save", *(f"+ {name}" for name in terminals(len(points))), ".dc Vidx 0 0 1"]
     return "\n".join([*lines, *control(cell, "run", f"write {RAW_FILE}")])
 
 
 def single_cells(cell: Cell, points: Floats) -> Iterator[str]:
-    """The elements of such a deck, for `[n, 4]` points."""
+    """Yield the elements of such a deck, for points `[n, 4]`."""
     yield line_of(INDEX)
     for k, (gate, drain, source, threshold) in enumerate(points):
         yield f"Vg{k} g{k} 0 {number(gate)}"

@@ -1,4 +1,4 @@
-"""The text of a cell, which ngspice reads, as statements: continuations joined, remarks apart, words told apart."""
+"""Parser of a cell's SPICE text into statements: it joins continuation lines, separates comments and splits words."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ QUOTES = {"{": "}", "'": "'"}
 
 
 class Statement(NamedTuple):
-    """A card or an element: `parts` are its words, with `name=value` as one and what is in braces or quotes whole;
-    `text` is the line; `where` says which one, for messages. A remark has no parts."""
+    """A card or an element.
+
+    `parts` are its words; `name=value` is one word, and so is text in braces or quotes. `text` is the line, `where` its
+    place for messages. A comment has no parts.
+    """
 
     text: str
     parts: tuple[str, ...]
@@ -25,16 +28,16 @@ class Statement(NamedTuple):
 
     @property
     def card(self) -> str:
-        """Its first word, in small letters."""
+        """The first word, in lower case."""
         return self.parts[0].lower() if self.parts else ""
 
     def refuse(self, why: str) -> NoReturn:
-        """Raises ConfigurationError that names the line."""
-        raise ConfigurationError(f"{self.where}: {self.text[:80]!r} is not written in another dialect: {why}")
+        """Raise a ConfigurationError that names the line."""
+        raise ConfigurationError(f"{self.where}: {self.text[:80]!r} cannot be written in another dialect: {why}")
 
 
 def statements(text: str, name: str) -> Iterator[Statement]:
-    """The statements of `text` in order; `name` is what messages call it, e.g. `the cell's netlist`."""
+    """Yield the statements of `text` in order; `name` is its name in messages, e.g. `the cell's netlist`."""
     lines: list[str] = []
     remarks: list[Statement] = []
     first = 0
@@ -61,7 +64,7 @@ def _joined(lines: list[str], name: str, first: int) -> Iterator[Statement]:
 
 
 def _parts(text: str, where: str) -> Iterator[str]:
-    """Words, where blanks around `=` and blanks in braces or quotes part nothing."""
+    """Split at blanks, but not around `=` and not in braces or quotes."""
     text = re.sub(r"\s*(?<![=<>!])=(?!=)\s*", "=", text)
     word, closing, depth = "", "", 0
     for letter in text:
@@ -77,14 +80,14 @@ def _parts(text: str, where: str) -> Iterator[str]:
             continue
         word += letter
     if closing:
-        raise ConfigurationError(f"{where}: {text[:80]!r} lacks a {closing}")
+        raise ConfigurationError(f"{where}: {text[:80]!r} has no closing {closing}")
     if word:
         yield word
 
 
 def value_of(statement: Statement, word: str, bare: bool = False) -> str:
-    """What a value is: a plain number as ngspice's scale factors and units make it, or the expression in braces or
-    quotes; `bare` lets an expression stand without them. Raises ConfigurationError for anything else."""
+    """Return a value as a plain number, with ngspice's scale factors and units applied, or as an expression without
+    its braces or quotes; `bare` allows an expression without them. Raises ConfigurationError for anything else."""
     if word[:1] in QUOTES and word.endswith(QUOTES[word[0]]) and len(word) > 2:
         return word[1:-1]
     match = NUMBER.match(word)
@@ -92,11 +95,11 @@ def value_of(statement: Statement, word: str, bare: bool = False) -> str:
         return number_of(word)
     if bare:
         return word
-    statement.refuse(f"{word!r} is no number, nor an expression in braces")
+    statement.refuse(f"{word!r} is neither a number nor an expression in braces")
 
 
 def number_of(word: str) -> str:
-    """A number with ngspice's scale factor and unit, e.g. `70nm`, as a number without, `70e-9`."""
+    """Convert a number with ngspice's scale factor and unit, e.g. `70nm`, to a plain number, `70e-9`."""
     match = NUMBER.match(word)
     assert match is not None
     number, letters = match.group(0), word[match.end() :].lower()

@@ -1,8 +1,7 @@
-"""One read in time: the lines that carry the input step from rest, and the currents settle.
+"""Transient simulation of one read: the input lines step from rest, and the currents settle.
 
-The circuit is that of `norsim.spice.elements` with what DC does not feel: wordlines as ladders of their own resistance
-behind a driver, and a capacitor to ground on every node of every line. All volts but the input's are there from the
-start.
+The circuit is that of `norsim.spice.elements` plus what has no effect at DC: wordlines as resistor ladders behind a
+driver, and a capacitor to ground on every node of every line. All volts except the input's are applied from the start.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from norsim.spice.rawfile import read_raw
 from norsim.spice.simulators.ngspice import run_deck
 from norsim.spice.simulators.running import own_folder
 
-# The input's edge, as a share of the time that is simulated; and the points that are written.
+# Rise time of the input, as a share of the simulated time, and number of points that are written.
 EDGE = 1e-4
 POINTS = 401
 TIMEOUT_SECONDS = 3600.0
@@ -28,8 +27,11 @@ TIMEOUT_SECONDS = 3600.0
 
 @dataclass(frozen=True, eq=False)
 class Transient:
-    """`seconds` `[times]` since the input's step; `bitline` `[times, bitlines]` and `source` `[times, source lines]`,
-    amperes, with the signs of `Currents`."""
+    """The currents of one read over time.
+
+    `seconds` `[times]` since the input's step; `bitline` `[times, bitlines]` and `source` `[times, source lines]`,
+    amperes, with the signs of `Currents`.
+    """
 
     seconds: Floats
     bitline: Floats
@@ -37,24 +39,24 @@ class Transient:
 
 
 def read_in_time(tile: Tile, stimulus: Stimulus, seconds: float) -> Transient:
-    """The currents of one read, `stimulus` of one vector, over `seconds` after its input steps from 0 V.
+    """Simulate one read, a `stimulus` of one vector, over `seconds` after its input steps from 0 V.
 
-    Raises ConfigurationError for several vectors or a stimulus that does not say what it drives, SolveError where
-    ngspice does not get to the end.
+    Raises ConfigurationError for several vectors or a stimulus that does not state which lines it drives, SolveError if
+    ngspice does not reach the end.
     """
     if stimulus.vectors != 1 or stimulus.driven is None:
-        raise ConfigurationError("a transient needs one read, of a stimulus that says which lines it drives")
+        raise ConfigurationError("a transient needs one read, with a stimulus that states which lines it drives")
     with own_folder() as folder:
         (folder / "tile.cir").write_text(transient_deck(tile, stimulus, seconds))
         run_deck(tile.cell, folder, TIMEOUT_SECONDS)
         table = read_raw(folder / RAW_FILE, ["time", *ammeters(tile)], POINTS)
     if abs(table[-1, 0] - seconds) > 1e-6 * seconds:
-        raise SolveError(f"ngspice stopped at {table[-1, 0]:g} s of {seconds:g} s")
+        raise SolveError(f"ngspice stopped at {table[-1, 0]:g} s, before the end at {seconds:g} s")
     return Transient(table[:, 0], table[:, 1 : 1 + tile.bitlines], table[:, 1 + tile.bitlines :])
 
 
 def transient_deck(tile: Tile, stimulus: Stimulus, seconds: float) -> str:
-    """The deck of one read in time; ngspice writes the ammeters' currents at 401 times to `currents.raw`."""
+    """Return the deck of a transient read; ngspice writes the ammeters' currents at 401 times to `currents.raw`."""
     lines = [*preamble(tile, stimulus), line_of(INDEX)]
     for item in _in_time(tile, stimulus, seconds):
         lines.append(f"* {item.text}" if isinstance(item, Comment) else line_of(item))
@@ -70,7 +72,7 @@ def transient_deck(tile: Tile, stimulus: Stimulus, seconds: float) -> str:
 
 
 def _in_time(tile: Tile, stimulus: Stimulus, seconds: float) -> Iterator[Element | Comment]:
-    """The elements at DC, with the input's sources stepping, gates on ladders, and capacitors."""
+    """Yield the elements at DC, with the input's sources stepping, gates on ladders, and capacitors."""
     wires, up = tile.wires, stimulus.driven == "wordlines"
     for item in elements(tile, stimulus):
         if isinstance(item, Comment):
@@ -86,7 +88,7 @@ def _in_time(tile: Tile, stimulus: Stimulus, seconds: float) -> Iterator[Element
                 yield Element("R", gate, (_gate(tile, i, j - 1), gate), number(wires.wordline_ohms))
             farads_of = (wires.wordline_farads, wires.bitline_farads, wires.source_farads)
             for kind, node, farads in zip("gds", (gate, here, source), farads_of, strict=True):
-                # At a perfect ground there is nothing to charge.
+                # An ideal ground has nothing to charge.
                 if farads and node != "ret":
                     yield Element("C", f"{kind}{i}_{j}", (node, "0"), number(farads))
         elif item.kind == "V" and item.name.startswith("wl"):
@@ -102,7 +104,7 @@ def _gate(tile: Tile, i: int, j: int) -> str:
 
 
 def _wordline(tile: Tile, i: int, volts: str, seconds: float) -> Iterator[Element]:
-    """A driver behind its resistance; in `seconds`, if they are not 0, it steps."""
+    """Yield a driver and its resistance; the driver steps in a simulation of `seconds`, unless these are 0."""
     near, value = _gate(tile, i, 0), _step(volts, seconds) if seconds else volts
     if tile.wires.wordline_end_ohms:
         yield Element("V", f"wl{i}", (f"drv{i}", "0"), value)
@@ -116,14 +118,14 @@ def _step(volts: str, seconds: float) -> str:
 
 
 def settling_seconds(transient: Transient, amps: Floats, settled: Floats, within_amps: float) -> float:
-    """When the last of `amps` `[times, outputs]` comes within `within_amps` of `settled` `[outputs]` and stays there.
+    """Return the time from which all `amps` `[times, outputs]` stay within `within_amps` of `settled` `[outputs]`.
 
-    Raises SolveError where they had not settled when the simulation ended.
+    Raises SolveError if they have not settled at the end of the simulation.
     """
     away = np.abs(amps - settled).max(axis=1) > within_amps
     if away[-1]:
         raise SolveError(
-            f"after {transient.seconds[-1]:g} s a current is still {np.abs(amps[-1] - settled).max():.3g} A from where "
-            f"it settles, {within_amps:.3g} A was expected: simulate longer"
+            f"after {transient.seconds[-1]:g} s a current is still {np.abs(amps[-1] - settled).max():.3g} A from its "
+            f"settled value; expected at most {within_amps:.3g} A: simulate longer"
         )
     return float(transient.seconds[int(np.flatnonzero(away)[-1]) + 1]) if away.any() else 0.0

@@ -1,7 +1,7 @@
-"""Any cell as one subcircuit with pins drain, gate, source, bulk and one parameter, the threshold in volts.
+"""A wrapper that presents any cell as a subcircuit with pins drain, gate, source, bulk and the threshold in volts.
 
-Models from elsewhere have pins in another order, a state that is a charge or a conductance, sizes to be given, or no
-state at all. A subcircuit around them makes them all alike, so that nothing else of norsim knows of it.
+User-supplied models can have pins in another order, a charge or a conductance as their state, size parameters, or no
+state at all. A subcircuit around them gives all cells the same interface, so no other part of norsim handles this.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ PINS = {"drain": "d", "gate": "g", "source": "s", "bulk": "b"}
 
 @dataclass(frozen=True)
 class Inner:
-    """The model that is the cell, and how it is used.
+    """The wrapped model of a cell, and how it is connected.
 
-    `name`        a subcircuit, or a transistor's model card where `is_card`
-    `pins`        its nodes in order: drain, gate, source, bulk, ground, or volts of its own against ground
-    `state`       the parameter that carries its state; None where the threshold is shifted by volts before the gate
-    `state_ends`  what the parameter is at the erased and at the programmed threshold, in its own unit, linear between
-                  (and beyond) them; None where it is the threshold itself, in volts
-    `parameters`  others of it, as SPICE has them
+    `name`        a subcircuit, or a transistor's model card if `is_card`
+    `pins`        its nodes in order: drain, gate, source, bulk, ground, or a fixed voltage against ground, in volts
+    `state`       the state parameter; None if the threshold is shifted by a voltage source in series with the gate
+    `state_ends`  value of the parameter at the erased and at the programmed threshold, in its own unit, linear between
+                  and beyond them; None if it is the threshold itself, in volts
+    `parameters`  further parameters, in SPICE syntax
     """
 
     name: str
@@ -38,17 +38,17 @@ class Inner:
     parameters: tuple[tuple[str, str], ...]
 
     def is_plain(self) -> bool:
-        """Whether it is as norsim has cells already."""
+        """Return whether the model already has the interface of a cell and needs no wrapper."""
         return not self.is_card and self.pins == tuple(PINS) and bool(self.state) and not (
             self.state_ends or self.parameters
         )  # fmt: skip
 
 
 def wrapper(inner: Inner, erased_volts: float, programmed_volts: float) -> str:
-    """The subcircuit `norsim_cell d g s b vt=...` around a model, of that window in volts.
+    """Return the subcircuit `norsim_cell d g s b vt=...` around a model, for that window in volts.
 
-    A model without a state is taken to be an erased cell. A source before its gate takes from the gate what the
-    threshold is above that: what a stored charge does, seen from the gate.
+    A model without a state is an erased cell. A source in series with its gate lowers the gate voltage by the increase
+    in threshold, which is the effect of a stored charge seen from the gate.
     """
     lines = [f".subckt {NAME} d g s b {STATE}={number(erased_volts)}"]
     gate = "g"
@@ -77,8 +77,8 @@ def _state(ends: tuple[float, float] | None, erased_volts: float, programmed_vol
 
 
 def check_defined(inner: Inner, text: str) -> None:
-    """Raises ConfigurationError where `text` does not define the model, naming those that it does, or defines a
-    subcircuit with other nodes or without the parameters that it is given: ngspice passes over such parameters."""
+    """Raise ConfigurationError if `text` does not define the model, naming those that it defines, or if the subcircuit
+    has other nodes or lacks a given parameter, because ngspice ignores unknown parameters."""
     kind = "card" if inner.is_card else "subcircuit"
     found = list(_defined(text, inner.is_card))
     if inner.name.lower() not in (name.lower() for name in found):
@@ -89,7 +89,7 @@ def check_defined(inner: Inner, text: str) -> None:
     nodes, parameters = _heading(inner.name, text)
     if len(nodes) != len(inner.pins):
         raise ConfigurationError(
-            f"the subcircuit {inner.name} has {len(nodes)} nodes ({' '.join(nodes)}), and cell.pins has "
+            f"the subcircuit {inner.name} has {len(nodes)} nodes ({' '.join(nodes)}), but cell.pins has "
             f"{len(inner.pins)}"
         )
     given = {"cell.state": inner.state, **{f"cell.instance.{name}": name for name, _ in inner.parameters}}
@@ -100,7 +100,7 @@ def check_defined(inner: Inner, text: str) -> None:
 
 
 def _heading(name: str, text: str) -> tuple[list[str], list[str]]:
-    """The nodes of the subcircuit, and the names of its parameters in lower case."""
+    """Return the nodes of the subcircuit, and the names of its parameters in lower case."""
     joined = re.sub(r"\n\s*\+", " ", re.sub(r"\s\$.*|;.*", "", text))
     match = re.search(rf"^\s*\.subckt\s+{re.escape(name)}\b(.*)$", joined, re.IGNORECASE | re.MULTILINE)
     assert match, "it is defined"
@@ -110,7 +110,7 @@ def _heading(name: str, text: str) -> tuple[list[str], list[str]]:
 
 
 def _defined(text: str, cards: bool) -> Iterator[str]:
-    """Names of cards of transistors, those of bins without their number; or of subcircuits."""
+    """Yield the names of transistor model cards, without bin numbers, or of subcircuits."""
     pattern = r"^\s*\.model\s+(\S+)\s+[np]mos\b" if cards else r"^\s*\.subckt\s+(\S+)"
     names = re.findall(pattern, text, re.IGNORECASE | re.MULTILINE)
     yield from dict.fromkeys(re.sub(r"\.\d+$", "", name) if cards else name for name in names)

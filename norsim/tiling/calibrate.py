@@ -1,25 +1,28 @@
-"""Fit the converters and column corrections of tiled layers on training images."""
+"""Fit the converters and column corrections of tiled layers to training images."""
 
 from __future__ import annotations
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
-from norsim.backends.registry import Progress
+from norsim.backends.backend import Progress
+from norsim.backends.registry import backend_named
+from norsim.data.batches import Data, first_inputs
 from norsim.jobs.unit_store import UnitStore
 from norsim.jobs.workers import HERE, Workers
 from norsim.periphery.encoding import Codes
+from norsim.random_streams import Stream, generator
+from norsim.tiling.convert import converted_layers
 from norsim.tiling.grid import TileGrid
-from norsim.tiling.modules import (
-    layer_codes,
-    tiled_layers,
-)
+from norsim.tiling.modules import layer_codes
 from norsim.tiling.reader import Reader
+
+CALIBRATION_VECTORS = 2048
 
 
 def calibrate(
     model: nn.Module,
-    images: Tensor,
+    data: Data,
     backend: str = "macro",
     *,
     seed: int = 0,
@@ -27,27 +30,32 @@ def calibrate(
     progress: Progress | None = None,
     store: UnitStore | None = None,
 ) -> None:
-    """Fit every layer's converters and column corrections in place, on training images alone.
+    """Fit every layer's converters and column corrections in place; from then on `backend` reads the network.
 
-    `images` `[images, channels, height, width]` show each layer the activations of the digital network.
-    A layer whose backend is fixed to `ideal` is left as it is.
+    The first inputs of `data`, as many as the chip's `calibration.images`, show each layer the activations of the
+    digital network: give training data, of any kind that `norsim.deploy` takes. Tiles are programmed first where they
+    are not yet. A layer that stays digital is left as it is. `progress(done, total)` counts decks. Raises
+    ConfigurationError for a network that was not converted, DataError for data that it cannot take.
     """
-    layers = {name: layer for name, layer in tiled_layers(model).items() if layer.fixed_backend != "ideal"}
-    codes = layer_codes(model, images, layers)
-    for name, layer in layers.items():
-        own = Reader(layer.fixed_backend or backend, workers, progress, store=store)
-        layer.grid = calibrate_layer(layer.grid, codes.pop(name), own, seed)
+    wanted, layers = backend_named(backend), converted_layers(model)
+    on_array = {name: layer for name, layer in layers.items() if not layer.stays_digital}
+    if on_array:
+        count = max(layer.grid.chip.calibration.images for layer in on_array.values())
+        codes = layer_codes(model, first_inputs(data, count), on_array)
+        for name, layer in on_array.items():
+            reader = Reader(layer.backend_with(wanted), workers, progress, store=store)
+            layer.grid = fit_layer(layer.grid, codes.pop(name), reader, seed)
+    for layer in layers.values():
+        layer.use(Reader(wanted))
 
 
-def calibrate_layer(grid: TileGrid, codes: Codes, reader: Reader, seed: int) -> TileGrid:
-    """`grid` fitted on up to 2,048 of the `[vectors, inputs]` activation codes that its layer gets.
+def fit_layer(grid: TileGrid, codes: Codes, reader: Reader, seed: int) -> TileGrid:
+    """`grid`, programmed if it is not yet, fitted to up to 2,048 of the `[vectors, inputs]` codes that its layer gets.
 
-    The chip's calibration section says how many reads of them the array makes. What is drawn depends on
-    the seed and the layer's name alone, so that a tile is fitted alike with or without its neighbours.
+    The chip's calibration section says how many reads of them the array makes. What is drawn depends on the seed and
+    the layer's name alone, so that a tile is fitted alike with or without its neighbours.
     """
-    random = np.random.default_rng([seed, 1, *grid.layer.name.encode()])
+    random = generator(seed, Stream.CALIBRATION_READS, *grid.layer.name.encode())
     chosen = np.sort(random.choice(len(codes), min(CALIBRATION_VECTORS, len(codes)), replace=False))
-    return grid.calibrate(codes[chosen], reader, random)
-
-
-CALIBRATION_VECTORS = 2048
+    programmed = grid if grid.arrays else grid.program(reader.backend)
+    return programmed.fit(codes[chosen], reader, random)

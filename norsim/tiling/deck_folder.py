@@ -15,6 +15,7 @@ from norsim.chip.model import Chip
 from norsim.errors import ConfigurationError
 from norsim.periphery.encoding import Codes, decode
 from norsim.spice.elements import ammeters
+from norsim.tiling.program import ProgrammedTile
 from norsim.tiling.tile import PlacedTile
 
 ARRAY = "tile.npz"
@@ -111,7 +112,7 @@ def _check(folder: Path, found: DeckFolder) -> None:
         raise ConfigurationError(f"{folder}: tile.json, {ARRAY} and config.resolved.yaml do not go together")
 
 
-def describe_deck(part: PlacedTile, vectors: int, rows: int, columns: int) -> dict[str, Any]:
+def describe_deck(part: PlacedTile, array: ProgrammedTile, vectors: int) -> dict[str, Any]:
     """The content of tile.json: what each raw-file vector and each sweep point means."""
     encoding, layer = part.chip.encoding, part.layer
     passes = encoding.passes(layer.input_bits)
@@ -121,8 +122,8 @@ def describe_deck(part: PlacedTile, vectors: int, rows: int, columns: int) -> di
         "layer": layer.name,
         "tile": [part.row, part.column],
         "encoding": encoding.name,
-        "rows": rows,
-        "columns": columns,
+        "rows": array.tile.wordlines,
+        "columns": array.tile.bitlines,
         "inputs": len(part.inputs),
         "outputs": len(part.outputs),
         "input_span": [part.inputs.start, part.inputs.stop],
@@ -135,6 +136,6 @@ def describe_deck(part: PlacedTile, vectors: int, rows: int, columns: int) -> di
         "points": [[vector, number] for vector in range(vectors) for number in range(passes)],
         "weights": part.weights.tolist(),
         "weight_zero": layer.weight_zero,
-        "level_thresholds": part.levels().thresholds.tolist(),
-        "cell_codes": encoding.cell_codes(part.weights, layer.weight_zero).astype(np.int64).tolist(),
+        "level_thresholds": array.levels.thresholds.tolist(),
+        "cell_codes": part.cell_codes().astype(np.int64).tolist(),
     }

@@ -29,7 +29,7 @@ def digital_modules(model: nn.Module) -> dict[str, str]:
     return {
         name: type(part).__name__.removeprefix("Tiled")
         for name, part in model.named_modules()
-        if not list(part.children()) and (not isinstance(part, TiledLayer) or part.fixed_backend == "ideal")
+        if not list(part.children()) and (not isinstance(part, TiledLayer) or part.stays_digital)
     }
 
 

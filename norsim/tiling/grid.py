@@ -1,69 +1,109 @@
-"""A quantized layer on a grid of tiles: placed, calibrated, multiplied."""
+"""A quantized layer on a grid of tiles: placed, programmed, calibrated, multiplied."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from norsim.backends.backend import Backend, Progress
 from norsim.chip.model import Chip
-from norsim.errors import PlacementError
-from norsim.periphery.adc import Adc
-from norsim.periphery.encoding import Codes, full_scale_amps
+from norsim.errors import ConfigurationError, PlacementError
+from norsim.periphery.encoding import Codes
 from norsim.quantization.layer import QuantizedLayer
-from norsim.tiling.reader import Reader
-from norsim.tiling.tile import PlacedTile, TileRead
+from norsim.tiling.fit import fitted
+from norsim.tiling.program import ProgrammedTile, program_tile
+from norsim.tiling.reader import Read, Reader
+from norsim.tiling.tile import PlacedTile, TileRead, joined, placed_tile
 
 
 @dataclass(frozen=True, eq=False)
 class TileGrid:
-    """All tiles of one layer."""
+    """All tiles of one layer.
 
-    layer: QuantizedLayer
-    chip: Chip
+    `tiles`       where each is, and its digital side
+    `arrays`      their programmed arrays, in the same order; empty before `program`
+    `calibrated`  whether converters and column corrections were fitted
+    """
+
+    layer: QuantizedLayer = field(repr=False)
+    chip: Chip = field(repr=False)
     tiles: tuple[PlacedTile, ...]
+    arrays: tuple[ProgrammedTile, ...] = ()
+    calibrated: bool = False
+
+    def program(self, backend: Backend | None = None, progress: Progress | None = None) -> TileGrid:
+        """The grid with every tile programmed, and `backend` prepared to read it; `progress(done, total)` tiles."""
+        if backend is not None:
+            backend.check_encoding(self.chip.encoding.name)
+        arrays = []
+        for part in self.tiles:
+            arrays.append(program_tile(part, backend))
+            if progress:
+                progress(len(arrays), len(self.tiles))
+        return replace(self, arrays=tuple(arrays))
+
+    def read(self, codes: Codes, reader: Reader) -> Iterator[Read]:
+        """Read every tile for `[vectors, inputs]` activation codes: which tile, first vector, codes, what it returned.
+
+        A backend of integers returns what exact cells would. Raises ConfigurationError before `program`.
+        """
+        if reader.backend.gives_integers:
+            yield from ((place, 0, codes, part.ideal_read(codes)) for place, part in enumerate(self.tiles))
+            return
+        if len(self.arrays) != len(self.tiles):
+            raise ConfigurationError(
+                f"layer {self.layer.name!r} is not programmed; norsim.program(network) programs its tiles, as "
+                "norsim.calibrate does"
+            )
+        for place, first, some, result in reader.read(self.tiles, self.arrays, codes):
+            reader.observe(self.tiles[place], self.arrays[place], some, result)
+            yield place, first, some, result
 
     def multiply(self, codes: Codes, reader: Reader) -> NDArray[np.floating]:
-        """`[vectors, inputs]` activation codes -> `[vectors, outputs]` sum_i (q - z) x, by the array.
-
-        The reader named `ideal` takes no array and no converter: integer arithmetic.
-        """
-        if reader.backend == "ideal":
+        """`[vectors, inputs]` activation codes -> `[vectors, outputs]` sum_i (q - z) x."""
+        if reader.backend.gives_integers:
+            # All at once, which is what the sum over tiles amounts to.
             return exact_sums(self.layer, codes)
         sums = np.zeros((len(codes), self.layer.outputs))
-        for part, first, some, result in self._reads(codes, reader):
-            reader.observe(part, some, result)
-            sums[first : first + len(some), part.outputs.start : part.outputs.stop] += result.sums
+        for place, first, some, result in self.read(codes, reader):
+            outputs = self.tiles[place].outputs
+            sums[first : first + len(some), outputs.start : outputs.stop] += result.sums
         return sums
 
-    def _reads(self, codes: Codes, reader: Reader) -> Iterator[tuple[PlacedTile, int, Codes, TileRead]]:
-        """Each tile's reads: which tile, from which vector on, of which codes, and what they gave."""
-        if reader.backend == "macro":
-            # A matrix product over all reads costs less than finding those that are equal.
-            for part in self.tiles:
-                yield from ((part, *read) for read in part.read_reduced(codes, reader.random))
-            return
-        requests = [(part.tile(), part.drive(codes)) for part in self.tiles]
-        for part, currents in zip(self.tiles, reader.read(requests), strict=True):
-            yield part, 0, codes, part.interpret(codes, part.amps(currents), reader.random)
+    def read_whole(self, codes: Codes, reader: Reader) -> list[TileRead]:
+        """What each tile returned for all of the `[vectors, inputs]` codes."""
+        parts: list[list[TileRead]] = [[] for _ in self.tiles]
+        for place, _, _, result in self.read(codes, reader):
+            parts[place].append(result)
+        return [joined(results) for results in parts]
 
-    def calibrate(self, codes: Codes, reader: Reader, random: np.random.Generator) -> TileGrid:
-        """The grid with every tile's converter and column fit set by training codes `[vectors, inputs]`."""
+    def fit(self, codes: Codes, reader: Reader, random: np.random.Generator) -> TileGrid:
+        """The programmed grid with converters and column corrections fitted to training codes `[vectors, inputs]`."""
         total = len(codes) * self.chip.encoding.passes(self.layer.input_bits)
         # All tiles of the layer are fitted on the same reads, so that leaving some out changes nothing.
         reads = np.sort(random.choice(total, min(self.chip.calibration.reads, total), replace=False))
-        fresh = self.chip.calibration.fresh
-        seen = [replace(part, chip=self.chip.fresh()) for part in self.tiles] if fresh else self.tiles
-        requests = [(part.tile(), part.drive(codes).take(reads)) for part in seen]
-        fitted = [
-            part.calibrated(codes, reads, stimulus, currents)
-            for part, (_, stimulus), currents in zip(seen, requests, reader.read(requests), strict=True)
+        seen = self._when_fitted(reader.backend)
+        requests = [
+            (array.tile, array.drive(part.codes(codes)).take(reads))
+            for part, array in zip(seen.tiles, seen.arrays, strict=True)
         ]
-        return replace(self, tiles=tuple(replace(part, chip=self.chip) for part in fitted) if fresh else tuple(fitted))
+        tiles = tuple(
+            replace(fitted(part, codes, reads, stimulus, currents), chip=self.chip)
+            for part, (_, stimulus), currents in zip(seen.tiles, requests, reader.currents(requests), strict=True)
+        )
+        return replace(self, tiles=tiles, calibrated=True)
+
+    def _when_fitted(self, backend: Backend) -> TileGrid:
+        """The grid as it is when converters are fitted: now, or just after programming."""
+        if not self.chip.calibration.fresh:
+            return self
+        fresh = self.chip.fresh()
+        return replace(self, chip=fresh, tiles=tuple(replace(part, chip=fresh) for part in self.tiles)).program(backend)
 
     def at(self, row: int, column: int) -> PlacedTile:
         """The tile at a place in the grid; PlacementError names the places there are."""
@@ -97,10 +137,7 @@ def place(layer: QuantizedLayer, chip: Chip) -> TileGrid:
     for row in range(-(-layer.inputs // inputs)):
         for column, (group, span) in enumerate(columns):
             rows = _spans(group * layer.inputs, layer.inputs, inputs)[row]
-            full = full_scale_amps(chip.encoding, len(rows), layer.weight_bits, layer.input_bits)
-            ones, zeros = np.ones(len(span)), np.zeros(len(span))
-            adc = Adc(chip.adc_bits, -full, full)
-            tiles.append(PlacedTile(layer, chip, row, column, rows, span, adc, ones, zeros))
+            tiles.append(placed_tile(layer, chip, row, column, rows, span))
     return TileGrid(layer, chip, tuple(tiles))
 
 

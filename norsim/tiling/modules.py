@@ -1,4 +1,4 @@
-"""The torch modules that stand in for Conv2d and Linear, and `convert`, which puts them there."""
+"""The torch modules that take the places of Conv1d, Conv2d and Linear, and read their tiles."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from norsim.backends.backend import Backend
+from norsim.backends.ideal import Ideal
 from norsim.errors import ConfigurationError
 from norsim.periphery.encoding import Codes
 from norsim.quantization.layer import ConvGeometry, QuantizedLayer
+from norsim.tiling.fit import fit_as_vector, with_fit
 from norsim.tiling.grid import TileGrid, signed_weights
 from norsim.tiling.im2col import patches
 from norsim.tiling.reader import Reader
@@ -24,26 +27,64 @@ class TiledLayer(nn.Module):
     """A layer whose multiply-accumulates the array does; no parameters, no gradient.
 
     `grid`     its tiles
-    `reader`   how they are read; `fixed_backend` overrides the reader's, for this layer alone
+    `reader`   how they are read; None until a backend is chosen, by `norsim.calibrate` or `use`
+    `fixed`    a backend for this layer alone, whatever the reader's is; None for none
     `record`   when it is a list, the activation codes of each forward are appended to it
     """
 
-    def __init__(self, grid: TileGrid, fixed_backend: str | None = None) -> None:
+    def __init__(self, grid: TileGrid, fixed: Backend | None = None) -> None:
         super().__init__()
         self.grid = grid
-        self.fixed_backend = fixed_backend
-        self.reader = Reader("ideal")
+        self.fixed = fixed
+        self.reader: Reader | None = None
         self.record: list[Codes] | None = None
+
+    @property
+    def stays_digital(self) -> bool:
+        """Whether it computes integers, whatever the network's backend is."""
+        return self.fixed is not None and self.fixed.gives_integers
+
+    def backend_with(self, backend: Backend) -> Backend:
+        """The backend that reads it in a network whose backend is `backend`."""
+        return self.fixed or backend
 
     def use(self, reader: Reader) -> None:
         """Read the tiles by `reader` from now on, but by this layer's own backend where that is fixed."""
-        self.reader = reader if self.fixed_backend is None else replace(reader, backend=self.fixed_backend)
+        self.reader = replace(reader, backend=self.backend_with(reader.backend))
+
+    def get_extra_state(self) -> Tensor:
+        """What calibration fitted, float64, for `state_dict`: see norsim.tiling.fit. Empty before calibration."""
+        return torch.from_numpy(fit_as_vector(self.grid.tiles) if self.grid.calibrated else np.empty(0))
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take what `get_extra_state` returned. Raises ConfigurationError for a state of another layer or chip."""
+        if len(state):
+            tiles = with_fit(self.grid.tiles, state.cpu().numpy())
+            self.grid = replace(self.grid, tiles=tiles, calibrated=True)
+        else:
+            self.grid = replace(self.grid, calibrated=False)
+
+    def reader_in_use(self) -> Reader:
+        """The reader. Raises ConfigurationError where there is none, or the array it reads is not calibrated."""
+        name = self.grid.layer.name
+        if self.reader is None:
+            raise ConfigurationError(
+                f"layer {name!r} is on the array, and no backend reads it yet: call norsim.calibrate(network, "
+                "training_data) first, or use norsim.deploy, which does all steps"
+            )
+        if not self.grid.calibrated and not self.reader.backend.gives_integers:
+            raise ConfigurationError(
+                f"layer {name!r} is not calibrated, so its converters have no range: call norsim.calibrate(network, "
+                "training_data) first, or load a state_dict that has the fit"
+            )
+        return self.reader
 
     def outputs(self, codes: Codes) -> Tensor:
         """`[vectors, inputs]` activation codes -> `[vectors, outputs]` real outputs, float32."""
+        reader = self.reader_in_use()
         if self.record is not None:
             self.record.append(codes)
-        return self.real(self.grid.multiply(codes, self.reader))
+        return self.real(self.grid.multiply(codes, reader))
 
     def real(self, sums: NDArray[np.floating]) -> Tensor:
         """`[..., outputs]` sums of (q - z) x -> real outputs, float32."""
@@ -62,7 +103,7 @@ class TiledLinear(TiledLayer):
         """`[..., inputs]` -> `[..., outputs]`, float32, read off the tiles."""
         layer = self.grid.layer
         codes = layer.encode(input.detach().cpu().numpy()).reshape(-1, layer.vector_length)
-        return self.outputs(codes).reshape(*input.shape[:-1], layer.outputs)
+        return self.outputs(codes).reshape(*input.shape[:-1], layer.outputs).to(input.device)
 
 
 class TiledConv2d(TiledLayer):
@@ -82,12 +123,14 @@ class TiledConv2d(TiledLayer):
                 "height, width]"
             )
         codes = padded(torch.from_numpy(layer.encode(input.detach().cpu().numpy())), geometry, layer.input_zero)
-        if self.reader.backend == "ideal":
+        if self.reader_in_use().backend.gives_integers:
             if self.record is not None:
                 self.record.append(patches(codes.numpy(), geometry)[0])
-            return self.real(exact_convolution(layer, geometry, codes).numpy()).permute(0, 3, 1, 2)
-        vectors, rows = patches(codes.numpy(), geometry)
-        return self.outputs(vectors).reshape(len(input), rows, -1, layer.outputs).permute(0, 3, 1, 2)
+            found = self.real(exact_convolution(layer, geometry, codes).numpy())
+        else:
+            vectors, rows = patches(codes.numpy(), geometry)
+            found = self.outputs(vectors).reshape(len(input), rows, -1, layer.outputs)
+        return found.permute(0, 3, 1, 2).to(input.device)
 
 
 class TiledConv1d(TiledConv2d):
@@ -141,9 +184,10 @@ def reading(model: nn.Module, reader: Reader) -> Iterator[dict[str, TiledLayer]]
 @contextmanager
 def digital(model: nn.Module) -> Iterator[dict[str, TiledLayer]]:
     """Within the block no array is read, not even by layers whose backend is fixed."""
-    with reading(model, Reader("ideal")) as layers:
+    integers = Reader(Ideal())
+    with reading(model, integers) as layers:
         for layer in layers.values():
-            layer.reader = Reader("ideal")
+            layer.reader = integers
         yield layers
 
 

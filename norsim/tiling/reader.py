@@ -1,70 +1,97 @@
-"""How a converted network reads its tiles: by which backend, by whom, watched by whom."""
+"""How tiles are read: by which backend, by whom, watched by whom."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
 from norsim.array.tile import Currents, Stimulus, Tile, join
+from norsim.backends.backend import Backend, Progress
 from norsim.backends.batch import read_all
-from norsim.backends.registry import BACKENDS, Progress, together
-from norsim.errors import ConfigurationError
 from norsim.jobs.unit_store import UnitStore
 from norsim.jobs.workers import HERE, Workers
-from norsim.periphery.encoding import Codes
+from norsim.periphery.encoding import Codes, sense_matrix
+from norsim.tiling.program import ProgrammedTile
+from norsim.tiling.tile import PlacedTile, TileRead
 
-Observer = Callable[[Any, Codes, Any], None]
+# Line currents are taken in parts small enough for a core's cache, because what is done to each is bound by memory.
+AMPS_AT_ONCE = 2**19
+
+Observer = Callable[[PlacedTile, ProgrammedTile, Codes, TileRead], None]
+# A read of a tile: which one in the list, from which vector on, of which codes, and what it returned.
+Read = tuple[int, int, Codes, TileRead]
 
 
-def _unwatched(*_: Any) -> None:
+def unobserved(*_: Any) -> None:
     """No observer."""
 
 
 @dataclass(frozen=True)
 class Reader:
-    """`backend`   `ideal`, or the name of a solver
+    """`backend`    what computes the reads
     `workers`    who solves the decks
     `progress`   called with (decks done, decks in all) while a layer is read
-    `observe`    called with (placed tile, layer's activation codes, tile read) after each tile's read
-    `store`      where finished reads of ngspice are kept
+    `observe`    called with (placed tile, its array, the layer's activation codes, tile read) after each tile's read
+    `store`      where finished reads of simulators are kept
     `random`     where the converters' noise comes from; None for no noise
-
-    Raises ConfigurationError for an unknown backend.
     """
 
-    backend: str = "ngspice"
+    backend: Backend
     workers: Workers = HERE
     progress: Progress | None = None
-    observe: Observer = field(default=_unwatched)
+    observe: Observer = field(default=unobserved)
     store: UnitStore | None = None
     random: np.random.Generator | None = None
 
-    def __post_init__(self) -> None:
-        if self.backend != "ideal" and self.backend not in BACKENDS:
-            raise ConfigurationError(f"no backend {self.backend!r}; there are {', '.join(['ideal', *BACKENDS])}")
-
-    def read(self, requests: Sequence[tuple[Tile, Stimulus]]) -> list[Currents]:
+    def currents(self, requests: Sequence[tuple[Tile, Stimulus]]) -> list[Currents]:
         """The currents of each request, in order; equal reads of a tile are solved once.
 
-        What comes back does not depend on `workers`.
+        The result does not depend on `workers`.
         """
-        if self.backend == "macro":
-            # A matrix product over all reads costs less than finding those that are equal.
+        if self.backend.by_model:
+            # A look-up for all reads costs less than finding those that are equal.
             return read_all(requests, self.backend, self.workers if self.workers.elsewhere else HERE, self.progress)
         distinct = [(tile, *stimulus.distinct()) for tile, stimulus in requests]
         pieces = [
             (place, tile, stimulus.take(slice(start, start + size)))
             for place, (tile, stimulus, _) in enumerate(distinct)
-            for size in [together(self.backend, stimulus.vectors)]
+            for size in [self.backend.reads_per_deck or stimulus.vectors]
             for start in range(0, stimulus.vectors, size)
         ]
         decks = [(tile, stimulus) for _, tile, stimulus in pieces]
         parts: list[list[Currents]] = [[] for _ in requests]
-        for (place, _, _), currents in zip(
-            pieces, read_all(decks, self.backend, self.workers, self.progress, self.store), strict=True
-        ):
+        found = read_all(decks, self.backend, self.workers, self.progress, self.store)
+        for (place, _, _), currents in zip(pieces, found, strict=True):
             parts[place].append(currents)
         return [join(part).take(inverse) for part, (_, _, inverse) in zip(parts, distinct, strict=True)]
+
+    def read(self, tiles: Sequence[PlacedTile], arrays: Sequence[ProgrammedTile], layer_codes: Codes) -> Iterator[Read]:
+        """Read tiles of one layer, with their arrays, for the layer's `[vectors, inputs]` activation codes."""
+        if self.backend.by_model:
+            for place, (part, array) in enumerate(zip(tiles, arrays, strict=True)):
+                for first, some, result in self.read_by_model(part, array, layer_codes):
+                    yield place, first, some, result
+            return
+        pairs = zip(tiles, arrays, strict=True)
+        requests = [(array.tile, array.drive(part.codes(layer_codes))) for part, array in pairs]
+        for place, (part, currents) in enumerate(zip(tiles, self.currents(requests), strict=True)):
+            yield place, 0, layer_codes, part.read_out(layer_codes, part.amps(currents), self.random)
+
+    def read_by_model(
+        self, part: PlacedTile, array: ProgrammedTile, layer_codes: Codes
+    ) -> Iterator[tuple[int, Codes, TileRead]]:
+        """Read one tile through its model, some `[vectors, inputs]` codes at a time: first vector, codes, read."""
+        encoding = part.chip.encoding
+        model = self.backend.model(array.tile, array.drive(part.codes(layer_codes[:1])))
+        kind = "bitline" if model.drive.direction == "wordlines" else "source"
+        passes = encoding.passes(part.layer.input_bits)
+        sense = torch.from_numpy(sense_matrix(encoding.sense(len(part.outputs)), kind, model.summed)).float()
+        vectors = max(AMPS_AT_ONCE // (model.summed * passes), 1)
+        for start in range(0, len(layer_codes), vectors):
+            some = layer_codes[start : start + vectors]
+            lines = model.lines(array.encoding.drives(part.codes(some)), passes, encoding.top_drive)
+            yield start, some, part.read_out(some, (torch.from_numpy(lines) @ sense).numpy(), self.random)

@@ -12,6 +12,7 @@ from norsim.data.tensors import images_tensor
 from norsim.errors import ConfigurationError, DataError
 from norsim.periphery.encoding import Codes
 from norsim.quantization.layer import QuantizedLayer
+from norsim.random_streams import Stream, generator
 from norsim.tiling.modules import layer_codes
 from norsim.tiling.tile import PlacedTile
 
@@ -26,9 +27,9 @@ def draw_vectors(model: nn.Module, name: str, data: Dataset, count: int, seed: i
     codes = layer_codes(model, images_tensor(data.take(min(IMAGES, len(data)), None)), [name])[name]
     if not 1 <= count <= len(codes):
         raise ConfigurationError(
-            f"--vectors {count}: layer {name!r} has {len(codes)} activation vectors in {min(IMAGES, len(data))} images"
+            f"layer {name!r} has {len(codes)} activation vectors in {min(IMAGES, len(data))} images, not {count}"
         )
-    random = np.random.default_rng([seed, 3])
+    random = generator(seed, Stream.TEST_VECTORS)
     return codes[np.sort(random.choice(len(codes), count, replace=False))]
 
 

@@ -22,70 +22,92 @@ from torch.nn import functional
 
 from norsim.chip.model import Chip
 from norsim.data import Dataset
+from norsim.data.batches import Data, batches_of
 from norsim.data.tensors import images_tensor
 from norsim.errors import ConfigurationError, DataError
+from norsim.evaluation.metrics import scores_of
 from norsim.quantization.modules import positive, quantized_operands
+from norsim.random_streams import Stream, generator
 from norsim.tiling.calibrate import calibrate
 from norsim.tiling.convert import convert
 from norsim.training.checkpoint import CHECKPOINT, prepare_folder, write_checkpoint
 from norsim.training.through_array import through_circuit
 from norsim.training.train import augment, to_input
+from norsim.training.tuning import Tuning
 
 
-@dataclass(frozen=True)
-class Tuning:
-    """Settings: `steps` of `batch_size` images each, with tiles programmed again every `refresh` steps.
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """What is learned from: `inputs` `[examples, ...]` with `targets` `[examples, ...]`; bytes count in `full_scale`.
 
-    `rate`          Adam's learning rate of weights, in steps of their codes, which falls to 0 along a cosine; gains,
-                    shifts and biases move by a tenth of it, relative to their layer's mean
-    `distillation`  share of the loss that follows the teacher at `temperature`
+    `source` is the data set that they are of, whose images can be shifted and mirrored; None for other data.
     """
 
-    steps: int = 100
-    refresh: int = 10
-    batch_size: int = 64
-    rate: float = 0.01
-    distillation: float = 0.5
-    temperature: float = 2.0
-    augmentation: str = "none"
-    seed: int = 0
+    inputs: Tensor
+    targets: Tensor
+    full_scale: int
+    source: Dataset | None
+
+    def calibration(self, count: int, random: np.random.Generator) -> Tensor:
+        """Up to `count` of the inputs `[examples, ...]`, drawn at random, in their order."""
+        count = min(count, len(self.inputs))
+        if self.source is not None:
+            return images_tensor(self.source.take(count, random))
+        return self.inputs[np.sort(random.choice(len(self.inputs), count, replace=False))]
+
+    def batch(self, chosen: Tensor, augmentation: str, random: torch.Generator) -> Tensor:
+        """The inputs `[batch, ...]` with those numbers, augmented."""
+        mirrored = torch.rand(len(chosen), generator=random) < 0.5
+        if self.source is None:
+            return self.inputs[chosen]
+        return to_input(augment(self.inputs[chosen], mirrored, augmentation, random), self.full_scale)
+
+
+def examples_of(data: Data, augmentation: str) -> Examples:
+    """Data of any kind that `norsim.deploy` takes, with targets. Raises ConfigurationError for an augmentation of other
+    data than a norsim data set."""
+    if isinstance(data, Dataset):
+        return Examples(torch.from_numpy(data.images), torch.from_numpy(data.labels), data.full_scale, data)
+    if augmentation != "none":
+        raise ConfigurationError(f"augmentation {augmentation!r} needs a norsim data set, whose pixels are bytes")
+    inputs, targets = zip(*batches_of(data), strict=True)
+    return Examples(torch.cat(inputs), torch.cat([torch.as_tensor(some) for some in targets]), 1, None)
 
 
 def fine_tune(
     network: nn.Module,
     chip: Chip,
-    train_set: Dataset,
+    data: Data,
     tuning: Tuning,
     folder: Path,
     resume: bool = False,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> nn.Module:
-    """Return a tuned copy of a quantized `network`, in eval mode.
+    """Return a tuned copy of a quantized `network`, in eval mode; `progress(steps done, steps, mean loss)` after each
+    refresh.
 
-    After each refresh it calls `progress(steps done, steps, mean loss)` and writes `checkpoint.pt` to `folder`; with
-    `resume` it continues from there and ends in the same bits. Raises ConfigurationError if the checkpoint belongs to
-    another run or the loss is not finite, DataError for a damaged checkpoint.
+    `folder` gets `checkpoint.pt` after each refresh; with `resume` the run goes on from there to the same bits. Raises
+    ConfigurationError where the checkpoint is of another run, the loss is not finite, or outputs are not class scores,
+    DataError for a broken checkpoint.
     """
     prepare_folder(folder)
     student, teacher = copy.deepcopy(network).eval(), network.eval()
+    examples = examples_of(data, tuning.augmentation)
     optimiser = torch.optim.Adam(_groups(student, tuning.rate), betas=(0.9, 0.99))
     shares = [group["lr"] for group in optimiser.param_groups]
     done = _load(folder / CHECKPOINT, student, optimiser, chip, tuning) if resume else 0
-    pixels, labels = torch.from_numpy(train_set.images), torch.from_numpy(train_set.labels)
     for first in range(done, tuning.steps, tuning.refresh):
         last = min(first + tuning.refresh, tuning.steps)
         number = first // tuning.refresh
-        analog = _programmed(student, chip, train_set, tuning, number)
-        generator = torch.Generator().manual_seed(tuning.seed * 1_000_003 + number)
+        analog = _programmed(student, chip, examples, tuning, number)
+        random = torch.Generator().manual_seed(tuning.seed * 1_000_003 + number)
         losses = []
-        with through_circuit(student, analog, np.random.default_rng([tuning.seed, 8, number])):
+        with through_circuit(student, analog, generator(tuning.seed, Stream.FINE_TUNING_NOISE, number)):
             for step in range(first, last):
-                chosen = torch.randint(len(labels), (min(tuning.batch_size, len(labels)),), generator=generator)
-                mirrored = torch.rand(len(chosen), generator=generator) < 0.5
-                images = to_input(
-                    augment(pixels[chosen], mirrored, tuning.augmentation, generator), train_set.full_scale
-                )
-                loss = _loss(student, teacher, images, labels[chosen], tuning)
+                count = len(examples.targets)
+                chosen = torch.randint(count, (min(tuning.batch_size, count),), generator=random)
+                inputs = examples.batch(chosen, tuning.augmentation, random)
+                loss = _loss(student, teacher, inputs, examples.targets[chosen], tuning)
                 if not torch.isfinite(loss):
                     raise ConfigurationError(f"the loss is {float(loss)} at step {step}: lower the learning rate")
                 for group, share in zip(optimiser.param_groups, shares, strict=True):
@@ -100,12 +122,11 @@ def fine_tune(
     return student
 
 
-def _programmed(student: nn.Module, chip: Chip, train_set: Dataset, tuning: Tuning, number: int) -> nn.Module:
-    """Return the student on another chip of the same design, calibrated."""
+def _programmed(student: nn.Module, chip: Chip, examples: Examples, tuning: Tuning, number: int) -> nn.Module:
+    """The student on another chip of the design, calibrated."""
     analog = convert(student, chip.specimen(tuning.seed, number))
-    random = np.random.default_rng([tuning.seed, 4])
-    images = images_tensor(train_set.take(min(chip.calibration.images, len(train_set)), random))
-    calibrate(analog, images, seed=tuning.seed)
+    inputs = examples.calibration(chip.calibration.images, generator(tuning.seed, Stream.CALIBRATION_IMAGES))
+    calibrate(analog, inputs, seed=tuning.seed)
     return analog
 
 
@@ -129,10 +150,10 @@ def _groups(student: nn.Module, rate: float) -> list[dict[str, Any]]:
 
 
 def _loss(student: nn.Module, teacher: nn.Module, images: Tensor, labels: Tensor, tuning: Tuning) -> Tensor:
-    logits = student(images)
+    logits = scores_of(student(images))
     loss = functional.cross_entropy(logits, labels)
     with torch.no_grad():
-        target = functional.log_softmax(teacher(images) / tuning.temperature, 1)
+        target = functional.log_softmax(scores_of(teacher(images)) / tuning.temperature, 1)
     ours = functional.log_softmax(logits / tuning.temperature, 1)
     distance = functional.kl_div(ours, target, reduction="batchmean", log_target=True)
     return (1 - tuning.distillation) * loss + tuning.distillation * tuning.temperature**2 * distance

@@ -20,11 +20,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from norsim.backends.characterised import reduced
+from norsim.backends.macro import Macro
 from norsim.periphery.encoding import sense_matrix
 from norsim.quantization.modules import QuantizedOperands, positive, quantized_operands
 from norsim.tiling.grid import TileGrid
 from norsim.tiling.modules import TiledLayer, tiled_layers
+from norsim.tiling.program import ProgrammedTile
 from norsim.tiling.reader import Reader
 from norsim.tiling.tile import PlacedTile
 
@@ -38,16 +39,16 @@ def effective_weights(grid: TileGrid) -> Tensor:
     Inputs are those of one group, as in the layer's weights.
     """
     found = torch.zeros(grid.layer.outputs, grid.layer.inputs)
-    for part in grid.tiles:
+    for part, array in zip(grid.tiles, grid.arrays, strict=True):
         columns = np.asarray(part.weight_span) if part.order is None else np.asarray(part.weight_span)[part.order]
-        found[part.outputs.start : part.outputs.stop, torch.from_numpy(columns)] += _of_tile(part)
+        found[part.outputs.start : part.outputs.stop, torch.from_numpy(columns)] += _of_tile(part, array)
     return found
 
 
-def _of_tile(part: PlacedTile) -> Tensor:
-    """Return the `[outputs, inputs]` part of a tile, with inputs in the order of its lines."""
+def _of_tile(part: PlacedTile, array: ProgrammedTile) -> Tensor:
+    """`[outputs, inputs]` of a tile, its inputs in the order of its lines."""
     encoding, inputs = part.chip.encoding, len(part.inputs)
-    model = reduced(part.tile(), part.drive(np.zeros((1, part.layer.vector_length), np.uint8))).model
+    model = Macro().model(array.tile, array.drive(np.zeros((1, inputs), np.uint8))).model
     at = torch.full((inputs,), USUAL_DRIVE)
     jacobian: Any = torch.autograd.functional.jacobian
     slopes: Tensor = jacobian(lambda x: model.lines(x[None])[0], at, vectorize=True)
@@ -82,7 +83,7 @@ class _Circuit:
 
     def __init__(self, layer: QuantizedOperands, tiled: TiledLayer, random: np.random.Generator) -> None:
         self.tiled = tiled
-        tiled.use(Reader("macro", random=random))
+        tiled.use(Reader(Macro(), random=random))
         scale = positive(layer.weight_scale).detach()[:, None]
         self.effective = (effective_weights(tiled.grid) * scale).view_as(layer.weight)
         self.programmed = layer.quantized_weight().detach()

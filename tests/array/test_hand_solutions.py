@@ -1,4 +1,4 @@
-"""Tiles small enough to be solved without norsim: scalar equations, a matrix by hand, a dense nodal matrix."""
+"""Tiles small enough to be solved without norsim: by a scalar equation, a hand-written matrix, a dense nodal matrix."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def flash_cell() -> Cell:
 
 
 def one_cell(cell: Cell, threshold: float, gate: float, source: float) -> Callable[[float, float], float]:
-    """The I-V law of a cell as ngspice knows it: (drain volts, volts the source is lifted by) -> amperes."""
+    """Return the I-V law of a cell in ngspice: (drain volts, rise of the source in volts) -> amperes."""
 
     def amps(drain: float, lift: float) -> float:
         stimulus = Stimulus([[gate]], [[drain]], source + lift)
@@ -34,7 +34,7 @@ def one_cell(cell: Cell, threshold: float, gate: float, source: float) -> Callab
     return amps
 
 
-# Strapped, the one cell has a segment and a contact on both sides; sensed, its sense resistance alone.
+# With straps, the one cell has a segment and a contact on both sides; sensed, only the sense resistance.
 @pytest.mark.parametrize(("strap_every", "source_ohms"), [(16, (20e3 + 10e3) / 2), (None, 10e3)])
 @pytest.mark.parametrize("source_volts", [0.0, 0.1])
 def test_one_cell_meets_the_scalar_equation(
@@ -49,11 +49,11 @@ def test_one_cell_meets_the_scalar_equation(
     found = read(Tile([[3.9]], flash_cell, wires), Stimulus([[5.0]], [[0.5]], source_volts))
     assert found.bitline[0, 0] == pytest.approx(expected, rel=1e-6)
     assert found.source[0, 0] == pytest.approx(expected, rel=1e-6)
-    assert expected < 0.9 * unloaded  # the wires do decide it
+    assert expected < 0.9 * unloaded  # the wires matter
 
 
 def test_two_by_two_resistors_meet_the_matrix_written_by_hand(resistor_cell: Cell) -> None:
-    """One source line a wordline, sensed beside bitline 0 at 0.2 V; b..: bitline nodes, s..: source nodes."""
+    """One source line per wordline, sensed next to bitline 0 at 0.2 V; b..: bitline nodes, s..: source nodes."""
     thresholds = np.array([[1.0, 2.0], [5.0, 0.7]])
     gb, ge, gs, gc = 1 / 11e3, 1 / 4e3, 1 / 7e3, 1 / 3e3
     (g00, g01), (g10, g11) = 1 / (1e5 * thresholds)
@@ -94,7 +94,7 @@ class Network:
             self.source(a, b, 0.0)
 
     def source(self, plus: str, minus: str, volts: float) -> int:
-        """The place of its current, from plus through the source to minus, in what `solve` returns."""
+        """Return the index of its current, from plus through the source to minus, in the result of `solve`."""
         self.sources.append((plus, minus, volts))
         return len(self.sources) - 1
 
@@ -114,14 +114,14 @@ class Network:
             for end, sign in ((plus, 1), (minus, -1)):
                 if end != "0":
                     matrix[nodes[end], k] = matrix[k, nodes[end]] = sign
-        # Least squares, because straps without resistance close loops whose currents nothing decides.
+        # Least squares, because straps without resistance close loops with undetermined currents.
         return np.linalg.lstsq(matrix, right, rcond=1e-15)[0][len(nodes) :]
 
 
 def nodal_currents(
     thresholds: np.ndarray, wires: Wires, bitline_volts: np.ndarray, source_volts: float
 ) -> tuple[list[float], list[float]]:
-    """Bitline and source currents of a tile of resistor cells, laid out pitch by pitch."""
+    """Return bitline and source currents of a tile of resistor cells, laid out pitch by pitch."""
     rows, columns = thresholds.shape
     network = Network()
     drivers = [network.source(f"v{j}", "0", bitline_volts[j]) for j in range(columns)]
@@ -151,14 +151,14 @@ def nodal_currents(
 
 
 WIRES = {
-    "strapped every 2, a pair a line": Wires(900.0, 2e3, 3e3, 700.0, 2, 2),
+    "strapped every 2, two rows per line": Wires(900.0, 2e3, 3e3, 700.0, 2, 2),
     "strapped every 2, no contact": Wires(900.0, 2e3, 3e3, 0.0, 2, 2),
-    "strapped every 2, one node a line": Wires(900.0, 0.0, 0.0, 700.0, 2, 2),
-    "strapped at the edges, a row a line": Wires(900.0, 2e3, 3e3, 700.0, 1, 16),
+    "strapped every 2, one node per line": Wires(900.0, 0.0, 0.0, 700.0, 2, 2),
+    "strapped at the edges, one row per line": Wires(900.0, 2e3, 3e3, 700.0, 1, 16),
     "strapped at each bitline": Wires(0.0, 2e3, 3e3, 700.0, 3, 1),
-    "sensed, a row a line": Wires(900.0, 2e3, 3e3, 700.0, 1, None),
-    "sensed, a pair a line": Wires(900.0, 2e3, 3e3, 0.0, 2, None),
-    "sensed, one node a line": Wires(0.0, 0.0, 0.0, 700.0, 1, None),
+    "sensed, one row per line": Wires(900.0, 2e3, 3e3, 700.0, 1, None),
+    "sensed, two rows per line": Wires(900.0, 2e3, 3e3, 0.0, 2, None),
+    "sensed, one node per line": Wires(0.0, 0.0, 0.0, 700.0, 1, None),
 }
 
 

@@ -1,4 +1,4 @@
-"""What a cell, wires, a tile and a stimulus refuse, and how reads are taken, told apart and joined."""
+"""Invalid cells, wires, tiles and stimuli raise errors; reads are selected, made distinct and joined."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_impossible_ohms_are_refused_by_name(field: str, ohms: float) -> None:
 
 @pytest.mark.parametrize("counts", [{"rows_per_source_line": 0}, {"strap_every": 0}])
 def test_lines_and_straps_count_from_one(counts: dict[str, int]) -> None:
-    with pytest.raises(ConfigurationError, match="count from 1"):
+    with pytest.raises(ConfigurationError, match="rows_per_source_line and strap_every must be at least 1"):
         Wires(**counts)
 
 
@@ -95,7 +95,7 @@ def test_thresholds_and_volts_are_read_only_copies(resistor_cell: Cell) -> None:
 
 
 def test_volts_that_do_not_pair_up_are_refused() -> None:
-    with pytest.raises(ConfigurationError, match="2 vectors of wordline volts do not go with 3"):
+    with pytest.raises(ConfigurationError, match="2 vectors of wordline volts do not match 3"):
         Stimulus(np.zeros((2, 4)), np.zeros((3, 4)))
     with pytest.raises(ConfigurationError, match="wordline_volts .* not finite"):
         Stimulus([[np.nan]], [[0.0]])

@@ -1,4 +1,4 @@
-"""Each statistical model reproduces the figures it was taken from, on moments, and moves nothing else."""
+"""Each statistical model reproduces the moments of its source, and changes nothing else."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FIRST = Draw(0, 0, (1,))
 
 @pytest.fixture
 def cell() -> Cell:
-    """Whatever it is in SPICE, here it conducts 1 uA for each volt of its threshold below 6 V."""
+    """A cell that here conducts 1 uA per volt of its threshold below 6 V; its SPICE model is not used."""
     return Cell("any", ".subckt any d g s b\n.ends", "", "vt", erased_volts=3.0, programmed_volts=6.0)
 
 
@@ -50,7 +50,7 @@ def test_perfect_silicon_is_what_was_programmed(cell: Cell) -> None:
 @pytest.mark.parametrize("nanoamperes", [100.0, 300.0, 900.0])
 @pytest.mark.parametrize(("part", "scale", "knee"), [("programming", 19.887, 176.31), ("reading", 12.580, 215.37)])
 def test_currents_spread_as_measured(cell: Cell, part: str, scale: float, knee: float, nanoamperes: float) -> None:
-    """Mean and deviation within four standard errors, and the third and fourth moments those of a normal."""
+    """Mean and deviation are within four standard errors, and so are the third and fourth moments of a normal."""
     found = currents(replace(PERFECT, **{part: CurrentSpread(1e-9 * scale, 1e-9 * knee)}), cell, 1e-9 * nanoamperes)
     sigma = scale * (1 - math.exp(-nanoamperes / knee))
     count = found.size
@@ -62,7 +62,7 @@ def test_currents_spread_as_measured(cell: Cell, part: str, scale: float, knee: 
 
 
 def test_after_five_days_the_spread_is_the_one_measured_then(cell: Cell) -> None:
-    """And in between it grows with the logarithm of time."""
+    """In between it grows with the logarithm of time."""
     aged = Silicon(programming=PROGRAMMED, aged=AGED, aged_seconds=5 * DAY)
     sigma = [currents(replace(aged, seconds=seconds), cell, 400e-9).std() for seconds in (0.0, 3600.0, 5 * DAY)]
     expected = [float(spread.sigma_amps(np.array(400e-9))) for spread in (PROGRAMMED, AGED)]
@@ -147,7 +147,7 @@ def measured(tmp_path: Path) -> Callable[[str], Path]:
 
 
 def table(times: tuple[float, ...] = (0.0, 1e5), temperatures: tuple[float, ...] = (25.0, 85.0)) -> str:
-    """The mean falls by 1 % a decade and 0.1 % a kelvin; the deviation is 10 nA, and 30 nA at the last time."""
+    """Return a table whose mean falls by 1 % per decade and 0.1 % per kelvin; sigma is 10 nA, and 30 nA at the end."""
     rows = []
     for t in times:
         for c in temperatures:
@@ -187,8 +187,8 @@ def test_nothing_is_extrapolated_from_a_measured_table(cell: Cell, measured: Cal
         ("", "columns time_s"),
         (HEADER, "at least one row"),
         ("time_s,target_a\n0,1\n", "columns time_s"),
-        (HEADER + "0,25,1e-6,1e-6\n", "no table of measured cells"),
-        (HEADER + "0,25,1e-6,cat,0\n", "no table of measured cells"),
+        (HEADER + "0,25,1e-6,1e-6\n", "not a table of measured cells"),
+        (HEADER + "0,25,1e-6,cat,0\n", "not a table of measured cells"),
         (HEADER + "0,25,1e-6,nan,0\n", "mean_a of row 1 is nan"),
         (HEADER + "0,25,1e-6,1e-6,-1e-9\n", "sigma_a of row 1"),
         (HEADER + "0,25,1e-6,1e-6,0\n0,25,1e-6,1e-6,0\n", "2 times, not once"),

@@ -12,9 +12,10 @@ import pytest
 from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Stimulus, Tile
 from norsim.array.wires import Wires
+from norsim.backends.backend import Backend
 from norsim.backends.batch import read_all
-from norsim.backends.programming import cell_amps, program
-from norsim.backends.registry import read
+from norsim.backends.programming import cell_amps, program_levels
+from norsim.backends.registry import backend_named, read
 from norsim.chip.load import load_chip
 from norsim.errors import ConfigurationError, SimulatorError, SolveError
 from norsim.jobs.workers import Threads
@@ -38,21 +39,21 @@ def requests() -> list[Request]:
 @pytest.fixture
 def backend(
     register: Callable[..., str], switched: Callable[[Tile, Stimulus], Currents]
-) -> Callable[[Callable[[Tile], None]], str]:
+) -> Callable[[Callable[[Tile], None]], Backend]:
     """Registers a quick solver that first does `act` on the tile."""
 
-    def acting(act: Callable[[Tile], None]) -> str:
+    def acting(act: Callable[[Tile], None]) -> Backend:
         def solve(tile: Tile, stimulus: Stimulus) -> Currents:
             act(tile)
             return switched(tile, stimulus)
 
-        return register(solve)
+        return backend_named(register(solve))
 
     return acting
 
 
 def test_an_unknown_backend_is_refused_with_a_list(requests: list[Request]) -> None:
-    with pytest.raises(ConfigurationError, match="no backend 'hspice' reads a tile; there are ngspice, ngspice-shared"):
+    with pytest.raises(ConfigurationError, match="no backend 'hspice'; there are ideal, ngspice, ngspice-shared"):
         read(*requests[0], backend="hspice")
 
 
@@ -65,7 +66,7 @@ def test_volts_of_the_wrong_shape_are_refused(requests: list[Request], wordlines
 
 @pytest.mark.parametrize("name", ["ngspice", "ngspice-shared"])
 def test_many_decks_at_a_time_give_the_same_bits(requests: list[Request], name: str) -> None:
-    one, two = (read_all(requests, name, Threads(jobs)) for jobs in (1, 2))
+    one, two = (read_all(requests, backend_named(name), Threads(jobs)) for jobs in (1, 2))
     for (tile, stimulus), a, b in zip(requests, one, two, strict=True):
         alone = read(tile, stimulus, name)
         for field in ("bitline", "source", "converged", "residual"):
@@ -75,7 +76,7 @@ def test_many_decks_at_a_time_give_the_same_bits(requests: list[Request], name: 
     assert len({currents.bitline.tobytes() for currents in one}) == 5
 
 
-def test_progress_counts_up_to_the_end(requests: list[Request], backend: Callable[..., str]) -> None:
+def test_progress_counts_up_to_the_end(requests: list[Request], backend: Callable[..., Backend]) -> None:
     seen: list[tuple[int, int]] = []
     read_all(requests, backend(lambda tile: None), Threads(2), lambda done, total: seen.append((done, total)))
     assert seen[-1] == (5, 5)
@@ -83,7 +84,7 @@ def test_progress_counts_up_to_the_end(requests: list[Request], backend: Callabl
 
 
 def test_a_failed_deck_is_counted_and_named_and_the_rest_given_up(
-    requests: list[Request], backend: Callable[..., str]
+    requests: list[Request], backend: Callable[..., Backend]
 ) -> None:
     begun: list[str] = []
 
@@ -100,7 +101,7 @@ def test_a_failed_deck_is_counted_and_named_and_the_rest_given_up(
 
 
 def test_what_fails_once_is_tried_again_and_said(
-    requests: list[Request], backend: Callable[..., str], caplog: pytest.LogCaptureFixture
+    requests: list[Request], backend: Callable[..., Backend], caplog: pytest.LogCaptureFixture
 ) -> None:
     begun: list[str] = []
 
@@ -114,7 +115,7 @@ def test_what_fails_once_is_tried_again_and_said(
     assert caplog.messages == ["tile 1 failed and is tried again: killed"]
 
 
-def test_every_failure_counts(requests: list[Request], backend: Callable[..., str]) -> None:
+def test_every_failure_counts(requests: list[Request], backend: Callable[..., Backend]) -> None:
     def fail(tile: Tile) -> None:
         raise SolveError(f"no luck with {tile.name}")
 
@@ -124,7 +125,7 @@ def test_every_failure_counts(requests: list[Request], backend: Callable[..., st
         read_all(requests, backend(fail), Threads(5))
 
 
-def test_a_failure_of_another_kind_stays_what_it_is(requests: list[Request], backend: Callable[..., str]) -> None:
+def test_a_failure_of_another_kind_stays_what_it_is(requests: list[Request], backend: Callable[..., Backend]) -> None:
     def fail(tile: Tile) -> None:
         raise SimulatorError("no ngspice")
 
@@ -138,7 +139,7 @@ def test_a_real_failure_names_its_tile_and_its_folder(
     cell = Cell("bad", ".subckt bad d g s b vt=3\nV1 d s 1\n.ends", "", "vt", 1.0, 9.0)
     broken = Tile([[3.0, 4.0]], cell, Wires(strap_every=1), name="the broken one")
     with pytest.raises(SolveError, match="the broken one failed 2 times: ngspice says") as caught:
-        read_all([requests[0], (broken, Stimulus([[5.0]], [[0.5, 0.5]]))], "ngspice", Threads(1))
+        read_all([requests[0], (broken, Stimulus([[5.0]], [[0.5, 0.5]]))], backend_named("ngspice"), Threads(1))
     assert len(folders()) == 2 and sum(str(folder) in str(caught.value) for folder in folders()) == 1
 
 
@@ -153,4 +154,4 @@ def test_single_cells_are_read_in_the_order_of_their_thresholds() -> None:
 
 def test_levels_are_found_once_for_a_cell_and_encoding() -> None:
     chip, again = load_chip("etox65"), load_chip("etox65", ("adc.bits=4",))
-    assert program(chip.cell, chip.encoding) is program(again.cell, again.encoding)
+    assert program_levels(chip.cell, chip.encoding) is program_levels(again.cell, again.encoding)

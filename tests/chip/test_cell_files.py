@@ -1,4 +1,4 @@
-"""Cells of other kinds: connected, sized and programmed by the keys of a chip file."""
+"""Cells of other kinds: the keys of a chip file connect, size and program them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import yaml
 
 from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends.programming import cell_amps, program
+from norsim.backends.programming import cell_amps, program_levels
 from norsim.backends.registry import read
 from norsim.chip.cell_schema import CellSection
 from norsim.chip.load import load_chip, presets
@@ -27,8 +27,8 @@ from norsim.spice.simulators.probe import abilities
 @pytest.mark.parametrize("name", ["bsim3", "square-law", "reram"])
 def test_nodal_is_within_1e_5_of_full_scale_of_ngspice(name: str) -> None:
     chip = load_chip(name)
-    levels, random = program(chip.cell, chip.encoding), np.random.default_rng(4)
-    # Code 0 is the programmed cell, and a resistor leaks.
+    levels, random = program_levels(chip.cell, chip.encoding), np.random.default_rng(4)
+    # Code 0 is the programmed cell, and a resistor still conducts.
     assert np.abs(levels.achieved_amps - levels.target_amps)[1:].max() <= 1e-6 * levels.target_amps.max()
     tile = Tile(levels.thresholds[random.integers(0, 16, (32, 17))], chip.cell, chip.wires)
     gate, drain = chip.encoding.verify_volts
@@ -44,8 +44,8 @@ def test_a_parameter_is_what_the_keys_say_at_both_ends() -> None:
 
 
 def test_a_card_without_state_is_shifted_by_volts_before_its_gate() -> None:
-    """By hand: the square law in saturation with its body at the source. A threshold of 2 V at 2.4 V conducts like
-    1 V of the card at 1.4 V."""
+    """By hand, the square law in saturation with its body at the source: a threshold of 2 V at 2.4 V conducts the same
+    current as the card's 1 V at 1.4 V."""
     cell = load_chip("square-law").cell
     shifted, bare = (cell_amps(cell, np.array([vt]), gate, 0.5)[0] for vt, gate in ((2.0, 2.4), (1.0, 1.4)))
     assert shifted == pytest.approx(bare, rel=1e-9)
@@ -71,16 +71,19 @@ def test_a_corner_is_a_section_of_its_library() -> None:
         (("cell.options={gmin: 1e-12}",), "`options` cannot set gmin"),
         (("cell.instance={w: '1u m=2'}",), "expected a number in SPICE notation"),
         (("cell.compatibility='hsa; x'",), "cell.compatibility"),
-        (("cell.osdi=[cell.osdi]",), "does not run unless the cell is trusted"),
-        (("cell.lowest=0.5 V",), "leaves out part of its window"),
-        (("cell.models=[{file: generic180.lib, section: fs}]",), "no library section 'fs'; there are tt, ff, ss, core"),
+        (("cell.osdi=[cell.osdi]",), "pass --trust-cell"),
+        (("cell.lowest=0.5 V",), "exclude part of its window"),
+        (
+            ("cell.models=[{file: generic180.lib, section: fs}]",),
+            r"no library section 'fs'; its sections: tt, ff, ss, core",
+        ),
         (("cell.compatibility=hspice",), "cell.compatibility"),
         (
             ("cell.state=shfit",),
             "cell.state: the subcircuit shifted_bsim3 has no parameter 'shfit'; it has width, shift",
         ),
         (("cell.instance={wdth: 1u}",), "cell.instance.wdth: .* no parameter"),
-        (("cell.pins=[source, bulk, gate, drain, ground]",), r"has 4 nodes \(s b g d\), and cell.pins has 5"),
+        (("cell.pins=[source, bulk, gate, drain, ground]",), r"has 4 nodes \(s b g d\), but cell.pins has 5"),
         (("cell.state_erased=1 fC",), "give both in one unit"),
     ],
 )
@@ -98,7 +101,7 @@ Bcell s d I={(3-vt)*1e-6}*(V(s)-V(d))^3
 
 
 def cube_chip(folder: Path, mode: str) -> Path:
-    """A chip file whose cell conducts forwards only in HSPICE mode."""
+    """Write a chip file whose cell conducts in forward direction only in HSPICE's mode."""
     (folder / "cube.sp").write_text(CUBE)
     content = yaml.safe_load(presets()["square-law"].read_text())
     content["cell"] = {
@@ -112,7 +115,7 @@ def cube_chip(folder: Path, mode: str) -> Path:
 
 @pytest.mark.parametrize("mode", ["hsa", ""])
 def test_models_for_another_simulator_are_read_in_its_mode(tmp_path: Path, mode: str) -> None:
-    """By the program and by the library, and the library resets it afterwards."""
+    """This holds for the program and the library, and the library resets the mode afterwards."""
     chip = load_chip(cube_chip(tmp_path, mode))
     tile = Tile(np.array([[0.0, 1.0]]), chip.cell, Wires(strap_every=1))
     stimulus = Stimulus(np.array([[2.4]]), np.full((1, 2), 0.5))
@@ -122,12 +125,12 @@ def test_models_for_another_simulator_are_read_in_its_mode(tmp_path: Path, mode:
 
 
 def test_a_deck_by_hand_runs_in_that_mode(tmp_path: Path) -> None:
-    """With just `ngspice -b tile.cir` in its folder; a deck without a mode removes that of an earlier one."""
+    """The command is just `ngspice -b tile.cir` in its folder; a deck without a mode removes an earlier one's file."""
     chip, out = cube_chip(tmp_path, "hsa"), tmp_path / "deck"
     words = ["build-netlist", "--network", "digits-cnn", "--layer", "conv1", "--vectors", "1", "--out", str(out)]
     cli.main([*words, "--chip", str(chip)], standalone_mode=False)
     subprocess.run([find_ngspice(), "-b", "tile.cir"], cwd=out, check=True, capture_output=True)
-    # Four reads, into a bitline.
+    # Four reads, current into a bitline.
     assert read_raw(out / "currents.raw", ["i(vbl0)"], 4).min() > 0
     cli.main([*words, "--chip", "square-law"], standalone_mode=False)
     assert not (out / ".spiceinit").exists()
@@ -165,7 +168,7 @@ def test_a_binned_card_is_the_one_of_the_cells_size(tmp_path: Path, length: str,
 
 
 def test_a_compiled_model_is_refused_where_ngspice_has_none(tmp_path: Path) -> None:
-    """An ngspice without OSDI is not called; the library never is."""
+    """An ngspice without OSDI is not run on it; the library never is."""
     (tmp_path / "cell.osdi").write_bytes(b"no machine code")
     content = yaml.safe_load(presets()["square-law"].read_text())
     content["cell"]["models"] = [str(models_folder() / "devices" / "square_law.lib")]
@@ -177,12 +180,12 @@ def test_a_compiled_model_is_refused_where_ngspice_has_none(tmp_path: Path) -> N
     with pytest.raises(SimulatorError, match="OSDI"):
         read(tile, stimulus, "ngspice-shared")
     if not abilities(find_ngspice()).osdi:
-        with pytest.raises(SimulatorError, match="loads no OSDI model"):
+        with pytest.raises(SimulatorError, match="cannot load OSDI models"):
             read(tile, stimulus, "ngspice")
 
 
 def chip_of(folder: Path, cell: dict[str, Any], **bit_serial: str) -> Path:
-    """A chip file with this cell and these keys of its encoding."""
+    """Write a chip file with that cell and those keys of its encoding."""
     content = yaml.safe_load(presets()["square-law"].read_text())
     content["cell"], content["bit_serial"] = cell, content["bit_serial"] | bit_serial
     (folder / "own.yaml").write_text(yaml.safe_dump(content))
@@ -197,11 +200,11 @@ def test_a_number_without_a_point_is_one_in_yaml_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("function", ["agauss(0,0.02,1)", "unif(0.4, 0.1)"])
 def test_numbers_that_are_drawn_anew_in_each_run_are_refused(tmp_path: Path, function: str) -> None:
-    """Program-verify would never settle on such a cell, even if its file is trusted."""
+    """Program-verify would never converge on such a cell; trusting the file makes no difference."""
     (tmp_path / "drawn.lib").write_text(f".param off={function}\n.model nch nmos level=1 vto={{1+off}} kp=60u\n")
     cell = {"models": ["drawn.lib"], "model": "nch", "erased": "1 V", "programmed": "2.5 V"}
     for trust in (False, True):
-        with pytest.raises(ConfigurationError, match="line 1: .* is another number in each run"):
+        with pytest.raises(ConfigurationError, match="line 1: .* returns another number in each run"):
             load_chip(chip_of(tmp_path, cell), trust_cell=trust)
 
 
@@ -214,7 +217,7 @@ Rwell d b 1e8
 
 
 def test_a_cell_that_leaks_into_its_well_is_read_by_ngspice_alone(tmp_path: Path) -> None:
-    """By hand: 5 nA of a drain at 0.5 V goes into the well, beside 5 uA and less into the source."""
+    """By hand: 5 nA flow from a drain at 0.5 V into the well, next to at most 5 uA into the source."""
     (tmp_path / "leaky.sp").write_text(LEAKY)
     cell = {"netlist": "leaky.sp", "subcircuit": "leaky", "state": "vt", "erased": "0 V", "programmed": "1 V"}
     chip = load_chip(chip_of(tmp_path, cell))

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from norsim.commands.shared.options import choose_chip
-from norsim.experiments.factors import FACTORS, chip_with
+from norsim.chip.load import choose_chip
+from norsim.chip.model import Chip
+from norsim.experiments.factors import FACTORS, settings_with
 from tests.commands.conftest import Run
 
 
@@ -39,14 +40,19 @@ def test_layers_one_by_one(norsim: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
 def test_a_chip_is_its_own_with_everything_on_and_ideal_with_nothing(encoding: str) -> None:
-    choice = choose_chip("etox65", encoding, ())
     causes = FACTORS["causes"]
-    assert chip_with(choice, frozenset(causes), causes) == choice.chip
-    ideal = chip_with(choice, frozenset(), causes)
+
+    def chip_with(*on: str) -> Chip:
+        wires = f"{encoding.replace('-', '_')}.wires"
+        return choose_chip("etox65", settings_with(wires, frozenset(on), causes), encoding).chip
+
+    whole = choose_chip("etox65", (), encoding).chip
+    assert chip_with(*causes) == whole
+    ideal = chip_with()
     wires = ideal.wires
     assert (wires.bitline_ohms, wires.bitline_end_ohms, wires.source_ohms, wires.source_end_ohms) == (0, 0, 0, 0)
     assert ideal.adc_bits == 24 and ideal.cell.subcircuit == "linear"
-    assert chip_with(choice, frozenset({"cell"}), causes).cell == choice.chip.cell
+    assert chip_with("cell").cell == whole.cell
 
 
 def test_cures_one_by_one_on_a_chip_that_needs_them(norsim: Run, tmp_path: Path) -> None:

@@ -72,9 +72,14 @@ def test_a_transistors_slope_is_that_of_its_exponential() -> None:
         ("bsim3", "bit_serial.top_level=30 uA", "current of an erased cell", "lower bit_serial.top_level to 9.7e-06 A"),
         ("bsim3", "bit_serial.top_level=30 uA", "levels found", "cannot be programmed"),
         ("bsim3", "cell.state_programmed=1.30 V", "code 0 is off by", "raise cell.programmed"),
-        ("reram", "cell.state_programmed=20 uS", "current falls as the threshold rises, but for", "swap"),
-        ("bsim3", "cell.state_erased=-2.2 V", "leak of 256 unselected cells", "at 0 V on the gate: raise cell.erased"),
-        ("bsim3", "cell.pins=[source, gate, gate, drain]", "current lost through gate and bulk", "--backend ngspice"),
+        ("reram", "cell.state_programmed=20 uS", "current falls with rising threshold, except by", "swap"),
+        (
+            "bsim3",
+            "cell.state_erased=-2.2 V",
+            "leakage of 256 unselected cells",
+            "at 0 V on the gate: raise cell.erased",
+        ),
+        ("bsim3", "cell.pins=[source, gate, gate, drain]", "current lost through gate and bulk", "ngspice backend"),
     ],
 )
 def test_what_does_not_fit_fails_with_advice(chip: str, setting: str, name: str, advice: str) -> None:
@@ -93,7 +98,7 @@ Bcell d s I={sign}*1e-6*(ln(1+exp((v(g,s)-{{vt}})/0.1))+{holes}*ln(1+exp(({{vt}}
 @pytest.mark.parametrize(
     ("sign", "holes", "ends", "name", "advice"),
     [
-        ("1", "1", ("0 V", "1.9 V"), "leak of 256 unselected cells", "ambipolar"),
+        ("1", "1", ("0 V", "1.9 V"), "leakage of 256 unselected cells", "ambipolar"),
         ("-1", "0", ("0 V", "1.9 V"), "current of an erased cell", "mirror a p-channel cell"),
         ("1", "0", ("1.9 V", "0 V"), "current of an erased cell", "a programmed cell conducts more"),
     ],

@@ -50,7 +50,7 @@ def test_doctor_ends_in_3_without_ngspice(norsim: Run, tmp_path: Path, simulator
     [
         ("exit 0", "currents.raw"),
         ("echo 'Error: singular matrix'; exit 0", "singular matrix"),
-        ("printf 'Title: x\\nBinary:\\n' > currents.raw; exit 0", "real data was expected"),
+        ("printf 'Title: x\\nBinary:\\n' > currents.raw; exit 0", "expected real data"),
         ("exit 1", "code 1"),
     ],
 )

@@ -11,11 +11,11 @@ from typing import Any
 import click
 import pytest
 
+from norsim.chip.load import choose_chip
 from norsim.commands import COMMANDS, cli
 from norsim.commands.network.sweep import values_of
-from norsim.commands.shared.complete import trained_networks
-from norsim.commands.shared.options import choose_chip
 from norsim.saved.network_folder import load_network
+from norsim.saved.shipped import shipped_networks
 from norsim.tiling.modules import tiled_layers
 from norsim.zoo.registry import NETWORKS
 
@@ -94,13 +94,13 @@ def test_examples_are_taken(name: str, line: str, tmp_path: Path, monkeypatch: p
     values = context.params
     network = values.get("network")
     if network is not None:
-        assert network in (NETWORKS if context.command.name == "train" else trained_networks())
+        assert network in (NETWORKS if context.command.name == "train" else shipped_networks())
     with context:
         for point in [values_of(text) for text in values.get("varied", ())] or [[]]:
             for setting in point or [None]:
                 settings = (*values.get("settings", ()), *([setting] if setting else []))
                 if "chip_name" in values:
-                    choose_chip(values["chip_name"], values["encoding"], settings)
+                    choose_chip(values["chip_name"], settings, values["encoding"])
     if "layer" in values:
         assert values["layer"] in layers_of(str(network))
 

@@ -54,7 +54,7 @@ def test_a_simulator_that_there_is_not_is_refused(norsim: Run, monkeypatch: pyte
     _forget()
     monkeypatch.setenv(VARIABLE, "spectre")
     ended = norsim("run-layer", *TILE, "--out", tmp_path / "run")
-    assert ended.code == 2 and "NORSIM_SIMULATOR=spectre: there are ngspice, neospice" in ended.err
+    assert ended.code == 2 and "NORSIM_SIMULATOR=spectre); choose one of ngspice, neospice" in ended.err
 
 
 def test_doctor_names_the_choice(norsim: Run) -> None:

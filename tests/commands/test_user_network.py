@@ -160,7 +160,7 @@ def test_perfect_wires_and_a_wide_converter_give_the_integers_class(norsim: Run,
         (("--model", "{nets}:make_net", *FEW, "--mean", "0", "--std", "0"), "std is (0.0,); expected numbers above 0"),
         (
             ("--model", "{nets}:make_net", *FEW, "--mean", "0,0", "--std", "1,1"),
-            "images have 1 channels, --mean and --std 2",
+            "images have 1 channels, but mean and std have 2",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""The script behind the figure of docs/theory/solvers.md, on a tiny tile; and the page's numbers are its own."""
+"""The script behind the figure of docs/theory/solvers.md runs on a small tile, and the page shows its numbers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_numbers_and_picture_are_written_the_same_each_time(script: ModuleType, 
     assert drawn == (tmp_path / "other.svg").read_bytes()
     import matplotlib
 
-    # Another matplotlib may draw the same picture in other bytes.
+    # Another version of matplotlib may write other bytes.
     if f"matplotlib=={matplotlib.__version__}\n" in (FOLDER.parents[1] / "constraints.txt").read_text():
         assert drawn == (FOLDER / "convergence.svg").read_bytes()
 

@@ -1,4 +1,4 @@
-"""What the documents show is run, and what they name exists."""
+"""Run the code and commands of the documents, and check that the names in them exist."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ import yaml
 from dask_jobqueue.slurm import SLURMJob
 from pydantic import BaseModel
 
-from norsim.backends.programming import program
+from norsim.backends.programming import program_levels
 from norsim.backends.registry import BACKENDS
 from norsim.chip.cell_schema import Section
 from norsim.chip.load import apply_settings, load_chip, presets
@@ -35,16 +35,16 @@ ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 DOCUMENTS = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-# A long line of a shell goes on in the next.
+# A backslash continues a shell line.
 CONTINUED = re.compile(r" *\\\n *")
-# The blocks of a tutorial belong together: they run one after the other in one folder.
+# The blocks of a tutorial run one after the other in one folder.
 TUTORIALS = [*sorted((ROOT / "docs" / "tutorials").glob("*.md")), ROOT / "CONTRIBUTING.md"]
-# The first line of a block that is a file of the reader's.
+# The first line of a block that the reader saves as a file.
 FILE_NAME = re.compile(r"[#*] (\w+\.(?:py|yaml|lib|sp))\b")
-# Behind a command that is meant to fail.
+# After a command that is expected to fail.
 MEANT_TO_END = re.compile(r" # exit code (\d+)$")
 INLINE = re.compile(r"`([^`\n]+)`")
-# These change the machine or the checkout, so what they name is checked instead.
+# These change the machine or the checkout, so only the names in them are checked.
 NOT_RUN = ("make", "git", "pip", "apt-get", "sudo", ".", "python3")
 
 
@@ -62,7 +62,7 @@ class Block(NamedTuple):
 
 
 def blocks(*languages: str) -> list[Block]:
-    """All fenced blocks in these languages."""
+    """Return all fenced blocks in these languages."""
     found = []
     for document in DOCUMENTS:
         text = document.read_text()
@@ -74,12 +74,12 @@ def blocks(*languages: str) -> list[Block]:
 
 
 def prose(document: Path) -> str:
-    """A document without its fenced blocks."""
+    """Return a document without its fenced blocks."""
     return FENCE.sub("", document.read_text())
 
 
 def is_run(line: str) -> bool:
-    """Whether a line of a shell is run as it stands; what is in a checkout's `.venv` is not."""
+    """Return whether a shell line is run unchanged; programs in the `.venv` of a checkout are not."""
     first = line.split()[:1]
     return (
         bool(first)
@@ -99,7 +99,7 @@ def lines_not_run() -> list[str]:
 
 
 def apart(*languages: str) -> list[Block]:
-    """The blocks that run each by itself."""
+    """Return the blocks that run independently."""
     return [block for block in blocks(*languages) if block.document not in TUTORIALS]
 
 
@@ -113,7 +113,7 @@ def of_a_shell(block: Block) -> bool:
 
 @pytest.mark.parametrize("block", [b for b in apart("sh") if only_norsim(b)], ids=lambda block: block.name)
 def test_commands_run(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In this process, as in tests/commands: importing torch for each command would take most of the time."""
+    """Run in this process, as in tests/commands, because importing torch for each command would dominate the time."""
     monkeypatch.chdir(tmp_path)
     for line in block.text.splitlines():
         run_here(line, monkeypatch)
@@ -121,7 +121,7 @@ def test_commands_run(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def run_here(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A line `norsim ...` in this process."""
+    """Run a line `norsim ...` in this process."""
     monkeypatch.setattr(sys, "argv", shlex.split(line, comments=True))
     meant = MEANT_TO_END.search(line)
     code = 0
@@ -136,7 +136,7 @@ def run_here(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_tutorials_run(
     document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Their files are written, their lines run in order, and what they show of the output is in it."""
+    """Write the files of a tutorial, run its lines in order, and find the shown output in the real one."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     said = ""
@@ -167,13 +167,13 @@ def test_tutorials_run(
 
 @pytest.mark.parametrize("block", [b for b in apart("sh") if of_a_shell(b)], ids=lambda block: block.name)
 def test_scripts_run(block: Block, tmp_path: Path) -> None:
-    """Without the lines that change the machine."""
+    """Run shell scripts without the lines that change the machine."""
     run_in_a_shell(lines_that_run(block.text), tmp_path)
     assert_folders_filled(block, tmp_path)
 
 
 def run_in_a_shell(script: str, folder: Path) -> None:
-    """A script in a folder, by the program that is installed beside this interpreter."""
+    """Run a script in a folder, with the programs installed beside this interpreter."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with subprocess.Popen(
         ["sh", "-eu", "-c", script], cwd=folder, env={**os.environ, "PATH": path}, stdout=subprocess.PIPE,
@@ -182,14 +182,14 @@ def run_in_a_shell(script: str, folder: Path) -> None:
         try:
             said, _ = running.communicate(timeout=300)
         finally:
-            # A script that failed leaves what it has started in the background.
+            # A failed script leaves its background processes.
             with suppress(ProcessLookupError):
                 os.killpg(running.pid, signal.SIGKILL)
     assert running.returncode == 0, f"{script}\n{said}"
 
 
 def assert_folders_filled(block: Block, where: Path) -> None:
-    """Each run folder got something beyond the record of its start."""
+    """Check that each run folder has a result."""
     for folder in re.findall(r"--out (\S+)", block.text):
         written = {path.name for path in (where / folder).iterdir()}
         results = {"summary.json", "card.json", "currents.raw", "tile.cir", "report.html"}
@@ -222,7 +222,7 @@ def test_lines_that_are_not_run_name_what_exists() -> None:
 
 
 def assert_in_a_checkout(words: list[str], line: str) -> None:
-    """Programs are those of the extra `dev`, and the paths are there."""
+    """Check that programs are in the extra `dev`, and that paths exist."""
     words = [word for word in words if "=" not in word]
     assert re.fullmatch(r"git|\.venv[-.\d]*/bin/(python|pre-commit)", words[0]), line
     if words[:2] == ["git", "tag"]:
@@ -242,7 +242,7 @@ def test_make_targets_in_the_text_exist() -> None:
 
 
 def options(command: str, sub: str = "") -> set[str]:
-    """All option names of a command, or of one of a group's commands, `--help` with them."""
+    """Return all option names of a command or of a command in a group, including `--help`."""
     context = click.Context(cli)
     found = cli.get_command(context, command)
     if isinstance(found, click.Group) and sub:
@@ -252,7 +252,7 @@ def options(command: str, sub: str = "") -> set[str]:
 
 
 def command_lines() -> Iterator[tuple[str, list[str]]]:
-    """Every `norsim ...` in a block or in the text, as (where, words behind norsim)."""
+    """Yield every `norsim ...` in a block or in the text, as (document, arguments)."""
     for document in DOCUMENTS:
         shown = [line for block in blocks("sh") if block.document == document for line in block.text.splitlines()]
         for text in [*shown, *INLINE.findall(prose(document))]:
@@ -288,7 +288,7 @@ def test_exit_codes_are_those_of_the_errors() -> None:
             yield kind
             yield from kinds(kind)
 
-    section = README.read_text().partition("## Exit codes")[2].partition("\n## ")[0]
+    section = (ROOT / "docs" / "reference" / "commands.md").read_text().partition("## Exit codes")[2]
     rows = {int(code) for code in re.findall(r"^\| (\d+) \|", section, re.MULTILINE)}
     assert rows == {0, 130} | {kind.exit_code for kind in kinds(NorsimError)}
 
@@ -299,16 +299,16 @@ def test_presets_and_networks_are_named() -> None:
     assert load_network("digits-cnn")[1]["network"] in text
 
 
-def test_backends_in_the_readme_exist() -> None:
-    section = README.read_text().partition("## Backends")[2].partition("\n## ")[0]
+def test_backends_in_the_table_exist() -> None:
+    section = (ROOT / "docs" / "howto" / "backend.md").read_text().partition("## Backends")[2].partition("\n## ")[0]
     named = set(re.findall(r"^\| `([a-z-]+)`", section, re.MULTILINE))
     assert {"ideal", "ngspice"} <= named <= {"ideal", *BACKENDS}
 
 
 def chip_keys(section: type[BaseModel], before: str = "") -> Iterator[str]:
-    """Dotted names of all keys of a chip file."""
+    """Yield the dotted names of all keys of a chip file."""
     for name, field in section.model_fields.items():
-        # Of the sections of both encodings one may be left out.
+        # The section of the unused encoding is optional.
         of_an_encoding = [kind for kind in get_args(field.annotation) if not before and kind is not type(None)]
         kind = of_an_encoding[0] if name in ("bit_serial", "linear_pair") else field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
@@ -318,7 +318,7 @@ def chip_keys(section: type[BaseModel], before: str = "") -> Iterator[str]:
 
 
 def script(path: Path) -> ModuleType:
-    """A script of the documents as a module."""
+    """Return a script of the documents as a module."""
     found = spec_from_file_location(path.stem, path)
     assert found is not None and found.loader is not None
     module = module_from_spec(found)
@@ -363,7 +363,7 @@ def test_defaults_and_values_of_the_chip_file_page_are_what_norsim_takes_them_fo
 
 
 def section_of(names: list[str]) -> type[BaseModel]:
-    """The section of a chip file at the end of these names."""
+    """Return the section of a chip file with this path of names."""
     found: type[BaseModel] = ChipFile
     for name in names:
         annotation = found.model_fields[name].annotation
@@ -375,8 +375,8 @@ def subsections() -> list[type[BaseModel]]:
     return [kind for one in (Section, *Section.__subclasses__()) for kind in one.__subclasses__()]
 
 
-def test_the_trained_networks_of_the_readme_are_those_that_come_with_norsim() -> None:
-    text = (ROOT / "README.md").read_text()
+def test_the_trained_networks_in_the_table_are_those_that_come_with_norsim() -> None:
+    text = (ROOT / "docs" / "reference" / "networks.md").read_text()
     rows = re.findall(r"^\| `(.+)` \| ([\d.]+) \| ([\d.]+) % \| ([\d.]+) % \|$", text, re.MULTILINE)
     found = {}
     for path in (ROOT / "models" / "networks").glob("*/card.json"):
@@ -387,12 +387,46 @@ def test_the_trained_networks_of_the_readme_are_those_that_come_with_norsim() ->
     assert {name: tuple(rest) for name, *rest in rows} == found
 
 
+def test_the_presets_in_the_table_are_those_that_come_with_norsim() -> None:
+    section = (ROOT / "docs" / "chip-file.md").read_text().partition("## Presets")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `([\w-]+)` \|", section, re.MULTILINE)) == set(presets())
+
+
+def test_the_accuracies_of_the_readme_are_those_of_the_results() -> None:
+    """The README shows one table, with the numbers that `make results` wrote."""
+    results = (ROOT / "docs" / "results.md").read_text()
+    share = r"\d+\.\d+ %"
+    interval = rf"{share} \([\d.]+ to [\d.]+\)"
+    row = rf"^\| ([\w-]+) \| (\w+) \| ({share}) \| ({share}) \| ({interval}) \|$"
+    rows = re.findall(row, README.read_text(), re.MULTILINE)
+    digital = {
+        (name, data): (full, quantized)
+        for name, data, full, quantized in re.findall(
+            rf"^\| ([\w-]+) \| (\w+) \| [\d.]+ \| ({share}) \([^)]*\) \| ({share}) ", results, re.MULTILINE
+        )
+    }
+    array = results.partition("## On the array")[2].partition("\n## ")[0]
+    on_array = dict(re.findall(rf"^\| ([\w-]+) \| etox65-bit-serial \| ({interval}) ", array, re.MULTILINE))
+    assert {(name, data): (full, quantized) for name, data, full, quantized, _ in rows} == digital
+    assert {name: accuracy for name, *_, accuracy in rows} == on_array
+    for run in ("stress-bit-serial", "stress-bit-serial-in-place"):
+        (accuracy,) = re.findall(rf"^\| resnet20 \| etox65-{run} \| ({share}) ", array, re.MULTILINE)
+        assert accuracy in README.read_text(), run
+
+
+def test_the_readme_is_short_and_names_the_test_command_of_the_integration_run() -> None:
+    text = README.read_text()
+    assert len(text.encode()) <= 10_000
+    assert "make test" in text
+    assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == "make test"
+
+
 @pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
 def test_the_example_chip_can_be_programmed(tmp_path: Path, encoding: str) -> None:
     (block,) = (block for block in blocks("yaml") if block.document.name == "chip-file.md")
     (tmp_path / "plain.yaml").write_text(block.text)
     chip = load_chip(tmp_path / "plain.yaml", (f"encoding={encoding}",))
-    assert program(chip.cell, chip.encoding).worst_error < 1e-6
+    assert program_levels(chip.cell, chip.encoding).worst_error < 1e-6
 
 
 def test_the_example_options_are_understood_by_a_queueing_system() -> None:
@@ -405,7 +439,7 @@ def test_the_example_options_are_understood_by_a_queueing_system() -> None:
 
 
 def anchors(document: Path) -> set[str]:
-    """The anchors that headings get: lower case, words joined by hyphens."""
+    """Return the anchors of the headings: lower case, words joined by hyphens."""
     headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -433,6 +467,21 @@ def test_the_layout_on_the_architecture_page_exists() -> None:
         assert path.is_dir() if name.endswith("/") else path.is_file(), path
 
 
+def test_the_layout_on_the_architecture_page_lists_every_module() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text().partition("## Layout")[2]
+    tree = FENCE.search(text)
+    assert tree is not None
+    folders: list[str] = []
+    listed = set()
+    for line in tree[2].splitlines():
+        depth, name = (len(line) - len(line.lstrip())) // 2, line.split()[0]
+        folders = [*folders[:depth], name]
+        listed.add(ROOT.joinpath(*folders))
+    modules = {path for path in (ROOT / "norsim").rglob("*.py") if path.name != "__init__.py"}
+    assert len(modules) > 100
+    assert sorted(str(path.relative_to(ROOT)) for path in modules - listed) == []
+
+
 def test_the_layers_on_the_architecture_page_are_those_of_the_contract() -> None:
     contract = (ROOT / "setup.cfg").read_text().partition("\nlayers =\n")[2]
     layers = [line.strip().replace("norsim.", "") for line in contract.splitlines() if line.startswith("    norsim.")]
@@ -442,22 +491,37 @@ def test_the_layers_on_the_architecture_page_are_those_of_the_contract() -> None
     assert [re.split(r"\s{2,}", line)[0] for line in shown[2].splitlines()] == layers
 
 
+def test_the_packages_without_torch_are_those_of_the_architecture_page() -> None:
+    text = " ".join((ROOT / "docs" / "architecture.md").read_text().split())
+    listed = re.findall(r"`(\w+)`", text.partition("do not import torch: ")[2].partition(".")[0])
+    imports = re.compile(r"^ *(?:import|from) torch\b", re.MULTILINE)
+    packages = {path.parent.name for path in (ROOT / "norsim").glob("*/__init__.py")}
+    using = {
+        path.relative_to(ROOT / "norsim").parts[0]
+        for path in (ROOT / "norsim").rglob("*.py")
+        if imports.search(path.read_text())
+    }
+    assert set(listed) == packages - using - {"api"}
+    in_solver = [path for path in (ROOT / "norsim" / "solver").rglob("*.py") if imports.search(path.read_text())]
+    assert {path.parent.name for path in in_solver} == {"macro"}
+
+
 def test_the_picture_is_what_its_script_draws(tmp_path: Path) -> None:
     folder = ROOT / "docs" / "pictures"
-    # A list of fonts of its own: one that matplotlib made for another environment may name fonts that are gone.
+    # A separate font list, because one that matplotlib made for another environment may name missing fonts.
     own = {**os.environ, "MPLCONFIGDIR": str(tmp_path / "matplotlib")}
     subprocess.run([sys.executable, folder / "path.py", tmp_path], check=True, cwd=tmp_path, timeout=120, env=own)
     assert (tmp_path / "path.png").read_bytes().startswith(b"\x89PNG")
     drawn = (tmp_path / "path.svg").read_bytes()
     import matplotlib
 
-    # Another matplotlib may draw the same picture in other bytes.
+    # Another version of matplotlib may write other bytes.
     if f"matplotlib=={matplotlib.__version__}\n" in (ROOT / "constraints.txt").read_text():
         assert drawn == (folder / "path.svg").read_bytes()
 
 
 def test_the_picture_shows_lines_of_the_deck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Up to a `…`, and to where a number is cut short; what is continued is one line."""
+    """Compare up to a `…` or a shortened number, with continued lines joined."""
     run_here(f"norsim build-netlist --network digits-cnn --layer conv1 --vectors 4 --out {tmp_path}", monkeypatch)
     deck = joined((tmp_path / "tile.cir").read_text())
     (panel,) = re.findall(r'text = """\\\n(.*?)"""', (ROOT / "docs" / "pictures" / "path.py").read_text(), re.DOTALL)
@@ -466,12 +530,12 @@ def test_the_picture_shows_lines_of_the_deck(tmp_path: Path, monkeypatch: pytest
 
 
 def joined(deck: str) -> list[str]:
-    """The lines of a deck without blanks, each with its continuations."""
+    """Return the lines of a deck without blanks, each with its continuations."""
     return [re.sub(r"\s", "", line) for line in re.sub(r"\n(\+|\*   )", " ", deck).splitlines()]
 
 
 def test_the_worked_examples_of_contributing_are_there() -> None:
-    """They run with the tutorials; here they are counted, so that none gets lost."""
+    """They run with the tutorials; this test makes sure that none is missing."""
     files = [block.text for block in blocks("python", "yaml", "spice") if block.document.name == "CONTRIBUTING.md"]
     named = {found[1] for found in map(FILE_NAME.match, files) if found}
     assert named == {"thermometer.py", "alone.py", "ekv.sp", "ekv.yaml"}

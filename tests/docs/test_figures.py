@@ -21,7 +21,7 @@ def test_numbers_and_figures_are_those_of_the_page(path: Path, tmp_path: Path) -
     module.write_csv(points, tmp_path / "again.csv")
     assert (tmp_path / "again.csv").read_bytes() == path.with_suffix(".csv").read_bytes()
     module.draw(points, tmp_path / "drawn.svg")
-    # Another matplotlib may draw the same picture in other bytes.
+    # Another version of matplotlib may write other bytes.
     if f"matplotlib=={matplotlib.__version__}\n" in (ROOT / "constraints.txt").read_text():
         assert (tmp_path / "drawn.svg").read_bytes() == path.with_suffix(".svg").read_bytes()
 
@@ -35,7 +35,7 @@ def test_levels_are_measured_as_they_are_shown() -> None:
     module = script(SCRIPTS[0])
     for measured, shown in zip(module.measure(), module.read_csv(SCRIPTS[0].with_suffix(".csv")), strict=True):
         assert measured.code == shown.code
-        # Below a picoampere the simulator's own gmin shows.
+        # Below a picoampere, the gmin of the simulator dominates.
         assert measured[1:] == pytest.approx(shown[1:], rel=1e-5, abs=1e-12)
 
 
@@ -55,7 +55,7 @@ def test_ngspice_drops_what_the_tutorial_shows(wire_drop: ModuleType) -> None:
 
 
 def test_a_small_drop_is_the_estimate_times_the_slope_of_the_cell(wire_drop: ModuleType) -> None:
-    """To first order a line's loss is linear in its ohms, and the mean drop two thirds of the last cell's."""
+    """To first order the loss is linear in the resistance, and the mean drop is two thirds of that at the last cell."""
     points = {(p.segment_ohms, p.wordlines): p for p in wire_drop.read_csv(SCRIPTS[1].with_suffix(".csv"))}
     slopes = [points[ohms, n].share_lost / points[ohms, n].last_volts for ohms in (0.4, 4.0) for n in (32, 64)]
     assert slopes == pytest.approx([slopes[0]] * 4, rel=0.02)

@@ -1,4 +1,4 @@
-"""The page of a run's files has every key and every array that a run writes."""
+"""The page about the files of a run names every key and every array that a run writes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def named() -> set[str]:
 
 
 def keys(content: object) -> set[str]:
-    """All keys of a JSON object, but for those that are names of the network's or of programs."""
+    """Return all keys of a JSON object, except names of layers and programs."""
     if isinstance(content, list):
         return set().union(*map(keys, content)) if content else set()
     if not isinstance(content, dict):

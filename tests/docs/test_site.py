@@ -1,4 +1,4 @@
-"""The documentation site: it builds without a word, its links lead somewhere, and it needs no network."""
+"""The documentation site builds without warnings, its links resolve, and it needs no network."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from norsim.commands import cli
 from tests.docs.test_docs import chip_keys
 from tests.test_docstrings import everything
 
-# The extra `docs` is for Python 3.11 and later.
+# The extra `docs` needs Python 3.11 or later.
 pytest.importorskip("sphinx")
 
 ROOT = Path(__file__).resolve().parents[2]
-# What a browser fetches by itself, as (tag, attribute); `link` does so for some relations alone.
+# What a browser fetches, as (tag, attribute); for `link` only with some relations.
 FETCHED = {
     ("script", "src"), ("img", "src"), ("img", "srcset"), ("iframe", "src"), ("source", "src"), ("source", "srcset"),
     ("video", "src"), ("audio", "src"), ("embed", "src"), ("object", "data"), ("link", "href"), ("image", "href"),
@@ -37,7 +37,7 @@ ADDRESS = re.compile(r"(?:url\(\s*['\"]?|@import\s+['\"]|(?:fetch|importScripts)
 
 
 class Page(HTMLParser):
-    """What a page of HTML names: its anchors, where its links lead, what it fetches."""
+    """The anchors of an HTML page, the targets of its links, and what it fetches."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ def page(path: Path) -> Page:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built as `make docs` does."""
+    """Build the site as `make docs` does."""
     (line,) = re.findall(r"^\t\$\(BIN\)/python -m (sphinx .*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     folder = tmp_path_factory.mktemp("site")
     words = [word.replace("build/", f"{folder}/") for word in line.split()]
@@ -116,7 +116,7 @@ def test_nothing_is_loaded_from_the_network(site: Path) -> None:
     asked = [f"{path.name}: {link}" for path in pages(site) for link in page(path).fetched if ELSEWHERE.match(link)]
     for path in [*site.rglob("*.css"), *site.rglob("*.js"), *site.rglob("*.html")]:
         asked += [f"{path.name}: {address}" for address in ADDRESS.findall(path.read_text())]
-    # SVG pictures are pages of their own to a browser.
+    # A browser treats an SVG picture as a page.
     for path in site.rglob("*.svg"):
         asked += re.findall(r"(?:href|src)=[\"'](\w+://[^\"']+)", path.read_text())
     assert not asked
@@ -131,7 +131,7 @@ def test_what_a_page_fetches_is_seen() -> None:
 
 
 def commands(group: click.Group, before: str) -> Iterator[tuple[str, click.Command]]:
-    """Every command, as (its words, itself), those of groups with them."""
+    """Yield every command as (words, command), including those in groups."""
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)

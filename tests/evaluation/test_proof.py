@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from norsim.array.tile import Currents, Stimulus, Tile
+from norsim.backends.registry import reference
 from norsim.chip.model import Chip
 from norsim.evaluation.proof import Sampler, Verification, choose_samples, verify
 from norsim.jobs.workers import Threads
 from norsim.quantization.layer import QuantizedLayer
 from norsim.spice.simulators import ngspice
 from norsim.tiling.grid import TileGrid, place
-from norsim.tiling.reader import Reader
+from tests.conftest import reader_by
 
 MakeLayer = Callable[..., QuantizedLayer]
 SmallChip = Callable[..., Chip]
@@ -26,20 +27,20 @@ CODES = np.random.default_rng(1).integers(0, 16, (6, 11), dtype=np.uint8)
 @pytest.fixture
 def grid(small_chip: SmallChip, make_layer: MakeLayer) -> TileGrid:
     """Two rows and two columns of tiles."""
-    return place(make_layer(11, 8), small_chip())
+    return place(make_layer(11, 8), small_chip()).program()
 
 
 def proof(grid: TileGrid, backend: str, count: int = 10, jobs: int = 2) -> Verification:
     sampler = Sampler(count, seed=0)
-    grid.multiply(CODES, Reader(backend, observe=sampler.observe))
-    return verify(choose_samples(sampler.samples(), count), Threads(jobs))
+    grid.multiply(CODES, reader_by(backend, observe=sampler.observe))
+    return verify(choose_samples(sampler.samples(), count), Threads(jobs), reference())
 
 
 @pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
 def test_a_run_through_ngspice_is_confirmed_read_by_read(
     small_chip: SmallChip, make_layer: MakeLayer, encoding: str
 ) -> None:
-    found = proof(place(make_layer(11, 8), small_chip(f"encoding={encoding}")), "ngspice")
+    found = proof(place(make_layer(11, 8), small_chip(f"encoding={encoding}")).program(), "ngspice")
     assert found.samples == 10
     assert found.max_error_full_scale is not None and found.rms_error_full_scale is not None
     assert found.rms_error_full_scale <= found.max_error_full_scale < 1e-8
@@ -57,7 +58,7 @@ def test_a_tampered_current_is_found_at_its_size(
 
     def tampered(tile: Tile, stimulus: Stimulus) -> Currents:
         currents = ngspice.read(tile, stimulus)
-        (part,) = [part for part in grid.tiles if part.tile().name == tile.name]
+        (part,) = [part for part, one in zip(grid.tiles, grid.arrays, strict=True) if one.tile.name == tile.name]
         bitline = currents.bitline.copy()
         bitline[:, 0] += share * part.full_scale_amps
         return replace(currents, bitline=bitline)
@@ -88,7 +89,7 @@ def test_one_wrong_read_among_many_is_found_when_all_are_sampled(
 def observed(grid: TileGrid, count: int, seed: int, name: str) -> Sampler:
     sampler = Sampler(count, seed)
     for batch in (CODES[:2], CODES[2:]):
-        grid.multiply(batch, Reader(name, observe=sampler.observe))
+        grid.multiply(batch, reader_by(name, observe=sampler.observe))
     return sampler
 
 
@@ -110,12 +111,13 @@ def test_a_sample_holds_what_the_run_took_from_its_read(
     grid: TileGrid, register: Callable[[Solver], str], switched: Solver
 ) -> None:
     for sample in observed(grid, 12, 0, register(switched)).samples():
-        amps = sample.part.amps(switched(sample.part.tile(), sample.stimulus))
+        assert sample.array is not None
+        amps = sample.part.amps(switched(sample.array.tile, sample.stimulus))
         assert sample.stimulus.vectors == 1
         assert np.array_equal(sample.amps, amps[0])
         assert np.array_equal(sample.adc, sample.part.adc.convert(sample.amps))
 
 
 def test_nothing_sampled_proves_nothing(grid: TileGrid) -> None:
-    assert verify(Sampler(5, 0).samples(), Threads(1)) == Verification(0, None, None, None, None)
+    assert verify(Sampler(5, 0).samples(), Threads(1), reference()) == Verification(0, None, None, None, None)
     assert proof(grid, "ideal") == Verification(0)

@@ -17,12 +17,14 @@ import pytest
 from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends import registry
 from norsim.backends.batch import read_all
+from norsim.backends.ngspice import Ngspice
 from norsim.errors import ConfigurationError, SolveError
 from norsim.jobs.unit_store import UnitStore, currents_of, currents_table, unit_key
 from norsim.jobs.workers import Threads
-from norsim.spice.simulators import choice
+from norsim.spice.simulators import choice, ngspice
+
+BY_NGSPICE = Ngspice()
 
 CURRENTS = Currents(
     np.array([[1e-6, 1 / 3e6], [2.0, -0.0]]), np.array([[1e-6], [5e-324]]), np.array([True, False]),
@@ -126,13 +128,13 @@ def test_keys_tell_parts_from_each_other() -> None:
 def solved(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the tiles that ngspice solved."""
     names: list[str] = []
-    backend = registry.BACKENDS["ngspice"]
+    read = ngspice.read
 
     def noted(tile: Tile, stimulus: Stimulus) -> Currents:
         names.append(tile.name)
-        return backend.read(tile, stimulus)
+        return read(tile, stimulus)
 
-    monkeypatch.setitem(registry.BACKENDS, "ngspice", replace(backend, read=noted))
+    monkeypatch.setattr(ngspice, "read", noted)
     return names
 
 
@@ -144,11 +146,11 @@ def requests(cell: Cell, names: str) -> list[tuple[Tile, Stimulus]]:
 
 
 def test_what_is_kept_is_not_solved_again(store: UnitStore, resistor_cell: Cell, solved: list[str]) -> None:
-    first = read_all(requests(resistor_cell, "abc"), "ngspice", Threads(2), store=store)
-    again = read_all(requests(resistor_cell, "abcd"), "ngspice", Threads(2), store=store)
+    first = read_all(requests(resistor_cell, "abc"), BY_NGSPICE, Threads(2), store=store)
+    again = read_all(requests(resistor_cell, "abcd"), BY_NGSPICE, Threads(2), store=store)
     assert sorted(solved) == ["a", "b", "c", "d"]
     assert all(same(one, other) for one, other in zip(first, again[:3], strict=True))
-    read_all(requests(resistor_cell, "ab"), "ngspice")
+    read_all(requests(resistor_cell, "ab"), BY_NGSPICE)
     assert sorted(solved[4:]) == ["a", "b"]
 
 
@@ -163,16 +165,16 @@ def test_what_decides_a_unit_is_in_its_key(
         (Tile(tile.thresholds, hot, tile.wires, name="a"), stimulus),
         (Tile(tile.thresholds, resistor_cell, Wires(1.0, 1.0, 2.0), name="a"), stimulus),
     ]
-    read_all([(tile, stimulus), *others], "ngspice", store=store)
+    read_all([(tile, stimulus), *others], BY_NGSPICE, store=store)
     assert len(solved) == 5
     other = replace(choice.SIMULATORS["ngspice"], identity=lambda: "ngspice-1")
     monkeypatch.setitem(choice.SIMULATORS, "ngspice", other)
-    read_all([(tile, stimulus)], "ngspice", store=store)
+    read_all([(tile, stimulus)], BY_NGSPICE, store=store)
     assert len(solved) == 6
 
 
 def test_failures_are_not_kept(store: UnitStore, tmp_path: Path, resistor_cell: Cell) -> None:
     bad = Cell("bad", ".subckt bad d g s b vt=3\nM1 d g s b nomodel\n.ends", "", "vt", 1.0, 9.0)
     with pytest.raises(SolveError):
-        read_all(requests(bad, "a"), "ngspice", store=store)
+        read_all(requests(bad, "a"), BY_NGSPICE, store=store)
     assert files(tmp_path) == []

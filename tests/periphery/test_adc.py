@@ -1,4 +1,4 @@
-"""The converter: codes and amperes, clipping, order; the range that is fitted to samples."""
+"""The converter: codes and amperes, clipping, monotonicity, and the range fitted to samples."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_a_converter_without_flaws_is_the_ideal_one() -> None:
         # One step is 1 uA, code 0 is -5 uA, code 15 is 10 uA.
         (Flaws(np.array([0.1]), np.zeros(1), np.zeros(1)), [0.0, 5e-6, -5e-6], [5, 10, 0]),
         (Flaws(np.zeros(1), np.array([-2.0]), np.zeros(1)), [0.0, 10e-6], [3, 13]),
-        # A bow of 2 steps: all of it in the middle, three quarters of it at a quarter, nothing at the ends.
+        # A bow of 2 steps: the full bow in the middle, three quarters of it at a quarter, none at the ends.
         (Flaws(np.zeros(1), np.zeros(1), np.array([2.0])), [-5e-6, 2.4e-6, -1.3e-6, 10e-6], [0, 9, 5, 15]),
     ],
 )

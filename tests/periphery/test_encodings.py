@@ -1,4 +1,4 @@
-"""Every encoding against integer arithmetic, and against an ideal array that knows only volts and cell codes."""
+"""Every encoding against integer arithmetic, and against an ideal array that has only volts and cell codes."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def products(draw: st.DrawFn) -> Product:
 
 
 def ideal_read(encoding: Encoding, product: Product) -> Currents:
-    """Exact cells on wires without loss: a bit-serial cell is a switched current of its code, a linear-pair
-    cell a conductance."""
+    """Read ideal cells on lossless wires: a bit-serial cell is a switched current proportional to its code, a
+    linear-pair cell a conductance."""
     cells = encoding.level_amps[encoding.cell_codes(product.weights, product.zero)]
     stimulus = encoding.drive(product.codes, product.weights.shape[1], product.bits)
     gate, drain = encoding.verify_volts
@@ -136,7 +136,7 @@ def test_each_group_has_its_reference_column_in_the_middle(outputs: int, zero: i
 
 @every_encoding
 def test_notes_name_the_lines_that_are_driven_and_sensed(encoding: Encoding) -> None:
-    """Input and output names stand on the lines where a weight of theirs stands."""
+    """The names of inputs and outputs are on the lines that have a weight of theirs."""
     names_in, names_out = [f"in {k}" for k in range(3)], [f"out {k}" for k in range(5)]
     notes = encoding.line_notes(names_in, names_out, 7)
     plain = np.full((3, 5), 7, dtype=np.uint8)
@@ -165,7 +165,7 @@ def test_full_scale_is_the_strongest_output(encoding: Encoding, bits: int) -> No
 
 @every_encoding
 def test_program_verify_reads_a_level_as_the_array_does(encoding: Encoding) -> None:
-    """The strongest drive of one cell at each code is the level's own current."""
+    """The current of one cell at each code under the strongest drive is that of the level."""
     weights = np.arange(16, dtype=np.uint8)[None, :]
     stimulus = encoding.drive(np.array([[15]], dtype=np.uint8), 16, 4)
     gate, drain = encoding.verify_volts
@@ -197,7 +197,7 @@ def test_sensed_amps_adds_lines_with_their_signs() -> None:
 
 
 def test_only_a_dac_that_is_off_moves_the_drivers() -> None:
-    """Its ends stay exact and its levels between them; what has no DAC draws nothing."""
+    """Its ends stay exact and its levels between them; an encoding without a DAC draws no random numbers."""
 
     def forbidden() -> np.random.Generator:
         raise AssertionError("something was drawn")

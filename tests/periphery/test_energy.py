@@ -1,4 +1,4 @@
-"""The energy of a read, worked by hand."""
+"""The energy of a read against calculations by hand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_a_wordline_driven_read() -> None:
     currents = drawn(np.full((2, 4), 1e-6), np.full((2, 1), 4e-6))
     found = read_energy(COSTS, WIRES, stimulus, currents, outputs=3, adc_bits=8)
     assert found.cells == pytest.approx(4 * 0.5 * 1e-6 * 2e-9)
-    # Four cells a wordline, at 25 V^2, of which 1.5 go up.
+    # Four cells per wordline, at 25 V^2; 1.5 wordlines go up on average.
     assert found.lines == pytest.approx(1.5 * 4 * 1e-16 * 25)
     assert found.converters == pytest.approx(3 * 256 * 40e-15)
     assert found.joules == pytest.approx(found.cells + found.lines + found.converters)
@@ -38,7 +38,7 @@ def test_a_bitline_driven_read_whose_bitline_currents_are_unknown_is_that_of_con
     found = read_energy(COSTS, WIRES, stimulus, drawn(np.empty((1, 0)), volts @ alike.T), 1, 8)
     assert exact.cells == pytest.approx(2e-9 * (4e-6 * 0.05**2 + 6e-6 * 0.02**2))
     assert found.cells == pytest.approx(2e-9 * 5e-6 * (0.05**2 + 0.02**2))
-    # Two cells a bitline.
+    # Two cells per bitline.
     assert found.lines == pytest.approx(2 * 2e-16 * (0.05**2 + 0.02**2))
 
 

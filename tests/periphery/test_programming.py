@@ -1,4 +1,4 @@
-"""Program-verify: on cells whose law is known, and on the cell of the preset chip."""
+"""Program-verify on cells with a known law, and on the cell of the preset chip."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from norsim.array.cell import Cell
 from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends.programming import cell_amps, curve, program, tracked_volts
+from norsim.backends.programming import cell_amps, curve, program_levels, tracked_volts
 from norsim.backends.registry import read
 from norsim.chip.load import load_chip
 from norsim.errors import ConfigurationError, SolveError
@@ -19,7 +19,7 @@ CELL = Cell(**WINDOW, erased_volts=3.0, programmed_volts=6.0)
 
 
 def softplus(cell: Cell, volts: np.ndarray) -> np.ndarray:
-    """Square-law-like above 4.5 V of threshold, exponential below: as a transistor at 5 V on its gate."""
+    """Return currents linear below 4.5 V of threshold, exponential above, as of a transistor at 5 V on its gate."""
     return 1e-6 * np.log1p(np.exp((4.5 - volts) / 0.1))
 
 
@@ -54,7 +54,7 @@ def test_a_level_out_of_reach_says_what_the_window_gives(target: float) -> None:
 
 @pytest.mark.parametrize("leak", [0.0, -1e-18, 1e-18])
 def test_a_cell_that_cuts_off_sharply_is_programmed_all_the_same(leak: float) -> None:
-    """Below cut-off a solver gives zero, or noise of either sign."""
+    """Beyond cut-off a solver returns zero, or noise of either sign."""
     levels = find_levels(CELL, np.linspace(0.0, 1e-6, 5), lambda _, volts: 1e-6 * np.maximum(4.5 - volts, 0.0) + leak)
     np.testing.assert_allclose(levels.thresholds, [6.0, 4.25, 4.0, 3.75, 3.5], atol=1e-8)
 
@@ -62,7 +62,7 @@ def test_a_cell_that_cuts_off_sharply_is_programmed_all_the_same(leak: float) ->
 @pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
 def test_the_preset_chip_is_programmed_to_a_millionth(encoding: str) -> None:
     chip = load_chip("etox65", (f"encoding={encoding}",))
-    levels = program(chip.cell, chip.encoding)
+    levels = program_levels(chip.cell, chip.encoding)
     assert levels.worst_error < 1e-6
     assert np.array_equal(levels.target_amps, chip.encoding.level_amps)
     assert (np.diff(levels.thresholds) < 0).all() and len(levels.thresholds) == 16
@@ -76,12 +76,12 @@ def test_the_preset_chip_is_programmed_to_a_millionth(encoding: str) -> None:
 def test_levels_that_the_preset_cell_cannot_reach_are_refused() -> None:
     chip = load_chip("etox65", ("bit_serial.top_level=1 mA",))
     with pytest.raises(ConfigurationError, match="cannot be programmed"):
-        program(chip.cell, chip.encoding)
+        program_levels(chip.cell, chip.encoding)
 
 
 def test_the_cell_at_another_temperature_is_programmed_anew() -> None:
     hot, cold = (load_chip("etox65", (f"temperature={celsius} degC",)) for celsius in (85, 27))
-    levels = [program(chip.cell, chip.encoding).thresholds for chip in (hot, cold)]
+    levels = [program_levels(chip.cell, chip.encoding).thresholds for chip in (hot, cold)]
     assert np.abs(levels[0][1:] - levels[1][1:]).max() > 1e-3
 
 
@@ -108,7 +108,7 @@ def test_a_cell_whose_current_does_not_fall_has_no_curve() -> None:
 @pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
 def test_the_preset_cells_curve_passes_through_its_levels(encoding: str) -> None:
     chip = load_chip("etox65", (f"encoding={encoding}",))
-    levels = program(chip.cell, chip.encoding)
+    levels = program_levels(chip.cell, chip.encoding)
     first = 1 if encoding == "bit-serial" else 0
     found = curve(chip.cell, chip.encoding)(levels.target_amps[first:])
     np.testing.assert_allclose(found, levels.thresholds[first:], atol=1e-6)
@@ -116,9 +116,9 @@ def test_the_preset_cells_curve_passes_through_its_levels(encoding: str) -> None
 
 @pytest.mark.parametrize("celsius", [-40, 85])
 def test_tracking_keeps_the_reference_cells_current(celsius: int) -> None:
-    """A hot transistor has a lower threshold and less mobility; at this level the threshold wins."""
+    """A hot transistor has a lower threshold and a lower mobility; at this level the threshold dominates."""
     cold, hot = (load_chip("etox65", (f"temperature={at} degC",)).cell for at in (27, celsius))
-    levels = program(cold, load_chip("etox65").encoding)
+    levels = program_levels(cold, load_chip("etox65").encoding)
     threshold, amps = float(levels.thresholds[8]), float(levels.target_amps[8])
     untracked = cell_amps(hot, np.array([threshold]), 5.0, 0.5)[0]
     volts = tracked_volts(hot, threshold, amps, 5.0, 0.5)

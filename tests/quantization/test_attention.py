@@ -1,4 +1,4 @@
-"""Split attention against torch's own, and torch's transformers on the array."""
+"""Split attention against torch's attention, and torch's transformers on the array."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from norsim.saved.packed_weights import decode, encode
 from norsim.tiling.calibrate import calibrate
 from norsim.tiling.convert import convert
 from norsim.tiling.modules import reading, tiled_layers
-from norsim.tiling.reader import Reader
 from norsim.zoo.registry import spec_of
+from tests.conftest import reader_by
 
 WIDTH, HEADS, IMAGES, TARGETS, SOURCES = 8, 2, 3, 4, 5
 PADDING = torch.tensor([[False] * 4 + [True], [False] * 5, [True, False, False, True, False]])
@@ -63,7 +63,7 @@ def inputs(attention: nn.MultiheadAttention) -> list[Tensor]:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("gradients", [True, False])
 def test_split_attention_is_torchs(kind: str, gradients: bool) -> None:
-    """With gradients torch computes step by step, without them in one function where it can."""
+    """With gradients, torch computes step by step; without them, in one fused function if it can."""
     options, masks = KINDS[kind]
     attention = drawn(**options)
     split = split_attention(copy.deepcopy(attention))
@@ -101,7 +101,7 @@ class OwnAttention(nn.MultiheadAttention):
     [
         (nn.MultiheadAttention(4, 2, add_bias_kv=True), "'0.deep': attention with add_bias_kv or add_zero_attn"),
         (nn.MultiheadAttention(4, 2, add_zero_attn=True), "'0.deep': attention with add_bias_kv or add_zero_attn"),
-        (OwnAttention(4, 2), "'0.deep': a OwnAttention has a forward of its own"),
+        (OwnAttention(4, 2), "'0.deep': OwnAttention overrides forward"),
     ],
 )
 def test_what_cannot_be_split_is_refused_by_name(attention: nn.Module, problem: str) -> None:
@@ -111,7 +111,7 @@ def test_what_cannot_be_split_is_refused_by_name(attention: nn.Module, problem: 
 
 
 class Encoder(nn.Module):
-    """Rows of an image as tokens through torch's own encoder, which has two layers with a function for each."""
+    """An image's rows as tokens of torch's encoder with two layers, each of which torch can compute in one function."""
 
     def __init__(self, padded: bool = False) -> None:
         super().__init__()
@@ -149,7 +149,7 @@ PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 @pytest.mark.parametrize("padded", [False, True])
 def test_torchs_encoder_is_on_the_array_layer_by_layer(padded: bool, lossless: tuple[str, ...]) -> None:
-    """All of its weights, not past them in torch's function for a layer; read, they give the integers' outputs."""
+    """All of its weights are used, not bypassed by torch's fused function; reads return the outputs of the integers."""
     torch.manual_seed(0)
     network, images = Encoder(padded).eval(), torch.rand(4, 1, 5, 6)
     with torch.no_grad():
@@ -168,7 +168,7 @@ def test_torchs_encoder_is_on_the_array_layer_by_layer(padded: bool, lossless: t
     calibrate(analog, images, "nodal")
     with torch.inference_mode():
         expected = analog(images)
-        with reading(analog, Reader("nodal", observe=lambda part, *_: seen.add(part.layer.name))):
+        with reading(analog, reader_by("nodal", observe=lambda part, *_: seen.add(part.layer.name))):
             found = analog(images)
     assert seen == set(tiled_layers(analog)) == set(quantized_layers(quantized))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)

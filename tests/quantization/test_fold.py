@@ -1,4 +1,4 @@
-"""Folding: which batch norms it finds, and that the network stays what it was."""
+"""Folding: which batch norms it finds, and that the network's outputs do not change."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from norsim.zoo.registry import build
 
 
 def stir(network: nn.Module) -> nn.Module:
-    """Give every batch norm random statistics and parameters, gains of both signs among them."""
+    """Give every batch norm random statistics and parameters, including gains of both signs."""
     with torch.no_grad():
         for part in network.modules():
             if isinstance(part, (nn.BatchNorm1d, nn.BatchNorm2d)):
@@ -42,7 +42,7 @@ def test_a_folded_pair_is_the_same_function_with_constants_in_its_place(bias: bo
     assert norms == {"0": "1"} and isinstance(layer, QuantConv2d) and isinstance(norm, nn.BatchNorm2d)
     with torch.no_grad():
         torch.testing.assert_close(folded(images()), quantized(images()), rtol=1e-5, atol=1e-5)
-        # The batch norm multiplies by its weight and adds its bias, and nothing else.
+        # The batch norm only multiplies by its weight and adds its bias.
         expected = layer(images()) * norm.weight[:, None, None] + norm.bias[:, None, None]
         torch.testing.assert_close(folded(images()), expected, rtol=1e-6, atol=1e-6)
         assert torch.equal(1 / torch.sqrt(norm.running_var + norm.eps), torch.ones(6))
@@ -95,7 +95,7 @@ def test_every_convolution_of_the_zoo_is_folded_with_its_norm(name: str, convolu
 
 
 class Crossed(nn.Module):
-    """Names that mislead: `bn1` follows `conv2` and the other way round."""
+    """A network with misleading names: `bn1` follows `conv2`, and `bn2` follows `conv1`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -179,6 +179,6 @@ def test_a_weight_that_is_used_elsewhere_keeps_its_scale() -> None:
 
 
 def test_a_linear_layer_is_not_folded() -> None:
-    """Its outputs are the last axis, which a BatchNorm1d does not always normalise."""
+    """Its outputs are on the last axis, which a BatchNorm1d does not always normalise."""
     network = stir(nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6)))
     assert norms_after(quantize(network, [torch.rand(4, 6)])) == {}

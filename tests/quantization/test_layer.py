@@ -1,4 +1,4 @@
-"""QuantizedLayer: what it refuses, what it computes, and the search for scales."""
+"""QuantizedLayer: its errors, its arithmetic, and the search for scales."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_weight_outside_the_levels_names_layer_value_place_and_range(code: int) 
         ({"input_scale": float("nan")}, "input_scale is nan"),
         ({"input_bits": 9}, "1 to 8"),
         ({"geometry": ConvGeometry(1, (2, 2))}, "its geometry needs 4"),
-        ({"geometry": ConvGeometry(9, (1, 1), groups=3)}, "do not divide by 3"),
+        ({"geometry": ConvGeometry(9, (1, 1), groups=3)}, "cannot be divided into 3 groups"),
     ],
 )
 def test_what_does_not_fit_is_refused(changes: dict[str, Any], problem: str) -> None:

@@ -1,4 +1,4 @@
-"""The quantized modules: integers equal to the forward's, gradients, placement, post-training quality."""
+"""The quantized modules: integers equal to those of the forward, gradients, placement, post-training accuracy."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def images(count: int = 32, seed: int = 1) -> Tensor:
 
 
 def from_integers(layer: QuantizedLayer, codes: Tensor) -> np.ndarray:
-    """Outputs of `layer` for input `codes`, by integer arithmetic on unfolded patches, in float64."""
+    """Return outputs of `layer` for input `codes`, by integer arithmetic on unfolded patches, in float64."""
     weights = layer.weights.astype(np.int64) - layer.weight_zero
     if layer.geometry is None:
         return layer.decode((codes.numpy().astype(np.int64) - layer.input_zero) @ weights.T)
@@ -57,7 +57,7 @@ def from_integers(layer: QuantizedLayer, codes: Tensor) -> np.ndarray:
 @pytest.mark.parametrize(("weight_bits", "activation_bits"), [(4, 4), (8, 8), (2, 3)])
 def test_integers_reproduce_the_forward(weight_bits: int, activation_bits: int) -> None:
     network = quantize(small_network(), [images()], weight_bits, activation_bits)
-    # Off the calibrated grid, as training leaves them.
+    # Off the calibrated grid, as after training.
     with torch.no_grad():
         for part in network.modules():
             if isinstance(part, QuantizedOperands):
@@ -87,7 +87,7 @@ def test_weight_codes_are_those_of_the_kernel_for_any_zero_point(zero: float) ->
     layer = QuantLinear(200, 5)
     with torch.no_grad():
         layer.weight_zero.fill_(zero)
-        # Half of the weights sit on ties between two codes.
+        # Half of the weights are exactly between two codes.
         layer.weight[:, ::2] = torch.randint(-20, 20, (5, 100)) * 0.5 * layer.weight_scale[:, None]
         layer.weight[:, 1::2] *= 20
         real = layer.quantized_weight()
@@ -189,12 +189,12 @@ def test_parametrized_weight_becomes_a_plain_one() -> None:
 @pytest.mark.parametrize(
     ("layer", "problem"),
     [
-        (nn.Conv2d(3, 4, 2, padding="same"), "lopsided"),
+        (nn.Conv2d(3, 4, 2, padding="same"), "asymmetric"),
         (nn.ConvTranspose2d(3, 4, 3), "ConvTranspose2d"),
         (nn.Conv3d(3, 4, 3), "Conv3d"),
         (nn.Conv2d(3, 4, 3).double(), "float64"),
-        (type("Odd", (nn.Linear,), {"forward": lambda self, x: x})(3, 3), "forward of its own"),
-        (QuantConv2d(3, 4, 3), "quantized already"),
+        (type("Odd", (nn.Linear,), {"forward": lambda self, x: x})(3, 3), "overrides forward"),
+        (QuantConv2d(3, 4, 3), "already quantized"),
     ],
 )
 def test_layer_without_a_place_is_named(layer: nn.Module, problem: str) -> None:
@@ -203,7 +203,7 @@ def test_layer_without_a_place_is_named(layer: nn.Module, problem: str) -> None:
 
 
 def test_layer_that_calibration_never_reached_is_named() -> None:
-    with pytest.raises(PlacementError, match="'spare' saw no input"):
+    with pytest.raises(PlacementError, match="'spare' got no input"):
         quantize(_Unreached(), [torch.rand(2, 3)])
 
 
@@ -227,8 +227,8 @@ def test_unusable_calibration_and_widths() -> None:
     network = small_network()
     for calibration, problem in (
         ([], "empty"),
-        (images(), "one tensor"),
-        (["a"], "yields str"),
+        (["a"], "a batch holds a str; expected a tensor of inputs"),
+        ("images", "data is a str; expected a DataLoader"),
         ([images() * torch.nan], "not finite"),
     ):
         with pytest.raises(ConfigurationError, match=problem):

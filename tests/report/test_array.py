@@ -14,6 +14,7 @@ from norsim.evaluation.proof import Sample
 from norsim.quantization.layer import QuantizedLayer
 from norsim.report.array import SolvedTile, deviations, errors, exact_amps, solve_worst
 from norsim.tiling.grid import place
+from norsim.tiling.program import program_tile
 from norsim.tiling.tile import PlacedTile
 
 MakeLayer = Callable[..., QuantizedLayer]
@@ -27,16 +28,18 @@ def part_of(layer: QuantizedLayer, chip: Chip) -> PlacedTile:
 
 def sample_of(part: PlacedTile, seed: int = 0) -> Sample:
     codes = np.random.default_rng(seed).integers(1, 16, (1, part.layer.inputs), dtype=np.uint8)
-    stimulus = part.drive(codes).take(slice(0, 1))
-    amps = part.amps(read(part.tile(), stimulus, "ngspice"))[0]
-    return Sample(0.0, part, stimulus, amps, part.convert(amps).astype(np.int32))
+    array = program_tile(part)
+    stimulus = array.drive(part.codes(codes)).take(slice(0, 1))
+    amps = part.amps(read(array.tile, stimulus, "ngspice"))[0]
+    return Sample(0.0, part, stimulus, amps, part.convert(amps).astype(np.int32), array)
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_nodes_carry_the_currents_of_ngspice(small_chip: SmallChip, make_layer: MakeLayer, encoding: str) -> None:
     chip = small_chip(f"encoding={encoding}")
     sample = sample_of(part_of(make_layer(8, 4), chip))
-    tile, wires = sample.part.tile(), chip.wires
+    assert sample.array is not None
+    tile, wires = sample.array.tile, chip.wires
     found = read_nodes(tile, sample.stimulus)
     bitline = read(tile, sample.stimulus, "ngspice").bitline[0]
     full = sample.part.full_scale_amps
@@ -72,7 +75,7 @@ def test_the_worst_of_some_reads_is_solved_again(small_chip: SmallChip, make_lay
     assert isinstance(found, SolvedTile)
     assert abs(found.worst) == max(float(np.abs(errors(sample)).max()) for sample in samples)
     assert found.name == part.name and found.thresholds.shape == found.error.shape == found.drop.shape
-    levels = part.levels().thresholds
+    levels = program_tile(part).levels.thresholds
     spread = found.thresholds - levels[found.codes]
     assert 0.01 < spread.std() < 0.06
     (one,) = deviations({"fc": samples})

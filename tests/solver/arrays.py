@@ -10,7 +10,7 @@ import numpy as np
 from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends.programming import program
+from norsim.backends.programming import program_levels
 from norsim.chip.load import load_chip
 from norsim.periphery.bit_serial import BitSerial
 from norsim.periphery.encoding import Codes, full_scale_amps, sensed_amps
@@ -35,7 +35,7 @@ class Array:
     outputs: int
 
     def codes(self, vectors: int, seed: int) -> Codes:
-        """`[vectors, inputs]`: random codes of all densities, after the full vector and the last input alone."""
+        """Draw `[vectors, inputs]`: the full vector, the last input alone, then random codes of all densities."""
         random = np.random.default_rng(seed)
         codes = random.integers(0, 16, (vectors, self.inputs))
         codes *= random.random(codes.shape) < random.uniform(0.05, 0.95, (vectors, 1))
@@ -46,28 +46,28 @@ class Array:
         return self.encoding.drive(self.codes(vectors, seed), self.outputs, 4)
 
     def sensed(self, currents: Currents) -> Floats:
-        """`[reads, outputs]` in units of full scale."""
+        """Return `[reads, outputs]` in units of full scale."""
         amps = sensed_amps(currents, self.encoding.sense(self.outputs))
         return amps / full_scale_amps(self.encoding, self.inputs, 4, 4)
 
     def difference(self, one: Currents, other: Currents) -> float:
-        """The largest difference of a sensed output, in units of full scale."""
+        """Return the largest difference of a sensed output, in units of full scale."""
         return float(np.abs(self.sensed(one) - self.sensed(other)).max())
 
 
 def array_of(encoding: str, wordlines: int, bitlines: int, times: float = 1.0, seed: int = 0, **wires: Any) -> Array:
-    """A tile of the preset chip with all wires `times` as resistive, and further fields of `Wires`."""
+    """Make a tile of the preset chip with `times` the wire resistance, and further fields of `Wires`."""
     chip = load_chip("etox65", (f"encoding={encoding}",))
     inputs, outputs = chip.encoding.capacity(wordlines, bitlines)
     weights = np.random.default_rng(seed).integers(0, 16, (inputs, outputs), dtype=np.uint8)
-    thresholds = program(chip.cell, chip.encoding).thresholds[chip.encoding.cell_codes(weights, 7)]
+    thresholds = program_levels(chip.cell, chip.encoding).thresholds[chip.encoding.cell_codes(weights, 7)]
     scaled = {name: times * getattr(chip.wires, name) for name in OHMS}
     tile = Tile(thresholds, chip.cell, replace(chip.wires, **(scaled | wires)))
     return Array(chip.encoding, tile, inputs, outputs)
 
 
 def table_of(tile: Tile, stimulus: Stimulus) -> CellTable:
-    """The tile's cell characterised by ngspice, as `norsim.read` has it done."""
+    """Characterise the tile's cell by ngspice, as `norsim.read` does."""
     box = characterisation_cache.bounds(tile, stimulus, drain_amps)
     gates, thresholds = np.unique(stimulus.wordline_volts), np.unique(tile.thresholds)
     simulator = ngspice.version_line(ngspice.find_ngspice())
@@ -75,12 +75,12 @@ def table_of(tile: Tile, stimulus: Stimulus) -> CellTable:
 
 
 def ohmic(cell: Cell, gate: Floats, drain: Floats, source: Floats, thresholds: Floats) -> Floats:
-    """What the resistor cell of tests/conftest.py does: 100 kilohm a volt of its threshold."""
+    """Return the currents of the resistor cell of tests/conftest.py: 100 kilohm per volt of threshold."""
     return (drain - source) / (1e5 * thresholds)
 
 
 def channel(cell: Cell, gate: Floats, drain: Floats, source: Floats, thresholds: Floats) -> Floats:
-    """A transistor by the EKV formula, with a kink in its slope where drain and source swap."""
+    """Return the currents of an EKV transistor, with a kink in its slope where drain and source swap."""
 
     def charge(end: Floats) -> Floats:
         squared: Floats = np.log1p(np.exp(((gate - thresholds) / 1.3 - end) / 0.2)) ** 2
@@ -90,21 +90,21 @@ def channel(cell: Cell, gate: Floats, drain: Floats, source: Floats, thresholds:
 
 
 def characterized(tile: Tile, stimulus: Stimulus, sweep: Sweep) -> CellTable:
-    """A table of an analytic cell, over the volts that `bounds` says the tile can see."""
+    """Characterise an analytic cell over the volts that the tile can see according to `bounds`."""
     box = characterisation_cache.bounds(tile, stimulus, sweep)
     return characterize(tile.cell, np.unique(stimulus.wordline_volts), np.unique(tile.thresholds), box, sweep)
 
 
 def layouts() -> dict[str, Wires]:
-    """Ways to lay wires, each with resistances that matter to cells of a microampere."""
+    """Return wire layouts, each with resistances that matter to cells of a microampere."""
     return {
-        "a pair a line, straps with contacts": Wires(40.0, 300.0, 150.0, 60.0, 2, 4),
-        "a pair a line, ideal straps": Wires(40.0, 300.0, 150.0, 0.0, 2, 4),
-        "a row a line, straps at the edges": Wires(40.0, 300.0, 150.0, 60.0, 1, 16),
-        "three rows a line, a strap a bitline": Wires(40.0, 0.0, 150.0, 60.0, 3, 1),
-        "no straps, a row a line": Wires(40.0, 300.0, 60.0, 200.0, 1, None),
-        "no straps, three rows a line": Wires(40.0, 300.0, 20.0, 0.0, 3, None),
-        "bitlines without loss": Wires(0.0, 0.0, 150.0, 60.0, 2, 4),
+        "two rows per line, straps with contacts": Wires(40.0, 300.0, 150.0, 60.0, 2, 4),
+        "two rows per line, ideal straps": Wires(40.0, 300.0, 150.0, 0.0, 2, 4),
+        "one row per line, straps at the edges": Wires(40.0, 300.0, 150.0, 60.0, 1, 16),
+        "three rows per line, a strap at each bitline": Wires(40.0, 0.0, 150.0, 60.0, 3, 1),
+        "no straps, one row per line": Wires(40.0, 300.0, 60.0, 200.0, 1, None),
+        "no straps, three rows per line": Wires(40.0, 300.0, 20.0, 0.0, 3, None),
+        "lossless bitlines": Wires(0.0, 0.0, 150.0, 60.0, 2, 4),
         "source lines of one node": Wires(40.0, 300.0, 0.0, 60.0, 2, 4),
-        "contacts alone": Wires(0.0, 300.0, 0.0, 60.0, 2, None),
+        "contacts only": Wires(0.0, 300.0, 0.0, 60.0, 2, None),
     }

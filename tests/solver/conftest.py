@@ -1,4 +1,4 @@
-"""What the tests of the fast solvers share as fixtures."""
+"""Fixtures shared by the tests of the fast solvers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.solver.arrays import Array
 
 @pytest.fixture(scope="session")
 def exact_sums() -> Callable[[Array, Stimulus], Floats]:
-    """`[reads, lines]`: sums of single cells, each measured by ngspice, over the lines that are sensed."""
+    """Sums `[reads, lines]` over the sensed lines of single cells, each measured by ngspice."""
 
     def sums(array: Array, stimulus: Stimulus) -> Floats:
         gates, volts = stimulus.wordline_volts[:, :, None], stimulus.bitline_volts[:, None, :]

@@ -1,4 +1,4 @@
-"""Networks of resistors solved by a sparse nodal matrix; nodes without resistance between them are one."""
+"""Resistor networks solved by a sparse nodal matrix; nodes without resistance between them are merged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Edge = tuple[int, int, float]
 
 
 def node_volts(nodes: int, edges: Sequence[Edge], held: dict[int, float], drawn: Floats) -> Floats:
-    """`[nodes]` volts where `edges` are (node, node, ohms), `held` have given volts and `drawn` amperes leave."""
+    """Solve volts `[nodes]`; `edges` are (node, node, ohms), `held` are given volts, `drawn` are amperes that leave."""
     shorts = np.array([(a, b) for a, b, ohms in edges if ohms == 0], dtype=int).reshape(-1, 2).T
     count, of = connected_components(coo_array((np.ones(shorts.shape[1]), tuple(shorts)), (nodes, nodes)))
     a, b, ohms = (np.array(column) for column in zip(*[edge for edge in edges if edge[2] > 0], strict=True))
@@ -36,10 +36,10 @@ def node_volts(nodes: int, edges: Sequence[Edge], held: dict[int, float], drawn:
 
 
 def line_edges(cells: Sequence[int], ends: Sequence[int], first: int, ohms: float, end_ohms: float, every: int | None):
-    """A line through `cells`: edges from node to node and to the held node `ends[0]`; new nodes from `first` on.
+    """Return a line through `cells`: edges from node to node and to the held node `ends[0]`; new nodes from `first` on.
 
-    With `every`, a strap stands before each `every`-th cell and behind the last; without, the line ends
-    beside its first cell.
+    With `every`, a strap is before each `every`-th cell and after the last one; without, the line ends
+    next to its first cell.
     """
     nodes, straps = list(cells), [cells[0]]
     if every:
@@ -56,7 +56,7 @@ def line_edges(cells: Sequence[int], ends: Sequence[int], first: int, ohms: floa
 
 
 def resistor_tile(ohms: Floats, wires: Wires, bitline_volts: Floats) -> tuple[Floats, Floats]:
-    """`[bitlines]` and `[source lines]` amperes of resistors `[wordlines, bitlines]`, source lines held at 0 V."""
+    """Solve amperes `[bitlines]` and `[source lines]` of resistors `[wordlines, bitlines]`, source lines at 0 V."""
     rows, columns = ohms.shape
     lines = wires.source_lines(rows)
     drains = np.arange(rows * columns).reshape(rows, columns)

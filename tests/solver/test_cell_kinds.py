@@ -1,4 +1,4 @@
-"""Cells of other kinds than the presets': nodal agrees with ngspice on each, kinks, switches and all."""
+"""Cells of other kinds than the presets': nodal agrees with ngspice on each, including kinks and switches."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from norsim.array.cell import Cell
 from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends.programming import program
+from norsim.backends.programming import program_levels
 from norsim.backends.registry import read
 from norsim.periphery.bit_serial import BitSerial
 
@@ -37,14 +37,14 @@ CELLS = {
     "BSIM3 in a nested subcircuit": (NESTED_BSIM3, BitSerial(3.0, 0.5, 1.0e-6, "reference", 16)),
     "ReRAM": (RERAM, BitSerial(3.0, 0.1, 6.0e-6, "reference", 16)),
 }
-# Heavy enough that drops reach over the kink of a cell that is just saturated.
+# Resistive enough for drops beyond the kink of a cell that is just saturated.
 WIRES = Wires(100.0, 400.0, 400.0, 10.0, rows_per_source_line=2, strap_every=8)
 
 
 @pytest.mark.parametrize(("cell", "encoding"), CELLS.values(), ids=CELLS.keys())
 def test_nodal_is_within_1e_5_of_full_scale_of_ngspice(cell: Cell, encoding: BitSerial) -> None:
-    levels = program(cell, encoding)
-    # Code 0 is the programmed cell, and a resistor leaks.
+    levels = program_levels(cell, encoding)
+    # Code 0 is the programmed cell, and a resistor still conducts.
     assert np.abs(levels.achieved_amps - levels.target_amps)[1:].max() <= 1e-6 * levels.target_amps.max()
     random = np.random.default_rng(3)
     thresholds = levels.thresholds[random.integers(0, 16, (16, 8))]
@@ -54,6 +54,6 @@ def test_nodal_is_within_1e_5_of_full_scale_of_ngspice(cell: Cell, encoding: Bit
     exact, found = read(tile, stimulus, "ngspice"), read(tile, stimulus, "nodal")
     full_scale = encoding.level_amps.max() * tile.wordlines
     assert np.abs(found.bitline - exact.bitline).max() <= 1e-5 * full_scale
-    # Wires matter here: what no wire would give is far away.
+    # Wires matter here: lossless wires would give far different currents.
     ideal = read(Tile(thresholds, cell, Wires(strap_every=8)), stimulus, "ngspice")
     assert np.abs(ideal.bitline - exact.bitline).max() >= 1e-3 * full_scale

@@ -1,4 +1,4 @@
-"""The volts a tile can see, and characterisations kept on disk."""
+"""The volts that a tile's cells can see, and characterisations cached on disk."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Counted:
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A cache on disk of the test's own, and none in memory."""
+    """A separate cache on disk for the test, and an empty cache in memory."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     characterisation_cache._table.cache_clear()
     yield tmp_path
@@ -39,7 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def made(cell: Cell, simulator: str = "ngspice-1", forget: bool = True) -> tuple[CellTable, int]:
-    """A table, and how many sweeps it took."""
+    """Return a table, and the number of sweeps that it took."""
     if forget:
         characterisation_cache._table.cache_clear()
     sweep = Counted()
@@ -78,7 +78,7 @@ def test_a_damaged_table_is_made_again(resistor_cell: Cell, folder: Path, damage
     again, calls = made(resistor_cell)
     assert calls == sweeps
     assert np.array_equal(first.coefficients, again.coefficients)
-    assert made(resistor_cell)[1] == 0  # and was put back in order
+    assert made(resistor_cell)[1] == 0  # and was repaired
 
 
 def test_a_changed_coefficient_is_noticed_though_the_file_is_whole(resistor_cell: Cell, folder: Path) -> None:
@@ -111,7 +111,7 @@ def test_another_tolerance_is_another_table(resistor_cell: Cell, monkeypatch: py
 def test_a_cache_that_cannot_be_written_is_no_error(
     resistor_cell: Cell, folder: Path, monkeypatch: pytest.MonkeyPatch, blocked: str
 ) -> None:
-    """A file stands where the folder should be: like a read-only folder, but so for root as well."""
+    """A file is in the place of the folder: this acts like a read-only folder, but also for root."""
     where = folder / "cache" / blocked
     where.parent.mkdir(parents=True, exist_ok=True)
     where.write_text("in the way")
@@ -129,7 +129,7 @@ def test_a_read_only_folder_is_no_error(resistor_cell: Cell, folder: Path, monke
 
 
 def reached(prepared: nodal.Prepared, stimulus: Stimulus) -> Box:
-    """The extremes of the volts in a solve."""
+    """Return the extremes of the volts in a solve."""
     tile = prepared.tile
     gates = np.searchsorted(prepared.table.gates, stimulus.wordline_volts).T
     volts = stimulus.bitline_volts.T
@@ -142,7 +142,7 @@ def reached(prepared: nodal.Prepared, stimulus: Stimulus) -> Box:
 
 
 def drives(rows: int, columns: int, mixed: bool) -> Stimulus:
-    """Many random drives of all densities, one with every cell at its full drive."""
+    """Return many random drives of all densities, and one with every cell at full drive."""
     random = np.random.default_rng(4)
     up = random.random((120, rows)) < random.uniform(0, 1, (120, 1))
     volts = (
@@ -157,7 +157,7 @@ def drives(rows: int, columns: int, mixed: bool) -> Stimulus:
 @pytest.mark.parametrize("mixed", [False, True], ids=["one bitline voltage", "mixed bitline volts"])
 @pytest.mark.parametrize("wires", layouts().values(), ids=layouts().keys())
 def test_bounds_hold_the_volts_that_are_reached(resistor_cell: Cell, wires: Wires, mixed: bool) -> None:
-    """With wires a hundred times those of `layouts`, and for a transistor and a resistor."""
+    """Checked with a hundred times the wire resistance of `layouts`, for a transistor and a resistor."""
     heavy = replace(wires, **{name: 30 * getattr(wires, name) for name in ("bitline_ohms", "source_ohms")})
     thresholds = np.random.default_rng(5).choice([3.2, 3.9, 4.4, 5.5], (12, 10))
     stimulus = drives(12, 10, mixed)
@@ -168,7 +168,7 @@ def test_bounds_hold_the_volts_that_are_reached(resistor_cell: Cell, wires: Wire
             box, found = table.box, reached(nodal.prepare(tile, table), stimulus)
             assert box.across_low <= found.across_low and found.across_high <= box.across_high
             assert box.source_low <= found.source_low and found.source_high <= box.source_high
-            # It is no box for all cases either: half of what is reached, or a width that is rounded up.
+            # The box is not arbitrarily wide: half of it is reached, or its width is one that is rounded up.
             assert box.source_high <= 40 * found.source_high + 3e-4
 
 

@@ -1,4 +1,4 @@
-"""A fitted cell is as near to the cell as it says, and what cannot be fitted is refused."""
+"""A fitted cell is as accurate as it states, and a cell that cannot be fitted raises an error."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BOXES = {
 
 
 def anywhere(box: Box, random: np.random.Generator, count: int = 4000) -> tuple[Floats, Floats]:
-    """Random volts in the box, its corners with them."""
+    """Return random volts in the box, including its corners."""
     across, source = random.uniform(box.across_low, box.across_high, count), random.uniform(0, 1, count)
     across[:4] = [box.across_low, box.across_low, box.across_high, box.across_high]
     source[:4] = [0, 1, 0, 1]
@@ -72,7 +72,7 @@ def test_a_box_with_zero_volts_inside_is_fitted_in_two_pieces_that_meet(resistor
     source = np.linspace(-1, 1, 50)
     step = chebyshev.chebval(source, np.moveaxis(at_start - at_end, 2, 0))
     assert np.abs(step).max() <= 1e-15 * table.top_amps
-    # The two sides have different slopes there: one polynomial would not do.
+    # The two sides have different slopes there, so one polynomial is not enough.
     slopes = [np.diff(table.amps(1, 0, volts, np.zeros(2)))[0] for volts in (np.r_[-1e-3, 0.0], np.r_[0.0, 1e-3])]
     assert abs(slopes[1] / slopes[0] - 1) > 1e-4
 

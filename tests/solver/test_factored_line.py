@@ -1,4 +1,4 @@
-"""A factored line solves what a matrix solver does, for any resistances, ideal straps among them."""
+"""A factored line agrees with a matrix solver for any resistances, including ideal straps."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ OHMS = st.one_of(st.just(0.0), st.floats(1e-3, 1e4))
 
 
 def by_matrix(conductances: Floats, drawn: Floats, ohms: float, end_ohms: float, every: int | None) -> Floats:
-    """`[cells]`: what a line's cells lie above its volts, from a nodal matrix; `drawn` goes into the line."""
+    """Solve by a nodal matrix how far a line's cells are above its volts, `[cells]`; `drawn` flows into the line."""
     cells = len(conductances)
     edges, nodes = line_edges(range(cells), [cells], cells + 1, ohms, end_ohms, every)
     edges += [(m, cells, 1 / conductances[m]) for m in range(cells) if conductances[m] > 0]
-    # A last node that hangs from the line's volts, so that there is an edge with resistance.
+    # A last node connected to the line's volts, so that at least one edge has resistance.
     edges.append((cells, nodes, 1.0))
     return node_volts(nodes + 1, edges, {cells: 0.0}, -np.pad(drawn, (0, nodes + 1 - cells)))[:cells]
 

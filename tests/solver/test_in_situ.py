@@ -1,4 +1,4 @@
-"""Cells programmed for their places conduct what was asked for while the tile is read."""
+"""Cells programmed in situ conduct their targets while the tile is read."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 from norsim.array.tile import Floats
-from norsim.backends.programming import aimed, program
+from norsim.backends.programming import aimed, program_levels
 from norsim.backends.registry import read
 from norsim.chip.load import load_chip
 from norsim.tiling.grid import place
+from norsim.tiling.program import program_tile
 from norsim.tiling.tile import PlacedTile
 from tests.solver.arrays import ENCODINGS, array_of
 
-# As the source lines of a linear-pair tile of full size drop.
+# With the drop of the source lines of a full-size linear-pair tile.
 LONG = ("linear_pair.wires.source_line=3 ohm", "linear_pair.wires.bitline=2 ohm")
 
 
@@ -26,17 +27,18 @@ def of_codes(encoding: str, settings: tuple[str, ...], make_layer: object) -> Pl
 
 
 def deviation(part: PlacedTile) -> float:
-    """Root mean square error of the sums against the integers, in steps, read by ngspice."""
+    """Return the root mean square error of the sums against the integers, in steps, read by ngspice."""
     random = np.random.default_rng(5)
     codes = random.integers(0, 16, (3, len(part.inputs))) * (random.random((3, len(part.inputs))) < 0.5)
-    amps = part.amps(read(part.tile(), part.drive(codes.astype(np.uint8)), "ngspice"))
+    array = program_tile(part)
+    amps = part.amps(read(array.tile, array.drive(codes.astype(np.uint8)), "ngspice"))
     exact = part.pass_values(codes.astype(np.uint8)).reshape(amps.shape)
     return float(np.sqrt(np.square(amps / part.chip.encoding.lsb_amps - exact).mean()))
 
 
 @pytest.mark.parametrize(("encoding", "share"), [("bit-serial", 0.25), ("linear-pair", 0.5)])
 def test_sums_come_nearer_to_the_integers(encoding: str, share: float, make_layer: object) -> None:
-    """By ngspice, which has no part in the programming."""
+    """Checked by ngspice, which takes no part in the programming."""
     plain, aimed_at = (of_codes(encoding, settings, make_layer) for settings in ((), ("silicon.in_situ=true",)))
     assert deviation(aimed_at) <= share * deviation(plain)
 
@@ -44,7 +46,7 @@ def test_sums_come_nearer_to_the_integers(encoding: str, share: float, make_laye
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_without_wires_nothing_moves(encoding: str) -> None:
     array = array_of(encoding, 16, 16, times=0.0)
-    levels = program(array.tile.cell, array.encoding)
+    levels = program_levels(array.tile.cell, array.encoding)
     nearest: Floats = np.abs(array.tile.thresholds[..., None] - levels.thresholds).argmin(axis=-1)
     target = levels.target_amps[nearest.astype(int)]
     moved = aimed(array.tile, array.stimulus(2, 0), target, np.random.default_rng(0))
@@ -52,9 +54,9 @@ def test_without_wires_nothing_moves(encoding: str) -> None:
 
 
 def test_thresholds_go_down_and_stay_in_the_window(make_layer: object) -> None:
-    plain, moved = (of_codes("bit-serial", on, make_layer).tile() for on in ((), ("silicon.in_situ=true",)))
+    plain, moved = (program_tile(of_codes("bit-serial", on, make_layer)).tile for on in ((), ("silicon.in_situ=true",)))
     change = moved.thresholds - plain.thresholds
     assert change.max() <= 1e-3 and change.min() < -5e-3
     assert moved.thresholds.min() >= plain.cell.erased_volts
-    # A cell that is to be off stays as it is.
+    # A cell that must be off stays as it is.
     assert (change[plain.thresholds == 6.0] == 0).all()

@@ -1,4 +1,4 @@
-"""The reduced model against nodal on reads it was not checked with, its own word about its error, its slopes."""
+"""The reduced model against nodal on new reads, its stated error, and its slopes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Built = tuple[Array, Macro, nodal.Prepared]
 
 @lru_cache
 def built(encoding: str, times: float, dtype: torch.dtype = torch.float32) -> Built:
-    """A 64 x 32 tile, its reduced model and what nodal solves it from."""
+    """Return a 64 x 32 tile, its reduced model, and its prepared form for nodal."""
     array = array_of(encoding, 64, 32, times)
     drive = driven(array.stimulus(6, 1))
     inputs = drive.inputs(array.tile)
@@ -38,14 +38,14 @@ def built(encoding: str, times: float, dtype: torch.dtype = torch.float32) -> Bu
 
 
 def fresh_drives(array: Array, seed: int, vectors: int = 200) -> Floats:
-    """`[vectors, inputs]` between 0 and 1, of all densities, as that encoding drives."""
+    """Draw drives `[vectors, inputs]` between 0 and 1, of all densities, as in that encoding."""
     random = np.random.default_rng(seed)
     x = (random.random((vectors, array.inputs)) < random.uniform(0.02, 0.98, (vectors, 1))).astype(np.float64)
     return x if array.encoding.name == "bit-serial" else x * random.integers(0, 16, x.shape) / 15
 
 
 def line_errors(found: Built, x: Floats) -> Floats:
-    """`[vectors, lines]` deviations from nodal, in the model's unit."""
+    """Return deviations `[vectors, lines]` from nodal, in the unit of the model's error."""
     array, model, prepared = found
     currents = nodal.solve(prepared, model.drive.stimulus(x, array.tile))
     exact = currents.bitline if model.drive.direction == "wordlines" else currents.source
@@ -70,10 +70,10 @@ def test_the_error_it_states_is_honest(encoding: str, times: float) -> None:
     found = built(encoding, times)
     worst = float(np.abs(line_errors(found, fresh_drives(found[0], 21))).max())
     assert 0.5 * worst <= found[1].error
-    assert found[1].error <= 20 * worst  # and says something
+    assert found[1].error <= 20 * worst  # and not too pessimistic
 
 
-# Over the codes of a linear-pair the cell is a parabola; what it bends beyond that is left over.
+# In linear-pair the model takes the cell as a parabola over the codes; higher orders remain as its error.
 @pytest.mark.parametrize(("encoding", "bound"), [("bit-serial", 1e-5), ("linear-pair", 2e-5)])
 def test_without_wires_a_line_carries_the_sum_of_its_cells(
     encoding: str, bound: float, exact_sums: Callable[[Array, Stimulus], Floats]
@@ -88,7 +88,7 @@ def test_without_wires_a_line_carries_the_sum_of_its_cells(
 
 @pytest.mark.parametrize("wires", layouts().values(), ids=layouts().keys())
 def test_macro_knows_all_layouts_that_bits_can_be_read_in(resistor_cell: Cell, wires: Wires) -> None:
-    """An odd number of rows, so that the last group is not full."""
+    """The number of rows is odd, so the last group is not full."""
     random = np.random.default_rng(6)
     tile = Tile(random.choice([3.2, 3.9, 4.4, 5.5], (31, 10)), resistor_cell, wires)
     drive = Driven("wordlines", 5.0, 0.5)
@@ -147,7 +147,8 @@ def test_vectors_are_taken_in_parts_that_change_nothing(monkeypatch: pytest.Monk
 
 def refused(gates: Floats, volts: Floats, source_volts: float = 0.0) -> None:
     array = array_of("bit-serial", 12, 10)
-    with pytest.raises(ConfigurationError, match="macro models bits on wordlines.*use nodal for other drives"):
+    problem = "macro models only bits on wordlines.*use the nodal backend for other drives"
+    with pytest.raises(ConfigurationError, match=problem):
         read(array.tile, Stimulus(gates, volts, source_volts), "macro")
 
 
@@ -163,21 +164,21 @@ def test_a_drive_without_a_model_is_refused() -> None:
 def test_drain_volts_on_strapped_source_lines_are_refused() -> None:
     tile = Tile(np.full((4, 3), 4.1), load_chip("etox65").cell, Wires(0.4, 20.0, 20.0))
     volts = np.array([[0.0, 0.02, 0.05]])
-    with pytest.raises(ConfigurationError, match="only where each row has one, sensed at its end"):
+    with pytest.raises(ConfigurationError, match="only if each row has its own line, sensed at its end"):
         read(tile, Stimulus(np.full((1, 4), 5.0), volts), "macro")
 
 
 def test_a_tile_that_no_reduced_model_fits_is_refused_with_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
     array, model, prepared = built("bit-serial", 10.0)
     monkeypatch.setattr(build, "REFUSED", 0.5 * model.error)
-    with pytest.raises(SolveError, match=r"macro does not fit NOR-flash tile: off by .* use --backend nodal"):
+    with pytest.raises(SolveError, match=r"macro does not fit NOR-flash tile: it deviates by .* use the nodal backend"):
         build.build(array.tile, model.drive, prepared.table)
 
 
 @pytest.mark.parametrize("code", [0, 15])
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_equal_codes_on_all_inputs_are_read_like_any_others(encoding: str, code: int) -> None:
-    """A layer whose inputs are all 0, or all saturated, is nothing unusual."""
+    """A layer whose inputs are all 0, or all saturated, is not unusual."""
     array = array_of(encoding, 12, 10)
     stimulus = array.encoding.drive(np.full((2, array.inputs), code, dtype=np.uint8), array.outputs, 4)
     reduced, exact = (read(array.tile, stimulus, backend) for backend in ("macro", "nodal"))
@@ -185,7 +186,7 @@ def test_equal_codes_on_all_inputs_are_read_like_any_others(encoding: str, code:
 
 
 def test_products_of_bits_add_up_to_the_states_they_stand_for() -> None:
-    """Inclusion and exclusion: the features that a state has, summed, give its level back."""
+    """Inclusion and exclusion: the sum over the features that a state has is its level."""
     for size in (1, 2, 3):
         states = presolve.subsets(size)
         levels = np.random.default_rng(size).random(len(states))
@@ -210,7 +211,7 @@ def test_each_part_of_the_model_brings_it_nearer_to_nodal(encoding: str) -> None
         return float(np.abs(line_errors((array, part, prepared), x)).max())
 
     def without(rows: slice) -> Macro:
-        """The mean field's state, but for some of what it does to the drive."""
+        """Return the mean field's state without part of its effect on the drive."""
         field = whole(1).field
         response, shift = field.response.clone(), field.shift.clone()
         response[rows], shift[rows] = 0.0, 0.0

@@ -1,4 +1,4 @@
-"""The tables that macro is run by, against the model that they are made from."""
+"""The tables that macro runs on, against the model that they are made from."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def tables_of(encoding: str, times: float) -> Tabulated:
 
 
 def codes_of(drives: Floats, found: Tabulated) -> tuple[np.ndarray, int]:
-    """Drives as codes, and the code of full drive."""
+    """Convert drives to codes; also return the code of full drive."""
     top = 15 if found.drive.direction == "bitlines" else 1
     return np.rint(drives * top).astype(np.uint8), top
 
@@ -69,7 +69,7 @@ def test_tables_that_miss_the_model_are_refused() -> None:
     strong = replace(model, field=replace(model.field, response=model.field.response * 20))
     drives = np.zeros((8, array.tile.wordlines))
     drives[1::2] = 1.0  # all that the modes are not fitted on
-    with pytest.raises(SolveError, match=r"off from it by .* of full scale, 0\.01 is the most"):
+    with pytest.raises(SolveError, match=r"deviate from it by .* of full scale, and the limit is 0\.01"):
         tabulate(strong, drives)
 
 

@@ -1,4 +1,4 @@
-"""Nodal obeys Kirchhoff at every node, is exact for linear cells, and says when it did not get there."""
+"""Nodal obeys Kirchhoff's laws at every node, is exact for linear cells, and reports when it did not converge."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_currents_of_resistor_cells_add_up_as_their_volts_do(resistor_cell: Cell
 
 
 def reads(rows: int, columns: int, mixed: bool) -> Stimulus:
-    """Random drives, and a last one with everything up."""
+    """Return random drives, and full drive as the last."""
     random = np.random.default_rng(2)
     gates, volts = 5.0 * (random.random((5, rows)) < 0.5), np.full((5, columns), 0.5)
     if mixed:
@@ -75,14 +75,14 @@ def reads(rows: int, columns: int, mixed: bool) -> Stimulus:
 
 
 def misfits(line: Floats, ohms: float, end_ohms: float, drawn: Floats) -> Floats:
-    """Amperes that are missing at each node of a line sensed beside node 0; `line` is the deviation in volts."""
+    """Return the missing amperes at each node of a line sensed next to node 0; `line` is the deviation in volts."""
     steps = np.diff(line) / ohms
     along = np.r_[line[0] / end_ohms, steps, 0.0]
     return along[:-1] - along[1:] - drawn
 
 
 def strapped_misfits(line: Floats, ohms: float, end_ohms: float, drawn: Floats, every: int) -> tuple[Floats, float]:
-    """The same for the cells of a strapped line, and what its straps carry; straps obey Kirchhoff themselves."""
+    """Return the same for the cells of a strapped line, and the straps' currents by Kirchhoff's current law."""
     starts = range(0, len(line), every)
     groups = [slice(start, start + every) for start in starts]
     neighbours = [[line[0]], *([line[k - 1], line[k]] for k in starts[1:]), [line[-1]]]
@@ -101,7 +101,7 @@ RESISTIVE = {name: wires for name, wires in layouts().items() if min(wires.bitli
 @pytest.mark.parametrize("mixed", [False, True], ids=["one bitline voltage", "mixed bitline volts"])
 @pytest.mark.parametrize("wires", RESISTIVE.values(), ids=RESISTIVE.keys())
 def test_kirchhoff_holds_at_every_node(resistor_cell: Cell, wires: Wires, mixed: bool) -> None:
-    """An ideal driver is given an ohm here, so that its current can be told from its volts."""
+    """An ideal driver gets one ohm here, so that its current can be computed from its volts."""
     wires = replace(wires, bitline_end_ohms=wires.bitline_end_ohms or 1.0)
     tile, stimulus = tile_of(resistor_cell, wires, rows=11), reads(11, 10, mixed)
     prepared = solver_of(tile, stimulus, channel)
@@ -127,7 +127,7 @@ def test_kirchhoff_holds_at_every_node(resistor_cell: Cell, wires: Wires, mixed:
                 returned += through
             else:
                 missing = misfits(line, wires.source_ohms, wires.source_end_ohms or 1.0, drawn)
-                # Beside an ideal sense amplifier the first node has no deviation, whatever it carries.
+                # At an ideal sense amplifier the first node has no deviation, whatever its current.
                 missing = missing if wires.source_end_ohms else missing[1:]
             assert np.abs(missing).max(initial=0.0) <= 3 * nodal.TOLERANCE * flowing
         if every:
@@ -155,7 +155,7 @@ def test_bitlines_can_change_places_where_source_lines_have_no_length(
     again = nodal.solve(solver_of(moved, permuted, channel), permuted)
     np.testing.assert_allclose(again.bitline, found.bitline[:, order], rtol=1e-8)
     np.testing.assert_allclose(again.source, found.source, rtol=1e-8)
-    # With resistance along the source lines a bitline's neighbours do matter.
+    # With resistance along the source lines, neighbouring bitlines affect each other.
     long = replace(tile, wires=replace(tile.wires, source_ohms=100.0))
     apart = replace(moved, wires=long.wires)
     one = nodal.solve(solver_of(long, stimulus, channel), stimulus)
@@ -164,8 +164,8 @@ def test_bitlines_can_change_places_where_source_lines_have_no_length(
 
 
 def test_a_read_does_not_depend_on_the_reads_beside_it(resistor_cell: Cell) -> None:
-    """67 vectors are two full blocks and a part of one; each alone gives the same, to the tolerance."""
-    tile = tile_of(resistor_cell, layouts()["a pair a line, straps with contacts"])
+    """67 vectors are two full blocks and part of a third; each alone has the same result, to the tolerance."""
+    tile = tile_of(resistor_cell, layouts()["two rows per line, straps with contacts"])
     random = np.random.default_rng(5)
     stimulus = Stimulus(5.0 * (random.random((67, 12)) < 0.5), np.full((67, 10), 0.5))
     prepared = solver_of(tile, stimulus, channel)
@@ -210,7 +210,7 @@ def test_relaxed_lines_that_do_not_settle_are_an_error(resistor_cell: Cell, monk
     monkeypatch.setattr(nodal, "MOST_SWEEPS", 2)
     gates = np.searchsorted(prepared.table.gates, stimulus.wordline_volts).T
     shape = (12, 10, stimulus.vectors)
-    with pytest.raises(SolveError, match="lines of NOR-flash tile do not settle"):
+    with pytest.raises(SolveError, match="lines of NOR-flash tile do not converge"):
         nodal.relax(prepared, gates, stimulus.bitline_volts.T, np.zeros(shape), np.zeros((6, *shape[1:])), "both")
 
 

@@ -1,4 +1,4 @@
-"""One array of thresholds through every rung of the ladder, each within its bound of ngspice."""
+"""The same array of thresholds through every rung of the ladder, each within its bound of ngspice."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from norsim.data.tensors import images_tensor
 from norsim.periphery.encoding import full_scale_amps
 from norsim.quantization.layer import QuantizedLayer
 from norsim.tiling.grid import place
+from norsim.tiling.program import program_tile
 from tests.solver.arrays import ENCODINGS, OHMS, array_of, layouts
 
 BOUNDS = {"ngspice-shared": 1e-8, "nodal": 1e-6, "macro": 1e-4}
@@ -27,7 +28,7 @@ BOUNDS = {"ngspice-shared": 1e-8, "nodal": 1e-6, "macro": 1e-4}
 @pytest.mark.parametrize("times", [1.0, 10.0], ids=["the default chip", "wires times ten"])
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_nodal_meets_ngspice(encoding: str, times: float) -> None:
-    """Random, full and single drives: of 64 wordlines and 32 bitlines, to a millionth of full scale."""
+    """Random, full and single drives of 64 wordlines and 32 bitlines agree to a millionth of full scale."""
     array = array_of(encoding, 64, 32, times)
     stimulus = array.stimulus(3 if encoding == "bit-serial" else 8, 2)
     found, reference = (read(array.tile, stimulus, backend) for backend in ("nodal", "ngspice"))
@@ -46,7 +47,7 @@ def test_the_wires_do_decide_what_nodal_is_tested_on(encoding: str) -> None:
 @pytest.mark.parametrize("top", [0.5, 0.05], ids=["full read volts", "mixed small drain volts"])
 @pytest.mark.parametrize("wires", layouts().values(), ids=layouts().keys())
 def test_nodal_meets_ngspice_in_every_layout(wires: Wires, top: float) -> None:
-    """Bits on the wordlines, with the bitlines all alike or each at its own; errors of the largest current."""
+    """Bits on the wordlines, with equal or different bitline volts; errors are relative to the largest current."""
     cell, random = load_chip("etox65").cell, np.random.default_rng(3)
     tile = Tile(random.choice([3.9, 4.3, 6.0], (12, 10)), cell, wires)
     gates, volts = random.choice([0.0, 5.0], (4, 12)), top * np.ones((4, 10))
@@ -73,7 +74,7 @@ def test_the_same_thresholds_give_the_same_currents_on_every_rung(encoding: str)
 
 @pytest.mark.parametrize("wire", OHMS)
 def test_every_wire_resistance_is_felt_alike_by_nodal_and_ngspice(wire: str) -> None:
-    """One kind of resistance at a time, large enough to change the currents by more than a thousandth."""
+    """One kind of resistance at a time is large enough to change the currents by more than a thousandth."""
     cell = load_chip("etox65").cell
     stimulus = Stimulus(np.full((1, 6), 5.0), np.full((1, 5), 0.5))
     lossless, lossy = (Tile(np.full((6, 5), 3.9), cell, Wires(strap_every=2, **{wire: ohms})) for ohms in (0.0, 1e3))
@@ -85,7 +86,7 @@ def test_every_wire_resistance_is_felt_alike_by_nodal_and_ngspice(wire: str) -> 
 
 
 def small_network() -> tuple[nn.Module, torch.Tensor]:
-    """A linear classifier of digits averaged to 4 x 4, found by least squares, and its training images."""
+    """Return a linear classifier of digits averaged to 4 x 4, fitted by least squares, and its training images."""
     train = load("digits", "train")
     images = images_tensor(train)
     network = nn.Sequential(nn.AvgPool2d(2), nn.Flatten(), nn.Linear(16, 10)).eval()
@@ -137,20 +138,22 @@ AILING = (
 def test_every_rung_sees_the_same_ailing_silicon(
     encoding: str, tracking: str, make_layer: Callable[..., QuantizedLayer]
 ) -> None:
-    """A threshold for each cell, broken cells, 85 degrees, and drivers that follow it or not."""
+    """Different thresholds for all cells, broken cells, 85 degrees Celsius, and drivers with or without tracking."""
     chip = load_chip("etox65", (*AILING, f"encoding={encoding}", f"silicon.tracking={tracking}"))
     inputs, outputs = chip.encoding.capacity(64, 32)
     part = place(make_layer(inputs, outputs), chip.specimen(3, 1)).tiles[0]
-    tile = part.tile()
+    array = program_tile(part)
+    tile = array.tile
     assert len(np.unique(tile.thresholds)) > tile.thresholds.size // 2
     assert {3.0, 7.5} <= set(tile.thresholds.ravel())
     codes = np.random.default_rng(0).integers(0, 16, (2, inputs), dtype=np.uint8)
-    stimulus = part.drive(codes)
+    stimulus = array.drive(codes)
     found = {name: part.amps(read(tile, stimulus, name)) for name in ("ngspice", "nodal", "macro")}
     errors = {name: np.abs(amps - found["ngspice"]).max() / part.full_scale_amps for name, amps in found.items()}
     assert errors["nodal"] <= 1e-5
     assert np.abs(found["macro"] - found["nodal"]).max() / part.full_scale_amps <= 1e-4
-    # And it is far from what was programmed.
+    # The result is far from the programmed state.
     sound = place(part.layer, load_chip("etox65", (*AILING[-2:], f"encoding={encoding}"))).tiles[0]
-    nominal = sound.amps(read(sound.tile(), sound.drive(codes), "nodal"))
+    programmed = program_tile(sound)
+    nominal = sound.amps(read(programmed.tile, programmed.drive(codes), "nodal"))
     assert np.abs(nominal - found["nodal"]).max() / part.full_scale_amps > 1e-3

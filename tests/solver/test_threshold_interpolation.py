@@ -1,4 +1,4 @@
-"""Thresholds between swept ones: as good as sweeping them, and refused where the cell is not smooth."""
+"""Thresholds between swept ones are as accurate as sweeping them; a cell that is not smooth raises an error."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_interpolated_currents_are_those_of_the_formula(resistor_cell: Cell) -> 
 
 
 def test_a_real_cell_is_met_at_thresholds_that_were_never_swept() -> None:
-    """Against ngspice itself, from cells that are full on to cells that are off, at 85 degrees."""
+    """Against ngspice, from cells that are fully on to cells that are off, at 85 degrees Celsius."""
     cell = load_chip("etox65", ("temperature=85 degC",)).cell
     thresholds = np.sort(np.random.default_rng(1).uniform(2.8, 6.4, 80))
     found = characterisation_cache.table(cell, GATES, thresholds, BOX, drain_amps, "a test")

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 @pytest.fixture(scope="session")
 def raw_bytes() -> Callable[..., bytes]:
-    """The bytes of a binary raw file of `table` `[points, names]`; `header` replaces its own values."""
+    """Return the bytes of a binary raw file of `table` `[points, names]`; `header` replaces default values."""
 
     def write(names: Sequence[str], table: ArrayLike, **header: str) -> bytes:
         values = np.asarray(table, dtype="<f8")

@@ -1,4 +1,4 @@
-"""Decks: golden texts, the same currents by hand, no injection, no digit lost."""
+"""Decks: golden texts, the same currents when run by hand, no injection, full precision."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ GOLDEN = netlists_folder() / "golden"
 def encoded(
     encoding: BitSerial | LinearPair, levels: Floats, wires: Wires, weights: list[list[int]], codes: list[list[int]]
 ) -> tuple[Tile, Stimulus]:
-    """A tile of the preset's cell for `weights` `[inputs, outputs]` around zero 7, and reads of `codes`.
+    """Return a tile of the preset's cell for `weights` `[inputs, outputs]` around zero 7, and reads of `codes`.
 
-    Levels, volts and wires are fixed here: a golden text must not change with a solver's last digit or an
-    estimate of the preset.
+    Levels, volts and wires are fixed here: a golden text must not change with a solver's last digit or with the
+    preset's estimates.
     """
     array = np.array(weights, dtype=np.uint8)
     inputs, outputs = array.shape
@@ -54,7 +54,7 @@ def encoded(
 
 
 def bit_serial() -> tuple[Tile, Stimulus]:
-    """4 wordlines by 5 bitlines: a full group of two outputs, one of one, and their references."""
+    """4 wordlines by 5 bitlines: a full group of two outputs, a group of one output, and their references."""
     weights = [[0, 15, 7], [1, 14, 8], [2, 13, 9], [15, 0, 10]]
     return encoded(
         BitSerial(5.0, 0.5, 1.6e-6, "reference", group=3),
@@ -81,7 +81,7 @@ DECKS: dict[str, Callable[[], tuple[Tile, Stimulus]]] = {"bit-serial-4x5": bit_s
 
 @pytest.mark.parametrize("name", DECKS)
 def test_deck_is_the_golden_one(name: str) -> None:
-    """NORSIM_UPDATE_GOLDEN=1 rewrites the files; read the difference before it is kept."""
+    """NORSIM_UPDATE_GOLDEN=1 rewrites the files; review the difference before committing."""
     tile, stimulus = DECKS[name]()
     assert f"{tile.wordlines}x{tile.bitlines}" in name
     if os.environ.get("NORSIM_UPDATE_GOLDEN") == "1":
@@ -121,7 +121,7 @@ def test_a_hostile_note_changes_no_current(resistor_cell: Cell) -> None:
 
 
 def cell_lines(text: str, shape: tuple[int, int]) -> np.ndarray:
-    """`[wordlines, bitlines]` thresholds of all `Xi_j` lines of a deck; each cell stands in it once."""
+    """Return thresholds `[wordlines, bitlines]` of all `Xi_j` lines of a deck; each cell is in it once."""
     found = re.findall(r"^X(\d+)_(\d+) .* vt=(\S+)$", text, re.MULTILINE)
     assert len(found) == shape[0] * shape[1]
     thresholds = np.full(shape, np.nan)
@@ -155,7 +155,7 @@ def test_drive_volts_are_read_back_bit_for_bit(volts: np.ndarray) -> None:
 
 
 def test_many_reads_are_driven_each_with_its_own_volts(resistor_cell: Cell) -> None:
-    """Past the first line of a wrapped table, and in any order."""
+    """This includes tables wrapped over several lines, and any order of volts."""
     volts = np.random.default_rng(0).uniform(-1, 1, (150, 2))
     currents = read(Tile([[1.0, 2.0]], resistor_cell, Wires(strap_every=1)), Stimulus(np.zeros((150, 1)), volts))
     np.testing.assert_allclose(currents.bitline, volts / [1e5, 2e5], rtol=1e-9, atol=1e-17)
@@ -171,7 +171,7 @@ def test_no_line_is_longer_than_an_editor_shows(resistor_cell: Cell) -> None:
 def test_header_states_size_wires_and_how_to_run() -> None:
     tile, stimulus = bit_serial()
     header = deck(tile, stimulus).split("\n*\n", 2)[1]
-    for part in ("4 wordlines x 5 bitlines, 8 reads", "0.4 ohm a segment", "straps every 3 bitlines", "ngspice -b"):
+    for part in ("4 wordlines x 5 bitlines, 8 reads", "0.4 ohm per segment", "straps every 3 bitlines", "ngspice -b"):
         assert part in header
 
 

@@ -1,4 +1,4 @@
-"""Cell and model files from elsewhere: what is read, what is refused, and that ngspice would have run it."""
+"""User-supplied cell and model files: allowed content, rejected content, and proof that ngspice would run it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from norsim.array.cell import Cell
 from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.errors import ConfigurationError
+from norsim.errors import ConfigurationError, UntrustedCellError
 from norsim.paths import models_folder, netlists_folder
 from norsim.spice.deck import deck
 from norsim.spice.model_files import CIRCUIT, DEVICES, INCLUDES, Source
@@ -22,7 +22,7 @@ from norsim.spice.simulators.ngspice import find_ngspice
 
 SHIPPED = [*sorted((netlists_folder() / "cells").glob("*")), *sorted((models_folder() / "devices").glob("*"))]
 SHELL = "shell touch ran"
-# Each of these makes ngspice start a program, wherever it stands between the lines of a deck.
+# Each of these makes ngspice start a program, at any place in a deck.
 COMMANDS = {
     "a control block": f".control\n{SHELL}\n.endc",
     "a control block in capitals": f".CONTROL\n{SHELL}\n.ENDC",
@@ -34,15 +34,15 @@ COMMANDS = {
 OTHERS = {
     "an analysis": (".tran 1n 1u", ".tran does not describe a circuit"),
     "the end of the deck": (".END", ".end does not describe a circuit"),
-    "options": (".options gmin=1", "options stand under cell.options"),
+    "options": (".options gmin=1", "options belong under cell.options"),
     "output": (".save all", ".save does not describe a circuit"),
-    "a code model": ("A1 in out filesource", "no device of a circuit begins with 'a'"),
-    "a Verilog device": ("N1 d g s b module", "no device of a circuit begins with 'n'"),
+    "a code model": ("A1 in out filesource", "devices with the letter 'a' are not allowed"),
+    "a Verilog device": ("N1 d g s b module", "devices with the letter 'n' are not allowed"),
     "a program": ('.model p d_process(process_file="/bin/sh")', "it names a file"),
     "a data file": ('V1 a 0 pwl file="/etc/passwd"', "it names a file"),
     "a shared library": (".osdi evil.so", ".osdi does not describe a circuit"),
-    "a form feed": ("* x\x0c.control", "it holds a control character"),
-    "a line separator": ("* x\u2028.control", "it holds a control character"),
+    "a form feed": ("* x\x0c.control", "it has a control character"),
+    "a line separator": ("* x\u2028.control", "it has a control character"),
     "half an include": (".include", "it names no file"),
 }
 
@@ -51,7 +51,7 @@ Write = Callable[..., Path]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Writes a file under `tmp_path/cells`, the only folder that these tests allow."""
+    """Return a function that writes a file under `tmp_path/cells`, the only folder that these tests allow."""
 
     def make(text: str, name: str = "cell.sp") -> Path:
         path = tmp_path / "cells" / name
@@ -70,7 +70,7 @@ def source_of(path: Path, trusted: bool = False) -> str:
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
 def test_what_comes_with_norsim_is_taken_as_it_is(path: Path) -> None:
     text = path.read_text()
-    # A library is read section by section.
+    # A library is read by section.
     assert ".lib " in text or Source((path.parent,)).read(path) == text
 
 
@@ -80,7 +80,7 @@ def test_a_command_is_refused_and_ngspice_would_have_run_it(
 ) -> None:
     hostile = f"* a cell\n{text}\n{resistor_cell.netlist}"
     path = write(hostile)
-    with pytest.raises(ConfigurationError, match=r"cell\.sp, line 2: .* is refused: .* pass --trust-cell"):
+    with pytest.raises(UntrustedCellError, match=r"cell\.sp, line 2: .* is not allowed: .* trust the cell's files"):
         source_of(path)
     assert source_of(path, trusted=True) == hostile.rstrip("\n") + "\n"
     trusting = replace(resistor_cell, netlist=hostile)
@@ -141,7 +141,7 @@ def test_an_include_outside_the_folder_is_refused(write: Write, tmp_path: Path, 
     (tmp_path / "secret.lib").write_text(".param secret=1\n")
     path = write(f".include {name.format(tmp_path)}\n")
     (path.parent / "link.lib").symlink_to(tmp_path / "secret.lib")
-    with pytest.raises(ConfigurationError, match=r"(secret|link)\.lib lies outside .*cells.*pass --trust-cell"):
+    with pytest.raises(UntrustedCellError, match=r"(secret|link)\.lib is outside .*cells.*trust the cell's files"):
         source_of(path)
     assert source_of(path, trusted=True).startswith(".param secret=1")
 
@@ -150,12 +150,12 @@ def test_a_file_that_is_too_large_is_not_read(write: Write) -> None:
     path = write("")
     with open(path, "wb") as file:
         file.truncate(2**26 + 1)
-    with pytest.raises(ConfigurationError, match="67108865 bytes; at most 67108864 are read"):
+    with pytest.raises(ConfigurationError, match="67108865 bytes; the limit is 67108864"):
         source_of(path)
 
 
 @pytest.mark.parametrize("field", ["subcircuit", "state"])
 @pytest.mark.parametrize("name", ["x\n.control", "a b", "", "1x", "vt=1"])
 def test_a_name_that_would_become_more_than_a_name_is_refused(resistor_cell: Cell, field: str, name: str) -> None:
-    with pytest.raises(ConfigurationError, match="is no name in SPICE"):
+    with pytest.raises(ConfigurationError, match="is not a valid SPICE name"):
         replace(resistor_cell, **{field: name})

@@ -1,4 +1,4 @@
-"""A second simulator solves the same circuits to the same currents, and is believed as little as the first."""
+"""A second simulator solves the same circuits to the same currents, and its results are checked as the first one's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import Wires
 from norsim.backends.registry import read
 from norsim.chip.load import load_chip
-from norsim.errors import ConfigurationError, SimulatorError, SolveError
+from norsim.errors import ConfigurationError, SimulatorError, SolveError, SolveTimeoutError
 from norsim.paths import models_folder, netlists_folder
 from norsim.spice.dialects.neospice import deck
 from norsim.spice.simulators import neospice, ngspice
@@ -24,19 +24,19 @@ pytest.importorskip("neospice")
 
 Folders = Callable[[], list[Path]]
 CARD = (models_folder() / "devices" / "etox65.lib").read_text()
-# Of full scale. What is found is 1e-9.
+# Of full scale; the measured deviation is 1e-9.
 TOLERANCE = 1e-7
 
 
 def medium() -> tuple[Tile, Stimulus]:
-    """64 wordlines by 34 bitlines of the preset's chip, hot."""
+    """Return 64 wordlines by 34 bitlines of the preset's chip at a high temperature."""
     chip, random = load_chip("etox65", ("temperature=85 degC",)), np.random.default_rng(0)
     thresholds = random.choice(np.linspace(4.1, 4.6, 16), (64, 34))
     return Tile(thresholds, chip.cell, chip.wires), Stimulus(random.choice([0.0, 5.0], (4, 64)), np.full((4, 34), 0.5))
 
 
 def sensed() -> tuple[Tile, Stimulus]:
-    """Source lines without straps, with resistance, each of its own sense amplifier."""
+    """Return resistive source lines without straps, each with its own sense amplifier."""
     chip, random = load_chip("etox65"), np.random.default_rng(1)
     tile = Tile(random.uniform(3.8, 4.3, (16, 12)), chip.cell, Wires(0.4, 10.0, 20.0, 10.0))
     return tile, Stimulus(np.full((5, 16), 5.0), random.uniform(0, 0.5, (5, 12)), source_volts=0.05)
@@ -69,7 +69,7 @@ BAD_CELLS = {
     "a version that it does not have": (
         "R1 d s 1k",
         ".model c nmos level=14 version=4.5",
-        "cards, line 1.*4.5 has not",
+        "cards, line 1.*but not 4.5",
     ),
     "a device that is not looked through": ("J1 d g s c", "", "netlist, line 2.*'j'"),
     "a threshold that moves nothing": ("M1 d g s b c delvto=1", ".model c nmos level=14", "cards, line 1.*with vth0"),
@@ -85,7 +85,7 @@ def test_a_cell_that_it_would_read_in_its_own_way_is_refused_with_its_line(line:
 
 @pytest.fixture
 def says(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Puts a process in neospice's place that ends as told."""
+    """Return a function that replaces neospice's process by one with a given result."""
 
     def make(script: str = "", **status: object) -> None:
         good = {
@@ -142,7 +142,7 @@ def test_what_cannot_be_trusted_is_refused_and_its_folder_kept(
     status: dict[str, object], why: str,
 ) -> None:  # fmt: skip
     says(script, **status)
-    # Of single cells it can say nothing.
+    # The fake cannot solve single cells.
     monkeypatch.setattr(neospice, "lost_amps", lambda cell, gate, *volts: np.zeros(len(gate)))
     with pytest.raises(SolveError, match=why):
         neospice.read(tile, STIMULUS)
@@ -152,7 +152,7 @@ def test_what_cannot_be_trusted_is_refused_and_its_folder_kept(
 
 def test_a_process_that_hangs_is_stopped(tile: Tile, says: Callable[..., None]) -> None:
     says("import time; time.sleep(60)")
-    with pytest.raises(SolveError, match="neospice did not finish within 1 s"):
+    with pytest.raises(SolveTimeoutError, match="neospice did not finish within 1 s"):
         neospice.read(tile, STIMULUS, timeout_seconds=1.0)
 
 

@@ -1,4 +1,4 @@
-"""The ngspice driver: programs that lie, hang or are missing, and what is left behind by each."""
+"""The ngspice driver: programs with wrong results, that hang or are missing, and the files that each leaves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from norsim.array.cell import Cell
 from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import Wires
 from norsim.chip.load import load_chip
-from norsim.errors import SimulatorError, SolveError
+from norsim.errors import SimulatorError, SolveError, SolveTimeoutError
 from norsim.spice.deck import deck
 from norsim.spice.simulators import libngspice, ngspice
 from norsim.spice.simulators.ngspice import check_log, find_ngspice, read, version_line
@@ -36,7 +36,7 @@ def tile(resistor_cell: Cell) -> Tile:
 
 @pytest.fixture(autouse=True)
 def no_memory() -> Iterator[None]:
-    """Which ngspice was found is remembered for the life of a process; here for one test."""
+    """The path of ngspice is cached for the life of a process; here for one test."""
     yield
     find_ngspice.cache_clear()
     version_line.cache_clear()
@@ -44,7 +44,7 @@ def no_memory() -> Iterator[None]:
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Makes a shell script the ngspice of this test: `version` is its answer to --version."""
+    """Return a function that makes a shell script the ngspice of this test; `version` is its output for --version."""
 
     def make(body: str, version: str = "** ngspice-99 : a fake") -> Path:
         path = tmp_path / "fake"
@@ -60,7 +60,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
 
 @pytest.fixture
 def answers(install: Callable[..., Path], tmp_path: Path) -> Callable[..., None]:
-    """Makes a fake that leaves `raw` as its raw file, says `log` and comes to `end`."""
+    """Return a function that makes a fake which writes `raw` as its raw file, prints `log` and runs `end`."""
 
     def make(raw: bytes | None, log: str = "Note: fine", end: str = "exit 0") -> None:
         (tmp_path / "prepared.raw").write_bytes(raw or b"")
@@ -89,15 +89,15 @@ def test_a_program_that_answers_rightly_is_believed(
 BROKEN = {
     "no raw file": (lambda raw: {"raw": None}, "wrote no readable currents.raw"),
     "an empty raw file": (lambda raw: {"raw": b""}, "not a binary ngspice raw file"),
-    "a truncated raw file": (lambda raw: {"raw": raw(METERS, GOOD)[:-5]}, "19 bytes of data where 24"),
+    "a truncated raw file": (lambda raw: {"raw": raw(METERS, GOOD)[:-5]}, "19 bytes of data; expected 24"),
     "an ASCII raw file": (
         lambda raw: {"raw": raw(METERS, GOOD).split(b"Binary:")[0] + b"Values:\n0\t1e-6\n\t2e-6\n\t3e-6\n"},
         "not a binary ngspice raw file",
     ),
     "a NaN": (lambda raw: {"raw": raw(METERS, [[1e-6, np.nan, 3e-6]])}, r"i\(vbl1\) is nan at point 0"),
     "a missing vector": (lambda raw: {"raw": raw(METERS[1:], [GOOD[0][1:]])}, r"the first is i\(vbl0\)"),
-    "too many points": (lambda raw: {"raw": raw(METERS, GOOD * 2)}, "2 points of 3 vectors; 1 points"),
-    "no point": (lambda raw: {"raw": raw(METERS, np.zeros((0, 3)))}, "0 points of 3 vectors; 1 points"),
+    "too many points": (lambda raw: {"raw": raw(METERS, GOOD * 2)}, "2 points of 3 vectors; expected 1 points"),
+    "no point": (lambda raw: {"raw": raw(METERS, np.zeros((0, 3)))}, "0 points of 3 vectors; expected 1 points"),
     "a singular matrix": (
         lambda raw: {"raw": raw(METERS, GOOD), "log": "Warning: singular matrix:  check node bl0"},
         "singular matrix:  check node bl0",
@@ -109,14 +109,14 @@ BROKEN = {
         "Kirchhoff's current law fails at point 0",
     ),
     "garbage": (lambda raw: {"raw": np.random.default_rng(1).bytes(5000)}, "not a binary ngspice raw file"),
-    "a killed program": (lambda raw: {"raw": raw(METERS, GOOD), "end": "kill -KILL $$"}, "was there enough memory"),
+    "a killed program": (lambda raw: {"raw": raw(METERS, GOOD), "end": "kill -KILL $$"}, "possibly for lack of memory"),
     "an endless raw file": (
         lambda raw: {"raw": raw(METERS, GOOD), "end": "head -c 300000000 /dev/zero >> currents.raw; kill -XFSZ $$"},
-        "a file of it grew too large",
+        "one of its files grew too large",
     ),
     "a raw file that is far too long": (
         lambda raw: {"raw": raw(METERS, GOOD), "end": "truncate -s 100M currents.raw"},
-        "104857600 bytes; at most",
+        "104857600 bytes; expected at most",
     ),
     "errors on stderr": (
         lambda raw: {"raw": raw(METERS, GOOD), "end": "echo 'Error: no such vector' >&2; exit 0"},
@@ -132,7 +132,7 @@ def test_a_program_that_lies_is_refused_and_the_folder_kept(
     broken: Callable[[RawBytes], dict[str, object]], problem: str, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     answers(**broken(raw_bytes))
-    # Of single cells it can say nothing.
+    # The fake cannot solve single cells.
     monkeypatch.setattr(ngspice, "lost_amps", lambda cell, gate, *volts: np.zeros(len(gate)))
     with pytest.raises(SolveError, match=problem) as caught:
         read(tile, STIMULUS)
@@ -144,7 +144,7 @@ def test_a_program_that_lies_is_refused_and_the_folder_kept(
 
 def test_a_program_that_hangs_is_stopped(tile: Tile, install: Callable[..., Path], folders: Folders) -> None:
     install("exec sleep 60")
-    with pytest.raises(SolveError, match=r"did not finish within 0.2 s and was stopped") as caught:
+    with pytest.raises(SolveTimeoutError, match=r"did not finish within 0.2 s and was stopped") as caught:
         read(tile, STIMULUS, timeout_seconds=0.2)
     assert folders() == [kept_folder(str(caught.value))]
 
@@ -153,7 +153,7 @@ def test_what_a_stopped_program_has_started_is_stopped_too(
     tile: Tile, install: Callable[..., Path], tmp_path: Path
 ) -> None:
     install(f"(sleep 2; touch '{tmp_path}/still-there') &\nsleep 60")
-    with pytest.raises(SolveError, match="was stopped"):
+    with pytest.raises(SolveTimeoutError, match="was stopped"):
         read(tile, STIMULUS, timeout_seconds=0.3)
     time.sleep(2.5)
     assert not (tmp_path / "still-there").exists()
@@ -241,7 +241,7 @@ def test_what_ngspice_says_below_the_trouble_is_told_as_well() -> None:
 def test_a_missing_program_is_a_simulator_error(tile: Tile, monkeypatch: pytest.MonkeyPatch, folders: Folders) -> None:
     monkeypatch.setenv("NORSIM_NGSPICE", "/no/such/ngspice")
     find_ngspice.cache_clear()
-    with pytest.raises(SimulatorError, match=r"'/no/such/ngspice' is not a program here.*NORSIM_NGSPICE"):
+    with pytest.raises(SimulatorError, match=r"'/no/such/ngspice' is not an executable program.*NORSIM_NGSPICE"):
         read(tile, STIMULUS)
     monkeypatch.delenv("NORSIM_NGSPICE")
     monkeypatch.setenv("PATH", "")
@@ -338,7 +338,7 @@ def test_a_tile_may_be_called_what_a_log_calls_trouble(resistor_cell: Cell, name
 
 
 def test_kirchhoff_allows_the_leak_that_gmin_makes() -> None:
-    """Programmed cells conduct less than gmin leaks into the bulk, and are read all the same."""
+    """Programmed cells conduct less than gmin leaks into the bulk, and their read still passes the check."""
     tile = Tile(np.full((4, 4), 6.0), load_chip("etox65").cell, Wires(20.0, 100.0, 20.0))
     currents = read(tile, Stimulus(np.zeros((1, 4)), np.full((1, 4), 0.5)))
     assert np.abs(currents.bitline).max() < 1e-11 and currents.residual.max() < 1e-5
@@ -349,7 +349,7 @@ def test_kirchhoff_allows_the_leak_that_gmin_makes() -> None:
 def test_klu_solves_large_tiles_where_ngspice_has_it(
     resistor_cell: Cell, install: Callable[..., Path], tmp_path: Path, klu: bool, wordlines: int
 ) -> None:
-    """A program that says that it has KLU, solves by the real one, and keeps the decks that it was given."""
+    """The fake reports KLU, solves with the real ngspice, and keeps the decks."""
     real = find_ngspice()
     says = "grep -qi 'options klu' \"$3\" && echo 'Using KLU as Direct Linear Solver'\n" if klu else ""
     install(f'cat "$3" >> {tmp_path}/decks\n{says}exec {real} "$@"')

@@ -1,4 +1,4 @@
-"""Three doors to ngspice, one answer: the deck and its raw file, the shared library, a PySpice circuit."""
+"""Three interfaces to ngspice with the same results: deck and raw file, shared library, PySpice circuit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def tile_and_reads(wires: Wires) -> tuple[Tile, Stimulus]:
 
 
 def by_pyspice(tile: Tile, stimulus: Stimulus) -> np.ndarray:
-    """`[vectors, ammeters]`: a PySpice user's own simulation of the circuit."""
+    """Simulate the circuit as a PySpice user would: `[vectors, ammeters]`."""
     libngspice.library()  # tells PySpice where libngspice is
     simulator = circuit(tile, stimulus).simulator(simulator="ngspice-shared", temperature=27, nominal_temperature=27)
     analysis = simulator.dc(Vidx=slice(0, stimulus.vectors - 1, 1))

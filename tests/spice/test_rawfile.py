@@ -1,4 +1,4 @@
-"""Raw files: what was written is read back bit for bit, and nothing that is not whole is believed."""
+"""Raw files are read back bit for bit, and incomplete ones raise errors."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_every_truncation_is_refused(path: Path, raw_bytes: RawBytes) -> None:
 @given(st.binary(min_size=1, max_size=40))
 def test_anything_behind_the_data_is_refused(path: Path, raw_bytes: RawBytes, more: bytes) -> None:
     path.write_bytes(raw_bytes(NAMES, TABLE) + more)
-    with pytest.raises(SolveError, match=f"{48 + len(more)} bytes of data where 48 were expected"):
+    with pytest.raises(SolveError, match=f"{48 + len(more)} bytes of data; expected 48"):
         read_raw(path, ["i(vret)"], 2)
 
 
@@ -86,9 +86,9 @@ def test_a_damaged_header_is_refused_or_changes_no_number(path: Path, raw_bytes:
 @pytest.mark.parametrize(
     ("header", "problem"),
     [
-        ({"Flags": "complex"}, "holds complex data; real data was expected"),
-        ({"No._Points": "3"}, "says 3 points of 3 vectors; 2 points of 3 vectors were expected"),
-        ({"No._Variables": "2"}, "says 2 points of 2 vectors; 2 points of 3 vectors were expected"),
+        ({"Flags": "complex"}, "has complex data; expected real data"),
+        ({"No._Points": "3"}, "states 3 points of 3 vectors; expected 2 points of 3 vectors"),
+        ({"No._Variables": "2"}, "states 2 points of 2 vectors; expected 2 points of 3 vectors"),
     ],
 )
 def test_a_header_of_another_kind_is_refused(
@@ -102,13 +102,13 @@ def test_a_header_of_another_kind_is_refused(
 @pytest.mark.parametrize("points", [1, 3])
 def test_another_number_of_points_is_refused(path: Path, raw_bytes: RawBytes, points: int) -> None:
     path.write_bytes(raw_bytes(NAMES, TABLE))
-    with pytest.raises(SolveError, match=f"2 points of 3 vectors; {points} points of 3 vectors were expected"):
+    with pytest.raises(SolveError, match=f"2 points of 3 vectors; expected {points} points of 3 vectors"):
         read_raw(path, ["i(vret)"], points)
 
 
 def test_missing_vectors_are_counted_and_named(path: Path, raw_bytes: RawBytes) -> None:
     path.write_bytes(raw_bytes(NAMES, TABLE))
-    with pytest.raises(SolveError, match=r"lacks 2 of the vectors asked for, the first is i\(vbl1\)"):
+    with pytest.raises(SolveError, match=r"lacks 2 of the requested vectors, the first is i\(vbl1\)"):
         read_raw(path, ["i(vbl0)", "i(vbl1)", "i(vbl2)"], 2)
 
 
@@ -117,7 +117,7 @@ def test_a_value_that_is_not_finite_is_named(path: Path, raw_bytes: RawBytes, va
     path.write_bytes(raw_bytes(NAMES, [TABLE[0], [1.0, value, 4e-6]]))
     with pytest.raises(SolveError, match=rf"i\(vbl0\) is {value} at point 1"):
         read_raw(path, ["i(vret)", "i(vbl0)"], 2)
-    assert read_raw(path, ["i(vret)"], 2).tolist() == [[2e-6], [4e-6]]  # nobody asked for the other
+    assert read_raw(path, ["i(vret)"], 2).tolist() == [[2e-6], [4e-6]]  # the other vector was not requested
 
 
 def test_no_file_names_the_folder(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Reads in time: they end where DC is, lines charge as the theory of lines says, gates that lag act like thresholds."""
+"""Transient reads end at the DC solution, lines charge as in theory, and lagging gates act like higher thresholds."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from norsim.errors import ConfigurationError, SolveError
 from norsim.quantization.layer import QuantizedLayer
 from norsim.spice.transient import Transient, read_in_time, settling_seconds, transient_deck
 from norsim.tiling.grid import place
+from norsim.tiling.program import program_tile
 from tests.solver.arrays import ENCODINGS, array_of
 
 
 @pytest.fixture
 def probe() -> Cell:
-    """A cell that draws 1 uA for each volt on its gate, and loads nothing."""
+    """A cell that draws 1 uA per volt on its gate, and has no gate capacitance."""
     netlist = ".subckt probe d g s b vt=3\nGcell d s g b 1u\n.ends probe"
     return Cell("probe", netlist, "", "vt", erased_volts=1.0, programmed_volts=6.0)
 
 
 def gates_in_time(probe: Cell, wires: Wires, bitlines: int, seconds: float) -> tuple[Floats, Floats]:
-    """Times, and `[times, bitlines]` gate volts along a wordline that steps to 1 V, as ngspice has them."""
+    """Simulate in ngspice a wordline that steps to 1 V: times, and gate volts `[times, bitlines]` along it."""
     tile = Tile(np.full((1, bitlines), 3.0), probe, wires)
     found = read_in_time(tile, Stimulus([[1.0]], [[0.5] * bitlines], driven="wordlines"), seconds)
     return found.seconds, found.bitline / 1e-6
@@ -52,7 +53,7 @@ def test_a_wordline_charges_in_ngspice_as_its_ladder_does(probe: Cell, wires: Wi
 def test_a_long_ladder_settles_as_the_analytic_line_does(probe: Cell) -> None:
     """The far end of a distributed line: 1 - (4/pi) sum (-1)^n / (2n+1) exp(-((2n+1) pi/2)^2 t / RC).
 
-    To 0.1 % within one part in as many as there are cells.
+    They agree to 0.1 %, within one part in the number of cells.
     """
     cells, ohms, farads = 128, 15.0, 1e-15
     product = (cells * ohms) * (cells * farads)
@@ -87,8 +88,8 @@ def test_a_read_ends_where_nodal_says(encoding: str) -> None:
 
 
 def test_gates_that_lag_act_like_higher_thresholds(make_layer: Callable[..., QuantizedLayer]) -> None:
-    """On a wordline so slow that what its gates push through their capacitance into bitlines no longer counts: within a
-    hundredth of full scale of ngspice in time."""
+    """On a wordline that is so slow that capacitive coupling from gates to bitlines is negligible, they agree with
+    ngspice's transient to a hundredth of full scale."""
     wires = ("bit_serial.wires.wordline=20 kohm", "bit_serial.wires.wordline_farads=15 fF")
     slow = (*wires, "tile.wordlines=12", "tile.bitlines=16")
     chip = load_chip("etox65", slow)
@@ -96,14 +97,15 @@ def test_gates_that_lag_act_like_higher_thresholds(make_layer: Callable[..., Qua
     layer = make_layer(inputs, outputs)
     part = place(layer, chip).tiles[0]
     codes = np.full((1, inputs), 15, dtype=np.uint8)
-    stimulus = part.drive(codes).take(slice(0, 1))
-    in_time = read_in_time(part.tile(), stimulus, 4e-7)
+    array = program_tile(part)
+    stimulus = array.drive(part.codes(codes)).take(slice(0, 1))
+    in_time = read_in_time(array.tile, stimulus, 4e-7)
     for k in (25, 50, 100, 300):
         picoseconds = 1e12 * float(in_time.seconds[k])
         late = place(layer, load_chip("etox65", (*slow, f"bit_serial.settle={picoseconds} ps"))).tiles[0]
-        found = read(late.tile(), stimulus, "nodal").bitline[0]
+        found = read(program_tile(late).tile, stimulus, "nodal").bitline[0]
         assert np.abs(found - in_time.bitline[k]).max() / part.full_scale_amps <= 1e-2
-    # And the lag is worth having: the first of these reads is far from settled.
+    # The lag matters: the first of these reads is far from settled.
     assert np.abs(in_time.bitline[25] - in_time.bitline[-1]).max() / part.full_scale_amps > 0.05
 
 

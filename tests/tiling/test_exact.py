@@ -26,6 +26,7 @@ from norsim.tiling.convert import convert
 from norsim.tiling.grid import TileGrid
 from norsim.tiling.modules import reading, tiled_layers
 from norsim.tiling.reader import Reader
+from tests.conftest import reader_by, ready
 
 WIDE = "adc.bits=24"
 # How far a sum is from its integer, in steps of one weight code under one activation code. A half would be too far.
@@ -176,7 +177,7 @@ def rounded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
 def read(analog: nn.Module, images: Tensor, backend: str) -> tuple[Tensor, dict[str, Codes]]:
     """The outputs, and the codes that reached each layer, with every layer read by `backend`."""
     codes: dict[str, list[Codes]] = {}
-    with reading(analog, Reader(backend, Threads(2))) as layers:
+    with reading(analog, reader_by(backend, Threads(2))) as layers:
         try:
             for name, layer in layers.items():
                 layer.record = codes[name] = []
@@ -214,6 +215,7 @@ def test_the_layers_of_one_tile_each_are_the_integers_by_ngspice(
     torch.manual_seed(0)
     network, images = nn.Sequential(nn.Conv1d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6, 4)), torch.rand(2, 2, 4)
     analog = convert(quantize(network, [images]), small_chip(*lossless, WIDE))
+    ready(analog)
     assert all(len(layer.grid.tiles) == 1 for layer in tiled_layers(analog).values())
     assert_integers(analog, images, "ngspice", monkeypatch)
 

@@ -10,15 +10,16 @@ import pytest
 
 from norsim.array.tile import Currents, Stimulus, Tile
 from norsim.backends.programming import cell_amps
-from norsim.backends.registry import read
+from norsim.backends.registry import backend_named, read
 from norsim.chip.model import Chip
 from norsim.errors import ConfigurationError, PlacementError
 from norsim.jobs.workers import Threads
 from norsim.periphery.encoding import full_scale_amps
 from norsim.quantization.layer import ConvGeometry, QuantizedLayer
+from norsim.tiling.fit import fit_lines
 from norsim.tiling.grid import TileGrid, exact_sums, place
-from norsim.tiling.reader import Reader
-from norsim.tiling.tile import fit_lines
+from norsim.tiling.program import program_tile
+from tests.conftest import reader_by
 
 MakeLayer = Callable[..., QuantizedLayer]
 SmallChip = Callable[..., Chip]
@@ -67,9 +68,10 @@ def test_a_tile_holds_the_levels_of_its_codes_and_says_what_its_lines_are(
     grid = place(make_layer(12, 8, name="conv1", geometry=geometry), small_chip())
     part = grid.at(1, 1)
     assert (part.name, part.inputs, part.outputs) == ("conv1 tile 1,1", range(8, 12), range(6, 8))
-    tile = part.tile()
+    array = program_tile(part)
+    tile = array.tile
     codes = grid.chip.encoding.cell_codes(part.weights, grid.layer.weight_zero)
-    assert np.array_equal(tile.thresholds, part.levels().thresholds[codes])
+    assert np.array_equal(tile.thresholds, array.levels.thresholds[codes])
     assert tile.wires == grid.chip.wires and tile.cell == grid.chip.cell
     assert tile.wordline_notes[1] == "input 9: channel 2, kernel (0, 1)"
     assert tile.bitline_notes[0] == "layer conv1, output channel 6"
@@ -116,7 +118,7 @@ def test_each_group_of_a_convolution_has_columns_of_tiles_of_its_own(
     codes = random_codes(5, 30)
     weights = grid.layer.weights.astype(int) - grid.layer.weight_zero
     expected = np.concatenate([codes[:, 10 * g : 10 * g + 10] @ weights[8 * g : 8 * g + 8].T for g in range(3)], 1)
-    assert np.array_equal(grid.multiply(codes, Reader("ideal")), expected)
+    assert np.array_equal(grid.multiply(codes, reader_by("ideal")), expected)
     found = np.zeros((5, 24))
     for part in grid.tiles:
         found[:, part.outputs.start : part.outputs.stop] += part.codes(codes) @ (
@@ -140,7 +142,7 @@ def test_without_wires_bit_serial_gives_the_integers(
     grid = place(layer, chip)
     assert len(grid.tiles) == {"reference": 4, "digital": 4, "differential": 6}[zero_point]
     codes = random_codes(3, 11)
-    sums, exact = grid.multiply(codes, Reader("ngspice", Threads(2))), exact_sums(layer, codes)
+    sums, exact = grid.program().multiply(codes, reader_by("ngspice", Threads(2))), exact_sums(layer, codes)
     assert np.abs(exact).max() > 100
     assert np.abs(sums - exact).max() < 0.25 < 0.002 * 11 * 15 * 15
 
@@ -151,7 +153,7 @@ def test_narrower_codes_give_the_integers_too(
 ) -> None:
     layer = make_layer(8, 3, weight_bits=weight_bits, input_bits=input_bits)
     codes = random_codes(4, 8, top=2**input_bits)
-    sums = place(layer, small_chip(*lossless, "adc.bits=16")).multiply(codes, Reader("ngspice"))
+    sums = place(layer, small_chip(*lossless, "adc.bits=16")).program().multiply(codes, reader_by("ngspice"))
     assert np.abs(sums - exact_sums(layer, codes)).max() < 0.1
 
 
@@ -161,8 +163,9 @@ def test_linear_pair_without_wires_deviates_as_its_single_cells_do(
     chip, layer = small_chip(*lossless, "encoding=linear-pair"), make_layer(6, 3, weight_zero=5)
     (part,) = place(layer, chip).tiles
     codes = random_codes(5, 6)
-    amps = part.amps(read(part.tile(), part.drive(codes)))
-    levels = part.levels().thresholds
+    array = program_tile(part)
+    amps = part.amps(read(array.tile, array.drive(codes)))
+    levels = array.levels.thresholds
     # cell[x, q]: one cell at weight code q under activation code x.
     gate, drain = chip.encoding.verify_volts
     cell = np.stack([cell_amps(chip.cell, levels, gate, drain * x / 15) for x in range(16)])
@@ -182,7 +185,10 @@ def test_linear_pair_of_narrower_activations_keeps_its_unit(
     layer = make_layer(8, 4, input_bits=3)
     codes = random_codes(6, 8, top=8)
     chip = small_chip(*lossless, "encoding=linear-pair", "adc.bits=16")
-    sums, exact = place(layer, chip).multiply(codes, Reader("ngspice")), exact_sums(layer, codes)
+    sums, exact = (
+        place(layer, chip).program().multiply(codes, reader_by("ngspice")),
+        exact_sums(layer, codes),
+    )
     slope = (sums * exact).sum() / np.square(exact).sum()
     assert slope == pytest.approx(1.0, abs=0.05)
     assert np.abs(sums - exact).max() < 0.1 * np.abs(exact).max()
@@ -199,10 +205,10 @@ def test_calibration_brings_the_sums_closer_to_the_integers(
     layer, codes = make_layer(8, 4), random_codes(12, 8)
     errors = {}
     for fit in ("false", "true"):
-        grid = place(layer, small_chip(*LOSSY, f"encoding={encoding}", f"calibration.column_fit={fit}"))
-        fitted = grid.calibrate(codes, Reader("ngspice"), np.random.default_rng(0))
+        grid = place(layer, small_chip(*LOSSY, f"encoding={encoding}", f"calibration.column_fit={fit}")).program()
+        fitted = grid.fit(codes, reader_by("ngspice"), np.random.default_rng(0))
         for name, one in (("full scale", grid), (f"column fit {fit}", fitted)):
-            deviation = one.multiply(codes, Reader("ngspice")) - exact_sums(layer, codes)
+            deviation = one.multiply(codes, reader_by("ngspice")) - exact_sums(layer, codes)
             errors[name] = np.sqrt(np.square(deviation).mean())
         assert fitted.tiles[0].adc.step_amps < grid.tiles[0].adc.step_amps
     assert errors["column fit true"] < 0.6 * errors["column fit false"] < errors["full scale"]
@@ -221,10 +227,10 @@ def test_calibration_of_an_exact_line_recovers_gain_and_offset(
         own = np.isin(np.arange(tile.bitlines), [lines[0][1] for lines in grid.chip.encoding.sense(6)])
         return replace(currents, bitline=currents.bitline + 2e-6 * own)
 
-    grid = place(layer, small_chip("adc.bits=16"))
-    levels = grid.tiles[0].levels().thresholds
+    grid = place(layer, small_chip("adc.bits=16")).program()
+    levels = grid.arrays[0].levels.thresholds
     name = register(bent)
-    (part,) = grid.calibrate(codes, Reader(name), np.random.default_rng(0)).tiles
+    (part,) = grid.fit(codes, reader_by(name), np.random.default_rng(0)).tiles
     # A code step is 0.05 uA where 1.6 / 15 uA was meant.
     np.testing.assert_allclose(part.gain, 1.6 / 15 / 0.05, rtol=1e-3)
     np.testing.assert_allclose(part.offset, -2.0 / 0.05, rtol=1e-3)
@@ -233,12 +239,12 @@ def test_calibration_of_an_exact_line_recovers_gain_and_offset(
 def test_calibration_of_a_tile_does_not_depend_on_its_neighbours(
     small_chip: SmallChip, make_layer: MakeLayer, register: Callable[[Solver], str], switched: Solver
 ) -> None:
-    reader = Reader(register(switched))
+    reader = reader_by(register(switched))
     grid, codes = place(make_layer(19, 14), small_chip()), random_codes(50, 19)
-    whole = grid.calibrate(codes, reader, np.random.default_rng(7))
+    whole = grid.program().fit(codes, reader, np.random.default_rng(7))
     for part in whole.tiles:
         only = replace(grid, tiles=(grid.at(part.row, part.column),))
-        (alone,) = only.calibrate(codes, reader, np.random.default_rng(7)).tiles
+        (alone,) = only.program().fit(codes, reader, np.random.default_rng(7)).tiles
         assert alone.adc == part.adc
         assert np.array_equal(alone.gain, part.gain) and np.array_equal(alone.offset, part.offset)
 
@@ -251,7 +257,7 @@ def test_multiply_by_ideal_takes_no_array(
 
     register(forbidden)
     layer, codes = make_layer(19, 14), random_codes(3, 19)
-    assert np.array_equal(place(layer, small_chip()).multiply(codes, Reader("ideal")), exact_sums(layer, codes))
+    assert np.array_equal(place(layer, small_chip()).multiply(codes, reader_by("ideal")), exact_sums(layer, codes))
 
 
 def test_exact_sums_are_those_of_integers(make_layer: MakeLayer) -> None:
@@ -271,7 +277,8 @@ def test_fitted_lines_are_least_squares_and_a_flat_column_keeps_its_slope() -> N
 
 
 def repeated_reads(grid: TileGrid, codes: np.ndarray) -> list[tuple[Tile, Stimulus]]:
-    return [(part.tile(), part.drive(codes)) for part in grid.tiles]
+    arrays = zip(grid.tiles, grid.program().arrays, strict=True)
+    return [(array.tile, array.drive(part.codes(codes))) for part, array in arrays]
 
 
 def test_reader_solves_equal_reads_once_and_shares_long_ones_out(
@@ -285,10 +292,10 @@ def test_reader_solves_equal_reads_once_and_shares_long_ones_out(
 
     codes = np.tile(random_codes(60, 11), (3, 1))
     requests = repeated_reads(place(make_layer(11, 3), small_chip()), codes)
-    name = register(counting, together=50)
+    name = register(counting, reads_per_deck=50)
     for jobs in (1, 2):
         solved.clear()
-        found = Reader(name, Threads(jobs)).read(requests)
+        found = reader_by(name, Threads(jobs)).currents(requests)
         for (tile, stimulus), currents in zip(requests, found, strict=True):
             assert np.array_equal(currents.bitline, switched(tile, stimulus).bitline)
             assert np.array_equal(currents.source, switched(tile, stimulus).source)
@@ -299,13 +306,13 @@ def test_reader_solves_equal_reads_once_and_shares_long_ones_out(
 
 def test_reader_gives_the_same_bits_with_more_jobs(small_chip: SmallChip, make_layer: MakeLayer) -> None:
     requests = repeated_reads(place(make_layer(11, 3), small_chip()), random_codes(4, 11))
-    one, two = (Reader("ngspice", Threads(jobs)).read(requests) for jobs in (1, 2))
+    one, two = (reader_by("ngspice", Threads(jobs)).currents(requests) for jobs in (1, 2))
     for a, b in zip(one, two, strict=True):
         assert np.array_equal(a.bitline, b.bitline) and np.array_equal(a.residual, b.residual)
 
 
 def test_reader_refuses_what_it_cannot_read_by() -> None:
     with pytest.raises(ConfigurationError, match="no backend 'spectre'; there are ideal, ngspice"):
-        Reader("spectre")
+        backend_named("spectre")
     with pytest.raises(ConfigurationError, match="at least one job is needed, not 0"):
         Threads(0)

@@ -19,8 +19,8 @@ from norsim.quantization.modules import QuantConv2d
 from norsim.quantization.quantize import quantize
 from norsim.tiling.calibrate import calibrate
 from norsim.tiling.convert import convert
-from norsim.tiling.modules import TiledConv2d, TiledLayer, TiledLinear, layer_codes, reading, tiled_layers
-from norsim.tiling.reader import Reader
+from norsim.tiling.modules import TiledConv2d, TiledLayer, TiledLinear, digital, layer_codes, reading, tiled_layers
+from tests.conftest import reader_by, ready
 
 SmallChip = Callable[..., Chip]
 Solver = Callable[[Tile, Stimulus], Currents]
@@ -57,7 +57,7 @@ def test_ideal_convolution_is_the_quantized_forward(
     quantized = quantize(nn.Conv2d(2, 7, kernel, stride, padding, dilation, bias=bias), [images])
     analog = convert(quantized, small_chip())
     assert isinstance(analog, TiledConv2d) and analog.grid.layer.input_zero > 0
-    with torch.no_grad():
+    with torch.no_grad(), digital(analog):
         equal_to_rounding(analog(images), quantized(images))
 
 
@@ -80,11 +80,11 @@ def test_every_kind_of_convolution_is_the_quantized_forward(small_chip: SmallChi
     quantized = quantize(convolution, [activations])
     analog = convert(quantized, small_chip())
     assert isinstance(analog, TiledLayer) and len(analog.grid.tiles) > 1
-    with torch.no_grad():
+    with torch.no_grad(), digital(analog):
         equal_to_rounding(analog(activations), quantized(activations))
         # The record is what tiles are calibrated and read with.
         codes = layer_codes(analog, activations)[""]
-        outputs = analog.real(analog.grid.multiply(codes, Reader("ideal")))
+        outputs = analog.real(analog.grid.multiply(codes, reader_by("ideal")))
         equal_to_rounding(outputs.reshape(len(activations), -1, outputs.shape[-1]).transpose(1, 2).reshape(-1),
                           quantized(activations).reshape(-1))  # fmt: skip
 
@@ -97,9 +97,9 @@ def test_every_kind_of_convolution_on_a_lossless_array_is_the_integers(
     activations = signed(*shape)[:1]
     analog = convert(quantize(convolution, [activations]), small_chip(*lossless, "adc.bits=16"))
     codes = layer_codes(analog, activations)[""]
-    expected = analog.grid.multiply(codes, Reader("ideal"))
+    expected = analog.grid.multiply(codes, reader_by("ideal"))
     for backend in ("nodal", "ngspice"):
-        found = analog.grid.multiply(codes, Reader(backend, Threads(2)))
+        found = analog.grid.program().multiply(codes, reader_by(backend, Threads(2)))
         assert np.abs(found - expected).max() < 0.25
 
 
@@ -109,7 +109,7 @@ def test_ideal_linear_layer_is_the_quantized_forward(small_chip: SmallChip, shap
     quantized = quantize(nn.Linear(12, 7), [signed(40, 12)])
     analog = convert(quantized, small_chip())
     assert isinstance(analog, TiledLinear) and analog.grid.layer.input_zero > 0
-    with torch.no_grad():
+    with torch.no_grad(), digital(analog):
         equal_to_rounding(analog(signed(*shape, seed=2)), quantized(signed(*shape, seed=2)))
 
 
@@ -124,7 +124,7 @@ def test_convolution_on_a_lossless_array_is_the_quantized_forward(
     analog = convert(quantized, small_chip(*lossless, "adc.bits=16", f"bit_serial.zero_point={zero_point}"))
     layer = analog.grid.layer
     assert layer.input_zero > 0 and len(analog.grid.tiles) == 2
-    with reading(analog, Reader("ngspice", Threads(2))), torch.no_grad():
+    with reading(ready(analog), reader_by("ngspice", Threads(2))), torch.no_grad():
         error = (analog(images) - quantized(images)).abs().amax(dim=(0, 2, 3)).numpy()
     assert (error < 0.25 * layer.weight_scale * layer.input_scale).all()
 
@@ -165,8 +165,9 @@ def chip() -> Chip:
 def test_a_whole_network_on_ideal_tiles_is_the_quantized_network(
     network: nn.Module, images: Tensor, chip: Chip
 ) -> None:
-    with torch.no_grad():
-        equal_to_rounding(convert(network, chip)(images), network(images))
+    analog = convert(network, chip)
+    with torch.no_grad(), digital(analog):
+        equal_to_rounding(analog(images), network(images))
 
 
 def test_convert_keeps_names_sharing_and_the_original(network: nn.Module, chip: Chip) -> None:
@@ -190,21 +191,22 @@ def test_a_layer_whose_backend_is_fixed_keeps_it(
         return switched(tile, stimulus)
 
     name = register(watching)
-    analog = convert(network, chip, {"stem": {"backend": "ideal"}})
-    with reading(analog, Reader(name)), torch.no_grad():
+    analog = ready(convert(network, chip, {"stem": {"backend": "ideal"}}))
+    with reading(analog, reader_by(name)), torch.no_grad():
         analog(images)
-        assert {key: layer.reader.backend for key, layer in tiled_layers(analog).items()} == {
+        readers = {key: layer.reader_in_use() for key, layer in tiled_layers(analog).items()}
+        assert {key: reader.backend.name for key, reader in readers.items()} == {
             "stem": "ideal", "body.conv": name, "head": name,
         }  # fmt: skip
     assert set(seen) == {"layer body.conv", "layer head"}
-    assert {layer.reader.backend for layer in tiled_layers(analog).values()} == {"ideal"}
+    assert [layer.reader for layer in tiled_layers(analog).values()] == [None, None, None]
 
 
 def test_reading_restores_the_readers_after_an_error(network: nn.Module, chip: Chip) -> None:
     analog = convert(network, chip)
-    with pytest.raises(RuntimeError, match="midway"), reading(analog, Reader("ngspice")):
+    with pytest.raises(RuntimeError, match="midway"), reading(analog, reader_by("ngspice")):
         raise RuntimeError("midway")
-    assert {layer.reader.backend for layer in tiled_layers(analog).values()} == {"ideal"}
+    assert [layer.reader for layer in tiled_layers(analog).values()] == [None, None, None]
 
 
 @pytest.mark.parametrize(
@@ -224,7 +226,7 @@ def test_an_override_of_nothing_is_refused(
 
 
 def test_a_network_without_quantized_layers_is_refused(chip: Chip) -> None:
-    with pytest.raises(ConfigurationError, match="no quantized layer: call norsim.quantize"):
+    with pytest.raises(ConfigurationError, match="no quantized layer: norsim.quantize"):
         convert(nn.Sequential(nn.Linear(2, 2)), chip)
 
 
@@ -258,8 +260,11 @@ def test_a_run_observes_layers_whose_backend_is_fixed(
 ) -> None:
     """A layer that is always read on the array belongs to the proof of the run like any other."""
     seen: list[str] = []
-    analog = convert(network, chip, {"head": {"backend": register(switched)}})
-    with reading(analog, Reader("ideal", observe=lambda part, *_: seen.append(part.name))), torch.no_grad():
+    analog = ready(convert(network, chip, {"head": {"backend": register(switched)}}))
+    with (
+        reading(analog, reader_by("ideal", observe=lambda part, *_: seen.append(part.name))),
+        torch.no_grad(),
+    ):
         analog(images)
     assert seen == ["head tile 0,0"]
 
@@ -296,4 +301,5 @@ def test_calibration_depends_on_seed_and_name_alone(
 def test_a_converted_layer_has_no_parameters_and_gives_no_gradient(network: nn.Module, chip: Chip) -> None:
     layer = convert(network, chip).head
     assert isinstance(layer, TiledLayer) and not list(layer.parameters())
-    assert not layer(torch.ones(2, 3, requires_grad=True)).requires_grad
+    with digital(layer):
+        assert not layer(torch.ones(2, 3, requires_grad=True)).requires_grad

@@ -22,11 +22,11 @@ from norsim.saved.network_folder import load_network
 from norsim.tiling.calibrate import calibrate
 from norsim.tiling.convert import convert
 from norsim.tiling.modules import TiledLayer, reading, tiled_layers
-from norsim.tiling.reader import Reader
 from norsim.training.checkpoint import CHECKPOINT
-from norsim.training.finetune import Tuning, fine_tune
+from norsim.training.finetune import fine_tune
 from norsim.training.through_array import effective_weights, through_circuit
-from tests.conftest import contents
+from norsim.training.tuning import Tuning
+from tests.conftest import contents, reader_by
 
 BAD = ("bit_serial.wires.source_line=1 kohm",)
 
@@ -43,7 +43,7 @@ def digits_on(encoding: str, *settings: str) -> tuple[nn.Module, nn.Module]:
 def test_forward_is_what_the_array_gives(encoding: str) -> None:
     network, analog = digits_on(encoding)
     images = images_tensor(load("digits", "test", None).take(8, None))
-    with reading(analog, Reader("macro")):
+    with reading(analog, reader_by("macro")):
         expected = analog(images)
     digital = network(images)
     with through_circuit(network, analog, np.random.default_rng(0)):
@@ -75,7 +75,7 @@ def test_effective_weights_are_the_arrays_slopes(encoding: str, settings: tuple[
         low, high = base.astype(np.uint8).copy(), base.astype(np.uint8).copy()
         low[:, k], high[:, k] = (0, 15) if encoding == "bit-serial" else (3, 5)
         step = float(high[0, k]) - float(low[0, k])
-        slope = (grid.multiply(high, Reader("macro")) - grid.multiply(low, Reader("macro"))).mean(axis=0) / step
+        slope = (grid.multiply(high, reader_by("macro")) - grid.multiply(low, reader_by("macro"))).mean(axis=0) / step
         assert np.abs(found[:, k] - slope).max() <= 0.35
         assert np.corrcoef(found[:, k], exact[:, k])[0, 1] > 0.98
 

@@ -24,9 +24,9 @@ from norsim.quantization.quantize import quantize
 from norsim.tiling.calibrate import calibrate
 from norsim.tiling.convert import convert
 from norsim.tiling.modules import reading
-from norsim.tiling.reader import Reader
 from norsim.zoo.onnx.file import build_onnx
 from norsim.zoo.onnx.operators import OPERATORS
+from tests.conftest import reader_by
 
 Floats = np.ndarray[Any, Any]
 
@@ -233,7 +233,7 @@ def test_what_torch_exports_comes_back_and_is_the_integers_on_the_array(
     calibrate(analog, images, "nodal")
     with torch.inference_mode():
         expected = analog(images)
-        with reading(analog, Reader("nodal")):
+        with reading(analog, reader_by("nodal")):
             torch.testing.assert_close(analog(images), expected, rtol=0, atol=1e-4)
 
 

@@ -11,17 +11,24 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from norsim.backends.registry import BACKENDS
 from norsim.chip.quantities import engineering
 from norsim.commands.shared import show
-from norsim.commands.shared.network_options import model_is_trusted, network_options, normalise_of, own_network_options
+from norsim.commands.shared.network_options import (
+    model_is_trusted,
+    network_options,
+    normalise_of,
+    own_network_options,
+)
 from norsim.commands.shared.options import (
+    check_network,
+    check_out,
+    chip_of_options,
     chip_options,
-    choose_chip,
     copies,
     is_dry_run,
     open_run,
@@ -32,21 +39,13 @@ from norsim.commands.shared.options import (
     show_estimate,
     working,
 )
-from norsim.commands.shared.progress import reporting
-from norsim.data import Dataset
-from norsim.data.tensors import images_tensor
 from norsim.errors import ConfigurationError, ThresholdError
-from norsim.evaluation.batches import Predictions
-from norsim.evaluation.chips import table_of_chips
-from norsim.evaluation.estimate import estimate_evaluation
-from norsim.evaluation.evaluate import Evaluation
-from norsim.evaluation.proof import save_samples
-from norsim.experiments.experiment import evaluate_subject, subject
-from norsim.experiments.run_folder import default_folder
 from norsim.files import write_atomically, write_text
-from norsim.saved.post_training import quantized_folder
-from norsim.spice.simulators.choice import chosen_simulator
-from norsim.tiling.digital import digital_parts, listed
+
+if TYPE_CHECKING:
+    from norsim.data import Dataset
+    from norsim.evaluation.evaluate import Evaluation
+    from norsim.evaluation.metrics import Predictions
 
 # Why codes may differ where currents agree.
 EDGES = " (a current at the edge of a code falls to either side)"
@@ -55,8 +54,8 @@ EDGES = " (a current at the edge of a code falls to either side)"
 @click.command("eval-network")
 @network_options
 @own_network_options
-@click.option("--images", type=click.IntRange(min=1), help="First so many test images; all by default.")
-@click.option("--backend", type=click.Choice(["ideal", *BACKENDS]), default="macro", show_default=True)
+@click.option("--images", type=click.IntRange(min=1), help="Use only the first N test images; all by default.")
+@click.option("--backend", type=click.Choice(list(BACKENDS)), default="macro", show_default=True)
 @click.option(
     "--layers",
     "pattern",
@@ -69,23 +68,23 @@ EDGES = " (a current at the edge of a code falls to either side)"
     type=click.IntRange(min=0),
     default=12,
     show_default=True,
-    help="Reads solved again by ngspice, each alone, as the proof of the result.",
+    help="Reads that ngspice solves again, each alone, as the proof of the result.",
 )
 @click.option(
     "--compare",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     metavar="RUN",
-    help="Say how many images this run and an earlier one classify alike.",
+    help="Report how many images this run and an earlier one classify alike.",
 )
 @click.option(
     "--trials",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Chips of this kind to evaluate: cells and converters are drawn anew for each.",
+    help="Chips of this design to evaluate: cells and converters are drawn again for each.",
 )
 @click.option("--yield-above", "least", type=click.FloatRange(0, 1), metavar="ACCURACY",
-              help="Say what share of the chips reaches this accuracy.")  # fmt: skip
+              help="Report what share of the chips reaches this accuracy.")  # fmt: skip
 @click.option("--min-accuracy", type=click.FloatRange(0, 1), help="Fail (exit 5) below this accuracy.")
 @click.option("--tolerance", type=click.FloatRange(min=0),
               help="Fail (exit 5) if the proof's largest error, in full scale, is above this.")  # fmt: skip
@@ -111,12 +110,28 @@ def command(
       norsim eval-network --model nets.py:make_net --weights w.safetensors --dataset digits
     """
     started = time.monotonic()
+    check_out(out)
     if least is not None and trials == 1:
         raise ConfigurationError("--yield-above needs several chips: --trials 10, for example")
+    own = network is None or weights is not None
+    if not own:
+        check_network(str(network))
     other = None if compare is None else read_predictions(compare)
-    choice = choose_chip(chip_name, encoding, settings, seed)
-    normalise = normalise_of(mean, std, quantizes=network is None or weights is not None)
-    if network is None or weights is not None:
+    choice = chip_of_options(chip_name, encoding, settings, seed)
+
+    from norsim.backends.registry import backend_named
+    from norsim.commands.shared.progress import reporting
+    from norsim.data.tensors import images_tensor
+    from norsim.evaluation.estimate import estimate_evaluation
+    from norsim.evaluation.proof import save_samples
+    from norsim.evaluation.trials import table_of_chips
+    from norsim.experiments.experiment import open_experiment
+    from norsim.experiments.run_folder import default_folder
+    from norsim.saved.post_training import quantized_folder
+    from norsim.tiling.digital import digital_parts
+
+    normalise = normalise_of(mean, std, quantizes=own)
+    if own:
         out = out or default_folder("eval-network")
         place = Path(click.get_current_context().with_resource(TemporaryDirectory())) if is_dry_run() else out
         command_line = shlex.join(["norsim", *sys.argv[1:]])
@@ -124,33 +139,39 @@ def command(
             network or str(model), weights, dataset, data_folder, place / "network", command_line, normalise
         )
         network = str(place / "network")
-    chosen = subject(network, choice.chip, dataset, data_folder, pattern, trusted=model_is_trusted())
-    test = chosen.data("test")
+    wanted = backend_named(backend)
+    one = open_experiment(
+        str(network), choice, dataset, data_folder, pattern=pattern, backend=backend, seed=seed,
+        trusted=model_is_trusted(),
+    )  # fmt: skip
+    test = one.data("test")
     shown = test.take(images, None) if images else test
-    known = chosen.float_predictions(test)
+    known = one.float_predictions(test)
     known = None if known is None else known[: len(shown)]
     if is_dry_run():
         taken = estimate_evaluation(
-            chosen.model, images_tensor(shown), backend, calibration_images=choice.chip.calibration.images, jobs=jobs,
-            spice_sample=spice_sample, copies=copies(), set_up_seconds=time.monotonic() - started, evaluations=trials,
-            passes=trials, fits=trials,
+            one.net.parts.analog, images_tensor(shown), wanted, calibration_images=choice.chip.calibration.images,
+            jobs=jobs, spice_sample=spice_sample, copies=copies(), set_up_seconds=time.monotonic() - started,
+            evaluations=trials, passes=trials, fits=trials,
         )  # fmt: skip
         show_estimate(taken, as_json)
         return
     with reporting(quiet) as report, working(jobs) as workers:
         folder = open_run("eval-network", out, choice, seed)
-        found, predictions, chips = evaluate_subject(
-            chosen, choice.chip, shown, known, trials, backend, spice_sample=spice_sample, seed=seed, workers=workers,
-            report=report, store=folder.units,
+        options: dict[str, Any] = {"workers": workers, "report": report, "store": folder.units}
+        if trials == 1 and not wanted.gives_integers:
+            one.net.calibrate(**options)
+        found = one.net.evaluate(
+            shown, trials=trials, spice_sample=spice_sample, float_predictions=known, **options
         )  # fmt: skip
     found = replace(found, seconds=time.monotonic() - started)
-    write_text(folder.path / "results.csv", table_of_images(found, shown, known, table_of_chips(predictions)))
+    write_text(folder.path / "results.csv", table_of_images(found, shown, known, table_of_chips(found)))
     write_atomically(folder.path / "samples.npz", partial(save_samples, found.samples))
-    summary = found.summary() | {"digital": digital_parts(chosen.model, images_tensor(shown.take(1)))}
-    if chips is not None:
-        summary["trials"] = {"count": trials, **asdict(chips)}
+    summary = found.summary() | {"digital": digital_parts(one.net.parts.analog, images_tensor(shown.take(1)))}
+    if found.chips is not None:
+        summary["trials"] = {"count": trials, **asdict(found.chips)}
         if least is not None:
-            summary["trials"]["yield"] = chips.above(least)
+            summary["trials"]["yield"] = found.chips.above(least)
     if other is not None:
         summary["compared"] = agreement(found.predictions, other, str(compare))
     folder.finish(summary)
@@ -213,8 +234,8 @@ def report_result(found: Evaluation, path: Path, verbose: bool, summary: dict[st
         lowest, highest = min(trials["accuracies"]), max(trials["accuracies"])
         show.say(
             f"{trials['count']} chips: {100 * lowest:.2f} % to {100 * highest:.2f} %, standard deviation "
-            f"{100 * trials['sigma']:.2f} points. The interval is that of all such chips and images; of these images "
-            f"alone {_ends(trials['ci95_chips'])}, of these chips alone {_ends(trials['ci95_images'])}"
+            f"{100 * trials['sigma']:.2f} points. The interval covers all such chips and images; for these images "
+            f"alone {_ends(trials['ci95_chips'])}, for these chips alone {_ends(trials['ci95_images'])}"
         )
         if "yield" in trials:
             above = trials["yield"]
@@ -223,7 +244,7 @@ def report_result(found: Evaluation, path: Path, verbose: bool, summary: dict[st
     proof = found.verification
     if proof.samples:
         show.say(
-            f"Proof: {proof.samples} reads solved again by {chosen_simulator().name}, each alone: largest error "
+            f"Proof: {proof.samples} reads solved again by {proof.witness}, each alone: largest error "
             f"{proof.max_error_full_scale:.1e} of full scale, ADC codes that differ "
             f"{100 * (proof.adc_mismatch_fraction or 0):.2f} %{EDGES if proof.adc_mismatch_fraction else ''}"
         )
@@ -234,6 +255,8 @@ def report_result(found: Evaluation, path: Path, verbose: bool, summary: dict[st
             f"An image takes {engineering(cost['joules_image'], 'J')}, {share:.1f} % of it in converters, and "
             f"{engineering(cost['latency_seconds'], 's')} (summary.json says on which assumptions)"
         )
+    from norsim.tiling.digital import listed
+
     show.say(f"These stay digital: {listed(summary['digital'], verbose)}")
     show.say_path(f"{found.seconds:.0f} s. Run folder: {path}")
 

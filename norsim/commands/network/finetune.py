@@ -1,4 +1,4 @@
-"""`norsim finetune`: a quantized network learns to live with the array that it runs on."""
+"""`norsim finetune`: train a quantized network on through the currents of its arrays."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
-import torch
 
 from norsim.commands.shared.network_options import model_is_trusted, network_options
-from norsim.commands.shared.options import chip_options, choose_chip, print_json
-from norsim.commands.shared.progress import reporting
-from norsim.data import load
+from norsim.commands.shared.options import (
+    check_network,
+    check_out,
+    chip_of_options,
+    chip_options,
+    overwrite_option,
+    print_json,
+)
 from norsim.errors import ConfigurationError
-from norsim.experiments.experiment import dataset_of
-from norsim.experiments.run_folder import default_folder
-from norsim.saved.network_folder import load_network, save_tuned
-from norsim.training.finetune import Tuning, fine_tune
+from norsim.training.tuning import Tuning
 
 USUAL = Tuning()
 
@@ -34,7 +35,7 @@ USUAL = Tuning()
     type=click.IntRange(min=1),
     default=USUAL.refresh,
     show_default=True,
-    help="After so many steps the tiles are programmed anew, as another chip.",
+    help="Program the tiles again, as another chip, after every N steps.",
 )
 @click.option("--batch-size", type=click.IntRange(min=1), default=USUAL.batch_size, show_default=True)
 @click.option(
@@ -49,7 +50,7 @@ USUAL = Tuning()
     type=click.FloatRange(0, 1),
     default=USUAL.distillation,
     show_default=True,
-    help="Share of the loss that follows the digital network.",
+    help="Share of the loss that compares with the digital network.",
 )
 @chip_options
 @click.option(
@@ -57,6 +58,7 @@ USUAL = Tuning()
 )
 @click.option("-j", "--jobs", type=click.IntRange(min=1), help="Threads; the result depends on their number.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the tuned network.")
+@overwrite_option
 @click.option("--resume", is_flag=True, help="Continue from the checkpoint in DIR; ends in the same weights.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
@@ -77,30 +79,41 @@ def command(
     started = time.monotonic()
     if resume and out is None:
         raise ConfigurationError("--resume needs --out DIR, the folder of the interrupted run")
+    check_out(out, resume)
+    check_network(network)
+    choice = chip_of_options(chip_name, encoding, settings, seed)
+
+    import torch
+
+    from norsim.commands.shared.progress import reporting
+    from norsim.experiments.experiment import open_experiment
+    from norsim.experiments.run_folder import default_folder
+    from norsim.saved.network_folder import save_tuned
+
     if jobs:
         torch.set_num_threads(jobs)
-    chip = choose_chip(chip_name, encoding, settings, seed).chip
-    before, card = load_network(network, model_is_trusted())
-    train_set, test_set = (
-        load(dataset_of(dataset, card, model_is_trusted()), split, data_folder) for split in ("train", "test")
-    )
+    one = open_experiment(network, choice, dataset, data_folder, seed=seed, trusted=model_is_trusted())
+    card, chip = one.card, choice.chip
+    train_set, test_set = one.data("train"), one.data("test")
     if len(test_set) != card["test_images"] or test_set.source != card["data_source"]:
         raise ConfigurationError(f"--data: the card of {network} is about another copy of {card['dataset']}")
-    tuning = Tuning(
-        steps, refresh, batch_size, rate, distillation, augmentation=card["recipe"]["augmentation"], seed=seed
-    )
+    tuning = {
+        "steps": steps, "refresh": refresh, "batch_size": batch_size, "rate": rate, "distillation": distillation,
+        "augmentation": card["recipe"]["augmentation"], "seed": seed,
+    }  # fmt: skip
     folder = out or default_folder("finetune")
     with reporting(quiet, lines=False) as bar:
 
-        def told(done: int, steps: int, loss: float) -> None:
+        def follow(done: int, steps: int, loss: float) -> None:
             report(done, steps, loss)
             bar("steps", done, steps)
 
-        tuned = fine_tune(before, chip, train_set, tuning, folder, resume, None if quiet else told)
+        one.net.finetune(train_set, folder=folder, resume=resume, progress=None if quiet else follow, **tuning)
     words = [word for word in sys.argv[1:] if word != "--resume"]
     new = save_tuned(
-        tuned, card, test_set, folder, shlex.join(["norsim", *words]), {"chip": chip.name, **asdict(tuning)}, network
-    )
+        one.net.parts.deployment.quantized, card, test_set, folder, shlex.join(["norsim", *words]),
+        {"chip": chip.name, **asdict(Tuning(**tuning))}, network,
+    )  # fmt: skip
     result = {
         "network": network, "chip": chip.name, "encoding": chip.encoding.name, "steps": steps,
         "accuracy_quantized_before": card["quantized_accuracy"], "accuracy_quantized": new["quantized_accuracy"],

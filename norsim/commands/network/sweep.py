@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import yaml
 
-from norsim.backends.registry import BACKENDS
+from norsim.backends.registry import array_backends
 from norsim.commands.shared import show
 from norsim.commands.shared.complete import complete_key
 from norsim.commands.shared.network_options import model_is_trusted, network_options
 from norsim.commands.shared.options import (
+    check_network,
+    check_out,
+    chip_of_options,
     chip_options,
-    choose_chip,
     copies,
     is_dry_run,
     open_run,
@@ -30,13 +31,8 @@ from norsim.commands.shared.options import (
     show_estimate,
     working,
 )
-from norsim.commands.shared.progress import reporting
-from norsim.data.tensors import images_tensor
 from norsim.errors import ConfigurationError
-from norsim.evaluation.estimate import estimate_evaluation
-from norsim.experiments.experiment import evaluate_subject, subject
 from norsim.files import write_text
-from norsim.report.figures.sweep_curves import curves
 
 
 @click.command("sweep")
@@ -58,16 +54,16 @@ from norsim.report.figures.sweep_curves import curves
     type=click.Choice(["test", "train"]),
     default="test",
     show_default=True,
-    help="Images to evaluate. To choose a chip take those of training: the test is of what was chosen.",
+    help="Images to evaluate. Use the training images to choose a chip, and the test images to judge the chosen one.",
 )
-@click.option("--images", type=click.IntRange(min=1), help="First so many images; all by default.")
-@click.option("--backend", type=click.Choice(list(BACKENDS)), default="macro", show_default=True)
+@click.option("--images", type=click.IntRange(min=1), help="Use only the first N images; all by default.")
+@click.option("--backend", type=click.Choice(array_backends()), default="macro", show_default=True)
 @click.option(
     "--spice-sample",
     type=click.IntRange(min=0),
     default=4,
     show_default=True,
-    help="Reads of each point that are solved again by ngspice, each alone.",
+    help="Reads of each point that ngspice solves again, each alone.",
 )
 @chip_options
 @resume_options
@@ -86,51 +82,59 @@ def command(
       norsim sweep --network digits-cnn --trials 5 --vary "silicon.cell=0 mV,10 mV,20 mV"
     """
     started = time.monotonic()
-    choice = choose_chip(chip_name, encoding, settings, seed)
-    axes = [values_of(text) for text in varied]
-    points = [tuple(point) for point in itertools.product(*axes)]
+    check_out(out)
+    check_network(network)
+    choice = chip_of_options(chip_name, encoding, settings, seed)
+    vary = dict(map(values_of, varied))
+
+    from norsim.backends.registry import backend_named
+    from norsim.commands.shared.progress import reporting
+    from norsim.data.tensors import images_tensor
+    from norsim.evaluation.estimate import estimate_evaluation
+    from norsim.experiments.experiment import open_experiment
+    from norsim.experiments.sweep import SweepPoint, combinations
+    from norsim.report.figures.sweep_curves import curves
+
+    one = open_experiment(
+        network, choice, dataset, data_folder, backend=backend, seed=seed, trusted=model_is_trusted()
+    )  # fmt: skip
     # All points are checked before the first is run.
-    choices = [choose_chip(chip_name, encoding, (*settings, *point), seed) for point in points]
-    chosen = subject(network, choices[0].chip, dataset, data_folder, trusted=model_is_trusted())
-    data = chosen.data(split)
+    chips = [one.net.parts.deployment.with_settings(point).choice for point in combinations(vary)]
+    data = one.data(split)
     shown = data.take(images, None) if images else data
-    known = chosen.float_predictions(data) if split == "test" else None
+    known = one.float_predictions(data) if split == "test" else None
     known = None if known is None else known[: len(shown)]
     if is_dry_run():
-        times = trials * len(points)
+        times = trials * len(chips)
         taken = estimate_evaluation(
-            chosen.model, images_tensor(shown), backend, calibration_images=choice.chip.calibration.images, jobs=jobs,
-            spice_sample=spice_sample, copies=copies(), set_up_seconds=time.monotonic() - started, evaluations=times,
-            passes=times, fits=times,
+            one.net.parts.analog, images_tensor(shown), backend_named(backend),
+            calibration_images=choice.chip.calibration.images, jobs=jobs, spice_sample=spice_sample, copies=copies(),
+            set_up_seconds=time.monotonic() - started, evaluations=times, passes=times, fits=times,
         )  # fmt: skip
         show_estimate(taken, as_json)
         return
     rows: list[dict[str, Any]] = []
     with reporting(quiet) as report, working(jobs) as workers:
         folder = open_run("sweep", out, choice, seed)
-        for number, (point, one) in enumerate(zip(points, choices, strict=True)):
-            report("points", number, len(points))
-            found, _, chips = evaluate_subject(
-                chosen, one.chip, shown, known, trials, backend, spice_sample=spice_sample, seed=seed, workers=workers,
-                report=report, store=folder.units,
-            )  # fmt: skip
-            low, high = found.accuracy_ci95
-            rows.append({
-                **dict(setting.split("=", 1) for setting in point), "accuracy": found.accuracy, "low": low,
-                "high": high, "sigma": chips.sigma if chips else None,
-                "max_error_full_scale": found.verification.max_error_full_scale,
-            })  # fmt: skip
+
+        def write(point: SweepPoint) -> None:
+            rows.append(row_of(point.values, point))
             write_text(folder.path / "results.csv", table_of(rows))
+
+        found = one.net.sweep(
+            shown, vary, trials, spice_sample=spice_sample, workers=workers, report=report, store=folder.units,
+            float_predictions=known, done=write,
+        )  # fmt: skip
+    last = found.last
     content = {
         "network": network, "dataset": shown.name, "images": len(shown), "backend": backend,
-        "encoding": found.encoding, "split": split, "trials": trials,
-        "keys": [text.split("=", 1)[0].strip() for text in varied],
-        "accuracy_float": found.accuracy_float, "accuracy_quantized": found.accuracy_quantized, "points": rows,
-        "layers": found.layers, "seed": seed, "seconds": time.monotonic() - started, "versions": found.versions,
+        "encoding": last.encoding, "split": split, "trials": trials, "keys": list(found.keys),
+        "accuracy_float": last.accuracy_float, "accuracy_quantized": last.accuracy_quantized, "points": rows,
+        "layers": last.layers, "seed": seed, "seconds": time.monotonic() - started, "versions": last.versions,
     }  # fmt: skip
     write_text(folder.path / "curves.svg", curves(content))
-    best = max(range(len(rows)), key=lambda number: float(rows[number]["accuracy"]))
-    write_text(folder.path / "best.yaml", yaml.safe_dump(choices[best].content, sort_keys=False))
+    best = chips[found.points.index(found.best)]
+    write_text(folder.path / "best.yaml", yaml.safe_dump(best.content, sort_keys=False))
     folder.finish(content)
     if as_json:
         print_json({**content, "out": str(folder.path)})
@@ -138,19 +142,28 @@ def command(
         report_points(content, folder.path)
 
 
-def values_of(text: str) -> list[str]:
-    """`KEY=V1,V2` -> settings `KEY=V1`, `KEY=V2`."""
+def values_of(text: str) -> tuple[str, list[str]]:
+    """`KEY=V1,V2` -> the key and its values."""
     key, equals, values = text.partition("=")
     found = [value.strip() for value in values.split(",")]
     if not equals or not all(found):
         raise ConfigurationError(f"--vary {text!r}: expected KEY=V1,V2,... for example adc.bits=4,6,8")
     if len(set(found)) < len(found):
         raise ConfigurationError(f"--vary {text!r}: a value is there twice")
-    return [f"{key.strip()}={value}" for value in found]
+    return key.strip(), found
+
+
+def row_of(values: Mapping[str, Any], point: Any) -> dict[str, Any]:
+    """A row of results.csv: the values of a point of a sweep, then what was found there."""
+    low, high = point.ci95
+    return {
+        **values, "accuracy": point.accuracy, "low": low, "high": high, "sigma": point.sigma,
+        "max_error_full_scale": point.max_error_full_scale,
+    }  # fmt: skip
 
 
 def table_of(rows: Sequence[dict[str, Any]]) -> str:
-    """results.csv: a row a point."""
+    """results.csv: one row per point."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]))
     writer.writeheader()
@@ -171,7 +184,7 @@ def report_points(content: dict[str, Any], path: Path) -> None:
     show.table(
         (*content["keys"], "accuracy", "95 % interval", "between chips, points"), rows,
         f"{content['network']} on {content['dataset']}, {content['images']} {content['split']} images, "
-        f"{content['encoding']}, {content['trials']} chips a point",
+        f"{content['encoding']}, {content['trials']} chips per point",
     )  # fmt: skip
     show.say_path(
         f"Digital 4-bit network: {100 * content['accuracy_quantized']:.2f} %. {content['seconds']:.0f} s. "

@@ -1,4 +1,4 @@
-"""`norsim verify`: the proof of a finished run, with as many of its reads as one likes."""
+"""`norsim verify`: the proof of a finished run, with any number of the reads it has kept."""
 
 from __future__ import annotations
 
@@ -8,17 +8,11 @@ from pathlib import Path
 
 import click
 
-from norsim.backends.registry import BACKENDS
-from norsim.chip.load import build_chip
+from norsim.backends.registry import array_backends, backend_named
 from norsim.commands.shared import show
 from norsim.commands.shared.network_options import model_is_trusted, trust_model_option
 from norsim.commands.shared.options import cell_is_trusted, print_json, scheduler_options, trust_option, working
 from norsim.errors import ConfigurationError, ThresholdError
-from norsim.evaluation.proof import load_samples, verify
-from norsim.experiments.read_back import records_of_run
-from norsim.saved.network_folder import load_network
-from norsim.tiling.convert import convert
-from norsim.tiling.modules import tiled_layers
 
 
 @click.command("verify")
@@ -32,7 +26,7 @@ from norsim.tiling.modules import tiled_layers
 )
 @click.option(
     "--backend",
-    type=click.Choice(list(BACKENDS)),
+    type=click.Choice(array_backends()),
     default="ngspice",
     show_default=True,
     help="Which solver is the witness.",
@@ -55,13 +49,14 @@ def command(run: Path, samples: int, backend: str, tolerance: float | None, jobs
       norsim verify runs/first --samples 16 --tolerance 1e-4
       norsim verify runs/first --backend nodal --json
     """
-    summary, manifest, content = records_of_run(run)
-    model, _ = load_network(summary["network"], model_is_trusted())
-    chip = build_chip(content, Path(manifest["chip_file"]), cell_is_trusted()).specimen(manifest["seed"], 0)
-    analog = convert(model, chip)
+    from norsim.evaluation.proof import load_samples, verify
+    from norsim.experiments.read_back import network_of_run
+    from norsim.tiling.modules import tiled_layers
+
+    analog = network_of_run(run, trust_model=model_is_trusted(), trust_cell=cell_is_trusted())
     grids = {name: layer.grid for name, layer in tiled_layers(analog).items()}
     with working(jobs) as workers:
-        found = verify(load_samples(run / "samples.npz", grids)[:samples], workers, backend)
+        found = verify(load_samples(run / "samples.npz", grids)[:samples], workers, backend_named(backend))
     if as_json:
         print_json({"run": str(run), "backend": backend, **asdict(found)})
     elif found.samples:

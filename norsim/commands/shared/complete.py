@@ -10,9 +10,7 @@ from pydantic import BaseModel
 
 from norsim.chip.load import presets, section_of
 from norsim.chip.schema import ChipFile
-from norsim.data import DATASETS
-from norsim.paths import models_folder
-from norsim.zoo.registry import NETWORKS
+from norsim.saved.shipped import shipped_networks
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
@@ -27,9 +25,18 @@ def named(names: Callable[[], Iterable[str]]) -> Completer:
     return complete
 
 
-def trained_networks() -> list[str]:
-    """The networks that come with weights."""
-    return sorted(path.name for path in (models_folder() / "networks").iterdir())
+def definitions() -> Iterable[str]:
+    """The network definitions that come with norsim."""
+    from norsim.zoo.registry import NETWORKS
+
+    return NETWORKS
+
+
+def datasets() -> Iterable[str]:
+    """The data sets that have a name."""
+    from norsim.data import DATASETS
+
+    return DATASETS
 
 
 def chip_keys(section: type[BaseModel] = ChipFile, before: str = "") -> Iterator[str]:
@@ -43,7 +50,7 @@ def chip_keys(section: type[BaseModel] = ChipFile, before: str = "") -> Iterator
 
 
 complete_chip = named(presets)
-complete_network = named(trained_networks)
-complete_definition = named(lambda: NETWORKS)
-complete_dataset = named(lambda: DATASETS)
+complete_network = named(shipped_networks)
+complete_definition = named(definitions)
+complete_dataset = named(datasets)
 complete_key = named(chip_keys)

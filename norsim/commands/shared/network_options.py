@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from norsim.commands.shared.complete import complete_dataset, complete_network
 from norsim.commands.shared.options import Decorated, noted, noting
 from norsim.errors import ConfigurationError
-from norsim.quantization.normalise import Normalise
 from norsim.user_code import is_code
-from norsim.zoo.onnx.file import is_onnx
+
+if TYPE_CHECKING:
+    from norsim.quantization.normalise import Normalise
 
 TRUST_MODEL, OWN_MODEL = "norsim.trust_model", "norsim.own_model"
 
@@ -49,7 +51,7 @@ def own_network_options(function: Decorated) -> Decorated:
 
 def _trusting(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
     """Who names a file of code on the command line trusts it; an ONNX file is no code."""
-    if value is not None and not is_onnx(value):
+    if value is not None and not value.endswith(".onnx"):
         if not is_code(value):
             raise ConfigurationError(
                 f"--model {value}: expected FILE.py:FUNCTION, for example nets.py:make_net, or FILE.onnx"
@@ -76,6 +78,8 @@ def normalise_of(mean: tuple[float, ...] | None, std: tuple[float, ...] | None, 
         raise ConfigurationError("--mean and --std belong together: give both")
     if not quantizes:
         raise ConfigurationError("--mean and --std go with --weights or --model: a trained network says itself")
+    from norsim.quantization.normalise import Normalise
+
     return Normalise(mean, std)
 
 

@@ -1,4 +1,8 @@
-"""Options that several commands share, and what they are turned into."""
+"""Options that several commands share, and what they are turned into.
+
+A command loads what is slow to import after it has checked its arguments, so modules of commands import it in
+functions.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +11,26 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
-from norsim.chip.load import ChipChoice, apply_settings, build_chip, read_chip_file, read_yaml
+from norsim.chip.load import ChipChoice, choose_chip, read_yaml
 from norsim.chip.schema import EncodingName
 from norsim.commands.shared import show
 from norsim.commands.shared.complete import complete_chip, complete_key
 from norsim.errors import ConfigurationError
-from norsim.evaluation.estimate import Estimate
-from norsim.experiments.run_folder import RunFolder, default_folder
-from norsim.jobs.dask_cluster import cluster
-from norsim.jobs.workers import Threads, Workers
+from norsim.experiments.run_files import SUMMARY, is_ours
+from norsim.saved.shipped import network_place
+
+if TYPE_CHECKING:
+    from norsim.evaluation.estimate import Estimate
+    from norsim.experiments.run_folder import RunFolder
+    from norsim.jobs.workers import Workers
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 TRUST_CELL = "norsim.trust_cell"
-RESUME, CACHE = "norsim.resume", "norsim.cache"
+RESUME, OVERWRITE, CACHE = "norsim.resume", "norsim.overwrite", "norsim.cache"
 DRY_RUN, SCHEDULER, SCHEDULER_OPTIONS = "norsim.dry_run", "norsim.scheduler", "norsim.scheduler_options"
 # Bounds on a finished result, which the run's manifest has as its checks.
 CHECKS = {"min_accuracy", "tolerance"}
@@ -31,14 +38,14 @@ CHECKS = {"min_accuracy", "tolerance"}
 INDIFFERENT = {"out", "jobs", "as_json", "quiet", "verbose", "compare", *CHECKS}
 
 
-def choose_chip(name: str, encoding: str | None, settings: tuple[str, ...], seed: int = 0) -> ChipChoice:
-    """The chip file or preset `name` with `--encoding` and each `--set` put over it; of its kind the seed's first."""
-    content, path = read_chip_file(name)
-    if encoding:
-        settings = (*settings, f"encoding={encoding}")
-    content = apply_settings(content, settings)
-    trusted = cell_is_trusted()
-    return ChipChoice(content, path.resolve(), build_chip(content, path, trusted).specimen(seed, 0), trusted)
+def chip_of_options(name: str, encoding: str | None, settings: tuple[str, ...], seed: int = 0) -> ChipChoice:
+    """The chip file or preset `name` with each `--set` and `--encoding` put over it; the first specimen of the seed."""
+    return choose_chip(name, settings, encoding, seed, cell_is_trusted())
+
+
+def check_network(network: str) -> None:
+    """Raise DataError now for a network that does not exist, before anything slow is imported."""
+    network_place(network)
 
 
 def cell_is_trusted() -> bool:
@@ -83,6 +90,40 @@ def resume_options(function: Decorated) -> Decorated:
     return function
 
 
+def overwrite_option(function: Decorated) -> Decorated:
+    """`--overwrite`, which `check_out` asks for."""
+    return click.option(
+        "--overwrite", is_flag=True, expose_value=False, callback=noting(OVERWRITE),
+        help="Replace the run in --out DIR.",
+    )(function)  # fmt: skip
+
+
+def check_out(out: Path | None, resume: bool | None = None) -> None:
+    """Raise ConfigurationError for an output folder whose content would be lost.
+
+    A folder that is not empty must be norsim's own, and `--overwrite` or `--resume` be given. `resume` says whether the
+    latter is, for commands with an option of their own.
+    """
+    if out is None or is_dry_run() or not out.exists():
+        return
+    if not out.is_dir():
+        raise ConfigurationError(f"--out {out} is a file; give a folder")
+    held = sorted(path.name for path in out.iterdir())
+    if not held:
+        return
+    if not is_ours(out):
+        raise ConfigurationError(
+            f"--out {out} is not a folder of norsim and is not empty: it has {', '.join(held[:3])}"
+            f"{', ...' if len(held) > 3 else ''}; give a new folder"
+        )
+    if not (noted(OVERWRITE) or (noted(RESUME) if resume is None else resume)):
+        state = "a finished run" if (out / SUMMARY).is_file() else "a run"
+        raise ConfigurationError(
+            f"--out {out} has {state} in it: --overwrite replaces it, --resume continues an interrupted one, or give a "
+            "new folder"
+        )
+
+
 def is_dry_run() -> bool:
     """Whether the command was given `--dry-run`."""
     return noted(DRY_RUN)
@@ -113,6 +154,8 @@ def show_estimate(found: Estimate, as_json: bool) -> None:
 
 def open_run(command: str, out: Path | None, choice: ChipChoice, seed: int) -> RunFolder:
     """The folder of this run. Raises ConfigurationError where `--resume` has no folder, or another run's."""
+    from norsim.experiments.run_folder import RunFolder, default_folder
+
     context = click.get_current_context()
     resume, shared = context.meta.get(RESUME, False), context.meta.get(CACHE, False)
     if resume and out is None:
@@ -138,6 +181,9 @@ def scheduler_options(function: Decorated) -> Decorated:
 @contextmanager
 def working(jobs: int) -> Iterator[Workers]:
     """Who does the work of a command: the cluster that it was given, else `jobs` threads."""
+    from norsim.jobs.dask_cluster import cluster
+    from norsim.jobs.workers import Threads
+
     context = click.get_current_context()
     scheduler, path = context.meta.get(SCHEDULER), context.meta.get(SCHEDULER_OPTIONS)
     if scheduler is None:
@@ -170,7 +216,8 @@ def chip_options(function: Decorated) -> Decorated:
 def run_options(function: Decorated) -> Decorated:
     """`--seed`, `--jobs`, `--out`, `--json`, `--quiet`, `--verbose`."""
     for option in (
-        click.option("-v", "--verbose", is_flag=True, help="Say more about what is going on."),
+        overwrite_option,
+        click.option("-v", "--verbose", is_flag=True, help="Report more details."),
         click.option("-q", "--quiet", is_flag=True, help="No progress."),
         click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there."),
         click.option("--out", type=click.Path(path_type=Path), metavar="DIR",

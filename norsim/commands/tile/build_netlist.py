@@ -9,14 +9,17 @@ from pathlib import Path
 import click
 
 from norsim.commands.shared.network_options import model_is_trusted, network_options
-from norsim.commands.shared.options import chip_options, choose_chip, parse_tile, print_json, run_options
-from norsim.experiments.experiment import subject
-from norsim.experiments.run_folder import RunFolder, default_folder
+from norsim.commands.shared.options import (
+    check_network,
+    check_out,
+    chip_of_options,
+    chip_options,
+    parse_tile,
+    print_json,
+    run_options,
+)
 from norsim.files import write_atomically, write_text
 from norsim.spice.deck import RAW_FILE
-from norsim.spice.dialects import DIALECTS, deck
-from norsim.spice.simulators.ngspice import mode_file
-from norsim.tiling.deck_folder import describe_deck, save_array
 
 # By dialect: how a deck is run, and what it writes.
 RUNS = {
@@ -34,7 +37,7 @@ RUNS = {
 @click.option("--tile", default="0,0", show_default=True, metavar="R,C", help="Row and column of the tile.")
 @click.option("--vectors", default="8", show_default=True, metavar="K|FILE",
               help="How many activation vectors to draw from the test images, or a .npy file of codes.")  # fmt: skip
-@click.option("--dialect", type=click.Choice(list(DIALECTS)), default="ngspice", show_default=True,
+@click.option("--dialect", type=click.Choice(list(RUNS)), default="ngspice", show_default=True,
               help="For which simulator the deck is.")  # fmt: skip
 @chip_options
 @run_options
@@ -55,14 +58,25 @@ def command(
       norsim build-netlist --network digits-cnn --layer fc --tile 1,0 --dialect hspice
     """
     started = time.monotonic()
-    choice = choose_chip(chip_name, encoding, settings, seed)
-    chosen = subject(network, choice.chip, dataset, data_folder, trusted=model_is_trusted())
-    part = chosen.grid(layer).at(*parse_tile(tile))
-    codes = chosen.vectors(layer, part, vectors, seed)
-    placed, stimulus = part.tile(), part.drive(codes)
+    check_out(out)
+    check_network(network)
+    place = parse_tile(tile)
+    choice = chip_of_options(chip_name, encoding, settings, seed)
+
+    from norsim.experiments.experiment import open_experiment
+    from norsim.experiments.run_folder import RunFolder, default_folder
+    from norsim.spice.dialects import deck
+    from norsim.spice.simulators.ngspice import mode_file
+    from norsim.tiling.deck_folder import describe_deck, save_array
+    from norsim.tiling.program import program_tile
+
+    one = open_experiment(network, choice, dataset, data_folder, seed=seed, trusted=model_is_trusted())
+    part = one.grid(layer).at(*place)
+    codes, array = one.vectors(layer, part, vectors, seed), program_tile(part)
+    placed, stimulus = array.tile, array.drive(part.codes(codes))
     text, (hint, results) = deck(placed, stimulus, dialect), RUNS[dialect]
     folder = RunFolder(out or default_folder("build-netlist"), choice.content, choice.path, seed)
-    described = describe_deck(part, len(codes), placed.wordlines, placed.bitlines)
+    described = describe_deck(part, array, len(codes))
     description = {**described, "dialect": dialect, "raw_file": results}
     write_text(folder.path / "tile.cir", text)
     if placed.cell.compatibility:
@@ -71,7 +85,7 @@ def command(
     write_atomically(folder.path / "tile.npz", lambda file: save_array(file, placed, stimulus, part.codes(codes)))
     write_text(folder.path / "tile.json", json.dumps(description) + "\n")
     folder.finish({
-        "network": chosen.name, "layer": layer, "tile": described["tile"], "encoding": described["encoding"],
+        "network": network, "layer": layer, "tile": described["tile"], "encoding": described["encoding"],
         "dialect": dialect, "vectors": len(codes), "rows": placed.wordlines, "columns": placed.bitlines,
         "raw_file": results, "seed": seed, "seconds": time.monotonic() - started,
     })  # fmt: skip

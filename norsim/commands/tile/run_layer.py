@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
 
-from norsim.array.tile import Currents
-from norsim.backends.batch import read_all
-from norsim.backends.registry import BACKENDS
+from norsim.backends.registry import BACKENDS, backend_named
 from norsim.commands.shared import show
 from norsim.commands.shared.network_options import model_is_trusted, network_options
 from norsim.commands.shared.options import (
+    check_network,
+    check_out,
+    chip_of_options,
     chip_options,
-    choose_chip,
     copies,
     is_dry_run,
     open_run,
@@ -30,17 +31,14 @@ from norsim.commands.shared.options import (
     show_estimate,
     working,
 )
-from norsim.commands.shared.progress import Report, reporting
-from norsim.evaluation.estimate import estimate_reads
-from norsim.experiments.experiment import Subject, subject
-from norsim.experiments.run_folder import RunFolder
 from norsim.files import write_atomically, write_text
-from norsim.periphery.encoding import Codes
-from norsim.spice.deck import deck
-from norsim.tiling.calibrate import calibrate_layer
-from norsim.tiling.modules import layer_codes
-from norsim.tiling.reader import Reader
-from norsim.tiling.tile import PlacedTile, TileRead, ideal_sums, result
+
+if TYPE_CHECKING:
+    from norsim.experiments.experiment import Experiment
+    from norsim.periphery.encoding import Codes
+    from norsim.tiling.grid import TileGrid
+    from norsim.tiling.reader import Reader
+    from norsim.tiling.tile import PlacedTile, TileRead
 
 
 @click.command("run-layer")
@@ -49,7 +47,7 @@ from norsim.tiling.tile import PlacedTile, TileRead, ideal_sums, result
 @click.option("--tile", metavar="R,C", help="Row and column of one tile; all tiles of the layer by default.")
 @click.option("--vectors", default="8", show_default=True, metavar="K|FILE",
               help="How many activation vectors to draw from the test images, or a .npy file of codes.")  # fmt: skip
-@click.option("--backend", type=click.Choice(["ideal", *BACKENDS]), default="ngspice", show_default=True)
+@click.option("--backend", type=click.Choice(list(BACKENDS)), default="ngspice", show_default=True)
 @chip_options
 @resume_options
 @scheduler_options
@@ -67,67 +65,77 @@ def command(
       norsim run-layer --network digits-cnn --layer conv1 --backend macro --json
     """
     started = time.monotonic()
-    choice = choose_chip(chip_name, encoding, settings, seed)
-    chosen = subject(network, choice.chip, dataset, data_folder, trusted=model_is_trusted())
+    check_out(out)
+    check_network(network)
     only = parse_tile(tile) if tile is not None else None
-    part = chosen.grid(layer).at(*only) if only else None
-    codes = chosen.vectors(layer, part, vectors, seed)
+    choice = chip_of_options(chip_name, encoding, settings, seed)
+
+    from norsim.commands.shared.progress import reporting
+    from norsim.evaluation.estimate import estimate_reads
+    from norsim.experiments.experiment import open_experiment
+    from norsim.tiling.reader import Reader
+
+    wanted = backend_named(backend)
+    one = open_experiment(
+        network, choice, dataset, data_folder, backend=backend, seed=seed, trusted=model_is_trusted()
+    )  # fmt: skip
+    grid = one.grid(layer)
+    part = grid.at(*only) if only else None
+    grid = replace(grid, tiles=(part,)) if part else grid
+    codes = one.vectors(layer, part, vectors, seed)
     if is_dry_run():
-        parts = [] if backend == "ideal" else [part] if part else list(chosen.grid(layer).tiles)
-        show_estimate(estimate_reads(parts, codes, backend, jobs=jobs, copies=copies(),
+        parts = () if wanted.gives_integers else grid.tiles
+        show_estimate(estimate_reads(parts, codes, wanted, jobs=jobs, copies=copies(),
                                      set_up_seconds=time.monotonic() - started), as_json)  # fmt: skip
         return
     with reporting(quiet) as report, working(jobs) as workers:
         folder = open_run("run-layer", out, choice, seed)
-        reader = Reader(backend, workers, store=folder.units)
-        parts, currents = read_layer(chosen, layer, only, codes, reader, seed, folder, report)
-    results = [result(one, codes, read) for one, read in zip(parts, currents, strict=True)]
-    for one, read in zip(parts, results, strict=True):
-        name = "currents.npz" if only else f"currents_{one.row}_{one.column}.npz"
-        save(folder.path / name, one, codes, read)
-    converged = all(bool(read.converged.all()) for read in currents if read is not None)
-    summary = summarize(network, layer, tile, backend, parts, len(codes), converged, time.monotonic() - started)
+        reader = Reader(wanted, workers, partial(report, layer), store=folder.units)
+        if not wanted.gives_integers:
+            grid = fitted(one, grid, replace(reader, progress=partial(report, "calibrate")), seed)
+            write_decks(grid, codes, folder.path / "netlists")
+        results = grid.read_whole(codes, reader)
+    for placed, read in zip(grid.tiles, results, strict=True):
+        name = "currents.npz" if only else f"currents_{placed.row}_{placed.column}.npz"
+        save(folder.path / name, placed, codes, read)
+    summary = summarize(network, layer, tile, backend, grid.tiles, len(codes), time.monotonic() - started)
     folder.finish(summary)
     if as_json:
         print_json({**summary, "out": str(folder.path)})
         return
     worst = [
-        f"{np.abs(read.sums - ideal_sums(one, codes)).max():.2f}" for one, read in zip(parts, results, strict=True)
+        f"{np.abs(read.sums - placed.ideal_sums(codes)).max():.2f}"
+        for placed, read in zip(grid.tiles, results, strict=True)
     ]
     show.table_or_lines(
         ("", "vectors", "largest deviation from the integers, steps"),
-        [(one.name, str(len(codes)), most) for one, most in zip(parts, worst, strict=True)],
+        [(placed.name, str(len(codes)), most) for placed, most in zip(grid.tiles, worst, strict=True)],
         [
-            f"{one.name}: {len(codes)} vectors, largest deviation from the integers {most} steps"
-            for one, most in zip(parts, worst, strict=True)
+            f"{placed.name}: {len(codes)} vectors, largest deviation from the integers {most} steps"
+            for placed, most in zip(grid.tiles, worst, strict=True)
         ],
     )
     show.say_path(f"Currents are in {folder.path}")
 
 
-def read_layer(
-    chosen: Subject, layer: str, only: tuple[int, int] | None, codes: Codes, reader: Reader, seed: int,
-    folder: RunFolder, report: Report,
-) -> tuple[list[PlacedTile], list[Currents | None]]:  # fmt: skip
-    """Calibrated tiles and their currents under `codes`, `[vectors, inputs]`.
+def fitted(one: Experiment, grid: TileGrid, reader: Reader, seed: int) -> TileGrid:
+    """The tiles of a layer, programmed and calibrated on training images."""
+    from norsim.tiling.calibrate import fit_layer
+    from norsim.tiling.modules import layer_codes
 
-    For ngspice that is one deck a tile, the one that `build-netlist` writes.
-    """
-    grid = chosen.grid(layer)
-    parts = [grid.at(*only)] if only else list(grid.tiles)
-    if reader.backend == "ideal":
-        return parts, [None] * len(parts)
-    images = chosen.calibration_images(grid.chip.calibration.images, seed)
-    watched = replace(reader, progress=partial(report, "calibrate"))
-    seen = layer_codes(chosen.model, images, [layer])[layer]
-    fitted = calibrate_layer(replace(grid, tiles=tuple(parts)), seen, watched, seed)
-    requests = [(part.tile(), part.drive(codes)) for part in fitted.tiles]
-    decks = folder.path / "netlists"
-    decks.mkdir(exist_ok=True)
-    for part, (tile, stimulus) in zip(fitted.tiles, requests, strict=True):
-        write_text(decks / f"tile_{part.row}_{part.column}.cir", deck(tile, stimulus))
-    currents = read_all(requests, reader.backend, reader.workers, partial(report, layer), reader.store)
-    return list(fitted.tiles), list(currents)
+    deployment, name = one.net.parts.deployment, grid.layer.name
+    assert deployment.inputs is not None
+    images = deployment.inputs(grid.chip.calibration.images)
+    return fit_layer(grid, layer_codes(one.net.parts.analog, images, [name])[name], reader, seed)
+
+
+def write_decks(grid: TileGrid, codes: Codes, folder: Path) -> None:
+    """The deck of each tile for the layer's `[vectors, inputs]` codes, as `build-netlist` writes it."""
+    from norsim.spice.deck import deck
+
+    folder.mkdir(exist_ok=True)
+    for part, array in zip(grid.tiles, grid.arrays, strict=True):
+        write_text(folder / f"tile_{part.row}_{part.column}.cir", deck(array.tile, array.drive(part.codes(codes))))
 
 
 def save(path: Path, part: PlacedTile, codes: Codes, read: TileRead) -> None:
@@ -139,18 +147,20 @@ def save(path: Path, part: PlacedTile, codes: Codes, read: TileRead) -> None:
         "currents": read.amps,
         "adc": read.adc.astype(np.int32),
         "mac": read.sums,
-        "mac_ideal": ideal_sums(part, codes),
+        "mac_ideal": part.ideal_sums(codes),
     }
     write_atomically(path, lambda file: np.savez_compressed(file, **arrays))
 
 
 def summarize(
-    network: str, layer: str, tile: str | None, backend: str, parts: list[PlacedTile], vectors: int,
-    converged: bool, seconds: float,
+    network: str, layer: str, tile: str | None, backend: str, parts: Sequence[PlacedTile], vectors: int, seconds: float,
 ) -> dict[str, Any]:  # fmt: skip
-    """The keys of `run-layer --json`; sizes are those of the tile, or lists over all tiles."""
+    """The keys of `run-layer --json`; sizes are those of the tile, or lists over all tiles.
+
+    Every read has converged: one that does not raises an error.
+    """
     encoding = parts[0].chip.encoding
-    shapes = [encoding.cell_codes(part.weights, part.layer.weight_zero).shape for part in parts]
+    shapes = [part.cell_codes().shape for part in parts]
     scales = [part.full_scale_amps for part in parts]
     one = tile is not None
     return {
@@ -165,6 +175,6 @@ def summarize(
         "columns": shapes[0][1] if one else [shape[1] for shape in shapes],
         "passes": encoding.passes(parts[0].layer.input_bits),
         "full_scale_amps": scales[0] if one else scales,
-        "converged": converged,
+        "converged": True,
         "seconds": round(seconds, 3),
     }

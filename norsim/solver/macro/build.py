@@ -1,4 +1,4 @@
-"""Builds `macro`'s model of a tile from its groups solved beforehand, and measures how far it is from nodal."""
+"""Build `macro`'s model of a tile from its presolved groups, and measure its deviation from nodal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from norsim.solver.macro.presolve import Presolved, presolve
 
 TOLERANCE = 4e-5
 REFUSED = 1e-2
-# More blocks must bring the error down to this share of it, or they only cost time.
+# More blocks must reduce the error at least to this share, or they only cost time.
 WORTHWHILE = 0.85
 BLOCKS = (1, 2, 4, 8, 16, 32, 64)
 CHECK_VECTORS = 48
@@ -27,10 +27,10 @@ FIT_VECTORS = 96
 
 
 def build(tile: Tile, drive: Driven, table: CellTable, dtype: torch.dtype = torch.float32) -> Macro:
-    """The reduced model of `tile`, refined until it agrees with nodal to 4e-5 of full scale.
+    """Build the reduced model of `tile`, refined until it agrees with nodal to 4e-5 of full scale.
 
-    The number of blocks grows until the deviation on random, full and single drives, measured here and kept
-    in `error`, is small enough or hardly falls any more. Raises SolveError when even the best is off by
+    The number of blocks grows until the deviation from nodal on random, full and single drives, which becomes
+    the model's `error`, is small enough or hardly falls any more. Raises SolveError if even the best model deviates by
     more than 1e-2 of full scale.
     """
     random = np.random.default_rng(0)
@@ -53,14 +53,14 @@ def build(tile: Tile, drive: Driven, table: CellTable, dtype: torch.dtype = torc
     if best is None or not best.error <= REFUSED:
         worst = "no model" if best is None else f"{best.error:.1e} of full scale"
         raise SolveError(
-            f"macro does not fit {tile.name}: off by {worst} from nodal, {REFUSED:g} is the most. Its wires couple "
-            "cells too strongly for a reduced model; use --backend nodal"
+            f"macro does not fit {tile.name}: it deviates by {worst} from nodal, and the limit is {REFUSED:g}. The "
+            "tile's wires couple cells too strongly for a reduced model; use the nodal backend"
         )
     return best
 
 
 def random_drives(tile: Tile, drive: Driven, count: int, random: np.random.Generator) -> Floats:
-    """`[count, inputs]`: random drives of all densities, the full one, and one line alone."""
+    """Draw drives `[count, inputs]`: random ones of all densities, the full drive, and one line alone."""
     size = (count, drive.inputs(tile))
     x = (random.random(size) < random.uniform(0.05, 0.95, (count, 1))).astype(np.float64)
     if drive.direction == "bitlines":
@@ -74,14 +74,14 @@ def random_drives(tile: Tile, drive: Driven, count: int, random: np.random.Gener
 def assemble(
     tile: Tile, drive: Driven, solved: Presolved, fit: Tensor, blocks: int, full_scale_amps: float, dtype: torch.dtype
 ) -> Macro:
-    """The model with that many blocks, its fixed point not yet cut short.
+    """Return the model with `blocks` blocks and the largest number of rounds of its fixed points.
 
-    What is fitted is fitted on the drives `fit` `[vectors, inputs]`, against sums over the presolved groups.
+    Tables are fitted on the drives `fit` `[vectors, inputs]`, to sums over the presolved groups.
     """
     line = line_of(tile, drive, len(solved.level), blocks)
     field, to_groups, at_groups = fit_field(drive, solved, line, fit)
     shared = line.mean.T @ line.shared @ line.mean
-    # Wires without loss share nothing; then nothing moves, and nothing is to be balanced.
+    # Lossless wires share no resistance; then no line moves and there is no balance current.
     inverse = np.linalg.pinv(shared, rcond=1e-10, hermitian=True)
     nominal = inverse @ line.mean.T @ solved.profile
 
@@ -98,7 +98,7 @@ def assemble(
     fixed[:, 0] += offset
     fixed[:, -1] -= solved.shape
     mean_slope = slope.mean(axis=(1, 2))
-    # `own` was fitted to the current that the features give; the model has `fixed` in it as well.
+    # `own` was fitted to the current of the features; in the model, the current includes `fixed` as well.
     slopes = slopes - own * fixed
     slopes[:, 0] -= mean_slope[:, None]
     answer = np.linalg.inv(np.eye(line.blocks) - mean_slope[:, None] * shared)
@@ -116,16 +116,16 @@ def assemble(
 
 
 def _levels(x: Tensor, drive: Driven, line: Line, tables: list[Floats]) -> Floats:
-    """`[blocks, vectors, lines]`: what drives `x` draw with all lines at their nominal profile."""
+    """Return currents `[blocks, vectors, lines]` under drives `x` with all lines at their nominal profile."""
     parts = features(x, drive, line.rows, line.blocks, line.groups_per_block)
     total: Floats = np.sum([part.numpy() @ table for part, table in zip(parts, tables, strict=True)], axis=0)
     return total
 
 
 def _in_field(solved: Presolved, line: Line, x: Floats, volts: Floats) -> tuple[Floats, Floats]:
-    """Currents that volts `[groups, vectors]` common to all lines add, and local slopes: `[blocks, vectors, lines]`.
+    """Return the currents that `volts` `[groups, vectors]` common to all lines add, and the local slopes there.
 
-    `x` are features `[groups, vectors, features]`.
+    Both are `[blocks, vectors, lines]`; `x` are features `[groups, vectors, features]`.
     """
     rest, slope = np.zeros((2, line.blocks, x.shape[1], solved.level.shape[2]))
     for block in range(line.blocks):
@@ -141,8 +141,8 @@ def _in_field(solved: Presolved, line: Line, x: Floats, volts: Floats) -> tuple[
 
 
 def _fits(terms: Floats, current: Floats, rest: Floats, slope: Floats) -> tuple[Floats, Floats, Floats]:
-    """Least-squares tables `[blocks, terms, lines]` of `rest` and `slope`, and the slope's `[blocks, 1, lines]`
-    over a block's own `current`; all of them `[blocks, vectors, lines]`, `terms` `[blocks, vectors, terms]`."""
+    """Fit tables `[blocks, terms, lines]` of `rest` and `slope`, and `[blocks, 1, lines]` of the slope over a block's
+    own `current`, by least squares. The data are `[blocks, vectors, lines]`, `terms` `[blocks, vectors, terms]`."""
     blocks, _, count = terms.shape
     lines = rest.shape[2]
     of_rest, of_slope = np.zeros((2, blocks, count, lines))
@@ -162,7 +162,7 @@ def _fits(terms: Floats, current: Floats, rest: Floats, slope: Floats) -> tuple[
 
 
 def _settled(model: Macro, x: Tensor) -> Macro:
-    """The model with the fewest rounds that give what many give, to a tenth of the tolerance, on drives `x`."""
+    """Return the model with the fewest rounds that agree with many, to a tenth of the tolerance, on drives `x`."""
     final, near = model.lines(x), 0.1 * TOLERANCE * model.full_scale_amps
     for rounds in range(MOST_ROUNDS):
         fewer = replace(model, field=replace(model.field, rounds=rounds))

@@ -1,11 +1,11 @@
-"""The inner loop of `macro`, compiled by numba: the field of a read solved, its rows summed, its lines' currents.
+"""The inner loop of `macro`, compiled by numba: solve the field of a read, sum its rows, compute its lines' currents.
 
-A thread takes `READS` reads at a time. What is done once a read goes through all of them in step, reads innermost in
-memory; what is done once a line goes read by read, lines innermost. Arrays are indexed in place throughout, as in
-norsim.solver.nodal_kernels, and indices are unsigned where numba would otherwise look for negative ones.
+A thread takes `READS` reads at a time. Work per read is done for all of them in step, reads innermost in memory; work
+per line is done read by read, lines innermost. Arrays are always indexed in place, as in norsim.solver.nodal_kernels,
+and indices are unsigned where numba would otherwise check for negative ones.
 
-Longer than 300 lines because numba keeps compiled code by the file of the outermost function: were the inner ones
-elsewhere, a change of theirs would not be seen.
+Longer than 300 lines because numba caches compiled code by the file of the outermost function: it would not notice a
+change of inner functions in another file.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from numba.cpython.unsafe.numbers import trailing_zeros
 from norsim.solver.macro.model import TERMS
 from norsim.solver.nodal_kernels import FAST
 
-# A multiple of any processor's lanes, so that each read goes through the same instructions wherever it stands.
+# A multiple of any processor's SIMD lanes, so that each read is computed by the same instructions at any position.
 READS = 64
 SUMS = FAST | {"reassoc"}
 
-# Rows are added so many at a time.
+# Number of rows that are added at a time.
 FOUR = 4
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
-# The lowest bit of each byte of a word; times GATHER, they stand next to each other in the word's top byte.
+# The lowest bit of each byte of a word; multiplying by GATHER collects these bits in the word's top byte.
 EACH_BYTE = np.uint64(0x0101010101010101)
 GATHER = np.uint64(0x0102040810204080)
 TOP_BYTE = np.uint64(56)
@@ -33,7 +33,7 @@ TOP_BYTE = np.uint64(56)
 
 @njit(cache=True, fastmath=SUMS, error_model="numpy")
 def _spread(codes, v, count, span, padded):  # type: ignore[no-untyped-def]
-    """The codes of a vector, each group of `count` from a multiple of `span` on."""
+    """Copy the codes of a vector so that each group of `count` starts at a multiple of `span`."""
     inputs = codes.shape[1]
     if count == span:
         for i in range(inputs):
@@ -45,10 +45,10 @@ def _spread(codes, v, count, span, padded):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, fastmath=SUMS, error_model="numpy")
 def _choose_bits(words, bit, span, many, each, per_block, weights, node_of, nothing, r, places, starts, running):  # type: ignore[no-untyped-def]
-    """The rows that read `r` sums, `each` for every group of rows of which any is up, block by block from `starts[r]`;
-    each block's are filled up with the row `nothing` to a multiple of FOUR.
+    """Choose the rows that read `r` sums, `each` of them for every group with a row up, by block from `starts[r]`;
+    each block's rows are padded with the row `nothing` to a multiple of FOUR.
 
-    running[n, r] gets the running sum of weights up to the last group of node n, where it has any.
+    running[n, r] is set to the running sum of weights up to the last group of node n, if it has any.
     """
     log, fold = ZERO, ONE
     while ONE << log < span:
@@ -93,7 +93,7 @@ def _choose_bits(words, bit, span, many, each, per_block, weights, node_of, noth
 
 @njit(cache=True, fastmath=SUMS, error_model="numpy")
 def _fill(places, r, taken, nothing):  # type: ignore[no-untyped-def]
-    """Rows of nothing up to a multiple of FOUR; their number with them."""
+    """Pad rows with `nothing` to a multiple of FOUR; return their new number."""
     for k in range(FOUR - 1):
         places[r, taken + k] = nothing
     return (taken + FOUR - 1) // FOUR * FOUR
@@ -101,7 +101,7 @@ def _fill(places, r, taken, nothing):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, fastmath=SUMS, error_model="numpy")
 def _choose_volts(drives, v, per_block, weights, node_of, nothing, r, places, starts, running):  # type: ignore[no-untyped-def]
-    """The same for lines under volts: two rows for each that is not at rest."""
+    """Do the same for lines under volts: two rows for each line that is not at rest."""
     inputs = drives.shape[1]
     taken, weight = 0, np.float32(0.0)
     for block in range(starts.shape[1] - 1):
@@ -118,7 +118,7 @@ def _choose_volts(drives, v, per_block, weights, node_of, nothing, r, places, st
 
 @njit(cache=True, fastmath=SUMS, error_model="numpy")
 def _take_differences(running, before):  # type: ignore[no-untyped-def]
-    """Running sums, NaN where a node has none of its own, to sums node by node; `before` `[READS]` is scratch."""
+    """Convert running sums, NaN for a node without own groups, to sums by node; `before` `[READS]` is scratch."""
     for r in range(READS):
         before[r] = 0.0
     for n in range(len(running)):
@@ -130,7 +130,7 @@ def _take_differences(running, before):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, fastmath=SUMS, error_model="numpy")
 def _solve_field(rounds, currents, slopes, local_slopes, mean_slope, shared, nominal, field):  # type: ignore[no-untyped-def]
-    """`Field.solve` for READS reads, whose weighted sums are field[0]: currents and local slopes go to field[1] and
+    """Do `Field.solve` for READS reads with weighted sums field[0]: currents and local slopes go to field[1] and
     field[2], each `[nodes, READS]`."""
     nodes = len(mean_slope)
     for n in range(nodes):
@@ -156,7 +156,7 @@ def _solve_field(rounds, currents, slopes, local_slopes, mean_slope, shared, nom
 
 @njit(cache=True, fastmath=SUMS, error_model="numpy")
 def _take_terms(field, to_blocks, at_blocks, shares, balance, terms):  # type: ignore[no-untyped-def]
-    """`Field.terms`, `[blocks, TERMS, READS]`."""
+    """Do `Field.terms`: set `terms` `[blocks, TERMS, READS]`."""
     nodes, blocks = to_blocks.shape
     for b in range(blocks):
         for r in range(READS):
@@ -179,7 +179,7 @@ def _take_terms(field, to_blocks, at_blocks, shares, balance, terms):  # type: i
 
 @njit(cache=True, fastmath=SUMS, error_model="numpy")
 def _take_modes(field, modes, phi):  # type: ignore[no-untyped-def]
-    """The modes of the field, `[modes, READS]`."""
+    """Set `phi` `[modes, READS]` to the modes of the field."""
     nodes = field.shape[1]
     for k in range(len(modes)):
         for r in range(READS):
@@ -192,7 +192,7 @@ def _take_modes(field, modes, phi):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, fastmath=SUMS, error_model="numpy")
 def _follow(table, phi, r, values):  # type: ignore[no-untyped-def]
-    """values[i] = sum of phi[k, r] x table[k, i]: what follows from the modes of read `r`."""
+    """Set values[i] = sum of phi[k, r] x table[k, i], from the modes of read `r`."""
     for i in range(table.shape[1]):
         values[i] = table[0, i]
     for k in range(1, len(phi)):
@@ -203,7 +203,7 @@ def _follow(table, phi, r, values):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, fastmath=SUMS, error_model="numpy")
 def _raise(drives, v, factors, shifts, weighed):  # type: ignore[no-untyped-def]
-    """By how much ((x + shift) factor)^n is above what it is at rest, x = 0, for n = 1 and 2, line by line."""
+    """Set `weighed` to ((x + shift) factor)^n minus its value at rest, x = 0, for n = 1 and 2, line by line."""
     for line in range(len(factors)):
         x, factor = drives[v, line], factors[line]
         weighed[2 * line] = x * factor
@@ -212,7 +212,7 @@ def _raise(drives, v, factors, shifts, weighed):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, fastmath=SUMS, error_model="numpy")
 def _add_rows(rows, weighed, places, r, first, last, block, total):  # type: ignore[no-untyped-def]
-    """total[block, j] = sum of weighed[p] x rows[p, j] over places[r, first:last], FOUR rows in a pass."""
+    """Set total[block, j] = sum of weighed[p] x rows[p, j] over places[r, first:last], FOUR rows at a time."""
     width = rows.shape[1]
     for j in range(width):
         total[block, j] = 0.0
@@ -225,7 +225,7 @@ def _add_rows(rows, weighed, places, r, first, last, block, total):  # type: ign
 
 @njit(cache=True, fastmath=SUMS, error_model="numpy")
 def _add_terms(table, values, block, total):  # type: ignore[no-untyped-def]
-    """total[block, j] += sum of values[k] x table[block, k, j], FOUR terms in a pass."""
+    """Add to total[block, j] the sum of values[k] x table[block, k, j], FOUR terms at a time."""
     for k in range(0, table.shape[1], FOUR):
         a, b, c, d = values[k], values[k + 1], values[k + 2], values[k + 3]
         for j in range(table.shape[2]):
@@ -236,7 +236,7 @@ def _add_terms(table, values, block, total):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, fastmath=SUMS, error_model="numpy")
 def _close(deviation, slope, own, ohms, share, together, balanced, at, result):  # type: ignore[no-untyped-def]
-    """The currents of lines of one block, whose fixed point needs no rounds, to result[at]."""
+    """Set result[at] to the currents of lines with one block, whose fixed point has a closed form."""
     for j in range(result.shape[1]):
         settled = deviation[0, j] / (1 - ohms * (slope[0, j] + deviation[0, j] * own[0, 0, j]))
         result[at, j] = together[0, j] + balanced * together[1, j] + share * settled
@@ -244,7 +244,7 @@ def _close(deviation, slope, own, ohms, share, together, balanced, at, result): 
 
 @njit(cache=True, fastmath=SUMS, error_model="numpy")
 def _settle(deviation, slope, own, coupling, settled, moved):  # type: ignore[no-untyped-def]
-    """One round of the fixed point between blocks."""
+    """Do one round of the fixed point between blocks."""
     blocks, many = deviation.shape
     for b in range(blocks):
         for j in range(many):
@@ -261,7 +261,7 @@ def _settle(deviation, slope, own, coupling, settled, moved):  # type: ignore[no
 
 @njit(cache=True, fastmath=SUMS, error_model="numpy")
 def _finish(settled, shares, together, balanced, at, result):  # type: ignore[no-untyped-def]
-    """The currents of the lines, to result[at]."""
+    """Set result[at] to the currents of the lines."""
     for j in range(result.shape[1]):
         result[at, j] = together[0, j] + balanced * together[1, j]
     for b in range(len(settled)):
@@ -272,7 +272,7 @@ def _finish(settled, shares, together, balanced, at, result):  # type: ignore[no
 
 @njit(cache=True, fastmath=SUMS, error_model="numpy")
 def _lines_of(thread, threads, codes, passes, drives, count, per_block, rounds, tables, model, result):  # type: ignore[no-untyped-def]
-    """The share of one thread of what `lines` does."""
+    """Do one thread's share of `lines`."""
     rows, factors, shifts, fixed, modes, weights, node_of = tables
     (currents, slopes, local_slopes, mean_slope, shared, nominal, to_blocks, at_blocks, shares, balance, block_slopes,
      own, coupling, sums, together) = model  # fmt: skip
@@ -351,8 +351,8 @@ def _lines_of(thread, threads, codes, passes, drives, count, per_block, rounds, 
 
 @njit(cache=True, parallel=True, fastmath=SUMS, error_model="numpy")
 def lines(codes, passes, drives, count, per_block, rounds, tables, model, threads, result):  # type: ignore[no-untyped-def]
-    """result[v passes + p, l]: the currents of lines for bit p of `codes[v, i]`, or, if there are no codes, for
-    `drives[v, i]` of full drive. See Tabulated for what the others are; lines are padded with zeros to what `rows`
-    has of them."""
+    """Set result[v passes + p, l] to the currents of lines for bit p of `codes[v, i]`, or, without codes, for
+    `drives[v, i]` as shares of full drive. See Tabulated for the other arguments; lines are padded with zeros to the
+    width of `rows`."""
     for thread in prange(threads):
         _lines_of(thread, threads, codes, passes, drives, count, per_block, rounds, tables, model, result)

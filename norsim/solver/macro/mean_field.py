@@ -1,4 +1,4 @@
-"""The mean field of a tile's summing lines, fitted to groups of cells solved beforehand: a `macro.Field`."""
+"""The mean field of a tile's summing lines, fitted to presolved groups of cells: a `macro.Field`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ MOST_ROUNDS = 40
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """A summing line cut in blocks: which group lies in which, and the resistance that groups share.
+    """A summing line cut into blocks of groups, and the resistance that groups share.
 
-    `rows`              driven lines a group
+    `rows`              driven lines per group
     `groups_per_block`, `blocks`
     `shared`            `[groups, groups]`, ohms
-    `of_input`          `[inputs]`: each one's group
+    `of_input`          `[inputs]`: the group of each input
     """
 
     rows: int
@@ -36,21 +36,21 @@ class Line:
 
     @property
     def mean(self) -> Floats:
-        """`[groups, blocks]`: takes the mean over each block."""
+        """`[groups, blocks]`: the matrix that takes the mean over each block."""
         return _means(np.arange(len(self.shared)) // self.groups_per_block)
 
     @property
     def own_feature(self) -> NDArray[np.int64]:
-        """`[inputs]`: which of its group's features an input is alone: its row's bit, or the drive itself."""
+        """`[inputs]`: the index of the group's feature that an input is alone: its row's bit, or the drive itself."""
         own: NDArray[np.int64] = 1 + np.arange(len(self.of_input)) % self.rows
         return own
 
     def summed(self, values: Floats) -> Floats:
-        """`[groups, ...]` summed over each block: `[blocks, ...]`."""
+        """Sum `[groups, ...]` over each block to `[blocks, ...]`."""
         return np.add.reduceat(values, np.arange(0, len(values), self.groups_per_block), axis=0)
 
     def tables(self, values: Floats) -> list[Floats]:
-        """`[groups, features, lines]` -> for each of `features` its `[blocks, features of a block, lines]`."""
+        """Split `[groups, features, lines]` into one `[blocks, features of a block, lines]` for each of `features`."""
         groups, count, lines = values.shape
         padded = np.pad(values, ((0, self.blocks * self.groups_per_block - groups), (0, 0), (0, 0)))
         kinds = [padded[:, 1 : 1 + self.rows], *(padded[:, k : k + 1] for k in range(1 + self.rows, count))]
@@ -58,14 +58,14 @@ class Line:
 
 
 def _means(parts: NDArray[np.int64]) -> Floats:
-    """`[groups, parts]`: takes the mean over each part, where `parts` says in which a group lies."""
+    """Return `[groups, parts]`, the matrix that takes the mean over each part; `parts` is the part of each group."""
     member = parts[:, None] == np.arange(parts[-1] + 1)
     means: Floats = member / member.sum(axis=0)
     return means
 
 
 def line_of(tile: Tile, drive: Driven, groups: int, blocks: int) -> Line:
-    """A line of so many `groups` of rows, in `blocks` blocks at most, and the ohms that two groups share."""
+    """Return a line of `groups` groups of rows in at most `blocks` blocks, with the ohms that two groups share."""
     size = -(-groups // min(blocks, groups))
     wires, along = tile.wires, drive.direction == "wordlines"
     ohms, end = (wires.bitline_ohms, wires.bitline_end_ohms) if along else (wires.source_ohms, wires.source_end_ohms)
@@ -76,15 +76,15 @@ def line_of(tile: Tile, drive: Driven, groups: int, blocks: int) -> Line:
 
 
 def fit_field(drive: Driven, solved: Presolved, line: Line, fit: Tensor) -> tuple[Field, Floats, Floats]:
-    """The mean field of all lines, its nodes' currents and slopes fitted on the drives `fit`.
+    """Fit the mean field of all lines, with its nodes' currents and slopes, on the drives `fit` `[vectors, inputs]`.
 
-    With it `[nodes, groups]` and `[groups]`: volts at each group = currents @ first - second.
+    Also returns `[nodes, groups]` and `[groups]`: volts at each group = currents @ first - second.
     """
     groups = len(solved.level)
     count = min(groups, MOST_NODES)
     nodes = _means(np.arange(groups) * count // groups)
     member = (nodes > 0).astype(np.float64)
-    # A group's own line answers to the lines that it shares by their conductances: theirs is the mean that counts.
+    # A group's own line responds to the summing lines in proportion to their conductances, so these weight the mean.
     weight = np.abs(solved.local).sum(axis=(0, 1))
     weight = weight / (weight @ solved.shape)
     mean = {name: getattr(solved, name) @ weight for name in ("level", "common", "local")}
@@ -121,7 +121,7 @@ def fit_field(drive: Driven, solved: Presolved, line: Line, fit: Tensor) -> tupl
 
 
 def _polynomials(x: Floats, y: Floats, degree: int) -> Floats:
-    """`[degree + 1, nodes]` least-squares coefficients of y over x, both `[vectors, nodes]`, lowest power first."""
+    """Fit y over x, both `[vectors, nodes]`, by least squares; return `[degree + 1, nodes]`, lowest power first."""
     scale = np.maximum(np.abs(x).max(axis=0), 1e-30)
     fits = [np.linalg.lstsq(np.vander(a, degree + 1, increasing=True), b, rcond=1e-10)[0]
             for a, b in zip((x / scale).T, y.T, strict=True)]  # fmt: skip
@@ -132,9 +132,9 @@ def _polynomials(x: Floats, y: Floats, degree: int) -> Floats:
 def _responses(
     drive: Driven, solved: Presolved, line: Line, to_groups: Floats, profile: Floats, to_blocks: Floats
 ) -> tuple[Floats, Floats]:
-    """`Field.response` and `Field.shift`, each `[1 + 2 nodes, inputs]`.
+    """Return `Field.response` and `Field.shift`, each `[1 + 2 nodes, inputs]`.
 
-    A change of drive by v (still + change x) comes nearest to the common slopes of an input's cells under
+    A change of drive by v (still + change x) is the best fit to the common slopes of an input's cells under
     volts v; and a current that enters far from the middle of its block moves its line by more or less.
     """
     group, own = line.of_input, line.own_feature
@@ -155,7 +155,7 @@ def _responses(
 
 
 def group_features(x: Tensor, drive: Driven, line: Line) -> Floats:
-    """`[groups, vectors, features]`, the constant one first."""
+    """Return the features `[groups, vectors, features]` of drives `x` `[vectors, inputs]`, the constant one first."""
     groups = len(line.shared)
     found = [kind.numpy() for kind in features(x, drive, line.rows, groups, 1)]
     return np.concatenate([np.ones((groups, len(x), 1)), *found], axis=2)

@@ -1,22 +1,22 @@
 """`macro`: a reduced-order model of a tile, evaluated by matrix products in torch.
 
-Built by norsim.solver.macro.build from groups of cells solved beforehand (norsim.solver.macro.presolve). With u the
+It is built by norsim.solver.macro.build from presolved groups of cells (norsim.solver.macro.presolve). With u the
 deviation of a summing line's volts from its nominal profile, the current of a group g into line l is
 
     i_gl = sum_f x_gf [ a_gfl + c_gfl v_g + d_gfl (u_gl - p_l v_g) ],
 
-where x are features of the drive (products of bits; powers of the code), v is what all lines do together,
-in the shape p of the nominal profile, c the slope of that, and d the slope when one line moves alone.
-Summing lines couple the groups through their resistance z, u_gl = sum_g' z_gg' i_g'l - n_gl. It is solved
+where x are features of the drive (products of bits; powers of the code), v is the common motion of all lines
+in the shape p of the nominal profile, c is the slope in v, and d is the slope when one line moves alone.
+Summing lines couple the groups through their resistance z, u_gl = sum_g' z_gg' i_g'l - n_gl. The system is solved
 in two parts:
 
-  * the *mean field* v follows, node by node of a few groups, from the mean currents that a drive sets
-    up. It acts as a change of the drive, cell by cell;
-  * the deviation of each line, w = u - p v, is small and smooth, kept as one number a block of groups (one
-    block for the whole line will often do) and found by a fixed point around the mean slope.
+  * the *mean field* v follows, at nodes of a few groups each, from the mean currents under a drive. It acts as
+    a change of the drive, cell by cell;
+  * the deviation of each line, w = u - p v, is small and smooth. It is kept as one number per block of groups (one
+    block for the whole line is often enough) and found by a fixed point around the mean slope.
 
-What a cell's current does to its line depends on where along the line it enters; the mean slope of all
-other cells says by how much (`gain`). The docs' theory page derives it.
+The effect of a cell's current on its line depends on where along the line it enters; the mean slope of all
+other cells determines by how much (`gain`). The theory page of the documentation has the derivation.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from torch import Tensor
 from norsim.solver.input_lines import Driven
 from norsim.solver.macro.presolve import subsets
 
-# Vectors go through in parts small enough for a core's cache, because what is not a product is bound by memory.
+# Vectors are processed in parts that fit a core's cache, because all but the matrix products is memory-bound.
 VALUES_AT_ONCE = 2**20
 # 1, share of full drive, volts, share volts, volts^2, share volts^2, balance current.
 TERMS = 7
@@ -38,20 +38,20 @@ TERMS = 7
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """What all lines do together, from the mean currents of nodes: some neighbouring groups each.
+    """The common motion of all lines, from the mean currents of nodes, each a few neighbouring groups.
 
     `weights`   `[inputs, nodes]`, amperes: the mean current of one fully driven input
     `currents`  `[3, nodes]`: polynomial of a node's current in the weighted sum of its inputs
-    `slopes`    `[2, nodes]`, `local_slopes` likewise: its slope, a line in that sum, when all lines move
+    `slopes`    `[2, nodes]`, `local_slopes` likewise: the current's slope, linear in that sum, when all lines move
                 together, and when one moves alone
-    `mean_slope`  `[nodes]`: the slope's mean over drives, whose answer is part of the next two
+    `mean_slope`  `[nodes]`: the slope's mean over drives, whose response is included in the next two
     `shared`, `nominal`  ohms `[nodes, nodes]` and volts `[nodes]`: nodes' volts = settled @ shared - nominal
-    `response`, `shift`  `[1 + 2 nodes, inputs]`: in (1, currents, local slopes), by how much moving all lines
-                together, and where along its line a current enters, multiply an input's drive, and what they
-                add to it first; `shift` is empty where a line at rest draws nothing
-    `to_blocks`, `at_blocks`  ohms `[nodes, blocks]` and volts `[blocks]`: the mean field's volts, block by block
-    `shares`    `[nodes, blocks]`: the share of full drive, block by block, in nodes' weighted sums
-    `rounds`    of the fixed point between nodes, beyond the mean slope's answer
+    `response`, `shift`  `[1 + 2 nodes, inputs]`: linear in (1, currents, local slopes), the factor on an input's drive
+                from the common motion of all lines and from the place where its current enters its line, and the
+                term added to the drive before; `shift` is empty if a line at rest draws nothing
+    `to_blocks`, `at_blocks`  ohms `[nodes, blocks]` and volts `[blocks]`: the mean field's volts by block
+    `shares`    `[nodes, blocks]`: the share of full drive by block, in nodes' weighted sums
+    `rounds`    rounds of the fixed point between nodes, in addition to the mean slope's response
     """
 
     weights: Tensor
@@ -69,7 +69,7 @@ class Field:
     rounds: int
 
     def solve(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Drives `[vectors, inputs]` -> weighted sums, node currents and local slopes, each `[vectors, nodes]`."""
+        """Compute weighted sums, node currents and local slopes `[vectors, nodes]` of drives `[vectors, inputs]`."""
         drive = x @ self.weights
         level = self.currents[0] + drive * (self.currents[1] + drive * self.currents[2])
         slope = self.slopes[0] + drive * self.slopes[1]
@@ -81,12 +81,12 @@ class Field:
         return drive, current, self.local_slopes[0] + drive * self.local_slopes[1]
 
     def effective(self, x: Tensor, current: Tensor, local: Tensor) -> Tensor:
-        """The drive `[vectors, inputs]` that does to lines at their nominal profile what `x` does in the field."""
+        """Return the drive `[vectors, inputs]` that has the same effect at the nominal profile as `x` in the field."""
         state = torch.cat([torch.ones_like(current[:, :1]), current, local], dim=1)
         return (torch.addmm(x, state, self.shift) if self.shift.numel() else x) * (state @ self.response)
 
     def terms(self, drive: Tensor, current: Tensor, balance: Tensor) -> tuple[Tensor, Tensor]:
-        """What tables may depend on, `[blocks, vectors, TERMS]`, and balance currents `[vectors, blocks]`."""
+        """Return the terms of the tables, `[blocks, vectors, TERMS]`, and balance currents `[vectors, blocks]`."""
         share, volts = drive @ self.shares, current @ self.to_blocks - self.at_blocks
         amps = volts @ balance
         terms = torch.stack(
@@ -97,19 +97,19 @@ class Field:
 
 @dataclass(frozen=True, eq=False)
 class Macro:
-    """A tile's reduced model. `lines(x)` is the whole of it: torch in, torch out, differentiable.
+    """A tile's reduced model. `lines(x)` evaluates it: torch in, torch out, differentiable.
 
-    `field`     what all lines do together
-    `tables`    `[blocks, features of a block, lines]` for each of `features`, and last one for the field's terms,
+    `field`     the common motion of all lines
+    `tables`    `[blocks, features of a block, lines]` for each of `features`, and a last one for the field's terms,
                 amperes: deviation currents
-    `slopes`    `[blocks, TERMS, lines]` and `own` `[blocks, 1, lines]`: the local slope of a block, A/V, is
-                a line in the field terms and in the line's own current; less the mean slope
-    `coupling`  `[blocks, blocks]`, ohms, and `sums` `[1, blocks]`: with the mean slope's answer in them, volts
-                and the line's current for deviation currents
-    `balance`   `[blocks, blocks]`, siemens: the currents that the mean field's volts stand for
-    `together`  `[2, lines]`: the line's nominal current, amperes, and the share of the balance that it has
-    `full_scale_amps`  the top cell current times the inputs, the unit of `error`
-    `error`     the largest deviation from nodal on the vectors it was checked with
+    `slopes`    `[blocks, TERMS, lines]` and `own` `[blocks, 1, lines]`: the local slope of a block, A/V, minus the
+                mean slope, is linear in the field's terms and in the line's own current
+    `coupling`  `[blocks, blocks]`, ohms, and `sums` `[1, blocks]`: from deviation currents to volts and to the line's
+                current, with the mean slope's response included
+    `balance`   `[blocks, blocks]`, siemens: from the mean field's volts to the equivalent currents
+    `together`  `[2, lines]`: the line's nominal current, amperes, and its share of the balance current
+    `full_scale_amps`  the top cell current times the number of inputs, the unit of `error`
+    `error`     the largest deviation from nodal on the check vectors
     """
 
     drive: Driven
@@ -129,15 +129,15 @@ class Macro:
 
     @property
     def blocks(self) -> int:
-        """Into how many pieces a summing line is cut."""
+        """Number of blocks of a summing line."""
         return len(self.coupling)
 
     def lines(self, x: Tensor) -> Tensor:
-        """Drives `[vectors, inputs]` in [0, 1] -> currents `[vectors, lines]`, amperes."""
+        """Compute currents `[vectors, lines]`, amperes, of drives `[vectors, inputs]` in [0, 1]."""
         return torch.cat([self._lines(part) for part in torch.split(x.to(self.own.dtype), self.at_once(x.shape[1]))])
 
     def at_once(self, inputs: int) -> int:
-        """How many vectors of so many `inputs` are best taken at a time."""
+        """Return the best number of vectors of `inputs` inputs to process at a time."""
         return max(VALUES_AT_ONCE // max(self.own.numel(), inputs), 32)
 
     def _lines(self, x: Tensor) -> Tensor:
@@ -158,14 +158,14 @@ class Macro:
 
 
 def _across(matrix: Tensor, values: Tensor) -> Tensor:
-    """`[rows, blocks]` times `[blocks, vectors, lines]`; a product for one block would be slower than its factor."""
+    """Multiply `[rows, blocks]` by `[blocks, vectors, lines]`; for a single element, a plain factor is faster."""
     if matrix.numel() == 1:
         return values * matrix
     return (matrix @ values.flatten(1)).view(-1, *values.shape[1:])
 
 
 def features(x: Tensor, drive: Driven, rows_per_group: int, blocks: int, groups_per_block: int) -> list[Tensor]:
-    """Drives `[vectors, inputs]` -> `[blocks, vectors, features of a block]` for each kind but the constant one.
+    """Compute `[blocks, vectors, features of a block]` of drives `[vectors, inputs]` for each kind except the constant.
 
     The first kind is the drive itself, input by input; then its square, or each product of bits of a group.
     """

@@ -1,10 +1,10 @@
-"""Groups of cells solved beforehand, with `nodal`'s own equations, in every state of their drive.
+"""Groups of cells solved in advance, with `nodal`'s own equations, in every state of their drive.
 
-Two kinds of line meet in a tile. Along the *driven* ones the state of each group of cells is known before
+A tile has two kinds of line. Along the *driven* lines the state of each group of cells is known before
 anything is solved: the bits of the rows that share a source line (bit-serial), or the drain volts of a
-bitline (linear-pair). What the cells of a group draw, with the line they share, is solved here,
-non-linearly, for every state, about a nominal profile of the *summing* lines' volts (bitlines, or source
-lines), together with how it changes when summing lines move.
+bitline (linear-pair). The currents of a group's cells, with the line that they share, are solved here,
+non-linearly, for every state, at a nominal profile of the *summing* lines' volts (bitlines, or source
+lines), together with their derivatives with respect to the summing lines' volts.
 """
 
 from __future__ import annotations
@@ -22,21 +22,20 @@ from norsim.solver.nodal import Prepared
 
 NOMINAL_VECTORS = 32
 CODE_NODES = np.array([0.0, 0.5, 1.0])
-# How far lines are moved to take slopes, in largest nominal drops: far enough for second differences.
+# Shift of the lines for taking slopes, in units of the largest nominal drop: large enough for second differences.
 SHIFT = 0.1
 
 
 @dataclass(frozen=True, eq=False)
 class Presolved:
-    """Currents of groups of cells into summing lines, and how they change with the lines' volts.
+    """Currents of groups of cells into summing lines, and their derivatives with respect to the lines' volts.
 
     `level`, `common`, `local`, `bend`  `[groups, features, lines]`, in A, A/V, A/V, A/V^2. The first feature
-                is 1: what flows at no drive. The level is that at the nominal profile; the slopes are those
-                when all lines move together, in proportion to `shape`, and the group's own line answers
-                (`common`, with `bend` its derivative), and when one line moves and the group's line holds
-                (`local`).
+                is 1, for the current without drive. `level` is the current at the nominal profile. `common` is the
+                slope when all lines move together, in proportion to `shape`, and the group's own line responds;
+                `bend` is its derivative. `local` is the slope when one line moves and the group's line is held.
     `profile`   `[groups, lines]`, volts: the nominal deviation of the summing line at each group
-    `shape`     `[lines]`, about 1: the profile's mean over the groups, over that of all lines
+    `shape`     `[lines]`, about 1: the mean of a line's profile over the groups, relative to the mean of all lines
     """
 
     level: Floats
@@ -48,18 +47,18 @@ class Presolved:
 
 
 def presolve(prepared: Prepared, drive: Driven, random: np.random.Generator) -> Presolved:
-    """Solve every group of cells in every state of its drive, about the nominal profile."""
+    """Solve every group of cells in every state of its drive, at the nominal profile."""
     solve = _wordline_groups if drive.direction == "wordlines" else _bitline_groups
     return solve(prepared, drive, random)
 
 
 def subsets(size: int) -> list[tuple[int, ...]]:
-    """All subsets of `range(size)`, small ones first: the conducting states of a group of rows."""
+    """Return all subsets of `range(size)`, small ones first: the conducting states of a group of rows."""
     return [chosen for count in range(size + 1) for chosen in combinations(range(size), count)]
 
 
 def _nominal(prepared: Prepared, drive: Driven, random: np.random.Generator) -> tuple[Floats, Floats]:
-    """Drops `[wordlines, bitlines]` and rises `[source lines, bitlines]`, the mean over random drives."""
+    """Return drops `[wordlines, bitlines]` and rises `[source lines, bitlines]`, the mean over random drives."""
     tile = prepared.tile
     size = (NOMINAL_VECTORS, drive.inputs(tile))
     x = (random.random(size) < random.uniform(0.1, 0.7, (NOMINAL_VECTORS, 1))).astype(np.float64)
@@ -72,7 +71,7 @@ def _nominal(prepared: Prepared, drive: Driven, random: np.random.Generator) -> 
 
 
 def _wordline_groups(prepared: Prepared, drive: Driven, random: np.random.Generator) -> Presolved:
-    """Groups are the rows of one source line; features are products of their bits; lines are bitlines."""
+    """Solve groups that are the rows of one source line; features are products of their bits; lines are bitlines."""
     tile = prepared.tile
     per_line = tile.wires.rows_per_source_line
     states = subsets(per_line)
@@ -92,7 +91,7 @@ def _wordline_groups(prepared: Prepared, drive: Driven, random: np.random.Genera
     sizes = (tile.source_lines, tile.bitlines, len(states), 3)
     both = [_grouped(amps, per_line).reshape(sizes) for amps in (together, alone)]
     profile = _grouped(drop[:, :, None], per_line)[:, :, 0] / _grouped(np.ones((*drop.shape, 1)), per_line)[:, :, 0]
-    # A larger drop means fewer volts: the sign of u is that of the drop.
+    # u has the sign of the drop: a larger drop means lower volts.
     level, common, local, bend = (
         np.einsum("fs,gls->gfl", _inclusion(states), part) for part in _slopes(both[0], both[1], step)
     )
@@ -100,10 +99,13 @@ def _wordline_groups(prepared: Prepared, drive: Driven, random: np.random.Genera
 
 
 def _bitline_groups(prepared: Prepared, drive: Driven, random: np.random.Generator) -> Presolved:
-    """Groups are bitlines; features are powers of their drive; lines are source lines, one a row."""
+    """Solve groups that are bitlines; features are powers of their drive; lines are source lines, one per row."""
     tile = prepared.tile
     if tile.wires.rows_per_source_line != 1 or tile.wires.strap_every is not None:
-        raise ConfigurationError("macro sums along source lines only where each row has one, sensed at its end")
+        raise ConfigurationError(
+            "macro sums along source lines only if each row has its own line, sensed at its end; set "
+            "rows_per_source_line to 1 and strap_every to None, or use the nodal backend"
+        )
     _, profile = _nominal(prepared, drive, random)
     step = SHIFT * float(profile.max()) + 1e-6
     count = len(CODE_NODES)
@@ -124,13 +126,16 @@ def _bitline_groups(prepared: Prepared, drive: Driven, random: np.random.Generat
 
 
 def _shape(profile: Floats) -> Floats:
-    """`[lines]`: the profile over its mean; all 1 where wires have no loss."""
+    """Return the profile `[lines]` relative to its mean; all 1 for lossless wires."""
     mean = float(profile.mean())
     return profile / mean if mean else np.ones_like(profile)
 
 
 def _inclusion(states: list[tuple[int, ...]]) -> Floats:
-    """`[features, states]`: a feature, the product of a subset's bits, adds what its smaller subsets do not."""
+    """Return the matrix `[features, states]` of inclusion and exclusion.
+
+    A feature, the product of a subset's bits, adds what its smaller subsets do not.
+    """
     return np.array(
         [
             [(-1.0) ** (len(feature) - len(state)) if set(state) <= set(feature) else 0.0 for state in states]
@@ -140,14 +145,14 @@ def _inclusion(states: list[tuple[int, ...]]) -> Floats:
 
 
 def _grouped(amps: Floats, per_line: int) -> Floats:
-    """Sums over the rows of each source line: `[wordlines, bitlines, lanes]` -> `[source lines, bitlines, lanes]`."""
+    """Sum `[wordlines, bitlines, lanes]` over the rows of each source line to `[source lines, bitlines, lanes]`."""
     padded = np.pad(amps, ((0, -len(amps) % per_line), (0, 0), (0, 0)))
     result: Floats = padded.reshape(-1, per_line, *amps.shape[1:]).sum(axis=1)
     return result
 
 
 def _slopes(together: Floats, alone: Floats, step: float) -> tuple[Floats, Floats, Floats, Floats]:
-    """Level, common and local slope, and bend, of `[..., 3]` currents at shifts of -step, 0 and step."""
+    """Return level, common and local slope, and bend, of currents `[..., 3]` at shifts of -step, 0 and step."""
     return (
         together[..., 1],
         (together[..., 2] - together[..., 0]) / (2 * step),

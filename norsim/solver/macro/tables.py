@@ -1,11 +1,12 @@
-"""`macro` as it is run: the field solved first, then tables summed row by row, each row by its factor in the field.
+"""The tabulated form in which `macro` is run: solve the field, then sum table rows, each times its factor in the field.
 
-What the mean field does to the drive of input i is a factor m_i (norsim.solver.macro.model). Rows of a group share a
-source line and stand next to each other, so that one factor does for all of them, and features of the drive need not be
-made at run time: a group has a row of line currents for each state of its bits, and what a read draws is the sum of the
-rows of its groups' states, each times the factor of that group in that state. Factors differ little from read to read:
+The mean field multiplies the drive of input i by a factor m_i (norsim.solver.macro.model). Rows of a group share a
+source line and are adjacent, so one factor serves all of them, and features of the drive need not be computed at run
+time: a group has a table row of line currents for each state of its bits, and the currents of a read are the sum of the
+rows of its groups' states, each times the factor of that group in that state. Factors vary little from read to read:
 m_i = sum_k phi_k psi_ki with phi_0 = 1, where the other phi are linear in the field's currents and slopes. These modes
-are the singular vectors of the factors; there are as many as bring the result to within `NEAR` of the model's.
+are the singular vectors of the factors; their number is the smallest that brings the result to within `NEAR` of the
+model's.
 """
 
 from __future__ import annotations
@@ -34,17 +35,18 @@ LANES = 8
 
 @dataclass(frozen=True, eq=False)
 class Tabulated:
-    """A reduced model by tables. `lines` gives what `Macro.lines` does, to `NEAR` of full scale.
+    """A tabulated reduced model. `lines` returns what `Macro.lines` returns, to `NEAR` of full scale.
 
-    `model`     what it was made from
+    `model`     the model that was tabulated
     `modes`     `[modes, 1 + 2 nodes]`: phi of a read, from (1, currents, local slopes) of the field
-    `rows`      `[groups x rows of a group + 1, lines]`, amperes: for bits a row for each state of a group but the one
-                with no bit, or two, where the second is a constant; for volts one for x and one for x^2; last nothing
+    `rows`      `[groups x rows of a group + 1, lines]`, amperes: for bits, one row for each state of a group except the
+                one without a bit, or two rows, the second a constant; for volts, one row for x and one for x^2; the
+                last row is zero
     `factors`   `[modes, groups x states]` or `[modes, inputs]`: psi of a group's state, or of an input
-    `shifts`    `[modes, inputs]`: the same for what the field adds to an input's volts; empty for bits
-    `fixed`     `[blocks, TERMS + modes - 1, lines]`, amperes: what the field's terms draw, and lines at rest
-    `weights`   `[groups x states]` or `[inputs]`, amperes: what goes into the sums that the field is solved from
-    `error`     the largest deviation from nodal that is to be expected: the model's, and that from the model
+    `shifts`    `[modes, inputs]`: the same for the term that the field adds to an input's volts; empty for bits
+    `fixed`     `[blocks, TERMS + modes - 1, lines]`, amperes: currents of the field's terms, and of lines at rest
+    `weights`   `[groups x states]` or `[inputs]`, amperes: weights of the sums that the field is solved from
+    `error`     the largest expected deviation from nodal: the model's error plus the deviation from the model
 
     Lines are padded with zeros to a multiple of `LANES`.
     """
@@ -60,18 +62,18 @@ class Tabulated:
 
     @property
     def drive(self) -> Driven:
-        """The kind of drive that it knows."""
+        """The kind of drive that the model is for."""
         return self.model.drive
 
     @property
     def summed(self) -> int:
-        """How many lines are summed."""
+        """Number of summing lines."""
         return self.model.own.shape[2]
 
     def lines(self, codes: NDArray[Any], passes: int = 1, top: float = 1.0) -> Singles:
-        """Codes `[vectors, inputs]` -> currents `[vectors x passes, lines]`, amperes, passes innermost.
+        """Compute currents `[vectors x passes, lines]`, amperes, passes innermost, of codes `[vectors, inputs]`.
 
-        On wordlines a pass drives one bit of the codes, the lowest first; on bitlines `top` is full drive.
+        On wordlines a pass drives one bit of the codes, least significant first; on bitlines `top` is full drive.
         """
         model = self.model
         bits, drives = np.empty((0, 0), dtype=np.uint8), np.empty((0, 0), dtype=np.float32)
@@ -89,13 +91,13 @@ class Tabulated:
 
     @cached_property
     def _tables(self) -> tuple[NDArray[Any], ...]:
-        """What the kernel takes from here, with the node of each group."""
+        """The kernel's arguments from these tables, with the node of each group."""
         node_of = _node_of(self.model)
         return self.rows, self.factors, self.shifts, self.fixed, self.modes, self.weights, node_of
 
     @cached_property
     def _of_model(self) -> tuple[Singles, ...]:
-        """What the kernel takes from the model, as it takes it."""
+        """The kernel's arguments from the model."""
         model, field = self.model, self.model.field
         of_field = (
             field.currents, field.slopes, field.local_slopes, field.mean_slope, field.shared, field.nominal,
@@ -109,11 +111,11 @@ class Tabulated:
 
 
 def tabulate(model: Macro, drives: Floats) -> Tabulated:
-    """`model` by tables that bring it near on `drives` `[vectors, inputs]`, half of which the modes are fitted on.
+    """Tabulate `model` to within `NEAR` on `drives` `[vectors, inputs]`; modes are fitted on half of these.
 
-    They have the fewest modes that do; where more modes help no more, rows get constants.
+    The number of modes is the smallest that is near enough; if more modes no longer help, rows get constants.
 
-    Raises SolveError where even all modes leave it further than 1e-2 of full scale from the model.
+    Raises SolveError if even all modes leave a deviation of more than 1e-2 of full scale from the model.
     """
     exact = model.lines(torch.from_numpy(drives)).numpy()
     state = _states(model, drives[::2])
@@ -129,21 +131,22 @@ def tabulate(model: Macro, drives: Floats) -> Tabulated:
             best = replace(found, error=error)
     if best is None or not best.error <= REFUSED:
         raise SolveError(
-            f"the tables of a reduced model are off from it by {'nan' if best is None else format(best.error, '.1e')} "
-            f"of full scale, {REFUSED:g} is the most; use --backend nodal"
+            "the tables of a reduced model deviate from it by "
+            f"{'nan' if best is None else format(best.error, '.1e')} of full scale, and the limit is {REFUSED:g}; use "
+            "the nodal backend"
         )
     return replace(best, error=model.error + best.error)
 
 
 def _states(model: Macro, drives: Floats) -> Floats:
-    """`[vectors, 1 + 2 nodes]`: (1, currents, local slopes) of the mean field under `drives`."""
+    """Compute (1, currents, local slopes) `[vectors, 1 + 2 nodes]` of the mean field under `drives`."""
     _, current, local = model.field.solve(torch.from_numpy(drives).to(model.own))
     return np.hstack([np.ones((len(drives), 1)), current.double().numpy(), local.double().numpy()])
 
 
 def _with_modes(model: Macro, state: Floats, count: int, constants: bool = False) -> Tabulated:
-    """The tables for the modes of fields `state` `[vectors, 1 + 2 nodes]`, with or without constants in the rows of
-    bits."""
+    """Make tables with `count` modes of fields `state` `[vectors, 1 + 2 nodes]`, with or without constants in the rows
+    of bits."""
     field = model.field
     response = field.response.double().numpy()
     shift = field.shift.double().numpy() if field.shift.numel() else np.zeros_like(response)
@@ -166,7 +169,7 @@ def _with_modes(model: Macro, state: Floats, count: int, constants: bool = False
 
 
 def _node_of(model: Macro) -> NDArray[np.uint64]:
-    """`[groups]`: the node that each group's inputs belong to."""
+    """Return the node `[groups]` that each group's inputs belong to."""
     found = np.abs(model.field.weights.numpy()[:: model.rows_per_group]).argmax(axis=1)
     return np.asarray(found, dtype=np.uint64)
 
@@ -176,12 +179,12 @@ def _single(values: np.ndarray[Any, Any]) -> Singles:
 
 
 def _padded(values: np.ndarray[Any, Any]) -> Singles:
-    """`[..., lines]` with lines of zeros up to a multiple of `LANES`."""
+    """Pad `[..., lines]` with lines of zeros to a multiple of `LANES`."""
     return _single(np.pad(values, (*[(0, 0)] * (values.ndim - 1), (0, -values.shape[-1] % LANES))))
 
 
 def _in_fours(values: NDArray[Any]) -> NDArray[Any]:
-    """`[blocks, terms, lines]` with terms of zeros up to a multiple of 4."""
+    """Pad `[blocks, terms, lines]` with terms of zeros to a multiple of 4."""
     return np.pad(values, ((0, 0), (0, -values.shape[1] % 4), (0, 0)))
 
 
@@ -194,23 +197,23 @@ class _Factors:
     shift: Floats
 
     def of(self, values: Floats) -> Floats:
-        """`[modes, n]`: the least-squares coefficients of `values` `[vectors, n]` in phi."""
+        """Return the least-squares coefficients `[modes, n]` of `values` `[vectors, n]` in phi."""
         scale = np.maximum(np.abs(self.phi).max(axis=0), 1e-30)
         found: Floats = np.linalg.lstsq(self.phi / scale, values, rcond=1e-12)[0] / scale[:, None]
         return found
 
 
 def _tables_of_bits(model: Macro, factors: _Factors, constants: bool) -> tuple[Floats, Floats, Floats, Floats]:
-    """Rows, factors, no shifts, and weights: see `Tabulated`.
+    """Return rows, factors, empty shifts, and weights: see `Tabulated`.
 
-    A state's factor is what the field does to the sum of all lines; each line's row is fitted to it. With `constants` a
-    second row is what does not go with the factor.
+    A state's factor is that of the field on the sum of all lines; each line's row is fitted to it. With `constants`, a
+    second row is the part that is independent of the factor.
     """
     count, inputs = model.rows_per_group, factors.factor.shape[1]
     groups = -(-inputs // count)
 
     def by_group(values: Floats) -> Floats:
-        """`[inputs, n]` -> `[groups, rows of a group, n]`, zeros beyond the last input."""
+        """Reshape `[inputs, n]` to `[groups, rows of a group, n]`, zeros beyond the last input."""
         return np.pad(values, ((0, groups * count - inputs), (0, 0))).reshape(groups, count, -1)
 
     singles, factor = by_group(_features(model.tables[0], inputs)), by_group(factors.factor.T)
@@ -241,7 +244,7 @@ def _tables_of_bits(model: Macro, factors: _Factors, constants: bool) -> tuple[F
 
 
 def _tables_of_volts(model: Macro, factors: _Factors) -> tuple[Floats, Floats, Floats, Floats, Floats]:
-    """The same for x and x^2, line by line, and what is left at x = 0, `[blocks, modes, lines]`."""
+    """Return the same for x and x^2, line by line, and the currents at x = 0, `[blocks, modes, lines]`."""
     first, second = (_features(table, factors.factor.shape[1]) for table in model.tables[:2])
     at_rest = factors.shift * factors.factor
     drawn = factors.of(at_rest).T[:, :, None] * first[:, None, :]
@@ -255,6 +258,6 @@ def _tables_of_volts(model: Macro, factors: _Factors) -> tuple[Floats, Floats, F
 
 
 def _features(table: torch.Tensor, count: int) -> Floats:
-    """A table `[blocks, features of a block, lines]` as `[features, lines]`, without the padding of its last block."""
+    """Flatten `[blocks, features of a block, lines]` to `[features, lines]`, without the last block's padding."""
     flat: Floats = table.double().numpy().reshape(-1, table.shape[2])[:count]
     return flat

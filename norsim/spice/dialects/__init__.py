@@ -1,4 +1,4 @@
-"""The deck of a tile for the simulator of the site: one description, printed in each simulator's dialect."""
+"""The deck of a tile for other simulators: one description, written in each simulator's dialect."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ DIALECTS: Mapping[str, Callable[[Tile, Stimulus], str]] = {
 
 
 def deck(tile: Tile, stimulus: Stimulus, dialect: str = "ngspice") -> str:
-    """The deck in that dialect.
+    """Return the deck in that dialect.
 
-    Raises ConfigurationError for a dialect that norsim does not write, and where the cell holds something that is not
-    known to mean the same in it.
+    Raises ConfigurationError for a dialect that norsim cannot write, and for a cell with a construct that is not known
+    to mean the same in it.
     """
     if dialect not in DIALECTS:
-        raise ConfigurationError(f"no dialect {dialect!r}; there are {', '.join(DIALECTS)}")
+        raise ConfigurationError(f"no dialect {dialect!r}; choose one of {', '.join(DIALECTS)}")
     return DIALECTS[dialect](tile, stimulus)

@@ -1,4 +1,4 @@
-"""Expressions of ngspice in another dialect: only what is known to mean the same there."""
+"""Translation of ngspice expressions to another dialect, limited to what is known to mean the same there."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from norsim.spice.dialects.grammar import Grammar
 from norsim.spice.statements import UNSIGNED, Statement, number_of
 
-# ngspice's log is ln. Powers are left out: what they are of numbers below zero differs.
+# ngspice's log is ln. Powers are excluded, because simulators differ for negative bases.
 FUNCTIONS = {"abs", "sqrt", "exp", "ln", "log", "log10", "min", "max"} | {"sin", "cos", "tan", "sinh", "cosh", "tanh"}
 PART = re.compile(
     rf"(?P<blank>\s+)|(?P<probe>[vi]\s*\([^()]*\))|(?P<number>{UNSIGNED}[a-z]*)"
@@ -17,9 +17,9 @@ PART = re.compile(
 
 
 def expression(text: str, grammar: Grammar, statement: Statement, names: frozenset[str], probes: bool = False) -> str:
-    """`text` in the dialect; `names` are the parameters there are, and with `probes` it may ask for v() and i().
+    """Translate `text`; `names` are the known parameters, and `probes` allows v() and i().
 
-    Raises ConfigurationError with the line for what is not known to mean the same.
+    Raises ConfigurationError with the line for anything that is not known to mean the same.
     """
     place, found = 0, []
     while place < len(text):
@@ -49,5 +49,5 @@ def _name(part: str, grammar: Grammar, statement: Statement, names: frozenset[st
     if name in names:
         return grammar.parameter(part)
     if name not in FUNCTIONS:
-        statement.refuse(f"{part!r} is neither a parameter of the cell nor a function that both know")
+        statement.refuse(f"{part!r} is neither a parameter of the cell nor a function that both simulators have")
     return grammar.functions.get(name, part)

@@ -1,4 +1,4 @@
-"""What the dialects' decks have in common: the reads as a table with a column for each line that steps."""
+"""The common part of the dialects' decks: reads are a table with one column per line that steps."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from norsim.spice.elements import Comment, Drive, Element, elements, number
 def circuit(
     tile: Tile, stimulus: Stimulus, grammar: Grammar, run: list[str], source: Callable[[Drive], str]
 ) -> Iterator[str]:
-    """The lines of header, cell and elements; `source` writes a drive that steps."""
-    yield from header(tile, stimulus, run, "a row of the table")
+    """Yield the lines of header, cell and elements; `source` writes a drive that steps."""
+    yield from header(tile, stimulus, run, "row of the table")
     yield from cell_text(tile.cell, grammar)
     for item in elements(tile, stimulus):
         if isinstance(item, Comment):
@@ -28,7 +28,7 @@ def circuit(
 
 
 def _call(item: Element, grammar: Grammar) -> Element:
-    """A cell's element, which names its subcircuit and the state's parameter."""
+    """Translate the element of a cell, which calls its subcircuit with the state parameter."""
     subcircuit, state = item.value.split(" ", 1)
     name, value = state.split("=", 1)
     words = [subcircuit, *([grammar.parameters] if grammar.parameters else []), f"{grammar.parameter(name)}={value}"]
@@ -36,11 +36,11 @@ def _call(item: Element, grammar: Grammar) -> Element:
 
 
 def stepped(tile: Tile, stimulus: Stimulus) -> list[Drive]:
-    """The drives that step, in the order of the circuit."""
+    """Return the drives that step, in the order of the circuit."""
     return [item for item in elements(tile, stimulus) if isinstance(item, Drive) and item.steps]
 
 
 def rows(drives: list[Drive], reads: int) -> Iterator[list[str]]:
-    """The volts of each read, of every drive that steps."""
+    """Yield for each read the volts of every drive that steps."""
     for k in range(reads):
         yield [number(drive.volts[k]) for drive in drives]

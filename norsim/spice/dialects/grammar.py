@@ -1,4 +1,4 @@
-"""What tells a dialect of SPICE from ngspice's, as far as a cell is written in it."""
+"""Differences between a dialect of SPICE and ngspice's that matter for writing a cell."""
 
 from __future__ import annotations
 
@@ -13,27 +13,29 @@ STRESS = frozenset({"nf", "sa", "sb", "sd"})
 
 @dataclass(frozen=True)
 class Level:
-    """A transistor model: its level in the dialect, and the instance parameters that mean the same there."""
+    """A transistor model's level in the dialect, and the instance parameters that mean the same there."""
 
     level: int
     instance: frozenset[str]
 
 
 def as_ngspice(name: str, nodes: str, quantity: str, quoted: str) -> str:
-    """A behavioural source as ngspice writes it."""
+    """Write a behavioural source as ngspice does."""
     return f"{name} {nodes} {quantity}={quoted}"
 
 
 @dataclass(frozen=True)
 class Grammar:
-    """`quotes`      what stands around an expression
-    `parameters`  what stands before the parameters of a subcircuit and of its calls
+    """A dialect of SPICE.
+
+    `quotes`      the characters around an expression
+    `parameters`  the keyword before the parameters of a subcircuit and of its calls
     `levels`      the transistor models by ngspice's level
-    `version`     a card's version of ngspice's level as the dialect writes it; refuses one that it does not have
-    `source`      a behavioural source: name, nodes, `v` or `i`, quoted expression -> line
-    `functions`   own names of functions that ngspice calls otherwise
-    `reserved`    names that mean something else there than a parameter
-    `own_cards`   whether a transistor's shift of the threshold goes into a card of its own
+    `version`     returns a card's version in the dialect's form, or raises an error for one that it does not have
+    `source`      writes a behavioural source: name, nodes, `v` or `i`, quoted expression -> line
+    `functions`   the dialect's names of functions that ngspice names differently
+    `reserved`    names that cannot be parameters in the dialect
+    `own_cards`   whether the threshold shift of a transistor is written into a separate model card
     """
 
     name: str
@@ -47,9 +49,9 @@ class Grammar:
     own_cards: bool = False
 
     def quoted(self, expression: str) -> str:
-        """An expression as a value."""
+        """Return an expression as a value."""
         return expression.join(self.quotes)
 
     def parameter(self, name: str) -> str:
-        """A parameter's name, changed where the dialect has another use for it."""
+        """Return a parameter's name, changed if it is reserved in the dialect."""
         return f"{name}_" if name.lower() in self.reserved else name

@@ -1,9 +1,9 @@
-"""Decks for HSPICE, written after its public command and model references; norsim's authors have not run it.
+"""Decks for HSPICE, written from its public command and model references; the authors of norsim have not run them.
 
-Expressions stand in single quotes, BSIM4 is level 54 and Berkeley's BSIM3 level 53, a behavioural source is a G element
+Expressions are in single quotes, BSIM4 is level 54 and Berkeley's BSIM3 level 53, a behavioural source is a G element
 with cur='...' or an E element with vol='...'. Reads are rows of a `.data` table whose columns are parameters, read by
-`.dc data=`. A statement prints at most 32 variables in older releases, and a model's nominal temperature is 25 degrees
-where ngspice's is 27. Level 1 is left out: what it makes of a card without kp differs.
+`.dc data=`. A statement prints at most 32 variables in older releases, and a model's default nominal temperature is
+25 degrees Celsius, not 27 as in ngspice. Level 1 is not supported, because HSPICE treats a card without kp differently.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ TABLE = "reads"
 RUN = [
     "hspice -i tile.cir -o tile writes tile.lis and tile.sw0: i(vblJ) flows into bitline J,",
     "i(vret) or i(vslK) out of the source lines. norsim import-results reads either file.",
-    "This deck's dialect is HSPICE's. norsim's authors have not run it on HSPICE.",
+    "This deck is written for HSPICE. The authors of norsim have not run it on HSPICE.",
 ]
-# What ngspice's deck asks for, by HSPICE's names; and results in text with as many digits as there are.
+# The options of ngspice's deck under HSPICE's names, and results as text with the most digits.
 OPTIONS = (
     "gmin=1e-15 gmindc=1e-15 absi=1e-15 absmos=1e-15 absvdc=1e-9 reli=1e-6 relmos=1e-6 relvdc=1e-6 "
     "tnom=27 parhier=local post=csdf probe ingold=2 numdgt=10"
@@ -49,7 +49,7 @@ GRAMMAR = Grammar(
 
 
 def deck(tile: Tile, stimulus: Stimulus) -> str:
-    """The deck in HSPICE's dialect. Raises ConfigurationError for a cell that cannot be written in it."""
+    """Return the deck in HSPICE's dialect. Raises ConfigurationError for a cell that cannot be written in it."""
     return "\n".join([*circuit(tile, stimulus, GRAMMAR, RUN, _drive), *_analysis(tile, stimulus), ".end", ""])
 
 

@@ -1,9 +1,9 @@
-"""ngspice's deck as neospice can solve it: the same, but for what neospice passes over in silence.
+"""ngspice's deck for neospice: the same, except for constructs that neospice silently ignores.
 
-neospice 0.2.0 reads ngspice's language, but of what stands on a BSIM4 transistor it takes w and l alone, and of BSIM4
-it has version 4.7 whatever a card says. So a shift of the threshold is written into a card of each transistor's own,
-and what else it would drop is refused. Both say the same of BSIM4: delvto adds to vth0, and to the flat-band voltage
-that follows from it.
+neospice 0.2.0 reads ngspice's syntax, but of the instance parameters of a BSIM4 transistor it uses only w and l, and it
+implements BSIM4 version 4.7 whatever the card says. So each transistor's threshold shift is written into its own model
+card, and other constructs that it would ignore raise an error. Both forms are equivalent in BSIM4: delvto adds to vth0,
+and to the flat-band voltage that follows from it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from norsim.spice.statements import Statement
 
 def _version(card: Statement, level: int, given: str) -> str:
     if given and given[:3] not in ("4.7", "4.8"):
-        card.refuse(f"neospice has BSIM4 in version 4.7 alone; 4.8 has been found to agree with it, {given} has not")
+        card.refuse(f"neospice has only BSIM4 version 4.7; 4.8 has been found to agree with it, but not {given}")
     return ""
 
 
@@ -31,9 +31,9 @@ GRAMMAR = Grammar("neospice", ("{", "}"), "", {14: _BSIM4, 54: _BSIM4}, _version
 
 
 def deck(tile: Tile, stimulus: Stimulus) -> str:
-    """The deck of a tile: the reads are the points of one sweep of `v(idx)`.
+    """Return the deck of a tile; the reads are the points of one sweep of `v(idx)`.
 
-    Raises ConfigurationError for a cell that neospice is not known to take.
+    Raises ConfigurationError for a cell that neospice is not known to support.
     """
     lines = [f"* {tile.name!r}", *cell_text(tile.cell, GRAMMAR), line_of(INDEX)]
     lines += [line_of(source_of(item)) for item in elements(tile, stimulus) if not isinstance(item, Comment)]
@@ -41,7 +41,7 @@ def deck(tile: Tile, stimulus: Stimulus) -> str:
 
 
 def sweep_deck(cell: Cell, points: Floats) -> str:
-    """norsim.spice.single_cells's deck of single cells, for `[n, 4]` points."""
+    """Return norsim.spice.single_cells's deck of single cells, for points `[n, 4]`."""
     lines = ["* single cells at given volts", *cell_text(cell, GRAMMAR), *single_cells(cell, points)]
     return "\n".join([*lines, *_analysis(cell, 1)])
 

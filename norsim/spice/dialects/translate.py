@@ -1,7 +1,7 @@
-"""A cell's netlist and model cards, which are ngspice's text, in another dialect.
+"""Translation of a cell's netlist and model cards from ngspice's syntax to another dialect.
 
-What is known to mean the same there is written, and the rest is refused by name with its line: a deck that another
-simulator reads in its own way would be worse than none.
+Constructs that are known to mean the same there are written; all others raise an error with their line, because a deck
+that another simulator interprets differently would be worse than none.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from norsim.spice.dialects.expressions import expression
 from norsim.spice.dialects.grammar import Grammar
 from norsim.spice.statements import Statement, statements, value_of
 
-# Of a cell; any other field decides something that only ngspice's deck says.
+# The fields of a cell that a dialect can express; any other field is for ngspice's deck only.
 WRITTEN = {
     "subcircuit", "netlist", "models", "state", "erased_volts", "programmed_volts", "temperature_kelvin",
     "lowest_volts", "highest_volts",
@@ -24,11 +24,11 @@ WRITTEN = {
 
 
 def cell_text(cell: Cell, grammar: Grammar) -> list[str]:
-    """The lines that define a cell. Raises ConfigurationError for what the dialect is not known to have."""
+    """Return the lines that define a cell. Raises ConfigurationError for constructs not known in the dialect."""
     for field in fields(cell):
         if field.name not in WRITTEN and getattr(cell, field.name) != _default(field):
             raise ConfigurationError(
-                f"the cell's {field.name} is ngspice's own: it cannot be written for {grammar.name}"
+                f"the cell's {field.name} is for ngspice only and cannot be written for {grammar.name}"
             )
     parts = [*statements(cell.models, "the cell's model cards"), *statements(cell.netlist, "the cell's netlist")]
     return list(_Writer(grammar, parts).lines(parts))
@@ -39,7 +39,7 @@ def _default(field: Field[Any]) -> Any:
 
 
 class _Writer:
-    """Knows the cell's parameters and cards while its statements are written one after the other."""
+    """A translator of a cell's statements, with the cell's parameters and cards."""
 
     def __init__(self, grammar: Grammar, parts: list[Statement]) -> None:
         self.grammar = grammar
@@ -51,11 +51,11 @@ class _Writer:
                 and len(part.parts) > 2
                 and self.cards.setdefault(part.parts[1].lower(), part) != part
             ):
-                part.refuse("there is another card of that name")
+                part.refuse("another card has the same name")
         for part in parts:
             for name in _declared([part]):
                 if grammar.parameter(name) != name and grammar.parameter(name) in self.names:
-                    part.refuse(f"{name} and {grammar.parameter(name)} would be one parameter for {grammar.name}")
+                    part.refuse(f"{name} and {grammar.parameter(name)} would be the same parameter in {grammar.name}")
 
     def lines(self, parts: list[Statement]) -> Iterator[str]:
         for part in parts:
@@ -65,22 +65,22 @@ class _Writer:
             kind = part.card if part.card.startswith(".") else part.card[0]
             write = WRITERS.get(kind)
             if write is None:
-                part.refuse(f"{kind!r} is not known to mean the same to {self.grammar.name}")
+                part.refuse(f"{kind!r} is not known to mean the same in {self.grammar.name}")
             yield from write(self, part)
 
     def value(self, part: Statement, word: str, bare: bool = False) -> str:
-        """A value: a number, or a quoted expression."""
+        """Translate a value to a number or a quoted expression."""
         text = value_of(part, word, bare)
         written = expression(text, self.grammar, part, self.names)
         return written if _is_number(written) else self.grammar.quoted(written)
 
     def assigned(self, part: Statement, words: tuple[str, ...], bare: bool = False) -> dict[str, str]:
-        """`name=value` words, values written."""
+        """Return `name=value` words as a dictionary with translated values."""
         found: dict[str, str] = {}
         for word in words:
             name, sign, value = word.partition("=")
             if not sign or not name or name.lower() in found:
-                part.refuse(f"{word!r} is not NAME=VALUE, or stands there twice")
+                part.refuse(f"{word!r} is not NAME=VALUE, or it occurs twice")
             found[name.lower()] = self.value(part, value, bare)
         return found
 
@@ -105,11 +105,11 @@ class _Writer:
 
     def card(self, part: Statement) -> Iterator[str]:
         if len(part.parts) < 3:
-            part.refuse("a name and a kind were expected")
+            part.refuse("expected a name and a kind")
         yield from self.card_as(part, part.parts[1], {})
 
     def card_as(self, part: Statement, name: str, changed: dict[str, str]) -> Iterator[str]:
-        """A model card, under a name, with some of its parameters changed."""
+        """Write a model card under `name`, with some of its parameters changed."""
         kind, words = part.parts[2].lower().partition("(")[0], _bare_card(part)
         # A version is not always a number: 4.8.1.
         version = next((word.partition("=")[2] for word in words if word.lower().startswith("version=")), "")
@@ -122,38 +122,38 @@ class _Writer:
         elif kind == "d" and found.pop("level", "1") == "1":
             head = []
         else:
-            part.refuse(f"a model {kind!r} of this kind is not known to mean the same to {self.grammar.name}")
+            part.refuse(f"a model {kind!r} of this kind is not known to mean the same in {self.grammar.name}")
         written = [*head, *(f"{key}={value}" for key, value in {**found, **changed}.items())]
         yield f".model {name} {kind}"
         for start in range(0, len(written), 8):
             yield " ".join(["+", *written[start : start + 8]])
 
     def passive(self, part: Statement) -> Iterator[str]:
-        """A resistor or capacitor: two nodes and a value."""
+        """Write a resistor or capacitor: two nodes and a value."""
         if len(part.parts) != 4:
-            part.refuse("a name, two nodes and a value were expected")
+            part.refuse("expected a name, two nodes and a value")
         key, sign, value = part.parts[3].partition("=")
         if sign and key.lower() != part.card[0]:
-            part.refuse(f"its {key!r}")
+            part.refuse(f"the parameter {key!r} is not supported")
         yield " ".join([*part.parts[:3], self.value(part, value if sign else part.parts[3])])
 
     def independent(self, part: Statement) -> Iterator[str]:
-        """A source of constant volts or amperes."""
+        """Write a source of constant volts or amperes."""
         words = [word for word in part.parts[3:] if word.lower() != "dc"]
         if len(words) != 1:
-            part.refuse("a name, two nodes and a constant value were expected")
+            part.refuse("expected a name, two nodes and a constant value")
         yield " ".join([*part.parts[:3], self.value(part, words[0].lower().removeprefix("dc="))])
 
     def linear(self, part: Statement) -> Iterator[str]:
-        """A controlled source: four nodes and a gain."""
+        """Write a controlled source: four nodes and a gain."""
         if len(part.parts) != 6 or "=" in "".join(part.parts[:5]):
-            part.refuse("a name, four nodes and a gain were expected")
+            part.refuse("expected a name, four nodes and a gain")
         yield " ".join([*part.parts[:5], self.value(part, part.parts[5])])
 
     def behavioural(self, part: Statement) -> Iterator[str]:
         quantity, sign, text = " ".join(part.parts[3:]).partition("=")
         if not sign or quantity.lower() not in ("v", "i"):
-            part.refuse("a name, two nodes and v=... or i=... were expected")
+            part.refuse("expected a name, two nodes and v=... or i=...")
         text = text[1:-1] if text[:1] == "'" == text[-1:] else text
         written = expression(text, self.grammar, part, self.names, probes=True)
         name, nodes = part.parts[0], " ".join(part.parts[1:3])
@@ -161,14 +161,14 @@ class _Writer:
 
     def diode(self, part: Statement) -> Iterator[str]:
         if len(part.parts) < 4 or set(self.assigned(part, part.parts[4:])) - {"area"}:
-            part.refuse("a name, two nodes, a card and perhaps area= were expected")
+            part.refuse("expected a name, two nodes, a card and optionally area=")
         found = self.assigned(part, part.parts[4:])
         yield " ".join([*part.parts[:4], *(f"{key}={value}" for key, value in found.items())])
 
     def mosfet(self, part: Statement) -> Iterator[str]:
         card = self.cards.get(part.parts[5].lower()) if len(part.parts) > 5 else None
         if card is None:
-            part.refuse("a name, four nodes and a model card of the cell were expected")
+            part.refuse("expected a name, four nodes and a model card of the cell")
         found = self.assigned(part, part.parts[6:])
         found = {"delvto" if name == "delvt0" else name: value for name, value in found.items()}
         unknown = set(found) - self.grammar.levels[_level(card, self.grammar)].instance
@@ -182,7 +182,7 @@ class _Writer:
 
 
 def _own_card(writer: _Writer, part: Statement, found: dict[str, str], card: Statement) -> list[str]:
-    """The card of one transistor, with its shift of the threshold in the card's `vth0`."""
+    """Return the model card of one transistor, with its threshold shift in the card's `vth0`."""
     given = writer.assigned(
         card, tuple(word for word in _bare_card(card) if word.lower().startswith(("vth0=", "vfb=")))
     )
@@ -204,7 +204,7 @@ def _assignments(part: Statement) -> tuple[str, ...]:
 
 
 def _bare_card(part: Statement) -> tuple[str, ...]:
-    """A card's parameters, which may stand in brackets."""
+    """Return a card's parameters, which can be in brackets."""
     _, bracket, rest = part.parts[2].partition("(")
     words = [*([rest] if rest else []), *part.parts[3:]]
     if words and (bracket or words[0].startswith("(")):
@@ -215,7 +215,7 @@ def _bare_card(part: Statement) -> tuple[str, ...]:
 def _level(card: Statement, grammar: Grammar) -> int:
     given = dict(word.lower().split("=", 1) for word in _bare_card(card) if "=" in word).get("level", "1")
     if not given.isdigit() or int(given) not in grammar.levels:
-        card.refuse(f"{grammar.name} is not known to have ngspice's level {given}")
+        card.refuse(f"{grammar.name} is not known to have an equivalent of ngspice's level {given}")
     return int(given)
 
 

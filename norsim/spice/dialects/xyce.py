@@ -1,8 +1,8 @@
-"""Decks for Xyce, written after its Reference Guide; norsim's authors have not run it.
+"""Decks for Xyce, written from its Reference Guide; the authors of norsim have not run them.
 
-Expressions stand in braces as ngspice's do, parameters of subcircuits behind `PARAMS:`; BSIM4 is level 14, in versions
-4.61, 4.7 and 4.82, and BSIM3 level 9, which has no delvto. VT, TEMP and their like are names of Xyce's own, so that a
-parameter of that name gets another. Reads are rows of a `.data` table whose columns are sources, read by `.dc data=`.
+Expressions are in braces as in ngspice, parameters of subcircuits follow `PARAMS:`; BSIM4 is level 14, in versions
+4.61, 4.7 and 4.82, and BSIM3 level 9, which has no delvto. VT, TEMP and similar names are reserved in Xyce, so a
+parameter with such a name is renamed. Reads are rows of a `.data` table whose columns are sources, read by `.dc data=`.
 Xyce's log is to base 10.
 """
 
@@ -22,18 +22,18 @@ RESULTS = "currents.csv"
 RUN = [
     f"Xyce tile.cir writes {RESULTS}: i(vblJ) flows into bitline J, i(vret) or i(vslK) out of the",
     "source lines. norsim import-results reads it.",
-    "This deck's dialect is Xyce's. norsim's authors have not run it on Xyce.",
+    "This deck is written for Xyce. The authors of norsim have not run it on Xyce.",
 ]
 VERSIONS = {"4.6": "4.61", "4.7": "4.7", "4.8": "4.82"}
 
 
 def _version(card: Statement, level: int, given: str) -> str:
-    """The version of BSIM4 that Xyce has, by its first two digits; of BSIM3 it has 3.2.2 alone."""
+    """Return Xyce's version of BSIM4 by its first two digits; for BSIM3, which Xyce has only as 3.2.2, return none."""
     if level in (14, 54):
         found = VERSIONS.get(given[:3], "4.82" if not given else None)
-        return found or card.refuse(f"Xyce has BSIM4 in versions 4.6, 4.7 and 4.8, not {given}")
+        return found or card.refuse(f"Xyce has BSIM4 versions 4.6, 4.7 and 4.8, not {given}")
     if given and not (level in (8, 49) and given.startswith("3.2")):
-        card.refuse(f"Xyce has BSIM3 in version 3.2.2 alone, not {given}")
+        card.refuse(f"Xyce has only BSIM3 version 3.2.2, not {given}")
     return ""
 
 
@@ -46,7 +46,7 @@ GRAMMAR = Grammar(
 
 
 def deck(tile: Tile, stimulus: Stimulus) -> str:
-    """The deck in Xyce's dialect. Raises ConfigurationError for a cell that cannot be written in it."""
+    """Return the deck in Xyce's dialect. Raises ConfigurationError for a cell that cannot be written in it."""
     return "\n".join([*circuit(tile, stimulus, GRAMMAR, RUN, _drive), *_analysis(tile, stimulus), ".end", ""])
 
 
@@ -55,11 +55,11 @@ def _drive(drive: Drive) -> str:
 
 
 def _analysis(tile: Tile, stimulus: Stimulus) -> Iterator[str]:
-    # Without a line that steps all reads are alike, and an ammeter of no volts stands for one that steps.
+    # If no line steps, all reads are the same; an ammeter, a source of 0 V, then is the column of the table.
     drives = stepped(tile, stimulus)
     columns = [f"V{drive.node}" for drive in drives] or ["Vbl0"]
     yield from (f".data {TABLE}", " ".join(["+", *columns]))
-    # A row is a line, however long.
+    # A row must be on one line, whatever its length.
     for row in rows(drives, stimulus.vectors):
         yield " ".join(["+", *(row or ["0.0"])])
     yield ".enddata"

@@ -1,5 +1,5 @@
-"""Reads what the site's simulator wrote: told apart by what is in a file, not by its name, and believed as little as
-ngspice's own."""
+"""Readers of other simulators' results. The format is detected from a file's content, not its name, and the content is
+checked as that of ngspice's files is."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ READERS: tuple[tuple[str, Callable[[Text], bool], Callable[[Text], dict[str, lis
 
 
 class Results(NamedTuple):
-    """`table` `[points, names]`, in the order asked for; which format it was in; what the simulator warned of."""
+    """The requested vectors, `table` `[points, names]`, the format of the file, and the simulator's warnings."""
 
     table: Floats
     format: str
@@ -29,10 +29,10 @@ class Results(NamedTuple):
 
 
 def read_results(path: Path, names: list[str], points: int) -> Results:
-    """The named vectors of a file of results: HSPICE's listing or CSDF, a table of Xyce's, a raw file of ngspice's.
+    """Read the named vectors of a results file: an HSPICE listing or CSDF, a Xyce table, or an ngspice raw file.
 
-    Raises SolveError with the line where the file is in no such format, speaks of an error, is cut short, or lacks a
-    vector or a point, has one twice, or holds what is not a finite number.
+    Raises SolveError with the line if the file has no such format, reports an error, is truncated, lacks a vector or a
+    point, has one twice, or has a value that is not a finite number.
     """
     try:
         with open(path, "rb") as file:
@@ -46,5 +46,5 @@ def read_results(path: Path, names: list[str], points: int) -> Results:
         if is_one(text):
             return Results(gathered(text, columns(text), names, points), kind, tuple(hspice.warnings(text)))
     raise SolveError(
-        f"{path} is in no format that is known: HSPICE's listing or CSDF, Xyce's .prn or .csv, ngspice's raw file"
+        f"{path} has no known format: expected an HSPICE listing or CSDF, a Xyce .prn or .csv, or an ngspice raw file"
     )

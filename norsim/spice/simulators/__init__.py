@@ -1,1 +1,1 @@
-"""Simulators that solve decks, each found, run and checked."""
+"""Simulators that solve decks: finding, running and checking them."""

@@ -1,7 +1,7 @@
-"""Which simulator cells are characterised, programmed and proved by: ngspice, or by choice another.
+"""The simulator for characterisation, programming and verification: ngspice, or by choice another.
 
-The environment variable NORSIM_SIMULATOR names it, for where ngspice cannot be installed. It is read once: what a
-process has characterised by one simulator is not mixed with another's.
+The environment variable NORSIM_SIMULATOR names it, for systems on which ngspice cannot be installed. It is read once,
+so a process does not mix characterisations by different simulators.
 """
 
 from __future__ import annotations
@@ -23,11 +23,15 @@ VARIABLE = "NORSIM_SIMULATOR"
 
 @dataclass(frozen=True)
 class Simulator:
-    """`name`   also that of the backend that reads tiles by it
-    `identity`   tells its version
-    `deck`   what it solves for a tile
-    `drain_amps`   what single cells conduct: amperes `[n]` at gate, drain and source volts and thresholds `[n]`
-    `lost_amps`   what of it leaves them by gate and bulk, likewise
+    """A simulator that can characterise cells and verify reads.
+
+    `name`   also the name of the backend that reads tiles with it
+    `identity`   returns its name and version
+    `deck`   returns its deck for a tile
+    `drain_amps`   returns drain currents of single cells: amperes `[n]` at gate, drain and source volts and
+                   thresholds `[n]`
+    `lost_amps`   returns the part of them that leaves through gate and bulk, likewise
+    `warnings`    returns what it warns of for cells at thresholds `[n]`
     """
 
     name: str
@@ -35,10 +39,11 @@ class Simulator:
     deck: Callable[[Tile, Stimulus], str]
     drain_amps: Callable[[Cell, Floats, Floats, Floats, Floats], Floats]
     lost_amps: Callable[[Cell, Floats, Floats, Floats, Floats], Floats]
+    warnings: Callable[[Cell, Floats], list[str]] = lambda cell, thresholds: []
 
 
 SIMULATORS = {
-    "ngspice": Simulator("ngspice", ngspice.identity, deck, ngspice.drain_amps, ngspice.lost_amps),
+    "ngspice": Simulator("ngspice", ngspice.identity, deck, ngspice.drain_amps, ngspice.lost_amps, ngspice.warnings),
     "neospice": Simulator(
         "neospice", neospice.find_neospice, neospice_dialect.deck, neospice.drain_amps, neospice.lost_amps
     ),
@@ -47,8 +52,8 @@ SIMULATORS = {
 
 @lru_cache
 def chosen_simulator() -> Simulator:
-    """The simulator of this process. Raises ConfigurationError where NORSIM_SIMULATOR names none."""
+    """Return the simulator of this process. Raises ConfigurationError if NORSIM_SIMULATOR has an unknown name."""
     name = os.environ.get(VARIABLE) or "ngspice"
     if name not in SIMULATORS:
-        raise ConfigurationError(f"{VARIABLE}={name}: there are {', '.join(SIMULATORS)}")
+        raise ConfigurationError(f"no simulator {name!r} ({VARIABLE}={name}); choose one of {', '.join(SIMULATORS)}")
     return SIMULATORS[name]

@@ -1,8 +1,8 @@
-"""A second way to ngspice: its shared library, driven through PySpice.
+"""A second interface to ngspice: its shared library, driven through PySpice.
 
-The same simulator code behind a different door: the circuit arrives as lines in memory and the currents
-leave as arrays, so deck file, log and raw file are not involved. What both doors agree on does not come
-from the handling of files. One circuit at a time a process: the library is not thread-safe.
+The simulator code is the same, but the circuit is passed as lines in memory and the currents are
+returned as arrays, without deck file, log and raw file. Agreement of the two interfaces shows that file handling
+causes no error. One circuit at a time per process, because the library is not thread-safe.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ ONE_AT_A_TIME = threading.Lock()
 
 @lru_cache
 def library() -> Any:
-    """PySpice's handle on libngspice. Raises SimulatorError where the library is missing."""
+    """Return PySpice's handle of libngspice. Raises SimulatorError if the library is missing."""
     name = ctypes.util.find_library("ngspice")
     if name is None:
         raise SimulatorError("no libngspice: install it (Debian: apt-get install libngspice0)")
     from PySpice.Spice.NgSpice.Shared import NgSpiceShared
 
-    # It warns of every ngspice after 34, on a handler of last resort; what comes back is checked instead.
+    # PySpice warns about every ngspice after 34; the results are checked instead.
     logging.getLogger("PySpice").setLevel(logging.ERROR)
     NgSpiceShared.LIBRARY_PATH = name
     return NgSpiceShared.new_instance()
 
 
 def read(tile: Tile, stimulus: Stimulus) -> Currents:
-    """The tile's currents, solved inside this process. Raises SimulatorError or SolveError."""
+    """Return the tile's currents, solved inside this process. Raises SimulatorError or SolveError."""
     if tile.cell.osdi:
-        raise SimulatorError("libngspice loads no OSDI model here; read the tile with the ngspice backend")
+        raise SimulatorError("the ngspice-shared backend cannot load OSDI models; use the ngspice backend")
     handle = library()
     text, _, _ = deck(tile, stimulus).partition("\n.control")
     with ONE_AT_A_TIME:
@@ -65,5 +65,7 @@ def _solve(handle: Any, text: str, tile: Tile, stimulus: Stimulus) -> Currents:
     finally:
         handle.destroy()
     if table.shape != (stimulus.vectors, len(names)) or not np.isfinite(table).all():
-        raise SolveError(f"libngspice gave a table of {table.shape} that is short or not finite")
+        raise SolveError(
+            f"libngspice returned a table of shape {table.shape} that is incomplete or has values that are not finite"
+        )
     return currents_from(table.astype(np.float64), tile, stimulus, "ngspice-shared", lost_amps)

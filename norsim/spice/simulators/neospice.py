@@ -1,8 +1,8 @@
 """A second witness: neospice, an independent implementation of SPICE in C++, solves the same circuit.
 
-It runs in a process of its own, in a folder of its own, so that a crash of it is an error like any other, and what it
-says of a deck is heard: it warns, and goes on, where it passes something over. Any word of it is trouble here. It is an
-explicit choice and never takes ngspice's place of itself.
+It runs in a separate process and a temporary folder, so that a crash is an error like any other and its output is
+captured: it prints a warning and continues when it ignores part of a deck, so any output is an error here. neospice is
+used only by explicit choice, never as a fallback for ngspice.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from norsim.spice.kirchhoff import currents_from
 from norsim.spice.simulators.running import ENDS, LARGEST_BYTES, Program, own_folder, run
 from norsim.spice.single_cells import SingleCells, terminals
 
-# What its process does: currents and what the solver says of itself, into files of the folder it is in.
+# The program of its process: it writes currents and the solver's status to files in its folder.
 CHILD = """
 import json, sys
 import numpy as np
@@ -37,12 +37,12 @@ options = {name: getattr(circuit.options, name) for name in json.load(open("aske
 found = neospice.Simulator().run(circuit).dc_sweep
 names = open("names.txt").read().split()
 status = found.status
-said = {
+report = {
     "options": options, "converged": status.converged, "method": status.convergence_method.name,
     "warnings": list(status.warnings), "points": [float(point) for point in found.sweep_values],
 }
 np.save("currents.npy", np.stack([np.asarray(found.current(name)) for name in names], axis=1))
-json.dump(said, open("status.json", "w"))
+json.dump(report, open("status.json", "w"))
 """
 CELLS_PER_DECK = 1024
 TIMEOUT_SECONDS = 3600.0
@@ -50,7 +50,7 @@ TIMEOUT_SECONDS = 3600.0
 
 @lru_cache
 def find_neospice() -> str:
-    """Which neospice is installed, e.g. `neospice-0.2.0`; raises SimulatorError where there is none."""
+    """Return the installed neospice, e.g. `neospice-0.2.0`. Raises SimulatorError if it is missing."""
     try:
         return f"neospice-{version('neospice')}"
     except PackageNotFoundError:
@@ -60,10 +60,10 @@ def find_neospice() -> str:
 
 
 def read(tile: Tile, stimulus: Stimulus, timeout_seconds: float = TIMEOUT_SECONDS) -> Currents:
-    """The tile's currents as neospice solves them.
+    """Return the tile's currents as solved by neospice.
 
-    Raises SimulatorError without neospice, ConfigurationError for a cell that it would not take as it stands, and
-    SolveError when any check fails; then the folder with the deck, the log and what was written is kept and named.
+    Raises SimulatorError without neospice, ConfigurationError for a cell that it does not fully support, and
+    SolveError if any check fails; then the folder with the deck, the log and the results is kept and named.
     """
     text, names = deck(tile, stimulus), [name[2:-1] for name in ammeters(tile)]
     with own_folder() as folder:
@@ -72,7 +72,7 @@ def read(tile: Tile, stimulus: Stimulus, timeout_seconds: float = TIMEOUT_SECOND
 
 
 def _single(cell: Cell, points: Floats) -> Floats:
-    """What SingleCells asks for."""
+    """Solve one deck of single cells for SingleCells."""
     names = [name[2:-1] for name in terminals(len(points))]
     with own_folder() as folder:
         text = sweep_deck(cell, points)
@@ -81,15 +81,15 @@ def _single(cell: Cell, points: Floats) -> Floats:
 
 
 def _solve(folder: Path, text: str, names: list[str], points: int, kelvin: float, timeout_seconds: float) -> Floats:
-    """`[points, names]` currents of a deck. Raises SolveError where anything at all was not as it should be."""
+    """Solve a deck; return its currents `[points, names]`. Raises SolveError if any check fails."""
     find_neospice()
     asked = {**ASKED, "temp": kelvin}
     for name, content in {"tile.cir": text, "names.txt": "\n".join(names), "asked.json": json.dumps(asked)}.items():
         (folder / name).write_text(content)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     program = Program("neospice", [sys.executable, "-c", CHILD], environment)
-    code, said = run(program, folder, timeout_seconds, LARGEST_BYTES + 16 * points * len(names))
-    words = [line.strip() for line in said.splitlines() if line.strip()]
+    code, output = run(program, folder, timeout_seconds, LARGEST_BYTES + 16 * points * len(names))
+    words = [line.strip() for line in output.splitlines() if line.strip()]
     if code != 0:
         last = f": {words[-1]}" if words else ""
         raise SolveError(f"neospice ended with code {code}{ENDS.get(-code, '')}{last}")
@@ -99,7 +99,7 @@ def _solve(folder: Path, text: str, names: list[str], points: int, kelvin: float
         status = json.loads((folder / "status.json").read_text())
         table = np.load(folder / "currents.npy", allow_pickle=False)
     except (OSError, ValueError) as problem:
-        raise SolveError(f"neospice left no readable currents: {problem}") from None
+        raise SolveError(f"neospice wrote no readable currents: {problem}") from None
     _check(status, table, asked, (points, len(names)))
     currents: Floats = table.astype(np.float64)
     return currents
@@ -110,11 +110,11 @@ def _check(status: dict[str, Any], table: Floats, asked: dict[str, float], shape
     if other:
         raise SolveError(f"neospice solved with {other[0]} = {status['options'][other[0]]:g}, not {asked[other[0]]:g}")
     if not status["converged"] or status["method"] != "DIRECT" or status["warnings"]:
-        raise SolveError(f"neospice did not converge straight: {status['method']}, warnings {status['warnings']}")
+        raise SolveError(f"neospice did not converge directly: {status['method']}, warnings {status['warnings']}")
     if status["points"] != list(range(shape[0])) or table.shape != shape:
-        raise SolveError(f"neospice gave {table.shape} currents where {shape} were expected")
+        raise SolveError(f"neospice returned currents of shape {table.shape}; expected {shape}")
     if not np.isfinite(table).all():
-        raise SolveError("neospice gave a current that is not finite")
+        raise SolveError("neospice returned a current that is not finite")
 
 
 CELLS = SingleCells(_single, CELLS_PER_DECK)

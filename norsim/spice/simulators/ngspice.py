@@ -1,4 +1,4 @@
-"""Finds ngspice, runs a deck in a folder of its own, and checks everything that comes back.
+"""Find ngspice, run a deck in a temporary folder, and check all results.
 
 ngspice ends with exit code 0 on a singular matrix, on non-convergence and on an unknown vector, so the
 exit code alone proves nothing: the log, the raw file and Kirchhoff's current law are checked as well.
@@ -32,32 +32,32 @@ TROUBLE = re.compile(
     r"can't|cannot|unable|undefined|\bnan\b|syntax",
     re.IGNORECASE,
 )
-# How it looks for a solution where Newton's method alone finds none, and that it has found one.
+# Messages that ngspice steps gmin or the sources, because Newton's method alone failed, and that the steps completed.
 STEPPING = re.compile(r"\b(?:gmin|source) step", re.IGNORECASE)
 COMPLETED = re.compile(r"\b(?:gmin|source) stepping completed", re.IGNORECASE)
-# Single cells: ngspice's time for reading a deck grows faster than the deck.
+# Limit of single cells in a deck, because ngspice's time to read a deck grows faster than the deck.
 CELLS_PER_DECK = 512
 SWEEP_SECONDS = 600.0
 
-# The sparse solver for large circuits, where ngspice was built with it. It is no part of a deck, which runs everywhere.
+# The sparse solver for large circuits, if ngspice was built with it. Emitted decks do without, so they run anywhere.
 KLU = ".options klu"
 MANY_CELLS = 1024
 
 
 @lru_cache
 def find_ngspice() -> str:
-    """Path of the ngspice program: `$NORSIM_NGSPICE`, or `ngspice` on the PATH.
+    """Return the path of the ngspice program: `$NORSIM_NGSPICE`, or `ngspice` on the PATH.
 
-    Raises SimulatorError when there is none, or when what is there does not answer as ngspice does.
+    Raises SimulatorError if there is no such program, or if it does not answer as ngspice does.
     """
     wanted = os.environ.get(EXECUTABLE_VARIABLE, "ngspice")
     found = shutil.which(wanted)
     if found is None:
         raise SimulatorError(
-            f"no ngspice: {wanted!r} is not a program here. Install it (Debian: apt-get install ngspice "
-            f"libngspice0) or name it in ${EXECUTABLE_VARIABLE}; `norsim doctor` shows what is there"
+            f"no ngspice: {wanted!r} is not an executable program. Install it (Debian: apt-get install ngspice "
+            f"libngspice0) or set ${EXECUTABLE_VARIABLE} to its path; `norsim doctor` shows what is installed"
         )
-    # Decks run in folders of their own, where a relative path would name nothing.
+    # Absolute, because decks run in other folders.
     found = os.path.abspath(found)
     version_line(found)
     return found
@@ -65,10 +65,10 @@ def find_ngspice() -> str:
 
 @lru_cache
 def version_line(executable: str) -> str:
-    """What `ngspice --version` says of itself, e.g. `ngspice-39`; raises SimulatorError for anything else."""
+    """Return the version in the output of `ngspice --version`, e.g. `ngspice-39`. Raises SimulatorError without one."""
     try:
-        said = subprocess.run([executable, "--version"], capture_output=True, text=True, timeout=30, check=False)
-        match = re.search(r"ngspice-\S+", said.stdout + said.stderr)
+        ended = subprocess.run([executable, "--version"], capture_output=True, text=True, timeout=30, check=False)
+        match = re.search(r"ngspice-\S+", ended.stdout + ended.stderr)
     except (OSError, subprocess.TimeoutExpired) as problem:
         raise SimulatorError(f"{executable} does not run: {problem}. Reinstall ngspice") from None
     if match is None:
@@ -77,19 +77,19 @@ def version_line(executable: str) -> str:
 
 
 def identity() -> str:
-    """The version of the ngspice that is found, and whether it has KLU: what its currents depend on to the last bit.
+    """Return ngspice's version and whether it has KLU, since both affect its currents in the last bits.
 
-    Raises SimulatorError without a usable one.
+    Raises SimulatorError without a usable ngspice.
     """
     executable = find_ngspice()
     return version_line(executable) + (" with KLU" if abilities(executable).klu else "")
 
 
 def read(tile: Tile, stimulus: Stimulus, timeout_seconds: float = 3600.0) -> Currents:
-    """The tile's currents as ngspice solves them from the emitted deck.
+    """Return the tile's currents as solved by ngspice from the emitted deck.
 
-    Raises SimulatorError without a usable ngspice and SolveError when any check fails; then the folder
-    with the deck, the log and what was written is kept and named.
+    Raises SimulatorError without a usable ngspice and SolveError if any check fails; then the folder
+    with the deck, the log and the results is kept and named.
     """
     with own_folder() as folder:
         text = deck(tile, stimulus)
@@ -102,41 +102,41 @@ def read(tile: Tile, stimulus: Stimulus, timeout_seconds: float = 3600.0) -> Cur
 
 
 def run_deck(cell: Cell, folder: Path, timeout_seconds: float, largest_bytes: int = LARGEST_BYTES) -> str:
-    """Run `folder/tile.cir`, a deck of `cell`, in `folder`; what ngspice says goes to `ngspice.log` there as well.
+    """Run `folder/tile.cir`, a deck of `cell`, in `folder`; return ngspice's output, which is also in `ngspice.log`.
 
-    ngspice reads no `.spiceinit`, has no home but the folder, and is stopped when it takes more than `timeout_seconds`,
-    the machine's memory, or `largest_bytes` for a file. Raises SolveError on trouble, SimulatorError where ngspice is
-    missing or cannot load what the cell needs.
+    ngspice reads no `.spiceinit`, has the folder as its home, and is stopped if it takes more than `timeout_seconds`,
+    the machine's memory, or `largest_bytes` for a file. Raises SolveError on errors, SolveTimeoutError among them, and
+    SimulatorError if ngspice is missing or cannot load what the cell needs.
     """
     executable = find_ngspice()
     if cell.osdi and not abilities(executable).osdi:
         raise SimulatorError(
-            f"{version_line(executable)} loads no OSDI model, and the cell needs {Path(cell.osdi[0][0]).name}: "
-            "install ngspice 40 or newer, built with OSDI; `norsim doctor` shows what is there"
+            f"{version_line(executable)} cannot load OSDI models, and the cell needs {Path(cell.osdi[0][0]).name}: "
+            "install ngspice 40 or newer, built with OSDI; `norsim doctor` shows what is installed"
         )
     mode = ["-D", f"ngbehavior={cell.compatibility}"] if cell.compatibility else []
     if cell.compatibility:
-        # For whoever runs the deck by hand; norsim's own run reads no such file.
+        # For running the deck by hand; norsim's own run does not read this file.
         (folder / ".spiceinit").write_text(mode_file(cell))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HOME": str(folder)}
     program = Program("ngspice", [executable, "-n", *mode, "-b", "tile.cir"], environment)
-    code, said = run(program, folder, timeout_seconds, largest_bytes)
-    check_log(said)
+    code, output = run(program, folder, timeout_seconds, largest_bytes)
+    check_log(output)
     if code != 0:
         raise SolveError(f"ngspice ended with code {code}{ENDS.get(-code, '')}")
-    return said
+    return output
 
 
 def mode_file(cell: Cell) -> str:
-    """The `.spiceinit` beside a deck of a cell that is read in a mode of its own."""
+    """Return the `.spiceinit` next to a deck of a cell that needs a compatibility mode."""
     return f"set ngbehavior={cell.compatibility}\n"
 
 
 def check_log(log: str) -> None:
-    """Raises SolveError with the first line of a log that speaks of trouble, and the two below it.
+    """Raise a SolveError with the first line of a log that reports a problem, and the two lines after it.
 
-    That a solution was reached by steps of gmin or of the sources is no trouble where the steps came to their end, the
-    circuit as it stands.
+    A solution found by stepping gmin or the sources is accepted if the stepping completed, since its last step is the
+    original circuit.
     """
     lines = [line.strip() for line in re.split(r"[\n\r]+", log)]
     lines = [line for line in lines if line]
@@ -147,22 +147,22 @@ def check_log(log: str) -> None:
 
 
 def collect(tile: Tile, stimulus: Stimulus, folder: Path) -> Currents:
-    """The currents in `folder/currents.raw`, checked for presence, length, finiteness and Kirchhoff's law."""
+    """Read the currents in `folder/currents.raw`, checked for presence, length, finiteness and Kirchhoff's law."""
     table = read_raw(folder / RAW_FILE, ammeters(tile), stimulus.vectors)
     return currents_from(table, tile, stimulus, "ngspice", lost_amps)
 
 
 def warnings(cell: Cell, thresholds: Floats) -> list[str]:
-    """What ngspice warns of when it has single cells at `thresholds` `[n]`, volts, each line once; raises as `read`."""
+    """Return ngspice's warnings about single cells at `thresholds` `[n]`, volts, each line once; raises as `read`."""
     points = np.stack([np.zeros_like(thresholds)] * 3 + [thresholds], axis=1)
     with own_folder() as folder:
         (folder / "tile.cir").write_text(sweep_deck(cell, points))
-        said = run_deck(cell, folder, SWEEP_SECONDS)
-    return list(dict.fromkeys(line.strip() for line in said.splitlines() if "warning" in line.lower()))
+        output = run_deck(cell, folder, SWEEP_SECONDS)
+    return list(dict.fromkeys(line.strip() for line in output.splitlines() if "warning" in line.lower()))
 
 
 def _solve(cell: Cell, points: Floats) -> Floats:
-    """What SingleCells asks for."""
+    """Solve one deck of single cells for SingleCells."""
     names = terminals(len(points))
     with own_folder() as folder:
         (folder / "tile.cir").write_text(sweep_deck(cell, points))

@@ -1,4 +1,4 @@
-"""What an installed ngspice can do: asked of it, not assumed from its version."""
+"""Features of an installed ngspice, probed by running it, not assumed from its version."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from norsim.errors import SimulatorError
 
-PROBE = """* what can this ngspice do
+PROBE = """* probe of features
 V1 a 0 1
 R1 a 0 1
 .options klu
@@ -25,7 +25,7 @@ quit
 
 @dataclass(frozen=True)
 class Abilities:
-    """Whether an ngspice has the KLU solver, and loads OSDI (Verilog-A) models."""
+    """Whether an ngspice has the KLU solver, and whether it can load OSDI (Verilog-A) models."""
 
     klu: bool
     osdi: bool
@@ -33,7 +33,7 @@ class Abilities:
 
 @lru_cache
 def abilities(path: str) -> Abilities:
-    """Asks the ngspice at `path`. Raises SimulatorError where it does not work."""
+    """Probe the ngspice at `path`. Raises SimulatorError if it does not work."""
     with tempfile.TemporaryDirectory(prefix="norsim-probe-") as folder:
         (Path(folder) / "probe.cir").write_text(PROBE)
         try:
@@ -43,5 +43,5 @@ def abilities(path: str) -> Abilities:
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as problem:
             raise SimulatorError(f"{path} does not run a one-resistor deck: {problem}") from None
-    said = ended.stdout + ended.stderr
-    return Abilities("using klu" in said.lower(), "osdi: no such command" not in said)
+    output = ended.stdout + ended.stderr
+    return Abilities("using klu" in output.lower(), "osdi: no such command" not in output)

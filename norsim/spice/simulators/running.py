@@ -1,4 +1,4 @@
-"""Runs a simulator in a folder of its own, within limits, so that an interrupt can stop it."""
+"""Run a simulator in a temporary folder, within limits, so that an interrupt can stop it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from norsim.child_processes import RUNNING, STOPPED, kill
-from norsim.errors import SimulatorError, SolveError
+from norsim.errors import SimulatorError, SolveError, SolveTimeoutError
 
-# Of a log or a file of results, beside the currents themselves.
+# Size limit of a log or a file of results, in addition to the currents themselves.
 LARGEST_BYTES = 1 << 27
 ENDS: dict[int, str] = {
-    signal.SIGXFSZ: ": a file of it grew too large",
+    signal.SIGXFSZ: ": one of its files grew too large",
     signal.SIGXCPU: ": it took too much processor time",
-    signal.SIGKILL: ": it was killed; was there enough memory?",
+    signal.SIGKILL: ": it was killed, possibly for lack of memory",
     signal.SIGSEGV: ": it crashed",
     signal.SIGABRT: ": it crashed",
 }
@@ -38,12 +38,12 @@ class Program(NamedTuple):
 
 @contextmanager
 def own_folder() -> Iterator[Path]:
-    """A folder for one run of a simulator: removed afterwards, but kept and named where the run cannot be trusted."""
+    """Make a folder for one run of a simulator; remove it afterwards, but keep and name it after a SolveError."""
     folder = Path(tempfile.mkdtemp(prefix="norsim-ngspice-"))
     try:
         yield folder
     except SolveError as problem:
-        raise SolveError(f"{problem}. The deck and the log are kept in {folder}") from None
+        raise type(problem)(f"{problem}. The deck and the log are kept in {folder}") from None
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -51,10 +51,10 @@ def own_folder() -> Iterator[Path]:
 
 
 def run(program: Program, folder: Path, timeout_seconds: float, largest_bytes: int = LARGEST_BYTES) -> tuple[int, str]:
-    """The exit code of a simulator that is run in `folder`, and what it said, which is in `NAME.log` there as well.
+    """Run a simulator in `folder`; return its exit code and its output, which is also in `NAME.log` there.
 
-    Raises SimulatorError where it cannot be run, and SolveError when it takes more than `timeout_seconds`. It may have
-    no more than the machine's memory, nor `largest_bytes` for a file.
+    Raises SimulatorError if it cannot be run, and SolveTimeoutError if it takes more than `timeout_seconds`. It is
+    limited to the machine's memory and to `largest_bytes` per file.
     """
     name, log_file = program.name, folder / f"{program.name}.log"
     with open(log_file, "wb") as log:
@@ -76,11 +76,11 @@ def run(program: Program, folder: Path, timeout_seconds: float, largest_bytes: i
                 process.wait()
                 if not isinstance(problem, subprocess.TimeoutExpired):
                     raise
-                raise SolveError(f"{name} did not finish within {timeout_seconds:g} s and was stopped") from None
+                raise SolveTimeoutError(f"{name} did not finish within {timeout_seconds:g} s and was stopped") from None
             finally:
                 RUNNING.discard(process)
     if process in STOPPED:
-        # Nobody waits for it any more, so that nothing of it is kept.
+        # It was stopped by an interrupt, so its results are discarded.
         STOPPED.discard(process)
         raise KeyboardInterrupt
     try:
@@ -90,9 +90,9 @@ def run(program: Program, folder: Path, timeout_seconds: float, largest_bytes: i
 
 
 def _limit(process: int, seconds: float, largest_bytes: int) -> None:
-    """Bounds what a process may take: processor time, memory (what the machine has), the size of a file; no core dump.
+    """Limit a process's processor time, memory (to that of the machine) and file size, and disable core dumps.
 
-    Only where the system can limit a process that runs: on Linux.
+    This has an effect only on Linux, which can limit a running process.
     """
     if not hasattr(resource, "prlimit"):
         return
@@ -104,6 +104,6 @@ def _limit(process: int, seconds: float, largest_bytes: int) -> None:
         resource.RLIMIT_CORE: 0,
     }
     for kind, most in limits.items():
-        # It may have ended by now; a limit that the system already has set lower stays.
+        # The process may have ended already; a lower limit set by the system stays.
         with suppress(ProcessLookupError, ValueError, PermissionError):
             resource.prlimit(process, kind, (most, most))

@@ -1,4 +1,4 @@
-"""Other simulators' decks: golden texts, the circuit of ngspice, and nothing that is not known to mean the same."""
+"""Other simulators' decks: golden texts, the same circuit as ngspice's, and errors for unknown constructs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CARD = (models_folder() / "devices" / "etox65.lib").read_text()
 @pytest.mark.parametrize("dialect", OTHERS)
 @pytest.mark.parametrize("name", DECKS)
 def test_deck_is_the_golden_one(name: str, dialect: str) -> None:
-    """NORSIM_UPDATE_GOLDEN=1 rewrites the files; read the difference before it is kept."""
+    """NORSIM_UPDATE_GOLDEN=1 rewrites the files; review the difference before committing."""
     text, path = deck(*DECKS[name](), dialect), GOLDEN / f"{name}.{dialect}.cir"
     if os.environ.get("NORSIM_UPDATE_GOLDEN") == "1":
         path.write_text(text)
@@ -44,16 +44,16 @@ def test_deck_is_the_golden_one(name: str, dialect: str) -> None:
 @pytest.mark.parametrize("dialect", OTHERS)
 def test_a_deck_that_nobody_has_run_says_so(dialect: str) -> None:
     name = {"hspice": "HSPICE", "xyce": "Xyce"}[dialect]
-    assert f"norsim's authors have not run it on {name}." in deck(*DECKS["bit-serial-4x5"](), dialect)
+    assert f"The authors of norsim have not run it on {name}." in deck(*DECKS["bit-serial-4x5"](), dialect)
 
 
 def test_a_dialect_that_there_is_not_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="no dialect 'spectre'; there are ngspice, hspice, xyce"):
+    with pytest.raises(ConfigurationError, match="no dialect 'spectre'; choose one of ngspice, hspice, xyce"):
         deck(*DECKS["bit-serial-4x5"](), "spectre")
 
 
 def table_of(text: str) -> tuple[list[str], list[list[float]]]:
-    """The columns and rows of a deck's `.data` table."""
+    """Return the columns and rows of a deck's `.data` table."""
     words = re.search(r"^\.data reads\b(.*?)^\.enddata", text, re.DOTALL | re.MULTILINE)
     assert words is not None
     lines = words.group(1).replace("\n+", "\n").split("\n")
@@ -64,7 +64,7 @@ def table_of(text: str) -> tuple[list[str], list[list[float]]]:
 
 
 def as_ngspice(text: str, dialect: str, read_number: int, tile: Tile) -> str:
-    """A deck of another dialect with one row of its table put in, and an analysis that ngspice knows."""
+    """Convert a deck of another dialect to one for ngspice: insert one row of its table and an ngspice analysis."""
     columns, rows = table_of(text)
     given = dict(zip(columns, rows[read_number], strict=True))
     circuit = text.split("\n.data ")[0]
@@ -88,7 +88,7 @@ def as_ngspice(text: str, dialect: str, read_number: int, tile: Tile) -> str:
 
 
 def solved(text: str, dialect: str, tile: Tile, reads: int, folder: Path) -> Floats:
-    """`[reads, ammeters]` currents of another dialect's circuit, read as that dialect as far as ngspice can."""
+    """Solve a circuit of another dialect, as far as ngspice can read that dialect: currents `[reads, ammeters]`."""
     found = []
     for k in range(reads):
         (folder / "tile.cir").write_text(as_ngspice(text, dialect, k, tile))
@@ -100,7 +100,7 @@ def solved(text: str, dialect: str, tile: Tile, reads: int, folder: Path) -> Flo
 
 
 def hot_and_sensed() -> tuple[Tile, Stimulus]:
-    """A line of each kind, at 85 degrees, with lines that step on both sides."""
+    """Return a tile with lines of each kind at 85 degrees Celsius, with wordlines and bitlines that step."""
     chip, random = load_chip("etox65", ("temperature=85 degC",)), np.random.default_rng(1)
     tile = Tile(random.uniform(3.8, 4.3, (3, 4)), chip.cell, Wires(0.4, 10.0, 20.0, 10.0))
     return tile, Stimulus(random.choice([0.0, 5.0], (4, 3)), random.uniform(0, 0.5, (4, 4)), source_volts=0.02)
@@ -121,7 +121,7 @@ CIRCUITS = {**DECKS, "hot": hot_and_sensed, "threshold_shift": of_cell("threshol
 @pytest.mark.parametrize("dialect", OTHERS)
 @pytest.mark.parametrize("name", CIRCUITS)
 def test_the_circuit_of_a_dialect_is_that_of_ngspice(name: str, dialect: str, tmp_path: Path) -> None:
-    """ngspice reads quoted and braced expressions, PARAMS:, both levels of BSIM4, cur= and vol=: all but the table."""
+    """ngspice reads quoted and braced expressions, PARAMS:, both levels of BSIM4, cur= and vol=, but not the table."""
     tile, stimulus = CIRCUITS[name]()
     found = solved(deck(tile, stimulus, dialect), dialect, tile, stimulus.vectors, tmp_path)
     currents = read(tile, stimulus)
@@ -157,7 +157,7 @@ def test_hspice_prints_no_more_at_once_than_it_can(resistor_cell: Cell) -> None:
 
 @dataclass(frozen=True)
 class Written:
-    """A line of a cell, and what it is in each dialect."""
+    """A line of a cell, and its form in each dialect."""
 
     ngspice: str
     hspice: str
@@ -216,7 +216,7 @@ REFUSED = {
     "another power": ("R1 d s {vt^2}", r"'\^2"),
     "an unknown name": ("R1 d s {temper}", "'temper' is neither"),
     "a probe in a value": ("R1 d s {v(g)}", "outside a behavioural source"),
-    "a value that is a model": ("R1 d s rmodel", "'rmodel' is no number"),
+    "a value that is a model": ("R1 d s rmodel", "'rmodel' is neither a number"),
     "a parameter of a resistor": ("R1 d s 1k tc1=2", "two nodes and a value"),
     "a source in time": ("V1 d s pulse(0 1)", "constant value"),
     "a source of four nodes with a table": ("E1 d s g b 1 2", "four nodes and a gain"),
@@ -224,7 +224,7 @@ REFUSED = {
     "an instance parameter": ("M1 d g s b n w=1u rgatemod=1", "no rgatemod"),
     "a parameter twice": ("M1 d g s b n w=1u w=2u", "twice"),
     "a card that is not there": ("M1 d g s b p", "a model card of the cell"),
-    "an open brace": ("R1 d s {vt", "lacks a }"),
+    "an open brace": ("R1 d s {vt", "has no closing }"),
     "an unknown function": ("B1 d s i=ddt(v(g))", "'ddt' is neither"),
 }
 
@@ -240,7 +240,7 @@ BAD_CARDS = {
     "a level": (".model n nmos level=2", "xyce", "level 2"),
     "a level whose defaults differ": (".model n nmos vto=0.5", "hspice", "level 1"),
     "a version": (".model n nmos level=14 version=4.5", "xyce", "not 4.5"),
-    "BSIM3 of another version": (".model n nmos level=49 version=3.3.0", "xyce", "version 3.2.2 alone"),
+    "BSIM3 of another version": (".model n nmos level=49 version=3.3.0", "xyce", "only BSIM3 version 3.2.2"),
     "a kind": (".model n npn bf=100", "hspice", "'npn'"),
     "a diode of another level": (".model n d level=3", "xyce", "'d'"),
 }
@@ -253,9 +253,9 @@ def test_a_card_that_is_not_known_is_refused(card: str, dialect: str, why: str) 
 
 
 def test_two_cards_or_parameters_that_would_be_one_are_refused() -> None:
-    with pytest.raises(ConfigurationError, match="model cards, line 2: .*another card of that name"):
+    with pytest.raises(ConfigurationError, match="model cards, line 2: .*another card has the same name"):
         text_of(cell_of("R1 d s 1", ".model n nmos level=14\n.model N pmos level=14"), "hspice")
-    with pytest.raises(ConfigurationError, match="netlist, line 1: .*vt and vt_ would be one parameter for Xyce"):
+    with pytest.raises(ConfigurationError, match="netlist, line 1: .*vt and vt_ would be the same parameter in Xyce"):
         text_of(cell_of(".param vt_=2\nR1 d s {vt_}"), "xyce")
     assert "R1 d s 'vt_'" in text_of(cell_of(".param vt_=2\nR1 d s {vt_}"), "hspice")
 
@@ -266,7 +266,7 @@ def test_xyce_has_berkeleys_level_1() -> None:
 
 @dataclass(frozen=True)
 class CellOfTomorrow(Cell):
-    """A cell that says more than the dialects know of."""
+    """A cell with a field that the dialects do not know."""
 
     options: tuple[str, ...] = ()
 
@@ -275,7 +275,8 @@ def test_what_a_cell_says_beside_its_text_is_not_left_out_in_silence() -> None:
     plain = cell_of("R1 d s 1")
     known = CellOfTomorrow(plain.subcircuit, plain.netlist, plain.models, plain.state, 0.0, 20.0)
     assert text_of(known, "hspice") == text_of(plain, "hspice")
-    with pytest.raises(ConfigurationError, match="the cell's options is ngspice's own: it cannot be written for Xyce"):
+    problem = "the cell's options is for ngspice only and cannot be written for Xyce"
+    with pytest.raises(ConfigurationError, match=problem):
         text_of(replace(known, options=("scale=1e-6",)), "xyce")
 
 

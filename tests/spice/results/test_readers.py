@@ -1,4 +1,4 @@
-"""Results of other simulators: the currents that were written come back, and nothing that is not whole does."""
+"""Results of other simulators: written currents are read back, and incomplete files raise errors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ WRITERS: dict[str, tuple[Callable[..., str], str, float]] = {
 def test_the_currents_of_a_deck_come_back(
     name: str, write: Callable[..., str], kind: str, digits: float, tmp_path: Path
 ) -> None:
-    """To the digits that were printed; which format it is does not depend on the file's name."""
+    """They agree to the printed digits; the format is detected independently of the file's name."""
     tile, stimulus = DECKS[name]()
     currents = read(tile, stimulus)
     table, names = np.hstack([currents.bitline, currents.source]), ammeters(tile)
@@ -75,7 +75,7 @@ def refused(tmp_path: Path, content: str | bytes, points: int = 2, names: list[s
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_file_that_is_cut_short_anywhere_is_refused(format: str, tmp_path: Path) -> None:
-    """Before the last number is whole, that is: what follows it is of no account to some formats."""
+    """This means cut before the last number is complete, since some formats ignore the text after it."""
     content = FORMATS[format](NAMES, TABLE)
     last = {"listing": content.find("job concluded") + 12, "csdf": content.find("#;") + 1}.get(format, len(content) - 1)
     for end in range(last):
@@ -85,10 +85,10 @@ def test_a_file_that_is_cut_short_anywhere_is_refused(format: str, tmp_path: Pat
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_missing_vector_and_a_wrong_number_of_points_are_named(format: str, tmp_path: Path) -> None:
     content = FORMATS[format](NAMES, TABLE)
-    assert "lacks 1 of the vectors asked for, the first is i(vsl0)" in refused(
+    assert "lacks 1 of the requested vectors, the first is i(vsl0)" in refused(
         tmp_path, content, 2, [*NAMES, "i(vsl0)"]
     )
-    assert "has 2 points of i(vbl0); 3 were expected" in refused(tmp_path, content, 3)
+    assert "has 2 points of i(vbl0); expected 3" in refused(tmp_path, content, 3)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_what_is_no_finite_number_is_refused(format: str, word: str, tmp_path: P
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_name_twice_is_refused(format: str, tmp_path: Path) -> None:
     said = refused(tmp_path, FORMATS[format](["i(vbl0)", "i(vbl0)", "i(vret)"], TABLE))
-    assert "i(vbl0) is there 2 times" in said
+    assert "i(vbl0) occurs 2 times" in said
     if format == "listing":
         apart = listing(["i(vbl0)", "i(vbl0)", "i(vret)"], TABLE, columns=1)
         assert "i(vbl0) is printed twice" in refused(tmp_path, apart)
@@ -117,14 +117,14 @@ BROKEN = {
     "a job that was aborted": (listing(NAMES, TABLE, last="job aborted"), "job aborted.*failed"),
     "an error": (LISTING.replace("x\n", " **error** no convergence\nx\n", 1), r"line 6.*error.*failed"),
     "no convergence": (LISTING.replace("x\n", " no convergence in dc\nx\n", 1), "failed"),
-    "a listing without its end": (LISTING.replace("job concluded", "job"), "cut short"),
+    "a listing without its end": (LISTING.replace("job concluded", "job"), "truncated"),
     "a table without end": (LISTING.replace("\ny\n", "\n"), "no end"),
     "a table in a table": (LISTING.replace(ROW, f"x\n{ROW}"), "a table within"),
-    "a short row": (LISTING.replace(ROW, "  1.000000000e+00"), "numbers where 4"),
-    "a long row": (LISTING.replace(ROW, f"{ROW} 1.0"), "5 numbers where 4"),
-    "a name too few": (LISTING.replace("vbl1", "").replace("vret", ""), "a name was expected"),
-    "a name too many": (LISTING.replace("vbl1", "vbl1 vbl2"), "numbers where 5|a name was expected"),
-    "a kind that is none": (LISTING.replace("current", "amperes", 1), "a name was expected"),
+    "a short row": (LISTING.replace(ROW, "  1.000000000e+00"), "numbers; expected 4"),
+    "a long row": (LISTING.replace(ROW, f"{ROW} 1.0"), "5 numbers; expected 4"),
+    "a name too few": (LISTING.replace("vbl1", "").replace("vret", ""), "expected a name for"),
+    "a name too many": (LISTING.replace("vbl1", "vbl1 vbl2"), "numbers; expected 5|expected a name for"),
+    "an unknown kind": (LISTING.replace("current", "amperes", 1), "expected a name for"),
     "an empty table": (f"x\ny\n{LISTING}", "without kinds"),
     "other points in the next table": (
         listing([*NAMES, "i(vbl2)", "i(vbl3)"], np.hstack([TABLE, TABLE[:, :2]])).replace(
@@ -132,23 +132,25 @@ BROKEN = {
         ),
         "differ in their swept",
     ),
-    "a second sweep": (CSDF + CSDF, "behind the end"),
-    "another number of names": (CSDF.replace("NODES='  3'", "NODES='4'"), "3 names where the header says 4"),
-    "no header": (CSDF.replace("NODES='  3'\n", ""), "says None"),
+    "a second sweep": (CSDF + CSDF, "after the end"),
+    "another number of names": (CSDF.replace("NODES='  3'", "NODES='4'"), "3 names, but the header states 4"),
+    "no header": (CSDF.replace("NODES='  3'\n", ""), "states None"),
     "complex values": (CSDF.replace("COMPLEXVALUES='NO'", "COMPLEXVALUES='YES'"), "real numbers"),
-    "another analysis": (CSDF.replace("'DC'", "'TR'"), "sweep at DC"),
-    "a value twice": (CSDF.replace(":2", ":1"), "every value was expected once"),
-    "a place that there is not": (CSDF.replace(":2", ":9" * 30), "every value was expected once"),
-    "another number of values": (CSDF.replace(" 3 1.0", " 2 1.0"), "3 values were expected"),
-    "a record of another kind": (CSDF.replace("#C", "#X", 1), "no record"),
-    "a line before all": (CSDF.replace("#;", "#;\n1.0"), "outside any record"),
-    "an Index that jumps": (PRN.replace("\n1 ", "\n2 "), "Index 1 was expected"),
-    "a row too short": (CSV.replace(",3.000000000e-06", ""), "2 numbers where 3"),
-    "a footer within": (PRN.replace("\n1 ", "\nEnd of Xyce(TM) Simulation\n1 "), "'End' is not a number|numbers where"),
-    "nothing known": ("hello\n", "no format that is known"),
-    "names alone of something else": ("a,b\n1,2\n", "no format that is known"),
+    "another analysis": (CSDF.replace("'DC'", "'TR'"), "a DC sweep"),
+    "a value twice": (CSDF.replace(":2", ":1"), "expected every value once"),
+    "an invalid place": (CSDF.replace(":2", ":9" * 30), "expected every value once"),
+    "another number of values": (CSDF.replace(" 3 1.0", " 2 1.0"), "expected a swept value and 3 values"),
+    "a record of another kind": (CSDF.replace("#C", "#X", 1), "no CSDF record"),
+    "a line outside records": (CSDF.replace("#;", "#;\n1.0"), "outside any record"),
+    "an Index that jumps": (PRN.replace("\n1 ", "\n2 "), "expected Index 1"),
+    "a row too short": (CSV.replace(",3.000000000e-06", ""), "2 numbers; expected 3"),
+    "a footer in the table": (
+        PRN.replace("\n1 ", "\nEnd of Xyce(TM) Simulation\n1 "), "'End' is not a number|numbers; expected"
+    ),
+    "an unknown format": ("hello\n", "no known format"),
+    "a table without currents": ("a,b\n1,2\n", "no known format"),
     "nothing": ("", "has 0 bytes"),
-    "blanks": ("\n \n", "no format that is known"),
+    "blanks": ("\n \n", "no known format"),
 }  # fmt: skip
 
 
@@ -168,7 +170,7 @@ def test_a_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "file"
     with open(path, "wb") as file:
         file.truncate(1 << 29)
-    with pytest.raises(SolveError, match="bytes; 1 to"):
+    with pytest.raises(SolveError, match="bytes; expected 1 to"):
         read_results(path, NAMES, 2)
 
 

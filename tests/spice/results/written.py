@@ -1,4 +1,4 @@
-"""Files of results as HSPICE and Xyce write them, made of currents by hand."""
+"""Results files in the formats of HSPICE and Xyce, made from given currents."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ BANNER = "1****** HSPICE -- A-2000.00 linux64 ******\n ******\n * nor-flash tile
 
 
 def plain(value: float) -> str:
-    """With ingold=2."""
+    """Format a number as with ingold=2."""
     return f"{value:.9e}"
 
 
 def engineering(value: float) -> str:
-    """HSPICE's own form: four digits and a scale factor, and zero as `0.`."""
+    """Format a number in HSPICE's default form: four digits and a scale factor, and zero as `0.`."""
     if value == 0:
         return "0."
     power = max(int(np.floor(np.log10(abs(value)) / 3)) * 3, -18)
@@ -28,7 +28,7 @@ def engineering(value: float) -> str:
 def listing(
     names: list[str], table: Floats, show: Callable[[float], str] = plain, columns: int = 4, last: str = "job concluded"
 ) -> str:
-    """An HSPICE listing: tables of so many columns, each with the swept one before it."""
+    """Return an HSPICE listing: tables of `columns` columns, each after the swept one."""
     lines = [BANNER, " ****** dc transfer curves tnom=  27.000 temp=  27.000 ******"]
     for start in range(0, len(names), columns):
         some = slice(start, start + columns)
@@ -48,7 +48,7 @@ def listing(
 
 
 def csdf(names: list[str], table: Floats, pairs: bool = True) -> str:
-    """HSPICE's with post=csdf; values with their places or without."""
+    """Return HSPICE's output with post=csdf; values with their places or without."""
     quoted = [f"'I({name[2:-1]})'" for name in names]
     lines = [
         "#H", "SOURCE='HSPICE' VERSION='A-2000.00 32-BIT'", "TITLE='* nor-flash tile'", "SERIALNO='00.00'",
@@ -66,14 +66,14 @@ def csdf(names: list[str], table: Floats, pairs: bool = True) -> str:
 
 
 def prn(names: list[str], table: Floats) -> str:
-    """Xyce's standard format."""
+    """Return Xyce's standard format."""
     lines = ["Index   " + "   ".join(name.upper() for name in names)]
     lines += [f"{k}   " + "   ".join(f"{value:.9e}" for value in row) for k, row in enumerate(table)]
     return "\n".join([*lines, "End of Xyce(TM) Simulation", ""])
 
 
 def csv(names: list[str], table: Floats) -> str:
-    """Xyce's with format=csv."""
+    """Return Xyce's output with format=csv."""
     lines = [",".join(name.upper() for name in names)]
     return "\n".join([*lines, *(",".join(f"{value:.9e}" for value in row) for row in table), ""])
 

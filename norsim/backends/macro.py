@@ -1,0 +1,42 @@
+"""`macro`: a reduced model of each tile, built from nodal's equations and read by table look-ups and sums."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from norsim.array.tile import Currents, Stimulus, Tile
+from norsim.backends.backend import Backend
+
+if TYPE_CHECKING:
+    from norsim.solver.macro.tables import Tabulated
+
+
+class Macro(Backend):
+    """What full test sets are read by."""
+
+    name = "macro"
+    all_lines = False
+    by_model = True
+    claimed_error = 1e-4
+
+    def solve(self, tile: Tile, stimulus: Stimulus) -> Currents:
+        """The currents of the lines that are summed; raises SolveError for a tile that the model does not fit."""
+        from norsim.backends.characterised import read_macro
+
+        return read_macro(tile, stimulus)
+
+    def prepare(self, tile: Tile, stimulus: Stimulus) -> None:
+        """Build the model."""
+        self.model(tile, stimulus)
+
+    def forget(self) -> None:
+        """Drop all models."""
+        from norsim.backends.characterised import macro_model
+
+        macro_model.cache_clear()
+
+    def model(self, tile: Tile, stimulus: Stimulus) -> Tabulated:
+        """The tile's model, built when it is first asked for; raises ConfigurationError or SolveError without one."""
+        from norsim.backends.characterised import reduced
+
+        return reduced(tile, stimulus)

@@ -1,0 +1,107 @@
+"""What a network's outputs are judged by: the share of right classes, or any function of outputs and targets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from norsim.errors import ConfigurationError, DataError
+
+Predictions = NDArray[np.int64]
+Metric = Callable[[Any, Any], float]
+
+
+def classes_of(outputs: Any) -> Predictions:
+    """`[images]`: the class of each image. Raises ConfigurationError for outputs without `scores_of`."""
+    found: Predictions = scores_of(outputs).detach().argmax(dim=1).cpu().numpy()
+    return found
+
+
+def scores_of(outputs: Any) -> Tensor:
+    """Scores `[images, classes]`: the outputs themselves, or the one such tensor in a tuple or dict.
+
+    Raises ConfigurationError for other outputs.
+    """
+    parts = list(outputs.values()) if isinstance(outputs, Mapping) else outputs
+    parts = [parts] if isinstance(parts, Tensor) else list(parts) if isinstance(parts, (tuple, list)) else []
+    scores = [part for part in parts if isinstance(part, Tensor) and part.ndim == 2 and part.is_floating_point()]
+    if len(scores) != 1:
+        raise ConfigurationError(
+            f"the network returns {described(outputs)}; an accuracy needs scores [images, classes]. For other outputs "
+            "give metric=, a function of (outputs, targets)"
+        )
+    return scores[0]
+
+
+def labels_of(targets: Any, images: int) -> Predictions:
+    """`[images]`: targets as labels. Raises DataError for anything but one integer per image."""
+    found = np.asarray(targets)
+    if found.ndim != 1 or found.dtype.kind not in "iu" or len(found) != images:
+        raise DataError(
+            f"targets are {found.dtype} of shape {list(found.shape)} for {images} images; an accuracy needs one "
+            "integer label per image. For other targets give metric=, a function of (outputs, targets)"
+        )
+    return found.astype(np.int64)
+
+
+def described(outputs: Any) -> str:
+    """What outputs are, in words, for messages."""
+    if isinstance(outputs, Tensor):
+        return f"a tensor {list(outputs.shape)}"
+    if isinstance(outputs, Mapping):
+        return "a dict of " + ", ".join(f"{key} {described(part)}" for key, part in outputs.items())
+    if isinstance(outputs, (tuple, list)):
+        return f"a {type(outputs).__name__} of " + ", ".join(map(described, outputs[:4]))
+    return f"a {type(outputs).__name__}"
+
+
+def plain(outputs: Any) -> Any:
+    """Outputs as tensors on the CPU in dicts, tuples and lists, of any shape. Raises ConfigurationError for other
+    objects."""
+    if isinstance(outputs, Tensor):
+        return outputs.detach().cpu()
+    if isinstance(outputs, Mapping):
+        return {str(key): plain(part) for key, part in outputs.items()}
+    if isinstance(outputs, list):
+        return [plain(part) for part in outputs]
+    if isinstance(outputs, tuple):
+        return tuple(plain(part) for part in outputs)
+    if outputs is None or isinstance(outputs, (str, int, float, bool)):
+        return outputs
+    raise ConfigurationError(
+        f"the network returns {described(outputs)}; expected tensors, or tuples, lists and dicts of them"
+    )
+
+
+def joined(parts: Sequence[Any]) -> Any:
+    """Batches of outputs or targets as those of all images: tensors `[images, ...]` and lists joined, dicts and tuples
+    part by part."""
+    first = parts[0]
+    if isinstance(first, Tensor):
+        return torch.cat([part if part.ndim else part[None] for part in parts])
+    if isinstance(first, np.ndarray):
+        return np.concatenate(parts)
+    if isinstance(first, Mapping):
+        return {key: joined([part[key] for part in parts]) for key in first}
+    if isinstance(first, list):
+        return [one for part in parts for one in part]
+    if isinstance(first, tuple):
+        return tuple(joined(part) for part in zip(*parts, strict=True))
+    return list(parts)
+
+
+def value_of(metric: Metric, outputs: Any, targets: Any) -> float:
+    """What `metric` says of all outputs. Raises ConfigurationError where it fails or returns no number."""
+    name = getattr(metric, "__name__", type(metric).__name__)
+    try:
+        return float(metric(outputs, targets))
+    except Exception as problem:  # whatever a user's function raises
+        raise ConfigurationError(
+            f"the metric {name} failed on outputs of {described(outputs)} and targets of {described(targets)}: "
+            f"{type(problem).__name__}: {problem}"
+        ) from problem

@@ -1,0 +1,58 @@
+"""The same network on several chips of one design."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from norsim.backends.registry import reference
+from norsim.data.batches import Data, check_repeatable
+from norsim.errors import ConfigurationError
+from norsim.evaluation.chips import compare_chips
+from norsim.evaluation.evaluate import Evaluation, evaluate
+from norsim.evaluation.metrics import Metric, Predictions
+from norsim.evaluation.proof import choose_samples, verify
+from norsim.jobs.workers import HERE, Workers
+
+
+def evaluate_chips(
+    fitted: Callable[[int], nn.Module],
+    count: int,
+    data: Data,
+    backend: str = "macro",
+    *,
+    metric: Metric | None = None,
+    spice_sample: int = 12,
+    workers: Workers = HERE,
+    **options: Any,
+) -> Evaluation:
+    """`evaluate` on `count` chips; `fitted(k)` is the converted and calibrated network of the k-th.
+
+    The accuracy is the mean over the chips, its interval that of `Chips`, and the proof's reads are taken from all of
+    them; `chips` and `predictions_by_chip` of the result have what each chip found. Raises ConfigurationError for
+    several chips with a metric of the user's, whose intervals are not known.
+    """
+    if count == 1:
+        return evaluate(
+            fitted(0), data, backend, metric=metric, spice_sample=spice_sample, workers=workers, **options
+        )  # fmt: skip
+    if metric is not None:
+        raise ConfigurationError("several chips are compared by the share of right classes; leave out metric")
+    check_repeatable(data)
+    each = [evaluate(fitted(k), data, backend, spice_sample=0, workers=workers, **options) for k in range(count)]
+    chips = compare_chips(np.array([found.predictions == found.labels for found in each]))
+    samples = choose_samples([sample for found in each for sample in found.samples], spice_sample)
+    return replace(
+        each[0], accuracy=float(np.mean(chips.accuracies)), accuracy_ci95=chips.ci95, samples=samples,
+        verification=verify(samples, workers, reference()), seconds=sum(found.seconds for found in each),
+        chips=chips, predictions_by_chip=[found.predictions for found in each],
+    )  # fmt: skip
+
+
+def table_of_chips(found: Evaluation) -> dict[str, Predictions]:
+    """Columns of results.csv, `[images]` each, beside `array`, which is the first chip's."""
+    return {f"array_{number}": classes for number, classes in enumerate(found.predictions_by_chip) if number}

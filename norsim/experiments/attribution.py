@@ -1,0 +1,89 @@
+"""Where the accuracy of a deployed network goes: by cause, by mitigation, or by layer."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Callable
+from typing import get_args
+
+from torch import nn
+
+from norsim.backends.ideal import Ideal
+from norsim.backends.registry import backend_named
+from norsim.data.batches import Data, batches_of, check_repeatable
+from norsim.errors import ConfigurationError
+from norsim.evaluation.attribution import Attribution, attribute, classify
+from norsim.evaluation.batches import classes
+from norsim.evaluation.metrics import Predictions, joined, labels_of
+from norsim.experiments.deployment import Deployment, Report, silent
+from norsim.experiments.factors import FACTORS, By, settings_with
+from norsim.jobs.unit_store import UnitStore
+from norsim.jobs.workers import HERE, Workers
+from norsim.tiling.modules import tiled_layers
+from norsim.tiling.reader import Reader
+
+
+def attribute_losses(
+    deployment: Deployment, data: Data, by: By = "causes", backend: str = "macro", *,
+    float_predictions: Predictions | None = None, workers: Workers = HERE, report: Report = silent,
+    store: UnitStore | None = None,
+) -> Attribution:  # fmt: skip
+    """Losses against the digital network, on the same images: each cause, mitigation (`cures`) or layer alone, and all
+    but it.
+
+    `float_predictions` `[images]` are the float network's classes; without them they are those of
+    `deployment.original`, where that is known. Raises ConfigurationError for another `by`, DataError for data that
+    cannot be gone through several times.
+    """
+    if by not in get_args(By):
+        raise ConfigurationError(f"losses are attributed by {', '.join(get_args(By))}, not by {by!r}")
+    check_repeatable(data)
+    labels = joined([labels_of(answers, len(some)) for some, answers in batches_of(data)])
+    if float_predictions is None and deployment.original is not None:
+        float_predictions = joined([classes(deployment.original, some) for some, _ in batches_of(data)])
+    reader, done = Reader(backend_named(backend), workers, store=store), itertools.count(1)
+
+    def fit(analog: nn.Module) -> nn.Module:
+        return deployment.fit(analog, backend, workers=workers, store=store)
+
+    names, network_with = _by_layers(deployment, fit) if by == "layers" else _by_factors(deployment, by, fit)
+
+    def answer(on: frozenset[str]) -> Predictions:
+        found = classify(network_with(on), data, reader)
+        report("classify", next(done), 2 * len(names) + 2)
+        return found
+
+    digital = classify(deployment.converted(), data, Reader(Ideal()))
+    return attribute(names, answer, digital, float_predictions, labels)
+
+
+def _by_factors(
+    deployment: Deployment, by: str, fit: Callable[[nn.Module], nn.Module]
+) -> tuple[tuple[str, ...], Callable[[frozenset[str]], nn.Module]]:
+    """The factors, and what returns the network on a chip with some of them alone, fitted."""
+    factors = FACTORS[by]
+    wires = f"{deployment.choice.chip.encoding.name.replace('-', '_')}.wires"
+
+    def network_with(on: frozenset[str]) -> nn.Module:
+        return fit(deployment.with_settings(settings_with(wires, on, factors)).converted())
+
+    return tuple(factors), network_with
+
+
+def _by_layers(
+    deployment: Deployment, fit: Callable[[nn.Module], nn.Module]
+) -> tuple[tuple[str, ...], Callable[[frozenset[str]], nn.Module]]:
+    """The layers, and what returns the network with some of them on the array; each keeps its own fit."""
+    analog = fit(deployment.converted())
+    names = tuple(name for name, layer in tiled_layers(analog).items() if not layer.stays_digital)
+    return names, lambda on: with_layers(analog, on)
+
+
+def with_layers(analog: nn.Module, on: frozenset[str]) -> nn.Module:
+    """A copy of a converted network with the layers `on` on the array and the others digital; tiles are shared."""
+    kept = {id(layer.grid): layer.grid for layer in tiled_layers(analog).values()}
+    found = copy.deepcopy(analog, dict(kept))
+    for name, layer in tiled_layers(found).items():
+        layer.fixed = layer.fixed if name in on else Ideal()
+    return found

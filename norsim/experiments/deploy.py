@@ -1,0 +1,117 @@
+"""From a float network to one on the array, in one call."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from norsim.chip.load import ChipChoice, choose_chip
+from norsim.chip.model import Chip
+from norsim.data.batches import Data, inputs_of
+from norsim.errors import ConfigurationError
+from norsim.experiments.deployed import DeployedNetwork
+from norsim.experiments.deployed_folder import load_folder
+from norsim.experiments.deployment import Deployment, KeptInputs, Report, matching, silent
+from norsim.jobs.workers import HERE, Workers
+from norsim.quantization.quantize import quantize
+from norsim.tiling.convert import program
+
+
+def deploy(
+    model: nn.Module,
+    chip: str | Path | Chip = "etox65",
+    *,
+    calibration: Data,
+    set: Mapping[str, Any] | None = None,
+    digital: Sequence[str] = (),
+    weight_bits: int = 4,
+    activation_bits: int = 4,
+    encoding: str | None = None,
+    seed: int = 0,
+    backend: str = "macro",
+    name: str | None = None,
+    workers: Workers = HERE,
+    report: Report = silent,
+) -> DeployedNetwork:
+    """Return `model` on the tiles of `chip`: quantized, converted, programmed and calibrated. The model stays as it is.
+
+    - `model`: any network of Conv1d, Conv2d, Linear and MultiheadAttention layers, with float weights. What else it
+      does stays digital.
+    - `chip`: a preset, a chip file, or a `Chip`; `set` changes its keys, `{"adc.bits": 9}`, and `encoding` how it
+      computes.
+    - `calibration`: training inputs, labelled or not, as a DataLoader, a torch Dataset, a pair (inputs, targets) of
+      tensors, a tensor of inputs, a norsim data set or an iterable of batches. All of it decides the scales of codes,
+      the first `calibration.images` of the chip the ranges of converters.
+    - `digital`: names of layers, or patterns such as `layer1.*`, that are computed in integers, without an array.
+    - `weight_bits`, `activation_bits`: widths of codes.
+    - `seed`: of all that is drawn. `report(what, done, total)` follows the progress.
+
+    Raises PlacementError naming a layer that no array can hold, ConfigurationError for a key, chip or layer that does
+    not exist, DataError for calibration data that it cannot take, SimulatorError without ngspice.
+    """
+    if not isinstance(model, nn.Module):
+        raise ConfigurationError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
+    if isinstance(model, DeployedNetwork):
+        raise ConfigurationError("the network is deployed already: deploy the original model")
+    choice = _chosen(chip, set or {}, encoding, seed)
+    original = copy.deepcopy(model).eval()
+    seen = _FirstInputs(calibration, choice.chip.calibration.images)
+    quantized = quantize(original, seen, weight_bits, activation_bits)
+    patterns = (digital,) if isinstance(digital, str) else tuple(digital)
+    deployment = Deployment(
+        name or type(model).__name__, quantized, choice, matching(quantized, patterns), original,
+        KeptInputs(seen.inputs()), seed,
+    )  # fmt: skip
+    net = DeployedNetwork(deployment, deployment.converted(), backend)
+    return net.calibrate(workers=workers, report=report)
+
+
+def load_deployed(folder: Path | str) -> DeployedNetwork:
+    """Return the deployed network that `net.save(folder)` wrote, programmed, with its calibration.
+
+    The folder holds Python objects, and loading it runs what they say: load only folders that you trust. Raises
+    DataError for a folder that is not one, or whose classes cannot be imported.
+    """
+    deployment, fits, backend = load_folder(Path(folder))
+    net = DeployedNetwork(deployment, deployment.converted(), backend)
+    for name, layer in net.tiled.items():
+        layer.set_extra_state(fits[name])
+    program(net.parts.analog, backend)
+    return net
+
+
+def _chosen(chip: str | Path | Chip, settings: Mapping[str, Any], encoding: str | None, seed: int) -> ChipChoice:
+    """The chip with its settings. Raises ConfigurationError for settings of a Chip, which is complete."""
+    if not isinstance(chip, Chip):
+        return choose_chip(chip, settings, encoding, seed)
+    if settings or encoding is not None:
+        raise ConfigurationError(
+            "set and encoding change the keys of a chip file; give the chip by name or file, or give norsim.load_chip "
+            "the settings"
+        )
+    return ChipChoice({}, Path(), chip.specimen(seed, 0))
+
+
+class _FirstInputs:
+    """Goes through data once, and keeps its first inputs on the way, so that a generator will do."""
+
+    def __init__(self, data: Data, count: int) -> None:
+        self.data, self.count = data, count
+        self.kept: list[Tensor] = []
+
+    def __iter__(self) -> Iterator[Tensor]:
+        have = 0
+        for inputs in inputs_of(self.data):
+            if have < self.count:
+                self.kept.append(inputs[: self.count - have].detach().cpu().clone())
+                have += len(self.kept[-1])
+            yield inputs
+
+    def inputs(self) -> Tensor:
+        """`[images, ...]`: the inputs that were kept."""
+        return torch.cat(self.kept)

@@ -1,0 +1,234 @@
+"""A network on the tiles of a chip, ready to be called, measured, changed and saved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from norsim.backends.registry import backend_named
+from norsim.chip.model import Chip
+from norsim.data.batches import Data, first_inputs
+from norsim.errors import ConfigurationError, suggestion
+from norsim.evaluation.attribution import Attribution
+from norsim.evaluation.evaluate import Evaluation, evaluate
+from norsim.evaluation.metrics import Metric
+from norsim.experiments.attribution import attribute_losses
+from norsim.experiments.deployed_folder import save_folder
+from norsim.experiments.deployment import Deployment, KeptInputs, Report, silent
+from norsim.experiments.factors import By
+from norsim.experiments.sweep import Sweep, evaluate_deployment, sweep_chip
+from norsim.jobs.workers import HERE, Workers
+from norsim.random_streams import Stream, generator
+from norsim.tiling.digital import digital_modules
+from norsim.tiling.modules import TiledLayer, reading, tiled_layers
+from norsim.tiling.modules import digital as digitally
+from norsim.tiling.reader import Reader
+from norsim.training.finetune import fine_tune
+from norsim.training.tuning import Tuning
+
+
+@dataclass(eq=False)
+class Parts:
+    """The networks behind a DeployedNetwork; kept outside of its modules, whose names are those of the original."""
+
+    deployment: Deployment
+    analog: nn.Module
+
+
+class DeployedNetwork(nn.Module):
+    """A network on the tiles of a chip: calling it reads the array. `norsim.deploy` makes one.
+
+    Modules have the names that they have in the original network; `state_dict` has the digital parameters and what
+    calibration fitted. It is for inference: there are no gradients, and `train()` is an error; `finetune` trains it.
+
+    `backend`    the name of the backend that reads the array; any backend can be chosen at any time
+    `chip`       the chip
+    `tiled`      its layers on the array, by name
+    `digital`    what stays digital: name and kind of each such module
+    """
+
+    def __init__(self, deployment: Deployment, analog: nn.Module, backend: str = "macro") -> None:
+        super().__init__()
+        self._backend = backend_named(backend)
+        self._adopt(Parts(deployment, analog))
+
+    def _adopt(self, parts: Parts) -> None:
+        self.parts = parts
+        # The modules are those of the converted network, so that names, devices and state_dict are its own.
+        self._modules = parts.analog._modules
+        self._parameters = parts.analog._parameters
+        self._buffers = parts.analog._buffers
+        self.training = False
+        deployment = parts.deployment
+        # Converter noise of calls; the first call draws what the first batch of an evaluation does.
+        self._noise = generator(deployment.seed, Stream.READ_NOISE, self.chip.draw.chip, 0)
+
+    @property
+    def chip(self) -> Chip:
+        """The chip that it is on."""
+        return self.parts.deployment.choice.chip
+
+    @property
+    def tiled(self) -> dict[str, TiledLayer]:
+        """The layers that are on the array or could be, by name."""
+        return tiled_layers(self.parts.analog)
+
+    @property
+    def digital(self) -> dict[str, str]:
+        """Name and kind of every module that stays digital."""
+        return digital_modules(self.parts.analog)
+
+    @property
+    def backend(self) -> str:
+        """The name of the backend that reads the array."""
+        return self._backend.name
+
+    @backend.setter
+    def backend(self, name: str) -> None:
+        self._backend = backend_named(name)
+
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        """What the original network returns for the same inputs `[images, ...]`, with its layers read off the array."""
+        with torch.no_grad(), reading(self.parts.analog, Reader(self._backend, random=self._noise)):
+            return self.parts.analog(*inputs, **named)
+
+    def quantized(self, *inputs: Any, **named: Any) -> Any:
+        """The same inputs `[images, ...]` through the integer network: no array is read."""
+        with torch.no_grad(), digitally(self.parts.analog):
+            return self.parts.analog(*inputs, **named)
+
+    def original(self, *inputs: Any, **named: Any) -> Any:
+        """The same inputs `[images, ...]` through the float network. Raises ConfigurationError without one."""
+        network = self.parts.deployment.original
+        if network is None:
+            raise ConfigurationError("the float network is not known: only quantized weights were deployed")
+        with torch.no_grad():
+            return network(*inputs, **named)
+
+    def train(self, mode: bool = True) -> DeployedNetwork:
+        """Raises ConfigurationError for training mode: batch norms and dropout would change what the array computes."""
+        if mode:
+            raise ConfigurationError(
+                "a deployed network is fixed, so it has no training mode; net.finetune(train_data) trains it through "
+                "the circuit"
+            )
+        super().train(False)
+        return self
+
+    def calibrate(
+        self, data: Data | None = None, *, workers: Workers = HERE, report: Report = silent, store: Any = None
+    ) -> DeployedNetwork:
+        """Program the tiles and fit the converters again, to `data` where it is given; returns the network.
+
+        Of the data, of any kind that `norsim.deploy` takes, the first inputs are used, as many as the chip's
+        `calibration.images`. `report(what, done, total)` follows the progress.
+        """
+        if data is not None:
+            inputs = KeptInputs(first_inputs(data, self.chip.calibration.images))
+            self.parts.deployment = replace(self.parts.deployment, inputs=inputs)
+        self.parts.deployment.fit(self.parts.analog, self.backend, workers=workers, report=report, store=store)
+        return self
+
+    def evaluate(
+        self, data: Data, metric: Metric | None = None, *, trials: int = 1, spice_sample: int = 12,
+        workers: Workers = HERE, report: Report = silent, store: Any = None, float_predictions: Any = None,
+    ) -> Evaluation:  # fmt: skip
+        """Return the accuracy on the array, of the integers and of the float network, with the proof.
+
+        `data` is a DataLoader, a torch Dataset, a pair (inputs, targets) of tensors, a norsim data set or an iterable
+        of batches. `metric` is a function of (outputs, targets) of all images, in place of the share of right classes;
+        outputs may be tensors, tuples or dicts. `trials` chips of the design are evaluated, this one first.
+        `spice_sample` reads are solved again by ngspice. `float_predictions` `[images]` are the float network's
+        classes, where that is not at hand.
+        """
+        deployment = self.parts.deployment
+        if trials > 1:
+            if metric is not None:
+                raise ConfigurationError("several chips are compared by the share of right classes; leave out metric")
+            return evaluate_deployment(
+                deployment, data, trials, self.backend, spice_sample=spice_sample, workers=workers, report=report,
+                store=store, float_predictions=float_predictions,
+            )  # fmt: skip
+        return evaluate(
+            self.parts.analog, data, self.backend, metric=metric, spice_sample=spice_sample, seed=deployment.seed,
+            workers=workers, progress=lambda done, total: report("read", done, total), network=deployment.name,
+            original=deployment.original, float_predictions=float_predictions, store=store,
+        )  # fmt: skip
+
+    def attribute(
+        self, data: Data, by: By = "causes", *, workers: Workers = HERE, report: Report = silent, store: Any = None,
+        float_predictions: Any = None,
+    ) -> Attribution:  # fmt: skip
+        """Return what each cause, mitigation (`by="cures"`) or layer (`by="layers"`) costs in accuracy on labelled
+        data."""
+        return attribute_losses(
+            self.parts.deployment, data, by, self.backend, float_predictions=float_predictions, workers=workers,
+            report=report, store=store,
+        )  # fmt: skip
+
+    def sweep(
+        self, data: Data, vary: Mapping[str, Sequence[Any]], trials: int = 1, *, spice_sample: int = 4,
+        workers: Workers = HERE, report: Report = silent, store: Any = None, float_predictions: Any = None,
+        done: Callable[[Any], None] = lambda point: None,
+    ) -> Sweep:  # fmt: skip
+        """Return the accuracy of `trials` chips at each combination of values of the chip's keys in `vary`.
+
+        The network itself stays as it is. `done(point)` is called as each point is found.
+        """
+        return sweep_chip(
+            self.parts.deployment, data, vary, trials, self.backend, spice_sample=spice_sample, workers=workers,
+            report=report, store=store, float_predictions=float_predictions, done=done,
+        )  # fmt: skip
+
+    def finetune(
+        self, data: Data, *, folder: Path | str | None = None, resume: bool = False,
+        progress: Callable[[int, int, float], None] | None = None, **tuning: Any,
+    ) -> DeployedNetwork:  # fmt: skip
+        """Train the quantized weights on through the circuit, on labelled data; returns the network, changed in place.
+
+        `tuning` are fields of norsim.training.tuning.Tuning: `steps`, `refresh`, `batch_size`, `rate`,
+        `distillation`,
+        `temperature`, `augmentation`, `seed`. `folder` keeps checkpoints, from which `resume` goes on. A calibrated
+        network is programmed and calibrated again. `progress(steps done, steps, mean loss)` follows.
+        """
+        known = [field.name for field in fields(Tuning)]
+        for name in tuning:
+            if name not in known:
+                raise ConfigurationError(f"no tuning option {name!r}; {suggestion(name, known)}")
+        deployment, calibrated = self.parts.deployment, self.calibrated
+        wanted = Tuning(**{"seed": deployment.seed, **tuning})
+        with TemporaryDirectory() as temporary:
+            tuned = fine_tune(
+                deployment.quantized, deployment.choice.chip, data, wanted, Path(folder or temporary), resume, progress
+            )  # fmt: skip
+        changed = replace(deployment, quantized=tuned)
+        self._adopt(Parts(changed, changed.converted()))
+        return self.calibrate() if calibrated else self
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether all layers on the array are calibrated."""
+        return all(layer.grid.calibrated for layer in self.tiled.values() if not layer.stays_digital)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> DeployedNetwork:
+        """What `to`, `cuda` and `float` do: also to the networks behind it."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for network in (self.parts.deployment.original, self.parts.deployment.quantized):
+            if network is not None:
+                network._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+    def extra_repr(self) -> str:
+        """The chip and how it is read."""
+        return f"chip={self.chip.name}, encoding={self.chip.encoding.name}, backend={self.backend}"
+
+    def save(self, folder: Path | str) -> Path:
+        """Save the network, its chip and its fit in a folder for `norsim.load_deployed`; returns the folder."""
+        fits = {name: layer.get_extra_state() for name, layer in self.tiled.items()}
+        return save_folder(Path(folder), self.parts.deployment, fits, self.backend)

@@ -1,0 +1,77 @@
+"""A deployed network in a folder: `network.pt`, and `network.json` which describes it.
+
+`network.pt` is a file of torch.save. It has the float and the quantized network as Python objects, whose classes must
+be importable when it is loaded, the chip, the calibration inputs and what calibration fitted. Loading one runs what it
+says, as torch.load of a whole module does: load only folders that you trust.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from pickle import PicklingError
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from norsim.errors import ConfigurationError, DataError
+from norsim.experiments.deployment import Deployment
+from norsim.files import write_atomically, write_text
+
+NETWORK, ABOUT = "network.pt", "network.json"
+FORMAT = 1
+
+
+def save_folder(folder: Path, deployment: Deployment, fits: Mapping[str, Tensor], backend: str) -> Path:
+    """Write a deployed network to `folder`: `fits` `[n]` are what calibration fitted, by layer.
+
+    Raises ConfigurationError for a network that cannot be pickled.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        content = {"deployment": deployment, "fits": dict(fits), "backend": backend}
+        write_atomically(folder / NETWORK, lambda file: torch.save(content, file))
+    except (AttributeError, TypeError, PicklingError) as problem:
+        raise ConfigurationError(
+            f"the network cannot be saved: {problem}. Its classes must be defined in a module, not in a function"
+        ) from problem
+    except OSError as problem:
+        raise ConfigurationError(f"{folder} cannot be written: {problem.strerror or problem}") from problem
+    chip = deployment.choice.chip
+    about = {
+        "format": FORMAT, "norsim": version("norsim"), "torch": torch.__version__, "network": deployment.name,
+        "chip": chip.name, "encoding": chip.encoding.name, "backend": backend, "layers": list(fits),
+        "digital": list(deployment.digital), "seed": deployment.seed,
+    }  # fmt: skip
+    write_text(folder / ABOUT, json.dumps(about, indent=1) + "\n")
+    return folder
+
+
+def load_folder(folder: Path) -> tuple[Deployment, dict[str, Tensor], str]:
+    """What `save_folder` wrote. Loading it runs what it says.
+
+    Raises DataError for a folder that is not one, or whose classes cannot be imported.
+    """
+    about = _about(folder)
+    try:
+        content: dict[str, Any] = torch.load(folder / NETWORK, weights_only=False)
+        return content["deployment"], content["fits"], content["backend"]
+    except Exception as problem:  # whatever pickled objects raise
+        raise DataError(
+            f"{folder / NETWORK} cannot be read ({type(problem).__name__}: {problem}). It was saved by norsim "
+            f"{about['norsim']} and torch {about['torch']}; the network's classes must be importable"
+        ) from problem
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    try:
+        about: dict[str, Any] = json.loads((folder / ABOUT).read_text())
+        found = about["format"], about["norsim"], about["torch"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise DataError(f"{folder} is not a folder of a deployed network: net.save(folder) writes one") from None
+    if found[0] != FORMAT:
+        raise DataError(f"{folder} has format {found[0]}, written by norsim {found[1]}; this one reads format {FORMAT}")
+    return about

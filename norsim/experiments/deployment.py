@@ -1,0 +1,109 @@
+"""A quantized network and the chip design it is deployed on: what the network of every chip is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
+from functools import partial
+
+from torch import Tensor, nn
+
+from norsim.chip.load import ChipChoice, Settings, apply_settings, build_chip
+from norsim.chip.model import Chip
+from norsim.errors import ConfigurationError, suggestion
+from norsim.jobs.unit_store import UnitStore
+from norsim.jobs.workers import HERE, Workers
+from norsim.quantization.modules import quantized_operands
+from norsim.tiling.calibrate import calibrate
+from norsim.tiling.convert import convert, program
+
+# Called with what is going on, how much of it is done, and how much there is.
+Report = Callable[[str, int, int], None]
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """No report."""
+
+
+@dataclass(frozen=True, eq=False)
+class KeptInputs:
+    """Training inputs `[images, ...]` that are at hand."""
+
+    images: Tensor
+
+    def __call__(self, count: int) -> Tensor:
+        """The first `count` of them, or all: `[images, ...]`."""
+        return self.images[:count]
+
+
+@dataclass(frozen=True, eq=False)
+class Deployment:
+    """`name`     of the network
+    `quantized`   the network with quantized layers
+    `choice`      the chip: its file's content, and its first specimen
+    `digital`     names of the layers that stay digital
+    `original`    the float network, where it is known
+    `inputs`      returns up to so many training inputs `[images, ...]` to fit converters to; None where there are none
+    `seed`        of all that is drawn
+    """
+
+    name: str
+    quantized: nn.Module
+    choice: ChipChoice
+    digital: tuple[str, ...] = ()
+    original: nn.Module | None = None
+    inputs: Callable[[int], Tensor] | None = None
+    seed: int = 0
+
+    def converted(self, chip: Chip | None = None) -> nn.Module:
+        """The network on `chip`, by default the first specimen; not programmed."""
+        overrides = {name: {"backend": "ideal"} for name in self.digital}
+        return convert(self.quantized, chip or self.choice.chip, overrides)
+
+    def fit(
+        self, analog: nn.Module, backend: str, *, workers: Workers = HERE, report: Report = silent,
+        store: UnitStore | None = None,
+    ) -> nn.Module:  # fmt: skip
+        """Program and calibrate a network that was `converted`, and return it.
+
+        Raises ConfigurationError where there is no calibration data.
+        """
+        if self.inputs is None:
+            raise ConfigurationError("the network has no calibration data; give training inputs to calibrate it")
+        program(analog, backend, progress=partial(report, "program"))
+        calibrate(
+            analog, self.inputs(self.choice.chip.calibration.images), backend, seed=self.seed, workers=workers,
+            progress=partial(report, "calibrate"), store=store,
+        )  # fmt: skip
+        return analog
+
+    def specimen(self, number: int) -> Chip:
+        """One chip of this design: of those that the seed draws, that of this number."""
+        return self.choice.chip.specimen(self.seed, number)
+
+    def with_settings(self, settings: Settings) -> Deployment:
+        """The same network on the chip with further settings.
+
+        Raises ConfigurationError for unknown keys, and for a chip that was given as an object, without its file.
+        """
+        choice = self.choice
+        if not choice.content:
+            raise ConfigurationError(
+                "the chip was given as an object, so its keys cannot be changed; give a preset or a chip file by name"
+            )
+        content = apply_settings(choice.content, settings)
+        chip = replace(build_chip(content, choice.path, choice.trusted), draw=choice.chip.draw)
+        return replace(self, choice=ChipChoice(content, choice.path, chip, choice.trusted))
+
+
+def matching(quantized: nn.Module, patterns: tuple[str, ...] | list[str]) -> tuple[str, ...]:
+    """The names of the quantized layers that match any of `patterns`, such as `fc` or `layer1.*`.
+
+    Raises ConfigurationError, with the layers there are, for a pattern that matches none.
+    """
+    names = list(quantized_operands(quantized))
+    for pattern in patterns:
+        if not any(fnmatch(name, pattern) for name in names):
+            raise ConfigurationError(f"{pattern!r} matches no layer; {suggestion(pattern, names)}")
+    return tuple(name for name in names if any(fnmatch(name, pattern) for pattern in patterns))

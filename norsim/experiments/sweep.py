@@ -1,0 +1,116 @@
+"""The accuracy of a network over values of any keys of its chip."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+from norsim.backends.registry import backend_named
+from norsim.data.batches import Data, check_repeatable
+from norsim.errors import ConfigurationError
+from norsim.evaluation.evaluate import Evaluation
+from norsim.evaluation.intervals import Interval
+from norsim.evaluation.metrics import Predictions
+from norsim.evaluation.trials import evaluate_chips
+from norsim.experiments.deployment import Deployment, Report, silent
+from norsim.jobs.unit_store import UnitStore
+from norsim.jobs.workers import HERE, Workers
+
+
+@dataclass(frozen=True)
+class SweepPoint:
+    """`values`   of each key that is varied
+    `accuracy`    the mean over the chips, with its 95 % interval `ci95`
+    `sigma`       standard deviation between chips; None for one chip
+    `max_error_full_scale`   of the proof; None without one
+    """
+
+    values: Mapping[str, Any]
+    accuracy: float
+    ci95: Interval
+    sigma: float | None
+    max_error_full_scale: float | None
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """`keys` that were varied, `points` in their order, and the `last` evaluation, which has what all share."""
+
+    keys: tuple[str, ...]
+    points: tuple[SweepPoint, ...]
+    last: Evaluation
+
+    @property
+    def best(self) -> SweepPoint:
+        """The first of the points with the highest accuracy."""
+        return max(self.points, key=lambda point: point.accuracy)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The points as rows of a table: a column per key, then accuracy, interval and spread."""
+        return [{**point.values, **{k: v for k, v in asdict(point).items() if k != "values"}} for point in self.points]
+
+
+def combinations(vary: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Every combination of the values of each key. Raises ConfigurationError for a key without values, or a value
+    twice."""
+    if not vary:
+        raise ConfigurationError('nothing is varied; give keys with values, for example {"adc.bits": [5, 6, 8]}')
+    for key, values in vary.items():
+        texts = [str(value) for value in values] if not isinstance(values, str) else []
+        if not texts:
+            raise ConfigurationError(f"{key}: expected a list of values, not {values!r}")
+        if len(set(texts)) < len(texts):
+            raise ConfigurationError(f"{key}: a value is there twice in {', '.join(texts)}")
+    return [dict(zip(vary, point, strict=True)) for point in itertools.product(*vary.values())]
+
+
+def sweep_chip(
+    deployment: Deployment, data: Data, vary: Mapping[str, Sequence[Any]], trials: int = 1, backend: str = "macro", *,
+    float_predictions: Predictions | None = None, spice_sample: int = 4, workers: Workers = HERE,
+    report: Report = silent, store: UnitStore | None = None,
+    done: Callable[[SweepPoint], None] = lambda point: None,
+) -> Sweep:  # fmt: skip
+    """Evaluate `trials` chips at every combination of the values in `vary`; `done(point)` as each is found.
+
+    All combinations are checked before the first is run. `float_predictions` `[images]` are the float network's
+    classes. Raises ConfigurationError for unknown keys and values.
+    """
+    check_repeatable(data)
+    found = [(point, deployment.with_settings(point)) for point in combinations(vary)]
+    points: list[SweepPoint] = []
+    for number, (values, one) in enumerate(found):
+        report("points", number, len(found))
+        last = evaluate_deployment(
+            one, data, trials, backend, float_predictions=float_predictions, spice_sample=spice_sample, workers=workers,
+            report=report, store=store,
+        )  # fmt: skip
+        if last.accuracy_ci95 is None:
+            raise ConfigurationError("a sweep compares accuracies, whose intervals are known")
+        points.append(SweepPoint(
+            values, last.accuracy, last.accuracy_ci95, last.chips.sigma if last.chips else None,
+            last.verification.max_error_full_scale,
+        ))  # fmt: skip
+        done(points[-1])
+    return Sweep(tuple(vary), tuple(points), last)
+
+
+def evaluate_deployment(
+    deployment: Deployment, data: Data, trials: int = 1, backend: str = "macro", *, spice_sample: int = 12,
+    float_predictions: Predictions | None = None, workers: Workers = HERE, report: Report = silent,
+    store: UnitStore | None = None,
+) -> Evaluation:  # fmt: skip
+    """`evaluate` the network on `trials` specimens of its chip, each programmed and calibrated."""
+    integers = backend_named(backend).gives_integers
+
+    def fitted(number: int) -> Any:
+        analog = deployment.converted(deployment.specimen(number))
+        return analog if integers else deployment.fit(analog, backend, workers=workers, report=report, store=store)
+
+    return evaluate_chips(
+        fitted, trials, data, backend, spice_sample=spice_sample, seed=deployment.seed, workers=workers,
+        progress=partial(report, "read"), network=deployment.name, original=deployment.original,
+        float_predictions=float_predictions, store=store,
+    )  # fmt: skip

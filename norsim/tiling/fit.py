@@ -1,0 +1,83 @@
+"""Fit a tile's converter range and column correction to reads of the array on training activations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from norsim.array.tile import Currents, Floats, Stimulus
+from norsim.errors import ConfigurationError
+from norsim.periphery.adc import fit_range
+from norsim.periphery.encoding import Codes
+from norsim.periphery.energy import ReadEnergy, read_energy
+from norsim.tiling.tile import PlacedTile
+
+# Numbers of a tile's fit besides those of its outputs.
+SCALARS = 5
+
+
+def fitted(
+    part: PlacedTile, layer_codes: Codes, reads: NDArray[np.int64], stimulus: Stimulus, currents: Currents
+) -> PlacedTile:  # fmt: skip
+    """`part` with its converter's range, gain and offset fitted, and with the energy of a read.
+
+    `layer_codes` `[vectors, inputs]` are activations of training images; `stimulus` and `currents` are the tile's for
+    the `reads` `[n]` among their drives. Per output, measured amperes are a line in the exact values; the range is that
+    of the line over all of `layer_codes`.
+    """
+    exact = part.pass_values(layer_codes).reshape(-1, len(part.outputs))
+    amps, lsb, chip = part.amps(currents), part.chip.encoding.lsb_amps, part.chip
+    slope, intercept = fit_lines(exact[reads], amps, flat_slope=lsb)
+    adc = fit_range(exact * slope + intercept, chip.adc_bits, least_amps=lsb)
+    energy = read_energy(chip.costs, chip.wires, stimulus, currents, len(part.outputs), chip.adc_bits)
+    gain, offset = part.gain, part.offset
+    if chip.calibration.column_fit:
+        seen = adc.amps(adc.convert(amps, part.flaws))
+        gain, offset = fit_lines(seen / lsb, exact[reads], flat_slope=1.0)
+    return replace(part, adc=adc, gain=gain, offset=offset, energy=energy)
+
+
+def fit_lines(x: Floats, y: Floats, flat_slope: float) -> tuple[Floats, Floats]:
+    """Slope and intercept `[columns]` of the least-squares lines of y `[n, columns]` over x `[n, columns]`.
+
+    A column whose x never changes does not determine its slope and gets `flat_slope`.
+    """
+    centred = x - x.mean(axis=0)
+    spread = np.square(centred).sum(axis=0)
+    flat = spread <= 1e-12 * np.square(x).sum(axis=0)
+    along = (centred * (y - y.mean(axis=0))).sum(axis=0)
+    slope = np.where(flat, flat_slope, along / np.where(flat, 1.0, spread))
+    return slope, y.mean(axis=0) - slope * x.mean(axis=0)
+
+
+def fit_as_vector(tiles: Sequence[PlacedTile]) -> Floats:
+    """`[n]`: what calibration fitted, tile after tile: lowest and highest current of the converter, the three energies
+    of a read, then gains and offsets `[outputs]`."""
+    parts: list[Floats] = []
+    for part in tiles:
+        energy = part.energy
+        scalars = (part.adc.low_amps, part.adc.high_amps, energy.cells, energy.lines, energy.converters)
+        parts += [np.array(scalars), part.gain, part.offset]
+    return np.concatenate(parts)
+
+
+def with_fit(tiles: Sequence[PlacedTile], state: Floats) -> tuple[PlacedTile, ...]:
+    """The tiles with the fit that `fit_as_vector` wrote. Raises ConfigurationError where it is of other tiles."""
+    sizes = [len(part.outputs) for part in tiles]
+    if state.shape != (sum(SCALARS + 2 * size for size in sizes),):
+        raise ConfigurationError(
+            f"a fit of {state.size} numbers does not belong to the {len(tiles)} tiles of layer "
+            f"{tiles[0].layer.name!r}: the state_dict is of a network on another chip"
+        )
+    found, place = [], 0
+    for part, size in zip(tiles, sizes, strict=True):
+        low, high, *energy = state[place : place + SCALARS].tolist()
+        place += SCALARS
+        gain, offset = state[place : place + size].copy(), state[place + size : place + 2 * size].copy()
+        place += 2 * size
+        adc = replace(part.adc, low_amps=low, high_amps=high)
+        found.append(replace(part, adc=adc, gain=gain, offset=offset, energy=ReadEnergy(*energy)))
+    return tuple(found)

@@ -1,0 +1,130 @@
+"""Program a tile: its weight codes become thresholds of cells, and what reads it is made ready.
+
+This is where the simulator is asked for the levels' thresholds, where cells are programmed in place, and where `macro`
+builds its model of the tile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from norsim.array.settling import gate_shares
+from norsim.array.tile import Floats, Stimulus, Tile
+from norsim.backends.backend import Backend
+from norsim.backends.programming import aimed, curve, program_levels, tracked_volts
+from norsim.chip.model import Chip
+from norsim.periphery.encoding import Codes, Encoding, tile_notes
+from norsim.periphery.programming import Levels
+from norsim.quantization.layer import QuantizedLayer
+from norsim.tiling.tile import PlacedTile
+
+
+@dataclass(frozen=True, eq=False)
+class ProgrammedTile:
+    """The array of a placed tile.
+
+    `tile`      its cells' thresholds `[wordlines, bitlines]`, and its wires
+    `levels`    the thresholds of weight codes that programming aimed at
+    `encoding`  the chip's encoding as this chip's drivers do it
+    `outputs`, `input_bits`   how many outputs it has, and the width of its activation codes
+    """
+
+    tile: Tile = field(repr=False)
+    levels: Levels = field(repr=False)
+    encoding: Encoding
+    outputs: int
+    input_bits: int
+
+    def __str__(self) -> str:
+        volts = self.tile.thresholds
+        return (
+            f"{self.tile.name}: {self.tile.wordlines} wordlines x {self.tile.bitlines} bitlines, thresholds "
+            f"{volts.min():.3f} V to {volts.max():.3f} V"
+        )
+
+    def drive(self, codes: Codes) -> Stimulus:
+        """Volts for this tile's `[vectors, inputs]` activation codes, in the order of its lines; passes innermost."""
+        return self.encoding.drive(codes, self.outputs, self.input_bits)
+
+
+def program_tile(part: PlacedTile, backend: Backend | None = None) -> ProgrammedTile:
+    """Program `part`, and prepare `backend` to read it.
+
+    Raises SimulatorError without a simulator, and ConfigurationError for levels that the cell does not reach.
+    """
+    chip, layer = part.chip, part.layer
+    levels = program_levels(chip.verify_cell, chip.encoding)
+    encoding = drivers(chip, levels)
+    codes = part.cell_codes()
+    target = levels.target_amps[codes]
+    tile = _in_place(_nominal(part, levels, codes), part, target)
+    thresholds = chip.silicon.thresholds(
+        tile.thresholds, target, chip.cell, lambda amps: curve(chip.verify_cell, chip.encoding)(amps), part.draw
+    )
+    if chip.settle_seconds is not None:
+        # A gate that has not risen all the way acts like a cell whose threshold is higher by what is missing.
+        missing = 1 - gate_shares(chip.wires, tile.bitlines, chip.settle_seconds)
+        thresholds = np.minimum(thresholds + encoding.wordline_volts * missing, chip.cell.limits[1])
+    done = ProgrammedTile(
+        replace(tile, thresholds=thresholds, cell=chip.cell), levels, encoding, len(part.outputs), layer.input_bits
+    )  # fmt: skip
+    if backend is not None:
+        backend.prepare(done.tile, done.drive(np.zeros((1, len(part.inputs)), np.uint8)))
+    return done
+
+
+def drivers(chip: Chip, levels: Levels) -> Encoding:
+    """The encoding as this chip's drivers do it, with wordline volts that follow a reference cell where it has one."""
+    gate, drain = chip.encoding.verify_volts
+    if chip.tracking and chip.cell != chip.verify_cell:
+        # The reference cell is at the middle level.
+        middle = len(levels.thresholds) // 2
+        gate = tracked_volts(
+            chip.cell, float(levels.thresholds[middle]), float(levels.achieved_amps[middle]), gate, drain
+        )
+    return chip.driven(gate)
+
+
+def _nominal(part: PlacedTile, levels: Levels, codes: Codes) -> Tile:
+    """The tile with every cell at the threshold of its level."""
+    chip, layer = part.chip, part.layer
+    carried = np.asarray(part.inputs) if part.order is None else np.asarray(part.inputs)[part.order]
+    inputs = [input_note(layer, int(k)) for k in carried]
+    outputs = [f"layer {layer.name}, output channel {k}" for k in part.outputs]
+    wordlines, bitlines = chip.encoding.line_notes(inputs, outputs, layer.weight_zero)
+    return Tile(
+        levels.thresholds[codes], chip.verify_cell, chip.wires, tuple(wordlines), tuple(bitlines),
+        f"layer {layer.name}, tile {part.row},{part.column}: inputs {part.inputs.start} to "
+        f"{part.inputs.stop - 1}, outputs {part.outputs.start} to {part.outputs.stop - 1}",
+        _notes(part, levels),
+    )  # fmt: skip
+
+
+def _in_place(tile: Tile, part: PlacedTile, target: Floats) -> Tile:
+    """The tile with cells that conduct `target` `[wordlines, bitlines]` in their places, if the chip does so."""
+    chip = part.chip
+    if not chip.in_situ:
+        return tile
+    nothing = np.zeros((1, len(part.inputs)), np.uint8)
+    kind = chip.encoding.drive(nothing, len(part.outputs), part.layer.input_bits)
+    return aimed(tile, kind, target, np.random.default_rng(0))
+
+
+def _notes(part: PlacedTile, levels: Levels) -> tuple[str, ...]:
+    names = [f"output channel {k}" for k in part.outputs]
+    return (
+        *tile_notes(part.chip.encoding, names, part.chip.cell.state, levels.thresholds),
+        f"Weight code {part.layer.weight_zero} stands for 0. Beside a deck of norsim build-netlist, tile.npz has "
+        "the activation codes and tile.json the weight codes.",
+    )
+
+
+def input_note(layer: QuantizedLayer, index: int) -> str:
+    """Which input of the layer a line carries: for a convolution its channel and kernel position."""
+    if layer.geometry is None:
+        return f"input {index}"
+    height, width = layer.geometry.kernel
+    channel, place_in_kernel = divmod(index, height * width)
+    return f"input {index}: channel {channel}, kernel ({place_in_kernel // width}, {place_in_kernel % width})"
