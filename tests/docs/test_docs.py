@@ -196,13 +196,19 @@ def assert_folders_filled(block: Block, where: Path) -> None:
         assert written & results, f"{block.name}: {written}"
 
 
-@pytest.mark.parametrize("block", apart("python"), ids=lambda block: block.name)
+@pytest.mark.parametrize(
+    "document", sorted({block.document for block in apart("python")}), ids=lambda document: document.name
+)
 def test_code_runs(
-    block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Run the Python blocks of a page, which continue each other."""
     monkeypatch.chdir(tmp_path)
-    exec(compile(block.text, block.name, "exec"), {"__name__": "__main__"})
-    assert capsys.readouterr().out
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for block in apart("python"):
+        if block.document == document:
+            exec(compile(block.text, block.name, "exec"), names)
+            assert capsys.readouterr().out, block.name
 
 
 def test_lines_that_are_not_run_name_what_exists() -> None:
