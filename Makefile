@@ -31,8 +31,9 @@ $(BIN)/.ready: setup.cfg pyproject.toml constraints.txt
 venv: system $(BIN)/.ready
 
 demo: venv
-	$(BIN)/norsim eval-network --network digits-cnn --dataset digits --backend macro --out runs/demo-macro
-	$(BIN)/norsim eval-network --network digits-cnn --dataset digits --images 50 --backend ngspice --out runs/demo \
+	$(BIN)/norsim eval-network --network digits-cnn --dataset digits --backend macro --overwrite \
+		--out runs/demo-macro
+	$(BIN)/norsim eval-network --network digits-cnn --dataset digits --images 50 --backend ngspice --overwrite --out runs/demo \
 		--compare runs/demo-macro
 	$(BIN)/norsim report runs/demo-macro
 

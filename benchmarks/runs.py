@@ -62,7 +62,7 @@ def foretold(commands: Sequence[tuple[str, ...]]) -> Measured:
 def norsim(folder: Path, words: list[str]) -> dict[str, Any]:
     """Run a command in a separate process; return its JSON output."""
     program = "from norsim.commands import main; main()"
-    common = ["--no-cache", "--quiet", "--json", "--out", str(folder / "run")]
+    common = ["--no-cache", "--overwrite", "--quiet", "--json", "--out", str(folder / "run")]
     ended = subprocess.run([sys.executable, "-c", program, *words, *common], stdout=subprocess.PIPE, check=True)
     found: dict[str, Any] = json.loads(ended.stdout)
     return found

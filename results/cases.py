@@ -46,7 +46,7 @@ class Case:
         folder = root / self.network / self.name
         if not (folder / "summary.json").is_file():
             where = ("--data", str(data)) if data and card(self.network)["dataset"] != "digits" else ()
-            line = ["--network", self.network, *where, *self.options, "--out", str(folder), "--quiet"]
+            line = ["--network", self.network, *where, *self.options, "--out", str(folder), "--quiet", "--overwrite"]
             print(f"norsim {self.command} {' '.join(line)}", file=sys.stderr, flush=True)
             ended = subprocess.run(
                 [sys.executable, *self.program, self.command, *line], stdout=subprocess.DEVNULL, check=False

@@ -46,7 +46,7 @@ def run(words: list[str]) -> None:
     chosen, _ = parser.parse_known_args(words)
     plain = float_seconds(chosen.network, load(card(chosen.network)["dataset"], "test", chosen.data))
     # Work of another run must not be taken for this one's.
-    sys.argv = ["norsim", *words, "--no-cache", "--out", str(chosen.out / "run")]
+    sys.argv = ["norsim", *words, "--no-cache", "--overwrite", "--out", str(chosen.out / "run")]
     main()
     summary, timing = (json.loads((chosen.out / "run" / f"{name}.json").read_text()) for name in ("summary", "timing"))
     # Linux counts kibibytes.

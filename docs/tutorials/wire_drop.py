@@ -3,8 +3,8 @@
     python docs/tutorials/wire_drop.py [FOLDER]      writes both into FOLDER, beside this file by default
 
 One bitline of the preset `etox65` with every cell at the top code and all wordlines up, for several numbers of
-wordlines and two resistances per segment, solved by nodal, with the estimate of docs/theory/array.md. One version of matplotlib
-always writes the same bytes for the same numbers.
+wordlines and two resistances per segment, solved by nodal, with the estimate of docs/theory/array.md. One version of
+matplotlib always writes the same bytes for the same numbers.
 """
 
 from __future__ import annotations

@@ -39,6 +39,11 @@ def backend_named(name: str) -> Backend:
     return BACKENDS[name]
 
 
+def gives_integers(name: str) -> bool:
+    """Whether a backend that a run's record names computes integers; one that is not installed here reads arrays."""
+    return name in BACKENDS and BACKENDS[name].gives_integers
+
+
 def array_backends() -> list[str]:
     """The names of the backends that read arrays."""
     return [name for name, backend in BACKENDS.items() if not backend.gives_integers]

@@ -23,7 +23,6 @@ from norsim.errors import ConfigurationError, SolveError
 from norsim.periphery.encoding import full_scale_amps, sensed_amps
 from norsim.periphery.programming import Levels
 from norsim.solver import characterize
-from norsim.spice.simulators import ngspice
 from norsim.spice.simulators.choice import chosen_simulator
 
 KELVIN = 10.0
@@ -94,7 +93,7 @@ def check(
     found += _leaks(chip)
     if programmed_card is not None:
         found.append(_same_card(cell, programmed_card, read_volts))
-    warnings = ngspice.warnings(cell, states) if simulator.name == "ngspice" else []
+    warnings = simulator.warnings(cell, states)
     now("temperature")
     middle = float(states[len(states) // 2])
     around = [replace(cell, temperature_kelvin=cell.temperature_kelvin + by) for by in (-KELVIN, KELVIN)]

@@ -9,12 +9,9 @@ from importlib.metadata import version
 from typing import Any
 
 import click
-import numpy as np
-import torch
 
 from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.backends.programming import program_levels
 from norsim.backends.registry import backend_named, reference
 from norsim.chip.load import load_chip, presets
 from norsim.commands.shared import show
@@ -38,6 +35,8 @@ def command(as_json: bool) -> None:
       norsim doctor
       norsim doctor --json
     """
+    import torch
+
     found: dict[str, Any] = {
         "norsim": version("norsim"),
         "python": platform.python_version(),
@@ -68,6 +67,10 @@ def command(as_json: bool) -> None:
 
 def simulator() -> dict[str, Any]:
     """The simulator that NORSIM_SIMULATOR chooses, ngspice's abilities, and a cell read in every way there is."""
+    import numpy as np
+
+    from norsim.backends.programming import program_levels
+
     by = chosen_simulator()
     found = ngspice_found(by.name == "ngspice")
     chip = load_chip("etox65")

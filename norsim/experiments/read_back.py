@@ -16,7 +16,7 @@ from norsim.chip.model import Chip
 from norsim.data import Dataset, load
 from norsim.errors import ConfigurationError, NorsimError
 from norsim.evaluation.proof import Sample, load_samples
-from norsim.experiments.run_record import Answers, Attribution, Material, Missing, Origin
+from norsim.experiments.run_record import Answers, Attribution, Missing, Origin, RunRecord
 from norsim.saved.network_folder import load_network
 from norsim.tiling.convert import convert
 from norsim.tiling.modules import tiled_layers
@@ -28,7 +28,7 @@ REPORTED = ("eval-network", "attribute")
 def read_run(
     run: Path, *, data_folder: Path | None = None, attributions: Sequence[Path] = (), trust_model: bool = False,
     trust_cell: bool = False,
-) -> Material:  # fmt: skip
+) -> RunRecord:  # fmt: skip
     """A run of eval-network or of attribute, with the results of attribute that belong to it.
 
     These are `attributions`, or else those in folders beside the run, of the same network, images and chip. What
@@ -46,7 +46,7 @@ def read_run(
         else Missing("A run of attribute keeps no answers of single images.")
     )
     data = _data(manifest, card, data_folder, trust_model, answers)
-    return Material(str(run), summary, answers, _samples(run, model), model, data, origin, (*own, *others))
+    return RunRecord(str(run), summary, answers, _samples(run, model), model, data, origin, (*own, *others))
 
 
 def _records(run: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

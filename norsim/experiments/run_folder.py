@@ -19,29 +19,9 @@ from typing import Any, TextIO
 import yaml
 
 from norsim.errors import ConfigurationError
+from norsim.experiments.run_files import CHECKSUMS, RESULT_FILES, RESULTS, UNCHECKED
 from norsim.files import half_written, write_text
 from norsim.jobs.unit_store import UnitStore, broken_units, checksum_line, shared_units, unit_files
-
-CHECKSUMS = "checksums.sha256"
-# What differs between a run and its repetition, or is written after the checksums.
-UNCHECKED = {CHECKSUMS, "events.jsonl", "timing.json", "manifest.json", "summary.json"}
-RESULTS = (
-    "summary.json",
-    "timing.json",
-    "results.csv",
-    "curves.svg",
-    "curves.csv",
-    "iv.svg",
-    "best.yaml",
-    "samples.npz",
-    "tile.cir",
-    ".spiceinit",
-    "tile.json",
-    "tile.npz",
-    "currents.npz",
-)
-# And those of which there can be several: what `norsim report` writes into a run's folder is of that run.
-RESULT_FILES = ("currents_*.npz", "report.html", "figures/*.svg")
 
 
 class RunFolder:

@@ -53,7 +53,7 @@ class Origin:
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class RunRecord:
     """One run.
 
     `title`     what the page calls it

@@ -82,7 +82,7 @@ class QuantizedOperands(nn.Module):
         return int(self.weight_zero.detach().round().clamp(0, 2**self.weight_bits - 1).item())
 
     @torch.no_grad()
-    def calibrate(self, sample: Tensor) -> None:
+    def fit_scales(self, sample: Tensor) -> None:
         """Fit all scales and zero points to the weight itself and to a `sample` `[n]` of the inputs."""
         scale, zero = fit_grid(self.weight.flatten(1).cpu().numpy(), self.weight_bits)
         self.weight_scale.copy_(torch.from_numpy(scale))

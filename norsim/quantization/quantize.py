@@ -40,7 +40,7 @@ def quantize(
     quantized = replace_layers(float_copy, weight_bits, activation_bits)
     for name, layer in quantized.named_modules():
         if isinstance(layer, QuantizedOperands):
-            layer.calibrate(samples[name])
+            layer.fit_scales(samples[name])
     return quantized
 
 

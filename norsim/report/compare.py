@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from norsim.errors import ConfigurationError
-from norsim.experiments.run_record import Material, Missing
+from norsim.experiments.run_record import Missing, RunRecord
 from norsim.report.answers import Flips, Paired, disagreements, paired
 from norsim.report.settings import Setting, differing, options
 
@@ -21,30 +21,30 @@ class Comparison:
     flips: list[Flips] | Missing
 
 
-def compare(first: Material, second: Material) -> Comparison:
+def compare(first: RunRecord, second: RunRecord) -> Comparison:
     """Compare two runs. Raises ConfigurationError if one of them is not a run of eval-network."""
-    for material in (first, second):
-        if not material.evaluated:
+    for record in (first, second):
+        if not record.evaluated:
             raise ConfigurationError(
-                f"{material.title} is no run of eval-network: only those are compared. Report it alone, or as an "
+                f"{record.title} is no run of eval-network: only those are compared. Report it alone, or as an "
                 "attribution of one run"
             )
     counts, flips = _images(first, second)
     return Comparison(_settings(first, second), counts, flips)
 
 
-def _settings(first: Material, second: Material) -> tuple[Setting, ...]:
-    origins = [material.origin for material in (first, second)]
+def _settings(first: RunRecord, second: RunRecord) -> tuple[Setting, ...]:
+    origins = [record.origin for record in (first, second)]
     one, two = ({} if isinstance(origin, Missing) else options(origin) for origin in origins)
     chips = ({} if isinstance(origin, Missing) else origin.chip for origin in origins)
     known = ("network", "dataset", "images", "backend", "seed")
-    of_run = differing(*({key: str(material.summary.get(key)) for key in known} for material in (first, second)))
+    of_run = differing(*({key: str(record.summary.get(key)) for key in known} for record in (first, second)))
     shown = {setting.key for setting in of_run}
     of_command = [setting for setting in differing(one, two) if setting.key not in shown]
     return (*of_run, *of_command, *differing(*chips))
 
 
-def _images(first: Material, second: Material) -> tuple[Paired | Missing, list[Flips] | Missing]:
+def _images(first: RunRecord, second: RunRecord) -> tuple[Paired | Missing, list[Flips] | Missing]:
     one, two = first.answers, second.answers
     if isinstance(one, Missing) or isinstance(two, Missing):
         missing = one if isinstance(one, Missing) else two

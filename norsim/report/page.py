@@ -9,16 +9,16 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from norsim.backends.registry import backend_named
+from norsim.backends.registry import gives_integers
 from norsim.chip.quantities import engineering
 from norsim.errors import ConfigurationError
-from norsim.experiments.run_record import Material, Missing, Origin
+from norsim.experiments.run_record import Missing, Origin, RunRecord
 from norsim.files import write_text
 from norsim.report.compare import Comparison, compare
 from norsim.report.figures import of_results
 from norsim.report.figures.of_results import described
 from norsim.report.figures.svg import Drawing
-from norsim.report.page_content import Case, case
+from norsim.report.page_content import PageContent, content_of
 from norsim.report.verdict import command_line
 
 PAGE, FIGURES = "report.html", "figures"
@@ -27,16 +27,16 @@ SHARED = ("--dataset", "--data", "--images", "--chip", "-c", "--encoding", "--se
 TRUST = {"--trust-cell": "--trust-cell", "--trust-model": "--trust-model", "--model": "--trust-model"}
 
 
-def write_page(materials: Sequence[Material], out: Path) -> Path:
+def write_page(records: Sequence[RunRecord], out: Path) -> Path:
     """Write `out`/report.html about one run, or two side by side, and its figures in `out`/figures; return its path.
 
     The figures are written first, so that no page lacks them. Raises ConfigurationError if the folder cannot be
     written, for another number of runs, and for two runs that cannot be compared.
     """
-    if len(materials) not in (1, 2):
-        raise ConfigurationError(f"a report is about one run, or about two side by side, not {len(materials)}")
-    comparison = compare(*materials) if len(materials) == 2 else None
-    cases = [case(material, mark) for material, mark in zip(materials, _marks(len(materials)), strict=True)]
+    if len(records) not in (1, 2):
+        raise ConfigurationError(f"a report is about one run, or about two side by side, not {len(records)}")
+    comparison = compare(*records) if len(records) == 2 else None
+    cases = [content_of(record, mark) for record, mark in zip(records, _marks(len(records)), strict=True)]
     text, drawings = render(cases, comparison)
     try:
         (out / FIGURES).mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def write_page(materials: Sequence[Material], out: Path) -> Path:
     return out / PAGE
 
 
-def render(cases: Sequence[Case], comparison: Comparison | None) -> tuple[str, list[Drawing]]:
+def render(cases: Sequence[PageContent], comparison: Comparison | None) -> tuple[str, list[Drawing]]:
     """Return the page's text and all its figures."""
     verdicts = {_name(one): one.verdict for one in cases if one.verdict}
     overview = of_results.accuracies(verdicts) if verdicts else None
@@ -59,27 +59,27 @@ def render(cases: Sequence[Case], comparison: Comparison | None) -> tuple[str, l
     return text, [*drawn, *(figure for one in cases for figure in one.drawings)]
 
 
-def attribute_command(material: Material, by: str) -> str | None:
+def attribute_command(record: RunRecord, by: str) -> str | None:
     """Return the command that attributes the run's losses; None if its command is unknown or it read no array."""
-    if isinstance(material.origin, Missing) or backend_named(str(material.summary["backend"])).gives_integers:
+    if isinstance(record.origin, Missing) or gives_integers(str(record.summary["backend"])):
         return None
-    words = [str(word) for word in material.origin.manifest["command"]]
+    words = [str(word) for word in record.origin.manifest["command"]]
     kept = [part for at, word in enumerate(words[:-1]) if word in SHARED for part in (word, words[at + 1])]
     kept += [word for word in words if word.partition("=")[0] in SHARED and "=" in word and word.startswith("--")]
     kept += dict.fromkeys(TRUST[name] for word in words if (name := word.partition("=")[0]) in TRUST)
-    return shlex.join(["norsim", "attribute", "--network", str(material.summary["network"]), *kept, "--by", by])
+    return shlex.join(["norsim", "attribute", "--network", str(record.summary["network"]), *kept, "--by", by])
 
 
 def _marks(count: int) -> tuple[str, ...]:
     return ("",) if count == 1 else ("a-", "b-")
 
 
-def _name(one: Case) -> str:
-    return f"{one.mark[:1].upper()}: {one.material.title}" if one.mark else one.material.title
+def _name(one: PageContent) -> str:
+    return f"{one.mark[:1].upper()}: {one.record.title}" if one.mark else one.record.title
 
 
-def _title(cases: Sequence[Case]) -> str:
-    summaries = [one.material.summary for one in cases]
+def _title(cases: Sequence[PageContent]) -> str:
+    summaries = [one.record.summary for one in cases]
     return " and ".join(dict.fromkeys(f"{part['network'] or 'network'} on {part['dataset'] or 'its data'}"
                                       for part in summaries))  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from norsim.data import Dataset
-from norsim.experiments.run_record import Answers, Attribution, Material, Missing
+from norsim.experiments.run_record import Answers, Attribution, Missing, RunRecord
 from norsim.report import answers as of_answers
 from norsim.report.answers import Flips
 from norsim.report.array import Deviation, SolvedTile, deviations, solve_worst
@@ -32,11 +32,11 @@ class Array:
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class PageContent:
     """All results about one run; its file names start with `mark`, which is empty if the page has no other run."""
 
     mark: str
-    material: Material
+    record: RunRecord
     verdict: Verdict | None
     losses: tuple[tuple[Attribution, Drawing], ...]
     array: Array | Missing
@@ -56,18 +56,18 @@ class Case:
         return [*(drawn for _, drawn in self.losses), *of_array, *single]
 
 
-def case(material: Material, mark: str = "") -> Case:
+def content_of(record: RunRecord, mark: str = "") -> PageContent:
     """Collect the page content for a run; takes seconds, because a tile and some reads are solved again."""
-    layers = material.summary.get("layers", ())
+    layers = record.summary.get("layers", ())
     spent = [layer for layer in layers if layer.get("converters_joules_image")]
-    origin = material.origin
-    return Case(
-        mark, material, verdict(material),
+    origin = record.origin
+    return PageContent(
+        mark, record, verdict(record),
         tuple(
             (found, of_results.losses(f"{mark}losses-{number}", found))
-            for number, found in enumerate(material.attributions, 1)
+            for number, found in enumerate(record.attributions, 1)
         ),
-        _array(material, mark), _confusion(material, mark), _flips(material),
+        _array(record, mark), _confusion(record, mark), _flips(record),
         of_results.energy(f"{mark}energy", spent) if spent else Missing(
             "The run has no energy model: no array was read, or the run is from an older norsim."
         ),
@@ -75,17 +75,17 @@ def case(material: Material, mark: str = "") -> Case:
     )  # fmt: skip
 
 
-def _array(material: Material, mark: str) -> Array | Missing:
-    samples = material.samples
+def _array(record: RunRecord, mark: str) -> Array | Missing:
+    samples = record.samples
     if isinstance(samples, Missing):
         return samples
-    by_layer = material.reads_by_layer()
+    by_layer = record.reads_by_layer()
     if not by_layer:
         return Missing("The run kept no reads.")
     off = deviations(by_layer)
     solved = solve_worst(samples)
     found = curves(samples, solved)
-    used = uses(by_layer, material.model, material.data, int(material.summary.get("seed") or 0))
+    used = uses(by_layer, record.model, record.data, int(record.summary.get("seed") or 0))
     return Array(
         off, of_results.layer_deviations(f"{mark}layers", off), solved,
         () if isinstance(solved, Missing) else (
@@ -97,15 +97,15 @@ def _array(material: Material, mark: str) -> Array | Missing:
     )  # fmt: skip
 
 
-def _confusion(material: Material, mark: str) -> Drawing | Missing:
-    answers = material.answers
+def _confusion(record: RunRecord, mark: str) -> Drawing | Missing:
+    answers = record.answers
     if not isinstance(answers, Answers):
         return answers
-    classes = of_answers.class_names(material.data, answers)
+    classes = of_answers.class_names(record.data, answers)
     return of_results.confusion(f"{mark}confusion", of_answers.confusion(answers, len(classes)), classes)
 
 
-def _flips(material: Material) -> list[Flips] | Missing:
-    if isinstance(material.answers, Missing):
-        return material.answers
-    return of_answers.flips(material.answers, material.data) if isinstance(material.data, Dataset) else material.data
+def _flips(record: RunRecord) -> list[Flips] | Missing:
+    if isinstance(record.answers, Missing):
+        return record.answers
+    return of_answers.flips(record.answers, record.data) if isinstance(record.data, Dataset) else record.data

@@ -5,10 +5,9 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from norsim.backends.backend import Backend
-from norsim.backends.registry import backend_named
+from norsim.backends.registry import BACKENDS, gives_integers
 from norsim.evaluation.attribution import Loss, paired_loss
-from norsim.experiments.run_record import Answers, Material, Missing
+from norsim.experiments.run_record import Answers, Missing, RunRecord
 
 MOST_NAMED = 4
 
@@ -45,16 +44,16 @@ class Verdict:
     proof: tuple[str, ...]
 
 
-def verdict(material: Material) -> Verdict | None:
+def verdict(record: RunRecord) -> Verdict | None:
     """Return the verdict of an evaluation; None for a run without accuracies."""
-    if not material.evaluated:
+    if not record.evaluated:
         return None
-    rows = _rows(material)
-    return Verdict(_headline(material, rows), rows, tuple(_losses(material, rows)), tuple(_proof(material)))
+    rows = _rows(record)
+    return Verdict(_headline(record, rows), rows, tuple(_losses(record, rows)), tuple(_proof(record)))
 
 
-def _rows(material: Material) -> tuple[Row, ...]:
-    summary = material.summary
+def _rows(record: RunRecord) -> tuple[Row, ...]:
+    summary = record.summary
     labels = {
         "accuracy_float": "float", "accuracy_quantized": "4-bit, digital",
         "accuracy": f"on the array ({summary['backend']})",
@@ -66,30 +65,30 @@ def _pair(ends: object) -> tuple[float, float] | None:
     return (float(ends[0]), float(ends[1])) if isinstance(ends, (list, tuple)) else None
 
 
-def _headline(material: Material, rows: tuple[Row, ...]) -> str:
-    summary, array = material.summary, rows[-1]
+def _headline(record: RunRecord, rows: tuple[Row, ...]) -> str:
+    summary, array = record.summary, rows[-1]
     name = f"{summary['network'] or 'The network'} classifies {100 * summary['accuracy']:.2f} %"
     within = f" ({100 * array.ci95[0]:.1f} to {100 * array.ci95[1]:.1f} %)" if array.ci95 else ""
     images = f"of {summary['images']} test images of {summary['dataset'] or 'a user-supplied data set'}"
-    if backend_named(summary["backend"]).gives_integers:
+    if gives_integers(summary["backend"]):
         return f"{name}{within} {images} correctly in integers; no array was read."
-    return f"{name}{within} {images} correctly on the array{_share_on_array(material)}."
+    return f"{name}{within} {images} correctly on the array{_share_on_array(record)}."
 
 
-def _share_on_array(material: Material) -> str:
+def _share_on_array(record: RunRecord) -> str:
     """Name the layers on the array, unless all are."""
-    layers = material.summary["layers"]
-    there = [str(layer["name"]) for layer in layers if not backend_named(layer["backend"]).gives_integers]
+    layers = record.summary["layers"]
+    there = [str(layer["name"]) for layer in layers if not gives_integers(layer["backend"])]
     if len(there) == len(layers):
         return ""
     named = ", ".join(there) if len(there) <= MOST_NAMED else f"{there[0]} to {there[-1]}"
     return f", with {len(there)} of its {len(layers)} layers there ({named}) and the others digital"
 
 
-def _losses(material: Material, rows: tuple[Row, ...]) -> list[Lost]:
+def _losses(record: RunRecord, rows: tuple[Row, ...]) -> list[Lost]:
     """Return the losses from float to 4 bits, from 4 bits to the array, and in total."""
     full, quantized, array = rows
-    answers, one_chip = material.answers, "trials" not in material.summary
+    answers, one_chip = record.answers, "trials" not in record.summary
     kinds = {"accuracy_float": "full", "accuracy_quantized": "quantized", "accuracy": "array"}
 
     def lost(key: str, label: str, before: Row, after: Row) -> Lost | None:
@@ -113,22 +112,23 @@ def _paired(answers: Answers, before: str, after: str) -> Loss | None:
     return None if first is None or second is None else paired_loss(first, second, answers.labels)
 
 
-def _proof(material: Material) -> list[str]:
-    summary = material.summary
-    proof, backend = summary["verification"], backend_named(str(summary["backend"]))
-    if backend.gives_integers:
+def _proof(record: RunRecord) -> list[str]:
+    summary = record.summary
+    proof, name = summary["verification"], str(summary["backend"])
+    if gives_integers(name):
         return ["Not measured: the run computed integers and read no array."]
-    simulator = backend.simulator
+    backend = BACKENDS.get(name)
+    simulator = backend.simulator if backend else None
     says = [f"{simulator.name} itself solved every read on the array, tile by tile."] if simulator else []
     if not proof["samples"]:
         return [*says, "Not measured: no read was solved again. `norsim verify` can still do it."]
-    # The witness is the simulator that programmed the chip: ngspice, unless NORSIM_SIMULATOR named another.
-    witness = "ngspice" if (summary.get("versions") or {}).get("ngspice") else "neospice"
+    # Runs before version 0.2 did not record their witness: the simulator that programmed the chip.
+    older = "ngspice" if (summary.get("versions") or {}).get("ngspice") else "neospice"
     says.append(
-        f"{proof['samples']} reads were solved again by {witness}, each alone. Largest deviation "
+        f"{proof['samples']} reads were solved again by {proof.get('witness') or older}, each alone. Largest deviation "
         f"{proof['max_error_full_scale']:.1e} of full scale, root mean square {proof['rms_error_full_scale']:.1e}."
     )
-    says.append(_bound(proof["max_error_full_scale"], backend, _tolerance(material)))
+    says.append(_bound(proof["max_error_full_scale"], name, _tolerance(record)))
     ends = proof["adc_mismatch_ci95"]
     says.append(
         f"Converter codes that differ: {100 * proof['adc_mismatch_fraction']:.2f} % "
@@ -138,26 +138,26 @@ def _proof(material: Material) -> list[str]:
     return says
 
 
-def _bound(worst: float, backend: Backend, tolerance: float | None) -> str:
+def _bound(worst: float, backend: str, tolerance: float | None) -> str:
     if tolerance is not None:
         met = "met" if worst <= tolerance else "NOT met"
         return f"The requested bound, {tolerance:g} of full scale, is {met}."
-    claimed = backend.claimed_error
+    claimed = BACKENDS[backend].claimed_error if backend in BACKENDS else None
     if claimed is None:
-        return f"No bound is claimed for {backend.name}, the reference; the second solve shows its repeatability."
+        return f"No bound is claimed for {backend}, the reference; the second solve shows its repeatability."
     if worst <= claimed:
-        return f"That is within the {claimed:g} that norsim claims for {backend.name} on wires like the preset's."
-    return f"That is MORE than the {claimed:g} that norsim claims for {backend.name} on wires like the preset's."
+        return f"That is within the {claimed:g} that norsim claims for {backend} on wires like the preset's."
+    return f"That is MORE than the {claimed:g} that norsim claims for {backend} on wires like the preset's."
 
 
-def _tolerance(material: Material) -> float | None:
+def _tolerance(record: RunRecord) -> float | None:
     """Return the largest error that the run allowed, in full scale; None if it had no bound or did not record it."""
-    if isinstance(material.origin, Missing):
+    if isinstance(record.origin, Missing):
         return None
-    found = (material.origin.manifest.get("checks") or {}).get("tolerance")
+    found = (record.origin.manifest.get("checks") or {}).get("tolerance")
     return None if found is None else float(found)
 
 
-def command_line(material: Material) -> str | None:
+def command_line(record: RunRecord) -> str | None:
     """Return the command that repeats the run, quoted for a shell."""
-    return None if isinstance(material.origin, Missing) else shlex.join(map(str, material.origin.manifest["command"]))
+    return None if isinstance(record.origin, Missing) else shlex.join(map(str, record.origin.manifest["command"]))

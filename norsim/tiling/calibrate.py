@@ -44,12 +44,12 @@ def calibrate(
         codes = layer_codes(model, first_inputs(data, count), on_array)
         for name, layer in on_array.items():
             reader = Reader(layer.backend_with(wanted), workers, progress, store=store)
-            layer.grid = calibrate_layer(layer.grid, codes.pop(name), reader, seed)
+            layer.grid = fit_layer(layer.grid, codes.pop(name), reader, seed)
     for layer in layers.values():
         layer.use(Reader(wanted))
 
 
-def calibrate_layer(grid: TileGrid, codes: Codes, reader: Reader, seed: int) -> TileGrid:
+def fit_layer(grid: TileGrid, codes: Codes, reader: Reader, seed: int) -> TileGrid:
     """`grid`, programmed if it is not yet, fitted to up to 2,048 of the `[vectors, inputs]` codes that its layer gets.
 
     The chip's calibration section says how many reads of them the array makes. What is drawn depends on the seed and
@@ -58,4 +58,4 @@ def calibrate_layer(grid: TileGrid, codes: Codes, reader: Reader, seed: int) -> 
     random = generator(seed, Stream.CALIBRATION_READS, *grid.layer.name.encode())
     chosen = np.sort(random.choice(len(codes), min(CALIBRATION_VECTORS, len(codes)), replace=False))
     programmed = grid if grid.arrays else grid.program(reader.backend)
-    return programmed.calibrate(codes[chosen], reader, random)
+    return programmed.fit(codes[chosen], reader, random)

@@ -82,7 +82,7 @@ class TileGrid:
             parts[place].append(result)
         return [joined(results) for results in parts]
 
-    def calibrate(self, codes: Codes, reader: Reader, random: np.random.Generator) -> TileGrid:
+    def fit(self, codes: Codes, reader: Reader, random: np.random.Generator) -> TileGrid:
         """The programmed grid with converters and column corrections fitted to training codes `[vectors, inputs]`."""
         total = len(codes) * self.chip.encoding.passes(self.layer.input_bits)
         # All tiles of the layer are fitted on the same reads, so that leaving some out changes nothing.

@@ -86,8 +86,8 @@ def train(
         torch.manual_seed(recipe.seed)
         run = _Run(spec, train_set, test_set, recipe, folder, resume, progress, start)
         float_network = run.float_phase()
-        calibration = run.calibration()
-        quantized = quantize(float_network, calibration, recipe.weight_bits, recipe.activation_bits)
+        seen = run.observed_inputs()
+        quantized = quantize(float_network, seen, recipe.weight_bits, recipe.activation_bits)
         network = run.phase("quantized", quantized, recipe.quantized_epochs, recipe.quantized_rate, float_network)
     return TrainResult(
         spec=spec,
@@ -183,7 +183,7 @@ class _Run:
         self.float_state = network.state_dict()
         return network.eval()
 
-    def calibration(self) -> list[Tensor]:
+    def observed_inputs(self) -> list[Tensor]:
         """Return batches of unaugmented training images, spread evenly over the training set."""
         stride = max(len(self.pixels) // self.recipe.calibration_images, 1)
         chosen = self.pixels[::stride][: self.recipe.calibration_images]

@@ -14,8 +14,7 @@ from norsim.user_code import absolute, is_code
 from norsim.zoo import architectures
 from norsim.zoo.onnx.file import build_onnx, is_onnx
 from norsim.zoo.python_file import build_user_network
-
-WIDEST = 64.0
+from norsim.zoo.widths import WIDEST
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from typing import Any
 import click
 import pytest
 
+from norsim.chip.load import choose_chip
 from norsim.commands import COMMANDS, cli
 from norsim.commands.network.sweep import values_of
-from norsim.chip.load import choose_chip
-from norsim.saved.shipped import shipped_networks
 from norsim.saved.network_folder import load_network
+from norsim.saved.shipped import shipped_networks
 from norsim.tiling.modules import tiled_layers
 from norsim.zoo.registry import NETWORKS
 

@@ -165,13 +165,13 @@ def test_settings_are_told_apart_key_by_key() -> None:
 def test_the_command_that_is_named_for_what_was_not_measured_is_of_the_same_network_and_chip(
     stressed_run: Path,
 ) -> None:
-    material = report.read_run(stressed_run)
-    assert isinstance(material.origin, Origin)
-    command = attribute_command(material, "causes")
+    record = report.read_run(stressed_run)
+    assert isinstance(record.origin, Origin)
+    command = attribute_command(record, "causes")
     assert command is not None and command.startswith("norsim attribute --network digits-cnn --images 100")
-    own = {**material.origin.manifest, "command": ["norsim", "eval-network", "--model", "nets.py:make", "--seed=3"]}
+    own = {**record.origin.manifest, "command": ["norsim", "eval-network", "--model", "nets.py:make", "--seed=3"]}
     quantized = replace(
-        material, origin=replace(material.origin, manifest=own), summary={**material.summary, "network": "run/network"}
+        record, origin=replace(record.origin, manifest=own), summary={**record.summary, "network": "run/network"}
     )
     assert (
         attribute_command(quantized, "layers")

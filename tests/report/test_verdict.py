@@ -9,29 +9,29 @@ from typing import Any
 import pytest
 
 from norsim.experiments.read_back import read_run
-from norsim.experiments.run_record import Material, Missing, Origin
+from norsim.experiments.run_record import Missing, Origin, RunRecord
 from norsim.report.verdict import Verdict, verdict
 
 
 @pytest.fixture(scope="module")
-def macro(macro_run: Path) -> Material:
+def macro(macro_run: Path) -> RunRecord:
     return read_run(macro_run)
 
 
-def of(material: Material, **changed: Any) -> Verdict:
-    found = verdict(replace(material, summary={**material.summary, **changed}))
+def of(record: RunRecord, **changed: Any) -> Verdict:
+    found = verdict(replace(record, summary={**record.summary, **changed}))
     assert found is not None
     return found
 
 
-def with_manifest(material: Material, **changed: Any) -> Material:
+def with_manifest(record: RunRecord, **changed: Any) -> RunRecord:
     """The run with other entries in its manifest; an entry of None is removed."""
-    assert isinstance(material.origin, Origin)
-    manifest = {key: value for key, value in {**material.origin.manifest, **changed}.items() if value is not None}
-    return replace(material, origin=replace(material.origin, manifest=manifest))
+    assert isinstance(record.origin, Origin)
+    manifest = {key: value for key, value in {**record.origin.manifest, **changed}.items() if value is not None}
+    return replace(record, origin=replace(record.origin, manifest=manifest))
 
 
-def test_numbers_are_those_of_the_summary(macro: Material) -> None:
+def test_numbers_are_those_of_the_summary(macro: RunRecord) -> None:
     found, summary = of(macro), macro.summary
     for row in found.rows:
         assert row.accuracy == summary[row.key] and row.ci95 == tuple(summary[f"{row.key}_ci95"])
@@ -43,7 +43,7 @@ def test_numbers_are_those_of_the_summary(macro: Material) -> None:
     assert f"{summary['verification']['max_error_full_scale']:.1e}" in " ".join(found.proof)
 
 
-def test_the_proof_names_its_bound(macro: Material) -> None:
+def test_the_proof_names_its_bound(macro: RunRecord) -> None:
     said = " ".join(of(macro).proof)
     assert "The requested bound, 0.001 of full scale, is met." in said
     plain = with_manifest(macro, checks={"min_accuracy": None, "tolerance": None})
@@ -54,7 +54,7 @@ def test_the_proof_names_its_bound(macro: Material) -> None:
 
 
 @pytest.mark.parametrize("words", [["--tolerance", "1e-9"], ["--tolerance=1e-9"]])
-def test_the_bound_is_read_from_the_manifest_and_not_from_the_command(macro: Material, words: list[str]) -> None:
+def test_the_bound_is_read_from_the_manifest_and_not_from_the_command(macro: RunRecord, words: list[str]) -> None:
     """Older runs recorded no bound, and a Python program's arguments are its own."""
     older = with_manifest(macro, checks=None, command=["norsim", "eval-network", *words])
     program = with_manifest(macro, checks={}, command=["norsim", "sizes", *words])
@@ -65,7 +65,7 @@ def test_the_bound_is_read_from_the_manifest_and_not_from_the_command(macro: Mat
     assert "The requested bound, 0.001 of full scale, is met." in said
 
 
-def test_what_was_not_measured_is_said(macro: Material, stressed_run: Path, spice_run: Path) -> None:
+def test_what_was_not_measured_is_said(macro: RunRecord, stressed_run: Path, spice_run: Path) -> None:
     unknown = of(macro, accuracy_float=None, accuracy_float_ci95=None)
     assert unknown.rows[0].accuracy is None and [one.key for one in unknown.lost] == ["drop_array"]
     stressed, spice = verdict(read_run(stressed_run)), verdict(read_run(spice_run))

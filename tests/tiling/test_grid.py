@@ -206,7 +206,7 @@ def test_calibration_brings_the_sums_closer_to_the_integers(
     errors = {}
     for fit in ("false", "true"):
         grid = place(layer, small_chip(*LOSSY, f"encoding={encoding}", f"calibration.column_fit={fit}")).program()
-        fitted = grid.calibrate(codes, reader_by("ngspice"), np.random.default_rng(0))
+        fitted = grid.fit(codes, reader_by("ngspice"), np.random.default_rng(0))
         for name, one in (("full scale", grid), (f"column fit {fit}", fitted)):
             deviation = one.multiply(codes, reader_by("ngspice")) - exact_sums(layer, codes)
             errors[name] = np.sqrt(np.square(deviation).mean())
@@ -230,7 +230,7 @@ def test_calibration_of_an_exact_line_recovers_gain_and_offset(
     grid = place(layer, small_chip("adc.bits=16")).program()
     levels = grid.arrays[0].levels.thresholds
     name = register(bent)
-    (part,) = grid.calibrate(codes, reader_by(name), np.random.default_rng(0)).tiles
+    (part,) = grid.fit(codes, reader_by(name), np.random.default_rng(0)).tiles
     # A code step is 0.05 uA where 1.6 / 15 uA was meant.
     np.testing.assert_allclose(part.gain, 1.6 / 15 / 0.05, rtol=1e-3)
     np.testing.assert_allclose(part.offset, -2.0 / 0.05, rtol=1e-3)
@@ -241,10 +241,10 @@ def test_calibration_of_a_tile_does_not_depend_on_its_neighbours(
 ) -> None:
     reader = reader_by(register(switched))
     grid, codes = place(make_layer(19, 14), small_chip()), random_codes(50, 19)
-    whole = grid.program().calibrate(codes, reader, np.random.default_rng(7))
+    whole = grid.program().fit(codes, reader, np.random.default_rng(7))
     for part in whole.tiles:
         only = replace(grid, tiles=(grid.at(part.row, part.column),))
-        (alone,) = only.program().calibrate(codes, reader, np.random.default_rng(7)).tiles
+        (alone,) = only.program().fit(codes, reader, np.random.default_rng(7)).tiles
         assert alone.adc == part.adc
         assert np.array_equal(alone.gain, part.gain) and np.array_equal(alone.offset, part.offset)
 

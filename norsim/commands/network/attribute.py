@@ -13,6 +13,7 @@ from norsim.commands.shared import show
 from norsim.commands.shared.network_options import model_is_trusted, network_options
 from norsim.commands.shared.options import (
     check_network,
+    check_out,
     chip_of_options,
     chip_options,
     copies,
@@ -58,6 +59,7 @@ def command(
       norsim attribute --network digits-cnn --by cures --chip etox65-stress
     """
     started = time.monotonic()
+    check_out(out)
     check_network(network)
     choice = chip_of_options(chip_name, encoding, settings, seed)
 

@@ -26,6 +26,7 @@ from norsim.commands.shared.network_options import (
 )
 from norsim.commands.shared.options import (
     check_network,
+    check_out,
     chip_of_options,
     chip_options,
     copies,
@@ -109,6 +110,7 @@ def command(
       norsim eval-network --model nets.py:make_net --weights w.safetensors --dataset digits
     """
     started = time.monotonic()
+    check_out(out)
     if least is not None and trials == 1:
         raise ConfigurationError("--yield-above needs several chips: --trials 10, for example")
     own = network is None or weights is not None

@@ -11,7 +11,14 @@ from pathlib import Path
 import click
 
 from norsim.commands.shared.network_options import model_is_trusted, network_options
-from norsim.commands.shared.options import check_network, chip_of_options, chip_options, print_json
+from norsim.commands.shared.options import (
+    check_network,
+    check_out,
+    chip_of_options,
+    chip_options,
+    overwrite_option,
+    print_json,
+)
 from norsim.errors import ConfigurationError
 from norsim.training.tuning import Tuning
 
@@ -51,6 +58,7 @@ USUAL = Tuning()
 )
 @click.option("-j", "--jobs", type=click.IntRange(min=1), help="Threads; the result depends on their number.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the tuned network.")
+@overwrite_option
 @click.option("--resume", is_flag=True, help="Continue from the checkpoint in DIR; ends in the same weights.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
@@ -71,6 +79,7 @@ def command(
     started = time.monotonic()
     if resume and out is None:
         raise ConfigurationError("--resume needs --out DIR, the folder of the interrupted run")
+    check_out(out, resume)
     check_network(network)
     choice = chip_of_options(chip_name, encoding, settings, seed)
 

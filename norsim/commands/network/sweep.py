@@ -18,6 +18,7 @@ from norsim.commands.shared.complete import complete_key
 from norsim.commands.shared.network_options import model_is_trusted, network_options
 from norsim.commands.shared.options import (
     check_network,
+    check_out,
     chip_of_options,
     chip_options,
     copies,
@@ -81,6 +82,7 @@ def command(
       norsim sweep --network digits-cnn --trials 5 --vary "silicon.cell=0 mV,10 mV,20 mV"
     """
     started = time.monotonic()
+    check_out(out)
     check_network(network)
     choice = chip_of_options(chip_name, encoding, settings, seed)
     vary = dict(map(values_of, varied))

@@ -6,25 +6,21 @@ import shlex
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import torch
 import yaml
-from torch import Tensor
 
 from norsim.commands.shared.complete import complete_definition
-from norsim.commands.shared.options import print_json, show_estimate
-from norsim.commands.shared.progress import reporting
-from norsim.data import load
-from norsim.errors import ConfigurationError
-from norsim.experiments.run_folder import default_folder
-from norsim.saved.float_weights import load_float
-from norsim.saved.network_folder import save_network
-from norsim.training.estimate import estimate_training
+from norsim.commands.shared.options import check_out, overwrite_option, print_json, show_estimate
+from norsim.errors import ConfigurationError, suggestion
 from norsim.training.recipes import RECIPES, Recipe
-from norsim.training.train import EpochRecord, train
-from norsim.zoo.registry import WIDEST, spec_of
+from norsim.zoo.widths import WIDEST
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from norsim.training.train import EpochRecord
 
 
 @click.command("train")
@@ -60,8 +56,9 @@ from norsim.zoo.registry import WIDEST, spec_of
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Run folder; runs/train-DATE-TIME by default."
 )
+@overwrite_option
 @click.option("--resume", is_flag=True, help="Continue from the checkpoint in DIR; ends in the same weights.")
-@click.option("--dry-run", is_flag=True, help="Say what it will take, measured on a few batches, and do no more.")
+@click.option("--dry-run", is_flag=True, help="Report what it will take, measured on a few batches, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")  # fmt: skip
 def command(
@@ -75,11 +72,27 @@ def command(
       norsim train --network digits-cnn --out runs/digits-cnn
       norsim train --network vgg11 --width 0.25 --data DIR
     """
-    spec = spec_of(network, width)
-    recipe = change_recipe(RECIPES[network], settings)
-    recipe = recipe if seed is None else replace(recipe, seed=seed)
     if resume and out is None:
         raise ConfigurationError("--resume needs --out DIR, the folder of the interrupted run")
+    if not dry_run:
+        check_out(out, resume)
+    if network not in RECIPES:
+        raise ConfigurationError(f"no network is called {network!r}; {suggestion(network, RECIPES)}")
+    recipe = change_recipe(RECIPES[network], settings)
+    recipe = recipe if seed is None else replace(recipe, seed=seed)
+
+    import torch
+
+    from norsim.commands.shared.progress import reporting
+    from norsim.data import load
+    from norsim.experiments.run_folder import default_folder
+    from norsim.saved.float_weights import load_float
+    from norsim.saved.network_folder import save_network
+    from norsim.training.estimate import estimate_training
+    from norsim.training.train import train
+    from norsim.zoo.registry import spec_of
+
+    spec = spec_of(network, width)
     torch.set_num_threads(jobs or torch.get_num_threads())
     weights = mean_of([load_float(path, spec.build()) for path in starts]) if starts else None
     train_set, test_set = (load(spec.dataset, split, data_folder) for split in ("train", "test"))
@@ -89,12 +102,12 @@ def command(
     folder = out or default_folder("train")
     with reporting(quiet, lines=False) as bar:
 
-        def told(record: EpochRecord) -> None:
+        def follow(record: EpochRecord) -> None:
             report(record)
             bar(f"{record.phase} epochs", record.epoch, getattr(recipe, f"{record.phase}_epochs"))
 
-        finished = train(spec, train_set, test_set, recipe, folder, resume, None if quiet else told, weights)
-    card = save_network(finished, folder, command_line(jobs))
+        finished = train(spec, train_set, test_set, recipe, folder, resume, None if quiet else follow, weights)
+    card = save_network(finished, folder, command_line(jobs, torch.get_num_threads()))
     result = {
         "network": network,
         "width": width,
@@ -118,6 +131,8 @@ def mean_of(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 
     Counters are those of the first.
     """
+    import torch
+
     first = states[0]
     return {
         key: torch.stack([state[key] for state in states]).mean(dim=0) if value.is_floating_point() else value
@@ -126,7 +141,7 @@ def mean_of(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def report(record: EpochRecord) -> None:
-    """One line an epoch, on stderr."""
+    """One line per epoch, on stderr."""
     click.echo(
         f"{record.phase} epoch {record.epoch}: loss {record.train_loss:.4f}, "
         f"test accuracy {100 * record.test_accuracy:.2f} %, {record.seconds:.1f} s",
@@ -148,8 +163,8 @@ def change_recipe(recipe: Recipe, settings: tuple[str, ...]) -> Recipe:
     return recipe
 
 
-def command_line(jobs: int | None) -> str:
-    """The line that repeats this training, with its threads."""
-    arguments = [word for word in sys.argv[1:] if word != "--resume"]
-    threads = [] if jobs else ["--jobs", str(torch.get_num_threads())]
+def command_line(jobs: int | None, count: int) -> str:
+    """The line that repeats this training, with its `count` of threads."""
+    arguments = [word for word in sys.argv[1:] if word not in ("--resume", "--overwrite")]
+    threads = [] if jobs else ["--jobs", str(count)]
     return shlex.join(["norsim", *arguments, *threads])

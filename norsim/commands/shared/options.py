@@ -20,6 +20,7 @@ from norsim.chip.schema import EncodingName
 from norsim.commands.shared import show
 from norsim.commands.shared.complete import complete_chip, complete_key
 from norsim.errors import ConfigurationError
+from norsim.experiments.run_files import SUMMARY, is_ours
 from norsim.saved.shipped import network_place
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 TRUST_CELL = "norsim.trust_cell"
-RESUME, CACHE = "norsim.resume", "norsim.cache"
+RESUME, OVERWRITE, CACHE = "norsim.resume", "norsim.overwrite", "norsim.cache"
 DRY_RUN, SCHEDULER, SCHEDULER_OPTIONS = "norsim.dry_run", "norsim.scheduler", "norsim.scheduler_options"
 # Bounds on a finished result, which the run's manifest has as its checks.
 CHECKS = {"min_accuracy", "tolerance"}
@@ -87,6 +88,40 @@ def resume_options(function: Decorated) -> Decorated:
     ):  # fmt: skip
         function = option(function)
     return function
+
+
+def overwrite_option(function: Decorated) -> Decorated:
+    """`--overwrite`, which `check_out` asks for."""
+    return click.option(
+        "--overwrite", is_flag=True, expose_value=False, callback=noting(OVERWRITE),
+        help="Replace the run in --out DIR.",
+    )(function)  # fmt: skip
+
+
+def check_out(out: Path | None, resume: bool | None = None) -> None:
+    """Raise ConfigurationError for an output folder whose content would be lost.
+
+    A folder that is not empty must be norsim's own, and `--overwrite` or `--resume` be given. `resume` says whether the
+    latter is, for commands with an option of their own.
+    """
+    if out is None or is_dry_run() or not out.exists():
+        return
+    if not out.is_dir():
+        raise ConfigurationError(f"--out {out} is a file; give a folder")
+    held = sorted(path.name for path in out.iterdir())
+    if not held:
+        return
+    if not is_ours(out):
+        raise ConfigurationError(
+            f"--out {out} is not a folder of norsim and is not empty: it has {', '.join(held[:3])}"
+            f"{', ...' if len(held) > 3 else ''}; give a new folder"
+        )
+    if not (noted(OVERWRITE) or (noted(RESUME) if resume is None else resume)):
+        state = "a finished run" if (out / SUMMARY).is_file() else "a run"
+        raise ConfigurationError(
+            f"--out {out} has {state} in it: --overwrite replaces it, --resume continues an interrupted one, or give a "
+            "new folder"
+        )
 
 
 def is_dry_run() -> bool:
@@ -181,7 +216,8 @@ def chip_options(function: Decorated) -> Decorated:
 def run_options(function: Decorated) -> Decorated:
     """`--seed`, `--jobs`, `--out`, `--json`, `--quiet`, `--verbose`."""
     for option in (
-        click.option("-v", "--verbose", is_flag=True, help="Say more about what is going on."),
+        overwrite_option,
+        click.option("-v", "--verbose", is_flag=True, help="Report more details."),
         click.option("-q", "--quiet", is_flag=True, help="No progress."),
         click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there."),
         click.option("--out", type=click.Path(path_type=Path), metavar="DIR",

@@ -11,6 +11,7 @@ import click
 from norsim.commands.shared.network_options import model_is_trusted, network_options
 from norsim.commands.shared.options import (
     check_network,
+    check_out,
     chip_of_options,
     chip_options,
     parse_tile,
@@ -57,6 +58,7 @@ def command(
       norsim build-netlist --network digits-cnn --layer fc --tile 1,0 --dialect hspice
     """
     started = time.monotonic()
+    check_out(out)
     check_network(network)
     place = parse_tile(tile)
     choice = chip_of_options(chip_name, encoding, settings, seed)

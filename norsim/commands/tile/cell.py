@@ -1,27 +1,35 @@
-"""`norsim cell check`: whether a chip file's cell will do, and what to change where it does not."""
+"""`norsim cell check`: whether the cell of a chip file is suitable, and what to change if it is not."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from norsim.array.cell import Cell
-from norsim.cell_check.check import CellCheck, check
 from norsim.chip.cell_files import build_cell
-from norsim.chip.load import ChipChoice
-from norsim.chip.model import Chip
 from norsim.chip.schema import ChipFile
 from norsim.commands.shared import show
-from norsim.commands.shared.options import cell_is_trusted, chip_of_options, chip_options, open_run, print_json
-from norsim.commands.shared.progress import reporting
+from norsim.commands.shared.options import (
+    cell_is_trusted,
+    check_out,
+    chip_of_options,
+    chip_options,
+    open_run,
+    overwrite_option,
+    print_json,
+)
 from norsim.errors import ThresholdError
 from norsim.files import write_text
-from norsim.report.figures.cell_check import curves
 from norsim.spice.simulators.choice import chosen_simulator
+
+if TYPE_CHECKING:
+    from norsim.array.cell import Cell
+    from norsim.cell_check.check import CellCheck
+    from norsim.chip.load import ChipChoice
+    from norsim.chip.model import Chip
 
 VERDICTS = {True: "ok", False: "FAILS", None: ""}
 
@@ -41,14 +49,15 @@ def command() -> None:
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Run folder; runs/cell-check-DATE-TIME by default."
 )
+@overwrite_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")  # fmt: skip
 def check_command(
     chip_name: str, encoding: str | None, settings: tuple[str, ...], out: Path | None, as_json: bool, quiet: bool
 ) -> None:
-    """Sweep the chip's cell, find its window and levels, and say what does not fit.
+    """Sweep the chip's cell, find its window and levels, and report what does not fit.
 
-    Writes iv.svg, curves.csv and summary.json into the run folder. Ends with exit code 5 where something does not fit.
+    Writes iv.svg, curves.csv and summary.json into the run folder. Ends with exit code 5 if something does not fit.
 
     \b
     Examples:
@@ -56,7 +65,12 @@ def check_command(
       norsim cell check --chip bsim3 --set "bit_serial.top_level=3 uA" --out runs/cell
     """
     started = time.monotonic()
+    check_out(out, resume=False)
     choice = chip_of_options(chip_name, encoding, settings)
+
+    from norsim.cell_check.check import check
+    from norsim.commands.shared.progress import reporting
+
     folder = open_run("cell-check", out, choice, 0)
     with reporting(quiet) as report:
         found = check(choice.chip, programmed_card(choice), report)
@@ -83,6 +97,8 @@ def programmed_card(choice: ChipChoice) -> Cell | None:
 
 def write_files(found: CellCheck, chip: Chip, folder: Path) -> None:
     """iv.svg and curves.csv."""
+    from norsim.report.figures.cell_check import curves
+
     ends = (chip.cell.erased_volts, chip.cell.programmed_volts)
     write_text(folder / "iv.svg", curves(found.curves, chip.encoding.level_amps, ends))
     write_text(folder / "curves.csv", found.curves.table())

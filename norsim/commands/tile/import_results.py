@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
 
-from norsim.array.tile import Floats
 from norsim.backends.registry import BACKENDS, backend_named
 from norsim.chip.load import build_chip, read_yaml
-from norsim.chip.model import Chip
 from norsim.commands.shared.options import cell_is_trusted, print_json, trust_option
 from norsim.errors import ConfigurationError, ThresholdError
 from norsim.files import write_atomically
-from norsim.spice.elements import ammeters
-from norsim.spice.kirchhoff import currents_from
-from norsim.spice.results import Results, read_results
-from norsim.spice.simulators.choice import chosen_simulator
-from norsim.tiling.deck_folder import DeckFolder, load_folder
+
+if TYPE_CHECKING:
+    from norsim.array.tile import Floats
+    from norsim.chip.model import Chip
+    from norsim.spice.results import Results
+    from norsim.tiling.deck_folder import DeckFolder
 
 # Solvers that give the currents of all lines.
 SOLVERS = tuple(name for name, backend in BACKENDS.items() if backend.all_lines)
@@ -48,6 +47,9 @@ def command(run: Path, results: Path, against: str | None, tolerance: float | No
     """
     if tolerance is not None and against is None:
         raise ConfigurationError("--tolerance needs --against, which says what to compare with")
+
+    from norsim.tiling.deck_folder import load_folder
+
     folder = load_folder(run, kept_chip(run))
     found, amps = currents(folder, results)
     other = None if against is None else compared_with(folder, against)
@@ -89,6 +91,11 @@ def kept_chip(run: Path) -> Chip:
 
 def currents(folder: DeckFolder, results: Path) -> tuple[Results, Floats]:
     """A file of results, and the `[vectors, passes, outputs]` amperes in it, checked as ngspice's are."""
+    from norsim.spice.elements import ammeters
+    from norsim.spice.kirchhoff import currents_from
+    from norsim.spice.results import read_results
+    from norsim.spice.simulators.choice import chosen_simulator
+
     lost = chosen_simulator().lost_amps
     found = read_results(results, ammeters(folder.tile), folder.stimulus.vectors)
     return found, folder.amps(currents_from(found.table, folder.tile, folder.stimulus, found.format, lost))

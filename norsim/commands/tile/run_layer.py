@@ -17,6 +17,7 @@ from norsim.commands.shared import show
 from norsim.commands.shared.network_options import model_is_trusted, network_options
 from norsim.commands.shared.options import (
     check_network,
+    check_out,
     chip_of_options,
     chip_options,
     copies,
@@ -64,6 +65,7 @@ def command(
       norsim run-layer --network digits-cnn --layer conv1 --backend macro --json
     """
     started = time.monotonic()
+    check_out(out)
     check_network(network)
     only = parse_tile(tile) if tile is not None else None
     choice = chip_of_options(chip_name, encoding, settings, seed)
@@ -90,7 +92,7 @@ def command(
         folder = open_run("run-layer", out, choice, seed)
         reader = Reader(wanted, workers, partial(report, layer), store=folder.units)
         if not wanted.gives_integers:
-            grid = calibrated(one, grid, replace(reader, progress=partial(report, "calibrate")), seed)
+            grid = fitted(one, grid, replace(reader, progress=partial(report, "calibrate")), seed)
             write_decks(grid, codes, folder.path / "netlists")
         results = grid.read_whole(codes, reader)
     for placed, read in zip(grid.tiles, results, strict=True):
@@ -116,15 +118,15 @@ def command(
     show.say_path(f"Currents are in {folder.path}")
 
 
-def calibrated(one: Experiment, grid: TileGrid, reader: Reader, seed: int) -> TileGrid:
+def fitted(one: Experiment, grid: TileGrid, reader: Reader, seed: int) -> TileGrid:
     """The tiles of a layer, programmed and calibrated on training images."""
-    from norsim.tiling.calibrate import calibrate_layer
+    from norsim.tiling.calibrate import fit_layer
     from norsim.tiling.modules import layer_codes
 
     deployment, name = one.net.parts.deployment, grid.layer.name
     assert deployment.inputs is not None
     images = deployment.inputs(grid.chip.calibration.images)
-    return calibrate_layer(grid, layer_codes(one.net.parts.analog, images, [name])[name], reader, seed)
+    return fit_layer(grid, layer_codes(one.net.parts.analog, images, [name])[name], reader, seed)
 
 
 def write_decks(grid: TileGrid, codes: Codes, folder: Path) -> None:

@@ -31,6 +31,7 @@ class Simulator:
     `drain_amps`   returns drain currents of single cells: amperes `[n]` at gate, drain and source volts and
                    thresholds `[n]`
     `lost_amps`   returns the part of them that leaves through gate and bulk, likewise
+    `warnings`    returns what it warns of for cells at thresholds `[n]`
     """
 
     name: str
@@ -38,10 +39,11 @@ class Simulator:
     deck: Callable[[Tile, Stimulus], str]
     drain_amps: Callable[[Cell, Floats, Floats, Floats, Floats], Floats]
     lost_amps: Callable[[Cell, Floats, Floats, Floats, Floats], Floats]
+    warnings: Callable[[Cell, Floats], list[str]] = lambda cell, thresholds: []
 
 
 SIMULATORS = {
-    "ngspice": Simulator("ngspice", ngspice.identity, deck, ngspice.drain_amps, ngspice.lost_amps),
+    "ngspice": Simulator("ngspice", ngspice.identity, deck, ngspice.drain_amps, ngspice.lost_amps, ngspice.warnings),
     "neospice": Simulator(
         "neospice", neospice.find_neospice, neospice_dialect.deck, neospice.drain_amps, neospice.lost_amps
     ),
