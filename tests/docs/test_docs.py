@@ -300,9 +300,10 @@ def test_exit_codes_are_those_of_the_errors() -> None:
 
 
 def test_presets_and_networks_are_named() -> None:
-    text = README.read_text()
-    assert all(f"| `{name}` |" in text for name in presets())
-    assert load_network("digits-cnn")[1]["network"] in text
+    text = (ROOT / "docs" / "chip-file.md").read_text().partition("## Presets")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `([\w-]+)` \|", text, re.MULTILINE)) == set(presets())
+    text = (ROOT / "docs" / "reference" / "networks.md").read_text()
+    assert f"`{load_network('digits-cnn')[1]['network']}`" in text
 
 
 def test_backends_in_the_table_exist() -> None:
@@ -335,9 +336,15 @@ def script(path: Path) -> ModuleType:
 def test_the_chip_file_page_is_made_of_the_schema() -> None:
     text = (ROOT / "docs" / "chip-file.md").read_text()
     assert script(ROOT / "docs" / "chip_keys.py").write(text) == text, "run docs/chip_keys.py"
-    rows = re.findall(r"^\| `([\w.]+)` \|", text, re.MULTILINE)
+    rows = re.findall(r"^\| `([\w.]+)` \|", key_tables(), re.MULTILINE)
     assert sorted(rows) == sorted(chip_keys(ChipFile))
     assert "| None |" not in text, "every key has a docstring"
+
+
+def key_tables() -> str:
+    """Return the tables of keys on the chip file page, which begin with the section `chip`."""
+    _, begin, after = (ROOT / "docs" / "chip-file.md").read_text().partition("<!-- keys: chip -->")
+    return begin + after
 
 
 def value_of(file: ChipFile, key: str) -> Any:
@@ -350,7 +357,7 @@ def value_of(file: ChipFile, key: str) -> Any:
 def test_defaults_and_values_of_the_chip_file_page_are_what_norsim_takes_them_for() -> None:
     content = yaml.safe_load(presets()["etox65"].read_text())
     preset, bare = ChipFile.model_validate(content), content
-    for line in (ROOT / "docs" / "chip-file.md").read_text().splitlines():
+    for line in key_tables().splitlines():
         cells = [cell.strip() for cell in line.strip("| ").split(" | ")]
         if not line.startswith("| `"):
             continue
@@ -391,11 +398,6 @@ def test_the_trained_networks_in_the_table_are_those_that_come_with_norsim() -> 
             shares = (f"{100 * card[key]:.2f}" for key in ("float_accuracy", "quantized_accuracy"))
             found[path.parent.name] = (f"{card['width']:g}", *shares)
     assert {name: tuple(rest) for name, *rest in rows} == found
-
-
-def test_the_presets_in_the_table_are_those_that_come_with_norsim() -> None:
-    section = (ROOT / "docs" / "chip-file.md").read_text().partition("## Presets")[2].partition("\n## ")[0]
-    assert set(re.findall(r"^\| `([\w-]+)` \|", section, re.MULTILINE)) == set(presets())
 
 
 def test_the_accuracies_of_the_readme_are_those_of_the_results() -> None:
