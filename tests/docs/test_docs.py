@@ -196,13 +196,19 @@ def assert_folders_filled(block: Block, where: Path) -> None:
         assert written & results, f"{block.name}: {written}"
 
 
-@pytest.mark.parametrize("block", apart("python"), ids=lambda block: block.name)
+@pytest.mark.parametrize(
+    "document", sorted({block.document for block in apart("python")}), ids=lambda document: document.name
+)
 def test_code_runs(
-    block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Run the Python blocks of a page, which continue each other."""
     monkeypatch.chdir(tmp_path)
-    exec(compile(block.text, block.name, "exec"), {"__name__": "__main__"})
-    assert capsys.readouterr().out
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for block in apart("python"):
+        if block.document == document:
+            exec(compile(block.text, block.name, "exec"), names)
+            assert capsys.readouterr().out, block.name
 
 
 def test_lines_that_are_not_run_name_what_exists() -> None:
@@ -294,9 +300,10 @@ def test_exit_codes_are_those_of_the_errors() -> None:
 
 
 def test_presets_and_networks_are_named() -> None:
-    text = README.read_text()
-    assert all(f"| `{name}` |" in text for name in presets())
-    assert load_network("digits-cnn")[1]["network"] in text
+    text = (ROOT / "docs" / "chip-file.md").read_text().partition("## Presets")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `([\w-]+)` \|", text, re.MULTILINE)) == set(presets())
+    text = (ROOT / "docs" / "reference" / "networks.md").read_text()
+    assert f"`{load_network('digits-cnn')[1]['network']}`" in text
 
 
 def test_backends_in_the_table_exist() -> None:
@@ -390,11 +397,6 @@ def test_the_trained_networks_in_the_table_are_those_that_come_with_norsim() -> 
             shares = (f"{100 * card[key]:.2f}" for key in ("float_accuracy", "quantized_accuracy"))
             found[path.parent.name] = (f"{card['width']:g}", *shares)
     assert {name: tuple(rest) for name, *rest in rows} == found
-
-
-def test_the_presets_in_the_table_are_those_that_come_with_norsim() -> None:
-    section = (ROOT / "docs" / "chip-file.md").read_text().partition("## Presets")[2].partition("\n## ")[0]
-    assert set(re.findall(r"^\| `([\w-]+)` \|", section, re.MULTILINE)) == set(presets())
 
 
 def test_the_accuracies_of_the_readme_are_those_of_the_results() -> None:
