@@ -2,17 +2,20 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Processes of `make test`.
+PROCESSES ?= 2
 .DEFAULT_GOAL := help
-.PHONY: help venv system browser demo test check docs bench results fuzz soak dist clean
+.PHONY: help venv system browser demo test quick check docs bench results fuzz soak dist clean
 
 help:
 	@echo "make demo   the digits network on NOR-flash arrays: all test images with macro, 50 with ngspice, and a report"
 	@echo "make test   all tests, type checks and style checks"
+	@echo "make quick  style, types, and the fast tests of the files that differ from the main branch"
 	@echo "make docs   the documentation as an offline site in build/site"
 	@echo "make bench  measures accuracy, speed and memory of the solvers; writes docs/performance.md"
 	@echo "make results DATA=DIR  accuracies of all shipped networks, with CIFAR-10 in DIR; writes docs/results.md"
 	@echo "make fuzz   coverage-guided fuzzing of all file readers with 100,000 broken files"
-	@echo "make soak   kills runs at 200 random moments; each must resume and end in the same bytes"
+	@echo "make soak   long tests: kills runs at 200 random moments, and all that is marked as soak"
 	@echo "make dist   builds wheel and sdist, installs each in a new environment and runs it"
 	@echo "make venv   installs norsim and its dependencies in $(VENV), and ngspice"
 	@echo "make clean  removes $(VENV), runs and build files"
@@ -44,8 +47,12 @@ check: venv
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Each process of the tests has one thread (tests/conftest.py).
 test: browser check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal
+
+quick: venv
+	$(BIN)/python tools/quick_tests.py
 
 docs: venv
 	$(BIN)/python -m sphinx -W --keep-going -E -q -b html -d build/doctrees docs build/site
@@ -63,6 +70,7 @@ fuzz: venv
 
 soak: venv
 	NORSIM_KILLS=200 $(BIN)/python -m pytest tests/commands/test_resume.py
+	$(BIN)/python -m pytest -m soak
 
 dist: venv
 	$(BIN)/python tools/dist.py

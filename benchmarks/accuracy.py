@@ -11,6 +11,7 @@ import numpy as np
 from benchmarks.cases import Case
 from norsim.array.tile import Currents, Floats, Stimulus
 from norsim.backends.batch import read_all
+from norsim.backends.ngspice import Ngspice
 from norsim.errors import SolveError
 from norsim.jobs.workers import Threads
 from norsim.solver import nodal
@@ -56,7 +57,7 @@ def nodal_against_ngspice(wanted: Sequence[tuple[Case, int]], jobs: int) -> list
     cases = [case for case, _ in wanted]
     stimuli = [case.stimulus(reads) for case, reads in wanted]
     requests = [(case.tile, stimulus) for case, stimulus in zip(cases, stimuli, strict=True)]
-    trusted = read_all(requests, "ngspice", Threads(jobs))
+    trusted = read_all(requests, Ngspice(), Threads(jobs))
     outputs = [case.outputs(exact) for case, exact in zip(cases, trusted, strict=True)]
     return [
         deviation(case, stimulus.vectors, partial(by_nodal, case, stimulus), partial(np.asarray, exact))

@@ -1,9 +1,11 @@
-"""Write the tables of `chip-file.md` from the schema of a chip file, norsim/chip/schema.py and cell_schema.py.
+"""Write the tables of `chip-file.md` from the model of a chip file, norsim.chip.schema.chip_file.
 
     python docs/chip_keys.py
 
 The text between `<!-- keys: SECTION -->` and `<!-- end of keys -->` is replaced by one row per key, with its kind and
-bounds, its default, its value in the preset `etox65`, and its docstring in the schema.
+bounds, its default, its value in the preset `etox65`, and its docstring. The text between `<!-- encodings -->` and
+`<!-- end of encodings -->` is replaced by a part for each registered encoding: the docstring of its section, its keys
+and those of its wires.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import reduce
+from inspect import cleandoc
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -22,11 +25,14 @@ from pydantic.fields import FieldInfo
 
 from norsim.chip.cell_schema import SpiceNumber
 from norsim.chip.load import presets
-from norsim.chip.quantities import Conversion, any_quantity
-from norsim.chip.schema import ChipFile
+from norsim.chip.schema import chip_file
+from norsim.configuration.quantities import Conversion, any_quantity
+from norsim.configuration.section import section_of
+from norsim.periphery.registry import ENCODINGS, section_key
 
 PAGE = Path(__file__).parent / "chip-file.md"
 TABLE = re.compile(r"<!-- keys: ([\w.-]+) -->\n.*?<!-- end of keys -->", re.DOTALL)
+ALL_ENCODINGS = re.compile(r"<!-- encodings -->\n.*?<!-- end of encodings -->", re.DOTALL)
 PRESET = "etox65"
 KINDS = {
     "volt": "voltage", "ampere": "current", "ohm": "resistance", "farad": "capacitance", "kelvin": "temperature",
@@ -100,18 +106,10 @@ def default(field: FieldInfo) -> str:
     return shown(field.default)
 
 
-def section_of(annotation: Any) -> type[BaseModel] | None:
-    """Return the section that a key holds, also if it is optional."""
-    for part in (annotation, *get_args(annotation)):
-        if isinstance(part, type) and issubclass(part, BaseModel):
-            return part
-    return None
-
-
 def keys(section: str) -> Iterator[tuple[str, FieldInfo]]:
     """Yield the keys of a section with their full names, except sections with their own table."""
     names = [] if section == "chip" else section.split(".")
-    model: Any = reduce(lambda found, name: section_of(found.model_fields[name].annotation), names, ChipFile)
+    model: Any = reduce(lambda found, name: section_of(found.model_fields[name].annotation), names, chip_file())
     for name, field in model.model_fields.items():
         below = section_of(field.annotation)
         if below is None or (section != "chip" and name != "wires" and get_origin(field.annotation)):
@@ -139,9 +137,26 @@ def table(section: str) -> str:
     return "\n".join(f"| {line} |".replace("|  |", "| |") for line in lines)
 
 
+def paragraphs(section: type[BaseModel]) -> list[str]:
+    """Return the docstring of a section, by paragraphs."""
+    return cleandoc(section.__doc__ or "").split("\n\n")
+
+
+def encoding(name: str) -> str:
+    """Return the part of the page about an encoding."""
+    key = section_key(name)
+    section: Any = section_of(chip_file().model_fields[key].annotation)
+    wires: Any = section_of(section.model_fields["wires"].annotation)
+    first, *rest = paragraphs(section)
+    lines = f"{paragraphs(wires)[0].removesuffix('.')}:"
+    return "\n\n".join([f"### {name.capitalize()}", first, table(key), *rest, lines, table(f"{key}.wires")])
+
+
 def write(page: str) -> str:
     """Return the page with all its tables replaced."""
-    return TABLE.sub(lambda found: f"<!-- keys: {found[1]} -->\n\n{table(found[1])}\n\n<!-- end of keys -->", page)
+    page = TABLE.sub(lambda found: f"<!-- keys: {found[1]} -->\n\n{table(found[1])}\n\n<!-- end of keys -->", page)
+    parts = "\n\n".join(map(encoding, ENCODINGS))
+    return ALL_ENCODINGS.sub(lambda found: f"<!-- encodings -->\n\n{parts}\n\n<!-- end of encodings -->", page)
 
 
 if __name__ == "__main__":

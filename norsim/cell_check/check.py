@@ -111,7 +111,7 @@ def _leaks(chip: Chip) -> list[Finding]:
     cell, encoding = chip.cell, chip.encoding
     gate, drain = encoding.verify_volts
     ends, found = np.array([cell.erased_volts, cell.programmed_volts]), []
-    if encoding.name == "bit-serial":
+    if encoding.has_unselected_cells:
         states = np.linspace(cell.erased_volts, cell.programmed_volts, UNSELECTED_STATES)
         zero = np.zeros(len(states))
         off = chosen_simulator().drain_amps(cell, zero, np.full(len(states), drain), zero, states)

@@ -12,6 +12,7 @@ from norsim.array.tile import Floats
 from norsim.cell_check.curves import Curves
 from norsim.periphery.encoding import Encoding
 from norsim.periphery.programming import Levels
+from norsim.periphery.registry import read_keys
 
 PINS = "check the order of cell.pins, and the model for snapback"
 # The simulator's noise, as a share of the top level's current; smaller steps are ignored.
@@ -22,12 +23,7 @@ HALF_A_STEP = 0.5
 OFF = 0.01
 # Per cent per kelvin.
 LEAST_SLOPE = 1e-6
-# Chip-file keys that findings advise to change: read volts of gate and drain, and top level.
-READ_KEYS = {
-    "bit-serial": ("bit_serial.wordline_read", "bit_serial.bitline_read", "bit_serial.top_level"),
-    "linear-pair": ("linear_pair.wordline_bias", "linear_pair.drain_full", "linear_pair.top_level"),
-}
-# The same for an encoding without a section in the chip file.
+# What findings advise to change if the encoding has no section in the chip file.
 UNNAMED_KEYS = ("the gate volts of the read", "its drain volts", "the top level")
 
 # Keys of the ends of the window: if the state has its own unit, its own keys count, and the volts are only a scale.
@@ -77,7 +73,7 @@ def window(thresholds: Floats, amps: Floats, ends: tuple[float, float], encoding
 
 def _lack(erased: float, programmed: float, encoding: Encoding) -> str:
     """Return advice for an erased cell that conducts less than the top level, amperes."""
-    gate, drain, top_key = READ_KEYS.get(encoding.name, UNNAMED_KEYS)
+    gate, drain, top_key = read_keys(encoding) or UNNAMED_KEYS
     if erased < 0:
         return "the current is negative: mirror a p-channel cell, as the tutorial shows, or check cell.pins"
     if programmed > erased:
@@ -105,7 +101,7 @@ def last_above(thresholds: Floats, amps: Floats, wanted: float) -> float | None:
 
 def levels(found: Levels, encoding: Encoding) -> list[Finding]:
     """Check how well the levels are met, the current left at code 0, and the spacing of the levels."""
-    step, top_key = step_amps(encoding), READ_KEYS.get(encoding.name, UNNAMED_KEYS)[2]
+    step, top_key = step_amps(encoding), (read_keys(encoding) or UNNAMED_KEYS)[2]
     off = np.abs(found.achieved_amps - found.target_amps)
     rest, worst = float(off[0]) / step, float(off[1:].max() / found.target_amps.max())
     gaps = np.abs(np.diff(found.thresholds))

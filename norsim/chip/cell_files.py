@@ -7,7 +7,7 @@ from pathlib import Path
 
 from norsim.array.cell import Cell
 from norsim.chip.cell_schema import CellSection, LibrarySection
-from norsim.errors import ConfigurationError
+from norsim.errors import ConfigurationError, UntrustedCellError
 from norsim.paths import models_folder, netlists_folder
 from norsim.spice.model_files import Source
 from norsim.spice.wrapper import NAME, STATE, Inner, check_defined, wrapper
@@ -66,7 +66,7 @@ def _compiled(name: str, chip: Path, trust_cell: bool) -> tuple[str, str]:
     """Return a compiled model's path and SHA-256."""
     path = (chip.parent / name).resolve()
     if not trust_cell:
-        raise ConfigurationError(
+        raise UntrustedCellError(
             f"cell.osdi: {path} is machine code, which ngspice does not run unless the cell is trusted"
         )
     if not path.is_file():

@@ -1,13 +1,14 @@
-"""The keys of the cell section of a chip file, and the base of all sections."""
+"""The keys of the section `cell` of a chip file."""
 
 from __future__ import annotations
 
 import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from norsim.chip.quantities import Conversion, Volts, any_quantity, same_kind
+from norsim.configuration.quantities import Conversion, Volts, any_quantity, same_kind
+from norsim.configuration.section import Section
 
 NAME = r"^[A-Za-z_][A-Za-z0-9_.]*$"
 # Options that norsim's decks set.
@@ -49,13 +50,6 @@ Parameter = Annotated[float, BeforeValidator(any_quantity), Field(allow_inf_nan=
 SpiceNumber = Annotated[str, BeforeValidator(_spice_number)]
 
 
-class Section(BaseModel):
-    """The base of all sections of a chip file: unknown keys are errors, and values are immutable."""
-
-    # docs/chip_keys.py writes the reference page from the docstrings below the keys.
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
 class LibrarySection(Section):
     """An entry of `cell.models`: a file, or a section of it that starts with `.lib SECTION`, such as a corner."""
 
@@ -70,14 +64,14 @@ class CellSection(Section):
 
     netlist: str | None = None
     """File that defines the subcircuit, beside the chip file, else in `netlists/cells/`."""
-    models: list[str | LibrarySection] = []
+    models: list[str | LibrarySection] = Field([])
     """Further model files, beside the chip file, else in `models/devices/`. An entry is a file name, or `{file:
     cards.lib, section: tt}` for the lines between `.lib tt` and `.endl`."""
     subcircuit: Name | None = None
     """Name of the cell's subcircuit."""
     model: Name | None = None
     """Model card of a transistor, with or without bins, instead of `cell.subcircuit`."""
-    pins: Annotated[list[Pin], Field(min_length=3, max_length=32)] = ["drain", "gate", "source", "bulk"]
+    pins: Annotated[list[Pin], Field(min_length=3, max_length=32)] = Field(["drain", "gate", "source", "bulk"])
     """The model's nodes in order: `drain`, `gate`, `source`, `bulk`, `ground`, or a voltage such as `1.2 V`. `bulk` is
     the array's well, which decks tie to 0 V; `ground` is always 0 V."""
     state: Name | None = None
@@ -98,16 +92,16 @@ class CellSection(Section):
     """Lowest threshold that a cell can reach through variation; null: half a window below `erased`."""
     highest: Volts | None = None
     """Highest threshold that a cell can reach through variation; null: half a window above `programmed`."""
-    instance: dict[Name, SpiceNumber] = {}
+    instance: dict[Name, SpiceNumber] = Field({})
     """Instance parameters of the model in SPICE notation, for example `{w: 70n, l: 110n}`."""
-    params: dict[Name, SpiceNumber] = {}
+    params: dict[Name, SpiceNumber] = Field({})
     """`.param` definitions before the files."""
-    options: dict[Name, SpiceNumber] = {}
+    options: dict[Name, SpiceNumber] = Field({})
     """ngspice options that the models need, for example `{scale: 1u}`."""
     compatibility: Annotated[str, Field(pattern=COMPATIBILITY)] = ""
     """ngspice mode for models of another simulator, for example `hsa`, as in `ngspice -D ngbehavior=hsa`. The command
     `build-netlist` writes it to `.spiceinit` beside the deck."""
-    osdi: list[str] = []
+    osdi: list[str] = Field([])
     """Compiled Verilog-A files beside the chip file. They need an ngspice with OSDI and `--trust-cell`. Not tested yet:
     no ngspice with OSDI was available."""
 

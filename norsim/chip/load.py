@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
-from norsim.array.measured import read_measured
-from norsim.array.variation import NO_SPREAD, Silicon
-from norsim.array.wires import Wires
 from norsim.chip.cell_files import build_cell
-from norsim.chip.cell_schema import Section
 from norsim.chip.model import Calibration, Chip
-from norsim.chip.schema import ChipFile, SensedWiresSection, SiliconSection, WiresSection
+from norsim.chip.schema import chip_file
+from norsim.chip.silicon import build_silicon
+from norsim.configuration.section import Section, section_of
 from norsim.errors import ConfigurationError, suggestion
 from norsim.paths import models_folder
 from norsim.periphery.adc import ConverterSpread
@@ -106,7 +104,7 @@ def apply_settings(content: dict[str, Any], settings: Settings) -> dict[str, Any
     pairs = settings.items() if isinstance(settings, Mapping) else map(_parted, settings)
     for key, value in pairs:
         setting = f"{key}={value}"
-        content = _with(content, key.strip().split("."), _plain(value, setting), setting, ChipFile)
+        content = _with(content, key.strip().split("."), _plain(value, setting), setting, chip_file())
     return content
 
 
@@ -142,51 +140,20 @@ def _with(content: dict[str, Any], keys: list[str], value: Any, setting: str, se
     return {**content, first: _with(content.get(first) or {}, rest, value, setting, below)}
 
 
-def section_of(annotation: Any) -> type[Section] | None:
-    """Return the section class in a key's type, optional or not; None for a plain value."""
-    kinds = [
-        kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type) and issubclass(kind, Section)
-    ]
-    return kinds[0] if kinds else None
-
-
 def build_chip(content: dict[str, Any], path: Path, trust_cell: bool = False) -> Chip:
     """Validate the content of a chip file and convert it to SI units."""
     try:
-        file = ChipFile.model_validate(content)
+        file = chip_file().model_validate(content)
     except ValidationError as problem:
         raise ConfigurationError(f"chip file {path}: {_first_problem(problem, content)}") from None
     cell = build_cell(file.cell, file.temperature, path, trust_cell)
     encoded, adc = file.encoded, file.adc
     return Chip(
-        file.name, cell, _wires(encoded.wires), file.tile.wordlines, file.tile.bitlines, encoded.encoding(), adc.bits,
+        file.name, cell, encoded.wires.build(), file.tile.wordlines, file.tile.bitlines, encoded.encoding(), adc.bits,
         Calibration(**file.calibration.model_dump()), ConverterSpread(adc.gain, adc.offset, adc.bow, adc.noise),
-        file.dac.steps, _silicon(file.silicon, path), file.silicon.programmed_at, file.silicon.tracking,
+        file.dac.steps, build_silicon(file.silicon, path.parent), file.silicon.programmed_at, file.silicon.tracking,
         file.silicon.in_situ, encoded.settle, file.tile.row_order,
         Costs(file.cost.sample, file.cost.conversion, file.cost.adc_step),
-    )  # fmt: skip
-
-
-def _silicon(section: SiliconSection, path: Path) -> Silicon:
-    return Silicon(
-        programming=section.programming.spread() if section.programming else NO_SPREAD,
-        aged=section.aged.spread() if section.aged else None,
-        aged_seconds=section.aged.after if section.aged else 1.0,
-        reading=section.reading.spread() if section.reading else NO_SPREAD,
-        measured=read_measured(path.parent / section.measured) if section.measured else None,
-        programming_volts=section.programming_volts, lost_share=section.lost_a_decade, neutral_volts=section.neutral,
-        seconds=section.time, telegraph_volts=section.telegraph_a_decade, die_volts=section.die,
-        cell_volts=section.cell, stuck=section.stuck, open=section.open,
-    )  # fmt: skip
-
-
-def _wires(section: SensedWiresSection) -> Wires:
-    return Wires(
-        section.bitline, section.bitline_end, section.source_line, section.source_line_end,
-        section.rows_per_source_line if isinstance(section, WiresSection) else 1,
-        section.strap_every if isinstance(section, WiresSection) else None,
-        section.wordline, section.wordline_end, section.wordline_farads, section.bitline_farads,
-        section.source_line_farads,
     )  # fmt: skip
 
 
@@ -196,7 +163,7 @@ def _first_problem(problem: ValidationError, content: dict[str, Any]) -> str:
     place = ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":
         return f"{place}: {first['msg'].removeprefix('Value error, ')}"
-    section: Any = ChipFile
+    section: Any = chip_file()
     for part in first["loc"][:-1]:
         section = section_of(section.model_fields[str(part)].annotation)
     return f"unknown key {place!r}; {suggestion(str(first['loc'][-1]), section.model_fields)}"

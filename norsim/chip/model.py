@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from norsim.array.cell import Cell
-from norsim.array.variation import NOMINAL, PERFECT, Draw, Silicon
+from norsim.array.draw import NOMINAL, Draw
+from norsim.array.variation import PERFECT, Silicon
 from norsim.array.wires import Wires
 from norsim.periphery.adc import IDEAL_CONVERTERS, ConverterSpread
 from norsim.periphery.encoding import Encoding

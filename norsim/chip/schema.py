@@ -1,30 +1,23 @@
-"""The keys of a chip file with their units and bounds."""
+"""The keys of a chip file with their units and bounds.
+
+The sections of encodings are in norsim.periphery, the keys of cell non-idealities in norsim.array.non_idealities.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Protocol
+from functools import lru_cache
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, create_model, model_validator
 
-from norsim.array.variation import CurrentSpread
-from norsim.chip.cell_schema import CellSection, Section
-from norsim.chip.quantities import (
-    Amperes,
-    Deviation,
-    Farads,
-    Kelvin,
-    NotNegative,
-    Ohms,
-    Seconds,
-    Share,
-    Steps,
-    Volts,
-    quantity,
-)
-from norsim.periphery.bit_serial import BitSerial, ZeroPoint
-from norsim.periphery.encoding import Encoding
+from norsim.array.non_idealities import registry
+from norsim.array.non_idealities.non_ideality import NonIdeality
+from norsim.chip.cell_schema import CellSection
+from norsim.chip.silicon import SiliconSection, silicon_section
+from norsim.configuration.quantities import Kelvin, NotNegative, Seconds, Share, Steps, quantity
+from norsim.configuration.section import Section
 from norsim.periphery.energy import USUAL_COSTS
-from norsim.periphery.linear_pair import LinearPair
+from norsim.periphery.registry import ENCODINGS, EncodingSection, section_key
 
 
 class TileSection(Section):
@@ -36,97 +29,6 @@ class TileSection(Section):
     """Bitlines of a tile."""
     row_order: bool = False
     """Whether to order inputs by their weights so that source lines are loaded least."""
-
-
-class SensedWiresSection(Section):
-    """`linear_pair.wires`: resistances per segment and at the ends; each row has a source line, sensed at one end."""
-
-    bitline: Ohms
-    """Bitline segment from cell to cell."""
-    bitline_end: Ohms
-    """Between a bitline's voltage source and its first cell: sense amplifier and column select, or driver."""
-    source_line: Ohms
-    """Source-line segment from cell to cell."""
-    source_line_end: Ohms
-    """Contact of a strap, or input of the sense amplifier."""
-    wordline: Ohms = 0.0
-    """Wordline segment from cell to cell."""
-    wordline_end: Ohms = 0.0
-    """Output of the wordline driver."""
-    wordline_farads: Farads = 0.0
-    """Wordline capacitance to ground per cell: wire and gate."""
-    bitline_farads: Farads = 0.0
-    """Bitline capacitance to ground per cell: wire and junction."""
-    source_line_farads: Farads = 0.0
-    """Source-line capacitance to ground per cell."""
-
-
-class WiresSection(SensedWiresSection):
-    """`bit_serial.wires`: source lines are shared by rows and strapped to ground; see norsim.array.wires."""
-
-    rows_per_source_line: Annotated[int, Field(ge=1)]
-    """Wordlines that share a source line."""
-    strap_every: Annotated[int, Field(ge=2)] | None
-    """Bitlines between two straps to ground, with straps at both edges; null: no straps, sensed beside bitline 0."""
-
-
-class EncodingSection(Protocol):
-    """The interface of all encoding sections."""
-
-    @property
-    def wires(self) -> SensedWiresSection:
-        """Return the wires of an array with this encoding."""
-
-    @property
-    def settle(self) -> float | None:
-        """Return the seconds from a step of the wordlines to the sample of a read; None for settled reads."""
-
-    def encoding(self) -> Encoding:
-        """Return the encoding, in SI units."""
-
-
-class BitSerialSection(Section):
-    """`bit_serial`: read voltages, top level current, zero point, and wires."""
-
-    wordline_read: Volts
-    """Gate voltage of a 1 bit; a 0 bit is 0 V."""
-    bitline_read: Volts
-    """Voltage of every bitline."""
-    top_level: Amperes
-    """Cell current of weight code 15; levels are uniform in current from 0."""
-    zero_point: ZeroPoint
-    """Source of the term of the weights' zero point."""
-    reference_every: Annotated[int, Field(ge=2)]
-    """Bitlines per group, including its reference column. Only for `reference`."""
-    settle: Annotated[float, quantity("second"), Field(gt=0, allow_inf_nan=False)] | None = None
-    """Time from a step of the wordlines to the sample of a read; null: reads are settled."""
-    wires: WiresSection
-
-    def encoding(self) -> BitSerial:
-        """Return the encoding."""
-        return BitSerial(
-            self.wordline_read, self.bitline_read, self.top_level, self.zero_point, self.reference_every
-        )  # fmt: skip
-
-
-class LinearPairSection(Section):
-    """`linear_pair`: bias, full drain voltage, level currents at that voltage, and wires."""
-
-    wordline_bias: Volts
-    """Gate voltage of every cell."""
-    drain_full: Volts
-    """Drain voltage of activation code 15."""
-    base_level: Amperes
-    """Cell current of weight code 0 at `drain_full`."""
-    top_level: Amperes
-    """Cell current of weight code 15 at `drain_full`."""
-    wires: SensedWiresSection
-    # Its wordlines are constant.
-    settle: ClassVar[None] = None
-
-    def encoding(self) -> LinearPair:
-        """Return the encoding."""
-        return LinearPair(self.wordline_bias, self.drain_full, self.base_level, self.top_level)
 
 
 class AdcSection(Section):
@@ -165,63 +67,6 @@ class CostSection(Section):
     """Energy per conversion for each of the converter's 2^bits steps."""
 
 
-class SpreadSection(Section):
-    """A spread in current, sigma(I) = scale (1 - exp(-I / knee))."""
-
-    scale: Amperes
-    """Spread at large currents."""
-    knee: Amperes
-    """Current at which the spread saturates."""
-
-    def spread(self) -> CurrentSpread:
-        """Return the spread as a model of the array."""
-        return CurrentSpread(self.scale, self.knee)
-
-
-class AgedSection(SpreadSection):
-    """`silicon.aged`: the spread in current some time after programming."""
-
-    after: Annotated[float, quantity("second"), Field(gt=0, allow_inf_nan=False)]
-    """Time since programming."""
-
-
-class SiliconSection(Section):
-    """`silicon`: cell non-idealities, none by default; see norsim.array.variation.Silicon."""
-
-    programming: SpreadSection | None = None
-    """`scale` and `knee`, currents: spread in current after program-verify."""
-    aged: AgedSection | None = None
-    """`scale`, `knee` and `after`, a time: spread in current at that time after programming."""
-    reading: SpreadSection | None = None
-    """`scale` and `knee`: spread in current from read to read."""
-    measured: str | None = None
-    """Table of measured cells beside the chip file, instead of `programming` and `aged`."""
-    programming_volts: Deviation = 0.0
-    """Standard deviation of cell thresholds after programming."""
-    lost_a_decade: Share = 0.0
-    """Share of the stored charge that is lost per decade of time in seconds."""
-    neutral: Volts = 0.0
-    """Threshold of a cell without stored charge."""
-    time: Seconds = 0.0
-    """Time since programming."""
-    telegraph_a_decade: Deviation = 0.0
-    """Increase in amplitude that makes telegraph noise ten times as rare."""
-    die: Deviation = 0.0
-    """Standard deviation between chips of a shift common to all thresholds."""
-    cell: Deviation = 0.0
-    """Standard deviation of cell thresholds due to mismatch."""
-    stuck: Share = 0.0
-    """Share of cells that conduct like erased ones."""
-    open: Share = 0.0
-    """Share of cells that do not conduct."""
-    in_situ: bool = False
-    """Whether to program each cell to conduct its level in the array, under the usual IR drop, instead of alone."""
-    programmed_at: Kelvin | None = None
-    """Temperature of program-verify; null: `temperature`."""
-    tracking: bool = False
-    """Whether the read voltage of the wordlines tracks a reference cell over temperature."""
-
-
 class CalibrationSection(Section):
     """`calibration`: see norsim.chip.model.Calibration."""
 
@@ -235,12 +80,8 @@ class CalibrationSection(Section):
     """Whether to fit just after programming, at the temperature of programming, instead of at the time of use."""
 
 
-# Each has a section of the same name with underscores.
-EncodingName = Literal["bit-serial", "linear-pair"]
-
-
-class ChipFile(Section):
-    """A chip file."""
+class LeadingKeys(Section):
+    """The keys of a chip file before the sections of the encodings."""
 
     name: str
     """Name of the chip."""
@@ -248,10 +89,13 @@ class ChipFile(Section):
     """Temperature of all cells in reads, and in program-verify unless `silicon.programmed_at` is set."""
     cell: CellSection
     tile: TileSection
-    encoding: EncodingName
-    """How the array computes; selects the section `bit_serial` or `linear_pair`."""
-    bit_serial: BitSerialSection | None = None
-    linear_pair: LinearPairSection | None = None
+    encoding: str
+    """How the array computes; selects the section of the same name with underscores."""
+
+
+class ChipFile(LeadingKeys):
+    """A chip file, without the sections that registries determine: see `chip_file`."""
+
     adc: AdcSection
     dac: DacSection = DacSection()
     cost: CostSection = CostSection()
@@ -260,13 +104,36 @@ class ChipFile(Section):
 
     @model_validator(mode="after")
     def _has_its_encoding(self) -> ChipFile:
-        name = self.encoding.replace("-", "_")
-        if getattr(self, name) is None:
-            raise ValueError(f"encoding is {self.encoding}, but there is no section `{name}`")
+        key = section_key(self.encoding)
+        if getattr(self, key) is None:
+            raise ValueError(f"encoding is {self.encoding}, but there is no section `{key}`")
         return self
 
     @property
     def encoded(self) -> EncodingSection:
         """Return the section of the selected encoding."""
-        section: EncodingSection = getattr(self, self.encoding.replace("-", "_"))
+        section: EncodingSection = getattr(self, section_key(self.encoding))
         return section
+
+
+def chip_file() -> type[ChipFile]:
+    """Return the model of a chip file, with a section for each registered encoding and the keys of each registered
+    non-ideality."""
+    return _chip_file(tuple(ENCODINGS.items()), registry.NON_IDEALITIES)
+
+
+@lru_cache(maxsize=8)
+def _chip_file(
+    encodings: tuple[tuple[str, type[EncodingSection]], ...], non_idealities: tuple[type[NonIdeality], ...]
+) -> type[ChipFile]:
+    names: Any = Literal.__getitem__(tuple(name for name, _ in encodings))
+    encoding = Field(description=LeadingKeys.model_fields["encoding"].description)
+    sections: dict[str, Any] = {section_key(name): (section | None, None) for name, section in encodings}
+    leading = create_model("LeadingKeys", __base__=LeadingKeys, **sections)
+    silicon = silicon_section(non_idealities)
+    # The last base has its keys first.
+    bases: Any = (ChipFile, leading)
+    made: type[ChipFile] = create_model(
+        "ChipFile", __base__=bases, encoding=(names, encoding), silicon=(silicon, silicon())
+    )
+    return made

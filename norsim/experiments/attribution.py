@@ -20,6 +20,7 @@ from norsim.experiments.deployment import Deployment, Report, silent
 from norsim.experiments.factors import FACTORS, By, settings_with
 from norsim.jobs.unit_store import UnitStore
 from norsim.jobs.workers import HERE, Workers
+from norsim.periphery.registry import section_key
 from norsim.tiling.modules import tiled_layers
 from norsim.tiling.reader import Reader
 
@@ -62,7 +63,7 @@ def _by_factors(
 ) -> tuple[tuple[str, ...], Callable[[frozenset[str]], nn.Module]]:
     """Return the factors, and a function that returns the calibrated network on a chip with only some of them."""
     factors = FACTORS[by]
-    wires = f"{deployment.choice.chip.encoding.name.replace('-', '_')}.wires"
+    wires = f"{section_key(deployment.choice.chip.encoding.name)}.wires"
 
     def network_with(on: frozenset[str]) -> nn.Module:
         return fit(deployment.with_settings(settings_with(wires, on, factors)).converted())

@@ -174,7 +174,7 @@ def _check_same(path: Path, manifest: Mapping[str, Any], chip: str) -> dict[str,
         was, now_is = (f"{values.get(other[0])}" for values in (known, now))
         change = f": it was {was!r} and is {now_is!r}" if other[0] != "chip" else ""
         raise ConfigurationError(
-            f"--resume: the run in {path} differs in {', '.join(other)}{told}. Repeat its command, "
+            f"--resume: the run in {path} differs in {', '.join(other)}{change}. Repeat its command, "
             "or start anew without --resume"
         )
     return before

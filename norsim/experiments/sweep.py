@@ -39,7 +39,7 @@ class SweepPoint:
 
 @dataclass(frozen=True)
 class Sweep:
-    """The result of a sweep: the varied `keys`, the `points` in order, and the `last` evaluation with what all share."""
+    """The result of a sweep: varied `keys`, `points` in order, and the `last` evaluation, with what all share."""
 
     keys: tuple[str, ...]
     points: tuple[SweepPoint, ...]

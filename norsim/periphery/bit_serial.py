@@ -16,12 +16,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from norsim.array.tile import Floats, Stimulus
+from norsim.configuration.quantities import Amperes, Volts, quantity
+from norsim.configuration.section import Section
+from norsim.configuration.wires import WiresSection
 from norsim.periphery.encoding import Codes, Sense
 
 ZeroPoint = Literal["reference", "digital", "differential"]
@@ -49,6 +53,8 @@ class BitSerial:
     name = "bit-serial"
     # The widest codes that a quantized layer can have.
     activation_bits = 8
+    # Wordlines of 0 bits.
+    has_unselected_cells = True
 
     @property
     def lsb_amps(self) -> float:
@@ -179,3 +185,33 @@ class BitSerial:
         for name, bitline in zip(outputs, own, strict=True):
             notes[bitline] = name
         return inputs, notes
+
+
+class BitSerialSection(Section):
+    """Keys of the encoding `bit-serial`: inputs are wordlines, outputs are bitlines.
+
+    `reference_every` and `wires.strap_every` are independent keys. A reference shares the source-line segment of its
+    outputs only if both are equal.
+    """
+
+    wordline_read: Volts
+    """Gate voltage of a 1 bit; a 0 bit is 0 V."""
+    bitline_read: Volts
+    """Voltage of every bitline."""
+    top_level: Amperes
+    """Cell current of weight code 15; levels are uniform in current from 0."""
+    zero_point: ZeroPoint
+    """Source of the term of the weights' zero point."""
+    reference_every: Annotated[int, Field(ge=2)]
+    """Bitlines per group, including its reference column. Only for `reference`."""
+    settle: Annotated[float, quantity("second"), Field(gt=0, allow_inf_nan=False)] | None = None
+    """Time from a step of the wordlines to the sample of a read; null: reads are settled."""
+    wires: WiresSection
+
+    read_keys: ClassVar[tuple[str, str, str]] = ("wordline_read", "bitline_read", "top_level")
+
+    def encoding(self) -> BitSerial:
+        """Return the encoding, in SI units."""
+        return BitSerial(
+            self.wordline_read, self.bitline_read, self.top_level, self.zero_point, self.reference_every
+        )  # fmt: skip

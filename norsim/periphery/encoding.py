@@ -53,6 +53,10 @@ class Encoding(Protocol):
     def activation_bits(self) -> int:
         """Width of the widest activation codes that the encoding supports."""
 
+    @property
+    def has_unselected_cells(self) -> bool:
+        """Whether a read leaves wordlines at 0 V under the full bitline volts, so that unselected cells leak."""
+
     def driven(self, wordline_volts: float, dac_sigma: float, random: Callable[[], np.random.Generator]) -> Encoding:
         """Return the encoding with one chip's drivers: these volts on a wordline that is up, and, if the encoding has
         a DAC, level errors with the standard deviation `dac_sigma` in steps, drawn from `random()`."""

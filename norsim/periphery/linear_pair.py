@@ -14,11 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from norsim.array.tile import Floats, Stimulus
+from norsim.configuration.quantities import Amperes, Volts
+from norsim.configuration.section import Section
+from norsim.configuration.wires import SensedWiresSection
 from norsim.periphery.encoding import Codes, Sense
 
 
@@ -43,6 +47,8 @@ class LinearPair:
     dac_steps: tuple[float, ...] = ()
 
     name = "linear-pair"
+    # All wordlines are biased.
+    has_unselected_cells = False
 
     @property
     def lsb_amps(self) -> float:
@@ -127,3 +133,28 @@ class LinearPair:
     def line_notes(self, inputs: list[str], outputs: list[str], zero: int) -> tuple[list[str], list[str]]:
         """Return notes: wordline pairs are outputs, bitlines are inputs."""
         return [f"{name}, {sign}" for name in outputs for sign in ("plus", "minus")], inputs
+
+
+class LinearPairSection(Section):
+    """Keys of the encoding `linear-pair`: inputs are bitlines, outputs are pairs of wordlines.
+
+    Outputs are read from source lines, so each row has its own.
+    """
+
+    wordline_bias: Volts
+    """Gate voltage of every cell."""
+    drain_full: Volts
+    """Drain voltage of activation code 15."""
+    base_level: Amperes
+    """Cell current of weight code 0 at `drain_full`."""
+    top_level: Amperes
+    """Cell current of weight code 15 at `drain_full`."""
+    wires: SensedWiresSection
+
+    read_keys: ClassVar[tuple[str, str, str]] = ("wordline_bias", "drain_full", "top_level")
+    # Wordlines are constant.
+    settle: ClassVar[None] = None
+
+    def encoding(self) -> LinearPair:
+        """Return the encoding, in SI units."""
+        return LinearPair(self.wordline_bias, self.drain_full, self.base_level, self.top_level)

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from norsim.backends.registry import gives_integers
-from norsim.chip.quantities import engineering
+from norsim.configuration.quantities import engineering
 from norsim.errors import ConfigurationError
 from norsim.experiments.run_record import Missing, Origin, RunRecord
 from norsim.files import write_text

@@ -128,7 +128,7 @@ def _beside(path: Path, header: dict[str, Any]) -> Path:
     if header["network"] != ONNX:
         fail(path, f"its network is {header['network']!r}; expected {ONNX!r}, a file in the same folder")
     if sha256(read_content(file)).hexdigest() != header.get("onnx_sha256"):
-        fail(file, "it is not the file from which the network was made")
+        fail(file, "it is not the file that the network was made from")
     return file
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from norsim.array.draw import Draw
 from norsim.array.tile import Currents, Floats
-from norsim.array.variation import Draw
 from norsim.chip.model import Chip
 from norsim.periphery.adc import Adc, Flaws
 from norsim.periphery.encoding import Codes, decode, full_scale_amps, sensed_amps

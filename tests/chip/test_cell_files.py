@@ -71,7 +71,7 @@ def test_a_corner_is_a_section_of_its_library() -> None:
         (("cell.options={gmin: 1e-12}",), "`options` cannot set gmin"),
         (("cell.instance={w: '1u m=2'}",), "expected a number in SPICE notation"),
         (("cell.compatibility='hsa; x'",), "cell.compatibility"),
-        (("cell.osdi=[cell.osdi]",), "pass --trust-cell"),
+        (("cell.osdi=[cell.osdi]",), "unless the cell is trusted"),
         (("cell.lowest=0.5 V",), "exclude part of its window"),
         (
             ("cell.models=[{file: generic180.lib, section: fs}]",),

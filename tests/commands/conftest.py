@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from norsim.backends import registry
+from norsim.backends import programming
 from norsim.commands import main
 from norsim.spice.simulators import ngspice
 
@@ -57,7 +57,7 @@ def simulator(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
     def forget() -> None:
         ngspice.find_ngspice.cache_clear()
         ngspice.version_line.cache_clear()
-        registry.program.cache_clear()
+        programming.program_levels.cache_clear()
 
     def use(path: object) -> None:
         monkeypatch.setenv(ngspice.EXECUTABLE_VARIABLE, str(path))

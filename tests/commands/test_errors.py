@@ -143,7 +143,7 @@ def test_an_unknown_key_in_a_chip_file_ends_in_2(norsim: Run, tmp_path: Path) ->
         (["run-layer", "--network", "digits-cnn", "--layer", "conv9"], ["no layer 'conv9'", "conv1"]),
         (["eval-network", "--network", "digits-cn"], ["digits-cnn"]),
         (["eval-network", "--network", "digits-cnn", "--dataset", "digit"], ["did you mean"]),
-        (["eval-network", "--network", "digits-cnn", "--dataset", "cifar10"], ["--data"]),
+        (["eval-network", "--network", "digits-cnn", "--dataset", "cifar10"], ["was given no folder"]),
         (["eval-network", "--network", "digits-cnn", "--images", 5000], ["360"]),
         (["eval-network", "--network", "digits-cnn", "--layers", "zz*"], ["matches none"]),
         (["train", "--network", "digits-cnn", "--recipe", "epochs=3"], ["float_epochs"]),

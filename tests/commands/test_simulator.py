@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from norsim.backends import characterised, registry
+from norsim.backends import characterised, programming
 from norsim.spice.simulators.choice import VARIABLE, chosen_simulator
 from tests.commands.conftest import Run
 
@@ -25,7 +25,7 @@ def no_memory() -> Iterator[None]:
 
 
 def _forget() -> None:
-    for remembered in (chosen_simulator, registry.program, registry.curve, characterised.macro_model):
+    for remembered in (chosen_simulator, programming.program_levels, programming.curve, characterised.macro_model):
         remembered.cache_clear()
 
 

@@ -143,7 +143,7 @@ def test_perfect_wires_and_a_wide_converter_give_the_integers_class(norsim: Run,
             ("--model", "{nets}:give_pair", *FEW),
             "returns tuple for 2 images; expected scores [images, classes]",
         ),
-        (("--model", "{nets}:give_image", *FEW), "gives [2, 10, 1] for 2 images"),
+        (("--model", "{nets}:give_image", *FEW), "returns [2, 10, 1] for 2 images"),
         (("--model", "{nets}:give_few", *FEW), "returns 4 scores; digits has 10 classes"),
         (
             ("--model", "{nets}:take_colours", *FEW),

@@ -24,10 +24,10 @@ from pydantic import BaseModel
 
 from norsim.backends.programming import program_levels
 from norsim.backends.registry import BACKENDS
-from norsim.chip.cell_schema import Section
 from norsim.chip.load import apply_settings, load_chip, presets
-from norsim.chip.schema import ChipFile
+from norsim.chip.schema import ChipFile, chip_file
 from norsim.commands import COMMANDS, cli, main
+from norsim.configuration.section import Section
 from norsim.errors import NorsimError
 from norsim.saved.network_folder import load_network
 
@@ -196,13 +196,19 @@ def assert_folders_filled(block: Block, where: Path) -> None:
         assert written & results, f"{block.name}: {written}"
 
 
-@pytest.mark.parametrize("block", apart("python"), ids=lambda block: block.name)
+@pytest.mark.parametrize(
+    "document", sorted({block.document for block in apart("python")}), ids=lambda document: document.name
+)
 def test_code_runs(
-    block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Run the Python blocks of a page, which continue each other."""
     monkeypatch.chdir(tmp_path)
-    exec(compile(block.text, block.name, "exec"), {"__name__": "__main__"})
-    assert capsys.readouterr().out
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for block in apart("python"):
+        if block.document == document:
+            exec(compile(block.text, block.name, "exec"), names)
+            assert capsys.readouterr().out, block.name
 
 
 def test_lines_that_are_not_run_name_what_exists() -> None:
@@ -294,9 +300,10 @@ def test_exit_codes_are_those_of_the_errors() -> None:
 
 
 def test_presets_and_networks_are_named() -> None:
-    text = README.read_text()
-    assert all(f"| `{name}` |" in text for name in presets())
-    assert load_network("digits-cnn")[1]["network"] in text
+    text = (ROOT / "docs" / "chip-file.md").read_text().partition("## Presets")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `([\w-]+)` \|", text, re.MULTILINE)) == set(presets())
+    text = (ROOT / "docs" / "reference" / "networks.md").read_text()
+    assert f"`{load_network('digits-cnn')[1]['network']}`" in text
 
 
 def test_backends_in_the_table_exist() -> None:
@@ -329,9 +336,14 @@ def script(path: Path) -> ModuleType:
 def test_the_chip_file_page_is_made_of_the_schema() -> None:
     text = (ROOT / "docs" / "chip-file.md").read_text()
     assert script(ROOT / "docs" / "chip_keys.py").write(text) == text, "run docs/chip_keys.py"
-    rows = re.findall(r"^\| `([\w.]+)` \|", text, re.MULTILINE)
-    assert sorted(rows) == sorted(chip_keys(ChipFile))
+    rows = re.findall(r"^\| `([\w.]+)` \|", tables(text), re.MULTILINE)
+    assert sorted(rows) == sorted(chip_keys(chip_file()))
     assert "| None |" not in text, "every key has a docstring"
+
+
+def tables(page: str) -> str:
+    """Return the part of the chip-file page with the tables of keys."""
+    return page.partition("\n## Chip\n")[2]
 
 
 def value_of(file: ChipFile, key: str) -> Any:
@@ -343,8 +355,8 @@ def value_of(file: ChipFile, key: str) -> Any:
 
 def test_defaults_and_values_of_the_chip_file_page_are_what_norsim_takes_them_for() -> None:
     content = yaml.safe_load(presets()["etox65"].read_text())
-    preset, bare = ChipFile.model_validate(content), content
-    for line in (ROOT / "docs" / "chip-file.md").read_text().splitlines():
+    preset, bare = chip_file().model_validate(content), content
+    for line in tables((ROOT / "docs" / "chip-file.md").read_text()).splitlines():
         cells = [cell.strip() for cell in line.strip("| ").split(" | ")]
         if not line.startswith("| `"):
             continue
@@ -355,16 +367,16 @@ def test_defaults_and_values_of_the_chip_file_page_are_what_norsim_takes_them_fo
         if not field.is_required() and field.default is None:
             assert cells[2] == "`null`", key
         elif not field.is_required():
-            said = ChipFile.model_validate(apply_settings(bare, (f"{key}={cells[2].strip('`')}",)))
+            said = chip_file().model_validate(apply_settings(bare, (f"{key}={cells[2].strip('`')}",)))
             assert value_of(said, key) == (pytest.approx(field.default) if field.default else field.default), key
         if len(cells) == 5 and cells[3]:
-            said = ChipFile.model_validate(apply_settings(bare, (f"{key}={cells[3].strip('`')}",)))
+            said = chip_file().model_validate(apply_settings(bare, (f"{key}={cells[3].strip('`')}",)))
             assert value_of(said, key) == value_of(preset, key), key
 
 
 def section_of(names: list[str]) -> type[BaseModel]:
     """Return the section of a chip file with this path of names."""
-    found: type[BaseModel] = ChipFile
+    found: type[BaseModel] = chip_file()
     for name in names:
         annotation = found.model_fields[name].annotation
         (found,) = (kind for kind in (annotation, *get_args(annotation)) if kind in subsections())
@@ -385,11 +397,6 @@ def test_the_trained_networks_in_the_table_are_those_that_come_with_norsim() -> 
             shares = (f"{100 * card[key]:.2f}" for key in ("float_accuracy", "quantized_accuracy"))
             found[path.parent.name] = (f"{card['width']:g}", *shares)
     assert {name: tuple(rest) for name, *rest in rows} == found
-
-
-def test_the_presets_in_the_table_are_those_that_come_with_norsim() -> None:
-    section = (ROOT / "docs" / "chip-file.md").read_text().partition("## Presets")[2].partition("\n## ")[0]
-    assert set(re.findall(r"^\| `([\w-]+)` \|", section, re.MULTILINE)) == set(presets())
 
 
 def test_the_accuracies_of_the_readme_are_those_of_the_results() -> None:

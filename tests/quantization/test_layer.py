@@ -75,7 +75,7 @@ def test_weight_outside_the_levels_names_layer_value_place_and_range(code: int) 
         ({"weight_scale": np.ones(3)}, "weight_scale has shape"),
         ({"weight_scale": np.array([1.0, 0.0])}, "not above 0"),
         ({"weight_scale": np.array([1.0, np.nan])}, "not finite"),
-        ({"bias": np.array([np.inf, 0])}, "bias holds"),
+        ({"bias": np.array([np.inf, 0])}, "bias has"),
         ({"weight_zero": 16}, "weight_zero is 16"),
         ({"weight_zero": 0.5}, "expected an integer"),
         ({"input_zero": -1}, "input_zero is -1"),

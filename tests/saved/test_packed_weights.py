@@ -141,7 +141,7 @@ CONV1_INPUT_SCALE, BN1_BIAS, FC_SCALE = 0, 9, 68
     ("edit", "problem"),
     [
         (lambda t, h: t.pop("codes"), "'codes' is missing"),
-        (lambda t, h: t.update(extra=torch.zeros(1)), r"no network has: \['extra'\]"),
+        (lambda t, h: t.update(extra=torch.zeros(1)), r"it has unknown tensors: \['extra'\]"),
         (lambda t, h: t.update(codes=t["codes"][:-1].clone()), "'codes' is torch.uint8 .2355."),
         (lambda t, h: t.update(codes=t["codes"].short()), "'codes' is torch.int16"),
         (lambda t, h: t.update(vectors=t["vectors"].double()), "float64"),

@@ -140,7 +140,7 @@ def test_vectors_are_taken_in_parts_that_change_nothing(monkeypatch: pytest.Monk
     array, model, _ = built("bit-serial", 10.0, torch.float64)
     x = torch.from_numpy(fresh_drives(array, 10, 67))
     together = model.lines(x)
-    monkeypatch.setattr(model, "VALUES_AT_ONCE", 1)
+    monkeypatch.setattr("norsim.solver.macro.model.VALUES_AT_ONCE", 1)
     torch.testing.assert_close(model.lines(x), together, rtol=1e-12, atol=0)
     torch.testing.assert_close(model.lines(x[40:41]), together[40:41], rtol=1e-12, atol=0)
 

@@ -123,10 +123,10 @@ def report_losses(found: Attribution, content: dict[str, Any], path: Path) -> No
         f"points lost, {content['network']} on {content['dataset']}, {found.images} test images, "
         f"{content['encoding']}",
     )  # fmt: skip
-    left, verdict = found.remainder, "not significant" if found.adds_up else "SIGNIFICANT"
+    left, verdict = found.remainder, "adds up" if found.adds_up else "does NOT add up"
     show.say(
-        f"The sum of the losses by each one alone differs from the total by {left.points:.2f} points "
-        f"({left.ci95[0]:.2f} to {left.ci95[1]:.2f}), which is {verdict} at 95 %"
+        f"The sum of the losses by each one alone {verdict} to the total, with a remainder of {left.points:.2f} points "
+        f"({left.ci95[0]:.2f} to {left.ci95[1]:.2f})"
     )
     show.say_path(f"{content['seconds']:.0f} s. Run folder: {path}")
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from norsim.backends.registry import BACKENDS
-from norsim.chip.quantities import engineering
 from norsim.commands.shared import show
 from norsim.commands.shared.network_options import (
     model_is_trusted,
@@ -39,6 +38,7 @@ from norsim.commands.shared.options import (
     show_estimate,
     workers_for,
 )
+from norsim.configuration.quantities import engineering
 from norsim.errors import ConfigurationError, ThresholdError
 from norsim.files import write_atomically, write_text
 

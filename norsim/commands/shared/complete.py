@@ -8,8 +8,9 @@ import click
 from click.shell_completion import CompletionItem
 from pydantic import BaseModel
 
-from norsim.chip.load import presets, section_of
-from norsim.chip.schema import ChipFile
+from norsim.chip.load import presets
+from norsim.chip.schema import chip_file
+from norsim.configuration.section import section_of
 from norsim.saved.shipped import shipped_networks
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
@@ -39,9 +40,9 @@ def datasets() -> Iterable[str]:
     return DATASETS
 
 
-def chip_keys(section: type[BaseModel] = ChipFile, before: str = "") -> Iterator[str]:
+def chip_keys(section: type[BaseModel] | None = None, before: str = "") -> Iterator[str]:
     """Yield `key.key=` for every value of a chip file."""
-    for name, field in section.model_fields.items():
+    for name, field in (section or chip_file()).model_fields.items():
         below = section_of(field.annotation)
         if below is None:
             yield f"{before}{name}="

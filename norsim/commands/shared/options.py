@@ -10,16 +10,16 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from norsim.chip.load import ChipChoice, choose_chip, read_yaml
-from norsim.chip.schema import EncodingName
 from norsim.commands.shared import show
 from norsim.commands.shared.complete import complete_chip, complete_key
 from norsim.errors import ConfigurationError
 from norsim.experiments.run_files import SUMMARY, is_ours
+from norsim.periphery.registry import ENCODINGS
 from norsim.saved.shipped import network_place
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def chip_options(function: Decorated) -> Decorated:
         trust_option,
         click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", shell_complete=complete_key,
                      help="Change a chip key, for example adc.bits=10. Repeatable."),
-        click.option("--encoding", type=click.Choice(list(get_args(EncodingName))),
+        click.option("--encoding", type=click.Choice(list(ENCODINGS)),
                      help="How activations and weights are encoded on the array; the chip file's choice by default."),
         click.option("-c", "--chip", "chip_name", default="etox65", show_default=True, metavar="FILE|PRESET",
                      shell_complete=complete_chip, help="The chip: a YAML file or a preset that comes with norsim."),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from norsim.chip.cell_files import build_cell
-from norsim.chip.schema import ChipFile
+from norsim.chip.schema import chip_file
 from norsim.commands.shared import show
 from norsim.commands.shared.options import (
     cell_is_trusted,
@@ -88,7 +88,7 @@ def check_command(
 
 def programmed_card(choice: ChipChoice) -> Cell | None:
     """Return the model card that `cell.programmed_as` names, as a separate cell; None if it names none."""
-    file = ChipFile.model_validate(choice.content)
+    file = chip_file().model_validate(choice.content)
     if file.cell.programmed_as is None:
         return None
     section = file.cell.model_copy(update={"model": file.cell.programmed_as, "programmed_as": None})

@@ -1,4 +1,7 @@
-"""Quantities with units: text in chip files, SI units inside norsim."""
+"""Quantities with units: text in chip files, SI units inside norsim.
+
+Importing pint takes half a second, so it is imported when the first quantity is converted.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ import math
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import pint
 from pydantic import BeforeValidator, Field
+
+if TYPE_CHECKING:
+    import pint
 
 PLAIN_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 QUANTITY = re.compile(r"([-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|inf))\s*([^\W\d_]+(?:[/*][^\W\d_]+)*)")
@@ -17,7 +22,24 @@ QUANTITY = re.compile(r"([-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|inf))\
 
 @lru_cache
 def _units() -> pint.UnitRegistry[float]:
+    import pint
+
     return pint.UnitRegistry(autoconvert_offset_to_baseunit=True)
+
+
+def _converted(text: str, unit: str | None = None) -> float:
+    """Convert a quantity to a number in `unit`, by default the SI unit. Raises ValueError if the text is no quantity or
+    has another dimension."""
+    match = QUANTITY.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a quantity")
+    import pint
+
+    try:
+        found = _units().Quantity(float(match[1]), match[2])
+        return float((found.to_base_units() if unit is None else found.to(unit)).magnitude)
+    except pint.PintError as problem:
+        raise ValueError(str(problem)) from None
 
 
 @dataclass(frozen=True)
@@ -30,12 +52,9 @@ class Conversion:
         """Convert a value. Raises ValueError, with a message for authors of chip files, if it is no such quantity."""
         if not isinstance(value, str):
             raise ValueError(f"give a quantity with its unit, for example '1 {self.unit}', not {value!r}")
-        match = QUANTITY.fullmatch(value.strip())
         try:
-            if match is None:
-                raise ValueError
-            return float(_units().Quantity(float(match[1]), match[2]).to(self.unit).magnitude)
-        except (pint.PintError, ValueError):
+            return _converted(value, self.unit)
+        except ValueError:
             raise ValueError(f"{value!r} is not a quantity in units of {self.unit}, such as '1 {self.unit}'") from None
 
 
@@ -49,12 +68,9 @@ def any_quantity(value: Any) -> float:
     # YAML reads 1e-15, which has no point, as text.
     if (isinstance(value, int | float) and not isinstance(value, bool)) or PLAIN_NUMBER.fullmatch(str(value)):
         return float(value)
-    match = QUANTITY.fullmatch(str(value).strip())
     try:
-        if match is None:
-            raise ValueError
-        return float(_units().Quantity(float(match[1]), match[2]).to_base_units().magnitude)
-    except (pint.PintError, ValueError):
+        return _converted(str(value))
+    except ValueError:
         raise ValueError(f"{value!r} is neither a number nor a quantity such as '1.5 fC'") from None
 
 

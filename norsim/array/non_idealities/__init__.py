@@ -1,0 +1,1 @@
+"""Cell non-idealities, one mechanism per file."""

@@ -1,0 +1,59 @@
+"""A key of the section `silicon` of a chip file, as plain data beside the field that it sets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import Field, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from norsim.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key of a chip file. Its value is a quantity, a number, a section or the name of a file.
+
+    `name`     name in the chip file
+    `meaning`  its line on the page of chip files
+    `unit`     name of the SI unit, such as `volt`, or None for a number without a unit
+    `least`, `above`, `most`   bounds: the value is at least, above, at most this; None for no bound
+    `section`  a dataclass whose fields have keys, for a section; it can be null
+    `reader`   a function that reads the file of that name beside the chip file; the name can be null
+    """
+
+    name: str
+    meaning: str
+    unit: str | None = None
+    least: float | None = None
+    above: float | None = None
+    most: float | None = None
+    section: type[Any] | None = None
+    reader: Callable[[Path], Any] | None = None
+
+
+def key(name: str, meaning: str, unit: str | None = None, **rest: Any) -> dict[str, Key]:
+    """Return the metadata of a dataclass field that this key of a chip file sets; `rest` are fields of Key.
+
+    The default of the key is that of the field; sections and files are null by default.
+    """
+    return {"key": Key(name, meaning, unit, **rest)}
+
+
+def keys_of(kind: type[Any]) -> Iterator[tuple[Field[Any], Key]]:
+    """Yield the fields of a dataclass that keys of a chip file set, each with its key."""
+    for field in fields(kind):
+        if "key" in field.metadata:
+            yield field, field.metadata["key"]
+
+
+def check_values(part: Any) -> None:
+    """Raise ConfigurationError for a number of a dataclass that is not finite or below the lower bound of its key.
+
+    An exclusive bound is allowed here, since a value of 0 switches most parts off.
+    """
+    for field, its in keys_of(type(part)):
+        value, low = getattr(part, field.name), its.above if its.least is None else its.least
+        if low is not None and isinstance(value, int | float) and not low <= value < math.inf:
+            raise ConfigurationError(f"silicon: {field.name} must be finite and at least {low:g}, not {value}")

@@ -1,0 +1,82 @@
+"""The section `silicon` of a chip file, made of the keys that cell non-idealities declare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import MISSING
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field, create_model
+
+from norsim.array.non_idealities import registry
+from norsim.array.non_idealities.key import Key, keys_of
+from norsim.array.non_idealities.non_ideality import NonIdeality
+from norsim.array.variation import Silicon
+from norsim.configuration.quantities import Kelvin, Seconds, quantity
+from norsim.configuration.section import Section
+
+Part = TypeVar("Part")
+
+
+class SiliconSection(Section):
+    """`silicon`: the keys that belong to no single non-ideality."""
+
+    time: Seconds = 0.0
+    """Time since programming."""
+    in_situ: bool = False
+    """Whether to program each cell to conduct its level in the array, under the usual IR drop, instead of alone."""
+    programmed_at: Kelvin | None = None
+    """Temperature of program-verify; null: `temperature`."""
+    tracking: bool = False
+    """Whether the read voltage of the wordlines tracks a reference cell over temperature."""
+
+
+def silicon_section(non_idealities: Iterable[type[NonIdeality]]) -> type[SiliconSection]:
+    """Return the section with the keys of these non-idealities."""
+    keys = {name: field for kind in non_idealities for name, field in _fields(kind).items()}
+    return create_model("SiliconSection", __base__=SiliconSection, **keys)
+
+
+def _fields(kind: type[Any]) -> dict[str, Any]:
+    """Return the keys that a dataclass declares, as definitions of fields for pydantic."""
+    found = {}
+    for field, key in keys_of(kind):
+        is_null = key.section is not None or key.reader is not None
+        default = None if is_null else ... if field.default is MISSING else field.default
+        found[key.name] = (_type(key), Field(default=default, description=key.meaning))
+    return found
+
+
+def _type(key: Key) -> Any:
+    """Return the type of a key's value, with its unit and bounds."""
+    if key.section is not None:
+        section: Any = create_model(f"{key.section.__name__}Section", __base__=Section, **_fields(key.section))
+        return section | None
+    if key.reader is not None:
+        return str | None
+    # With an upper bound, no further check is needed: it excludes infinity, and every bound excludes nan.
+    finite = False if key.most is None else None
+    bounds = Field(ge=key.least, gt=key.above, le=key.most, allow_inf_nan=finite)
+    return Annotated[float, bounds] if key.unit is None else Annotated[float, quantity(key.unit), bounds]
+
+
+def build_silicon(section: SiliconSection, folder: Path) -> Silicon:
+    """Return the non-idealities of a section, in SI units; `folder` holds the files that it names."""
+    mechanisms = (_built(kind, section, folder) for kind in registry.NON_IDEALITIES)
+    return Silicon(tuple(mechanisms), section.time)
+
+
+def _built(kind: type[Part], section: Section, folder: Path) -> Part:
+    """Return a dataclass with the values of its keys; those that are null keep the field's default."""
+    values = {}
+    for field, key in keys_of(kind):
+        value = getattr(section, key.name)
+        if value is None:
+            continue
+        if key.section is not None:
+            value = _built(key.section, value, folder)
+        elif key.reader is not None:
+            value = key.reader(folder / value)
+        values[field.name] = value
+    return kind(**values)
