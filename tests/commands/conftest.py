@@ -1,4 +1,4 @@
-"""Runs commands in this process, so that each test does not import torch anew."""
+"""Run commands in this process, so that torch is imported only once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from norsim.spice.simulators import ngspice
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -25,7 +25,7 @@ class Ended:
 
     @property
     def json(self) -> Any:
-        """Stdout as JSON: fails if anything else is on it."""
+        """Stdout as JSON; fails if there is anything else on it."""
         return json.loads(self.out)
 
 
@@ -34,7 +34,7 @@ Run = Callable[..., Ended]
 
 @pytest.fixture
 def norsim(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """`norsim("doctor", "--json")` runs that command line."""
+    """Return a function that runs a command line: `norsim("doctor", "--json")`."""
 
     def run(*arguments: object) -> Ended:
         monkeypatch.setattr(sys, "argv", ["norsim", *map(str, arguments)])
@@ -44,15 +44,15 @@ def norsim(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
             main()
         except SystemExit as ended:
             code = int(ended.code or 0)
-        said = capsys.readouterr()
-        return Ended(code, said.out, said.err)
+        captured = capsys.readouterr()
+        return Ended(code, captured.out, captured.err)
 
     return run
 
 
 @pytest.fixture
 def simulator(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
-    """`simulator(path)` makes `path` the ngspice program until the test ends."""
+    """Return a function that makes a path the ngspice program until the test ends: `simulator(path)`."""
 
     def forget() -> None:
         ngspice.find_ngspice.cache_clear()

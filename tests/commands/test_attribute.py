@@ -1,4 +1,4 @@
-"""`attribute`: an array without any cause loses nothing, and what is switched on is what is measured."""
+"""`attribute`: an array without any cause loses nothing, and switching affects only the named causes."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from tests.commands.conftest import Run
 
 
 @pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
-def test_causes_one_by_one(norsim: Run, tmp_path: Path, encoding: str) -> None:
+def test_losses_by_cause(norsim: Run, tmp_path: Path, encoding: str) -> None:
     options = ["--network", "digits-cnn", "--images", 60, "--encoding", encoding, "--set", "adc.bits=2"]
     ended = norsim("attribute", *options, "--out", tmp_path / "run", "--json")
     assert ended.code == 0
     found = ended.json
     assert [share["name"] for share in found["shares"]] == list(FACTORS["causes"])
-    assert abs(found["base"]["points"]) < 2  # an image of 60 is 1.7 points
+    assert abs(found["base"]["points"]) < 2  # one image of 60 is 1.7 points
     assert found["array"]["points"] == pytest.approx(
         found["base"]["points"] + sum(share["alone"]["points"] for share in found["shares"]) + found["remainder_points"]
     )
     converter = next(share for share in found["shares"] if share["name"] == "converter")
-    assert converter["alone"]["points"] > 0 and converter["without"]["points"] > 0  # of 2 bits
+    assert converter["alone"]["points"] > 0 and converter["without"]["points"] > 0  # 2 bits
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["shares"] == found["shares"]
 
 
-def test_layers_one_by_one(norsim: Run, tmp_path: Path) -> None:
+def test_losses_by_layer(norsim: Run, tmp_path: Path) -> None:
     options = ["--network", "digits-cnn", "--images", 40, "--by", "layers"]
     ended = norsim("attribute", *options, "--out", tmp_path / "run")
     assert ended.code == 0
@@ -39,7 +39,7 @@ def test_layers_one_by_one(norsim: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
-def test_a_chip_is_its_own_with_everything_on_and_ideal_with_nothing(encoding: str) -> None:
+def test_a_chip_is_unchanged_with_all_causes_and_ideal_with_none(encoding: str) -> None:
     causes = FACTORS["causes"]
 
     def chip_with(*on: str) -> Chip:
@@ -55,8 +55,8 @@ def test_a_chip_is_its_own_with_everything_on_and_ideal_with_nothing(encoding: s
     assert chip_with("cell").cell == whole.cell
 
 
-def test_cures_one_by_one_on_a_chip_that_needs_them(norsim: Run, tmp_path: Path) -> None:
-    """Long source lines of bare diffusion: the digits are lost, and programming in place brings them back."""
+def test_mitigations_on_a_bad_chip(norsim: Run, tmp_path: Path) -> None:
+    """Long source lines of bare diffusion: accuracy collapses, and programming in place recovers it."""
     bad = ["--set", "bit_serial.wires.source_line=1 kohm", "--images", 60, "--chip", "etox65-stress"]
     ended = norsim("attribute", "--network", "digits-cnn", "--by", "cures", *bad, "--out", tmp_path / "run", "--json")
     assert ended.code == 0, ended.err
@@ -68,7 +68,7 @@ def test_cures_one_by_one_on_a_chip_that_needs_them(norsim: Run, tmp_path: Path)
 
 
 @pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
-def test_rows_in_order_give_the_same_integers_from_other_lines(norsim: Run, tmp_path: Path, encoding: str) -> None:
+def test_row_order_permutes_lines_but_not_the_integers(norsim: Run, tmp_path: Path, encoding: str) -> None:
     layer = ["run-layer", "--network", "digits-cnn", "--layer", "fc", "--tile", "0,0", "--vectors", 3]
     both = []
     for name, order in (("plain", "false"), ("ordered", "true")):

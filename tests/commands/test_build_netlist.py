@@ -1,4 +1,4 @@
-"""The deck of `build-netlist`, run by hand, is what `run-layer` reports."""
+"""The deck of `build-netlist`, run by hand, has the currents that `run-layer` reports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TILES = [("conv1", "0,0"), ("conv2", "0,0"), ("fc", "1,0")]
 
 
 def by_hand(folder: Path) -> np.ndarray:
-    """`[vectors, passes, outputs]` amperes, from nothing but tile.cir and tile.json."""
+    """Return `[vectors, passes, outputs]` amperes, using only tile.cir and tile.json."""
     subprocess.run(["ngspice", "-b", "tile.cir"], cwd=folder, check=True, capture_output=True)
     tile = json.loads((folder / "tile.json").read_text())
     names = sorted({name for lines in tile["sense"] for name, _ in lines})
@@ -44,7 +44,7 @@ def test_a_deck_run_by_hand_gives_the_currents_of_run_layer(
 
 
 @pytest.mark.parametrize("zero_point", ["reference", "digital", "differential", "linear-pair"])
-def test_every_cell_of_the_deck_stands_for_its_weight(norsim: Run, tmp_path: Path, zero_point: str) -> None:
+def test_every_cell_of_the_deck_encodes_its_weight(norsim: Run, tmp_path: Path, zero_point: str) -> None:
     encoding = "linear-pair" if zero_point == "linear-pair" else "bit-serial"
     setting = [] if zero_point == "linear-pair" else ["--set", f"bit_serial.zero_point={zero_point}"]
     network = ["--network", "digits-cnn", "--layer", "conv2", "--vectors", 1]
@@ -68,7 +68,7 @@ def test_every_cell_of_the_deck_stands_for_its_weight(norsim: Run, tmp_path: Pat
         np.testing.assert_array_equal(total, weights[:, output] - (0 if zero_point == "digital" else zero))
 
 
-def test_the_deck_says_what_each_line_is(norsim: Run, tmp_path: Path) -> None:
+def test_the_deck_describes_each_line(norsim: Run, tmp_path: Path) -> None:
     norsim("build-netlist", "--network", "digits-cnn", "--layer", "conv2", "--vectors", 1, "--out", tmp_path)
     text = (tmp_path / "tile.cir").read_text()
     assert "* wordline 17: input 17: channel 1, kernel (2, 2)" in text
@@ -76,7 +76,7 @@ def test_the_deck_says_what_each_line_is(norsim: Run, tmp_path: Path) -> None:
     assert text.count("reference column of its group") == 2
 
 
-def test_vectors_come_from_a_file(norsim: Run, tmp_path: Path) -> None:
+def test_vectors_are_read_from_a_file(norsim: Run, tmp_path: Path) -> None:
     codes = np.random.default_rng(0).integers(0, 16, (3, 64)).astype(np.uint8)
     np.save(tmp_path / "codes.npy", codes)
     options = ["--network", "digits-cnn", "--layer", "fc", "--tile", "1,0", "--vectors", tmp_path / "codes.npy"]

@@ -1,4 +1,4 @@
-"""`cell check`: numbers that can be found by hand, the files it leaves, and cells that do not fit."""
+"""`cell check`: numbers that can be calculated by hand, its files, and unsuitable cells."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ SAME_CARD = "card of a programmed cell against a shifted erased one"
 
 @lru_cache
 def checked(chip: str, *settings: str) -> tuple[CellCheck, dict[str, Finding]]:
-    """The check of a chip, and its findings by name."""
+    """Return the check of a chip, and its findings by name."""
     found = check(load_chip(chip, settings))
     return found, {finding.name: finding for finding in found.findings}
 
 
 @pytest.mark.parametrize("chip", ["etox65", "bsim3", "square-law", "reram"])
-def test_cells_that_come_with_norsim_fit(chip: str) -> None:
+def test_cells_that_come_with_norsim_are_suitable(chip: str) -> None:
     found, findings = checked(chip)
     assert found.ok, found.findings
     assert (findings["nodal against ngspice on 32 x 32 cells"].value or 1) <= 1e-5
@@ -39,7 +39,7 @@ def test_cells_that_come_with_norsim_fit(chip: str) -> None:
     assert found.warnings == []
 
 
-def test_a_resistors_numbers_are_those_found_by_hand() -> None:
+def test_the_numbers_of_a_resistor_agree_with_hand_calculation() -> None:
     """0.1 uS to 10 uS, linear in the threshold of 0 V to 1 V, behind 2 kohm, at 0.2 V; levels 0.107 uA apart."""
     _, findings = checked("reram")
     assert findings["current of an erased cell"].value == pytest.approx(0.2 / 102e3, rel=1e-6)
@@ -50,7 +50,7 @@ def test_a_resistors_numbers_are_those_found_by_hand() -> None:
     assert findings["temperature slope of the middle level"].value == pytest.approx(0, abs=1e-9)
 
 
-def test_a_square_laws_numbers_are_those_found_by_hand() -> None:
+def test_the_numbers_of_a_square_law_agree_with_hand_calculation() -> None:
     """The top level is in the linear region: kp W/L ((vgs - vt) vds - vds^2 / 2) (1 + lambda vds)."""
     _, findings = checked("square-law")
     over = 1.6e-6 / (60e-6 / 5 * 0.5 * (1 + 0.05 * 0.5)) + 0.5 / 2
@@ -59,8 +59,8 @@ def test_a_square_laws_numbers_are_those_found_by_hand() -> None:
     assert slope.value is not None and slope.value < 59.6 and "below threshold" in slope.advice
 
 
-def test_a_transistors_slope_is_that_of_its_exponential() -> None:
-    """Below threshold BSIM3's current is exp(V / n kT/q), so a cold cell's slope is less, nearly as the temperature."""
+def test_the_slope_of_a_transistor_scales_with_temperature() -> None:
+    """Below threshold, BSIM3's current is exp(V / n kT/q), so the slope is nearly proportional to the temperature."""
     warm, cold = (checked("bsim3", *of)[1]["subthreshold slope"].value or 0 for of in ((), ("temperature=-23 degC",)))
     assert warm > 1e3 * math.log(10) * 0.025865
     assert cold / warm == pytest.approx(250.15 / 300.15, rel=0.05)
@@ -82,12 +82,12 @@ def test_a_transistors_slope_is_that_of_its_exponential() -> None:
         ("bsim3", "cell.pins=[source, gate, gate, drain]", "current lost through gate and bulk", "ngspice backend"),
     ],
 )
-def test_what_does_not_fit_fails_with_advice(chip: str, setting: str, name: str, advice: str) -> None:
+def test_unsuitable_cells_fail_with_advice(chip: str, setting: str, name: str, advice: str) -> None:
     found, findings = checked(chip, setting)
     assert not found.ok and findings[name].ok is False and advice in findings[name].advice, findings
 
 
-# Electrons above the threshold, holes far below it, as in a ferroelectric transistor; `sign` -1 is a p channel.
+# Electrons above the threshold, holes far below it, as in a ferroelectric transistor; `sign` -1 gives a p channel.
 TWO_BRANCHES = """* two.sp
 .subckt two d g s b vt=0
 Bcell d s I={sign}*1e-6*(ln(1+exp((v(g,s)-{{vt}})/0.1))+{holes}*ln(1+exp(({{vt}}-1.2-v(g,s))/0.1)))*tanh(v(d,s)/0.05)
@@ -103,7 +103,7 @@ Bcell d s I={sign}*1e-6*(ln(1+exp((v(g,s)-{{vt}})/0.1))+{holes}*ln(1+exp(({{vt}}
         ("1", "0", ("1.9 V", "0 V"), "current of an erased cell", "a programmed cell conducts more"),
     ],
 )
-def test_cells_of_other_physics_are_told_what_they_are(
+def test_cells_of_other_physics_are_recognised(
     tmp_path: Path, sign: str, holes: str, ends: tuple[str, str], name: str, advice: str
 ) -> None:
     (tmp_path / "two.sp").write_text(TWO_BRANCHES.format(sign=sign, holes=holes))
@@ -116,8 +116,8 @@ def test_cells_of_other_physics_are_told_what_they_are(
     assert findings[name].ok is False and advice in findings[name].advice, findings
 
 
-def test_where_a_current_turns_is_told() -> None:
-    """Of a cell with two states in its window, the volts between which it snaps from one to the other."""
+def test_the_place_where_a_current_is_not_monotone_is_reported() -> None:
+    """A cell with two states in its window: the volts between which it switches from one to the other."""
     volts = np.linspace(0, 1, 11)
     snapping = 1e-6 * (1 - volts + 0.3 * (volts > 0.45))
     still, gates = np.full((16, 3), 1e-6), np.array([0.0, 0.5, 1.0])
@@ -131,12 +131,12 @@ def test_linear_pair_is_judged_by_its_own_levels() -> None:
     found, findings = checked("etox65", "encoding=linear-pair")
     assert found.ok and found.levels is not None
     assert found.levels.target_amps[0] == pytest.approx(0.3e-6)
-    # All wordlines are biased: there are no unselected ones.
+    # All wordlines are biased, so there are no unselected ones.
     assert not any("unselected" in name for name in findings)
 
 
-def test_the_command_leaves_curves_levels_and_findings(norsim: Run, tmp_path: Path) -> None:
-    """And compares the card of a programmed cell: here 59.5 uA/V2 for 60."""
+def test_the_command_writes_curves_levels_and_findings(norsim: Run, tmp_path: Path) -> None:
+    """It also compares the card of a programmed cell: here 59.5 uA/V2 instead of 60."""
     ended = norsim("cell", "check", "--chip", "square-law", "--out", tmp_path, "--json")
     assert ended.code == 0, ended.err
     (card,) = (finding for finding in ended.json["findings"] if finding["name"] == SAME_CARD)
@@ -146,7 +146,7 @@ def test_the_command_leaves_curves_levels_and_findings(norsim: Run, tmp_path: Pa
     assert [set(level) for level in kept["levels"]] == [{"code", "threshold_volts", "target_amps", "amps"}] * 16
     with open(tmp_path / "curves.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    # 16 levels over gate and drain; at the read's own volts they conduct what they should.
+    # 16 levels over gate and drain; at the volts of the read they conduct their target currents.
     assert sum(row["curve"] != "threshold" for row in rows) == 2 * 16 * 121
     read = [row for row in rows if float(row["gate_volts"]) == 2.4 and float(row["drain_volts"]) == 0.5 and row["code"]]
     assert [float(row["amps"]) for row in read if row["code"] == "15"] == pytest.approx([1.6e-6] * len(read[::16]))
@@ -155,8 +155,8 @@ def test_the_command_leaves_curves_levels_and_findings(norsim: Run, tmp_path: Pa
     assert norsim("runs", "verify", tmp_path).code == 0
 
 
-def test_the_command_fails_with_what_to_change(norsim: Run, tmp_path: Path) -> None:
-    """A card of a programmed cell whose threshold is another than the chip file says."""
+def test_the_command_fails_with_advice(norsim: Run, tmp_path: Path) -> None:
+    """The threshold of the programmed cell's card differs from the chip file."""
     ended = norsim(
         "cell", "check", "--chip", "square-law", "--set", "cell.programmed=2.2 V", "--out", tmp_path, "--quiet"
     )

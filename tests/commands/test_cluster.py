@@ -1,4 +1,4 @@
-"""Work that a Dask cluster does: the same bytes as here, also when a worker dies; what is not understood is refused."""
+"""Work on a Dask cluster: the same bytes as in one process, even if a worker dies; errors for invalid options."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SECONDS = 120.0
 
 
 def eventually(happened: Callable[[], Any]) -> Any:
-    """What `happened` returns once that is true."""
+    """Return the result of `happened` once it is true."""
     until = time.monotonic() + SECONDS
     while time.monotonic() < until:
         found = happened()
@@ -38,7 +38,7 @@ def eventually(happened: Callable[[], Any]) -> Any:
 
 @dataclass
 class Cluster:
-    """A scheduler and its workers, processes of this machine."""
+    """A scheduler and its workers, as processes on this machine."""
 
     folder: Path
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
@@ -91,7 +91,7 @@ def units(folder: Path) -> int:
 
 
 @pytest.mark.parametrize("command", [EVALUATE, READ], ids=["eval-network", "run-layer"])
-def test_two_workers_of_which_one_dies_give_the_bytes_of_one_process(
+def test_two_workers_one_of_which_dies_give_the_bytes_of_one_process(
     norsim: Run, dask_cluster: Cluster, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     first, _ = dask_cluster.worker(), dask_cluster.worker()
@@ -105,9 +105,7 @@ def test_two_workers_of_which_one_dies_give_the_bytes_of_one_process(
     assert results(there) == results(here) and len(results(here)) >= 3
 
 
-def test_batches_go_to_the_workers_and_the_bytes_stay_the_same(
-    norsim: Run, dask_cluster: Cluster, tmp_path: Path
-) -> None:
+def test_batches_on_workers_give_the_same_bytes(norsim: Run, dask_cluster: Cluster, tmp_path: Path) -> None:
     dask_cluster.worker()
     there = norsim(*FAST, "--no-cache", "--out", tmp_path / "there", "--scheduler", dask_cluster.address)
     assert there.code == 0
@@ -116,15 +114,17 @@ def test_batches_go_to_the_workers_and_the_bytes_stay_the_same(
     assert len(results(tmp_path / "here")) == 3
 
 
-def test_a_lost_cluster_ends_in_3_and_the_run_goes_on(norsim: Run, dask_cluster: Cluster, tmp_path: Path) -> None:
+def test_a_lost_cluster_ends_in_3_and_the_run_can_be_resumed(
+    norsim: Run, dask_cluster: Cluster, tmp_path: Path
+) -> None:
     dask_cluster.worker()
     part, whole = tmp_path / "part", tmp_path / "whole"
     log = tmp_path / "log"
     program = "from norsim.commands import main; main()"
-    with open(log, "wb") as said:
+    with open(log, "wb") as stderr:
         running = subprocess.Popen(
             [sys.executable, "-c", program, *READ, "--no-cache", "--out", part, "--scheduler", dask_cluster.address],
-            stderr=said,
+            stderr=stderr,
         )
     eventually(lambda: units(part) >= 2)
     for process in dask_cluster.processes:
@@ -137,7 +137,7 @@ def test_a_lost_cluster_ends_in_3_and_the_run_goes_on(norsim: Run, dask_cluster:
     assert results(part) == results(whole)
 
 
-def test_what_was_sent_once_is_sent_again_when_the_worker_that_had_it_dies(dask_cluster: Cluster) -> None:
+def test_shared_data_is_sent_again_if_its_worker_dies(dask_cluster: Cluster) -> None:
     first, ended = dask_cluster.worker(), list[int]()
 
     def done(place: int, result: None) -> None:
@@ -178,7 +178,7 @@ print("Submitted batch job 1")
 """
 
 
-def test_jobs_are_asked_of_a_queueing_system(norsim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_are_submitted_to_a_queueing_system(norsim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     programs = tmp_path / "bin"
     programs.mkdir()
     for name, text in (
@@ -201,10 +201,10 @@ def test_jobs_are_asked_of_a_queueing_system(norsim: Run, tmp_path: Path, monkey
     assert results(tmp_path / "there") == results(tmp_path / "here")
 
 
-# What dask-jobqueue has half built when it finds an option that it does not know complains of that when it is removed.
+# If dask-jobqueue finds an unknown option, the half-built cluster warns when it is deleted.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore:unclosed cluster")
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "problem"),
     [
         ("jobs: none\n", "jobs is 'none'; expected a number of jobs, at least 1"),
         ("jobs: 0\n", "jobs is 0; expected"),
@@ -212,11 +212,11 @@ def test_jobs_are_asked_of_a_queueing_system(norsim: Run, tmp_path: Path, monkey
         ("qeue: short\ncores: 1\nmemory: 1 GiB\n", "scheduler slurm: "),
     ],
 )
-def test_options_that_are_not_understood_are_refused(norsim: Run, tmp_path: Path, options: str, said: str) -> None:
+def test_invalid_options_end_in_2(norsim: Run, tmp_path: Path, options: str, problem: str) -> None:
     path = tmp_path / "queue.yaml"
     path.write_text(options)
     ended = norsim(*FAST, "--out", tmp_path / "run", "--scheduler", "slurm", "--scheduler-options", path)
-    assert ended.code == 2 and said in ended.err
+    assert ended.code == 2 and problem in ended.err
 
 
 def test_a_scheduler_that_does_not_answer_ends_in_2(

@@ -1,4 +1,4 @@
-"""What a shell completes: by click's interface, and in a bash of its own."""
+"""Shell completion: through click's interface, and in a real bash."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def completions(*words: str) -> set[str]:
-    """What completes the last of `words`; `file` stands for files."""
+    """Return the completions of the last of `words`; `file` stands for files."""
     *before, last = words
     found = ShellComplete(cli, {}, "norsim", "_NORSIM_COMPLETE").get_completions(before, last)
     return {item.value if item.type == "plain" else item.type for item in found}
@@ -69,12 +69,12 @@ def test_options_are_completed(words: tuple[str, ...], expected: set[str]) -> No
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_each_shell_gets_its_script(norsim: Run, shell: str) -> None:
-    said = norsim("completion", shell)
-    assert said.code == 0 and f"_NORSIM_COMPLETE={shell}_complete" in said.out and not said.err
+    ended = norsim("completion", shell)
+    assert ended.code == 0 and f"_NORSIM_COMPLETE={shell}_complete" in ended.out and not ended.err
 
 
 def test_bash_completes(tmp_path: Path) -> None:
-    """The script is loaded by a bash, and its function is called as bash does on a press of Tab."""
+    """Load the script in bash, and call its function like bash does when Tab is pressed."""
     program = tmp_path / "norsim"
     program.write_text(f"#!{sys.executable}\nfrom norsim.commands import main\n\nmain()\n")
     program.chmod(0o755)
@@ -90,10 +90,10 @@ def test_bash_completes(tmp_path: Path) -> None:
         try norsim eval-network --chip etox
     """
     environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    said = subprocess.run(
+    ended = subprocess.run(
         ["bash", "--norc", "-c", script], env=environment, capture_output=True, text=True, timeout=120, cwd=tmp_path
     )
-    assert said.returncode == 0 and not said.stderr, said.stderr
-    registered, *found = said.stdout.splitlines()
+    assert ended.returncode == 0 and not ended.stderr, ended.stderr
+    registered, *found = ended.stdout.splitlines()
     assert "_norsim_completion" in registered
     assert [set(line.split()) for line in found] == [{"eval-network"}, {"etox65", "etox65-stress"}]

@@ -1,4 +1,4 @@
-"""Bad input, a missing simulator, a failing solve: one clear line, the exit code, no half-written result."""
+"""Bad input, a missing simulator, a failing solve: one clear line, the exit code, and no partial result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def failed(ended: Ended, code: int, *words: str) -> None:
 
 
 def fake(folder: Path, body: str) -> Path:
-    """A program that answers --version as ngspice does, and then runs `body`."""
+    """Write a program that answers --version like ngspice and otherwise runs `body`."""
     path = folder / "fake-ngspice"
     path.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo "** ngspice-39" && exit 0\n{body}\n')
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
@@ -46,7 +46,7 @@ def test_doctor_ends_in_3_without_ngspice(norsim: Run, tmp_path: Path, simulator
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "problem"),
     [
         ("exit 0", "currents.raw"),
         ("echo 'Error: singular matrix'; exit 0", "singular matrix"),
@@ -55,11 +55,11 @@ def test_doctor_ends_in_3_without_ngspice(norsim: Run, tmp_path: Path, simulator
     ],
 )
 def test_a_broken_ngspice_ends_in_4_and_keeps_its_folder(
-    norsim: Run, tmp_path: Path, simulator: Any, monkeypatch: pytest.MonkeyPatch, body: str, said: str
+    norsim: Run, tmp_path: Path, simulator: Any, monkeypatch: pytest.MonkeyPatch, body: str, problem: str
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     simulator(fake(tmp_path, body))
-    failed(norsim(*EVALUATE, "--out", tmp_path / "run"), 4, said, str(tmp_path / "norsim-ngspice-"))
+    failed(norsim(*EVALUATE, "--out", tmp_path / "run"), 4, problem, str(tmp_path / "norsim-ngspice-"))
     assert list(tmp_path.glob("norsim-ngspice-*/tile.cir"))
     assert not any((tmp_path / "run" / name).exists() for name in RESULTS)
 
@@ -80,11 +80,11 @@ def test_a_cell_that_does_not_converge_ends_in_4(norsim: Run, tmp_path: Path, mo
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--set", "adc.bit=8"], ["bit", "did you mean 'bits'"]),
+        (["--set", "adc.bit=8"], ["bit", "did you mean 'bits'", "(--set KEY=VALUE)"]),
         (["--set", "tile.bitlines=0"], ["tile.bitlines"]),
         (["--set", "bit_serial.top_level=1.6"], ["with its unit"]),
         (["--set", "bit_serial.top_level=1 A"], ["cannot be programmed"]),
-        (["--set", "tile.bitlines=1"], ["holds no output"]),
+        (["--set", "tile.bitlines=1"], ["is too small for one output"]),
         (["--chip", "etox66"], ["did you mean 'etox65'"]),
     ],
 )
@@ -108,7 +108,7 @@ def test_a_cell_with_commands_ends_in_2_unless_it_is_trusted(
     assert not (tmp_path / "ran").exists() and not (tmp_path / "run" / "summary.json").exists()
 
 
-def test_a_trusted_cell_is_taken_as_it_is(norsim: Run, tmp_path: Path) -> None:
+def test_a_trusted_cell_is_used_unchanged(norsim: Run, tmp_path: Path) -> None:
     from norsim.chip.load import presets
     from norsim.paths import netlists_folder
 
@@ -139,13 +139,16 @@ def test_an_unknown_key_in_a_chip_file_ends_in_2(norsim: Run, tmp_path: Path) ->
     [
         ([*READ[:-4], "--tile", "3,0"], ["no tile 3,0"]),
         ([*READ[:-4], "--tile", "x"], ["ROW,COLUMN"]),
-        ([*READ, "--vectors", 10**6], ["activation vectors in"]),
+        ([*READ, "--vectors", 10**6], ["activation vectors in", "(--vectors K|FILE)"]),
         (["run-layer", "--network", "digits-cnn", "--layer", "conv9"], ["no layer 'conv9'", "conv1"]),
         (["eval-network", "--network", "digits-cn"], ["digits-cnn"]),
         (["eval-network", "--network", "digits-cnn", "--dataset", "digit"], ["did you mean"]),
-        (["eval-network", "--network", "digits-cnn", "--dataset", "cifar10"], ["was given no folder"]),
+        (
+            ["eval-network", "--network", "digits-cnn", "--dataset", "cifar10"],
+            ["was given no folder", "(--data DIR gives it)"],
+        ),
         (["eval-network", "--network", "digits-cnn", "--images", 5000], ["360"]),
-        (["eval-network", "--network", "digits-cnn", "--layers", "zz*"], ["matches none"]),
+        (["eval-network", "--network", "digits-cnn", "--layers", "zz*"], ["matches no layer", "(--layers PATTERN)"]),
         (["train", "--network", "digits-cnn", "--recipe", "epochs=3"], ["float_epochs"]),
     ],
 )
@@ -176,9 +179,10 @@ def test_weights_outside_the_level_range_end_in_2(norsim: Run, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("content", [np.full((2, 9), 16, np.uint8), np.zeros((2, 8), np.uint8), np.zeros((2, 9))])
-def test_unfit_activation_codes_end_in_2(norsim: Run, tmp_path: Path, content: np.ndarray) -> None:
+def test_invalid_activation_codes_end_in_2(norsim: Run, tmp_path: Path, content: np.ndarray) -> None:
     np.save(tmp_path / "codes.npy", content)
-    failed(norsim(*READ[:-2], "--vectors", tmp_path / "codes.npy", "--out", tmp_path / "run"), 2, "codes.npy")
+    ended = norsim(*READ[:-2], "--vectors", tmp_path / "codes.npy", "--out", tmp_path / "run")
+    failed(ended, 2, "codes.npy", "(--vectors K|FILE)")
 
 
 def test_usage_errors_end_in_2(norsim: Run) -> None:

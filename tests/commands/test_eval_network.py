@@ -1,4 +1,4 @@
-"""`eval-network` end to end, every layer by ngspice."""
+"""`eval-network` end to end, with all layers read by ngspice."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def without_time(summary: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
-def test_two_runs_of_one_seed_agree_to_the_last_bit_whatever_the_jobs(
+def test_runs_with_the_same_seed_agree_bit_for_bit_for_any_number_of_jobs(
     norsim: Run, tmp_path: Path, encoding: str
 ) -> None:
     first = norsim("eval-network", *FEW, *LIGHT, "--encoding", encoding, "--out", tmp_path / "a", "--json", "-j", 2)
@@ -50,7 +50,7 @@ def test_ideal_needs_no_simulator_and_equals_the_digital_network(norsim: Run, tm
     assert low < ended.json["accuracy"] < high
 
 
-def test_layers_not_named_stay_digital(norsim: Run, tmp_path: Path) -> None:
+def test_layers_that_do_not_match_stay_digital(norsim: Run, tmp_path: Path) -> None:
     ended = norsim("eval-network", *FEW, *LIGHT, "--layers", "conv1", "--out", tmp_path, "--json")
     assert {layer["name"]: layer["backend"] for layer in ended.json["layers"]} == {
         "conv1": "ngspice", "conv2": "ideal", "fc": "ideal",
@@ -58,7 +58,7 @@ def test_layers_not_named_stay_digital(norsim: Run, tmp_path: Path) -> None:
     assert [layer["reads"] > 0 for layer in ended.json["layers"]] == [True, False, False]
 
 
-def test_thresholds_end_in_exit_code_5_with_the_result_kept(norsim: Run, tmp_path: Path) -> None:
+def test_a_missed_bound_ends_in_5_and_keeps_the_result(norsim: Run, tmp_path: Path) -> None:
     def checks() -> Any:
         return json.loads((tmp_path / "manifest.json").read_text())["checks"]
 

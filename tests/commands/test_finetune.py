@@ -1,4 +1,4 @@
-"""`finetune` writes a network that every command takes, with a card that says how it came."""
+"""`finetune` writes a network that every command accepts, with a card that records its origin."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.commands.conftest import Run
 FEW = ["--network", "digits-cnn", "--steps", 4, "--refresh", 2, "--quiet"]
 
 
-def test_a_tuned_network_is_a_network(norsim: Run, tmp_path: Path) -> None:
+def test_a_tuned_network_can_be_used_like_any_other(norsim: Run, tmp_path: Path) -> None:
     out = tmp_path / "tuned"
     ended = norsim("finetune", *FEW, "--chip", "etox65-stress", "--out", out, "--json")
     assert ended.code == 0, ended.err

@@ -1,4 +1,4 @@
-"""The help of each command ends in examples, and these are command lines that it takes."""
+"""The help of each command ends with examples, which are valid command lines."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from norsim.zoo.registry import NETWORKS
 Run = Callable[..., Any]
 
 HEADING = "Examples:"
-# These end within seconds, and need nothing that is not there.
+# These take seconds, and need no earlier run.
 QUICK = ("doctor", "completion", "build-netlist", "runs ls", "runs gc --dry-run")
 
 
 def commands() -> Iterator[tuple[str, click.Command]]:
-    """All commands with their words, groups and what is in them."""
+    """Yield all commands with their names, including groups and their subcommands."""
     yield "", cli
     for name in COMMANDS:
         found = cli.get_command(click.Context(cli), name)
@@ -38,7 +38,7 @@ def commands() -> Iterator[tuple[str, click.Command]]:
 
 
 def examples(command: click.Command) -> list[str]:
-    """The lines under the heading, with which the help ends."""
+    """Return the lines under the last heading of the help."""
     text = inspect.cleandoc(command.help or "").replace("\b", "")
     return [line.strip() for line in text.partition(f"\n{HEADING}\n")[2].splitlines()]
 
@@ -49,22 +49,22 @@ ALL = [(name, line) for name, command in commands() for line in examples(command
 @pytest.mark.parametrize(
     ("name", "command"), list(commands()), ids=lambda value: value if isinstance(value, str) else ""
 )
-def test_the_help_of_a_command_ends_in_examples(name: str, command: click.Command, norsim: Run) -> None:
+def test_the_help_of_a_command_ends_with_examples(name: str, command: click.Command, norsim: Run) -> None:
     lines = examples(command)
     assert lines and all(line.startswith(f"norsim {name}".strip()) for line in lines)
     shown = norsim(*name.split(), "--help").out
-    # Each stands in a line of its own, however long.
+    # Each example is on one line, even a long one.
     assert all(f"\n    {line}\n" in shown for line in lines), shown
 
 
 def words_of(line: str) -> list[str]:
-    """The arguments of an example, without what the shell does with them."""
+    """Return the arguments of an example, without shell redirections."""
     words = shlex.split(line)[1:]
     return words[: words.index(">")] if ">" in words else words
 
 
-def stand_ins(words: list[str], place: Path) -> None:
-    """Files and folders that an example names."""
+def make_files(words: list[str], place: Path) -> None:
+    """Make the files and folders that an example names."""
     for word in words:
         path = place / word.partition(":")[0]
         if word == "DIR" or (word.startswith("runs") and not path.suffix):
@@ -75,7 +75,7 @@ def stand_ins(words: list[str], place: Path) -> None:
 
 
 def parsed(words: list[str]) -> click.Context:
-    """The context of the command that the words call, whose options and values have been checked."""
+    """Return the context of the command called by `words`, with checked options and values."""
     context = cli.make_context("norsim", list(words))
     while isinstance(context.command, click.Group):
         name, command, rest = context.command.resolve_command(context, [*context._protected_args, *context.args])
@@ -85,11 +85,11 @@ def parsed(words: list[str]) -> click.Context:
 
 
 @pytest.mark.parametrize(("name", "line"), ALL, ids=lambda value: value)
-def test_examples_are_taken(name: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Options exist and have values of their kind; networks, layers, chips and their keys are there."""
+def test_examples_are_valid(name: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Options exist and have valid values; networks, layers, chips and their keys exist."""
     monkeypatch.chdir(tmp_path)
     words = words_of(line)
-    stand_ins(words, tmp_path)
+    make_files(words, tmp_path)
     context = parsed(words)
     values = context.params
     network = values.get("network")
@@ -116,11 +116,11 @@ def layers_of(network: str) -> set[str]:
 def test_quick_examples_run(norsim: Run, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
-    said = norsim(*words_of(line))
-    assert said.code == 0 and said.out
+    ended = norsim(*words_of(line))
+    assert ended.code == 0 and ended.out
 
 
-def test_an_example_of_an_option_that_is_gone_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_examples_are_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(click.NoSuchOption):
         parsed(["eval-network", "--network", "digits-cnn", "--gone", "1"])

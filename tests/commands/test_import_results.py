@@ -1,4 +1,4 @@
-"""Currents from elsewhere end where run-layer's do, and are compared with norsim's own."""
+"""Imported currents give the same result as run-layer, and are compared with norsim's own."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ OPTIONS = ["--network", "digits-cnn", "--layer", "fc", "--tile", "1,0", "--vecto
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where decks are built once, and solved."""
+    """Return the folder where decks are built and solved once."""
     return tmp_path_factory.mktemp("built")
 
 
 @pytest.fixture(params=["bit-serial", "linear-pair"])
 def deck(norsim: Run, tmp_path: Path, built: Path, request: pytest.FixtureRequest) -> Path:
-    """A folder of build-netlist, with ngspice's raw file in it."""
+    """Return a folder of build-netlist, with ngspice's raw file."""
     made = built / request.param
     if not made.exists():
         assert norsim("build-netlist", *OPTIONS, "--encoding", request.param, "--out", made).code == 0
@@ -37,14 +37,16 @@ def deck(norsim: Run, tmp_path: Path, built: Path, request: pytest.FixtureReques
 
 
 def by_hand(folder: Path) -> tuple[list[str], Floats]:
-    """All ammeters of a deck, and what ngspice has found."""
-    told = json.loads((folder / "tile.json").read_text())
-    sources = ["i(vret)"] if told["encoding"] == "bit-serial" else [f"i(vsl{k})" for k in range(told["rows"])]
-    names = [*(f"i(vbl{j})" for j in range(told["columns"])), *sources]
-    return names, read_raw(folder / "currents.raw", names, len(told["points"]))
+    """Return the names of all ammeters of a deck, and their currents from ngspice."""
+    description = json.loads((folder / "tile.json").read_text())
+    sources = (
+        ["i(vret)"] if description["encoding"] == "bit-serial" else [f"i(vsl{k})" for k in range(description["rows"])]
+    )
+    names = [*(f"i(vbl{j})" for j in range(description["columns"])), *sources]
+    return names, read_raw(folder / "currents.raw", names, len(description["points"]))
 
 
-def test_the_raw_file_of_a_deck_gives_what_run_layer_does(norsim: Run, deck: Path, tmp_path: Path) -> None:
+def test_the_raw_file_of_a_deck_gives_the_result_of_run_layer(norsim: Run, deck: Path, tmp_path: Path) -> None:
     encoding = json.loads((deck / "tile.json").read_text())["encoding"]
     ended = norsim("import-results", deck, deck / "currents.raw", "--json")
     assert ended.code == 0 and ended.json["format"] == "ngspice raw file" and ended.json["against"] is None
@@ -54,13 +56,13 @@ def test_the_raw_file_of_a_deck_gives_what_run_layer_does(norsim: Run, deck: Pat
         np.testing.assert_allclose(found["currents"], run["currents"], rtol=1e-9, atol=0)
         for name in ("codes", "weights", "weight_zero", "mac_ideal"):
             assert np.array_equal(found[name], run[name]), name
-        # One has a converter of steps and a fit, the other none.
+        # run-layer has a converter with steps and a calibration, import-results does not.
         assert np.abs(found["mac"] - found["mac_ideal"]).max() == pytest.approx(ended.json["max_mac_error"])
         assert np.corrcoef(found["mac"].ravel(), run["mac_ideal"].ravel())[0, 1] > 0.999
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_other_simulators_files_come_to_the_same(norsim: Run, deck: Path, format: str) -> None:
+def test_files_of_other_simulators_give_the_same(norsim: Run, deck: Path, format: str) -> None:
     names, table = by_hand(deck)
     (deck / "theirs").write_text(FORMATS[format](names, table))
     compared(norsim, deck, deck / "currents.raw")
@@ -68,7 +70,7 @@ def test_other_simulators_files_come_to_the_same(norsim: Run, deck: Path, format
 
 @pytest.mark.parametrize("solver", ["nodal", "ngspice", "ngspice-shared", "neospice"])
 @pytest.mark.parametrize("deck", ["bit-serial"], indirect=True)
-def test_they_are_compared_with_a_solver(norsim: Run, deck: Path, solver: str) -> None:
+def test_results_are_compared_with_a_solver(norsim: Run, deck: Path, solver: str) -> None:
     names, table = by_hand(deck)
     (deck / "theirs").write_text(FORMATS["csdf"](names, table))
     compared(norsim, deck, solver)
@@ -80,14 +82,14 @@ def compared(norsim: Run, deck: Path, against: object) -> None:
     assert 0 <= ended.json["rms_difference_full_scale"] <= ended.json["max_difference_full_scale"] < 1e-6
 
 
-def test_a_difference_is_found_at_its_size_and_judged(norsim: Run, deck: Path) -> None:
+def test_a_difference_is_measured_and_compared_with_the_tolerance(norsim: Run, deck: Path) -> None:
     names, table = by_hand(deck)
-    told = json.loads((deck / "tile.json").read_text())
-    name, sign = told["sense"][0][0]
-    # Kirchhoff's law still holds: what goes in more comes out more.
+    description = json.loads((deck / "tile.json").read_text())
+    name, sign = description["sense"][0][0]
+    # Kirchhoff's law still holds: the additional current also comes out.
     other = "i(vret)" if name.startswith("i(vbl") else "i(vbl0)"
     for one in (name, other):
-        table[1, names.index(one)] += 1e-3 * told["full_scale_amps"]
+        table[1, names.index(one)] += 1e-3 * description["full_scale_amps"]
     (deck / "theirs.csv").write_text(FORMATS["csv"](names, table))
     ended = norsim("import-results", deck, deck / "theirs.csv", "--against", deck / "currents.raw", "--tolerance", 5e-4)
     assert ended.code == 5 and "above 0.0005" in ended.err and (deck / "currents.npz").exists()
@@ -106,33 +108,33 @@ BREAKS: dict[str, Callable[[Path], object]] = {
     "half an array": lambda deck: (deck / "tile.npz").write_bytes((deck / "tile.npz").read_bytes()[:300]),
     "another array": lambda deck: np.savez(deck / "tile.npz", codes=np.zeros(3)),
     "no chip": lambda deck: (deck / "config.resolved.yaml").unlink(),
-    "a chip that is none": lambda deck: (deck / "config.resolved.yaml").write_text("[]"),
+    "not a chip": lambda deck: (deck / "config.resolved.yaml").write_text("[]"),
     "no manifest": lambda deck: (deck / "manifest.json").write_text("{}"),
     "a list": lambda deck: (deck / "tile.json").write_text("[]"),
     "no points": lambda deck: change(deck, points=[]),
     "points twice": lambda deck: change(deck, points=[[0, 0]] * 8),
     "points below": lambda deck: change(deck, points=[[-1, k] for k in range(8)]),
     "weights of another tile": lambda deck: change(deck, weights=[[1, 2]]),
-    "an ammeter that there is not": lambda deck: change(deck, sense=[[["i(vx)", 1]]] * 10),
+    "an unknown ammeter": lambda deck: change(deck, sense=[[["i(vx)", 1]]] * 10),
     "no full scale": lambda deck: change(deck, full_scale_amps=0),
 }
 
 
 def change(deck: Path, **keys: object) -> None:
-    told = json.loads((deck / "tile.json").read_text())
-    (deck / "tile.json").write_text(json.dumps(told | keys))
+    description = json.loads((deck / "tile.json").read_text())
+    (deck / "tile.json").write_text(json.dumps(description | keys))
 
 
 @pytest.mark.parametrize("broken", BREAKS.values(), ids=BREAKS.keys())
 @pytest.mark.parametrize("deck", ["bit-serial"], indirect=True)
-def test_a_folder_that_is_not_whole_ends_in_2(norsim: Run, deck: Path, broken: Callable[[Path], object]) -> None:
+def test_a_damaged_folder_ends_in_2(norsim: Run, deck: Path, broken: Callable[[Path], object]) -> None:
     broken(deck)
     refused(norsim, 2, str(deck), deck, deck / "currents.raw")
     assert not (deck / "currents.npz").exists()
 
 
 @pytest.mark.parametrize("deck", ["bit-serial"], indirect=True)
-def test_what_cannot_be_trusted_ends_in_4_and_what_cannot_be_meant_in_2(norsim: Run, deck: Path) -> None:
+def test_wrong_currents_end_in_4_and_wrong_options_in_2(norsim: Run, deck: Path) -> None:
     names, table = by_hand(deck)
     table[3, 0] += 1e-6
     (deck / "theirs").write_text(FORMATS["listing"](names, table))
@@ -146,18 +148,18 @@ def test_what_cannot_be_trusted_ends_in_4_and_what_cannot_be_meant_in_2(norsim: 
 
 
 @pytest.mark.parametrize("dialect", ["ngspice", "hspice", "xyce"])
-def test_a_deck_is_written_in_the_dialect_that_is_asked_for(norsim: Run, tmp_path: Path, dialect: str) -> None:
+def test_a_deck_is_written_in_the_requested_dialect(norsim: Run, tmp_path: Path, dialect: str) -> None:
     ended = norsim("build-netlist", *OPTIONS, "--dialect", dialect, "--out", tmp_path, "--json")
-    told = json.loads((tmp_path / "tile.json").read_text())
-    assert ended.code == 0 and told["dialect"] == ended.json["dialect"] == dialect
+    description = json.loads((tmp_path / "tile.json").read_text())
+    assert ended.code == 0 and description["dialect"] == ended.json["dialect"] == dialect
     written = {"ngspice": "currents.raw", "hspice": "tile.lis", "xyce": "currents.csv"}[dialect]
     text = (tmp_path / "tile.cir").read_text()
-    assert told["raw_file"] == written and written in text
+    assert description["raw_file"] == written and written in text
     printed = {"ngspice": ".control", "hspice": ".option", "xyce": ".print dc format=csv"}[dialect]
-    assert printed in text and len(told["points"]) == 8
+    assert printed in text and len(description["points"]) == 8
 
 
-def test_a_cell_that_another_simulator_may_read_otherwise_is_refused(norsim: Run, tmp_path: Path) -> None:
+def test_a_cell_that_another_simulator_may_interpret_differently_is_refused(norsim: Run, tmp_path: Path) -> None:
     text = (netlists_folder() / "cells" / "floating_gate.sp").read_text()
     (tmp_path / "cell.sp").write_text(text.replace("l=110n", "l=110n rgatemod=0"))
     options = [*OPTIONS, "--set", f"cell.netlist={tmp_path / 'cell.sp'}", "--trust-cell", "--out", tmp_path / "deck"]

@@ -1,4 +1,4 @@
-"""Runs that are killed and go on: the results are those of a run that nobody disturbed, byte for byte."""
+"""Killed and resumed runs: the results are those of an undisturbed run, byte for byte."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from norsim.spice.simulators.ngspice import find_ngspice
 
 Run = Callable[..., Any]
 
-# Kills of the command that has most units of work; `make soak` sets more.
+# Number of kills for the command with most units of work; `make soak` sets more.
 KILLS = int(os.environ.get("NORSIM_KILLS", "2"))
 EVALUATE = (
     "eval-network", "--network", "digits-cnn", "--images", "4", "--layers", "fc", "--backend", "ngspice", "--quiet",
@@ -41,7 +41,7 @@ SWEEP = (
 
 
 def results(folder: Path) -> dict[str, bytes]:
-    """What a run has found; the seconds that it took are not among it."""
+    """Return the results of a run, without its duration."""
     names = [*RESULTS, *(path.name for path in folder.glob("currents_*.npz"))]
     return {name: (folder / name).read_bytes() for name in names if name != "timing.json" and (folder / name).exists()}
 
@@ -58,11 +58,11 @@ def start(*arguments: object) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.parametrize("command", [EVALUATE, READ, FAST, SWEEP], ids=["eval-network", "run-layer", "macro", "sweep"])
-def test_a_run_killed_at_random_moments_ends_in_the_same_bytes(
+def test_a_run_killed_at_random_times_ends_in_the_same_bytes(
     norsim: Run, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     whole, part = tmp_path / "whole", tmp_path / "part"
-    # Fills the caches, without which a run takes much longer than those to be killed.
+    # Fill the caches, without which a run takes much longer than those to be killed.
     assert norsim(*command, "--no-cache", "--out", whole).code == 0
     begun = time.monotonic()
     assert start(*command, "--no-cache", "--out", tmp_path / "again").wait() == 0
@@ -77,7 +77,7 @@ def test_a_run_killed_at_random_moments_ends_in_the_same_bytes(
         process = start(*command, "--no-cache", "--out", part, "--resume")
         try:
             process.wait(moments.uniform(0.3, 1.0) * seconds)
-            # It finished before its moment came: the next one starts again.
+            # It finished before it was killed: the next one starts from the beginning.
             assert process.returncode == 0
             assert results(part) == results(whole)
             (part / "manifest.json").unlink()
@@ -91,20 +91,20 @@ def test_a_run_killed_at_random_moments_ends_in_the_same_bytes(
     assert not [path for path in part.iterdir() if path.name.startswith(".")]
 
 
-def test_an_interrupted_evaluation_does_no_batch_twice(
+def test_an_interrupted_evaluation_computes_no_batch_twice(
     norsim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
     make = Sampler.__init__
 
-    def noted(sampler: Sampler, count: int, seed: int, batch: int = 0) -> None:
+    def interrupting(sampler: Sampler, count: int, seed: int, batch: int = 0) -> None:
         if seen.count(2) == 0 and batch == 2:
             seen.append(batch)
             raise KeyboardInterrupt
         seen.append(batch)
         make(sampler, count, seed, batch)
 
-    monkeypatch.setattr(Sampler, "__init__", noted)
+    monkeypatch.setattr(Sampler, "__init__", interrupting)
     part, whole = tmp_path / "part", tmp_path / "whole"
     assert norsim(*FAST, "--no-cache", "--out", part).code == 130
     assert not (part / "summary.json").exists() and seen == [0, 1, 2]
@@ -114,7 +114,7 @@ def test_an_interrupted_evaluation_does_no_batch_twice(
     assert results(part) == results(whole) and len(results(whole)) == 3
 
 
-def test_runs_share_work_unless_they_are_told_not_to(
+def test_runs_share_work_unless_disabled(
     norsim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared_units: Path
 ) -> None:
     made: list[int] = []
@@ -130,24 +130,24 @@ def test_runs_share_work_unless_they_are_told_not_to(
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "problem"),
     [
         (["--seed", "1"], "differs in seed: it was '0' and is '1'"),
         (["--images", "4"], "differs in images"),
         (["--set", "adc.bits=7"], "differs in chip, settings"),
     ],
 )
-def test_another_run_cannot_be_resumed(norsim: Run, tmp_path: Path, change: list[str], said: str) -> None:
+def test_another_run_cannot_be_resumed(norsim: Run, tmp_path: Path, change: list[str], problem: str) -> None:
     run = tmp_path / "run"
     assert norsim(*FAST, "--images", "5", "--out", run).code == 0
     before = results(run)
     ended = norsim(*FAST, "--images", "5", *change, "--out", run, "--resume")
-    assert ended.code == 2 and said in ended.err and results(run) == before
+    assert ended.code == 2 and problem in ended.err and results(run) == before
     assert norsim(*FAST, "--images", "5", "--out", run, "--resume", "--jobs", "1").code == 0
     assert results(run) == before
 
 
-def test_resume_needs_a_folder_and_may_find_none(norsim: Run, tmp_path: Path) -> None:
+def test_resume_needs_a_folder_which_may_be_new(norsim: Run, tmp_path: Path) -> None:
     ended = norsim(*FAST, "--resume")
     assert ended.code == 2 and "--resume needs --out DIR" in ended.err
     assert norsim(*FAST, "--images", "5", "--out", tmp_path / "new", "--resume").code == 0
@@ -157,8 +157,8 @@ def test_resume_needs_a_folder_and_may_find_none(norsim: Run, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_ctrl_c_stops_the_simulators_at_once_and_leaves_nothing(tmp_path: Path, jobs: int) -> None:
-    """The program that stands in for ngspice is the real one until a whole tile is read: then it takes an hour."""
+def test_ctrl_c_stops_the_simulators_at_once_and_leaves_no_files(tmp_path: Path, jobs: int) -> None:
+    """The program in place of ngspice calls the real one, except for reads of a whole tile, where it sleeps an hour."""
     places = [tmp_path / "temporary", tmp_path / "begun"]
     for place in places:
         place.mkdir()
@@ -178,8 +178,8 @@ def test_ctrl_c_stops_the_simulators_at_once_and_leaves_nothing(tmp_path: Path, 
         assert running.poll() is None and time.monotonic() < until
         time.sleep(0.05)
     running.send_signal(signal.SIGINT)
-    _, said = running.communicate(timeout=30)
-    assert running.returncode == 130 and said.splitlines()[-1] == "norsim: interrupted", said
+    _, stderr = running.communicate(timeout=30)
+    assert running.returncode == 130 and stderr.splitlines()[-1] == "norsim: interrupted", stderr
     assert list(places[0].iterdir()) == []
     for begun in places[1].iterdir():
         with pytest.raises(ProcessLookupError):
@@ -187,7 +187,7 @@ def test_ctrl_c_stops_the_simulators_at_once_and_leaves_nothing(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("trouble", [errno.ENOSPC, errno.EROFS, errno.EIO], ids=["full", "read-only", "broken"])
-def test_a_disk_that_takes_no_more_ends_in_2_and_the_run_goes_on(
+def test_a_full_disk_ends_in_2_and_the_run_can_be_resumed(
     norsim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: int
 ) -> None:
     written: list[Path] = []

@@ -1,4 +1,4 @@
-"""`run-layer`: keys, files, and how near the sums come to the integers."""
+"""`run-layer`: keys, files, and the deviation of the sums from the integers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NO_WIRES = [
 ]
 
 
-def test_json_has_the_keys_and_the_file_the_arrays(norsim: Run, tmp_path: Path) -> None:
+def test_json_keys_and_arrays_of_the_file(norsim: Run, tmp_path: Path) -> None:
     options = ["--network", "digits-cnn", "--layer", "fc", "--tile", "1,0", "--vectors", 2, "--json"]
     ended = norsim("run-layer", *options, "--out", tmp_path)
     assert ended.code == 0 and KEYS <= set(ended.json) and ended.json["converged"] is True
@@ -32,7 +32,7 @@ def test_json_has_the_keys_and_the_file_the_arrays(norsim: Run, tmp_path: Path) 
         assert run["mac"].shape == run["mac_ideal"].shape == (2, 10)
 
 
-def test_without_a_tile_the_whole_layer_is_read_and_its_shares_add_up(norsim: Run, tmp_path: Path) -> None:
+def test_without_a_tile_the_whole_layer_is_read_and_its_parts_add_up(norsim: Run, tmp_path: Path) -> None:
     ended = norsim("run-layer", "--network", "digits-cnn", "--layer", "fc", "--vectors", 2, "--json", "--out", tmp_path)
     assert ended.json["tiles"] == [[0, 0], [1, 0]] and ended.json["rows"] == [256, 64]
     with np.load(tmp_path / "currents_0_0.npz") as first, np.load(tmp_path / "currents_1_0.npz") as second:

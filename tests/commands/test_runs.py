@@ -1,4 +1,4 @@
-"""`norsim runs`: what it says of finished, interrupted and damaged runs, and what it removes."""
+"""`norsim runs`: finished, interrupted and damaged runs, and removed files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FAST = ("eval-network", "--network", "digits-cnn", "--images", "5", "--spice-sam
 
 @pytest.fixture
 def runs(norsim: Run, tmp_path: Path) -> Path:
-    """A folder with a finished run and one that was interrupted before anything was done."""
+    """Return a folder with a finished and an interrupted run."""
     for name in ("done", "deeper/cut"):
         assert norsim(*FAST, "--out", tmp_path / "runs" / name).code == 0
     (tmp_path / "runs" / "deeper" / "cut" / "summary.json").unlink()
@@ -36,16 +36,16 @@ def test_runs_are_listed_with_their_state(norsim: Run, runs: Path) -> None:
     assert done["command"] == "eval-network" and done["network"] == cut["network"] == "digits-cnn"
     assert 0 <= done["accuracy"] <= 1 and cut["accuracy"] is None
     assert done["units"] == 2 and done["bytes"] > 5000
-    said = norsim("runs", "ls", runs)
-    assert said.code == 0 and "finished" in said.out and "interrupted" in said.out
+    ended = norsim("runs", "ls", runs)
+    assert ended.code == 0 and "finished" in ended.out and "interrupted" in ended.out
 
 
-def test_a_run_that_somebody_works_on_is_running(norsim: Run, tmp_path: Path) -> None:
-    """As long as its folder is open in some process, and no longer."""
+def test_an_open_run_is_running(norsim: Run, tmp_path: Path) -> None:
+    """Only as long as its folder is open in a process."""
     folder = RunFolder(tmp_path / "run", {}, tmp_path / "chip.yaml", 0)
     assert norsim("runs", "ls", tmp_path, "--json").json["runs"][0]["state"] == "running"
-    said = norsim("runs", "verify", tmp_path / "run")
-    assert said.code == 0 and "is running: it has no results yet" in said.out
+    ended = norsim("runs", "verify", tmp_path / "run")
+    assert ended.code == 0 and "is running and has no results yet" in ended.out
     del folder
     assert norsim("runs", "ls", tmp_path, "--json").json["runs"][0]["state"] == "interrupted"
 
@@ -73,13 +73,13 @@ def test_a_run_is_shown(norsim: Run, runs: Path) -> None:
     found = norsim("runs", "show", runs / "done", "--json").json
     assert found["summary"]["images"] == 5 and found["timing"]["seconds"] > 0
     assert found["manifest"]["options"]["images"] == "5"
-    said = norsim("runs", "show", runs / "deeper" / "cut")
-    assert said.code == 0 and '"state": "interrupted"' in said.out
+    ended = norsim("runs", "show", runs / "deeper" / "cut")
+    assert ended.code == 0 and '"state": "interrupted"' in ended.out
 
 
 @pytest.mark.parametrize("name", ["summary.json", "results.csv", "samples.npz", "config.resolved.yaml", "unit"])
 @pytest.mark.parametrize("damage", ["changed", "gone"])
-def test_a_damaged_file_is_found(norsim: Run, runs: Path, name: str, damage: str) -> None:
+def test_a_damaged_file_is_detected(norsim: Run, runs: Path, name: str, damage: str) -> None:
     run = runs / "done"
     assert norsim("runs", "verify", run).code == 0
     path = next(run.glob("units/*/*.parquet")) if name == "unit" else run / name
@@ -93,14 +93,14 @@ def test_a_damaged_file_is_found(norsim: Run, runs: Path, name: str, damage: str
     assert ended.code == 5 and ended.json["damaged"] == [str(path)] and "with --resume" in ended.err
 
 
-def test_checksums_are_those_of_sha256sum(runs: Path) -> None:
+def test_checksums_agree_with_sha256sum(runs: Path) -> None:
     checked = subprocess.run(
         ["sha256sum", "-c", "checksums.sha256"], cwd=runs / "done", check=False, capture_output=True
     )
     assert checked.returncode == 0 and checked.stdout.count(b": OK") == 4
 
 
-def test_units_of_finished_runs_and_old_shared_ones_can_go(norsim: Run, runs: Path, shared_units: Path) -> None:
+def test_units_of_finished_runs_and_old_shared_ones_are_removed(norsim: Run, runs: Path, shared_units: Path) -> None:
     (old,) = shared_units.glob("*/*-samples.parquet")
     os.utime(old, (time.time() - 40 * 24 * 3600,) * 2)
     before = norsim("runs", "gc", runs, "--dry-run", "--json").json
@@ -111,9 +111,9 @@ def test_units_of_finished_runs_and_old_shared_ones_can_go(norsim: Run, runs: Pa
     assert norsim("runs", "verify", runs / "done").code == 0
 
 
-def test_a_folder_that_is_no_run_ends_in_2(norsim: Run, tmp_path: Path) -> None:
+def test_a_folder_without_a_run_ends_in_2(norsim: Run, tmp_path: Path) -> None:
     for name in ("show", "verify"):
         ended = norsim("runs", name, tmp_path)
-        assert ended.code == 2 and "no folder of a run" in ended.err
+        assert ended.code == 2 and "is not a run folder" in ended.err
     assert norsim("runs", "ls", tmp_path, "--json").json == {"runs": []}
     assert UnitStore((tmp_path / "nothing",)).get("ab12") is None

@@ -1,4 +1,4 @@
-"""What a person sees: tables and bars on a terminal of any width, plain text in a pipe."""
+"""The output: tables and bars on a terminal of any width, plain text in a pipe."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MAIN = "import sys; from norsim.commands import main; main()"
 
 
 class Terminal:
-    """A pseudo-terminal of some columns, and what has been written to it."""
+    """A pseudo-terminal with a number of columns, and everything written to it."""
 
     def __init__(self, columns: int) -> None:
         self.master, self.slave = pty.openpty()
@@ -50,14 +50,14 @@ class Terminal:
         while True:
             try:
                 part = os.read(self.master, 65536)
-            except OSError:  # nobody writes any more
+            except OSError:  # no writer is left
                 return
             if not part:
                 return
             self.parts.append(part)
 
     def close(self) -> str:
-        """All that was written."""
+        """Close the terminal; return everything written to it."""
         self.file.close()
         self.reader.join(timeout=60)
         os.close(self.master)
@@ -66,7 +66,7 @@ class Terminal:
 
 @contextmanager
 def terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
-    """Stdout and stderr are a terminal; the call ends that and gives what was shown."""
+    """Make stdout and stderr a terminal; the yielded function closes it and returns the output."""
     screen = Terminal(columns)
     with monkeypatch.context() as patch:
         for key in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"):
@@ -79,12 +79,12 @@ def terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
 
 
 def lines(shown: str) -> list[str]:
-    """What is left on the screen's lines, without colours."""
+    """Return the lines on the screen, without colours."""
     return ESCAPES.sub("", shown).replace("\r\n", "\n").split("\n")
 
 
 def whole(shown: str, columns: int) -> bool:
-    """No line is longer than the terminal is wide, except where a path or a single word is."""
+    """Return whether no line is wider than the terminal, except for a path or a single word."""
     return all(
         cell_len(line) <= columns or "/" in line or len(max(line.split(), key=len)) > columns for line in lines(shown)
     )
@@ -99,7 +99,7 @@ def run_in(terminal_of: Callable[[], str], *words: object) -> str:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run."""
+    """Return the folder of a finished run."""
     from norsim.commands import cli
 
     out = tmp_path_factory.mktemp("runs") / "first"
@@ -109,7 +109,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("columns", [80, 40])
 def test_a_run_on_a_terminal_has_progress_and_a_table(columns: int, tmp_path: Path) -> None:
-    """By a process of its own, that asks the terminal for its width."""
+    """In a separate process, which gets its width from the terminal."""
     screen = Terminal(columns)
     environment = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "COLUMNS")}
     environment |= {"TERM": "xterm-256color", "PYTHONPATH": str(ROOT)}
@@ -119,7 +119,7 @@ def test_a_run_on_a_terminal_has_progress_and_a_table(columns: int, tmp_path: Pa
     )  # fmt: skip
     shown = screen.close()
     assert COLOURS.search(shown)
-    # Each frame of the bars: what is done, of how much, how fast, and how long it will take.
+    # Each frame of the bars: done, total, rate, and remaining time.
     assert re.search(r"read\s.*\d+/300 +[\d.e+]+/s .*\d\d:\d\d", ESCAPES.sub("", shown))
     frames = re.split(r"\r\n|\r", ESCAPES.sub("", shown))
     assert all(cell_len(frame) <= columns or "/" in frame for frame in frames)
@@ -140,8 +140,8 @@ COMMANDS: dict[str, tuple[object, ...]] = {
     "cell check": ("cell", "check", "--chip", "etox65", "--out", "OUT"),
     "dry run": (*FAST, "--dry-run", "--out", "OUT"),
 }  # fmt: skip
-# What each says, in a table on a terminal, or in the text of a pipe.
-SAID = {
+# Part of the output of each command, in the table on a terminal and in the text in a pipe.
+SHOWN = {
     "verify": "reads solved again", "doctor": "torch", "runs ls": "digits-cnn", "runs show": "digits-cnn",
     "run-layer": "fc tile", "sweep": "adc.bits", "attribute": "conv1", "dry run": "tiles",
     "cell check": "characterisation",
@@ -160,22 +160,22 @@ def test_summaries_fit_terminals_and_are_plain_in_pipes(
     for columns in (80, 40):
         with terminal(columns, monkeypatch) as ended:
             shown = run_in(ended, *words_of(name, Path("first"), tmp_path / str(columns)))
-        assert "\x1b[" in shown, "a terminal gets colours or weights"
+        assert "\x1b[" in shown, "a terminal gets colours or bold text"
         assert whole(shown, columns), lines(shown)
-        assert SAID[name] in " ".join(ESCAPES.sub("", shown).split())
+        assert SHOWN[name] in " ".join(ESCAPES.sub("", shown).split())
         assert "\N{HORIZONTAL ELLIPSIS}" not in shown
     piped = norsim(*words_of(name, Path("first"), tmp_path / "piped"))
     assert piped.code == 0 and "\x1b" not in piped.out and "\x1b" not in piped.err
-    assert SAID[name] in " ".join(piped.out.split())
+    assert SHOWN[name] in " ".join(piped.out.split())
 
 
-def test_what_is_piped_stays_text_for_scripts(norsim: Run, finished: Path) -> None:
-    said = norsim("runs", "show", finished)
-    assert json.loads(said.out)["state"] == "finished"
-    said = norsim("verify", finished, "--samples", "2", "--backend", "nodal")
+def test_piped_output_is_plain_text(norsim: Run, finished: Path) -> None:
+    ended = norsim("runs", "show", finished)
+    assert json.loads(ended.out)["state"] == "finished"
+    ended = norsim("verify", finished, "--samples", "2", "--backend", "nodal")
     assert re.fullmatch(
-        r"2 reads solved again by nodal: largest error \S+ of full scale, rms \S+, ADC codes that differ \S+ %\n",
-        said.out,
+        r"2 reads solved again by nodal: largest error \S+ of full scale, rms \S+, differing ADC codes \S+ %\n",
+        ended.out,
     )
 
 
@@ -196,7 +196,7 @@ def test_a_table_never_breaks_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
         assert {"several", "97.22", "95.0", "[bold]", "unknown"} <= set(ESCAPES.sub("", shown).split()), columns
 
 
-def test_numbers_stand_right_and_words_left(capsys: pytest.CaptureFixture[str]) -> None:
+def test_numbers_are_aligned_right_and_words_left(capsys: pytest.CaptureFixture[str]) -> None:
     show.table(("key", "value"), [("a", "1"), ("bcd", "20.5 %")])
     assert [line.strip("│┃ ") for line in capsys.readouterr().out.splitlines()[3:5]] == ["a   │      1", "bcd │ 20.5 %"]
 
@@ -206,20 +206,20 @@ def test_nested_content_is_listed_by_its_keys() -> None:
     assert found == [("a.b", "1.235"), ("a.d", "2 entries"), ("f", "1, 2"), ("g", "yes")]
 
 
-def test_lines_tell_rate_and_remaining_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_have_rate_and_remaining_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = {"at": 0.0}
     monkeypatch.setattr("norsim.commands.shared.progress.time.monotonic", lambda: now["at"])
-    said = io.StringIO()
-    monkeypatch.setattr(sys, "stderr", said)
+    stderr = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stderr)
     with reporting(quiet=False) as report:
         for done in (1, 3):
             now["at"] += 20.0
             report("read", done, 10)
-    assert said.getvalue().splitlines() == ["read: 1 of 10", "read: 3 of 10, 0.1/s, 0:01:10 left"]
+    assert stderr.getvalue().splitlines() == ["read: 1 of 10", "read: 3 of 10, 0.1/s, 0:01:10 left"]
 
 
 @pytest.mark.parametrize("quiet", [False, True])
-def test_progress_without_lines_is_for_terminals(
+def test_progress_without_lines_is_only_for_terminals(
     quiet: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with reporting(quiet, lines=False) as report:

@@ -1,4 +1,4 @@
-"""A whole run without ngspice, by choice: the same numbers from another simulator, and no silent way to it."""
+"""A run without ngspice, if another simulator is selected: the same numbers, and no silent fallback to it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TILE = ["--network", "digits-cnn", "--layer", "fc", "--tile", "1,0", "--vectors"
 
 
 @pytest.fixture(autouse=True)
-def no_memory() -> Iterator[None]:
+def clean_caches() -> Iterator[None]:
     yield
     _forget()
 
@@ -30,13 +30,13 @@ def _forget() -> None:
 
 
 def by(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """A command in a process where there is no ngspice, and NORSIM_SIMULATOR is `name`."""
+    """Run a command in a process without ngspice, where NORSIM_SIMULATOR is `name`."""
     command = [sys.executable, "-c", "from norsim.commands import main; main()", *map(str, arguments)]
     environment = {**os.environ, "NORSIM_NGSPICE": "/no/such/ngspice", VARIABLE: name}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
-def test_without_ngspice_neospice_programs_and_reads_if_it_is_chosen(norsim: Run, tmp_path: Path) -> None:
+def test_without_ngspice_neospice_programs_and_reads_if_selected(norsim: Run, tmp_path: Path) -> None:
     pytest.importorskip("neospice")
     ended = by("neospice", "run-layer", *TILE, "--backend", "nodal", "--no-cache", "--out", tmp_path / "other")
     assert ended.returncode == 0, ended.stderr
@@ -45,19 +45,19 @@ def test_without_ngspice_neospice_programs_and_reads_if_it_is_chosen(norsim: Run
         assert np.abs(one["currents"] - other["currents"]).max() <= 1e-6 * np.abs(one["currents"]).max()
 
 
-def test_it_is_never_taken_unasked(tmp_path: Path) -> None:
+def test_it_is_never_used_unless_selected(tmp_path: Path) -> None:
     ended = by("", "run-layer", *TILE, "--no-cache", "--out", tmp_path / "run")
     assert ended.returncode == 3 and "no ngspice" in ended.stderr
 
 
-def test_a_simulator_that_there_is_not_is_refused(norsim: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_unknown_simulator_ends_in_2(norsim: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     _forget()
     monkeypatch.setenv(VARIABLE, "spectre")
     ended = norsim("run-layer", *TILE, "--out", tmp_path / "run")
     assert ended.code == 2 and "NORSIM_SIMULATOR=spectre); choose one of ngspice, neospice" in ended.err
 
 
-def test_doctor_names_the_choice(norsim: Run) -> None:
+def test_doctor_names_the_selected_simulator(norsim: Run) -> None:
     pytest.importorskip("neospice")
     found = norsim("doctor", "--json").json
     assert found["simulator"].startswith("ngspice-")

@@ -1,4 +1,4 @@
-"""`train` writes a network that `eval-network` takes, in the width asked for, and the same one when repeated."""
+"""`train` writes a network that `eval-network` accepts, in the requested width, reproducibly."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_trained_network_is_evaluated(norsim: Run, tmp_path: Path) -> None:
     assert found.json["accuracy"] == ended.json["accuracy_quantized"]
 
 
-def test_a_width_is_trained_stored_and_evaluated(norsim: Run, tmp_path: Path) -> None:
+def test_a_network_of_another_width_is_trained_stored_and_evaluated(norsim: Run, tmp_path: Path) -> None:
     ended = norsim("train", *SHORT, "--width", "0.5", "--out", tmp_path / "net", "--json")
     assert ended.code == 0 and ended.json["width"] == 0.5 and ended.json["size_ratio"] > 4
     card = json.loads((tmp_path / "net" / "card.json").read_text())
@@ -41,7 +41,7 @@ def test_a_width_is_trained_stored_and_evaluated(norsim: Run, tmp_path: Path) ->
     assert found.json["accuracy_float"] == card["float_accuracy"]
 
 
-def test_training_goes_on_from_float_weights_and_refuses_those_of_another(norsim: Run, tmp_path: Path) -> None:
+def test_training_starts_from_float_weights_and_refuses_those_of_another_network(norsim: Run, tmp_path: Path) -> None:
     first = norsim("train", *SHORT, "--out", tmp_path / "first", "--json")
     start = tmp_path / "first" / "float.safetensors"
     still = ["--network", "digits-cnn", "--recipe", "float_epochs=0", "--recipe", "quantized_epochs=1", "-j", 1]
@@ -62,7 +62,7 @@ def test_an_unusable_width_ends_in_2(norsim: Run, tmp_path: Path, width: str) ->
     assert ended.code == 2 and "width" in ended.err and not (tmp_path / "net").exists()
 
 
-def test_the_mean_of_weights_is_that_of_each_entry_and_keeps_counters() -> None:
+def test_the_mean_of_weights_is_taken_by_entry_and_keeps_counters() -> None:
     one = {"weight": torch.tensor([1.0, 2.0]), "count": torch.tensor(3)}
     other = {"weight": torch.tensor([3.0, -2.0]), "count": torch.tensor(9)}
     found = mean_of([one, other])

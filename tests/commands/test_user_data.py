@@ -1,4 +1,4 @@
-"""`--dataset` with data of the user's own: the digits in other forms give the digits' results."""
+"""`--dataset` with user-supplied data: the digits in other formats give the same results."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def npz(folder: Path) -> str:
 
 
 def function(folder: Path) -> str:
-    """Of 0 to 255, because that is what a function's images are."""
+    """Return a data set by a function, whose images are 0 to 255."""
     (folder / "own.py").write_text(
         "from norsim.data import load\n"
         "def digits(split):\n"
@@ -53,23 +53,23 @@ def answers(run: Path) -> list[tuple[int, int]]:
         return [(int(row["label"]), int(row["array"])) for row in csv.DictReader(file)]
 
 
-def test_the_digits_in_a_file_are_the_digits(norsim: Run, tmp_path: Path) -> None:
+def test_the_digits_in_a_file_give_the_same_answers(norsim: Run, tmp_path: Path) -> None:
     first = norsim("eval-network", "--network", "digits-cnn", *IDEAL, "--out", tmp_path / "digits")
     other = norsim(
         "eval-network", "--network", "digits-cnn", "--dataset", npz(tmp_path), *IDEAL, "--out", tmp_path / "npz"
     )
     assert other.code == 0, other.err
     assert answers(tmp_path / "npz") == answers(tmp_path / "digits")
-    # Whether the card's answers are about this very copy is not known.
+    # It is unknown whether the card's predictions belong to this copy.
     assert first.json["accuracy_float"] is not None and other.json["accuracy_float"] is None
     assert other.json["dataset"] == str(tmp_path / "own.npz")
 
 
 @pytest.mark.parametrize("make", [npz, images, function])
-def test_a_network_is_quantized_on_own_data_and_read_again(
+def test_a_network_is_quantized_on_user_data_and_loaded_again(
     norsim: Run, make: Callable[[Path], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From another folder too: the card says where the data are. Code is run again only if it is trusted."""
+    """This also works from another folder, because the card stores the path. Code is run again only if trusted."""
     name = make(tmp_path)
     monkeypatch.chdir(tmp_path)
     norsim("train", "--network", "digits-cnn", "--recipe", "float_epochs=4", "--recipe", "quantized_epochs=0",
@@ -87,7 +87,8 @@ def test_a_network_is_quantized_on_own_data_and_read_again(
     trust = ["--trust-model"] if make is function else []
     if trust:
         refused = norsim("eval-network", "--network", "../run/network", *IDEAL, "--out", "refused")
-        assert refused.code == 2 and "own.py:digits; --trust-model has norsim run it" in refused.err
+        assert refused.code == 2 and "own.py:digits, which is not run unless it is trusted" in refused.err
+        assert "(--trust-model allows it)" in refused.err
         assert not Path("refused/summary.json").exists()
     again = norsim("eval-network", "--network", "../run/network", *trust, *IDEAL, "--out", "again")
     assert again.code == 0, again.err
@@ -101,11 +102,11 @@ def test_a_network_is_quantized_on_own_data_and_read_again(
         (("--dataset", "none.npz"), "none.npz cannot be read: No such file"),
         (("--dataset", "./none"), "none is not a folder, expected one with train/CLASS"),
         (("--dataset", "none.py:f"), "none.py cannot be read: No such file"),
-        (("--dataset", "none.npz", "--data", "."), "is a path already, so leave out the folder ."),
+        (("--dataset", "none.npz", "--data", "."), "is a path already, so leave out the folder .. (--data)"),
         (("--dataset", "digit"), "did you mean 'digits'? Known: cifar10, digits. Your own data set is a folder"),
     ],
 )
-def test_what_is_wrong_is_said_and_nothing_is_left(
+def test_invalid_data_end_in_2_and_leave_no_result(
     norsim: Run, tmp_path: Path, options: tuple[str, ...], problem: str
 ) -> None:
     ended = norsim("eval-network", "--network", "digits-cnn", *options, "--out", tmp_path / "run")

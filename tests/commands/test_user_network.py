@@ -1,4 +1,4 @@
-"""Networks from elsewhere: a Python file of the user's own, and public float weights for a known definition."""
+"""User-supplied networks: a Python file, an ONNX file, and public float weights for a known definition."""
 
 from __future__ import annotations
 
@@ -85,15 +85,15 @@ def make_trouble():
 
 @pytest.fixture
 def nets(tmp_path: Path) -> Path:
-    """The file, beside another one that it imports."""
+    """Return the path of the file, with another file beside it that it imports."""
     (tmp_path / "beside.py").write_text("COLOURS = 1\n")
     path = tmp_path / "nets.py"
     path.write_text(CODE)
     return path
 
 
-def test_a_network_of_ones_own_is_quantized_and_evaluated(norsim: Run, nets: Path, tmp_path: Path) -> None:
-    """With attention, groups, 1-D, reflected padding, and weights that come with it or in a file."""
+def test_a_user_supplied_network_is_quantized_and_evaluated(norsim: Run, nets: Path, tmp_path: Path) -> None:
+    """With attention, groups, 1-D, reflected padding, and weights from the function or from a file."""
     ended = norsim("eval-network", "--model", f"{nets}:make_net", *FEW, "--out", tmp_path / "run", "--json")
     assert ended.code == 0, ended.err
     found = ended.json
@@ -105,16 +105,18 @@ def test_a_network_of_ones_own_is_quantized_and_evaluated(norsim: Run, nets: Pat
     again = norsim("eval-network", "--model", f"{nets}:make_net", "--weights", tmp_path / "w.pt", *FEW, "--json",
                    "--out", tmp_path / "again")  # fmt: skip
     assert again.json["accuracy"] == found["accuracy"]
-    # Its folder is a network like others, once its code is trusted.
+    # Its folder can be used like any network if its code is trusted.
     ended = norsim("eval-network", "--network", stored, *FEW, "--out", tmp_path / "stored")
-    assert ended.code == 2 and "which is not run unless it is trusted" in ended.err
+    assert ended.code == 2 and "which is not run unless it is trusted (--trust-model allows it)" in ended.err
     ended = norsim("eval-network", "--network", stored, "--trust-model", *FEW, "--out", tmp_path / "stored", "--json")
     assert ended.code == 0 and ended.json["accuracy"] == found["accuracy"]
     assert norsim("verify", tmp_path / "run", "--samples", 2).code == 2
     assert norsim("verify", tmp_path / "run", "--samples", 2, "--trust-model", "--tolerance", 1e-4).code == 0
 
 
-def test_perfect_wires_and_a_wide_converter_give_the_integers_class(norsim: Run, nets: Path, tmp_path: Path) -> None:
+def test_ideal_wires_and_a_wide_converter_give_the_class_of_the_integers(
+    norsim: Run, nets: Path, tmp_path: Path
+) -> None:
     perfect = ("--set", "adc.bits=24", "--set", "calibration.reads=64")
     wires = tuple(
         word for key in ("bitline", "bitline_end", "source_line", "source_line_end")
@@ -132,7 +134,7 @@ def test_perfect_wires_and_a_wide_converter_give_the_integers_class(norsim: Run,
     ("options", "problem"),
     [
         (("--model", "{nets}:make_net"), "make_net has no data set: name the one to calibrate"),
-        (("--model", "{nets}:make_net", "--network", "digits-cnn"), "two networks: give one"),
+        (("--model", "{nets}:make_net", "--network", "digits-cnn"), "both name a network; give only one"),
         (("--model", "make_net", *FEW), "expected FILE.py:FUNCTION"),
         (("--model", "none.onnx", *FEW), "none.onnx cannot be read: No such file"),
         (("--model", "none.onnx"), "none.onnx has no data set: name the one to calibrate"),
@@ -151,11 +153,11 @@ def test_perfect_wires_and_a_wide_converter_give_the_integers_class(norsim: Run,
         ),
         (("--model", "elsewhere/nets.py:make_net", *FEW), "nets.py cannot be read: No such file"),
         (("--images", 3), "Missing option '--network'"),
-        (("--model", "{nets}:make_net", *FEW, "--mean", "0.5"), "--mean and --std belong together"),
-        (("--network", "digits-cnn", "--mean", "0", "--std", "1"), "go with --weights or --model"),
+        (("--model", "{nets}:make_net", *FEW, "--mean", "0.5"), "--mean and --std must be given together"),
+        (("--network", "digits-cnn", "--mean", "0", "--std", "1"), "--mean and --std need --weights or --model"),
         (
             ("--model", "{nets}:make_net", *FEW, "--mean", "half", "--std", "1"),
-            "--mean half: expected a number for each",
+            "--mean half: expected one number per channel",
         ),
         (("--model", "{nets}:make_net", *FEW, "--mean", "0", "--std", "0"), "std is (0.0,); expected numbers above 0"),
         (
@@ -164,7 +166,7 @@ def test_perfect_wires_and_a_wide_converter_give_the_integers_class(norsim: Run,
         ),
     ],
 )
-def test_what_is_wrong_with_it_is_said_and_nothing_is_left(
+def test_an_invalid_network_ends_in_2_and_leaves_no_result(
     norsim: Run, nets: Path, tmp_path: Path, options: tuple[Any, ...], problem: str
 ) -> None:
     words = [str(word).replace("{nets}", str(nets)) for word in options]
@@ -174,7 +176,7 @@ def test_what_is_wrong_with_it_is_said_and_nothing_is_left(
 
 
 def test_public_weights_of_a_known_network_are_quantized_and_evaluated(norsim: Run, tmp_path: Path) -> None:
-    """As torch.save and nn.DataParallel leave them: the accuracy of each step, without training."""
+    """In the format of torch.save and nn.DataParallel: the accuracy of each step, without training."""
     norsim("train", "--network", "digits-cnn", "--recipe", "float_epochs=8", "--recipe", "quantized_epochs=0",
            "--jobs", 1, "--quiet", "--out", tmp_path / "trained")  # fmt: skip
     state = load_file(tmp_path / "trained" / "float.safetensors")
@@ -187,9 +189,9 @@ def test_public_weights_of_a_known_network_are_quantized_and_evaluated(norsim: R
 
 
 @pytest.mark.parametrize("before", ["", "module."])
-def test_public_weights_that_want_normalised_images(norsim: Run, tmp_path: Path, before: str) -> None:
-    """In the format of public CIFAR networks. The stored network answers the same, without being told again; and
-    otherwise where nothing is normalised."""
+def test_public_weights_that_expect_normalised_images(norsim: Run, tmp_path: Path, before: str) -> None:
+    """In the format of public CIFAR networks. The stored network gives the same answers without repeating the options;
+    without normalisation, the answers differ."""
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (12, 3073), dtype=np.uint8)
     colours = random.integers(0, 192, (12, 3, 1), dtype=np.uint8).repeat(1024, 2)
@@ -199,7 +201,7 @@ def test_public_weights_that_want_normalised_images(norsim: Run, tmp_path: Path,
     mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
     torch.manual_seed(0)
     definition = build("resnet20")
-    for _ in range(5):  # statistics for the norms
+    for _ in range(5):  # statistics of the norms
         definition((pixels - mean) / std)
     state = definition.state_dict()
     assert {"conv1.weight", "layer1.0.bn1.running_mean", "linear.bias"} <= state.keys()
@@ -230,7 +232,7 @@ def test_public_weights_that_want_normalised_images(norsim: Run, tmp_path: Path,
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_network_from_an_onnx_file(norsim: Run, tmp_path: Path) -> None:
-    """Its weights come with it. The run keeps a copy, so that the stored network needs no other file; it is no code."""
+    """It contains its weights. The run keeps a copy, so the stored network needs no other file; it is not code."""
     torch.manual_seed(0)
     network = build("digits-cnn")
     for _ in range(3):
@@ -254,8 +256,8 @@ def test_a_network_from_an_onnx_file(norsim: Run, tmp_path: Path) -> None:
     assert tuned.code == 0, tuned.err
     assert norsim("eval-network", "--network", tmp_path / "tuned", *FEW, "--out", tmp_path / "t").code == 0
     (stored / "network.onnx").write_bytes((stored / "network.onnx").read_bytes() + b"\0")
-    spoilt = norsim("eval-network", "--network", stored, *FEW, "--out", tmp_path / "spoilt")
-    assert spoilt.code == 2 and "network.onnx: it is not the file that the network was made from" in spoilt.err
+    damaged = norsim("eval-network", "--network", stored, *FEW, "--out", tmp_path / "damaged")
+    assert damaged.code == 2 and "network.onnx: it is not the file that the network was made from" in damaged.err
     (stored / "network.onnx").unlink()
     assert "network.onnx cannot be read" in norsim("eval-network", "--network", stored, *FEW).err
 
@@ -277,6 +279,6 @@ def test_work_is_not_shared_between_networks_of_different_code(nets: Path) -> No
     assert printed() != before
 
 
-def test_the_shipped_networks_need_no_trust() -> None:
+def test_shipped_networks_need_no_trust() -> None:
     for folder in (models_folder() / "networks").glob("*/card.json"):
         load_network(folder.parent.name)

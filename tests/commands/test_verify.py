@@ -1,4 +1,4 @@
-"""`verify` solves the reads that a finished run has kept again."""
+"""`verify` solves the kept reads of a finished run again."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tests.commands.conftest import Run
 
 @pytest.fixture
 def finished(norsim: Run, tmp_path: Path) -> Path:
-    """A run by macro, one layer on the array."""
+    """Return a finished run with macro and one layer on the array."""
     options = ["--network", "digits-cnn", "--images", 3, "--layers", "conv1", "--spice-sample", 2]
     assert norsim("eval-network", *options, "--out", tmp_path / "run").code == 0
     return tmp_path / "run"
 
 
-def test_a_finished_run_is_verified_and_its_tolerance_judged(norsim: Run, finished: Path) -> None:
+def test_a_finished_run_is_verified_and_compared_with_the_tolerance(norsim: Run, finished: Path) -> None:
     ended = norsim("verify", finished, "--samples", 12, "--json")
     assert ended.code == 0 and ended.json["samples"] == 12
     assert 0 < ended.json["max_error_full_scale"] < 1e-4
@@ -26,7 +26,7 @@ def test_a_finished_run_is_verified_and_its_tolerance_judged(norsim: Run, finish
     assert norsim("verify", finished, "--samples", 2, "--backend", "nodal", "--tolerance", 1e-4).code == 0
 
 
-def test_another_simulator_can_be_the_witness(norsim: Run, finished: Path) -> None:
+def test_another_simulator_can_verify(norsim: Run, finished: Path) -> None:
     pytest.importorskip("neospice")
     by = ["--samples", 4, "--json"]
     one, other = (norsim("verify", finished, *by, "--backend", name).json for name in ("ngspice", "neospice"))
@@ -34,7 +34,7 @@ def test_another_simulator_can_be_the_witness(norsim: Run, finished: Path) -> No
     assert other["max_error_full_scale"] == pytest.approx(one["max_error_full_scale"], rel=1e-3)
 
 
-def test_a_tampered_current_shows(norsim: Run, finished: Path) -> None:
+def test_a_modified_current_is_detected(norsim: Run, finished: Path) -> None:
     with np.load(finished / "samples.npz") as kept:
         content = dict(kept)
     content["amps_0"] = content["amps_0"] * 1.5 + 1e-7
@@ -42,7 +42,7 @@ def test_a_tampered_current_shows(norsim: Run, finished: Path) -> None:
     assert norsim("verify", finished, "--samples", 2, "--json").json["max_error_full_scale"] > 1e-3
 
 
-def test_what_is_no_finished_run_ends_in_2(norsim: Run, finished: Path, tmp_path: Path) -> None:
+def test_another_folder_ends_in_2(norsim: Run, finished: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert norsim("verify", tmp_path / "empty").code == 2
     (finished / "samples.npz").write_bytes(b"PK\x03\x04 cut short")
