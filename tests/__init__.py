@@ -1,7 +1,2 @@
-"""Tests. Each of their processes has one thread: `make test` runs one process on each core, and no result may depend on
-the number of cores."""
-
-import os
-
-for _variable in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
-    os.environ.setdefault(_variable, "1")
+"""Tests. Each test process has one thread: `make test` runs one process per core, and no result may depend on the
+number of cores."""

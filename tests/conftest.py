@@ -1,4 +1,4 @@
-"""What several test files share: a linear cell, lines without loss, small layers, folders that are watched."""
+"""Helpers and fixtures of several test files: a linear cell, lossless wires, small layers, temporary folders."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from norsim.quantization.layer import QuantizedLayer
 from norsim.tiling.modules import tiled_layers
 from norsim.tiling.reader import Reader
 
-# A deadline would turn a busy machine into a failing test.
+# With a deadline, tests would fail on a busy machine.
 settings.register_profile("norsim", deadline=None, max_examples=60)
 settings.load_profile("norsim")
 
@@ -34,7 +34,7 @@ Solver = Callable[[Tile, Stimulus], Currents]
 
 
 class OfTheTest(Backend):
-    """A backend made of a function, with capabilities that differ from a backend's usual ones."""
+    """A backend made from a function, with properties that differ from the defaults."""
 
     name = "of-the-test"
 
@@ -48,12 +48,12 @@ class OfTheTest(Backend):
 
 
 def reader_by(name: str, *options: Any, **named: Any) -> Reader:
-    """A reader by the backend of that name, with further options of Reader."""
+    """Return a reader with the backend of that name, and further options of Reader."""
     return Reader(backend_named(name), *options, **named)
 
 
 def ready(network: nn.Module) -> nn.Module:
-    """A converted network whose tiles are programmed, and whose converters keep their full scale as their fit."""
+    """Return a converted network with programmed tiles, whose converters keep their full scale as their fit."""
     for layer in tiled_layers(network).values():
         layer.grid = replace(layer.grid.program(), calibrated=True)
     return network
@@ -64,20 +64,20 @@ LINES = ("bitline", "bitline_end", "source_line", "source_line_end")
 
 @pytest.fixture(scope="session")
 def resistor_cell() -> Cell:
-    """A cell that is a resistor of 100 kilohm a volt of its threshold, whatever the gate says."""
+    """Return a cell that is a resistor of 100 kilohm per volt of its threshold, independent of the gate."""
     netlist = ".subckt res_cell d g s b vt=3\nRcell d s {1e5*vt}\n.ends res_cell"
     return Cell("res_cell", netlist, "", "vt", erased_volts=0.5, programmed_volts=20.0)
 
 
 @pytest.fixture(scope="session")
 def lossless() -> tuple[str, ...]:
-    """Chip settings without any wire resistance."""
+    """Return chip settings without any wire resistance."""
     return tuple(f"{part}.wires.{line}=0 ohm" for part in ("bit_serial", "linear_pair") for line in LINES)
 
 
 @pytest.fixture(scope="session")
 def make_layer() -> Callable[..., QuantizedLayer]:
-    """A linear layer of random codes: `make_layer(inputs, outputs, seed, **fields)`."""
+    """Return a function that makes a linear layer of random codes: `make_layer(inputs, outputs, seed, **fields)`."""
 
     def make(inputs: int, outputs: int, seed: int = 0, **fields: Any) -> QuantizedLayer:
         bits = fields.get("weight_bits", 4)
@@ -98,14 +98,14 @@ def make_layer() -> Callable[..., QuantizedLayer]:
 
 @pytest.fixture(scope="session")
 def small_chip() -> Callable[..., Chip]:
-    """The preset chip with tiles of 8 x 8 and groups of 4, under further settings."""
+    """Return a function that makes the preset chip with tiles of 8 x 8, groups of 4, and further settings."""
     size = ("tile.wordlines=8", "tile.bitlines=8", "bit_serial.reference_every=4", "bit_serial.wires.strap_every=4")
     return lambda *settings: load_chip("etox65", (*size, *settings))
 
 
 @pytest.fixture
 def register(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Makes a function a backend until the test ends; gives its name."""
+    """Return a function that registers a solver as a backend until the test ends, and returns its name."""
 
     def add(solver: Solver, **known: Any) -> str:
         monkeypatch.setitem(BACKENDS, "of-the-test", OfTheTest(solver, known))
@@ -116,11 +116,11 @@ def register(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
 
 @pytest.fixture(scope="session")
 def switched() -> Solver:
-    """A solver without ngspice: a cell whose wordline is up conducts 1 uA for each volt below 6 V."""
+    """Return a solver without ngspice: a cell with its wordline up conducts 1 uA per volt of threshold below 6 V."""
 
     def solve(tile: Tile, stimulus: Stimulus) -> Currents:
         on = (stimulus.wordline_volts > 0).astype(np.float64)
-        # Not a matrix product: its last digit would depend on how many vectors there are.
+        # Not a matrix product, whose last digit would depend on the number of vectors.
         bitline = (on[:, :, None] * (1e-6 * (6.0 - tile.thresholds))).sum(axis=1)
         return Currents(bitline, bitline.sum(axis=1)[:, None], on[:, 0] >= 0, 0 * on[:, 0], "switched")
 
@@ -129,7 +129,7 @@ def switched() -> Solver:
 
 @pytest.fixture
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[Path]]:
-    """Temporary folders are made in a place of the test's own; the call lists those that are left there."""
+    """Create temporary folders in a folder of the test; return a function that lists those that are left."""
     place = tmp_path / "temporary"
     place.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(place))
@@ -137,7 +137,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], lis
 
 
 class FullDisk(io.FileIO):
-    """A file that takes half of what is written and then has no room left."""
+    """A file that writes half of the content and then fails with a full disk."""
 
     def write(self, content: Any, /) -> int:
         super().write(bytes(content)[: len(content) // 2])
@@ -146,7 +146,7 @@ class FullDisk(io.FileIO):
 
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """`full_disk("card.json")` makes atomic writes of files of that name fail halfway."""
+    """Return a function that makes atomic writes of files of a name fail halfway: `full_disk("card.json")`."""
 
     def fill(name: str) -> None:
         def opening(path: Path, mode: str) -> Any:
@@ -158,13 +158,13 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """All files below `folder`, hidden ones too."""
+    """Return all files below `folder`, including hidden ones."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(autouse=True)
 def shared_units(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Commands of one test share finished work with each other, and with no other test."""
+    """Let the commands of one test share finished work, but not with other tests."""
     folder = tmp_path_factory.mktemp("shared-units")
     for user in ("norsim.experiments.run_folder", "norsim.commands.run.runs"):
         monkeypatch.setattr(f"{user}.shared_units", lambda: folder)

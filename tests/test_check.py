@@ -1,4 +1,4 @@
-"""What a commit must pass: the hooks are those of `make check`, mypy is strict, and the import contract has all."""
+"""The checks of a commit: hooks equal `make check`, mypy is strict, and the import contract covers all modules."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HOOKS = ROOT / ".pre-commit-config.yaml"
 
 @pytest.fixture(scope="module")
 def setup() -> configparser.ConfigParser:
-    """setup.cfg."""
+    """Return the content of setup.cfg."""
     found = configparser.ConfigParser()
     found.read(ROOT / "setup.cfg")
     return found
@@ -33,42 +33,42 @@ def hooks() -> list[dict[str, Any]]:
 
 
 def recipe(target: str) -> list[str]:
-    """The lines of a target of the Makefile."""
+    """Return the lines of a target of the Makefile."""
     text = (ROOT / "Makefile").read_text()
     found = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", text, re.MULTILINE)
     assert found is not None
     return [line.strip().replace("$(BIN)", ".venv/bin") for line in found[1].splitlines()]
 
 
-def test_the_hooks_are_those_of_make_check() -> None:
+def test_the_hooks_equal_make_check() -> None:
     assert [hook["entry"] for hook in hooks()] == recipe("check")
-    # Of the checkout itself, on all of it, and nothing that is fetched.
+    # They are local, run on the whole checkout, and fetch nothing.
     assert all(hook["language"] == "system" and hook["pass_filenames"] is False for hook in hooks())
 
 
 def test_the_configuration_of_the_hooks_is_valid() -> None:
-    said = subprocess.run(
+    ended = subprocess.run(
         [sys.executable, "-m", "pre_commit", "validate-config", str(HOOKS)], capture_output=True, text=True
     )
-    assert said.returncode == 0, said.stdout
+    assert ended.returncode == 0, ended.stdout
 
 
 @pytest.mark.parametrize("path", ["norsim/chip/model.py", "tests/conftest.py"])
-def test_each_hook_looks_at_python_files(path: str) -> None:
+def test_each_hook_runs_on_python_files(path: str) -> None:
     for hook in hooks():
         assert hook.get("types") == ["python"] or re.search(hook["files"], path), hook["id"]
 
 
-def test_mypy_is_strict_on_all_of_norsim(setup: configparser.ConfigParser) -> None:
+def test_mypy_is_strict_for_all_of_norsim(setup: configparser.ConfigParser) -> None:
     assert setup["mypy"]["files"] == "norsim" and setup["mypy"].getboolean("strict")
-    # Of norsim's own modules only compiled kernels are let off, and these only from decorators and calls of numba.
+    # Only modules with compiled kernels have exceptions, and only for decorators and calls of numba.
     own = {name: dict(setup[name]) for name in setup.sections() if name.startswith("mypy-norsim")}
     assert all(set(rest) <= {"disallow_untyped_decorators", "disallow_untyped_calls"} for rest in own.values())
     ignored = [path for path in (ROOT / "norsim").rglob("*.py") if "mypy: ignore-errors" in path.read_text()]
     assert ignored == []
 
 
-def test_the_import_contract_has_every_module(setup: configparser.ConfigParser) -> None:
+def test_the_import_contract_covers_every_module(setup: configparser.ConfigParser) -> None:
     layers = re.findall(r"norsim\.(\w+)", setup["importlinter:contract:layers"]["layers"])
     there = {path.stem for path in (ROOT / "norsim").glob("*.py")} - {"__init__"}
     there |= {path.parent.name for path in (ROOT / "norsim").glob("*/__init__.py")}

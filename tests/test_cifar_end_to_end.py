@@ -1,4 +1,4 @@
-"""A network of one's own on real CIFAR-10 images, from Python, through ngspice."""
+"""A user-supplied network on real CIFAR-10 images, from Python, through ngspice."""
 
 from __future__ import annotations
 
@@ -34,6 +34,6 @@ def test_a_tiny_network_runs_on_two_images(encoding: str) -> None:
     assert result.images == 2 and result.encoding == encoding
     assert (result.verification.max_error_full_scale or 1) < 1e-7
     assert {name for name, _ in tiled_layers(analog).items()} == {"0", "4"}
-    # Untrained, so its accuracy says nothing; but the array must not change what the network answers.
+    # The network is untrained, so its accuracy is meaningless, but the array must not change its answers.
     assert (result.predictions == result.predictions_quantized).all()
     assert len(list(dataset_batches(test))) == 1

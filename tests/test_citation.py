@@ -1,4 +1,4 @@
-"""CITATION.cff says what setup.cfg and the README say."""
+"""CITATION.cff agrees with setup.cfg and the README."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_the_citation_is_complete_and_of_this_version() -> None:
-    """The keys that version 1.2.0 of the format requires, and values that stand elsewhere too."""
+    """It has the keys required by version 1.2.0 of the format, and its values agree with other files."""
     content = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert content["cff-version"] == "1.2.0" and content["message"] and content["type"] == "software"
     assert content["authors"] == [{"name": "The norsim developers"}]

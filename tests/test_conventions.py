@@ -1,4 +1,4 @@
-"""What every part of norsim must agree on: rows and columns, signs, bit order, code zero, order of inputs."""
+"""Conventions for all parts of norsim: rows and columns, signs, bit order, code zero, order of inputs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PAIR = LinearPair(5.0, 0.05, 0.3e-6, 0.9e-6)
 
 @pytest.mark.parametrize(("i", "j"), [(0, 2), (1, 0)])
 def test_thresholds_are_wordlines_by_bitlines(resistor_cell: Cell, i: int, j: int) -> None:
-    """The one conducting cell shows on its own bitline and on the source line of its own wordline."""
+    """The current of a single conducting cell is on its bitline and on the source line of its wordline."""
     thresholds = np.full((2, 3), 20.0)
     thresholds[i, j] = 0.5
     currents = read(Tile(thresholds, resistor_cell, SENSED), Stimulus(np.zeros((1, 2)), np.full((1, 3), 0.5)))
@@ -48,7 +48,7 @@ def test_a_wordline_drives_the_gates_of_its_own_row() -> None:
 
 
 def test_wordline_zero_and_bitline_zero_are_nearest_to_driver_and_sense_amplifier(resistor_cell: Cell) -> None:
-    """A cell near both ends is behind less wire than any other one."""
+    """A cell near both ends has less wire resistance than any other."""
     wires = Wires(bitline_ohms=1e4, source_ohms=1e4, rows_per_source_line=1, strap_every=None)
     amps = {}
     for i, j in product(range(2), range(2)):
@@ -146,7 +146,7 @@ def test_inputs_of_a_convolution_are_in_the_order_of_unfold(
     padded = functional.pad(codes.double(), (2, 2, 1, 1), value=zero)
     columns = functional.unfold(padded, (3, 2), stride=(1, 2))
     assert np.array_equal(found, columns.transpose(1, 2).reshape(-1, 12).numpy())
-    # The same by loops: images, then output rows, then output columns; channel, kernel row, kernel column.
+    # The same with loops: images, then output rows, then output columns; channel, kernel row, kernel column.
     by_loops = [
         [padded[n, c, y + ky, 2 * x + kx] for c, ky, kx in product(range(2), range(3), range(2))]
         for n, y, x in product(range(2), range(4), range(4))

@@ -1,9 +1,8 @@
-"""What a docstring must say: every public name has one, and where arrays go in or out it says their shapes.
+"""Rules for docstrings: every public name has one, which states the shapes of arrays among arguments and results.
 
-A name is public if it and all that it stands in begin with no underscore. A shape is written `[rows, columns]` or
-`(rows, columns)`, and stands in the docstring of the function or of its class; "any shape" will do for what works on
-single numbers. Units stand in names (`_volts`, `_amps`, ...): what is a quantity and is named otherwise is not
-seen here.
+A name is public if neither it nor anything that contains it starts with an underscore. A shape is written
+`[rows, columns]` or `(rows, columns)` in the docstring of the function or of its class; "any shape" is enough for
+element-wise functions. Units are part of names (`_volts`, `_amps`, ...); quantities with other names are not checked.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ SHAPE = re.compile(r"`\[\]`|\[[\w.][\w .*/+x-]*(?:, [^\]]+)*\]|\(\w[\w ]*(?:, [\
 
 
 class Named(NamedTuple):
-    """A module, class or function; `outer` are the docstrings of what it stands in, its module last."""
+    """A module, class or function; `outer` are the docstrings of what contains it, its module last."""
 
     name: str
     node: ast.Module | ast.ClassDef | ast.FunctionDef
@@ -40,13 +39,13 @@ def tree(path: Path) -> ast.Module:
 
 
 def public(path: Path) -> Iterator[Named]:
-    """All public names of a module, itself first."""
+    """Yield all public names of a module, starting with the module."""
     name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
     yield from within(Named(name, tree(path), ()))
 
 
 def within(named: Named) -> Iterator[Named]:
-    """A name and all public ones in it; what a function keeps to itself is not public."""
+    """Yield a name and all public names in it; names inside functions are not public."""
     yield named
     for node in [] if isinstance(named.node, ast.FunctionDef) else named.node.body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
@@ -59,7 +58,7 @@ def everything() -> list[Named]:
 
 @lru_cache
 def array_names() -> frozenset[str]:
-    """Names of types that are arrays: those of NumPy and torch, and norsim's own names for them."""
+    """Return the names of array types: those of NumPy and torch, and norsim's aliases."""
     found = set(ARRAYS)
     for path in PACKAGE.rglob("*.py"):
         for node in tree(path).body:
@@ -75,7 +74,7 @@ def mentioned(annotation: ast.expr, names: frozenset[str] | set[str]) -> bool:
 
 
 def annotations(node: ast.Module | ast.ClassDef | ast.FunctionDef) -> Iterator[ast.expr]:
-    """Of parameters and of what is returned; of a class those of its fields and of `__init__`."""
+    """Yield the annotations of parameters and results; for a class, those of its fields and of `__init__`."""
     if isinstance(node, ast.FunctionDef):
         arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
         yield from (one for argument in arguments if (one := argument.annotation) is not None)
@@ -90,7 +89,7 @@ def annotations(node: ast.Module | ast.ClassDef | ast.FunctionDef) -> Iterator[a
 
 
 def without_shape(named: Named) -> bool:
-    """Whether arrays go in or out, and no docstring says of which shape."""
+    """Return whether there are arrays among arguments or results, and no docstring states their shape."""
     if not any(mentioned(one, array_names()) for one in annotations(named.node)):
         return False
     return not any(SHAPE.search(text) for text in (named.text, *named.outer[:-1]))
@@ -116,11 +115,11 @@ def test_arrays_have_their_shapes_stated() -> None:
         ("class C:\n    '''`[rows]`'''\n    def f(self, x: Floats) -> None:\n        '''Go.'''", True),
     ],
 )
-def test_what_is_asked_for_is_seen(text: str, fine: bool) -> None:
+def test_violations_are_detected(text: str, fine: bool) -> None:
     found = list(within(Named("m", ast.parse(text), ())))
     assert any(without_shape(named) for named in found) != fine
 
 
-def test_arrays_are_known_by_their_names() -> None:
+def test_array_types_are_found_by_name() -> None:
     assert {"Floats", "Codes", "Labels", "Tensor", "NDArray"} <= array_names()
     assert not {"Callable", "BACKENDS", "Cell"} & array_names()

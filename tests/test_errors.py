@@ -1,4 +1,4 @@
-"""What errors about unknown names suggest."""
+"""Suggestions in errors about unknown names."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ def test_without_a_close_name_all_are_listed(name: str) -> None:
     assert suggestion(name, iter(KNOWN)) == "known: digits, CIFAR10, resnet18, resnet20"
 
 
-def test_there_may_be_no_names() -> None:
+def test_without_names_there_is_no_suggestion() -> None:
     assert suggestion("x", ()) == "known: none"

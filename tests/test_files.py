@@ -1,4 +1,4 @@
-"""Atomic writes: after a failure the old file is there, and nothing else."""
+"""Atomic writes: after a failure there is only the old file."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_run_folder_on_a_full_disk_has_no_half_written_file(
     assert name not in contents(tmp_path) and half_written(tmp_path) == []
 
 
-def test_a_run_folder_removes_what_killed_runs_left(tmp_path: Path) -> None:
+def test_a_run_folder_removes_files_left_by_killed_runs(tmp_path: Path) -> None:
     unit = tmp_path / "units" / "ab" / ".ab12.parquet.17"
     unit.parent.mkdir(parents=True)
     for path in (unit, tmp_path / ".summary.json.17"):

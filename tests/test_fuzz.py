@@ -1,5 +1,5 @@
-"""The readers of files from elsewhere, on their own examples and on many changes of them: an error of norsim's, or a
-result."""
+"""Readers of untrusted files, with valid examples and many mutations: they return a result or raise an error of
+norsim."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHANGES = 150
 
 
 def changed(content: bytes, random: np.random.Generator) -> bytes:
-    """`content` with some bytes changed, a part left out, doubled or replaced by noise."""
+    """Return `content` with some bytes changed, or a part removed, doubled or replaced by noise."""
     data = bytearray(content)
     for _ in range(int(random.integers(1, 5))):
         start = int(random.integers(0, max(len(data), 1)))
@@ -36,7 +36,7 @@ def changed(content: bytes, random: np.random.Generator) -> bytes:
 
 
 HEADER = b"{'descr': '|u1', 'fortran_order': False, 'shape': (1, 3".ljust(117) + b"\n"
-# Inputs that once ended in something else.
+# Inputs that once caused another exception.
 FILES = Path(__file__).parent / "found"
 FOUND = [
     ("vectors", b"\x93NUMPY\x01\x00" + len(HEADER).to_bytes(2, "little") + HEADER + b"\1\2\3"),
@@ -45,7 +45,7 @@ FOUND = [
 
 
 @pytest.mark.parametrize(("name", "content"), FOUND)
-def test_what_was_found_once_ends_in_an_error_of_norsim(name: str, content: bytes) -> None:
+def test_earlier_findings_raise_an_error_of_norsim(name: str, content: bytes) -> None:
     with pytest.raises(NorsimError):
         TARGETS[name].read(content)
 
@@ -55,13 +55,13 @@ def test_examples_are_read(name: str) -> None:
     seeds = TARGETS[name].seeds()
     assert seeds
     for content in seeds:
-        # The endless include of the second example, and a unit without its checksum, are told as such.
+        # The infinite include of the second example, and a unit without its checksum, are reported as such.
         with contextlib.suppress(NorsimError) if name == "source" else contextlib.nullcontext():
             TARGETS[name].read(content)
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_changed_files_end_in_a_result_or_an_error_of_norsim(name: str) -> None:
+def test_mutated_files_give_a_result_or_an_error_of_norsim(name: str) -> None:
     random = np.random.default_rng([3, *name.encode()])
     seeds = TARGETS[name].seeds()
     for number in range(CHANGES):

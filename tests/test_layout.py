@@ -1,4 +1,4 @@
-"""The layout of the package: folders stay small, names say what is in them, and imports have no cycles."""
+"""The layout of the package: small folders, few loose modules, and no import cycles."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "norsim"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 MOST_FILES, MOST_UTILITIES, LARGEST_SHARE = 14, 6, 0.15
-# Modules of others that are optional, so that they cannot be imported at the top; no module of norsim.
+# Optional third-party modules, which cannot be imported at the top.
 OPTIONAL = {"distributed", "dask_jobqueue", "cloudpickle"}
 
 
 def name_of(path: Path) -> str:
-    """The dotted name of a module."""
+    """Return the dotted name of a module."""
     return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
 
 
@@ -25,7 +25,7 @@ NAMES = {name_of(path) for path in MODULES}
 
 
 def imports(node: ast.AST) -> Iterator[str]:
-    """The modules of norsim that code imports, wherever in it; what only a type checker reads does not count."""
+    """Yield the modules of norsim that code imports, at any place; imports for type checking do not count."""
     if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
         return
     if isinstance(node, ast.ImportFrom) and node.module:
@@ -40,7 +40,7 @@ def imports(node: ast.AST) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def graph() -> networkx.DiGraph[str]:
-    """Who imports whom; the package itself, which offers what is below it, is left out."""
+    """Return the graph of imports, without the package itself, which re-exports its modules."""
     found: networkx.DiGraph[str] = networkx.DiGraph()
     for path in MODULES:
         name = name_of(path)
@@ -49,13 +49,13 @@ def graph() -> networkx.DiGraph[str]:
     return found
 
 
-def test_a_folder_holds_few_files() -> None:
+def test_folders_hold_few_files() -> None:
     folders = {path.parent for path in MODULES}
     crowded = {str(folder): count for folder in folders if (count := len(list(folder.glob("*.py")))) > MOST_FILES}
     assert crowded == {}
 
 
-def test_few_modules_lie_beside_the_packages() -> None:
+def test_there_are_few_modules_beside_the_packages() -> None:
     loose = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
     assert len(loose) <= MOST_UTILITIES, loose
 
@@ -83,6 +83,6 @@ def test_nothing_is_imported_by_a_string() -> None:
                 assert node.args[0].value in OPTIONAL, f"{path}: {node.args[0].value}"
 
 
-def test_what_is_looked_for_is_seen() -> None:
+def test_imports_are_detected() -> None:
     code = "def f():\n    from norsim.array import tile\nif TYPE_CHECKING:\n    from norsim.array import wires"
     assert list(imports(ast.parse(code))) == ["norsim.array.tile"]

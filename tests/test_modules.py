@@ -1,4 +1,4 @@
-"""Modules stay small: one that is long says why."""
+"""Modules stay small; the docstring of a long one states the reason."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ REASON = "Longer than 300 lines because "
 
 
 def without_reason(path: Path) -> bool:
-    """Whether a module is long and its docstring has no sentence on why."""
+    """Return whether a module is long and its docstring states no reason."""
     text = path.read_text()
-    said = " ".join((ast.get_docstring(ast.parse(text)) or "").split())
-    return len(text.splitlines()) > LONGEST and len(said.partition(REASON)[2]) < 20
+    docstring = " ".join((ast.get_docstring(ast.parse(text)) or "").split())
+    return len(text.splitlines()) > LONGEST and len(docstring.partition(REASON)[2]) < 20
 
 
-def test_a_long_module_says_why() -> None:
+def test_a_long_module_states_the_reason() -> None:
     modules = sorted((ROOT / "norsim").rglob("*.py"))
     assert len(modules) > 100
     assert [str(path) for path in modules if without_reason(path)] == []
 
 
 @pytest.mark.parametrize(
-    ("docstring", "lines", "told"),
+    ("docstring", "lines", "detected"),
     [
         ("What it is.", LONGEST, False),
         ("What it is.", LONGEST + 1, True),
@@ -34,8 +34,8 @@ def test_a_long_module_says_why() -> None:
         ("What it is.\n\nLonger than 300\nlines because its parts are compiled together.", LONGEST + 1, False),
     ],
 )
-def test_long_modules_are_told_from_short_ones(tmp_path: Path, docstring: str, lines: int, told: bool) -> None:
+def test_long_modules_are_detected(tmp_path: Path, docstring: str, lines: int, detected: bool) -> None:
     path = tmp_path / "module.py"
     text = f'"""{docstring}\n"""\n'
     path.write_text(text + "x = 1\n" * (lines - text.count("\n")))
-    assert without_reason(path) is told
+    assert without_reason(path) is detected

@@ -1,4 +1,4 @@
-"""Which versions of Python norsim says it runs on, and that its pins have a choice for each."""
+"""The supported versions of Python, and the pinned dependencies of each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 VERSIONS = ("3.10", "3.11", "3.12", "3.13")
-# That of Debian 12, whose python3 the README's set-up may find.
+# The patch version of 3.11 is that of Debian 12, which the README's installation may use.
 PATCHES = {"3.10": "3.10.13", "3.11": "3.11.2", "3.12": "3.12.1", "3.13": "3.13.0"}
 
 
@@ -28,20 +28,20 @@ def setup() -> configparser.ConfigParser:
 
 
 def is_for(one: Requirement, version: str) -> bool:
-    """Whether a line counts for a version of Python."""
+    """Return whether a requirement applies to a version of Python."""
     python = {"python_version": version, "python_full_version": PATCHES[version]}
     return one.marker is None or one.marker.evaluate(python)
 
 
 def pins(version: str) -> Counter[str]:
-    """How often each package is pinned for a version of Python."""
+    """Return how often each package is pinned for a version of Python."""
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
     found = [Requirement(line) for line in lines]
     assert all(len(one.specifier) == 1 and str(one.specifier).startswith("==") for one in found)
     return Counter(canonicalize_name(one.name) for one in found if is_for(one, version))
 
 
-def test_the_versions_are_those_of_the_classifiers() -> None:
+def test_the_versions_agree_with_the_classifiers() -> None:
     metadata = setup()
     named = re.findall(r"Python :: (3\.\d+)", metadata["metadata"]["classifiers"])
     assert tuple(named) == VERSIONS
@@ -61,8 +61,8 @@ def test_each_dependency_has_one_pin(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_what_is_pinned_for_a_version_takes_it(version: str) -> None:
-    """As far as the pinned distributions are those that are installed, which say so themselves."""
+def test_pinned_packages_support_the_version(version: str) -> None:
+    """Checks the metadata of installed packages, if the installed version is the pinned one."""
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
     seen = 0
     for one in filter(lambda one: is_for(one, version), map(Requirement, lines)):
@@ -78,12 +78,12 @@ def test_what_is_pinned_for_a_version_takes_it(version: str) -> None:
 
 
 def too_new(*words: str) -> str:
-    """What vermin finds that the oldest version has not; `make check` has it look at norsim."""
+    """Return what vermin finds that the oldest version lacks; `make check` runs it on norsim."""
     line = "from vermin import main; main()"
     options = ["--quiet", "--no-tips", f"--target={VERSIONS[0]}-", "--violations", *words]
-    said = subprocess.run([sys.executable, "-c", line, *options], cwd=ROOT, capture_output=True, text=True)
-    assert said.returncode in (0, 1) and not said.stderr, said.stderr
-    return said.stdout if said.returncode else ""
+    ended = subprocess.run([sys.executable, "-c", line, *options], cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode in (0, 1) and not ended.stderr, ended.stderr
+    return ended.stdout if ended.returncode else ""
 
 
 def test_nothing_newer_than_the_oldest_version_is_used(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What pip installs from the wheel and the sdist has the cells, chips, networks and templates inside, and works."""
+"""Installations from the wheel and the sdist contain the cells, chips, networks and templates, and work."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The wheel, built from the sdist, and the sdist, as `make dist` builds them."""
+    """Return the wheel, built from the sdist, and the sdist, like `make dist`."""
     return dist.build(tmp_path_factory.mktemp("dist"), borrow=True)
 
 
-def test_cells_chips_networks_and_templates_travel_with_the_wheel(built: tuple[Path, Path]) -> None:
+def test_the_wheel_contains_cells_chips_networks_and_templates(built: tuple[Path, Path]) -> None:
     with zipfile.ZipFile(built[0]) as archive:
         for name in (
             "netlists/cells/floating_gate.sp", "models/devices/etox65.lib", "models/chips/etox65.yaml",
@@ -38,15 +38,15 @@ def test_cells_chips_networks_and_templates_travel_with_the_wheel(built: tuple[P
     assert there == {name for name in names if name.startswith("norsim/") and name.endswith(".py")}
 
 
-def test_the_sdist_has_what_an_installation_needs(built: tuple[Path, Path]) -> None:
+def test_the_sdist_contains_everything_for_an_installation(built: tuple[Path, Path]) -> None:
     with tarfile.open(built[1]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"LICENSE", "README.md", "setup.cfg", "pyproject.toml", "constraints.txt", "CITATION.cff"} <= names
 
 
 def test_an_installed_sdist_works(built: tuple[Path, Path], tmp_path: Path) -> None:
-    """In an environment that borrows its dependencies. `make dist` does it with their own, for the wheel too, and by
-    macro, whose kernels are compiled anew in each."""
+    """In an environment that uses this one's dependencies. `make dist` installs them, also tests the wheel, and uses
+    macro, whose kernels are compiled in each environment."""
     programs = dist.install(built[1], tmp_path / "environment", borrow=True)
     found = dist.smoke(programs, ("ideal",))
     assert found["norsim"].startswith(str(tmp_path)) and not Path(paths.__file__).is_relative_to(tmp_path)
@@ -55,5 +55,5 @@ def test_an_installed_sdist_works(built: tuple[Path, Path], tmp_path: Path) -> N
 
 
 def test_cli_py_runs_from_a_checkout() -> None:
-    said = subprocess.run([sys.executable, "cli.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "eval-network" in said.stdout
+    ended = subprocess.run([sys.executable, "cli.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "eval-network" in ended.stdout

@@ -1,4 +1,4 @@
-"""The one way to a tile's currents: refusals, many decks at a time, failures counted and named."""
+"""Reads through backends: errors, many decks at a time, failures counted and named."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Request = tuple[Tile, Stimulus]
 
 @pytest.fixture
 def requests() -> list[Request]:
-    """Five small tiles of the preset cell with wires, each with reads of its own."""
+    """Return five small tiles of the preset's cell with wires, each with different reads."""
     random, cell = np.random.default_rng(3), load_chip("etox65").cell
     return [
         (
@@ -40,7 +40,7 @@ def requests() -> list[Request]:
 def backend(
     register: Callable[..., str], switched: Callable[[Tile, Stimulus], Currents]
 ) -> Callable[[Callable[[Tile], None]], Backend]:
-    """Registers a quick solver that first does `act` on the tile."""
+    """Return a function that registers a fast solver, which first calls `act` on the tile."""
 
     def acting(act: Callable[[Tile], None]) -> Backend:
         def solve(tile: Tile, stimulus: Stimulus) -> Currents:
@@ -53,7 +53,7 @@ def backend(
 
 
 def test_an_unknown_backend_is_refused_with_a_list(requests: list[Request]) -> None:
-    with pytest.raises(ConfigurationError, match="no backend 'hspice'; there are ideal, ngspice, ngspice-shared"):
+    with pytest.raises(ConfigurationError, match="no backend 'hspice'; choose one of ideal, ngspice, ngspice-shared"):
         read(*requests[0], backend="hspice")
 
 
@@ -83,7 +83,7 @@ def test_progress_counts_up_to_the_end(requests: list[Request], backend: Callabl
     assert sorted(seen) == seen and all(total == 5 for _, total in seen)
 
 
-def test_a_failed_deck_is_counted_and_named_and_the_rest_given_up(
+def test_a_failed_deck_is_counted_and_named_and_the_rest_is_cancelled(
     requests: list[Request], backend: Callable[..., Backend]
 ) -> None:
     begun: list[str] = []
@@ -93,14 +93,14 @@ def test_a_failed_deck_is_counted_and_named_and_the_rest_given_up(
         if tile.name == "tile 1":
             raise SolveError("the matrix is singular, kept in /folder")
         if tile.name == "tile 2":
-            time.sleep(0.5)  # long enough for the failure to be seen
+            time.sleep(0.5)  # long enough for the failure to be noticed
 
     with pytest.raises(SolveError, match="^tile 1 failed 2 times: the matrix is singular, kept in /folder"):
         read_all(requests, backend(fail), Threads(1))
     assert begun == ["tile 0", "tile 1", "tile 1"]
 
 
-def test_what_fails_once_is_tried_again_and_said(
+def test_a_deck_that_fails_once_is_retried_and_logged(
     requests: list[Request], backend: Callable[..., Backend], caplog: pytest.LogCaptureFixture
 ) -> None:
     begun: list[str] = []
@@ -115,7 +115,7 @@ def test_what_fails_once_is_tried_again_and_said(
     assert caplog.messages == ["tile 1 failed and is tried again: killed"]
 
 
-def test_every_failure_counts(requests: list[Request], backend: Callable[..., Backend]) -> None:
+def test_every_failure_is_counted(requests: list[Request], backend: Callable[..., Backend]) -> None:
     def fail(tile: Tile) -> None:
         raise SolveError(f"no luck with {tile.name}")
 
@@ -125,7 +125,7 @@ def test_every_failure_counts(requests: list[Request], backend: Callable[..., Ba
         read_all(requests, backend(fail), Threads(5))
 
 
-def test_a_failure_of_another_kind_stays_what_it_is(requests: list[Request], backend: Callable[..., Backend]) -> None:
+def test_another_kind_of_error_is_raised_unchanged(requests: list[Request], backend: Callable[..., Backend]) -> None:
     def fail(tile: Tile) -> None:
         raise SimulatorError("no ngspice")
 
@@ -143,7 +143,7 @@ def test_a_real_failure_names_its_tile_and_its_folder(
     assert len(folders()) == 2 and sum(str(folder) in str(caught.value) for folder in folders()) == 1
 
 
-def test_single_cells_are_read_in_the_order_of_their_thresholds() -> None:
+def test_single_cells_are_returned_in_the_order_of_their_thresholds() -> None:
     cell = load_chip("etox65").cell
     thresholds = np.array([4.5, 4.0, 5.0, 4.2])
     amps = cell_amps(cell, thresholds, 5.0, 0.5)
@@ -152,6 +152,6 @@ def test_single_cells_are_read_in_the_order_of_their_thresholds() -> None:
         assert cell_amps(cell, np.array([volts]), 5.0, 0.5) == pytest.approx([expected], rel=1e-9)
 
 
-def test_levels_are_found_once_for_a_cell_and_encoding() -> None:
+def test_levels_are_found_once_per_cell_and_encoding() -> None:
     chip, again = load_chip("etox65"), load_chip("etox65", ("adc.bits=4",))
     assert program_levels(chip.cell, chip.encoding) is program_levels(again.cell, again.encoding)

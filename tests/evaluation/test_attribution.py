@@ -1,4 +1,4 @@
-"""Losses paired image by image, and what they are made of."""
+"""Losses paired by image, and their attribution to causes."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ LABELS = np.zeros(100, dtype=np.int64)
 
 
 def right(*spans: tuple[int, int]) -> np.ndarray:
-    """`[100]` classes, right on the images of `spans`."""
+    """Return `[100]` classes that are correct on the images in `spans`."""
     found = np.ones(100, dtype=np.int64)
     for first, last in spans:
         found[first:last] = 0
     return found
 
 
-def test_a_loss_counts_the_images_that_only_one_of_two_gets_right() -> None:
+def test_a_loss_counts_the_images_that_only_one_classifies_correctly() -> None:
     found = paired_loss(right((0, 80)), right((5, 82)), LABELS)
     assert found.points == pytest.approx(3.0)  # 5 lost, 2 gained
-    # Agresti and Min by hand: 5.5 and 2.5 of 102 in the two cells off the diagonal.
+    # Agresti and Min by hand: 5.5 and 2.5 of 102 in the two off-diagonal cells.
     middle = 3 / 102
     spread = 1.959964 * np.sqrt(8 / 102 - middle**2) / np.sqrt(102)
     assert found.ci95 == pytest.approx((100 * (middle - spread), 100 * (middle + spread)), rel=1e-6)
 
 
-def test_equal_classes_lose_nothing_and_the_interval_holds_zero() -> None:
+def test_equal_classes_lose_nothing_and_the_interval_contains_zero() -> None:
     found = paired_loss(right((0, 90)), right((0, 90)), LABELS)
     assert found.points == 0 and found.ci95[0] < 0 < found.ci95[1]
 
 
-def test_the_interval_holds_the_true_loss_as_often_as_it_says() -> None:
+def test_the_interval_has_its_nominal_coverage() -> None:
     random = np.random.default_rng(5)
     held = 0
     for _ in range(400):
@@ -61,7 +61,7 @@ def test_causes_that_do_not_interact_add_up() -> None:
     assert found.remainder.points == pytest.approx(0.0, abs=1e-9) and found.adds_up
 
 
-def test_causes_that_only_hurt_together_do_not_add_up() -> None:
+def test_causes_that_only_matter_together_do_not_add_up() -> None:
     def answer(on: frozenset[str]) -> np.ndarray:
         return right((0, 60)) if len(on) == 2 else right((0, 100))
 

@@ -1,4 +1,4 @@
-"""The proof of a run: a sample solved again by ngspice, which a change of any current shows up in."""
+"""The verification of a run: a sample solved again by ngspice, which detects any changed current."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CODES = np.random.default_rng(1).integers(0, 16, (6, 11), dtype=np.uint8)
 
 @pytest.fixture
 def grid(small_chip: SmallChip, make_layer: MakeLayer) -> TileGrid:
-    """Two rows and two columns of tiles."""
+    """Return a grid of two rows and two columns of tiles."""
     return place(make_layer(11, 8), small_chip()).program()
 
 
@@ -37,43 +37,37 @@ def proof(grid: TileGrid, backend: str, count: int = 10, jobs: int = 2) -> Verif
 
 
 @pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
-def test_a_run_through_ngspice_is_confirmed_read_by_read(
-    small_chip: SmallChip, make_layer: MakeLayer, encoding: str
-) -> None:
+def test_a_run_with_ngspice_is_confirmed(small_chip: SmallChip, make_layer: MakeLayer, encoding: str) -> None:
     found = proof(place(make_layer(11, 8), small_chip(f"encoding={encoding}")).program(), "ngspice")
     assert found.samples == 10
     assert found.max_error_full_scale is not None and found.rms_error_full_scale is not None
     assert found.rms_error_full_scale <= found.max_error_full_scale < 1e-8
     assert found.adc_mismatch_fraction == 0.0
     assert found.adc_mismatch_ci95 is not None
-    # Wilson's interval of none in n outputs: 0 to z^2 / (n + z^2).
+    # Wilson's interval of 0 in n outputs: 0 to z^2 / (n + z^2).
     assert found.adc_mismatch_ci95[0] == pytest.approx(0.0, abs=1e-12) and 0 < found.adc_mismatch_ci95[1] < 0.2
 
 
 @pytest.mark.parametrize("share", [1e-6, 1e-2])
-def test_a_tampered_current_is_found_at_its_size(
-    grid: TileGrid, register: Callable[[Solver], str], share: float
-) -> None:
-    """Every read of every tile gets a share of full scale added to bitline 0, which is output 0."""
+def test_a_modified_current_is_measured(grid: TileGrid, register: Callable[[Solver], str], share: float) -> None:
+    """A share of full scale is added to bitline 0, which is output 0, in every read of every tile."""
 
-    def tampered(tile: Tile, stimulus: Stimulus) -> Currents:
+    def modified(tile: Tile, stimulus: Stimulus) -> Currents:
         currents = ngspice.read(tile, stimulus)
         (part,) = [part for part, one in zip(grid.tiles, grid.arrays, strict=True) if one.tile.name == tile.name]
         bitline = currents.bitline.copy()
         bitline[:, 0] += share * part.full_scale_amps
         return replace(currents, bitline=bitline)
 
-    found = proof(grid, register(tampered))
+    found = proof(grid, register(modified))
     assert found.max_error_full_scale == pytest.approx(share, rel=1e-2)
     assert found.rms_error_full_scale is not None and 0.2 * share < found.rms_error_full_scale < share
-    # 1 % of full scale is more than one of the 255 steps over twice the full scale.
+    # 1 % of full scale is more than one converter step: 255 steps span twice the full scale.
     assert found.adc_mismatch_fraction is not None and (found.adc_mismatch_fraction > 0.1) == (share > 1e-3)
 
 
-def test_one_wrong_read_among_many_is_found_when_all_are_sampled(
-    grid: TileGrid, register: Callable[[Solver], str]
-) -> None:
-    def tampered(tile: Tile, stimulus: Stimulus) -> Currents:
+def test_one_wrong_read_is_detected_if_all_are_sampled(grid: TileGrid, register: Callable[[Solver], str]) -> None:
+    def modified(tile: Tile, stimulus: Stimulus) -> Currents:
         currents = ngspice.read(tile, stimulus)
         if "tile 1,0" not in tile.name:
             return currents
@@ -81,7 +75,7 @@ def test_one_wrong_read_among_many_is_found_when_all_are_sampled(
         bitline[3, 0] += 1e-6
         return replace(currents, bitline=bitline)
 
-    found = proof(grid, register(tampered), count=1000)
+    found = proof(grid, register(modified), count=1000)
     assert found.samples == 4 * 6 * 4
     assert found.max_error_full_scale == pytest.approx(1e-6 / grid.at(1, 0).full_scale_amps, rel=1e-2)
 
@@ -107,7 +101,7 @@ def test_the_sample_is_seeded_and_spread_evenly_over_tiles(
     assert [sample.key for sample in first] != [sample.key for sample in other]
 
 
-def test_a_sample_holds_what_the_run_took_from_its_read(
+def test_a_sample_holds_the_results_of_its_read(
     grid: TileGrid, register: Callable[[Solver], str], switched: Solver
 ) -> None:
     for sample in observed(grid, 12, 0, register(switched)).samples():
@@ -118,6 +112,6 @@ def test_a_sample_holds_what_the_run_took_from_its_read(
         assert np.array_equal(sample.adc, sample.part.adc.convert(sample.amps))
 
 
-def test_nothing_sampled_proves_nothing(grid: TileGrid) -> None:
+def test_without_samples_there_is_no_result(grid: TileGrid) -> None:
     assert verify(Sampler(5, 0).samples(), Threads(1), reference()) == Verification(0, None, None, None, None)
     assert proof(grid, "ideal") == Verification(0)

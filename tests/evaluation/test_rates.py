@@ -1,4 +1,4 @@
-"""Rates of reads: a timeout of a simulator makes a lower bound, whatever its message says."""
+"""Rates of reads: a timeout of a simulator gives a lower bound, independently of its message."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def rate(chip: Chip, layer: QuantizedLayer, problem: SolveError) -> Rate:
 
 
 @pytest.mark.parametrize("words", ["ngspice did not finish within 120 s and was stopped", "other words", ""])
-def test_a_timeout_makes_a_lower_bound_whatever_its_words(
+def test_a_timeout_gives_a_lower_bound_for_any_message(
     small_chip: Callable[..., Chip], make_layer: Callable[..., QuantizedLayer], words: str
 ) -> None:
     found = rate(small_chip(), make_layer(5, 2), SolveTimeoutError(words))
     assert found == Rate(0.0, LONGEST_PROBE_SECONDS, at_least=True)
 
 
-def test_another_error_with_the_words_of_a_timeout_is_raised(
+def test_another_error_with_the_message_of_a_timeout_is_raised(
     small_chip: Callable[..., Chip], make_layer: Callable[..., QuantizedLayer]
 ) -> None:
     with pytest.raises(SolveError, match="did not finish"):

@@ -51,14 +51,14 @@ def files(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("rows", [slice(None), slice(0, 0)])
-def test_currents_come_back_to_the_last_bit(store: UnitStore, rows: slice) -> None:
+def test_currents_round_trip_bit_for_bit(store: UnitStore, rows: slice) -> None:
     store.put("ab12", currents_table(CURRENTS.take(rows)))
     table = store.get("ab12")
     assert table is not None and same(currents_of(table), CURRENTS.take(rows))
     assert same(currents_of(table), currents_of(currents_table(CURRENTS.take(rows))))
 
 
-def test_a_unit_opens_with_tools_for_tables_and_sha256sum(store: UnitStore, tmp_path: Path) -> None:
+def test_a_unit_can_be_read_by_table_tools_and_sha256sum(store: UnitStore, tmp_path: Path) -> None:
     store.put("ab12", currents_table(CURRENTS))
     path = tmp_path / "run" / "ab" / "ab12.parquet"
     table = pq.read_table(path)
@@ -100,7 +100,7 @@ def test_a_damaged_unit_counts_as_absent_and_is_removed(tmp_path: Path, damage: 
     assert store.get("ab12") is not None
 
 
-def test_a_full_disk_is_an_error_for_the_run_and_none_for_what_is_shared(
+def test_a_full_disk_is_an_error_for_the_run_but_not_for_shared_units(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def opening(path: Path, mode: str) -> BinaryIO:
@@ -118,7 +118,7 @@ def test_a_full_disk_is_an_error_for_the_run_and_none_for_what_is_shared(
     assert files(tmp_path / "full") == []
 
 
-def test_keys_tell_parts_from_each_other() -> None:
+def test_keys_separate_their_parts() -> None:
     keys = {unit_key(*parts) for parts in [("ab", "c"), ("a", "bc"), ("abc",), ("ab", "c", ""), (1,), ("1 ",), (1.0,)]}
     assert len(keys) == 7
     assert unit_key("ab", 1) == unit_key("ab", 1)
@@ -126,15 +126,15 @@ def test_keys_tell_parts_from_each_other() -> None:
 
 @pytest.fixture
 def solved(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the tiles that ngspice solved."""
+    """Return a list of the names of tiles that ngspice solves."""
     names: list[str] = []
     read = ngspice.read
 
-    def noted(tile: Tile, stimulus: Stimulus) -> Currents:
+    def recording(tile: Tile, stimulus: Stimulus) -> Currents:
         names.append(tile.name)
         return read(tile, stimulus)
 
-    monkeypatch.setattr(ngspice, "read", noted)
+    monkeypatch.setattr(ngspice, "read", recording)
     return names
 
 
@@ -145,7 +145,7 @@ def requests(cell: Cell, names: str) -> list[tuple[Tile, Stimulus]]:
     ]
 
 
-def test_what_is_kept_is_not_solved_again(store: UnitStore, resistor_cell: Cell, solved: list[str]) -> None:
+def test_stored_units_are_not_solved_again(store: UnitStore, resistor_cell: Cell, solved: list[str]) -> None:
     first = read_all(requests(resistor_cell, "abc"), BY_NGSPICE, Threads(2), store=store)
     again = read_all(requests(resistor_cell, "abcd"), BY_NGSPICE, Threads(2), store=store)
     assert sorted(solved) == ["a", "b", "c", "d"]
@@ -154,7 +154,7 @@ def test_what_is_kept_is_not_solved_again(store: UnitStore, resistor_cell: Cell,
     assert sorted(solved[4:]) == ["a", "b"]
 
 
-def test_what_decides_a_unit_is_in_its_key(
+def test_all_inputs_of_a_unit_are_in_its_key(
     store: UnitStore, resistor_cell: Cell, solved: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tile, stimulus), *_ = requests(resistor_cell, "a")
@@ -173,7 +173,7 @@ def test_what_decides_a_unit_is_in_its_key(
     assert len(solved) == 6
 
 
-def test_failures_are_not_kept(store: UnitStore, tmp_path: Path, resistor_cell: Cell) -> None:
+def test_failures_are_not_stored(store: UnitStore, tmp_path: Path, resistor_cell: Cell) -> None:
     bad = Cell("bad", ".subckt bad d g s b vt=3\nM1 d g s b nomodel\n.ends", "", "vt", 1.0, 9.0)
     with pytest.raises(SolveError):
         read_all(requests(bad, "a"), BY_NGSPICE, store=store)

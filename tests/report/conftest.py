@@ -1,4 +1,4 @@
-"""Runs for reports, each made once for all tests here."""
+"""Runs for reports, each made once for all tests in this folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIGHT = ("--set", "calibration.reads=16")
 
 @pytest.fixture(scope="session")
 def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
-    """`make_run("name", "eval-network", ...)` runs that command and returns its folder in a shared place."""
+    """Return a function that runs a command and returns its folder: `make_run("name", "eval-network", ...)`."""
     place = tmp_path_factory.mktemp("runs")
 
     def run(name: str, *arguments: object) -> Path:
@@ -28,7 +28,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
 
 
 def command_line(*arguments: object) -> int:
-    """Runs `norsim ARGUMENTS` in this process; returns its exit code."""
+    """Return a function that runs `norsim ARGUMENTS` in this process and returns the exit code."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["norsim", *map(str, arguments)])
         try:
@@ -40,14 +40,14 @@ def command_line(*arguments: object) -> int:
 
 @pytest.fixture(scope="session")
 def spice_run(make_run: MakeRun) -> Path:
-    """Two digits, with their first layer by ngspice."""
+    """Return a run of two digits, with the first layer read by ngspice."""
     few = ("--images", 2, "--backend", "ngspice", "--layers", "conv1", "--spice-sample", 2)
     return make_run("spice", "eval-network", "--network", "digits-cnn", *few, *LIGHT)
 
 
 @pytest.fixture(scope="session")
 def macro_run(make_run: MakeRun) -> Path:
-    """A hundred digits by macro, with an attribution beside it."""
+    """Return a run of a hundred digits with macro, with an attribution beside it."""
     make_run("layers", "attribute", "--network", "digits-cnn", "--images", 20, "--by", "layers", *LIGHT)
     return make_run(
         "macro", "eval-network", "--network", "digits-cnn", "--images", 100, *LIGHT, "--tolerance", 1e-3,
@@ -57,14 +57,14 @@ def macro_run(make_run: MakeRun) -> Path:
 
 @pytest.fixture(scope="session")
 def stressed_run(make_run: MakeRun) -> Path:
-    """The same on a chip with so much cell variation that some images flip."""
+    """Return the same run on a chip with enough cell variation to flip some images."""
     bad = ("--chip", "etox65-stress", "--set", "silicon.cell=40 mV", "--spice-sample", 0)
     return make_run("stressed", "eval-network", "--network", "digits-cnn", "--images", 100, *LIGHT, *bad)
 
 
 @pytest.fixture(scope="session")
 def cifar(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with CIFAR-10's binary layout, of smooth random images: ten to train on and ten to test."""
+    """Return a folder in CIFAR-10's binary layout, with ten smooth random images for training and ten for testing."""
     folder, random = tmp_path_factory.mktemp("cifar"), np.random.default_rng(0)
     for name in ("test_batch", *(f"data_batch_{number}" for number in range(1, 6))):
         count = 10 if name == "test_batch" else 2
@@ -76,6 +76,6 @@ def cifar(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def cifar_run(make_run: MakeRun, cifar: Path) -> Path:
-    """Six of these images, one layer of resnet20 by macro."""
+    """Return a run of six of these images, with one layer of resnet20 read by macro."""
     few = ("--images", 6, "--layers", "conv1", "--set", "calibration.images=10", "--spice-sample", 2)
     return make_run("cifar", "eval-network", "--network", "resnet20", "--data", cifar, *LIGHT, *few)

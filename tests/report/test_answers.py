@@ -28,7 +28,7 @@ def test_the_matrix_has_labels_as_rows() -> None:
     assert class_names(Missing("gone"), answers) == ("0", "1", "2")
 
 
-def test_pairs_are_counted_and_tested_exactly() -> None:
+def test_pairs_are_counted_and_tested_by_the_exact_test() -> None:
     first, second = np.array([0, 0, 1, 1, 2, 0]), np.array([1, 1, 0, 1, 2, 1])
     found = paired(LABELS, first, second)
     assert (found.both, found.only_first, found.only_second, found.neither) == (2, 3, 0, 1)
@@ -36,7 +36,7 @@ def test_pairs_are_counted_and_tested_exactly() -> None:
     assert paired(LABELS, first, first).p == 1.0
 
 
-def test_images_are_told_apart_by_who_has_them_right() -> None:
+def test_images_are_grouped_by_who_classifies_them_correctly() -> None:
     quantized, array = np.array([0, 1, 1, 1, 2, 0]), np.array([0, 0, 0, 1, 2, 1])
     lost, won, other = flips(Answers(LABELS, array, quantized, None), images(6))
     assert [kind.count for kind in (lost, won, other)] == [1, 1, 1]
@@ -47,7 +47,7 @@ def test_images_are_told_apart_by_who_has_them_right() -> None:
 
 
 @pytest.mark.parametrize("lost", [100, 3])
-def test_no_more_are_shown_than_fit(lost: int) -> None:
+def test_only_as_many_images_are_shown_as_fit(lost: int) -> None:
     data = images(200)
     array = data.labels.copy()
     quantized = data.labels.copy()

@@ -35,7 +35,7 @@ def sample_of(part: PlacedTile, seed: int = 0) -> Sample:
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_nodes_carry_the_currents_of_ngspice(small_chip: SmallChip, make_layer: MakeLayer, encoding: str) -> None:
+def test_node_currents_agree_with_ngspice(small_chip: SmallChip, make_layer: MakeLayer, encoding: str) -> None:
     chip = small_chip(f"encoding={encoding}")
     sample = sample_of(part_of(make_layer(8, 4), chip))
     assert sample.array is not None
@@ -44,7 +44,8 @@ def test_nodes_carry_the_currents_of_ngspice(small_chip: SmallChip, make_layer: 
     bitline = read(tile, sample.stimulus, "ngspice").bitline[0]
     full = sample.part.full_scale_amps
     np.testing.assert_allclose(found.amps.sum(axis=0), bitline, rtol=0, atol=1e-7 * full)
-    # By hand: all current of a bitline flows through its end, and that beyond a node through the segment before it.
+    # By hand: the whole current of a bitline flows through its end, and the current beyond a node through the segment
+    # before it.
     beyond = np.cumsum(found.amps[::-1], axis=0)[::-1]
     drop = wires.bitline_end_ohms * beyond[0] + wires.bitline_ohms * np.cumsum(
         beyond * (np.arange(len(beyond)) > 0)[:, None], axis=0
@@ -59,16 +60,16 @@ def test_nodes_carry_the_currents_of_ngspice(small_chip: SmallChip, make_layer: 
 def test_without_wires_currents_are_nearly_ideal(
     small_chip: SmallChip, make_layer: MakeLayer, lossless: tuple[str, ...], encoding: str
 ) -> None:
-    """The rest is program-verify's deviation, leakage and, for linear-pair, the non-linearity of cells."""
+    """The rest is the deviation of program-verify, leakage and, for linear-pair, the non-linearity of cells."""
     sample = sample_of(part_of(make_layer(8, 4), small_chip(f"encoding={encoding}", *lossless)))
     ideal = exact_amps(sample.part, sample.stimulus)
     assert ideal.shape == (1, 4)
-    # The bound is meaningful only for currents that are a good part of full scale.
+    # The bound is meaningful only for currents that are a large part of full scale.
     assert np.abs(ideal).max() > 0.05 * sample.part.full_scale_amps
     assert np.abs(errors(sample)).max() < {"bit-serial": 1e-5, "linear-pair": 5e-3}[encoding]
 
 
-def test_the_worst_of_some_reads_is_solved_again(small_chip: SmallChip, make_layer: MakeLayer) -> None:
+def test_the_worst_read_is_solved_again(small_chip: SmallChip, make_layer: MakeLayer) -> None:
     part = part_of(make_layer(6, 3), small_chip("silicon.cell=30 mV"))
     samples = [sample_of(part, seed) for seed in range(4)]
     found = solve_worst(samples)
@@ -82,7 +83,7 @@ def test_the_worst_of_some_reads_is_solved_again(small_chip: SmallChip, make_lay
     assert one.reads == 4 and 0 < one.rms < one.worst == abs(found.worst)
 
 
-def test_a_chip_without_flaws_has_the_errors_of_its_wires_alone(
+def test_a_chip_without_flaws_has_only_the_errors_of_its_wires(
     small_chip: SmallChip, make_layer: MakeLayer, lossless: tuple[str, ...]
 ) -> None:
     perfect = solve_worst([sample_of(part_of(make_layer(8, 4), small_chip(*lossless)))])

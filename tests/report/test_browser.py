@@ -1,4 +1,4 @@
-"""Reports in a browser: no errors, all figures, the right numbers, nothing wider than the page."""
+"""Reports in a browser: no errors, all figures, correct numbers, nothing wider than the page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WIDTHS, SCHEMES = (1280, 400), ("light", "dark")
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    """One chromium for all pages. Without it the tests fail: pages must be tested in a browser."""
+    """Yield one chromium for all pages. Without it the tests fail, because pages must be tested in a browser."""
     places = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
     absent = [name for name, place in places.items() if place is None]
     if absent:
@@ -43,7 +43,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
 def pages(
     spice_run: Path, cifar_run: Path, macro_run: Path, stressed_run: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, tuple[Path, list[Path]]]:
-    """Reports by name, each with its runs."""
+    """Return reports by name, each with its runs."""
     place = tmp_path_factory.mktemp("pages")
     runs = {"ngspice": [spice_run], "cifar": [cifar_run], "attributed": [macro_run], "two": [stressed_run, macro_run]}
     return {name: (report.write(about, place / name), about) for name, about in runs.items()}
@@ -58,7 +58,7 @@ def look(browser: webdriver.Chrome, page: Path, width: int, scheme: str) -> None
 
 
 @pytest.mark.parametrize("name", ["ngspice", "cifar", "attributed", "two"])
-def test_a_page_is_whole_at_any_width_in_light_and_dark(
+def test_a_page_is_complete_at_any_width_in_light_and_dark(
     browser: webdriver.Chrome, pages: dict[str, tuple[Path, list[Path]]], name: str
 ) -> None:
     page, _ = pages[name]
@@ -85,7 +85,7 @@ def test_a_page_is_whole_at_any_width_in_light_and_dark(
 
 
 @pytest.mark.parametrize("name", ["ngspice", "cifar", "two"])
-def test_the_numbers_that_are_read_are_those_of_the_summaries(
+def test_displayed_numbers_are_those_of_the_summaries(
     browser: webdriver.Chrome, pages: dict[str, tuple[Path, list[Path]]], name: str
 ) -> None:
     page, runs = pages[name]
@@ -104,7 +104,7 @@ def test_the_numbers_that_are_read_are_those_of_the_summaries(
     assert heading == f"{summaries[0]['network']} on {summaries[0]['dataset']}"
 
 
-def test_it_prints_in_black_on_white_whatever_the_screen(
+def test_it_prints_in_black_on_white_in_any_colour_scheme(
     browser: webdriver.Chrome, pages: dict[str, tuple[Path, list[Path]]]
 ) -> None:
     look(browser, pages["two"][0], 1280, "dark")

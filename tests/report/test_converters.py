@@ -1,4 +1,4 @@
-"""Use of converters, counted from new reads, or from the kept ones if no new reads are possible."""
+"""Use of converters, counted in new reads, or in the kept ones if no new reads are possible."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from norsim.report.converters import uses
 from norsim.tiling.grid import place
 
 
-def test_codes_and_what_is_clipped_are_counted(
+def test_used_codes_and_clipped_reads_are_counted(
     small_chip: Callable[..., Chip], make_layer: Callable[..., QuantizedLayer]
 ) -> None:
     part = replace(place(make_layer(8, 4), small_chip()).tiles[0], adc=Adc(3, 0.0, 7e-6))
@@ -33,7 +33,7 @@ def test_codes_and_what_is_clipped_are_counted(
     assert "no network" in found.how and "2 reads that the run kept" in found.how
 
 
-def test_more_reads_are_made_where_images_are_at_hand(macro_run: Path) -> None:
+def test_more_reads_are_made_if_images_are_available(macro_run: Path) -> None:
     found = read_run(macro_run)
     kept = found.reads_by_layer()
     more = uses(kept, found.model, found.data, 0)

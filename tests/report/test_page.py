@@ -1,4 +1,4 @@
-"""The page: reproducible, complete, self-contained, and safe with odd names."""
+"""The page: reproducible, complete, self-contained, and safe with unusual names."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.report.conftest import command_line
 
 
 class Elements(HTMLParser):
-    """All elements with their attributes."""
+    """A parser that collects all elements with their attributes."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ def test_the_same_run_gives_the_same_bytes(page: Path, macro_run: Path, tmp_path
         assert (page.parent / name).read_bytes() == (tmp_path / name).read_bytes(), name
 
 
-def test_the_page_loads_nothing_and_its_figures_lie_beside_it(page: Path) -> None:
+def test_the_page_loads_nothing_and_its_figures_are_also_files(page: Path) -> None:
     text = page.read_text()
     elements = Elements(text)
     links = [
@@ -89,7 +89,7 @@ def test_the_page_loads_nothing_and_its_figures_lie_beside_it(page: Path) -> Non
     assert levels[0] == 1 and all(after <= before + 1 for before, after in pairwise(levels))
 
 
-def test_odd_names_are_text(macro_run: Path, tmp_path: Path) -> None:
+def test_unusual_names_are_escaped(macro_run: Path, tmp_path: Path) -> None:
     odd = tmp_path / "<b onload='x'>&\"$run"
     shutil.copytree(macro_run, odd, ignore=shutil.ignore_patterns("units"))
     manifest = json.loads((odd / "manifest.json").read_text())
@@ -98,11 +98,11 @@ def test_odd_names_are_text(macro_run: Path, tmp_path: Path) -> None:
     text = report.write([odd], tmp_path / "out").read_text()
     elements = Elements(text)
     assert not elements.all("script") and not any("onload" in attributes for _, attributes in elements.found)
-    said = re.sub(r"</?span[^>]*>", "", text)
-    assert "&lt;script&gt;alert(1)" in text and "{{ 7 * 6 }}" in said and "$run" in text
+    without_tags = re.sub(r"</?span[^>]*>", "", text)
+    assert "&lt;script&gt;alert(1)" in text and "{{ 7 * 6 }}" in without_tags and "$run" in text
 
 
-def test_figures_go_with_light_and_dark_and_take_any_name() -> None:
+def test_figures_adapt_to_light_and_dark_and_accept_any_name() -> None:
     def draw() -> str:
         with figure(3, 2) as drawn:
             panel = drawn.subplots()
@@ -126,11 +126,11 @@ def test_a_run_without_images_or_network_still_has_a_page(macro_run: Path, tmp_p
     manifest["options"]["dataset"] = str(tmp_path / "gone.npz")
     (run / "manifest.json").write_text(json.dumps(manifest))
     text = report.write([run], tmp_path / "out").read_text()
-    assert "The images are not at hand" in text and "The run&#39;s network cannot be read" in text
+    assert "The images are not available" in text and "The run&#39;s network cannot be read" in text
     assert "Confusion matrix" in text
 
 
-def test_attribute_alone_has_a_page(macro_run: Path, tmp_path: Path) -> None:
+def test_a_run_of_attribute_alone_has_a_page(macro_run: Path, tmp_path: Path) -> None:
     text = report.write([macro_run.parent / "layers"], tmp_path / "out").read_text()
     assert "By layers, on 20 images" in text and "keeps no reads" in text
     with pytest.raises(ConfigurationError, match="no run of eval-network"):
@@ -138,7 +138,7 @@ def test_attribute_alone_has_a_page(macro_run: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "both").exists()
 
 
-def test_two_runs_differ_where_they_do(macro_run: Path, stressed_run: Path, tmp_path: Path) -> None:
+def test_differences_of_two_runs_are_shown(macro_run: Path, stressed_run: Path, tmp_path: Path) -> None:
     page = report.write([stressed_run, macro_run], tmp_path)
     text = page.read_text()
     assert {"a-error-map.svg", "b-error-map.svg", "accuracies.svg"} <= {
@@ -154,7 +154,7 @@ def test_two_runs_differ_where_they_do(macro_run: Path, stressed_run: Path, tmp_
     assert len(ids) == len(set(ids))
 
 
-def test_settings_are_told_apart_key_by_key() -> None:
+def test_settings_are_compared_key_by_key() -> None:
     one, two = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1, "c": 4}, "e": {}}
     assert flat(one) == {"a.b": "1", "a.c": "2", "d": "3"}
     assert [(part.key, part.first, part.second) for part in differing(one, two)] == [
@@ -162,7 +162,7 @@ def test_settings_are_told_apart_key_by_key() -> None:
     ]  # fmt: skip
 
 
-def test_the_command_that_is_named_for_what_was_not_measured_is_of_the_same_network_and_chip(
+def test_the_suggested_command_has_the_same_network_and_chip(
     stressed_run: Path,
 ) -> None:
     record = report.read_run(stressed_run)
@@ -181,7 +181,7 @@ def test_the_command_that_is_named_for_what_was_not_measured_is_of_the_same_netw
         assert part in command
 
 
-def test_the_command_line_writes_beside_the_run_and_refuses_three(
+def test_the_command_writes_to_the_run_folder_and_refuses_three_runs(
     spice_run: Path, macro_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command_line("report", spice_run) == 0
@@ -206,7 +206,7 @@ def test_a_full_disk_keeps_the_old_page(
     assert contents(tmp_path) == before
 
 
-def test_a_result_of_python_has_a_page(tmp_path: Path) -> None:
+def test_a_result_from_python_has_a_page(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     train, test = load("digits", "train"), load("digits", "test").take(12)

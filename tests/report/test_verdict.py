@@ -1,4 +1,4 @@
-"""The verdict has the summary's numbers, and says what was measured and what was not."""
+"""The verdict has the numbers of the summary, and states what was measured and what was not."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def of(record: RunRecord, **changed: Any) -> Verdict:
 
 
 def with_manifest(record: RunRecord, **changed: Any) -> RunRecord:
-    """The run with other entries in its manifest; an entry of None is removed."""
+    """Return the run with other entries in its manifest; an entry of None is removed."""
     assert isinstance(record.origin, Origin)
     manifest = {key: value for key, value in {**record.origin.manifest, **changed}.items() if value is not None}
     return replace(record, origin=replace(record.origin, manifest=manifest))
@@ -43,9 +43,9 @@ def test_numbers_are_those_of_the_summary(macro: RunRecord) -> None:
     assert f"{summary['verification']['max_error_full_scale']:.1e}" in " ".join(found.proof)
 
 
-def test_the_proof_names_its_bound(macro: RunRecord) -> None:
-    said = " ".join(of(macro).proof)
-    assert "The requested bound, 0.001 of full scale, is met." in said
+def test_the_verification_states_its_bound(macro: RunRecord) -> None:
+    text = " ".join(of(macro).proof)
+    assert "The requested bound, 0.001 of full scale, is met." in text
     plain = with_manifest(macro, checks={"min_accuracy": None, "tolerance": None})
     assert "within the 0.0001 that norsim claims for macro" in " ".join(of(plain).proof)
     worse = {**macro.summary["verification"], "max_error_full_scale": 2e-3}
@@ -54,18 +54,18 @@ def test_the_proof_names_its_bound(macro: RunRecord) -> None:
 
 
 @pytest.mark.parametrize("words", [["--tolerance", "1e-9"], ["--tolerance=1e-9"]])
-def test_the_bound_is_read_from_the_manifest_and_not_from_the_command(macro: RunRecord, words: list[str]) -> None:
-    """Older runs recorded no bound, and a Python program's arguments are its own."""
+def test_the_bound_comes_from_the_manifest_not_from_the_command(macro: RunRecord, words: list[str]) -> None:
+    """Older runs recorded no bound, and the arguments of a Python program have no meaning here."""
     older = with_manifest(macro, checks=None, command=["norsim", "eval-network", *words])
     program = with_manifest(macro, checks={}, command=["norsim", "sizes", *words])
     for run in (older, program):
-        said = " ".join(of(run).proof)
-        assert "requested" not in said and "within the 0.0001 that norsim claims for macro" in said
-    said = " ".join(of(with_manifest(macro, command=["norsim", "eval-network", *words])).proof)
-    assert "The requested bound, 0.001 of full scale, is met." in said
+        text = " ".join(of(run).proof)
+        assert "requested" not in text and "within the 0.0001 that norsim claims for macro" in text
+    text = " ".join(of(with_manifest(macro, command=["norsim", "eval-network", *words])).proof)
+    assert "The requested bound, 0.001 of full scale, is met." in text
 
 
-def test_what_was_not_measured_is_said(macro: RunRecord, stressed_run: Path, spice_run: Path) -> None:
+def test_missing_measurements_are_stated(macro: RunRecord, stressed_run: Path, spice_run: Path) -> None:
     unknown = of(macro, accuracy_float=None, accuracy_float_ci95=None)
     assert unknown.rows[0].accuracy is None and [one.key for one in unknown.lost] == ["drop_array"]
     stressed, spice = verdict(read_run(stressed_run)), verdict(read_run(spice_run))

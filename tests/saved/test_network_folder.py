@@ -1,4 +1,4 @@
-"""Saved networks: weights with their card, the shipped one, and cards that are damaged or of other weights."""
+"""Saved networks: weights with their card, the shipped network, and damaged or mismatched cards."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.quantization.test_fold import stir
 
 
 def untrained(spec: NetworkSpec) -> TrainResult:
-    """A network with random weights, quantized but not trained, which suffices for storage."""
+    """Return a network with random weights, quantized but not trained, which suffices for storage."""
     torch.manual_seed(0)
     test_set = load("digits", "test").take(40)
     network = stir(spec.build())
@@ -55,7 +55,7 @@ def folder(result: TrainResult, tmp_path: Path) -> Path:
     return tmp_path / "saved"
 
 
-def test_what_is_loaded_is_the_folded_network_and_its_card(result: TrainResult, tmp_path: Path) -> None:
+def test_the_folded_network_and_its_card_are_loaded(result: TrainResult, tmp_path: Path) -> None:
     written = save_network(result, tmp_path, "")
     network, card = load_network(tmp_path)
     images = to_input(torch.from_numpy(result.test_set.images), 16)
@@ -66,7 +66,7 @@ def test_what_is_loaded_is_the_folded_network_and_its_card(result: TrainResult, 
 
 
 @pytest.mark.parametrize("width", [1.0, 0.5])
-def test_a_network_comes_back_in_its_width(tmp_path: Path, width: float) -> None:
+def test_a_network_is_loaded_in_its_width(tmp_path: Path, width: float) -> None:
     save_network(untrained(spec_of("digits-cnn", width)), tmp_path, "")
     network, card = load_network(tmp_path)
     assert card["width"] == width
@@ -84,7 +84,7 @@ def test_a_full_disk_keeps_the_old_file(
     assert contents(folder) == before
 
 
-def test_card_says_where_it_comes_from_and_the_sizes(result: TrainResult, folder: Path) -> None:
+def test_card_records_origin_and_sizes(result: TrainResult, folder: Path) -> None:
     card = json.loads((folder / "card.json").read_text())
     assert card["command"] == "norsim train digits-cnn" and card["seed"] == 0
     assert card["test_images"] == 40 and card["data_source"] == result.test_set.source
@@ -101,7 +101,7 @@ def test_card_says_where_it_comes_from_and_the_sizes(result: TrainResult, folder
 def test_the_accuracy_on_the_card_is_that_of_the_stored_network(
     result: TrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Shown by a file that has another network than the given one."""
+    """Tested with a file that holds another network than the given one."""
     other = replace(result, network=quantize(result.float_network, [torch.rand(4, 1, 8, 8)], 1, 1))
     right = [int((predict(each.network, each.test_set) == each.test_set.labels).sum()) for each in (result, other)]
     monkeypatch.setattr(
@@ -110,7 +110,7 @@ def test_the_accuracy_on_the_card_is_that_of_the_stored_network(
     assert right[0] != right[1] == save_network(result, tmp_path, "")["quantized_correct"]
 
 
-def test_shipped_network_does_what_its_card_says() -> None:
+def test_shipped_network_agrees_with_its_card() -> None:
     network, card = load_network("digits-cnn")
     test_set = load("digits", "test")
     assert card["data_source"] == test_set.source and card["test_images"] == len(test_set) == 360
@@ -164,14 +164,14 @@ def test_broken_card(folder: Path, content: bytes, problem: str) -> None:
         ({"float_predictions": base64.b64encode(b"abc").decode()}, "3 bytes of float predictions for 40 test images"),
     ],
 )
-def test_card_that_does_not_fit(folder: Path, change: dict[str, Any], problem: str) -> None:
+def test_card_that_does_not_match(folder: Path, change: dict[str, Any], problem: str) -> None:
     card = json.loads((folder / "card.json").read_text())
     (folder / "card.json").write_text(json.dumps(card | change))
     with pytest.raises(DataError, match=f"card.json: .*{problem}.*train the network again"):
         load_network(folder)
 
 
-def test_card_of_other_weights_or_none_at_all(folder: Path, result: TrainResult, tmp_path: Path) -> None:
+def test_missing_card_and_card_of_other_weights(folder: Path, result: TrainResult, tmp_path: Path) -> None:
     other = replace(result, network=quantize(result.float_network, [torch.rand(4, 1, 8, 8)]))
     save_network(other, tmp_path / "other", "")
     (folder / "weights.safetensors").write_bytes((tmp_path / "other" / "weights.safetensors").read_bytes())
@@ -182,7 +182,7 @@ def test_card_of_other_weights_or_none_at_all(folder: Path, result: TrainResult,
         load_network(folder)
 
 
-def test_float_weights_are_read_as_other_programs_write_them(tmp_path: Path) -> None:
+def test_float_weights_of_other_programs_are_read(tmp_path: Path) -> None:
     network = build("resnet20")
     state = network.state_dict()
     old = {f"module.{key}": value for key, value in state.items() if not key.endswith("num_batches_tracked")}
@@ -201,7 +201,7 @@ class _Harm:
 HARMED = Path("harmed")
 
 
-def test_float_weights_execute_nothing_and_are_refused_with_a_reason(
+def test_float_weights_execute_no_code_and_invalid_ones_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -27,7 +27,7 @@ INPUTS = {"digits": (1, 8, 8), "cifar10": (3, 32, 32)}
 
 
 def made(name: str, width: float = 1.0, **bits: int) -> tuple[nn.Module, nn.Module, Tensor]:
-    """A float network with random weights and statistics, the same quantized, and images."""
+    """Return a float network with random weights and statistics, the same quantized, and images."""
     torch.manual_seed(0)
     network = stir(spec_of(name, width).build())
     images = torch.rand(8, *INPUTS[spec_of(name).dataset])
@@ -50,7 +50,7 @@ def path(content: bytes, tmp_path: Path) -> Path:
     ("name", "width"),
     [("digits-cnn", 1.0), ("resnet20", 1.0), ("resnet18", 0.05), ("alexnet", 0.05), ("vgg11", 0.1)],
 )
-def test_what_is_read_back_is_the_folded_network(tmp_path: Path, name: str, width: float) -> None:
+def test_the_folded_network_is_read_back(tmp_path: Path, name: str, width: float) -> None:
     _, quantized, images = made(name, width)
     path = tmp_path / "weights.safetensors"
     path.write_bytes(encode(quantized, spec_of(name, width)))
@@ -90,7 +90,7 @@ def test_other_bits_round_trip(tmp_path: Path) -> None:
         assert torch.equal(network(images), fold(wide)[0](images))
 
 
-def test_plain_safetensors_reads_the_layout_as_it_is_described(path: Path) -> None:
+def test_plain_safetensors_reads_the_documented_layout(path: Path) -> None:
     tensors = load_file(path)
     network, _ = decode(path)
     layers = quantized_layers(network)
@@ -117,7 +117,7 @@ def test_packing(count: int, bits: int) -> None:
     assert np.array_equal(unpack(packed, count, bits), codes)
 
 
-def test_the_earlier_code_is_in_the_low_half() -> None:
+def test_the_first_code_is_in_the_low_half() -> None:
     assert pack(np.array([1, 2, 3], dtype=np.uint8), 4).tolist() == [0x21, 0x03]
 
 
@@ -182,7 +182,7 @@ CONV1_INPUT_SCALE, BN1_BIAS, FC_SCALE = 0, 9, 68
         (lambda t, h: h["layers"].update(conv1=None), "'vectors' is torch.float32 .79.; .* .103."),
     ],
 )  # fmt: skip
-def test_weights_that_do_not_fit(path: Path, edit: Edit, problem: str) -> None:
+def test_weights_that_do_not_match(path: Path, edit: Edit, problem: str) -> None:
     rewrite(path, edit)
     with pytest.raises(DataError, match=problem) as caught:
         decode(path)
@@ -242,7 +242,7 @@ make = Net
 
 
 def test_masks_and_indices_are_stored_as_they_are(tmp_path: Path) -> None:
-    """As in public transformers, inside or outside the state dict; values that float32 would change are an error."""
+    """Like in public transformers, inside or outside the state dict; values that float32 would change are an error."""
     (tmp_path / "nets.py").write_text(NETS.replace("BIG", "0.5"))
     spec, images = spec_of(f"{tmp_path / 'nets.py'}:make"), torch.rand(3, 4)
     quantized = quantize(spec.build(), [images])
@@ -256,6 +256,6 @@ def test_masks_and_indices_are_stored_as_they_are(tmp_path: Path) -> None:
         torch.testing.assert_close(network(images), quantized(images))
     (tmp_path / "nets.py").write_text(NETS.replace("BIG", "0.1"))
     spec = spec_of(f"{tmp_path / 'nets.py'}:make")
-    said = "'scale' has torch.float64 values that the float32 of the file cannot hold"
-    with pytest.raises(ConfigurationError, match=said):
+    message = "'scale' has torch.float64 values that the float32 of the file cannot hold"
+    with pytest.raises(ConfigurationError, match=message):
         encode(quantize(spec.build(), [images]), spec)

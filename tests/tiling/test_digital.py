@@ -1,4 +1,4 @@
-"""What stays digital is listed: modules by name, and what forwards do between them."""
+"""The list of what stays digital: modules by name, and operations between them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from norsim.tiling.digital import digital_modules, digital_operations, digital_p
 
 
 class Free(nn.Module):
-    """A forward that no tracer follows: it depends on how many images there are, and on what they hold."""
+    """A forward function that cannot be traced: it depends on the number of images and on their content."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,25 +40,25 @@ def analog() -> nn.Module:
     return convert(quantize(Free(), [torch.rand(2, 1, 6, 6)]), load_chip("etox65"))
 
 
-def test_modules_are_leaves_that_the_array_does_not_do(analog: nn.Module) -> None:
+def test_modules_are_leaves_that_are_not_on_the_array(analog: nn.Module) -> None:
     assert digital_modules(analog) == {"body.0": "BatchNorm2d", "body.1": "ReLU"}
 
 
-def test_all_of_it_on_one_line() -> None:
+def test_everything_on_one_line() -> None:
     parts = {"modules": {"a": "ReLU", "b": "ReLU", "c": "GELU"}, "operations": {"add": 3}}
     assert listed(parts) == "2 ReLU, 1 GELU, 3 add"
     assert listed(parts, by_name=True) == "a (ReLU), b (ReLU), c (GELU), 3 add"
     assert listed({"modules": {}, "operations": {}}) == "no modules and no operations"
 
 
-def test_a_layer_that_is_told_to_stay_digital_is_listed() -> None:
+def test_a_layer_that_is_set_to_stay_digital_is_listed() -> None:
     network = quantize(Free(), [torch.rand(2, 1, 6, 6)])
-    told = convert(network, load_chip("etox65"), {"stem": {"backend": "ideal"}, "body.2": {"backend": "nodal"}})
-    assert digital_modules(told) == {"stem": "Conv2d", "body.0": "BatchNorm2d", "body.1": "ReLU"}
+    overridden = convert(network, load_chip("etox65"), {"stem": {"backend": "ideal"}, "body.2": {"backend": "nodal"}})
+    assert digital_modules(overridden) == {"stem": "Conv2d", "body.0": "BatchNorm2d", "body.1": "ReLU"}
 
 
-def test_operations_are_those_between_modules(analog: nn.Module) -> None:
-    """Weights that a forward multiplies by itself show too: they are `linear`, in no layer."""
+def test_operations_between_modules_are_counted(analog: nn.Module) -> None:
+    """Weights that the forward function multiplies itself are counted as `linear`, outside of any layer."""
     expected = {"matmul": 2, "add": 1, "max_pool2d": 1, "max": 1, "sub": 1, "softmax": 1, "mean": 1, "linear": 1}
     assert digital_operations(analog, torch.rand(1, 1, 6, 6)) == expected
     assert digital_parts(analog, torch.rand(2, 1, 6, 6)) == {
@@ -78,7 +78,7 @@ def test_a_pass_reads_no_array_and_leaves_no_hook(analog: nn.Module, monkeypatch
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in analog.modules())
 
 
-def test_attention_of_torchs_is_listed_by_its_products() -> None:
+def test_attention_of_torch_is_listed_by_its_products() -> None:
     torch.manual_seed(0)
     layer = nn.TransformerEncoderLayer(8, 2, 12, batch_first=True)
     parts = digital_parts(convert(quantize(layer, [torch.rand(2, 3, 8)]), load_chip("etox65")), torch.rand(1, 3, 8))

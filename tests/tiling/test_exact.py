@@ -1,8 +1,9 @@
-"""Networks of users' kinds, on wires without resistance and wide converters: the array's sums are the integers.
+"""Typical networks, on lossless wires and with wide converters: the sums of the array are the integers.
 
-A current is never an integer: program-verify leaves a deviation of each level, cells at 0 V leak, and a converter has
-steps. So a sum is within a small bound of its integer, not equal to it. What is exact, and asserted to the last bit, is
-everything a digital accumulator makes of it: the sums rounded, the activation codes of every layer, and the outputs.
+A current is never an exact integer: program-verify leaves a deviation of each level, cells at 0 V leak, and a converter
+has steps. So a sum is within a small bound of its integer, not equal to it. Everything that a digital accumulator
+computes from it is exact, and is compared bit for bit: the rounded sums, the activation codes of every layer, and the
+outputs.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ from norsim.tiling.reader import Reader
 from tests.conftest import reader_by, ready
 
 WIDE = "adc.bits=24"
-# How far a sum is from its integer, in steps of one weight code under one activation code. A half would be too far.
+# Bound on the deviation of a sum from its integer, in steps of one weight code times one activation code; below 0.5.
 NEAR = 1e-3
 
 
 class Block(nn.Module):
-    """A residual block of a grouped and a depthwise convolution; its sum is functional."""
+    """A residual block with a grouped and a depthwise convolution; the addition is functional."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -50,7 +51,7 @@ class Block(nn.Module):
 
 
 class GroupedResNet(nn.Module):
-    """Two such blocks between a stem and a head."""
+    """Two residual blocks between a stem and a head."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +66,7 @@ class GroupedResNet(nn.Module):
 
 
 class Attention(nn.Module):
-    """Attention of two heads with projections by linear layers and products in the forward."""
+    """Attention with two heads, linear layers for projections, and products in the forward function."""
 
     def __init__(self, width: int, heads: int = 2) -> None:
         super().__init__()
@@ -81,7 +82,7 @@ class Attention(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """Patches of 4 x 4, a class token, learned places, one layer with its norms before, and a head."""
+    """4 x 4 patches, a class token, learned positions, one pre-norm layer, and a head."""
 
     def __init__(self, width: int = 8) -> None:
         super().__init__()
@@ -103,7 +104,7 @@ class VisionTransformer(nn.Module):
 
 
 def along_one_axis() -> nn.Module:
-    """A network for signals: strided, dilated, grouped and padded circularly."""
+    """Return a network for signals: strided, dilated, grouped and with circular padding."""
     return nn.Sequential(
         nn.Conv1d(2, 6, 5, stride=2, padding=2), nn.BatchNorm1d(6), nn.ReLU(), nn.MaxPool1d(2),
         nn.Conv1d(6, 6, 3, padding=2, dilation=2, groups=3, padding_mode="circular"), nn.LeakyReLU(),
@@ -112,13 +113,13 @@ def along_one_axis() -> nn.Module:
 
 
 def transformer() -> nn.Module:
-    """An encoder layer of torch's own, whose weights are multiplied in functions until it is split."""
+    """Return an encoder layer of torch, which multiplies weights in functions until it is split."""
     layer = nn.TransformerEncoderLayer(8, 2, 12, dropout=0, batch_first=True)
     return nn.Sequential(nn.Linear(6, 8), layer, nn.Flatten(), nn.Linear(40, 4))
 
 
 class Shared(nn.Module):
-    """A convolution and a linear layer that are called twice each, one of them through a second name."""
+    """A convolution and a linear layer that are each called twice, one of them under a second name."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -147,11 +148,11 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 
 
 def quantized(kind: str) -> tuple[nn.Module, Tensor]:
-    """The network with weights and statistics drawn, and images that it was calibrated on."""
+    """Return the network with random weights and statistics, and the images that it was calibrated on."""
     build, shape = NETWORKS[kind]
     torch.manual_seed(0)
     network, images = build(), torch.rand(shape)
-    # Norms that do something: statistics of these images.
+    # Norms with the statistics of these images, so that they have an effect.
     network.train()
     for _ in range(20):
         network(images)
@@ -160,7 +161,7 @@ def quantized(kind: str) -> tuple[nn.Module, Tensor]:
 
 @contextmanager
 def rounded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
-    """Within the block sums are rounded to integers; the list gets how far each layer's were from them."""
+    """Round sums to integers within the block; the list gets the deviation of each layer."""
     multiply, distances = TileGrid.multiply, []
 
     def accumulate(grid: TileGrid, codes: Codes, reader: Reader) -> NDArray[np.floating]:
@@ -175,7 +176,7 @@ def rounded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
 
 @torch.no_grad()
 def read(analog: nn.Module, images: Tensor, backend: str) -> tuple[Tensor, dict[str, Codes]]:
-    """The outputs, and the codes that reached each layer, with every layer read by `backend`."""
+    """Return the outputs and the input codes of each layer, with every layer read by `backend`."""
     codes: dict[str, list[Codes]] = {}
     with reading(analog, reader_by(backend, Threads(2))) as layers:
         try:
@@ -200,7 +201,7 @@ def assert_integers(analog: nn.Module, images: Tensor, backend: str, monkeypatch
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_a_network_on_perfect_wires_is_the_integers(
+def test_a_network_on_lossless_wires_gives_the_integers(
     kind: str, lossless: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network, images = quantized(kind)
@@ -209,7 +210,7 @@ def test_a_network_on_perfect_wires_is_the_integers(
     assert_integers(analog, images, "nodal", monkeypatch)
 
 
-def test_the_layers_of_one_tile_each_are_the_integers_by_ngspice(
+def test_layers_of_one_tile_give_the_integers_with_ngspice(
     small_chip: Callable[..., Chip], lossless: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
@@ -220,8 +221,8 @@ def test_the_layers_of_one_tile_each_are_the_integers_by_ngspice(
     assert_integers(analog, images, "ngspice", monkeypatch)
 
 
-def test_wires_and_narrow_converters_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else the tests above would say nothing."""
+def test_wires_and_narrow_converters_have_an_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the tests above would be meaningless."""
     network, images = quantized("vision transformer")
     analog = convert(network, load_chip("etox65-stress", ("calibration.reads=32", "adc.bits=4")))
     calibrate(analog, images, "nodal")

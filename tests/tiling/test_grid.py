@@ -1,4 +1,4 @@
-"""Layers over tiles: spans, refusals, sums that the array gives, and what calibration makes of them."""
+"""Layers on tiles: spans, errors, sums from the array, and calibration."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_tiles_cover_each_weight_once_and_fit(
     assert len(grid.tiles) == -(-shape[0] // capacity[0]) * -(-shape[1] // capacity[1])
 
 
-def test_a_tile_holds_the_levels_of_its_codes_and_says_what_its_lines_are(
+def test_a_tile_holds_the_levels_of_its_codes_and_describes_its_lines(
     small_chip: SmallChip, make_layer: MakeLayer
 ) -> None:
     geometry = ConvGeometry(3, (2, 2))
@@ -81,9 +81,7 @@ def test_a_tile_holds_the_levels_of_its_codes_and_says_what_its_lines_are(
     assert part.full_scale_amps == full_scale_amps(grid.chip.encoding, 4, 4, 4)
 
 
-def test_a_place_that_is_not_there_is_answered_with_those_that_are(
-    small_chip: SmallChip, make_layer: MakeLayer
-) -> None:
+def test_the_error_for_an_unknown_place_names_the_valid_ones(small_chip: SmallChip, make_layer: MakeLayer) -> None:
     grid = place(make_layer(19, 14), small_chip())
     with pytest.raises(PlacementError, match="'fc' has no tile 3,0: rows 0 to 2, columns 0 to 2"):
         grid.at(3, 0)
@@ -92,11 +90,15 @@ def test_a_place_that_is_not_there_is_answered_with_those_that_are(
 @pytest.mark.parametrize(
     ("settings", "fields", "problem"),
     [
-        ((), {"weight_bits": 5}, "5-bit weights need 32 levels, the cell has 16"),
+        ((), {"weight_bits": 5}, "5-bit weights need 32 levels, but the cell has 16"),
         (("encoding=linear-pair",), {"weight_bits": 5}, "5-bit weights need 32 levels"),
-        (("encoding=linear-pair",), {"input_bits": 5}, "5-bit activations do not fit linear-pair, which takes 4 bits"),
-        (("tile.bitlines=1",), {}, "a tile of 8 x 1 holds no output of a bit-serial layer"),
-        (("encoding=linear-pair", "tile.wordlines=1"), {}, "a tile of 1 x 8 holds no output of a linear-pair layer"),
+        (("encoding=linear-pair",), {"input_bits": 5}, "has 5-bit activations, but linear-pair takes at most 4 bits"),
+        (("tile.bitlines=1",), {}, "a tile of 8 x 1 is too small for one output of a bit-serial"),
+        (
+            ("encoding=linear-pair", "tile.wordlines=1"),
+            {},
+            "a tile of 1 x 8 is too small for one output of a linear-pair",
+        ),
     ],
 )
 def test_a_layer_that_does_not_fit_is_refused(
@@ -107,10 +109,8 @@ def test_a_layer_that_does_not_fit_is_refused(
         place(make_layer(8, 4, **fields), small_chip(*settings))
 
 
-def test_each_group_of_a_convolution_has_columns_of_tiles_of_its_own(
-    small_chip: SmallChip, make_layer: MakeLayer
-) -> None:
-    """Three groups of 10 inputs and 8 outputs each, on tiles of 8 by 6: the integers of each block."""
+def test_each_group_of_a_convolution_has_its_own_columns_of_tiles(small_chip: SmallChip, make_layer: MakeLayer) -> None:
+    """Three groups of 10 inputs and 8 outputs, on tiles of 8 by 6: the integers of each block."""
     grid = place(make_layer(10, 24, geometry=ConvGeometry(30, (1, 1), groups=3)), small_chip())
     assert len(grid.tiles) == 2 * 6 and grid.layer.vector_length == 30
     last = grid.at(1, 5)
@@ -148,7 +148,7 @@ def test_without_wires_bit_serial_gives_the_integers(
 
 
 @pytest.mark.parametrize(("weight_bits", "input_bits"), [(2, 3), (3, 1), (1, 4)])
-def test_narrower_codes_give_the_integers_too(
+def test_narrower_codes_also_give_the_integers(
     small_chip: SmallChip, make_layer: MakeLayer, lossless: tuple[str, ...], weight_bits: int, input_bits: int
 ) -> None:
     layer = make_layer(8, 3, weight_bits=weight_bits, input_bits=input_bits)
@@ -157,7 +157,7 @@ def test_narrower_codes_give_the_integers_too(
     assert np.abs(sums - exact_sums(layer, codes)).max() < 0.1
 
 
-def test_linear_pair_without_wires_deviates_as_its_single_cells_do(
+def test_linear_pair_without_wires_deviates_like_its_single_cells(
     small_chip: SmallChip, make_layer: MakeLayer, lossless: tuple[str, ...]
 ) -> None:
     chip, layer = small_chip(*lossless, "encoding=linear-pair"), make_layer(6, 3, weight_zero=5)
@@ -176,10 +176,10 @@ def test_linear_pair_without_wires_deviates_as_its_single_cells_do(
     assert np.abs(amps - expected).max() < 1e-6 * np.abs(expected).max()
     linear = exact_sums(layer, codes) * chip.encoding.lsb_amps
     bend = np.abs(expected - linear).max() / np.abs(linear).max()
-    assert 1e-3 < bend < 0.1  # cells fall a little below linear, and that is what was predicted
+    assert 1e-3 < bend < 0.1  # cells are slightly below linear, as predicted
 
 
-def test_linear_pair_of_narrower_activations_keeps_its_unit(
+def test_linear_pair_with_narrower_activations_keeps_its_unit(
     small_chip: SmallChip, make_layer: MakeLayer, lossless: tuple[str, ...]
 ) -> None:
     layer = make_layer(8, 4, input_bits=3)
@@ -217,7 +217,7 @@ def test_calibration_brings_the_sums_closer_to_the_integers(
 def test_calibration_of_an_exact_line_recovers_gain_and_offset(
     small_chip: SmallChip, make_layer: MakeLayer, register: Callable[[Solver], str], switched: Solver
 ) -> None:
-    """Cells of 0.5 uA a volt too little, and a constant 2 uA too much: the column fit undoes both."""
+    """Cells conduct 0.5 uA per volt too little, plus a constant of 2 uA: the column fit corrects both."""
     layer, codes = make_layer(8, 6), random_codes(40, 8)
 
     def bent(tile: Tile, stimulus: Stimulus) -> Currents:
@@ -231,7 +231,7 @@ def test_calibration_of_an_exact_line_recovers_gain_and_offset(
     levels = grid.arrays[0].levels.thresholds
     name = register(bent)
     (part,) = grid.fit(codes, reader_by(name), np.random.default_rng(0)).tiles
-    # A code step is 0.05 uA where 1.6 / 15 uA was meant.
+    # A code step is 0.05 uA instead of 1.6 / 15 uA.
     np.testing.assert_allclose(part.gain, 1.6 / 15 / 0.05, rtol=1e-3)
     np.testing.assert_allclose(part.offset, -2.0 / 0.05, rtol=1e-3)
 
@@ -249,7 +249,7 @@ def test_calibration_of_a_tile_does_not_depend_on_its_neighbours(
         assert np.array_equal(alone.gain, part.gain) and np.array_equal(alone.offset, part.offset)
 
 
-def test_multiply_by_ideal_takes_no_array(
+def test_multiplying_with_ideal_reads_no_array(
     small_chip: SmallChip, make_layer: MakeLayer, register: Callable[[Solver], str]
 ) -> None:
     def forbidden(tile: Tile, stimulus: Stimulus) -> Currents:
@@ -281,7 +281,7 @@ def repeated_reads(grid: TileGrid, codes: np.ndarray) -> list[tuple[Tile, Stimul
     return [(array.tile, array.drive(part.codes(codes))) for part, array in arrays]
 
 
-def test_reader_solves_equal_reads_once_and_shares_long_ones_out(
+def test_reader_solves_equal_reads_once_and_splits_long_ones(
     small_chip: SmallChip, make_layer: MakeLayer, register: Callable[..., str], switched: Solver
 ) -> None:
     solved: list[int] = []
@@ -311,8 +311,8 @@ def test_reader_gives_the_same_bits_with_more_jobs(small_chip: SmallChip, make_l
         assert np.array_equal(a.bitline, b.bitline) and np.array_equal(a.residual, b.residual)
 
 
-def test_reader_refuses_what_it_cannot_read_by() -> None:
-    with pytest.raises(ConfigurationError, match="no backend 'spectre'; there are ideal, ngspice"):
+def test_reader_refuses_an_unknown_backend() -> None:
+    with pytest.raises(ConfigurationError, match="no backend 'spectre'; choose one of ideal, ngspice"):
         backend_named("spectre")
     with pytest.raises(ConfigurationError, match="at least one job is needed, not 0"):
         Threads(0)

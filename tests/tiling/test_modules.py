@@ -1,4 +1,4 @@
-"""Converted layers against the quantized ones, and what `convert` keeps, lists and refuses."""
+"""Converted layers compared with quantized ones; what `convert` keeps, lists and refuses."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def equal_to_rounding(found: Tensor, expected: Tensor) -> None:
 def test_ideal_convolution_is_the_quantized_forward(
     small_chip: SmallChip, kernel: int, stride: int, padding: int, dilation: int, bias: bool
 ) -> None:
-    """Signed inputs, so that the code of zero is not 0, over many tiles."""
+    """With signed inputs, so that the code of zero is not 0, over many tiles."""
     torch.manual_seed(0)
     images = signed(3, 2, 8, 9)
     quantized = quantize(nn.Conv2d(2, 7, kernel, stride, padding, dilation, bias=bias), [images])
@@ -74,7 +74,7 @@ CONVOLUTIONS = {
 
 @pytest.mark.parametrize("kind", CONVOLUTIONS)
 def test_every_kind_of_convolution_is_the_quantized_forward(small_chip: SmallChip, kind: str) -> None:
-    """In groups, along one axis and with other than zeros around, all of them over several tiles."""
+    """Grouped, 1D, and with padding other than zeros, each over several tiles."""
     convolution, shape = CONVOLUTIONS[kind]
     activations = signed(*shape)
     quantized = quantize(convolution, [activations])
@@ -82,7 +82,7 @@ def test_every_kind_of_convolution_is_the_quantized_forward(small_chip: SmallChi
     assert isinstance(analog, TiledLayer) and len(analog.grid.tiles) > 1
     with torch.no_grad(), digital(analog):
         equal_to_rounding(analog(activations), quantized(activations))
-        # The record is what tiles are calibrated and read with.
+        # Tiles are calibrated and read with the record.
         codes = layer_codes(analog, activations)[""]
         outputs = analog.real(analog.grid.multiply(codes, reader_by("ideal")))
         equal_to_rounding(outputs.reshape(len(activations), -1, outputs.shape[-1]).transpose(1, 2).reshape(-1),
@@ -117,7 +117,7 @@ def test_ideal_linear_layer_is_the_quantized_forward(small_chip: SmallChip, shap
 def test_convolution_on_a_lossless_array_is_the_quantized_forward(
     small_chip: SmallChip, lossless: tuple[str, ...], zero_point: str
 ) -> None:
-    """To a quarter of the step that one weight code under one activation code makes."""
+    """Within a quarter of the step of one weight code times one activation code."""
     torch.manual_seed(0)
     images = signed(2, 3, 3, 3)
     quantized = quantize(nn.Conv2d(3, 2, 2, padding=(0, 1)), [images])
@@ -130,7 +130,7 @@ def test_convolution_on_a_lossless_array_is_the_quantized_forward(
 
 
 class Residual(nn.Module):
-    """Two convolutions, a shared one, an addition, a norm that is not folded, and a head."""
+    """Two convolutions, one of them shared, an addition, a norm that is not folded, and a head."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -183,7 +183,7 @@ def test_convert_keeps_names_sharing_and_the_original(network: nn.Module, chip: 
 def test_a_layer_whose_backend_is_fixed_keeps_it(
     network: nn.Module, images: Tensor, chip: Chip, register: Callable[[Solver], str], switched: Solver
 ) -> None:
-    """The others are read by the reader; the fixed one stays digital."""
+    """The reader reads the others; the fixed one stays digital."""
     seen: list[str] = []
 
     def watching(tile: Tile, stimulus: Stimulus) -> Currents:
@@ -212,13 +212,13 @@ def test_reading_restores_the_readers_after_an_error(network: nn.Module, chip: C
 @pytest.mark.parametrize(
     ("overrides", "problem"),
     [
-        ({"stam": {"backend": "ideal"}}, "no layer 'stam' to override; there are stem, body.conv, head"),
+        ({"stam": {"backend": "ideal"}}, "no layer 'stam' to override; the layers are stem, body.conv, head"),
         ({"body": {"backend": "ideal"}}, "no layer 'body' to override"),
         ({"stem": {"backnd": "ideal"}}, "backnd"),
         ({"stem": {"backend": "hspice"}}, "no backend 'hspice'"),
     ],
 )
-def test_an_override_of_nothing_is_refused(
+def test_an_invalid_override_is_refused(
     network: nn.Module, chip: Chip, overrides: dict[str, dict[str, str]], problem: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=problem):
@@ -226,7 +226,7 @@ def test_an_override_of_nothing_is_refused(
 
 
 def test_a_network_without_quantized_layers_is_refused(chip: Chip) -> None:
-    with pytest.raises(ConfigurationError, match="no quantized layer: norsim.quantize"):
+    with pytest.raises(ConfigurationError, match="no quantized layers: call norsim.quantize"):
         convert(nn.Sequential(nn.Linear(2, 2)), chip)
 
 
@@ -238,14 +238,14 @@ def test_layer_codes_are_those_of_the_digital_network(network: nn.Module, images
         pooled = (x + network.again(network.body(x))).mean(dim=(2, 3))
         assert np.array_equal(codes, network.head.input_codes(pooled).numpy())
     assert analog.head.record is None
-    with pytest.raises(ConfigurationError, match="no layer 'foot' on the array; there are stem, body.conv, head"):
+    with pytest.raises(ConfigurationError, match="no layer 'foot' on the array; the layers are stem, body.conv, head"):
         layer_codes(analog, images, ["foot"])
 
 
-def test_layer_codes_read_no_array_even_where_a_backend_is_fixed(
+def test_layer_codes_read_no_array_even_with_a_fixed_backend(
     network: nn.Module, images: Tensor, chip: Chip, register: Callable[[Solver], str]
 ) -> None:
-    """Calibration shows each layer the activations of the digital network, so no tile is read for them."""
+    """Calibration uses the activations of the digital network, so no tile is read for them."""
 
     def forbidden(tile: Tile, stimulus: Stimulus) -> Currents:
         raise AssertionError(f"{tile.name} was read")
@@ -255,10 +255,10 @@ def test_layer_codes_read_no_array_even_where_a_backend_is_fixed(
     assert np.array_equal(layer_codes(analog, images)["head"], expected)
 
 
-def test_a_run_observes_layers_whose_backend_is_fixed(
+def test_a_run_observes_layers_with_a_fixed_backend(
     network: nn.Module, images: Tensor, chip: Chip, register: Callable[[Solver], str], switched: Solver
 ) -> None:
-    """A layer that is always read on the array belongs to the proof of the run like any other."""
+    """A layer that is always read on the array is part of the verification like any other."""
     seen: list[str] = []
     analog = ready(convert(network, chip, {"head": {"backend": register(switched)}}))
     with (
@@ -269,7 +269,7 @@ def test_a_run_observes_layers_whose_backend_is_fixed(
     assert seen == ["head tile 0,0"]
 
 
-def test_calibrate_fits_all_but_the_layers_that_stay_digital(
+def test_calibrate_fits_all_layers_except_digital_ones(
     network: nn.Module, images: Tensor, chip: Chip, register: Callable[[Solver], str], switched: Solver
 ) -> None:
     analog = convert(network, chip, {"stem": {"backend": "ideal"}})
@@ -284,7 +284,7 @@ def test_calibrate_fits_all_but_the_layers_that_stay_digital(
     assert progress == [(1, 1), (1, 1)]
 
 
-def test_calibration_depends_on_seed_and_name_alone(
+def test_calibration_depends_only_on_seed_and_name(
     network: nn.Module, images: Tensor, chip: Chip, register: Callable[[Solver], str], switched: Solver
 ) -> None:
     name = register(switched)
@@ -298,7 +298,7 @@ def test_calibration_depends_on_seed_and_name_alone(
     assert not np.array_equal(gains(0, 1, {}), gains(1, 1, {}))
 
 
-def test_a_converted_layer_has_no_parameters_and_gives_no_gradient(network: nn.Module, chip: Chip) -> None:
+def test_a_converted_layer_has_no_parameters_and_no_gradient(network: nn.Module, chip: Chip) -> None:
     layer = convert(network, chip).head
     assert isinstance(layer, TiledLayer) and not list(layer.parameters())
     with digital(layer):

@@ -28,6 +28,6 @@ def test_every_network_has_a_recipe_for_4_bits(name: str) -> None:
         {"temperature": 0.0},
     ],
 )
-def test_recipe_refuses_what_cannot_be_trained(change: dict[str, Any]) -> None:
+def test_recipe_refuses_invalid_values(change: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(change))):
         replace(RECIPES["digits-cnn"], **change)

@@ -32,7 +32,7 @@ BAD = ("bit_serial.wires.source_line=1 kohm",)
 
 
 def digits_on(encoding: str, *settings: str) -> tuple[nn.Module, nn.Module]:
-    """The shipped network, and the same on a chip, calibrated."""
+    """Return the shipped network, and the same network on a chip, calibrated."""
     network, _ = load_network("digits-cnn")
     analog = convert(network, load_chip("etox65-stress", (f"encoding={encoding}", *settings)))
     calibrate(analog, images_tensor(load("digits", "train", None).take(64, None)))
@@ -40,7 +40,7 @@ def digits_on(encoding: str, *settings: str) -> tuple[nn.Module, nn.Module]:
 
 
 @pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
-def test_forward_is_what_the_array_gives(encoding: str) -> None:
+def test_forward_equals_the_array(encoding: str) -> None:
     network, analog = digits_on(encoding)
     images = images_tensor(load("digits", "test", None).take(8, None))
     with reading(analog, reader_by("macro")):
@@ -59,9 +59,9 @@ def test_forward_is_what_the_array_gives(encoding: str) -> None:
 
 @pytest.mark.parametrize("settings", [(), ("tile.row_order=true",), ("bit_serial.zero_point=digital",)])
 @pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
-def test_effective_weights_are_the_arrays_slopes(encoding: str, settings: tuple[str, ...]) -> None:
-    """Against finite differences: all codes at a quarter of full drive, then one input after another a step higher. The
-    weights approximate the integers q - z, from which wires make them deviate."""
+def test_effective_weights_are_the_slopes_of_the_array(encoding: str, settings: tuple[str, ...]) -> None:
+    """Compared with finite differences: all codes at a quarter of full drive, then each input one step higher. The
+    weights approximate the integers q - z, with deviations caused by wires."""
     analog = digits_on(encoding, "adc.bits=20", *settings)[1]
     grid = tiled_layers(analog)["fc"].grid
     found = effective_weights(grid).numpy()
@@ -69,7 +69,7 @@ def test_effective_weights_are_the_arrays_slopes(encoding: str, settings: tuple[
     inputs = [0, 17, 255, 256, 319]
     # A bit is binary, so the mean slope over set and cleared bits is that of random patterns.
     random = np.random.default_rng(0)
-    # Few bits are set; otherwise a converter of this layer would clip.
+    # Few bits are set; otherwise a converter of this layer clips.
     base = (random.random((400, grid.layer.inputs)) < 0.1) * 15 if encoding == "bit-serial" else np.full((1, 320), 4)
     for k in inputs:
         low, high = base.astype(np.uint8).copy(), base.astype(np.uint8).copy()
@@ -80,10 +80,10 @@ def test_effective_weights_are_the_arrays_slopes(encoding: str, settings: tuple[
         assert np.corrcoef(found[:, k], exact[:, k])[0, 1] > 0.98
 
 
-def test_effective_weights_of_groups_are_in_the_place_of_the_weights(
+def test_effective_weights_of_groups_have_the_order_of_the_weights(
     small_chip: Callable[..., Chip], lossless: tuple[str, ...]
 ) -> None:
-    """On perfect wires they are the integers, over several tiles of each group."""
+    """On lossless wires they are the integers, over several tiles of each group."""
     torch.manual_seed(0)
     images = torch.randn(2, 4, 5, 5)
     analog = convert(quantize(nn.Conv2d(4, 20, 3, groups=2), [images]), small_chip(*lossless, "adc.bits=16"))
@@ -93,7 +93,7 @@ def test_effective_weights_of_groups_are_in_the_place_of_the_weights(
     assert np.abs(effective_weights(analog.grid).numpy() - exact).max() < 0.1
 
 
-def test_a_gradient_goes_through_to_every_weight_and_to_the_image() -> None:
+def test_every_weight_and_the_image_get_a_gradient() -> None:
     network, analog = digits_on("bit-serial")
     images = images_tensor(load("digits", "test", None).take(4, None)).requires_grad_(True)
     with through_circuit(network, analog, np.random.default_rng(0)):
@@ -104,8 +104,8 @@ def test_a_gradient_goes_through_to_every_weight_and_to_the_image() -> None:
     assert images.grad is not None and float(images.grad.abs().max()) > 0
 
 
-def test_a_chip_that_loses_the_digits_is_learned(tmp_path: Path) -> None:
-    """With 1 kilohm of source line per cell, accuracy on unseen test images recovers."""
+def test_training_recovers_accuracy_on_a_bad_chip(tmp_path: Path) -> None:
+    """With 1 kilohm of source line per cell, the accuracy on unseen test images recovers."""
     network, _ = load_network("digits-cnn")
     chip, train, test = load_chip("etox65-stress", BAD), load("digits", "train", None), load("digits", "test", None)
 

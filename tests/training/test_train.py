@@ -70,7 +70,7 @@ def state_bytes(network: nn.Module) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("killed_after", [1, 2, 3])
 @pytest.mark.parametrize("recipe", [TINY, replace(TINY, ema_decay=0.0, distillation=0.0)])
-def test_killed_and_resumed_run_ends_in_the_same_bits(tmp_path: Path, recipe: Recipe, killed_after: int) -> None:
+def test_a_killed_and_resumed_run_ends_in_the_same_bits(tmp_path: Path, recipe: Recipe, killed_after: int) -> None:
     whole = train(SPEC, dataset("train"), dataset("test"), recipe, tmp_path / "whole")
     seen: list[EpochRecord] = []
 
@@ -88,7 +88,7 @@ def test_killed_and_resumed_run_ends_in_the_same_bits(tmp_path: Path, recipe: Re
     assert [replace(row, seconds=0) for row in part.records] == [replace(row, seconds=0) for row in whole.records]
 
 
-def test_log_result_and_callers_random_state(tmp_path: Path) -> None:
+def test_log_result_and_random_state_of_the_caller(tmp_path: Path) -> None:
     state = torch.get_rng_state()
     seen: list[EpochRecord] = []
     result = train(SPEC, dataset("train"), dataset("test"), TINY, tmp_path, progress=seen.append)
@@ -110,14 +110,14 @@ def test_log_result_and_callers_random_state(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "log.csv"]
 
 
-def test_the_last_weights_are_taken_whatever_the_test_set_says(tmp_path: Path) -> None:
+def test_the_last_weights_are_kept_regardless_of_test_accuracy(tmp_path: Path) -> None:
     other = replace(dataset("test"), labels=np.zeros(70, dtype=np.int64))
     one = train(SPEC, dataset("train"), dataset("test"), TINY, tmp_path / "one")
     two = train(SPEC, dataset("train"), other, TINY, tmp_path / "two")
     assert state_bytes(one.network) == state_bytes(two.network)
 
 
-def test_without_resume_a_run_starts_anew(tmp_path: Path) -> None:
+def test_without_resume_a_run_starts_from_the_beginning(tmp_path: Path) -> None:
     train(SPEC, dataset("train"), dataset("test"), TINY, tmp_path)
     again = train(SPEC, dataset("train"), dataset("test"), replace(TINY, seed=1), tmp_path)
     assert len(again.records) == 4
@@ -139,7 +139,7 @@ def test_a_narrower_network_is_another_training(tmp_path: Path) -> None:
         train(SPEC, dataset("train"), dataset("test"), TINY, tmp_path, resume=True)
 
 
-def test_at_full_width_a_checkpoint_is_known_by_name_recipe_and_data(tmp_path: Path) -> None:
+def test_at_full_width_a_checkpoint_is_identified_by_name_recipe_and_data(tmp_path: Path) -> None:
     """Checkpoints from before widths existed still resume."""
     train(SPEC, dataset("train"), dataset("test"), TINY, tmp_path)
     saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
@@ -165,13 +165,13 @@ def test_a_full_disk_keeps_the_old_file(tmp_path: Path, full_disk: Callable[[str
     assert after.keys() == before.keys() and after[name] == before[name]
 
 
-def test_what_a_killed_run_left_half_written_is_removed(tmp_path: Path) -> None:
+def test_half_written_files_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     (tmp_path / ".checkpoint.pt.17").write_bytes(b"half")
     train(SPEC, dataset("train"), dataset("test"), replace(TINY, float_epochs=1, quantized_epochs=1), tmp_path)
     assert contents(tmp_path).keys() == {"checkpoint.pt", "log.csv"}
 
 
-def test_divergence_is_said(tmp_path: Path) -> None:
+def test_divergence_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="lower the learning rate"):
         train(SPEC, dataset("train"), dataset("test"), replace(TINY, float_rate=1e38), tmp_path)
 
@@ -185,7 +185,7 @@ def test_shift_moves_images_by_at_most_one_pixel() -> None:
     assert {tuple(place) for place in places.tolist()} == {(row, col) for row in (1, 2, 3) for col in (1, 2, 3)}
 
 
-def test_crop_flip_mirrors_what_it_is_told_to_and_none_changes_nothing() -> None:
+def test_crop_flip_mirrors_the_given_images_and_none_changes_nothing() -> None:
     pixels = torch.arange(1, 5, dtype=torch.uint8).expand(400, 2, 4, 4).contiguous()
     mirrored = torch.arange(400) % 3 == 0
     moved = augment(pixels, mirrored, "crop-flip", torch.Generator().manual_seed(0)).int()
@@ -196,7 +196,7 @@ def test_crop_flip_mirrors_what_it_is_told_to_and_none_changes_nothing() -> None
     assert augment(pixels, mirrored, "none", torch.Generator()) is pixels
 
 
-def test_cutout_greys_one_square_that_may_hang_over_the_edge() -> None:
+def test_cutout_greys_one_square_that_can_cross_the_edge() -> None:
     pixels, mirrored = torch.ones((300, 3, 32, 32), dtype=torch.uint8), torch.zeros(300, dtype=torch.bool)
     plain = augment(pixels, mirrored, "crop-flip", torch.Generator().manual_seed(0))
     holed = augment(pixels, mirrored, "crop-flip-cutout", torch.Generator().manual_seed(0))
@@ -228,7 +228,7 @@ def test_an_image_is_mirrored_in_every_other_epoch(
     assert {value.dtype for value in found.network.state_dict().values()} <= {torch.float32, torch.int64}
 
 
-def test_one_cycle_rises_to_the_peak_and_falls_to_nearly_nothing() -> None:
+def test_one_cycle_rises_to_the_peak_and_falls_to_nearly_zero() -> None:
     rates = [one_cycle(step, 100, 0.4) for step in range(100)]
     top = int(np.argmax(rates))
     assert max(rates) == pytest.approx(0.4) and rates[0] > 0 and rates[-1] < 1e-3

@@ -11,7 +11,7 @@ from norsim.zoo.registry import build
 
 
 def layers(network: nn.Module) -> dict[str, tuple[int, ...]]:
-    """Name and weight shape of every convolution and linear layer."""
+    """Return name and weight shape of every convolution and linear layer."""
     kinds = (nn.Conv2d, nn.Linear)
     return {name: tuple(part.weight.shape) for name, part in network.named_modules() if isinstance(part, kinds)}
 
@@ -24,11 +24,11 @@ def test_channels_are_multiples_of_four(count: int, width: float, expected: int)
     assert channels(count, width) == expected
 
 
-def test_digits_cnn_is_the_one_described() -> None:
+def test_digits_cnn_has_the_documented_layers() -> None:
     assert layers(build("digits-cnn")) == {"conv1": (8, 1, 3, 3), "conv2": (20, 8, 3, 3), "fc": (10, 320)}
 
 
-def test_alexnet_is_the_one_described() -> None:
+def test_alexnet_has_the_documented_layers() -> None:
     found = layers(build("alexnet"))
     assert list(found) == [*(f"features.{k}" for k in (0, 4, 8, 11, 14)), *(f"classifier.{k}" for k in (0, 2, 4))]
     assert [shape[0] for shape in found.values()] == [64, 192, 384, 256, 256, 1024, 512, 10]
@@ -52,7 +52,7 @@ def test_vgg_has_the_published_configuration(name: str) -> None:
     assert sum(isinstance(part, nn.MaxPool2d) for part in network.modules()) == 5
 
 
-def test_resnet20_has_the_published_size_and_the_usual_names() -> None:
+def test_resnet20_has_the_published_size_and_common_names() -> None:
     network = build("resnet20")
     # He et al. 2016, table 6: 0.27 million parameters; 19 convolutions and one linear layer.
     assert sum(parameter.numel() for parameter in network.parameters()) == 269_722
@@ -65,7 +65,7 @@ def test_resnet20_has_the_published_size_and_the_usual_names() -> None:
     assert len(state) == 116 and not any("shortcut" in key for key in state)
 
 
-def test_resnet18_is_the_usual_one_for_cifar() -> None:
+def test_resnet18_is_the_common_variant_for_cifar() -> None:
     network = build("resnet18")
     assert sum(parameter.numel() for parameter in network.parameters()) == 11_173_962
     found = layers(network)
@@ -85,7 +85,7 @@ def test_padded_shortcut_subsamples_and_appends_zero_channels() -> None:
 
 
 @pytest.mark.parametrize("shortcut", [PaddedShortcut, projected_shortcut])
-def test_a_block_that_keeps_the_shape_passes_its_input_on(shortcut: type[PaddedShortcut]) -> None:
+def test_a_block_that_keeps_the_shape_has_an_identity_shortcut(shortcut: type[PaddedShortcut]) -> None:
     block = BasicBlock(4, 4, 1, shortcut).eval()
     nn.init.zeros_(block.bn2.weight)
     images = torch.rand(1, 4, 3, 3)

@@ -1,4 +1,4 @@
-"""ONNX files against onnx's reference evaluator in NumPy, and their networks on the array."""
+"""ONNX files compared with onnx's reference evaluator in NumPy, and their networks on the array."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def graph(
     nodes: Sequence[onnx.NodeProto], constants: dict[str, Any], shape: Sequence[int | str], opset: int = 18,
     outputs: Sequence[str] = ("y",), inputs: Sequence[str] = ("x",),
 ) -> bytes:  # fmt: skip
-    """The file content of a graph from `x` `[shape]` to `y`."""
+    """Return the file content of a graph from `x` `[shape]` to `y`."""
     values = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
     made = helper.make_graph(
         nodes, "g",
@@ -62,7 +62,7 @@ def assert_is_the_reference(content: bytes, x: Floats, tolerance: float = 1e-5) 
 
 IMAGE = (2, 3, 5, 6)
 I64 = np.int64
-# Operator: inputs after x, attributes, and the shape of x if it is not that of an image.
+# Operator: further inputs, attributes, and the shape of x if it is not that of an image.
 CASES: list[tuple[str, list[Any], dict[str, Any], tuple[int, ...]]] = [
     *[(kind, [drawn(3, 1, 6, seed=1)], {}, IMAGE) for kind in ("Add", "Sub", "Mul", "Div", "PRelu")],
     *[(kind, [], {}, IMAGE) for kind in ("Abs", "Exp", "Neg", "Relu", "Sigmoid", "Tanh", "Erf", "Identity", "Softplus",
@@ -103,7 +103,7 @@ CASES: list[tuple[str, list[Any], dict[str, Any], tuple[int, ...]]] = [
 
 @pytest.mark.parametrize(("kind", "others", "attributes", "shape"), CASES, ids=[case[0] for case in CASES])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_operators_are_those_of_the_reference(
+def test_operators_agree_with_the_reference(
     kind: str, others: list[Any], attributes: dict[str, Any], shape: tuple[int, ...]
 ) -> None:
     constants = {f"c{index}": value for index, value in enumerate(others) if value is not None}
@@ -112,7 +112,7 @@ def test_operators_are_those_of_the_reference(
     assert_is_the_reference(graph([node], constants, shape, 20), drawn(*shape, seed=3))
 
 
-def test_operators_of_other_types_are_those_of_the_reference() -> None:
+def test_operators_of_other_types_agree_with_the_reference() -> None:
     """Comparisons, logs, roots, splits, and values computed only from constants."""
     nodes = [
         helper.make_node("Abs", ["x"], ["a"]), helper.make_node("Sqrt", ["a"], ["b"]),
@@ -173,16 +173,16 @@ LAYERS: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], tuple[int, ...], s
 
 
 @pytest.mark.parametrize("kind", LAYERS)
-def test_weights_are_in_torchs_layers(kind: str) -> None:
+def test_weights_are_in_torch_layers(kind: str) -> None:
     nodes, constants, shape, expected = LAYERS[kind]
     network = assert_is_the_reference(graph(nodes, constants, shape), drawn(*shape, seed=5))
     assert [type(part).__name__ for part in network.children()] == [expected]
-    # These are in the state dict, which is stored; other constants are not.
+    # These are in the state dict, which is saved; other constants are not.
     assert all(part.is_leaf for part in network.parameters())
 
 
 class Small(nn.Module):
-    """Convolutions, one of them called twice, a sum, pooling, attention and a head."""
+    """Convolutions, one of them called twice, an addition, pooling, attention and a head."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -201,7 +201,7 @@ class Small(nn.Module):
 
 
 def exported(opset: int = 18, dynamo: bool = False) -> tuple[nn.Module, bytes, Tensor]:
-    """The network, its file from torch's older or newer exporter, and images."""
+    """Return the network, its file from torch's older or newer exporter, and images."""
     torch.manual_seed(0)
     network, images, sink = Small(), torch.rand(4, 1, 6, 6), io.BytesIO()
     for _ in range(5):
@@ -219,7 +219,7 @@ def exported(opset: int = 18, dynamo: bool = False) -> tuple[nn.Module, bytes, T
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize(("opset", "dynamo"), [(13, False), (17, False), (20, False), (18, True), (20, True)])
-def test_what_torch_exports_comes_back_and_is_the_integers_on_the_array(
+def test_exports_of_torch_round_trip_and_give_the_integers_on_the_array(
     opset: int, dynamo: bool, lossless: tuple[str, ...]
 ) -> None:
     network, content, images = exported(opset, dynamo)
@@ -275,7 +275,9 @@ RELU = helper.make_node("Relu", ["x"], ["y"])
     ],
     ids=range(10),
 )  # fmt: skip
-def test_what_cannot_be_taken_is_said(content: bytes, kind: type[Exception], problem: str, tmp_path: Path) -> None:
+def test_unsupported_files_are_refused_with_a_reason(
+    content: bytes, kind: type[Exception], problem: str, tmp_path: Path
+) -> None:
     (tmp_path / "bad.onnx").write_bytes(content)
     with pytest.raises(kind, match=f"bad.onnx.*{problem}"):
         build_onnx(tmp_path / "bad.onnx")
@@ -289,20 +291,20 @@ def test_weights_in_another_file_are_refused(tmp_path: Path) -> None:
         build_onnx(tmp_path / "two.onnx")
 
 
-def test_a_batch_of_another_size_than_the_files_is_explained() -> None:
+def test_a_batch_of_another_size_than_in_the_file_is_refused() -> None:
     node = helper.make_node("Reshape", ["x", "s"], ["y"])
     network = build_onnx(Path("made.onnx"), graph([node], {"s": np.array([1, 90])}, (1, 3, 5, 6)))
     with pytest.raises(ConfigurationError, match=r"ONNX node 'Reshape_0' \(Reshape\).*with a dynamic first axis"):
         network(torch.rand(2, 3, 5, 6))
 
 
-def test_networks_that_differ_in_constants_differ_in_text() -> None:
+def test_networks_with_different_constants_have_different_text() -> None:
     node = helper.make_node("Add", ["x", "c"], ["y"])
     files = [graph([node], {"c": np.float32(value)}, IMAGE) for value in (1, 2)]
     assert len({str(build_onnx(Path("a.onnx"), content)) for content in files}) == 2
 
 
-def test_without_the_package_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_error_without_the_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_bytes(graph([RELU], {}, IMAGE))
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ConfigurationError, match="a.onnx: reading it needs the package onnx: pip install onnx"):

@@ -17,7 +17,7 @@ INPUTS = {"digits": (1, 8, 8), "cifar10": (3, 32, 32)}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_network_gives_ten_logits(name: str) -> None:
+def test_every_network_returns_ten_logits(name: str) -> None:
     spec = spec_of(name)
     with torch.no_grad():
         assert spec.build().eval()(torch.rand(2, *INPUTS[spec.dataset])).shape == (2, 10)
@@ -38,12 +38,12 @@ def test_every_network_can_be_narrowed_quantized_and_placed(name: str) -> None:
         torch.testing.assert_close(analog(images), quantized(images), rtol=1e-4, atol=1e-4)
 
 
-def test_width_is_kept_by_the_spec() -> None:
+def test_the_spec_keeps_the_width() -> None:
     assert spec_of("vgg11", 0.25).width == 0.25
     assert spec_of("vgg11", 0.25).build().get_parameter("features.0.weight").shape == (16, 3, 3, 3)
 
 
-def test_unknown_name_comes_with_the_nearest() -> None:
+def test_the_error_for_an_unknown_name_suggests_the_closest() -> None:
     with pytest.raises(ConfigurationError, match="did you mean 'resnet20'.*digits-cnn"):
         build("resnet-20")
     with pytest.raises(ConfigurationError, match="known: digits-cnn"):
