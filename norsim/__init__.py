@@ -1,4 +1,4 @@
-"""norsim: the accuracy a network keeps when NOR-flash currents do its multiply-accumulates.
+"""norsim: the accuracy a network keeps when the currents of NOR-flash arrays do its multiply-accumulates.
 
     chip = norsim.load_chip("etox65")
     quantized = norsim.quantize(network, calibration_batches)
@@ -7,7 +7,7 @@
     result = norsim.evaluate(analog, test_loader, backend="macro")
     norsim.write_report(result, "out/")
 
-Names are imported when they are first used, so that `import norsim` does not import torch.
+Names are imported on first use, so that `import norsim` does not import torch.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,8 +1,7 @@
-"""Where each random number comes from: one stream per purpose, so that no two purposes share their numbers.
+"""Random streams: one per purpose, so that no two purposes share random numbers.
 
-A generator is seeded with the user's seed, the number of its stream, and whatever tells draws of one stream apart (a
-batch, a layer, a chip). A number must not be used twice and must not change: it decides what past results were drawn
-from.
+A generator is seeded with the user's seed, the number of its stream, and indices that separate the draws of one stream
+(a batch, a layer, a chip). Stream numbers must be unique and must not change, because past results depend on them.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import numpy as np
 
 @unique
 class Stream(IntEnum):
-    """What random numbers are drawn for."""
+    """The purposes of random numbers."""
 
     CALIBRATION_READS = 1
     PROOF_SAMPLE = 2
@@ -28,5 +27,5 @@ class Stream(IntEnum):
 
 
 def generator(seed: int, stream: Stream, *place: int) -> np.random.Generator:
-    """The generator of `stream` under `seed`; `place` tells its draws apart, for example by batch."""
+    """Return the generator of `stream` for `seed`; `place` separates its draws, for example by batch."""
     return np.random.default_rng([seed, stream, *place])

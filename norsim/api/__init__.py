@@ -1,4 +1,4 @@
-"""What `import norsim` offers to Python programs."""
+"""The public Python interface: the names of `import norsim`."""
 
 from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Stimulus, Tile

@@ -1,1 +1,1 @@
-"""Everything that turns a tile and its volts into currents."""
+"""Backends: they compute the currents of a tile from its volts."""

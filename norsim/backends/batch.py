@@ -1,4 +1,4 @@
-"""Many reads at once, by workers, with finished ones kept."""
+"""Many reads at once, by workers; finished reads are stored."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def read_all(
     progress: Progress | None = None,
     store: UnitStore | None = None,
 ) -> list[Currents]:
-    """Read each of `requests`, in order, by `workers`; `progress(done, total)` is called as they finish.
+    """Return the currents of each of `requests`, in order, read by `workers`; `progress(done, total)` reports progress.
 
-    A simulator's reads are taken from `store` where it has them, and are added to it where it lacks them. The key of
-    such a unit is its deck, which holds the cell, the wires, all volts and options, with the simulator's version.
-    Raises SolveError that counts and names what failed.
+    Reads of a simulator are taken from `store` if it has them, and added to it otherwise. The key of such a unit is its
+    deck, which holds the cell, the wires, all volts and options, and the simulator's version. Raises SolveError with
+    the number and names of the failed reads.
     """
     by = backend.simulator
     simulator = by.identity() if by else None

@@ -1,5 +1,4 @@
-"""The fast solvers on tiles: `nodal`, and `macro` with its reduced models. Cells are as the simulator characterises
-them."""
+"""The fast solvers for tiles: `nodal`, and `macro` with its reduced models. The simulator characterises the cells."""
 
 from __future__ import annotations
 
@@ -20,20 +19,20 @@ from norsim.solver.macro import build
 from norsim.solver.macro.tables import Tabulated, tabulate
 from norsim.spice.simulators.choice import chosen_simulator
 
-# Drives that modes are fitted to and checked on.
+# Number of drives that modes are fitted to and checked on.
 TABULATED_DRIVES = 96
-# What may leave a cell past its source where only the drain's current is known: of the largest current, and in amperes
-# where all cells are off.
+# Limit of the current that leaves a cell elsewhere than through its source, if only the drain current is known: as a
+# fraction of the largest current, and in amperes if all cells are off.
 MOST_LOST = 1e-6
 LEAST_LOST_AMPS = 1e-13
-# The kernels use all cores themselves, and numba's threads bear no second caller.
+# The kernels use all cores, and numba's threads are not re-entrant.
 ONE_AT_A_TIME = threading.RLock()
 
 
 def read_nodal(tile: Tile, stimulus: Stimulus) -> Currents:
-    """The tile's currents by Kirchhoff's laws, with the cell as ngspice has characterised it.
+    """Return the tile's currents by Kirchhoff's laws, with the cell characterised by the simulator.
 
-    Raises SolveError where a read does not converge.
+    Raises SolveError if a read does not converge.
     """
     table = characterisation(tile, stimulus, np.unique(tile.thresholds))
     with ONE_AT_A_TIME:
@@ -41,31 +40,31 @@ def read_nodal(tile: Tile, stimulus: Stimulus) -> Currents:
     if not currents.converged.all():
         raise SolveError(
             f"nodal did not converge on {int((~currents.converged).sum())} of {stimulus.vectors} reads of "
-            f"{tile.name}: cell currents still change by {currents.residual.max():.1e} of what flows"
+            f"{tile.name}: cell currents still change by {currents.residual.max():.1e} of the total"
         )
     return currents
 
 
 def read_nodes(tile: Tile, stimulus: Stimulus, lossless: bool = False) -> nodal.Nodes:
-    """The first read of `stimulus` by nodal, node by node; `lossless` as if the tile's wires had no resistance."""
+    """Return the nodal solution of the first read of `stimulus`, node by node; `lossless` ignores wire resistance."""
     table = characterisation(tile, stimulus, np.unique(tile.thresholds))
     with ONE_AT_A_TIME:
         return nodal.nodes(nodal.prepare(tile, table), stimulus, "none" if lossless else "both")
 
 
 def reduced(tile: Tile, stimulus: Stimulus) -> Tabulated:
-    """The tile's reduced model, by tables, for all drives of the kind of `stimulus`, built when it is first asked for.
+    """Return the tile's tabulated reduced model for all drives of the kind of `stimulus`; it is built on first use.
 
-    Raises ConfigurationError for a drive that macro has no model of, SolveError for a tile that it does not fit.
+    Raises ConfigurationError for a drive that macro cannot model, SolveError for a tile that the model does not fit.
     """
     return macro_model(_Content(tile), driven(stimulus))
 
 
 def read_macro(tile: Tile, stimulus: Stimulus) -> Currents:
-    """The currents of the lines that are summed, by the tile's reduced model.
+    """Return the currents of the lines that are summed, by the tile's reduced model.
 
-    The other kind of line is left out: `[vectors, 0]`. `residual` is the model's own error, its largest
-    deviation from nodal, in units of full scale, found when it was built.
+    The other kind of line is omitted: `[vectors, 0]`. `residual` is the model's error: its largest deviation from
+    nodal, in units of full scale, measured when it was built.
     """
     model = reduced(tile, stimulus)
     with ONE_AT_A_TIME:
@@ -77,7 +76,7 @@ def read_macro(tile: Tile, stimulus: Stimulus) -> Currents:
 
 
 class _Content:
-    """A tile as a cache's key: tiles of equal content are one."""
+    """A tile as the key of a cache: tiles of equal content are equal."""
 
     def __init__(self, tile: Tile) -> None:
         self.tile = tile
@@ -92,7 +91,7 @@ class _Content:
 
 @lru_cache(maxsize=1024)
 def macro_model(content: _Content, drive: Driven) -> Tabulated:
-    """The reduced model of a tile, by tables, for every drive of that kind."""
+    """Return the tabulated reduced model of a tile for all drives of one kind."""
     tile = content.tile
     inputs = drive.inputs(tile)
     ends = drive.stimulus(np.array([np.zeros(inputs), np.ones(inputs)]), tile)
@@ -102,9 +101,10 @@ def macro_model(content: _Content, drive: Driven) -> Tabulated:
 
 
 def characterisation(tile: Tile, stimulus: Stimulus, thresholds: Floats) -> CellTable:
-    """The tile's cell at `thresholds` `[states]`, sorted, for every volt that the tile's can see under `stimulus`.
+    """Return the tile's cell characterised at sorted `thresholds` `[states]`, over all volts that its cells can have
+    under `stimulus`.
 
-    Raises SolveError for a cell that polynomials do not fit, or that loses current past its source.
+    Raises SolveError for a cell that polynomials do not fit, or with current through its gate or bulk.
     """
     simulator = chosen_simulator()
     box, gates = characterisation_cache.bounds(tile, stimulus, simulator.drain_amps), np.unique(stimulus.wordline_volts)
@@ -113,15 +113,15 @@ def characterisation(tile: Tile, stimulus: Stimulus, thresholds: Floats) -> Cell
     if lost > max(MOST_LOST * table.top_amps, LEAST_LOST_AMPS):
         raise SolveError(
             f"the cell {tile.cell.subcircuit} loses {lost:.1e} A through gate and bulk, more than {MOST_LOST:g} of its "
-            f"largest current, {table.top_amps:.1e} A; nodal and macro have all of it flow out of the "
-            "source. The ngspice backend has both"
+            f"largest current, {table.top_amps:.1e} A; nodal and macro assume that all of it leaves through the "
+            "source. Use the ngspice backend, which models gate and bulk currents"
         )
     return table
 
 
 @lru_cache(maxsize=64)
 def _lost_amps(cell: Cell, gates: tuple[float, ...], box: Box) -> float:
-    """The most that a cell loses past its source, amperes, over the corners of a box."""
+    """Return the largest current of a cell through gate and bulk, amperes, over the corners of a box."""
     ends = product(gates, (box.across_low, box.across_high), (box.source_low, box.source_high),
                    (cell.erased_volts, cell.programmed_volts))  # fmt: skip
     gate, across, source, thresholds = np.array(list(ends)).T

@@ -1,4 +1,4 @@
-"""`ideal`: what the quantized network computes in integers; no array is read."""
+"""`ideal`: the integers of the quantized network; no array is read."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Ideal(Backend):
     all_lines = False
 
     def solve(self, tile: Tile, stimulus: Stimulus) -> Currents:
-        """There are no currents to solve for: raises ConfigurationError."""
+        """Raise ConfigurationError: there are no currents to solve for."""
         raise ConfigurationError("the backend ideal computes integers and has no currents; choose another one")
 
     @property
     def witness(self) -> None:
-        """Integers need no proof."""
+        """None: integers need no verification."""
         return None

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Macro(Backend):
-    """What full test sets are read by."""
+    """The backend for full test sets."""
 
     name = "macro"
     all_lines = False
@@ -20,7 +20,7 @@ class Macro(Backend):
     claimed_error = 1e-4
 
     def solve(self, tile: Tile, stimulus: Stimulus) -> Currents:
-        """The currents of the lines that are summed; raises SolveError for a tile that the model does not fit."""
+        """Return the currents of the summed lines. Raises SolveError for a tile that the model does not fit."""
         from norsim.backends.characterised import read_macro
 
         return read_macro(tile, stimulus)
@@ -30,13 +30,13 @@ class Macro(Backend):
         self.model(tile, stimulus)
 
     def forget(self) -> None:
-        """Drop all models."""
+        """Discard all models."""
         from norsim.backends.characterised import macro_model
 
         macro_model.cache_clear()
 
     def model(self, tile: Tile, stimulus: Stimulus) -> Tabulated:
-        """The tile's model, built when it is first asked for; raises ConfigurationError or SolveError without one."""
+        """Return the tile's model, built on first use. Raises ConfigurationError or SolveError if it has none."""
         from norsim.backends.characterised import reduced
 
         return reduced(tile, stimulus)

@@ -1,4 +1,4 @@
-"""`neospice`: the deck of a tile, solved by neospice, an independent simulator, in a process of its own."""
+"""`neospice`: the deck of a tile, solved by neospice, an independent simulator, in its own process."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from norsim.spice.simulators.choice import SIMULATORS, Simulator
 
 
 class Neospice(Simulated):
-    """A second witness."""
+    """A second SPICE simulator, independent of ngspice."""
 
     name = "neospice"
     own_process = True
 
     def solve(self, tile: Tile, stimulus: Stimulus) -> Currents:
-        """The currents of all lines, checked; raises SimulatorError or SolveError."""
+        """Return the currents of all lines, checked. Raises SimulatorError or SolveError."""
         return neospice.read(tile, stimulus)
 
     def solve_within(self, tile: Tile, stimulus: Stimulus, seconds: float) -> Currents:
-        """The same within `seconds`, or SolveTimeoutError."""
+        """Return the same within `seconds`, or raise SolveTimeoutError."""
         return neospice.read(tile, stimulus, seconds)
 
     @property
     def simulator(self) -> Simulator:
-        """neospice."""
+        """The simulator neospice."""
         return SIMULATORS["neospice"]

@@ -1,4 +1,4 @@
-"""`ngspice`: the deck of a tile, solved by ngspice in a process of its own; the reference."""
+"""`ngspice`: the deck of a tile, solved by ngspice in its own process; the reference."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from norsim.spice.simulators.choice import SIMULATORS, Simulator
 
 
 class Ngspice(Simulated):
-    """The reference."""
+    """The reference backend."""
 
     name = "ngspice"
     own_process = True
 
     def solve(self, tile: Tile, stimulus: Stimulus) -> Currents:
-        """The currents of all lines, checked; raises SimulatorError or SolveError."""
+        """Return the currents of all lines, checked. Raises SimulatorError or SolveError."""
         return ngspice.read(tile, stimulus)
 
     def solve_within(self, tile: Tile, stimulus: Stimulus, seconds: float) -> Currents:
-        """The same within `seconds`, or SolveTimeoutError."""
+        """Return the same within `seconds`, or raise SolveTimeoutError."""
         return ngspice.read(tile, stimulus, seconds)
 
     @property
     def simulator(self) -> Simulator:
-        """ngspice."""
+        """The simulator ngspice."""
         return SIMULATORS["ngspice"]

@@ -1,4 +1,4 @@
-"""`ngspice-shared`: the same deck, solved by ngspice's library in this process, through PySpice."""
+"""`ngspice-shared`: the same deck, solved in this process by the ngspice library, through PySpice."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from norsim.spice.simulators.choice import SIMULATORS, Simulator
 
 
 class NgspiceShared(Simulated):
-    """A second way to the same simulator, without files."""
+    """The same simulator as a library, without files."""
 
     name = "ngspice-shared"
 
     def solve(self, tile: Tile, stimulus: Stimulus) -> Currents:
-        """The currents of all lines, checked; raises SimulatorError or SolveError."""
+        """Return the currents of all lines, checked. Raises SimulatorError or SolveError."""
         return libngspice.read(tile, stimulus)
 
     @property
     def simulator(self) -> Simulator:
-        """ngspice."""
+        """The simulator ngspice."""
         return SIMULATORS["ngspice"]

@@ -1,4 +1,4 @@
-"""`nodal`: Kirchhoff's laws for the whole tile, solved to convergence, with the cell as the simulator has it."""
+"""`nodal`: Kirchhoff's laws for the whole tile, solved to convergence, with the cell characterised by the simulator."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from norsim.backends.backend import Backend
 
 
 class Nodal(Backend):
-    """The reference at scale."""
+    """The reference for large tiles."""
 
     name = "nodal"
     claimed_error = 1e-5
 
     def solve(self, tile: Tile, stimulus: Stimulus) -> Currents:
-        """The currents of all lines; raises SolveError where a read does not converge."""
+        """Return the currents of all lines. Raises SolveError if a read does not converge."""
         from norsim.backends.characterised import read_nodal
 
         return read_nodal(tile, stimulus)

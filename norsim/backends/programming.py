@@ -1,4 +1,4 @@
-"""Thresholds that give the wanted currents, found by reading cells."""
+"""Thresholds for the wanted currents, found by reading cells."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from norsim.solver.input_lines import driven
 
 
 def cell_amps(cell: Cell, thresholds: Floats, gate_volts: float, drain_volts: float) -> Floats:
-    """`[n]` amperes of single cells with those thresholds `[n]`, by the simulator: one row on lossless wires."""
+    """Return `[n]` amperes of single cells with `thresholds` `[n]`, by the simulator: one row on lossless wires."""
     tile = Tile(np.atleast_2d(thresholds), cell, Wires(strap_every=1))
     stimulus = Stimulus(np.array([[gate_volts]]), np.full((1, tile.bitlines), drain_volts))
     currents: Floats = reference().read(tile, stimulus).bitline[0]
@@ -31,16 +31,16 @@ def cell_amps(cell: Cell, thresholds: Floats, gate_volts: float, drain_volts: fl
 
 @lru_cache(maxsize=32)
 def program_levels(cell: Cell, encoding: Encoding) -> Levels:
-    """The thresholds of every weight code of `encoding` on `cell`, found on ngspice reads of that cell."""
+    """Return the thresholds of all weight codes of `encoding` on `cell`, found by reading the cell in the simulator."""
     gate, drain = encoding.verify_volts
     return find_levels(cell, encoding.level_amps, lambda c, volts: cell_amps(c, volts, gate, drain))
 
 
 @lru_cache(maxsize=32)
 def curve(cell: Cell, encoding: Encoding) -> Callable[[Floats], Floats]:
-    """What turns currents `[n]` under the verify read of `encoding` into thresholds `[n]` of `cell`.
+    """Return a function from currents `[n]` under the verify read of `encoding` to thresholds `[n]` of `cell`.
 
-    It is made of ngspice reads of that cell.
+    It interpolates reads of the cell in the simulator.
     """
     gate, drain = encoding.verify_volts
     return threshold_curve(cell, lambda c, volts: cell_amps(c, volts, gate, drain))
@@ -48,9 +48,9 @@ def curve(cell: Cell, encoding: Encoding) -> Callable[[Floats], Floats]:
 
 @lru_cache(maxsize=32)
 def tracked_volts(cell: Cell, threshold: float, amps: float, gate_volts: float, drain_volts: float) -> float:
-    """The gate volts at which a reference cell of that threshold conducts `amps`, near `gate_volts`.
+    """Return the gate volts at which a reference cell of that threshold conducts `amps`, near `gate_volts`.
 
-    Raises ConfigurationError where none between a half and three halves of `gate_volts` do.
+    Raises ConfigurationError if there are none between 0.5 and 1.5 times `gate_volts`.
     """
 
     def excess(volts: float) -> float:
@@ -60,16 +60,17 @@ def tracked_volts(cell: Cell, threshold: float, amps: float, gate_volts: float, 
     if not excess(low) < 0 < excess(high):
         raise ConfigurationError(
             f"no wordline volts between {low:g} V and {high:g} V make the reference cell conduct {amps:.3g} A at "
-            f"{cell.temperature_kelvin:g} K; read nearer to the temperature of programming, or without tracking"
+            f"{cell.temperature_kelvin:g} K; read closer to the temperature of programming, or without tracking"
         )
     found: float = brentq(excess, low, high, xtol=1e-7)
     return found
 
 
 def aimed(tile: Tile, stimulus: Stimulus, target_amps: Floats, random: np.random.Generator) -> Tile:
-    """`tile` with each threshold moved until its cell conducts `target_amps` `[wordlines, bitlines]` in its place.
+    """Return `tile` with each threshold moved until its cell in the array conducts `target_amps`.
 
-    The load is that of random drives of the kind of `stimulus`: see norsim.solver.in_situ.
+    `target_amps` is `[wordlines, bitlines]`. The load is that of random drives of the kind of `stimulus`; see
+    norsim.solver.in_situ.
     """
     drive = driven(stimulus)
     inputs = drive.inputs(tile)

@@ -1,5 +1,5 @@
-"""The backends by name. Names are looked up here, once, at the edge: a command's options, a Python call, a run's
-folder."""
+"""The backends by name. Names are looked up only at the interfaces: the options of a command, a Python call, the folder
+of a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from norsim.spice.simulators.choice import Simulator, chosen_simulator
 
 
 def by_name(backends: Iterable[Backend]) -> dict[str, Backend]:
-    """Each under its name."""
+    """Return the backends by their names."""
     return {backend.name: backend for backend in backends}
 
 
@@ -33,36 +33,36 @@ BACKENDS = by_name([
 
 
 def backend_named(name: str) -> Backend:
-    """The backend of that name. Raises ConfigurationError, with the names there are, for another."""
+    """Return the backend `name`. Raises ConfigurationError, with the known names, for another."""
     if name not in BACKENDS:
-        raise ConfigurationError(f"no backend {name!r}; there are {', '.join(BACKENDS)}")
+        raise ConfigurationError(f"no backend {name!r}; choose one of {', '.join(BACKENDS)}")
     return BACKENDS[name]
 
 
 def gives_integers(name: str) -> bool:
-    """Whether a backend that a run's record names computes integers; one that is not installed here reads arrays."""
+    """Return whether the backend named in a run's record computes integers; False for one that is not installed."""
     return name in BACKENDS and BACKENDS[name].gives_integers
 
 
 def array_backends() -> list[str]:
-    """The names of the backends that read arrays."""
+    """Return the names of the backends that read arrays."""
     return [name for name, backend in BACKENDS.items() if not backend.gives_integers]
 
 
 def backend_of(simulator: Simulator) -> Backend:
-    """The backend that has `simulator` solve its decks, each in a process of its own."""
+    """Return the backend whose decks `simulator` solves, each in its own process."""
     return next(one for one in BACKENDS.values() if one.simulator == simulator and one.own_process)
 
 
 def reference() -> Backend:
-    """The backend of the simulator that NORSIM_SIMULATOR chooses: it reads single cells and checks what others read."""
+    """Return the backend of the simulator that NORSIM_SIMULATOR selects: it reads single cells and verifies reads."""
     return backend_of(chosen_simulator())
 
 
 def read(tile: Tile, stimulus: Stimulus, backend: str = "ngspice") -> Currents:
-    """The currents of `tile` under `stimulus`, read by the backend of that name.
+    """Return the currents of `tile` under `stimulus`, read by the backend of that name.
 
-    Raises ConfigurationError for an unknown backend or volts that do not fit the tile's lines, and whatever the backend
-    raises: there is no fallback from one to another.
+    Raises ConfigurationError for an unknown backend or volts that do not match the tile's lines, and the errors of the
+    backend: there is no fallback from one to another.
     """
     return backend_named(backend).read(tile, stimulus)

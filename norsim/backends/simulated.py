@@ -1,4 +1,4 @@
-"""What backends have in common that have a simulator solve the deck of a tile."""
+"""The common part of backends in which a simulator solves the deck of a tile."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from norsim.backends.backend import Backend
 
 
 class Simulated(Backend):
-    """A simulator solves the deck; a subclass says which one."""
+    """A backend in which a simulator, chosen by the subclass, solves decks."""
 
-    # A deck is long enough that reading it costs little beside solving it, short enough to share out.
+    # A deck is long enough that parsing costs little compared with solving, and short enough to distribute.
     reads_per_deck = 128
     reads_to_probe = 6

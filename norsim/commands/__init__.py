@@ -1,4 +1,4 @@
-"""The command line: one file a command, loaded when it is called, because torch takes a while to import."""
+"""The command line: one file per command, loaded when it is called, because torch is slow to import."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ from importlib.metadata import version
 import click
 from click.shell_completion import CompletionItem
 
-from norsim.errors import NorsimError, UntrustedCellError
+from norsim.commands.shared.hints import hint
+from norsim.errors import NorsimError
 
 COMMANDS = {
-    "doctor": "what is installed, what it can do, and a one-cell sanity run",
-    "cell": "whether a chip file's cell will do: curves, window, levels, and what to change",
+    "doctor": "show the installed software and its features, and simulate one cell as a check",
+    "cell": "check whether the cell of a chip file is suitable: curves, window, levels, advice",
     "train": "train a network: float, then 4-bit",
     "build-netlist": "write the deck of one tile, to read and to run by hand",
-    "import-results": "currents that your own simulator found for a deck, checked and decoded",
-    "run-layer": "read one layer, or one tile of it, for a few activation vectors",
-    "eval-network": "the accuracy a network keeps on the array",
-    "finetune": "train a quantized network on through the currents of its arrays",
-    "sweep": "accuracy over values of any keys of the chip, with table and curves",
-    "attribute": "which part of the array, and which layer, costs how much accuracy",
-    "report": "a page about a run, or about two side by side",
-    "verify": "solve a sample of a finished run's reads again, by ngspice or another",
+    "import-results": "import currents from your own simulator: check, decode and compare them",
+    "run-layer": "read one layer, or one of its tiles, for a few activation vectors",
+    "eval-network": "measure the accuracy a network keeps on the array",
+    "finetune": "train a quantized network further, through the currents of its arrays",
+    "sweep": "measure the accuracy over values of any chip keys, as a table and curves",
+    "attribute": "measure how much accuracy each part of the array or each layer costs",
+    "report": "write an HTML page about one run, or about two side by side",
+    "verify": "solve a sample of the reads of a finished run again, by ngspice or another solver",
     "runs": "list runs, show one, verify its files, remove work that is no longer needed",
-    "completion": "what makes your shell complete commands, options and names",
+    "completion": "print the shell completion script",
 }
 
 
-def loaded(name: str) -> click.Command:
-    """The command of that name, imported now."""
+def import_command(name: str) -> click.Command:
+    """Import and return the command `name`."""
     match name:
         case "doctor":
             from norsim.commands.doctor import command
@@ -65,25 +66,25 @@ def loaded(name: str) -> click.Command:
 
 
 class LazyGroup(click.Group):
-    """Knows the commands by name and imports each only when it is needed."""
+    """A group that knows its commands by name and imports each only when needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All names, in the order of their use."""
+        """Return all names, in the usual order of use."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, imported now; None if there is none."""
+        """Import and return the command `cmd_name`; None if there is none."""
         if cmd_name not in COMMANDS:
             return None
-        return loaded(cmd_name)
+        return import_command(cmd_name)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Commands by their names alone: to import all of them takes seconds."""
+        """Complete command names without importing the commands, which takes seconds."""
         commands = [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
         return commands + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of `--help`, without importing any command."""
+        """Write the list of commands of `--help` without importing any."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
@@ -91,10 +92,11 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version("norsim"), prog_name="norsim")
 def cli() -> None:
-    """What accuracy does a network keep when NOR-flash currents do its multiply-accumulates?
+    """Measure the accuracy a network keeps when the currents of NOR-flash arrays do its
+    multiply-accumulates.
 
     Exit codes: 0 done, 2 usage or configuration, 3 simulator or cluster unusable, 4 a solve failed
-    or its result failed a check, 5 a threshold not met, 130 interrupted.
+    or its result failed a check, 5 a threshold was not met, 130 interrupted.
 
     \b
     Examples:
@@ -104,12 +106,11 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; a NorsimError ends in one line and its exit code."""
+    """Run the command line; a NorsimError ends it with one line on stderr and the error's exit code."""
     try:
         cli.main(prog_name="norsim", standalone_mode=False)
     except NorsimError as problem:
-        hint = " (--trust-cell)" if isinstance(problem, UntrustedCellError) else ""
-        click.echo(f"norsim: {' '.join(str(problem).split())}{hint}", err=True)
+        click.echo(f"norsim: {' '.join(str(problem).split())}{hint(problem)}", err=True)
         sys.exit(problem.exit_code)
     except click.ClickException as problem:
         problem.show()

@@ -1,4 +1,4 @@
-"""`norsim completion`: what makes a shell complete commands, options and names."""
+"""`norsim completion`: the script that makes a shell complete commands, options and names."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from click.shell_completion import get_completion_class
 
 from norsim.errors import ConfigurationError
 
-# The variable that such a script asks norsim by, as click has it for a program of that name.
+# The environment variable through which the script calls norsim; click derives it from the program's name.
 VARIABLE = "_NORSIM_COMPLETE"
 
 
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def command(shell: str) -> None:
-    """Print the script that completes commands, options and names in SHELL.
+    """Print the script that makes SHELL complete commands, options and names.
 
     \b
-    A line in the shell's start-up file runs it, each time a shell starts:
+    Either run it from the shell's start-up file:
       ~/.bashrc                   eval "$(norsim completion bash)"
-      ~/.zshrc, behind compinit   eval "$(norsim completion zsh)"
+      ~/.zshrc, after compinit    eval "$(norsim completion zsh)"
       ~/.config/fish/config.fish  norsim completion fish | source
 
     \b
-    Or it is kept as a file in a folder that the shell looks into; for zsh
+    Or save it as a file in a folder that the shell searches; for zsh,
     ~/.zshrc needs  fpath=(~/.zfunc $fpath)  before compinit:
       mkdir -p ~/.local/share/bash-completion/completions ~/.zfunc ~/.config/fish/completions
 
@@ -35,6 +35,6 @@ def command(shell: str) -> None:
     """
     kind = get_completion_class(shell)
     if kind is None:
-        raise ConfigurationError(f"click has no completion for {shell}")
+        raise ConfigurationError(f"click has no completion for {shell}; expected bash, zsh or fish")
     root = click.get_current_context().find_root().command
     click.echo(kind(root, {}, "norsim", VARIABLE).source())

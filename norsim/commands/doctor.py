@@ -1,4 +1,4 @@
-"""`norsim doctor`: what is installed, what it can do, and one cell as a sanity run."""
+"""`norsim doctor`: the installed software, its features, and one simulated cell as a check."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from norsim.spice.simulators.probe import abilities
 
 
 @click.command("doctor")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def command(as_json: bool) -> None:
-    """Show what is installed and what it can do, and run one cell through ngspice.
+    """Show the installed software and its features, and simulate one cell with ngspice.
 
-    Ends with exit code 3 where no usable ngspice is found, and says what to install.
+    If no usable ngspice is found, exit with code 3 and say what to install.
 
     \b
     Examples:
@@ -60,13 +60,13 @@ def command(as_json: bool) -> None:
         raise problem
     if not as_json:
         show.say(
-            "All that is needed is there, and a cell reads as it should. Without klu and osdi ngspice solves large "
-            "tiles more slowly and loads no compiled models; neospice is needed only where it is asked for."
+            "Everything required is installed, and the test cell reads correctly. Without klu, ngspice solves large "
+            "tiles more slowly; without osdi, it cannot load compiled models. neospice is needed only if you select it."
         )
 
 
 def simulator() -> dict[str, Any]:
-    """The simulator that NORSIM_SIMULATOR chooses, ngspice's abilities, and a cell read in every way there is."""
+    """Return the simulator that NORSIM_SIMULATOR selects, ngspice's features, and one cell read by every simulator."""
     import numpy as np
 
     from norsim.backends.programming import program_levels
@@ -101,7 +101,7 @@ def simulator() -> dict[str, Any]:
 
 
 def ngspice_found(needed: bool) -> dict[str, Any]:
-    """ngspice and its abilities. Raises SimulatorError where it is `needed` and not usable."""
+    """Return ngspice's version, path and features. Raises SimulatorError if it is `needed` but not usable."""
     try:
         path = find_ngspice()
         able = abilities(path)

@@ -1,1 +1,1 @@
-"""The accuracy that a network keeps on the array, with its proof and its losses by cause."""
+"""The accuracy that a network keeps on the array, its verification, and its losses by cause."""

@@ -1,4 +1,4 @@
-"""Where the accuracy goes: losses against the digital network, paired image by image, by cause and by layer."""
+"""Attribution of lost accuracy: losses relative to the digital network, paired by image, by cause and by layer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from norsim.tiling.reader import Reader
 class Loss:
     """Percentage points of accuracy lost between two classifications of the same images; negative is a gain.
 
-    `ci95`      interval of the loss from the images that only one of the two gets right
+    `ci95`      interval of the loss, from the images that only one of the two classifies correctly
     """
 
     points: float
@@ -30,11 +30,10 @@ class Loss:
 
 
 def paired_loss(before: Predictions, after: Predictions, labels: NDArray[np.int64]) -> Loss:
-    """The loss from `before` to `after`, both `[images]` classes.
+    """Return the loss from `before` to `after`, both `[images]` classes.
 
-    The interval is that of Agresti and Min, "Simple improved confidence intervals for comparing matched
-    proportions" (Statistics in Medicine 24, 2005): Wald's with half an image more in each cell of the
-    two-by-two table.
+    The interval follows Agresti and Min, "Simple improved confidence intervals for comparing matched proportions"
+    (Statistics in Medicine 24, 2005): Wald's interval with half an image added to each cell of the two-by-two table.
     """
     lost = int(((before == labels) & (after != labels)).sum())
     gained = int(((before != labels) & (after == labels)).sum())
@@ -45,13 +44,13 @@ def paired_loss(before: Predictions, after: Predictions, labels: NDArray[np.int6
 
 
 def classify(model: nn.Module, data: Data, reader: Reader) -> Predictions:
-    """`[images]`: the class that a converted network gives each image, its layers read by `reader`."""
+    """Return the classes `[images]` from a converted network whose layers are read by `reader`."""
     return np.concatenate([result.array for result in run_batches(model, inputs_of(data), reader)])
 
 
 @dataclass(frozen=True)
 class Share:
-    """What one cause, or one layer, costs: switched on alone, and by how much less is lost without it."""
+    """The loss from one cause, mitigation or layer: switched on alone, and added to all others (`without`)."""
 
     name: str
     alone: Loss
@@ -62,11 +61,11 @@ class Share:
 class Attribution:
     """Losses in points, all on the same images.
 
-    `quantization`  from the float network to the digital one of 4 bits; None where the former is unknown
+    `quantization`  from the float network to the digital 4-bit network; None if the former is unknown
     `array`     from the digital network to the array, and `shares` of it
-    `base`      what is lost with all causes off: what integers lose on their way through an array without loss
-    `remainder` the array's loss less the sum of `base` and of what the causes cost alone: their interaction, with an
-                interval of its own, since what single images do counts in it as many times as there are shares
+    `base`      the loss with all causes off: that of integers read through a lossless array
+    `remainder` the array's loss minus the sum of `base` and of the losses by each cause alone, which is their
+                interaction. It has its own interval, because each image enters it once per share
     """
 
     images: int
@@ -78,16 +77,17 @@ class Attribution:
 
     @property
     def adds_up(self) -> bool:
-        """Whether the remainder's interval holds 0: whether the shares explain the whole."""
+        """Whether the remainder's interval contains 0, so that the shares explain the total."""
         low, high = self.remainder.ci95
         return low <= 0 <= high
 
 
 def remainder(whole: NDArray[np.bool_], nothing: NDArray[np.bool_], alone: Sequence[NDArray[np.bool_]]) -> Loss:
-    """What the shares leave of the whole, image by image; each argument `[images]`, whether it has an image right.
+    """Return the part of the total loss that the shares do not explain, image by image.
 
-    The loss with everything on, less those of the shares alone, all against `nothing` on. Its interval is Wald's for
-    the mean of the images' own remainders.
+    Each argument is `[images]`, whether an image is classified correctly. The remainder is the loss with everything on
+    minus those of the shares alone, all relative to `nothing` on. Its interval is Wald's for the mean of the images'
+    remainders.
     """
     each = nothing.astype(float) - whole - sum((nothing.astype(float) - one for one in alone), np.zeros(len(whole)))
     half = NORMAL_95 * float(each.std(ddof=1)) / math.sqrt(len(each)) if len(each) > 1 else math.inf
@@ -102,7 +102,7 @@ def attribute(
     float_predictions: Predictions | None,
     labels: NDArray[np.int64],
 ) -> Attribution:
-    """Losses of each of `names` alone and of all but it; `answer(on)` classifies with those switched on.
+    """Return the losses by each of `names` alone, and added to all others; `answer(on)` classifies with those on.
 
     Classes and labels are `[images]`.
     """
@@ -137,5 +137,5 @@ def attribute(
 
 
 def summary(found: Attribution) -> dict[str, Any]:
-    """An attribution as JSON."""
+    """Return an attribution as JSON content."""
     return {**asdict(found), "remainder_points": found.remainder.points, "adds_up": found.adds_up}

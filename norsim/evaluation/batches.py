@@ -1,4 +1,4 @@
-"""Batches of images on the array: what a run is made of, and what is kept of it when the run is interrupted."""
+"""Batches of images on the array: a run computes them one by one, and keeps finished ones if it is interrupted."""
 
 from __future__ import annotations
 
@@ -35,9 +35,11 @@ Answers = Any
 
 @dataclass(frozen=True, eq=False)
 class BatchResult:
-    """`array`, `quantized`   what the array and the integers answer: classes `[images]`, or outputs
-    `samples`   reads kept for the proof
-    `reads`     reads made, by layer
+    """The result of a batch.
+
+    `array`, `quantized`   classes `[images]`, or outputs, from the array and from the integers
+    `samples`   reads kept for the verification
+    `reads`     number of reads, by layer
     """
 
     array: Answers
@@ -48,13 +50,13 @@ class BatchResult:
 
 @dataclass(frozen=True)
 class Kept:
-    """A batch's result as tables, in which form it is stored and sent from one process to another."""
+    """The result of a batch as tables, for storage and for transfer between processes."""
 
     answers: pa.Table
     samples: pa.Table
 
     def result(self, grids: Mapping[str, TileGrid]) -> BatchResult:
-        """What it holds, its samples on the tiles of `grids` by layer."""
+        """Return the result, with its samples on the tiles of `grids`, by layer."""
         array, quantized = (_answers_of(self.answers[name]) for name in ("array", "quantized"))
         reads = Counter(json.loads(self.answers.schema.metadata[b"reads"]))
         return BatchResult(array, quantized, [_sample(row, grids) for row in self.samples.to_pylist()], reads)
@@ -70,13 +72,13 @@ def run_batches(
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> list[BatchResult]:
-    """Run each batch `[images, ...]` through the network, digitally and by `reader`, in order.
+    """Run each batch `[images, ...]` through the network, digitally and with `reader`; return the results in order.
 
-    To `classify` is to keep the class of each image; otherwise the outputs are kept as they are.
+    `classify` keeps the class of each image; otherwise the outputs themselves are kept.
 
-    Of every tile `per_tile` reads are kept, which the seed decides. Workers elsewhere get whole batches, unless a
-    simulator reads: then they get decks. Batches that the reader's store has are taken from it, and the others put into
-    it. `progress(images done)` is called as they finish.
+    `per_tile` reads of every tile are kept, chosen by the seed. Workers in other processes get whole batches or, if a
+    simulator reads, decks. Batches are taken from the reader's store if it has them, and added to it otherwise.
+    `progress(images done)` reports progress.
     """
     store, apart = reader.store, done_elsewhere(reader.backend, reader.workers)
     workers = reader.workers if apart else HERE
@@ -109,20 +111,21 @@ def run_batches(
         if progress:
             progress(sum(counts[done] for done in results))
 
-    # Here a batch's decks have been tried again already.
+    # In this process, failed decks of a batch have already been retried.
     workers.run(run_alone if apart else run_batch, units(), ran, tries=2 if apart else 1)
     return [results[index] for index in sorted(results)]
 
 
 def done_elsewhere(backend: Backend, workers: Workers) -> bool:
-    """Whether workers get whole batches: those in other processes do, unless a simulator reads; then they get decks."""
+    """Return whether workers get whole batches: those in other processes do, unless a simulator reads; then they get
+    decks."""
     return workers.elsewhere and backend.simulator is None
 
 
 def run_batch(
     model: nn.Module, images: Tensor, reader: Reader, classify: bool, per_tile: int, seed: int, index: int
 ) -> Kept:
-    """Run one batch `[images, ...]`; the seed and its index decide which reads are kept."""
+    """Run one batch `[images, ...]`; the seed and the index determine which reads are kept."""
     sampler = Sampler(per_tile, seed, index)
     answer = classes if classify else outputs
     with digital(model):
@@ -137,25 +140,25 @@ def run_batch(
 
 
 def run_alone(*arguments: Any) -> Kept:
-    """`run_batch` in a process where other threads work as well, on the same model too."""
+    """Call `run_batch` in a process whose other threads may use the same model."""
     with ONE_AT_A_TIME:
         return run_batch(*arguments)
 
 
 def classes(model: nn.Module, images: Tensor) -> Predictions:
-    """`[images]`: the class the network gives each image."""
+    """Return the class `[images]` of each image."""
     with torch.inference_mode():
         return classes_of(model(images))
 
 
 def outputs(model: nn.Module, images: Tensor) -> Any:
-    """What the network returns for images `[images, ...]`, as tensors on the CPU."""
+    """Return the network's outputs for images `[images, ...]`, as tensors on the CPU."""
     with torch.inference_mode():
         return plain(model(images))
 
 
 def _column(answers: Answers) -> pa.Array:
-    """Classes as they are; outputs as the bytes of a file that torch writes."""
+    """Return classes unchanged as a column, or outputs as the bytes of a file written by torch."""
     if isinstance(answers, np.ndarray):
         return pa.array(answers)
     file = io.BytesIO()
@@ -164,17 +167,17 @@ def _column(answers: Answers) -> pa.Array:
 
 
 def _answers_of(column: pa.ChunkedArray) -> Answers:
-    """The inverse of `_column`."""
+    """Invert `_column`."""
     if pa.types.is_large_binary(column.type):
         return torch.load(io.BytesIO(column[0].as_py()), weights_only=True)
     return np.array(column.to_numpy(), np.int64)
 
 
 def fingerprint(model: nn.Module, backend: Backend) -> str:
-    """A hash of all that decides what a converted network makes of an image, its converters' fit included."""
+    """Return a hash of everything that determines the outputs of a converted network, including its calibration."""
     rests_on: list[str | None] = [*backend.versions().values()] or [None]
     parts: list[object] = [torch.__version__, np.__version__, *rests_on, backend.name, str(model), normalisation(model)]
-    # The name of a module of the user's own holds a hash of its code.
+    # The module name of user-supplied code contains a hash of the code.
     parts += sorted({f"{type(part).__module__}.{type(part).__qualname__}" for part in model.modules()})
     parts += [(name, value.numpy().tobytes().hex()) for name, value in model.state_dict().items()]
     for name, layer in tiled_layers(model).items():
@@ -190,25 +193,25 @@ def _of_layer(layer: QuantizedLayer) -> list[str]:
 
 
 def keep(store: UnitStore, key: str, kept: Kept) -> None:
-    """Put a batch into a store: its samples first, because the batch counts as done once its answers are there."""
+    """Store a batch: samples first, because the batch counts as done once its answers are stored."""
     store.put(f"{key}-samples", kept.samples)
     store.put(key, kept.answers)
 
 
 def find(store: UnitStore, key: str) -> Kept | None:
-    """The batch of that name; None where the store lacks it."""
+    """Return the batch stored under `key`; None if there is none."""
     kept, samples = store.get(key), store.get(f"{key}-samples")
     return None if kept is None or samples is None else Kept(kept, samples)
 
 
 def batch_key(print_of_model: str, index: int, images: Tensor, classify: bool, per_tile: int, seed: int) -> str:
-    """The name of a batch `[images, ...]` as a unit."""
+    """Return the key of a batch `[images, ...]` in a store."""
     pixels = hashlib.sha256(images.contiguous().numpy().tobytes()).hexdigest()
     return unit_key("batch", print_of_model, index, pixels, tuple(images.shape), classify, per_tile, seed)
 
 
 def samples_table(samples: Sequence[Sample]) -> pa.Table:
-    """One row a read: its place, its random key, its volts and what came of it."""
+    """Return a table with one row per read: place, random key, volts and results."""
     volts, amps = {"unit": "V"}, {"unit": "A"}
     schema = pa.schema([
         pa.field("layer", pa.string()), pa.field("row", pa.int32()), pa.field("column", pa.int32()),

@@ -1,4 +1,4 @@
-"""Several chips of one kind: how far their accuracies lie apart, and what the mean of all such chips may be."""
+"""Several chips of one design: the spread of their accuracies, and an interval for the mean of all such chips."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from norsim.evaluation.intervals import wilson
 
 @dataclass(frozen=True)
 class Chips:
-    """Accuracies of chips that differ in what was drawn for them alone; all saw the same test images.
+    """Accuracies of chips that differ only in their random draws; all classify the same test images.
 
-    `accuracies`    of each
-    `sigma`         their standard deviation: how far chips lie apart on these images
-    `ci95`          interval of the mean over all chips and all images that there could be
-    `ci95_chips`    the same if these images were all that matter, `ci95_images` if these chips were
+    `accuracies`    of each chip
+    `sigma`         their standard deviation: the spread between chips on these images
+    `ci95`          interval of the mean over all possible chips and images
+    `ci95_chips`    the same for these images alone; `ci95_images` for these chips alone
     """
 
     accuracies: tuple[float, ...]
@@ -30,24 +30,25 @@ class Chips:
     ci95_images: tuple[float, float]
 
     def above(self, least: float) -> dict[str, Any]:
-        """The share of chips with at least that accuracy, with Wilson's interval."""
+        """Return the share of chips with at least that accuracy, with Wilson's interval."""
         good, count = sum(accuracy >= least for accuracy in self.accuracies), len(self.accuracies)
         return {"accuracy": least, "share": good / count, "ci95": wilson(good, count)}
 
 
 def compare_chips(right: NDArray[np.bool_]) -> Chips:
-    """What `[chips, images]`, whether each chip has each image right, says of their mean; two chips at least.
+    """Return the accuracies and their intervals from `[chips, images]`, whether each chip classifies each image
+    correctly; at least two chips.
 
     Chips and images are both samples: a two-way random model without replication (Searle, Casella and McCulloch,
     Variance Components, 1992). With the mean square MS of either, MS / (chips images) is its part of the variance of
-    the mean. The interval's half width is that of both t intervals in quadrature, in the manner of Burdick and
-    Graybill's modified large-sample intervals (1992): one with few chips must allow for how little they say.
+    the mean. The half width of the interval is that of both t intervals added in quadrature, in the manner of Burdick
+    and Graybill's modified large-sample intervals (1992), so that few chips give a wide interval.
     """
     chips, images = right.shape
     mean = float(right.mean())
 
     def reach(of_each: NDArray[np.floating], others: int) -> float:
-        """Half the width of the interval from the means of each chip, or image, over so many `others`."""
+        """Return the half width of the interval from the means of each chip, or image, over `others`."""
         freedom = len(of_each) - 1
         square = others * float(((of_each - mean) ** 2).sum()) / freedom
         return float(t.ppf(0.975, freedom)) * math.sqrt(square / right.size)
@@ -57,7 +58,7 @@ def compare_chips(right: NDArray[np.bool_]) -> Chips:
 
     of_chips = right.mean(axis=1)
     if mean in (0.0, 1.0):
-        # Nothing varies, which says little about other images: what one chip's interval says.
+        # Nothing varies, which says little about other images, so the interval is that of one chip.
         ends = wilson(round(mean * images), images)
         return Chips(tuple(of_chips.tolist()), 0.0, ends, interval(0.0), ends)
     both = reach(of_chips, images), reach(right.mean(axis=0), chips)

@@ -1,4 +1,4 @@
-"""What a run will take, said beforehand: its work counted on a few images, times rates measured on its own tiles."""
+"""An estimate of a run's cost: its work, counted on a few images, times rates measured on its own tiles."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from norsim.tiling.modules import TiledLayer, digital, layer_codes, tiled_layers
 from norsim.tiling.program import program_tile
 from norsim.tiling.tile import PlacedTile
 
-# Reads of a layer that are looked through for equal ones.
+# The largest number of reads of a layer that are searched for equal ones.
 COUNTED_READS = 40_000
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run takes.
+    """The estimated cost of a run.
 
-    `tiles`     arrays that it reads
-    `decks`     pieces of work that a simulator is given
-    `solves`    reads of a tile that are solved, those of the fit and of the proof included
+    `tiles`     number of arrays that it reads
+    `decks`     number of decks for a simulator
+    `solves`    number of reads of a tile that are solved, including those of the calibration and verification
     `seconds`   on this machine, with its number of jobs, and `core_hours` of work in them
-    `memory_bytes`  the most at a time, simulators included
-    `disk_bytes`    in the run's folder and in the cache that runs share
-    `at_least`  whether a read took so long that all this is only a lower bound
+    `memory_bytes`  peak memory, including simulators
+    `disk_bytes`    in the run's folder and in the cache shared by runs
+    `at_least`  whether a read took so long that the estimate is only a lower bound
     """
 
     tiles: int
@@ -55,13 +55,13 @@ class Estimate:
     at_least: bool
 
     def summary(self) -> dict[str, Any]:
-        """The keys of `--dry-run --json`."""
+        """Return the JSON content of a dry run."""
         return {"dry_run": True, **asdict(self)}
 
 
 @dataclass
 class Work:
-    """What is added up: seconds of this process and of simulators, those that they are waited for, and the rest."""
+    """A sum of work: seconds of this process, of simulators and of waiting for them, decks, solves and bytes."""
 
     jobs: int
     own: float = 0.0
@@ -76,13 +76,15 @@ class Work:
     def add(
         self, part: PlacedTile, codes: Codes, backend: Backend, reads: float, starts: float, together: float
     ) -> None:  # fmt: skip
-        """`reads` reads of a tile whose activation codes are like `codes` `[vectors, inputs]`, begun `starts` times;
-        `together` decks can be solved at a time before something must wait for all of them."""
+        """Add `reads` reads of a tile with activation codes like `codes` `[vectors, inputs]`, in `starts` decks.
+
+        `together` decks are independent of each other and can be solved at the same time.
+        """
         rate = self.rate(part, codes, backend, alone=reads <= starts)
         seconds = starts * rate.start + reads * rate.read
         self.solves += reads
         if backend.simulator is not None:
-            # A library solves in this process, one deck after the other.
+            # A library solves in this process, one deck at a time.
             at_a_time = min(self.jobs, max(together, 1)) if backend.own_process else 1
             self.simulators += seconds
             self.waiting += seconds / at_a_time
@@ -92,7 +94,7 @@ class Work:
             self.own += seconds
 
     def rate(self, part: PlacedTile, codes: Codes, backend: Backend, alone: bool) -> Rate:
-        """How fast tiles of that size are read, measured on this one the first time; `alone`: one read at a time.
+        """Return the rate of reading tiles of that size, measured on the first one; `alone`: one read at a time.
 
         `codes` are `[vectors, inputs]`.
         """
@@ -103,7 +105,7 @@ class Work:
         return self.rates[key]
 
     def estimate(self, tiles: int) -> Estimate:
-        """The sum; memory is what this process has had so far, and a simulator's for each job."""
+        """Return the sum. Memory is the peak of this process so far, plus that of a simulator for each job."""
         unit = 1 if sys.platform == "darwin" else 1024
         kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
         own, simulator = (unit * resource.getrusage(kind).ru_maxrss for kind in kinds)
@@ -116,7 +118,7 @@ class Work:
 
 
 def recorded(model: nn.Module, images: Tensor) -> tuple[float, dict[str, Codes]]:
-    """Seconds of a digital pass of `images`, and the activation codes `[vectors, inputs]` of every layer in it."""
+    """Return the seconds of a digital pass of `images` `[images, ...]`, and every layer's codes `[vectors, inputs]`."""
     with digital(model):
         seconds, _ = timed(lambda: classes(model, images))
     return seconds, layer_codes(model, images)
@@ -126,10 +128,10 @@ def estimate_evaluation(
     model: nn.Module, images: Tensor, backend: Backend, *, calibration_images: int, jobs: int, spice_sample: int | None,
     copies: int, set_up_seconds: float, evaluations: int = 1, passes: int = 1, fits: int = 1,
 ) -> Estimate:  # fmt: skip
-    """What it takes to evaluate all `images` on all layers, `evaluations` times, after `fits` fits of the converters.
+    """Return the cost of evaluating all `images` on all layers, `evaluations` times, after `fits` calibrations.
 
     The images `[n, channels, height, width]` go through the network `passes` times; `copies` of each unit of work are
-    kept on disk. With a `spice_sample` of None no reads are kept for a proof.
+    kept on disk. With a `spice_sample` of None, no reads are kept for verification.
     """
     layers, work = tiled_layers(model), Work(jobs)
     analog = {name: layer for name, layer in layers.items() if not layer.backend_with(backend).gives_integers}
@@ -138,7 +140,7 @@ def estimate_evaluation(
     counted = min(len(images), BATCH, max(COUNTED_READS // most, 1))
     seconds, codes = recorded(model, images[:counted])
     each, batches = seconds / counted, -(-len(images) // BATCH)
-    # Every image is seen by the digital network and, on its way between the tiles, once more.
+    # Every image passes through the digital network and, between the tiles, through its digital part again.
     work.own = set_up_seconds + each * (2 * passes * len(images) + fits * calibration_images)
     for name, layer in analog.items():
         used, some, reads = layer.backend_with(backend), codes[name], _reads(layer, codes[name])
@@ -162,7 +164,7 @@ def estimate_evaluation(
 def estimate_reads(
     parts: Sequence[PlacedTile], codes: Codes, backend: Backend, *, jobs: int, copies: int, set_up_seconds: float
 ) -> Estimate:
-    """What it takes to fit some tiles and to read all of the layer's `[vectors, inputs]` codes from each, once."""
+    """Return the cost of calibrating some tiles and of reading all of the layer's `[vectors, inputs]` codes once."""
     work = Work(jobs, own=set_up_seconds)
     text_bytes = 0
     for part in parts:
@@ -177,7 +179,7 @@ def estimate_reads(
 
 
 def _volts(part: PlacedTile, codes: Codes) -> Stimulus:
-    """The reads that the layer's `[vectors, inputs]` codes take, by ideal drivers."""
+    """Return the volts of the layer's `[vectors, inputs]` codes, from ideal drivers."""
     return part.chip.encoding.drive(part.codes(codes), len(part.outputs), part.layer.input_bits)
 
 
@@ -186,7 +188,7 @@ def _reads(layer: TiledLayer, codes: Codes) -> int:
 
 
 def _add_proof(work: Work, layers: dict[str, TiledLayer], codes: dict[str, Codes], spice_sample: int | None) -> int:
-    """The reads that are solved again, spread over the tiles. Gives the bytes that a batch's samples are kept in."""
+    """Add the reads of the verification, spread over the tiles. Return the size of a batch's samples in bytes."""
     places = [(name, part) for name, layer in layers.items() for part in layer.grid.tiles]
     if spice_sample is None or not places:
         return parquet_bytes(samples_table([]))
@@ -200,7 +202,7 @@ def _add_proof(work: Work, layers: dict[str, TiledLayer], codes: dict[str, Codes
 
 
 def _sample(part: PlacedTile, codes: Codes, number: int) -> Sample:
-    """A read as it would be kept, of one of the `[vectors, inputs]` codes; random currents take as much space."""
+    """Return a read of one of the `[vectors, inputs]` codes as a run keeps it; random currents need the same space."""
     first, random = number % len(codes), np.random.default_rng(number)
     stimulus = _volts(part, codes[first : first + 1]).take(slice(0, 1))
     amps = part.full_scale_amps * random.normal(size=len(part.outputs))

@@ -1,4 +1,4 @@
-"""Run a converted network on labelled data and report what accuracy it keeps, with its proof."""
+"""Run a converted network on labelled data and report the accuracy that it keeps, with its verification."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from norsim.tiling.convert import converted_layers
 from norsim.tiling.modules import TiledLayer, tiled_layers
 from norsim.tiling.reader import Reader
 
-# Reads kept of a run, so that more of them can be verified later than at once.
+# Number of reads that a run keeps, so that more can be verified later than during the run.
 KEPT_SAMPLES = 64
 ASSUMPTIONS = (
     "cells conduct for cost.sample of each read, on the mean currents of the calibration's reads; a line that goes up "
@@ -42,14 +42,14 @@ ASSUMPTIONS = (
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found; `summary()` is its JSON.
+    """The result of an evaluation; `summary()` is its JSON.
 
-    `accuracy` is what the array reaches, `accuracy_quantized` what the integers do, `accuracy_float` the float network
-    (None where its answers are unknown): fractions of `images`, or values of `metric` where that is another function.
-    `accuracy_ci95` is Wilson's interval, None for a metric of the user's; `drop_points` is 100 (accuracy_float -
+    `accuracy` is that of the array, `accuracy_quantized` that of the integers, `accuracy_float` that of the float
+    network (None if its predictions are unknown): fractions of `images`, or values of a user-supplied `metric`.
+    `accuracy_ci95` is Wilson's interval, None for a user-supplied metric; `drop_points` is 100 (accuracy_float -
     accuracy).
-    `labels` and predictions are classes `[images]`, or the targets and outputs that the metric took. `chips` and
-    `predictions_by_chip` are what several chips found.
+    `labels` and predictions are classes `[images]`, or the targets and outputs passed to the metric. `chips` and
+    `predictions_by_chip` are the results of several chips.
     """
 
     network: str
@@ -79,12 +79,12 @@ class Evaluation:
 
     @property
     def drop_points(self) -> float | None:
-        """Percentage points lost from the float network to the array; None for another metric than accuracy."""
+        """Percentage points lost from the float network to the array; None for a metric other than accuracy."""
         known = self.accuracy_float is not None and self.metric == "accuracy"
         return 100 * (self.accuracy_float - self.accuracy) if known and self.accuracy_float is not None else None
 
     def summary(self) -> dict[str, Any]:
-        """The keys of `eval-network --json`."""
+        """Return the content of summary.json."""
         kept = {part.name: getattr(self, part.name) for part in fields(self) if part.repr}
         content = {**kept, "verification": asdict(self.verification), "energy": image_costs(self.layers)}
         return {**content, "drop_points": self.drop_points}
@@ -105,19 +105,19 @@ def evaluate(
     float_predictions: Predictions | None = None,
     store: UnitStore | None = None,
 ) -> Evaluation:
-    """Return the accuracy of a converted network on labelled data, every layer read by `backend`.
+    """Return the accuracy of a converted network on labelled data, with every layer read by `backend`.
 
-    `data` is of any kind that `norsim.deploy` takes, with labels. `metric` is a function of (outputs, targets) of all
-    images in place of the share of right classes. `spice_sample` of the reads are solved again by ngspice, or by what
-    NORSIM_SIMULATOR names, each alone, and compared. `original` is the float network to compare with, or
-    `float_predictions` `[images]` are its classes. Batches, and reads of simulators, that are in `store` are taken from
-    it, and the others put into it: the result is the same to the last bit. Raises ConfigurationError for a network that
-    is not converted or not calibrated (see `norsim.calibrate`), DataError for data that it cannot take.
+    `data` is any kind of labelled data that `norsim.deploy` accepts. `metric`, a function of (outputs, targets) of all
+    images, replaces the share of correct classes. `spice_sample` of the reads are solved again, each alone, by ngspice
+    or the simulator that NORSIM_SIMULATOR names, and compared. `original` is the float network to compare with, or
+    `float_predictions` `[images]` are its classes. Batches and reads of simulators are taken from `store` if it has
+    them, and added to it otherwise; the result is the same bit for bit. Raises ConfigurationError for a network that is
+    not converted or not calibrated (see `norsim.calibrate`), DataError for unsuitable data.
     """
     started = time.monotonic()
     wanted, layers, count = backend_named(backend), converted_layers(model), max(spice_sample, KEPT_SAMPLES)
     per_tile = -(-count // sum(len(layer.grid.tiles) for layer in layers.values()))
-    # Where batches are quick, or done elsewhere, images are counted; otherwise the decks of each layer.
+    # Progress counts images if batches are fast or run in other processes; otherwise the decks of each layer.
     by_images = wanted.by_model or wanted.gives_integers or done_elsewhere(wanted, workers)
     targets: list[Any] = []
     full: list[Any] = []
@@ -160,33 +160,33 @@ def evaluate(
 
 
 def _judge(metric: Metric | None, answers: Any, truth: Any) -> Any:
-    """A value with its interval, as far as they are known, of classes `[images]` or outputs."""
+    """Return the value of classes `[images]` or outputs, and its interval, as far as they are known."""
     if answers is None:
         return None, None
     if metric is not None:
         return value_of(metric, answers, truth), None
     if len(answers) != len(truth):
-        raise ConfigurationError(f"{len(answers)} float predictions for {len(truth)} images; expected as many")
+        raise ConfigurationError(f"{len(answers)} float predictions for {len(truth)} images; expected one per image")
     return share(answers, truth)
 
 
 def _count(truth: Any) -> int:
-    """How many images targets are for."""
+    """Return the number of images that targets are for."""
     if isinstance(truth, Mapping):
         return _count(next(iter(truth.values())))
     return _count(truth[0]) if isinstance(truth, tuple) else len(truth)
 
 
 def share(predictions: Predictions, labels: Predictions) -> tuple[float, Interval]:
-    """Share of right answers, `[images]` against `[images]`, and its 95 % Wilson interval."""
+    """Return the share of predictions `[images]` that equal the labels `[images]`, and its 95 % Wilson interval."""
     right = int((predictions == labels).sum())
     return right / len(labels), wilson(right, len(labels))
 
 
 def layer_table(model: nn.Module, backend: Backend, reads: Mapping[str, int], images: int) -> list[dict[str, Any]]:
-    """For each layer: its tiles, their size, how many reads they took, and the energy and time of them for an image.
+    """Return one row per layer: its tiles, their size, the number of reads, and their energy and time per image.
 
-    All tiles of a layer are read at the same time. What stays digital takes no part.
+    All tiles of a layer are read at the same time. Digital layers have no cost.
     """
     return [
         {
@@ -203,7 +203,7 @@ def layer_table(model: nn.Module, backend: Backend, reads: Mapping[str, int], im
 
 
 def _costs(layer: TiledLayer, reads: float) -> dict[str, float]:
-    """What one image takes whose layer reads each of its tiles so many times."""
+    """Return the cost per image of a layer that reads each of its tiles `reads` times per image."""
     parts = {
         f"{kind}_joules_image": reads * sum(getattr(part.energy, kind) for part in layer.grid.tiles)
         for kind in ("cells", "lines", "converters")
@@ -214,10 +214,10 @@ def _costs(layer: TiledLayer, reads: float) -> dict[str, float]:
 
 
 def image_costs(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Energy and time of an image, from the rows of `layer_table`, with what they assume.
+    """Return energy and time per image, from the rows of `layer_table`, with their assumptions.
 
-    `joules_image` is the sum of the parts below it; `latency_seconds` one image alone, layer after layer;
-    `interval_seconds` from one image to the next when all layers work at once.
+    `joules_image` is the sum of its parts; `latency_seconds` is the time of one image alone, layer after layer;
+    `interval_seconds` is the time from one image to the next if all layers work at once.
     """
     parts = {kind: sum(row[f"{kind}_joules_image"] for row in layers) for kind in ("cells", "lines", "converters")}
     seconds = [row["seconds_image"] for row in layers]
@@ -229,7 +229,7 @@ def image_costs(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def versions(backend: Backend) -> dict[str, str | None]:
-    """What the numbers depend on."""
+    """Return the versions of the software that results depend on."""
     return {
         "norsim": version("norsim"),
         "ngspice": None,

@@ -1,4 +1,4 @@
-"""Intervals of what a sample says: 95 % unless said otherwise."""
+"""Confidence intervals, 95 % unless stated otherwise."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ Interval = tuple[float, float]
 
 
 def wilson(successes: int, trials: int) -> Interval:
-    """Wilson's 95 % interval of a share (E. B. Wilson, J. Am. Stat. Assoc. 22, 1927)."""
+    """Return Wilson's 95 % interval of a share (E. B. Wilson, J. Am. Stat. Assoc. 22, 1927)."""
     interval = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)

@@ -1,4 +1,4 @@
-"""What a network's outputs are judged by: the share of right classes, or any function of outputs and targets."""
+"""Metrics of a network's outputs: the share of correct classes, or any function of outputs and targets."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Metric = Callable[[Any, Any], float]
 
 
 def classes_of(outputs: Any) -> Predictions:
-    """`[images]`: the class of each image. Raises ConfigurationError for outputs without `scores_of`."""
+    """Return the class `[images]` of each image. Raises ConfigurationError for outputs without `scores_of`."""
     found: Predictions = scores_of(outputs).detach().argmax(dim=1).cpu().numpy()
     return found
 
 
 def scores_of(outputs: Any) -> Tensor:
-    """Scores `[images, classes]`: the outputs themselves, or the one such tensor in a tuple or dict.
+    """Return scores `[images, classes]`: the outputs themselves, or the only such tensor in a tuple or dict.
 
     Raises ConfigurationError for other outputs.
     """
@@ -39,7 +39,7 @@ def scores_of(outputs: Any) -> Tensor:
 
 
 def labels_of(targets: Any, images: int) -> Predictions:
-    """`[images]`: targets as labels. Raises DataError for anything but one integer per image."""
+    """Return targets as labels `[images]`. Raises DataError for anything but one integer per image."""
     found = np.asarray(targets)
     if found.ndim != 1 or found.dtype.kind not in "iu" or len(found) != images:
         raise DataError(
@@ -50,7 +50,7 @@ def labels_of(targets: Any, images: int) -> Predictions:
 
 
 def described(outputs: Any) -> str:
-    """What outputs are, in words, for messages."""
+    """Return a description of outputs for messages."""
     if isinstance(outputs, Tensor):
         return f"a tensor {list(outputs.shape)}"
     if isinstance(outputs, Mapping):
@@ -61,8 +61,8 @@ def described(outputs: Any) -> str:
 
 
 def plain(outputs: Any) -> Any:
-    """Outputs as tensors on the CPU in dicts, tuples and lists, of any shape. Raises ConfigurationError for other
-    objects."""
+    """Return outputs as tensors on the CPU in dicts, tuples and lists, of any shape. Raises ConfigurationError for
+    other objects."""
     if isinstance(outputs, Tensor):
         return outputs.detach().cpu()
     if isinstance(outputs, Mapping):
@@ -79,8 +79,8 @@ def plain(outputs: Any) -> Any:
 
 
 def joined(parts: Sequence[Any]) -> Any:
-    """Batches of outputs or targets as those of all images: tensors `[images, ...]` and lists joined, dicts and tuples
-    part by part."""
+    """Join the outputs or targets of batches to those of all images: tensors `[images, ...]` and lists directly, dicts
+    and tuples part by part."""
     first = parts[0]
     if isinstance(first, Tensor):
         return torch.cat([part if part.ndim else part[None] for part in parts])
@@ -96,7 +96,7 @@ def joined(parts: Sequence[Any]) -> Any:
 
 
 def value_of(metric: Metric, outputs: Any, targets: Any) -> float:
-    """What `metric` says of all outputs. Raises ConfigurationError where it fails or returns no number."""
+    """Return the value of `metric` on all outputs. Raises ConfigurationError if it fails or returns no number."""
     name = getattr(metric, "__name__", type(metric).__name__)
     try:
         return float(metric(outputs, targets))

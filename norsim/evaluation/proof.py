@@ -1,4 +1,4 @@
-"""The proof that goes with every number: a sample of a run's reads, solved again by a simulator, one by one."""
+"""The verification of every result: a sample of a run's reads, solved again by a simulator, one by one."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from norsim.tiling.tile import PlacedTile, TileRead, placed_tile
 
 @dataclass(frozen=True)
 class Verification:
-    """How far a run is from ngspice, over `samples` reads of (layer, tile, vector, pass).
+    """The deviation of a run from a simulator, over `samples` reads of (layer, tile, vector, pass).
 
-    Errors are in units of each tile's full scale, over all outputs of the sampled reads;
-    `adc_mismatch_fraction` is the share of converter codes that differ, with Wilson's 95 % interval.
-    `witness` is the backend that solved them again. All but `samples` are None where nothing was sampled.
+    Errors are in units of each tile's full scale, over all outputs of the sampled reads; `adc_mismatch_fraction` is the
+    share of converter codes that differ, with Wilson's 95 % interval. `witness` is the backend that solved the reads
+    again. All but `samples` are None if nothing was sampled.
     """
 
     samples: int
@@ -46,10 +46,10 @@ class Verification:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One read of the run: where it was made, its volts, and what the run took from it.
+    """One read of the run: its place, its volts, and its results.
 
     `amps`, `adc`   `[outputs]`: amperes and converter codes
-    `array`     the programmed array of its tile, where it is at hand
+    `array`     the programmed array of its tile, if it is in memory
     """
 
     key: float
@@ -61,9 +61,9 @@ class Sample:
 
 
 class Sampler:
-    """Watches a batch's reads and keeps a sample of them, `count` of every tile, that seed and batch decide.
+    """An observer of a batch's reads that keeps a sample of `count` reads of every tile, chosen by seed and batch.
 
-    `reads`     reads made, by layer
+    `reads`     number of reads, by layer
     """
 
     def __init__(self, count: int, seed: int, batch: int = 0) -> None:
@@ -73,11 +73,11 @@ class Sampler:
         self.reads: Counter[str] = Counter()
 
     def observe(self, part: PlacedTile, array: ProgrammedTile, codes: Codes, result: TileRead) -> None:
-        """Take note of one tile's reads of the layer's `codes`, `[vectors, inputs]`."""
+        """Count one tile's reads of the layer's `codes`, `[vectors, inputs]`, and sample them."""
         vectors, passes, outputs = result.amps.shape
         self.reads[part.layer.name] += vectors * passes
         kept = self.kept.setdefault(part.name, [])
-        keys = smallest_of(vectors * passes, self.count, self.random)
+        keys = smallest_uniforms(vectors * passes, self.count, self.random)
         if kept and len(kept) == self.count:
             keys = keys[keys < kept[-1].key]
         if not len(keys):
@@ -87,19 +87,19 @@ class Sampler:
         for key, place in zip(keys, places, strict=True):
             vector, one = divmod(int(place), passes)
             stimulus = array.drive(part.codes(codes[vector : vector + 1])).take(slice(one, one + 1))
-            # Copies, or the whole read would stay in memory.
+            # Copies, because views would keep the whole read in memory.
             kept.append(Sample(key, part, stimulus, amps[place].astype(np.float64), adc[place].astype(np.int32), array))
         self.kept[part.name] = sorted(kept, key=lambda sample: sample.key)[: self.count]
 
     def samples(self) -> list[Sample]:
-        """All that it has kept."""
+        """Return all kept reads."""
         return [sample for kept in self.kept.values() for sample in kept]
 
 
 def choose_samples(samples: Iterable[Sample], count: int) -> list[Sample]:
-    """`count` of them: one of each tile, the tiles in random order, then a second, and so on.
+    """Return `count` of the samples: one of each tile, the tiles in random order, then a second one, and so on.
 
-    Which are taken depends on their keys alone, not on who kept them or in which order.
+    The choice depends only on their keys, not on who kept them or in which order.
     """
     kept: dict[str, list[Sample]] = {}
     for sample in sorted(samples, key=lambda sample: sample.key):
@@ -108,17 +108,18 @@ def choose_samples(samples: Iterable[Sample], count: int) -> list[Sample]:
     return list(islice((sample for turn in rounds for sample in turn if sample), count))
 
 
-def smallest_of(many: int, count: int, random: np.random.Generator) -> Floats:
-    """The smallest of `many` random numbers between 0 and 1, in order: `[count]`, or all, without drawing the rest."""
+def smallest_uniforms(many: int, count: int, random: np.random.Generator) -> Floats:
+    """Draw the `count` smallest, or all, of `many` uniform random numbers in order, `[count]`, without drawing the
+    rest."""
     count = min(count, many)
-    # Gaps between ordered exponential variates are exponential themselves (Renyi 1953).
+    # Gaps between ordered exponential variates are exponential (Renyi 1953).
     exponential = np.cumsum(random.exponential(size=count) / (many - np.arange(count)))
     smallest: Floats = -np.expm1(-exponential)
     return smallest
 
 
 def verify(samples: Sequence[Sample], workers: Workers, witness: Backend) -> Verification:
-    """Solve sampled reads again by `witness`, every one alone and from a cold start."""
+    """Solve sampled reads again with `witness`, each one alone and from a cold start, and return the deviation."""
     if not samples:
         return Verification(0)
     requests = [(tile, sample.stimulus) for tile, sample in zip(tiles_of(samples), samples, strict=True)]
@@ -126,7 +127,7 @@ def verify(samples: Sequence[Sample], workers: Workers, witness: Backend) -> Ver
     for sample, currents in zip(samples, read_all(requests, witness, workers), strict=True):
         reference = sample.part.amps(currents)[0]
         errors.append((sample.amps - reference) / sample.part.full_scale_amps)
-        # Noise would tell of nothing but itself.
+        # With noise, codes would differ by the noise alone, so they are converted again without it.
         noisy = sample.part.chip.converters.noise > 0
         differ.append((sample.part.convert(sample.amps) if noisy else sample.adc) != sample.part.convert(reference))
     found = _verification(len(samples), np.concatenate(errors), np.concatenate(differ))
@@ -134,7 +135,7 @@ def verify(samples: Sequence[Sample], workers: Workers, witness: Backend) -> Ver
 
 
 def tiles_of(samples: Sequence[Sample]) -> list[Tile]:
-    """The tile that each sample was read from, programmed now where it is not at hand."""
+    """Return the tile that each sample was read from, programmed now if it is not in memory."""
     known: dict[tuple[int, str], Tile] = {}
     for sample in samples:
         key = (sample.part.chip.draw.chip, sample.part.name)
@@ -144,7 +145,7 @@ def tiles_of(samples: Sequence[Sample]) -> list[Tile]:
 
 
 def save_samples(samples: Sequence[Sample], file: BinaryIO) -> None:
-    """Sampled reads as a NumPy archive: volts and currents by number, places and converters as one JSON text."""
+    """Write sampled reads as a NumPy archive: volts and currents by number, places and converters as one JSON text."""
     places, arrays = [], {}
     for k, sample in enumerate(samples):
         part, adc = sample.part, sample.part.adc
@@ -158,7 +159,7 @@ def save_samples(samples: Sequence[Sample], file: BinaryIO) -> None:
 
 
 def load_samples(path: Path, grids: Mapping[str, TileGrid]) -> list[Sample]:
-    """The sampled reads of a run, on the tiles of `grids` by layer. Raises DataError for anything else."""
+    """Return the sampled reads of a run, on the tiles of `grids`, by layer. Raises DataError for other files."""
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
             return [
@@ -166,7 +167,7 @@ def load_samples(path: Path, grids: Mapping[str, TileGrid]) -> list[Sample]:
                 for k, (name, row, column, bits, low, high, chip) in enumerate(json.loads(str(kept["places"])))
             ]
     except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, ConfigurationError) as problem:
-        raise DataError(f"{path} holds no sampled reads of this network and chip: {problem}") from None
+        raise DataError(f"{path} does not hold sampled reads of this network and chip: {problem}") from None
 
 
 def _sample(kept: Mapping[str, Any], k: int, part: PlacedTile, adc: Adc, chip: int) -> Sample:

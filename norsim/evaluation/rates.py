@@ -1,4 +1,4 @@
-"""How long a read of a tile takes: measured on the tile, once for each size of it, backend and way of being read."""
+"""The duration of a read of a tile, measured once for each size of tile, backend and kind of read."""
 
 from __future__ import annotations
 
@@ -22,19 +22,22 @@ from norsim.tiling.program import ProgrammedTile, program_tile
 from norsim.tiling.reader import Reader
 from norsim.tiling.tile import PlacedTile
 
-# Reads made to measure a rate.
+# Number of reads made to measure a rate.
 MODEL_READS = 4096
-# Longer than this no rate is waited for: the estimate then is a lower bound. Shorter than this a probe says little,
-# and more reads are made.
+# A probe that takes longer than the first is stopped, and the estimate is a lower bound. A probe shorter than the
+# second is inaccurate, and is repeated with more reads.
 LONGEST_PROBE_SECONDS = 120.0
 SHORTEST_PROBE_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class Rate:
-    """Of one size of tile: `start` seconds before the first read, seconds a `read`, `bytes` that a read is kept in.
+    """The cost of reads for one size of tile.
 
-    `at_least`: a read took so long that it is longer than this.
+    `start`     seconds before the first read
+    `read`      seconds per read
+    `bytes`     size of a stored read
+    `at_least`  whether the seconds are only a lower bound
     """
 
     start: float
@@ -44,7 +47,8 @@ class Rate:
 
 
 def measured(part: PlacedTile, codes: Codes, backend: Backend, jobs: int, alone: bool) -> Rate:
-    """How fast a tile is read, with activations like `codes` `[vectors, inputs]`; `alone`: one read at a time."""
+    """Measure the rate of reading a tile, with activations like `codes` `[vectors, inputs]`; `alone`: one read at a
+    time."""
     array = program_tile(part)
     if backend.by_model:
         return _model_rate(part, array, codes, backend)
@@ -55,16 +59,16 @@ def measured(part: PlacedTile, codes: Codes, backend: Backend, jobs: int, alone:
 
 
 def timed(call: Callable[[], Any]) -> tuple[float, Any]:
-    """The seconds that a call took, and what it returned."""
+    """Return the duration of a call in seconds, and its result."""
     started = time.perf_counter()
     found = call()
     return time.perf_counter() - started, found
 
 
 def _rate(array: ProgrammedTile, codes: Codes, backend: Backend, jobs: int, reads: int) -> Rate:
-    """Of a solver that takes reads one after the other: from one read, and from `reads`; `codes` `[vectors, inputs]`.
+    """Measure a solver that makes reads one after the other: one read, then `reads`; `codes` are `[vectors, inputs]`.
 
-    As many decks of a simulator run at a time as the run will have: what they cost each other is in the rate.
+    As many decks of a simulator run at a time as in the real run, so the rate includes their mutual slowdown.
     """
     stimulus, _ = array.drive(codes).distinct()
     many = min(stimulus.vectors, reads)
@@ -78,11 +82,11 @@ def _rate(array: ProgrammedTile, codes: Codes, backend: Backend, jobs: int, read
             return found[0]
 
     if backend.simulator is None:
-        # The first read of all waits for the cell to be characterised.
+        # The very first read includes the characterisation of the cell.
         solve(1)
     one, currents = timed(lambda: solve(1))
     if one < SHORTEST_PROBE_SECONDS:
-        # The first of all also waits for what later ones find in memory.
+        # The very first read also fills caches that later ones use.
         one, currents = min((timed(lambda: solve(1)) for _ in range(2)), key=itemgetter(0))
     if many == 1:
         return Rate(0.0, one, parquet_bytes(currents_table(currents)))
@@ -95,14 +99,14 @@ def _rate(array: ProgrammedTile, codes: Codes, backend: Backend, jobs: int, read
 
 
 def _model_rate(part: PlacedTile, array: ProgrammedTile, codes: Codes, backend: Backend) -> Rate:
-    """Of a backend by models: the time to build one, and that of many reads once it is there."""
+    """Measure a backend with models: the time to build one, and the time of many reads through it."""
     passes, reader = part.chip.encoding.passes(part.layer.input_bits), Reader(backend)
 
     def read(some: Codes) -> None:
         for _ in reader.read_by_model(part, array, some):
             pass
 
-    # The first model of all waits for its kernels to be loaded, and for the cell to be characterised.
+    # The very first model includes loading its kernels and characterising the cell.
     read(codes[:1])
     backend.forget()
     build, _ = timed(lambda: read(codes[:1]))
@@ -113,5 +117,5 @@ def _model_rate(part: PlacedTile, array: ProgrammedTile, codes: Codes, backend: 
 
 
 def parquet_bytes(table: pa.Table) -> int:
-    """What a unit of work is kept in, its line of checksum included."""
+    """Return the size of a stored unit of work in bytes, including its checksum line."""
     return len(parquet(table)) + 140

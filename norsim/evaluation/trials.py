@@ -1,4 +1,4 @@
-"""The same network on several chips of one design."""
+"""One network on several chips of one design."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def evaluate_chips(
     workers: Workers = HERE,
     **options: Any,
 ) -> Evaluation:
-    """`evaluate` on `count` chips; `fitted(k)` is the converted and calibrated network of the k-th.
+    """Evaluate `count` chips; `fitted(k)` returns the converted and calibrated network on chip k.
 
-    The accuracy is the mean over the chips, its interval that of `Chips`, and the proof's reads are taken from all of
-    them; `chips` and `predictions_by_chip` of the result have what each chip found. Raises ConfigurationError for
-    several chips with a metric of the user's, whose intervals are not known.
+    The accuracy is the mean over the chips, its interval is that of `Chips`, and the verification samples reads of all
+    of them; `chips` and `predictions_by_chip` of the result hold the results of each chip. Raises ConfigurationError
+    for several chips with a user-supplied metric, whose intervals are unknown.
     """
     if count == 1:
         return evaluate(
             fitted(0), data, backend, metric=metric, spice_sample=spice_sample, workers=workers, **options
         )  # fmt: skip
     if metric is not None:
-        raise ConfigurationError("several chips are compared by the share of right classes; leave out metric")
+        raise ConfigurationError("several chips are compared by the share of correct classes; omit metric")
     check_repeatable(data)
     each = [evaluate(fitted(k), data, backend, spice_sample=0, workers=workers, **options) for k in range(count)]
     chips = compare_chips(np.array([found.predictions == found.labels for found in each]))
@@ -54,5 +54,5 @@ def evaluate_chips(
 
 
 def table_of_chips(found: Evaluation) -> dict[str, Predictions]:
-    """Columns of results.csv, `[images]` each, beside `array`, which is the first chip's."""
+    """Return the columns of results.csv, `[images]` each, besides `array`, which is that of the first chip."""
     return {f"array_{number}": classes for number, classes in enumerate(found.predictions_by_chip) if number}

@@ -1,1 +1,1 @@
-"""A quantized layer on tiles: placed, programmed, driven and read out."""
+"""Quantized layers on tiles: placement, programming, calibration and reads."""

@@ -30,12 +30,12 @@ def calibrate(
     progress: Progress | None = None,
     store: UnitStore | None = None,
 ) -> None:
-    """Fit every layer's converters and column corrections in place; from then on `backend` reads the network.
+    """Fit the converters and column corrections of every layer in place; afterwards `backend` reads the network.
 
-    The first inputs of `data`, as many as the chip's `calibration.images`, show each layer the activations of the
-    digital network: give training data, of any kind that `norsim.deploy` takes. Tiles are programmed first where they
-    are not yet. A layer that stays digital is left as it is. `progress(done, total)` counts decks. Raises
-    ConfigurationError for a network that was not converted, DataError for data that it cannot take.
+    The first inputs of `data`, up to the chip's `calibration.images`, determine the activations of each layer in the
+    digital network. `data` is training data of any kind that `norsim.deploy` accepts. Tiles that are not programmed yet
+    are programmed first. Digital layers do not change. `progress(done, total)` counts decks. Raises ConfigurationError
+    for a network that was not converted, DataError for unsuitable data.
     """
     wanted, layers = backend_named(backend), converted_layers(model)
     on_array = {name: layer for name, layer in layers.items() if not layer.stays_digital}
@@ -50,10 +50,10 @@ def calibrate(
 
 
 def fit_layer(grid: TileGrid, codes: Codes, reader: Reader, seed: int) -> TileGrid:
-    """`grid`, programmed if it is not yet, fitted to up to 2,048 of the `[vectors, inputs]` codes that its layer gets.
+    """Return `grid`, programmed if necessary, fitted to up to 2,048 of its layer's `[vectors, inputs]` input codes.
 
-    The chip's calibration section says how many reads of them the array makes. What is drawn depends on the seed and
-    the layer's name alone, so that a tile is fitted alike with or without its neighbours.
+    The chip's calibration section sets the number of reads. Random draws depend only on the seed and the layer's name,
+    so the fit of a tile does not depend on its neighbours.
     """
     random = generator(seed, Stream.CALIBRATION_READS, *grid.layer.name.encode())
     chosen = np.sort(random.choice(len(codes), min(CALIBRATION_VECTORS, len(codes)), replace=False))

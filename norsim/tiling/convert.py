@@ -1,4 +1,4 @@
-"""Put tiled layers in the places of quantized ones, and program them."""
+"""Replace quantized layers by tiled layers, and program them."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def convert(model: nn.Module, chip: Chip, overrides: Mapping[str, Mapping[str, s
     """Return a copy of a quantized network with every quantized layer on `chip`'s tiles; names are kept.
 
     `overrides` fixes the backend of single layers: `{"conv1": {"backend": "ideal"}}` keeps conv1 digital. The copy
-    cannot be called before `norsim.calibrate`: its tiles are not programmed and its converters have no range. What else
-    the network holds stays digital: `norsim.digital_modules` lists it. Raises PlacementError for a layer that does not
-    fit, ConfigurationError for a network without quantized layers or an override of no layer.
+    cannot be called before `norsim.calibrate`: its tiles are not programmed and its converters have no range. All other
+    modules stay digital: `norsim.digital_modules` lists them. Raises PlacementError for a layer that does not fit,
+    ConfigurationError for a network without quantized layers or an override of an unknown layer.
     """
     analog = copy.deepcopy(model).eval()
     found = {name: part for name, part in analog.named_modules() if isinstance(part, QuantizedOperands)}
     if not found:
         raise ConfigurationError(
-            "the network has no quantized layer: norsim.quantize(network, training_data) makes them, and "
-            "norsim.deploy does all steps"
+            "the network has no quantized layers: call norsim.quantize(network, training_data) first, or use "
+            "norsim.deploy, which does all steps"
         )
     fixed = _fixed(overrides or {}, found)
     new: dict[int, TiledLayer] = {}
@@ -43,11 +43,11 @@ def convert(model: nn.Module, chip: Chip, overrides: Mapping[str, Mapping[str, s
 
 
 def _fixed(overrides: Mapping[str, Mapping[str, str]], layers: Mapping[str, nn.Module]) -> dict[str, Backend]:
-    """The backend of each layer that has one of its own."""
+    """Return the fixed backends of layers, by name."""
     found = {}
     for name, override in overrides.items():
         if name not in layers:
-            raise ConfigurationError(f"no layer {name!r} to override; there are {', '.join(layers)}")
+            raise ConfigurationError(f"no layer {name!r} to override; the layers are {', '.join(layers)}")
         if set(override) != {"backend"}:
             raise ConfigurationError(
                 f"the override of layer {name!r} has keys {sorted(override)}; the only key is 'backend'"
@@ -59,9 +59,9 @@ def _fixed(overrides: Mapping[str, Mapping[str, str]], layers: Mapping[str, nn.M
 def program(model: nn.Module, backend: str = "macro", *, progress: Progress | None = None) -> None:
     """Program the tiles of a converted network in place, and prepare `backend` to read them.
 
-    ngspice finds the levels, cells are programmed in place where the chip does so, and `macro` builds its models.
-    `progress(done, total)` counts tiles. `norsim.calibrate` does this first where it is still to be done; call it after
-    loading a `state_dict`. Raises ConfigurationError for a network that was not converted.
+    The simulator finds the levels, cells are programmed in place if the chip says so, and `macro` builds its models.
+    `progress(done, total)` counts tiles. `norsim.calibrate` programs tiles itself; call this function after loading a
+    `state_dict`. Raises ConfigurationError for a network that was not converted.
     """
     layers = [layer for layer in converted_layers(model).values() if not layer.stays_digital]
     total, done = sum(len(layer.grid.tiles) for layer in layers), 0
@@ -76,11 +76,11 @@ def program(model: nn.Module, backend: str = "macro", *, progress: Progress | No
 
 
 def converted_layers(model: nn.Module) -> dict[str, TiledLayer]:
-    """The converted layers by name. Raises ConfigurationError where there is none."""
+    """Return the converted layers by name. Raises ConfigurationError if there are none."""
     layers = tiled_layers(model)
     if not layers:
         raise ConfigurationError(
-            "the network has no layer on the array: norsim.deploy(network, chip, calibration=data) returns one that "
-            "has, as does norsim.convert for a quantized network"
+            "the network has no layers on the array: norsim.deploy(network, chip, calibration=data) returns a network "
+            "on the array, and so does norsim.convert for a quantized network"
         )
     return layers

@@ -1,4 +1,4 @@
-"""A folder of build-netlist, read back: the array that its deck is of, and what the currents of it mean."""
+"""A folder of build-netlist, read back: the array of its deck, and the meaning of the deck's currents."""
 
 from __future__ import annotations
 
@@ -23,9 +23,14 @@ ARRAY = "tile.npz"
 
 @dataclass(frozen=True, eq=False)
 class DeckFolder:
-    """`tile`, `stimulus` are those of the deck; `codes` `[vectors, inputs]` and `weights` `[inputs, outputs]` what they
-    stand for, in the order of the tile's lines; `sense` names and signs of the ammeters of each output; `points`
-    `[reads, 2]` the vector and the pass of each read."""
+    """The array of a deck, and the meaning of its currents.
+
+    `tile`, `stimulus`   of the deck
+    `codes`     `[vectors, inputs]` activation codes of the stimulus
+    `weights`   `[inputs, outputs]` weight codes of the tile, in the order of its lines
+    `sense`     the ammeters of each output with their signs
+    `points`    `[reads, 2]`: vector and pass of each read
+    """
 
     chip: Chip
     tile: Tile
@@ -38,7 +43,7 @@ class DeckFolder:
     full_scale_amps: float
 
     def amps(self, currents: Currents) -> Floats:
-        """`[vectors, passes, outputs]` amperes of a read's currents."""
+        """Return the `[vectors, passes, outputs]` amperes of a read's currents."""
         lines = np.hstack([currents.bitline, currents.source])
         place = {name: k for k, name in enumerate(ammeters(self.tile))}
         signs = np.zeros((lines.shape[1], len(self.sense)))
@@ -50,18 +55,18 @@ class DeckFolder:
         return found
 
     def sums(self, amps: Floats) -> Floats:
-        """`[vectors, outputs]`: what a converter without steps or limits makes of `[vectors, passes, outputs]`."""
+        """Return sums `[vectors, outputs]` from amperes `[vectors, passes, outputs]`, by an ideal converter."""
         encoding = self.chip.encoding
         return decode(encoding, amps / encoding.lsb_amps, self.codes, self.weight_zero)
 
     def exact_sums(self) -> Floats:
-        """`[vectors, outputs]`: the integers."""
+        """Return the exact integer sums `[vectors, outputs]`."""
         exact: Floats = (self.codes.astype(np.int64) @ (self.weights - self.weight_zero)).astype(np.float64)
         return exact
 
 
 def save_array(file: BinaryIO, tile: Tile, stimulus: Stimulus, codes: Codes) -> None:
-    """What a deck is of, as a NumPy archive; codes are `[vectors, inputs]`."""
+    """Write the array of a deck as a NumPy archive; codes are `[vectors, inputs]`."""
     np.savez_compressed(
         file, allow_pickle=False, thresholds=tile.thresholds, codes=codes, wordline_volts=stimulus.wordline_volts,
         bitline_volts=stimulus.bitline_volts, source_volts=np.array(stimulus.source_volts),
@@ -69,28 +74,32 @@ def save_array(file: BinaryIO, tile: Tile, stimulus: Stimulus, codes: Codes) -> 
 
 
 def load_folder(folder: Path, chip: Chip) -> DeckFolder:
-    """The folder that build-netlist filled, on the chip that is kept there.
+    """Return the content of a folder of build-netlist, on the chip stored there.
 
-    Raises ConfigurationError where it is no such folder, or its files do not go together.
+    Raises ConfigurationError for another folder, or if its files do not match each other.
     """
     try:
-        told = json.loads((folder / "tile.json").read_text())
+        description = json.loads((folder / "tile.json").read_text())
         with open(folder / ARRAY, "rb") as file, np.load(file, allow_pickle=False) as kept:
             arrays = dict(kept)
-        found = _built(told, arrays, chip)
+        found = _deck_folder(description, arrays, chip)
     except Exception as problem:  # whatever a damaged archive makes NumPy raise
-        raise ConfigurationError(f"{folder} is no folder of build-netlist, or not of this chip: {problem}") from None
+        raise ConfigurationError(
+            f"{folder} is not a folder written by build-netlist for this chip: {problem}"
+        ) from None
     _check(folder, found)
     return found
 
 
-def _built(told: dict[str, Any], arrays: dict[str, Any], chip: Chip) -> DeckFolder:
-    tile = Tile(arrays["thresholds"], chip.cell, chip.wires, name=f"layer {told['layer']}, tile {told['tile']}")
+def _deck_folder(description: dict[str, Any], arrays: dict[str, Any], chip: Chip) -> DeckFolder:
+    name = f"layer {description['layer']}, tile {description['tile']}"
+    tile = Tile(arrays["thresholds"], chip.cell, chip.wires, name=name)
     stimulus = Stimulus(arrays["wordline_volts"], arrays["bitline_volts"], float(arrays["source_volts"]))
+    sense = [{str(name): int(sign) for name, sign in parts} for parts in description["sense"]]
     return DeckFolder(
-        chip, tile, stimulus, arrays["codes"].astype(np.uint8), np.array(told["weights"], np.int64),
-        int(told["weight_zero"]), [{str(name): int(sign) for name, sign in parts} for parts in told["sense"]],
-        np.array(told["points"], np.int64).reshape(-1, 2), float(told["full_scale_amps"]),
+        chip, tile, stimulus, arrays["codes"].astype(np.uint8), np.array(description["weights"], np.int64),
+        int(description["weight_zero"]), sense, np.array(description["points"], np.int64).reshape(-1, 2),
+        float(description["full_scale_amps"]),
     )  # fmt: skip
 
 
@@ -109,11 +118,11 @@ def _check(folder: Path, found: DeckFolder) -> None:
         and found.full_scale_amps > 0
     )
     if not together:
-        raise ConfigurationError(f"{folder}: tile.json, {ARRAY} and config.resolved.yaml do not go together")
+        raise ConfigurationError(f"{folder}: tile.json, {ARRAY} and config.resolved.yaml do not match each other")
 
 
 def describe_deck(part: PlacedTile, array: ProgrammedTile, vectors: int) -> dict[str, Any]:
-    """The content of tile.json: what each raw-file vector and each sweep point means."""
+    """Return the content of tile.json: the meaning of each vector of the raw file and of each sweep point."""
     encoding, layer = part.chip.encoding, part.layer
     passes = encoding.passes(layer.input_bits)
     short = {"bitline": "vbl", "source": "vsl"}

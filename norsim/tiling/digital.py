@@ -1,4 +1,4 @@
-"""What of a converted network no array computes: modules, and the operations in the forwards between them."""
+"""The digital part of a converted network: modules, and operations in the forward functions between them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from norsim.tiling.modules import TiledLayer, digital
 
-# These hand numbers on as they are, in another shape or place, or make constants.
+# Operations that only move or reshape numbers, or make constants.
 MOVES = frozenset((
     "arange", "as_tensor", "broadcast_to", "cat", "chunk", "clone", "concat", "contiguous", "data", "detach", "dropout",
     "empty", "expand", "expand_as", "flatten", "flip", "float", "full", "getitem", "hstack", "index", "index_select",
@@ -24,8 +24,10 @@ MOVES = frozenset((
 
 
 def digital_modules(model: nn.Module) -> dict[str, str]:
-    """Name and kind of every leaf module that stays digital, also of a layer that is told to. See `digital_operations`
-    for the rest."""
+    """Return name and kind of every leaf module that stays digital, including layers fixed to a backend of integers.
+
+    `digital_operations` counts the rest.
+    """
     return {
         name: type(part).__name__.removeprefix("Tiled")
         for name, part in model.named_modules()
@@ -34,10 +36,10 @@ def digital_modules(model: nn.Module) -> dict[str, str]:
 
 
 def digital_operations(model: nn.Module, images: Tensor) -> dict[str, int]:
-    """How often each operation comes between the modules in one pass of `images` `[images, ...]`, by torch's names.
+    """Count the operations between the modules in one pass of `images` `[images, ...]`, by their names in torch.
 
-    Counted is what gives real numbers and does not just move them: additions, products of activations, softmax,
-    pooling. A pass is watched, rather than the code read, so that no forward is too free to be understood.
+    Operations count if they compute real numbers, rather than only move them: additions, products of activations,
+    softmax, pooling. A pass is observed, instead of analysing code, so any forward function works.
     """
     watch = _Watch()
     with torch.inference_mode(), digital(model), _inside(model, watch), watch:
@@ -46,12 +48,12 @@ def digital_operations(model: nn.Module, images: Tensor) -> dict[str, int]:
 
 
 def digital_parts(model: nn.Module, images: Tensor) -> dict[str, Any]:
-    """Both, as `summary.json` has them: `modules` and `operations`, for images `[n, channels, height, width]`."""
+    """Return both for `summary.json`: `modules` and `operations`, for images `[n, channels, height, width]`."""
     return {"modules": digital_modules(model), "operations": digital_operations(model, images)}
 
 
 def listed(parts: Mapping[str, Any], by_name: bool = False) -> str:
-    """The same on one line: how many modules of each kind, or each module by its name, and how many operations."""
+    """Return the same on one line: counts of modules by kind, or each module by its name, and counts of operations."""
     modules: dict[str, str] = parts["modules"]
     found = [f"{name} ({kind})" for name, kind in modules.items()] if by_name else _counted(Counter(modules.values()))
     return ", ".join([*found, *_counted(parts["operations"])]) or "no modules and no operations"
@@ -62,7 +64,7 @@ def _counted(found: Mapping[str, int]) -> list[str]:
 
 
 class _Watch(TorchFunctionMode):
-    """Counts torch's functions, but not those that a module is made of: `depth` is how many it is inside of."""
+    """A counter of torch functions outside of modules; `depth` is the number of modules being executed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,7 +83,7 @@ class _Watch(TorchFunctionMode):
 
 @contextmanager
 def _inside(model: nn.Module, watch: _Watch) -> Iterator[None]:
-    """Within the block the watch knows when it is in a module that is listed, or on the array."""
+    """Tell `watch`, within the block, when a listed module or a layer on the array is executed."""
 
     def enter(*_: Any) -> None:
         watch.depth += 1
@@ -100,7 +102,7 @@ def _inside(model: nn.Module, watch: _Watch) -> Iterator[None]:
 
 
 def _name(func: Callable[..., Any]) -> str:
-    """`add` for torch.add, Tensor.add_, `+` and `+=`; of an attribute, its own name."""
+    """Return `add` for torch.add, Tensor.add_, `+` and `+=`; for an attribute, its name."""
     name: str = getattr(func, "__name__", str(func)).strip("_")
     if name == "get":
         name = getattr(getattr(func, "__self__", None), "__name__", name)

@@ -1,4 +1,4 @@
-"""Fit a tile's converter range and column correction to reads of the array on training activations."""
+"""Fit the converter range and the column correction of a tile to reads of the array on training activations."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from norsim.periphery.encoding import Codes
 from norsim.periphery.energy import ReadEnergy, read_energy
 from norsim.tiling.tile import PlacedTile
 
-# Numbers of a tile's fit besides those of its outputs.
+# Count of numbers in a tile's fit besides those of its outputs.
 SCALARS = 5
 
 
 def fitted(
     part: PlacedTile, layer_codes: Codes, reads: NDArray[np.int64], stimulus: Stimulus, currents: Currents
 ) -> PlacedTile:  # fmt: skip
-    """`part` with its converter's range, gain and offset fitted, and with the energy of a read.
+    """Return `part` with fitted converter range, gain and offset, and with the energy of a read.
 
-    `layer_codes` `[vectors, inputs]` are activations of training images; `stimulus` and `currents` are the tile's for
-    the `reads` `[n]` among their drives. Per output, measured amperes are a line in the exact values; the range is that
-    of the line over all of `layer_codes`.
+    `layer_codes` `[vectors, inputs]` are activations of training images; `stimulus` and `currents` belong to the tile's
+    `reads` `[n]` among their drives. Per output, a line in the exact values is fitted to the measured amperes; the
+    range is that of the line over all of `layer_codes`.
     """
     exact = part.pass_values(layer_codes).reshape(-1, len(part.outputs))
     amps, lsb, chip = part.amps(currents), part.chip.encoding.lsb_amps, part.chip
@@ -41,9 +41,9 @@ def fitted(
 
 
 def fit_lines(x: Floats, y: Floats, flat_slope: float) -> tuple[Floats, Floats]:
-    """Slope and intercept `[columns]` of the least-squares lines of y `[n, columns]` over x `[n, columns]`.
+    """Return slope and intercept `[columns]` of the least-squares lines of y `[n, columns]` over x `[n, columns]`.
 
-    A column whose x never changes does not determine its slope and gets `flat_slope`.
+    A column with constant x does not determine its slope and gets `flat_slope`.
     """
     centred = x - x.mean(axis=0)
     spread = np.square(centred).sum(axis=0)
@@ -54,8 +54,8 @@ def fit_lines(x: Floats, y: Floats, flat_slope: float) -> tuple[Floats, Floats]:
 
 
 def fit_as_vector(tiles: Sequence[PlacedTile]) -> Floats:
-    """`[n]`: what calibration fitted, tile after tile: lowest and highest current of the converter, the three energies
-    of a read, then gains and offsets `[outputs]`."""
+    """Return the fit of the tiles as one vector `[n]`, tile after tile: lowest and highest current of the converter,
+    the three energies of a read, then gains and offsets `[outputs]`."""
     parts: list[Floats] = []
     for part in tiles:
         energy = part.energy
@@ -65,12 +65,13 @@ def fit_as_vector(tiles: Sequence[PlacedTile]) -> Floats:
 
 
 def with_fit(tiles: Sequence[PlacedTile], state: Floats) -> tuple[PlacedTile, ...]:
-    """The tiles with the fit that `fit_as_vector` wrote. Raises ConfigurationError where it is of other tiles."""
+    """Return the tiles with the fit `state` `[n]` from `fit_as_vector`. Raises ConfigurationError for a fit of other
+    tiles."""
     sizes = [len(part.outputs) for part in tiles]
     if state.shape != (sum(SCALARS + 2 * size for size in sizes),):
         raise ConfigurationError(
-            f"a fit of {state.size} numbers does not belong to the {len(tiles)} tiles of layer "
-            f"{tiles[0].layer.name!r}: the state_dict is of a network on another chip"
+            f"a fit of {state.size} numbers does not match the {len(tiles)} tiles of layer {tiles[0].layer.name!r}: "
+            "the state_dict belongs to a network on another chip"
         )
     found, place = [], 0
     for part, size in zip(tiles, sizes, strict=True):

@@ -1,4 +1,4 @@
-"""A quantized layer on a grid of tiles: placed, programmed, calibrated, multiplied."""
+"""A quantized layer on a grid of tiles: placement, programming, calibration, multiplication."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from norsim.tiling.tile import PlacedTile, TileRead, joined, placed_tile
 class TileGrid:
     """All tiles of one layer.
 
-    `tiles`       where each is, and its digital side
+    `tiles`       the place and the digital side of each tile
     `arrays`      their programmed arrays, in the same order; empty before `program`
     `calibrated`  whether converters and column corrections were fitted
     """
@@ -37,7 +37,8 @@ class TileGrid:
     calibrated: bool = False
 
     def program(self, backend: Backend | None = None, progress: Progress | None = None) -> TileGrid:
-        """The grid with every tile programmed, and `backend` prepared to read it; `progress(done, total)` tiles."""
+        """Return the grid with every tile programmed, and prepare `backend` to read it; `progress(done, total)` counts
+        tiles."""
         if backend is not None:
             backend.check_encoding(self.chip.encoding.name)
         arrays = []
@@ -48,26 +49,26 @@ class TileGrid:
         return replace(self, arrays=tuple(arrays))
 
     def read(self, codes: Codes, reader: Reader) -> Iterator[Read]:
-        """Read every tile for `[vectors, inputs]` activation codes: which tile, first vector, codes, what it returned.
+        """Read every tile for `[vectors, inputs]` activation codes; yield index of the tile, first vector, codes, read.
 
-        A backend of integers returns what exact cells would. Raises ConfigurationError before `program`.
+        A backend of integers returns the values of exact cells. Raises ConfigurationError before `program`.
         """
         if reader.backend.gives_integers:
             yield from ((place, 0, codes, part.ideal_read(codes)) for place, part in enumerate(self.tiles))
             return
         if len(self.arrays) != len(self.tiles):
             raise ConfigurationError(
-                f"layer {self.layer.name!r} is not programmed; norsim.program(network) programs its tiles, as "
-                "norsim.calibrate does"
+                f"layer {self.layer.name!r} is not programmed; call norsim.program(network) or "
+                "norsim.calibrate(network, training_data)"
             )
         for place, first, some, result in reader.read(self.tiles, self.arrays, codes):
             reader.observe(self.tiles[place], self.arrays[place], some, result)
             yield place, first, some, result
 
     def multiply(self, codes: Codes, reader: Reader) -> NDArray[np.floating]:
-        """`[vectors, inputs]` activation codes -> `[vectors, outputs]` sum_i (q - z) x."""
+        """Return the sums `[vectors, outputs]` of (q - z) x over `[vectors, inputs]` activation codes."""
         if reader.backend.gives_integers:
-            # All at once, which is what the sum over tiles amounts to.
+            # All tiles at once: the sum over tiles is the same.
             return exact_sums(self.layer, codes)
         sums = np.zeros((len(codes), self.layer.outputs))
         for place, first, some, result in self.read(codes, reader):
@@ -76,16 +77,16 @@ class TileGrid:
         return sums
 
     def read_whole(self, codes: Codes, reader: Reader) -> list[TileRead]:
-        """What each tile returned for all of the `[vectors, inputs]` codes."""
+        """Return the read of each tile for all of the `[vectors, inputs]` codes."""
         parts: list[list[TileRead]] = [[] for _ in self.tiles]
         for place, _, _, result in self.read(codes, reader):
             parts[place].append(result)
         return [joined(results) for results in parts]
 
     def fit(self, codes: Codes, reader: Reader, random: np.random.Generator) -> TileGrid:
-        """The programmed grid with converters and column corrections fitted to training codes `[vectors, inputs]`."""
+        """Return the grid with converters and column corrections fitted to training codes `[vectors, inputs]`."""
         total = len(codes) * self.chip.encoding.passes(self.layer.input_bits)
-        # All tiles of the layer are fitted on the same reads, so that leaving some out changes nothing.
+        # All tiles of the layer are fitted on the same reads, so omitting tiles does not change the others.
         reads = np.sort(random.choice(total, min(self.chip.calibration.reads, total), replace=False))
         seen = self._when_fitted(reader.backend)
         requests = [
@@ -99,14 +100,14 @@ class TileGrid:
         return replace(self, tiles=tiles, calibrated=True)
 
     def _when_fitted(self, backend: Backend) -> TileGrid:
-        """The grid as it is when converters are fitted: now, or just after programming."""
+        """Return the grid in its state when converters are fitted: as it is, or right after programming."""
         if not self.chip.calibration.fresh:
             return self
         fresh = self.chip.fresh()
         return replace(self, chip=fresh, tiles=tuple(replace(part, chip=fresh) for part in self.tiles)).program(backend)
 
     def at(self, row: int, column: int) -> PlacedTile:
-        """The tile at a place in the grid; PlacementError names the places there are."""
+        """Return the tile at a place in the grid. Raises PlacementError, with the valid places, for another."""
         for part in self.tiles:
             if (part.row, part.column) == (row, column):
                 return part
@@ -117,19 +118,20 @@ class TileGrid:
 
 
 def place(layer: QuantizedLayer, chip: Chip) -> TileGrid:
-    """The layer's inputs over rows of tiles and its outputs over columns of tiles.
+    """Distribute the layer's inputs over rows of tiles and its outputs over columns of tiles.
 
-    Each group of a convolution has columns of tiles of its own, one group after the other: on lines that two groups
-    shared, cells of one under the inputs of the other would hold nothing.
+    Each group of a convolution has its own columns of tiles, one group after the other: on lines shared by two groups,
+    the cells of one group under the inputs of the other would be unused.
 
-    Converters span the full scale until they are calibrated. Raises PlacementError for a layer that the
-    chip cannot hold.
+    Converters span the full scale until they are calibrated. Raises PlacementError for a layer that the chip cannot
+    hold.
     """
     _check(layer, chip)
     inputs, outputs = chip.encoding.capacity(chip.wordlines, chip.bitlines)
     if inputs < 1 or outputs < 1:
         raise PlacementError(
-            f"a tile of {chip.wordlines} x {chip.bitlines} holds no output of a {chip.encoding.name} layer"
+            f"a tile of {chip.wordlines} x {chip.bitlines} is too small for one output of a {chip.encoding.name} "
+            "layer; increase tile.wordlines or tile.bitlines"
         )
     each = layer.outputs // layer.groups
     columns = [(group, span) for group in range(layer.groups) for span in _spans(group * each, each, outputs)]
@@ -145,13 +147,13 @@ def _check(layer: QuantizedLayer, chip: Chip) -> None:
     levels = len(chip.encoding.level_amps)
     if 2**layer.weight_bits > levels:
         raise PlacementError(
-            f"layer {layer.name!r}: {layer.weight_bits}-bit weights need {2**layer.weight_bits} levels, "
-            f"the cell has {levels}"
+            f"layer {layer.name!r}: {layer.weight_bits}-bit weights need {2**layer.weight_bits} levels, but the cell "
+            f"has {levels}"
         )
     most = chip.encoding.activation_bits
     if layer.input_bits > most:
         raise PlacementError(
-            f"layer {layer.name!r}: {layer.input_bits}-bit activations do not fit {chip.encoding.name}, which takes "
+            f"layer {layer.name!r} has {layer.input_bits}-bit activations, but {chip.encoding.name} takes at most "
             f"{most} bits"
         )
 
@@ -161,13 +163,13 @@ def _spans(first: int, length: int, size: int) -> list[range]:
 
 
 def signed_weights(layer: QuantizedLayer) -> Tensor:
-    """`[outputs, inputs]` weights q - z, in a float that holds every sum of the layer, and of its parts, exactly."""
+    """Return weights q - z `[outputs, inputs]`, in a float type exact for all sums of the layer and of its parts."""
     largest = layer.inputs * 2 ** (layer.weight_bits + layer.input_bits)
     return torch.tensor(layer.weights, dtype=torch.float32 if largest < 2**24 else torch.float64) - layer.weight_zero
 
 
 def exact_sums(layer: QuantizedLayer, codes: Codes) -> NDArray[np.floating]:
-    """`[vectors, outputs]`: sum_i (q - z) x in integers, as floats of a precision that holds them exactly."""
+    """Return the integer sums `[vectors, outputs]` of (q - z) x, in a float type that represents them exactly."""
     weights = signed_weights(layer).view(layer.groups, -1, layer.inputs)
     vectors = torch.from_numpy(codes).to(weights).view(len(codes), layer.groups, layer.inputs)
     by_group = vectors.transpose(0, 1) @ weights.transpose(1, 2)

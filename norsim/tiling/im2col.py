@@ -1,4 +1,4 @@
-"""The patches of an image that a convolution multiplies (im2col), compiled by numba."""
+"""The patches of images that a convolution multiplies (im2col), compiled by numba."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from norsim.quantization.layer import ConvGeometry
 
 
 def patches(codes: Codes, geometry: ConvGeometry) -> tuple[Codes, int]:
-    """Padded codes `[images, channels, height, width]` -> `[images x height' x width', inputs]`, and height'.
+    """Return patches `[images x height' x width', inputs]` of padded codes `[images, channels, height, width]`, and
+    height'.
 
     Inputs are in the order of a convolution's weights: channel, then row and column of the kernel.
     """

@@ -1,4 +1,4 @@
-"""The torch modules that take the places of Conv1d, Conv2d and Linear, and read their tiles."""
+"""The torch modules that replace Conv1d, Conv2d and Linear and read their tiles."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from norsim.tiling.reader import Reader
 
 
 class TiledLayer(nn.Module):
-    """A layer whose multiply-accumulates the array does; no parameters, no gradient.
+    """A layer whose multiply-accumulates are done by the array; it has no parameters and no gradient.
 
     `grid`     its tiles
     `reader`   how they are read; None until a backend is chosen, by `norsim.calibrate` or `use`
-    `fixed`    a backend for this layer alone, whatever the reader's is; None for none
-    `record`   when it is a list, the activation codes of each forward are appended to it
+    `fixed`    a backend for this layer that overrides the reader's; None for none
+    `record`   if it is a list, the activation codes of each forward pass are appended to it
     """
 
     def __init__(self, grid: TileGrid, fixed: Backend | None = None) -> None:
@@ -41,23 +41,23 @@ class TiledLayer(nn.Module):
 
     @property
     def stays_digital(self) -> bool:
-        """Whether it computes integers, whatever the network's backend is."""
+        """Whether it computes integers, independently of the network's backend."""
         return self.fixed is not None and self.fixed.gives_integers
 
     def backend_with(self, backend: Backend) -> Backend:
-        """The backend that reads it in a network whose backend is `backend`."""
+        """Return the backend that reads it in a network whose backend is `backend`."""
         return self.fixed or backend
 
     def use(self, reader: Reader) -> None:
-        """Read the tiles by `reader` from now on, but by this layer's own backend where that is fixed."""
+        """Read the tiles with `reader` from now on, but with the layer's fixed backend if it has one."""
         self.reader = replace(reader, backend=self.backend_with(reader.backend))
 
     def get_extra_state(self) -> Tensor:
-        """What calibration fitted, float64, for `state_dict`: see norsim.tiling.fit. Empty before calibration."""
+        """Return the fit `[n]`, float64, for `state_dict`: see norsim.tiling.fit. Empty before calibration."""
         return torch.from_numpy(fit_as_vector(self.grid.tiles) if self.grid.calibrated else np.empty(0))
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Take what `get_extra_state` returned. Raises ConfigurationError for a state of another layer or chip."""
+        """Set the fit `[n]` from `get_extra_state`. Raises ConfigurationError for a state of another layer or chip."""
         if len(state):
             tiles = with_fit(self.grid.tiles, state.cpu().numpy())
             self.grid = replace(self.grid, tiles=tiles, calibrated=True)
@@ -65,29 +65,30 @@ class TiledLayer(nn.Module):
             self.grid = replace(self.grid, calibrated=False)
 
     def reader_in_use(self) -> Reader:
-        """The reader. Raises ConfigurationError where there is none, or the array it reads is not calibrated."""
+        """Return the reader. Raises ConfigurationError if there is none, or if it reads an array that is not
+        calibrated."""
         name = self.grid.layer.name
         if self.reader is None:
             raise ConfigurationError(
-                f"layer {name!r} is on the array, and no backend reads it yet: call norsim.calibrate(network, "
+                f"layer {name!r} is on the array, but no backend reads it yet: call norsim.calibrate(network, "
                 "training_data) first, or use norsim.deploy, which does all steps"
             )
         if not self.grid.calibrated and not self.reader.backend.gives_integers:
             raise ConfigurationError(
                 f"layer {name!r} is not calibrated, so its converters have no range: call norsim.calibrate(network, "
-                "training_data) first, or load a state_dict that has the fit"
+                "training_data) first, or load a state_dict with a calibration"
             )
         return self.reader
 
     def outputs(self, codes: Codes) -> Tensor:
-        """`[vectors, inputs]` activation codes -> `[vectors, outputs]` real outputs, float32."""
+        """Return real outputs `[vectors, outputs]`, float32, for activation codes `[vectors, inputs]`."""
         reader = self.reader_in_use()
         if self.record is not None:
             self.record.append(codes)
         return self.real(self.grid.multiply(codes, reader))
 
     def real(self, sums: NDArray[np.floating]) -> Tensor:
-        """`[..., outputs]` sums of (q - z) x -> real outputs, float32."""
+        """Return real outputs `[..., outputs]`, float32, for sums of (q - z) x of the same shape."""
         layer = self.grid.layer
         if layer.input_zero:
             sums = sums - layer.input_zero * (
@@ -97,26 +98,26 @@ class TiledLayer(nn.Module):
 
 
 class TiledLinear(TiledLayer):
-    """`[..., inputs]` -> `[..., outputs]`."""
+    """A linear layer on tiles: `[..., inputs]` -> `[..., outputs]`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """`[..., inputs]` -> `[..., outputs]`, float32, read off the tiles."""
+        """Return `[..., outputs]`, float32, for `[..., inputs]`, read from the tiles."""
         layer = self.grid.layer
         codes = layer.encode(input.detach().cpu().numpy()).reshape(-1, layer.vector_length)
         return self.outputs(codes).reshape(*input.shape[:-1], layer.outputs).to(input.device)
 
 
 class TiledConv2d(TiledLayer):
-    """`[images, channels, height, width]` -> `[images, outputs, height', width']`, by im2col."""
+    """A 2D convolution by im2col: `[images, channels, height, width]` -> `[images, outputs, height', width']`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """`[images, channels, height, width]` -> `[images, outputs, height', width']`, read off the tiles.
+        """Return `[images, outputs, height', width']` for `[images, channels, height, width]`, read from the tiles.
 
         Raises ConfigurationError for an input of another shape.
         """
         layer, geometry = self.grid.layer, self.grid.layer.geometry
         if geometry is None:
-            raise ConfigurationError(f"layer {layer.name!r} has no convolution geometry")
+            raise ConfigurationError(f"layer {layer.name!r} is not a convolution: it has no geometry")
         if input.ndim != 4 or input.shape[1] != geometry.in_channels:
             raise ConfigurationError(
                 f"layer {layer.name!r}: input of shape {tuple(input.shape)}; expected [images, {geometry.in_channels}, "
@@ -134,17 +135,17 @@ class TiledConv2d(TiledLayer):
 
 
 class TiledConv1d(TiledConv2d):
-    """`[images, channels, length]` -> `[images, outputs, length']`, as images of height 1."""
+    """A 1D convolution, as images of height 1: `[images, channels, length]` -> `[images, outputs, length']`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """`[images, channels, length]` -> `[images, outputs, length']`, read off the tiles."""
+        """Return `[images, outputs, length']` for `[images, channels, length]`, read from the tiles."""
         return super().forward(input.unsqueeze(-2)).squeeze(-2)
 
 
 def padded(codes: Tensor, geometry: ConvGeometry, padding_code: int) -> Tensor:
-    """Activation codes `[images, channels, height, width]`, contiguous, with the geometry's padding.
+    """Return activation codes `[images, channels, height, width]`, contiguous, with the geometry's padding.
 
-    That of zeros means a real zero, which is the code of the input's zero point.
+    Zero padding means real zeros, so it uses `padding_code`, the code of the input's zero point.
     """
     vertical, horizontal = geometry.padding
     around = (horizontal, horizontal, vertical, vertical)
@@ -154,7 +155,7 @@ def padded(codes: Tensor, geometry: ConvGeometry, padding_code: int) -> Tensor:
 
 
 def exact_convolution(layer: QuantizedLayer, geometry: ConvGeometry, codes: Tensor) -> Tensor:
-    """Padded codes -> `[images, height', width', outputs]` sums of (q - z) x, integers held exactly."""
+    """Return exact sums of (q - z) x, `[images, height', width', outputs]`, of padded codes."""
     weights = signed_weights(layer).view(layer.outputs, -1, *geometry.kernel)
     sums = functional.conv2d(
         codes.to(weights), weights, stride=geometry.stride, dilation=geometry.dilation, groups=geometry.groups
@@ -163,13 +164,13 @@ def exact_convolution(layer: QuantizedLayer, geometry: ConvGeometry, codes: Tens
 
 
 def tiled_layers(model: nn.Module) -> dict[str, TiledLayer]:
-    """The converted layers by name, in order of definition."""
+    """Return the converted layers by name, in order of definition."""
     return {name: part for name, part in model.named_modules() if isinstance(part, TiledLayer)}
 
 
 @contextmanager
 def reading(model: nn.Module, reader: Reader) -> Iterator[dict[str, TiledLayer]]:
-    """Within the block every converted layer uses `reader`; then what it used before."""
+    """Let every converted layer use `reader` within the block; restore their readers afterwards."""
     layers = tiled_layers(model)
     before = {name: layer.reader for name, layer in layers.items()}
     try:
@@ -183,7 +184,7 @@ def reading(model: nn.Module, reader: Reader) -> Iterator[dict[str, TiledLayer]]
 
 @contextmanager
 def digital(model: nn.Module) -> Iterator[dict[str, TiledLayer]]:
-    """Within the block no array is read, not even by layers whose backend is fixed."""
+    """Let all layers compute integers within the block, including those with a fixed backend."""
     integers = Reader(Ideal())
     with reading(model, integers) as layers:
         for layer in layers.values():
@@ -192,9 +193,10 @@ def digital(model: nn.Module) -> Iterator[dict[str, TiledLayer]]:
 
 
 def layer_codes(model: nn.Module, images: Tensor, names: Collection[str] | None = None) -> dict[str, Codes]:
-    """`[vectors, inputs]` activation codes that layers `names`, by default all, get from `images`, all layers digital.
+    """Return the `[vectors, inputs]` activation codes of layers `names`, by default all, for `images`, all layers
+    digital.
 
-    Raises ConfigurationError for a name that is not among the converted layers.
+    Raises ConfigurationError for a name that is not a converted layer.
     """
     with digital(model) as layers, torch.inference_mode():
         wanted = {name: layers.get(name) for name in (layers if names is None else names)}
@@ -202,7 +204,7 @@ def layer_codes(model: nn.Module, images: Tensor, names: Collection[str] | None 
         try:
             for name, layer in wanted.items():
                 if layer is None:
-                    raise ConfigurationError(f"no layer {name!r} on the array; there are {', '.join(layers)}")
+                    raise ConfigurationError(f"no layer {name!r} on the array; the layers are {', '.join(layers)}")
                 layer.record = recorded[name] = []
             model(images)
         finally:

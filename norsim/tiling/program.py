@@ -1,7 +1,7 @@
-"""Program a tile: its weight codes become thresholds of cells, and what reads it is made ready.
+"""Program a tile: turn its weight codes into thresholds of cells, and prepare the backend that reads it.
 
-This is where the simulator is asked for the levels' thresholds, where cells are programmed in place, and where `macro`
-builds its model of the tile.
+The simulator finds the thresholds of the levels, cells are programmed in place, and `macro` builds its model of the
+tile.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from norsim.tiling.tile import PlacedTile
 class ProgrammedTile:
     """The array of a placed tile.
 
-    `tile`      its cells' thresholds `[wordlines, bitlines]`, and its wires
-    `levels`    the thresholds of weight codes that programming aimed at
-    `encoding`  the chip's encoding as this chip's drivers do it
-    `outputs`, `input_bits`   how many outputs it has, and the width of its activation codes
+    `tile`      the thresholds `[wordlines, bitlines]` of its cells, and its wires
+    `levels`    the target thresholds of weight codes
+    `encoding`  the chip's encoding with the actual voltages of this chip's drivers
+    `outputs`, `input_bits`   its number of outputs, and the width of its activation codes
     """
 
     tile: Tile = field(repr=False)
@@ -45,14 +45,15 @@ class ProgrammedTile:
         )
 
     def drive(self, codes: Codes) -> Stimulus:
-        """Volts for this tile's `[vectors, inputs]` activation codes, in the order of its lines; passes innermost."""
+        """Return the volts for this tile's `[vectors, inputs]` activation codes, in the order of its lines; passes
+        innermost."""
         return self.encoding.drive(codes, self.outputs, self.input_bits)
 
 
 def program_tile(part: PlacedTile, backend: Backend | None = None) -> ProgrammedTile:
     """Program `part`, and prepare `backend` to read it.
 
-    Raises SimulatorError without a simulator, and ConfigurationError for levels that the cell does not reach.
+    Raises SimulatorError without a simulator, and ConfigurationError for levels that the cell cannot reach.
     """
     chip, layer = part.chip, part.layer
     levels = program_levels(chip.verify_cell, chip.encoding)
@@ -64,7 +65,7 @@ def program_tile(part: PlacedTile, backend: Backend | None = None) -> Programmed
         tile.thresholds, target, chip.cell, lambda amps: curve(chip.verify_cell, chip.encoding)(amps), part.draw
     )
     if chip.settle_seconds is not None:
-        # A gate that has not risen all the way acts like a cell whose threshold is higher by what is missing.
+        # A gate that has not settled acts like a cell whose threshold is higher by the missing voltage.
         missing = 1 - gate_shares(chip.wires, tile.bitlines, chip.settle_seconds)
         thresholds = np.minimum(thresholds + encoding.wordline_volts * missing, chip.cell.limits[1])
     done = ProgrammedTile(
@@ -76,7 +77,7 @@ def program_tile(part: PlacedTile, backend: Backend | None = None) -> Programmed
 
 
 def drivers(chip: Chip, levels: Levels) -> Encoding:
-    """The encoding as this chip's drivers do it, with wordline volts that follow a reference cell where it has one."""
+    """Return the encoding with this chip's drivers, whose wordline volts follow a reference cell if it has one."""
     gate, drain = chip.encoding.verify_volts
     if chip.tracking and chip.cell != chip.verify_cell:
         # The reference cell is at the middle level.
@@ -88,7 +89,7 @@ def drivers(chip: Chip, levels: Levels) -> Encoding:
 
 
 def _nominal(part: PlacedTile, levels: Levels, codes: Codes) -> Tile:
-    """The tile with every cell at the threshold of its level."""
+    """Return the tile with every cell at the threshold of its level."""
     chip, layer = part.chip, part.layer
     carried = np.asarray(part.inputs) if part.order is None else np.asarray(part.inputs)[part.order]
     inputs = [input_note(layer, int(k)) for k in carried]
@@ -103,7 +104,8 @@ def _nominal(part: PlacedTile, levels: Levels, codes: Codes) -> Tile:
 
 
 def _in_place(tile: Tile, part: PlacedTile, target: Floats) -> Tile:
-    """The tile with cells that conduct `target` `[wordlines, bitlines]` in their places, if the chip does so."""
+    """Return the tile with cells that conduct `target` `[wordlines, bitlines]` in the array, if the chip programs in
+    place."""
     chip = part.chip
     if not chip.in_situ:
         return tile
@@ -122,7 +124,7 @@ def _notes(part: PlacedTile, levels: Levels) -> tuple[str, ...]:
 
 
 def input_note(layer: QuantizedLayer, index: int) -> str:
-    """Which input of the layer a line carries: for a convolution its channel and kernel position."""
+    """Return a note on the layer's input that a line carries: for a convolution, its channel and kernel position."""
     if layer.geometry is None:
         return f"input {index}"
     height, width = layer.geometry.kernel

@@ -1,4 +1,4 @@
-"""How tiles are read: by which backend, by whom, watched by whom."""
+"""How tiles are read: the backend, the workers, and the observer of the reads."""
 
 from __future__ import annotations
 
@@ -18,26 +18,28 @@ from norsim.periphery.encoding import Codes, sense_matrix
 from norsim.tiling.program import ProgrammedTile
 from norsim.tiling.tile import PlacedTile, TileRead
 
-# Line currents are taken in parts small enough for a core's cache, because what is done to each is bound by memory.
+# Line currents are processed in parts that fit into a core's cache, because the work on them is memory-bound.
 AMPS_AT_ONCE = 2**19
 
 Observer = Callable[[PlacedTile, ProgrammedTile, Codes, TileRead], None]
-# A read of a tile: which one in the list, from which vector on, of which codes, and what it returned.
+# A read of a tile: the tile's index in the list, its first vector, the codes, and the result.
 Read = tuple[int, int, Codes, TileRead]
 
 
 def unobserved(*_: Any) -> None:
-    """No observer."""
+    """Ignore a read: the default observer."""
 
 
 @dataclass(frozen=True)
 class Reader:
-    """`backend`    what computes the reads
-    `workers`    who solves the decks
-    `progress`   called with (decks done, decks in all) while a layer is read
-    `observe`    called with (placed tile, its array, the layer's activation codes, tile read) after each tile's read
-    `store`      where finished reads of simulators are kept
-    `random`     where the converters' noise comes from; None for no noise
+    """How tiles are read.
+
+    `backend`    computes the reads
+    `workers`    solve the decks
+    `progress`   called with (decks done, all decks) while a layer is read
+    `observe`    called with (placed tile, its array, the layer's activation codes, tile read) after each read of a tile
+    `store`      store of finished reads of simulators
+    `random`     generator of the converters' noise; None for no noise
     """
 
     backend: Backend
@@ -48,12 +50,12 @@ class Reader:
     random: np.random.Generator | None = None
 
     def currents(self, requests: Sequence[tuple[Tile, Stimulus]]) -> list[Currents]:
-        """The currents of each request, in order; equal reads of a tile are solved once.
+        """Return the currents of each request, in order; equal reads of a tile are solved once.
 
         The result does not depend on `workers`.
         """
         if self.backend.by_model:
-            # A look-up for all reads costs less than finding those that are equal.
+            # Looking up all reads costs less than finding equal ones.
             return read_all(requests, self.backend, self.workers if self.workers.elsewhere else HERE, self.progress)
         distinct = [(tile, *stimulus.distinct()) for tile, stimulus in requests]
         pieces = [
@@ -70,7 +72,7 @@ class Reader:
         return [join(part).take(inverse) for part, (_, _, inverse) in zip(parts, distinct, strict=True)]
 
     def read(self, tiles: Sequence[PlacedTile], arrays: Sequence[ProgrammedTile], layer_codes: Codes) -> Iterator[Read]:
-        """Read tiles of one layer, with their arrays, for the layer's `[vectors, inputs]` activation codes."""
+        """Yield reads of the tiles of one layer, with their arrays, for the layer's `[vectors, inputs]` codes."""
         if self.backend.by_model:
             for place, (part, array) in enumerate(zip(tiles, arrays, strict=True)):
                 for first, some, result in self.read_by_model(part, array, layer_codes):
@@ -84,7 +86,8 @@ class Reader:
     def read_by_model(
         self, part: PlacedTile, array: ProgrammedTile, layer_codes: Codes
     ) -> Iterator[tuple[int, Codes, TileRead]]:
-        """Read one tile through its model, some `[vectors, inputs]` codes at a time: first vector, codes, read."""
+        """Yield reads of one tile through its model, for some `[vectors, inputs]` codes at a time: first vector, codes,
+        read."""
         encoding = part.chip.encoding
         model = self.backend.model(array.tile, array.drive(part.codes(layer_codes[:1])))
         kind = "bitline" if model.drive.direction == "wordlines" else "source"

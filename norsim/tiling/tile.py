@@ -1,4 +1,4 @@
-"""One tile of a quantized layer: its place in the grid, its inputs and outputs, and how its currents become sums."""
+"""One tile of a quantized layer: its place in the grid, its inputs and outputs, and the conversion of its currents."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from norsim.quantization.layer import QuantizedLayer
 
 @dataclass(frozen=True, eq=False)
 class TileRead:
-    """What one tile returned for `[vectors, inputs]` activation codes.
+    """The read of one tile for `[vectors, inputs]` activation codes.
 
-    `amps`  `[vectors, passes, outputs]`, amperes, reference or pair subtracted
+    `amps`  `[vectors, passes, outputs]`, amperes, with the reference or the other line of the pair subtracted
     `adc`   same shape, converter codes, whole numbers
-    `sums`  `[vectors, outputs]`, the tile's share of sum (q - z) x, in units of one code step
+    `sums`  `[vectors, outputs]`, the tile's part of sum (q - z) x, in code steps
     """
 
     amps: NDArray[np.floating]
@@ -41,7 +41,7 @@ class TileRead:
 
 
 def joined(parts: Sequence[TileRead]) -> TileRead:
-    """Reads of one tile, one after the other, as one read of all their vectors."""
+    """Join consecutive reads of one tile to one read of all their vectors."""
     if len(parts) == 1:
         return parts[0]
     amps, adc, sums = (np.concatenate([getattr(part, name) for part in parts]) for name in ("amps", "adc", "sums"))
@@ -50,14 +50,14 @@ def joined(parts: Sequence[TileRead]) -> TileRead:
 
 @dataclass(frozen=True, eq=False)
 class PlacedTile:
-    """One tile of a layer. Where it is in the grid, and its digital side; norsim.tiling.program programs its cells.
+    """One tile of a layer: its place in the grid, and its digital side. norsim.tiling.program programs its cells.
 
     `row`, `column`   its place in the grid
-    `inputs`, `outputs`   the span of the layer's inputs and outputs it holds
-    `order`     `[inputs]`: which of its inputs each of its lines carries; None where they are in their own order
-    `adc`       the converter of all its outputs, `flaws` how each of them differs from it
+    `inputs`, `outputs`   the ranges of the layer's inputs and outputs that it holds
+    `order`     `[inputs]`: the input carried by each of its lines; None for the layer's order
+    `adc`       the converter of all its outputs; `flaws`: the deviations of each output's converter from it
     `gain`, `offset`   `[outputs]`: digital correction, value = amps / lsb * gain + offset
-    `energy`    of a read, the mean over those that the calibration made
+    `energy`    of a read, the mean over the reads of the calibration
     """
 
     layer: QuantizedLayer = field(repr=False)
@@ -75,7 +75,7 @@ class PlacedTile:
 
     @property
     def name(self) -> str:
-        """As messages and decks call it."""
+        """Its name in messages and decks."""
         return f"{self.layer.name} tile {self.row},{self.column}"
 
     @property
@@ -86,61 +86,61 @@ class PlacedTile:
 
     @property
     def weight_span(self) -> range:
-        """Which of an output's weights the tile's inputs have."""
+        """The range of an output's weights that belong to the tile's inputs."""
         return weight_span(self.layer, self.inputs, self.outputs)
 
     @property
     def full_scale_amps(self) -> float:
-        """Current of an output whose cells are all at the top code under the strongest drive."""
+        """The current of an output whose cells all have the top code, under the largest drive."""
         layer = self.layer
         return full_scale_amps(self.chip.encoding, len(self.inputs), layer.weight_bits, layer.input_bits)
 
     @property
     def draw(self) -> Draw:
-        """Where this tile's random numbers come from."""
+        """The source of this tile's random numbers."""
         return draw_at(self.chip, self.layer, self.row, self.column)
 
     def cell_codes(self) -> Codes:
-        """`[wordlines, bitlines]`: the level that each cell is programmed to."""
+        """Return the level `[wordlines, bitlines]` of each cell."""
         return self.chip.encoding.cell_codes(self.weights, self.layer.weight_zero)
 
     def codes(self, layer_codes: Codes) -> Codes:
-        """This tile's columns of the layer's `[vectors, inputs]` activation codes, in the order of its lines."""
+        """Return this tile's columns of the layer's `[vectors, inputs]` activation codes, in the order of its lines."""
         codes = layer_codes[:, self.inputs.start : self.inputs.stop]
         return codes if self.order is None else codes[:, self.order]
 
     def amps(self, currents: Currents) -> Floats:
-        """`[reads, outputs]` amperes."""
+        """Return the outputs' amperes `[reads, outputs]`."""
         return sensed_amps(currents, self.chip.encoding.sense(len(self.outputs)))
 
     def pass_values(self, layer_codes: Codes) -> Floats:
-        """`[vectors, passes, outputs]`: the exact integers each pass should give."""
+        """Return the exact integers of each pass, `[vectors, passes, outputs]`."""
         layer = self.layer
         return self.chip.encoding.pass_values(
             self.codes(layer_codes), self.weights, layer.weight_zero, layer.input_bits
         )
 
     def ideal_sums(self, layer_codes: Codes) -> Floats:
-        """`[vectors, outputs]`: the tile's sums in integers, for the layer's `[vectors, inputs]` codes."""
+        """Return the tile's integer sums `[vectors, outputs]` for the layer's `[vectors, inputs]` codes."""
         codes = self.codes(layer_codes)
         return decode(self.chip.encoding, self.pass_values(layer_codes), codes, self.layer.weight_zero)
 
     def ideal_read(self, layer_codes: Codes) -> TileRead:
-        """What exact cells on lossless wires would give for the layer's `[vectors, inputs]` codes."""
+        """Return the read of exact cells on lossless wires, for the layer's `[vectors, inputs]` codes."""
         amps = self.pass_values(layer_codes) * self.chip.encoding.lsb_amps
         return TileRead(amps, self.convert(amps), self.ideal_sums(layer_codes))
 
     def convert(self, amps: Floats) -> Floats:
-        """`[..., outputs]` amperes -> the codes of this tile's converters, without their noise."""
+        """Return the noise-free codes of this tile's converters for amperes `[..., outputs]`."""
         return self.adc.convert(amps, self.flaws)
 
     def read_out(
         self, layer_codes: Codes, amps: NDArray[np.floating], random: np.random.Generator | None = None
     ) -> TileRead:
-        """`[reads, outputs]` amperes -> converter codes -> the tile's sums, in the precision of `amps`.
+        """Convert `[reads, outputs]` amperes to converter codes and to the tile's sums, in the precision of `amps`.
 
-        `layer_codes` are the `[vectors, inputs]` codes that were read. The converters' noise comes from `random`;
-        without it there is none.
+        `layer_codes` are the `[vectors, inputs]` codes that were read. `random` generates the converters' noise; None
+        for no noise.
         """
         encoding, lsb = self.chip.encoding, self.chip.encoding.lsb_amps
         passes = encoding.passes(self.layer.input_bits)
@@ -157,7 +157,7 @@ class PlacedTile:
 
 
 def placed_tile(layer: QuantizedLayer, chip: Chip, row: int, column: int, inputs: range, outputs: range) -> PlacedTile:
-    """The tile of a layer at a place, holding those inputs and outputs; its converter spans the full scale."""
+    """Return the tile of a layer at a place, with those inputs and outputs; its converter spans the full scale."""
     order = None
     if chip.row_order:
         loads = span_weights(layer, inputs, outputs).sum(axis=1, dtype=np.int64)
@@ -171,17 +171,18 @@ def placed_tile(layer: QuantizedLayer, chip: Chip, row: int, column: int, inputs
 
 
 def draw_at(chip: Chip, layer: QuantizedLayer, row: int, column: int) -> Draw:
-    """Where the random numbers of a tile of that layer come from."""
+    """Return the source of random numbers of a tile of that layer."""
     return chip.draw.at((row, column, *layer.name.encode()))
 
 
 def weight_span(layer: QuantizedLayer, inputs: range, outputs: range) -> range:
-    """Which of an output's weights those inputs have: inputs are counted over all groups, weights in one."""
+    """Return the range of an output's weights that belong to `inputs`, which are counted over all groups; weights are
+    counted within one group."""
     before = outputs.start // (layer.outputs // layer.groups) * layer.inputs
     return range(inputs.start - before, inputs.stop - before)
 
 
 def span_weights(layer: QuantizedLayer, inputs: range, outputs: range) -> Codes:
-    """`[inputs, outputs]` weight codes between those inputs and outputs, in the layer's order."""
+    """Return the `[inputs, outputs]` weight codes between those inputs and outputs, in the layer's order."""
     span = weight_span(layer, inputs, outputs)
     return layer.weights[outputs.start : outputs.stop, span.start : span.stop].T

@@ -1,4 +1,4 @@
-"""Activation vectors for a layer or a tile: drawn from a data set, or brought in a file."""
+"""Activation vectors for a layer or a tile: drawn from a data set, or read from a file."""
 
 from __future__ import annotations
 
@@ -20,37 +20,38 @@ IMAGES = 64
 
 
 def draw_vectors(model: nn.Module, name: str, data: Dataset, count: int, seed: int) -> Codes:
-    """`[count, inputs]` activation codes of layer `name`, drawn from those of the first 64 images of `data`.
+    """Return `[count, inputs]` activation codes of layer `name`, drawn from those of the first 64 images of `data`.
 
-    Raises ConfigurationError where there are fewer.
+    Raises ConfigurationError if there are fewer than `count`.
     """
     codes = layer_codes(model, images_tensor(data.take(min(IMAGES, len(data)), None)), [name])[name]
     if not 1 <= count <= len(codes):
         raise ConfigurationError(
-            f"layer {name!r} has {len(codes)} activation vectors in {min(IMAGES, len(data))} images, not {count}"
+            f"layer {name!r} has {len(codes)} activation vectors in {min(IMAGES, len(data))} images, but {count} were "
+            "requested"
         )
     random = generator(seed, Stream.TEST_VECTORS)
     return codes[np.sort(random.choice(len(codes), count, replace=False))]
 
 
 def read_vectors(path: Path, layer: QuantizedLayer, part: PlacedTile | None) -> Codes:
-    """`[vectors, layer inputs]` codes from a NumPy file of `[vectors, inputs]` integers.
+    """Return `[vectors, layer inputs]` codes from a NumPy file of `[vectors, inputs]` integers.
 
-    The file is for `part`'s inputs where a tile is named (the layer's other inputs become 0), else for
-    the whole layer's. Raises DataError for any other content.
+    The file is for the inputs of the tile `part`, if given (the layer's other inputs become 0), else for those of the
+    whole layer. Raises DataError for any other content.
     """
     try:
-        # A mapped file is as long as its header says, or it is refused before anything is allocated.
+        # Mapping fails before anything is allocated unless the file is as long as its header says.
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as problem:  # whatever a damaged header makes NumPy raise, SyntaxError among it
         raise DataError(f"{path} cannot be read as a NumPy file of activation codes: {problem}") from None
     inputs = part.inputs if part else range(layer.vector_length)
     top = 2**layer.input_bits - 1
     if not isinstance(loaded, np.ndarray) or loaded.ndim != 2 or loaded.shape[1] != len(inputs) or not len(loaded):
-        shape = getattr(loaded, "shape", "no array")
-        raise DataError(f"{path} holds {shape}; [vectors, {len(inputs)}] activation codes were expected")
+        shape = f"an array of shape {loaded.shape}" if isinstance(loaded, np.ndarray) else "no single array"
+        raise DataError(f"{path} holds {shape}; expected activation codes [vectors, {len(inputs)}]")
     if loaded.dtype.kind not in "iu" or loaded.min() < 0 or loaded.max() > top:
-        raise DataError(f"{path}: activation codes are integers from 0 to {top}")
+        raise DataError(f"{path}: expected integer activation codes from 0 to {top}")
     codes = np.zeros((len(loaded), layer.vector_length), dtype=np.uint8)
     codes[:, inputs.start : inputs.stop] = loaded
     return codes

@@ -1,1 +1,1 @@
-"""Commands about a whole network."""
+"""Commands for a whole network."""

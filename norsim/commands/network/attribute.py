@@ -1,4 +1,4 @@
-"""`norsim attribute`: which part of the array, and which layer, costs how much accuracy."""
+"""`norsim attribute`: how much accuracy each part of the array, or each layer, costs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from norsim.commands.shared.options import (
     run_options,
     scheduler_options,
     show_estimate,
-    working,
+    workers_for,
 )
 from norsim.experiments.factors import FACTORS, By
 
@@ -34,9 +34,11 @@ if TYPE_CHECKING:
 
 @click.command("attribute")
 @network_options
-@click.option("--by", type=click.Choice(list(get_args(By))), default="causes", show_default=True)
+@click.option("--by", type=click.Choice(list(get_args(By))), default="causes", show_default=True,
+              help="What to attribute the loss to: causes, mitigations (cures) or layers.")  # fmt: skip
 @click.option("--images", type=click.IntRange(min=1), help="Use only the first N test images; all by default.")
-@click.option("--backend", type=click.Choice(array_backends()), default="macro", show_default=True)
+@click.option("--backend", type=click.Choice(array_backends()), default="macro", show_default=True,
+              help="Solver that reads the tiles.")  # fmt: skip
 @chip_options
 @resume_options
 @scheduler_options
@@ -46,11 +48,11 @@ def command(
     chip_name: str, encoding: str | None, settings: tuple[str, ...],
     seed: int, jobs: int, out: Path | None, as_json: bool, quiet: bool, verbose: bool,
 ) -> None:  # fmt: skip
-    """Accuracy lost to each cause (cell, bitline, source line, converter) or layer, or recovered by each mitigation
-    (`--by cures`): each alone, and all but it.
+    """Measure the accuracy lost to each cause (cell, bitline, source line, converter) or layer, or recovered by each
+    mitigation (`--by cures`): by each one alone, and by adding it to all others.
 
-    A cause is removed by an ideal cell, lossless wires or a converter of 24 bits. Losses are in percentage points
-    against the digital 4-bit network, on the same images; what a mitigation recovers is a negative loss.
+    A cause is removed by an ideal cell, lossless wires or a 24-bit converter. Losses are in percentage points relative
+    to the digital 4-bit network, on the same images; a recovered loss is negative.
 
     \b
     Examples:
@@ -78,7 +80,8 @@ def command(
     known = one.float_predictions(test)
     if is_dry_run():
         parts = len(FACTORS.get(by, one.net.tiled))
-        # All, none, each alone and all but each; by layers, those on the array add up to one and more network.
+        # All, none, each alone and all but each. By layers, those on the array add up to parts + 1 whole networks, and
+        # one fit serves all of them.
         times = 2 * parts + 2
         count, fits = (times, times) if by in FACTORS else (parts + 1, 1)
         taken = estimate_evaluation(
@@ -88,7 +91,7 @@ def command(
         )  # fmt: skip
         show_estimate(taken, as_json)
         return
-    with reporting(quiet) as report, working(jobs) as workers:
+    with reporting(quiet) as report, workers_for(jobs) as workers:
         folder = open_run("attribute", out, choice, seed)
         found = one.net.attribute(
             shown, by, workers=workers, report=report, store=folder.units,
@@ -107,25 +110,23 @@ def command(
 
 
 def report_losses(found: Attribution, content: dict[str, Any], path: Path) -> None:
-    """The losses for people, on stdout."""
+    """Print the losses as a table."""
     rows = []
     if found.quantization:
         rows.append(("quantization", *_cells(found.quantization), "", ""))
-    everything, nothing = (
-        ("all mitigations", "none") if content["by"] == "cures" else ("the whole array", "nothing of it")
-    )  # fmt: skip
-    rows.append((everything, *_cells(found.array), "", ""))
-    rows.append((nothing, *_cells(found.base), "", ""))
+    part = {"causes": "cause", "cures": "mitigation", "layers": "layer"}[content["by"]]
+    rows.append((f"all {part}s", *_cells(found.array), "", ""))
+    rows.append((f"no {part}", *_cells(found.base), "", ""))
     rows += [(share.name, *_cells(share.alone), *_cells(share.without)) for share in found.shares]
     show.table(
-        ("", "alone", "95 % interval", "all but it, less", "95 % interval"), rows,
+        ("", "alone", "95 % interval", "added last", "95 % interval"), rows,
         f"points lost, {content['network']} on {content['dataset']}, {found.images} test images, "
         f"{content['encoding']}",
     )  # fmt: skip
-    left, verdict = found.remainder, "which is" if found.adds_up else "which is NOT"
+    left, verdict = found.remainder, "not significant" if found.adds_up else "SIGNIFICANT"
     show.say(
-        f"Each alone adds up to the whole but for {left.points:.2f} points ({left.ci95[0]:.2f} to {left.ci95[1]:.2f}), "
-        f"{verdict} within chance"
+        f"The sum of the losses by each one alone differs from the total by {left.points:.2f} points "
+        f"({left.ci95[0]:.2f} to {left.ci95[1]:.2f}), which is {verdict} at 95 %"
     )
     show.say_path(f"{content['seconds']:.0f} s. Run folder: {path}")
 

@@ -1,4 +1,4 @@
-"""`norsim eval-network`: the accuracy a network keeps on the array, with its proof."""
+"""`norsim eval-network`: the accuracy a network keeps on the array, verified by a SPICE simulator."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from norsim.commands.shared.options import (
     run_options,
     scheduler_options,
     show_estimate,
-    working,
+    workers_for,
 )
 from norsim.configuration.quantities import engineering
 from norsim.errors import ConfigurationError, ThresholdError
@@ -47,47 +47,53 @@ if TYPE_CHECKING:
     from norsim.evaluation.evaluate import Evaluation
     from norsim.evaluation.metrics import Predictions
 
-# Why codes may differ where currents agree.
-EDGES = " (a current at the edge of a code falls to either side)"
+# Why codes may differ although currents agree.
+EDGES = " (a current at the edge between two codes can fall on either side)"
 
 
 @click.command("eval-network")
 @network_options
 @own_network_options
 @click.option("--images", type=click.IntRange(min=1), help="Use only the first N test images; all by default.")
-@click.option("--backend", type=click.Choice(list(BACKENDS)), default="macro", show_default=True)
+@click.option(
+    "--backend",
+    type=click.Choice(list(BACKENDS)),
+    default="macro",
+    show_default=True,
+    help="Solver that reads the tiles; ideal computes integers instead.",
+)
 @click.option(
     "--layers",
     "pattern",
     default="*",
     metavar="PATTERN",
-    help="Layers on the array, as a shell pattern such as 'layer1.*'; the others stay digital.",
+    help="Layers to put on the array, as a shell pattern such as 'layer1.*'; the others stay digital.",
 )
 @click.option(
     "--spice-sample",
     type=click.IntRange(min=0),
     default=12,
     show_default=True,
-    help="Reads that ngspice solves again, each alone, as the proof of the result.",
+    help="Number of reads that ngspice solves again, each alone, to verify the result.",
 )
 @click.option(
     "--compare",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     metavar="RUN",
-    help="Report how many images this run and an earlier one classify alike.",
+    help="Report how many images this run and an earlier one classify identically.",
 )
 @click.option(
     "--trials",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Chips of this design to evaluate: cells and converters are drawn again for each.",
+    help="Number of chips of this design to evaluate; cells and converters are drawn again for each.",
 )
 @click.option("--yield-above", "least", type=click.FloatRange(0, 1), metavar="ACCURACY",
-              help="Report what share of the chips reaches this accuracy.")  # fmt: skip
+              help="Report the share of the chips that reaches this accuracy.")  # fmt: skip
 @click.option("--min-accuracy", type=click.FloatRange(0, 1), help="Fail (exit 5) below this accuracy.")
 @click.option("--tolerance", type=click.FloatRange(min=0),
-              help="Fail (exit 5) if the proof's largest error, in full scale, is above this.")  # fmt: skip
+              help="Fail (exit 5) if the largest error of verified reads, in full scale, is above this.")  # fmt: skip
 @chip_options
 @resume_options
 @scheduler_options
@@ -101,7 +107,7 @@ def command(
     chip_name: str, encoding: str | None, settings: tuple[str, ...],
     seed: int, jobs: int, out: Path | None, as_json: bool, quiet: bool, verbose: bool,
 ) -> None:  # fmt: skip
-    """Accuracy of a network whose convolutions and linear layers are read off NOR-flash arrays.
+    """Measure the accuracy of a network whose convolutions and linear layers are computed by NOR-flash arrays.
 
     \b
     Examples:
@@ -112,7 +118,7 @@ def command(
     started = time.monotonic()
     check_out(out)
     if least is not None and trials == 1:
-        raise ConfigurationError("--yield-above needs several chips: --trials 10, for example")
+        raise ConfigurationError("--yield-above needs several chips, for example --trials 10")
     own = network is None or weights is not None
     if not own:
         check_network(str(network))
@@ -156,7 +162,7 @@ def command(
         )  # fmt: skip
         show_estimate(taken, as_json)
         return
-    with reporting(quiet) as report, working(jobs) as workers:
+    with reporting(quiet) as report, workers_for(jobs) as workers:
         folder = open_run("eval-network", out, choice, seed)
         options: dict[str, Any] = {"workers": workers, "report": report, "store": folder.units}
         if trials == 1 and not wanted.gives_integers:
@@ -180,14 +186,14 @@ def command(
     else:
         report_result(found, folder.path, verbose, summary)
         if other is not None:
-            click.echo("{alike} of {images} images are classified as in {run}".format(**summary["compared"]))
+            click.echo("{alike} of {images} images have the same class as in {run}".format(**summary["compared"]))
     check(found, min_accuracy, tolerance)
 
 
 def table_of_images(
     found: Evaluation, data: Dataset, known: Predictions | None, others: dict[str, Predictions]
 ) -> str:  # fmt: skip
-    """results.csv: for each image its label and what each network says; classes are `[images]`, `others` by column."""
+    """Return results.csv: for each image its label and the class from each network, `[images]`; `others` by column."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["image", "label", "array", "quantized", "float", *others])
@@ -198,25 +204,25 @@ def table_of_images(
 
 
 def read_predictions(run: Path) -> dict[int, int]:
-    """The array's class of each image, from the results.csv of a finished run."""
+    """Return the array's class of each image, from the results.csv of a finished run."""
     try:
         with open(run / "results.csv", newline="") as file:
             return {int(row["image"]): int(row["array"]) for row in csv.DictReader(file)}
     except (OSError, KeyError, TypeError, ValueError):
         raise ConfigurationError(
-            f"--compare {run}: no readable results.csv there; name the folder of a finished run"
+            f"--compare {run}: the folder has no readable results.csv; give the folder of a finished run"
         ) from None
 
 
 def agreement(predictions: Predictions, other: dict[int, int], run: str) -> dict[str, Any]:
-    """How many of the images that both runs saw they classify alike; `predictions` are `[images]`."""
+    """Count the images with the same class in both runs, among those that both saw; `predictions` are `[images]`."""
     both = [image for image in range(len(predictions)) if image in other]
     alike = sum(int(predictions[image]) == other[image] for image in both)
     return {"run": run, "images": len(both), "alike": alike}
 
 
 def report_result(found: Evaluation, path: Path, verbose: bool, summary: dict[str, Any]) -> None:
-    """The result for people, on stdout."""
+    """Print the result as a table and sentences."""
     results = [
         ("float", found.accuracy_float, found.accuracy_float_ci95),
         ("4-bit, digital", found.accuracy_quantized, found.accuracy_quantized_ci95),
@@ -234,26 +240,27 @@ def report_result(found: Evaluation, path: Path, verbose: bool, summary: dict[st
         lowest, highest = min(trials["accuracies"]), max(trials["accuracies"])
         show.say(
             f"{trials['count']} chips: {100 * lowest:.2f} % to {100 * highest:.2f} %, standard deviation "
-            f"{100 * trials['sigma']:.2f} points. The interval covers all such chips and images; for these images "
-            f"alone {_ends(trials['ci95_chips'])}, for these chips alone {_ends(trials['ci95_images'])}"
+            f"{100 * trials['sigma']:.2f} points. The interval covers all chips of the design and all images; for "
+            f"these images alone it is {_percent_range(trials['ci95_chips'])}, for these chips alone "
+            f"{_percent_range(trials['ci95_images'])}"
         )
         if "yield" in trials:
             above = trials["yield"]
-            share = f"{100 * above['share']:.0f} % of the chips ({_ends(above['ci95'])})"
+            share = f"{100 * above['share']:.0f} % of the chips ({_percent_range(above['ci95'])})"
             show.say(f"{share} reach {100 * above['accuracy']:g} %")
     proof = found.verification
     if proof.samples:
         show.say(
-            f"Proof: {proof.samples} reads solved again by {proof.witness}, each alone: largest error "
-            f"{proof.max_error_full_scale:.1e} of full scale, ADC codes that differ "
+            f"Verification: {proof.samples} reads solved again by {proof.witness}, each alone: largest error "
+            f"{proof.max_error_full_scale:.1e} of full scale, differing ADC codes "
             f"{100 * (proof.adc_mismatch_fraction or 0):.2f} %{EDGES if proof.adc_mismatch_fraction else ''}"
         )
     cost = summary["energy"]
     if cost["joules_image"]:
         share = 100 * cost["converters_joules_image"] / cost["joules_image"]
         show.say(
-            f"An image takes {engineering(cost['joules_image'], 'J')}, {share:.1f} % of it in converters, and "
-            f"{engineering(cost['latency_seconds'], 's')} (summary.json says on which assumptions)"
+            f"Cost per image: {engineering(cost['joules_image'], 'J')}, {share:.1f} % of it in converters, and "
+            f"{engineering(cost['latency_seconds'], 's')} (summary.json states the assumptions)"
         )
     from norsim.tiling.digital import listed
 
@@ -261,16 +268,19 @@ def report_result(found: Evaluation, path: Path, verbose: bool, summary: dict[st
     show.say_path(f"{found.seconds:.0f} s. Run folder: {path}")
 
 
-def _ends(interval: tuple[float, float]) -> str:
+def _percent_range(interval: tuple[float, float]) -> str:
     return f"{100 * interval[0]:.2f} % to {100 * interval[1]:.2f} %"
 
 
 def check(found: Evaluation, min_accuracy: float | None, tolerance: float | None) -> None:
-    """Raises ThresholdError for a result that misses what was asked."""
+    """Raise ThresholdError for a result that misses a requested bound."""
     if min_accuracy is not None and found.accuracy < min_accuracy:
         raise ThresholdError(f"accuracy {found.accuracy:.4f} is below --min-accuracy {min_accuracy}")
     worst = found.verification.max_error_full_scale
     if tolerance is not None and worst is None:
-        raise ThresholdError("--tolerance needs a proof: no read was sampled (--spice-sample, or an ideal run)")
+        raise ThresholdError(
+            "--tolerance needs verified reads, but none were sampled: give --spice-sample 1 or more, and a backend "
+            "other than ideal"
+        )
     if tolerance is not None and worst is not None and worst > tolerance:
-        raise ThresholdError(f"the proof's largest error {worst:.2e} of full scale is above --tolerance {tolerance:g}")
+        raise ThresholdError(f"the largest error {worst:.2e} of full scale is above --tolerance {tolerance:g}")

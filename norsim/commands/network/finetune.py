@@ -1,4 +1,4 @@
-"""`norsim finetune`: train a quantized network on through the currents of its arrays."""
+"""`norsim finetune`: train a quantized network further, through the currents of its arrays."""
 
 from __future__ import annotations
 
@@ -27,9 +27,7 @@ USUAL = Tuning()
 
 @click.command("finetune")
 @network_options
-@click.option(
-    "--steps", type=click.IntRange(min=1), default=USUAL.steps, show_default=True, help="Batches to learn from."
-)
+@click.option("--steps", type=click.IntRange(min=1), default=USUAL.steps, show_default=True, help="Number of batches.")
 @click.option(
     "--refresh",
     type=click.IntRange(min=1),
@@ -37,40 +35,44 @@ USUAL = Tuning()
     show_default=True,
     help="Program the tiles again, as another chip, after every N steps.",
 )
-@click.option("--batch-size", type=click.IntRange(min=1), default=USUAL.batch_size, show_default=True)
+@click.option("--batch-size", type=click.IntRange(min=1), default=USUAL.batch_size, show_default=True,
+              help="Images per batch.")  # fmt: skip
 @click.option(
     "--rate",
     type=click.FloatRange(min=0, min_open=True),
     default=USUAL.rate,
     show_default=True,
-    help="Learning rate of weights, in steps of their codes.",
+    help="Learning rate of the weights, in code steps.",
 )
 @click.option(
     "--distillation",
     type=click.FloatRange(0, 1),
     default=USUAL.distillation,
     show_default=True,
-    help="Share of the loss that compares with the digital network.",
+    help="Share of the loss that compares the outputs with those of the digital network.",
 )
 @chip_options
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of chips, batches and noise."
 )
-@click.option("-j", "--jobs", type=click.IntRange(min=1), help="Threads; the result depends on their number.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the tuned network.")
+@click.option("-j", "--jobs", type=click.IntRange(min=1), help="Number of threads; the result depends on it.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR",
+    help="Folder of the tuned network; runs/finetune-DATE-TIME by default.",
+)  # fmt: skip
 @overwrite_option
-@click.option("--resume", is_flag=True, help="Continue from the checkpoint in DIR; ends in the same weights.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@click.option("--resume", is_flag=True, help="Continue from the checkpoint in DIR; the weights end up the same.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+@click.option("-q", "--quiet", is_flag=True, help="Do not report progress.")
 def command(
     network: str, dataset: str | None, data_folder: Path | None, steps: int, refresh: int, batch_size: int, rate: float,
     distillation: float, chip_name: str, encoding: str | None, settings: tuple[str, ...], seed: int, jobs: int | None,
     out: Path | None, resume: bool, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
-    """Train a quantized network on through the currents of its arrays, and write it as new 4-bit weights.
+    """Train a quantized network further, through the currents of its arrays, and write new 4-bit weights.
 
-    Forward is what the tiles give, read by macro; backward is the gradient of their models. The folder can be given
-    to --network.
+    The forward pass reads the tiles with macro; the backward pass is the gradient of their models. Pass the folder to
+    --network of other commands.
 
     \b
     Examples:
@@ -96,7 +98,9 @@ def command(
     card, chip = one.card, choice.chip
     train_set, test_set = one.data("train"), one.data("test")
     if len(test_set) != card["test_images"] or test_set.source != card["data_source"]:
-        raise ConfigurationError(f"--data: the card of {network} is about another copy of {card['dataset']}")
+        raise ConfigurationError(
+            f"--data: {network} was trained on another copy of {card['dataset']}; give the folder of that copy"
+        )
     tuning = {
         "steps": steps, "refresh": refresh, "batch_size": batch_size, "rate": rate, "distillation": distillation,
         "augmentation": card["recipe"]["augmentation"], "seed": seed,
@@ -123,12 +127,12 @@ def command(
         print_json(result)
     else:
         click.echo(
-            f"{network}, tuned on {chip.name}: digitally {100 * new['quantized_accuracy']:.2f} %, before "
-            f"{100 * card['quantized_accuracy']:.2f} %. Saved in {folder}; norsim eval-network "
-            f"--network {folder.absolute()} --chip {chip_name} says what it gives on the array"
+            f"{network}, tuned on {chip.name}: digital accuracy {100 * new['quantized_accuracy']:.2f} %, before "
+            f"{100 * card['quantized_accuracy']:.2f} %. Saved in {folder}; measure the accuracy on the array with "
+            f"norsim eval-network --network {folder.absolute()} --chip {chip_name}"
         )
 
 
 def report(done: int, steps: int, loss: float) -> None:
-    """One line each time the tiles were programmed, on stderr."""
+    """Print one line on stderr each time the tiles are programmed."""
     click.echo(f"step {done} of {steps}: loss {loss:.4f}", err=True)

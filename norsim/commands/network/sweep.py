@@ -1,4 +1,4 @@
-"""`norsim sweep`: the accuracy over values of any keys of the chip, as a table and curves."""
+"""`norsim sweep`: the accuracy over values of any chip keys, as a table and curves."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from norsim.commands.shared.options import (
     run_options,
     scheduler_options,
     show_estimate,
-    working,
+    workers_for,
 )
 from norsim.errors import ConfigurationError
 from norsim.files import write_text
@@ -44,26 +44,36 @@ from norsim.files import write_text
     required=True,
     metavar="KEY=V1,V2,...",
     shell_complete=complete_key,
-    help="Values of a key of the chip, with their units. Repeatable: all combinations are run.",
+    help="Values of a chip key, with their units. Repeatable: all combinations are run.",
 )
 @click.option(
-    "--trials", type=click.IntRange(min=1), default=1, show_default=True, help="Chips to evaluate at each point."
+    "--trials",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Number of chips to evaluate at each point.",
 )
 @click.option(
     "--split",
     type=click.Choice(["test", "train"]),
     default="test",
     show_default=True,
-    help="Images to evaluate. Use the training images to choose a chip, and the test images to judge the chosen one.",
+    help="Images to evaluate. Use training images to choose a chip, and test images to judge the chosen one.",
 )
 @click.option("--images", type=click.IntRange(min=1), help="Use only the first N images; all by default.")
-@click.option("--backend", type=click.Choice(array_backends()), default="macro", show_default=True)
+@click.option(
+    "--backend",
+    type=click.Choice(array_backends()),
+    default="macro",
+    show_default=True,
+    help="Solver that reads the tiles.",
+)
 @click.option(
     "--spice-sample",
     type=click.IntRange(min=0),
     default=4,
     show_default=True,
-    help="Reads of each point that ngspice solves again, each alone.",
+    help="Number of reads at each point that ngspice solves again, each alone.",
 )
 @chip_options
 @resume_options
@@ -74,7 +84,8 @@ def command(
     images: int | None, backend: str, spice_sample: int, chip_name: str, encoding: str | None,
     settings: tuple[str, ...], seed: int, jobs: int, out: Path | None, as_json: bool, quiet: bool, verbose: bool,
 ) -> None:  # fmt: skip
-    """Accuracy over values of one or more keys of the chip: results.csv, curves.svg, and best.yaml, the best chip.
+    """Measure the accuracy over values of one or more chip keys; write results.csv, curves.svg, and the best chip to
+    best.yaml.
 
     \b
     Examples:
@@ -114,7 +125,7 @@ def command(
         show_estimate(taken, as_json)
         return
     rows: list[dict[str, Any]] = []
-    with reporting(quiet) as report, working(jobs) as workers:
+    with reporting(quiet) as report, workers_for(jobs) as workers:
         folder = open_run("sweep", out, choice, seed)
 
         def write(point: SweepPoint) -> None:
@@ -143,18 +154,18 @@ def command(
 
 
 def values_of(text: str) -> tuple[str, list[str]]:
-    """`KEY=V1,V2` -> the key and its values."""
+    """Parse `KEY=V1,V2` to the key and its values."""
     key, equals, values = text.partition("=")
     found = [value.strip() for value in values.split(",")]
     if not equals or not all(found):
-        raise ConfigurationError(f"--vary {text!r}: expected KEY=V1,V2,... for example adc.bits=4,6,8")
+        raise ConfigurationError(f"--vary {text!r}: expected KEY=V1,V2,..., for example adc.bits=4,6,8")
     if len(set(found)) < len(found):
-        raise ConfigurationError(f"--vary {text!r}: a value is there twice")
+        raise ConfigurationError(f"--vary {text!r}: a value occurs twice")
     return key.strip(), found
 
 
 def row_of(values: Mapping[str, Any], point: Any) -> dict[str, Any]:
-    """A row of results.csv: the values of a point of a sweep, then what was found there."""
+    """Return a row of results.csv: the values of a point of the sweep, then its results."""
     low, high = point.ci95
     return {
         **values, "accuracy": point.accuracy, "low": low, "high": high, "sigma": point.sigma,
@@ -163,7 +174,7 @@ def row_of(values: Mapping[str, Any], point: Any) -> dict[str, Any]:
 
 
 def table_of(rows: Sequence[dict[str, Any]]) -> str:
-    """results.csv: one row per point."""
+    """Return results.csv: one row per point."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]))
     writer.writeheader()
@@ -172,7 +183,7 @@ def table_of(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def report_points(content: dict[str, Any], path: Path) -> None:
-    """The points for people, on stdout."""
+    """Print the points as a table."""
     rows = [
         (
             *(str(row[key]) for key in content["keys"]), f"{100 * row['accuracy']:.2f} %",
@@ -182,7 +193,7 @@ def report_points(content: dict[str, Any], path: Path) -> None:
         for row in content["points"]
     ]  # fmt: skip
     show.table(
-        (*content["keys"], "accuracy", "95 % interval", "between chips, points"), rows,
+        (*content["keys"], "accuracy", "95 % interval", "std. dev. between chips, points"), rows,
         f"{content['network']} on {content['dataset']}, {content['images']} {content['split']} images, "
         f"{content['encoding']}, {content['trials']} chips per point",
     )  # fmt: skip

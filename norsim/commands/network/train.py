@@ -1,4 +1,4 @@
-"""`norsim train`: float, then 4-bit; the trained network lands in DIR as a card and packed weights."""
+"""`norsim train`: float, then 4-bit; writes the trained network to DIR as a card and packed weights."""
 
 from __future__ import annotations
 
@@ -32,35 +32,41 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0, max=WIDEST, min_open=True),
     default=1.0,
     show_default=True,
-    help="Factor on the network's numbers of channels; each becomes a multiple of 4.",
+    help="Factor for the network's numbers of channels; each is rounded to a multiple of 4.",
 )
-@click.option("--data", "data_folder", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the data set.")
+@click.option(
+    "--data",
+    "data_folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder of the data set; needed unless it comes with norsim.",
+)
 @click.option(
     "--start",
     "starts",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     multiple=True,
     metavar="FILE",
-    help="Float weights to start from instead of random ones: a safetensors state dict, such as float.safetensors. "
-    "Repeatable: the mean of several, which often does better than each, after an epoch at a low rate.",
+    help="Float weights to start from, instead of random ones: a safetensors state dict, such as float.safetensors. "
+    "Repeatable: the weights are averaged; after one epoch at a low rate, the average is often better than each.",
 )
 @click.option(
     "--recipe",
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Change the network's recipe, for example float_epochs=5. Repeatable.",
+    help="Change a field of the network's training recipe, for example float_epochs=5. Repeatable.",
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of weights, batches and augmentation.")
-@click.option("-j", "--jobs", type=click.IntRange(min=1), help="Threads; the result depends on their number.")
+@click.option("-j", "--jobs", type=click.IntRange(min=1), help="Number of threads; the result depends on it.")
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Run folder; runs/train-DATE-TIME by default."
 )
 @overwrite_option
-@click.option("--resume", is_flag=True, help="Continue from the checkpoint in DIR; ends in the same weights.")
-@click.option("--dry-run", is_flag=True, help="Report what it will take, measured on a few batches, and stop.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")  # fmt: skip
+@click.option("--resume", is_flag=True, help="Continue from the checkpoint in DIR; the weights end up the same.")
+@click.option("--dry-run", is_flag=True, help="Only estimate the cost of the training, measured on a few batches.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+@click.option("-q", "--quiet", is_flag=True, help="Do not report progress.")  # fmt: skip
 def command(
     network: str, width: float, data_folder: Path | None, starts: tuple[Path, ...], settings: tuple[str, ...],
     seed: int | None, jobs: int | None, out: Path | None, resume: bool, dry_run: bool, as_json: bool, quiet: bool,
@@ -123,13 +129,13 @@ def command(
     else:
         click.echo(f"{network}: float {100 * card['float_accuracy']:.2f} %, "
                    f"4-bit {100 * card['quantized_accuracy']:.2f} % "
-                   f"in 1/{card['size_ratio']:.2f} of the bytes. Saved in {folder}")  # fmt: skip
+                   f"at 1/{card['size_ratio']:.2f} of the size. Saved in {folder}")  # fmt: skip
 
 
 def mean_of(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The mean of state dicts of one network, entry by entry, each of any shape (Izmailov et al. 2018).
+    """Return the mean of state dicts of one network, entry by entry, each of any shape (Izmailov et al. 2018).
 
-    Counters are those of the first.
+    Counters are taken from the first.
     """
     import torch
 
@@ -141,7 +147,7 @@ def mean_of(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def report(record: EpochRecord) -> None:
-    """One line per epoch, on stderr."""
+    """Print one line on stderr per epoch."""
     click.echo(
         f"{record.phase} epoch {record.epoch}: loss {record.train_loss:.4f}, "
         f"test accuracy {100 * record.test_accuracy:.2f} %, {record.seconds:.1f} s",
@@ -150,7 +156,7 @@ def report(record: EpochRecord) -> None:
 
 
 def change_recipe(recipe: Recipe, settings: tuple[str, ...]) -> Recipe:
-    """The recipe with each `key=value` put in; ConfigurationError for an unknown key or a value of another kind."""
+    """Return the recipe with each `key=value` applied. Raises ConfigurationError for an unknown key or a wrong type."""
     kinds = {field.name: type(getattr(recipe, field.name)) for field in fields(recipe)}
     for setting in settings:
         key, equals, text = setting.partition("=")
@@ -158,13 +164,13 @@ def change_recipe(recipe: Recipe, settings: tuple[str, ...]) -> Recipe:
             raise ConfigurationError(f"--recipe {setting!r}: expected key=value with one of {', '.join(kinds)}")
         value: Any = yaml.safe_load(text)
         if type(value) is not kinds[key] and not (kinds[key] is float and type(value) is int):
-            raise ConfigurationError(f"--recipe {setting!r}: {key} is a {kinds[key].__name__}")
+            raise ConfigurationError(f"--recipe {setting!r}: expected a {kinds[key].__name__} for {key}")
         recipe = replace(recipe, **{key: kinds[key](value)})
     return recipe
 
 
 def command_line(jobs: int | None, count: int) -> str:
-    """The line that repeats this training, with its `count` of threads."""
+    """Return the command line that repeats this training with the same number of threads, `count`."""
     arguments = [word for word in sys.argv[1:] if word not in ("--resume", "--overwrite")]
     threads = [] if jobs else ["--jobs", str(count)]
     return shlex.join(["norsim", *arguments, *threads])

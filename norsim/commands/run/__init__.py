@@ -1,1 +1,1 @@
-"""Commands about finished runs."""
+"""Commands for finished runs."""

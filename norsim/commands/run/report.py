@@ -1,4 +1,4 @@
-"""`norsim report`: one run, or two side by side, as a page."""
+"""`norsim report`: an HTML page about one run, or about two side by side."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from norsim.errors import ConfigurationError
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
               help="Folder of the report; RUN for one run, runs/report-DATE-TIME for two.")  # fmt: skip
 @click.option("--attribution", "attributions", type=click.Path(path_type=Path), metavar="RUN", multiple=True,
-              help="A run of attribute on the same chip, repeatable; those beside RUN by default.")  # fmt: skip
+              help="A run of attribute on the same chip; by default those in the folder that contains RUN. "
+                   "Repeatable.")  # fmt: skip
 @click.option("--data", "data_folder", type=click.Path(path_type=Path), metavar="DIR",
-              help="Folder of the data set, where it is not where the run had it.")  # fmt: skip
+              help="Folder of the data set, if it has moved since the run.")  # fmt: skip
 @overwrite_option
 @trust_option
 @trust_model_option
 def command(runs: tuple[Path, ...], out: Path | None, attributions: tuple[Path, ...], data_folder: Path | None) -> None:
-    """A page about RUN, a folder of eval-network or attribute, or about two side by side: DIR/report.html.
+    """Write DIR/report.html, a page about RUN, a run folder of eval-network or attribute, or about two side by side.
 
-    The page needs no network and no other file. Its figures are in DIR/figures as SVG. One tile and some reads are
-    solved again for it, which takes seconds.
+    The page needs no internet access and no other file. Its figures are also in DIR/figures, as SVG. For the page, one
+    tile and some reads are solved again, which takes seconds.
 
     \b
     Examples:
@@ -34,14 +35,14 @@ def command(runs: tuple[Path, ...], out: Path | None, attributions: tuple[Path, 
       norsim report runs/first runs/second --out runs/compared
     """
     if len(runs) > 2:
-        raise ConfigurationError(f"{len(runs)} runs are too many: a report is about one, or about two side by side")
+        raise ConfigurationError(f"{len(runs)} runs are too many; give one, or two to compare side by side")
     if attributions and len(runs) == 2:
-        raise ConfigurationError("--attribution goes with one run")
+        raise ConfigurationError("--attribution needs a report about one run, not two")
     if out is not None and out.resolve() not in [run.resolve() for run in runs]:
         check_out(out, resume=False)
     for run in runs:
         if not run.is_dir():
-            raise ConfigurationError(f"there is no folder {run}; give the folder of a run, which norsim runs ls lists")
+            raise ConfigurationError(f"there is no folder {run}; give a run folder (`norsim runs ls` lists them)")
 
     from norsim.experiments.read_back import read_run
     from norsim.experiments.run_folder import default_folder
@@ -55,4 +56,4 @@ def command(runs: tuple[Path, ...], out: Path | None, attributions: tuple[Path, 
         for run in runs
     ]  # fmt: skip
     place = out or (runs[0] if len(runs) == 1 else default_folder("report"))
-    click.echo(f"The report is {write_page(records, place)}")
+    click.echo(f"Report: {write_page(records, place)}")

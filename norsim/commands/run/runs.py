@@ -1,4 +1,4 @@
-"""`norsim runs`: what runs there are, what one of them found, whether its files are whole, and what can go."""
+"""`norsim runs`: list runs, show one, check its files, and remove work that is no longer needed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DAY = 24 * 3600.0
 
 @click.group("runs")
 def command() -> None:
-    """List runs, show one, verify its files, and remove finished work that nobody needs any more.
+    """List runs, show one, verify its files, and remove work that is no longer needed.
 
     \b
     Examples:
@@ -30,11 +30,11 @@ def command() -> None:
     """
 
 
-@command.command("ls", short_help="The runs in a folder, the latest first.")
+@command.command("ls", short_help="List the runs in a folder, latest first.")
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), default=Path("runs"))
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def ls(folder: Path, as_json: bool) -> None:
-    """Runs in FOLDER and below, the latest first: what each is, how far it came, and what it takes on disk.
+    """List the runs in FOLDER and below, latest first, with command, network, state, accuracy and disk use.
 
     \b
     Examples:
@@ -56,11 +56,11 @@ def ls(folder: Path, as_json: bool) -> None:
     shown.table(headings, rows)
 
 
-@command.command("show", short_help="What a run was asked and what it found.")
+@command.command("show", short_help="Show the options and results of a run.")
 @click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def show(run: Path, as_json: bool) -> None:
-    """What RUN was asked, what it found and how long it took.
+    """Show the options of RUN, its results and its duration.
 
     \b
     Examples:
@@ -73,18 +73,18 @@ def show(run: Path, as_json: bool) -> None:
     if as_json:
         print_json(content)
         return
-    told = {key: value for key, value in content.items() if value is not None}
+    present = {key: value for key, value in content.items() if value is not None}
     line = {"manifest": {**content["manifest"], "command": shlex.join(content["manifest"]["command"])}}
-    shown.table_or_lines((), shown.entries(told | line), [json.dumps(told, indent=2, ensure_ascii=False)])
+    shown.table_or_lines((), shown.entries(present | line), [json.dumps(present, indent=2, ensure_ascii=False)])
 
 
 @command.command("verify", short_help="Compare a run's files with their checksums.")
 @click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def verify(run: Path, as_json: bool) -> None:
-    """Compare all files of RUN with their checksums; exit 5 where one differs or is missing.
+    """Compare all files of RUN with their checksums; exit 5 if one differs or is missing.
 
-    Whether its numbers are right is what `norsim verify` says.
+    To verify the currents themselves, use `norsim verify`.
 
     \b
     Examples:
@@ -96,24 +96,25 @@ def verify(run: Path, as_json: bool) -> None:
         print_json({"run": str(run), "state": state, "damaged": [str(path) for path in broken]})
     if broken:
         raise ThresholdError(
-            f"{len(broken)} files of {run} are damaged or missing, first {broken[0]}; repeat its command with --resume"
+            f"{len(broken)} files of {run} are damaged or missing, the first is {broken[0]}; repeat the run's command "
+            "with --resume"
         )
     if as_json:
         return
     if state == "finished":
-        click.echo(f"{run}: all files are as they were written")
+        click.echo(f"{run}: all files match their checksums")
     else:
-        click.echo(f"{run} is {state}: it has no results yet to compare; its finished units are whole")
+        click.echo(f"{run} is {state} and has no results yet; its finished units match their checksums")
 
 
-@command.command("gc", short_help="Remove finished work that is not needed.")
+@command.command("gc", short_help="Remove work that is no longer needed.")
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), default=Path("runs"))
 @click.option("--older-than", "days", type=click.FloatRange(min=0), default=30.0, show_default=True, metavar="DAYS",
-              help="Shared units that were made before that many days.")  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Say what would go, and remove nothing.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+              help="Remove shared units that are older than this.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def gc(folder: Path, days: float, dry_run: bool, as_json: bool) -> None:
-    """Remove units of finished runs in FOLDER, whose results are kept, and old units that runs share.
+    """Remove the units of finished runs in FOLDER, and old units that runs share. Results are kept.
 
     \b
     Examples:
@@ -132,4 +133,5 @@ def gc(folder: Path, days: float, dry_run: bool, as_json: bool) -> None:
     if as_json:
         print_json({**content, "removed": not dry_run})
     else:
-        click.echo(f"{len(files)} files, {content['bytes'] / 1e6:.1f} MB {'would go' if dry_run else 'removed'}")
+        done = "would be removed" if dry_run else "removed"
+        click.echo(f"{len(files)} files, {content['bytes'] / 1e6:.1f} MB {done}")

@@ -1,4 +1,4 @@
-"""`norsim verify`: the proof of a finished run, with any number of the reads it has kept."""
+"""`norsim verify`: verify a finished run by solving any number of its kept reads again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 from norsim.backends.registry import array_backends, backend_named
 from norsim.commands.shared import show
 from norsim.commands.shared.network_options import model_is_trusted, trust_model_option
-from norsim.commands.shared.options import cell_is_trusted, print_json, scheduler_options, trust_option, working
+from norsim.commands.shared.options import cell_is_trusted, print_json, scheduler_options, trust_option, workers_for
 from norsim.errors import ConfigurationError, ThresholdError
 
 
@@ -22,14 +22,14 @@ from norsim.errors import ConfigurationError, ThresholdError
     type=click.IntRange(1, 64),
     default=32,
     show_default=True,
-    help="How many of the reads that the run has kept.",
+    help="Number of reads to solve again, of those that the run kept.",
 )
 @click.option(
     "--backend",
     type=click.Choice(array_backends()),
     default="ngspice",
     show_default=True,
-    help="Which solver is the witness.",
+    help="Solver to compare with.",
 )
 @click.option(
     "--tolerance",
@@ -39,10 +39,11 @@ from norsim.errors import ConfigurationError, ThresholdError
 @trust_option
 @trust_model_option
 @scheduler_options
-@click.option("-j", "--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default="cores")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")  # fmt: skip
+@click.option("-j", "--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default="cores",
+              help="Number of decks solved at a time on this machine.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")  # fmt: skip
 def command(run: Path, samples: int, backend: str, tolerance: float | None, jobs: int, as_json: bool) -> None:
-    """Solve reads that RUN, a folder of eval-network, has kept again, each alone, and compare.
+    """Solve reads kept by RUN, a run folder of eval-network, again, each alone, and compare.
 
     \b
     Examples:
@@ -55,7 +56,7 @@ def command(run: Path, samples: int, backend: str, tolerance: float | None, jobs
 
     analog = network_of_run(run, trust_model=model_is_trusted(), trust_cell=cell_is_trusted())
     grids = {name: layer.grid for name, layer in tiled_layers(analog).items()}
-    with working(jobs) as workers:
+    with workers_for(jobs) as workers:
         found = verify(load_samples(run / "samples.npz", grids)[:samples], workers, backend_named(backend))
     if as_json:
         print_json({"run": str(run), "backend": backend, **asdict(found)})
@@ -65,11 +66,11 @@ def command(run: Path, samples: int, backend: str, tolerance: float | None, jobs
         show.table_or_lines(
             (f"{run}, by {backend}", ""),
             [("reads solved again", str(found.samples)), ("largest error, of full scale", largest),
-             ("rms error, of full scale", rms), ("ADC codes that differ", differ)],
-            [f"{found.samples} reads solved again by {backend}: largest error {largest} of full scale, rms {rms}, ADC "
-             f"codes that differ {differ}"],
+             ("rms error, of full scale", rms), ("differing ADC codes", differ)],
+            [f"{found.samples} reads solved again by {backend}: largest error {largest} of full scale, rms {rms}, "
+             f"differing ADC codes {differ}"],
         )  # fmt: skip
     if found.max_error_full_scale is None:
-        raise ConfigurationError(f"{run} has kept no reads: an ideal run makes none")
+        raise ConfigurationError(f"{run} kept no reads: a run with the ideal backend makes none")
     if tolerance is not None and found.max_error_full_scale > tolerance:
         raise ThresholdError(f"largest error {found.max_error_full_scale:.2e} of full scale is above {tolerance:g}")

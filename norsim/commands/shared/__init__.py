@@ -1,1 +1,1 @@
-"""What several commands share: options, progress, tables."""
+"""Code shared by several commands: options, progress, tables."""

@@ -1,4 +1,4 @@
-"""What a shell can complete behind an option: names that norsim knows, else files."""
+"""Shell completion of option values: names known to norsim, else files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]
 
 
 def named(names: Callable[[], Iterable[str]]) -> Completer:
-    """Completes names; where none begins so, files."""
+    """Return a completer of `names` that falls back to files if no name matches."""
 
     def complete(context: click.Context, option: click.Parameter, incomplete: str) -> list[CompletionItem]:
         found = [CompletionItem(name) for name in names() if name.startswith(incomplete)]
@@ -27,21 +27,21 @@ def named(names: Callable[[], Iterable[str]]) -> Completer:
 
 
 def definitions() -> Iterable[str]:
-    """The network definitions that come with norsim."""
+    """Return the names of the network definitions that come with norsim."""
     from norsim.zoo.registry import NETWORKS
 
     return NETWORKS
 
 
 def datasets() -> Iterable[str]:
-    """The data sets that have a name."""
+    """Return the names of the data sets that norsim knows by name."""
     from norsim.data import DATASETS
 
     return DATASETS
 
 
 def chip_keys(section: type[BaseModel] | None = None, before: str = "") -> Iterator[str]:
-    """`key.key=` of all values of a chip file."""
+    """Yield `key.key=` for every value of a chip file."""
     for name, field in (section or chip_file()).model_fields.items():
         below = section_of(field.annotation)
         if below is None:

@@ -1,7 +1,6 @@
-"""Options that several commands share, and what they are turned into.
+"""Options that several commands share, and the objects made from them.
 
-A command loads what is slow to import after it has checked its arguments, so modules of commands import it in
-functions.
+A command checks its arguments before it imports slow modules, so the modules of commands import those in functions.
 """
 
 from __future__ import annotations
@@ -32,68 +31,68 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 TRUST_CELL = "norsim.trust_cell"
 RESUME, OVERWRITE, CACHE = "norsim.resume", "norsim.overwrite", "norsim.cache"
 DRY_RUN, SCHEDULER, SCHEDULER_OPTIONS = "norsim.dry_run", "norsim.scheduler", "norsim.scheduler_options"
-# Bounds on a finished result, which the run's manifest has as its checks.
+# Bounds on a finished result; the run's manifest records them as its checks.
 CHECKS = {"min_accuracy", "tolerance"}
-# What decides nothing about a run's results.
-INDIFFERENT = {"out", "jobs", "as_json", "quiet", "verbose", "compare", *CHECKS}
+# Options that do not affect the results of a run.
+WITHOUT_EFFECT = {"out", "jobs", "as_json", "quiet", "verbose", "compare", *CHECKS}
 
 
 def chip_of_options(name: str, encoding: str | None, settings: tuple[str, ...], seed: int = 0) -> ChipChoice:
-    """The chip file or preset `name` with each `--set` and `--encoding` put over it; the first specimen of the seed."""
+    """Return the chip file or preset `name`, changed by `--set` and `--encoding`; the first specimen of the seed."""
     return choose_chip(name, settings, encoding, seed, cell_is_trusted())
 
 
 def check_network(network: str) -> None:
-    """Raise DataError now for a network that does not exist, before anything slow is imported."""
+    """Raise DataError for a network that does not exist, before slow modules are imported."""
     network_place(network)
 
 
 def cell_is_trusted() -> bool:
-    """Whether the command was given `--trust-cell`."""
-    return noted(TRUST_CELL)
+    """Return whether the command was given `--trust-cell`."""
+    return is_set(TRUST_CELL)
 
 
 def trust_option(function: Decorated) -> Decorated:
-    """`--trust-cell`, which `cell_is_trusted` tells of."""
+    """Add `--trust-cell`, which `cell_is_trusted` reads."""
     return click.option(
-        "--trust-cell", is_flag=True, expose_value=False, callback=noting(TRUST_CELL),
-        help="Take the chip's cell and model files as they are: they may hold commands that ngspice runs.",
+        "--trust-cell", is_flag=True, expose_value=False, callback=store_in_context(TRUST_CELL),
+        help="Allow everything in the chip's cell and model files, including commands that ngspice runs.",
     )(function)  # fmt: skip
 
 
-def noting(key: str) -> Callable[[click.Context, click.Parameter, Any], None]:
-    """A callback that keeps an option in the context, so that commands need not hand it on."""
+def store_in_context(key: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    """Return a callback that stores an option's value in the context, so that commands need not pass it on."""
 
-    def note(context: click.Context, option: click.Parameter, value: Any) -> None:
+    def store(context: click.Context, option: click.Parameter, value: Any) -> None:
         context.meta[key] = value
 
-    return note
+    return store
 
 
-def noted(key: str) -> bool:
-    """Whether the command was given the flag that is kept under `key`."""
+def is_set(key: str) -> bool:
+    """Return whether the command was given the flag that is stored in the context under `key`."""
     context = click.get_current_context(silent=True)
     return context is not None and bool(context.meta.get(key))
 
 
 def resume_options(function: Decorated) -> Decorated:
-    """`--dry-run`, `--resume` and `--no-cache`, for commands that open their folder by `open_run`."""
+    """Add `--dry-run`, `--resume` and `--no-cache`, for commands that open their folder with `open_run`."""
     for option in (
-        click.option("--dry-run", is_flag=True, expose_value=False, callback=noting(DRY_RUN),
-                     help="Say what the run will take, from rates measured on a few reads, and do no more."),
-        click.option("--cache/--no-cache", default=True, expose_value=False, callback=noting(CACHE),
+        click.option("--dry-run", is_flag=True, expose_value=False, callback=store_in_context(DRY_RUN),
+                     help="Only estimate the cost of the run, from rates measured on a few reads."),
+        click.option("--cache/--no-cache", default=True, expose_value=False, callback=store_in_context(CACHE),
                      help="Share finished work with other runs on this machine; the default."),
-        click.option("--resume", is_flag=True, expose_value=False, callback=noting(RESUME),
-                     help="Go on with the interrupted run in --out DIR; it ends in the same results."),
+        click.option("--resume", is_flag=True, expose_value=False, callback=store_in_context(RESUME),
+                     help="Continue the interrupted run in --out DIR; the results do not depend on the interruption."),
     ):  # fmt: skip
         function = option(function)
     return function
 
 
 def overwrite_option(function: Decorated) -> Decorated:
-    """`--overwrite`, which `check_out` asks for."""
+    """Add `--overwrite`, which `check_out` reads."""
     return click.option(
-        "--overwrite", is_flag=True, expose_value=False, callback=noting(OVERWRITE),
+        "--overwrite", is_flag=True, expose_value=False, callback=store_in_context(OVERWRITE),
         help="Replace the run in --out DIR.",
     )(function)  # fmt: skip
 
@@ -101,8 +100,8 @@ def overwrite_option(function: Decorated) -> Decorated:
 def check_out(out: Path | None, resume: bool | None = None) -> None:
     """Raise ConfigurationError for an output folder whose content would be lost.
 
-    A folder that is not empty must be norsim's own, and `--overwrite` or `--resume` be given. `resume` says whether the
-    latter is, for commands with an option of their own.
+    A folder that is not empty must have been written by norsim, and `--overwrite` or `--resume` must be given. `resume`
+    is the value of `--resume` for commands that define that option themselves.
     """
     if out is None or is_dry_run() or not out.exists():
         return
@@ -113,74 +112,74 @@ def check_out(out: Path | None, resume: bool | None = None) -> None:
         return
     if not is_ours(out):
         raise ConfigurationError(
-            f"--out {out} is not a folder of norsim and is not empty: it has {', '.join(held[:3])}"
+            f"--out {out} is not empty and was not written by norsim: it contains {', '.join(held[:3])}"
             f"{', ...' if len(held) > 3 else ''}; give a new folder"
         )
-    if not (noted(OVERWRITE) or (noted(RESUME) if resume is None else resume)):
+    if not (is_set(OVERWRITE) or (is_set(RESUME) if resume is None else resume)):
         state = "a finished run" if (out / SUMMARY).is_file() else "a run"
         raise ConfigurationError(
-            f"--out {out} has {state} in it: --overwrite replaces it, --resume continues an interrupted one, or give a "
+            f"--out {out} contains {state}: --overwrite replaces it, --resume continues an interrupted one, or give a "
             "new folder"
         )
 
 
 def is_dry_run() -> bool:
-    """Whether the command was given `--dry-run`."""
-    return noted(DRY_RUN)
+    """Return whether the command was given `--dry-run`."""
+    return is_set(DRY_RUN)
 
 
 def copies() -> int:
-    """In how many places finished work is kept: in the run's folder and, if it is shared, in the cache."""
+    """Return the number of copies of finished work: one in the run's folder and, if it is shared, one in the cache."""
     return 1 + bool(click.get_current_context().meta.get(CACHE))
 
 
 def show_estimate(found: Estimate, as_json: bool) -> None:
-    """What `--dry-run` prints."""
+    """Print the estimate of `--dry-run`."""
     if as_json:
         print_json(found.summary())
         return
     bound = "at least " if found.at_least else ""
     parts = [
-        [(f"{found.tiles}", "tiles"), (f"{found.solves:,}", "solves"), (f"{found.decks:,}", "decks for a simulator")],
+        [(f"{found.tiles}", "tiles"), (f"{found.solves:,}", "solves"), (f"{found.decks:,}", "simulator decks")],
         [(f"{bound}{found.seconds:,.0f} s", "on this machine"), (f"{bound}{found.core_hours:.3g}", "core-hours")],
         [(f"{found.memory_bytes / 2**30:.2f} GiB", "of memory"), (f"{found.disk_bytes / 2**20:.1f} MiB", "on disk")],
     ]
     show.table_or_lines(
-        ("", "takes"),
+        ("", "estimate"),
         [(what, amount) for line in parts for amount, what in line],
         [", ".join(f"{amount} {what}" for amount, what in line) for line in parts],
     )
 
 
 def open_run(command: str, out: Path | None, choice: ChipChoice, seed: int) -> RunFolder:
-    """The folder of this run. Raises ConfigurationError where `--resume` has no folder, or another run's."""
+    """Return the folder of this run. Raises ConfigurationError if `--resume` has no folder, or that of another run."""
     from norsim.experiments.run_folder import RunFolder, default_folder
 
     context = click.get_current_context()
     resume, shared = context.meta.get(RESUME, False), context.meta.get(CACHE, False)
     if resume and out is None:
         raise ConfigurationError("--resume needs --out DIR, the folder of the interrupted run")
-    options = {key: str(value) for key, value in sorted(context.params.items()) if key not in INDIFFERENT}
+    options = {key: str(value) for key, value in sorted(context.params.items()) if key not in WITHOUT_EFFECT}
     checks = {key: value for key, value in sorted(context.params.items()) if key in CHECKS}
     return RunFolder(out or default_folder(command), choice.content, choice.path, seed, options, resume, shared, checks)
 
 
 def scheduler_options(function: Decorated) -> Decorated:
-    """`--scheduler` and `--scheduler-options`, for commands whose work is done `working`."""
+    """Add `--scheduler` and `--scheduler-options`, for commands that work with `workers_for`."""
     for option in (
         click.option("--scheduler-options", type=click.Path(path_type=Path, exists=True, dir_okay=False),
-                     metavar="FILE", expose_value=False, callback=noting(SCHEDULER_OPTIONS),
-                     help="YAML for a queueing system: jobs, queue, cores, memory, walltime, ..."),
-        click.option("--scheduler", metavar="ADDRESS|SYSTEM", expose_value=False, callback=noting(SCHEDULER),
-                     help="Have a Dask cluster do the work: tcp://HOST:PORT, or jobs of slurm, lsf or pbs."),
+                     metavar="FILE", expose_value=False, callback=store_in_context(SCHEDULER_OPTIONS),
+                     help="YAML file for a queueing system: jobs, queue, cores, memory, walltime, ..."),
+        click.option("--scheduler", metavar="ADDRESS|SYSTEM", expose_value=False, callback=store_in_context(SCHEDULER),
+                     help="Compute on a Dask cluster: tcp://HOST:PORT, or jobs of slurm, lsf or pbs."),
     ):  # fmt: skip
         function = option(function)
     return function
 
 
 @contextmanager
-def working(jobs: int) -> Iterator[Workers]:
-    """Who does the work of a command: the cluster that it was given, else `jobs` threads."""
+def workers_for(jobs: int) -> Iterator[Workers]:
+    """Yield the workers of a command: those of the cluster given by `--scheduler`, else `jobs` threads."""
     from norsim.jobs.dask_cluster import cluster
     from norsim.jobs.workers import Threads
 
@@ -193,46 +192,46 @@ def working(jobs: int) -> Iterator[Workers]:
         return
     options = read_yaml(path) if path is not None else {}
     if not isinstance(options, dict):
-        raise ConfigurationError(f"{path}: expected options as KEY: VALUE, a line each")
+        raise ConfigurationError(f"{path}: expected options as KEY: VALUE, one per line")
     with cluster(scheduler, options) as workers:
         yield workers
 
 
 def chip_options(function: Decorated) -> Decorated:
-    """`--chip`, `--encoding`, `--set`, `--trust-cell`."""
+    """Add `--chip`, `--encoding`, `--set` and `--trust-cell`."""
     for option in (
         trust_option,
         click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", shell_complete=complete_key,
-                     help="Change a key of the chip, for example adc.bits=10. Repeatable."),
+                     help="Change a chip key, for example adc.bits=10. Repeatable."),
         click.option("--encoding", type=click.Choice(list(ENCODINGS)),
-                     help="How to compute with the array; the chip file's choice by default."),
+                     help="How activations and weights are encoded on the array; the chip file's choice by default."),
         click.option("-c", "--chip", "chip_name", default="etox65", show_default=True, metavar="FILE|PRESET",
-                     shell_complete=complete_chip, help="The chip: a YAML file, or a preset that comes with norsim."),
+                     shell_complete=complete_chip, help="The chip: a YAML file or a preset that comes with norsim."),
     ):  # fmt: skip
         function = option(function)
     return function
 
 
 def run_options(function: Decorated) -> Decorated:
-    """`--seed`, `--jobs`, `--out`, `--json`, `--quiet`, `--verbose`."""
+    """Add `--seed`, `--jobs`, `--out`, `--overwrite`, `--json`, `--quiet` and `--verbose`."""
     for option in (
         overwrite_option,
         click.option("-v", "--verbose", is_flag=True, help="Report more details."),
-        click.option("-q", "--quiet", is_flag=True, help="No progress."),
-        click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there."),
+        click.option("-q", "--quiet", is_flag=True, help="Do not report progress."),
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, and nothing else."),
         click.option("--out", type=click.Path(path_type=Path), metavar="DIR",
                      help="Run folder; runs/COMMAND-DATE-TIME by default."),
         click.option("-j", "--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default="cores",
-                     help="Decks solved at a time on this machine. Results do not depend on it."),
+                     help="Number of decks solved at a time on this machine. Results do not depend on it."),
         click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True,
-                     help="Seed of all that is drawn."),
+                     help="Seed of all random numbers."),
     ):  # fmt: skip
         function = option(function)
     return function
 
 
 def parse_tile(text: str) -> tuple[int, int]:
-    """`R,C` -> (row, column)."""
+    """Parse `R,C` to (row, column)."""
     parts = text.split(",")
     if len(parts) != 2 or not all(part.strip().isdigit() for part in parts):
         raise ConfigurationError(f"--tile {text!r}: expected ROW,COLUMN, for example 0,0")
@@ -240,5 +239,5 @@ def parse_tile(text: str) -> tuple[int, int]:
 
 
 def print_json(content: dict[str, Any]) -> None:
-    """One line of JSON on stdout."""
+    """Print one line of JSON on stdout."""
     click.echo(json.dumps(content))

@@ -1,5 +1,5 @@
-"""Progress on stderr, with rates and remaining time: bars in a terminal, a plain line now and then elsewhere, nothing
-when asked to be quiet."""
+"""Progress on stderr with rates and remaining time: bars on a terminal, occasional plain lines elsewhere, nothing if
+quiet."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from rich.table import Column
 from rich.text import Text
 
 SECONDS_BETWEEN_LINES = 10.0
-# Columns of a terminal that has room for bars.
+# The least width of a terminal for bars, in columns.
 WIDE = 70
 
 Report = Callable[[str, int, int], None]
@@ -32,7 +32,7 @@ Report = Callable[[str, int, int], None]
 
 @contextmanager
 def reporting(quiet: bool, lines: bool = True) -> Iterator[Report]:
-    """Gives `report(what, done, total)`; without `lines` only a terminal gets to see it."""
+    """Yield `report(what, done, total)`; without `lines`, progress is shown only on a terminal."""
     console = Console(stderr=True)
     if not quiet and console.is_terminal:
         with _bars(console) as report:
@@ -44,7 +44,7 @@ def reporting(quiet: bool, lines: bool = True) -> Iterator[Report]:
 
 
 class _Throughput(ProgressColumn):
-    """How many are done in a second."""
+    """A column with the number of items done per second."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
@@ -53,7 +53,7 @@ class _Throughput(ProgressColumn):
 
 @contextmanager
 def _bars(console: Console) -> Iterator[Report]:
-    """What gives way in a narrow terminal are the bar and the time that has passed, then the end of a name."""
+    """Yield a report by bars. A narrow terminal drops the bar and the elapsed time, then shortens names."""
     name = TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis"))
     wide = console.width >= WIDE
     columns: list[ProgressColumn] = [name, *([BarColumn(bar_width=20)] if wide else []), MofNCompleteColumn()]
@@ -75,7 +75,7 @@ def _lines() -> Report:
 
     def report(what: str, done: int, total: int) -> None:
         now = time.monotonic()
-        # What starts over, with the next layer, is timed anew.
+        # Work that starts over, with the next layer, is timed from the start.
         if what not in begun or done <= begun[what][1] or total != begun[what][2]:
             begun[what] = (now, done, total)
         start, before, _ = begun[what]
@@ -87,7 +87,7 @@ def _lines() -> Report:
 
 
 def _pace(made: int, left: int, seconds: float) -> str:
-    """How fast it goes and how long it will go on; nothing before that is known."""
+    """Return the rate and the remaining time; an empty text before they are known."""
     if made <= 0 or seconds <= 0:
         return ""
     return f", {made / seconds:.3g}/s, {timedelta(seconds=round(left * seconds / made))} left"

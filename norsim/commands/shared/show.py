@@ -1,7 +1,7 @@
-"""Results for people on stdout: tables that fit the terminal, and plain text where there is none.
+"""Readable results on stdout: tables that fit the terminal, or plain text in a pipe.
 
-Rich leaves colours out in a pipe and under NO_COLOR. A table never breaks a word or a number: where even its longest
-words do not fit side by side, each row is written below the other, a line a cell.
+Rich omits colours in a pipe and under NO_COLOR. A table never breaks a word or a number: if even the longest words do
+not fit side by side, cells are written below each other, one per line.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from rich.table import Table
 from rich.text import Text
 
 WIDE = 100
-# What a column takes beside its text: a border and a space on either side.
+# The width of a column besides its text: a border, and a space on either side.
 BESIDE = 3
-# What stands right in its column: a number, whatever its unit, or that there is none.
+# Cells that are aligned right: a number with any unit, or a missing number.
 NUMBER = re.compile(r"[-+]?\d.*|unknown|")
 
 
 def on_terminal() -> bool:
-    """Whether somebody reads along."""
+    """Return whether stdout is a terminal."""
     return Console().is_terminal
 
 
 def narrow() -> bool:
-    """Whether somebody reads along on less than a hundred columns, so that what matters least is better left out."""
+    """Return whether stdout is a terminal of less than 100 columns, where the least important columns are omitted."""
     return on_terminal() and Console().width < WIDE
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
-    """A table that fits the terminal; columns of numbers are set right. `headings` may be empty."""
+    """Print a table that fits the terminal; columns of numbers are aligned right. `headings` may be empty."""
     cells = [tuple(row) for row in rows]
     console = Console()
     columns = list(zip(*([tuple(headings), *cells] if headings else cells), strict=True))
@@ -43,7 +43,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], title: str | N
     if widths is None:
         _stacked(console, headings, cells, title)
         return
-    # As Text, because what is in brackets would be markup in a string.
+    # As Text, because brackets in a string would be markup.
     drawn = Table(title=Text(title, "italic") if title else None, show_header=bool(headings))
     for place, width in enumerate(widths):
         numbers = any(row[place] for row in cells) and all(NUMBER.fullmatch(row[place]) for row in cells)
@@ -56,7 +56,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], title: str | N
 
 
 def table_or_lines(headings: Sequence[str], rows: Iterable[Sequence[str]], lines: Iterable[str]) -> None:
-    """The table on a terminal, the lines in a pipe."""
+    """Print the table on a terminal, or the lines in a pipe."""
     if on_terminal():
         table(headings, rows)
     else:
@@ -65,23 +65,23 @@ def table_or_lines(headings: Sequence[str], rows: Iterable[Sequence[str]], lines
 
 
 def say(text: str) -> None:
-    """A sentence, wrapped between words."""
+    """Print a sentence, wrapped between words."""
     Console().print(text, markup=False)
 
 
 def advise(text: str) -> None:
-    """A sentence, wrapped between words on a terminal, and in one line in a pipe."""
+    """Print a sentence, wrapped between words on a terminal, on one line in a pipe."""
     console = Console()
     console.print(text, markup=False, soft_wrap=not console.is_terminal)
 
 
 def say_path(text: str) -> None:
-    """A line that ends in a path, which is left whole, so that it can be copied."""
+    """Print a line that ends in a path, without breaking the path, so that it can be copied."""
     Console().print(text, soft_wrap=True, markup=False)
 
 
 def entries(content: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
-    """(dotted key, value) of everything in nested content; a list of contents is counted."""
+    """Return (dotted key, value) of every value in nested content; a list of mappings or lists is only counted."""
     found: list[tuple[str, str]] = []
     for key, value in content.items():
         if isinstance(value, Mapping):
@@ -94,7 +94,7 @@ def entries(content: Mapping[str, Any], before: str = "") -> list[tuple[str, str
 
 
 def text_of(value: Any) -> str:
-    """One value: yes and no, numbers to four digits, lists with commas."""
+    """Return a value as text: yes or no, floats with four digits, lists with commas."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (list, tuple)):
@@ -107,12 +107,12 @@ def _longest_word(column: Sequence[str]) -> int:
 
 
 def _fitted(least: Sequence[int], most: Sequence[int], room: int) -> list[int] | None:
-    """Widths of columns from `least` to `most` that take at most `room`; None where there are none."""
+    """Return column widths between `least` and `most` that fit into `room`; None if there are none."""
     spare = room - sum(least)
     if spare < 0:
         return None
     widths = list(least)
-    # Who wants little first: what it leaves is for the others.
+    # Columns that need little come first; the others share the rest.
     order = sorted(range(len(least)), key=lambda place: most[place] - least[place])
     for taken, place in enumerate(order):
         more = min(most[place] - least[place], spare // (len(order) - taken))
@@ -130,7 +130,7 @@ def _stacked(console: Console, headings: Sequence[str], rows: Sequence[Sequence[
         pairs = zip(headings, row, strict=True) if headings else ((row[0], cell) for cell in row[1:])
         for name, cell in pairs:
             line = f"{name}: {cell}" if name else cell
-            # A path or another long word is left whole, for the terminal to wrap.
+            # A path or another long word is not broken; the terminal wraps it.
             long = _longest_word([line]) > console.width
             if cell:
                 console.print(line, soft_wrap=long, markup=False)

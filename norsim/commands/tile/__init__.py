@@ -1,1 +1,1 @@
-"""Commands about a cell, a tile or a layer."""
+"""Commands for a cell, a tile or a layer."""

@@ -1,4 +1,4 @@
-"""`norsim build-netlist`: the deck of one tile for a simulator, and what explains it and reads it back."""
+"""`norsim build-netlist`: the deck of one tile for a simulator, with its description."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from norsim.commands.shared.options import (
 from norsim.files import write_atomically, write_text
 from norsim.spice.deck import RAW_FILE
 
-# By dialect: how a deck is run, and what it writes.
+# By dialect: the command that runs a deck, and the file that it writes.
 RUNS = {
     "ngspice": ("ngspice -b tile.cir", RAW_FILE),
     "hspice": ("hspice -i tile.cir -o tile", "tile.lis"),
@@ -31,14 +31,12 @@ RUNS = {
 
 @click.command("build-netlist")
 @network_options
-@click.option(
-    "--layer", required=True, help="Name of a layer, as in the network; a wrong one is answered with all of them."
-)
+@click.option("--layer", required=True, help="Name of a layer of the network; an unknown name lists all of them.")
 @click.option("--tile", default="0,0", show_default=True, metavar="R,C", help="Row and column of the tile.")
 @click.option("--vectors", default="8", show_default=True, metavar="K|FILE",
-              help="How many activation vectors to draw from the test images, or a .npy file of codes.")  # fmt: skip
+              help="Number of activation vectors to draw from the test images, or a .npy file of codes.")  # fmt: skip
 @click.option("--dialect", type=click.Choice(list(RUNS)), default="ngspice", show_default=True,
-              help="For which simulator the deck is.")  # fmt: skip
+              help="Simulator that the deck is written for.")  # fmt: skip
 @chip_options
 @run_options
 def command(
@@ -46,7 +44,7 @@ def command(
     chip_name: str, encoding: str | None, settings: tuple[str, ...],
     seed: int, jobs: int, out: Path | None, as_json: bool, quiet: bool, verbose: bool,
 ) -> None:  # fmt: skip
-    """Write the deck of one tile: DIR/tile.cir, and DIR/tile.json which says what it holds.
+    """Write the deck of one tile to DIR/tile.cir, and its description to DIR/tile.json.
 
     \b
     Run it by hand:  cd DIR && ngspice -b tile.cir      writes currents.raw
@@ -80,7 +78,7 @@ def command(
     description = {**described, "dialect": dialect, "raw_file": results}
     write_text(folder.path / "tile.cir", text)
     if placed.cell.compatibility:
-        # What `ngspice -b tile.cir` reads first, so that the deck runs as it stands.
+        # `ngspice -b tile.cir` reads this first, so that the deck runs unchanged.
         write_text(folder.path / ".spiceinit", mode_file(placed.cell))
     write_atomically(folder.path / "tile.npz", lambda file: save_array(file, placed, stimulus, part.codes(codes)))
     write_text(folder.path / "tile.json", json.dumps(description) + "\n")

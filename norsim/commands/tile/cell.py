@@ -36,7 +36,7 @@ VERDICTS = {True: "ok", False: "FAILS", None: ""}
 
 @click.group("cell")
 def command() -> None:
-    """Look at the cell of a chip file by itself.
+    """Examine the cell of a chip file.
 
     \b
     Examples:
@@ -50,14 +50,14 @@ def command() -> None:
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Run folder; runs/cell-check-DATE-TIME by default."
 )
 @overwrite_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else there.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, and nothing else.")
+@click.option("-q", "--quiet", is_flag=True, help="Do not report progress.")  # fmt: skip
 def check_command(
     chip_name: str, encoding: str | None, settings: tuple[str, ...], out: Path | None, as_json: bool, quiet: bool
 ) -> None:
-    """Sweep the chip's cell, find its window and levels, and report what does not fit.
+    """Sweep the chip's cell, find its window and levels, and report what is unsuitable.
 
-    Writes iv.svg, curves.csv and summary.json into the run folder. Ends with exit code 5 if something does not fit.
+    Write iv.svg, curves.csv and summary.json to the run folder. Exit with code 5 if something is unsuitable.
 
     \b
     Examples:
@@ -83,11 +83,11 @@ def check_command(
         report_findings(found, choice.chip, folder.path)
     if not found.ok:
         failing = ", ".join(finding.name for finding in found.findings if finding.ok is False)
-        raise ThresholdError(f"the cell of {choice.chip.name} does not fit: {failing}")
+        raise ThresholdError(f"the cell of {choice.chip.name} is not suitable: {failing}")
 
 
 def programmed_card(choice: ChipChoice) -> Cell | None:
-    """The card that `cell.programmed_as` names, as a cell of its own; None where it names none."""
+    """Return the model card that `cell.programmed_as` names, as a separate cell; None if it names none."""
     file = chip_file().model_validate(choice.content)
     if file.cell.programmed_as is None:
         return None
@@ -96,7 +96,7 @@ def programmed_card(choice: ChipChoice) -> Cell | None:
 
 
 def write_files(found: CellCheck, chip: Chip, folder: Path) -> None:
-    """iv.svg and curves.csv."""
+    """Write iv.svg and curves.csv."""
     from norsim.report.figures.cell_check import curves
 
     ends = (chip.cell.erased_volts, chip.cell.programmed_volts)
@@ -105,7 +105,7 @@ def write_files(found: CellCheck, chip: Chip, folder: Path) -> None:
 
 
 def summary(found: CellCheck, chip: Chip) -> dict[str, Any]:
-    """What goes to summary.json and to `--json`."""
+    """Return the content of summary.json and of `--json`."""
     levels: list[dict[str, float]] = []
     if found.levels is not None:
         columns = (found.levels.thresholds, found.levels.target_amps, found.levels.achieved_amps)
@@ -121,10 +121,10 @@ def summary(found: CellCheck, chip: Chip) -> dict[str, Any]:
 
 
 def report_findings(found: CellCheck, chip: Chip, folder: Path) -> None:
-    """The findings for people, on stdout; then what to change."""
+    """Print the findings as a table, then the advice."""
     show.table(
         ("", "found", "expected", "verdict"),
-        [(one.name, shown(one.value, one.unit), one.expected, VERDICTS[one.ok]) for one in found.findings],
+        [(one.name, with_unit(one.value, one.unit), one.expected, VERDICTS[one.ok]) for one in found.findings],
         f"The cell of {chip.name}, {chip.encoding.name}, at {chip.cell.temperature_kelvin - 273.15:g} °C",
     )
     for finding in found.findings:
@@ -137,8 +137,8 @@ def report_findings(found: CellCheck, chip: Chip, folder: Path) -> None:
     show.say_path(f"Time: {times or 'not measured'}. Run folder: {folder}")
 
 
-def shown(value: float | None, unit: str) -> str:
-    """A number with its unit, for people."""
+def with_unit(value: float | None, unit: str) -> str:
+    """Return a number with its unit, for display."""
     if value is None:
         return "none"
     return f"{value:.4g} {unit}".strip()

@@ -1,4 +1,4 @@
-"""`norsim import-results`: currents that the site's own simulator found for a deck, checked, decoded and compared."""
+"""`norsim import-results`: currents from the user's simulator for a deck, checked, decoded and compared."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from norsim.spice.results import Results
     from norsim.tiling.deck_folder import DeckFolder
 
-# Solvers that give the currents of all lines.
+# Solvers that return the currents of all lines.
 SOLVERS = tuple(name for name, backend in BACKENDS.items() if backend.all_lines)
 
 
@@ -29,16 +29,17 @@ SOLVERS = tuple(name for name, backend in BACKENDS.items() if backend.all_lines)
 @click.argument("run", metavar="DIR", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("results", metavar="FILE", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--against", metavar="SOLVER|FILE",
-              help=f"Compare with another file of results, or with norsim: {', '.join(SOLVERS)}.")  # fmt: skip
+              help=f"Compare with another file of results, or with norsim by {', '.join(SOLVERS)}.")  # fmt: skip
 @click.option("--tolerance", type=click.FloatRange(min=0),
               help="Fail (exit 5) if the largest difference, in full scale, is above this.")  # fmt: skip
 @trust_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def command(run: Path, results: Path, against: str | None, tolerance: float | None, as_json: bool) -> None:
-    """Take in what your simulator wrote for the deck in DIR, a folder of build-netlist; DIR/currents.npz gets the
-    currents and the sums that they are.
+    """Import the results of your simulator for the deck in DIR, a folder of build-netlist; write the currents and the
+    decoded sums to DIR/currents.npz.
 
-    FILE is HSPICE's listing or CSDF, Xyce's .prn or .csv, or ngspice's raw file; which one is seen from its content.
+    FILE is an HSPICE listing or CSDF file, a .prn or .csv file of Xyce, or a raw file of ngspice; the format is
+    detected from its content.
 
     \b
     Examples:
@@ -46,7 +47,7 @@ def command(run: Path, results: Path, against: str | None, tolerance: float | No
       norsim import-results runs/deck runs/deck/tile.lis --against nodal --tolerance 1e-3
     """
     if tolerance is not None and against is None:
-        raise ConfigurationError("--tolerance needs --against, which says what to compare with")
+        raise ConfigurationError("--tolerance needs --against, the results to compare with")
 
     from norsim.tiling.deck_folder import load_folder
 
@@ -74,7 +75,7 @@ def command(run: Path, results: Path, against: str | None, tolerance: float | No
 
 
 def kept_chip(run: Path) -> Chip:
-    """The chip that build-netlist has kept in its folder; ConfigurationError for any other folder."""
+    """Return the chip stored in a folder of build-netlist. Raises ConfigurationError for any other folder."""
     try:
         manifest = json.loads((run / "manifest.json").read_text())
         content, path, seed = (
@@ -83,14 +84,14 @@ def kept_chip(run: Path) -> Chip:
             int(manifest["seed"]),
         )
     except (OSError, ValueError, TypeError, KeyError) as problem:
-        raise ConfigurationError(f"{run} is no folder of build-netlist: {problem}") from None
+        raise ConfigurationError(f"{run} is not a folder written by build-netlist: {problem}") from None
     if not isinstance(content, dict):
-        raise ConfigurationError(f"{run / 'config.resolved.yaml'}: expected a chip")
+        raise ConfigurationError(f"{run / 'config.resolved.yaml'}: expected the keys of a chip")
     return build_chip(content, path, cell_is_trusted()).specimen(seed, 0)
 
 
 def currents(folder: DeckFolder, results: Path) -> tuple[Results, Floats]:
-    """A file of results, and the `[vectors, passes, outputs]` amperes in it, checked as ngspice's are."""
+    """Return a file of results, and the `[vectors, passes, outputs]` amperes in it, checked like those of ngspice."""
     from norsim.spice.elements import ammeters
     from norsim.spice.kirchhoff import currents_from
     from norsim.spice.results import read_results
@@ -102,7 +103,7 @@ def currents(folder: DeckFolder, results: Path) -> tuple[Results, Floats]:
 
 
 def compared_with(folder: DeckFolder, against: str) -> Floats:
-    """`[vectors, passes, outputs]` amperes by a solver, or in another file."""
+    """Return `[vectors, passes, outputs]` amperes computed by a solver or read from another file."""
     if against in SOLVERS:
         return folder.amps(backend_named(against).read(folder.tile, folder.stimulus))
     if not Path(against).is_file():
@@ -111,7 +112,7 @@ def compared_with(folder: DeckFolder, against: str) -> Floats:
 
 
 def differences(folder: DeckFolder, amps: Floats, other: Floats | None) -> dict[str, float | None]:
-    """Largest and root mean square difference of `[vectors, passes, outputs]` amperes, in full scale."""
+    """Return the largest and the rms difference of `[vectors, passes, outputs]` amperes, in full scale."""
     if other is None:
         return {"max_difference_full_scale": None, "rms_difference_full_scale": None}
     rms = float(np.sqrt(np.square(amps - other).mean())) / folder.full_scale_amps
@@ -119,18 +120,18 @@ def differences(folder: DeckFolder, amps: Floats, other: Floats | None) -> dict[
 
 
 def largest(folder: DeckFolder, amps: Floats, other: Floats) -> float:
-    """The largest difference of `[vectors, passes, outputs]` amperes, in full scale."""
+    """Return the largest difference of `[vectors, passes, outputs]` amperes, in full scale."""
     return float(np.abs(amps - other).max()) / folder.full_scale_amps
 
 
 def show(summary: dict[str, Any]) -> None:
-    """The result for people."""
+    """Print the result."""
     click.echo(
         f"{summary['results']}: {summary['reads']} reads ({summary['format']}), largest deviation of a sum from the "
         f"integers {summary['max_mac_error']:.2f} steps"
     )
     for warning in summary["warnings"]:
-        click.echo(f"It warns: {warning}")
+        click.echo(f"Warning in the file: {warning}")
     if summary["against"] is not None:
         click.echo(
             f"Against {summary['against']}: largest difference {summary['max_difference_full_scale']:.1e} of full "

@@ -1,4 +1,4 @@
-"""`norsim run-layer`: read one layer, or one tile of it, and keep its currents."""
+"""`norsim run-layer`: read one layer, or one of its tiles, and store its currents."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from norsim.commands.shared.options import (
     run_options,
     scheduler_options,
     show_estimate,
-    working,
+    workers_for,
 )
 from norsim.files import write_atomically, write_text
 
@@ -43,11 +43,12 @@ if TYPE_CHECKING:
 
 @click.command("run-layer")
 @network_options
-@click.option("--layer", required=True, help="Name of a layer, as in the network.")
+@click.option("--layer", required=True, help="Name of a layer of the network.")
 @click.option("--tile", metavar="R,C", help="Row and column of one tile; all tiles of the layer by default.")
 @click.option("--vectors", default="8", show_default=True, metavar="K|FILE",
-              help="How many activation vectors to draw from the test images, or a .npy file of codes.")  # fmt: skip
-@click.option("--backend", type=click.Choice(list(BACKENDS)), default="ngspice", show_default=True)
+              help="Number of activation vectors to draw from the test images, or a .npy file of codes.")  # fmt: skip
+@click.option("--backend", type=click.Choice(list(BACKENDS)), default="ngspice", show_default=True,
+              help="Solver that reads the tiles; ideal computes integers instead.")  # fmt: skip
 @chip_options
 @resume_options
 @scheduler_options
@@ -57,7 +58,7 @@ def command(
     backend: str, chip_name: str, encoding: str | None, settings: tuple[str, ...],
     seed: int, jobs: int, out: Path | None, as_json: bool, quiet: bool, verbose: bool,
 ) -> None:  # fmt: skip
-    """Read one layer, or one tile of it, for some activation vectors; currents go to DIR/currents.npz.
+    """Read one layer, or one of its tiles, for some activation vectors, and write the currents to DIR/currents.npz.
 
     \b
     Examples:
@@ -88,7 +89,7 @@ def command(
         show_estimate(estimate_reads(parts, codes, wanted, jobs=jobs, copies=copies(),
                                      set_up_seconds=time.monotonic() - started), as_json)  # fmt: skip
         return
-    with reporting(quiet) as report, working(jobs) as workers:
+    with reporting(quiet) as report, workers_for(jobs) as workers:
         folder = open_run("run-layer", out, choice, seed)
         reader = Reader(wanted, workers, partial(report, layer), store=folder.units)
         if not wanted.gives_integers:
@@ -119,7 +120,7 @@ def command(
 
 
 def fitted(one: Experiment, grid: TileGrid, reader: Reader, seed: int) -> TileGrid:
-    """The tiles of a layer, programmed and calibrated on training images."""
+    """Return the tiles of a layer, programmed and calibrated on training images."""
     from norsim.tiling.calibrate import fit_layer
     from norsim.tiling.modules import layer_codes
 
@@ -130,7 +131,7 @@ def fitted(one: Experiment, grid: TileGrid, reader: Reader, seed: int) -> TileGr
 
 
 def write_decks(grid: TileGrid, codes: Codes, folder: Path) -> None:
-    """The deck of each tile for the layer's `[vectors, inputs]` codes, as `build-netlist` writes it."""
+    """Write the deck of each tile for the layer's `[vectors, inputs]` codes, like `build-netlist`."""
     from norsim.spice.deck import deck
 
     folder.mkdir(exist_ok=True)
@@ -139,7 +140,7 @@ def write_decks(grid: TileGrid, codes: Codes, folder: Path) -> None:
 
 
 def save(path: Path, part: PlacedTile, codes: Codes, read: TileRead) -> None:
-    """One tile's currents.npz, for the layer's codes `[vectors, inputs]`."""
+    """Write currents.npz of one tile, for the layer's codes `[vectors, inputs]`."""
     arrays: dict[str, Any] = {
         "codes": part.codes(codes),
         "weights": part.weights,
@@ -155,9 +156,9 @@ def save(path: Path, part: PlacedTile, codes: Codes, read: TileRead) -> None:
 def summarize(
     network: str, layer: str, tile: str | None, backend: str, parts: Sequence[PlacedTile], vectors: int, seconds: float,
 ) -> dict[str, Any]:  # fmt: skip
-    """The keys of `run-layer --json`; sizes are those of the tile, or lists over all tiles.
+    """Return the content of `run-layer --json`; sizes are those of the tile, or lists over all tiles.
 
-    Every read has converged: one that does not raises an error.
+    Every read has converged, because a read that does not converge raises an error.
     """
     encoding = parts[0].chip.encoding
     shapes = [part.cell_codes().shape for part in parts]

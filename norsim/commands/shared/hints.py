@@ -1,0 +1,30 @@
+"""Options that resolve an error: messages from the library name no options, so the command line adds them."""
+
+from __future__ import annotations
+
+import re
+
+from norsim.errors import ConfigurationError, DataError, NorsimError, UntrustedCellError
+
+# An error's class, a pattern in its message, and the option that resolves or caused it.
+HINTS: tuple[tuple[type[NorsimError], str, str], ...] = (
+    (UntrustedCellError, "", "--trust-cell allows it"),
+    (ConfigurationError, "unless the cell is trusted", "--trust-cell allows it"),
+    (DataError, "is the Python code .* unless it is trusted", "--trust-model allows it"),
+    (DataError, "was given no folder", "--data DIR gives it"),
+    (DataError, "leave out the folder", "--data"),
+    (DataError, "of CIFAR-10, so pass one|no CIFAR-10 that can be read", "--data DIR"),
+    (ConfigurationError, "^setting ", "--set KEY=VALUE"),
+    (ConfigurationError, "matches no layer", "--layers PATTERN"),
+    (ConfigurationError, "activation (codes|vectors)", "--vectors K|FILE"),
+    (ConfigurationError, "resume", "--resume"),
+)
+
+
+def hint(problem: NorsimError) -> str:
+    """Return the option that resolves or caused an error, as ` (...)`; an empty text if the message needs none."""
+    text = str(problem)
+    for kind, pattern, option in HINTS:
+        if isinstance(problem, kind) and re.search(pattern, text) and option.split()[0] not in text:
+            return f" ({option})"
+    return ""
