@@ -8,8 +8,11 @@ from.
 from __future__ import annotations
 
 from enum import IntEnum, unique
+from numbers import Integral
 
 import numpy as np
+
+from norsim.errors import ConfigurationError
 
 
 @unique
@@ -28,5 +31,10 @@ class Stream(IntEnum):
 
 
 def generator(seed: int, stream: Stream, *place: int) -> np.random.Generator:
-    """The generator of `stream` under `seed`; `place` tells its draws apart, for example by batch."""
+    """The generator of `stream` under `seed`; `place` tells its draws apart, for example by batch.
+
+    Raises ConfigurationError for a seed that is not an integer of at least 0.
+    """
+    if not isinstance(seed, Integral) or seed < 0:
+        raise ConfigurationError(f"seed is {seed!r}; expected an integer of at least 0")
     return np.random.default_rng([seed, stream, *place])

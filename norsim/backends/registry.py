@@ -34,7 +34,7 @@ BACKENDS = by_name([
 
 def backend_named(name: str) -> Backend:
     """The backend of that name. Raises ConfigurationError, with the names there are, for another."""
-    if name not in BACKENDS:
+    if not isinstance(name, str) or name not in BACKENDS:
         raise ConfigurationError(f"no backend {name!r}; there are {', '.join(BACKENDS)}")
     return BACKENDS[name]
 

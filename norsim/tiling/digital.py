@@ -11,6 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from norsim.data.batches import Data, first_inputs
+from norsim.data.tensors import BATCH
+from norsim.quantization.forward import check_network, forward
 from norsim.tiling.modules import TiledLayer, digital
 
 # These hand numbers on as they are, in another shape or place, or make constants.
@@ -26,6 +29,7 @@ MOVES = frozenset((
 def digital_modules(model: nn.Module) -> dict[str, str]:
     """Name and kind of every leaf module that stays digital, also of a layer that is told to. See `digital_operations`
     for the rest."""
+    check_network(model)
     return {
         name: type(part).__name__.removeprefix("Tiled")
         for name, part in model.named_modules()
@@ -33,15 +37,17 @@ def digital_modules(model: nn.Module) -> dict[str, str]:
     }
 
 
-def digital_operations(model: nn.Module, images: Tensor) -> dict[str, int]:
+def digital_operations(model: nn.Module, images: Data) -> dict[str, int]:
     """How often each operation comes between the modules in one pass of `images` `[images, ...]`, by torch's names.
 
-    Counted is what gives real numbers and does not just move them: additions, products of activations, softmax,
-    pooling. A pass is watched, rather than the code read, so that no forward is too free to be understood.
+    Counted are operations that compute real numbers and do not just move them: additions, products of activations,
+    softmax, pooling. A pass is watched, rather than the code read, so that any forward is understood. `images` are data
+    of any kind that `norsim.deploy` takes, of which the first batch is used.
     """
-    watch = _Watch()
+    check_network(model)
+    inputs, watch = first_inputs(images, BATCH), _Watch()
     with torch.inference_mode(), digital(model), _inside(model, watch), watch:
-        model(images)
+        forward(model, inputs)
     return dict(watch.counts.most_common())
 
 
