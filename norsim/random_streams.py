@@ -7,8 +7,11 @@ A generator is seeded with the user's seed, the number of its stream, and indice
 from __future__ import annotations
 
 from enum import IntEnum, unique
+from numbers import Integral
 
 import numpy as np
+
+from norsim.errors import ConfigurationError
 
 
 @unique
@@ -27,5 +30,10 @@ class Stream(IntEnum):
 
 
 def generator(seed: int, stream: Stream, *place: int) -> np.random.Generator:
-    """Return the generator of `stream` for `seed`; `place` separates its draws, for example by batch."""
+    """Return the generator of `stream` for `seed`; `place` separates its draws, for example by batch.
+
+    Raises ConfigurationError for a seed that is not an integer of at least 0.
+    """
+    if not isinstance(seed, Integral) or seed < 0:
+        raise ConfigurationError(f"seed is {seed!r}; expected an integer of at least 0")
     return np.random.default_rng([seed, stream, *place])

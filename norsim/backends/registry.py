@@ -34,7 +34,7 @@ BACKENDS = by_name([
 
 def backend_named(name: str) -> Backend:
     """Return the backend `name`. Raises ConfigurationError, with the known names, for another."""
-    if name not in BACKENDS:
+    if not isinstance(name, str) or name not in BACKENDS:
         raise ConfigurationError(f"no backend {name!r}; choose one of {', '.join(BACKENDS)}")
     return BACKENDS[name]
 

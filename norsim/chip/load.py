@@ -67,6 +67,8 @@ def choose_chip(
 
 def read_chip_file(chip: str | Path) -> tuple[dict[str, Any], Path]:
     """Return the YAML content of a chip file or preset, and its path."""
+    if not isinstance(chip, str | Path):
+        raise ConfigurationError(f"chip is {chip!r}; expected the name of a preset or a .yaml file")
     path = Path(chip) if Path(chip).suffix in (".yaml", ".yml") else presets().get(str(chip))
     if path is None:
         raise ConfigurationError(

@@ -18,10 +18,12 @@ from torch import Tensor, nn
 from norsim.array.tile import Stimulus
 from norsim.backends.backend import Backend
 from norsim.backends.characterised import ONE_AT_A_TIME
+from norsim.errors import ConfigurationError
 from norsim.evaluation.metrics import Predictions, classes_of, plain
 from norsim.evaluation.proof import Sample, Sampler
 from norsim.jobs.unit_store import UnitStore, unit_key
 from norsim.jobs.workers import HERE, Unit, Workers
+from norsim.quantization.forward import forward
 from norsim.quantization.layer import QuantizedLayer
 from norsim.quantization.normalise import normalisation
 from norsim.random_streams import Stream, generator
@@ -146,15 +148,20 @@ def run_alone(*arguments: Any) -> Kept:
 
 
 def classes(model: nn.Module, images: Tensor) -> Predictions:
-    """Return the class `[images]` of each image."""
+    """Return the class `[images]` of each image. Raises ConfigurationError if the network returns another number."""
     with torch.inference_mode():
-        return classes_of(model(images))
+        found = classes_of(forward(model, images))
+    if len(found) != len(images):
+        raise ConfigurationError(
+            f"the network returns scores for {len(found)} images of {len(images)}; expected scores [images, classes]"
+        )
+    return found
 
 
 def outputs(model: nn.Module, images: Tensor) -> Any:
     """Return the network's outputs for images `[images, ...]`, as tensors on the CPU."""
     with torch.inference_mode():
-        return plain(model(images))
+        return plain(forward(model, images))
 
 
 def _column(answers: Answers) -> pa.Array:
@@ -179,7 +186,7 @@ def fingerprint(model: nn.Module, backend: Backend) -> str:
     parts: list[object] = [torch.__version__, np.__version__, *rests_on, backend.name, str(model), normalisation(model)]
     # The module name of user-supplied code contains a hash of the code.
     parts += sorted({f"{type(part).__module__}.{type(part).__qualname__}" for part in model.modules()})
-    parts += [(name, value.numpy().tobytes().hex()) for name, value in model.state_dict().items()]
+    parts += [(name, value.cpu().numpy().tobytes().hex()) for name, value in model.state_dict().items()]
     for name, layer in tiled_layers(model).items():
         parts += [name, layer.fixed and layer.fixed.name, repr(layer.grid.chip), *_of_layer(layer.grid.layer)]
         for tile in layer.grid.tiles:
@@ -206,7 +213,7 @@ def find(store: UnitStore, key: str) -> Kept | None:
 
 def batch_key(print_of_model: str, index: int, images: Tensor, classify: bool, per_tile: int, seed: int) -> str:
     """Return the key of a batch `[images, ...]` in a store."""
-    pixels = hashlib.sha256(images.contiguous().numpy().tobytes()).hexdigest()
+    pixels = hashlib.sha256(images.cpu().contiguous().numpy().tobytes()).hexdigest()
     return unit_key("batch", print_of_model, index, pixels, tuple(images.shape), classify, per_tile, seed)
 
 

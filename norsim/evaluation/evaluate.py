@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import platform
 import time
 from collections import Counter
@@ -22,7 +23,7 @@ from norsim.errors import ConfigurationError, DataError
 from norsim.evaluation.batches import classes, done_elsewhere, outputs, run_batches
 from norsim.evaluation.chips import Chips
 from norsim.evaluation.intervals import Interval, wilson
-from norsim.evaluation.metrics import Metric, Predictions, joined, labels_of, value_of
+from norsim.evaluation.metrics import Metric, Predictions, check_metric, joined, labels_of, value_of
 from norsim.evaluation.proof import Sample, Verification, choose_samples, verify
 from norsim.jobs.unit_store import UnitStore
 from norsim.jobs.workers import HERE, Workers
@@ -115,6 +116,11 @@ def evaluate(
     not converted or not calibrated (see `norsim.calibrate`), DataError for unsuitable data.
     """
     started = time.monotonic()
+    check_metric(metric)
+    if spice_sample < 0:
+        raise ConfigurationError(f"spice_sample is {spice_sample}; expected a number of reads, 0 for no verification")
+    if original is not None and original.training:
+        original = copy.deepcopy(original).eval()
     wanted, layers, count = backend_named(backend), converted_layers(model), max(spice_sample, KEPT_SAMPLES)
     per_tile = -(-count // sum(len(layer.grid.tiles) for layer in layers.values()))
     # Progress counts images if batches are fast or run in other processes; otherwise the decks of each layer.
@@ -147,10 +153,11 @@ def evaluate(
     samples = choose_samples([sample for result in results for sample in result.samples], count)
     judged = [_judge(metric, answers, truth) for answers in (found, exact, known)]
     (accuracy, interval), (quantized, quantized_interval), (of_float, float_interval) = judged
+    name = getattr(data, "name", "")
     encodings = {layer.grid.chip.encoding.name for layer in layers.values()}
     total = _count(truth)
     return Evaluation(
-        network, getattr(data, "name", ""), total, wanted.name, ", ".join(sorted(encodings)),
+        network, name if isinstance(name, str) else "", total, wanted.name, ", ".join(sorted(encodings)),
         accuracy, interval, quantized, quantized_interval, of_float, float_interval,
         verify(samples[:spice_sample], workers, reference()),
         layer_table(model, wanted, reads, total),

@@ -32,19 +32,23 @@ def scores_of(outputs: Any) -> Tensor:
     scores = [part for part in parts if isinstance(part, Tensor) and part.ndim == 2 and part.is_floating_point()]
     if len(scores) != 1:
         raise ConfigurationError(
-            f"the network returns {described(outputs)}; an accuracy needs scores [images, classes]. For other outputs "
-            "give metric=, a function of (outputs, targets)"
+            f"the network returns {described(outputs)}; an accuracy needs scores [images, classes]. To judge other "
+            "outputs, give evaluate a metric, a function of (outputs, targets)"
         )
     return scores[0]
 
 
 def labels_of(targets: Any, images: int) -> Predictions:
     """Return targets as labels `[images]`. Raises DataError for anything but one integer per image."""
-    found = np.asarray(targets)
+    try:
+        found = np.asarray(targets.detach().cpu() if isinstance(targets, Tensor) else targets)
+    except (TypeError, ValueError):
+        found = np.empty(0, object)
     if found.ndim != 1 or found.dtype.kind not in "iu" or len(found) != images:
+        kind = f"{found.dtype} of shape {list(found.shape)}" if found.dtype != object else described(targets)
         raise DataError(
-            f"targets are {found.dtype} of shape {list(found.shape)} for {images} images; an accuracy needs one "
-            "integer label per image. For other targets give metric=, a function of (outputs, targets)"
+            f"targets are {kind} for {images} images; an accuracy needs one integer label per image. For other "
+            "targets, give evaluate a metric, a function of (outputs, targets)"
         )
     return found.astype(np.int64)
 
@@ -79,20 +83,40 @@ def plain(outputs: Any) -> Any:
 
 
 def joined(parts: Sequence[Any]) -> Any:
-    """Join the outputs or targets of batches to those of all images: tensors `[images, ...]` and lists directly, dicts
-    and tuples part by part."""
+    """Join the outputs or targets of batches: tensors `[images, ...]` and lists directly, dicts and tuples by part.
+
+    Raises DataError for no batches, and for batches that differ in kind or shape.
+    """
+    if not parts:
+        raise DataError("the data is empty: give at least one batch")
+    try:
+        return _joined(parts)
+    except (RuntimeError, ValueError, KeyError, TypeError) as problem:
+        raise DataError(
+            f"the first batch is {described(parts[0])} and the last {described(parts[-1])}; expected outputs and "
+            "targets of one kind and shape in every batch"
+        ) from problem
+
+
+def _joined(parts: Sequence[Any]) -> Any:
     first = parts[0]
     if isinstance(first, Tensor):
         return torch.cat([part if part.ndim else part[None] for part in parts])
     if isinstance(first, np.ndarray):
         return np.concatenate(parts)
     if isinstance(first, Mapping):
-        return {key: joined([part[key] for part in parts]) for key in first}
+        return {key: _joined([part[key] for part in parts]) for key in first}
     if isinstance(first, list):
         return [one for part in parts for one in part]
     if isinstance(first, tuple):
-        return tuple(joined(part) for part in zip(*parts, strict=True))
+        return tuple(_joined(part) for part in zip(*parts, strict=True))
     return list(parts)
+
+
+def check_metric(metric: object) -> None:
+    """Raise ConfigurationError for a metric that cannot be called; None is the share of correct classes."""
+    if metric is not None and not callable(metric):
+        raise ConfigurationError(f"metric is {metric!r}; expected a function of (outputs, targets)")
 
 
 def value_of(metric: Metric, outputs: Any, targets: Any) -> float:

@@ -34,8 +34,9 @@ def evaluate_chips(
 
     The accuracy is the mean over the chips, its interval is that of `Chips`, and the verification samples reads of all
     of them; `chips` and `predictions_by_chip` of the result hold the results of each chip. Raises ConfigurationError
-    for several chips with a user-supplied metric, whose intervals are unknown.
+    for fewer than one chip, and for several chips with a user-supplied metric, whose intervals are unknown.
     """
+    check_count(count)
     if count == 1:
         return evaluate(
             fitted(0), data, backend, metric=metric, spice_sample=spice_sample, workers=workers, **options
@@ -51,6 +52,12 @@ def evaluate_chips(
         verification=verify(samples, workers, reference()), seconds=sum(found.seconds for found in each),
         chips=chips, predictions_by_chip=[found.predictions for found in each],
     )  # fmt: skip
+
+
+def check_count(trials: int) -> None:
+    """Raise ConfigurationError unless `trials` is at least one chip."""
+    if not isinstance(trials, int) or trials < 1:
+        raise ConfigurationError(f"trials is {trials!r}; expected at least 1 chip")
 
 
 def table_of_chips(found: Evaluation) -> dict[str, Predictions]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from norsim.backends.registry import backend_named
 from norsim.chip.load import ChipChoice, choose_chip
 from norsim.chip.model import Chip
 from norsim.data.batches import Data, inputs_of
@@ -18,6 +19,7 @@ from norsim.experiments.deployed import DeployedNetwork
 from norsim.experiments.deployed_folder import load_folder
 from norsim.experiments.deployment import Deployment, KeptInputs, Report, matching, silent
 from norsim.jobs.workers import HERE, Workers
+from norsim.quantization.forward import check_network
 from norsim.quantization.quantize import quantize
 from norsim.tiling.convert import program
 
@@ -54,15 +56,15 @@ def deploy(
     Raises PlacementError with the name of a layer that no array can hold, ConfigurationError for a key, chip or layer
     that does not exist, DataError for unsuitable calibration data, SimulatorError without ngspice.
     """
-    if not isinstance(model, nn.Module):
-        raise ConfigurationError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
+    check_network(model)
     if isinstance(model, DeployedNetwork):
         raise ConfigurationError("the network is already deployed; deploy the original model")
+    backend_named(backend)
+    patterns = _patterns(digital)
     choice = _chosen(chip, set or {}, encoding, seed)
     original = copy.deepcopy(model).eval()
     seen = _FirstInputs(calibration, choice.chip.calibration.images)
     quantized = quantize(original, seen, weight_bits, activation_bits)
-    patterns = (digital,) if isinstance(digital, str) else tuple(digital)
     deployment = Deployment(
         name or type(model).__name__, quantized, choice, matching(quantized, patterns), original,
         KeptInputs(seen.inputs()), seed,
@@ -77,12 +79,20 @@ def load_deployed(folder: Path | str) -> DeployedNetwork:
     The folder holds Python objects, and loading it can run arbitrary code: load only folders that you trust. Raises
     DataError for any other folder, and for a network whose classes cannot be imported.
     """
-    deployment, fits, backend = load_folder(Path(folder))
+    deployment, state, backend = load_folder(Path(folder))
     net = DeployedNetwork(deployment, deployment.converted(), backend)
-    for name, layer in net.tiled.items():
-        layer.set_extra_state(fits[name])
+    net.load_state_dict(state)
     program(net.parts.analog, backend)
+    net.backend = backend
     return net
+
+
+def _patterns(digital: Sequence[str]) -> tuple[str, ...]:
+    """Return names or patterns of layers, from one or several. Raises ConfigurationError for anything else."""
+    patterns = (digital,) if isinstance(digital, str) else tuple(digital) if isinstance(digital, Iterable) else None
+    if patterns is None or not all(isinstance(one, str) for one in patterns):
+        raise ConfigurationError(f'digital is {digital!r}; expected names of layers or patterns, such as ["fc"]')
+    return patterns
 
 
 def _chosen(chip: str | Path | Chip, settings: Mapping[str, Any], encoding: str | None, seed: int) -> ChipChoice:

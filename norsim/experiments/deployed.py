@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,22 +11,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from norsim.backends.backend import Backend
 from norsim.backends.registry import backend_named
 from norsim.chip.model import Chip
 from norsim.data.batches import Data, first_inputs
 from norsim.errors import ConfigurationError, suggestion
 from norsim.evaluation.attribution import Attribution
 from norsim.evaluation.evaluate import Evaluation, evaluate
-from norsim.evaluation.metrics import Metric
+from norsim.evaluation.metrics import Metric, check_metric
+from norsim.evaluation.trials import check_count
 from norsim.experiments.attribution import attribute_losses
 from norsim.experiments.deployed_folder import save_folder
 from norsim.experiments.deployment import Deployment, KeptInputs, Report, silent
 from norsim.experiments.factors import By
 from norsim.experiments.sweep import Sweep, evaluate_deployment, sweep_chip
 from norsim.jobs.workers import HERE, Workers
+from norsim.quantization.forward import device_of
 from norsim.random_streams import Stream, generator
 from norsim.tiling.digital import digital_modules
-from norsim.tiling.modules import TiledLayer, reading, tiled_layers
+from norsim.tiling.modules import TiledLayer, tiled_layers
 from norsim.tiling.modules import digital as digitally
 from norsim.tiling.reader import Reader
 from norsim.training.finetune import fine_tune
@@ -66,9 +69,15 @@ class DeployedNetwork(nn.Module):
         self._parameters = parts.analog._parameters
         self._buffers = parts.analog._buffers
         self.training = False
-        deployment = parts.deployment
         # Converter noise of calls; the first call draws the same noise as the first batch of an evaluation.
-        self._noise = generator(deployment.seed, Stream.READ_NOISE, self.chip.draw.chip, 0)
+        self._noise = generator(parts.deployment.seed, Stream.READ_NOISE, self.chip.draw.chip, 0)
+        self._read_by(self._backend)
+
+    def _read_by(self, backend: Backend) -> None:
+        """Read the array with `backend` from now on, in calls of the network and of its layers."""
+        self._backend = backend
+        for layer in self.tiled.values():
+            layer.use(Reader(backend, random=self._noise))
 
     @property
     def chip(self) -> Chip:
@@ -92,11 +101,13 @@ class DeployedNetwork(nn.Module):
 
     @backend.setter
     def backend(self, name: str) -> None:
-        self._backend = backend_named(name)
+        wanted = backend_named(name)
+        wanted.check_encoding(self.chip.encoding.name)
+        self._read_by(wanted)
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Return the outputs of the network for inputs `[images, ...]`, with its layers read from the array."""
-        with torch.no_grad(), reading(self.parts.analog, Reader(self._backend, random=self._noise)):
+        with torch.no_grad():
             return self.parts.analog(*inputs, **named)
 
     def quantized(self, *inputs: Any, **named: Any) -> Any:
@@ -128,12 +139,15 @@ class DeployedNetwork(nn.Module):
         """Program the tiles and fit the converters again, to `data` if it is given; return the network.
 
         `data` is any kind of data that `norsim.deploy` accepts; its first inputs, up to the chip's
-        `calibration.images`, are used. `report(what, done, total)` reports progress.
+        `calibration.images`, are used. `report(what, done, total)` reports progress. Raises ConfigurationError for the
+        backend `ideal`.
         """
+        self._check_reads()
         if data is not None:
             inputs = KeptInputs(first_inputs(data, self.chip.calibration.images))
             self.parts.deployment = replace(self.parts.deployment, inputs=inputs)
         self.parts.deployment.fit(self.parts.analog, self.backend, workers=workers, report=report, store=store)
+        self._read_by(self._backend)
         return self
 
     def evaluate(
@@ -149,6 +163,8 @@ class DeployedNetwork(nn.Module):
         classes, if that network is unknown.
         """
         deployment = self.parts.deployment
+        check_count(trials)
+        check_metric(metric)
         if trials > 1:
             if metric is not None:
                 raise ConfigurationError("several chips are compared by the share of correct classes; omit metric")
@@ -168,6 +184,7 @@ class DeployedNetwork(nn.Module):
     ) -> Attribution:  # fmt: skip
         """Return the accuracy lost to each cause, mitigation (`by="cures"`) or layer (`by="layers"`) on labelled
         data."""
+        self._check_reads()
         return attribute_losses(
             self.parts.deployment, data, by, self.backend, float_predictions=float_predictions, workers=workers,
             report=report, store=store,
@@ -204,21 +221,52 @@ class DeployedNetwork(nn.Module):
                 raise ConfigurationError(f"no tuning option {name!r}; {suggestion(name, known)}")
         deployment, calibrated = self.parts.deployment, self.calibrated
         wanted = Tuning(**{"seed": deployment.seed, **tuning})
+        self._check_reads()
         with TemporaryDirectory() as temporary:
             tuned = fine_tune(
-                deployment.quantized, deployment.choice.chip, data, wanted, Path(folder or temporary), resume, progress
+                deployment.quantized, deployment.choice.chip, data, wanted, Path(folder or temporary), resume, progress,
+                deployment.digital,
             )  # fmt: skip
-        changed = replace(deployment, quantized=tuned)
-        self._adopt(Parts(changed, changed.converted()))
-        return self.calibrate() if calibrated else self
+        changed = replace(deployment, quantized=tuned.to(device_of(deployment.quantized)))
+        analog = changed.converted()
+        if calibrated:
+            changed.fit(analog, self.backend)
+        self._adopt(Parts(changed, analog))
+        return self
+
+    def _check_reads(self) -> None:
+        """Raise ConfigurationError for a backend without currents to fit converters to."""
+        if self._backend.gives_integers:
+            raise ConfigurationError(
+                f"the backend {self.backend} has no currents to calibrate with; set net.backend = 'macro' first"
+            )
 
     @property
     def calibrated(self) -> bool:
         """Whether all layers on the array are calibrated."""
         return all(layer.grid.calibrated for layer in self.tiled.values() if not layer.stays_digital)
 
+    def named_modules(
+        self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, nn.Module]]:
+        """Yield the modules of the converted network by name, itself first; a single layer is its own network."""
+        yield from self.parts.analog.named_modules(memo, prefix, remove_duplicate)
+
+    # If the network is a single layer, its fit is a state of the network itself, so both use the converted network.
+    def _save_to_state_dict(self, *arguments: Any) -> None:
+        self.parts.analog._save_to_state_dict(*arguments)
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        self.parts.analog._load_from_state_dict(*arguments)
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> DeployedNetwork:
-        """Apply `to`, `cuda` or `float` also to the networks behind it."""
+        """Apply `to` or `cuda` also to the networks behind it.
+
+        Raises ConfigurationError for a change of type.
+        """
+        kind = fn(torch.zeros(1)).dtype
+        if kind != torch.float32:
+            raise ConfigurationError(f"a deployed network computes in float32, so it cannot be made {kind}")
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for network in (self.parts.deployment.original, self.parts.deployment.quantized):
             if network is not None:
@@ -231,5 +279,4 @@ class DeployedNetwork(nn.Module):
 
     def save(self, folder: Path | str) -> Path:
         """Save the network, its chip and its calibration in a folder for `norsim.load_deployed`; return the folder."""
-        fits = {name: layer.get_extra_state() for name, layer in self.tiled.items()}
-        return save_folder(Path(folder), self.parts.deployment, fits, self.backend)
+        return save_folder(Path(folder), self.parts.deployment, self.state_dict(), self.backend)

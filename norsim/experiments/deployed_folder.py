@@ -20,19 +20,20 @@ from torch import Tensor
 from norsim.errors import ConfigurationError, DataError
 from norsim.experiments.deployment import Deployment
 from norsim.files import write_atomically, write_text
+from norsim.quantization.modules import quantized_operands
 
 NETWORK, ABOUT = "network.pt", "network.json"
 FORMAT = 1
 
 
-def save_folder(folder: Path, deployment: Deployment, fits: Mapping[str, Tensor], backend: str) -> Path:
-    """Write a deployed network to `folder`; `fits` `[n]` are the calibrations, by layer.
+def save_folder(folder: Path, deployment: Deployment, state: Mapping[str, Tensor], backend: str) -> Path:
+    """Write a deployed network to `folder`; `state`, tensors of any shape, is its state_dict, with the calibration.
 
     Raises ConfigurationError for a network that cannot be pickled.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        content = {"deployment": deployment, "fits": dict(fits), "backend": backend}
+        content = {"deployment": deployment, "state": dict(state), "backend": backend}
         write_atomically(folder / NETWORK, lambda file: torch.save(content, file))
     except (AttributeError, TypeError, PicklingError) as problem:
         raise ConfigurationError(
@@ -43,22 +44,23 @@ def save_folder(folder: Path, deployment: Deployment, fits: Mapping[str, Tensor]
     chip = deployment.choice.chip
     about = {
         "format": FORMAT, "norsim": version("norsim"), "torch": torch.__version__, "network": deployment.name,
-        "chip": chip.name, "encoding": chip.encoding.name, "backend": backend, "layers": list(fits),
-        "digital": list(deployment.digital), "seed": deployment.seed,
+        "chip": chip.name, "encoding": chip.encoding.name, "backend": backend,
+        "layers": list(quantized_operands(deployment.quantized)), "digital": list(deployment.digital),
+        "seed": deployment.seed,
     }  # fmt: skip
     write_text(folder / ABOUT, json.dumps(about, indent=1) + "\n")
     return folder
 
 
 def load_folder(folder: Path) -> tuple[Deployment, dict[str, Tensor], str]:
-    """Return what `save_folder` wrote. Loading it can run arbitrary code.
+    """Return what `save_folder` wrote, on the CPU: deployment, state_dict, backend. Loading it can run arbitrary code.
 
     Raises DataError for any other folder, and for a network whose classes cannot be imported.
     """
     about = _about(folder)
     try:
-        content: dict[str, Any] = torch.load(folder / NETWORK, weights_only=False)
-        return content["deployment"], content["fits"], content["backend"]
+        content: dict[str, Any] = torch.load(folder / NETWORK, map_location="cpu", weights_only=False)
+        return content["deployment"], content["state"], content["backend"]
     except Exception as problem:  # whatever pickled objects raise
         raise DataError(
             f"{folder / NETWORK} cannot be read ({type(problem).__name__}: {problem}). It was saved by norsim "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -58,10 +58,11 @@ class Sweep:
 def combinations(vary: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """Return all combinations of the values of the keys. Raises ConfigurationError for a key without values, or with
     equal values."""
-    if not vary:
+    if not vary or not isinstance(vary, Mapping):
         raise ConfigurationError('vary has no keys; give keys with values, for example {"adc.bits": [5, 6, 8]}')
     for key, values in vary.items():
-        texts = [str(value) for value in values] if not isinstance(values, str) else []
+        listed = isinstance(values, Iterable) and not isinstance(values, str)
+        texts = [str(value) for value in values] if listed else []
         if not texts:
             raise ConfigurationError(f"{key}: expected a list of values, not {values!r}")
         if len(set(texts)) < len(texts):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from norsim.data.batches import Data, inputs_of
 from norsim.errors import ConfigurationError, PlacementError
 from norsim.quantization.attention import split_attention
+from norsim.quantization.forward import check_network, forward
 from norsim.quantization.modules import QuantConv1d, QuantConv2d, QuantizedOperands, QuantLinear, conv_geometry
 from norsim.quantization.replace import replace_modules
 
@@ -33,8 +34,9 @@ def quantize(
     points minimise the mean squared error of weights and of sampled inputs.
 
     Raises PlacementError naming a layer that no array can hold or that calibration never reached,
-    ConfigurationError for unusable widths or calibration data.
+    ConfigurationError for unusable widths or calibration data, and for a network without layers to quantize.
     """
+    check_network(model)
     float_copy = split_attention(copy.deepcopy(model).eval())
     samples = observe_inputs(float_copy, calibration)
     quantized = replace_layers(float_copy, weight_bits, activation_bits)
@@ -74,7 +76,9 @@ def placeable_layers(model: nn.Module) -> dict[str, Placeable]:
         if not isinstance(module, nn.Linear):
             conv_geometry(module, name)
         if module.weight.dtype != torch.float32:
-            raise PlacementError(f"layer {name!r} has {module.weight.dtype} weights; expected float32")
+            raise PlacementError(
+                f"layer {name!r} has {module.weight.dtype} weights; expected float32: call model.float() first"
+            )
         layers[name] = module
     return layers
 
@@ -87,13 +91,17 @@ def observe_inputs(model: nn.Module, calibration: Data) -> dict[str, Tensor]:
     always among them, because it determines whether codes need a zero point.
     """
     layers = placeable_layers(model)
+    if not layers:
+        raise ConfigurationError(
+            "the network has nothing to quantize; expected at least one Conv1d, Conv2d, Linear or MultiheadAttention "
+            "layer"
+        )
     samples = {name: _InputSample(name) for name in layers}
     hooks = [layer.register_forward_pre_hook(samples[name]) for name, layer in layers.items()]
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     batches = 0
     for images in inputs_of(calibration):
         batches += 1
-        model(images.to(device))
+        forward(model, images)
     for hook in hooks:
         hook.remove()
     if not batches:

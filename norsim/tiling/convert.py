@@ -11,10 +11,12 @@ from norsim.backends.backend import Backend, Progress
 from norsim.backends.registry import backend_named
 from norsim.chip.model import Chip
 from norsim.errors import ConfigurationError
+from norsim.quantization.forward import check_network
 from norsim.quantization.modules import QuantizedOperands
 from norsim.quantization.replace import replace_modules
 from norsim.tiling.grid import place
 from norsim.tiling.modules import TiledConv1d, TiledConv2d, TiledLayer, TiledLinear, tiled_layers
+from norsim.tiling.reader import Reader
 
 TILED = {nn.Conv1d: TiledConv1d, nn.Conv2d: TiledConv2d, nn.Linear: TiledLinear}
 
@@ -27,6 +29,9 @@ def convert(model: nn.Module, chip: Chip, overrides: Mapping[str, Mapping[str, s
     modules stay digital: `norsim.digital_modules` lists them. Raises PlacementError for a layer that does not fit,
     ConfigurationError for a network without quantized layers or an override of an unknown layer.
     """
+    check_network(model)
+    if not isinstance(chip, Chip):
+        raise ConfigurationError(f"chip is {chip!r}; expected a Chip, for example norsim.load_chip('etox65')")
     analog = copy.deepcopy(model).eval()
     found = {name: part for name, part in analog.named_modules() if isinstance(part, QuantizedOperands)}
     if not found:
@@ -57,13 +62,14 @@ def _fixed(overrides: Mapping[str, Mapping[str, str]], layers: Mapping[str, nn.M
 
 
 def program(model: nn.Module, backend: str = "macro", *, progress: Progress | None = None) -> None:
-    """Program the tiles of a converted network in place, and prepare `backend` to read them.
+    """Program the tiles of a converted network in place; from then on `backend` reads them.
 
     The simulator finds the levels, cells are programmed in place if the chip says so, and `macro` builds its models.
     `progress(done, total)` counts tiles. `norsim.calibrate` programs tiles itself; call this function after loading a
     `state_dict`. Raises ConfigurationError for a network that was not converted.
     """
-    layers = [layer for layer in converted_layers(model).values() if not layer.stays_digital]
+    wanted, all_layers = backend_named(backend), converted_layers(model)
+    layers = [layer for layer in all_layers.values() if not layer.stays_digital]
     total, done = sum(len(layer.grid.tiles) for layer in layers), 0
     for layer in layers:
 
@@ -71,12 +77,15 @@ def program(model: nn.Module, backend: str = "macro", *, progress: Progress | No
             if progress:
                 progress(before + tiles, total)
 
-        layer.grid = layer.grid.program(layer.backend_with(backend_named(backend)), report)
+        layer.grid = layer.grid.program(layer.backend_with(wanted), report)
         done += len(layer.grid.tiles)
+    for layer in all_layers.values():
+        layer.use(Reader(wanted))
 
 
 def converted_layers(model: nn.Module) -> dict[str, TiledLayer]:
     """Return the converted layers by name. Raises ConfigurationError if there are none."""
+    check_network(model)
     layers = tiled_layers(model)
     if not layers:
         raise ConfigurationError(

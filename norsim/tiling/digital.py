@@ -11,6 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from norsim.data.batches import Data, first_inputs
+from norsim.data.tensors import BATCH
+from norsim.quantization.forward import check_network, forward
 from norsim.tiling.modules import TiledLayer, digital
 
 # Operations that only move or reshape numbers, or make constants.
@@ -28,6 +31,7 @@ def digital_modules(model: nn.Module) -> dict[str, str]:
 
     `digital_operations` counts the rest.
     """
+    check_network(model)
     return {
         name: type(part).__name__.removeprefix("Tiled")
         for name, part in model.named_modules()
@@ -35,15 +39,17 @@ def digital_modules(model: nn.Module) -> dict[str, str]:
     }
 
 
-def digital_operations(model: nn.Module, images: Tensor) -> dict[str, int]:
+def digital_operations(model: nn.Module, images: Data) -> dict[str, int]:
     """Count the operations between the modules in one pass of `images` `[images, ...]`, by their names in torch.
 
     Operations count if they compute real numbers, rather than only move them: additions, products of activations,
-    softmax, pooling. A pass is observed, instead of analysing code, so any forward function works.
+    softmax, pooling. A pass is observed, instead of analysing code, so any forward function works. `images` can be any
+    kind of data that `norsim.deploy` accepts; its first batch is used.
     """
-    watch = _Watch()
+    check_network(model)
+    inputs, watch = first_inputs(images, BATCH), _Watch()
     with torch.inference_mode(), digital(model), _inside(model, watch), watch:
-        model(images)
+        forward(model, inputs)
     return dict(watch.counts.most_common())
 
 

@@ -16,6 +16,7 @@ from norsim.backends.backend import Backend
 from norsim.backends.ideal import Ideal
 from norsim.errors import ConfigurationError
 from norsim.periphery.encoding import Codes
+from norsim.quantization.forward import forward
 from norsim.quantization.layer import ConvGeometry, QuantizedLayer
 from norsim.tiling.fit import fit_as_vector, with_fit
 from norsim.tiling.grid import TileGrid, signed_weights
@@ -80,6 +81,15 @@ class TiledLayer(nn.Module):
             )
         return self.reader
 
+    def encode(self, input: Tensor) -> Codes:
+        """Return the codes of real activations, both of any shape. Raises ConfigurationError for integers."""
+        if not input.is_floating_point():
+            raise ConfigurationError(
+                f"layer {self.grid.layer.name!r}: input of {input.dtype}; expected real numbers as the network was "
+                "trained on, for example images.float() / 255"
+            )
+        return self.grid.layer.encode(input.detach().float().cpu().numpy())
+
     def outputs(self, codes: Codes) -> Tensor:
         """Return real outputs `[vectors, outputs]`, float32, for activation codes `[vectors, inputs]`."""
         reader = self.reader_in_use()
@@ -101,9 +111,16 @@ class TiledLinear(TiledLayer):
     """A linear layer on tiles: `[..., inputs]` -> `[..., outputs]`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return `[..., outputs]`, float32, for `[..., inputs]`, read from the tiles."""
+        """Return `[..., outputs]`, float32, for `[..., inputs]`, read from the tiles.
+
+        Raises ConfigurationError for an input of another shape.
+        """
         layer = self.grid.layer
-        codes = layer.encode(input.detach().cpu().numpy()).reshape(-1, layer.vector_length)
+        if input.shape[-1:] != (layer.vector_length,):
+            raise ConfigurationError(
+                f"layer {layer.name!r}: input of shape {tuple(input.shape)}; expected [..., {layer.vector_length}]"
+            )
+        codes = self.encode(input).reshape(-1, layer.vector_length)
         return self.outputs(codes).reshape(*input.shape[:-1], layer.outputs).to(input.device)
 
 
@@ -123,7 +140,7 @@ class TiledConv2d(TiledLayer):
                 f"layer {layer.name!r}: input of shape {tuple(input.shape)}; expected [images, {geometry.in_channels}, "
                 "height, width]"
             )
-        codes = padded(torch.from_numpy(layer.encode(input.detach().cpu().numpy())), geometry, layer.input_zero)
+        codes = padded(torch.from_numpy(self.encode(input)), geometry, layer.input_zero)
         if self.reader_in_use().backend.gives_integers:
             if self.record is not None:
                 self.record.append(patches(codes.numpy(), geometry)[0])
@@ -206,7 +223,7 @@ def layer_codes(model: nn.Module, images: Tensor, names: Collection[str] | None 
                 if layer is None:
                     raise ConfigurationError(f"no layer {name!r} on the array; the layers are {', '.join(layers)}")
                 layer.record = recorded[name] = []
-            model(images)
+            forward(model, images)
         finally:
             for layer in layers.values():
                 layer.record = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ from norsim.data import Dataset
 from norsim.data.batches import Data, batches_of
 from norsim.data.tensors import images_tensor
 from norsim.errors import ConfigurationError, DataError
-from norsim.evaluation.metrics import scores_of
+from norsim.evaluation.metrics import joined, labels_of, scores_of
+from norsim.quantization.forward import forward
 from norsim.quantization.modules import positive, quantized_operands
 from norsim.random_streams import Stream, generator
 from norsim.tiling.calibrate import calibrate
@@ -38,7 +39,7 @@ from norsim.training.tuning import Tuning
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """What is learned from: `inputs` `[examples, ...]` with `targets` `[examples, ...]`; bytes count in `full_scale`.
+    """What is learned from: `inputs` `[examples, ...]` with labels `targets` `[examples]`; bytes count in `full_scale`.
 
     `source` is the data set that they are of, whose images can be shifted and mirrored; None for other data.
     """
@@ -64,14 +65,15 @@ class Examples:
 
 
 def examples_of(data: Data, augmentation: str) -> Examples:
-    """Data of any kind that `norsim.deploy` takes, with targets. Raises ConfigurationError for an augmentation of other
-    data than a norsim data set."""
+    """Data of any kind that `norsim.deploy` takes, with labels. Raises ConfigurationError for an augmentation of other
+    data than a norsim data set, DataError for other targets than labels."""
     if isinstance(data, Dataset):
         return Examples(torch.from_numpy(data.images), torch.from_numpy(data.labels), data.full_scale, data)
     if augmentation != "none":
         raise ConfigurationError(f"augmentation {augmentation!r} needs a norsim data set, whose pixels are bytes")
-    inputs, targets = zip(*batches_of(data), strict=True)
-    return Examples(torch.cat(inputs), torch.cat([torch.as_tensor(some) for some in targets]), 1, None)
+    batches = [(inputs, labels_of(targets, len(inputs))) for inputs, targets in batches_of(data)]
+    inputs, labels = joined([some for some, _ in batches]), joined([some for _, some in batches])
+    return Examples(inputs, torch.from_numpy(labels), 1, None)
 
 
 def fine_tune(
@@ -82,24 +84,27 @@ def fine_tune(
     folder: Path,
     resume: bool = False,
     progress: Callable[[int, int, float], None] | None = None,
+    digital: Collection[str] = (),
 ) -> nn.Module:
-    """Return a tuned copy of a quantized `network`, in eval mode; `progress(steps done, steps, mean loss)` after each
-    refresh.
+    """Return a tuned copy of a quantized `network`, in eval mode, on the CPU; `progress(steps done, steps, mean loss)`
+    after each refresh.
 
-    `folder` gets `checkpoint.pt` after each refresh; with `resume` the run goes on from there to the same bits. Raises
-    ConfigurationError where the checkpoint is of another run, the loss is not finite, or outputs are not class scores,
-    DataError for a broken checkpoint.
+    The layers named in `digital` are trained as integers, without an array. `folder` gets `checkpoint.pt` after each
+    refresh; with `resume` the run goes on from there to the same bits. Raises ConfigurationError where the checkpoint
+    is of another run, the loss is not finite, or outputs are not class scores, DataError for a broken checkpoint and
+    for targets that are not labels.
     """
     prepare_folder(folder)
-    student, teacher = copy.deepcopy(network).eval(), network.eval()
+    student, teacher = (copy.deepcopy(network).eval().cpu() for _ in range(2))
     examples = examples_of(data, tuning.augmentation)
     optimiser = torch.optim.Adam(_groups(student, tuning.rate), betas=(0.9, 0.99))
     shares = [group["lr"] for group in optimiser.param_groups]
-    done = _load(folder / CHECKPOINT, student, optimiser, chip, tuning) if resume else 0
+    identity = repr((chip, asdict(tuning), *digital))
+    done = _load(folder / CHECKPOINT, student, optimiser, identity) if resume else 0
     for first in range(done, tuning.steps, tuning.refresh):
         last = min(first + tuning.refresh, tuning.steps)
         number = first // tuning.refresh
-        analog = _programmed(student, chip, examples, tuning, number)
+        analog = _programmed(student, chip, examples, tuning, number, digital)
         random = torch.Generator().manual_seed(tuning.seed * 1_000_003 + number)
         losses = []
         with through_circuit(student, analog, generator(tuning.seed, Stream.FINE_TUNING_NOISE, number)):
@@ -116,15 +121,17 @@ def fine_tune(
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
                 losses.append(float(loss.detach()))
-        _save(folder / CHECKPOINT, student, optimiser, chip, tuning, last)
+        _save(folder / CHECKPOINT, student, optimiser, identity, last)
         if progress:
             progress(last, tuning.steps, float(np.mean(losses)))
     return student
 
 
-def _programmed(student: nn.Module, chip: Chip, examples: Examples, tuning: Tuning, number: int) -> nn.Module:
+def _programmed(
+    student: nn.Module, chip: Chip, examples: Examples, tuning: Tuning, number: int, digital: Collection[str]
+) -> nn.Module:  # fmt: skip
     """The student on another chip of the design, calibrated."""
-    analog = convert(student, chip.specimen(tuning.seed, number))
+    analog = convert(student, chip.specimen(tuning.seed, number), {name: {"backend": "ideal"} for name in digital})
     inputs = examples.calibration(chip.calibration.images, generator(tuning.seed, Stream.CALIBRATION_IMAGES))
     calibrate(analog, inputs, seed=tuning.seed)
     return analog
@@ -150,7 +157,12 @@ def _groups(student: nn.Module, rate: float) -> list[dict[str, Any]]:
 
 
 def _loss(student: nn.Module, teacher: nn.Module, images: Tensor, labels: Tensor, tuning: Tuning) -> Tensor:
-    logits = scores_of(student(images))
+    logits = scores_of(forward(student, images))
+    if int(labels.min()) < 0 or int(labels.max()) >= logits.shape[1]:
+        raise DataError(
+            f"labels go from {int(labels.min())} to {int(labels.max())}; expected 0 to {logits.shape[1] - 1}, one for "
+            "each score of the network"
+        )
     loss = functional.cross_entropy(logits, labels)
     with torch.no_grad():
         target = functional.log_softmax(scores_of(teacher(images)) / tuning.temperature, 1)
@@ -159,23 +171,20 @@ def _loss(student: nn.Module, teacher: nn.Module, images: Tensor, labels: Tensor
     return (1 - tuning.distillation) * loss + tuning.distillation * tuning.temperature**2 * distance
 
 
-def _save(
-    path: Path, student: nn.Module, optimiser: torch.optim.Optimizer, chip: Chip, tuning: Tuning, done: int
-) -> None:  # fmt: skip
+def _save(path: Path, student: nn.Module, optimiser: torch.optim.Optimizer, identity: str, done: int) -> None:
     state = {
-        "identity": repr((chip, asdict(tuning))), "done": done, "student": student.state_dict(),
-        "optimiser": optimiser.state_dict(),
+        "identity": identity, "done": done, "student": student.state_dict(), "optimiser": optimiser.state_dict(),
     }  # fmt: skip
     write_checkpoint(path, state)
 
 
-def _load(path: Path, student: nn.Module, optimiser: torch.optim.Optimizer, chip: Chip, tuning: Tuning) -> int:
+def _load(path: Path, student: nn.Module, optimiser: torch.optim.Optimizer, identity: str) -> int:
     """Restore a checkpoint and return its number of finished steps, 0 if there is none."""
     if not path.exists():
         return 0
     try:
         saved = torch.load(path, weights_only=True)
-        same = saved["identity"] == repr((chip, asdict(tuning)))
+        same = saved["identity"] == identity
         if same:
             student.load_state_dict(saved["student"])
             optimiser.load_state_dict(saved["optimiser"])

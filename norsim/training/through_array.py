@@ -64,12 +64,14 @@ def _of_tile(part: PlacedTile, array: ProgrammedTile) -> Tensor:
 def through_circuit(network: nn.Module, analog: nn.Module, random: np.random.Generator) -> Iterator[None]:
     """Give the quantized layers of `network` the outputs of those of `analog` within the block, and gradients as above.
 
-    `analog` is the same network, converted and calibrated; `random` draws the converters' noise.
+    `analog` is the same network, converted and calibrated; layers that stay digital in it are left as they are.
+    `random` draws the converters' noise.
     """
     tiled = tiled_layers(analog)
     handles = [
         layer.register_forward_hook(_Circuit(layer, tiled[name], random))
         for name, layer in quantized_operands(network).items()
+        if not tiled[name].stays_digital
     ]
     try:
         yield
