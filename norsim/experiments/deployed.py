@@ -101,6 +101,7 @@ class DeployedNetwork(nn.Module):
 
     @backend.setter
     def backend(self, name: str) -> None:
+        """Read the array with the backend `name`; ConfigurationError if it is unknown or cannot read the encoding."""
         wanted = backend_named(name)
         wanted.check_encoding(self.chip.encoding.name)
         self._read_by(wanted)

@@ -53,7 +53,9 @@ def save_folder(folder: Path, deployment: Deployment, state: Mapping[str, Tensor
 
 
 def load_folder(folder: Path) -> tuple[Deployment, dict[str, Tensor], str]:
-    """Return what `save_folder` wrote, on the CPU: deployment, state_dict, backend. Loading it can run arbitrary code.
+    """Return what `save_folder` wrote, on the CPU: deployment, state_dict with tensors of any shape, backend.
+
+    Loading it can run arbitrary code.
 
     Raises DataError for any other folder, and for a network whose classes cannot be imported.
     """

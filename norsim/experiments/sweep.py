@@ -105,7 +105,10 @@ def evaluate_deployment(
     float_predictions: Predictions | None = None, workers: Workers = HERE, report: Report = silent,
     store: UnitStore | None = None,
 ) -> Evaluation:  # fmt: skip
-    """Evaluate the network on `trials` specimens of its chip, each programmed and calibrated."""
+    """Evaluate the network on `trials` specimens of its chip, each programmed and calibrated.
+
+    `float_predictions` `[images]` are the float network's classes.
+    """
     integers = backend_named(backend).gives_integers
 
     def fitted(number: int) -> Any:

@@ -60,7 +60,7 @@ def test_two_keys_make_all_combinations(norsim: Run, tmp_path: Path) -> None:
         ("adc.bits", "expected KEY=V1,V2"),
         ("adc.bits=8,", "expected KEY=V1,V2"),
         ("adc.bits=8,8", "occurs twice"),
-        ("adc.bitz=8", "did you mean 'bits'? Known: bits, "),
+        ("adc.bitz=8", "--vary: setting 'adc.bitz=8': there is no key 'bitz'; did you mean 'bits'"),
         ("adc.bits=8,99", "adc.bits: Input should be less than or equal to 24"),
         ("silicon.cell=20", "a quantity with its unit"),
     ],

@@ -110,7 +110,10 @@ def command(
         network, choice, dataset, data_folder, backend=backend, seed=seed, trusted=model_is_trusted()
     )  # fmt: skip
     # All points are checked before the first is run.
-    chips = [one.net.parts.deployment.with_settings(point).choice for point in combinations(vary)]
+    try:
+        chips = [one.net.parts.deployment.with_settings(point).choice for point in combinations(vary)]
+    except ConfigurationError as problem:
+        raise type(problem)(f"--vary: {problem}") from None
     data = one.data(split)
     shown = data.take(images, None) if images else data
     known = one.float_predictions(data) if split == "test" else None
