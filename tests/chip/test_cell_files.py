@@ -132,7 +132,7 @@ def test_a_deck_by_hand_runs_in_that_mode(tmp_path: Path) -> None:
     subprocess.run([find_ngspice(), "-b", "tile.cir"], cwd=out, check=True, capture_output=True)
     # Four reads, current into a bitline.
     assert read_raw(out / "currents.raw", ["i(vbl0)"], 4).min() > 0
-    cli.main([*words, "--chip", "square-law"], standalone_mode=False)
+    cli.main([*words, "--chip", "square-law", "--overwrite"], standalone_mode=False)
     assert not (out / ".spiceinit").exists()
 
 
@@ -227,5 +227,5 @@ def test_a_cell_that_leaks_into_its_well_is_read_by_ngspice_alone(tmp_path: Path
     into_sources = 0.5e-5 * np.array([1.5, 1.5 + 0.8])
     np.testing.assert_allclose(found.source[:, 0], into_sources, rtol=1e-6)
     np.testing.assert_allclose(found.bitline.sum(axis=1), into_sources + 4 * 5e-9, rtol=1e-6)
-    with pytest.raises(SolveError, match="The ngspice backend has both"):
+    with pytest.raises(SolveError, match="Use the ngspice backend, which models gate and bulk currents"):
         read(tile, stimulus, "nodal")
