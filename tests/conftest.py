@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -169,3 +170,13 @@ def shared_units(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     for user in ("norsim.experiments.run_folder", "norsim.commands.run.runs"):
         monkeypatch.setattr(f"{user}.shared_units", lambda: folder)
     return folder
+
+
+STARTED = time.monotonic()
+
+
+@pytest.fixture(autouse=True)
+def _limit() -> None:
+    """Skip the test if the time of `make quick` (tools/quick_tests.py) is over."""
+    if time.monotonic() - STARTED > float(os.environ.get("NORSIM_TEST_SECONDS", "inf")):
+        pytest.skip("the time of this run is over; `make test` runs all tests")

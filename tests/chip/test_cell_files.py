@@ -132,7 +132,7 @@ def test_a_deck_by_hand_runs_in_that_mode(tmp_path: Path) -> None:
     subprocess.run([find_ngspice(), "-b", "tile.cir"], cwd=out, check=True, capture_output=True)
     # Four reads, current into a bitline.
     assert read_raw(out / "currents.raw", ["i(vbl0)"], 4).min() > 0
-    cli.main([*words, "--chip", "square-law"], standalone_mode=False)
+    cli.main([*words, "--chip", "square-law", "--overwrite"], standalone_mode=False)
     assert not (out / ".spiceinit").exists()
 
 

@@ -37,6 +37,8 @@ CELLS = {
     "BSIM3 in a nested subcircuit": (NESTED_BSIM3, BitSerial(3.0, 0.5, 1.0e-6, "reference", 16)),
     "ReRAM": (RERAM, BitSerial(3.0, 0.1, 6.0e-6, "reference", 16)),
 }
+# Few of the 16 codes, because the simulator is swept for each; the square law has its kink within all of them.
+CODES = (0, 3, 9, 15)
 # Resistive enough for drops beyond the kink of a cell that is just saturated.
 WIRES = Wires(100.0, 400.0, 400.0, 10.0, rows_per_source_line=2, strap_every=8)
 
@@ -47,7 +49,7 @@ def test_nodal_is_within_1e_5_of_full_scale_of_ngspice(cell: Cell, encoding: Bit
     # Code 0 is the programmed cell, and a resistor still conducts.
     assert np.abs(levels.achieved_amps - levels.target_amps)[1:].max() <= 1e-6 * levels.target_amps.max()
     random = np.random.default_rng(3)
-    thresholds = levels.thresholds[random.integers(0, 16, (16, 8))]
+    thresholds = levels.thresholds[random.choice(CODES, (16, 8))]
     tile = Tile(thresholds, cell, WIRES)
     gate, drain = encoding.verify_volts
     stimulus = Stimulus(gate * (random.random((12, 16)) < 0.6), np.full((12, 8), drain))

@@ -34,10 +34,18 @@ def test_interpolated_currents_are_those_of_the_formula(resistor_cell: Cell) -> 
     assert table.error_amps <= 2 * TOLERANCE * table.top_amps
 
 
-def test_a_real_cell_is_met_at_thresholds_that_were_never_swept() -> None:
+# Volts. Cells that are fully on, that are partly on, and that are off: one piece of each kind.
+THREE_PIECES = (2.8, 3.0), (4.25, 4.5), (6.25, 6.4)
+
+
+@pytest.mark.parametrize(
+    "pieces", [THREE_PIECES, pytest.param(((2.8, 6.4),), marks=pytest.mark.soak)], ids=["three pieces", "all pieces"]
+)
+def test_a_real_cell_is_met_at_thresholds_that_were_never_swept(pieces: tuple[tuple[float, float], ...]) -> None:
     """Against ngspice, from cells that are fully on to cells that are off, at 85 degrees Celsius."""
     cell = load_chip("etox65", ("temperature=85 degC",)).cell
-    thresholds = np.sort(np.random.default_rng(1).uniform(2.8, 6.4, 80))
+    random, each = np.random.default_rng(1), np.array_split(np.arange(80), len(pieces))
+    thresholds = np.sort(np.concatenate([random.uniform(*ends, len(n)) for ends, n in zip(pieces, each, strict=True)]))
     found = characterisation_cache.table(cell, GATES, thresholds, BOX, drain_amps, "a test")
     assert len(thresholds) > characterisation_cache.MOST_STATES
     drain, one = 0.31, np.ones(80)
