@@ -93,7 +93,7 @@ def joined(parts: Sequence[Any]) -> Any:
         raise DataError("the data is empty: give at least one batch")
     try:
         return _joined(parts)
-    except (RuntimeError, ValueError, KeyError, TypeError) as problem:
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as problem:
         raise DataError(
             f"the first batch is {described(parts[0])} and the last {described(parts[-1])}; expected outputs and "
             "targets of one kind and shape in every batch"

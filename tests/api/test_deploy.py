@@ -191,9 +191,11 @@ def test_a_regression_is_judged_by_a_metric(curve: tuple[nn.Module, Tensor, Tens
     assert f"{100 * found.accuracy:.2f} %" not in page
 
 
-def test_names_are_kept_and_layers_can_be_called(net: norsim.DeployedNetwork, model: nn.Module, test_set: Split) -> None:
+def test_names_are_kept_and_layers_can_be_called(
+    net: norsim.DeployedNetwork, model: nn.Module, test_set: Split
+) -> None:
     assert [name for name, _ in net.named_modules()] == [name for name, _ in model.named_modules()]
-    assert list(net.named_children())[0][0] == "conv" and net.get_submodule("body.3") is net.tiled["body.3"]
+    assert next(net.named_children())[0] == "conv" and net.get_submodule("body.3") is net.tiled["body.3"]
     assert set(net.state_dict()) == {
         "conv._extra_state", "body.3._extra_state", "fc._extra_state", "body.1.weight", "body.1.bias",
         "body.1.running_mean", "body.1.running_var", "body.1.num_batches_tracked",
@@ -215,7 +217,9 @@ def test_digital_layers_are_integers_and_a_pattern_without_a_layer_is_refused(
     assert net.evaluate(test_set.pair, spice_sample=0).layers[2]["reads"] == 0
     both = deployed(model, train_set, digital="body.*")
     assert both.digital["body.3"] == "Linear" and "fc" not in both.digital
-    with pytest.raises(norsim.ConfigurationError, match=r"'fcc' matches no layer; did you mean 'fc'\? Known: conv, body"):
+    with pytest.raises(
+        norsim.ConfigurationError, match=r"'fcc' matches no layer; did you mean 'fc'\? Known: conv, body"
+    ):
         deployed(model, train_set, digital=["conv", "fcc"])
 
 

@@ -23,7 +23,10 @@ SPREAD = {**SETTINGS, "silicon.cell": "30 mV"}
 def unchanged(net: norsim.DeployedNetwork, test_set: Split) -> Iterator[norsim.DeployedNetwork]:
     """The network, which must be afterwards what it was before."""
     state, logits = copy.deepcopy(net.state_dict()), net(test_set.x)
-    deployment, layers = net.parts.deployment, {name: (one.grid, one.fixed, one.reader) for name, one in net.tiled.items()}
+    deployment, layers = (
+        net.parts.deployment,
+        {name: (one.grid, one.fixed, one.reader) for name, one in net.tiled.items()},
+    )
     yield net
     assert {name: (one.grid, one.fixed, one.reader) for name, one in net.tiled.items()} == layers
     assert net.parts.deployment is deployment and net.backend == "macro" and not net.training
@@ -166,7 +169,9 @@ def test_a_layer_that_stays_digital_is_trained_as_integers(
     assert codes[0].shape == codes[1].shape
 
 
-def test_an_evaluation_is_reported_with_its_images(net: norsim.DeployedNetwork, test_set: Split, tmp_path: Path) -> None:
+def test_an_evaluation_is_reported_with_its_images(
+    net: norsim.DeployedNetwork, test_set: Split, tmp_path: Path
+) -> None:
     result = net.evaluate(test_set.data, spice_sample=2)
     assert result.dataset == "digits" and result.network == "Small"
     page = norsim.write_report(result, tmp_path, test_set.data).read_text()

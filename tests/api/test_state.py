@@ -1,4 +1,4 @@
-"""A deployed network as a module: its state, copies, folders, types, and that it computes nothing but what it should."""
+"""A deployed network as a module: its state, copies, folders and types, and what it leaves alone."""
 
 from __future__ import annotations
 
