@@ -23,7 +23,7 @@ from norsim.errors import ConfigurationError, DataError
 from norsim.evaluation.batches import classes, done_elsewhere, outputs, run_batches
 from norsim.evaluation.chips import Chips
 from norsim.evaluation.intervals import Interval, wilson
-from norsim.evaluation.metrics import Metric, Predictions, check_metric, joined, labels_of, value_of
+from norsim.evaluation.metrics import ACCURACY, Metric, Predictions, check_metric, joined, labels_of, name_of, value_of
 from norsim.evaluation.proof import Sample, Verification, choose_samples, verify
 from norsim.jobs.unit_store import UnitStore
 from norsim.jobs.workers import HERE, Workers
@@ -81,7 +81,7 @@ class Evaluation:
     @property
     def drop_points(self) -> float | None:
         """Percentage points lost from the float network to the array; None for a metric other than accuracy."""
-        known = self.accuracy_float is not None and self.metric == "accuracy"
+        known = self.accuracy_float is not None and self.metric == ACCURACY
         return 100 * (self.accuracy_float - self.accuracy) if known and self.accuracy_float is not None else None
 
     def summary(self) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def evaluate(
         verify(samples[:spice_sample], workers, reference()),
         layer_table(model, wanted, reads, total),
         time.monotonic() - started, seed, versions(wanted), truth, found, exact, known, samples,
-        "accuracy" if metric is None else getattr(metric, "__name__", type(metric).__name__),
+        ACCURACY if metric is None else name_of(metric),
     )  # fmt: skip
 
 

@@ -14,6 +14,8 @@ from norsim.errors import ConfigurationError, DataError
 
 Predictions = NDArray[np.int64]
 Metric = Callable[[Any, Any], float]
+# The name of the share of right classes, which is the metric unless another one is given.
+ACCURACY = "accuracy"
 
 
 def classes_of(outputs: Any) -> Predictions:
@@ -44,11 +46,11 @@ def labels_of(targets: Any, images: int) -> Predictions:
         found = np.asarray(targets.detach().cpu() if isinstance(targets, Tensor) else targets)
     except (TypeError, ValueError):
         found = np.empty(0, object)
-    if found.ndim != 1 or found.dtype.kind not in "iu" or len(found) != images:
+    if found.ndim != 1 or found.dtype.kind not in "iu" or len(found) != images or found.min(initial=0) < 0:
         kind = f"{found.dtype} of shape {list(found.shape)}" if found.dtype != object else described(targets)
         raise DataError(
-            f"targets are {kind} for {images} images; an accuracy needs one integer label per image. For other "
-            "targets, give evaluate a metric, a function of (outputs, targets)"
+            f"targets are {kind} for {images} images; an accuracy needs one integer label of at least 0 per "
+            "image. For other targets, give evaluate a metric, a function of (outputs, targets)"
         )
     return found.astype(np.int64)
 
@@ -91,7 +93,7 @@ def joined(parts: Sequence[Any]) -> Any:
         raise DataError("the data is empty: give at least one batch")
     try:
         return _joined(parts)
-    except (RuntimeError, ValueError, KeyError, TypeError) as problem:
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as problem:
         raise DataError(
             f"the first batch is {described(parts[0])} and the last {described(parts[-1])}; expected outputs and "
             "targets of one kind and shape in every batch"
@@ -119,13 +121,17 @@ def check_metric(metric: object) -> None:
         raise ConfigurationError(f"metric is {metric!r}; expected a function of (outputs, targets)")
 
 
+def name_of(metric: Metric) -> str:
+    """The name of a metric: of a function its own, of another object that of its class."""
+    return str(getattr(metric, "__name__", type(metric).__name__))
+
+
 def value_of(metric: Metric, outputs: Any, targets: Any) -> float:
     """Return the value of `metric` on all outputs. Raises ConfigurationError if it fails or returns no number."""
-    name = getattr(metric, "__name__", type(metric).__name__)
     try:
         return float(metric(outputs, targets))
     except Exception as problem:  # whatever a user's function raises
         raise ConfigurationError(
-            f"the metric {name} failed on outputs of {described(outputs)} and targets of {described(targets)}: "
-            f"{type(problem).__name__}: {problem}"
+            f"the metric {name_of(metric)} failed on outputs of {described(outputs)} and targets of "
+            f"{described(targets)}: {type(problem).__name__}: {problem}. Expected a function that returns one number"
         ) from problem

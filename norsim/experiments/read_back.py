@@ -58,7 +58,7 @@ def _records(run: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
         held = sorted(path.name for path in run.iterdir())[:3]
         raise ConfigurationError(f"{run} is not a run folder: it holds {', '.join(held) or 'nothing'}; {advice}")
     if not (run / "summary.json").is_file():
-        raise ConfigurationError(f"the run in {run} has not finished: repeat its command with --resume, then report it")
+        raise ConfigurationError(f"the run in {run} has not finished: resume it, then report it")
     try:
         manifest, summary = (json.loads((run / f"{name}.json").read_text()) for name in ("manifest", "summary"))
         kind = str(manifest["command"][1])

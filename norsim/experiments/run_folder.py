@@ -167,15 +167,17 @@ def _check_same(path: Path, manifest: Mapping[str, Any], chip: str) -> dict[str,
         before: dict[str, Any] = json.loads((path / "manifest.json").read_text())
         known = {"chip": (path / "config.resolved.yaml").read_text(), "norsim": before["norsim"], **before["options"]}
     except (OSError, ValueError, KeyError, TypeError):
-        raise ConfigurationError(f"--resume: {path} is no interrupted run's folder; start without it") from None
+        raise ConfigurationError(
+            f"{path} is not the folder of an interrupted run, so it cannot be resumed; start a new run"
+        ) from None
     now = {"chip": chip, "norsim": manifest["norsim"], **manifest["options"]}
     other = sorted(key for key in known.keys() | now.keys() if known.get(key) != now.get(key))
     if other:
         was, now_is = (f"{values.get(other[0])}" for values in (known, now))
         change = f": it was {was!r} and is {now_is!r}" if other[0] != "chip" else ""
         raise ConfigurationError(
-            f"--resume: the run in {path} differs in {', '.join(other)}{change}. Repeat its command, "
-            "or start anew without --resume"
+            f"the run in {path} cannot be resumed: it differs in {', '.join(other)}{change}. Resume it with the options "
+            "that it was started with, or start a new run"
         )
     return before
 

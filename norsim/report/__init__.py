@@ -27,6 +27,6 @@ def write_report(result: Evaluation, out: Path | str, data: Dataset | None = Non
     """Write `out`/report.html about an evaluation in Python; return its path.
 
     `data` are the evaluated images; without them the page shows none. Raises ConfigurationError if the folder cannot be
-    written.
+    written, and for anything but an evaluation and its norsim data set.
     """
     return write_page([of_evaluation(result, data)], Path(out))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from norsim.backends.registry import BACKENDS, gives_integers
 from norsim.evaluation.attribution import Loss, paired_loss
+from norsim.evaluation.metrics import ACCURACY
 from norsim.experiments.run_record import Answers, Missing, RunRecord
 
 MOST_NAMED = 4
@@ -36,20 +37,29 @@ class Lost:
 class Verdict:
     """`headline`  the result in one sentence
     `proof`     the evidence for it, one sentence per item
+    `metric`    what the accuracies are values of, where that is not the share of right classes
     """
 
     headline: str
     rows: tuple[Row, ...]
     lost: tuple[Lost, ...]
     proof: tuple[str, ...]
+    metric: str | None = None
+
+    def shown(self, accuracy: float) -> str:
+        """Return an accuracy in percent, or the value of the metric."""
+        return f"{accuracy:.4g}" if self.metric else f"{100 * accuracy:.2f} %"
 
 
 def verdict(record: RunRecord) -> Verdict | None:
     """Return the verdict of an evaluation; None for a run without accuracies."""
     if not record.evaluated:
         return None
-    rows = _rows(record)
-    return Verdict(_headline(record, rows), rows, tuple(_losses(record, rows)), tuple(_proof(record)))
+    rows, proof = _rows(record), tuple(_proof(record))
+    metric = str(record.summary.get("metric") or ACCURACY)
+    if metric != ACCURACY:
+        return Verdict(_headline_of_metric(record, metric), rows, (), proof, metric)
+    return Verdict(_headline(record, rows), rows, tuple(_losses(record, rows)), proof)
 
 
 def _rows(record: RunRecord) -> tuple[Row, ...]:
@@ -73,6 +83,14 @@ def _headline(record: RunRecord, rows: tuple[Row, ...]) -> str:
     if gives_integers(summary["backend"]):
         return f"{name}{within} {images} correctly in integers; no array was read."
     return f"{name}{within} {images} correctly on the array{_share_on_array(record)}."
+
+
+def _headline_of_metric(record: RunRecord, metric: str) -> str:
+    summary = record.summary
+    where = "in integers; no array was read" if gives_integers(summary["backend"]) else "on the array"
+    images = f"{summary['images']} test inputs of {summary['dataset'] or 'a user-supplied data set'}"
+    value = f"{metric} of {summary['network'] or 'the network'} is {summary['accuracy']:.4g} on {images}, {where}"
+    return f"{value}{'' if gives_integers(summary['backend']) else _share_on_array(record)}."
 
 
 def _share_on_array(record: RunRecord) -> str:

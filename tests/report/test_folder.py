@@ -86,7 +86,7 @@ def test_the_error_for_another_folder_says_what_it_is(macro_run: Path, tmp_path:
     elif state == "of another command":
         (run / "summary.json").write_text('{"points": []}')
     problems = {
-        "absent": "no folder", "no run": "it holds notes.txt", "unfinished": "--resume", "damaged": "cannot be read",
+        "absent": "no folder", "no run": "it holds notes.txt", "unfinished": "resume it", "damaged": "cannot be read",
         "of another command": "a run of eval-network, which has no report",
     }  # fmt: skip
     with pytest.raises(ConfigurationError, match=problems[state]):

@@ -20,6 +20,7 @@ ROW = 0.27
 def accuracies(verdicts: Mapping[str, Verdict]) -> Drawing:
     """Draw each accuracy with its interval, one per row; two runs side by side."""
     first = next(iter(verdicts.values()))
+    scale, unit = (1, first.metric) if first.metric else (100, "accuracy, %, with 95 % interval")
     several = len(verdicts) > 1
     with figure(5.2, 1.0 + (0.62 if several else 0.4) * len(first.rows)) as drawn:
         panel: Any = drawn.subplots()
@@ -27,26 +28,29 @@ def accuracies(verdicts: Mapping[str, Verdict]) -> Drawing:
             known = [
                 (place, row.accuracy, row.ci95) for place, row in enumerate(found.rows) if row.accuracy is not None
             ]
-            x = np.array([100 * accuracy for _, accuracy, _ in known])
+            x = np.array([scale * accuracy for _, accuracy, _ in known])
             y = np.array([place + (number - 0.5) * 0.32 * several for place, _, _ in known])
-            low, high = 100 * np.array([ci95 or (accuracy, accuracy) for _, accuracy, ci95 in known]).T
+            low, high = scale * np.array([ci95 or (accuracy, accuracy) for _, accuracy, ci95 in known]).T
             panel.errorbar(x, y, xerr=np.maximum([x - low, high - x], 0), fmt="o", color=COLOURS[number], capsize=4,
                            markersize=6, linewidth=2, label=name)  # fmt: skip
             for a, at in zip(x, y, strict=True):
-                panel.annotate(f"{a:.2f}", (a, at), (0, -13 if number else 6), textcoords="offset points", ha="center",
+                text = f"{a:.4g}" if first.metric else f"{a:.2f}"
+                panel.annotate(text, (a, at), (0, -13 if number else 6), textcoords="offset points", ha="center",
                                fontsize=8)  # fmt: skip
         labels = [row.label if not several else row.label.partition(" (")[0] for row in first.rows]
         panel.set_yticks(range(len(labels)), labels)
         panel.set_ylim(len(labels) - 0.4, -0.6)
-        panel.set_xlabel("accuracy, %, with 95 % interval")
+        panel.set_xlabel(unit)
         panel.grid(axis="x")
         if several:
             panel.legend(ncols=2, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
         said = "; ".join(
-            f"{row.label} {100 * row.accuracy:.2f} percent" for found in verdicts.values() for row in found.rows
+            f"{row.label} {found.shown(row.accuracy).replace('%', 'percent')}"
+            for found in verdicts.values() for row in found.rows
             if row.accuracy is not None
         )  # fmt: skip
-        return drawing("accuracies", f"Accuracies with 95 percent intervals: {said}", drawn)
+        what = first.metric or "Accuracies with 95 percent intervals"
+        return drawing("accuracies", f"{what}: {said}", drawn)
 
 
 def described(found: Attribution) -> str:
