@@ -176,8 +176,8 @@ def _check_same(path: Path, manifest: Mapping[str, Any], chip: str) -> dict[str,
         was, now_is = (f"{values.get(other[0])}" for values in (known, now))
         change = f": it was {was!r} and is {now_is!r}" if other[0] != "chip" else ""
         raise ConfigurationError(
-            f"the run in {path} cannot be resumed: it differs in {', '.join(other)}{change}. Resume it with the options "
-            "that it was started with, or start a new run"
+            f"the run in {path} cannot be resumed: it differs in {', '.join(other)}{change}. Resume it with its "
+            "original options, or start a new run"
         )
     return before
 

@@ -108,7 +108,7 @@ def test_it_is_for_inference(net: norsim.DeployedNetwork, model: nn.Module, test
     for answers in (net(x), net.quantized(x), net.original(x)):
         assert not answers.requires_grad
     assert net.eval() is net and net.train(False) is net and not any(part.training for part in net.modules())
-    with pytest.raises(norsim.ConfigurationError, match="no training mode; net.finetune"):
+    with pytest.raises(norsim.ConfigurationError, match="no training mode, .*net.finetune"):
         net.train()
     assert not net.training
 
@@ -190,7 +190,7 @@ def test_backends_can_be_switched_at_any_time() -> None:
     for name in ("macro", "nodal"):
         torch.testing.assert_close(answers[name], answers["ngspice"], rtol=0, atol=1e-3 * scale)
         assert not torch.equal(answers[name], answers["ideal"])
-    with pytest.raises(norsim.ConfigurationError, match="no backend 'hspice'; there are ideal, ngspice"):
+    with pytest.raises(norsim.ConfigurationError, match="no backend 'hspice'; choose one of ideal, ngspice"):
         net.backend = "hspice"
     with pytest.raises(norsim.ConfigurationError, match="has no currents to calibrate with; set net.backend = 'macro'"):
         net.calibrate(x)

@@ -153,7 +153,8 @@ def test_resume_needs_a_folder_which_may_be_new(norsim: Run, tmp_path: Path) -> 
     assert norsim(*FAST, "--images", "5", "--out", tmp_path / "new", "--resume").code == 0
     (tmp_path / "new" / "manifest.json").write_text("{}")
     ended = norsim(*FAST, "--images", "5", "--out", tmp_path / "new", "--resume")
-    assert ended.code == 2 and "is not the folder of an interrupted run" in ended.err
+    assert ended.code == 2 and "is not the folder of an interrupted run, so it cannot be resumed" in ended.err
+    assert "(--resume)" in ended.err
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

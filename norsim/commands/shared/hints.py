@@ -6,7 +6,7 @@ import re
 
 from norsim.errors import ConfigurationError, DataError, NorsimError, UntrustedCellError
 
-# An error's class, a pattern in its message, and the option that resolves or caused it.
+# An error's class, a pattern in its message, and the option that resolves or caused it. The first match counts.
 HINTS: tuple[tuple[type[NorsimError], str, str], ...] = (
     (UntrustedCellError, "", "--trust-cell allows it"),
     (ConfigurationError, "unless the cell is trusted", "--trust-cell allows it"),
@@ -17,7 +17,8 @@ HINTS: tuple[tuple[type[NorsimError], str, str], ...] = (
     (ConfigurationError, "^setting ", "--set KEY=VALUE"),
     (ConfigurationError, "matches no layer", "--layers PATTERN"),
     (ConfigurationError, "activation (codes|vectors)", "--vectors K|FILE"),
-    (ConfigurationError, "resume", "--resume"),
+    (ConfigurationError, "cannot be resumed", "--resume"),
+    (NorsimError, "resume (it|the run)", "repeat its command with --resume"),
 )
 
 
@@ -25,6 +26,6 @@ def hint(problem: NorsimError) -> str:
     """Return the option that resolves or caused an error, as ` (...)`; an empty text if the message needs none."""
     text = str(problem)
     for kind, pattern, option in HINTS:
-        if isinstance(problem, kind) and re.search(pattern, text) and option.split()[0] not in text:
+        if isinstance(problem, kind) and re.search(pattern, text):
             return f" ({option})"
     return ""
