@@ -60,7 +60,7 @@ def test_an_unknown_backend_is_refused_with_a_list(requests: list[Request]) -> N
 @pytest.mark.parametrize(("wordlines", "bitlines"), [(2, 2), (4, 2), (3, 1), (2, 3)])
 def test_volts_of_the_wrong_shape_are_refused(requests: list[Request], wordlines: int, bitlines: int) -> None:
     stimulus = Stimulus(np.zeros((1, wordlines)), np.zeros((1, bitlines)))
-    with pytest.raises(ConfigurationError, match=f"{wordlines} wordlines and {bitlines} bitlines do not fit.*3 x 2"):
+    with pytest.raises(ConfigurationError, match=f"{wordlines} wordlines and {bitlines} bitlines do not match.*3 x 2"):
         read(requests[0][0], stimulus)
 
 

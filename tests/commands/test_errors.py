@@ -194,6 +194,6 @@ def test_an_interrupt_ends_in_130(norsim: Run, tmp_path: Path, monkeypatch: pyte
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("norsim.evaluation.chips.evaluate", interrupt)
+    monkeypatch.setattr("norsim.experiments.deployed.evaluate", interrupt)
     ended = norsim(*EVALUATE, "--backend", "ideal", "--out", tmp_path / "run")
     assert ended.code == 130 and not (tmp_path / "run" / "summary.json").exists()
