@@ -96,8 +96,8 @@ def test_examples_are_valid(name: str, line: str, tmp_path: Path, monkeypatch: p
     if network is not None:
         assert network in (NETWORKS if context.command.name == "train" else shipped_networks())
     with context:
-        varied = [values_of(text) for text in values.get("varied", ())]
-        for setting in [f"{key}={value}" for key, listed in varied for value in listed] or [None]:
+        varied = [f"{key}={value}" for key, found in map(values_of, values.get("varied", ())) for value in found]
+        for setting in varied or [None]:
             settings = (*values.get("settings", ()), *([setting] if setting else []))
             if "chip_name" in values:
                 choose_chip(values["chip_name"], settings, values["encoding"])

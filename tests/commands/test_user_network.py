@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from norsim.backends.macro import Macro
 from norsim.chip.load import load_chip
 from norsim.data import load
 from norsim.evaluation.batches import fingerprint
@@ -271,7 +272,7 @@ def test_work_is_not_shared_between_networks_of_different_code(nets: Path) -> No
     images = torch.rand(4, 1, 8, 8)
 
     def printed() -> str:
-        return fingerprint(convert(quantize(build(f"{nets}:make_net"), [images]), load_chip("etox65")), "macro")
+        return fingerprint(convert(quantize(build(f"{nets}:make_net"), [images]), load_chip("etox65")), Macro())
 
     before = printed()
     assert printed() == before
