@@ -6,12 +6,17 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from norsim.backends import programming
-from norsim.commands import main
+from norsim.commands import cli, main
+from norsim.data import load
+from norsim.data.tensors import images_tensor
 from norsim.spice.simulators import ngspice
 
 
@@ -48,6 +53,37 @@ def norsim(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
         return Ended(code, captured.out, captured.err)
 
     return run
+
+
+LINEAR = """
+from torch import nn
+
+def make():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+"""
+
+
+@pytest.fixture(scope="session")
+def linear_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The network folder of a trained linear classifier of digits: one tile. Its code must be trusted."""
+    place = tmp_path_factory.mktemp("linear-digits")
+    (place / "nets.py").write_text(LINEAR)
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    train = load("digits", "train")
+    images, labels = images_tensor(train), torch.from_numpy(train.labels)
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
+    for _ in range(100):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(network(images), labels).backward()
+        optimizer.step()
+    torch.save(network.state_dict(), place / "weights.pt")
+    cli.main(
+        ["eval-network", "--model", f"{place}/nets.py:make", "--weights", f"{place}/weights.pt", "--dataset", "digits",
+         "--images", "2", "--backend", "ideal", "--quiet", "--json", "--no-cache", "--out", f"{place}/run"],
+        standalone_mode=False,
+    )  # fmt: skip
+    return place / "run" / "network"
 
 
 @pytest.fixture

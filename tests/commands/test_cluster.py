@@ -9,18 +9,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from norsim.commands import cli
 from norsim.errors import SimulatorError, SolveError
 from norsim.jobs.dask_cluster import _there, cluster, installation
 from norsim.jobs.workers import Unit
 from tests.commands.test_resume import EVALUATE, FAST, READ, results, start
 
 Run = Callable[..., Any]
+Alone = Callable[[tuple[str, ...]], Path]
 
 SECONDS = 120.0
 
@@ -69,72 +72,110 @@ class Cluster:
         eventually(lambda: "Registered to" in log.read_text())
         return process
 
+    def stop_from(self, first: int) -> None:
+        """Stop all processes from the one with that number on; 0 is the scheduler."""
+        for process in reversed(self.processes[first:]):
+            if process.poll() is None:
+                stop(process)
+
 
 def stop(process: subprocess.Popen[bytes]) -> None:
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
-@pytest.fixture
-def dask_cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """A scheduler without workers."""
-    made = Cluster(tmp_path)
+@contextmanager
+def running(folder: Path) -> Iterator[Cluster]:
+    """Start a scheduler without workers."""
+    made = Cluster(folder)
     made.dask("scheduler", "--port", 0, "--no-dashboard", "--scheduler-file", "scheduler.json")
-    yield made
-    for process in reversed(made.processes):
-        if process.poll() is None:
-            stop(process)
+    try:
+        yield made
+    finally:
+        made.stop_from(0)
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A scheduler for all tests here that do not stop it."""
+    with running(tmp_path_factory.mktemp("dask")) as made:
+        yield made
+
+
+@pytest.fixture
+def dask_cluster(scheduler: Cluster) -> Iterator[Cluster]:
+    """The scheduler, without workers."""
+    yield scheduler
+    scheduler.stop_from(1)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[tuple[str, ...]], Path]:
+    """`alone(command)` is the folder of a run of that command without a cluster, made once for all tests here."""
+    folders: dict[tuple[str, ...], Path] = {}
+
+    def run(command: tuple[str, ...]) -> Path:
+        if command not in folders:
+            out = tmp_path_factory.mktemp("alone") / "run"
+            cli.main([*command, "--no-cache", "--out", str(out)], standalone_mode=False)
+            folders[command] = out
+        return folders[command]
+
+    return run
 
 
 def units(folder: Path) -> int:
     return len(list(folder.glob("units/*/*.parquet")))
 
 
-@pytest.mark.parametrize("command", [EVALUATE, READ], ids=["eval-network", "run-layer"])
+@pytest.mark.parametrize(
+    "command", [EVALUATE, pytest.param(READ, marks=pytest.mark.soak)], ids=["eval-network", "run-layer"]
+)
 def test_two_workers_one_of_which_dies_give_the_bytes_of_one_process(
-    norsim: Run, dask_cluster: Cluster, tmp_path: Path, command: tuple[str, ...]
+    alone: Alone, dask_cluster: Cluster, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     first, _ = dask_cluster.worker(), dask_cluster.worker()
-    there, here = tmp_path / "there", tmp_path / "here"
-    running = start(*command, "--no-cache", "--out", there, "--scheduler", dask_cluster.address)
+    there, here = tmp_path / "there", alone(command)
+    process = start(*command, "--no-cache", "--out", there, "--scheduler", dask_cluster.address)
     eventually(lambda: units(there) >= 2)
-    assert running.poll() is None
+    assert process.poll() is None
     stop(first)
-    assert running.wait(SECONDS) == 0
-    assert norsim(*command, "--no-cache", "--out", here).code == 0
+    assert process.wait(SECONDS) == 0
     assert results(there) == results(here) and len(results(here)) >= 3
 
 
-def test_batches_on_workers_give_the_same_bytes(norsim: Run, dask_cluster: Cluster, tmp_path: Path) -> None:
+def test_batches_on_workers_give_the_same_bytes(
+    norsim: Run, alone: Alone, dask_cluster: Cluster, tmp_path: Path
+) -> None:
     dask_cluster.worker()
     there = norsim(*FAST, "--no-cache", "--out", tmp_path / "there", "--scheduler", dask_cluster.address)
     assert there.code == 0
-    assert norsim(*FAST, "--no-cache", "--out", tmp_path / "here").code == 0
-    assert results(tmp_path / "there") == results(tmp_path / "here")
-    assert len(results(tmp_path / "here")) == 3
+    assert results(tmp_path / "there") == results(alone(FAST))
+    assert len(results(alone(FAST))) == 3
 
 
-def test_a_lost_cluster_ends_in_3_and_the_run_can_be_resumed(
-    norsim: Run, dask_cluster: Cluster, tmp_path: Path
-) -> None:
-    dask_cluster.worker()
-    part, whole = tmp_path / "part", tmp_path / "whole"
-    log = tmp_path / "log"
+def test_a_lost_cluster_ends_in_3_and_the_run_can_be_resumed(norsim: Run, alone: Alone, tmp_path: Path) -> None:
+    part = tmp_path / "part"
+    with running(tmp_path) as made:
+        made.worker()
+        lose(made, part, tmp_path / "log")
+    assert not (part / "summary.json").exists()
+    assert norsim(*READ, "--no-cache", "--out", part, "--resume").code == 0
+    assert results(part) == results(alone(READ))
+
+
+def lose(made: Cluster, part: Path, log: Path) -> None:
+    """Start a run, and kill the cluster once it has done two units."""
     program = "from norsim.commands import main; main()"
     with open(log, "wb") as stderr:
-        running = subprocess.Popen(
-            [sys.executable, "-c", program, *READ, "--no-cache", "--out", part, "--scheduler", dask_cluster.address],
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, *READ, "--no-cache", "--out", part, "--scheduler", made.address],
             stderr=stderr,
         )
     eventually(lambda: units(part) >= 2)
-    for process in dask_cluster.processes:
-        stop(process)
-    assert running.wait(SECONDS) == 3, log.read_text()
+    made.stop_from(0)
+    assert process.wait(SECONDS) == 3, log.read_text()
     assert "The Dask cluster was lost. Finished work is kept: resume the run" in log.read_text()
-    assert not (part / "summary.json").exists()
-    assert norsim(*READ, "--no-cache", "--out", part, "--resume").code == 0
-    assert norsim(*READ, "--no-cache", "--out", whole).code == 0
-    assert results(part) == results(whole)
 
 
 def test_shared_data_is_sent_again_if_its_worker_dies(dask_cluster: Cluster) -> None:
@@ -178,7 +219,7 @@ print("Submitted batch job 1")
 """
 
 
-def test_jobs_are_submitted_to_a_queueing_system(norsim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_are_submitted_to_a_queueing_system(alone: Alone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     programs = tmp_path / "bin"
     programs.mkdir()
     for name, text in (
@@ -197,8 +238,7 @@ def test_jobs_are_submitted_to_a_queueing_system(norsim: Run, tmp_path: Path, mo
     )  # fmt: skip
     assert there.returncode == 0, there.stderr + (tmp_path / "job.log").read_text()
     assert "Registered to" in (tmp_path / "job.log").read_text()
-    assert norsim(*FAST, "--no-cache", "--out", tmp_path / "here").code == 0
-    assert results(tmp_path / "there") == results(tmp_path / "here")
+    assert results(tmp_path / "there") == results(alone(FAST))
 
 
 # If dask-jobqueue finds an unknown option, the half-built cluster warns when it is deleted.

@@ -17,12 +17,23 @@ Run = Callable[..., Any]
 
 # On a busy machine, a single measurement may be off; benchmarks/runs.py records the ratio.
 TRIES = 3
+# As many decks as jobs are solved to measure a rate.
+ALONE = ("--jobs", 1)
 
 
 def unit_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.suffix != ".npz")
 
 
+@pytest.fixture
+def short_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure rates on few reads: for tests of what does not depend on them."""
+    monkeypatch.setattr(rates, "SHORTEST_PROBE_SECONDS", 0.0)
+    monkeypatch.setattr(rates, "MODEL_READS", 64)
+
+
+# Seconds are those of an idle machine, which `make test` does not leave idle.
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "command",
     [EVALUATE, READ, FAST, (*FAST[:-1], "--encoding", "linear-pair"), ("attribute", "--network", "digits-cnn")],
@@ -39,11 +50,17 @@ def test_seconds_and_bytes_are_within_a_factor_of_two(norsim: Run, tmp_path: Pat
         if factors[-1] < 2:
             break
     assert min(factors) < 2, factors
+    assert_bytes(estimate, tmp_path / "run")
+
+
+def assert_bytes(estimate: dict[str, Any], run: Path) -> None:
+    """Compare an estimate with a run without shared work."""
     assert estimate["dry_run"] is True and not estimate["at_least"]
-    assert 0.5 < estimate["disk_bytes"] / unit_bytes(tmp_path / "run") < 2
+    assert 0.5 < estimate["disk_bytes"] / unit_bytes(run) < 2
     assert 2e8 < estimate["memory_bytes"] < 1e11 and estimate["core_hours"] > 0
 
 
+@pytest.mark.soak
 def test_the_estimate_of_a_training_is_within_a_factor_of_two(norsim: Run, tmp_path: Path) -> None:
     words = ("train", "--network", "digits-cnn", "--recipe", "float_epochs=12", "--recipe", "quantized_epochs=8",
              "--jobs", 1, "--quiet", "--json", "--out", tmp_path / "run")  # fmt: skip
@@ -58,31 +75,46 @@ def test_the_estimate_of_a_training_is_within_a_factor_of_two(norsim: Run, tmp_p
         if factors[-1] < 2:
             break
     assert min(factors) < 2, factors
+    assert_training(estimate, tmp_path / "run")
+
+
+def assert_training(estimate: dict[str, Any], run: Path) -> None:
+    """Compare an estimate with a training."""
     assert estimate["tiles"] == estimate["solves"] == 0 and estimate["core_hours"] > 0
-    assert 0.5 < estimate["disk_bytes"] / (tmp_path / "run" / "checkpoint.pt").stat().st_size < 2
+    assert 0.5 < estimate["disk_bytes"] / (run / "checkpoint.pt").stat().st_size < 2
 
 
-def test_estimated_counts_are_exact(norsim: Run, tmp_path: Path) -> None:
-    estimate = norsim(*READ, "--dry-run", "--json").json
-    run = norsim(*READ, "--json", "--out", tmp_path / "run").json
+def test_bytes_of_a_training_are_within_a_factor_of_two(norsim: Run, tmp_path: Path) -> None:
+    words = ("train", "--network", "digits-cnn", "--recipe", "float_epochs=1", "--recipe", "quantized_epochs=1",
+             "--jobs", 1, "--quiet", "--json", "--out", tmp_path / "run")  # fmt: skip
+    estimate = norsim(*words, "--dry-run").json
+    assert not (tmp_path / "run").exists() and norsim(*words).code == 0
+    assert_training(estimate, tmp_path / "run")
+
+
+def test_estimated_counts_are_exact(norsim: Run, tmp_path: Path, short_probes: None) -> None:
+    estimate = norsim(*READ, "--no-cache", "--dry-run", *ALONE, "--json").json
+    run = norsim(*READ, "--no-cache", "--json", "--out", tmp_path / "read").json
     assert estimate["tiles"] == len(run["tiles"]) and estimate["decks"] == 2 * estimate["tiles"]
-    estimate = norsim(*FAST, "--dry-run", "--json").json
-    run = norsim(*FAST, "--json", "--out", tmp_path / "run").json
+    assert_bytes(estimate, tmp_path / "read")
+    estimate = norsim(*FAST, "--no-cache", "--dry-run", *ALONE, "--json").json
+    run = norsim(*FAST, "--no-cache", "--json", "--out", tmp_path / "run").json
     reads = sum(layer["reads"] for layer in run["layers"])
     assert estimate["tiles"] == sum(layer["tiles"] for layer in run["layers"])
+    assert_bytes(estimate, tmp_path / "run")
     # Plus 64 of each tile for the calibration, and 3 for the verification.
     assert estimate["solves"] == reads + 64 * estimate["tiles"] + 3
     times = 2 * len(FACTORS["causes"]) + 2
-    estimate = norsim("attribute", "--network", "digits-cnn", "--dry-run", "--json").json
+    estimate = norsim("attribute", "--network", "digits-cnn", "--dry-run", *ALONE, "--json").json
     assert estimate["solves"] == times * (reads + 64 * estimate["tiles"])
 
 
-def test_shared_work_takes_twice_the_disk_space(norsim: Run) -> None:
-    one, two = (norsim(*FAST, "--dry-run", "--json", *more).json for more in (["--no-cache"], []))
+def test_shared_work_takes_twice_the_disk_space(norsim: Run, short_probes: None) -> None:
+    one, two = (norsim(*FAST, "--dry-run", *ALONE, "--json", *more).json for more in (["--no-cache"], []))
     assert two["disk_bytes"] == pytest.approx(2 * one["disk_bytes"], rel=0.01)
-    text = norsim(*FAST, "--dry-run").out
+    text = norsim(*FAST, "--dry-run", *ALONE).out
     assert f"{one['tiles']} tiles, {one['solves']:,} solves" in text and "core-hours" in text and "MiB on disk" in text
-    assert norsim(*READ, "--backend", "ideal", "--dry-run", "--json").json["solves"] == 0
+    assert norsim(*READ, "--backend", "ideal", "--dry-run", *ALONE, "--json").json["solves"] == 0
 
 
 def test_a_slow_read_gives_a_lower_bound(norsim: Run, monkeypatch: pytest.MonkeyPatch) -> None:
