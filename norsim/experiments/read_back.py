@@ -128,9 +128,9 @@ def network_of_run(run: Path, *, trust_model: bool = False, trust_cell: bool = F
 
 
 def _place_of_network(run: Path, summary: Mapping[str, Any]) -> str:
-    """Return the path of the run's network. A run may have been moved together with the network that it quantized."""
+    """Return the path of the run's network; one that the run quantized is in its folder, wherever that was moved."""
     name, kept = str(summary["network"]), run / "network"
-    return str(kept) if Path(name).name != name and not Path(name).is_dir() and kept.is_dir() else name
+    return str(kept) if Path(name).name == kept.name and kept.is_dir() else name
 
 
 def _chip(origin: Origin, trust_cell: bool) -> Chip:

@@ -34,6 +34,30 @@ def test_another_simulator_can_verify(norsim: Run, finished: Path) -> None:
     assert other["max_error_full_scale"] == pytest.approx(one["max_error_full_scale"], rel=1e-3)
 
 
+def test_a_run_of_a_user_supplied_network_can_be_moved(norsim: Run, tmp_path: Path) -> None:
+    """It is reported and verified by the network in its own folder, also if another run takes its former place."""
+    nets = tmp_path / "nets.py"
+    nets.write_text(
+        "import torch\nfrom torch import nn\n\ndef make(width=12):\n    torch.manual_seed(0)\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 10))\n\n"
+        "def make_other():\n    return make(16)\n"
+    )
+    few = ["--dataset", "digits", "--images", 3, "--spice-sample", 2, "--quiet", "--out", tmp_path / "run"]
+    assert norsim("eval-network", "--model", f"{nets}:make", *few).code == 0
+    moved = tmp_path / "elsewhere" / "run"
+    moved.parent.mkdir()
+    (tmp_path / "run").rename(moved)
+    for _ in range(2):
+        ended = norsim("verify", moved, "--samples", 6, "--trust-model", "--tolerance", 1e-4, "--json")
+        assert ended.code == 0 and ended.json["samples"] == 6, ended.err
+        ended = norsim("report", moved, "--trust-model", "--out", tmp_path / "page", "--overwrite")
+        assert ended.code == 0, ended.err
+        page = (tmp_path / "page" / "report.html").read_text()
+        assert "cannot be read" not in page and "cannot be used" not in page
+        assert norsim("eval-network", "--model", f"{nets}:make_other", *few, "--overwrite").code == 0
+    assert norsim("verify", moved, "--samples", 2).code == 2
+
+
 def test_a_modified_current_is_detected(norsim: Run, finished: Path) -> None:
     with np.load(finished / "samples.npz") as kept:
         content = dict(kept)
