@@ -9,6 +9,7 @@ from importlib import import_module
 from sphinx.application import Sphinx
 
 import norsim
+from norsim import api
 
 MARK = re.compile(r"<!-- (modules|exports): ([\w.]+) -->")
 
@@ -38,10 +39,8 @@ def expand(kind: str, package: str) -> str:
         own, *parts = modules_of(package)
         sections = (f"## {name}\n\n{documented('module', name)}" for name in parts)
         return "\n\n".join([documented("module", own), *sections])
-    classes = {name for name in norsim.__all__ if isinstance(getattr(norsim, name), type)}
-    return "\n\n".join(
-        documented("class" if name in classes else "function", f"norsim.{name}", "no-index") for name in norsim.__all__
-    )
+    kinds = {name: "class" if isinstance(getattr(norsim, name), type) else "function" for name in api.__all__}
+    return "\n\n".join(documented(kind, f"norsim.{name}", "no-index") for name, kind in kinds.items())
 
 
 def read(app: Sphinx, page: str, source: list[str]) -> None:

@@ -16,7 +16,7 @@ from norsim.chip.model import Chip
 from norsim.data import Dataset, load
 from norsim.errors import ConfigurationError, NorsimError
 from norsim.evaluation.proof import Sample, load_samples
-from norsim.experiments.run_record import Answers, Attribution, Missing, Origin, RunRecord
+from norsim.experiments.run_record import Answers, AttributionRecord, Missing, Origin, RunRecord
 from norsim.saved.network_folder import load_network
 from norsim.tiling.convert import convert
 from norsim.tiling.modules import tiled_layers
@@ -37,7 +37,7 @@ def read_run(
     """
     summary, manifest, chip = _records(run)
     origin = Origin(manifest, chip, _seconds(run))
-    own = (Attribution(str(run), summary),) if "shares" in summary else ()
+    own = (AttributionRecord(str(run), summary),) if "shares" in summary else ()
     others = [_attribution(path) for path in attributions] if attributions else _beside(run, summary, chip)
     model, card = _network(run, summary, origin, trust_model, trust_cell)
     answers = (
@@ -78,14 +78,14 @@ def _seconds(run: Path) -> float | None:
         return None
 
 
-def _attribution(path: Path) -> Attribution:
+def _attribution(path: Path) -> AttributionRecord:
     summary, _, _ = _records(path)
     if "shares" not in summary:
         raise ConfigurationError(f"{path} is not a run of attribute, so it has no attribution of losses")
-    return Attribution(str(path), summary)
+    return AttributionRecord(str(path), summary)
 
 
-def _beside(run: Path, summary: Mapping[str, Any], chip: Mapping[str, Any]) -> list[Attribution]:
+def _beside(run: Path, summary: Mapping[str, Any], chip: Mapping[str, Any]) -> list[AttributionRecord]:
     """Return the results of attribute in the parent folder of `run` for the same network, images and chip."""
     found = []
     for path in sorted(run.resolve().parent.glob("*/summary.json")):
@@ -97,7 +97,7 @@ def _beside(run: Path, summary: Mapping[str, Any], chip: Mapping[str, Any]) -> l
             continue
         same = all(other.get(key) == summary.get(key) for key in ("network", "dataset", "encoding"))
         if "shares" in other and same and its_chip == chip:
-            found.append(Attribution(str(run.parent / path.parent.name), other))
+            found.append(AttributionRecord(str(run.parent / path.parent.name), other))
     return found
 
 

@@ -31,7 +31,7 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Attribution:
+class AttributionRecord:
     """The summary.json of a run of `norsim attribute`, and its place."""
 
     place: str
@@ -70,7 +70,7 @@ class RunRecord:
     model: nn.Module | Missing
     data: Dataset | Missing
     origin: Origin | Missing
-    attributions: tuple[Attribution, ...] = ()
+    attributions: tuple[AttributionRecord, ...] = ()
 
     def reads_by_layer(self) -> dict[str, list[Sample]]:
         """Return the kept reads of each layer with any, in the order of the run's layers."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from norsim.data import Dataset
-from norsim.experiments.run_record import Answers, Attribution, Missing, RunRecord
+from norsim.experiments.run_record import Answers, AttributionRecord, Missing, RunRecord
 from norsim.report import answers as of_answers
 from norsim.report.answers import Flips
 from norsim.report.array import Deviation, SolvedTile, deviations, solve_worst
@@ -38,7 +38,7 @@ class PageContent:
     mark: str
     record: RunRecord
     verdict: Verdict | None
-    losses: tuple[tuple[Attribution, Drawing], ...]
+    losses: tuple[tuple[AttributionRecord, Drawing], ...]
     array: Array | Missing
     confusion: Drawing | Missing
     flips: list[Flips] | Missing

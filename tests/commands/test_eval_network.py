@@ -15,8 +15,8 @@ KEYS = {
     *("accuracy_ci95", "drop_points", "verification", "layers", "seconds", "seed", "versions"),
 }  # fmt: skip
 PROOF = {"samples", "max_error_full_scale", "rms_error_full_scale", "adc_mismatch_fraction"}
-FEW = ["--network", "digits-cnn", "--dataset", "digits", "--images", 2, "--backend", "ngspice"]
-LIGHT = ["--set", "calibration.reads=16", "--spice-sample", 4]
+FEW = ["--network", "digits-cnn", "--dataset", "digits", "--images", 1, "--backend", "ngspice"]
+LIGHT = ["--set", "calibration.reads=8", "--spice-sample", 4]
 
 
 def without_time(summary: dict[str, Any]) -> dict[str, Any]:

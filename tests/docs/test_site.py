@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 import click
 import pytest
 
-import norsim
+from norsim import api
 from norsim.chip.schema import chip_file
 from norsim.commands import cli
 from tests.docs.test_docs import chip_keys
@@ -159,7 +159,7 @@ def test_every_key_of_a_chip_is_on_its_page(site: Path) -> None:
 
 def test_every_exported_name_is_on_the_python_page(site: Path) -> None:
     text = (site / "reference" / "python.html").read_text()
-    for name in norsim.__all__:
+    for name in api.__all__:
         assert re.search(rf'<span class="(?:pre|sig-name[^"]*)">(?:<span class="pre">)?{name}</span>', text), name
     assert 'id="norsim.array.cell.Cell"' in (site / "reference" / "modules" / "array.html").read_text()
 

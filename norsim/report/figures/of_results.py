@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from norsim.experiments.run_record import Attribution
+from norsim.experiments.run_record import AttributionRecord
 from norsim.report.array import Deviation
 from norsim.report.figures.svg import BLUE, GREEN, GREY, INK, ORANGE, RED, VIOLET, Drawing, drawing, figure, plain_log
 from norsim.report.verdict import Verdict
@@ -53,12 +53,12 @@ def accuracies(verdicts: Mapping[str, Verdict]) -> Drawing:
         return drawing("accuracies", f"{what}: {said}", drawn)
 
 
-def described(found: Attribution) -> str:
+def described(found: AttributionRecord) -> str:
     """Name what an attribution is by: causes, mitigations or layers."""
     return "mitigations" if found.by == "cures" else found.by
 
 
-def losses(name: str, found: Attribution) -> Drawing:
+def losses(name: str, found: AttributionRecord) -> Drawing:
     """Draw the points lost to each share alone, and the points regained without it."""
     shares = found.summary["shares"]
     with figure(5.2, 1.1 + 2 * ROW * len(shares)) as drawn:
