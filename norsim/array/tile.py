@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from norsim.array.cell import Cell
 from norsim.array.wires import Wires
@@ -30,6 +30,12 @@ def frozen(values: object, shape_of: str, dimensions: int) -> Floats:
     return array
 
 
+def _set(target: object, **fields: object) -> None:
+    """Set the fields of a frozen dataclass in its `__init__`, which takes lists where the fields are arrays."""
+    for name, value in fields.items():
+        object.__setattr__(target, name, value)
+
+
 @dataclass(frozen=True, eq=False)
 class Tile:
     """An array of cells and their programmed state.
@@ -47,20 +53,25 @@ class Tile:
     thresholds: Floats
     cell: Cell
     wires: Wires
-    wordline_notes: tuple[str, ...] = ()
-    bitline_notes: tuple[str, ...] = ()
-    name: str = "NOR-flash tile"
-    notes: tuple[str, ...] = ()
+    wordline_notes: tuple[str, ...]
+    bitline_notes: tuple[str, ...]
+    name: str
+    notes: tuple[str, ...]
 
-    def __post_init__(self) -> None:
-        thresholds = frozen(self.thresholds, "thresholds [wordlines, bitlines]", 2)
-        object.__setattr__(self, "thresholds", thresholds)
+    def __init__(
+        self, thresholds: ArrayLike, cell: Cell, wires: Wires, wordline_notes: tuple[str, ...] = (),
+        bitline_notes: tuple[str, ...] = (), name: str = "NOR-flash tile", notes: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
+        _set(
+            self, thresholds=frozen(thresholds, "thresholds [wordlines, bitlines]", 2), cell=cell, wires=wires,
+            wordline_notes=wordline_notes, bitline_notes=bitline_notes, name=name, notes=notes,
+        )  # fmt: skip
         low, high = self.cell.limits
-        outside = np.argwhere((thresholds < low - 1e-9) | (thresholds > high + 1e-9))
+        outside = np.argwhere((self.thresholds < low - 1e-9) | (self.thresholds > high + 1e-9))
         if len(outside):
             i, j = outside[0]
             raise ConfigurationError(
-                f"the threshold of cell ({i}, {j}) is {thresholds[i, j]:g} V, outside the cell's limits of "
+                f"the threshold of cell ({i}, {j}) is {self.thresholds[i, j]:g} V, outside the cell's limits of "
                 f"{low:g} V to {high:g} V, half a window beyond its window ({len(outside)} such cells)"
             )
         for notes, lines in ((self.wordline_notes, self.wordlines), (self.bitline_notes, self.bitlines)):
@@ -97,16 +108,21 @@ class Stimulus:
 
     wordline_volts: Floats
     bitline_volts: Floats
-    source_volts: float = 0.0
-    driven: Literal["wordlines", "bitlines"] | None = None
-    full_volts: float | None = None
-    notes: tuple[str, ...] = ()
+    source_volts: float
+    driven: Literal["wordlines", "bitlines"] | None
+    full_volts: float | None
+    notes: tuple[str, ...]
 
-    def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "wordline_volts", frozen(self.wordline_volts, "wordline_volts [vectors, wordlines]", 2)
-        )
-        object.__setattr__(self, "bitline_volts", frozen(self.bitline_volts, "bitline_volts [vectors, bitlines]", 2))
+    def __init__(
+        self, wordline_volts: ArrayLike, bitline_volts: ArrayLike, source_volts: float = 0.0,
+        driven: Literal["wordlines", "bitlines"] | None = None, full_volts: float | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
+        _set(
+            self, wordline_volts=frozen(wordline_volts, "wordline_volts [vectors, wordlines]", 2),
+            bitline_volts=frozen(bitline_volts, "bitline_volts [vectors, bitlines]", 2),
+            source_volts=source_volts, driven=driven, full_volts=full_volts, notes=notes,
+        )  # fmt: skip
         if len(self.wordline_volts) != len(self.bitline_volts):
             raise ConfigurationError(
                 f"{len(self.wordline_volts)} vectors of wordline volts do not match "
