@@ -91,7 +91,10 @@ def _environment() -> Environment:
     )  # fmt: skip
     tests: dict[str, Any] = {"missing": lambda value: isinstance(value, Missing), "origin": _is_origin}
     found.tests.update(tests)
-    found.filters.update(percent=_percent, points=_points, engineering=_engineering, name=_name, by=described)
+    found.filters.update(
+        percent=_percent, points=_points, engineering=_engineering, name=_name, by=described,
+        gives_integers=gives_integers,
+    )  # fmt: skip
     found.globals.update(command_line=command_line, attribute_command=attribute_command)
     return found
 
