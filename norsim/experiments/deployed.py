@@ -120,7 +120,9 @@ class DeployedNetwork(nn.Module):
         """Return the outputs of the float network for inputs `[images, ...]`. Raises ConfigurationError without one."""
         network = self.parts.deployment.original
         if network is None:
-            raise ConfigurationError("the float network is unknown, because only quantized weights were deployed")
+            raise ConfigurationError(
+                "the float network is unknown, because only quantized weights were deployed; deploy the float network"
+            )
         with torch.no_grad():
             return network(*inputs, **named)
 

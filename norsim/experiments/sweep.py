@@ -66,7 +66,7 @@ def combinations(vary: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
         if not texts:
             raise ConfigurationError(f"{key}: expected a list of values, not {values!r}")
         if len(set(texts)) < len(texts):
-            raise ConfigurationError(f"{key}: a value occurs twice in {', '.join(texts)}")
+            raise ConfigurationError(f"{key}: a value occurs twice in {', '.join(texts)}; give each value once")
     return [dict(zip(vary, point, strict=True)) for point in itertools.product(*vary.values())]
 
 

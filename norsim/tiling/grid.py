@@ -148,7 +148,7 @@ def _check(layer: QuantizedLayer, chip: Chip) -> None:
     if 2**layer.weight_bits > levels:
         raise PlacementError(
             f"layer {layer.name!r}: {layer.weight_bits}-bit weights need {2**layer.weight_bits} levels, but the cell "
-            f"has {levels}"
+            f"has {levels}; use weight_bits of at most {levels.bit_length() - 1}"
         )
     most = chip.encoding.activation_bits
     if layer.input_bits > most:
