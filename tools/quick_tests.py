@@ -20,9 +20,9 @@ MAIN_BRANCHES = ("origin/main", "origin/master", "main", "master")
 CORE = ("tests/array", "tests/periphery", "tests/quantization", "tests/tiling", "tests/chip", "tests/jobs")
 # Where the tests are of folders that have none of the same name.
 ELSEWHERE = {
-    "norsim/api": ("tests/experiments", "tests/evaluation"),
+    "norsim/evaluation": ("tests/evaluation", "tests/api"),
     "norsim/cell_check": ("tests/commands/test_cell.py",),
-    "norsim/experiments": ("tests/commands",),
+    "norsim/experiments": ("tests/api", "tests/commands"),
     "fuzz": ("tests/test_fuzz.py",),
     "models": ("tests/chip", "tests/saved"),
     "netlists": ("tests/chip", "tests/spice"),

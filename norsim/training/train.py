@@ -139,6 +139,11 @@ def augment(pixels: Tensor, mirrored: Tensor, augmentation: str, generator: torc
     return moved.masked_fill(within[:, None], GREY)
 
 
+def _digest(weights: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of weights, whatever the strides in which they are kept."""
+    return hashlib.sha256(save({name: tensor.contiguous() for name, tensor in weights.items()})).hexdigest()
+
+
 class _Run:
     """A training in its folder: data, random state, log and checkpoint."""
 
@@ -164,7 +169,7 @@ class _Run:
         data = [train_set.source, len(train_set), test_set.source, len(test_set)]
         width: list[Any] = [] if spec.width == 1 else [spec.width]
         width += [] if spec.normalise is None else [asdict(spec.normalise)]
-        origin = [] if start is None else [hashlib.sha256(save(dict(start))).hexdigest()]
+        origin = [] if start is None else [_digest(start)]
         self.identity = json.dumps([spec.name, asdict(recipe), data, *width, *origin])
         self.saved = self._load_checkpoint() if resume else {}
         self.records = [EpochRecord(*row) for row in self.saved.get("records", [])]

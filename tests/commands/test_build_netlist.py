@@ -42,7 +42,8 @@ def test_a_deck_run_by_hand_gives_the_currents_of_run_layer(
     assert norsim("run-layer", *options, "--out", tmp_path / "run").code == 0
     with np.load(tmp_path / "run" / "currents.npz") as reported:
         currents = reported["currents"]
-    np.testing.assert_allclose(by_hand(tmp_path / "deck"), currents, rtol=1e-9, atol=0)
+    # run-layer solves equal reads once, so ngspice starts from other solutions: its tolerance is 1e-6.
+    np.testing.assert_allclose(by_hand(tmp_path / "deck"), currents, rtol=1e-7, atol=0)
 
 
 @pytest.mark.parametrize("zero_point", ["reference", "digital", "differential", "linear-pair"])

@@ -53,7 +53,8 @@ def test_the_raw_file_of_a_deck_gives_the_result_of_run_layer(norsim: Run, deck:
     assert norsim("run-layer", *OPTIONS, "--encoding", encoding, "--out", tmp_path / "run").code == 0
     with np.load(deck / "currents.npz") as found, np.load(tmp_path / "run" / "currents.npz") as run:
         assert set(found.files) == set(run.files) - {"adc"}
-        np.testing.assert_allclose(found["currents"], run["currents"], rtol=1e-9, atol=0)
+        # run-layer solves equal reads once, so ngspice starts from other solutions.
+        np.testing.assert_allclose(found["currents"], run["currents"], rtol=1e-7, atol=0)
         for name in ("codes", "weights", "weight_zero", "mac_ideal"):
             assert np.array_equal(found[name], run[name]), name
         # run-layer has a converter with steps and a calibration, import-results does not.

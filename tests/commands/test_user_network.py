@@ -177,11 +177,12 @@ def test_an_invalid_network_ends_in_2_and_leaves_no_result(
 
 
 def test_public_weights_of_a_known_network_are_quantized_and_evaluated(norsim: Run, tmp_path: Path) -> None:
-    """In the format of torch.save and nn.DataParallel: the accuracy of each step, without training."""
+    """In the format of torch.save and nn.DataParallel, with any strides: the accuracy of each step, no training."""
     norsim("train", "--network", "digits-cnn", "--recipe", "float_epochs=8", "--recipe", "quantized_epochs=0",
            "--jobs", 1, "--quiet", "--out", tmp_path / "trained")  # fmt: skip
     state = load_file(tmp_path / "trained" / "float.safetensors")
-    torch.save({"state_dict": {f"module.{key}": value for key, value in state.items()}}, tmp_path / "public.th")
+    strided = {key: value.mT.contiguous().mT if value.ndim > 1 else value for key, value in state.items()}
+    torch.save({"state_dict": {f"module.{key}": value for key, value in strided.items()}}, tmp_path / "public.th")
     ended = norsim("eval-network", "--network", "digits-cnn", "--weights", tmp_path / "public.th", "--json", "--quiet",
                    "--spice-sample", 2, "--out", tmp_path / "run")  # fmt: skip
     assert ended.code == 0, ended.err
