@@ -61,7 +61,8 @@ def _records(run: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
         raise ConfigurationError(f"the run in {run} has not finished: resume it, then report it")
     try:
         manifest, summary = (json.loads((run / f"{name}.json").read_text()) for name in ("manifest", "summary"))
-        kind = str(manifest["command"][1])
+        # A run whose command was called from Python has no words of a command line.
+        kind = next(map(str, manifest["command"][1:]), "another command")
         chip = read_yaml(run / "config.resolved.yaml")
     except (OSError, ValueError, KeyError, IndexError, TypeError, ConfigurationError) as problem:
         raise ConfigurationError(f"the files of {run} cannot be read ({problem}); {advice}") from None

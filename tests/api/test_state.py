@@ -51,7 +51,7 @@ def test_a_state_dict_has_the_fit(
 
 
 def test_a_fit_goes_to_no_other_chip(net: norsim.DeployedNetwork, model: nn.Module, train_set: Split) -> None:
-    with pytest.raises(norsim.ConfigurationError, match="the state_dict is of a network on another chip"):
+    with pytest.raises(norsim.ConfigurationError, match="the state_dict belongs to a network on another chip"):
         converted(model, train_set, **{"tile.wordlines": 8}).load_state_dict(net.state_dict())
     empty = converted(model, train_set).state_dict()
     assert not len(empty["conv._extra_state"]) and len(net.state_dict()["conv._extra_state"])

@@ -15,6 +15,8 @@ from norsim.report.verdict import Verdict
 
 COLOURS = (BLUE, ORANGE)
 ROW = 0.27
+# Characters that fit in a line of a figure.
+LABEL = 44
 
 
 def accuracies(verdicts: Mapping[str, Verdict]) -> Drawing:
@@ -32,7 +34,7 @@ def accuracies(verdicts: Mapping[str, Verdict]) -> Drawing:
             y = np.array([place + (number - 0.5) * 0.32 * several for place, _, _ in known])
             low, high = scale * np.array([ci95 or (accuracy, accuracy) for _, accuracy, ci95 in known]).T
             panel.errorbar(x, y, xerr=np.maximum([x - low, high - x], 0), fmt="o", color=COLOURS[number], capsize=4,
-                           markersize=6, linewidth=2, label=name)  # fmt: skip
+                           markersize=6, linewidth=2, label=shortened(name))  # fmt: skip
             for a, at in zip(x, y, strict=True):
                 text = f"{a:.4g}" if first.metric else f"{a:.2f}"
                 panel.annotate(text, (a, at), (0, -13 if number else 6), textcoords="offset points", ha="center",
@@ -43,7 +45,8 @@ def accuracies(verdicts: Mapping[str, Verdict]) -> Drawing:
         panel.set_xlabel(unit)
         panel.grid(axis="x")
         if several:
-            panel.legend(ncols=2, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
+            fits = sum(map(len, verdicts)) <= LABEL
+            panel.legend(ncols=2 if fits else 1, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
         said = "; ".join(
             f"{row.label} {found.shown(row.accuracy).replace('%', 'percent')}"
             for found in verdicts.values() for row in found.rows
@@ -51,6 +54,11 @@ def accuracies(verdicts: Mapping[str, Verdict]) -> Drawing:
         )  # fmt: skip
         what = first.metric or "Accuracies with 95 percent intervals"
         return drawing("accuracies", f"{what}: {said}", drawn)
+
+
+def shortened(name: str) -> str:
+    """Return a name that fits in a figure: the path of a run folder can be of any length, and its end tells most."""
+    return name if len(name) <= LABEL else f"…{name[1 - LABEL :]}"
 
 
 def described(found: AttributionRecord) -> str:
