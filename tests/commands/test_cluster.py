@@ -206,7 +206,7 @@ def test_a_queueing_system_that_takes_no_job_ends_in_2_and_removes_nothing(
     options = tmp_path / "queue.yaml"
     options.write_text("cores: 1\nmemory: 1 GiB\n")
     given = ("--scheduler", "slurm", "--scheduler-options", options)
-    ended = norsim(*FAST, "--images", "5", "--out", tmp_path / "run", *given)
+    ended = norsim(*FAST, "--images", "5", "--out", tmp_path / "run", *given, "--overwrite")
     assert ended.code == 2 and "the queueing system accepted no job" in ended.err
     assert (tmp_path / "run" / "summary.json").exists()
 

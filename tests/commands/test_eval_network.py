@@ -68,7 +68,7 @@ def test_a_missed_bound_ends_in_5_and_keeps_the_result(norsim: Run, tmp_path: Pa
     one_layer = [*FEW, *LIGHT, "--layers", "conv1", "--out", tmp_path]
     assert norsim("eval-network", *one_layer, "--min-accuracy", 0.1, "--tolerance", 1e-6).code == 0
     assert checks() == {"min_accuracy": 0.1, "tolerance": 1e-6}
-    missed = norsim("eval-network", *one_layer, "--tolerance", 1e-15)
+    missed = norsim("eval-network", *one_layer, "--tolerance", 1e-15, "--overwrite")
     assert missed.code == 5 and "--tolerance" in missed.err
     assert (tmp_path / "summary.json").exists()
     assert checks() == {"min_accuracy": None, "tolerance": 1e-15}
