@@ -33,6 +33,7 @@ def share_right(logits: Tensor, labels: Tensor) -> float:
     return float((logits.argmax(1) == labels).double().mean())
 
 
+@pytest.mark.slow
 def test_the_calls_of_the_documentation(model: nn.Module, train_set: Split, test_set: Split, tmp_path: Path) -> None:
     """Each line with its result, on data from a loader with workers."""
     (x, y), test = test_set.pair, loader(test_set)

@@ -125,6 +125,7 @@ def bad(model: nn.Module, train_set: Split) -> norsim.DeployedNetwork:
                          set={"bit_serial.wires.source_line": "1 kohm"})  # fmt: skip
 
 
+@pytest.mark.slow
 def test_finetuning_recovers_a_bad_chip_and_changes_nothing_else(
     bad: norsim.DeployedNetwork, model: nn.Module, tmp_path: Path
 ) -> None:

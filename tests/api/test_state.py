@@ -65,6 +65,7 @@ print(json.dumps([net.backend, net(x).tolist(), net.original(x).tolist()]))
 """
 
 
+@pytest.mark.slow
 def test_a_saved_network_answers_the_same_in_a_new_process(
     model: nn.Module, train_set: Split, test_set: Split, tmp_path: Path
 ) -> None:

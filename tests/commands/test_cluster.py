@@ -131,6 +131,7 @@ def units(folder: Path) -> int:
 @pytest.mark.parametrize(
     "command", [EVALUATE, pytest.param(READ, marks=pytest.mark.soak)], ids=["eval-network", "run-layer"]
 )
+@pytest.mark.slow
 def test_two_workers_one_of_which_dies_give_the_bytes_of_one_process(
     alone: Alone, dask_cluster: Cluster, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
@@ -144,6 +145,7 @@ def test_two_workers_one_of_which_dies_give_the_bytes_of_one_process(
     assert results(there) == results(here) and len(results(here)) >= 3
 
 
+@pytest.mark.slow
 def test_batches_on_workers_give_the_same_bytes(
     norsim: Run, alone: Alone, dask_cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -154,6 +156,7 @@ def test_batches_on_workers_give_the_same_bytes(
     assert len(results(alone(FAST))) == 3
 
 
+@pytest.mark.slow
 def test_a_lost_cluster_ends_in_3_and_the_run_can_be_resumed(norsim: Run, alone: Alone, tmp_path: Path) -> None:
     part = tmp_path / "part"
     with running(tmp_path) as made:
@@ -219,6 +222,7 @@ print("Submitted batch job 1")
 """
 
 
+@pytest.mark.slow
 def test_jobs_are_submitted_to_a_queueing_system(alone: Alone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     programs = tmp_path / "bin"
     programs.mkdir()

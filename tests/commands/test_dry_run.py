@@ -92,6 +92,7 @@ def test_bytes_of_a_training_are_within_a_factor_of_two(norsim: Run, tmp_path: P
     assert_training(estimate, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_estimated_counts_are_exact(norsim: Run, tmp_path: Path, short_probes: None) -> None:
     estimate = norsim(*READ, "--no-cache", "--dry-run", *ALONE, "--json").json
     run = norsim(*READ, "--no-cache", "--json", "--out", tmp_path / "read").json

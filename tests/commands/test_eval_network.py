@@ -24,6 +24,7 @@ def without_time(summary: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
+@pytest.mark.slow
 def test_runs_with_the_same_seed_agree_bit_for_bit_for_any_number_of_jobs(
     norsim: Run, tmp_path: Path, encoding: str
 ) -> None:

@@ -46,6 +46,7 @@ def by_hand(folder: Path) -> tuple[list[str], Floats]:
     return names, read_raw(folder / "currents.raw", names, len(description["points"]))
 
 
+@pytest.mark.slow
 def test_the_raw_file_of_a_deck_gives_the_result_of_run_layer(norsim: Run, deck: Path, tmp_path: Path) -> None:
     encoding = json.loads((deck / "tile.json").read_text())["encoding"]
     ended = norsim("import-results", deck, deck / "currents.raw", "--json")

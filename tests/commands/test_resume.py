@@ -58,6 +58,7 @@ def start(*arguments: object) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.parametrize("command", [EVALUATE, READ, FAST, SWEEP], ids=["eval-network", "run-layer", "macro", "sweep"])
+@pytest.mark.slow
 def test_a_run_killed_at_random_times_ends_in_the_same_bytes(
     norsim: Run, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
@@ -158,6 +159,7 @@ def test_resume_needs_a_folder_which_may_be_new(norsim: Run, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.slow
 def test_ctrl_c_stops_the_simulators_at_once_and_leaves_no_files(tmp_path: Path, jobs: int) -> None:
     """The program in place of ngspice calls the real one, except for reads of a whole tile, where it sleeps an hour."""
     places = [tmp_path / "temporary", tmp_path / "begun"]

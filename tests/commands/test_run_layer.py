@@ -32,6 +32,7 @@ def test_json_keys_and_arrays_of_the_file(norsim: Run, tmp_path: Path) -> None:
         assert run["mac"].shape == run["mac_ideal"].shape == (2, 10)
 
 
+@pytest.mark.slow
 def test_without_a_tile_the_whole_layer_is_read_and_its_parts_add_up(norsim: Run, tmp_path: Path) -> None:
     ended = norsim("run-layer", "--network", "digits-cnn", "--layer", "fc", "--vectors", 2, "--json", "--out", tmp_path)
     assert ended.json["tiles"] == [[0, 0], [1, 0]] and ended.json["rows"] == [256, 64]

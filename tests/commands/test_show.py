@@ -108,6 +108,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("columns", [80, 40])
+@pytest.mark.slow
 def test_a_run_on_a_terminal_has_progress_and_a_table(columns: int, tmp_path: Path) -> None:
     """In a separate process, which gets its width from the terminal."""
     screen = Terminal(columns)
@@ -153,6 +154,7 @@ def words_of(name: str, run: Path, out: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("name", list(COMMANDS))
+@pytest.mark.slow
 def test_summaries_fit_terminals_and_are_plain_in_pipes(
     name: str, finished: Path, norsim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,6 +36,7 @@ def by(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
+@pytest.mark.slow
 def test_without_ngspice_neospice_programs_and_reads_if_selected(norsim: Run, tmp_path: Path) -> None:
     pytest.importorskip("neospice")
     ended = by("neospice", "run-layer", *TILE, "--backend", "nodal", "--no-cache", "--out", tmp_path / "other")
@@ -45,6 +46,7 @@ def test_without_ngspice_neospice_programs_and_reads_if_selected(norsim: Run, tm
         assert np.abs(one["currents"] - other["currents"]).max() <= 1e-6 * np.abs(one["currents"]).max()
 
 
+@pytest.mark.slow
 def test_it_is_never_used_unless_selected(tmp_path: Path) -> None:
     ended = by("", "run-layer", *TILE, "--no-cache", "--out", tmp_path / "run")
     assert ended.returncode == 3 and "no ngspice" in ended.stderr
@@ -57,6 +59,7 @@ def test_an_unknown_simulator_ends_in_2(norsim: Run, monkeypatch: pytest.MonkeyP
     assert ended.code == 2 and "NORSIM_SIMULATOR=spectre); choose one of ngspice, neospice" in ended.err
 
 
+@pytest.mark.slow
 def test_doctor_names_the_selected_simulator(norsim: Run) -> None:
     pytest.importorskip("neospice")
     found = norsim("doctor", "--json").json

@@ -29,6 +29,7 @@ def test_a_sweep_has_one_row_per_point_and_a_curve(norsim: Run, tmp_path: Path) 
     assert kept["points"] == ended.json["points"]
 
 
+@pytest.mark.slow
 def test_a_point_of_a_sweep_is_the_evaluation_with_that_setting(norsim: Run, tmp_path: Path) -> None:
     cells = ["--set", "silicon.cell=30 mV", "--seed", 3, "--trials", 2, "--backend", "macro"]
     swept = norsim("sweep", *ON_DIGITS, *cells, "--vary", "silicon.stuck=0,0.001", "--out", tmp_path / "s", "--json")

@@ -176,6 +176,7 @@ def test_an_invalid_network_ends_in_2_and_leaves_no_result(
     assert not (tmp_path / "run" / "summary.json").exists()
 
 
+@pytest.mark.slow
 def test_public_weights_of_a_known_network_are_quantized_and_evaluated(norsim: Run, tmp_path: Path) -> None:
     """In the format of torch.save and nn.DataParallel, with any strides: the accuracy of each step, no training."""
     norsim("train", "--network", "digits-cnn", "--recipe", "float_epochs=8", "--recipe", "quantized_epochs=0",
@@ -191,6 +192,7 @@ def test_public_weights_of_a_known_network_are_quantized_and_evaluated(norsim: R
 
 
 @pytest.mark.parametrize("before", ["", "module."])
+@pytest.mark.slow
 def test_public_weights_that_expect_normalised_images(norsim: Run, tmp_path: Path, before: str) -> None:
     """In the format of public CIFAR networks. The stored network gives the same answers without repeating the options;
     without normalisation, the answers differ."""

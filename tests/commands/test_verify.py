@@ -34,6 +34,7 @@ def test_another_simulator_can_verify(norsim: Run, finished: Path) -> None:
     assert other["max_error_full_scale"] == pytest.approx(one["max_error_full_scale"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_run_of_a_user_supplied_network_can_be_moved(norsim: Run, tmp_path: Path) -> None:
     """It is reported and verified by the network in its own folder, also if another run takes its former place."""
     nets = tmp_path / "nets.py"

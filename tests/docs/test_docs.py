@@ -112,6 +112,7 @@ def of_a_shell(block: Block) -> bool:
 
 
 @pytest.mark.parametrize("block", [b for b in apart("sh") if only_norsim(b)], ids=lambda block: block.name)
+@pytest.mark.slow
 def test_commands_run(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run in this process, as in tests/commands, because importing torch for each command would dominate the time."""
     monkeypatch.chdir(tmp_path)
@@ -133,6 +134,7 @@ def run_here(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("document", TUTORIALS, ids=lambda document: document.name)
+@pytest.mark.slow
 def test_tutorials_run(
     document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -166,6 +168,7 @@ def test_tutorials_run(
 
 
 @pytest.mark.parametrize("block", [b for b in apart("sh") if of_a_shell(b)], ids=lambda block: block.name)
+@pytest.mark.slow
 def test_scripts_run(block: Block, tmp_path: Path) -> None:
     """Run shell scripts without the lines that change the machine."""
     run_in_a_shell(lines_that_run(block.text), tmp_path)
@@ -199,6 +202,7 @@ def assert_folders_filled(block: Block, where: Path) -> None:
 @pytest.mark.parametrize(
     "document", sorted({block.document for block in apart("python")}), ids=lambda document: document.name
 )
+@pytest.mark.slow
 def test_code_runs(
     document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -513,6 +517,7 @@ def test_the_packages_without_torch_are_those_of_the_architecture_page() -> None
     assert {path.parent.name for path in in_solver} == {"macro"}
 
 
+@pytest.mark.slow
 def test_the_picture_is_what_its_script_draws(tmp_path: Path) -> None:
     folder = ROOT / "docs" / "pictures"
     # A separate font list, because one that matplotlib made for another environment may name missing fonts.

@@ -84,6 +84,7 @@ def pages(site: Path) -> Iterator[Path]:
     return iter(found)
 
 
+@pytest.mark.slow
 def test_all_links_within_the_site_lead_somewhere(site: Path) -> None:
     wrong = []
     for path in pages(site):

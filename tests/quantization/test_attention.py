@@ -148,6 +148,7 @@ PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 @pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.slow
 def test_torchs_encoder_is_on_the_array_layer_by_layer(padded: bool, lossless: tuple[str, ...]) -> None:
     """All of its weights are used, not bypassed by torch's fused function; reads return the outputs of the integers."""
     torch.manual_seed(0)

@@ -238,6 +238,7 @@ def test_unusable_calibration_and_widths() -> None:
             quantize(network, [images()], weight_bits=bits)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_post_training_quantization_keeps_most_predictions(tmp_path: Path) -> None:
     recipe = Recipe(4, 0, 64, float_rate=0.1, quantized_rate=0.01)
     train_set, test_set = load("digits", "train"), load("digits", "test")

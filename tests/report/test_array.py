@@ -35,6 +35,7 @@ def sample_of(part: PlacedTile, seed: int = 0) -> Sample:
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.slow
 def test_node_currents_agree_with_ngspice(small_chip: SmallChip, make_layer: MakeLayer, encoding: str) -> None:
     chip = small_chip(f"encoding={encoding}")
     sample = sample_of(part_of(make_layer(8, 4), chip))

@@ -58,6 +58,7 @@ def look(browser: webdriver.Chrome, page: Path, width: int, scheme: str) -> None
 
 
 @pytest.mark.parametrize("name", ["ngspice", "cifar", "attributed", "two"])
+@pytest.mark.slow
 def test_a_page_is_complete_at_any_width_in_light_and_dark(
     browser: webdriver.Chrome, pages: dict[str, tuple[Path, list[Path]]], name: str
 ) -> None:

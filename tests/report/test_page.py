@@ -181,6 +181,7 @@ def test_the_suggested_command_has_the_same_network_and_chip(
         assert part in command
 
 
+@pytest.mark.slow
 def test_the_command_writes_to_the_run_folder_and_refuses_three_runs(
     spice_run: Path, macro_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -195,6 +196,7 @@ def test_the_command_writes_to_the_run_folder_and_refuses_three_runs(
 
 
 @pytest.mark.parametrize("name", ["report.html", "accuracies.svg"])
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_old_page(
     macro_run: Path, tmp_path: Path, full_disk: Callable[[str], None], name: str
 ) -> None:

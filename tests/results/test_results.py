@@ -12,6 +12,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "results.md"
 
 
 @pytest.mark.parametrize("name", ["etox65-bit-serial", "etox65-linear-pair-unfitted"])
+@pytest.mark.slow
 def test_a_line_of_the_page_is_what_the_command_gives_again(tmp_path: Path, name: str) -> None:
     case = next(case for case in cases.evaluations("digits-cnn") if case.name == name)
     found = {"digits-cnn": {name: case.run(tmp_path, None)}}
@@ -41,6 +42,7 @@ def test_a_finished_run_is_not_made_again(tmp_path: Path) -> None:
         cases.Case("other", "digits-cnn", "no-such-command", ()).run(tmp_path, None)
 
 
+@pytest.mark.slow
 def test_the_tables_of_silicon_hold_what_runs_found(tmp_path: Path) -> None:
     few = ("--images", "20")
     stress, sampled = ("--chip", "etox65-stress"), (*few, "--spice-sample", "1")

@@ -104,6 +104,7 @@ def test_every_weight_and_the_image_get_a_gradient() -> None:
     assert images.grad is not None and float(images.grad.abs().max()) > 0
 
 
+@pytest.mark.slow
 def test_training_recovers_accuracy_on_a_bad_chip(tmp_path: Path) -> None:
     """With 1 kilohm of source line per cell, the accuracy on unseen test images recovers."""
     network, _ = load_network("digits-cnn")
