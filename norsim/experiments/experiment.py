@@ -56,10 +56,17 @@ class Experiment:
             return draw_vectors(self.net.parts.analog, layer, self.data("test"), int(wanted), seed)
         return read_vectors(Path(wanted), self.grid(layer).layer, part)
 
-    def float_predictions(self, test: Dataset) -> Predictions | None:
-        """Return the float network's classes `[images]`; None unless the card's test set is `test`."""
-        same = self.card["dataset"] == test.name and self.card["test_images"] == len(test)
-        return float_predictions(self.card) if same and self.card["data_source"] == test.source else None
+    def images(self, count: int | None, split: str = "test") -> tuple[Dataset, Predictions | None]:
+        """Return the first `count` images of a split, all by default, and the float network's classes `[images]`.
+
+        The classes are None unless these are the test images of the card.
+        """
+        data = self.data(split)
+        shown = data.take(count, None) if count else data
+        kept = (self.card["dataset"], self.card["test_images"], self.card["data_source"])
+        if split != "test" or kept != (data.name, len(data), data.source):
+            return shown, None
+        return shown, float_predictions(self.card)[: len(shown)]
 
 
 def open_experiment(

@@ -10,7 +10,7 @@ from norsim.training.recipes import AUGMENTATIONS
 
 @dataclass(frozen=True)
 class Tuning:
-    """`steps` of `batch_size` images each, tiles programmed anew every `refresh` of them.
+    """Train for `steps` batches of `batch_size` images each, and program the tiles again every `refresh` steps.
 
     `rate`          Adam's learning rate of weights, in steps of their codes, falling to 0 along a cosine; a gain, shift
                     or bias moves by a tenth of that share of its layer's mean

@@ -16,14 +16,13 @@ from norsim.commands.shared.options import (
     check_out,
     chip_of_options,
     chip_options,
-    copies,
     is_dry_run,
     open_run,
     print_json,
     resume_options,
     run_options,
     scheduler_options,
-    show_estimate,
+    show_evaluation_cost,
     workers_for,
 )
 from norsim.experiments.factors import FACTORS, By
@@ -65,38 +64,29 @@ def command(
     check_network(network)
     choice = chip_of_options(chip_name, encoding, settings, seed)
 
-    from norsim.backends.registry import backend_named
     from norsim.commands.shared.progress import reporting
-    from norsim.data.tensors import images_tensor
     from norsim.evaluation.attribution import summary
-    from norsim.evaluation.estimate import estimate_evaluation
     from norsim.experiments.experiment import open_experiment
 
     one = open_experiment(
         network, choice, dataset, data_folder, backend=backend, seed=seed, trusted=model_is_trusted()
     )  # fmt: skip
-    test = one.data("test")
-    shown = test.take(images, None) if images else test
-    known = one.float_predictions(test)
+    shown, known = one.images(images)
     if is_dry_run():
         parts = len(FACTORS.get(by, one.net.tiled))
         # All, none, each alone and all but each. By layers, those on the array add up to parts + 1 whole networks, and
         # one fit serves all of them.
         times = 2 * parts + 2
         count, fits = (times, times) if by in FACTORS else (parts + 1, 1)
-        taken = estimate_evaluation(
-            one.net.parts.analog, images_tensor(shown), backend_named(backend),
-            calibration_images=choice.chip.calibration.images, jobs=jobs, spice_sample=None, copies=copies(),
-            set_up_seconds=time.monotonic() - started, evaluations=count, passes=times, fits=fits,
-        )  # fmt: skip
-        show_estimate(taken, as_json)
+        show_evaluation_cost(
+            one.net, shown, started, jobs, as_json, spice_sample=None, evaluations=count, passes=times, fits=fits
+        )
         return
     with reporting(quiet) as report, workers_for(jobs) as workers:
         folder = open_run("attribute", out, choice, seed)
         found = one.net.attribute(
-            shown, by, workers=workers, report=report, store=folder.units,
-            float_predictions=None if known is None else known[: len(shown)],
-        )  # fmt: skip
+            shown, by, workers=workers, report=report, store=folder.units, float_predictions=known
+        )
     content: dict[str, Any] = {
         "network": network, "dataset": shown.name, "images": found.images, "backend": backend,
         "encoding": choice.chip.encoding.name, "by": by, **summary(found), "seed": seed,

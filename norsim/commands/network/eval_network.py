@@ -28,14 +28,13 @@ from norsim.commands.shared.options import (
     check_out,
     chip_of_options,
     chip_options,
-    copies,
     is_dry_run,
     open_run,
     print_json,
     resume_options,
     run_options,
     scheduler_options,
-    show_estimate,
+    show_evaluation_cost,
     workers_for,
 )
 from norsim.configuration.quantities import engineering
@@ -128,7 +127,6 @@ def command(
     from norsim.backends.registry import backend_named
     from norsim.commands.shared.progress import reporting
     from norsim.data.tensors import images_tensor
-    from norsim.evaluation.estimate import estimate_evaluation
     from norsim.evaluation.proof import save_samples
     from norsim.evaluation.trials import table_of_chips
     from norsim.experiments.experiment import open_experiment
@@ -150,17 +148,12 @@ def command(
         str(network), choice, dataset, data_folder, pattern=pattern, backend=backend, seed=seed,
         trusted=model_is_trusted(),
     )  # fmt: skip
-    test = one.data("test")
-    shown = test.take(images, None) if images else test
-    known = one.float_predictions(test)
-    known = None if known is None else known[: len(shown)]
+    shown, known = one.images(images)
     if is_dry_run():
-        taken = estimate_evaluation(
-            one.net.parts.analog, images_tensor(shown), wanted, calibration_images=choice.chip.calibration.images,
-            jobs=jobs, spice_sample=spice_sample, copies=copies(), set_up_seconds=time.monotonic() - started,
-            evaluations=trials, passes=trials, fits=trials,
+        show_evaluation_cost(
+            one.net, shown, started, jobs, as_json, spice_sample=spice_sample, evaluations=trials, passes=trials,
+            fits=trials,
         )  # fmt: skip
-        show_estimate(taken, as_json)
         return
     with reporting(quiet) as report, workers_for(jobs) as workers:
         folder = open_run("eval-network", out, choice, seed)

@@ -21,14 +21,13 @@ from norsim.commands.shared.options import (
     check_out,
     chip_of_options,
     chip_options,
-    copies,
     is_dry_run,
     open_run,
     print_json,
     resume_options,
     run_options,
     scheduler_options,
-    show_estimate,
+    show_evaluation_cost,
     workers_for,
 )
 from norsim.errors import ConfigurationError
@@ -98,10 +97,7 @@ def command(
     choice = chip_of_options(chip_name, encoding, settings, seed)
     vary = dict(map(values_of, varied))
 
-    from norsim.backends.registry import backend_named
     from norsim.commands.shared.progress import reporting
-    from norsim.data.tensors import images_tensor
-    from norsim.evaluation.estimate import estimate_evaluation
     from norsim.experiments.experiment import open_experiment
     from norsim.experiments.sweep import SweepPoint, combinations
     from norsim.report.figures.sweep_curves import curves
@@ -114,18 +110,13 @@ def command(
         chips = [one.net.parts.deployment.with_settings(point).choice for point in combinations(vary)]
     except ConfigurationError as problem:
         raise type(problem)(f"--vary: {problem}") from None
-    data = one.data(split)
-    shown = data.take(images, None) if images else data
-    known = one.float_predictions(data) if split == "test" else None
-    known = None if known is None else known[: len(shown)]
+    shown, known = one.images(images, split)
     if is_dry_run():
         times = trials * len(chips)
-        taken = estimate_evaluation(
-            one.net.parts.analog, images_tensor(shown), backend_named(backend),
-            calibration_images=choice.chip.calibration.images, jobs=jobs, spice_sample=spice_sample, copies=copies(),
-            set_up_seconds=time.monotonic() - started, evaluations=times, passes=times, fits=times,
+        show_evaluation_cost(
+            one.net, shown, started, jobs, as_json, spice_sample=spice_sample, evaluations=times, passes=times,
+            fits=times,
         )  # fmt: skip
-        show_estimate(taken, as_json)
         return
     rows: list[dict[str, Any]] = []
     with reporting(quiet) as report, workers_for(jobs) as workers:

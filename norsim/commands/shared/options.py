@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,9 @@ from norsim.periphery.registry import ENCODINGS
 from norsim.saved.shipped import network_place
 
 if TYPE_CHECKING:
+    from norsim.data import Dataset
     from norsim.evaluation.estimate import Estimate
+    from norsim.experiments.deployed import DeployedNetwork
     from norsim.experiments.run_folder import RunFolder
     from norsim.jobs.workers import Workers
 
@@ -149,6 +152,25 @@ def show_estimate(found: Estimate, as_json: bool) -> None:
         [(what, amount) for line in parts for amount, what in line],
         [", ".join(f"{amount} {what}" for amount, what in line) for line in parts],
     )
+
+
+def show_evaluation_cost(
+    net: DeployedNetwork, shown: Dataset, started: float, jobs: int, as_json: bool, **counts: Any
+) -> None:
+    """Print the estimate of `--dry-run` for evaluations of `shown`, after set-up from `started` (monotonic seconds).
+
+    `counts`: the spice_sample, evaluations, passes and fits of estimate_evaluation.
+    """
+    from norsim.backends.registry import backend_named
+    from norsim.data.tensors import images_tensor
+    from norsim.evaluation.estimate import estimate_evaluation
+
+    taken = estimate_evaluation(
+        net.parts.analog, images_tensor(shown), backend_named(net.backend),
+        calibration_images=net.chip.calibration.images, jobs=jobs, copies=copies(),
+        set_up_seconds=time.monotonic() - started, **counts,
+    )  # fmt: skip
+    show_estimate(taken, as_json)
 
 
 def open_run(command: str, out: Path | None, choice: ChipChoice, seed: int) -> RunFolder:
