@@ -83,6 +83,8 @@ def _submit(jobs: Any, renew: Callable[[], object], scheduler: str) -> None:
 
 def _jobs(options: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
     rest = dict(options)
+    # Any free port for the dashboard: Dask's default is taken if another cluster runs on this machine.
+    rest.setdefault("scheduler_options", {"dashboard_address": ":0"})
     jobs = rest.pop("jobs", 1)
     if not isinstance(jobs, int) or jobs < 1:
         raise ConfigurationError(f"scheduler options: jobs is {jobs!r}; expected a number of jobs, at least 1")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,16 @@ def test_shared_data_is_sent_again_if_its_worker_dies(dask_cluster: Cluster) -> 
     assert sorted(ended) == list(range(8))
 
 
+@contextmanager
+def port_in_use(port: int) -> Iterator[None]:
+    """Occupy a port of this machine, as another program may have done already: here that of Dask's dashboard."""
+    with socket.socket() as taken:
+        with suppress(OSError):
+            taken.bind(("", port))
+            taken.listen()
+        yield
+
+
 @pytest.mark.parametrize("program", ["", "#!/bin/sh\necho no such queue >&2; exit 1\n"], ids=["missing", "refusing"])
 def test_a_queueing_system_that_takes_no_job_ends_in_2_and_removes_nothing(
     norsim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
@@ -209,7 +220,8 @@ def test_a_queueing_system_that_takes_no_job_ends_in_2_and_removes_nothing(
     options = tmp_path / "queue.yaml"
     options.write_text("cores: 1\nmemory: 1 GiB\n")
     given = ("--scheduler", "slurm", "--scheduler-options", options)
-    ended = norsim(*FAST, "--images", "5", "--out", tmp_path / "run", *given, "--overwrite")
+    with port_in_use(8787):
+        ended = norsim(*FAST, "--images", "5", "--out", tmp_path / "run", *given, "--overwrite")
     assert ended.code == 2 and "the queueing system accepted no job" in ended.err
     assert (tmp_path / "run" / "summary.json").exists()
 
