@@ -146,7 +146,8 @@ def test_two_workers_one_of_which_dies_give_the_bytes_of_one_process(
     assert results(there) == results(here) and len(results(here)) >= 3
 
 
-@pytest.mark.slow
+# The test of a queueing system proves the same with its jobs as workers.
+@pytest.mark.soak
 def test_batches_on_workers_give_the_same_bytes(
     norsim: Run, alone: Alone, dask_cluster: Cluster, tmp_path: Path
 ) -> None:

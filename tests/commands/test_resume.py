@@ -57,7 +57,11 @@ def start(*arguments: object) -> subprocess.Popen[bytes]:
     )
 
 
-@pytest.mark.parametrize("command", [EVALUATE, READ, FAST, SWEEP], ids=["eval-network", "run-layer", "macro", "sweep"])
+@pytest.mark.parametrize(
+    # A sweep stores the batches of several evaluations by macro.
+    "command", [EVALUATE, READ, pytest.param(FAST, marks=pytest.mark.soak), SWEEP],
+    ids=["eval-network", "run-layer", "macro", "sweep"],
+)  # fmt: skip
 @pytest.mark.slow
 def test_a_run_killed_at_random_times_ends_in_the_same_bytes(
     norsim: Run, tmp_path: Path, command: tuple[str, ...]
