@@ -19,6 +19,7 @@ import pytest
 from norsim.evaluation.proof import Sampler
 from norsim.experiments.run_files import RESULTS
 from norsim.spice.simulators.ngspice import find_ngspice
+from tests.processes import start
 
 Run = Callable[..., Any]
 
@@ -48,13 +49,6 @@ def results(folder: Path) -> dict[str, bytes]:
 
 def events(folder: Path) -> list[str]:
     return [json.loads(line)["event"] for line in (folder / "events.jsonl").read_text().splitlines()]
-
-
-def start(*arguments: object) -> subprocess.Popen[bytes]:
-    program = "from norsim.commands import main; main()"
-    return subprocess.Popen(
-        [sys.executable, "-c", program, *map(str, arguments)], stderr=subprocess.DEVNULL, start_new_session=True
-    )
 
 
 @pytest.mark.parametrize(
