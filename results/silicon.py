@@ -64,7 +64,7 @@ def sweeps(found: dict[str, Runs]) -> Iterator[str]:
     )
     yield from (
         "",
-        "![Accuracy over spread, time, temperature, converter, read time, rows and wires](pictures/silicon.svg)",
+        "![Accuracy over spread, time, temperature, converter, wordline lag, rows and wires](pictures/silicon.svg)",
         "",
     )
     yield "| network | run | images | chips | point | accuracy | between chips, points |"

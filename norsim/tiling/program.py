@@ -64,9 +64,9 @@ def program_tile(part: PlacedTile, backend: Backend | None = None) -> Programmed
     thresholds = chip.silicon.thresholds(
         tile.thresholds, target, chip.cell, lambda amps: curve(chip.verify_cell, chip.encoding)(amps), part.draw
     )
-    if chip.settle_seconds is not None:
-        # A gate that has not settled acts like a cell whose threshold is higher by the missing voltage.
-        missing = 1 - gate_shares(chip.wires, tile.bitlines, chip.settle_seconds)
+    if chip.wordline_rise_seconds is not None:
+        # A gate that lags behind its driver acts like a cell whose threshold is higher by the missing voltage.
+        missing = 1 - gate_shares(chip.wires, tile.bitlines, chip.wordline_rise_seconds)
         thresholds = np.minimum(thresholds + encoding.wordline_volts * missing, chip.cell.limits[1])
     done = ProgrammedTile(
         replace(tile, thresholds=thresholds, cell=chip.cell), levels, encoding, len(part.outputs), layer.input_bits
