@@ -100,7 +100,8 @@ def line_joules(costs: Costs, wires: Wires, stimulus: Stimulus, passes: int) -> 
     cells = (stimulus.bitline_volts if by_wordline else stimulus.wordline_volts).shape[1]
     farads = cells * (wires.wordline_farads if by_wordline else wires.bitline_farads)
     efficiency = costs.pump_efficiency if by_wordline else 1.0
-    return farads * float(_rises(moved, passes).mean()) / efficiency
+    joules: float = farads * float(_rises(moved, passes).mean()) / efficiency
+    return joules
 
 
 def _rises(volts: Floats, passes: int) -> Floats:
