@@ -8,9 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from norsim.array.cell import Cell
 from norsim.array.draw import Draw
+from norsim.array.non_idealities.current_spreads import CurrentSpread, CurrentSpreads
 from norsim.array.non_idealities.transistor_mismatch import TransistorMismatch
 from norsim.array.tile import Stimulus, Tile
+from norsim.array.variation import Silicon
 from norsim.array.wires import Wires
 from norsim.backends.programming import cell_amps, program_levels
 from norsim.backends.registry import read
@@ -142,3 +145,29 @@ def test_slope_mismatch_moves_thresholds_by_what_the_gate_lacks(make_layer: Make
     assert 1e-3 < lag.max() and inside.all()
     # The gate lacks `lag`, so it is below the verify volts by it.
     np.testing.assert_allclose(lagging.tile.thresholds - plain.tile.thresholds, s * lag, rtol=0, atol=1e-9)
+
+
+def test_spreads_in_current_are_those_of_the_cell_with_its_gain(make_layer: MakeLayer) -> None:
+    """A cell of 1 uA per volt below 6 V: current by current, cells with gains end where cells without do."""
+    cell = Cell("any", ".subckt any d g s b\n.ends", "", "vt", erased_volts=3.0, programmed_volts=6.0)
+    silicon = Silicon((CurrentSpreads(CurrentSpread(20e-9, 176e-9)),))
+    target = np.full((50, 60), 500e-9)
+    gains = TransistorMismatch(0.2).gains(target.shape, DRAW)
+
+    def threshold_of(amps: np.ndarray) -> np.ndarray:
+        return 6.0 - amps / 1e-6
+
+    plain = silicon.thresholds(threshold_of(target), target, cell, threshold_of, DRAW)
+    scaled = silicon.thresholds(threshold_of(target / gains), target, cell, threshold_of, DRAW, gains)
+    np.testing.assert_allclose(gains * (6.0 - scaled), 6.0 - plain, rtol=1e-12)
+    assert (6.0 - plain).std() > 0.01
+
+
+def test_programming_in_place_on_lossless_wires_finds_what_program_verify_does(
+    make_layer: MakeLayer, lossless: tuple[str, ...]
+) -> None:
+    settings = (*lossless, "silicon.gain_mismatch=0.1")
+    _, verified = programmed(make_layer, *settings)
+    _, in_place = programmed(make_layer, *settings, "silicon.in_situ=true")
+    assert np.array_equal(verified.tile.gains, in_place.tile.gains)
+    np.testing.assert_allclose(in_place.tile.thresholds, verified.tile.thresholds, rtol=0, atol=2e-4)
