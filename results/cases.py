@@ -125,7 +125,7 @@ SWEPT = {
         "--set", "silicon.programmed_at=27 degC", "--set", "calibration.fresh=true",
     ),
     "converter": ("--vary", "adc.bits=3,4,5,6,8"),
-    "read time": ("--vary", "bit_serial.settle=20 ps,40 ps,60 ps,100 ps,200 ps"),
+    "wordline lag": ("--vary", "bit_serial.wordline_rise=20 ps,40 ps,60 ps,100 ps,200 ps"),
     "rows": ("--vary", "tile.wordlines=64,128,256,512"),
     "source line": ("--vary", "bit_serial.wires.source_line=5 ohm,20 ohm,50 ohm,150 ohm"),
     "bitline": ("--vary", "bit_serial.wires.bitline=0.4 ohm,1 ohm,2 ohm,4 ohm"),

@@ -34,10 +34,11 @@ from norsim.tiling.reader import Reader
 # Number of reads that a run keeps, so that more can be verified later than during the run.
 KEPT_SAMPLES = 64
 ASSUMPTIONS = (
-    "cells conduct for cost.sample of each read, on the mean currents of the calibration's reads; a line that goes up "
-    "draws C V^2; a conversion takes cost.adc_step for each of its 2^bits steps; all tiles of a layer are read at "
-    "once, every cost.sample or cost.conversion, whichever is longer; drivers, references, clocks, the digital part "
-    "and data movement are left out"
+    "cells conduct until the last conversion of a read ends (with cost.held for cost.sample), on the mean currents of "
+    "the calibration's reads; a line that rises by dV to V draws C dV V, lines rest at 0 V before each vector, and "
+    "wordline volts come from a pump with cost.pump_efficiency; a conversion takes cost.adc_step for each of its "
+    "2^bits steps; all tiles of a layer are read at once, adc.shared_by outputs of a tile one after the other; "
+    "regulators of bitline volts, drivers, references, clocks, the digital part and data movement are left out"
 )
 
 
@@ -217,21 +218,28 @@ def _costs(layer: TiledLayer, reads: float) -> dict[str, float]:
     }
     shape, chip = layer.grid.layer, layer.grid.chip
     macs = reads / chip.encoding.passes(shape.input_bits) * shape.inputs * shape.outputs
-    return {"macs_image": macs, **parts, "seconds_image": reads * chip.costs.read_seconds}
+    outputs = [len(part.outputs) for part in layer.grid.tiles]
+    conversions = min(max(outputs), chip.outputs_per_converter)
+    converters = sum(-(-count // chip.outputs_per_converter) for count in outputs) if reads else 0
+    seconds = reads * chip.costs.read_seconds(conversions)
+    return {"macs_image": macs, **parts, "seconds_image": seconds, "converters": converters}
 
 
 def image_costs(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return energy and time per image, from the rows of `layer_table`, with their assumptions.
 
-    `joules_image` is the sum of its parts; `latency_seconds` is the time of one image alone, layer after layer;
-    `interval_seconds` is the time from one image to the next if all layers work at once.
+    `joules_image` is the sum of its parts; `tops_per_watt` counts a multiply-accumulate as two operations;
+    `latency_seconds` is the time of one image alone, layer after layer; `interval_seconds` is the time from one image
+    to the next if all layers work at once; `converters` is their number on the chip.
     """
     parts = {kind: sum(row[f"{kind}_joules_image"] for row in layers) for kind in ("cells", "lines", "converters")}
     seconds = [row["seconds_image"] for row in layers]
+    macs, joules = sum(row["macs_image"] for row in layers), sum(parts.values())
     return {
-        "macs_image": sum(row["macs_image"] for row in layers), "joules_image": sum(parts.values()),
-        **{f"{kind}_joules_image": joules for kind, joules in parts.items()},
-        "latency_seconds": sum(seconds), "interval_seconds": max(seconds, default=0.0), "assumptions": ASSUMPTIONS,
+        "macs_image": macs, "joules_image": joules, **{f"{kind}_joules_image": part for kind, part in parts.items()},
+        "tops_per_watt": 2e-12 * macs / joules if joules else None,
+        "latency_seconds": sum(seconds), "interval_seconds": max(seconds, default=0.0),
+        "converters": sum(row["converters"] for row in layers), "assumptions": ASSUMPTIONS,
     }  # fmt: skip
 
 

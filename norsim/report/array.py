@@ -98,7 +98,7 @@ def solve_worst(samples: Sequence[Sample]) -> SolvedTile | Missing:
 def _solved(sample: Sample) -> SolvedTile:
     part, stimulus = sample.part, sample.stimulus
     tile, chip = (sample.array or program_tile(part)).tile, part.chip
-    nominal = replace(chip.fresh(), silicon=PERFECT, in_situ=False, settle_seconds=None)
+    nominal = replace(chip.fresh(), silicon=PERFECT, in_situ=False, wordline_rise_seconds=None)
     exact = program_tile(replace(part, chip=nominal)).tile
     up = stimulus.wordline_volts > 0
     ideal_volts = replace(stimulus, wordline_volts=np.where(up, chip.encoding.wordline_volts, 0.0))

@@ -252,8 +252,9 @@ def report_result(found: Evaluation, path: Path, verbose: bool, summary: dict[st
     if cost["joules_image"]:
         share = 100 * cost["converters_joules_image"] / cost["joules_image"]
         show.say(
-            f"Cost per image: {engineering(cost['joules_image'], 'J')}, {share:.1f} % of it in converters, and "
-            f"{engineering(cost['latency_seconds'], 's')} (summary.json states the assumptions)"
+            f"Cost per image: {engineering(cost['joules_image'], 'J')} in cells, driven lines and converters, "
+            f"{share:.1f} % of it in converters, and {engineering(cost['latency_seconds'], 's')} (summary.json states "
+            "what is included)"
         )
     from norsim.tiling.digital import listed
 
