@@ -204,7 +204,8 @@ class DeployedNetwork(nn.Module):
     ) -> Sweep:  # fmt: skip
         """Return the accuracy of `trials` chips at each combination of values of the chip keys in `vary`.
 
-        The network itself does not change. `done(point)` is called after each point.
+        The network itself does not change. In a sweep over `silicon.time`, converters are fitted just after programming
+        unless `calibration.fresh` says otherwise. `done(point)` is called after each point.
         """
         return sweep_chip(
             self.parts.deployment, data, vary, trials, self.backend, spice_sample=spice_sample, workers=workers,
