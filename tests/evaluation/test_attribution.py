@@ -167,6 +167,7 @@ def covered(reps: int, images: int, seed: int) -> dict[str, float]:
     return {kind: held[kind] / count for kind, count in per.items()}
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth_of_a_simulated_population() -> None:
     """Of 100 repetitions with 300 images each; the soak test below has the full number."""
     found = covered(100, 300, seed=0)

@@ -119,7 +119,7 @@ def report_losses(found: Attribution, content: dict[str, Any], path: Path) -> No
     rows.append((f"no {part}", *_cells(found.base), "", ""))
     rows += [(share.name, *_cells(share.alone), *_cells(share.without)) for share in found.shares]
     show.table(("", "alone", "95 % interval", "added last", "95 % interval"), rows, f"points lost, {where}")
-    left, margin = found.remainder, f"the margin of {found.margin_points:g} points"
+    left, margin = found.remainder, f"the margin of ±{found.margin_points:g} points"
     says = {
         "adds up": f"adds up to the total within {margin}",
         "does not add up": f"does NOT add up to the total within {margin}",
