@@ -16,7 +16,7 @@ from norsim.backends.registry import backend_named
 from norsim.chip.model import Chip
 from norsim.data.batches import Data, first_inputs
 from norsim.errors import ConfigurationError, suggestion
-from norsim.evaluation.attribution import Attribution
+from norsim.evaluation.attribution import MARGIN_POINTS, ORDERS, Attribution
 from norsim.evaluation.evaluate import Evaluation, evaluate
 from norsim.evaluation.metrics import Metric, check_metric
 from norsim.evaluation.trials import check_count
@@ -182,15 +182,19 @@ class DeployedNetwork(nn.Module):
         )  # fmt: skip
 
     def attribute(
-        self, data: Data, by: By = "causes", *, workers: Workers = HERE, report: Report = silent, store: Any = None,
-        float_predictions: Any = None,
+        self, data: Data, by: By = "causes", *, margin: float = MARGIN_POINTS, orders: int = ORDERS,
+        workers: Workers = HERE, report: Report = silent, store: Any = None, float_predictions: Any = None,
     ) -> Attribution:  # fmt: skip
         """Return the accuracy lost to each cause, mitigation (`by="cures"`) or layer (`by="layers"`) on labelled
-        data."""
+        data: alone, added to all others, and as Shapley values.
+
+        `margin` is the largest remainder, in percentage points, that counts as adding up. The Shapley values of more
+        than 5 layers are the mean over `orders` random orders.
+        """
         self._check_reads()
         return attribute_losses(
-            self.parts.deployment, data, by, self.backend, float_predictions=float_predictions, workers=workers,
-            report=report, store=store,
+            self.parts.deployment, data, by, self.backend, margin=margin, orders=orders,
+            float_predictions=float_predictions, workers=workers, report=report, store=store,
         )  # fmt: skip
 
     def sweep(
@@ -200,7 +204,8 @@ class DeployedNetwork(nn.Module):
     ) -> Sweep:  # fmt: skip
         """Return the accuracy of `trials` chips at each combination of values of the chip keys in `vary`.
 
-        The network itself does not change. `done(point)` is called after each point.
+        The network itself does not change. In a sweep over `silicon.time`, converters are fitted just after programming
+        unless `calibration.fresh` says otherwise. `done(point)` is called after each point.
         """
         return sweep_chip(
             self.parts.deployment, data, vary, trials, self.backend, spice_sample=spice_sample, workers=workers,

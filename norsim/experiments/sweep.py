@@ -19,6 +19,8 @@ from norsim.experiments.deployment import Deployment, Report, silent
 from norsim.jobs.unit_store import UnitStore
 from norsim.jobs.workers import HERE, Workers
 
+AGE, FRESH = "silicon.time", "calibration.fresh"
+
 
 @dataclass(frozen=True)
 class SweepPoint:
@@ -26,7 +28,7 @@ class SweepPoint:
 
     `values`      value of each varied key
     `accuracy`    the mean over the chips, with its 95 % interval `ci95`
-    `sigma`       standard deviation between chips; None for one chip
+    `sigma`       the spread between chips (norsim.evaluation.chips); None for one chip
     `max_error_full_scale`   largest error of the verification; None without one
     """
 
@@ -39,11 +41,15 @@ class SweepPoint:
 
 @dataclass(frozen=True)
 class Sweep:
-    """The result of a sweep: varied `keys`, `points` in order, and the `last` evaluation, with what all share."""
+    """The result of a sweep: varied `keys`, `points` in order, and the `last` evaluation, with what all share.
+
+    `fitted_fresh`   whether converters were fitted just after programming because the time since then was varied
+    """
 
     keys: tuple[str, ...]
     points: tuple[SweepPoint, ...]
     last: Evaluation
+    fitted_fresh: bool = False
 
     @property
     def best(self) -> SweepPoint:
@@ -70,6 +76,27 @@ def combinations(vary: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(vary, point, strict=True)) for point in itertools.product(*vary.values())]
 
 
+def fits_fresh(deployment: Deployment, vary: Mapping[str, Sequence[Any]]) -> bool:
+    """Return whether a sweep fits converters just after programming: where it varies the time since programming, unless
+    the chip or the sweep sets `calibration.fresh` itself.
+
+    Converters that are fitted again at each time would hide a part of the drift.
+    """
+    return AGE in vary and FRESH not in vary and "fresh" not in deployment.choice.content.get("calibration", {})
+
+
+def designs(
+    deployment: Deployment, vary: Mapping[str, Sequence[Any]]
+) -> list[tuple[dict[str, Any], Deployment]]:  # fmt: skip
+    """Return all points of a sweep, with the network on the chip of each.
+
+    Raises ConfigurationError for unknown keys and invalid values.
+    """
+    points = combinations(vary)
+    base = deployment.with_settings({FRESH: True}) if fits_fresh(deployment, vary) else deployment
+    return [(point, base.with_settings(point)) for point in points]
+
+
 def sweep_chip(
     deployment: Deployment, data: Data, vary: Mapping[str, Sequence[Any]], trials: int = 1, backend: str = "macro", *,
     float_predictions: Predictions | None = None, spice_sample: int = 4, workers: Workers = HERE,
@@ -78,11 +105,12 @@ def sweep_chip(
 ) -> Sweep:  # fmt: skip
     """Evaluate `trials` chips at every combination of the values in `vary`; `done(point)` is called after each point.
 
-    All combinations are checked before the first one is evaluated. `float_predictions` `[images]` are the float
+    All combinations are checked before the first one is evaluated. See `fits_fresh` for when converters are fitted in a
+    sweep over `silicon.time`. `float_predictions` `[images]` are the float
     network's classes. Raises ConfigurationError for unknown keys and invalid values.
     """
     check_repeatable(data)
-    found = [(point, deployment.with_settings(point)) for point in combinations(vary)]
+    found = designs(deployment, vary)
     points: list[SweepPoint] = []
     for number, (values, one) in enumerate(found):
         report("points", number, len(found))
@@ -97,7 +125,7 @@ def sweep_chip(
             last.verification.max_error_full_scale,
         ))  # fmt: skip
         done(points[-1])
-    return Sweep(tuple(vary), tuple(points), last)
+    return Sweep(tuple(vary), tuple(points), last, fits_fresh(deployment, vary))
 
 
 def evaluate_deployment(

@@ -46,6 +46,30 @@ def test_the_page_has_every_run_of_its_networks() -> None:
             assert case.name == "speed" or f"| {network} | {case.name} |" in text, case
 
 
+def test_published_spreads_are_of_at_least_ten_chips() -> None:
+    for network in cases.networks():
+        for case in cases.cases(network):
+            counts = [
+                int(after) for word, after in zip(case.options, case.options[1:], strict=False) if word == "--trials"
+            ]
+            assert all(count >= 10 for count in counts), case.name
+            # What draws cells at random draws several chips.
+            drawn = any(
+                word.startswith(("silicon.cell", "silicon.programming", "silicon.aged")) for word in case.options
+            )
+            assert counts or not drawn, case.name
+
+
+@pytest.mark.slow
+def test_the_table_of_losses_holds_what_a_run_found(tmp_path: Path) -> None:
+    case = cases.Case("layers-bit-serial", "digits-cnn", "attribute", ("--by", "layers", "--images", "20"))
+    found = case.run(tmp_path, None)
+    rows = list(page._attribution({"digits-cnn": {case.name: found}}, "layers", "layer"))
+    whole = found["array"]["points"]
+    assert f"| digits-cnn | layers-bit-serial | 20 | all together | {whole:.2f} (" in "\n".join(rows)
+    assert f", {found['verdict']} within ±1 |" in rows[-2] and len({row.count("|") for row in rows[3:-1]}) == 1
+
+
 def test_a_finished_run_is_not_made_again(tmp_path: Path) -> None:
     case = cases.Case("kept", "digits-cnn", "no-such-command", ())
     folder = tmp_path / "digits-cnn" / "kept"

@@ -89,7 +89,7 @@ EDGES = " (a current at the edge between two codes can fall on either side)"
     help="Number of chips of this design to evaluate; cells and converters are drawn again for each.",
 )
 @click.option("--yield-above", "least", type=click.FloatRange(0, 1), metavar="ACCURACY",
-              help="Report the share of the chips that reaches this accuracy.")  # fmt: skip
+              help="Report the yield: the share of chips that reaches this accuracy.")  # fmt: skip
 @click.option("--min-accuracy", type=click.FloatRange(0, 1), help="Fail (exit 5) below this accuracy.")
 @click.option("--tolerance", type=click.FloatRange(min=0),
               help="Fail (exit 5) if the largest error of verified reads, in full scale, is above this.")  # fmt: skip
@@ -232,15 +232,20 @@ def report_result(found: Evaluation, path: Path, verbose: bool, summary: dict[st
     if trials:
         lowest, highest = min(trials["accuracies"]), max(trials["accuracies"])
         show.say(
-            f"{trials['count']} chips: {100 * lowest:.2f} % to {100 * highest:.2f} %, standard deviation "
-            f"{100 * trials['sigma']:.2f} points. The interval covers all chips of the design and all images; for "
+            f"{trials['count']} chips: {100 * lowest:.2f} % to {100 * highest:.2f} %. Spread between chips, without "
+            f"the chance of the images: {100 * trials['sigma']:.2f} points ({100 * trials['sigma_ci95'][0]:.2f} to "
+            f"{100 * trials['sigma_ci95'][1]:.2f}). The interval covers all chips of the design and all images; for "
             f"these images alone it is {_percent_range(trials['ci95_chips'])}, for these chips alone "
             f"{_percent_range(trials['ci95_images'])}"
         )
         if "yield" in trials:
             above = trials["yield"]
-            share = f"{100 * above['share']:.0f} % of the chips ({_percent_range(above['ci95'])})"
-            show.say(f"{share} reach {100 * above['accuracy']:g} %")
+            show.say(
+                f"{100 * above['accuracy']:g} % is reached by {100 * above['share']:.0f} % of these chips "
+                f"({_percent_range(above['ci95'])}), and by {100 * above['model_share']:.0f} % of all chips "
+                f"({_percent_range(above['model_ci95'])}) if their accuracies have a normal distribution with that "
+                "spread"
+            )
     proof = found.verification
     if proof.samples:
         show.say(
