@@ -27,6 +27,7 @@ class Stream(IntEnum):
     READ_NOISE = 7
     FINE_TUNING_NOISE = 8
     REPORT_VECTORS = 9
+    BOOTSTRAP = 20
 
 
 def generator(seed: int, stream: Stream, *place: int) -> np.random.Generator:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from norsim.evaluation.proof import Sampler
+from norsim.evaluation.proof.sampling import Sampler
 from norsim.experiments.run_files import RESULTS
 from norsim.spice.simulators.ngspice import find_ngspice
 
