@@ -27,6 +27,7 @@ END_TO_END = {
     *("max_logit_difference", "small_margin_fraction"),
 }  # fmt: skip
 FEW = ["--network", "digits-cnn", "--dataset", "digits", "--images", 1, "--backend", "ngspice"]
+CIFAR = Path(__file__).resolve().parents[3] / "shared" / "data" / "cifar10"
 NONE = dict.fromkeys(("min_accuracy", "tolerance", "tolerance_steps", "max_changed"))
 LIGHT = ["--set", "calibration.reads=8", "--spice-sample", 4]
 
@@ -121,6 +122,23 @@ def test_an_error_in_one_tile_of_the_last_layer_misses_the_tolerance(
     steps = 0.9 * tiles["max_error_steps"]
     ended = norsim("eval-network", *words, "--tolerance-steps", steps, "--out", tmp_path / "steps")
     assert ended.code == 5 and "converter steps is above the tolerance" in ended.err
+
+
+@pytest.mark.skipif(not CIFAR.is_dir(), reason="no CIFAR-10 beside the repository")
+@pytest.mark.soak
+def test_an_error_in_one_tile_of_a_late_layer_of_resnet20_misses_the_tolerance(
+    norsim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole network is on the array: 36 tiles, one of which is wrong by 1e-3 of full scale."""
+    words = ["--network", "resnet20", "--data", CIFAR, "--images", 2, "--spice-sample", 0, "--proof-images", 0,
+             "--set", "calibration.images=20", "--set", "calibration.reads=16", "--json", "--no-cache"]  # fmt: skip
+    right = norsim("eval-network", *words, "--tolerance", 1e-4, "--out", tmp_path / "right")
+    assert right.code == 0 and right.json["verification"]["tiles"]["reads"] == 4 * 36, right.err
+    spoiled(monkeypatch, "layer3.2.conv2, tile 1,0", 1e-3, slice(0, 1))
+    wrong = norsim("eval-network", *words, "--tolerance", 5e-4, "--out", tmp_path / "wrong")
+    assert wrong.code == 5 and "in the reads of every tile" in wrong.err
+    assert wrong.json["verification"]["tiles"]["worst_tile"] == "layer3.2.conv2 tile 1,0"
+    assert wrong.json["verification"]["tiles"]["max_error_full_scale"] == pytest.approx(1e-3, rel=0.1)
 
 
 def test_a_bias_that_changes_predictions_shows_end_to_end(
