@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from norsim.evaluation.proof import Sampler
+from norsim.evaluation.proof.sampling import Quota, Sampler
 from norsim.experiments.run_files import RESULTS
 from norsim.spice.simulators.ngspice import find_ngspice
 from tests.processes import start
@@ -29,7 +29,10 @@ EVALUATE = (
     "eval-network", "--network", "digits-cnn", "--images", "4", "--layers", "fc", "--backend", "ngspice", "--quiet",
     "--spice-sample", "3", "--set", "tile.wordlines=32", "--set", "calibration.reads=8",
 )  # fmt: skip
-FAST = ("eval-network", "--network", "digits-cnn", "--backend", "macro", "--spice-sample", "3", "--quiet")
+FAST = (
+    "eval-network", "--network", "digits-cnn", "--backend", "macro", "--spice-sample", "3", "--proof-images", "0",
+    "--quiet",
+)  # fmt: skip
 READ = (
     "run-layer", "--network", "digits-cnn", "--layer", "fc", "--vectors", "5", "--set", "tile.wordlines=32", "--quiet",
     "--set", "calibration.reads=8",
@@ -96,12 +99,12 @@ def test_an_interrupted_evaluation_computes_no_batch_twice(
     seen: list[int] = []
     make = Sampler.__init__
 
-    def interrupting(sampler: Sampler, count: int, seed: int, batch: int = 0) -> None:
+    def interrupting(sampler: Sampler, quota: Quota, seed: int, chip: int = 0, batch: int = 0) -> None:
         if seen.count(2) == 0 and batch == 2:
             seen.append(batch)
             raise KeyboardInterrupt
         seen.append(batch)
-        make(sampler, count, seed, batch)
+        make(sampler, quota, seed, chip, batch)
 
     monkeypatch.setattr(Sampler, "__init__", interrupting)
     part, whole = tmp_path / "part", tmp_path / "whole"
