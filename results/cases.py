@@ -118,7 +118,7 @@ SONOS = (
     "--set", "silicon.aged={scale: 34.579 nA, knee: 207.34 nA, after: 5 day}",
 )  # fmt: skip
 SWEPT = {
-    "spread": ("--vary", "silicon.cell=0 mV,2 mV,5 mV,10 mV,20 mV", "--trials", "3"),
+    "spread": ("--vary", "silicon.drift_cell=0 mV,2 mV,5 mV,10 mV,20 mV", "--trials", "3"),
     "time": ("--vary", "silicon.time=0 s,1 hour,1 day,5 day", "--trials", "3", *SONOS),
     "temperature": (
         "--vary", "temperature=0 degC,27 degC,55 degC,85 degC", "--vary", "silicon.tracking=false,true",

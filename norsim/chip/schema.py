@@ -47,6 +47,9 @@ class AdcSection(Section):
     """Standard deviation of the bow between converters, in steps at mid-scale."""
     noise: Steps = 0.0
     """Standard deviation of the noise of each conversion, in steps."""
+    reference: Literal["fixed", "ratiometric"] = "fixed"
+    """Whether the converters' range is fixed or follows the current of reference cells from the temperature of the
+    calibration to that of reads."""
 
 
 class DacSection(Section):

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from norsim.backends.backend import Backend, Progress
+from norsim.backends.reference_cells import reference_ratio
 from norsim.chip.model import Chip
 from norsim.errors import ConfigurationError, PlacementError
 from norsim.periphery.encoding import Codes
 from norsim.quantization.layer import QuantizedLayer
-from norsim.tiling.fit import fitted
+from norsim.tiling.fit import at_reference, fitted
 from norsim.tiling.program import ProgrammedTile, program_tile
 from norsim.tiling.reader import Read, Reader
 from norsim.tiling.tile import PlacedTile, TileRead, joined, placed_tile
@@ -93,8 +94,9 @@ class TileGrid:
             (array.tile, array.drive(part.codes(codes)).take(reads))
             for part, array in zip(seen.tiles, seen.arrays, strict=True)
         ]
+        ratio = reference_ratio(self.chip)
         tiles = tuple(
-            replace(fitted(part, codes, reads, stimulus, currents), chip=self.chip)
+            replace(at_reference(fitted(part, codes, reads, stimulus, currents), ratio), chip=self.chip)
             for part, (_, stimulus), currents in zip(seen.tiles, requests, reader.currents(requests), strict=True)
         )
         return replace(self, tiles=tiles, calibrated=True)

@@ -124,7 +124,7 @@ def test_training_recovers_accuracy_on_a_bad_chip(tmp_path: Path) -> None:
 
 def test_an_interrupted_tuning_ends_in_the_same_weights(tmp_path: Path, full_disk: Callable[[str], None]) -> None:
     network, _ = load_network("digits-cnn")
-    chip, train = load_chip("etox65-stress", ("silicon.cell=5 mV",)), load("digits", "train", None)
+    chip, train = load_chip("etox65-stress", ("silicon.drift_cell=5 mV",)), load("digits", "train", None)
     tuning = Tuning(steps=6, refresh=2)
     whole = fine_tune(network, chip, train, tuning, tmp_path / "whole").state_dict()
 
