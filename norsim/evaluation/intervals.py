@@ -57,10 +57,10 @@ def ends(resampled: Floats, confidence: float = 0.95) -> Interval:
 
 
 def widened(value: float, interval: Interval, samples: NDArray[np.floating]) -> Interval:
-    """Return `interval` of `value` with the half width of the t interval of the mean of `samples` added in quadrature.
+    """Return `interval` of `value` with the half width of the t interval of a mean added in quadrature.
 
-    `samples` are independent estimates of `value`, for instance one per random order. Half widths are added as in
-    Burdick and Graybill's intervals of sums of variance components (1992).
+    The mean is that of `samples` `[samples]`, independent estimates of `value`, for instance one per random order. Half
+    widths are added as in Burdick and Graybill's intervals of sums of variance components (1992).
     """
     half = float(t.ppf(0.975, len(samples) - 1) * samples.std(ddof=1)) / math.sqrt(len(samples))
     return value - math.hypot(value - interval[0], half), value + math.hypot(interval[1] - value, half)
