@@ -58,7 +58,8 @@ def bounds(checks: list[Any]) -> str:
         return f", {found['ge']} to {found['le']}"
     if "ge" in found:
         return f", {found['ge']} or more"
-    return f", above {found['gt']}" if "gt" in found else ""
+    most = f", at most {found['le']}" if "le" in found else ""
+    return (f", above {found['gt']}" if "gt" in found else "") + most
 
 
 def kind(annotation: Any, metadata: Any = ()) -> str:

@@ -31,6 +31,7 @@ class Stream(IntEnum):
     ATTRIBUTION_ORDERS = 21
     IMAGE_BOOTSTRAP = 22
     CHIP_INTERVALS = 23
+    READ_BOOTSTRAP = 24
 
 
 def generator(seed: int, stream: Stream, *place: int) -> np.random.Generator:

@@ -14,13 +14,13 @@ from norsim.paths import models_folder
 ATTRIBUTED_IMAGES = 500
 ENERGY = "energy"
 UNFITTED = ("--set", "calibration.column_fit=false")
-# ngspice takes minutes for one read of a full linear-pair tile. Without the fit of columns the circuit is that of the
-# run with it, so that fewer reads need be solved again.
+# ngspice takes minutes for one read of a full linear-pair tile, so the time of the proof is limited. Without the fit of
+# columns the circuit is that of the run with it, so that fewer reads need be solved again, and no images.
 PROOF = {
-    ("bit-serial", True): "12",
-    ("bit-serial", False): "4",
-    ("linear-pair", True): "4",
-    ("linear-pair", False): "1",
+    ("bit-serial", True): ("--spice-sample", "59", "--proof-images", "300"),
+    ("bit-serial", False): ("--spice-sample", "4", "--proof-images", "0"),
+    ("linear-pair", True): ("--spice-sample", "4", "--proof-images", "300", "--proof-seconds", "3600"),
+    ("linear-pair", False): ("--spice-sample", "1", "--proof-images", "0", "--proof-seconds", "600"),
 }
 
 
@@ -77,8 +77,7 @@ def evaluations(network: str) -> list[Case]:
     return [
         Case(
             f"{chip}-{encoding}{'' if fitted else '-unfitted'}", network, "eval-network",
-            ("--chip", chip, "--encoding", encoding, "--spice-sample", PROOF[encoding, fitted],
-             *(() if fitted else UNFITTED)),
+            ("--chip", chip, "--encoding", encoding, *PROOF[encoding, fitted], *(() if fitted else UNFITTED)),
         )
         for chip, encoding in chips
         for fitted in (True, False)
@@ -103,7 +102,7 @@ def cures(network: str) -> list[Case]:
         return []
     name = "etox65-stress-bit-serial"
     chip = ("--chip", "etox65-stress", "--encoding", "bit-serial")
-    all_images = (*chip, "--spice-sample", PROOF["bit-serial", True])
+    all_images = (*chip, *PROOF["bit-serial", True])
     images = ("--images", str(ATTRIBUTED_IMAGES))
     return [
         Case(f"{name}-in-place", network, "eval-network", (*all_images, "--set", "silicon.in_situ=true")),
@@ -129,7 +128,7 @@ SWEPT = {
         "--set", "silicon.programmed_at=27 degC", "--set", "calibration.fresh=true",
     ),
     "converter": ("--vary", "adc.bits=3,4,5,6,8"),
-    "read time": ("--vary", "bit_serial.settle=20 ps,40 ps,60 ps,100 ps,200 ps"),
+    "wordline lag": ("--vary", "bit_serial.wordline_rise=20 ps,40 ps,60 ps,100 ps,200 ps"),
     "rows": ("--vary", "tile.wordlines=64,128,256,512"),
     "source line": ("--vary", "bit_serial.wires.source_line=5 ohm,20 ohm,50 ohm,150 ohm"),
     "bitline": ("--vary", "bit_serial.wires.bitline=0.4 ohm,1 ohm,2 ohm,4 ohm"),
@@ -150,7 +149,7 @@ def energies(network: str) -> list[Case]:
     """Energy and time of an image, which follow from the calibration: few images say as much as all."""
     return [
         Case(f"{ENERGY}-{encoding}", network, "eval-network",
-             ("--encoding", encoding, "--images", "20", "--spice-sample", "0"))
+             ("--encoding", encoding, "--images", "20", "--spice-sample", "0", "--proof-images", "0"))
         for encoding in ("bit-serial", "linear-pair")
     ]  # fmt: skip
 

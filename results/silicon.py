@@ -65,7 +65,7 @@ def sweeps(found: dict[str, Runs]) -> Iterator[str]:
     )
     yield from (
         "",
-        "![Accuracy over spread, time, temperature, converter, read time, rows and wires](pictures/silicon.svg)",
+        "![Accuracy over spread, time, temperature, converter, wordline lag, rows and wires](pictures/silicon.svg)",
         "",
     )
     yield "| network | run | images | chips | point | accuracy | between chips, points |"
@@ -98,6 +98,11 @@ PUBLISHED = (
         'Jin et al., "8-Mb embedded NOR Flash-based compute-in-memory SoC"',
         "7.48 TOPS/W, 0.16 TOPS",
     ),
+    (
+        "architecture on 40 nm SONOS, ResNet-50, simulated",
+        "Xiao et al., IEEE Trans. Circuits Syst. I 69 (2022) 1480, DOI 10.1109/TCSI.2021.3134313",
+        "20 TOPS/W",
+    ),
 )
 
 
@@ -120,7 +125,7 @@ def energy(found: dict[str, Runs]) -> Iterator[str]:
         energies = " | ".join(f"{value:.4g} nJ" for value in joules)
         yield (
             f"| {network} | {name} | {cost['macs_image'] / 1e6:.2f} M | {energies} | "
-            f"{2e-3 * cost['macs_image'] / joules[0]:.3g} | {1e6 * cost['latency_seconds']:.4g} us | "
+            f"{cost['tops_per_watt']:.3g} | {1e6 * cost['latency_seconds']:.4g} us | "
             f"{1e6 * cost['interval_seconds']:.4g} us |"
         )
     yield from ("", f"Assumptions: {next(iter(known.values()))['energy']['assumptions']}.", "")
@@ -128,11 +133,10 @@ def energy(found: dict[str, Runs]) -> Iterator[str]:
     yield from (f"| {what} | {source} | {figures} |" for what, source, figures in PUBLISHED)
     yield ""
     yield (
-        "A MAC counts as two operations. Unlike the fabricated chips, the computed energy excludes drivers, "
-        "references, clocks, buffers and the digital part. A converter takes the energy of its figure of merit, at "
-        "full resolution, for every bit of the activations, and layers that leave rows of a tile empty need as many "
-        "conversions for less work: converters dominate the energy, and cells and lines are negligible. The 40 nm "
-        "macro states its peak, with full tiles. The perceptron works in continuous time and has no converters "
-        "between its layers."
+        "A MAC counts as two operations. Unlike the published figures, the computed energy is that of cells, driven "
+        "lines and converters alone: [Energy and time](theory/energy.md) says what it leaves out. A converter takes "
+        "the energy of its figure of merit, at full resolution, for every bit of the activations, and layers that "
+        "leave rows of a tile empty need as many conversions for less work. The 40 nm NOR macro states its peak, with "
+        "full tiles. The perceptron works in continuous time and has no converters between its layers."
     )
     yield ""

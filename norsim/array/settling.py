@@ -1,4 +1,4 @@
-"""Settling of the gates along a wordline after its driver steps."""
+"""Lag of the gates along a wordline behind its driver."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def gate_shares(wires: Wires, bitlines: int, seconds: float) -> Floats:
 
     The wordline is a ladder of equal resistors with a capacitor C at each cell, behind the driver's resistance. With
     the symmetric conductance matrix G, C dv/dt = G (1 - v), so v = 1 - exp(-G t / C) 1, computed from the eigenvectors
-    of G. A line without resistance or without capacitance settles at once.
+    of G. A line without resistance or without capacitance does not lag.
     """
     ohms, farads = wires.wordline_ohms, wires.wordline_farads
     if not farads or not (ohms or wires.wordline_end_ohms):

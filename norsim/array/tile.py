@@ -41,13 +41,15 @@ class Tile:
     """An array of cells and their programmed state.
 
     `thresholds`      `[wordlines, bitlines]`, volts, seen from the control gate. All backends read this same array;
-                      cell non-idealities change it and nothing else.
+                      cell non-idealities change it and `gains`, and nothing else.
     `wordline_notes`, `bitline_notes`   what each line stands for, one text per line, or none at all; decks have them
                       as comments
     `notes`           lines of text on what the cells and currents stand for, written at the top of decks
     `name`            name of the tile in messages and deck titles
+    `gains`           `[wordlines, bitlines]`: the current of a cell in units of that of the nominal cell with its
+                      threshold and volts, above 0; None: 1
 
-    Raises ConfigurationError for a threshold outside the cell's limits.
+    Raises ConfigurationError for a threshold outside the cell's limits, and for gains of another shape or not above 0.
     """
 
     thresholds: Floats
@@ -57,14 +59,17 @@ class Tile:
     bitline_notes: tuple[str, ...]
     name: str
     notes: tuple[str, ...]
+    gains: Floats | None
 
     def __init__(
         self, thresholds: ArrayLike, cell: Cell, wires: Wires, wordline_notes: tuple[str, ...] = (),
         bitline_notes: tuple[str, ...] = (), name: str = "NOR-flash tile", notes: tuple[str, ...] = (),
+        gains: ArrayLike | None = None,
     ) -> None:  # fmt: skip
         _set(
             self, thresholds=frozen(thresholds, "thresholds [wordlines, bitlines]", 2), cell=cell, wires=wires,
             wordline_notes=wordline_notes, bitline_notes=bitline_notes, name=name, notes=notes,
+            gains=None if gains is None else frozen(gains, "gains [wordlines, bitlines]", 2),
         )  # fmt: skip
         low, high = self.cell.limits
         outside = np.argwhere((self.thresholds < low - 1e-9) | (self.thresholds > high + 1e-9))
@@ -73,6 +78,11 @@ class Tile:
             raise ConfigurationError(
                 f"the threshold of cell ({i}, {j}) is {self.thresholds[i, j]:g} V, outside the cell's limits of "
                 f"{low:g} V to {high:g} V, half a window beyond its window ({len(outside)} such cells)"
+            )
+        if self.gains is not None and (self.gains.shape != self.thresholds.shape or self.gains.min() <= 0):
+            raise ConfigurationError(
+                f"gains of shape {self.gains.shape}, from {self.gains.min():g}: expected one above 0 for each of the "
+                f"{self.wordlines} x {self.bitlines} cells"
             )
         for notes, lines in ((self.wordline_notes, self.wordlines), (self.bitline_notes, self.bitlines)):
             if len(notes) not in (0, lines):

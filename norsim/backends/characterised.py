@@ -80,7 +80,8 @@ class _Content:
 
     def __init__(self, tile: Tile) -> None:
         self.tile = tile
-        self.key = (hashlib.sha256(tile.thresholds.tobytes()).digest(), tile.thresholds.shape, tile.cell, tile.wires)
+        state = tile.thresholds.tobytes() + (b"" if tile.gains is None else tile.gains.tobytes())
+        self.key = (hashlib.sha256(state).digest(), tile.thresholds.shape, tile.cell, tile.wires)
 
     def __hash__(self) -> int:
         return hash(self.key)

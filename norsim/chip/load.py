@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from norsim.chip.cell_files import build_cell
 from norsim.chip.model import Calibration, Chip
+from norsim.chip.renamed import check_content, check_setting
 from norsim.chip.schema import chip_file
 from norsim.chip.silicon import build_silicon
 from norsim.configuration.section import Section, section_of
@@ -106,6 +107,7 @@ def apply_settings(content: dict[str, Any], settings: Settings) -> dict[str, Any
     pairs = settings.items() if isinstance(settings, Mapping) else map(_parted, settings)
     for key, value in pairs:
         setting = f"{key}={value}"
+        check_setting(key.strip(), f"setting {setting!r}")
         content = _with(content, key.strip().split("."), _plain(value, setting), setting, chip_file())
     return content
 
@@ -144,18 +146,19 @@ def _with(content: dict[str, Any], keys: list[str], value: Any, setting: str, se
 
 def build_chip(content: dict[str, Any], path: Path, trust_cell: bool = False) -> Chip:
     """Validate the content of a chip file and convert it to SI units."""
+    check_content(content, f"chip file {path}")
     try:
         file = chip_file().model_validate(content)
     except ValidationError as problem:
         raise ConfigurationError(f"chip file {path}: {_first_problem(problem, content)}") from None
     cell = build_cell(file.cell, file.temperature, path, trust_cell)
-    encoded, adc = file.encoded, file.adc
+    encoded, adc, cost = file.encoded, file.adc, file.cost
     return Chip(
         file.name, cell, encoded.wires.build(), file.tile.wordlines, file.tile.bitlines, encoded.encoding(), adc.bits,
         Calibration(**file.calibration.model_dump()), ConverterSpread(adc.gain, adc.offset, adc.bow, adc.noise),
         file.dac.steps, build_silicon(file.silicon, path.parent), file.silicon.programmed_at, file.silicon.tracking,
-        file.silicon.in_situ, encoded.settle, file.tile.row_order,
-        Costs(file.cost.sample, file.cost.conversion, file.cost.adc_step),
+        file.silicon.in_situ, encoded.wordline_rise, file.tile.row_order,
+        Costs(cost.sample, cost.conversion, cost.adc_step, cost.held, cost.pump_efficiency), adc.shared_by,
     )  # fmt: skip
 
 

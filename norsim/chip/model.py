@@ -44,9 +44,11 @@ class Chip:
     `tracking`   whether the read voltage of the wordlines tracks a reference cell, so that its current at the
                  temperature of reads is the programmed one
     `in_situ`    whether each cell is programmed to conduct its level in the array, under the usual IR drop, not alone
-    `settle_seconds`   time from a step of the wordlines to the sample of a read; None for settled reads
+    `wordline_rise_seconds`   time from a step of the wordlines to the sample of the cells, by which gates lag behind
+                 their drivers; None for no lag
     `row_order`  whether a tile's inputs are ordered so that its lines are loaded least
     `costs`      time and energy of a read
+    `outputs_per_converter`   outputs of a tile that share a converter, which converts one after the other
     `draw`       which one of all chips of this design it is
     """
 
@@ -64,9 +66,10 @@ class Chip:
     programmed_kelvin: float | None = None
     tracking: bool = False
     in_situ: bool = False
-    settle_seconds: float | None = None
+    wordline_rise_seconds: float | None = None
     row_order: bool = False
     costs: Costs = USUAL_COSTS
+    outputs_per_converter: int = 1
     draw: Draw = NOMINAL
 
     def specimen(self, seed: int, number: int) -> Chip:

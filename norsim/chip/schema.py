@@ -47,6 +47,8 @@ class AdcSection(Section):
     """Standard deviation of the bow between converters, in steps at mid-scale."""
     noise: Steps = 0.0
     """Standard deviation of the noise of each conversion, in steps."""
+    shared_by: Annotated[int, Field(ge=1)] = 1
+    """Neighbouring outputs of a tile that share one converter, with its errors; it converts one after the other."""
 
 
 class DacSection(Section):
@@ -60,11 +62,15 @@ class CostSection(Section):
     """`cost`: see norsim.periphery.energy.Costs."""
 
     sample: Seconds = USUAL_COSTS.sample_seconds
-    """Time for which cells conduct in a read."""
+    """Time from the step of the lines to the first conversion. The default is an estimate."""
     conversion: Seconds = USUAL_COSTS.conversion_seconds
-    """Time per conversion."""
+    """Time per conversion. The default is that of Pelzers, van der Struijk and Harpe (2023), 65 nm, 20 MS/s."""
     adc_step: Annotated[float, quantity("joule"), NotNegative] = USUAL_COSTS.joules_per_step
-    """Energy per conversion for each of the converter's 2^bits steps."""
+    """Energy per conversion for each of the converter's 2^bits steps. The default is of the same converter."""
+    held: bool = USUAL_COSTS.held
+    """Whether each output has a sample-and-hold: cells conduct for `cost.sample`, not until the last conversion."""
+    pump_efficiency: Annotated[float, Field(gt=0, le=1)] = USUAL_COSTS.pump_efficiency
+    """Efficiency of the pump that supplies the wordlines. The default is an estimate."""
 
 
 class CalibrationSection(Section):

@@ -6,10 +6,11 @@ Random numbers of intervals have a constant seed, so an interval depends only on
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, t
+from scipy.stats import binomtest, bootstrap, t
 
 from norsim.array.tile import Floats
 from norsim.random_streams import Stream, generator
@@ -57,10 +58,43 @@ def ends(resampled: Floats, confidence: float = 0.95) -> Interval:
 
 
 def widened(value: float, interval: Interval, samples: NDArray[np.floating]) -> Interval:
-    """Return `interval` of `value` with the half width of the t interval of a mean added in quadrature.
+    """Return `interval` of `value` with the half width of the t interval of the mean of `samples` added in quadrature.
 
-    The mean is that of `samples` `[samples]`, independent estimates of `value`, for instance one per random order. Half
-    widths are added as in Burdick and Graybill's intervals of sums of variance components (1992).
+    `samples` `[n]` are independent estimates of `value`, for instance one per random order. Half widths are added as in
+    Burdick and Graybill's intervals of sums of variance components (1992).
     """
     half = float(t.ppf(0.975, len(samples) - 1) * samples.std(ddof=1)) / math.sqrt(len(samples))
     return value - math.hypot(value - interval[0], half), value + math.hypot(interval[1] - value, half)
+
+
+def clopper_pearson(successes: int, trials: int) -> Interval:
+    """Return the exact 95 % interval of a share (C. J. Clopper and E. S. Pearson, Biometrika 26, 1934)."""
+    interval = binomtest(successes, trials).proportion_ci(0.95, method="exact")
+    return float(interval.low), float(interval.high)
+
+
+def share_over_groups(counts: Sequence[int], sizes: Sequence[int]) -> tuple[float, Interval]:
+    """Return the share of `counts` in `sizes`, `[groups]` each, and its 95 % interval by bootstrap over the groups.
+
+    The members of a group, such as the outputs of one read, need not be independent of each other; the groups must be.
+    The interval is the percentile interval (Efron and Tibshirani, An Introduction to the Bootstrap, 1993). If the share
+    is 0 or 1, which leaves nothing to resample, it is the exact interval of 0 or all of as many groups. One group alone
+    says nothing about others, so its interval is 0 to 1.
+    """
+    members, total = np.asarray(counts, dtype=np.float64), np.asarray(sizes, dtype=np.float64)
+    share = float(members.sum() / total.sum())
+    if share in (0.0, 1.0):
+        return share, clopper_pearson(round(share) * len(members), len(members))
+    if len(members) == 1:
+        return share, (0.0, 1.0)
+
+    def of_groups(some: Floats, those: Floats, axis: int = -1) -> Floats:
+        ratio: Floats = some.sum(axis=axis) / those.sum(axis=axis)
+        return ratio
+
+    random = generator(0, Stream.READ_BOOTSTRAP)
+    found = bootstrap(
+        (members, total), of_groups, paired=True, vectorized=True, n_resamples=RESAMPLES, method="percentile",
+        random_state=random,
+    ).confidence_interval  # fmt: skip
+    return share, (float(found.low), float(found.high))

@@ -14,6 +14,7 @@ from norsim.errors import ConfigurationError
 from norsim.evaluation.evaluate import Evaluation
 from norsim.evaluation.intervals import Interval
 from norsim.evaluation.metrics import Predictions
+from norsim.evaluation.proof.defaults import SPICE_SAMPLE
 from norsim.evaluation.trials import evaluate_chips
 from norsim.experiments.deployment import Deployment, Report, silent
 from norsim.jobs.unit_store import UnitStore
@@ -115,8 +116,8 @@ def sweep_chip(
     for number, (values, one) in enumerate(found):
         report("points", number, len(found))
         last = evaluate_deployment(
-            one, data, trials, backend, float_predictions=float_predictions, spice_sample=spice_sample, workers=workers,
-            report=report, store=store,
+            one, data, trials, backend, float_predictions=float_predictions, spice_sample=spice_sample,
+            proof_images=0, each_pass=False, workers=workers, report=report, store=store,
         )  # fmt: skip
         if last.accuracy_ci95 is None:
             raise ConfigurationError("a sweep needs accuracies with known intervals")
@@ -129,7 +130,8 @@ def sweep_chip(
 
 
 def evaluate_deployment(
-    deployment: Deployment, data: Data, trials: int = 1, backend: str = "macro", *, spice_sample: int = 12,
+    deployment: Deployment, data: Data, trials: int = 1, backend: str = "macro", *, spice_sample: int = SPICE_SAMPLE,
+    proof_images: int | None = None, proof_seconds: float | None = None, each_pass: bool = True,
     float_predictions: Predictions | None = None, workers: Workers = HERE, report: Report = silent,
     store: UnitStore | None = None,
 ) -> Evaluation:  # fmt: skip
@@ -144,7 +146,8 @@ def evaluate_deployment(
         return analog if integers else deployment.fit(analog, backend, workers=workers, report=report, store=store)
 
     return evaluate_chips(
-        fitted, trials, data, backend, spice_sample=spice_sample, seed=deployment.seed, workers=workers,
+        fitted, trials, data, backend, spice_sample=spice_sample, proof_images=proof_images,
+        proof_seconds=proof_seconds, each_pass=each_pass, seed=deployment.seed, workers=workers,
         progress=partial(report, "read"), network=deployment.name, original=deployment.original,
         float_predictions=float_predictions, store=store,
     )  # fmt: skip

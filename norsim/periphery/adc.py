@@ -70,10 +70,12 @@ class ConverterSpread:
     bow: float = 0.0
     noise: float = 0.0
 
-    def draw(self, outputs: int, random: np.random.Generator) -> Flaws:
-        """Draw the errors of `outputs` converters."""
-        gain, offset, bow = random.standard_normal((3, outputs))
-        return Flaws(self.gain * gain, self.offset * offset, self.bow * bow)
+    def draw(self, outputs: int, random: np.random.Generator, outputs_per_converter: int = 1) -> Flaws:
+        """Draw the errors seen by `outputs` outputs, of which each `outputs_per_converter` neighbours share a
+        converter."""
+        gain, offset, bow = random.standard_normal((3, -(-outputs // outputs_per_converter)))
+        own = np.arange(outputs) // outputs_per_converter
+        return Flaws(self.gain * gain[own], self.offset * offset[own], self.bow * bow[own])
 
 
 IDEAL_CONVERTERS = ConverterSpread()

@@ -204,8 +204,9 @@ class BitSerialSection(Section):
     """Source of the term of the weights' zero point."""
     reference_every: Annotated[int, Field(ge=2)]
     """Bitlines per group, including its reference column. Only for `reference`."""
-    settle: Annotated[float, quantity("second"), Field(gt=0, allow_inf_nan=False)] | None = None
-    """Time from a step of the wordlines to the sample of a read; null: reads are settled."""
+    wordline_rise: Annotated[float, quantity("second"), Field(gt=0, allow_inf_nan=False)] | None = None
+    """Time that wordlines have to rise before cells are sampled: sets how far gates lag behind the driver; null: no
+    lag."""
     wires: WiresSection
 
     read_keys: ClassVar[tuple[str, str, str]] = ("wordline_read", "bitline_read", "top_level")

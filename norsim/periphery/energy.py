@@ -1,14 +1,18 @@
-"""Energy and time of a read, from solved currents and given capacitances.
+"""Energy and time of a read, from solved currents, capacitances and the figures of published circuits.
 
-A read holds its volts on the lines for the sample time, while cells conduct; then each output's converter converts.
+Lines step, cells conduct for the sample time while currents settle, then each converter converts the outputs that it
+serves, one after the other.
 
-  * cells        E = sum over lines of V I t_sample
-  * lines        E = C V^2 for each line that is driven up, drawn from the supply; a line that stays up costs nothing
-  * converters   E = F 2^bits each, with Walden's figure of merit F (R. H. Walden, "Analog-to-digital converter survey
-                 and analysis", IEEE J. Sel. Areas Commun. 17, 1999), all bits taken as effective ones
-  * time         the longer of sample and conversion, since the next sample is taken while the last one is converted
+  * cells        E = t sum over lines of V I. Cells conduct until the last conversion ends; with a sample-and-hold per
+                 output they conduct for the sample time alone
+  * lines        E = C (V_2 - V_1) V_2 for each line that rises from V_1 to V_2: its supply at V_2 delivers the charge.
+                 A line that stays up or falls draws nothing. Wordline volts come from a pump: divided by its efficiency
+  * converters   E = F 2^bits for each output, with Walden's figure of merit F (R. H. Walden, "Analog-to-digital
+                 converter survey and analysis", IEEE J. Sel. Areas Commun. 17, 1999), all bits taken as effective ones
+  * time         sample time and conversions; with a sample-and-hold the longer of both, since the next sample is taken
+                 while the last one is converted
 
-Drivers, references, clocks, digital logic and data movement are not included.
+Regulators of the bitline volts, drivers, references, clocks, digital logic and data movement are not included.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from norsim.array.tile import Currents, Stimulus
+from norsim.array.tile import Currents, Floats, Stimulus
 from norsim.array.wires import Wires
 
 
@@ -25,18 +29,29 @@ from norsim.array.wires import Wires
 class Costs:
     """Time and energy parameters of the periphery.
 
-    `sample_seconds`, `conversion_seconds`  of one read
-    `joules_per_step`   Walden's figure of merit of the converters
+    `sample_seconds`      from the step of the lines to the first conversion; the default is an estimate
+    `conversion_seconds`, `joules_per_step`   of a converter: its time, and Walden's figure of merit. The defaults are
+                          those of one published converter in 65 nm, with 10 bits at 20 MS/s and 6.1 fJ: K. Pelzers,
+                          M. van der Struijk and P. Harpe, "A 0.0022 mm2 10 bit 20 MS/s SAR ADC with passive
+                          single-ended-to-differential-converter", 2023
+    `held`                whether each output has a sample-and-hold, so that cells conduct for the sample alone
+    `pump_efficiency`     of the pump that supplies the wordlines, above 0 and at most 1; the default is an estimate
     """
 
     sample_seconds: float = 2e-9
-    conversion_seconds: float = 10e-9
-    joules_per_step: float = 40e-15
+    conversion_seconds: float = 50e-9
+    joules_per_step: float = 6.1e-15
+    held: bool = False
+    pump_efficiency: float = 0.5
 
-    @property
-    def read_seconds(self) -> float:
-        """Seconds from one read to the next."""
-        return max(self.sample_seconds, self.conversion_seconds)
+    def read_seconds(self, conversions: int) -> float:
+        """Return the seconds from one read to the next if each converter makes `conversions` of them in a read."""
+        converting = conversions * self.conversion_seconds
+        return max(self.sample_seconds, converting) if self.held else self.sample_seconds + converting
+
+    def conducting_seconds(self, conversions: int) -> float:
+        """Return the seconds for which cells conduct in a read with `conversions` per converter."""
+        return self.sample_seconds if self.held else self.read_seconds(conversions)
 
 
 USUAL_COSTS = Costs()
@@ -59,27 +74,51 @@ class ReadEnergy:
 NO_ENERGY = ReadEnergy()
 
 
-def read_energy(
-    costs: Costs, wires: Wires, stimulus: Stimulus, currents: Currents, outputs: int, adc_bits: int
-) -> ReadEnergy:
-    """Return the mean energy of the reads `stimulus` of a tile, which draw `currents`.
+def cell_watts(stimulus: Stimulus, currents: Currents) -> float:
+    """Return the mean power of the cells in the reads `stimulus`, which draw `currents`: the sum of V I over bitlines.
 
     If bitline currents are missing, because `macro` returns sums by source line, cells are taken as conductances:
     the power at volts V is then the sum of the source currents times sum(V^2) / sum(V).
     """
-    wordlines, bitlines = stimulus.wordline_volts, stimulus.bitline_volts
+    bitlines = stimulus.bitline_volts
     if currents.bitline.shape[1]:
         watts = (currents.bitline * bitlines).sum(axis=1)
     else:
         watts = currents.source.sum(axis=1) * (bitlines**2).sum(axis=1) / np.maximum(bitlines.sum(axis=1), 1e-30)
-    rows, columns = wordlines.shape[1], bitlines.shape[1]
-    moved, farads = (
-        (wordlines, columns * wires.wordline_farads)
-        if stimulus.driven == "wordlines"
-        else (bitlines, rows * wires.bitline_farads)
-    )
-    return ReadEnergy(
-        float(watts.mean()) * costs.sample_seconds,
-        farads * float((moved**2).sum(axis=1).mean()),
-        outputs * costs.joules_per_step * 2**adc_bits,
-    )
+    return float(watts.mean())
+
+
+def line_joules(costs: Costs, wires: Wires, stimulus: Stimulus, passes: int) -> float:
+    """Return the mean energy per read that supplies give to the lines that carry the input.
+
+    `stimulus` has whole vectors, `passes` reads each, in the order in which they are read. The lines rest at 0 V before
+    the first pass of each vector, and go from pass to pass without a rest. Lines that carry no input stay at their
+    volts.
+    """
+    by_wordline = stimulus.driven == "wordlines"
+    moved = stimulus.wordline_volts if by_wordline else stimulus.bitline_volts
+    cells = (stimulus.bitline_volts if by_wordline else stimulus.wordline_volts).shape[1]
+    farads = cells * (wires.wordline_farads if by_wordline else wires.bitline_farads)
+    efficiency = costs.pump_efficiency if by_wordline else 1.0
+    joules: float = farads * float(_rises(moved, passes).mean()) / efficiency
+    return joules
+
+
+def _rises(volts: Floats, passes: int) -> Floats:
+    """Return the sum over lines of (V_2 - V_1) V_2 of the rises that each read of `volts` `[reads, lines]` begins
+    with, `[reads]`."""
+    after = volts.reshape(-1, passes, volts.shape[1])
+    before = np.concatenate([np.zeros_like(after[:, :1]), after[:, :-1]], axis=1)
+    rises: Floats = (np.maximum(after - before, 0.0) * after).sum(axis=2)
+    return rises.reshape(-1)
+
+
+def read_energy(
+    costs: Costs, watts: float, line_energy: float, outputs: int, per_converter: int, bits: int
+) -> ReadEnergy:
+    """Return the mean energy of a read of a tile whose cells take `watts` and whose lines take `line_energy` joules.
+
+    Each converter, with `bits`, serves up to `per_converter` of the `outputs`.
+    """
+    seconds = costs.conducting_seconds(min(outputs, per_converter))
+    return ReadEnergy(watts * seconds, line_energy, outputs * costs.joules_per_step * 2**bits)

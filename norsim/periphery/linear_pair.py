@@ -153,7 +153,7 @@ class LinearPairSection(Section):
 
     read_keys: ClassVar[tuple[str, str, str]] = ("wordline_bias", "drain_full", "top_level")
     # Wordlines are constant.
-    settle: ClassVar[None] = None
+    wordline_rise: ClassVar[None] = None
 
     def encoding(self) -> LinearPair:
         """Return the encoding, in SI units."""

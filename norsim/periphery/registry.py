@@ -25,8 +25,8 @@ class EncodingSection(Protocol):
         """Return the wires of an array with this encoding."""
 
     @property
-    def settle(self) -> float | None:
-        """Return the seconds from a step of the wordlines to the sample of a read; None for settled reads."""
+    def wordline_rise(self) -> float | None:
+        """Return the seconds from a step of the wordlines to the sample of the cells; None for no lag of gates."""
 
     def encoding(self) -> Encoding:
         """Return the encoding, in SI units."""

@@ -41,6 +41,7 @@ def bounds(tile: Tile, stimulus: Stimulus, sweep: Sweep) -> Box:
         # Rounded down, because a lower threshold draws more.
         states, where = np.unique(np.floor(tile.thresholds / COARSE_VOLTS) * COARSE_VOLTS, return_inverse=True)
     amps = _amps(tile.cell, gate, high, ground, tuple(states.tolist()), sweep)[where.reshape(tile.thresholds.shape)]
+    amps = amps if tile.gains is None else amps * tile.gains
     drop, rise = min(_drop(tile, amps), high - ground), min(_rise(tile, amps), high - ground)
     # Current flows back into a bitline only from a rise caused by its neighbours.
     across_low = max(low - drop - rise - ground, 0.0 if low == high else -rise)

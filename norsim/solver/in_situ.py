@@ -41,11 +41,12 @@ def aim(tile: Tile, drive: Driven, target_amps: Floats, table_of: TableOf, rando
     """
     x = _drives(tile, drive, random)
     wanted = target_amps > LEAST_SHARE * target_amps.max()
+    nominal = target_amps if tile.gains is None else target_amps / tile.gains
     for _ in range(ROUNDS):
         table = table_of(tile, np.unique(tile.thresholds))
         across, source = _volts_in_place(nodal.prepare(tile, table), drive, x)
         thresholds = tile.thresholds.copy()
-        thresholds[wanted] = _thresholds(tile, drive, across[wanted], source[wanted], target_amps[wanted], table_of)
+        thresholds[wanted] = _thresholds(tile, drive, across[wanted], source[wanted], nominal[wanted], table_of)
         moved = float(np.abs(thresholds - tile.thresholds).max())
         tile = replace(tile, thresholds=thresholds)
         if moved <= SETTLED_VOLTS:

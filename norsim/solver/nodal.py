@@ -10,7 +10,7 @@ the lines were solved with, to 1e-8 of the total current.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -58,7 +58,7 @@ class Prepared:
 
 def prepare(tile: Tile, table: CellTable) -> Prepared:
     """Factor the lines of `tile` for cells characterised in `table`, which must have all thresholds of the tile."""
-    states = np.searchsorted(table.thresholds, tile.thresholds)
+    table, states = _states(table, tile)
     drain, source = _conductances(table)
     at_cells = source[states]
     per_line = tile.wires.rows_per_source_line
@@ -69,6 +69,24 @@ def prepare(tile: Tile, table: CellTable) -> Prepared:
         drain[states], on_lines, factored_line.bitlines(tile.wires, drain[states]),
         factored_line.source_lines(tile.wires, on_lines),
     )  # fmt: skip
+
+
+def _states(table: CellTable, tile: Tile) -> tuple[CellTable, NDArray[np.int64]]:
+    """Return a table with one state per threshold and gain of the tile, and the state `[wordlines, bitlines]` of each
+    cell."""
+    states = np.searchsorted(table.thresholds, tile.thresholds)
+    if tile.gains is None:
+        return table, states
+    # Neither array has a value that is not finite, so equal pairs are found exactly.
+    pairs = np.stack([states.ravel().astype(np.float64), tile.gains.ravel()])
+    (of_threshold, gains), where = np.unique(pairs, axis=1, return_inverse=True)
+    index, most = of_threshold.astype(np.int64), float(gains.max())
+    scaled = replace(
+        table, thresholds=table.thresholds[index],
+        coefficients=table.coefficients[:, :, :, index] * gains[:, None, None],
+        error_amps=most * table.error_amps, top_amps=most * table.top_amps,
+    )  # fmt: skip
+    return scaled, where.reshape(states.shape)
 
 
 def _orders(table: CellTable) -> NDArray[np.int64]:

@@ -58,6 +58,9 @@ def circuit(tile: Tile, stimulus: Stimulus) -> Circuit:
             name, state = item.value.split(" ", 1)
             parameter, value = state.split("=")
             result.X(item.name, name, *item.nodes, **{parameter: value})
+        elif item.kind == "F":
+            meter, gain = item.value.split()
+            result.F(item.name, *item.nodes, meter, gain)
         elif item.kind == "B":
             result.B(item.name, *item.nodes, voltage_expression=item.value.removeprefix("V="))
         else:

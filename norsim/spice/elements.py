@@ -1,6 +1,7 @@
 """The circuit of a tile as a list of elements, from which both the deck and the PySpice circuit are made.
 
 Node names: `wl3` wordline 3; `bl5_3` bitline 5 at wordline 3 (`bl5` if the line has no resistance);
+`d3_5` the drain of cell (3, 5) if cells have gains;
 `sl1_5` source line 1 at bitline 5 (`sl1` likewise); `st1_2` its strap 2; `0` ground and bulk.
 A segment is named after the node at its far end; the segment that ends at the strap before bitline 9 is `Rsl1_9w`, and
 `Rsl1_9` is the one after that strap.
@@ -112,7 +113,23 @@ def _bitline(tile: Tile, stimulus: Stimulus, j: int) -> Iterator[Item]:
             yield Element("R", here, (_bitline_node(tile, i - 1, j), here), number(tile.wires.bitline_ohms))
         source = _source_node(tile, i // tile.wires.rows_per_source_line, j)
         state = f"{tile.cell.subcircuit} {tile.cell.state}={number(tile.thresholds[i, j])}"
-        yield Element("X", f"{i}_{j}", (here, f"wl{i}", source, "0"), state)
+        if tile.gains is None:
+            yield Element("X", f"{i}_{j}", (here, f"wl{i}", source, "0"), state)
+        else:
+            yield from _amplified(i, j, (here, f"wl{i}", source, "0"), state, float(tile.gains[i, j]))
+
+
+def _amplified(i: int, j: int, nodes: tuple[Node, ...], state: str, gain: float) -> Iterator[Item]:
+    """Yield a cell whose current is multiplied by `gain`: a source beside it adds what the drain draws, gain - 1 times.
+
+    Unlike a multiplier on the cell, which ngspice passes to transistors and not to behavioural sources, this holds for
+    every subcircuit and simulator.
+    """
+    here, _, source, _ = nodes
+    drain = f"d{i}_{j}"
+    yield Element("V", f"m{i}_{j}", (here, drain), "0")
+    yield Element("X", f"{i}_{j}", (drain, *nodes[1:]), state)
+    yield Element("F", f"{i}_{j}", (here, source), f"Vm{i}_{j} {number(gain - 1)}")
 
 
 def _source_line(tile: Tile, stimulus: Stimulus, line: int) -> Iterator[Item]:

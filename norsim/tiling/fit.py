@@ -12,7 +12,7 @@ from norsim.array.tile import Currents, Floats, Stimulus
 from norsim.errors import ConfigurationError
 from norsim.periphery.adc import fit_range
 from norsim.periphery.encoding import Codes
-from norsim.periphery.energy import ReadEnergy, read_energy
+from norsim.periphery.energy import ReadEnergy, cell_watts, read_energy
 from norsim.tiling.tile import PlacedTile
 
 # Count of numbers in a tile's fit besides those of its outputs.
@@ -20,19 +20,23 @@ SCALARS = 5
 
 
 def fitted(
-    part: PlacedTile, layer_codes: Codes, reads: NDArray[np.int64], stimulus: Stimulus, currents: Currents
+    part: PlacedTile, layer_codes: Codes, reads: NDArray[np.int64], stimulus: Stimulus, currents: Currents,
+    line_energy: float,
 ) -> PlacedTile:  # fmt: skip
     """Return `part` with fitted converter range, gain and offset, and with the energy of a read.
 
     `layer_codes` `[vectors, inputs]` are activations of training images; `stimulus` and `currents` belong to the tile's
-    `reads` `[n]` among their drives. Per output, a line in the exact values is fitted to the measured amperes; the
-    range is that of the line over all of `layer_codes`.
+    `reads` `[n]` among their drives, and `line_energy` is the mean of all their drives, joules per read. Per output, a
+    line in the exact values is fitted to the measured amperes; the range is that of the line over all of `layer_codes`.
     """
     exact = part.pass_values(layer_codes).reshape(-1, len(part.outputs))
     amps, lsb, chip = part.amps(currents), part.chip.encoding.lsb_amps, part.chip
     slope, intercept = fit_lines(exact[reads], amps, flat_slope=lsb)
     adc = fit_range(exact * slope + intercept, chip.adc_bits, least_amps=lsb)
-    energy = read_energy(chip.costs, chip.wires, stimulus, currents, len(part.outputs), chip.adc_bits)
+    watts = cell_watts(stimulus, currents)
+    energy = read_energy(
+        chip.costs, watts, line_energy, len(part.outputs), chip.outputs_per_converter, chip.adc_bits
+    )  # fmt: skip
     gain, offset = part.gain, part.offset
     if chip.calibration.column_fit:
         seen = adc.amps(adc.convert(amps, part.flaws))

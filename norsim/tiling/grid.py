@@ -14,6 +14,7 @@ from norsim.backends.backend import Backend, Progress
 from norsim.chip.model import Chip
 from norsim.errors import ConfigurationError, PlacementError
 from norsim.periphery.encoding import Codes
+from norsim.periphery.energy import line_joules
 from norsim.quantization.layer import QuantizedLayer
 from norsim.tiling.fit import fitted
 from norsim.tiling.program import ProgrammedTile, program_tile
@@ -85,17 +86,21 @@ class TileGrid:
 
     def fit(self, codes: Codes, reader: Reader, random: np.random.Generator) -> TileGrid:
         """Return the grid with converters and column corrections fitted to training codes `[vectors, inputs]`."""
-        total = len(codes) * self.chip.encoding.passes(self.layer.input_bits)
+        passes = self.chip.encoding.passes(self.layer.input_bits)
+        total = len(codes) * passes
         # All tiles of the layer are fitted on the same reads, so omitting tiles does not change the others.
         reads = np.sort(random.choice(total, min(self.chip.calibration.reads, total), replace=False))
         seen = self._when_fitted(reader.backend)
-        requests = [
-            (array.tile, array.drive(part.codes(codes)).take(reads))
-            for part, array in zip(seen.tiles, seen.arrays, strict=True)
-        ]
+        requests, lines = [], []
+        for part, array in zip(seen.tiles, seen.arrays, strict=True):
+            drives = array.drive(part.codes(codes))
+            lines.append(line_joules(self.chip.costs, self.chip.wires, drives, passes))
+            requests.append((array.tile, drives.take(reads)))
         tiles = tuple(
-            replace(fitted(part, codes, reads, stimulus, currents), chip=self.chip)
-            for part, (_, stimulus), currents in zip(seen.tiles, requests, reader.currents(requests), strict=True)
+            replace(fitted(part, codes, reads, stimulus, currents, joules), chip=self.chip)
+            for part, (_, stimulus), joules, currents in zip(
+                seen.tiles, requests, lines, reader.currents(requests), strict=True
+            )
         )
         return replace(self, tiles=tiles, calibrated=True)
 

@@ -60,14 +60,21 @@ def program_tile(part: PlacedTile, backend: Backend | None = None) -> Programmed
     encoding = drivers(chip, levels)
     codes = part.cell_codes()
     target = levels.target_amps[codes]
-    tile = _in_place(_nominal(part, levels, codes), part, target)
+    tile = _in_place(_verified(_nominal(part, levels, codes), part, target), part, target)
     thresholds = chip.silicon.thresholds(
-        tile.thresholds, target, chip.cell, lambda amps: curve(chip.verify_cell, chip.encoding)(amps), part.draw
-    )
-    if chip.settle_seconds is not None:
-        # A gate that has not settled acts like a cell whose threshold is higher by the missing voltage.
-        missing = 1 - gate_shares(chip.wires, tile.bitlines, chip.settle_seconds)
-        thresholds = np.minimum(thresholds + encoding.wordline_volts * missing, chip.cell.limits[1])
+        tile.thresholds, target, chip.cell, lambda amps: curve(chip.verify_cell, chip.encoding)(amps), part.draw,
+        tile.gains,
+    )  # fmt: skip
+    gate_volts = np.full(tile.bitlines, encoding.wordline_volts)
+    if chip.wordline_rise_seconds is not None:
+        # A gate that lags behind its driver acts like a cell whose threshold is higher by the missing voltage.
+        gate_volts = gate_volts * gate_shares(chip.wires, tile.bitlines, chip.wordline_rise_seconds)
+        thresholds = thresholds + (encoding.wordline_volts - gate_volts)
+    slopes = chip.silicon.slopes(thresholds.shape, part.draw)
+    if slopes is not None:
+        # See norsim.array.non_idealities.transistor_mismatch: nothing changes at the gate volts of program-verify.
+        thresholds = thresholds - slopes * (gate_volts - chip.encoding.verify_volts[0])
+    thresholds = np.clip(thresholds, *chip.cell.limits)
     done = ProgrammedTile(
         replace(tile, thresholds=thresholds, cell=chip.cell), levels, encoding, len(part.outputs), layer.input_bits
     )  # fmt: skip
@@ -101,6 +108,19 @@ def _nominal(part: PlacedTile, levels: Levels, codes: Codes) -> Tile:
         f"{part.inputs.stop - 1}, outputs {part.outputs.start} to {part.outputs.stop - 1}",
         _notes(part, levels),
     )  # fmt: skip
+
+
+def _verified(tile: Tile, part: PlacedTile, target: Floats) -> Tile:
+    """Return the tile with the gains of its cells, and with thresholds at which each conducts its `target`, amperes
+    `[wordlines, bitlines]`, under the verify read as far as its window reaches."""
+    chip = part.chip
+    gains = chip.silicon.gains(tile.thresholds.shape, part.draw)
+    if gains is None:
+        return tile
+    threshold_of, on, thresholds = curve(chip.verify_cell, chip.encoding), target > 0, tile.thresholds.copy()
+    thresholds[on] += threshold_of(target[on] / gains[on]) - threshold_of(target[on])
+    window = chip.verify_cell.erased_volts, chip.verify_cell.programmed_volts
+    return replace(tile, thresholds=np.clip(thresholds, *window), gains=gains)
 
 
 def _in_place(tile: Tile, part: PlacedTile, target: Floats) -> Tile:

@@ -163,7 +163,8 @@ def placed_tile(layer: QuantizedLayer, chip: Chip, row: int, column: int, inputs
         loads = span_weights(layer, inputs, outputs).sum(axis=1, dtype=np.int64)
         order = chip.encoding.order(loads, chip.wires.rows_per_source_line)
     full = full_scale_amps(chip.encoding, len(inputs), layer.weight_bits, layer.input_bits)
-    flaws = chip.converters.draw(len(outputs), draw_at(chip, layer, row, column).random("adc"))
+    random = draw_at(chip, layer, row, column).random("adc")
+    flaws = chip.converters.draw(len(outputs), random, chip.outputs_per_converter)
     ones, zeros = np.ones(len(outputs)), np.zeros(len(outputs))
     return PlacedTile(
         layer, chip, row, column, inputs, outputs, order, Adc(chip.adc_bits, -full, full), flaws, ones, zeros

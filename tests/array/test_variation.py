@@ -23,6 +23,7 @@ from norsim.array.non_idealities.non_ideality import NonIdeality
 from norsim.array.non_idealities.programming_spread import ProgrammingSpread
 from norsim.array.non_idealities.registry import NON_IDEALITIES
 from norsim.array.non_idealities.telegraph_noise import TelegraphNoise
+from norsim.array.non_idealities.transistor_mismatch import TransistorMismatch
 from norsim.array.tile import Floats
 from norsim.array.variation import PERFECT, Silicon
 from norsim.errors import ConfigurationError
@@ -277,8 +278,9 @@ EVERYTHING = {
 def everything(measured: Measured | None = None) -> Silicon:
     """Return silicon with all non-idealities."""
     parts = (
-        ProgrammingSpread(4e-3), CellMismatch(0.015), DieMismatch(0.02), ChargeLoss(0.01, neutral_volts=2.0),
-        TelegraphNoise(5e-3), CurrentSpreads(PROGRAMMED, AGED, READ, measured), BrokenCells(stuck=0.1, open=0.1),
+        TransistorMismatch(0.1, 0.02), ProgrammingSpread(4e-3), CellMismatch(0.015), DieMismatch(0.02),
+        ChargeLoss(0.01, neutral_volts=2.0), TelegraphNoise(5e-3), CurrentSpreads(PROGRAMMED, AGED, READ, measured),
+        BrokenCells(stuck=0.1, open=0.1),
     )  # fmt: skip
     assert tuple(map(type, parts)) == NON_IDEALITIES
     return Silicon(parts, DAY)

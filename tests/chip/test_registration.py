@@ -66,7 +66,7 @@ def test_a_tile_is_read_with_them(make_layer: Callable[..., QuantizedLayer]) -> 
 
 
 def test_their_keys_are_checked_like_all_others() -> None:
-    assert chip_with(**{"high_bit_first.settle": "3 ns"}).settle_seconds == pytest.approx(3e-9)
+    assert chip_with(**{"high_bit_first.wordline_rise": "3 ns"}).wordline_rise_seconds == pytest.approx(3e-9)
     for settings, problem in (
         ({"silicon.disturb": "-1 mV"}, "silicon.disturb: Input should be greater than or equal to 0"),
         ({"silicon.disturb": 1}, "give a quantity with its unit, for example '1 volt'"),

@@ -33,18 +33,18 @@ def test_a_section_makes_its_encoding(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setitem(ENCODINGS, Other.name, OtherSection)
     content = yaml.safe_load(presets()["etox65"].read_text())
     path = tmp_path / "chip.yaml"
-    section = {**content["bit_serial"], "top_level": "0.8 uA", "settle": "1 ns"}
+    section = {**content["bit_serial"], "top_level": "0.8 uA", "wordline_rise": "1 ns"}
     path.write_text(json.dumps({**content, "encoding": "one-more", "one_more": section}))
     chip = load_chip(path, ("one_more.wires.bitline=3 ohm",))
     assert isinstance(chip.encoding, Other) and chip.encoding.name == "one-more"
-    assert chip.encoding.top_amps == pytest.approx(0.8e-6) and chip.settle_seconds == pytest.approx(1e-9)
+    assert chip.encoding.top_amps == pytest.approx(0.8e-6) and chip.wordline_rise_seconds == pytest.approx(1e-9)
     assert chip.wires.bitline_ohms == 3.0
-    assert load_chip(path, ("encoding=bit-serial",)).settle_seconds is None
+    assert load_chip(path, ("encoding=bit-serial",)).wordline_rise_seconds is None
     path.write_text(json.dumps({**content, "encoding": "one-more"}))
     with pytest.raises(ConfigurationError, match="no section `one_more`"):
         load_chip(path)
 
 
-def test_a_linear_pair_has_no_key_for_settling() -> None:
-    with pytest.raises(ConfigurationError, match="settle"):
-        load_chip("etox65", ("linear_pair.settle=1 ns",))
+def test_a_linear_pair_has_no_key_for_rising_wordlines() -> None:
+    with pytest.raises(ConfigurationError, match="wordline_rise"):
+        load_chip("etox65", ("linear_pair.wordline_rise=1 ns",))

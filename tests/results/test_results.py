@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
 
 import pytest
 
 from results import cases, figures, page, silicon
+from tests.processes import start
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "results.md"
 
 
+@pytest.fixture
+def _forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run cases in processes that need not import norsim again."""
+
+    def run(words: list[str], **_: Any) -> CompletedProcess[bytes]:
+        # After Python and the program that it is called with.
+        return CompletedProcess(words, start(*words[3:]).wait())
+
+    monkeypatch.setattr(cases.subprocess, "run", run)
+
+
 @pytest.mark.parametrize("name", ["etox65-bit-serial", "etox65-linear-pair-unfitted"])
 @pytest.mark.slow
+@pytest.mark.usefixtures("_forked")
 def test_a_line_of_the_page_is_what_the_command_gives_again(tmp_path: Path, name: str) -> None:
     case = next(case for case in cases.evaluations("digits-cnn") if case.name == name)
     found = {"digits-cnn": {name: case.run(tmp_path, None)}}
@@ -67,6 +82,7 @@ def test_a_finished_run_is_not_made_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_forked")
 def test_the_tables_of_silicon_hold_what_runs_found(tmp_path: Path) -> None:
     few = ("--images", "20")
     stress, sampled = ("--chip", "etox65-stress"), (*few, "--spice-sample", "1")

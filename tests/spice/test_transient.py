@@ -102,7 +102,7 @@ def test_gates_that_lag_act_like_higher_thresholds(make_layer: Callable[..., Qua
     in_time = read_in_time(array.tile, stimulus, 4e-7)
     for k in (25, 50, 100, 300):
         picoseconds = 1e12 * float(in_time.seconds[k])
-        late = place(layer, load_chip("etox65", (*slow, f"bit_serial.settle={picoseconds} ps"))).tiles[0]
+        late = place(layer, load_chip("etox65", (*slow, f"bit_serial.wordline_rise={picoseconds} ps"))).tiles[0]
         found = read(program_tile(late).tile, stimulus, "nodal").bitline[0]
         assert np.abs(found - in_time.bitline[k]).max() / part.full_scale_amps <= 1e-2
     # The lag matters: the first of these reads is far from settled.

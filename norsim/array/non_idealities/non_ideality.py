@@ -35,8 +35,8 @@ class NonIdeality:
 
     A subclass is a frozen dataclass with a default for each field; with all defaults it has no effect. The metadata of
     a field holds the key of the chip file that sets it (norsim.array.non_idealities.key). A subclass states its law in
-    `shift`, `currents` or `broken`. These are pure functions; random numbers come from a stream with a name of its own,
-    `draw.normal("name", shape)`.
+    `gains`, `slopes`, `shift`, `currents` or `broken`. These are pure functions; random numbers come from a stream with
+    a name of its own, `draw.normal("name", shape)`.
 
     Raises ConfigurationError for a number that is not finite or below the bound of its key.
     """
@@ -47,6 +47,14 @@ class NonIdeality:
     def fresh(self: Same) -> Same:
         """Return the mechanism without noise, as just after programming."""
         return self
+
+    def gains(self, shape: tuple[int, int], draw: Draw) -> Floats | None:
+        """Return the factor on the current of each cell that program-verify found, `[wordlines, bitlines]`; None: 1."""
+        return None
+
+    def slopes(self, shape: tuple[int, int], draw: Draw) -> Floats | None:
+        """Return the relative deviation of the slope of each cell, `[wordlines, bitlines]`; None for none."""
+        return None
 
     def shift(self, cells: ProgrammedCells, draw: Draw) -> Floats | float:
         """Return what is added to the thresholds: `[wordlines, bitlines]` volts, or one value for all cells."""

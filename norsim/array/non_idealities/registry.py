@@ -10,9 +10,11 @@ from norsim.array.non_idealities.die_mismatch import DieMismatch
 from norsim.array.non_idealities.non_ideality import NonIdeality
 from norsim.array.non_idealities.programming_spread import ProgrammingSpread
 from norsim.array.non_idealities.telegraph_noise import TelegraphNoise
+from norsim.array.non_idealities.transistor_mismatch import TransistorMismatch
 
 # In the order in which they act.
 NON_IDEALITIES: tuple[type[NonIdeality], ...] = (
+    TransistorMismatch,
     ProgrammingSpread,
     CellMismatch,
     DieMismatch,

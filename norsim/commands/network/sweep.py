@@ -72,7 +72,7 @@ from norsim.files import write_text
     type=click.IntRange(min=0),
     default=4,
     show_default=True,
-    help="Number of reads at each point that ngspice solves again, each alone.",
+    help="Number of reads at each point, drawn at random from all reads, that ngspice solves again.",
 )
 @chip_options
 @resume_options
@@ -117,8 +117,8 @@ def command(
     if is_dry_run():
         times = trials * len(chips)
         show_evaluation_cost(
-            one.net, shown, started, jobs, as_json, spice_sample=spice_sample, evaluations=times, passes=times,
-            fits=times,
+            one.net, shown, started, jobs, as_json, spice_sample=spice_sample, each_pass=False, evaluations=times,
+            passes=times, fits=times,
         )  # fmt: skip
         return
     rows: list[dict[str, Any]] = []
