@@ -26,9 +26,9 @@ from norsim.jobs.workers import HERE, Unit, Workers
 from norsim.quantization.forward import forward
 from norsim.quantization.layer import QuantizedLayer
 from norsim.quantization.normalise import normalisation
-from norsim.random_streams import Stream, generator
 from norsim.tiling.grid import TileGrid
 from norsim.tiling.modules import digital, reading, tiled_layers
+from norsim.tiling.read_noise import ReadNoise
 from norsim.tiling.reader import Reader
 
 # Classes `[images]`, or the outputs themselves.
@@ -78,9 +78,9 @@ def run_batches(
 
     `classify` keeps the class of each image; otherwise the outputs themselves are kept.
 
-    `per_tile` reads of every tile are kept, chosen by the seed. Workers in other processes get whole batches or, if a
-    simulator reads, decks. Batches are taken from the reader's store if it has them, and added to it otherwise.
-    `progress(images done)` reports progress.
+    `per_tile` reads of every tile are kept, chosen by the seed. The seed and an image's number among all images
+    determine its noise. Workers in other processes get whole batches or, if a simulator reads, decks. Batches are taken
+    from the reader's store if it has them, and added to it otherwise. `progress(images done)` reports progress.
     """
     store, apart = reader.store, done_elsewhere(reader.backend, reader.workers)
     workers = reader.workers if apart else HERE
@@ -93,15 +93,17 @@ def run_batches(
     keys: dict[int, str] = {}
 
     def units() -> Iterator[Unit]:
+        first = 0
         for index, images in enumerate(batches):
-            counts[index] = len(images)
+            counts[index], place = len(images), (index, first)
+            first += len(images)
             if store is not None:
-                keys[index] = batch_key(print_of_model, index, images, classify, per_tile, seed)
+                keys[index] = batch_key(print_of_model, place, images, classify, per_tile, seed)
                 found = find(store, keys[index])
                 if found is not None:
                     finish(index, found)
                     continue
-            yield Unit(index, f"batch {index}", (sent, images, own, classify, per_tile, seed, index))
+            yield Unit(index, f"batch {index}", (sent, images, own, classify, per_tile, seed, place))
 
     def ran(index: int, kept: Kept) -> None:
         if store is not None:
@@ -125,16 +127,19 @@ def done_elsewhere(backend: Backend, workers: Workers) -> bool:
 
 
 def run_batch(
-    model: nn.Module, images: Tensor, reader: Reader, classify: bool, per_tile: int, seed: int, index: int
+    model: nn.Module, images: Tensor, reader: Reader, classify: bool, per_tile: int, seed: int, place: tuple[int, int]
 ) -> Kept:
-    """Run one batch `[images, ...]`; the seed and the index determine which reads are kept."""
+    """Run one batch `[images, ...]`; `place` is its index, and the number of its first image among all images.
+
+    The seed and the index determine which reads are kept, the seed and the numbers of the images their noise.
+    """
+    index, first = place
     sampler = Sampler(per_tile, seed, index)
     answer = classes if classify else outputs
     with digital(model):
         quantized = answer(model, images)
-    chip = next(iter(tiled_layers(model).values())).grid.chip
-    random = generator(seed, Stream.READ_NOISE, chip.draw.chip, index)
-    with reading(model, replace(reader, observe=sampler.observe, random=random)):
+    noise = ReadNoise(seed, first_image=first, images=len(images))
+    with reading(model, replace(reader, observe=sampler.observe, noise=noise)):
         array = answer(model, images)
     columns = pa.table({"array": _column(array), "quantized": _column(quantized)})
     about = {"reads": json.dumps(sampler.reads)}
@@ -211,10 +216,12 @@ def find(store: UnitStore, key: str) -> Kept | None:
     return None if kept is None or samples is None else Kept(kept, samples)
 
 
-def batch_key(print_of_model: str, index: int, images: Tensor, classify: bool, per_tile: int, seed: int) -> str:
-    """Return the key of a batch `[images, ...]` in a store."""
+def batch_key(
+    print_of_model: str, place: tuple[int, int], images: Tensor, classify: bool, per_tile: int, seed: int
+) -> str:  # fmt: skip
+    """Return the key of a batch `[images, ...]` at a place, as of `run_batch`, in a store."""
     pixels = hashlib.sha256(images.cpu().contiguous().numpy().tobytes()).hexdigest()
-    return unit_key("batch", print_of_model, index, pixels, tuple(images.shape), classify, per_tile, seed)
+    return unit_key("batch", print_of_model, *place, pixels, tuple(images.shape), classify, per_tile, seed)
 
 
 def samples_table(samples: Sequence[Sample]) -> pa.Table:
@@ -225,12 +232,13 @@ def samples_table(samples: Sequence[Sample]) -> pa.Table:
         pa.field("key", pa.float64()), pa.field("wordline_volts", pa.list_(pa.float64()), metadata=volts),
         pa.field("bitline_volts", pa.list_(pa.float64()), metadata=volts),
         pa.field("amps", pa.list_(pa.float64()), metadata=amps), pa.field("adc", pa.list_(pa.int32())),
+        pa.field("line_noise", pa.list_(pa.float64()), metadata=amps),
     ])  # fmt: skip
     rows = [
         {
             "layer": sample.part.layer.name, "row": sample.part.row, "column": sample.part.column, "key": sample.key,
             "wordline_volts": sample.stimulus.wordline_volts[0], "bitline_volts": sample.stimulus.bitline_volts[0],
-            "amps": sample.amps, "adc": sample.adc,
+            "amps": sample.amps, "adc": sample.adc, "line_noise": sample.line_noise,
         }
         for sample in samples
     ]  # fmt: skip
@@ -243,4 +251,5 @@ def _sample(row: Mapping[str, object], grids: Mapping[str, TileGrid]) -> Sample:
     part = grid.at(*place)
     array = dict(zip(grid.tiles, grid.arrays, strict=False)).get(part)
     amps, adc = np.array(row["amps"], dtype=np.float64), np.array(row["adc"], dtype=np.int32)
-    return Sample(float(str(row["key"])), part, Stimulus(wordlines, bitlines), amps, adc, array)
+    noise = None if row["line_noise"] is None else np.array(row["line_noise"], dtype=np.float64)
+    return Sample(float(str(row["key"])), part, Stimulus(wordlines, bitlines), amps, adc, array, noise)

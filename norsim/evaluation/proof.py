@@ -24,6 +24,7 @@ from norsim.periphery.encoding import Codes
 from norsim.random_streams import Stream, generator
 from norsim.tiling.grid import TileGrid
 from norsim.tiling.program import ProgrammedTile, program_tile
+from norsim.tiling.read_noise import tile_of_read
 from norsim.tiling.tile import PlacedTile, TileRead, placed_tile
 
 
@@ -50,6 +51,7 @@ class Sample:
 
     `amps`, `adc`   `[outputs]`: amperes and converter codes
     `array`     the programmed array of its tile, if it is in memory
+    `line_noise`   `[lines]`, amperes: what noise of the cells added to the lines' currents; None without
     """
 
     key: float
@@ -58,6 +60,7 @@ class Sample:
     amps: Floats
     adc: np.ndarray
     array: ProgrammedTile | None = None
+    line_noise: Floats | None = None
 
 
 class Sampler:
@@ -88,7 +91,10 @@ class Sampler:
             vector, one = divmod(int(place), passes)
             stimulus = array.drive(part.codes(codes[vector : vector + 1])).take(slice(one, one + 1))
             # Copies, because views would keep the whole read in memory.
-            kept.append(Sample(key, part, stimulus, amps[place].astype(np.float64), adc[place].astype(np.int32), array))
+            noise = result.line_noise
+            drawn = None if noise is None else noise[vector, one].astype(np.float64)
+            found = amps[place].astype(np.float64), adc[place].astype(np.int32)
+            kept.append(Sample(key, part, stimulus, *found, array, drawn))
         self.kept[part.name] = sorted(kept, key=lambda sample: sample.key)[: self.count]
 
     def samples(self) -> list[Sample]:
@@ -119,7 +125,11 @@ def smallest_uniforms(many: int, count: int, random: np.random.Generator) -> Flo
 
 
 def verify(samples: Sequence[Sample], workers: Workers, witness: Backend) -> Verification:
-    """Solve sampled reads again with `witness`, each one alone and from a cold start, and return the deviation."""
+    """Solve sampled reads again with `witness`, each one alone and from a cold start, and return the deviation.
+
+    Where noise of the cells was drawn for the read, the tile is solved with thresholds drawn for the read, whose
+    deviations add up to the run's on each line: see norsim.tiling.read_noise.
+    """
     if not samples:
         return Verification(0)
     requests = [(tile, sample.stimulus) for tile, sample in zip(tiles_of(samples), samples, strict=True)]
@@ -135,13 +145,15 @@ def verify(samples: Sequence[Sample], workers: Workers, witness: Backend) -> Ver
 
 
 def tiles_of(samples: Sequence[Sample]) -> list[Tile]:
-    """Return the tile that each sample was read from, programmed now if it is not in memory."""
-    known: dict[tuple[int, str], Tile] = {}
+    """Return the tile that each sample was read from, programmed now if it is not in memory, with the read's noise."""
+    known: dict[tuple[int, str], ProgrammedTile] = {}
+    found = []
     for sample in samples:
         key = (sample.part.chip.draw.chip, sample.part.name)
-        if key not in known:
-            known[key] = (sample.array or program_tile(sample.part)).tile
-    return [known[sample.part.chip.draw.chip, sample.part.name] for sample in samples]
+        array = known.setdefault(key, known.get(key) or sample.array or program_tile(sample.part))
+        noise = sample.line_noise
+        found.append(array.tile if noise is None else tile_of_read(sample.part, array, sample.stimulus, noise))
+    return found
 
 
 def save_samples(samples: Sequence[Sample], file: BinaryIO) -> None:
@@ -155,6 +167,8 @@ def save_samples(samples: Sequence[Sample], file: BinaryIO) -> None:
         arrays[f"wordline_volts_{k}"] = sample.stimulus.wordline_volts
         arrays[f"bitline_volts_{k}"] = sample.stimulus.bitline_volts
         arrays[f"amps_{k}"], arrays[f"adc_{k}"] = sample.amps, sample.adc
+        if sample.line_noise is not None:
+            arrays[f"line_noise_{k}"] = sample.line_noise
     np.savez_compressed(file, allow_pickle=False, places=np.array(json.dumps(places)), **arrays)
 
 
@@ -177,7 +191,7 @@ def _sample(kept: Mapping[str, Any], k: int, part: PlacedTile, adc: Adc, chip: i
         raise ValueError(f"sample {k} does not fit {part.name}")
     specimen = part.chip.specimen(part.chip.draw.seed, chip)
     there = placed_tile(part.layer, specimen, part.row, part.column, part.inputs, part.outputs)
-    return Sample(0.0, replace(there, adc=adc), stimulus, amps, codes)
+    return Sample(0.0, replace(there, adc=adc), stimulus, amps, codes, line_noise=kept.get(f"line_noise_{k}"))
 
 
 def _verification(samples: int, errors: Floats, differ: np.ndarray[Any, np.dtype[np.bool_]]) -> Verification:

@@ -17,6 +17,7 @@ from norsim.periphery.encoding import Codes
 from norsim.quantization.layer import QuantizedLayer
 from norsim.tiling.fit import fitted
 from norsim.tiling.program import ProgrammedTile, program_tile
+from norsim.tiling.read_noise import on_outputs
 from norsim.tiling.reader import Read, Reader
 from norsim.tiling.tile import PlacedTile, TileRead, joined, placed_tile
 
@@ -35,6 +36,11 @@ class TileGrid:
     tiles: tuple[PlacedTile, ...]
     arrays: tuple[ProgrammedTile, ...] = ()
     calibrated: bool = False
+
+    @property
+    def noisy(self) -> bool:
+        """Whether its reads have noise that is drawn for each read, of cells or of converters."""
+        return self.chip.converters.noise > 0 or any(array.read_sigma is not None for array in self.arrays)
 
     def program(self, backend: Backend | None = None, progress: Progress | None = None) -> TileGrid:
         """Return the grid with every tile programmed, and prepare `backend` to read it; `progress(done, total)` counts
@@ -84,7 +90,10 @@ class TileGrid:
         return [joined(results) for results in parts]
 
     def fit(self, codes: Codes, reader: Reader, random: np.random.Generator) -> TileGrid:
-        """Return the grid with converters and column corrections fitted to training codes `[vectors, inputs]`."""
+        """Return the grid with converters and column corrections fitted to training codes `[vectors, inputs]`.
+
+        `random` chooses the reads. Noise is that of the reader, for one image, drawn read after read.
+        """
         total = len(codes) * self.chip.encoding.passes(self.layer.input_bits)
         # All tiles of the layer are fitted on the same reads, so omitting tiles does not change the others.
         reads = np.sort(random.choice(total, min(self.chip.calibration.reads, total), replace=False))
@@ -93,18 +102,25 @@ class TileGrid:
             (array.tile, array.drive(part.codes(codes)).take(reads))
             for part, array in zip(seen.tiles, seen.arrays, strict=True)
         ]
-        tiles = tuple(
-            replace(fitted(part, codes, reads, stimulus, currents), chip=self.chip)
-            for part, (_, stimulus), currents in zip(seen.tiles, requests, reader.currents(requests), strict=True)
-        )
-        return replace(self, tiles=tiles, calibrated=True)
+        found = zip(seen.tiles, seen.arrays, requests, reader.currents(requests), strict=True)
+        tiles = []
+        for part, array, (_, stimulus), currents in found:
+            lines = converters = None
+            if reader.noise is not None:
+                noise = reader.noise.of_call(1, 0).of_tile(part, array, len(codes))
+                lines, converters = noise.of_lines(part.codes(codes), reads), noise.of_converters(len(reads))
+            amps = part.amps(currents) if lines is None else part.amps(currents) + on_outputs(array, lines)
+            fit = fitted(part, codes, reads, amps, converters, stimulus, currents)
+            tiles.append(replace(fit, chip=self.chip))
+        return replace(self, tiles=tuple(tiles), calibrated=True)
 
     def _when_fitted(self, backend: Backend) -> TileGrid:
-        """Return the grid in its state when converters are fitted: as it is, or right after programming."""
-        if not self.chip.calibration.fresh:
+        """Return the grid in its state when converters are fitted: right after programming, or as it is, but for the
+        noise that a chip keeps, whose draws are others then."""
+        chip = self.chip.fresh() if self.chip.calibration.fresh else self.chip.in_calibration()
+        if chip == self.chip:
             return self
-        fresh = self.chip.fresh()
-        return replace(self, chip=fresh, tiles=tuple(replace(part, chip=fresh) for part in self.tiles)).program(backend)
+        return replace(self, chip=chip, tiles=tuple(replace(part, chip=chip) for part in self.tiles)).program(backend)
 
     def at(self, row: int, column: int) -> PlacedTile:
         """Return the tile at a place in the grid. Raises PlacementError, with the valid places, for another."""

@@ -6,7 +6,8 @@ Source: V. Agrawal et al., "Subthreshold operation of SONOS analog memory to ena
 inference", IEDM 2022, 21.7: sigma(I) = scale (1 - exp(-I / knee)), fitted to 128k cells of 40 nm. The variance grows
 from that of programming to that of retention in ln(1 s + t), an interpolation.
 
-The variation from read to read is drawn once per chip, as that of telegraph noise.
+The variation from read to read is drawn for each read (norsim.array.read_noise), or once per chip, which is then a
+state of the cells as the others are.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 from norsim.array.draw import Draw
 from norsim.array.measured import Measured, read_measured
 from norsim.array.non_idealities.key import check_values, key
-from norsim.array.non_idealities.non_ideality import NonIdeality, ProgrammedCells
+from norsim.array.non_idealities.non_ideality import DRAWN, Drawn, NonIdeality, ProgrammedCells
 from norsim.array.tile import Floats
 
 
@@ -61,6 +62,7 @@ class CurrentSpreads(NonIdeality):
     """Spreads in current.
 
     `programming`, `reading`   what program-verify leaves, and from one read to the next
+    `reading_drawn`   when the latter is drawn
     `aged`       the spread some time after programming; None for one that does not grow
     `measured`   a table that replaces `programming` and `aged`
     """
@@ -83,6 +85,11 @@ class CurrentSpreads(NonIdeality):
         default=NO_SPREAD,
         metadata=key("reading", "`scale` and `knee`: spread in current from read to read.", section=CurrentSpread),
     )
+    reading_drawn: Drawn = field(
+        default="per_read",
+        metadata=key("reading_drawn", "Whether `reading` is drawn for each read, or stays for a whole evaluation.",
+                     choices=DRAWN),
+    )  # fmt: skip
     measured: Measured | None = field(
         default=None,
         metadata=key(
@@ -95,13 +102,26 @@ class CurrentSpreads(NonIdeality):
         """Return the spreads without that from read to read."""
         return replace(self, reading=NO_SPREAD)
 
+    def noise_of_chip(self) -> bool:
+        """Return whether the spread from read to read is drawn once per chip."""
+        return self.reading_drawn == "per_chip" and self.reading.scale_amps > 0
+
+    def noise_of_read(self) -> bool:
+        """Return whether the spread from read to read is drawn for each read."""
+        return self.reading_drawn == "per_read" and self.reading.scale_amps > 0
+
+    def read_variance(self, cells: ProgrammedCells, amps_per_volt: Floats, draw: Draw) -> Floats | float:
+        """Return the variance `[wordlines, bitlines]` from read to read, amperes squared."""
+        return self.reading.sigma_amps(cells.target_amps) ** 2 if self.noise_of_read() else 0.0
+
     def currents(self, amps: Floats, cells: ProgrammedCells, draw: Draw) -> Floats:
-        """Return the drawn currents `[wordlines, bitlines]`."""
-        if self.measured is None and not (self.programming.scale_amps or self.aged or self.reading.scale_amps):
+        """Return the drawn currents `[wordlines, bitlines]`, without noise that is drawn for each read."""
+        if self.measured is None and not (self.programming.scale_amps or self.aged or self.noise_of_chip()):
             return amps
         found = self._programmed(amps, cells, draw)
-        if self.reading.scale_amps:
-            found = found + self.reading.sigma_amps(cells.target_amps) * draw.normal("read", amps.shape)
+        if self.noise_of_chip():
+            drawn = draw.of_occasion("read").standard_normal(amps.shape)
+            found = found + self.reading.sigma_amps(cells.target_amps) * drawn
         return found
 
     def _programmed(self, amps: Floats, cells: ProgrammedCells, draw: Draw) -> Floats:
