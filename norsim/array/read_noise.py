@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 
 from norsim.array.tile import Floats, Tile
 
+# Corrections of cells whose currents would become negative; each leaves less to correct.
+MOST_CORRECTIONS = 50
 # The number of the input, and of the summing line, that each cell `[wordlines, bitlines]` is on.
 Places = tuple[NDArray[np.int64], NDArray[np.int64]]
 
@@ -52,20 +54,28 @@ def line_variance(sigma_amps: Floats, at: Places) -> Floats:
 
 
 def deviations_given_lines(
-    sigma_amps: Floats, at: Places, shares: Floats, line_amps: Floats, random: np.random.Generator
+    sigma_amps: Floats, at: Places, shares: Floats, line_amps: Floats, amps: Floats, random: np.random.Generator
 ) -> Floats:
     """Draw the cells' deviations in one read, given their sums on the lines, `[wordlines, bitlines]`, amperes.
 
-    `shares` `[inputs]` are the x_i, `line_amps` `[lines]` the sums Z. The result is z_i / x_i, the deviations of the
-    cells' currents under the verify read: normal numbers z_i, each corrected by its share of the variance of the line
-    times what their sum lacks, which are the normal numbers conditional on their sum.
+    `shares` `[inputs]` are the x_i, `line_amps` `[lines]` the sums Z, `amps` `[wordlines, bitlines]` the cells'
+    currents under the verify read. The result is z_i / x_i, the deviations of these currents: normal numbers z_i, each
+    corrected by its share of the variance of the line times what their sum lacks, which are the normal numbers
+    conditional on their sum. No current becomes negative: the other cells of the line make up for what a cell cannot
+    lose.
     """
     inputs, lines = at
     share = shares[inputs]
-    free = sigma_amps * random.standard_normal(sigma_amps.shape)
-    total, variance = np.zeros((2, len(line_amps)))
-    np.add.at(total, lines, free * share)
-    np.add.at(variance, lines, np.square(sigma_amps * share))
-    lacking = np.where(variance > 0, (line_amps - total) / np.where(variance > 0, variance, 1.0), 0.0)
-    found: Floats = free + sigma_amps**2 * share * lacking[lines]
+    found = sigma_amps * random.standard_normal(sigma_amps.shape)
+    able = np.ones(sigma_amps.shape, dtype=np.bool_)
+    for _ in range(MOST_CORRECTIONS):
+        total, variance = np.zeros((2, len(line_amps)))
+        np.add.at(total, lines, found * share)
+        np.add.at(variance, lines, np.square(sigma_amps * share) * able)
+        lacking = np.where(variance > 0, (line_amps - total) / np.where(variance > 0, variance, 1.0), 0.0)
+        found = found + sigma_amps**2 * share * able * lacking[lines]
+        able = found > -amps
+        if able.all():
+            break
+        found = np.maximum(found, -amps)
     return found

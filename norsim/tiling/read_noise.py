@@ -185,9 +185,9 @@ def tile_of_read(part: PlacedTile, array: ProgrammedTile, stimulus: Stimulus, li
     number = int.from_bytes(hashlib.sha256(lines.astype(np.float64).tobytes()).digest()[:8], "big")
     random = generator(part.chip.draw.seed, Stream.PROOF_CELLS, number)
     shares = _kind(array).drives(stimulus)[0]
-    amps = deviations_given_lines(array.read_sigma, cell_places(array), shares, lines, random)
     target, threshold_of = array.levels.target_amps[part.cell_codes()], curve(part.chip.verify_cell, part.chip.encoding)
+    amps = target + deviations_given_lines(array.read_sigma, cell_places(array), shares, lines, target, random)
     noisy = array.read_sigma > 0
     thresholds = array.tile.thresholds.copy()
-    thresholds[noisy] += threshold_of(np.maximum((target + amps)[noisy], 0.0)) - threshold_of(target[noisy])
+    thresholds[noisy] += threshold_of(amps[noisy]) - threshold_of(target[noisy])
     return replace(array.tile, thresholds=np.clip(thresholds, *part.chip.cell.limits))

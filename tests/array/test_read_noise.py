@@ -42,16 +42,27 @@ def test_an_input_along_its_own_line_drives_all_of_its_cells(resistor_cell: Cell
 
 
 SHARES = np.array([1.0, 0.0, 0.25, 0.5])
+# Currents that no deviation exceeds.
+ENOUGH = np.full(SHAPE, 100.0)
 
 
 def test_the_cells_of_a_read_add_up_to_the_noise_of_its_lines(resistor_cell: Cell) -> None:
     """Whatever the sums are; a line without noise has none to add up to."""
     at, random = places(tile(resistor_cell), "wordlines", "bitline"), np.random.default_rng(1)
     sums = random.normal(size=SHAPE[1])
-    found = deviations_given_lines(SIGMA, at, SHARES, sums, random)
+    found = deviations_given_lines(SIGMA, at, SHARES, sums, ENOUGH, random)
     assert SHARES @ found == pytest.approx(sums, rel=1e-12)
     silent = np.where(np.arange(SHAPE[1]) == 2, 0.0, SIGMA)
-    assert np.array_equal(deviations_given_lines(silent, at, SHARES, 0 * sums, random)[:, 2], np.zeros(4))
+    assert np.array_equal(deviations_given_lines(silent, at, SHARES, 0 * sums, ENOUGH, random)[:, 2], np.zeros(4))
+
+
+def test_no_cell_loses_more_than_its_current(resistor_cell: Cell) -> None:
+    """The others make up for it, as long as the line can lose that much."""
+    at, random = places(tile(resistor_cell), "wordlines", "bitline"), np.random.default_rng(3)
+    amps = np.full(SHAPE, 0.4)
+    for sums in (np.full(SHAPE[1], -0.6), np.full(SHAPE[1], 2.0)):
+        found = deviations_given_lines(SIGMA, at, SHARES, sums, amps, random)
+        assert found.min() >= -0.4 and SHARES @ found == pytest.approx(sums, abs=1e-6)
 
 
 def test_cells_drawn_given_drawn_sums_are_as_drawn_alone(resistor_cell: Cell) -> None:
@@ -59,7 +70,7 @@ def test_cells_drawn_given_drawn_sums_are_as_drawn_alone(resistor_cell: Cell) ->
     at, random, count = places(tile(resistor_cell), "wordlines", "bitline"), np.random.default_rng(2), 4000
     deviation = np.sqrt(np.square(SIGMA * SHARES[:, None]).sum(axis=0))
     drawn = np.array([
-        deviations_given_lines(SIGMA, at, SHARES, deviation * random.standard_normal(SHAPE[1]), random)
+        deviations_given_lines(SIGMA, at, SHARES, deviation * random.standard_normal(SHAPE[1]), ENOUGH, random)
         for _ in range(count)
     ])  # fmt: skip
     standard = (drawn / SIGMA).reshape(count, -1)

@@ -1,4 +1,4 @@
-"""Noise that is drawn for each read: its law, its independence of how reads are made, and that calibration sees none."""
+"""Noise that is drawn for each read: its law, its independence of how reads are made, what calibration sees of it."""
 
 from __future__ import annotations
 
