@@ -75,7 +75,7 @@ class Encoding(Protocol):
 
     def shares(self, drives: NDArray[np.generic], passes: int) -> NDArray[np.float32]:
         """Convert drives `[vectors, inputs]` from `drives` to shares of a line's full drive, `[vectors x passes,
-        inputs]`, passes innermost. A cell's current changes with the share, as far as it is linear."""
+        inputs]`, as `drive` applies them. The current of a linear cell is proportional to its share."""
 
     def drive(self, codes: Codes, outputs: int, input_bits: int) -> Stimulus:
         """Convert activation codes `[vectors, inputs]` to volts, `vectors x passes` reads, passes innermost."""

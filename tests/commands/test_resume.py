@@ -28,7 +28,10 @@ EVALUATE = (
     "eval-network", "--network", "digits-cnn", "--images", "4", "--layers", "fc", "--backend", "ngspice", "--quiet",
     "--spice-sample", "3", "--set", "tile.wordlines=32", "--set", "calibration.reads=8",
 )  # fmt: skip
-FAST = ("eval-network", "--network", "digits-cnn", "--backend", "macro", "--spice-sample", "3", "--quiet")
+FAST = (
+    "eval-network", "--network", "digits-cnn", "--backend", "macro", "--spice-sample", "3", "--quiet",
+    "--set", "silicon.reading={scale: 50 nA, knee: 100 nA}", "--set", "adc.noise=1",
+)  # fmt: skip
 READ = (
     "run-layer", "--network", "digits-cnn", "--layer", "fc", "--vectors", "5", "--set", "tile.wordlines=32", "--quiet",
     "--set", "calibration.reads=8",
