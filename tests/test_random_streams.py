@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from norsim.errors import ConfigurationError
-from norsim.random_streams import Stream, generator
+from norsim.random_streams import Stream, block, block_key, generator
 
 PACKAGE = Path(__file__).resolve().parents[1] / "norsim"
 
@@ -56,3 +56,27 @@ def test_streams_are_independent_and_depend_on_the_seed() -> None:
 def test_other_seeds_are_refused(seed: object) -> None:
     with pytest.raises(ConfigurationError, match="expected an integer of at least 0"):
         generator(seed, Stream.READ_NOISE)  # type: ignore[arg-type]
+
+
+def test_blocks_are_counted_by_image_and_call() -> None:
+    """Each has numbers of its own, and none runs into the next: a block has 2^64 counts, which the image is above."""
+    key = block_key(0, Stream.READ_NOISE, 3)
+    assert key.shape == (2,) and not np.array_equal(key, block_key(0, Stream.READ_NOISE, 4))
+    places = [(image, call) for image in (0, 1, 10_000) for call in (0, 1)]
+    drawn = {place: block(key, *place).random(64).tobytes() for place in places}
+    assert len(set(drawn.values())) == len(places)
+    assert (
+        drawn[1, 0]
+        == block(key, 1).random(64).tobytes()
+        != block(block_key(1, Stream.READ_NOISE, 3), 1).random(64).tobytes()
+    )
+    state = block(key, 7, 2).bit_generator.state["state"]
+    assert state["counter"].tolist() == [0, 2, 7, 0] and np.array_equal(state["key"], key)
+
+
+def test_numbers_of_a_block_follow_each_other() -> None:
+    """Drawn at once or in parts, in the type that noise is drawn in."""
+    key = block_key(0, Stream.READ_NOISE)
+    whole, parts = block(key, 5).standard_normal(300, dtype=np.float32), block(key, 5)
+    found = [parts.standard_normal(count, dtype=np.float32) for count in (1, 2, 97, 200)]
+    assert np.array_equal(np.concatenate(found), whole)

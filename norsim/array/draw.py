@@ -30,12 +30,14 @@ class Draw:
     """The source of a tile's random numbers: `seed`, number of the `chip`, and `place` of the tile on it.
 
     Each step, known by its name, has its own random stream, so changing one step leaves the numbers of all others
-    unchanged.
+    unchanged. `calibrating` tells the two occasions apart on which the chip is read: its noise in the calibration is
+    not its noise in use, and all else about its cells is the same.
     """
 
     seed: int
     chip: int
     place: tuple[int, ...] = ()
+    calibrating: bool = False
 
     def at(self, place: tuple[int, ...]) -> Draw:
         """Return the source of the same chip's numbers at another place."""
@@ -44,6 +46,10 @@ class Draw:
     def random(self, step: str) -> np.random.Generator:
         """Return the random stream of one step for this tile."""
         return generator(self.seed, Stream.TILE_SILICON, self.chip, number_of(step), *self.place)
+
+    def of_occasion(self, step: str) -> np.random.Generator:
+        """Return the random stream of one step of noise for this tile, another one in the calibration than in use."""
+        return self.random(f"{step} in calibration" if self.calibrating else step)
 
     def of_chip(self, step: str) -> np.random.Generator:
         """Return the random stream of one step for the whole chip."""

@@ -9,6 +9,9 @@ nothing else, so every backend sees them. A threshold is the result of these ste
     the curve at that temperature, so that the cell conducts them there.
  3. The thresholds of broken cells are replaced.
 
+Noise that is drawn for each read is no state of the cells: `read_sigma` returns its size, and norsim.array.read_noise
+says how it acts.
+
 Each mechanism is a file of norsim.array.non_idealities.
 """
 
@@ -28,6 +31,8 @@ from norsim.array.tile import Floats
 from norsim.errors import ConfigurationError
 
 ThresholdOf = Callable[[Floats], Floats]
+# The slope of a cell's curve at a current is taken between currents that differ from it by this share.
+SLOPE_SHARE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -83,8 +88,7 @@ class Silicon:
         `cell` is at the temperature of reads, and `curves` are its own; `gains`, of the shape of `programmed`, are the
         factors on the cells' currents, None for 1.
         """
-        aged = self.retention.seconds(self.seconds, cell.temperature_kelvin)
-        cells = ProgrammedCells(programmed, target_amps, cell, self.seconds, aged, curves.neutral_volts)
+        cells = self._cells(programmed, target_amps, cell, curves)
         volts = programmed + self._shift(cells, draw)
         volts += self._shift_of_currents(cells, curves, draw, np.ones(volts.shape) if gains is None else gains)
         for mechanism in self.mechanisms:
@@ -100,6 +104,39 @@ class Silicon:
         """Return the relative deviations of the slopes of a tile's cells, `[wordlines, bitlines]`; None for none."""
         found = [part for one in self.mechanisms if (part := one.slopes(shape, draw)) is not None]
         return np.sum(found, axis=0) if found else None
+
+    def noise_of_chip(self) -> bool:
+        """Return whether there is noise that is drawn once per chip."""
+        return any(one.noise_of_chip() for one in self.mechanisms)
+
+    def noise_of_read(self) -> bool:
+        """Return whether there is noise that is drawn for each read."""
+        return any(one.noise_of_read() for one in self.mechanisms)
+
+    def read_sigma(
+        self, programmed: Floats, target_amps: Floats, cell: Cell, curves: CellCurves, draw: Draw,
+        gains: Floats | None = None,
+    ) -> Floats | None:  # fmt: skip
+        """Return the standard deviation `[wordlines, bitlines]` of each cell's current from read to read, amperes.
+
+        It is that of the verify read, for cells as in `thresholds`. Broken cells have none. None if there is no noise
+        that is drawn for each read.
+        """
+        if not self.noise_of_read():
+            return None
+        cells, gain = self._cells(programmed, target_amps, cell, curves), 1.0 if gains is None else gains
+        slope, variance = gain * _amps_per_volt(target_amps / gain, curves.verify), np.zeros(programmed.shape)
+        for mechanism in self.mechanisms:
+            variance += mechanism.read_variance(cells, slope, draw)
+        # A threshold that a mechanism replaces is that of a broken cell.
+        kept = np.full(programmed.shape, np.nan)
+        for mechanism in self.mechanisms:
+            kept = mechanism.broken(kept, cells, draw)
+        return np.where(np.isnan(kept), np.sqrt(variance), 0.0)
+
+    def _cells(self, programmed: Floats, target_amps: Floats, cell: Cell, curves: CellCurves) -> ProgrammedCells:
+        aged = self.retention.seconds(self.seconds, cell.temperature_kelvin)
+        return ProgrammedCells(programmed, target_amps, cell, self.seconds, aged, curves.neutral_volts)
 
     def _shift(self, cells: ProgrammedCells, draw: Draw) -> Floats:
         """Return what is added to the thresholds, `[wordlines, bitlines]` volts."""
@@ -123,6 +160,20 @@ class Silicon:
             verified = np.where(wanted > 0, curves.verify(wanted), cells.cell.programmed_volts)
             shift[moved] = curve(np.maximum(amps[moved], 0.0) / gains[moved]) - verified
         return shift
+
+
+def _amps_per_volt(amps: Floats, threshold_of: ThresholdOf) -> Floats:
+    """Return how steeply the current of cells that conduct `amps` falls with their threshold, same shape.
+
+    It is the slope of the cell's curve under the verify read; 0 for cells that conduct nothing.
+    """
+    levels, level = np.unique(amps, return_inverse=True)
+    slopes, on = np.zeros(len(levels)), levels > 0
+    near = SLOPE_SHARE * levels[on]
+    fall = threshold_of(levels[on] - near) - threshold_of(levels[on] + near)
+    slopes[on] = np.where(fall > 0, 2 * near / np.where(fall > 0, fall, 1.0), 0.0)
+    found: Floats = slopes[level.reshape(amps.shape)]
+    return found
 
 
 PERFECT = Silicon()

@@ -82,6 +82,10 @@ class Chip:
         """Return the same specimen just after programming, at the temperature of programming."""
         return replace(self, cell=self.verify_cell, silicon=self.silicon.fresh())
 
+    def in_calibration(self) -> Chip:
+        """Return the same specimen as its calibration reads it: the noise that a chip keeps has other draws then."""
+        return replace(self, draw=replace(self.draw, calibrating=True)) if self.silicon.noise_of_chip() else self
+
     @property
     def verify_cell(self) -> Cell:
         """Return the cell as program-verify reads it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import MISSING
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, create_model
 from scipy.constants import eV
@@ -64,6 +64,8 @@ def _type(key: Key) -> Any:
         return create_model(f"{key.section.__name__}Section", __base__=Section, **_fields(key.section))
     if key.reader is not None:
         return str
+    if key.choices is not None:
+        return Literal.__getitem__(key.choices)
     # With an upper bound, no further check is needed: it excludes infinity, and every bound excludes nan.
     finite = False if key.most is None else None
     bounds = Field(ge=key.least, gt=key.above, le=key.most, allow_inf_nan=finite)

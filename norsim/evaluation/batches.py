@@ -26,9 +26,9 @@ from norsim.jobs.workers import HERE, Unit, Workers
 from norsim.quantization.forward import forward
 from norsim.quantization.layer import QuantizedLayer
 from norsim.quantization.normalise import normalisation
-from norsim.random_streams import Stream, generator
 from norsim.tiling.grid import TileGrid
 from norsim.tiling.modules import digital, reading, tiled_layers
+from norsim.tiling.read_noise import ReadNoise
 from norsim.tiling.reader import Reader
 
 # Classes `[images]`, or the outputs themselves.
@@ -80,9 +80,10 @@ def run_batches(
 
     `classify` keeps the class of each image; otherwise the outputs themselves are kept.
 
-    Reads chosen by the seed are added to `kept`. Workers in other processes get whole batches or, if a simulator reads,
-    decks. Batches are taken from the iterable one by one as workers become free; they are taken from the reader's store
-    if it has them, and added to it otherwise. `progress(images done)` reports progress.
+    Reads chosen by the seed are added to `kept`. The seed and an image's number among all images determine its noise.
+    Workers in other processes get whole batches or, if a simulator reads, decks. Batches are taken from the iterable
+    one by one as workers become free; they are taken from the reader's store if it has them, and added to it otherwise.
+    `progress(images done)` reports progress.
     """
     quota = kept.quota if kept else Quota(0, 0, 0)
     store, apart = reader.store, done_elsewhere(reader.backend, reader.workers)
@@ -96,15 +97,17 @@ def run_batches(
     keys: dict[int, str] = {}
 
     def units() -> Iterator[Unit]:
+        first = 0
         for index, images in enumerate(batches):
-            counts[index] = len(images)
+            counts[index], place = len(images), (index, first)
+            first += len(images)
             if store is not None:
-                keys[index] = batch_key(print_of_model, index, images, classify, quota, seed)
+                keys[index] = batch_key(print_of_model, place, images, classify, quota, seed)
                 found = find(store, keys[index])
                 if found is not None:
                     finish(index, found)
                     continue
-            yield Unit(index, f"batch {index}", (sent, images, own, classify, quota, seed, index))
+            yield Unit(index, f"batch {index}", (sent, images, own, classify, quota, seed, place))
 
     def ran(index: int, found: Kept) -> None:
         if store is not None:
@@ -130,21 +133,25 @@ def done_elsewhere(backend: Backend, workers: Workers) -> bool:
 
 
 def run_batch(
-    model: nn.Module, images: Tensor, reader: Reader, classify: bool, quota: Quota, seed: int, index: int
+    model: nn.Module, images: Tensor, reader: Reader, classify: bool, quota: Quota, seed: int, place: tuple[int, int]
 ) -> Kept:
-    """Run one batch `[images, ...]`; the seed, the chip and the index determine which reads are kept."""
+    """Run one batch `[images, ...]`; `place` is its index, and the number of its first image among all images.
+
+    The seed, the chip and the index determine which reads are kept, the seed and the numbers of the images their noise.
+    """
+    index, first = place
     answer = classes if classify else outputs
     with digital(model):
         quantized = answer(model, images)
     chip = next(iter(tiled_layers(model).values())).grid.chip
-    random = generator(seed, Stream.READ_NOISE, chip.draw.chip, index)
     sampler, tally = Sampler(quota, seed, chip.draw.chip, index), Tally()
 
     def observe(*read: Any) -> None:
         tally.observe(*read)
         sampler.observe(*read)
 
-    with reading(model, replace(reader, observe=observe, random=random)):
+    noise = ReadNoise(seed, first_image=first, images=len(images))
+    with reading(model, replace(reader, observe=observe, noise=noise)):
         array = answer(model, images)
     columns = pa.table({"array": _column(array), "quantized": _column(quantized)})
     about = {"uses": json.dumps({name: astuple(use) for name, use in tally.uses.items()})}
@@ -221,7 +228,9 @@ def find(store: UnitStore, key: str) -> Kept | None:
     return None if kept is None or samples is None else Kept(kept, samples)
 
 
-def batch_key(print_of_model: str, index: int, images: Tensor, classify: bool, quota: Quota, seed: int) -> str:
-    """Return the key of a batch `[images, ...]` in a store."""
+def batch_key(
+    print_of_model: str, place: tuple[int, int], images: Tensor, classify: bool, quota: Quota, seed: int
+) -> str:  # fmt: skip
+    """Return the key of a batch `[images, ...]` at a place, as of `run_batch`, in a store."""
     pixels = hashlib.sha256(images.cpu().contiguous().numpy().tobytes()).hexdigest()
-    return unit_key("batch", print_of_model, index, pixels, tuple(images.shape), classify, quota, seed)
+    return unit_key("batch", print_of_model, *place, pixels, tuple(images.shape), classify, quota, seed)

@@ -19,6 +19,7 @@ from norsim.jobs.unit_store import currents_table, parquet
 from norsim.jobs.workers import Threads
 from norsim.periphery.encoding import Codes
 from norsim.tiling.program import ProgrammedTile, program_tile
+from norsim.tiling.read_noise import ReadNoise
 from norsim.tiling.reader import Reader
 from norsim.tiling.tile import PlacedTile
 
@@ -100,7 +101,7 @@ def _rate(array: ProgrammedTile, codes: Codes, backend: Backend, jobs: int, read
 
 def _model_rate(part: PlacedTile, array: ProgrammedTile, codes: Codes, backend: Backend) -> Rate:
     """Measure a backend with models: the time to build one, and the time of many reads through it."""
-    passes, reader = part.chip.encoding.passes(part.layer.input_bits), Reader(backend)
+    passes, reader = part.chip.encoding.passes(part.layer.input_bits), Reader(backend, noise=ReadNoise(0))
 
     def read(some: Codes) -> None:
         for _ in reader.read_by_model(part, array, some):

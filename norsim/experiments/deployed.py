@@ -28,10 +28,10 @@ from norsim.experiments.factors import By
 from norsim.experiments.sweep import Sweep, evaluate_deployment, sweep_chip
 from norsim.jobs.workers import HERE, Workers
 from norsim.quantization.forward import device_of
-from norsim.random_streams import Stream, generator
 from norsim.tiling.digital import digital_modules
 from norsim.tiling.modules import TiledLayer, tiled_layers
 from norsim.tiling.modules import digital as digitally
+from norsim.tiling.read_noise import ReadNoise
 from norsim.tiling.reader import Reader
 from norsim.training.finetune import fine_tune
 from norsim.training.tuning import Tuning
@@ -70,15 +70,14 @@ class DeployedNetwork(nn.Module):
         self._parameters = parts.analog._parameters
         self._buffers = parts.analog._buffers
         self.training = False
-        # Converter noise of calls; the first call draws the same noise as the first batch of an evaluation.
-        self._noise = generator(parts.deployment.seed, Stream.READ_NOISE, self.chip.draw.chip, 0)
         self._read_by(self._backend)
 
     def _read_by(self, backend: Backend) -> None:
         """Read the array with `backend` from now on, in calls of the network and of its layers."""
         self._backend = backend
         for layer in self.tiled.values():
-            layer.use(Reader(backend, random=self._noise))
+            # Noise is drawn again in each call; the first call draws that of the first batch of an evaluation.
+            layer.use(Reader(backend, noise=ReadNoise(self.parts.deployment.seed)))
 
     @property
     def chip(self) -> Chip:

@@ -126,7 +126,7 @@ class BitSerial:
 
     def drive(self, codes: Codes, outputs: int, input_bits: int) -> Stimulus:
         """Convert the bits of the codes `[vectors, inputs]` to wordline volts."""
-        wordlines = self._bits(codes, input_bits) * self.wordline_volts
+        wordlines = self.shares(codes, input_bits).astype(np.float64) * self.wordline_volts
         bitlines = self.cell_codes(np.zeros((1, outputs), dtype=np.uint8), 0).shape[1]
         volts = np.full((len(wordlines), bitlines), self.bitline_volts)
         notes = (
@@ -135,11 +135,12 @@ class BitSerial:
         )
         return Stimulus(wordlines, volts, driven="wordlines", full_volts=self.wordline_volts, notes=notes)
 
-    def _bits(self, codes: Codes, input_bits: int) -> Floats:
-        """Return the codes' bits `[vectors x passes, inputs]`, least significant first."""
-        places = np.arange(input_bits, dtype=np.uint8)[:, None]
-        bits: Floats = (codes[:, None, :] >> places & 1).reshape(-1, codes.shape[1]).astype(np.float64)
-        return bits
+    def shares(self, drives: NDArray[np.generic], passes: int) -> NDArray[np.float32]:
+        """Return the drives' bits `[vectors x passes, inputs]`, least significant first: a wordline is up or down."""
+        places = np.arange(passes, dtype=np.uint8)[:, None]
+        codes: Codes = drives.astype(np.uint8, copy=False)
+        bits = codes[:, None, :] >> places & 1
+        return bits.reshape(-1, codes.shape[1]).astype(np.float32)
 
     def sense(self, outputs: int) -> Sense:
         """Return for each output its bitline, minus the reference or the negative column."""
@@ -152,7 +153,7 @@ class BitSerial:
     def pass_values(self, codes: Codes, weights: Codes, zero: int, input_bits: int) -> Floats:
         """Return `[vectors, passes, outputs]`, sum_i (q_i - z) x_i[p]; without z if that term is digital."""
         offset = 0 if self.zero_point == "digital" else zero
-        bits = self._bits(codes, input_bits).reshape(len(codes), input_bits, -1)
+        bits = self.shares(codes, input_bits).astype(np.float64).reshape(len(codes), input_bits, -1)
         values: Floats = bits @ (weights.astype(np.float64) - offset)
         return values
 

@@ -73,6 +73,10 @@ class Encoding(Protocol):
     def drives(self, codes: Codes) -> NDArray[np.generic]:
         """Convert activation codes to the actual drive of the lines in units of a code's step; `[vectors, inputs]`."""
 
+    def shares(self, drives: NDArray[np.generic], passes: int) -> NDArray[np.float32]:
+        """Convert drives `[vectors, inputs]` from `drives` to shares of a line's full drive, `[vectors x passes,
+        inputs]`, as `drive` applies them. The current of a linear cell is proportional to its share."""
+
     def drive(self, codes: Codes, outputs: int, input_bits: int) -> Stimulus:
         """Convert activation codes `[vectors, inputs]` to volts, `vectors x passes` reads, passes innermost."""
 

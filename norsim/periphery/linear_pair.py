@@ -102,6 +102,10 @@ class LinearPair:
         """Add the DAC's errors to codes `[vectors, inputs]`: one resistor ladder drives all lines."""
         return (np.arange(self.top_drive + 1) + self.dac_steps)[codes] if self.dac_steps else codes
 
+    def shares(self, drives: NDArray[np.generic], passes: int) -> NDArray[np.float32]:
+        """Return the drives `[vectors, inputs]` as shares of the highest one: drain volts of the full drain volts."""
+        return drives.astype(np.float32) / np.float32(self.top_drive)
+
     def drive(self, codes: Codes, outputs: int, input_bits: int) -> Stimulus:
         """Convert codes `[vectors, inputs]` to drain volts under a constant wordline bias."""
         volts = self.drives(codes).astype(np.float64) * (self.drain_volts / self.top_drive)

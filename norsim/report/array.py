@@ -13,6 +13,7 @@ from norsim.array.variation import PERFECT
 from norsim.backends.characterised import read_nodes
 from norsim.errors import NorsimError
 from norsim.evaluation.proof.sampling import Sample
+from norsim.evaluation.proof.verification import tiles_of
 from norsim.experiments.run_record import Missing
 from norsim.solver.input_lines import driven
 from norsim.tiling.program import program_tile
@@ -97,7 +98,7 @@ def solve_worst(samples: Sequence[Sample]) -> SolvedTile | Missing:
 
 def _solved(sample: Sample) -> SolvedTile:
     part, stimulus = sample.part, sample.stimulus
-    tile, chip = (sample.array or program_tile(part)).tile, part.chip
+    (tile,), chip = tiles_of([sample]), part.chip
     nominal = replace(chip.fresh(), silicon=PERFECT, in_situ=False, wordline_rise_seconds=None)
     exact = program_tile(replace(part, chip=nominal)).tile
     up = stimulus.wordline_volts > 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from torch import nn
 
@@ -15,6 +17,7 @@ from norsim.random_streams import Stream, generator
 from norsim.tiling.convert import converted_layers
 from norsim.tiling.grid import TileGrid
 from norsim.tiling.modules import layer_codes
+from norsim.tiling.read_noise import ReadNoise
 from norsim.tiling.reader import Reader
 
 CALIBRATION_VECTORS = 2048
@@ -46,16 +49,17 @@ def calibrate(
             reader = Reader(layer.backend_with(wanted), workers, progress, store=store)
             layer.grid = fit_layer(layer.grid, codes.pop(name), reader, seed)
     for layer in layers.values():
-        layer.use(Reader(wanted))
+        layer.use(Reader(wanted, noise=ReadNoise(seed)))
 
 
 def fit_layer(grid: TileGrid, codes: Codes, reader: Reader, seed: int) -> TileGrid:
     """Return `grid`, programmed if necessary, fitted to up to 2,048 of its layer's `[vectors, inputs]` input codes.
 
     The chip's calibration section sets the number of reads. Random draws depend only on the seed and the layer's name,
-    so the fit of a tile does not depend on its neighbours.
+    so the fit of a tile does not depend on its neighbours. Noise is drawn for the calibration alone: the fit never sees
+    that of an evaluation.
     """
     random = generator(seed, Stream.CALIBRATION_READS, *grid.layer.name.encode())
     chosen = np.sort(random.choice(len(codes), min(CALIBRATION_VECTORS, len(codes)), replace=False))
     programmed = grid if grid.arrays else grid.program(reader.backend)
-    return programmed.fit(codes[chosen], reader, random)
+    return programmed.fit(codes[chosen], replace(reader, noise=ReadNoise(seed, Stream.CALIBRATION_NOISE)), random)

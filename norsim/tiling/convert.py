@@ -16,6 +16,7 @@ from norsim.quantization.modules import QuantizedOperands
 from norsim.quantization.replace import replace_modules
 from norsim.tiling.grid import place
 from norsim.tiling.modules import TiledConv1d, TiledConv2d, TiledLayer, TiledLinear, tiled_layers
+from norsim.tiling.read_noise import ReadNoise
 from norsim.tiling.reader import Reader
 
 TILED = {nn.Conv1d: TiledConv1d, nn.Conv2d: TiledConv2d, nn.Linear: TiledLinear}
@@ -80,7 +81,7 @@ def program(model: nn.Module, backend: str = "macro", *, progress: Progress | No
         layer.grid = layer.grid.program(layer.backend_with(wanted), report)
         done += len(layer.grid.tiles)
     for layer in all_layers.values():
-        layer.use(Reader(wanted))
+        layer.use(Reader(wanted, noise=ReadNoise(layer.grid.chip.draw.seed)))
 
 
 def converted_layers(model: nn.Module) -> dict[str, TiledLayer]:

@@ -20,17 +20,19 @@ SCALARS = 5
 
 
 def fitted(
-    part: PlacedTile, layer_codes: Codes, reads: NDArray[np.int64], stimulus: Stimulus, currents: Currents,
-    line_energy: float,
+    part: PlacedTile, layer_codes: Codes, reads: NDArray[np.int64], amps: Floats, noise: NDArray[np.floating] | None,
+    stimulus: Stimulus, currents: Currents, line_energy: float,
 ) -> PlacedTile:  # fmt: skip
     """Return `part` with fitted converter range, gain and offset, and with the energy of a read.
 
-    `layer_codes` `[vectors, inputs]` are activations of training images; `stimulus` and `currents` belong to the tile's
-    `reads` `[n]` among their drives, and `line_energy` is the mean of all their drives, joules per read. Per output, a
-    line in the exact values is fitted to the measured amperes; the range is that of the line over all of `layer_codes`.
+    `layer_codes` `[vectors, inputs]` are activations of training images, and `line_energy` is the mean of all their
+    drives, joules per read; the others belong to the tile's `reads` `[n]` among these drives. `amps` `[n, outputs]` are
+    measured: the `currents` under `stimulus`, with noise of the cells; `noise`, of the same shape, is that of the
+    converters in steps, None without. Per output, a line in the exact values is fitted to the measured amperes; the
+    range is that of the line over all of `layer_codes`.
     """
     exact = part.pass_values(layer_codes).reshape(-1, len(part.outputs))
-    amps, lsb, chip = part.amps(currents), part.chip.encoding.lsb_amps, part.chip
+    lsb, chip = part.chip.encoding.lsb_amps, part.chip
     slope, intercept = fit_lines(exact[reads], amps, flat_slope=lsb)
     adc = fit_range(exact * slope + intercept, chip.adc_bits, least_amps=lsb)
     watts = cell_watts(stimulus, currents)
@@ -39,7 +41,8 @@ def fitted(
     )  # fmt: skip
     gain, offset = part.gain, part.offset
     if chip.calibration.column_fit:
-        seen = adc.amps(adc.convert(amps, part.flaws))
+        noisy = amps if noise is None else amps + adc.step_amps * noise
+        seen = adc.amps(adc.convert(noisy, part.flaws))
         gain, offset = fit_lines(seen / lsb, exact[reads], flat_slope=1.0)
     return replace(part, adc=adc, gain=gain, offset=offset, energy=energy)
 

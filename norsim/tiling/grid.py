@@ -19,6 +19,7 @@ from norsim.periphery.energy import line_joules
 from norsim.quantization.layer import QuantizedLayer
 from norsim.tiling.fit import at_reference, fitted
 from norsim.tiling.program import ProgrammedTile, program_tile
+from norsim.tiling.read_noise import on_outputs
 from norsim.tiling.reader import Read, Reader
 from norsim.tiling.tile import PlacedTile, TileRead, joined, placed_tile
 
@@ -37,6 +38,11 @@ class TileGrid:
     tiles: tuple[PlacedTile, ...]
     arrays: tuple[ProgrammedTile, ...] = ()
     calibrated: bool = False
+
+    @property
+    def noisy(self) -> bool:
+        """Whether its reads have noise that is drawn for each read, of cells or of converters."""
+        return self.chip.converters.noise > 0 or any(array.read_sigma is not None for array in self.arrays)
 
     def program(self, backend: Backend | None = None, progress: Progress | None = None) -> TileGrid:
         """Return the grid with every tile programmed, and prepare `backend` to read it; `progress(done, total)` counts
@@ -86,32 +92,39 @@ class TileGrid:
         return [joined(results) for results in parts]
 
     def fit(self, codes: Codes, reader: Reader, random: np.random.Generator) -> TileGrid:
-        """Return the grid with converters and column corrections fitted to training codes `[vectors, inputs]`."""
+        """Return the grid with converters and column corrections fitted to training codes `[vectors, inputs]`.
+
+        `random` chooses the reads. Noise is that of the reader, for one image, drawn read after read.
+        """
         passes = self.chip.encoding.passes(self.layer.input_bits)
         total = len(codes) * passes
         # All tiles of the layer are fitted on the same reads, so omitting tiles does not change the others.
         reads = np.sort(random.choice(total, min(self.chip.calibration.reads, total), replace=False))
         seen = self._when_fitted(reader.backend)
-        requests, lines = [], []
+        requests, energies = [], []
         for part, array in zip(seen.tiles, seen.arrays, strict=True):
             drives = array.drive(part.codes(codes))
-            lines.append(line_joules(self.chip.costs, self.chip.wires, drives, passes))
+            energies.append(line_joules(self.chip.costs, self.chip.wires, drives, passes))
             requests.append((array.tile, drives.take(reads)))
-        ratio = reference_ratio(self.chip)
-        tiles = tuple(
-            replace(at_reference(fitted(part, codes, reads, stimulus, currents, joules), ratio), chip=self.chip)
-            for part, (_, stimulus), joules, currents in zip(
-                seen.tiles, requests, lines, reader.currents(requests), strict=True
-            )
-        )
-        return replace(self, tiles=tiles, calibrated=True)
+        ratio, tiles = reference_ratio(self.chip), []
+        found = zip(seen.tiles, seen.arrays, requests, energies, reader.currents(requests), strict=True)
+        for part, array, (_, stimulus), joules, currents in found:
+            lines = converters = None
+            if reader.noise is not None:
+                noise = reader.noise.of_call(1, 0).of_tile(part, array, len(codes))
+                lines, converters = noise.of_lines(part.codes(codes), reads), noise.of_converters(len(reads))
+            amps = part.amps(currents) if lines is None else part.amps(currents) + on_outputs(array, lines)
+            fit = fitted(part, codes, reads, amps, converters, stimulus, currents, joules)
+            tiles.append(replace(at_reference(fit, ratio), chip=self.chip))
+        return replace(self, tiles=tuple(tiles), calibrated=True)
 
     def _when_fitted(self, backend: Backend) -> TileGrid:
-        """Return the grid in its state when converters are fitted: as it is, or right after programming."""
-        if not self.chip.calibration.fresh:
+        """Return the grid in its state when converters are fitted: right after programming, or as it is, but for the
+        noise that a chip keeps, whose draws are others then."""
+        chip = self.chip.fresh() if self.chip.calibration.fresh else self.chip.in_calibration()
+        if chip == self.chip:
             return self
-        fresh = self.chip.fresh()
-        return replace(self, chip=fresh, tiles=tuple(replace(part, chip=fresh) for part in self.tiles)).program(backend)
+        return replace(self, chip=chip, tiles=tuple(replace(part, chip=chip) for part in self.tiles)).program(backend)
 
     def at(self, row: int, column: int) -> PlacedTile:
         """Return the tile at a place in the grid. Raises PlacementError, with the valid places, for another."""

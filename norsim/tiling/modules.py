@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -21,6 +21,7 @@ from norsim.quantization.layer import ConvGeometry, QuantizedLayer
 from norsim.tiling.fit import fit_as_vector, with_fit
 from norsim.tiling.grid import TileGrid, signed_weights
 from norsim.tiling.im2col import patches
+from norsim.tiling.read_noise import image_axis
 from norsim.tiling.reader import Reader
 
 
@@ -31,6 +32,7 @@ class TiledLayer(nn.Module):
     `reader`   how they are read; None until a backend is chosen, by `norsim.calibrate` or `use`
     `fixed`    a backend for this layer that overrides the reader's; None for none
     `record`   if it is a list, the activation codes of each forward pass are appended to it
+    `calls`    number of calls since `use`: noise is drawn again in each
     """
 
     def __init__(self, grid: TileGrid, fixed: Backend | None = None) -> None:
@@ -39,6 +41,7 @@ class TiledLayer(nn.Module):
         self.fixed = fixed
         self.reader: Reader | None = None
         self.record: list[Codes] | None = None
+        self.calls = 0
 
     @property
     def stays_digital(self) -> bool:
@@ -52,6 +55,7 @@ class TiledLayer(nn.Module):
     def use(self, reader: Reader) -> None:
         """Read the tiles with `reader` from now on, but with the layer's fixed backend if it has one."""
         self.reader = replace(reader, backend=self.backend_with(reader.backend))
+        self.calls = 0
 
     def get_extra_state(self) -> Tensor:
         """Return the fit `[n]`, float64, for `state_dict`: see norsim.tiling.fit. Empty before calibration."""
@@ -90,12 +94,28 @@ class TiledLayer(nn.Module):
             )
         return self.grid.layer.encode(input.detach().float().cpu().numpy())
 
-    def outputs(self, codes: Codes) -> Tensor:
-        """Return real outputs `[vectors, outputs]`, float32, for activation codes `[vectors, inputs]`."""
+    def outputs(self, codes: Codes, images: int) -> Tensor:
+        """Return real outputs `[vectors, outputs]`, float32, for activation codes `[vectors, inputs]`.
+
+        The vectors are those of `images` images, image after image; that matters only for noise.
+        """
         reader = self.reader_in_use()
         if self.record is not None:
             self.record.append(codes)
-        return self.real(self.grid.multiply(codes, reader))
+        noise = reader.noise.of_call(images, self.calls) if reader.noise is not None and self.grid.noisy else None
+        self.calls += 1
+        return self.real(self.grid.multiply(codes, replace(reader, noise=noise)))
+
+    def image_axis(self, shape: Sequence[int]) -> tuple[int, int]:
+        """Return the axis of an input that counts images, and the number of images, for its `shape` without inputs.
+
+        Raises ConfigurationError if noise is drawn by image and no axis counts them.
+        """
+        noise = self.reader_in_use().noise
+        images = noise.images if noise is not None and self.grid.noisy else None
+        axis = image_axis(shape, images, self.grid.layer.name)
+        length = shape[axis] if shape else 1
+        return axis, length if images is None else min(images, length)
 
     def real(self, sums: NDArray[np.floating]) -> Tensor:
         """Return real outputs `[..., outputs]`, float32, for sums of (q - z) x of the same shape."""
@@ -120,8 +140,11 @@ class TiledLinear(TiledLayer):
             raise ConfigurationError(
                 f"layer {layer.name!r}: input of shape {tuple(input.shape)}; expected [..., {layer.vector_length}]"
             )
-        codes = self.encode(input).reshape(-1, layer.vector_length)
-        return self.outputs(codes).reshape(*input.shape[:-1], layer.outputs).to(input.device)
+        axis, images = self.image_axis(input.shape[:-1])
+        first = input.movedim(axis, 0) if input.ndim > 1 else input
+        codes = self.encode(first).reshape(-1, layer.vector_length)
+        found = self.outputs(codes, images).reshape(*first.shape[:-1], layer.outputs).to(input.device)
+        return found.movedim(0, axis) if input.ndim > 1 else found
 
 
 class TiledConv2d(TiledLayer):
@@ -147,7 +170,8 @@ class TiledConv2d(TiledLayer):
             found = self.real(exact_convolution(layer, geometry, codes).numpy())
         else:
             vectors, rows = patches(codes.numpy(), geometry)
-            found = self.outputs(vectors).reshape(len(input), rows, -1, layer.outputs)
+            _, images = self.image_axis(input.shape[:1])
+            found = self.outputs(vectors, images).reshape(len(input), rows, -1, layer.outputs)
         return found.permute(0, 3, 1, 2).to(input.device)
 
 
@@ -187,16 +211,16 @@ def tiled_layers(model: nn.Module) -> dict[str, TiledLayer]:
 
 @contextmanager
 def reading(model: nn.Module, reader: Reader) -> Iterator[dict[str, TiledLayer]]:
-    """Let every converted layer use `reader` within the block; restore their readers afterwards."""
+    """Let every converted layer use `reader` within the block; restore their readers and counts of calls afterwards."""
     layers = tiled_layers(model)
-    before = {name: layer.reader for name, layer in layers.items()}
+    before = {name: (layer.reader, layer.calls) for name, layer in layers.items()}
     try:
         for layer in layers.values():
             layer.use(reader)
         yield layers
     finally:
         for name, layer in layers.items():
-            layer.reader = before[name]
+            layer.reader, layer.calls = before[name]
 
 
 @contextmanager

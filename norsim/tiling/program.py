@@ -28,14 +28,18 @@ class ProgrammedTile:
     `tile`      the thresholds `[wordlines, bitlines]` of its cells, and its wires
     `levels`    the target thresholds of weight codes
     `encoding`  the chip's encoding with the actual voltages of this chip's drivers
-    `outputs`, `input_bits`   its number of outputs, and the width of its activation codes
+    `inputs`, `outputs`, `input_bits`   its number of inputs and of outputs, and the width of its activation codes
+    `read_sigma`   `[wordlines, bitlines]`, amperes: standard deviation of each cell's current under the verify read,
+                   from one read to the next; None without noise that is drawn for each read
     """
 
     tile: Tile = field(repr=False)
     levels: Levels = field(repr=False)
     encoding: Encoding
+    inputs: int
     outputs: int
     input_bits: int
+    read_sigma: Floats | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         volts = self.tile.thresholds
@@ -61,7 +65,8 @@ def program_tile(part: PlacedTile, backend: Backend | None = None) -> Programmed
     codes = part.cell_codes()
     target = levels.target_amps[codes]
     tile = _in_place(_verified(_nominal(part, levels, codes), part, target), part, target)
-    thresholds = chip.silicon.thresholds(tile.thresholds, target, chip.cell, curves(chip), part.draw, tile.gains)
+    cells = (tile.thresholds, target, chip.cell, curves(chip), part.draw, tile.gains)
+    thresholds, read_sigma = chip.silicon.thresholds(*cells), chip.silicon.read_sigma(*cells)
     gate_volts = np.full(tile.bitlines, encoding.wordline_volts)
     if chip.wordline_rise_seconds is not None:
         # A gate that lags behind its driver acts like a cell whose threshold is higher by the missing voltage.
@@ -73,7 +78,8 @@ def program_tile(part: PlacedTile, backend: Backend | None = None) -> Programmed
         thresholds = thresholds - slopes * (gate_volts - chip.encoding.verify_volts[0])
     thresholds = np.clip(thresholds, *chip.cell.limits)
     done = ProgrammedTile(
-        replace(tile, thresholds=thresholds, cell=chip.cell), levels, encoding, len(part.outputs), layer.input_bits
+        replace(tile, thresholds=thresholds, cell=chip.cell), levels, encoding, len(part.inputs), len(part.outputs),
+        layer.input_bits, read_sigma,
     )  # fmt: skip
     if backend is not None:
         backend.prepare(done.tile, done.drive(np.zeros((1, len(part.inputs)), np.uint8)))

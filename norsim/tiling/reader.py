@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from norsim.array.tile import Currents, Stimulus, Tile, join
 from norsim.backends.backend import Backend, Progress
@@ -16,6 +17,7 @@ from norsim.jobs.unit_store import UnitStore
 from norsim.jobs.workers import HERE, Workers
 from norsim.periphery.encoding import Codes, sense_matrix
 from norsim.tiling.program import ProgrammedTile
+from norsim.tiling.read_noise import ReadNoise, TileNoise, on_outputs
 from norsim.tiling.tile import PlacedTile, TileRead
 
 # Line currents are processed in parts that fit into a core's cache, because the work on them is memory-bound.
@@ -39,7 +41,7 @@ class Reader:
     `progress`   called with (decks done, all decks) while a layer is read
     `observe`    called with (placed tile, its array, the layer's activation codes, tile read) after each read of a tile
     `store`      store of finished reads of simulators
-    `random`     generator of the converters' noise; None for no noise
+    `noise`      determines the noise of cells and converters that is drawn for each read; None for no noise
     """
 
     backend: Backend
@@ -47,7 +49,7 @@ class Reader:
     progress: Progress | None = None
     observe: Observer = field(default=unobserved)
     store: UnitStore | None = None
-    random: np.random.Generator | None = None
+    noise: ReadNoise | None = None
 
     def currents(self, requests: Sequence[tuple[Tile, Stimulus]]) -> list[Currents]:
         """Return the currents of each request, in order; equal reads of a tile are solved once.
@@ -81,7 +83,8 @@ class Reader:
         pairs = zip(tiles, arrays, strict=True)
         requests = [(array.tile, array.drive(part.codes(layer_codes))) for part, array in pairs]
         for place, (part, currents) in enumerate(zip(tiles, self.currents(requests), strict=True)):
-            yield place, 0, layer_codes, part.read_out(layer_codes, part.amps(currents), self.random)
+            noise = self._noise_of(part, arrays[place], len(layer_codes))
+            yield place, 0, layer_codes, read_out(part, layer_codes, part.amps(currents), noise)
 
     def read_by_model(
         self, part: PlacedTile, array: ProgrammedTile, layer_codes: Codes
@@ -94,7 +97,27 @@ class Reader:
         passes = encoding.passes(part.layer.input_bits)
         sense = torch.from_numpy(sense_matrix(encoding.sense(len(part.outputs)), kind, model.summed)).float()
         vectors = max(AMPS_AT_ONCE // (model.summed * passes), 1)
+        noise = self._noise_of(part, array, len(layer_codes))
         for start in range(0, len(layer_codes), vectors):
             some = layer_codes[start : start + vectors]
             lines = model.lines(array.encoding.drives(part.codes(some)), passes, encoding.top_drive)
-            yield start, some, part.read_out(some, (torch.from_numpy(lines) @ sense).numpy(), self.random)
+            yield start, some, read_out(part, some, (torch.from_numpy(lines) @ sense).numpy(), noise)
+
+    def _noise_of(self, part: PlacedTile, array: ProgrammedTile, vectors: int) -> TileNoise | None:
+        return None if self.noise is None else self.noise.of_tile(part, array, vectors)
+
+
+def read_out(
+    part: PlacedTile, layer_codes: Codes, amps: NDArray[np.floating], noise: TileNoise | None
+) -> TileRead:  # fmt: skip
+    """Add the noise of the next reads to the outputs' `[reads, outputs]` amperes and convert them.
+
+    `layer_codes` are the `[vectors, inputs]` codes that were read.
+    """
+    if noise is None:
+        return part.read_out(layer_codes, amps)
+    lines, converters = noise.of_lines(part.codes(layer_codes)), noise.of_converters(len(amps))
+    if lines is None:
+        return part.read_out(layer_codes, amps, converters)
+    found = part.read_out(layer_codes, amps + on_outputs(noise.array, lines), converters)
+    return replace(found, line_noise=lines.reshape(*found.amps.shape[:2], -1))

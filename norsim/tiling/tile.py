@@ -25,11 +25,15 @@ class TileRead:
     `amps`  `[vectors, passes, outputs]`, amperes, with the reference or the other line of the pair subtracted
     `adc`   same shape, converter codes, whole numbers
     `sums`  `[vectors, outputs]`, the tile's part of sum (q - z) x, in code steps
+    `line_noise`  `[vectors, passes, lines]`, amperes: the deviations of the lines' currents that `amps` has from noise
+    of
+            the cells that is drawn for each read; None without
     """
 
     amps: NDArray[np.floating]
     adc: NDArray[np.floating]
     sums: NDArray[np.floating]
+    line_noise: NDArray[np.floating] | None = None
 
     def __str__(self) -> str:
         vectors, passes, outputs = self.amps.shape
@@ -45,7 +49,8 @@ def joined(parts: Sequence[TileRead]) -> TileRead:
     if len(parts) == 1:
         return parts[0]
     amps, adc, sums = (np.concatenate([getattr(part, name) for part in parts]) for name in ("amps", "adc", "sums"))
-    return TileRead(amps, adc, sums)
+    noise = [part.line_noise for part in parts if part.line_noise is not None]
+    return TileRead(amps, adc, sums, np.concatenate(noise) if noise else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,19 +140,16 @@ class PlacedTile:
         return self.adc.convert(amps, self.flaws)
 
     def read_out(
-        self, layer_codes: Codes, amps: NDArray[np.floating], random: np.random.Generator | None = None
+        self, layer_codes: Codes, amps: NDArray[np.floating], noise: NDArray[np.floating] | None = None
     ) -> TileRead:
         """Convert `[reads, outputs]` amperes to converter codes and to the tile's sums, in the precision of `amps`.
 
-        `layer_codes` are the `[vectors, inputs]` codes that were read. `random` generates the converters' noise; None
-        for no noise.
+        `layer_codes` are the `[vectors, inputs]` codes that were read. `noise` is that of the converters, in steps, of
+        the shape of `amps`; None for no noise.
         """
         encoding, lsb = self.chip.encoding, self.chip.encoding.lsb_amps
         passes = encoding.passes(self.layer.input_bits)
         scale, shift = self.adc.step_amps / lsb * self.gain, self.adc.low_amps / lsb * self.gain + self.offset
-        noise = None
-        if random is not None and self.chip.converters.noise:
-            noise = self.chip.converters.noise * random.standard_normal(amps.shape, dtype=np.float32)
         adc, sums = convert_and_add(amps, self.adc, self.flaws, noise, scale, shift, encoding.place_values(passes))
         digital = encoding.digital_part(self.codes(layer_codes), self.layer.weight_zero)
         if digital is not None:

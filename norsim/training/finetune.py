@@ -31,6 +31,7 @@ from norsim.quantization.modules import positive, quantized_operands
 from norsim.random_streams import Stream, generator
 from norsim.tiling.calibrate import calibrate
 from norsim.tiling.convert import convert
+from norsim.tiling.read_noise import ReadNoise
 from norsim.training.checkpoint import CHECKPOINT, prepare_folder, write_checkpoint
 from norsim.training.through_array import through_circuit
 from norsim.training.train import augment, to_input
@@ -107,7 +108,7 @@ def fine_tune(
         analog = _programmed(student, chip, examples, tuning, number, digital)
         random = torch.Generator().manual_seed(tuning.seed * 1_000_003 + number)
         losses = []
-        with through_circuit(student, analog, generator(tuning.seed, Stream.FINE_TUNING_NOISE, number)):
+        with through_circuit(student, analog, ReadNoise(tuning.seed, Stream.FINE_TUNING_NOISE)):
             for step in range(first, last):
                 count = len(examples.targets)
                 chosen = torch.randint(count, (min(tuning.batch_size, count),), generator=random)

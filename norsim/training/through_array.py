@@ -26,6 +26,7 @@ from norsim.quantization.modules import QuantizedOperands, positive, quantized_o
 from norsim.tiling.grid import TileGrid
 from norsim.tiling.modules import TiledLayer, tiled_layers
 from norsim.tiling.program import ProgrammedTile
+from norsim.tiling.read_noise import ReadNoise
 from norsim.tiling.reader import Reader
 from norsim.tiling.tile import PlacedTile
 
@@ -61,15 +62,15 @@ def _of_tile(part: PlacedTile, array: ProgrammedTile) -> Tensor:
 
 
 @contextmanager
-def through_circuit(network: nn.Module, analog: nn.Module, random: np.random.Generator) -> Iterator[None]:
+def through_circuit(network: nn.Module, analog: nn.Module, noise: ReadNoise) -> Iterator[None]:
     """Give the quantized layers of `network` the outputs of those of `analog` within the block, and gradients as above.
 
     `analog` is the same network, converted and calibrated; layers that stay digital in it are left as they are.
-    `random` draws the converters' noise.
+    `noise` is that of cells and converters; it is drawn again in each call.
     """
     tiled = tiled_layers(analog)
     handles = [
-        layer.register_forward_hook(_Circuit(layer, tiled[name], random))
+        layer.register_forward_hook(_Circuit(layer, tiled[name], noise))
         for name, layer in quantized_operands(network).items()
         if not tiled[name].stays_digital
     ]
@@ -83,9 +84,9 @@ def through_circuit(network: nn.Module, analog: nn.Module, random: np.random.Gen
 class _Circuit:
     """A forward hook that replaces the output of a quantized layer by the circuit's."""
 
-    def __init__(self, layer: QuantizedOperands, tiled: TiledLayer, random: np.random.Generator) -> None:
+    def __init__(self, layer: QuantizedOperands, tiled: TiledLayer, noise: ReadNoise) -> None:
         self.tiled = tiled
-        tiled.use(Reader(Macro(), random=random))
+        tiled.use(Reader(Macro(), noise=noise))
         scale = positive(layer.weight_scale).detach()[:, None]
         self.effective = (effective_weights(tiled.grid) * scale).view_as(layer.weight)
         self.programmed = layer.quantized_weight().detach()

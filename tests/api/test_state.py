@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -210,9 +211,12 @@ def test_a_deployed_network_is_a_converted_one(net: norsim.DeployedNetwork, test
     assert list(tiled_layers(net)) == list(net.tiled)
 
 
-def test_converter_noise_is_drawn_again_for_each_call(model: nn.Module, train_set: Split, test_set: Split) -> None:
+@pytest.mark.parametrize("noise", [{"adc.noise": 1.0}, {"silicon.reading": {"scale": "50 nA", "knee": "100 nA"}}])
+def test_noise_is_drawn_again_for_each_call(
+    model: nn.Module, train_set: Split, test_set: Split, noise: dict[str, Any]
+) -> None:  # fmt: skip
     """The first call draws what an evaluation does."""
-    noisy = deployed(model, train_set, set={**SETTINGS, "adc.noise": 1.0})
+    noisy = deployed(model, train_set, set={**SETTINGS, **noise})
     twin = copy.deepcopy(noisy)
     found = noisy.evaluate(test_set.pair, lambda outputs, _: float(outputs.mean()), spice_sample=0)
     first, second = noisy(test_set.x), noisy(test_set.x)

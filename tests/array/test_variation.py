@@ -76,7 +76,8 @@ def test_perfect_silicon_is_what_was_programmed(cell: Cell) -> None:
 @pytest.mark.parametrize(("part", "scale", "knee"), [("programming", 19.887, 176.31), ("reading", 12.580, 215.37)])
 def test_currents_spread_as_measured(cell: Cell, part: str, scale: float, knee: float, nanoamperes: float) -> None:
     """Mean and deviation are within four standard errors, and so are the third and fourth moments of a normal."""
-    spreads = CurrentSpreads(**{part: CurrentSpread(1e-9 * scale, 1e-9 * knee)})  # type: ignore[arg-type]
+    spread = CurrentSpread(1e-9 * scale, 1e-9 * knee)
+    spreads = CurrentSpreads(**{part: spread}, reading_drawn="per_chip")  # type: ignore[arg-type]
     found = currents(Silicon((spreads,)), cell, 1e-9 * nanoamperes)
     sigma = scale * (1 - math.exp(-nanoamperes / knee))
     count = found.size
@@ -128,12 +129,80 @@ def test_ageing_at_another_temperature_takes_the_time_of_arrhenius(cell: Cell) -
 
 
 def test_telegraph_amplitudes_fall_tenfold_every_so_many_volts(cell: Cell) -> None:
-    shift = drawn(Silicon((TelegraphNoise(5e-3),)), cell) - 5.5
-    assert (shift == 0).mean() == pytest.approx(0.5, abs=0.005)
+    """With few traps, a cell has hardly ever more than one; P(one trap or more) = 1 - exp(-traps)."""
+    silicon = Silicon((TelegraphNoise(5e-3, traps=0.04),))
+    shift = np.concatenate([drawn(silicon, cell, draw=Draw(0, chip)) for chip in range(10)]) - 5.5
+    assert (shift != 0).mean() == pytest.approx(0.5 * (1 - math.exp(-0.04)), rel=0.03)
     size = np.abs(shift[shift != 0])
     for volts in (5e-3, 10e-3):
-        assert (size > volts).mean() == pytest.approx(10 ** (-volts / 5e-3), rel=0.1)
+        assert (size > volts).mean() == pytest.approx(10 ** (-volts / 5e-3), rel=0.2)
     assert abs(shift.mean()) <= 4 * shift.std() / math.sqrt(shift.size)
+
+
+@pytest.mark.parametrize("traps", [0.5, 1.0, 4.0])
+def test_a_cell_has_a_poisson_number_of_traps(cell: Cell, traps: float) -> None:
+    """A trap adds a (s1 - s0): variance E[a^2] / 2 = m^2 and fourth moment E[a^4] / 2 = 12 m^4, m the mean amplitude.
+
+    The n-th cumulant of a sum of a Poisson number of terms is that number's mean times their n-th moment.
+    """
+    shift = drawn(Silicon((TelegraphNoise(5e-3, traps),)), cell) - 5.5
+    mean = 5e-3 / math.log(10)
+    assert shift.std() == pytest.approx(math.sqrt(traps) * mean, rel=0.02)
+    excess = (shift**4).mean() / (shift**2).mean() ** 2 - 3
+    assert excess == pytest.approx(12 / traps, rel=0.15)
+    # A cell without a trap, or whose traps are all as they were at program-verify, does not move.
+    still = sum(math.exp(-traps) * traps**k / math.factorial(k) * 0.5**k for k in range(30))
+    assert (shift == 0).mean() == pytest.approx(still, abs=0.005)
+
+
+def per_read(silicon: Silicon, cell: Cell, amps: float = 500e-9, draw: Draw = FIRST) -> Floats:
+    """Return the standard deviation from read to read, `[wordlines, bitlines]`, amperes."""
+    target = np.full(SIZE, amps)
+    found = silicon.read_sigma(threshold_of(target), target, cell, CURVES, draw)
+    assert found is not None
+    return found
+
+
+def test_read_noise_is_no_state_of_the_cells_if_it_is_drawn_for_each_read(cell: Cell) -> None:
+    silicon = Silicon((CurrentSpreads(reading=READ), BrokenCells(stuck=0.1, open=0.1)))
+    whole = ~np.isin(drawn(silicon, cell), (3.0, 7.5))
+    assert np.array_equal(drawn(silicon, cell)[whole], np.full(SIZE, 5.5)[whole])
+    sigma = per_read(silicon, cell)
+    assert sigma[whole] == pytest.approx(12.580e-9 * (1 - math.exp(-500 / 215.37)), rel=1e-12)
+    assert not sigma[~whole].any() and 0.1 < (~whole).mean() < 0.3
+    for other in (silicon.fresh(), PERFECT, Silicon((CurrentSpreads(reading=READ, reading_drawn="per_chip"),))):
+        target = np.full(SIZE, 500e-9)
+        assert other.read_sigma(threshold_of(target), target, cell, CURVES, FIRST) is None
+
+
+def test_telegraph_noise_per_read_has_the_moments_of_many_chips_of_states(cell: Cell) -> None:
+    """Over the states at the read, the same traps have that mean and variance; 1 uA per volt converts to amperes."""
+    noise = TelegraphNoise(5e-3, traps=2.0, drawn="per_read")
+    kept = TelegraphNoise(5e-3, traps=2.0)
+    mean, sigma = drawn(Silicon((noise,)), cell) - 5.5, per_read(Silicon((noise,)), cell)
+    # The same traps, with their states drawn on two occasions.
+    both = [drawn(Silicon((kept,)), cell, draw=replace(FIRST, calibrating=on)) - 5.5 for on in (False, True)]
+    assert not np.array_equal(*both)
+    for one in both:
+        standard = ((one - mean) * 1e-6)[sigma > 0] / sigma[sigma > 0]
+        assert abs(standard.mean()) <= 4 / math.sqrt(standard.size) and standard.std() == pytest.approx(1.0, rel=0.01)
+        assert np.array_equal(one[sigma == 0], mean[sigma == 0])
+    # E[a^2] / 4 per trap.
+    expected = math.sqrt(2.0 * 2 / 4) * 5e-3 / math.log(10)
+    assert np.sqrt(np.square(sigma).mean()) == pytest.approx(1e-6 * expected, rel=0.02)
+    assert np.corrcoef(both[0].ravel(), both[1].ravel())[0, 1] == pytest.approx(0.5, abs=0.02)
+
+
+def test_the_calibration_reads_other_noise_of_the_same_cells(cell: Cell) -> None:
+    """Only noise that a chip keeps has other draws then."""
+    later = replace(FIRST, calibrating=True)
+    for one in (ProgrammingSpread(4e-3), ThresholdDrift(0.015, 0.02), CurrentSpreads(PROGRAMMED),
+                BrokenCells(stuck=0.1)):  # fmt: skip
+        assert np.array_equal(drawn(Silicon((one,)), cell), drawn(Silicon((one,)), cell, draw=later))
+        assert not Silicon((one,)).noise_of_chip()
+    noisy = Silicon((CurrentSpreads(reading=READ, reading_drawn="per_chip"),))
+    one, other = (drawn(noisy, cell, draw=draw) - 5.5 for draw in (FIRST, later))
+    assert noisy.noise_of_chip() and abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 0.02
 
 
 def test_charge_is_lost_by_the_decade_and_in_proportion(cell: Cell) -> None:
@@ -196,6 +265,9 @@ def test_thresholds_stay_within_what_a_cell_can_come_to(cell: Cell) -> None:
         lambda: MeanDrift(math.nan, 1e-6, DAY),
         lambda: Retention(-1e-19),
         lambda: Retention(stored_kelvin=0.0),
+        lambda: TelegraphNoise(traps=-1.0),
+        lambda: TelegraphNoise(drawn="per_day"),  # type: ignore[arg-type]
+        lambda: CurrentSpreads(reading_drawn=""),  # type: ignore[arg-type]
     ],
 )
 def test_silicon_that_cannot_be_is_refused(make: Callable[[], object]) -> None:
@@ -294,7 +366,7 @@ def test_a_missing_table_is_named(tmp_path: Path) -> None:
 
 
 def test_fresh_silicon_has_neither_aged_nor_noise(cell: Cell) -> None:
-    spreads, broken = CurrentSpreads(PROGRAMMED, AGED, reading=READ), BrokenCells(stuck=0.01)
+    spreads, broken = CurrentSpreads(PROGRAMMED, AGED, reading=READ, reading_drawn="per_chip"), BrokenCells(stuck=0.01)
     old = Silicon((ChargeLoss(0.01), TelegraphNoise(5e-3), spreads, broken), DAY)
     fresh = old.fresh()
     assert np.array_equal(drawn(fresh, cell), drawn(Silicon((CurrentSpreads(PROGRAMMED), broken)), cell))
@@ -303,16 +375,16 @@ def test_fresh_silicon_has_neither_aged_nor_noise(cell: Cell) -> None:
 # Thresholds of 4 x 5 cells with everything switched on, row by row: two cells are stuck, two are open.
 EVERYTHING = {
     "spreads": """
-        0x1.73db6817c1f84p+2 0x1.e000000000000p+2 0x1.6cc69851f07ddp+2 0x1.6b504c51d2047p+2 0x1.634eeae951bf6p+2
-        0x1.601f048adab9fp+2 0x1.e000000000000p+2 0x1.5bc0096d7dd95p+2 0x1.58430135c29a6p+2 0x1.8000000000000p+1
-        0x1.4fc83367696e6p+2 0x1.4ce9897e08f3ap+2 0x1.4a94d07df3f4cp+2 0x1.8000000000000p+1 0x1.4332ac728b8d7p+2
-        0x1.3fc165b72f8fcp+2 0x1.3b60df3f9fdd0p+2 0x1.3703a777b25d3p+2 0x1.33fdc672c3863p+2 0x1.3211c49e5cfb8p+2
+        0x1.73d1f1824da41p+2 0x1.e000000000000p+2 0x1.6ca7a01583f8ap+2 0x1.6bad5e58f292ep+2 0x1.63c4b47e75029p+2
+        0x1.604c4ddb69df9p+2 0x1.e000000000000p+2 0x1.5bc0096d7dd95p+2 0x1.58430135c29a6p+2 0x1.8000000000000p+1
+        0x1.50006a8fb97ddp+2 0x1.4cd3e9cfe5904p+2 0x1.4a7a84f81817fp+2 0x1.8000000000000p+1 0x1.434ca1a6a035dp+2
+        0x1.3fff9d51b38dcp+2 0x1.3bca3c2e067f8p+2 0x1.3704c5a984cc1p+2 0x1.339c16b3aa872p+2 0x1.3211c49e5cfb8p+2
     """,
     "measured": """
-        0x1.73db6817c1f84p+2 0x1.e000000000000p+2 0x1.6ca70a1af5645p+2 0x1.6ab1965632176p+2 0x1.63e8c2690f248p+2
-        0x1.60abeda7d5573p+2 0x1.e000000000000p+2 0x1.5b3291f4b7f05p+2 0x1.5870aec9e96eep+2 0x1.8000000000000p+1
-        0x1.4f8b2697f8985p+2 0x1.4e07656a36b1ap+2 0x1.49b773393ad48p+2 0x1.8000000000000p+1 0x1.41dbd942e5b77p+2
-        0x1.40738f88d7ef2p+2 0x1.3a04d7de30846p+2 0x1.37452391bc52bp+2 0x1.3334692d986edp+2 0x1.31716971c6366p+2
+        0x1.73d1f1824da41p+2 0x1.e000000000000p+2 0x1.6c8811de88df2p+2 0x1.6b0ea85d52a5dp+2 0x1.645e8bfe3267bp+2
+        0x1.60d936f8647cdp+2 0x1.e000000000000p+2 0x1.5b3291f4b7f05p+2 0x1.5870aec9e96eep+2 0x1.8000000000000p+1
+        0x1.4fc35dc048a7cp+2 0x1.4df1c5bc134e4p+2 0x1.499d27b35ef7bp+2 0x1.8000000000000p+1 0x1.41f5ce76fa5fdp+2
+        0x1.40b1c7235bed2p+2 0x1.3a6e34cc9726ep+2 0x1.374641c38ec19p+2 0x1.32d2b96e7f6fcp+2 0x1.31716971c6366p+2
     """,
     "fresh": """
         0x1.807523ecfe35bp+2 0x1.e000000000000p+2 0x1.7873c390b2ca5p+2 0x1.7700cc0b2e02fp+2 0x1.70c275d1111b4p+2
@@ -328,7 +400,8 @@ def everything(measured: Measured | None = None) -> Silicon:
     parts = (
         TransistorMismatch(0.1, 0.02), ProgrammingSpread(4e-3), ThresholdDrift(0.015, 0.02),
         ChargeLoss(0.01, neutral_volts=2.0), TelegraphNoise(5e-3),
-        CurrentSpreads(PROGRAMMED, AGED, DRIFT, READ, measured), BrokenCells(stuck=0.1, open=0.1),
+        CurrentSpreads(PROGRAMMED, AGED, DRIFT, READ, "per_chip", measured),
+        BrokenCells(stuck=0.1, open=0.1),
     )  # fmt: skip
     assert tuple(map(type, parts)) == NON_IDEALITIES
     return Silicon(parts, DAY)

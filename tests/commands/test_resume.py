@@ -31,7 +31,7 @@ EVALUATE = (
 )  # fmt: skip
 FAST = (
     "eval-network", "--network", "digits-cnn", "--backend", "macro", "--spice-sample", "3", "--proof-images", "0",
-    "--quiet",
+    "--quiet", "--set", "silicon.reading={scale: 50 nA, knee: 100 nA}", "--set", "adc.noise=1",
 )  # fmt: skip
 READ = (
     "run-layer", "--network", "digits-cnn", "--layer", "fc", "--vectors", "5", "--set", "tile.wordlines=32", "--quiet",

@@ -14,6 +14,7 @@ from norsim.array.tile import Currents
 from norsim.periphery.bit_serial import BitSerial
 from norsim.periphery.encoding import Encoding, decode, full_scale_amps, sensed_amps
 from norsim.periphery.linear_pair import LinearPair
+from norsim.solver.input_lines import driven
 
 GROUP = 4
 REFERENCE = BitSerial(5.0, 0.5, 1.5e-6, "reference", GROUP)
@@ -208,3 +209,16 @@ def test_only_a_dac_that_is_off_moves_the_drivers() -> None:
     levels = pair.driven(5.0, 0.3, lambda: np.random.default_rng(1)).drives(np.arange(16, dtype=np.uint8))
     assert levels[0] == 0 and levels[15] == 15 and 0.05 < np.abs(levels - np.arange(16)).std() < 0.6
     assert levels.min() >= 0 and levels.max() <= 15
+
+
+DAC = LinearPair(5.0, 0.05, 0.3e-6, 0.9e-6).driven(5.0, 0.2, lambda: np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("encoding", [*ENCODINGS.values(), DAC], ids=[*ENCODINGS, "linear-pair with DAC errors"])
+def test_shares_are_those_of_the_volts(encoding: Encoding) -> None:
+    """Of the full volts of the lines that carry the input, read by read."""
+    codes = np.random.default_rng(1).integers(0, 16, (5, 7), dtype=np.uint8)
+    stimulus = encoding.drive(codes, 3, 4)
+    shares = encoding.shares(encoding.drives(codes), encoding.passes(4))
+    assert shares.dtype == np.float32
+    np.testing.assert_allclose(shares, driven(stimulus).drives(stimulus), rtol=1e-6, atol=0)

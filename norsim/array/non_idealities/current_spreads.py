@@ -6,7 +6,8 @@ Source: V. Agrawal et al., "Subthreshold operation of SONOS analog memory to ena
 inference", IEDM 2022, 21.7: sigma(I) = scale (1 - exp(-I / knee)), fitted to 128k cells of 40 nm. From its value after
 programming to that at a later time, sigma grows as ln(1 + t / t0), t0 = 2 days; so does the drift of the mean.
 
-The variation from read to read is drawn once per chip, as that of telegraph noise.
+The variation from read to read is drawn for each read (norsim.array.read_noise), or once per chip, which is then a
+state of the cells as the others are.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from norsim.array.draw import Draw
 from norsim.array.measured import Measured, read_measured
 from norsim.array.non_idealities.key import check_values, key
 from norsim.array.non_idealities.mean_drift import GROWTH, TWO_DAYS, MeanDrift, grown
-from norsim.array.non_idealities.non_ideality import NonIdeality, ProgrammedCells
+from norsim.array.non_idealities.non_ideality import DRAWN, Drawn, NonIdeality, ProgrammedCells
 from norsim.array.tile import Floats
 
 
@@ -64,6 +65,7 @@ class CurrentSpreads(NonIdeality):
     """Spreads in current.
 
     `programming`, `reading`   what program-verify leaves, and from one read to the next
+    `reading_drawn`   when the latter is drawn
     `aged`       the spread some time after programming; None for one that does not grow
     `mean_drift`   the drift of the mean; None for a constant mean
     `measured`   a table that replaces `programming`, `aged` and `mean_drift`
@@ -98,6 +100,11 @@ class CurrentSpreads(NonIdeality):
         default=NO_SPREAD,
         metadata=key("reading", "`scale` and `knee`: spread in current from read to read.", section=CurrentSpread),
     )
+    reading_drawn: Drawn = field(
+        default="per_read",
+        metadata=key("reading_drawn", "Whether `reading` is drawn for each read, or stays for a whole evaluation.",
+                     choices=DRAWN),
+    )  # fmt: skip
     measured: Measured | None = field(
         default=None,
         metadata=key(
@@ -115,14 +122,27 @@ class CurrentSpreads(NonIdeality):
         """Return whether `currents` are those at the temperature of reads: a table has its own temperatures."""
         return self.measured is not None
 
+    def noise_of_chip(self) -> bool:
+        """Return whether the spread from read to read is drawn once per chip."""
+        return self.reading_drawn == "per_chip" and self.reading.scale_amps > 0
+
+    def noise_of_read(self) -> bool:
+        """Return whether the spread from read to read is drawn for each read."""
+        return self.reading_drawn == "per_read" and self.reading.scale_amps > 0
+
+    def read_variance(self, cells: ProgrammedCells, amps_per_volt: Floats, draw: Draw) -> Floats | float:
+        """Return the variance `[wordlines, bitlines]` from read to read, amperes squared."""
+        return self.reading.sigma_amps(cells.target_amps) ** 2 if self.noise_of_read() else 0.0
+
     def currents(self, amps: Floats, cells: ProgrammedCells, draw: Draw) -> Floats:
-        """Return the drawn currents `[wordlines, bitlines]`."""
-        some = self.programming.scale_amps or self.aged or self.mean_drift or self.reading.scale_amps
+        """Return the drawn currents `[wordlines, bitlines]`, without noise that is drawn for each read."""
+        some = self.programming.scale_amps or self.aged or self.mean_drift or self.noise_of_chip()
         if self.measured is None and not some:
             return amps
         found = self._programmed(amps, cells, draw)
-        if self.reading.scale_amps:
-            found = found + self.reading.sigma_amps(cells.target_amps) * draw.normal("read", amps.shape)
+        if self.noise_of_chip():
+            drawn = draw.of_occasion("read").standard_normal(amps.shape)
+            found = found + self.reading.sigma_amps(cells.target_amps) * drawn
         return found
 
     def _programmed(self, amps: Floats, cells: ProgrammedCells, draw: Draw) -> Floats:

@@ -13,12 +13,13 @@ from norsim.errors import ConfigurationError
 
 @dataclass(frozen=True)
 class Key:
-    """A key of a chip file. Its value is a quantity, a number, a section or the name of a file.
+    """A key of a chip file. Its value is a quantity, a number, one of some words, a section or the name of a file.
 
     `name`     name in the chip file
     `meaning`  its line on the page of chip files
     `unit`     name of the SI unit, such as `volt`, or None for a number without a unit
     `least`, `above`, `most`   bounds: the value is at least, above, at most this; None for no bound
+    `choices`  the words that the value is one of; None for a key of another kind
     `section`  a dataclass whose fields have keys, for a section; it can be null
     `reader`   a function that reads the file of that name beside the chip file; the name can be null
     """
@@ -29,6 +30,7 @@ class Key:
     least: float | None = None
     above: float | None = None
     most: float | None = None
+    choices: tuple[str, ...] | None = None
     section: type[Any] | None = None
     reader: Callable[[Path], Any] | None = None
 
@@ -49,12 +51,15 @@ def keys_of(kind: type[Any]) -> Iterator[tuple[Field[Any], Key]]:
 
 
 def check_values(part: Any) -> None:
-    """Raise ConfigurationError for a number of a dataclass that is not finite or below the lower bound of its key.
+    """Raise ConfigurationError for a number of a dataclass that is not finite or below the lower bound of its key, and
+    for a word that is not among the key's choices.
 
     An exclusive bound is allowed here, since a value of 0 switches most parts off.
     """
     for field, its in keys_of(type(part)):
         value, low = getattr(part, field.name), its.above if its.least is None else its.least
+        if its.choices is not None and value not in its.choices:
+            raise ConfigurationError(f"silicon: {field.name} is {value!r}; expected one of {', '.join(its.choices)}")
         if not isinstance(value, int | float):
             continue
         if not math.isfinite(value) or (low is not None and value < low):

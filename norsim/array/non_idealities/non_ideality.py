@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar, get_args
 
 from norsim.array.cell import Cell
 from norsim.array.draw import Draw
@@ -12,6 +12,9 @@ from norsim.array.non_idealities.key import check_values
 from norsim.array.tile import Floats
 
 Same = TypeVar("Same", bound="NonIdeality")
+# When noise is drawn: for each read, or once per chip, so that all reads of an evaluation see the same.
+Drawn = Literal["per_read", "per_chip"]
+DRAWN: tuple[str, ...] = get_args(Drawn)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +43,10 @@ class NonIdeality:
 
     A subclass is a frozen dataclass with a default for each field; with all defaults it has no effect. The metadata of
     a field holds the key of the chip file that sets it (norsim.array.non_idealities.key). A subclass states its law in
-    `gains`, `slopes`, `shift`, `currents` or `broken`. These are pure functions; random numbers come from a stream with
-    a name of its own, `draw.normal("name", shape)`.
+    `gains`, `slopes`, `shift`, `currents` or `broken`, and the noise that is drawn again for each read in
+    `read_variance`. These are pure functions; random numbers come from a stream with a name of its own,
+    `draw.normal("name", shape)`, and those of noise that stays the same on one occasion, from
+    `draw.of_occasion("name")`.
 
     Raises ConfigurationError for a number that is not finite or below the bound of its key.
     """
@@ -65,6 +70,14 @@ class NonIdeality:
         """Return the relative deviation of the slope of each cell, `[wordlines, bitlines]`; None for none."""
         return None
 
+    def noise_of_chip(self) -> bool:
+        """Return whether it has noise that is drawn once per chip, so that calibration needs draws of its own."""
+        return False
+
+    def noise_of_read(self) -> bool:
+        """Return whether it has noise that is drawn for each read, of the size that `read_variance` returns."""
+        return False
+
     def shift(self, cells: ProgrammedCells, draw: Draw) -> Floats | float:
         """Return what is added to the thresholds: `[wordlines, bitlines]` volts, or one value for all cells."""
         return 0.0
@@ -79,3 +92,11 @@ class NonIdeality:
     def broken(self, thresholds: Floats, cells: ProgrammedCells, draw: Draw) -> Floats:
         """Return thresholds with those of broken cells replaced, both `[wordlines, bitlines]` volts."""
         return thresholds
+
+    def read_variance(self, cells: ProgrammedCells, amps_per_volt: Floats, draw: Draw) -> Floats | float:
+        """Return the variance of the cells' currents from one read to the next, in amperes squared.
+
+        It is `[wordlines, bitlines]`, or one value for all cells, for the verify read. `amps_per_volt` `[wordlines,
+        bitlines]` is the change of a cell's current with its threshold in that read, without its sign.
+        """
+        return 0.0

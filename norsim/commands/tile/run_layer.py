@@ -74,6 +74,7 @@ def command(
     from norsim.commands.shared.progress import reporting
     from norsim.evaluation.estimate import estimate_reads
     from norsim.experiments.experiment import open_experiment
+    from norsim.tiling.read_noise import ReadNoise
     from norsim.tiling.reader import Reader
 
     wanted = backend_named(backend)
@@ -91,7 +92,7 @@ def command(
         return
     with reporting(quiet) as report, workers_for(jobs) as workers:
         folder = open_run("run-layer", out, choice, seed)
-        reader = Reader(wanted, workers, partial(report, layer), store=folder.units)
+        reader = Reader(wanted, workers, partial(report, layer), store=folder.units, noise=ReadNoise(seed))
         if not wanted.gives_integers:
             grid = fitted(one, grid, replace(reader, progress=partial(report, "calibrate")), seed)
             write_decks(grid, codes, folder.path / "netlists")

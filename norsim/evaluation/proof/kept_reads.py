@@ -20,7 +20,7 @@ from norsim.tiling.grid import TileGrid
 from norsim.tiling.tile import placed_tile
 
 # The arrays of samples.npz: each holds the values of all reads, one read after the other.
-VALUES = ("wordline_volts", "bitline_volts", "amps", "adc")
+VALUES = ("wordline_volts", "bitline_volts", "amps", "adc", "line_noise")
 
 
 def samples_table(samples: Sequence[Sample]) -> pa.Table:
@@ -32,12 +32,14 @@ def samples_table(samples: Sequence[Sample]) -> pa.Table:
         pa.field("wordline_volts", pa.list_(pa.float64()), metadata=volts),
         pa.field("bitline_volts", pa.list_(pa.float64()), metadata=volts),
         pa.field("amps", pa.list_(pa.float64()), metadata=amps), pa.field("adc", pa.list_(pa.int32())),
+        pa.field("line_noise", pa.list_(pa.float64()), metadata=amps),
     ])  # fmt: skip
     rows = [
         {
             "layer": sample.part.layer.name, "row": sample.part.row, "column": sample.part.column,
             "pass": sample.pass_index, "key": sample.key, "wordline_volts": sample.stimulus.wordline_volts[0],
             "bitline_volts": sample.stimulus.bitline_volts[0], "amps": sample.amps, "adc": sample.adc,
+            "line_noise": sample.line_noise,
         }
         for sample in samples
     ]  # fmt: skip
@@ -53,7 +55,8 @@ def samples_of(table: pa.Table, grids: Mapping[str, TileGrid]) -> list[Sample]:
         part = grids[row["layer"]].at(row["row"], row["column"])
         amps, adc = np.array(row["amps"], dtype=np.float64), np.array(row["adc"], dtype=np.int32)
         array = arrays[row["layer"]].get(part)
-        found.append(Sample(row["key"], part, Stimulus(wordlines, bitlines), amps, adc, array, row["pass"]))
+        noise = None if row["line_noise"] is None else np.array(row["line_noise"], dtype=np.float64)
+        found.append(Sample(row["key"], part, Stimulus(wordlines, bitlines), amps, adc, array, row["pass"], noise))
     return found
 
 
@@ -96,18 +99,19 @@ def load_samples(path: Path, grids: Mapping[str, TileGrid]) -> tuple[list[Sample
 
 
 def _values(sample: Sample) -> tuple[np.ndarray[Any, Any], ...]:
-    return sample.stimulus.wordline_volts[0], sample.stimulus.bitline_volts[0], sample.amps, sample.adc
+    noise = np.empty(0) if sample.line_noise is None else sample.line_noise
+    return sample.stimulus.wordline_volts[0], sample.stimulus.bitline_volts[0], sample.amps, sample.adc, noise
 
 
 def _sample(place: Sequence[Any], values: Sequence[np.ndarray[Any, Any]], grids: Mapping[str, TileGrid]) -> Sample:
     name, row, column, bits, low, high, chip, pass_index, key, _ = place
     part = grids[name].at(row, column)
-    wordlines, bitlines, amps, codes = values
+    wordlines, bitlines, amps, codes, noise = values
     if not amps.shape == codes.shape == (len(part.outputs),):
         raise ValueError(f"a read does not fit {part.name}")
     specimen = part.chip.specimen(part.chip.draw.seed, int(chip))
     there = placed_tile(part.layer, specimen, part.row, part.column, part.inputs, part.outputs)
     return Sample(
         float(key), replace(there, adc=Adc(bits, low, high)), Stimulus(wordlines[None], bitlines[None]), amps, codes,
-        None, int(pass_index),
+        None, int(pass_index), noise if len(noise) else None,
     )  # fmt: skip

@@ -50,6 +50,7 @@ class Sample:
 
     `amps`, `adc`   `[outputs]`: amperes and converter codes
     `array`     the programmed array of its tile, if it is in memory
+    `line_noise`   `[lines]`, amperes: what noise of the cells added to the lines' currents; None without
     """
 
     key: float
@@ -59,6 +60,7 @@ class Sample:
     adc: NDArray[np.int32]
     array: ProgrammedTile | None = None
     pass_index: int = 0
+    line_noise: Floats | None = None
 
 
 def tile_of(read: Keyed) -> Hashable:
@@ -124,7 +126,10 @@ class KeptReads:
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """A read as it is kept during a batch: `codes` `[inputs]` of its tile; its volts are computed only at the end."""
+    """A read as it is kept during a batch: `codes` `[inputs]` of its tile; its volts are computed only at the end.
+
+    The other arrays are those of `Sample`.
+    """
 
     key: float
     part: PlacedTile
@@ -133,11 +138,14 @@ class Drawn:
     codes: Codes
     amps: Floats
     adc: NDArray[np.int32]
+    line_noise: Floats | None
 
     def sample(self) -> Sample:
         """Return the read with its volts."""
         stimulus = self.array.drive(self.codes[None]).take(slice(self.pass_index, self.pass_index + 1))
-        return Sample(self.key, self.part, stimulus, self.amps, self.adc, self.array, self.pass_index)
+        return Sample(
+            self.key, self.part, stimulus, self.amps, self.adc, self.array, self.pass_index, self.line_noise
+        )  # fmt: skip
 
 
 class Sampler:
@@ -158,7 +166,7 @@ class Sampler:
         vectors, passes, outputs = result.amps.shape
         keys = self.random.random((vectors, passes))
         amps, adc = result.amps.reshape(-1, outputs), result.adc.reshape(-1, outputs)
-        made: dict[int, Drawn] = {}
+        noise, made = result.line_noise, dict[int, Drawn]()
 
         def at(place: int) -> Drawn:
             if place not in made:
@@ -167,7 +175,7 @@ class Sampler:
                 own = part.codes(codes[vector : vector + 1])[0].copy()
                 made[place] = Drawn(
                     float(keys[vector, one]), part, one, array, own, amps[place].astype(np.float64),
-                    adc[place].astype(np.int32),
+                    adc[place].astype(np.int32), None if noise is None else noise[vector, one].astype(np.float64),
                 )  # fmt: skip
             return made[place]
 

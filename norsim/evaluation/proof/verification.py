@@ -9,7 +9,7 @@ share of 1 - 0.05^(1/n) of all reads has a larger one, whatever the distribution
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any
@@ -24,7 +24,8 @@ from norsim.evaluation.intervals import Interval, share_over_groups
 from norsim.evaluation.proof.defaults import PER_TILE
 from norsim.evaluation.proof.sampling import Sample, count_by_layer, drawn, pass_of, tile_of
 from norsim.jobs.workers import HERE, Unit, Workers
-from norsim.tiling.program import program_tile
+from norsim.tiling.program import ProgrammedTile, program_tile
+from norsim.tiling.read_noise import tile_of_read
 
 # Reads in a deck, and reads of the random sample in a round of a verification with a time limit.
 READS_PER_DECK, READS_PER_ROUND = 16, 8
@@ -111,8 +112,10 @@ def verify(
     """Solve kept reads of a run again, and return its deviation.
 
     `witness` solves the `count` reads with the smallest keys and, with `each_pass`, one read of every pass of every
-    layer. Reads of one tile share decks, in which a solve starts from the one before. After `seconds` no more decks
-    are started. `rungs` are the backends that solve the reads of every tile, by layer; layers without one are left out.
+    layer. Reads of one tile share decks, in which a solve starts from the one before; a read with noise of the cells
+    has a deck of its own, with thresholds drawn for the read whose deviations add up to the run's on each line
+    (norsim.tiling.read_noise). After `seconds` no more decks are started. `rungs` are the backends that solve the reads
+    of every tile, by layer; layers without one are left out.
     """
     at_random = drawn(samples, count)
     passes = drawn(samples, 1, pass_of) if each_pass and count else []
@@ -140,20 +143,27 @@ def decks(at_random: Sequence[Sample], passes: Sequence[Sample], in_rounds: bool
         by_tile: dict[object, list[Sample]] = {}
         for sample in (*at_random[one * size : (one + 1) * size], *passes[one * share : (one + 1) * share]):
             if id(sample) not in seen:
-                by_tile.setdefault(tile_of(sample), []).append(sample)
+                by_tile.setdefault(circuit_of(sample), []).append(sample)
                 seen.add(id(sample))
         for own in by_tile.values():
             found += [own[start : start + READS_PER_DECK] for start in range(0, len(own), READS_PER_DECK)]
     return found
 
 
+def circuit_of(sample: Sample) -> Hashable:
+    """Return the same for reads of the same circuit: a tile, or one read of it that has noise of its own."""
+    return tile_of(sample) if sample.line_noise is None else id(sample)
+
+
 def tiles_of(samples: Sequence[Sample]) -> list[Tile]:
-    """Return the tile that each sample was read from, programmed now if it is not in memory."""
-    known: dict[object, Tile] = {}
+    """Return the tile that each sample was read from, programmed now if it is not in memory, with the read's noise."""
+    known: dict[object, ProgrammedTile] = {}
+    found = []
     for sample in samples:
-        if tile_of(sample) not in known:
-            known[tile_of(sample)] = (sample.array or program_tile(sample.part)).tile
-    return [known[tile_of(sample)] for sample in samples]
+        place, noise = tile_of(sample), sample.line_noise
+        array = known.setdefault(place, known.get(place) or sample.array or program_tile(sample.part))
+        found.append(array.tile if noise is None else tile_of_read(sample.part, array, sample.stimulus, noise))
+    return found
 
 
 def worse_fraction(samples: int) -> float:
@@ -237,7 +247,7 @@ def _of_tiles(samples: Sequence[Sample], rungs: Mapping[str, Backend]) -> PartOf
         return None
     per_tile: dict[object, list[Sample]] = {}
     for sample in chosen:
-        per_tile.setdefault(tile_of(sample), []).append(sample)
+        per_tile.setdefault(circuit_of(sample), []).append(sample)
     found: dict[int, Deviation] = {}
     for deck in per_tile.values():
         found |= _solve([deck], HERE, rungs[deck[0].part.layer.name], None)
