@@ -67,9 +67,10 @@ class DeckFolder:
 
 def save_array(file: BinaryIO, tile: Tile, stimulus: Stimulus, codes: Codes) -> None:
     """Write the array of a deck as a NumPy archive; codes are `[vectors, inputs]`."""
+    gains = {} if tile.gains is None else {"gains": tile.gains}
     np.savez_compressed(
         file, allow_pickle=False, thresholds=tile.thresholds, codes=codes, wordline_volts=stimulus.wordline_volts,
-        bitline_volts=stimulus.bitline_volts, source_volts=np.array(stimulus.source_volts),
+        bitline_volts=stimulus.bitline_volts, source_volts=np.array(stimulus.source_volts), **gains,
     )  # fmt: skip
 
 
@@ -93,7 +94,7 @@ def load_folder(folder: Path, chip: Chip) -> DeckFolder:
 
 def _deck_folder(description: dict[str, Any], arrays: dict[str, Any], chip: Chip) -> DeckFolder:
     name = f"layer {description['layer']}, tile {description['tile']}"
-    tile = Tile(arrays["thresholds"], chip.cell, chip.wires, name=name)
+    tile = Tile(arrays["thresholds"], chip.cell, chip.wires, name=name, gains=arrays.get("gains"))
     stimulus = Stimulus(arrays["wordline_volts"], arrays["bitline_volts"], float(arrays["source_volts"]))
     sense = [{str(name): int(sign) for name, sign in parts} for parts in description["sense"]]
     return DeckFolder(

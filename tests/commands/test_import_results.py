@@ -85,6 +85,22 @@ def compared(norsim: Run, deck: Path, against: object) -> None:
     assert 0 <= ended.json["rms_difference_full_scale"] <= ended.json["max_difference_full_scale"] < 1e-6
 
 
+@pytest.mark.slow
+def test_a_deck_with_gains_is_compared_with_the_solver_that_has_them(norsim: Run, tmp_path: Path) -> None:
+    made, setting = tmp_path / "deck", "silicon.gain_mismatch=0.1"
+    assert norsim("build-netlist", *OPTIONS, "--set", setting, "--out", made).code == 0
+    subprocess.run(["ngspice", "-n", "-b", "tile.cir"], cwd=made, check=True, capture_output=True)
+    (made / "theirs").write_bytes((made / "currents.raw").read_bytes())
+    compared(norsim, made, "nodal")
+    with np.load(made / "tile.npz") as kept:
+        gains = kept["gains"]
+        others = {name: kept[name] for name in kept.files if name != "gains"}
+    assert gains.shape == others["thresholds"].shape and gains.std() == pytest.approx(0.1, rel=0.2)
+    np.savez(made / "tile.npz", **others)
+    ended = norsim("import-results", made, made / "theirs", "--against", "nodal", "--tolerance", 1e-3)
+    assert ended.code == 5
+
+
 def test_a_difference_is_measured_and_compared_with_the_tolerance(norsim: Run, deck: Path) -> None:
     names, table = by_hand(deck)
     description = json.loads((deck / "tile.json").read_text())

@@ -32,7 +32,7 @@ def test_a_sweep_has_one_row_per_point_and_a_curve(norsim: Run, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_a_point_of_a_sweep_is_the_evaluation_with_that_setting(norsim: Run, tmp_path: Path) -> None:
-    cells = ["--set", "silicon.cell=30 mV", "--seed", 3, "--trials", 2, "--backend", "macro"]
+    cells = ["--set", "silicon.drift_cell=30 mV", "--seed", 3, "--trials", 2, "--backend", "macro"]
     swept = norsim("sweep", *ON_DIGITS, *cells, "--vary", "silicon.stuck=0,0.001", "--out", tmp_path / "s", "--json")
     alone = norsim(
         "eval-network", *ON_DIGITS, *cells, "--set", "silicon.stuck=0.001", "--out", tmp_path / "e", "--json"
@@ -94,7 +94,7 @@ def test_two_keys_make_all_combinations(norsim: Run, tmp_path: Path) -> None:
         ("adc.bits=8,8", "occurs twice"),
         ("adc.bitz=8", "--vary: setting 'adc.bitz=8': there is no key 'bitz'; did you mean 'bits'"),
         ("adc.bits=8,99", "adc.bits: Input should be less than or equal to 24"),
-        ("silicon.cell=20", "a quantity with its unit"),
+        ("silicon.drift_cell=20", "a quantity with its unit"),
     ],
 )
 def test_an_invalid_sweep_ends_in_2_and_writes_nothing(norsim: Run, tmp_path: Path, vary: str, problem: str) -> None:
