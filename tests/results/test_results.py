@@ -55,7 +55,7 @@ def test_published_spreads_are_of_at_least_ten_chips() -> None:
             assert all(count >= 10 for count in counts), case.name
             # What draws cells at random draws several chips.
             drawn = any(
-                word.startswith(("silicon.cell", "silicon.programming", "silicon.aged")) for word in case.options
+                word.startswith(("silicon.drift_cell", "silicon.programming", "silicon.aged")) for word in case.options
             )
             assert counts or not drawn, case.name
 

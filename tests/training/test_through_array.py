@@ -135,7 +135,7 @@ def test_tuning_draws_chips_that_no_evaluation_draws(tmp_path: Path, monkeypatch
     monkeypatch.setattr(finetune, "convert", watching)
     network, _ = load_network("digits-cnn")
     chip, train = (
-        load_chip("etox65-stress", ("silicon.cell=5 mV", "calibration.reads=4")),
+        load_chip("etox65-stress", ("silicon.drift_cell=5 mV", "calibration.reads=4")),
         load("digits", "train", None),
     )
     tuning = Tuning(steps=3, refresh=1, batch_size=2)
