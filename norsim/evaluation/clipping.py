@@ -70,7 +70,7 @@ class Tally:
         self.uses: dict[str, Use] = {}
 
     def observe(self, part: PlacedTile, array: ProgrammedTile, codes: Codes, result: TileRead) -> None:
-        """Count the reads of one tile for the layer's `[vectors, inputs]` activation `codes`."""
+        """Count the reads of one tile, made for the layer's `codes` `[vectors, inputs]`."""
         vectors, passes, _ = result.amps.shape
         use = Use(vectors * passes, result.amps.size, *clipped(part, result.amps))
         self.uses[part.layer.name] = self.uses.get(part.layer.name, Use()) + use

@@ -15,6 +15,7 @@ from norsim.evaluation.evaluate import Evaluation
 from norsim.evaluation.intervals import Interval
 from norsim.evaluation.metrics import Predictions
 from norsim.evaluation.proof.defaults import SPICE_SAMPLE
+from norsim.evaluation.proof.verification import largest_errors
 from norsim.evaluation.trials import evaluate_chips
 from norsim.experiments.deployment import Deployment, Report, silent
 from norsim.jobs.unit_store import UnitStore
@@ -30,7 +31,7 @@ class SweepPoint:
     `values`      value of each varied key
     `accuracy`    the mean over the chips, with its 95 % interval `ci95`
     `sigma`       the spread between chips (norsim.evaluation.chips); None for one chip
-    `max_error_full_scale`   largest error of the verification; None without one
+    `max_error_full_scale`   largest error of all parts of the verification; None without one
     """
 
     values: Mapping[str, Any]
@@ -123,7 +124,7 @@ def sweep_chip(
             raise ConfigurationError("a sweep needs accuracies with known intervals")
         points.append(SweepPoint(
             values, last.accuracy, last.accuracy_ci95, last.chips.sigma if last.chips else None,
-            last.verification.max_error_full_scale,
+            max((error for _, error, _ in largest_errors(last.verification) if error is not None), default=None),
         ))  # fmt: skip
         done(points[-1])
     return Sweep(tuple(vary), tuple(points), last, fits_fresh(deployment, vary))

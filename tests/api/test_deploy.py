@@ -64,7 +64,7 @@ def test_the_calls_of_the_documentation(model: nn.Module, train_set: Split, test
     assert result.drop_points == pytest.approx(100 * (share_right(floats, y) - result.accuracy))
     assert result.accuracy_ci95 is not None and result.accuracy_ci95[0] < result.accuracy < result.accuracy_ci95[1]
     assert result.images == 60 and result.backend == "macro" and result.encoding == "bit-serial"
-    assert result.verification.samples == 12 and result.verification.witness == "ngspice"
+    assert result.verification.samples == 59 and result.verification.witness == "ngspice"
     assert 0 < (result.verification.max_error_full_scale or 0) < 1e-4
     path = norsim.write_report(result, str(tmp_path / "out/"))
     assert path == tmp_path / "out" / "report.html"

@@ -16,7 +16,18 @@ from norsim.jobs.unit_store import UnitStore
 
 Run = Callable[..., Any]
 
-FAST = ("eval-network", "--network", "digits-cnn", "--images", "5", "--spice-sample", "2", "--quiet")
+FAST = (
+    "eval-network",
+    "--network",
+    "digits-cnn",
+    "--images",
+    "5",
+    "--spice-sample",
+    "2",
+    "--proof-images",
+    "0",
+    "--quiet",
+)
 
 
 @pytest.fixture

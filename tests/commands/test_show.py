@@ -176,7 +176,8 @@ def test_piped_output_is_plain_text(norsim: Run, finished: Path) -> None:
     assert json.loads(ended.out)["state"] == "finished"
     ended = norsim("verify", finished, "--samples", "2", "--backend", "nodal")
     assert re.fullmatch(
-        r"2 reads solved again by nodal: largest error \S+ of full scale, rms \S+, differing ADC codes \S+ %\n",
+        r"Random sample: 2 reads solved again by nodal: largest error \S+ converter steps, \S+ of full scale, and with "
+        r"95 % confidence at most 77\.6 % of all reads have a larger one; differing converter codes \S+ % \(.+\)\.\n",
         ended.out,
     )
 

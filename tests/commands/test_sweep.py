@@ -41,7 +41,7 @@ def test_a_point_of_a_sweep_is_the_evaluation_with_that_setting(norsim: Run, tmp
     assert swept.json["points"][1]["accuracy"] == alone.json["accuracy"]
     assert alone.json["trials"]["count"] == 2 == len(set(alone.json["trials"]["accuracies"]))
     assert alone.json["accuracy"] == pytest.approx(sum(alone.json["trials"]["accuracies"]) / 2)
-    assert alone.json["verification"]["samples"] == 12
+    assert alone.json["verification"]["samples"] == 59
     with open(tmp_path / "e" / "results.csv", newline="") as file:
         assert {"array", "array_1"} <= set(next(csv.reader(file)))
     # Reads of all chips can be verified again later.

@@ -26,9 +26,10 @@ def test_everything_that_a_run_kept_is_read(macro_run: Path) -> None:
     assert isinstance(found.answers, Answers) and len(found.answers.labels) == summary["images"]
     assert (found.answers.array == found.answers.labels).mean() == summary["accuracy"]
     assert isinstance(found.data, Dataset) and not isinstance(found.samples, Missing)
-    assert len(found.samples) == 64
+    # 200 of all reads; those of the tile and its passes are among them or beside them.
+    assert 200 <= len(found.samples) <= 200 + 4 + 4
     assert list(found.reads_by_layer()) == [layer["name"] for layer in summary["layers"]]
-    assert sum(map(len, found.reads_by_layer().values())) == 64
+    assert sum(map(len, found.reads_by_layer().values())) == len(found.samples)
 
 
 def test_runs_of_attribute_on_the_same_chip_beside_the_run_belong_to_it(

@@ -37,9 +37,9 @@ from norsim.commands.shared.options import (
     show_evaluation_cost,
     workers_for,
 )
+from norsim.commands.shared.proof_options import check_proof, proof_in_words, proof_options, warn_of_clipping
 from norsim.configuration.quantities import engineering
 from norsim.errors import ConfigurationError, ThresholdError
-from norsim.evaluation.proof.defaults import SPICE_SAMPLE
 from norsim.files import write_atomically, write_text
 
 if TYPE_CHECKING:
@@ -66,14 +66,6 @@ if TYPE_CHECKING:
     metavar="PATTERN",
     help="Layers to put on the array, as a shell pattern such as 'layer1.*'; the others stay digital.",
 )
-@click.option("--spice-sample", type=click.IntRange(min=0), default=SPICE_SAMPLE, show_default=True,
-              help="Number of reads, drawn at random from all reads, that ngspice solves again, besides one of every "
-                   "pass of every layer; 0 for none.")  # fmt: skip
-@click.option("--proof-images", type=click.IntRange(min=0), metavar="N",
-              help="Number of images that the next solver above the backend classifies again; 0 for none. Default: as "
-                   "many as it can in a minute.")  # fmt: skip
-@click.option("--proof-seconds", type=click.FloatRange(min=0, min_open=True), metavar="S",
-              help="Stop solving reads again after this time, and the images of --proof-images likewise.")  # fmt: skip
 @click.option(
     "--compare",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -90,13 +82,7 @@ if TYPE_CHECKING:
 @click.option("--yield-above", "least", type=click.FloatRange(0, 1), metavar="ACCURACY",
               help="Report the yield: the share of chips that reaches this accuracy.")  # fmt: skip
 @click.option("--min-accuracy", type=click.FloatRange(0, 1), help="Fail (exit 5) below this accuracy.")
-@click.option("--tolerance", type=click.FloatRange(min=0),
-              help="Fail (exit 5) if the largest error of verified reads, in full scale, is above this.")  # fmt: skip
-@click.option("--tolerance-steps", type=click.FloatRange(min=0),
-              help="Fail (exit 5) if that error, in converter steps, is above this.")  # fmt: skip
-@click.option("--max-changed", type=click.FloatRange(0, 1), metavar="FRACTION",
-              help="Fail (exit 5) if more than this share of the predictions may differ from those of the next solver "
-                   "above the backend: the upper end of the 95 % interval.")  # fmt: skip
+@proof_options
 @chip_options
 @resume_options
 @scheduler_options
@@ -187,7 +173,8 @@ def command(
         if other is not None:
             click.echo("{alike} of {images} images have the same class as in {run}".format(**summary["compared"]))
     warn_of_clipping(found)
-    check(found, min_accuracy, tolerance, tolerance_steps, max_changed)
+    check(found, min_accuracy)
+    check_proof(found, tolerance, tolerance_steps, max_changed)
 
 
 def table_of_images(
@@ -273,45 +260,7 @@ def _percent_range(interval: tuple[float, float]) -> str:
     return f"{100 * interval[0]:.2f} % to {100 * interval[1]:.2f} %"
 
 
-def proof_in_words(found: Evaluation) -> list[str]:
-    """Return the end-to-end proof and the parts of the verification as sentences."""
-    from norsim.backends.registry import backend_named
-    from norsim.evaluation import end_to_end
-    from norsim.evaluation.proof.words import sentences
-
-    absent = end_to_end.why_absent(backend_named(found.backend))
-    first = end_to_end.in_words(found.end_to_end) if found.end_to_end else absent and f"No end-to-end proof: {absent}."
-    return [line for line in (first, *sentences(found.verification)) if line]
-
-
-def warn_of_clipping(found: Evaluation) -> None:
-    """Warn on stderr of layers whose converters clip many currents."""
-    from norsim.evaluation.clipping import MANY
-
-    for layer in found.layers:
-        low, high = layer["clipped_low"] or 0.0, layer["clipped_high"] or 0.0
-        if low + high > MANY:
-            click.echo(
-                f"warning: the converters of {layer['name']} clip {100 * (low + high):.1f} % of their currents "
-                f"({100 * low:.1f} % low, {100 * high:.1f} % high): their range does not fit; calibrate with more "
-                "images or reads, or use more bits",
-                err=True,
-            )
-
-
-def check(
-    found: Evaluation, min_accuracy: float | None, tolerance: float | None, steps: float | None, changed: float | None
-) -> None:
-    """Raise ThresholdError for a result that misses a requested bound."""
-    from norsim.evaluation.end_to_end import check_changed
-    from norsim.evaluation.proof.verification import check_errors, largest_errors
-
+def check(found: Evaluation, min_accuracy: float | None) -> None:
+    """Raise ThresholdError for an accuracy below the requested one."""
     if min_accuracy is not None and found.accuracy < min_accuracy:
         raise ThresholdError(f"accuracy {found.accuracy:.4f} is below --min-accuracy {min_accuracy}")
-    if (tolerance is not None or steps is not None) and not largest_errors(found.verification):
-        raise ThresholdError(
-            "--tolerance and --tolerance-steps need verified reads, but none were solved again: give --spice-sample 1 "
-            "or more, and a backend other than ideal"
-        )
-    check_errors(found.verification, tolerance, steps)
-    check_changed(found.end_to_end, changed)

@@ -1,0 +1,77 @@
+"""The options of the proof of a result, and what a command says about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from norsim.commands.shared.options import Decorated
+from norsim.errors import ThresholdError
+from norsim.evaluation.proof.defaults import SPICE_SAMPLE
+
+if TYPE_CHECKING:
+    from norsim.evaluation.evaluate import Evaluation
+
+
+def proof_options(function: Decorated) -> Decorated:
+    """Add the options that set how much of a result is solved again, and the bounds on it."""
+    for option in (
+        click.option("--max-changed", type=click.FloatRange(0, 1), metavar="FRACTION",
+                     help="Fail (exit 5) if more than this share of the predictions may differ from those of the next "
+                          "solver above the backend: the upper end of the 95 % interval."),
+        click.option("--tolerance-steps", type=click.FloatRange(min=0),
+                     help="Fail (exit 5) if that error, in converter steps, is above this."),
+        click.option("--tolerance", type=click.FloatRange(min=0),
+                     help="Fail (exit 5) if the largest error of verified reads, in full scale, is above this."),
+        click.option("--proof-seconds", type=click.FloatRange(min=0, min_open=True), metavar="S",
+                     help="Stop solving reads again after this time, and the images of --proof-images likewise."),
+        click.option("--proof-images", type=click.IntRange(min=0), metavar="N",
+                     help="Number of images that the next solver above the backend classifies again; 0 for none. "
+                          "Default: as many as it can in a minute."),
+        click.option("--spice-sample", type=click.IntRange(min=0), default=SPICE_SAMPLE, show_default=True,
+                     help="Number of reads, drawn at random from all reads, that ngspice solves again, besides one of "
+                          "every pass of every layer; 0 for none."),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def proof_in_words(found: Evaluation) -> list[str]:
+    """Return the end-to-end proof and the parts of the verification as sentences."""
+    from norsim.backends.registry import backend_named
+    from norsim.evaluation import end_to_end
+    from norsim.evaluation.proof.words import sentences
+
+    absent = end_to_end.why_absent(backend_named(found.backend))
+    first = end_to_end.in_words(found.end_to_end) if found.end_to_end else absent and f"No end-to-end proof: {absent}."
+    return [line for line in (first, *sentences(found.verification)) if line]
+
+
+def warn_of_clipping(found: Evaluation) -> None:
+    """Warn on stderr of layers whose converters clip many currents."""
+    from norsim.evaluation.clipping import MANY
+
+    for layer in found.layers:
+        low, high = layer["clipped_low"] or 0.0, layer["clipped_high"] or 0.0
+        if low + high > MANY:
+            click.echo(
+                f"warning: the converters of {layer['name']} clip {100 * (low + high):.1f} % of their currents "
+                f"({100 * low:.1f} % low, {100 * high:.1f} % high): their range does not fit; calibrate with more "
+                "images or reads, or use more bits",
+                err=True,
+            )
+
+
+def check_proof(found: Evaluation, tolerance: float | None, steps: float | None, changed: float | None) -> None:
+    """Raise ThresholdError for a proof that misses a requested bound."""
+    from norsim.evaluation.end_to_end import check_changed
+    from norsim.evaluation.proof.verification import check_errors, largest_errors
+
+    if (tolerance is not None or steps is not None) and not largest_errors(found.verification):
+        raise ThresholdError(
+            "--tolerance and --tolerance-steps need verified reads, but none were solved again: give --spice-sample 1 "
+            "or more, and a backend other than ideal"
+        )
+    check_errors(found.verification, tolerance, steps)
+    check_changed(found.end_to_end, changed)
