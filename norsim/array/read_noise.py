@@ -33,8 +33,10 @@ Places = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def places(tile: Tile, driven: Literal["wordlines", "bitlines"], summed: str) -> Places:
-    """Return the input and the summing line that each cell is on: inputs are `driven` lines, and lines of the kind
-    `summed`, `bitline` or `source`, add currents."""
+    """Return the input and the summing line that each cell is on, both `[wordlines, bitlines]`.
+
+    Inputs are `driven` lines, and lines of the kind `summed`, `bitline` or `source`, add currents.
+    """
     wordline, bitline = np.indices((tile.wordlines, tile.bitlines))
     wires = tile.wires
     # Straps join all source lines.
@@ -45,7 +47,7 @@ def places(tile: Tile, driven: Literal["wordlines", "bitlines"], summed: str) ->
 def line_variance(sigma_amps: Floats, at: Places) -> Floats:
     """Return what each input adds to the variance of each line at full drive, `[inputs, lines]`, amperes squared.
 
-    `sigma_amps` `[wordlines, bitlines]` are the cells' deviations sigma_i.
+    `sigma_amps` `[wordlines, bitlines]` are the cells' deviations sigma_i, `at` their inputs and lines, same shape.
     """
     inputs, lines = at
     found = np.zeros((inputs.max() + 1, lines.max() + 1))
@@ -58,11 +60,11 @@ def deviations_given_lines(
 ) -> Floats:
     """Draw the cells' deviations in one read, given their sums on the lines, `[wordlines, bitlines]`, amperes.
 
-    `shares` `[inputs]` are the x_i, `line_amps` `[lines]` the sums Z, `amps` `[wordlines, bitlines]` the cells'
-    currents under the verify read. The result is z_i / x_i, the deviations of these currents: normal numbers z_i, each
-    corrected by its share of the variance of the line times what their sum lacks, which are the normal numbers
-    conditional on their sum. No current becomes negative: the other cells of the line make up for what a cell cannot
-    lose.
+    `sigma_amps` and `at` are as in `line_variance`, `shares` `[inputs]` are the x_i, `line_amps` `[lines]` the sums Z,
+    `amps` `[wordlines, bitlines]` the cells' currents under the verify read. The result is z_i / x_i, the deviations of
+    these currents: normal numbers z_i, each corrected by its share of the variance of the line times what their sum
+    lacks, which are the normal numbers conditional on their sum. No current becomes negative: the other cells of the
+    line make up for what a cell cannot lose.
     """
     inputs, lines = at
     share = shares[inputs]

@@ -69,7 +69,10 @@ class ReadNoise:
 
 
 class Normals:
-    """Standard normal numbers of consecutive reads, `width` per read, in one block for the `reads` of each image."""
+    """Standard normal numbers of consecutive reads, `width` per read, in one block for the `reads` of each image.
+
+    The `key` `[2]` is that of norsim.random_streams.block.
+    """
 
     def __init__(self, key: NDArray[np.uint64], first_image: int, call: int, reads: int, width: int) -> None:
         self.key, self.image, self.call, self.reads, self.width = key, first_image - 1, call, reads, width
@@ -170,7 +173,7 @@ def _kind(array: ProgrammedTile) -> Driven:
 
 
 def cell_places(array: ProgrammedTile) -> Places:
-    """Return the input and the summing line that each cell of a tile is on."""
+    """Return the input and the summing line that each cell of a tile is on, both `[wordlines, bitlines]`."""
     return places(array.tile, _kind(array).direction, array.encoding.sense(array.outputs)[0][0][0])
 
 

@@ -23,6 +23,7 @@ from norsim.saved.network_folder import load_network
 from norsim.tiling.calibrate import calibrate
 from norsim.tiling.convert import convert
 from norsim.tiling.modules import TiledLayer, reading, tiled_layers
+from norsim.tiling.read_noise import ReadNoise
 from norsim.training import finetune
 from norsim.training.checkpoint import CHECKPOINT
 from norsim.training.finetune import fine_tune, training_chip
@@ -48,7 +49,7 @@ def test_forward_equals_the_array(encoding: str) -> None:
     with reading(analog, reader_by("macro")):
         expected = analog(images)
     digital = network(images)
-    with through_circuit(network, analog, np.random.default_rng(0)):
+    with through_circuit(network, analog, ReadNoise(0)):
         found = network(images)
     assert found.requires_grad
     found, digital = found.detach(), digital.detach()
@@ -98,7 +99,7 @@ def test_effective_weights_of_groups_have_the_order_of_the_weights(
 def test_every_weight_and_the_image_get_a_gradient() -> None:
     network, analog = digits_on("bit-serial")
     images = images_tensor(load("digits", "test", None).take(4, None)).requires_grad_(True)
-    with through_circuit(network, analog, np.random.default_rng(0)):
+    with through_circuit(network, analog, ReadNoise(0)):
         network(images).square().sum().backward()
     for name, layer in network.named_modules():
         if name in tiled_layers(analog):
