@@ -118,17 +118,13 @@ SONOS = (
     "--set", "silicon.aged={scale: 34.579 nA, knee: 207.34 nA, after: 5 day}",
     "--set", "silicon.mean_drift={shift: -48 nA, at: 1067 nA, power: 1.058, after: 5 day}",
 )  # fmt: skip
-DEGREES = ("--vary", "temperature=0 degC,27 degC,55 degC,85 degC", "--set", "silicon.programmed_at=27 degC")
 SWEPT = {
     "spread": ("--vary", "silicon.drift_cell=0 mV,2 mV,5 mV,10 mV,20 mV", "--trials", "3"),
     "time": ("--vary", "silicon.time=0 s,1 hour,1 day,5 day", "--trials", "3", *SONOS),
     "temperature": (
-        *DEGREES, "--vary", "silicon.tracking=false,true", "--set", "calibration.fresh=true",
+        "--vary", "temperature=0 degC,27 degC,55 degC,85 degC", "--vary", "silicon.tracking=false,true",
+        "--set", "silicon.programmed_at=27 degC", "--set", "calibration.fresh=true",
     ),
-    "temperature ratiometric": (
-        *DEGREES, "--set", "calibration.fresh=true", "--set", "adc.reference=ratiometric",
-    ),
-    "temperature recalibrated": DEGREES,
     "converter": ("--vary", "adc.bits=3,4,5,6,8"),
     "read time": ("--vary", "bit_serial.settle=20 ps,40 ps,60 ps,100 ps,200 ps"),
     "rows": ("--vary", "tile.wordlines=64,128,256,512"),

@@ -59,9 +59,8 @@ def sweeps(found: dict[str, Runs]) -> Iterator[str]:
     yield from ("## Silicon, converters and wires", "")
     yield (
         "Accuracy over properties of the chip, bit-serial, on the first images; the mean of three chips if cells have "
-        "a spread. Spread and drift over time are those measured on 40 nm SONOS cells; for the temperature sweeps, "
-        "converters and columns were fitted at 27 degC, and in `sweep-temperature-recalibrated` at the temperature of "
-        "reads. [Non-idealities](theory/silicon.md) has the models."
+        "a spread. Spread and drift over time are those measured on 40 nm SONOS cells; for the temperature sweep, "
+        "converters and columns were fitted at 27 degC. [Non-idealities](theory/silicon.md) has the models."
     )
     yield from (
         "",
