@@ -36,7 +36,7 @@ ALL_ENCODINGS = re.compile(r"<!-- encodings -->\n.*?<!-- end of encodings -->", 
 PRESET = "etox65"
 KINDS = {
     "volt": "voltage", "ampere": "current", "ohm": "resistance", "farad": "capacitance", "kelvin": "temperature",
-    "second": "time", "joule": "energy",
+    "second": "time", "joule": "energy", "electron_volt": "energy",
 }  # fmt: skip
 UNITS = pint.UnitRegistry()
 PLAIN = {str: "text", int: "integer", float: "number", bool: "true or false"}

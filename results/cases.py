@@ -118,6 +118,7 @@ CHIPS = ("--trials", "10")
 SONOS = (
     "--set", "silicon.programming={scale: 19.887 nA, knee: 176.31 nA}",
     "--set", "silicon.aged={scale: 34.579 nA, knee: 207.34 nA, after: 5 day}",
+    "--set", "silicon.mean_drift={shift: -48 nA, at: 1067 nA, power: 1.058, after: 5 day}",
 )  # fmt: skip
 SWEPT = {
     "spread": ("--vary", "silicon.drift_cell=0 mV,2 mV,5 mV,10 mV,20 mV", *CHIPS),

@@ -21,7 +21,7 @@ from scipy.constants import Boltzmann, eV
 from norsim.errors import ConfigurationError
 
 # Beyond every published value; it keeps the exponential finite.
-MOST_JOULES = 5 * eV
+MOST_EV = 5
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Retention:
     stored_kelvin: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.activation_joules <= MOST_JOULES:
+        if not 0 <= self.activation_joules <= MOST_EV * eV:
             raise ConfigurationError(
-                f"silicon: the activation energy must be from 0 to 5 eV, not {self.activation_joules / eV:g} eV"
+                f"silicon: the activation energy must be from 0 to {MOST_EV} eV, not {self.activation_joules / eV:g} eV"
             )
         for kelvin in (self.reference_kelvin, self.stored_kelvin):
             if kelvin is not None and not 0 < kelvin < math.inf:

@@ -13,13 +13,13 @@ from scipy.constants import eV
 from norsim.array.non_idealities import registry
 from norsim.array.non_idealities.key import Key, keys_of
 from norsim.array.non_idealities.non_ideality import NonIdeality
-from norsim.array.retention import MOST_JOULES, USUAL_RETENTION, Retention
+from norsim.array.retention import MOST_EV, USUAL_RETENTION, Retention
 from norsim.array.variation import Silicon
 from norsim.configuration.quantities import Kelvin, Seconds, quantity
 from norsim.configuration.section import Section
 
 Part = TypeVar("Part")
-ActivationEnergy = Annotated[float, quantity("electron_volt"), Field(ge=0, le=MOST_JOULES / eV)]
+ActivationEnergy = Annotated[float, quantity("electron_volt"), Field(ge=0, le=MOST_EV)]
 
 
 class SiliconSection(Section):

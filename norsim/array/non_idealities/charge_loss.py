@@ -34,7 +34,7 @@ class ChargeLoss(NonIdeality):
         default=None,
         metadata=key(
             "neutral", "Threshold of a cell without stored charge; null: that at which the cell's netlist shifts no "
-            "threshold, or its charge is 0.", "volt",
+            "transistor, or its state, a charge, is 0.", "volt",
         ),
     )  # fmt: skip
 

@@ -83,7 +83,7 @@ class CurrentSpreads(NonIdeality):
         metadata=key(
             "aged",
             "`scale`, `knee` and `after`, a time: spread in current at that time after programming. It grows as "
-            "ln(1 + t / `constant`).",
+            "ln(1 + t / `constant`), by default with 2 days.",
             section=AgedSpread,
         ),
     )  # fmt: skip
@@ -92,7 +92,7 @@ class CurrentSpreads(NonIdeality):
         metadata=key(
             "mean_drift",
             "`shift` of the mean current at the target `at` in the time `after` programming; at other targets as the "
-            "`power` of the current. It grows as ln(1 + t / `constant`).",
+            "`power` of the current, by default 1. It grows as ln(1 + t / `constant`), by default with 2 days.",
             section=MeanDrift,
         ),
     )  # fmt: skip
