@@ -27,6 +27,11 @@ class Stream(IntEnum):
     READ_NOISE = 7
     FINE_TUNING_NOISE = 8
     REPORT_VECTORS = 9
+    FINE_TUNING_CHIPS = 20
+    ATTRIBUTION_ORDERS = 21
+    IMAGE_BOOTSTRAP = 22
+    CHIP_INTERVALS = 23
+    READ_BOOTSTRAP = 24
 
 
 def generator(seed: int, stream: Stream, *place: int) -> np.random.Generator:

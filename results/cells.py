@@ -17,6 +17,10 @@ def points(loss: dict[str, Any]) -> str:
     return f"{loss['points']:.2f} ({loss['ci95'][0]:.2f} to {loss['ci95'][1]:.2f})"
 
 
+def nats(rise: dict[str, Any]) -> str:
+    return f"{rise['nats']:.4f} ({rise['ci95'][0]:.4f} to {rise['ci95'][1]:.4f})"
+
+
 def share(summary: dict[str, Any], key: str) -> str:
     low, high = summary[f"{key}_ci95"]
     return f"{100 * summary[key]:.2f} % ({100 * low:.2f} to {100 * high:.2f})"

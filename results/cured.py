@@ -23,6 +23,7 @@ def run(lever: str, command: str, words: list[str]) -> None:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--spice-sample", required=True)
+    parser.add_argument("--proof-images", required=True)
     parser.add_argument("--quiet", action="store_true")
     chosen, subject = parser.parse_known_args(words)
     first = chosen.out.with_name(f"{chosen.out.name}-first")

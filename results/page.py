@@ -7,7 +7,7 @@ from typing import Any
 
 from results import silicon
 from results.cases import ENERGY, card
-from results.cells import Runs, classes_of, loss, points, share
+from results.cells import Runs, classes_of, loss, nats, points, share
 
 # For who opens the file; a page does not show it.
 WRITTEN_BY = "<!-- Written by `make results`; do not edit. -->"
@@ -16,11 +16,17 @@ FIGURE = "![Points lost to each cause](pictures/causes.svg)"
 
 def page(found: dict[str, Runs]) -> str:
     """The page of all networks: `{network: {run: summary}}`."""
-    losses = "Points lost against the digital 4-bit network: with one cause alone, and by adding it to all others."
+    losses = (
+        "Points lost against the digital 4-bit network: with one cause alone, by adding it to all others, and its "
+        "Shapley value, the mean over orders of adding the causes; the Shapley values add up. The rise of the mean "
+        "cross-entropy, over the same orders, resolves effects that change no class. The verdict is that of an "
+        "equivalence test of the remainder."
+    )
+    columns = "alone | added last | Shapley value | cross-entropy, nats"
     parts = (
         _head(), _networks(found), _array(found), _speed(found),
-        _attribution(found, "causes", "cause | alone | added last", losses, "", FIGURE, ""),
-        _attribution(found, "layers", "layer | alone | added last"),
+        _attribution(found, "causes", f"cause | {columns}", losses, "", FIGURE, ""),
+        _attribution(found, "layers", f"layer | {columns}"),
         silicon.cures(found), silicon.sweeps(found), silicon.energy(found),
     )  # fmt: skip
     lines = [line for part in parts for line in part]
@@ -102,7 +108,7 @@ def _speed(found: dict[str, Runs]) -> Iterator[str]:
 
 def _attribution(found: dict[str, Runs], by: str, columns: str, *about: str) -> Iterator[str]:
     yield from (f"## By {by.removesuffix('s')}", "", *about, f"| network | run | images | {columns} |")
-    yield "|---|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|---|---|"
     for network, runs in found.items():
         for name, summary in runs.items():
             if summary.get("by") == by:
@@ -113,9 +119,10 @@ def _attribution(found: dict[str, Runs], by: str, columns: str, *about: str) -> 
 def _shares(network: str, name: str, summary: dict[str, Any]) -> Iterator[str]:
     start = f"| {network} | {name} | {summary['images']} |"
     if summary["quantization"]:
-        yield f"{start} quantization, against float | {points(summary['quantization'])} | |"
+        yield f"{start} quantization, against float | {points(summary['quantization'])} | | | |"
     for part in summary["shares"]:
-        yield f"{start} {part['name']} | {points(part['alone'])} | {points(part['without'])} |"
-    verdict = "adds up" if summary["adds_up"] else "**does not add up**"
-    yield f"{start} all together | {points(summary['array'])} | |"
-    yield f"{start} all together minus the sum | {points(summary['remainder'])}, {verdict} | |"
+        columns = " | ".join(points(part[kind]) for kind in ("alone", "without", "shapley"))
+        yield f"{start} {part['name']} | {columns} | {nats(part['cross_entropy'])} |"
+    yield f"{start} all together | {points(summary['array'])} | | | {nats(summary['array_cross_entropy'])} |"
+    verdict = f"{summary['verdict']} within ±{summary['margin_points']:g}"
+    yield f"{start} all together minus the sum | {points(summary['remainder'])}, {verdict} | | | |"

@@ -36,6 +36,8 @@ class Backend(ABC):
     `reads_to_probe`    number of reads that are timed to estimate its cost
     `claimed_error`     upper bound of its error, in full scale, on wires like those of the preset; None if none is
                         claimed
+    `rung_above`        the next solver of the fidelity ladder without a simulator: it reads every tile again, and
+                        classifies the same images; None for none
     """
 
     name: str
@@ -47,6 +49,7 @@ class Backend(ABC):
     own_process = False
     reads_to_probe = 64
     claimed_error: float | None = None
+    rung_above: Backend | None = None
 
     @abstractmethod
     def solve(self, tile: Tile, stimulus: Stimulus) -> Currents:

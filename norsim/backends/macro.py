@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from norsim.array.tile import Currents, Stimulus, Tile
 from norsim.backends.backend import Backend
+from norsim.backends.nodal import Nodal
 
 if TYPE_CHECKING:
     from norsim.solver.macro.tables import Tabulated
@@ -18,6 +19,7 @@ class Macro(Backend):
     all_lines = False
     by_model = True
     claimed_error = 1e-4
+    rung_above = Nodal()
 
     def solve(self, tile: Tile, stimulus: Stimulus) -> Currents:
         """Return the currents of the summed lines. Raises SolveError for a tile that the model does not fit."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import astuple, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -15,12 +14,13 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import torch
 from torch import Tensor, nn
 
-from norsim.array.tile import Stimulus
 from norsim.backends.backend import Backend
 from norsim.backends.characterised import ONE_AT_A_TIME
 from norsim.errors import ConfigurationError
+from norsim.evaluation.clipping import Tally, Use
 from norsim.evaluation.metrics import Predictions, classes_of, plain
-from norsim.evaluation.proof import Sample, Sampler
+from norsim.evaluation.proof.kept_reads import samples_of, samples_table
+from norsim.evaluation.proof.sampling import KeptReads, Quota, Sample, Sampler
 from norsim.jobs.unit_store import UnitStore, unit_key
 from norsim.jobs.workers import HERE, Unit, Workers
 from norsim.quantization.forward import forward
@@ -40,14 +40,12 @@ class BatchResult:
     """The result of a batch.
 
     `array`, `quantized`   classes `[images]`, or outputs, from the array and from the integers
-    `samples`   reads kept for the verification
-    `reads`     number of reads, by layer
+    `uses`      the use of each layer's converters
     """
 
     array: Answers
     quantized: Answers
-    samples: list[Sample]
-    reads: Counter[str]
+    uses: dict[str, Use]
 
 
 @dataclass(frozen=True)
@@ -57,11 +55,15 @@ class Kept:
     answers: pa.Table
     samples: pa.Table
 
-    def result(self, grids: Mapping[str, TileGrid]) -> BatchResult:
-        """Return the result, with its samples on the tiles of `grids`, by layer."""
+    def result(self) -> BatchResult:
+        """Return the result."""
         array, quantized = (_answers_of(self.answers[name]) for name in ("array", "quantized"))
-        reads = Counter(json.loads(self.answers.schema.metadata[b"reads"]))
-        return BatchResult(array, quantized, [_sample(row, grids) for row in self.samples.to_pylist()], reads)
+        uses = json.loads(self.answers.schema.metadata[b"uses"])
+        return BatchResult(array, quantized, {name: Use(*counts) for name, counts in uses.items()})
+
+    def kept(self, grids: Mapping[str, TileGrid]) -> list[Sample]:
+        """Return the reads kept for the verification, on the tiles of `grids`, by layer."""
+        return samples_of(self.samples, grids)
 
 
 def run_batches(
@@ -70,7 +72,7 @@ def run_batches(
     reader: Reader,
     *,
     classify: bool = True,
-    per_tile: int = 0,
+    kept: KeptReads | None = None,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> list[BatchResult]:
@@ -78,10 +80,11 @@ def run_batches(
 
     `classify` keeps the class of each image; otherwise the outputs themselves are kept.
 
-    `per_tile` reads of every tile are kept, chosen by the seed. Workers in other processes get whole batches or, if a
-    simulator reads, decks. Batches are taken from the reader's store if it has them, and added to it otherwise.
-    `progress(images done)` reports progress.
+    Reads chosen by the seed are added to `kept`. Workers in other processes get whole batches or, if a simulator reads,
+    decks. Batches are taken from the iterable one by one as workers become free; they are taken from the reader's store
+    if it has them, and added to it otherwise. `progress(images done)` reports progress.
     """
+    quota = kept.quota if kept else Quota(0, 0, 0)
     store, apart = reader.store, done_elsewhere(reader.backend, reader.workers)
     workers = reader.workers if apart else HERE
     own = Reader(reader.backend) if apart else reader
@@ -96,20 +99,22 @@ def run_batches(
         for index, images in enumerate(batches):
             counts[index] = len(images)
             if store is not None:
-                keys[index] = batch_key(print_of_model, index, images, classify, per_tile, seed)
+                keys[index] = batch_key(print_of_model, index, images, classify, quota, seed)
                 found = find(store, keys[index])
                 if found is not None:
                     finish(index, found)
                     continue
-            yield Unit(index, f"batch {index}", (sent, images, own, classify, per_tile, seed, index))
+            yield Unit(index, f"batch {index}", (sent, images, own, classify, quota, seed, index))
 
-    def ran(index: int, kept: Kept) -> None:
+    def ran(index: int, found: Kept) -> None:
         if store is not None:
-            keep(store, keys[index], kept)
-        finish(index, kept)
+            keep(store, keys[index], found)
+        finish(index, found)
 
-    def finish(index: int, kept: Kept) -> None:
-        results[index] = kept.result(grids)
+    def finish(index: int, found: Kept) -> None:
+        results[index] = found.result()
+        if kept:
+            kept.add(found.kept(grids))
         if progress:
             progress(sum(counts[done] for done in results))
 
@@ -125,19 +130,24 @@ def done_elsewhere(backend: Backend, workers: Workers) -> bool:
 
 
 def run_batch(
-    model: nn.Module, images: Tensor, reader: Reader, classify: bool, per_tile: int, seed: int, index: int
+    model: nn.Module, images: Tensor, reader: Reader, classify: bool, quota: Quota, seed: int, index: int
 ) -> Kept:
-    """Run one batch `[images, ...]`; the seed and the index determine which reads are kept."""
-    sampler = Sampler(per_tile, seed, index)
+    """Run one batch `[images, ...]`; the seed, the chip and the index determine which reads are kept."""
     answer = classes if classify else outputs
     with digital(model):
         quantized = answer(model, images)
     chip = next(iter(tiled_layers(model).values())).grid.chip
     random = generator(seed, Stream.READ_NOISE, chip.draw.chip, index)
-    with reading(model, replace(reader, observe=sampler.observe, random=random)):
+    sampler, tally = Sampler(quota, seed, chip.draw.chip, index), Tally()
+
+    def observe(*read: Any) -> None:
+        tally.observe(*read)
+        sampler.observe(*read)
+
+    with reading(model, replace(reader, observe=observe, random=random)):
         array = answer(model, images)
     columns = pa.table({"array": _column(array), "quantized": _column(quantized)})
-    about = {"reads": json.dumps(sampler.reads)}
+    about = {"uses": json.dumps({name: astuple(use) for name, use in tally.uses.items()})}
     return Kept(columns.replace_schema_metadata(about), samples_table(sampler.samples()))
 
 
@@ -211,36 +221,7 @@ def find(store: UnitStore, key: str) -> Kept | None:
     return None if kept is None or samples is None else Kept(kept, samples)
 
 
-def batch_key(print_of_model: str, index: int, images: Tensor, classify: bool, per_tile: int, seed: int) -> str:
+def batch_key(print_of_model: str, index: int, images: Tensor, classify: bool, quota: Quota, seed: int) -> str:
     """Return the key of a batch `[images, ...]` in a store."""
     pixels = hashlib.sha256(images.cpu().contiguous().numpy().tobytes()).hexdigest()
-    return unit_key("batch", print_of_model, index, pixels, tuple(images.shape), classify, per_tile, seed)
-
-
-def samples_table(samples: Sequence[Sample]) -> pa.Table:
-    """Return a table with one row per read: place, random key, volts and results."""
-    volts, amps = {"unit": "V"}, {"unit": "A"}
-    schema = pa.schema([
-        pa.field("layer", pa.string()), pa.field("row", pa.int32()), pa.field("column", pa.int32()),
-        pa.field("key", pa.float64()), pa.field("wordline_volts", pa.list_(pa.float64()), metadata=volts),
-        pa.field("bitline_volts", pa.list_(pa.float64()), metadata=volts),
-        pa.field("amps", pa.list_(pa.float64()), metadata=amps), pa.field("adc", pa.list_(pa.int32())),
-    ])  # fmt: skip
-    rows = [
-        {
-            "layer": sample.part.layer.name, "row": sample.part.row, "column": sample.part.column, "key": sample.key,
-            "wordline_volts": sample.stimulus.wordline_volts[0], "bitline_volts": sample.stimulus.bitline_volts[0],
-            "amps": sample.amps, "adc": sample.adc,
-        }
-        for sample in samples
-    ]  # fmt: skip
-    return pa.Table.from_pylist(rows, schema=schema)
-
-
-def _sample(row: Mapping[str, object], grids: Mapping[str, TileGrid]) -> Sample:
-    wordlines, bitlines = (np.array([row[name]], dtype=np.float64) for name in ("wordline_volts", "bitline_volts"))
-    grid, place = grids[str(row["layer"])], (int(str(row["row"])), int(str(row["column"])))
-    part = grid.at(*place)
-    array = dict(zip(grid.tiles, grid.arrays, strict=False)).get(part)
-    amps, adc = np.array(row["amps"], dtype=np.float64), np.array(row["adc"], dtype=np.int32)
-    return Sample(float(str(row["key"])), part, Stimulus(wordlines, bitlines), amps, adc, array)
+    return unit_key("batch", print_of_model, index, pixels, tuple(images.shape), classify, quota, seed)

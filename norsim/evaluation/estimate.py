@@ -18,9 +18,11 @@ from norsim.array.tile import Stimulus
 from norsim.backends.backend import Backend
 from norsim.backends.registry import reference
 from norsim.data.tensors import BATCH
-from norsim.evaluation.batches import classes, samples_table
-from norsim.evaluation.evaluate import KEPT_SAMPLES
-from norsim.evaluation.proof import Sample
+from norsim.evaluation.batches import classes
+from norsim.evaluation.end_to_end import chunk_sizes
+from norsim.evaluation.proof.defaults import AT_RANDOM, BUDGET_SECONDS, FIRST_CHUNK, MOST_IMAGES, PER_TILE
+from norsim.evaluation.proof.kept_reads import samples_table
+from norsim.evaluation.proof.sampling import Sample
 from norsim.evaluation.rates import Rate, measured, parquet_bytes, timed
 from norsim.periphery.encoding import Codes
 from norsim.spice.deck import deck
@@ -126,12 +128,14 @@ def recorded(model: nn.Module, images: Tensor) -> tuple[float, dict[str, Codes]]
 
 def estimate_evaluation(
     model: nn.Module, images: Tensor, backend: Backend, *, calibration_images: int, jobs: int, spice_sample: int | None,
-    copies: int, set_up_seconds: float, evaluations: int = 1, passes: int = 1, fits: int = 1,
+    proof_images: int | None = 0, proof_seconds: float | None = None, each_pass: bool = True, copies: int,
+    set_up_seconds: float, evaluations: int = 1, passes: int = 1, fits: int = 1,
 ) -> Estimate:  # fmt: skip
     """Return the cost of evaluating all `images` on all layers, `evaluations` times, after `fits` calibrations.
 
     The images `[n, channels, height, width]` go through the network `passes` times; `copies` of each unit of work are
-    kept on disk. With a `spice_sample` of None, no reads are kept for verification.
+    kept on disk. With a `spice_sample` of None, no reads are kept for verification. `proof_images` and `proof_seconds`
+    are those of the end-to-end proof (norsim.evaluation.end_to_end), which is made once.
     """
     layers, work = tiled_layers(model), Work(jobs)
     analog = {name: layer for name, layer in layers.items() if not layer.backend_with(backend).gives_integers}
@@ -156,7 +160,9 @@ def estimate_evaluation(
             work.add(part, some, used, evaluations * total, evaluations * batches * decks, tiles * decks)
     answers = np.zeros(min(len(images), BATCH), np.int64)
     answers_bytes = parquet_bytes(pa.table({"array": answers, "quantized": answers}))
-    work.disk_bytes += passes * batches * (_add_proof(work, analog, codes, spice_sample) + answers_bytes)
+    kept_bytes = _add_proof(work, analog, codes, spice_sample, each_pass, backend)
+    work.disk_bytes += passes * batches * (kept_bytes + answers_bytes)
+    _add_images(work, analog, codes, backend, len(images), counted, proof_images, proof_seconds)
     work.disk_bytes *= copies
     return work.estimate(sum(len(layer.grid.tiles) for layer in analog.values()))
 
@@ -187,18 +193,62 @@ def _reads(layer: TiledLayer, codes: Codes) -> int:
     return len(codes) * layer.grid.chip.encoding.passes(layer.grid.layer.input_bits)
 
 
-def _add_proof(work: Work, layers: dict[str, TiledLayer], codes: dict[str, Codes], spice_sample: int | None) -> int:
-    """Add the reads of the verification, spread over the tiles. Return the size of a batch's samples in bytes."""
+def _add_proof(
+    work: Work, layers: dict[str, TiledLayer], codes: dict[str, Codes], spice_sample: int | None, each_pass: bool,
+    backend: Backend,
+) -> int:  # fmt: skip
+    """Add the reads of the verification. Return the size of a batch's samples in bytes.
+
+    The random sample is spread over the tiles by their number of reads, those of every pass over the tiles of a layer.
+    """
     places = [(name, part) for name, layer in layers.items() for part in layer.grid.tiles]
     if spice_sample is None or not places:
         return parquet_bytes(samples_table([]))
-    if spice_sample:
-        for name, part in places:
-            share = spice_sample / len(places)
-            work.add(part, codes[name], reference(), share, share, spice_sample)
-    per_tile = -(-max(spice_sample, KEPT_SAMPLES) // len(places))
-    kept = [_sample(part, codes[name], k) for name, part in places for k in range(per_tile)]
+    every = sum(_reads(layers[name], codes[name]) for name, _ in places)
+    kept = []
+    for name, part in places:
+        layer = layers[name]
+        share = _reads(layer, codes[name]) / every
+        of_passes = layer.grid.chip.encoding.passes(layer.grid.layer.input_bits) / len(layer.grid.tiles)
+        reads = spice_sample * share + (of_passes if each_pass and spice_sample else 0.0)
+        if reads:
+            work.add(part, codes[name], reference(), reads, min(reads, 1.0), len(places))
+        rung = layer.backend_with(backend).rung_above
+        if rung is not None:
+            work.add(part, codes[name], rung, PER_TILE, 1, len(places))
+        many = PER_TILE + round(max(spice_sample, AT_RANDOM) * share + of_passes)
+        kept += [_sample(part, codes[name], k) for k in range(many)]
     return parquet_bytes(samples_table(kept))
+
+
+def _add_images(
+    work: Work, layers: dict[str, TiledLayer], codes: dict[str, Codes], backend: Backend, images: int, counted: int,
+    wanted: int | None, seconds: float | None,
+) -> None:  # fmt: skip
+    """Add the end-to-end proof; `codes` are those of `counted` images."""
+    if backend.rung_above is None or wanted == 0 or not layers:
+        return
+    most = min(images, MOST_IMAGES if wanted is None else wanted)
+    limit = BUDGET_SECONDS if seconds is None and wanted is None else seconds
+    proof = Work(work.jobs, rates=work.rates)
+    for rung in (backend.rung_above, backend):
+        for name, layer in layers.items():
+            for part in layer.grid.tiles:
+                used, some = layer.backend_with(rung), codes[name]
+                distinct = _reads(layer, some) if used.by_model else _volts(part, some).distinct()[0].vectors
+                proof.add(part, some, used, distinct / counted * most, 0, 1)
+    done = most
+    if limit is not None and proof.own + proof.waiting > limit:
+        done = min(most, max(FIRST_CHUNK, int(most * limit / (proof.own + proof.waiting))))
+    share = done / most
+    work.own, work.simulators = work.own + share * proof.own, work.simulators + share * proof.simulators
+    work.waiting, work.solves = work.waiting + share * proof.waiting, work.solves + share * proof.solves
+    work.decks, work.at_least = work.decks + share * proof.decks, work.at_least or proof.at_least
+    # Scores are stored as a file of torch, which takes about 2 kB besides the scores.
+    scores = pa.table({name: [bytes(2048)] for name in ("array", "quantized")})
+    chunks = len(list(chunk_sizes(done)))
+    work.disk_bytes += share * proof.disk_bytes
+    work.disk_bytes += 2 * chunks * (parquet_bytes(scores) + parquet_bytes(samples_table([])))
 
 
 def _sample(part: PlacedTile, codes: Codes, number: int) -> Sample:

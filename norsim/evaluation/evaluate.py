@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import platform
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
@@ -22,17 +21,19 @@ from norsim.data.batches import Data, batches_of
 from norsim.errors import ConfigurationError, DataError
 from norsim.evaluation.batches import classes, done_elsewhere, outputs, run_batches
 from norsim.evaluation.chips import Chips
+from norsim.evaluation.clipping import Use, total
+from norsim.evaluation.end_to_end import EndToEnd, end_to_end
 from norsim.evaluation.intervals import Interval, wilson
 from norsim.evaluation.metrics import ACCURACY, Metric, Predictions, check_metric, joined, labels_of, name_of, value_of
-from norsim.evaluation.proof import Sample, Verification, choose_samples, verify
+from norsim.evaluation.proof.defaults import AT_RANDOM, MOST_IMAGES, SPICE_SAMPLE
+from norsim.evaluation.proof.sampling import KeptReads, Quota, Sample
+from norsim.evaluation.proof.verification import Verification, verify
 from norsim.jobs.unit_store import UnitStore
 from norsim.jobs.workers import HERE, Workers
 from norsim.tiling.convert import converted_layers
 from norsim.tiling.modules import TiledLayer, tiled_layers
 from norsim.tiling.reader import Reader
 
-# Number of reads that a run keeps, so that more can be verified later than during the run.
-KEPT_SAMPLES = 64
 ASSUMPTIONS = (
     "cells conduct until the last conversion of a read ends (with cost.held for cost.sample), on the mean currents of "
     "the calibration's reads; a line that rises by dV to V draws C dV V, lines rest at 0 V before each vector, and "
@@ -50,6 +51,9 @@ class Evaluation:
     network (None if its predictions are unknown): fractions of `images`, or values of a user-supplied `metric`.
     `accuracy_ci95` is Wilson's interval, None for a user-supplied metric; `drop_points` is 100 (accuracy_float -
     accuracy).
+    `verification` is about single reads; `end_to_end` compares classes with those of the next rung of the ladder, None
+    if there is none. `samples` are the reads that were kept, `at_random` of them, those with the smallest keys, drawn
+    from all reads.
     `labels` and predictions are classes `[images]`, or the targets and outputs passed to the metric. `chips` and
     `predictions_by_chip` are the results of several chips.
     """
@@ -66,6 +70,7 @@ class Evaluation:
     accuracy_float: float | None
     accuracy_float_ci95: Interval | None
     verification: Verification
+    end_to_end: EndToEnd | None
     layers: list[dict[str, Any]]
     seconds: float
     seed: int
@@ -75,6 +80,7 @@ class Evaluation:
     predictions_quantized: Any = field(repr=False)
     predictions_float: Any = field(repr=False)
     samples: list[Sample] = field(repr=False)
+    at_random: int = field(repr=False)
     metric: str = "accuracy"
     chips: Chips | None = field(default=None, repr=False)
     predictions_by_chip: list[Predictions] = field(default_factory=list, repr=False)
@@ -88,7 +94,8 @@ class Evaluation:
     def summary(self) -> dict[str, Any]:
         """Return the content of summary.json."""
         kept = {part.name: getattr(self, part.name) for part in fields(self) if part.repr}
-        content = {**kept, "verification": asdict(self.verification), "energy": image_costs(self.layers)}
+        proof = {"verification": asdict(self.verification), "end_to_end": self.end_to_end and asdict(self.end_to_end)}
+        content = {**kept, **proof, "energy": image_costs(self.layers)}
         return {**content, "drop_points": self.drop_points}
 
 
@@ -98,7 +105,11 @@ def evaluate(
     backend: str = "macro",
     *,
     metric: Metric | None = None,
-    spice_sample: int = 12,
+    spice_sample: int = SPICE_SAMPLE,
+    proof_images: int | None = None,
+    proof_seconds: float | None = None,
+    each_pass: bool = True,
+    verified: bool = True,
     seed: int = 0,
     workers: Workers = HERE,
     progress: Progress | None = None,
@@ -110,24 +121,30 @@ def evaluate(
     """Return the accuracy of a converted network on labelled data, with every layer read by `backend`.
 
     `data` is any kind of labelled data that `norsim.deploy` accepts. `metric`, a function of (outputs, targets) of all
-    images, replaces the share of correct classes. `spice_sample` of the reads are solved again, each alone, by ngspice
-    or the simulator that NORSIM_SIMULATOR names, and compared. `original` is the float network to compare with, or
+    images, replaces the share of correct classes. `spice_sample` reads, drawn at random from all reads, are solved
+    again by ngspice or the simulator that NORSIM_SIMULATOR names, and compared; with `each_pass` also one read of every
+    pass of every layer. 0 skips both. The next rung of the ladder, if the backend has one, solves a few reads of every
+    tile, and classifies the first `proof_images` images again: by default as many as it can in a minute, 0 for none.
+    `proof_seconds` limits the time of the simulator, and that of the images. Without `verified`, reads are kept and
+    not solved again. `original` is the float network to compare with, or
     `float_predictions` `[images]` are its classes. Batches and reads of simulators are taken from `store` if it has
     them, and added to it otherwise; the result is the same bit for bit. Raises ConfigurationError for a network that is
     not converted or not calibrated (see `norsim.calibrate`), DataError for unsuitable data.
     """
     started = time.monotonic()
     check_metric(metric)
-    if spice_sample < 0:
-        raise ConfigurationError(f"spice_sample is {spice_sample}; expected a number of reads, 0 for no verification")
+    _check_proof(spice_sample, proof_images, proof_seconds)
     if original is not None and original.training:
         original = copy.deepcopy(original).eval()
-    wanted, layers, count = backend_named(backend), converted_layers(model), max(spice_sample, KEPT_SAMPLES)
-    per_tile = -(-count // sum(len(layer.grid.tiles) for layer in layers.values()))
+    wanted, layers = backend_named(backend), converted_layers(model)
+    kept = KeptReads(Quota(at_random=max(spice_sample, AT_RANDOM)))
+    proven = wanted.rung_above is not None and metric is None and proof_images != 0
+    most = MOST_IMAGES if proof_images is None else proof_images
     # Progress counts images if batches are fast or run in other processes; otherwise the decks of each layer.
     by_images = wanted.by_model or wanted.gives_integers or done_elsewhere(wanted, workers)
     targets: list[Any] = []
     full: list[Any] = []
+    shown: list[Tensor] = []
     answer = classes if metric is None else outputs
 
     def images() -> Iterator[Tensor]:
@@ -135,6 +152,8 @@ def evaluate(
             targets.append(labels_of(answers, len(some)) if metric is None else answers)
             if original is not None:
                 full.append(answer(original, some))
+            if proven and sum(map(len, shown)) < most:
+                shown.append(some)
             yield some
 
     def images_done(done: int) -> None:
@@ -142,29 +161,50 @@ def evaluate(
             progress(done, len(data))
 
     reader = Reader(wanted, workers, None if by_images else progress, store=store)
-    results = run_batches(
-        model, images(), reader, classify=metric is None, per_tile=per_tile, seed=seed, progress=images_done
-    )
+    results = run_batches(model, images(), reader, classify=metric is None, kept=kept, seed=seed, progress=images_done)
     if not results:
         raise DataError("the data is empty: give at least one batch")
     truth = joined(targets)
     found, exact = (joined([getattr(result, kind) for result in results]) for kind in ("array", "quantized"))
     known = joined(full) if full else float_predictions
-    reads = sum((result.reads for result in results), Counter[str]())
-    samples = choose_samples([sample for result in results for sample in result.samples], count)
+    uses = total(result.uses for result in results)
+    at_random = min(kept.quota.at_random, sum(use.reads for use in uses.values()))
     judged = [_judge(metric, answers, truth) for answers in (found, exact, known)]
     (accuracy, interval), (quantized, quantized_interval), (of_float, float_interval) = judged
     name = getattr(data, "name", "")
     encodings = {layer.grid.chip.encoding.name for layer in layers.values()}
-    total = _count(truth)
+    count = _count(truth)
+    proof = end_to_end(
+        model, torch.cat(shown), truth, wanted, wanted=proof_images, seconds=proof_seconds, seed=seed, workers=workers,
+        store=store, progress=progress if by_images else None,
+    ) if proven else None  # fmt: skip
     return Evaluation(
-        network, name if isinstance(name, str) else "", total, wanted.name, ", ".join(sorted(encodings)),
+        network, name if isinstance(name, str) else "", count, wanted.name, ", ".join(sorted(encodings)),
         accuracy, interval, quantized, quantized_interval, of_float, float_interval,
-        verify(samples[:spice_sample], workers, reference()),
-        layer_table(model, wanted, reads, total),
-        time.monotonic() - started, seed, versions(wanted), truth, found, exact, known, samples,
+        verify(
+            kept.samples, workers, reference(), spice_sample, each_pass=each_pass, seconds=proof_seconds,
+            rungs=rungs_of(layers, wanted),
+        ) if verified else Verification(0), proof,
+        layer_table(model, wanted, uses, count),
+        time.monotonic() - started, seed, versions(wanted), truth, found, exact, known, kept.samples, at_random,
         ACCURACY if metric is None else name_of(metric),
     )  # fmt: skip
+
+
+def _check_proof(spice_sample: int, images: int | None, seconds: float | None) -> None:
+    """Raise ConfigurationError for settings of the proof that are not numbers of reads, images and seconds."""
+    if spice_sample < 0:
+        raise ConfigurationError(f"spice_sample is {spice_sample}; expected a number of reads, 0 for none")
+    if images is not None and images < 0:
+        raise ConfigurationError(f"proof_images is {images}; expected a number of images, 0 for none")
+    if seconds is not None and not seconds > 0:
+        raise ConfigurationError(f"proof_seconds is {seconds}; expected a time in seconds, or None for no limit")
+
+
+def rungs_of(layers: Mapping[str, TiledLayer], backend: Backend) -> dict[str, Backend]:
+    """Return the next rung of the ladder for each layer that has one, in a network that is read by `backend`."""
+    used = {name: layer.backend_with(backend) for name, layer in layers.items()}
+    return {name: one.rung_above for name, one in used.items() if one.rung_above is not None}
 
 
 def _judge(metric: Metric | None, answers: Any, truth: Any) -> Any:
@@ -191,8 +231,9 @@ def share(predictions: Predictions, labels: Predictions) -> tuple[float, Interva
     return right / len(labels), wilson(right, len(labels))
 
 
-def layer_table(model: nn.Module, backend: Backend, reads: Mapping[str, int], images: int) -> list[dict[str, Any]]:
-    """Return one row per layer: its tiles, their size, the number of reads, and their energy and time per image.
+def layer_table(model: nn.Module, backend: Backend, uses: Mapping[str, Use], images: int) -> list[dict[str, Any]]:
+    """Return one row per layer: its tiles, their size, the number of reads, the shares of conversions that are clipped,
+    and their energy and time per image.
 
     All tiles of a layer are read at the same time. Digital layers have no cost.
     """
@@ -203,10 +244,12 @@ def layer_table(model: nn.Module, backend: Backend, reads: Mapping[str, int], im
             "inputs": layer.grid.layer.inputs,
             "outputs": layer.grid.layer.outputs,
             "backend": layer.backend_with(backend).name,
-            "reads": reads.get(name, 0),
-            **_costs(layer, reads.get(name, 0) / images / len(layer.grid.tiles)),
+            "reads": use.reads,
+            **use.shares(),
+            **_costs(layer, use.reads / images / len(layer.grid.tiles)),
         }
         for name, layer in tiled_layers(model).items()
+        for use in [uses.get(name, Use())]
     ]
 
 

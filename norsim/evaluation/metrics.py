@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
+from norsim.array.tile import Floats
 from norsim.errors import ConfigurationError, DataError
 
 Predictions = NDArray[np.int64]
@@ -38,6 +41,32 @@ def scores_of(outputs: Any) -> Tensor:
             "outputs, give evaluate a metric, a function of (outputs, targets)"
         )
     return scores[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a network answers: classes, and the cross-entropy of each label in nats, both `[images]`."""
+
+    classes: Predictions
+    cross_entropy: Floats
+
+
+def outcome(scores: Tensor, labels: Predictions) -> Outcome:
+    """Return the outcome of scores `[images, classes]` for labels `[images]`.
+
+    Raises ConfigurationError for another number of images, DataError for a label without a score.
+    """
+    if len(scores) != len(labels):
+        raise ConfigurationError(
+            f"the network returns scores for {len(scores)} images of {len(labels)}; expected scores [images, classes]"
+        )
+    if int(labels.max(initial=0)) >= scores.shape[1]:
+        raise DataError(
+            f"labels go up to {int(labels.max())}; expected 0 to {scores.shape[1] - 1}, one for each score of the "
+            "network"
+        )
+    chosen = functional.log_softmax(scores.double(), 1).gather(1, torch.from_numpy(labels)[:, None])[:, 0]
+    return Outcome(scores.argmax(dim=1).numpy(), -chosen.numpy())
 
 
 def labels_of(targets: Any, images: int) -> Predictions:

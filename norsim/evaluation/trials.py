@@ -9,14 +9,18 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from norsim.backends.registry import reference
+from norsim.backends.backend import Backend
+from norsim.backends.registry import backend_named, reference
 from norsim.data.batches import Data, check_repeatable
 from norsim.errors import ConfigurationError
 from norsim.evaluation.chips import compare_chips
-from norsim.evaluation.evaluate import Evaluation, evaluate
+from norsim.evaluation.evaluate import Evaluation, evaluate, rungs_of
 from norsim.evaluation.metrics import Metric, Predictions
-from norsim.evaluation.proof import choose_samples, verify
+from norsim.evaluation.proof.defaults import AT_RANDOM, SPICE_SAMPLE
+from norsim.evaluation.proof.sampling import KeptReads, Quota
+from norsim.evaluation.proof.verification import verify
 from norsim.jobs.workers import HERE, Workers
+from norsim.tiling.modules import tiled_layers
 
 
 def evaluate_chips(
@@ -26,31 +30,53 @@ def evaluate_chips(
     backend: str = "macro",
     *,
     metric: Metric | None = None,
-    spice_sample: int = 12,
+    spice_sample: int = SPICE_SAMPLE,
+    proof_images: int | None = None,
+    proof_seconds: float | None = None,
+    each_pass: bool = True,
     workers: Workers = HERE,
     **options: Any,
 ) -> Evaluation:
     """Evaluate `count` chips; `fitted(k)` returns the converted and calibrated network on chip k.
 
     The accuracy is the mean over the chips, its interval is that of `Chips`, and the verification samples reads of all
-    of them; `chips` and `predictions_by_chip` of the result hold the results of each chip. Raises ConfigurationError
-    for fewer than one chip, and for several chips with a user-supplied metric, whose intervals are unknown.
+    of them; the end-to-end proof is that of the first chip. `chips` and `predictions_by_chip` of the result hold the
+    results of each chip. Raises ConfigurationError for fewer than one chip, and for several chips with a user-supplied
+    metric, whose intervals are unknown.
     """
     check_count(count)
+    proof: dict[str, Any] = {"spice_sample": spice_sample, "proof_seconds": proof_seconds}
     if count == 1:
         return evaluate(
-            fitted(0), data, backend, metric=metric, spice_sample=spice_sample, workers=workers, **options
+            fitted(0), data, backend, metric=metric, workers=workers, each_pass=each_pass, proof_images=proof_images,
+            **proof, **options,
         )  # fmt: skip
     if metric is not None:
         raise ConfigurationError("several chips are compared by the share of correct classes; omit metric")
     check_repeatable(data)
-    each = [evaluate(fitted(k), data, backend, spice_sample=0, workers=workers, **options) for k in range(count)]
+    kept = KeptReads(Quota(at_random=max(spice_sample, AT_RANDOM)))
+    each: list[Evaluation] = []
+    rungs: dict[str, Backend] = {}
+    reads = 0
+    for k in range(count):
+        model = fitted(k)
+        found = evaluate(
+            model, data, backend, workers=workers, verified=False, proof_images=0 if k else proof_images, **proof,
+            **options,
+        )  # fmt: skip
+        kept.add(found.samples)
+        each.append(replace(found, samples=[]))
+        rungs |= rungs_of(tiled_layers(model), backend_named(backend))
+        reads += sum(layer["reads"] for layer in found.layers)
     chips = compare_chips(np.array([found.predictions == found.labels for found in each]))
-    samples = choose_samples([sample for found in each for sample in found.samples], spice_sample)
+    verification = verify(
+        kept.samples, workers, reference(), spice_sample, each_pass=each_pass, seconds=proof_seconds, rungs=rungs
+    )
     return replace(
-        each[0], accuracy=float(np.mean(chips.accuracies)), accuracy_ci95=chips.ci95, samples=samples,
-        verification=verify(samples, workers, reference()), seconds=sum(found.seconds for found in each),
-        chips=chips, predictions_by_chip=[found.predictions for found in each],
+        each[0], accuracy=float(np.mean(chips.accuracies)), accuracy_ci95=chips.ci95, samples=kept.samples,
+        at_random=min(kept.quota.at_random, reads), verification=verification,
+        seconds=sum(found.seconds for found in each), chips=chips,
+        predictions_by_chip=[found.predictions for found in each],
     )  # fmt: skip
 
 

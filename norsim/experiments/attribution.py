@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import get_args
 
 from torch import nn
@@ -13,31 +13,44 @@ from norsim.backends.ideal import Ideal
 from norsim.backends.registry import backend_named
 from norsim.data.batches import Data, batches_of, check_repeatable
 from norsim.errors import ConfigurationError
-from norsim.evaluation.attribution import Attribution, attribute, classify
+from norsim.evaluation.attribution import (
+    MARGIN_POINTS,
+    ORDERS,
+    Attribution,
+    attribute,
+    check_margin,
+    classify,
+)
 from norsim.evaluation.batches import classes
-from norsim.evaluation.metrics import Predictions, joined, labels_of
+from norsim.evaluation.metrics import Outcome, Predictions, joined, labels_of
+from norsim.evaluation.shapley import Order, configurations, orders_of
 from norsim.experiments.deployment import Deployment, Report, silent
 from norsim.experiments.factors import FACTORS, By, settings_with
 from norsim.jobs.unit_store import UnitStore
 from norsim.jobs.workers import HERE, Workers
 from norsim.periphery.registry import section_key
+from norsim.random_streams import Stream, generator
 from norsim.tiling.modules import tiled_layers
 from norsim.tiling.reader import Reader
 
 
 def attribute_losses(
     deployment: Deployment, data: Data, by: By = "causes", backend: str = "macro", *,
-    float_predictions: Predictions | None = None, workers: Workers = HERE, report: Report = silent,
-    store: UnitStore | None = None,
+    margin: float = MARGIN_POINTS, orders: int = ORDERS, float_predictions: Predictions | None = None,
+    workers: Workers = HERE, report: Report = silent, store: UnitStore | None = None,
 ) -> Attribution:  # fmt: skip
     """Return the losses relative to the digital network, on the same images, by each cause, mitigation (`cures`) or
-    layer alone, and added to all others.
+    layer: alone, added to all others, and as Shapley values.
 
-    `float_predictions` `[images]` are the float network's classes; by default they are those of `deployment.original`,
-    if that is known. Raises ConfigurationError for another `by`, DataError for data that can be iterated only once.
+    `margin` is the largest remainder, in points, that counts as adding up. Shapley values of up to 5 causes or layers
+    are exact, those of more are the mean over `orders` random orders, drawn from the seed. `float_predictions`
+    `[images]` are the float network's classes; by default they are those of `deployment.original`, if that is known.
+    Raises ConfigurationError for another `by`, margin or number of orders, DataError for data that can be iterated only
+    once.
     """
     if by not in get_args(By):
         raise ConfigurationError(f"by is {by!r}; expected one of {', '.join(get_args(By))}")
+    check_margin(margin)
     check_repeatable(data)
     labels = joined([labels_of(answers, len(some)) for some, answers in batches_of(data)])
     if float_predictions is None and deployment.original is not None:
@@ -49,13 +62,21 @@ def attribute_losses(
 
     names, network_with = _by_layers(deployment, fit) if by == "layers" else _by_factors(deployment, by, fit)
 
-    def answer(on: frozenset[str]) -> Predictions:
-        found = classify(network_with(on), data, reader)
-        report("classify", next(done), 2 * len(names) + 2)
+    chosen = drawn_orders(names, orders, deployment.seed)
+    total = len(configurations(names, chosen))
+
+    def answer(on: frozenset[str]) -> Outcome:
+        found = classify(network_with(on), data, reader, labels)
+        report("classify", next(done), total)
         return found
 
-    digital = classify(deployment.converted(), data, Reader(Ideal()))
-    return attribute(names, answer, digital, float_predictions, labels)
+    digital = classify(deployment.converted(), data, Reader(Ideal()), labels)
+    return attribute(names, answer, digital, float_predictions, labels, chosen, margin)
+
+
+def drawn_orders(names: Sequence[str], orders: int, seed: int) -> list[Order]:
+    """Return the orders in which `names` are added: all, or `orders` random ones of many names."""
+    return orders_of(names, orders, generator(seed, Stream.ATTRIBUTION_ORDERS))
 
 
 def _by_factors(

@@ -16,9 +16,10 @@ from norsim.backends.registry import backend_named
 from norsim.chip.model import Chip
 from norsim.data.batches import Data, first_inputs
 from norsim.errors import ConfigurationError, suggestion
-from norsim.evaluation.attribution import Attribution
+from norsim.evaluation.attribution import MARGIN_POINTS, ORDERS, Attribution
 from norsim.evaluation.evaluate import Evaluation, evaluate
 from norsim.evaluation.metrics import Metric, check_metric
+from norsim.evaluation.proof.defaults import SPICE_SAMPLE
 from norsim.evaluation.trials import check_count
 from norsim.experiments.attribution import attribute_losses
 from norsim.experiments.deployed_folder import save_folder
@@ -154,16 +155,19 @@ class DeployedNetwork(nn.Module):
         return self
 
     def evaluate(
-        self, data: Data, metric: Metric | None = None, *, trials: int = 1, spice_sample: int = 12,
-        workers: Workers = HERE, report: Report = silent, store: Any = None, float_predictions: Any = None,
+        self, data: Data, metric: Metric | None = None, *, trials: int = 1, spice_sample: int = SPICE_SAMPLE,
+        proof_images: int | None = None, proof_seconds: float | None = None, workers: Workers = HERE,
+        report: Report = silent, store: Any = None, float_predictions: Any = None,
     ) -> Evaluation:  # fmt: skip
-        """Return the accuracy on the array, of the integers and of the float network, with a verification.
+        """Return the accuracy on the array, of the integers and of the float network, with its proof.
 
         `data` is a DataLoader, a torch Dataset, a pair (inputs, targets) of tensors, a norsim data set or an iterable
         of batches. `metric`, a function of (outputs, targets) of all images, replaces the share of correct classes;
         outputs can be tensors, tuples or dicts. `trials` chips of the design are evaluated, this one first.
-        `spice_sample` reads are solved again by ngspice. `float_predictions` `[images]` are the float network's
-        classes, if that network is unknown.
+        `spice_sample` reads, drawn from all reads, and one of every pass of every layer are solved again by ngspice; 0
+        for none. The next rung above the backend classifies the first `proof_images` images again: by default as many
+        as it can in a minute, 0 for none. `proof_seconds` limits each of the two. `float_predictions` `[images]` are
+        the float network's classes, if that network is unknown.
         """
         deployment = self.parts.deployment
         check_count(trials)
@@ -172,25 +176,31 @@ class DeployedNetwork(nn.Module):
             if metric is not None:
                 raise ConfigurationError("several chips are compared by the share of correct classes; omit metric")
             return evaluate_deployment(
-                deployment, data, trials, self.backend, spice_sample=spice_sample, workers=workers, report=report,
-                store=store, float_predictions=float_predictions,
+                deployment, data, trials, self.backend, spice_sample=spice_sample, proof_images=proof_images,
+                proof_seconds=proof_seconds, workers=workers, report=report, store=store,
+                float_predictions=float_predictions,
             )  # fmt: skip
         return evaluate(
-            self.parts.analog, data, self.backend, metric=metric, spice_sample=spice_sample, seed=deployment.seed,
-            workers=workers, progress=lambda done, total: report("read", done, total), network=deployment.name,
+            self.parts.analog, data, self.backend, metric=metric, spice_sample=spice_sample, proof_images=proof_images,
+            proof_seconds=proof_seconds, seed=deployment.seed, workers=workers,
+            progress=lambda done, total: report("read", done, total), network=deployment.name,
             original=deployment.original, float_predictions=float_predictions, store=store,
         )  # fmt: skip
 
     def attribute(
-        self, data: Data, by: By = "causes", *, workers: Workers = HERE, report: Report = silent, store: Any = None,
-        float_predictions: Any = None,
+        self, data: Data, by: By = "causes", *, margin: float = MARGIN_POINTS, orders: int = ORDERS,
+        workers: Workers = HERE, report: Report = silent, store: Any = None, float_predictions: Any = None,
     ) -> Attribution:  # fmt: skip
         """Return the accuracy lost to each cause, mitigation (`by="cures"`) or layer (`by="layers"`) on labelled
-        data."""
+        data: alone, added to all others, and as Shapley values.
+
+        `margin` is the largest remainder, in percentage points, that counts as adding up. The Shapley values of more
+        than 5 layers are the mean over `orders` random orders.
+        """
         self._check_reads()
         return attribute_losses(
-            self.parts.deployment, data, by, self.backend, float_predictions=float_predictions, workers=workers,
-            report=report, store=store,
+            self.parts.deployment, data, by, self.backend, margin=margin, orders=orders,
+            float_predictions=float_predictions, workers=workers, report=report, store=store,
         )  # fmt: skip
 
     def sweep(
@@ -200,7 +210,9 @@ class DeployedNetwork(nn.Module):
     ) -> Sweep:  # fmt: skip
         """Return the accuracy of `trials` chips at each combination of values of the chip keys in `vary`.
 
-        The network itself does not change. `done(point)` is called after each point.
+        The network itself does not change. In a sweep over `silicon.time`, converters are fitted just after programming
+        unless `calibration.fresh` says otherwise. At each point, `spice_sample` reads are solved again by ngspice, and
+        a few of every tile by the next rung above the backend. `done(point)` is called after each point.
         """
         return sweep_chip(
             self.parts.deployment, data, vary, trials, self.backend, spice_sample=spice_sample, workers=workers,

@@ -15,7 +15,8 @@ from norsim.chip.load import build_chip, read_yaml
 from norsim.chip.model import Chip
 from norsim.data import Dataset, load
 from norsim.errors import ConfigurationError, NorsimError
-from norsim.evaluation.proof import Sample, load_samples
+from norsim.evaluation.proof.kept_reads import load_samples
+from norsim.evaluation.proof.sampling import Sample
 from norsim.experiments.run_record import Answers, AttributionRecord, Missing, Origin, RunRecord
 from norsim.saved.network_folder import load_network
 from norsim.tiling.convert import convert
@@ -149,7 +150,7 @@ def _samples(run: Path, model: nn.Module | Missing) -> list[Sample] | Missing:
         return Missing("The run did not keep any reads.")
     try:
         grids = {name: layer.grid for name, layer in tiled_layers(model).items()}
-        return load_samples(path, grids) or Missing("No array was read, so no reads were kept.")
+        return load_samples(path, grids)[0] or Missing("No array was read, so no reads were kept.")
     except NorsimError as problem:
         return Missing(f"The reads that the run kept cannot be used: {problem}")
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from norsim.data import Dataset
 from norsim.evaluation.metrics import Predictions
-from norsim.evaluation.proof import Sample
+from norsim.evaluation.proof.sampling import Sample
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,13 @@ from norsim.errors import ConfigurationError
 from norsim.evaluation.evaluate import Evaluation
 from norsim.evaluation.intervals import Interval
 from norsim.evaluation.metrics import Predictions
+from norsim.evaluation.proof.defaults import SPICE_SAMPLE
 from norsim.evaluation.trials import evaluate_chips
 from norsim.experiments.deployment import Deployment, Report, silent
 from norsim.jobs.unit_store import UnitStore
 from norsim.jobs.workers import HERE, Workers
+
+AGE, FRESH = "silicon.time", "calibration.fresh"
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class SweepPoint:
 
     `values`      value of each varied key
     `accuracy`    the mean over the chips, with its 95 % interval `ci95`
-    `sigma`       standard deviation between chips; None for one chip
+    `sigma`       the spread between chips (norsim.evaluation.chips); None for one chip
     `max_error_full_scale`   largest error of the verification; None without one
     """
 
@@ -39,11 +42,15 @@ class SweepPoint:
 
 @dataclass(frozen=True)
 class Sweep:
-    """The result of a sweep: varied `keys`, `points` in order, and the `last` evaluation, with what all share."""
+    """The result of a sweep: varied `keys`, `points` in order, and the `last` evaluation, with what all share.
+
+    `fitted_fresh`   whether converters were fitted just after programming because the time since then was varied
+    """
 
     keys: tuple[str, ...]
     points: tuple[SweepPoint, ...]
     last: Evaluation
+    fitted_fresh: bool = False
 
     @property
     def best(self) -> SweepPoint:
@@ -70,6 +77,27 @@ def combinations(vary: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(vary, point, strict=True)) for point in itertools.product(*vary.values())]
 
 
+def fits_fresh(deployment: Deployment, vary: Mapping[str, Sequence[Any]]) -> bool:
+    """Return whether a sweep fits converters just after programming: where it varies the time since programming, unless
+    the chip or the sweep sets `calibration.fresh` itself.
+
+    Converters that are fitted again at each time would hide a part of the drift.
+    """
+    return AGE in vary and FRESH not in vary and "fresh" not in deployment.choice.content.get("calibration", {})
+
+
+def designs(
+    deployment: Deployment, vary: Mapping[str, Sequence[Any]]
+) -> list[tuple[dict[str, Any], Deployment]]:  # fmt: skip
+    """Return all points of a sweep, with the network on the chip of each.
+
+    Raises ConfigurationError for unknown keys and invalid values.
+    """
+    points = combinations(vary)
+    base = deployment.with_settings({FRESH: True}) if fits_fresh(deployment, vary) else deployment
+    return [(point, base.with_settings(point)) for point in points]
+
+
 def sweep_chip(
     deployment: Deployment, data: Data, vary: Mapping[str, Sequence[Any]], trials: int = 1, backend: str = "macro", *,
     float_predictions: Predictions | None = None, spice_sample: int = 4, workers: Workers = HERE,
@@ -78,17 +106,18 @@ def sweep_chip(
 ) -> Sweep:  # fmt: skip
     """Evaluate `trials` chips at every combination of the values in `vary`; `done(point)` is called after each point.
 
-    All combinations are checked before the first one is evaluated. `float_predictions` `[images]` are the float
+    All combinations are checked before the first one is evaluated. See `fits_fresh` for when converters are fitted in a
+    sweep over `silicon.time`. `float_predictions` `[images]` are the float
     network's classes. Raises ConfigurationError for unknown keys and invalid values.
     """
     check_repeatable(data)
-    found = [(point, deployment.with_settings(point)) for point in combinations(vary)]
+    found = designs(deployment, vary)
     points: list[SweepPoint] = []
     for number, (values, one) in enumerate(found):
         report("points", number, len(found))
         last = evaluate_deployment(
-            one, data, trials, backend, float_predictions=float_predictions, spice_sample=spice_sample, workers=workers,
-            report=report, store=store,
+            one, data, trials, backend, float_predictions=float_predictions, spice_sample=spice_sample,
+            proof_images=0, each_pass=False, workers=workers, report=report, store=store,
         )  # fmt: skip
         if last.accuracy_ci95 is None:
             raise ConfigurationError("a sweep needs accuracies with known intervals")
@@ -97,11 +126,12 @@ def sweep_chip(
             last.verification.max_error_full_scale,
         ))  # fmt: skip
         done(points[-1])
-    return Sweep(tuple(vary), tuple(points), last)
+    return Sweep(tuple(vary), tuple(points), last, fits_fresh(deployment, vary))
 
 
 def evaluate_deployment(
-    deployment: Deployment, data: Data, trials: int = 1, backend: str = "macro", *, spice_sample: int = 12,
+    deployment: Deployment, data: Data, trials: int = 1, backend: str = "macro", *, spice_sample: int = SPICE_SAMPLE,
+    proof_images: int | None = None, proof_seconds: float | None = None, each_pass: bool = True,
     float_predictions: Predictions | None = None, workers: Workers = HERE, report: Report = silent,
     store: UnitStore | None = None,
 ) -> Evaluation:  # fmt: skip
@@ -116,7 +146,8 @@ def evaluate_deployment(
         return analog if integers else deployment.fit(analog, backend, workers=workers, report=report, store=store)
 
     return evaluate_chips(
-        fitted, trials, data, backend, spice_sample=spice_sample, seed=deployment.seed, workers=workers,
+        fitted, trials, data, backend, spice_sample=spice_sample, proof_images=proof_images,
+        proof_seconds=proof_seconds, each_pass=each_pass, seed=deployment.seed, workers=workers,
         progress=partial(report, "read"), network=deployment.name, original=deployment.original,
         float_predictions=float_predictions, store=store,
     )  # fmt: skip

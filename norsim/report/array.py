@@ -12,7 +12,7 @@ from norsim.array.tile import Floats, Stimulus
 from norsim.array.variation import PERFECT
 from norsim.backends.characterised import read_nodes
 from norsim.errors import NorsimError
-from norsim.evaluation.proof import Sample
+from norsim.evaluation.proof.sampling import Sample
 from norsim.experiments.run_record import Missing
 from norsim.solver.input_lines import driven
 from norsim.tiling.program import program_tile

@@ -10,7 +10,7 @@ import numpy as np
 from norsim.array.tile import Floats
 from norsim.backends.programming import program_levels
 from norsim.errors import NorsimError
-from norsim.evaluation.proof import Sample
+from norsim.evaluation.proof.sampling import Sample
 from norsim.experiments.run_record import Missing
 from norsim.report.array import SolvedTile
 from norsim.spice.simulators.choice import chosen_simulator

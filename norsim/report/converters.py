@@ -14,7 +14,8 @@ from norsim.backends.nodal import Nodal
 from norsim.data import Dataset
 from norsim.data.tensors import images_tensor
 from norsim.errors import NorsimError
-from norsim.evaluation.proof import Sample
+from norsim.evaluation.clipping import clipped
+from norsim.evaluation.proof.sampling import Sample
 from norsim.experiments.run_record import Missing
 from norsim.periphery.encoding import Codes
 from norsim.random_streams import Stream, generator
@@ -95,11 +96,10 @@ def _currents(part: PlacedTile, codes: Codes) -> Floats:
 def _use(layer: str, reads: Sequence[tuple[PlacedTile, Floats]]) -> CodeUse:
     """Return the converter use for currents `[reads, outputs]` of tiles."""
     bits = reads[0][0].adc.bits
-    counts, clipped, conversions = np.zeros(min(2**bits, BINS), np.int64), 0, 0
+    counts, outside, conversions = np.zeros(min(2**bits, BINS), np.int64), 0, 0
     for part, amps in reads:
         codes = part.convert(amps).astype(np.int64)
         counts += np.bincount(codes.ravel() * len(counts) // 2**bits, minlength=len(counts))
-        steps = part.flaws.steps(amps, part.adc)
-        clipped += int(((steps < -0.5) | (steps > 2**bits - 0.5)).sum())
+        outside += sum(clipped(part, amps))
         conversions += codes.size
-    return CodeUse(layer, bits, counts, clipped / conversions, conversions, sum(len(amps) for _, amps in reads))
+    return CodeUse(layer, bits, counts, outside / conversions, conversions, sum(len(amps) for _, amps in reads))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 from norsim.backends.registry import BACKENDS, gives_integers
 from norsim.evaluation.attribution import Loss, paired_loss
+from norsim.evaluation.end_to_end import EndToEnd, in_words
 from norsim.evaluation.metrics import ACCURACY
 from norsim.experiments.run_record import Answers, Missing, RunRecord
 
@@ -137,23 +140,63 @@ def _proof(record: RunRecord) -> list[str]:
         return ["Not measured: the run computed integers and read no array."]
     backend = BACKENDS.get(name)
     simulator = backend.simulator if backend else None
-    says = [f"{simulator.name} itself solved every read on the array, tile by tile."] if simulator else []
-    if not proof["samples"]:
+    says = [_end_to_end(summary)] if summary.get("end_to_end") else []
+    says += [f"{simulator.name} itself solved every read on the array, tile by tile."] if simulator else []
+    parts = [proof.get(key) or {} for key in ("tiles", "passes")]
+    if not proof["samples"] and not any(part.get("reads") for part in parts):
         return [*says, "Not measured: no read was solved again. `norsim verify` can still do it."]
+    says += _of_parts(*parts)
+    says += _of_sample(summary, proof)
+    worst = [part["max_error_full_scale"] for part in (proof, *parts) if part.get("max_error_full_scale") is not None]
+    return [*says, _bound(max(worst), name, _check(record, "tolerance")), *_steps(record, proof, *parts)]
+
+
+def _end_to_end(summary: Mapping[str, Any]) -> str:
+    known = {part.name for part in fields(EndToEnd)}
+    return in_words(EndToEnd(**{key: value for key, value in summary["end_to_end"].items() if key in known}))
+
+
+def _of_parts(tiles: Mapping[str, Any], passes: Mapping[str, Any]) -> list[str]:
+    """Return what the reads of every tile, and those of every pass of every layer, showed."""
+    kinds = ((tiles, " of every tile"), (passes, ", one of each pass of each layer,"))
+    return [
+        f"{part['reads']} reads{kind} were solved again by {part['witness']}: largest deviation "
+        f"{part['max_error_full_scale']:.1e} of full scale, {part['max_error_steps']:.2g} converter steps, in "
+        f"{part['worst_tile']}."
+        for part, kind in kinds
+        if part.get("reads")
+    ]
+
+
+def _of_sample(summary: Mapping[str, Any], proof: Mapping[str, Any]) -> list[str]:
+    if not proof["samples"]:
+        return []
     # Runs before version 0.2 did not record their witness: the simulator that programmed the chip.
     older = "ngspice" if (summary.get("versions") or {}).get("ngspice") else "neospice"
-    says.append(
-        f"{proof['samples']} reads were solved again by {proof.get('witness') or older}, each alone. Largest deviation "
-        f"{proof['max_error_full_scale']:.1e} of full scale, root mean square {proof['rms_error_full_scale']:.1e}."
-    )
-    says.append(_bound(proof["max_error_full_scale"], name, _tolerance(record)))
+    steps, worse = proof.get("max_error_steps"), proof.get("worse_fraction_95")
+    drawn = ", drawn at random from all reads," if worse is not None else ""
+    in_steps = "" if steps is None else f", {steps:.2g} converter steps"
+    bound = [] if worse is None else [f"With 95 % confidence, at most {100 * worse:.1f} % of all reads deviate more."]
     ends = proof["adc_mismatch_ci95"]
-    says.append(
+    return [
+        f"{proof['samples']} reads{drawn} were solved again by {proof.get('witness') or older}. Largest deviation "
+        f"{proof['max_error_full_scale']:.1e} of full scale{in_steps}, "
+        f"root mean square {proof['rms_error_full_scale']:.1e} of full scale.",
+        *bound,
         f"Converter codes that differ: {100 * proof['adc_mismatch_fraction']:.2f} % "
         f"({100 * ends[0]:.2f} to {100 * ends[1]:.2f} %); a current at the edge between two codes may fall to either "
-        "side, however small the deviation."
-    )
-    return says
+        "side, however small the deviation.",
+    ]
+
+
+def _steps(record: RunRecord, *parts: Mapping[str, Any]) -> list[str]:
+    """Return whether the deviations meet the requested bound in converter steps, if there is one."""
+    tolerance = _check(record, "tolerance_steps")
+    worst = [part["max_error_steps"] for part in parts if part.get("max_error_steps") is not None]
+    if tolerance is None or not worst:
+        return []
+    met = "met" if max(worst) <= tolerance else "NOT met"
+    return [f"The requested bound, {tolerance:g} converter steps, is {met}."]
 
 
 def _bound(worst: float, backend: str, tolerance: float | None) -> str:
@@ -168,11 +211,11 @@ def _bound(worst: float, backend: str, tolerance: float | None) -> str:
     return f"That is MORE than the {claimed:g} that norsim claims for {backend} on wires like the preset's."
 
 
-def _tolerance(record: RunRecord) -> float | None:
-    """Return the largest error that the run allowed, in full scale; None if it had no bound or did not record it."""
+def _check(record: RunRecord, name: str) -> float | None:
+    """Return a bound that the run was given; None if it had none or did not record it."""
     if isinstance(record.origin, Missing):
         return None
-    found = (record.origin.manifest.get("checks") or {}).get("tolerance")
+    found = (record.origin.manifest.get("checks") or {}).get(name)
     return None if found is None else float(found)
 
 

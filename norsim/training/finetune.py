@@ -1,9 +1,9 @@
 """Fine-tuning through the circuit: a quantized network adapts to the array that it runs on.
 
 Every few steps the tiles are programmed again with the current weights, as another chip of the same design with its
-own random draws; in between, norsim.training.through_array follows the weights to first order. Scales and zero points
-are fixed; weights, biases and the gains and shifts of folded batch norms are trained. The teacher is the digital
-network before tuning (Hinton et al., "Distilling the knowledge in a neural network", 2015).
+own random draws, which no evaluation uses; in between, norsim.training.through_array follows the weights to first
+order. Scales and zero points are fixed; weights, biases and the gains and shifts of folded batch norms are trained. The
+teacher is the digital network before tuning (Hinton et al., "Distilling the knowledge in a neural network", 2015).
 """
 
 from __future__ import annotations
@@ -127,11 +127,23 @@ def fine_tune(
     return student
 
 
+def training_chip(chip: Chip, seed: int, number: int) -> Chip:
+    """Return chip `number` of those that fine-tuning draws from `seed`.
+
+    The seed of each is a random number of 63 bits, so that none is among the chips that an evaluation draws from a
+    user's seed: to tune a network on the chip it is then evaluated on would overstate what tuning gains.
+    """
+    drawn = generator(seed, Stream.FINE_TUNING_CHIPS, number).integers(1 << 62, 1 << 63, dtype=np.uint64)
+    return chip.specimen(int(drawn), number)
+
+
 def _programmed(
     student: nn.Module, chip: Chip, examples: Examples, tuning: Tuning, number: int, digital: Collection[str]
 ) -> nn.Module:  # fmt: skip
     """The student on another chip of the design, calibrated."""
-    analog = convert(student, chip.specimen(tuning.seed, number), {name: {"backend": "ideal"} for name in digital})
+    analog = convert(
+        student, training_chip(chip, tuning.seed, number), {name: {"backend": "ideal"} for name in digital}
+    )
     inputs = examples.calibration(chip.calibration.images, generator(tuning.seed, Stream.CALIBRATION_IMAGES))
     calibrate(analog, inputs, seed=tuning.seed)
     return analog

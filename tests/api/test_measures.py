@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 import norsim
+from norsim.experiments.sweep import designs, fits_fresh
 from tests.api.conftest import SETTINGS, Split, deployed, split_of
 from tests.api.networks import Small
 
@@ -67,7 +68,7 @@ def test_a_sweep_is_an_evaluation_of_each_point(
     for point, bits in zip(found.points, (3, 6), strict=True):
         chips = [by_hand(model, train_set, test_set, {"adc.bits": bits}, chip).accuracy for chip in range(2)]
         assert point.values == {"adc.bits": bits} and point.accuracy == np.mean(chips)
-        assert point.sigma == pytest.approx(np.std(chips, ddof=1))
+        assert point.sigma == 0 == np.std(chips)  # nothing varies from chip to chip
         assert point.ci95[0] <= point.accuracy <= point.ci95[1]
         assert 0 < (point.max_error_full_scale or 0) < 1e-4
     assert found.points[0].accuracy < found.points[1].accuracy and found.best is found.points[1]
@@ -116,6 +117,64 @@ def test_attributions_say_which_layer_it_is(model: nn.Module, train_set: Split, 
         accuracy = alone.evaluate(test_set.pair, spice_sample=0).accuracy
         assert share.alone.points == pytest.approx(100 * (integers - accuracy))
     assert max(share.alone.points for share in found.shares) > 5 and found.base.points == 0
+
+
+@pytest.mark.slow
+def test_random_orders_of_many_layers_come_from_the_seed_and_share_configurations() -> None:
+    """Six layers have 720 orders; three of them are drawn, and each set of layers is classified once."""
+    torch.manual_seed(0)
+    model = nn.Sequential(*(nn.Linear(6, 6) for _ in range(6)))
+    data, seen = (torch.rand(30, 6), torch.arange(30) % 6), list[tuple[str, int, int]]()
+    net = norsim.deploy(model, calibration=data, set={"adc.bits": 3, "calibration.reads": 16})
+    found = net.attribute(data, by="layers", orders=3, report=lambda *part: seen.append(part))
+    assert found.orders == 3 and not found.exact and len(found.shares) == 6
+    lost = sum(share.shapley.points for share in found.shares)
+    assert lost == pytest.approx(found.array.points - found.base.points)
+    nats = sum(share.cross_entropy.nats for share in found.shares)
+    assert nats == pytest.approx(found.array_cross_entropy.nats - found.base_cross_entropy.nats, abs=1e-9)
+    assert abs(nats) > 1e-4
+    # None, all, 6 alone, 6 last; 3 of the 5 beginnings of each order are neither.
+    classified = [(done, total) for what, done, total in seen if what == "classify"]
+    assert 14 < len(classified) <= 14 + 3 * 3 and classified[-1] == (len(classified), len(classified))
+    assert net.attribute(data, by="layers", orders=3) == found
+    with pytest.raises(norsim.ConfigurationError, match="orders is 1; expected an integer of at least 2"):
+        net.attribute(data, by="layers", orders=1)
+    with pytest.raises(norsim.ConfigurationError, match="margin is 0; expected percentage points above 0"):
+        net.attribute(data, by="layers", margin=0)
+
+
+SONOS = {
+    "silicon.programming": {"scale": "19.887 nA", "knee": "176.31 nA"},
+    "silicon.aged": {"scale": "34.579 nA", "knee": "207.34 nA", "after": "5 day"},
+}
+
+
+@pytest.mark.slow
+def test_a_sweep_over_time_fits_converters_before_ageing(
+    net: norsim.DeployedNetwork, model: nn.Module, train_set: Split, test_set: Split
+) -> None:
+    """Unless `calibration.fresh` says otherwise; the fit of an aged chip is another one."""
+    aged, times = deployed(model, train_set, set=SONOS), {"silicon.time": ["0 s", "5 day"]}
+    deployment = aged.parts.deployment
+    for vary, chosen, fresh in (
+        (times, deployment, True),
+        ({"adc.bits": [8]}, deployment, False),
+        ({**times, "calibration.fresh": [False, True]}, deployment, False),
+        (times, deployment.with_settings({"calibration.fresh": False}), False),
+    ):
+        assert fits_fresh(chosen, vary) == fresh
+    found = [design.choice.chip.calibration.fresh for _, design in designs(deployment, times)]
+    assert found == [True, True] and not deployment.choice.chip.calibration.fresh
+    swept = aged.sweep(test_set.pair, times, spice_sample=0)
+    assert swept.fitted_fresh and not net.sweep(test_set.pair, {"adc.bits": [8]}, spice_sample=0).fitted_fresh
+    point = {**SONOS, "silicon.time": "5 day"}
+    fits = []
+    for fresh in (True, False):
+        one = deployed(model, train_set, set={**point, "calibration.fresh": fresh})
+        fits.append([tile.gain for layer in one.tiled.values() for tile in layer.grid.tiles])
+        if fresh:
+            assert one.evaluate(test_set.pair, spice_sample=0).accuracy == swept.points[1].accuracy
+    assert not all(np.array_equal(a, b) for a, b in zip(*fits, strict=True))
 
 
 @pytest.fixture(scope="module")

@@ -279,8 +279,8 @@ def everything(measured: Measured | None = None) -> Silicon:
     """Return silicon with all non-idealities."""
     parts = (
         TransistorMismatch(0.1, 0.02), ProgrammingSpread(4e-3), CellMismatch(0.015), DieMismatch(0.02),
-        ChargeLoss(0.01, neutral_volts=2.0), TelegraphNoise(5e-3),
-        CurrentSpreads(PROGRAMMED, AGED, READ, measured), BrokenCells(stuck=0.1, open=0.1),
+        ChargeLoss(0.01, neutral_volts=2.0), TelegraphNoise(5e-3), CurrentSpreads(PROGRAMMED, AGED, READ, measured),
+        BrokenCells(stuck=0.1, open=0.1),
     )  # fmt: skip
     assert tuple(map(type, parts)) == NON_IDEALITIES
     return Silicon(parts, DAY)

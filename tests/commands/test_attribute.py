@@ -41,15 +41,26 @@ def test_losses_by_cause(norsim: Run, tmp_path: Path, network: list[object], enc
     )
     converter = next(share for share in found["shares"] if share["name"] == "converter")
     assert converter["alone"]["points"] > 0 and converter["without"]["points"] > 0  # 1 bit
+    assert converter["shapley"]["points"] > 0 and converter["cross_entropy"]["ci95"][0] > 0
+    assert found["array"]["points"] - found["base"]["points"] == pytest.approx(
+        sum(share["shapley"]["points"] for share in found["shares"])
+    )
+    assert found["exact"] and found["orders"] == 24
+    assert found["margin_points"] == 1 and "adds_up" not in found
+    low, high = found["remainder"]["ci95"]
+    assert found["verdict"] != "adds up" or -1 < low < high < 1
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["shares"] == found["shares"]
 
 
 def test_losses_by_layer(norsim: Run, tmp_path: Path) -> None:
+    """Forty images do not decide about a point, but about 20."""
     options = ["--network", "digits-cnn", "--images", 40, "--by", "layers"]
-    ended = norsim("attribute", *options, "--out", tmp_path / "run")
-    assert ended.code == 0
-    for text in ("conv1", "conv2", "fc", "quantization", "adds up"):
-        assert text in ended.out
+    for margin, verdict in ((1, "inconclusive"), (20, "adds up to the total")):
+        ended = norsim("attribute", *options, "--margin", margin, "--overwrite", "--out", tmp_path / "run")
+        assert ended.code == 0
+        said = " ".join(ended.out.split())
+        for text in ("conv1", "conv2", "fc", "quantization", "cross-entropy", "all 6 orders", verdict):
+            assert text in said
 
 
 @pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])

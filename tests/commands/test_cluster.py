@@ -21,7 +21,8 @@ from norsim.commands import cli
 from norsim.errors import SimulatorError, SolveError
 from norsim.jobs.dask_cluster import _there, cluster, installation
 from norsim.jobs.workers import Unit
-from tests.commands.test_resume import EVALUATE, FAST, READ, results, start
+from tests.commands.test_resume import EVALUATE, FAST, READ, results
+from tests.processes import start
 
 Run = Callable[..., Any]
 Alone = Callable[[tuple[str, ...]], Path]
@@ -146,7 +147,8 @@ def test_two_workers_one_of_which_dies_give_the_bytes_of_one_process(
     assert results(there) == results(here) and len(results(here)) >= 3
 
 
-@pytest.mark.slow
+# The test of a queueing system proves the same with its jobs as workers.
+@pytest.mark.soak
 def test_batches_on_workers_give_the_same_bytes(
     norsim: Run, alone: Alone, dask_cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -170,12 +172,7 @@ def test_a_lost_cluster_ends_in_3_and_the_run_can_be_resumed(norsim: Run, alone:
 
 def lose(made: Cluster, part: Path, log: Path) -> None:
     """Start a run, and kill the cluster once it has done two units."""
-    program = "from norsim.commands import main; main()"
-    with open(log, "wb") as stderr:
-        process = subprocess.Popen(
-            [sys.executable, "-c", program, *READ, "--no-cache", "--out", part, "--scheduler", made.address],
-            stderr=stderr,
-        )
+    process = start(*READ, "--no-cache", "--out", part, "--scheduler", made.address, output=log)
     eventually(lambda: units(part) >= 2)
     made.stop_from(0)
     assert process.wait(SECONDS) == 3, log.read_text()
@@ -247,12 +244,9 @@ def test_jobs_are_submitted_to_a_queueing_system(alone: Alone, tmp_path: Path, m
     options = tmp_path / "queue.yaml"
     options.write_text("jobs: 1\nqueue: short\ncores: 1\nmemory: 2 GiB\nwalltime: '00:10:00'\n")
     given = ("--scheduler", "slurm", "--scheduler-options", options)
-    there = subprocess.run(
-        [sys.executable, "-c", "from norsim.commands import main; main()",
-         *map(str, (*FAST, "--no-cache", "--out", tmp_path / "there", *given))],
-        cwd=tmp_path, capture_output=True, text=True, timeout=2 * SECONDS, check=False,
-    )  # fmt: skip
-    assert there.returncode == 0, there.stderr + (tmp_path / "job.log").read_text()
+    monkeypatch.chdir(tmp_path)
+    there = start(*FAST, "--no-cache", "--out", tmp_path / "there", *given, output=tmp_path / "log")
+    assert there.wait(2 * SECONDS) == 0, (tmp_path / "log").read_text() + (tmp_path / "job.log").read_text()
     assert "Registered to" in (tmp_path / "job.log").read_text()
     assert results(tmp_path / "there") == results(alone(FAST))
 

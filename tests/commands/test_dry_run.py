@@ -103,9 +103,10 @@ def test_estimated_counts_are_exact(norsim: Run, tmp_path: Path, short_probes: N
     reads = sum(layer["reads"] for layer in run["layers"])
     assert estimate["tiles"] == sum(layer["tiles"] for layer in run["layers"])
     assert_bytes(estimate, tmp_path / "run")
-    # Plus 64 of each tile for the calibration, and 3 for the verification.
-    assert estimate["solves"] == reads + 64 * estimate["tiles"] + 3
-    times = 2 * len(FACTORS["causes"]) + 2
+    # Plus 64 of each tile for the calibration; for the verification 4 of each tile, 4 of each of 3 layers, and 3.
+    assert estimate["solves"] == reads + (64 + 4) * estimate["tiles"] + 4 * 3 + 3
+    # Every set of causes is needed for the exact Shapley values.
+    times = 2 ** len(FACTORS["causes"])
     estimate = norsim("attribute", "--network", "digits-cnn", "--dry-run", *ALONE, "--json").json
     assert estimate["solves"] == times * (reads + 64 * estimate["tiles"])
 

@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
-from norsim.evaluation.proof import Sampler
+from norsim.evaluation.proof.sampling import Quota, Sampler
 from norsim.experiments.run_files import RESULTS
 from norsim.spice.simulators.ngspice import find_ngspice
+from tests.processes import start
 
 Run = Callable[..., Any]
 
@@ -28,7 +29,10 @@ EVALUATE = (
     "eval-network", "--network", "digits-cnn", "--images", "4", "--layers", "fc", "--backend", "ngspice", "--quiet",
     "--spice-sample", "3", "--set", "tile.wordlines=32", "--set", "calibration.reads=8",
 )  # fmt: skip
-FAST = ("eval-network", "--network", "digits-cnn", "--backend", "macro", "--spice-sample", "3", "--quiet")
+FAST = (
+    "eval-network", "--network", "digits-cnn", "--backend", "macro", "--spice-sample", "3", "--proof-images", "0",
+    "--quiet",
+)  # fmt: skip
 READ = (
     "run-layer", "--network", "digits-cnn", "--layer", "fc", "--vectors", "5", "--set", "tile.wordlines=32", "--quiet",
     "--set", "calibration.reads=8",
@@ -50,14 +54,11 @@ def events(folder: Path) -> list[str]:
     return [json.loads(line)["event"] for line in (folder / "events.jsonl").read_text().splitlines()]
 
 
-def start(*arguments: object) -> subprocess.Popen[bytes]:
-    program = "from norsim.commands import main; main()"
-    return subprocess.Popen(
-        [sys.executable, "-c", program, *map(str, arguments)], stderr=subprocess.DEVNULL, start_new_session=True
-    )
-
-
-@pytest.mark.parametrize("command", [EVALUATE, READ, FAST, SWEEP], ids=["eval-network", "run-layer", "macro", "sweep"])
+@pytest.mark.parametrize(
+    # A sweep stores the batches of several evaluations by macro.
+    "command", [EVALUATE, READ, pytest.param(FAST, marks=pytest.mark.soak), SWEEP],
+    ids=["eval-network", "run-layer", "macro", "sweep"],
+)  # fmt: skip
 @pytest.mark.slow
 def test_a_run_killed_at_random_times_ends_in_the_same_bytes(
     norsim: Run, tmp_path: Path, command: tuple[str, ...]
@@ -98,12 +99,12 @@ def test_an_interrupted_evaluation_computes_no_batch_twice(
     seen: list[int] = []
     make = Sampler.__init__
 
-    def interrupting(sampler: Sampler, count: int, seed: int, batch: int = 0) -> None:
+    def interrupting(sampler: Sampler, quota: Quota, seed: int, chip: int = 0, batch: int = 0) -> None:
         if seen.count(2) == 0 and batch == 2:
             seen.append(batch)
             raise KeyboardInterrupt
         seen.append(batch)
-        make(sampler, count, seed, batch)
+        make(sampler, quota, seed, chip, batch)
 
     monkeypatch.setattr(Sampler, "__init__", interrupting)
     part, whole = tmp_path / "part", tmp_path / "whole"

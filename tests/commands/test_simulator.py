@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +11,7 @@ import pytest
 from norsim.backends import characterised, programming
 from norsim.spice.simulators.choice import VARIABLE, chosen_simulator
 from tests.commands.conftest import Run
+from tests.processes import start
 
 TILE = ["--network", "digits-cnn", "--layer", "fc", "--tile", "1,0", "--vectors", 2]
 
@@ -29,18 +27,17 @@ def _forget() -> None:
         remembered.cache_clear()
 
 
-def by(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run a command in a process without ngspice, where NORSIM_SIMULATOR is `name`."""
-    command = [sys.executable, "-c", "from norsim.commands import main; main()", *map(str, arguments)]
-    environment = {**os.environ, "NORSIM_NGSPICE": "/no/such/ngspice", VARIABLE: name}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+def by(name: str, output: Path, *arguments: object) -> int:
+    """Run a command in a process without ngspice, where NORSIM_SIMULATOR is `name`; return its exit code."""
+    return start(*arguments, output=output, NORSIM_NGSPICE="/no/such/ngspice", **{VARIABLE: name}).wait(300)
 
 
 @pytest.mark.slow
 def test_without_ngspice_neospice_programs_and_reads_if_selected(norsim: Run, tmp_path: Path) -> None:
     pytest.importorskip("neospice")
-    ended = by("neospice", "run-layer", *TILE, "--backend", "nodal", "--no-cache", "--out", tmp_path / "other")
-    assert ended.returncode == 0, ended.stderr
+    said, out = tmp_path / "said", tmp_path / "other"
+    code = by("neospice", said, "run-layer", *TILE, "--backend", "nodal", "--no-cache", "--out", out)
+    assert code == 0, said.read_text()
     assert norsim("run-layer", *TILE, "--backend", "ngspice", "--out", tmp_path / "one").code == 0
     with np.load(tmp_path / "one" / "currents.npz") as one, np.load(tmp_path / "other" / "currents.npz") as other:
         assert np.abs(one["currents"] - other["currents"]).max() <= 1e-6 * np.abs(one["currents"]).max()
@@ -48,8 +45,9 @@ def test_without_ngspice_neospice_programs_and_reads_if_selected(norsim: Run, tm
 
 @pytest.mark.slow
 def test_it_is_never_used_unless_selected(tmp_path: Path) -> None:
-    ended = by("", "run-layer", *TILE, "--no-cache", "--out", tmp_path / "run")
-    assert ended.returncode == 3 and "no ngspice" in ended.stderr
+    said = tmp_path / "said"
+    code = by("", said, "run-layer", *TILE, "--no-cache", "--out", tmp_path / "run")
+    assert code == 3 and "no ngspice" in said.read_text()
 
 
 def test_an_unknown_simulator_ends_in_2(norsim: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -60,10 +58,11 @@ def test_an_unknown_simulator_ends_in_2(norsim: Run, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.slow
-def test_doctor_names_the_selected_simulator(norsim: Run) -> None:
+def test_doctor_names_the_selected_simulator(norsim: Run, tmp_path: Path) -> None:
     pytest.importorskip("neospice")
     found = norsim("doctor", "--json").json
     assert found["simulator"].startswith("ngspice-")
     assert found["neospice"].startswith("works, agrees to")
-    ended = by("neospice", "doctor")
-    assert ended.returncode == 0 and "neospice-0.2.0" in ended.stdout and "no ngspice" in ended.stdout
+    said = tmp_path / "said"
+    assert by("neospice", said, "doctor") == 0
+    assert "neospice-0.2.0" in said.read_text() and "no ngspice" in said.read_text()

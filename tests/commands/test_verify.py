@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,19 @@ def test_a_finished_run_is_verified_and_compared_with_the_tolerance(norsim: Run,
     assert 0 < ended.json["max_error_full_scale"] < 1e-4
     assert norsim("verify", finished, "--samples", 2, "--tolerance", 1e-12).code == 5
     assert norsim("verify", finished, "--samples", 2, "--backend", "nodal", "--tolerance", 1e-4).code == 0
+
+
+def test_as_many_reads_are_verified_as_the_run_kept(norsim: Run, finished: Path) -> None:
+    """A run draws 200 reads from all of its reads, and keeps others of tiles and passes besides."""
+    ended = norsim("verify", finished, "--samples", 201)
+    assert ended.code == 2 and "kept 200 reads" in ended.err and "--samples of at most 200" in ended.err
+    ended = norsim("verify", finished, "--samples", 150, "--backend", "nodal", "--json", "--tolerance-steps", 1)
+    assert ended.code == 0 and ended.json["samples"] == 150
+    assert ended.json["worse_fraction_95"] == pytest.approx(1 - 0.05 ** (1 / 150))
+    assert norsim("verify", finished, "--samples", 2, "--tolerance-steps", 1e-9).code == 5
+    few = norsim("verify", finished, "--samples", 2, "--json")
+    summary = json.loads((finished / "summary.json").read_text())["verification"]
+    assert few.json["max_error_full_scale"] == pytest.approx(summary["max_error_full_scale"], abs=1e-7)
 
 
 def test_another_simulator_can_verify(norsim: Run, finished: Path) -> None:
@@ -62,7 +76,7 @@ def test_a_run_of_a_user_supplied_network_can_be_moved(norsim: Run, tmp_path: Pa
 def test_a_modified_current_is_detected(norsim: Run, finished: Path) -> None:
     with np.load(finished / "samples.npz") as kept:
         content = dict(kept)
-    content["amps_0"] = content["amps_0"] * 1.5 + 1e-7
+    content["amps"] = content["amps"] * 1.5 + 1e-7
     np.savez(finished / "samples.npz", **content)
     assert norsim("verify", finished, "--samples", 2, "--json").json["max_error_full_scale"] > 1e-3
 

@@ -41,6 +41,8 @@ CONTINUED = re.compile(r" *\\\n *")
 TUTORIALS = [*sorted((ROOT / "docs" / "tutorials").glob("*.md")), ROOT / "CONTRIBUTING.md"]
 # The first line of a block that the reader saves as a file.
 FILE_NAME = re.compile(r"[#*] (\w+\.(?:py|yaml|lib|sp))\b")
+# A part of a shell script: a line, with the text that it reads up to END.
+DOCUMENT_OR_LINE = re.compile(r".* <<'END'\n(?:.*\n)*?END\n|.*\n")
 # After a command that is expected to fail.
 MEANT_TO_END = re.compile(r" # exit code (\d+)$")
 INLINE = re.compile(r"`([^`\n]+)`")
@@ -148,19 +150,7 @@ def test_tutorials_run(
             assert named, f"{block.name}: a file starts with its name"
             (tmp_path / named[1]).write_text(block.text)
         elif block.language == "sh":
-            runs = lines_that_run(block.text)
-            if any(line.split()[0] not in ("norsim", "python") for line in runs.splitlines()):
-                run_in_a_shell(runs, tmp_path)
-                continue
-            for line in runs.splitlines():
-                words = shlex.split(line)
-                if words[0] == "python":
-                    ended = subprocess.run(
-                        [sys.executable, *words[1:]], check=True, capture_output=True, text=True, timeout=300
-                    )
-                    print(ended.stdout)
-                else:
-                    run_here(line, monkeypatch)
+            run_script(lines_that_run(block.text), tmp_path, monkeypatch)
             assert_folders_filled(block, tmp_path)
             said = capsys.readouterr().out
         elif not block.text.startswith("norsim "):
@@ -169,14 +159,30 @@ def test_tutorials_run(
 
 @pytest.mark.parametrize("block", [b for b in apart("sh") if of_a_shell(b)], ids=lambda block: block.name)
 @pytest.mark.slow
-def test_scripts_run(block: Block, tmp_path: Path) -> None:
+def test_scripts_run(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run shell scripts without the lines that change the machine."""
-    run_in_a_shell(lines_that_run(block.text), tmp_path)
+    monkeypatch.chdir(tmp_path)
+    run_script(lines_that_run(block.text), tmp_path, monkeypatch)
     assert_folders_filled(block, tmp_path)
 
 
-def run_in_a_shell(script: str, folder: Path) -> None:
-    """Run a script in a folder, with the programs installed beside this interpreter."""
+def run_script(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a script in a folder: plain lines `norsim ...` in this process, everything else in a shell.
+
+    A script whose lines share a state of the shell, such as a process in the background, is run by one shell.
+    """
+    if "$" in script or " & " in script:
+        print(run_in_a_shell(script, folder))
+        return
+    for part in DOCUMENT_OR_LINE.findall(script):
+        if part.startswith("norsim "):
+            run_here(part.strip(), monkeypatch)
+        else:
+            print(run_in_a_shell(part, folder))
+
+
+def run_in_a_shell(script: str, folder: Path) -> str:
+    """Run a script in a folder, with the programs installed beside this interpreter; return its output."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with subprocess.Popen(
         ["sh", "-eu", "-c", script], cwd=folder, env={**os.environ, "PATH": path}, stdout=subprocess.PIPE,
@@ -189,6 +195,7 @@ def run_in_a_shell(script: str, folder: Path) -> None:
             with suppress(ProcessLookupError):
                 os.killpg(running.pid, signal.SIGKILL)
     assert running.returncode == 0, f"{script}\n{said}"
+    return said
 
 
 def assert_folders_filled(block: Block, where: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import nn
 import norsim
 from norsim.backends.registry import backend_named
 from norsim.chip.model import Chip
+from norsim.evaluation.clipping import Use
 from norsim.evaluation.evaluate import image_costs, layer_table
 from norsim.tiling.modules import layer_codes, tiled_layers
 
@@ -44,7 +44,7 @@ def calibrated(network: Any, small_chip: Callable[..., Chip]) -> Callable[..., n
 
 def row_of(model: nn.Module) -> dict[str, Any]:
     """Return the only layer's row, for two vectors of four passes an image on its four tiles."""
-    (row,) = layer_table(model, backend_named("nodal"), Counter({"0": IMAGES * 2 * 4 * 4}), IMAGES)
+    (row,) = layer_table(model, backend_named("nodal"), {"0": Use(IMAGES * 2 * 4 * 4)}, IMAGES)
     return row
 
 

@@ -28,17 +28,20 @@ def test_the_chosen_simulator_verifies(
     net: norsim.DeployedNetwork, monkeypatch: pytest.MonkeyPatch, trials: int
 ) -> None:
     """NORSIM_SIMULATOR chooses it, for one chip and for several; here its solver is nodal."""
-    solved: list[str] = []
+    solved: list[int] = []
 
     def solve(backend: Neospice, tile: Tile, stimulus: Stimulus) -> Currents:
-        solved.append(tile.name)
+        solved.append(stimulus.vectors)
         return Nodal().solve(tile, stimulus)
 
     monkeypatch.setattr(registry, "chosen_simulator", lambda: SIMULATORS["neospice"])
     monkeypatch.setattr(Neospice, "solve", solve)
     data = torch.rand(8, 6), torch.arange(8) % 3
     verification = net.evaluate(data, trials=trials, spice_sample=5).verification
-    assert verification.witness == "neospice" and verification.samples == 5 == len(solved)
+    assert verification.witness == "neospice" and verification.samples == 5
+    assert verification.passes and verification.passes.reads == 2 * 4 and sum(solved) <= 5 + 2 * 4
+    tiles = 2 * trials
+    assert verification.tiles and verification.tiles.witness == "nodal" and verification.tiles.reads == 4 * tiles
     assert 0 < (verification.max_error_full_scale or 0) < 1e-4
 
 

@@ -10,7 +10,7 @@ import pytest
 from norsim.backends.characterised import read_nodes
 from norsim.backends.registry import read
 from norsim.chip.model import Chip
-from norsim.evaluation.proof import Sample
+from norsim.evaluation.proof.sampling import Sample
 from norsim.quantization.layer import QuantizedLayer
 from norsim.report.array import SolvedTile, deviations, errors, exact_amps, solve_worst
 from norsim.tiling.grid import place

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from norsim.chip.model import Chip
-from norsim.evaluation.proof import Sample
+from norsim.evaluation.proof.sampling import Sample
 from norsim.experiments.read_back import read_run
 from norsim.experiments.run_record import Missing
 from norsim.periphery.adc import Adc
@@ -46,5 +46,5 @@ def test_more_reads_are_made_if_images_are_available(macro_run: Path) -> None:
     assert all(layer.clipped < 0.05 and (layer.counts > 0).sum() > 8 for layer in more.layers)
     again = uses(kept, found.model, found.data, 0)
     assert all(np.array_equal(a.counts, b.counts) for a, b in zip(more.layers, again.layers, strict=True))
-    assert sum(layer.reads for layer in fewer.layers) == 64
+    assert sum(layer.reads for layer in fewer.layers) == len(found.samples) >= 200  # type: ignore[arg-type]
     assert fewer.layers[0].clipped == pytest.approx(more.layers[0].clipped, abs=0.2)

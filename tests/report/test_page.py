@@ -133,9 +133,25 @@ def test_a_run_without_images_or_network_still_has_a_page(macro_run: Path, tmp_p
 def test_a_run_of_attribute_alone_has_a_page(macro_run: Path, tmp_path: Path) -> None:
     text = report.write([macro_run.parent / "layers"], tmp_path / "out").read_text()
     assert "By layers, on 20 images" in text and "keeps no reads" in text
+    summary = json.loads((macro_run.parent / "layers" / "summary.json").read_text())
+    assert f'data-verdict="{summary["verdict"]}"' in text and "Shapley values by layers" in text
+    assert all(f"{share['cross_entropy']['nats']:.4f}" in text for share in summary["shares"])
     with pytest.raises(ConfigurationError, match="no run of eval-network"):
         report.write([macro_run, macro_run.parent / "layers"], tmp_path / "both")
     assert not (tmp_path / "both").exists()
+
+
+def test_an_attribution_of_version_0_1_has_a_page_without_verdict(macro_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(macro_run.parent / "layers", run, ignore=shutil.ignore_patterns("units"))
+    summary = json.loads((run / "summary.json").read_text())
+    for key in ("verdict", "margin_points", "orders", "exact", "array_cross_entropy", "base_cross_entropy"):
+        del summary[key]
+    del summary["remainder"]["ci90"]
+    shares = [{kind: share[kind] for kind in ("name", "alone", "without")} for share in summary["shares"]]
+    (run / "summary.json").write_text(json.dumps({**summary, "shares": shares, "adds_up": True}))
+    text = report.write([run], tmp_path / "out").read_text()
+    assert "leave a remainder of" in text and "add up" not in text and "Shapley" not in text
 
 
 def test_differences_of_two_runs_are_shown(macro_run: Path, stressed_run: Path, tmp_path: Path) -> None:

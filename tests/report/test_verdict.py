@@ -48,7 +48,7 @@ def test_the_verification_states_its_bound(macro: RunRecord) -> None:
     assert "The requested bound, 0.001 of full scale, is met." in text
     plain = with_manifest(macro, checks={"min_accuracy": None, "tolerance": None})
     assert "within the 0.0001 that norsim claims for macro" in " ".join(of(plain).proof)
-    worse = {**macro.summary["verification"], "max_error_full_scale": 2e-3}
+    worse = {**macro.summary["verification"], "max_error_full_scale": 2e-3, "tiles": None, "passes": None}
     assert "MORE than" in " ".join(of(plain, verification=worse).proof)
     assert "is NOT met" in " ".join(of(macro, verification=worse).proof)
 
@@ -65,11 +65,36 @@ def test_the_bound_comes_from_the_manifest_not_from_the_command(macro: RunRecord
     assert "The requested bound, 0.001 of full scale, is met." in text
 
 
+def test_the_end_to_end_proof_comes_first(macro: RunRecord) -> None:
+    found, proof = of(macro), macro.summary["end_to_end"]
+    assert found.proof[0].startswith(
+        f"End to end: macro and nodal classify {100 - proof['changed']} of 100 images alike"
+    )
+    assert f"{100 * proof['changed_ci95'][1]:.2f} % of the predictions may change" in found.proof[0]
+    text = " ".join(found.proof)
+    assert "16 reads of every tile were solved again by nodal" in text
+    assert ", one of each pass of each layer, were solved again by ngspice" in text
+    assert "With 95 % confidence, at most 52.7 % of all reads deviate more." in text, "4 reads: 1 - 0.05^(1/4)"
+    assert of(macro, end_to_end=None).proof[0].startswith("16 reads of every tile")
+    steps = with_manifest(macro, checks={"tolerance_steps": 1e-9})
+    assert "The requested bound, 1e-09 converter steps, is NOT met." in of(steps).proof
+
+
+def test_a_run_of_version_0_1_is_reported(macro: RunRecord) -> None:
+    """Its verification has neither steps nor other parts, and no end-to-end proof."""
+    old = {key: macro.summary["verification"][key] for key in (
+        "samples", "max_error_full_scale", "rms_error_full_scale", "adc_mismatch_fraction", "adc_mismatch_ci95",
+    )}  # fmt: skip
+    summary = {key: value for key, value in macro.summary.items() if key != "end_to_end"} | {"verification": old}
+    found = verdict(replace(macro, summary=summary))
+    assert found and found.proof[0].startswith("4 reads were solved again by ngspice. Largest deviation")
+
+
 def test_missing_measurements_are_stated(macro: RunRecord, stressed_run: Path, spice_run: Path) -> None:
     unknown = of(macro, accuracy_float=None, accuracy_float_ci95=None)
     assert unknown.rows[0].accuracy is None and [one.key for one in unknown.lost] == ["drop_array"]
     stressed, spice = verdict(read_run(stressed_run)), verdict(read_run(spice_run))
-    assert stressed and stressed.proof[0].startswith("Not measured: no read was solved again")
+    assert stressed and any("reads of every tile were solved again by nodal" in line for line in stressed.proof)
     assert spice and spice.proof[0] == "ngspice itself solved every read on the array, tile by tile."
     assert "with 1 of its 3 layers there (conv1) and the others digital" in spice.headline
     assert stressed.headline.endswith("on the array.")

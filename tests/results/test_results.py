@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
 
 import pytest
 
 from results import cases, figures, page, silicon
+from tests.processes import start
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "results.md"
 
 
+@pytest.fixture
+def _forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run cases in processes that need not import norsim again."""
+
+    def run(words: list[str], **_: Any) -> CompletedProcess[bytes]:
+        # After Python and the program that it is called with.
+        return CompletedProcess(words, start(*words[3:]).wait())
+
+    monkeypatch.setattr(cases.subprocess, "run", run)
+
+
 @pytest.mark.parametrize("name", ["etox65-bit-serial", "etox65-linear-pair-unfitted"])
 @pytest.mark.slow
+@pytest.mark.usefixtures("_forked")
 def test_a_line_of_the_page_is_what_the_command_gives_again(tmp_path: Path, name: str) -> None:
     case = next(case for case in cases.evaluations("digits-cnn") if case.name == name)
     found = {"digits-cnn": {name: case.run(tmp_path, None)}}
@@ -31,6 +46,30 @@ def test_the_page_has_every_run_of_its_networks() -> None:
             assert case.name == "speed" or f"| {network} | {case.name} |" in text, case
 
 
+def test_published_spreads_are_of_at_least_ten_chips() -> None:
+    for network in cases.networks():
+        for case in cases.cases(network):
+            counts = [
+                int(after) for word, after in zip(case.options, case.options[1:], strict=False) if word == "--trials"
+            ]
+            assert all(count >= 10 for count in counts), case.name
+            # What draws cells at random draws several chips.
+            drawn = any(
+                word.startswith(("silicon.cell", "silicon.programming", "silicon.aged")) for word in case.options
+            )
+            assert counts or not drawn, case.name
+
+
+@pytest.mark.slow
+def test_the_table_of_losses_holds_what_a_run_found(tmp_path: Path) -> None:
+    case = cases.Case("layers-bit-serial", "digits-cnn", "attribute", ("--by", "layers", "--images", "20"))
+    found = case.run(tmp_path, None)
+    rows = list(page._attribution({"digits-cnn": {case.name: found}}, "layers", "layer"))
+    whole = found["array"]["points"]
+    assert f"| digits-cnn | layers-bit-serial | 20 | all together | {whole:.2f} (" in "\n".join(rows)
+    assert f", {found['verdict']} within ±1 |" in rows[-2] and len({row.count("|") for row in rows[3:-1]}) == 1
+
+
 def test_a_finished_run_is_not_made_again(tmp_path: Path) -> None:
     case = cases.Case("kept", "digits-cnn", "no-such-command", ())
     folder = tmp_path / "digits-cnn" / "kept"
@@ -43,6 +82,7 @@ def test_a_finished_run_is_not_made_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_forked")
 def test_the_tables_of_silicon_hold_what_runs_found(tmp_path: Path) -> None:
     few = ("--images", "20")
     stress, sampled = ("--chip", "etox65-stress"), (*few, "--spice-sample", "1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,8 +23,9 @@ from norsim.saved.network_folder import load_network
 from norsim.tiling.calibrate import calibrate
 from norsim.tiling.convert import convert
 from norsim.tiling.modules import TiledLayer, reading, tiled_layers
+from norsim.training import finetune
 from norsim.training.checkpoint import CHECKPOINT
-from norsim.training.finetune import fine_tune
+from norsim.training.finetune import fine_tune, training_chip
 from norsim.training.through_array import effective_weights, through_circuit
 from norsim.training.tuning import Tuning
 from tests.conftest import contents, reader_by
@@ -120,6 +122,36 @@ def test_training_recovers_accuracy_on_a_bad_chip(tmp_path: Path) -> None:
     assert all(torch.equal(value, network.state_dict()[key]) for key, value in before.items())
     assert on_the_array(network) < 0.9
     assert on_the_array(tuned) > on_the_array(network) + 0.08
+
+
+def test_tuning_draws_chips_that_no_evaluation_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the user's seed 0, tuning used chips 0, 1, ... of an evaluation with that seed."""
+    programmed: list[Chip] = []
+
+    def watching(model: nn.Module, chip: Chip, *arguments: Any, **named: Any) -> nn.Module:
+        programmed.append(chip)
+        return convert(model, chip, *arguments, **named)
+
+    monkeypatch.setattr(finetune, "convert", watching)
+    network, _ = load_network("digits-cnn")
+    chip, train = (
+        load_chip("etox65-stress", ("silicon.cell=5 mV", "calibration.reads=4")),
+        load("digits", "train", None),
+    )
+    tuning = Tuning(steps=3, refresh=1, batch_size=2)
+    fine_tune(network, chip, train.take(16, None), tuning, tmp_path)
+    assert len(programmed) == 3
+
+    def cells(some: Chip) -> bytes:
+        return some.draw.at((0, 0)).normal("cell", (64,)).tobytes()
+
+    tuned = {cells(one) for one in programmed}
+    evaluated = {cells(chip.specimen(seed, number)) for seed in (0, 1) for number in range(50)}
+    assert len(tuned) == 3 and not tuned & evaluated
+    # The same seed tunes on the same chips, another one on others.
+    assert [training_chip(chip, 0, number) for number in range(3)] == programmed
+    seeds = {training_chip(chip, seed, number).draw.seed for seed in range(20) for number in range(20)}
+    assert len(seeds) == 400 and min(seeds) >= 1 << 62
 
 
 def test_an_interrupted_tuning_ends_in_the_same_weights(tmp_path: Path, full_disk: Callable[[str], None]) -> None:

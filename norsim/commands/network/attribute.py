@@ -28,13 +28,17 @@ from norsim.commands.shared.options import (
 from norsim.experiments.factors import FACTORS, By
 
 if TYPE_CHECKING:
-    from norsim.evaluation.attribution import Attribution, Loss
+    from norsim.evaluation.attribution import Attribution, Loss, Nats
 
 
 @click.command("attribute")
 @network_options
 @click.option("--by", type=click.Choice(list(get_args(By))), default="causes", show_default=True,
               help="What to attribute the loss to: causes, mitigations (cures) or layers.")  # fmt: skip
+@click.option("--margin", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True,
+              metavar="POINTS", help="Largest remainder, in points, that counts as adding up.")  # fmt: skip
+@click.option("--orders", type=click.IntRange(min=2), default=8, show_default=True,
+              help="Random orders for Shapley values of more than 5 parts; of fewer, all orders are used.")  # fmt: skip
 @click.option("--images", type=click.IntRange(min=1), help="Use only the first N test images; all by default.")
 @click.option("--backend", type=click.Choice(array_backends()), default="macro", show_default=True,
               help="Solver that reads the tiles.")  # fmt: skip
@@ -43,15 +47,19 @@ if TYPE_CHECKING:
 @scheduler_options
 @run_options
 def command(
-    network: str, dataset: str | None, data_folder: Path | None, by: By, images: int | None, backend: str,
+    network: str, dataset: str | None, data_folder: Path | None, by: By, margin: float, orders: int,
+    images: int | None, backend: str,
     chip_name: str, encoding: str | None, settings: tuple[str, ...],
     seed: int, jobs: int, out: Path | None, as_json: bool, quiet: bool, verbose: bool,
 ) -> None:  # fmt: skip
     """Measure the accuracy lost to each cause (cell, bitline, source line, converter) or layer, or recovered by each
-    mitigation (`--by cures`): by each one alone, and by adding it to all others.
+    mitigation (`--by cures`): by each one alone, by adding it to all others, and as Shapley values, which add up to the
+    total.
 
     A cause is removed by an ideal cell, lossless wires or a 24-bit converter. Losses are in percentage points relative
-    to the digital 4-bit network, on the same images; a recovered loss is negative.
+    to the digital 4-bit network, on the same images; a recovered loss is negative. The rise of the mean cross-entropy,
+    in nats, shows effects that change no class. An equivalence test states whether the losses by each one alone add up
+    to the total within --margin.
 
     \b
     Examples:
@@ -66,6 +74,8 @@ def command(
 
     from norsim.commands.shared.progress import reporting
     from norsim.evaluation.attribution import summary
+    from norsim.evaluation.shapley import configurations
+    from norsim.experiments.attribution import drawn_orders
     from norsim.experiments.experiment import open_experiment
 
     one = open_experiment(
@@ -73,11 +83,11 @@ def command(
     )  # fmt: skip
     shown, known = one.images(images)
     if is_dry_run():
-        parts = len(FACTORS.get(by, one.net.tiled))
-        # All, none, each alone and all but each. By layers, those on the array add up to parts + 1 whole networks, and
-        # one fit serves all of them.
-        times = 2 * parts + 2
-        count, fits = (times, times) if by in FACTORS else (parts + 1, 1)
+        names = tuple(FACTORS.get(by, one.net.tiled))
+        sets = configurations(names, drawn_orders(names, orders, seed))
+        times = len(sets)
+        # By layers, those on the array add up to whole networks, and one fit serves all of them.
+        count, fits = (times, times) if by in FACTORS else (-(-sum(map(len, sets)) // len(names)), 1)
         show_evaluation_cost(
             one.net, shown, started, jobs, as_json, spice_sample=None, evaluations=count, passes=times, fits=fits
         )
@@ -85,8 +95,9 @@ def command(
     with reporting(quiet) as report, workers_for(jobs) as workers:
         folder = open_run("attribute", out, choice, seed)
         found = one.net.attribute(
-            shown, by, workers=workers, report=report, store=folder.units, float_predictions=known
-        )
+            shown, by, margin=margin, orders=orders, workers=workers, report=report, store=folder.units,
+            float_predictions=known,
+        )  # fmt: skip
     content: dict[str, Any] = {
         "network": network, "dataset": shown.name, "images": found.images, "backend": backend,
         "encoding": choice.chip.encoding.name, "by": by, **summary(found), "seed": seed,
@@ -100,26 +111,40 @@ def command(
 
 
 def report_losses(found: Attribution, content: dict[str, Any], path: Path) -> None:
-    """Print the losses as a table."""
-    rows = []
-    if found.quantization:
-        rows.append(("quantization", *_cells(found.quantization), "", ""))
+    """Print the losses as two tables, and what they show."""
     part = {"causes": "cause", "cures": "mitigation", "layers": "layer"}[content["by"]]
+    where = f"{content['network']} on {content['dataset']}, {found.images} test images, {content['encoding']}"
+    rows = [("quantization", *_cells(found.quantization), "", "")] if found.quantization else []
     rows.append((f"all {part}s", *_cells(found.array), "", ""))
     rows.append((f"no {part}", *_cells(found.base), "", ""))
     rows += [(share.name, *_cells(share.alone), *_cells(share.without)) for share in found.shares]
-    show.table(
-        ("", "alone", "95 % interval", "added last", "95 % interval"), rows,
-        f"points lost, {content['network']} on {content['dataset']}, {found.images} test images, "
-        f"{content['encoding']}",
-    )  # fmt: skip
-    left, verdict = found.remainder, "adds up" if found.adds_up else "does NOT add up"
+    show.table(("", "alone", "95 % interval", "added last", "95 % interval"), rows, f"points lost, {where}")
+    left, margin = found.remainder, f"the margin of ±{found.margin_points:g} points"
+    says = {
+        "adds up": f"adds up to the total within {margin}",
+        "does not add up": f"does NOT add up to the total within {margin}",
+        "inconclusive": f"may or may not add up to the total within {margin} (inconclusive: use more images)",
+    }  # fmt: skip
     show.say(
-        f"The sum of the losses by each one alone {verdict} to the total, with a remainder of {left.points:.2f} points "
+        f"The sum of the losses by each one alone {says[found.verdict]}: the remainder is {left.points:.2f} points "
         f"({left.ci95[0]:.2f} to {left.ci95[1]:.2f})"
     )
+    shared = [
+        (f"all {part}s", f"{found.array.points:.2f}", "", *_nats(found.array_cross_entropy)),
+        (f"no {part}", f"{found.base.points:.2f}", "", *_nats(found.base_cross_entropy)),
+    ]
+    shared += [(share.name, *_cells(share.shapley), *_nats(share.cross_entropy)) for share in found.shares]
+    over = f"all {found.orders} orders" if found.exact else f"{found.orders} random orders"
+    show.table(
+        ("", "points", "95 % interval", "cross-entropy, nats", "95 % interval"), shared,
+        f"shares that add up: Shapley values, mean over {over} of adding each {part}",
+    )  # fmt: skip
     show.say_path(f"{content['seconds']:.0f} s. Run folder: {path}")
 
 
 def _cells(loss: Loss) -> tuple[str, str]:
     return f"{loss.points:.2f}", f"{loss.ci95[0]:.2f} to {loss.ci95[1]:.2f}"
+
+
+def _nats(rise: Nats) -> tuple[str, str]:
+    return f"{rise.nats:.4f}", f"{rise.ci95[0]:.4f} to {rise.ci95[1]:.4f}"

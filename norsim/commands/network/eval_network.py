@@ -39,15 +39,13 @@ from norsim.commands.shared.options import (
 )
 from norsim.configuration.quantities import engineering
 from norsim.errors import ConfigurationError, ThresholdError
+from norsim.evaluation.proof.defaults import SPICE_SAMPLE
 from norsim.files import write_atomically, write_text
 
 if TYPE_CHECKING:
     from norsim.data import Dataset
     from norsim.evaluation.evaluate import Evaluation
     from norsim.evaluation.metrics import Predictions
-
-# Why codes may differ although currents agree.
-EDGES = " (a current at the edge between two codes can fall on either side)"
 
 
 @click.command("eval-network")
@@ -68,13 +66,14 @@ EDGES = " (a current at the edge between two codes can fall on either side)"
     metavar="PATTERN",
     help="Layers to put on the array, as a shell pattern such as 'layer1.*'; the others stay digital.",
 )
-@click.option(
-    "--spice-sample",
-    type=click.IntRange(min=0),
-    default=12,
-    show_default=True,
-    help="Number of reads that ngspice solves again, each alone, to verify the result.",
-)
+@click.option("--spice-sample", type=click.IntRange(min=0), default=SPICE_SAMPLE, show_default=True,
+              help="Number of reads, drawn at random from all reads, that ngspice solves again, besides one of every "
+                   "pass of every layer; 0 for none.")  # fmt: skip
+@click.option("--proof-images", type=click.IntRange(min=0), metavar="N",
+              help="Number of images that the next solver above the backend classifies again; 0 for none. Default: as "
+                   "many as it can in a minute.")  # fmt: skip
+@click.option("--proof-seconds", type=click.FloatRange(min=0, min_open=True), metavar="S",
+              help="Stop solving reads again after this time, and the images of --proof-images likewise.")  # fmt: skip
 @click.option(
     "--compare",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -89,10 +88,15 @@ EDGES = " (a current at the edge between two codes can fall on either side)"
     help="Number of chips of this design to evaluate; cells and converters are drawn again for each.",
 )
 @click.option("--yield-above", "least", type=click.FloatRange(0, 1), metavar="ACCURACY",
-              help="Report the share of the chips that reaches this accuracy.")  # fmt: skip
+              help="Report the yield: the share of chips that reaches this accuracy.")  # fmt: skip
 @click.option("--min-accuracy", type=click.FloatRange(0, 1), help="Fail (exit 5) below this accuracy.")
 @click.option("--tolerance", type=click.FloatRange(min=0),
               help="Fail (exit 5) if the largest error of verified reads, in full scale, is above this.")  # fmt: skip
+@click.option("--tolerance-steps", type=click.FloatRange(min=0),
+              help="Fail (exit 5) if that error, in converter steps, is above this.")  # fmt: skip
+@click.option("--max-changed", type=click.FloatRange(0, 1), metavar="FRACTION",
+              help="Fail (exit 5) if more than this share of the predictions may differ from those of the next solver "
+                   "above the backend: the upper end of the 95 % interval.")  # fmt: skip
 @chip_options
 @resume_options
 @scheduler_options
@@ -101,8 +105,9 @@ def command(
     network: str | None, model: str | None, weights: Path | None,
     mean: tuple[float, ...] | None, std: tuple[float, ...] | None,
     dataset: str | None, data_folder: Path | None, images: int | None, backend: str,
-    pattern: str, compare: Path | None, spice_sample: int, trials: int, least: float | None,
-    min_accuracy: float | None, tolerance: float | None,
+    pattern: str, compare: Path | None, spice_sample: int, proof_images: int | None, proof_seconds: float | None,
+    trials: int, least: float | None,
+    min_accuracy: float | None, tolerance: float | None, tolerance_steps: float | None, max_changed: float | None,
     chip_name: str, encoding: str | None, settings: tuple[str, ...],
     seed: int, jobs: int, out: Path | None, as_json: bool, quiet: bool, verbose: bool,
 ) -> None:  # fmt: skip
@@ -127,7 +132,7 @@ def command(
     from norsim.backends.registry import backend_named
     from norsim.commands.shared.progress import reporting
     from norsim.data.tensors import images_tensor
-    from norsim.evaluation.proof import save_samples
+    from norsim.evaluation.proof.kept_reads import save_samples
     from norsim.evaluation.trials import table_of_chips
     from norsim.experiments.experiment import open_experiment
     from norsim.experiments.run_folder import default_folder
@@ -151,8 +156,8 @@ def command(
     shown, known = one.images(images)
     if is_dry_run():
         show_evaluation_cost(
-            one.net, shown, started, jobs, as_json, spice_sample=spice_sample, evaluations=trials, passes=trials,
-            fits=trials,
+            one.net, shown, started, jobs, as_json, spice_sample=spice_sample, proof_images=proof_images,
+            proof_seconds=proof_seconds, evaluations=trials, passes=trials, fits=trials,
         )  # fmt: skip
         return
     with reporting(quiet) as report, workers_for(jobs) as workers:
@@ -161,11 +166,12 @@ def command(
         if trials == 1 and not wanted.gives_integers:
             one.net.calibrate(**options)
         found = one.net.evaluate(
-            shown, trials=trials, spice_sample=spice_sample, float_predictions=known, **options
+            shown, trials=trials, spice_sample=spice_sample, proof_images=proof_images, proof_seconds=proof_seconds,
+            float_predictions=known, **options,
         )  # fmt: skip
     found = replace(found, seconds=time.monotonic() - started)
     write_text(folder.path / "results.csv", table_of_images(found, shown, known, table_of_chips(found)))
-    write_atomically(folder.path / "samples.npz", partial(save_samples, found.samples))
+    write_atomically(folder.path / "samples.npz", partial(save_samples, found.samples, found.at_random))
     summary = found.summary() | {"digital": digital_parts(one.net.parts.analog, images_tensor(shown.take(1)))}
     if found.chips is not None:
         summary["trials"] = {"count": trials, **asdict(found.chips)}
@@ -180,7 +186,8 @@ def command(
         report_result(found, folder.path, verbose, summary)
         if other is not None:
             click.echo("{alike} of {images} images have the same class as in {run}".format(**summary["compared"]))
-    check(found, min_accuracy, tolerance)
+    warn_of_clipping(found)
+    check(found, min_accuracy, tolerance, tolerance_steps, max_changed)
 
 
 def table_of_images(
@@ -232,22 +239,22 @@ def report_result(found: Evaluation, path: Path, verbose: bool, summary: dict[st
     if trials:
         lowest, highest = min(trials["accuracies"]), max(trials["accuracies"])
         show.say(
-            f"{trials['count']} chips: {100 * lowest:.2f} % to {100 * highest:.2f} %, standard deviation "
-            f"{100 * trials['sigma']:.2f} points. The interval covers all chips of the design and all images; for "
+            f"{trials['count']} chips: {100 * lowest:.2f} % to {100 * highest:.2f} %. Spread between chips, without "
+            f"the chance of the images: {100 * trials['sigma']:.2f} points ({100 * trials['sigma_ci95'][0]:.2f} to "
+            f"{100 * trials['sigma_ci95'][1]:.2f}). The interval covers all chips of the design and all images; for "
             f"these images alone it is {_percent_range(trials['ci95_chips'])}, for these chips alone "
             f"{_percent_range(trials['ci95_images'])}"
         )
         if "yield" in trials:
             above = trials["yield"]
-            share = f"{100 * above['share']:.0f} % of the chips ({_percent_range(above['ci95'])})"
-            show.say(f"{share} reach {100 * above['accuracy']:g} %")
-    proof = found.verification
-    if proof.samples:
-        show.say(
-            f"Verification: {proof.samples} reads solved again by {proof.witness}, each alone: largest error "
-            f"{proof.max_error_full_scale:.1e} of full scale, differing ADC codes "
-            f"{100 * (proof.adc_mismatch_fraction or 0):.2f} %{EDGES if proof.adc_mismatch_fraction else ''}"
-        )
+            show.say(
+                f"{100 * above['accuracy']:g} % is reached by {100 * above['share']:.0f} % of these chips "
+                f"({_percent_range(above['ci95'])}), and by {100 * above['model_share']:.0f} % of all chips "
+                f"({_percent_range(above['model_ci95'])}) if their accuracies have a normal distribution with that "
+                "spread"
+            )
+    for line in proof_in_words(found):
+        show.say(line)
     cost = summary["energy"]
     if cost["joules_image"]:
         share = 100 * cost["converters_joules_image"] / cost["joules_image"]
@@ -266,15 +273,45 @@ def _percent_range(interval: tuple[float, float]) -> str:
     return f"{100 * interval[0]:.2f} % to {100 * interval[1]:.2f} %"
 
 
-def check(found: Evaluation, min_accuracy: float | None, tolerance: float | None) -> None:
+def proof_in_words(found: Evaluation) -> list[str]:
+    """Return the end-to-end proof and the parts of the verification as sentences."""
+    from norsim.backends.registry import backend_named
+    from norsim.evaluation import end_to_end
+    from norsim.evaluation.proof.words import sentences
+
+    absent = end_to_end.why_absent(backend_named(found.backend))
+    first = end_to_end.in_words(found.end_to_end) if found.end_to_end else absent and f"No end-to-end proof: {absent}."
+    return [line for line in (first, *sentences(found.verification)) if line]
+
+
+def warn_of_clipping(found: Evaluation) -> None:
+    """Warn on stderr of layers whose converters clip many currents."""
+    from norsim.evaluation.clipping import MANY
+
+    for layer in found.layers:
+        low, high = layer["clipped_low"] or 0.0, layer["clipped_high"] or 0.0
+        if low + high > MANY:
+            click.echo(
+                f"warning: the converters of {layer['name']} clip {100 * (low + high):.1f} % of their currents "
+                f"({100 * low:.1f} % low, {100 * high:.1f} % high): their range does not fit; calibrate with more "
+                "images or reads, or use more bits",
+                err=True,
+            )
+
+
+def check(
+    found: Evaluation, min_accuracy: float | None, tolerance: float | None, steps: float | None, changed: float | None
+) -> None:
     """Raise ThresholdError for a result that misses a requested bound."""
+    from norsim.evaluation.end_to_end import check_changed
+    from norsim.evaluation.proof.verification import check_errors, largest_errors
+
     if min_accuracy is not None and found.accuracy < min_accuracy:
         raise ThresholdError(f"accuracy {found.accuracy:.4f} is below --min-accuracy {min_accuracy}")
-    worst = found.verification.max_error_full_scale
-    if tolerance is not None and worst is None:
+    if (tolerance is not None or steps is not None) and not largest_errors(found.verification):
         raise ThresholdError(
-            "--tolerance needs verified reads, but none were sampled: give --spice-sample 1 or more, and a backend "
-            "other than ideal"
+            "--tolerance and --tolerance-steps need verified reads, but none were solved again: give --spice-sample 1 "
+            "or more, and a backend other than ideal"
         )
-    if tolerance is not None and worst is not None and worst > tolerance:
-        raise ThresholdError(f"the largest error {worst:.2e} of full scale is above --tolerance {tolerance:g}")
+    check_errors(found.verification, tolerance, steps)
+    check_changed(found.end_to_end, changed)

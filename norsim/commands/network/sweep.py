@@ -72,7 +72,7 @@ from norsim.files import write_text
     type=click.IntRange(min=0),
     default=4,
     show_default=True,
-    help="Number of reads at each point that ngspice solves again, each alone.",
+    help="Number of reads at each point, drawn at random from all reads, that ngspice solves again.",
 )
 @chip_options
 @resume_options
@@ -85,6 +85,9 @@ def command(
 ) -> None:  # fmt: skip
     """Measure the accuracy over values of one or more chip keys; write results.csv, curves.svg, and the best chip to
     best.yaml.
+
+    A sweep over silicon.time uses converters fitted just after programming, as a chip in the field would;
+    --set calibration.fresh=false fits them again at each time.
 
     \b
     Examples:
@@ -99,7 +102,7 @@ def command(
 
     from norsim.commands.shared.progress import reporting
     from norsim.experiments.experiment import open_experiment
-    from norsim.experiments.sweep import SweepPoint, combinations
+    from norsim.experiments.sweep import SweepPoint, designs
     from norsim.report.figures.sweep_curves import curves
 
     one = open_experiment(
@@ -107,15 +110,15 @@ def command(
     )  # fmt: skip
     # All points are checked before the first is run.
     try:
-        chips = [one.net.parts.deployment.with_settings(point).choice for point in combinations(vary)]
+        chips = [design.choice for _, design in designs(one.net.parts.deployment, vary)]
     except ConfigurationError as problem:
         raise type(problem)(f"--vary: {problem}") from None
     shown, known = one.images(images, split)
     if is_dry_run():
         times = trials * len(chips)
         show_evaluation_cost(
-            one.net, shown, started, jobs, as_json, spice_sample=spice_sample, evaluations=times, passes=times,
-            fits=times,
+            one.net, shown, started, jobs, as_json, spice_sample=spice_sample, each_pass=False, evaluations=times,
+            passes=times, fits=times,
         )  # fmt: skip
         return
     rows: list[dict[str, Any]] = []
@@ -134,6 +137,7 @@ def command(
     content = {
         "network": network, "dataset": shown.name, "images": len(shown), "backend": backend,
         "encoding": last.encoding, "split": split, "trials": trials, "keys": list(found.keys),
+        "fitted_fresh": found.fitted_fresh,
         "accuracy_float": last.accuracy_float, "accuracy_quantized": last.accuracy_quantized, "points": rows,
         "layers": last.layers, "seed": seed, "seconds": time.monotonic() - started, "versions": last.versions,
     }  # fmt: skip
@@ -187,10 +191,15 @@ def report_points(content: dict[str, Any], path: Path) -> None:
         for row in content["points"]
     ]  # fmt: skip
     show.table(
-        (*content["keys"], "accuracy", "95 % interval", "std. dev. between chips, points"), rows,
+        (*content["keys"], "accuracy", "95 % interval", "spread between chips, points"), rows,
         f"{content['network']} on {content['dataset']}, {content['images']} {content['split']} images, "
         f"{content['encoding']}, {content['trials']} chips per point",
     )  # fmt: skip
+    if content["fitted_fresh"]:
+        show.say(
+            "Converters are fitted just after programming, and used at all times; --set calibration.fresh=false fits "
+            "them again at each time"
+        )
     show.say_path(
         f"Digital 4-bit network: {100 * content['accuracy_quantized']:.2f} %. {content['seconds']:.0f} s. "
         f"Run folder: {path}"

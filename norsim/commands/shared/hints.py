@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from norsim.errors import ConfigurationError, DataError, NorsimError, UntrustedCellError
+from norsim.errors import ConfigurationError, DataError, NorsimError, ThresholdError, UntrustedCellError
 
 # An error's class, a pattern in its message, and the option that resolves or caused it. The first match counts.
 HINTS: tuple[tuple[type[NorsimError], str, str], ...] = (
@@ -18,6 +18,9 @@ HINTS: tuple[tuple[type[NorsimError], str, str], ...] = (
     (ConfigurationError, "matches no layer", "--layers PATTERN"),
     (ConfigurationError, "activation (codes|vectors)", "--vectors K|FILE"),
     (ConfigurationError, "cannot be resumed", "--resume"),
+    (ThresholdError, "of full scale is above the tolerance", "--tolerance"),
+    (ThresholdError, "converter steps is above the tolerance", "--tolerance-steps"),
+    (ThresholdError, "predictions differ between|changed predictions needs", "--max-changed"),
     (NorsimError, "resume (it|the run)", "repeat its command with --resume"),
 )
 

@@ -35,7 +35,7 @@ TRUST_CELL = "norsim.trust_cell"
 RESUME, OVERWRITE, CACHE = "norsim.resume", "norsim.overwrite", "norsim.cache"
 DRY_RUN, SCHEDULER, SCHEDULER_OPTIONS = "norsim.dry_run", "norsim.scheduler", "norsim.scheduler_options"
 # Bounds on a finished result; the run's manifest records them as its checks.
-CHECKS = {"min_accuracy", "tolerance"}
+CHECKS = {"min_accuracy", "tolerance", "tolerance_steps", "max_changed"}
 # Options that do not affect the results of a run.
 WITHOUT_EFFECT = {"out", "jobs", "as_json", "quiet", "verbose", "compare", *CHECKS}
 

@@ -67,13 +67,14 @@ def described(found: AttributionRecord) -> str:
 
 
 def losses(name: str, found: AttributionRecord) -> Drawing:
-    """Draw the points lost to each share alone, and the points regained without it."""
+    """Draw the points lost to each share: alone, added last and, in runs that have it, its Shapley value."""
     shares = found.summary["shares"]
+    kinds = [(-0.22, "alone", "alone", BLUE), (0.0, "without", "added last", ORANGE)]
+    if all("shapley" in share for share in shares):
+        kinds.append((0.22, "shapley", "Shapley value", GREEN))
     with figure(5.2, 1.1 + 2 * ROW * len(shares)) as drawn:
         panel: Any = drawn.subplots()
-        for shift, key, label, colour in (
-            (-0.17, "alone", "this alone", BLUE), (0.17, "without", "all, minus all but this", ORANGE),
-        ):  # fmt: skip
+        for shift, key, label, colour in kinds:
             x = np.array([share[key]["points"] for share in shares])
             low, high = np.array([share[key]["ci95"] for share in shares]).T
             y = np.arange(len(shares)) + shift
@@ -83,7 +84,7 @@ def losses(name: str, found: AttributionRecord) -> Drawing:
         panel.set_ylim(len(shares) - 0.5, -0.5)
         panel.set_xlabel("points lost, with 95 % interval")
         panel.grid(axis="x")
-        panel.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=2, borderaxespad=0)
+        panel.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=3, borderaxespad=0)
         said = ", ".join(f"{share['name']} {share['alone']['points']:.2f} alone" for share in shares)
         return drawing(name, f"Points of accuracy lost by {described(found)}: {said}", drawn)
 

@@ -1,0 +1,85 @@
+"""The use of each layer's converters: how many reads and conversions, and how many of these are clipped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from norsim.array.tile import Floats
+from norsim.periphery.encoding import Codes
+from norsim.tiling.program import ProgrammedTile
+from norsim.tiling.tile import PlacedTile, TileRead
+
+# The share of clipped conversions above which a layer loses more than a well-fitted range does.
+MANY = 0.01
+
+
+@dataclass(frozen=True)
+class Use:
+    """The number of reads of a layer's tiles, of conversions of their currents, and of clipped conversions.
+
+    `low`, `high`   currents below the lowest and above the highest code by more than half a step, which become the
+                    lowest and the highest code
+    """
+
+    reads: int = 0
+    conversions: int = 0
+    low: int = 0
+    high: int = 0
+
+    def __add__(self, other: Use) -> Use:
+        return Use(
+            self.reads + other.reads, self.conversions + other.conversions, self.low + other.low, self.high + other.high
+        )
+
+    def shares(self) -> dict[str, float | None]:
+        """Return the shares of conversions that are clipped at either end; None without conversions."""
+        count = self.conversions
+        return {
+            "clipped_low": self.low / count if count else None,
+            "clipped_high": self.high / count if count else None,
+        }
+
+
+def edges(part: PlacedTile) -> tuple[Floats, Floats]:
+    """Return the currents `[outputs]`, amperes, half a step outside the lowest and the highest code.
+
+    They include the gain and the offset of each output's converter (norsim.periphery.adc). Its bow is left out: it is 0
+    at both codes, and less than 2 b / (2^bits - 1) of a step half a step from them.
+    """
+    adc, flaws = part.adc, part.flaws
+    return (
+        (adc.low_amps + (-0.5 - flaws.offset) * adc.step_amps) / (1 + flaws.gain),
+        (adc.high_amps + (0.5 - flaws.offset) * adc.step_amps) / (1 + flaws.gain),
+    )
+
+
+def clipped(part: PlacedTile, amps: NDArray[np.floating]) -> tuple[int, int]:
+    """Return the number of currents `[..., outputs]`, amperes, that the converters clip at the low and high end."""
+    low, high = (edge.astype(amps.dtype) for edge in edges(part))
+    return int(np.count_nonzero(amps < low)), int(np.count_nonzero(amps > high))
+
+
+class Tally:
+    """An observer of reads that counts the use of each layer's converters."""
+
+    def __init__(self) -> None:
+        self.uses: dict[str, Use] = {}
+
+    def observe(self, part: PlacedTile, array: ProgrammedTile, codes: Codes, result: TileRead) -> None:
+        """Count the reads of one tile for the layer's `[vectors, inputs]` activation `codes`."""
+        vectors, passes, _ = result.amps.shape
+        use = Use(vectors * passes, result.amps.size, *clipped(part, result.amps))
+        self.uses[part.layer.name] = self.uses.get(part.layer.name, Use()) + use
+
+
+def total(parts: Iterable[Mapping[str, Use]]) -> dict[str, Use]:
+    """Return the sum of uses by layer."""
+    found: dict[str, Use] = {}
+    for part in parts:
+        for name, use in part.items():
+            found[name] = found.get(name, Use()) + use
+    return found

@@ -1,0 +1,113 @@
+"""Kept reads in files: as a table beside a finished batch, and as the file samples.npz of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO
+from zipfile import BadZipFile
+
+import numpy as np
+import pyarrow as pa  # type: ignore[import-untyped]
+
+from norsim.array.tile import Stimulus
+from norsim.errors import ConfigurationError, DataError
+from norsim.evaluation.proof.sampling import Sample
+from norsim.periphery.adc import Adc
+from norsim.tiling.grid import TileGrid
+from norsim.tiling.tile import placed_tile
+
+# The arrays of samples.npz: each holds the values of all reads, one read after the other.
+VALUES = ("wordline_volts", "bitline_volts", "amps", "adc")
+
+
+def samples_table(samples: Sequence[Sample]) -> pa.Table:
+    """Return a table with one row per read: place, random key, volts and results."""
+    volts, amps = {"unit": "V"}, {"unit": "A"}
+    schema = pa.schema([
+        pa.field("layer", pa.string()), pa.field("row", pa.int32()), pa.field("column", pa.int32()),
+        pa.field("pass", pa.int32()), pa.field("key", pa.float64()),
+        pa.field("wordline_volts", pa.list_(pa.float64()), metadata=volts),
+        pa.field("bitline_volts", pa.list_(pa.float64()), metadata=volts),
+        pa.field("amps", pa.list_(pa.float64()), metadata=amps), pa.field("adc", pa.list_(pa.int32())),
+    ])  # fmt: skip
+    rows = [
+        {
+            "layer": sample.part.layer.name, "row": sample.part.row, "column": sample.part.column,
+            "pass": sample.pass_index, "key": sample.key, "wordline_volts": sample.stimulus.wordline_volts[0],
+            "bitline_volts": sample.stimulus.bitline_volts[0], "amps": sample.amps, "adc": sample.adc,
+        }
+        for sample in samples
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def samples_of(table: pa.Table, grids: Mapping[str, TileGrid]) -> list[Sample]:
+    """Invert `samples_table`; the reads are on the tiles of `grids`, by layer."""
+    arrays = {name: dict(zip(grid.tiles, grid.arrays, strict=False)) for name, grid in grids.items()}
+    found = []
+    for row in table.to_pylist():
+        wordlines, bitlines = (np.array([row[name]], dtype=np.float64) for name in VALUES[:2])
+        part = grids[row["layer"]].at(row["row"], row["column"])
+        amps, adc = np.array(row["amps"], dtype=np.float64), np.array(row["adc"], dtype=np.int32)
+        array = arrays[row["layer"]].get(part)
+        found.append(Sample(row["key"], part, Stimulus(wordlines, bitlines), amps, adc, array, row["pass"]))
+    return found
+
+
+def save_samples(samples: Sequence[Sample], at_random: int, file: BinaryIO) -> None:
+    """Write reads as a NumPy archive. The `at_random` reads with the smallest keys were drawn from all reads of the
+    run."""
+    places = [
+        [
+            sample.part.layer.name, sample.part.row, sample.part.column, sample.part.adc.bits, sample.part.adc.low_amps,
+            sample.part.adc.high_amps, sample.part.chip.draw.chip, sample.pass_index, sample.key,
+            [len(values) for values in _values(sample)],
+        ]
+        for sample in samples
+    ]  # fmt: skip
+    arrays = {
+        name: np.concatenate([_values(sample)[k] for sample in samples]) if samples else np.empty(0)
+        for k, name in enumerate(VALUES)
+    }
+    text = np.array(json.dumps({"at_random": at_random, "places": places}))
+    np.savez_compressed(file, allow_pickle=False, reads=text, **arrays)
+
+
+def load_samples(path: Path, grids: Mapping[str, TileGrid]) -> tuple[list[Sample], int]:
+    """Return the reads that a run kept, on the tiles of `grids`, by layer, and how many were drawn from all of its
+    reads: those with the smallest keys. Raises DataError for other files."""
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
+            content = json.loads(str(kept["reads"]))
+            values = {name: kept[name] for name in VALUES}
+        starts = [0] * len(VALUES)
+        samples = []
+        for place in content["places"]:
+            ends = [start + length for start, length in zip(starts, place[-1], strict=True)]
+            own = [values[name][start:end] for name, start, end in zip(VALUES, starts, ends, strict=True)]
+            samples.append(_sample(place, own, grids))
+            starts = ends
+        return samples, int(content["at_random"])
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, ConfigurationError) as problem:
+        raise DataError(f"{path} does not hold sampled reads of this network and chip: {problem}") from None
+
+
+def _values(sample: Sample) -> tuple[np.ndarray[Any, Any], ...]:
+    return sample.stimulus.wordline_volts[0], sample.stimulus.bitline_volts[0], sample.amps, sample.adc
+
+
+def _sample(place: Sequence[Any], values: Sequence[np.ndarray[Any, Any]], grids: Mapping[str, TileGrid]) -> Sample:
+    name, row, column, bits, low, high, chip, pass_index, key, _ = place
+    part = grids[name].at(row, column)
+    wordlines, bitlines, amps, codes = values
+    if not amps.shape == codes.shape == (len(part.outputs),):
+        raise ValueError(f"a read does not fit {part.name}")
+    specimen = part.chip.specimen(part.chip.draw.seed, int(chip))
+    there = placed_tile(part.layer, specimen, part.row, part.column, part.inputs, part.outputs)
+    return Sample(
+        float(key), replace(there, adc=Adc(bits, low, high)), Stimulus(wordlines[None], bitlines[None]), amps, codes,
+        None, int(pass_index),
+    )  # fmt: skip

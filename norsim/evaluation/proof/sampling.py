@@ -1,0 +1,212 @@
+"""The reads of a run that are kept for its proof. Each read gets one random key, and the smallest keys are kept.
+
+Keys are independent and uniform, so the reads with the smallest keys of any group are a simple random sample of it
+without replacement, whoever observed them and in whichever order (the order of random keys is a random permutation:
+Knuth, The Art of Computer Programming 2, section 3.4.2). The same keys serve three groups: the reads of a tile, the
+reads of a pass of a layer, and all reads of the run.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from norsim.array.tile import Floats, Stimulus
+from norsim.evaluation.proof.defaults import AT_RANDOM, PER_TILE
+from norsim.periphery.encoding import Codes
+from norsim.random_streams import Stream, generator
+from norsim.tiling.program import ProgrammedTile
+from norsim.tiling.tile import PlacedTile, TileRead
+
+
+class Keyed(Protocol):
+    """A read with its random key, its tile, and its pass."""
+
+    @property
+    def key(self) -> float:
+        """The random number of the read, uniform in 0 to 1."""
+
+    @property
+    def part(self) -> PlacedTile:
+        """The tile that was read."""
+
+    @property
+    def pass_index(self) -> int:
+        """The pass of the vector, from 0."""
+
+
+Read = TypeVar("Read", bound=Keyed)
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One read of the run: its place, its volts, and its results.
+
+    `amps`, `adc`   `[outputs]`: amperes and converter codes
+    `array`     the programmed array of its tile, if it is in memory
+    """
+
+    key: float
+    part: PlacedTile
+    stimulus: Stimulus
+    amps: Floats
+    adc: NDArray[np.int32]
+    array: ProgrammedTile | None = None
+    pass_index: int = 0
+
+
+def tile_of(read: Keyed) -> Hashable:
+    """Return the chip and the tile of a read."""
+    return read.part.chip.draw.chip, read.part.name
+
+
+def pass_of(read: Keyed) -> Hashable:
+    """Return the layer and the pass of a read."""
+    return read.part.layer.name, read.pass_index
+
+
+def run_of(read: Keyed) -> Hashable:
+    """Return the same for all reads."""
+    return None
+
+
+def drawn(reads: Iterable[Read], count: int, group: Callable[[Keyed], Hashable] = run_of) -> list[Read]:
+    """Return the `count` reads with the smallest keys of each group, in the order of their keys."""
+    taken: Counter[Hashable] = Counter()
+    found = []
+    for read in sorted(reads, key=lambda read: (read.key, read.part.name, read.pass_index)):
+        taken[group(read)] += 1
+        if taken[group(read)] <= count:
+            found.append(read)
+    return found
+
+
+@dataclass(frozen=True)
+class Quota:
+    """The number of reads that a run keeps.
+
+    `per_tile`   of every tile of every chip
+    `per_pass`   of every pass of every layer
+    `at_random`  of all reads
+    """
+
+    per_tile: int = PER_TILE
+    per_pass: int = 1
+    at_random: int = AT_RANDOM
+
+    def groups(self) -> tuple[tuple[Callable[[Keyed], Hashable], int], ...]:
+        """Return each kind of group, as the function that names the group of a read, with its number of reads."""
+        return (tile_of, self.per_tile), (pass_of, self.per_pass), (run_of, self.at_random)
+
+    def keep(self, reads: Sequence[Read]) -> list[Read]:
+        """Return the reads to keep, in the order of their keys. They do not depend on the order of `reads`."""
+        kept = {id(read): read for group, count in self.groups() for read in drawn(reads, count, group)}
+        return sorted(kept.values(), key=lambda read: read.key)
+
+
+@dataclass
+class KeptReads:
+    """The reads that a run keeps, collected from its batches in any order; `quota` is what to keep."""
+
+    quota: Quota
+    samples: list[Sample] = field(default_factory=list)
+
+    def add(self, samples: Sequence[Sample]) -> None:
+        """Add the reads kept from one batch."""
+        self.samples = self.quota.keep([*self.samples, *samples])
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """A read as it is kept during a batch: `codes` `[inputs]` of its tile; its volts are computed only at the end."""
+
+    key: float
+    part: PlacedTile
+    pass_index: int
+    array: ProgrammedTile
+    codes: Codes
+    amps: Floats
+    adc: NDArray[np.int32]
+
+    def sample(self) -> Sample:
+        """Return the read with its volts."""
+        stimulus = self.array.drive(self.codes[None]).take(slice(self.pass_index, self.pass_index + 1))
+        return Sample(self.key, self.part, stimulus, self.amps, self.adc, self.array, self.pass_index)
+
+
+class Sampler:
+    """An observer of a batch's reads, which draws their keys and keeps those of `quota`.
+
+    The keys follow from the seed, the chip and the number of the batch.
+    """
+
+    def __init__(self, quota: Quota, seed: int, chip: int = 0, batch: int = 0) -> None:
+        self.quota = quota
+        self.random = generator(seed, Stream.PROOF_SAMPLE, chip, batch)
+        # Of each group the kept reads, as a heap with the largest key on top; numbers break ties.
+        self.heaps: dict[Hashable, list[tuple[float, int, Drawn]]] = {}
+        self.offers = 0
+
+    def observe(self, part: PlacedTile, array: ProgrammedTile, codes: Codes, result: TileRead) -> None:
+        """Draw a key for each read of one tile by the layer's `codes`, `[vectors, inputs]`, and keep what is due."""
+        vectors, passes, outputs = result.amps.shape
+        keys = self.random.random((vectors, passes))
+        amps, adc = result.amps.reshape(-1, outputs), result.adc.reshape(-1, outputs)
+        made: dict[int, Drawn] = {}
+
+        def at(place: int) -> Drawn:
+            if place not in made:
+                vector, one = divmod(place, passes)
+                # Copies, because views would keep the whole read in memory.
+                own = part.codes(codes[vector : vector + 1])[0].copy()
+                made[place] = Drawn(
+                    float(keys[vector, one]), part, one, array, own, amps[place].astype(np.float64),
+                    adc[place].astype(np.int32),
+                )  # fmt: skip
+            return made[place]
+
+        everything = np.arange(vectors * passes)
+        chip, name = part.chip.draw.chip, part.layer.name
+        self._offer(("tile", chip, part.name), self.quota.per_tile, keys, everything, at)
+        self._offer("run", self.quota.at_random, keys, everything, at)
+        for one in range(passes):
+            self._offer(("pass", name, one), self.quota.per_pass, keys, everything[one::passes], at)
+
+    def _offer(
+        self, group: Hashable, count: int, keys: Floats, places: NDArray[np.int64], at: Callable[[int], Drawn]
+    ) -> None:
+        """Offer the reads at `places` to a group that keeps `count` reads."""
+        heap = self.heaps.setdefault(group, [])
+        own = keys.reshape(-1)[places]
+        if len(heap) == count:
+            below = own < -heap[0][0] if heap else np.zeros(len(own), dtype=np.bool_)
+            places, own = places[below], own[below]
+        if len(own) > count:
+            places = places[np.argpartition(own, count - 1)[:count]] if count else places[:0]
+        for place in places.tolist():
+            self.offers += 1
+            read = at(place)
+            if len(heap) < count:
+                heapq.heappush(heap, (-read.key, self.offers, read))
+            else:
+                heapq.heappushpop(heap, (-read.key, self.offers, read))
+
+    def kept(self) -> list[Drawn]:
+        """Return the kept reads, in the order of their keys."""
+        found = {id(read): read for heap in self.heaps.values() for _, _, read in heap}
+        return sorted(found.values(), key=lambda read: read.key)
+
+    def samples(self) -> list[Sample]:
+        """Return the kept reads with their volts, in the order of their keys."""
+        return [read.sample() for read in self.kept()]
+
+
+def count_by_layer(samples: Iterable[Keyed]) -> dict[str, int]:
+    """Return the number of reads of each layer, in the order of names."""
+    return dict(sorted(Counter(sample.part.layer.name for sample in samples).items()))
