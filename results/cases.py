@@ -120,7 +120,7 @@ SONOS = (
     "--set", "silicon.aged={scale: 34.579 nA, knee: 207.34 nA, after: 5 day}",
 )  # fmt: skip
 SWEPT = {
-    "spread": ("--vary", "silicon.cell=0 mV,2 mV,5 mV,10 mV,20 mV", *CHIPS),
+    "spread": ("--vary", "silicon.drift_cell=0 mV,2 mV,5 mV,10 mV,20 mV", *CHIPS),
     # `sweep` fits the converters of these before ageing.
     "time": ("--vary", "silicon.time=0 s,1 hour,1 day,5 day", *CHIPS, *SONOS),
     "temperature": (

@@ -26,6 +26,7 @@ class Cell:
                           half a window beyond that end of the window
     `options`        ngspice options that the models need, by name, e.g. `scale`
     `compatibility`  ngspice's mode for models written for another simulator, e.g. `hsa`; empty for ngspice's own syntax
+    `neutral_volts`  threshold without stored charge, volts, if the state is a charge; None if the netlist tells it
     `osdi`           compiled Verilog-A models that ngspice loads: path and SHA-256 of each
 
     Raises ConfigurationError if the window is empty, a limit lies inside it, a name is not a valid SPICE name, or the
@@ -44,6 +45,7 @@ class Cell:
     options: tuple[tuple[str, str], ...] = ()
     compatibility: str = ""
     osdi: tuple[tuple[str, str], ...] = ()
+    neutral_volts: float | None = None
 
     def __post_init__(self) -> None:
         if not self.erased_volts < self.programmed_volts:

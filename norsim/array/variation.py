@@ -5,7 +5,8 @@ nothing else, so every backend sees them. A threshold is the result of these ste
 
  1. Shifts of thresholds are added up and added.
  2. Spreads in current act on the current that program-verify aims at. The cell's own curve under the verify read
-    converts the difference to a threshold.
+    converts the difference to a threshold. Currents that were measured at the temperature of reads are converted by
+    the curve at that temperature, so that the cell conducts them there.
  3. The thresholds of broken cells are replaced.
 
 Each mechanism is a file of norsim.array.non_idealities.
@@ -22,10 +23,25 @@ import numpy as np
 from norsim.array.cell import Cell
 from norsim.array.draw import Draw
 from norsim.array.non_idealities.non_ideality import NonIdeality, ProgrammedCells
+from norsim.array.retention import USUAL_RETENTION, Retention
 from norsim.array.tile import Floats
 from norsim.errors import ConfigurationError
 
 ThresholdOf = Callable[[Floats], Floats]
+
+
+@dataclass(frozen=True)
+class CellCurves:
+    """What a simulator tells about a cell; each is measured when it is first needed.
+
+    `verify`, `read`   return the thresholds `[n]` of currents `[n]` under the verify read, at the temperature of
+                       program-verify and at that of reads
+    `neutral_volts`    returns the threshold of the cell without stored charge
+    """
+
+    verify: ThresholdOf
+    read: ThresholdOf
+    neutral_volts: Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -35,12 +51,14 @@ class Silicon:
     `mechanisms`   the cell non-idealities, in the order in which they act; those with all defaults, which have no
                    effect, are left out
     `seconds`      time since programming
+    `retention`    how temperature scales that time
 
     Raises ConfigurationError for a time that is negative or not finite.
     """
 
     mechanisms: tuple[NonIdeality, ...] = ()
     seconds: float = 0.0
+    retention: Retention = USUAL_RETENTION
 
     def __post_init__(self) -> None:
         if not 0 <= self.seconds < math.inf:
@@ -52,24 +70,23 @@ class Silicon:
         """Return the same silicon right after programming and without noise."""
         return Silicon(tuple(one.fresh() for one in self.mechanisms))
 
+    def known_at_read(self) -> Silicon:
+        """Return only what is measured at the temperature of reads, right after programming."""
+        return Silicon(tuple(one.fresh() for one in self.mechanisms if one.at_read()))
+
     def thresholds(
-        self, programmed: Floats, target_amps: Floats, cell: Cell, threshold_of: ThresholdOf, draw: Draw,
+        self, programmed: Floats, target_amps: Floats, cell: Cell, curves: CellCurves, draw: Draw,
         gains: Floats | None = None,
     ) -> Floats:  # fmt: skip
         """Return thresholds `[wordlines, bitlines]` of a tile with cells `programmed` to conduct `target_amps`.
 
-        `threshold_of` returns the thresholds `[n]` of currents `[n]` of a cell under the verify read; `gains`, of the
-        shape of `programmed`, are the factors on the cells' currents, None for 1.
+        `cell` is at the temperature of reads, and `curves` are its own; `gains`, of the shape of `programmed`, are the
+        factors on the cells' currents, None for 1.
         """
-        cells = ProgrammedCells(programmed, target_amps, cell, self.seconds)
+        aged = self.retention.seconds(self.seconds, cell.temperature_kelvin)
+        cells = ProgrammedCells(programmed, target_amps, cell, self.seconds, aged, curves.neutral_volts)
         volts = programmed + self._shift(cells, draw)
-        amps = target_amps
-        for mechanism in self.mechanisms:
-            amps = mechanism.currents(amps, cells, draw)
-        if amps is not target_amps:
-            moved = amps != target_amps
-            gain = 1.0 if gains is None else gains[moved]
-            volts[moved] += threshold_of(np.maximum(amps[moved], 0.0) / gain) - threshold_of(target_amps[moved] / gain)
+        volts += self._shift_of_currents(cells, curves, draw, np.ones(volts.shape) if gains is None else gains)
         for mechanism in self.mechanisms:
             volts = mechanism.broken(volts, cells, draw)
         return np.clip(volts, *cell.limits)
@@ -90,6 +107,22 @@ class Silicon:
         for mechanism in self.mechanisms:
             total += mechanism.shift(cells, draw)
         return total
+
+    def _shift_of_currents(self, cells: ProgrammedCells, curves: CellCurves, draw: Draw, gains: Floats) -> Floats:
+        """Return the shifts `[wordlines, bitlines]`, volts, that make cells conduct the currents of the mechanisms;
+        `gains`, same shape, are the factors on the cells' currents."""
+        target = amps = cells.target_amps
+        for mechanism in self.mechanisms:
+            amps = mechanism.currents(amps, cells, draw)
+        shift, at_read = np.zeros(target.shape), any(mechanism.at_read() for mechanism in self.mechanisms)
+        # At another temperature, a cell that conducts its target has another threshold than the programmed one.
+        moved = (amps != target) | (at_read & (target > 0))
+        if moved.any():
+            curve, wanted = curves.read if at_read else curves.verify, target[moved] / gains[moved]
+            # Program-verify does not go beyond the programmed threshold to reach 0 A.
+            verified = np.where(wanted > 0, curves.verify(wanted), cells.cell.programmed_volts)
+            shift[moved] = curve(np.maximum(amps[moved], 0.0) / gains[moved]) - verified
+        return shift
 
 
 PERFECT = Silicon()

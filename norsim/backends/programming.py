@@ -19,6 +19,7 @@ from norsim.periphery.programming import Levels, find_levels, threshold_curve
 from norsim.solver import in_situ
 from norsim.solver.characterize import CellTable
 from norsim.solver.input_lines import driven
+from norsim.spice.simulators.choice import chosen_simulator
 
 
 def cell_amps(cell: Cell, thresholds: Floats, gate_volts: float, drain_volts: float) -> Floats:
@@ -44,6 +45,22 @@ def curve(cell: Cell, encoding: Encoding) -> Callable[[Floats], Floats]:
     """
     gate, drain = encoding.verify_volts
     return threshold_curve(cell, lambda c, volts: cell_amps(c, volts, gate, drain))
+
+
+@lru_cache(maxsize=32)
+def neutral_volts(cell: Cell) -> float:
+    """Return the threshold of `cell` without stored charge, volts.
+
+    Raises ConfigurationError if neither the cell nor its netlist tells it.
+    """
+    found = chosen_simulator().neutral_volts(cell) if cell.neutral_volts is None else cell.neutral_volts
+    if found is None:
+        raise ConfigurationError(
+            f"the threshold of the cell {cell.subcircuit} without stored charge is not known: its state is no charge, "
+            "and no delvto of a transistor in its netlist follows it linearly. Give silicon.neutral, which the loss of "
+            "charge (silicon.lost_a_decade) needs"
+        )
+    return found
 
 
 @lru_cache(maxsize=32)

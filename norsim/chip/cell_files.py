@@ -13,8 +13,12 @@ from norsim.spice.model_files import Source
 from norsim.spice.wrapper import NAME, STATE, Inner, check_defined, wrapper
 
 
-def build_cell(section: CellSection, kelvin: float, chip: Path, trust_cell: bool) -> Cell:
+def build_cell(
+    section: CellSection, kelvin: float, chip: Path, trust_cell: bool, state_is_charge: bool = False
+) -> Cell:
     """Build the cell of a chip file at a temperature in kelvin; its files are beside the chip file or norsim's.
+
+    `state_is_charge` says whether the ends of its state are charges.
 
     Raises ConfigurationError if a file is missing or has forbidden content (norsim.spice.model_files), or if no file
     defines the cell.
@@ -40,7 +44,15 @@ def build_cell(section: CellSection, kelvin: float, chip: Path, trust_cell: bool
         options=tuple(sorted(section.options.items())),
         compatibility=section.compatibility,
         osdi=tuple(_compiled(name, chip, trust_cell) for name in section.osdi),
+        neutral_volts=_neutral(section) if state_is_charge else None,
     )
+
+
+def _neutral(section: CellSection) -> float:
+    """Return the threshold at which the state, a charge, is 0."""
+    erased, programmed = section.state_erased, section.state_programmed
+    assert erased is not None and programmed is not None, "a charge has ends"
+    return section.erased - erased * (section.programmed - section.erased) / (programmed - erased)
 
 
 def inner_of(section: CellSection) -> Inner:

@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from norsim.chip.cell_files import build_cell
 from norsim.chip.model import Calibration, Chip
-from norsim.chip.renamed import check_content, check_setting
+from norsim.chip.renamed import check_renamed, check_setting
 from norsim.chip.schema import chip_file
 from norsim.chip.silicon import build_silicon
+from norsim.configuration.quantities import has_unit
 from norsim.configuration.section import Section, section_of
 from norsim.errors import ConfigurationError, suggestion
 from norsim.paths import models_folder
@@ -107,7 +108,7 @@ def apply_settings(content: dict[str, Any], settings: Settings) -> dict[str, Any
     pairs = settings.items() if isinstance(settings, Mapping) else map(_parted, settings)
     for key, value in pairs:
         setting = f"{key}={value}"
-        check_setting(key.strip(), f"setting {setting!r}")
+        check_setting(key.strip(), setting)
         content = _with(content, key.strip().split("."), _plain(value, setting), setting, chip_file())
     return content
 
@@ -146,12 +147,13 @@ def _with(content: dict[str, Any], keys: list[str], value: Any, setting: str, se
 
 def build_chip(content: dict[str, Any], path: Path, trust_cell: bool = False) -> Chip:
     """Validate the content of a chip file and convert it to SI units."""
-    check_content(content, f"chip file {path}")
+    check_renamed(content, f"chip file {path}")
     try:
         file = chip_file().model_validate(content)
     except ValidationError as problem:
         raise ConfigurationError(f"chip file {path}: {_first_problem(problem, content)}") from None
-    cell = build_cell(file.cell, file.temperature, path, trust_cell)
+    is_charge = has_unit(content["cell"].get("state_erased"), "coulomb")
+    cell = build_cell(file.cell, file.temperature, path, trust_cell, is_charge)
     encoded, adc, cost = file.encoded, file.adc, file.cost
     return Chip(
         file.name, cell, encoded.wires.build(), file.tile.wordlines, file.tile.bitlines, encoded.encoding(), adc.bits,
@@ -159,6 +161,7 @@ def build_chip(content: dict[str, Any], path: Path, trust_cell: bool = False) ->
         file.dac.steps, build_silicon(file.silicon, path.parent), file.silicon.programmed_at, file.silicon.tracking,
         file.silicon.in_situ, encoded.wordline_rise, file.tile.row_order,
         Costs(cost.sample, cost.conversion, cost.adc_step, cost.held, cost.pump_efficiency), adc.shared_by,
+        adc.reference == "ratiometric",
     )  # fmt: skip
 
 

@@ -38,6 +38,7 @@ class Chip:
     `wordlines`, `bitlines`  the size of a tile
     `wires`      the lines as the chosen encoding uses them
     `adc_bits`   resolution of each output's converter, and `converters` the errors of these
+    `ratiometric`  whether the converters' reference follows the current of reference cells over temperature
     `dac_sigma`  standard deviation of the levels of the drain voltage DAC, in steps; its ends are exact
     `silicon`    cell non-idealities
     `programmed_kelvin`   temperature of programming; None for that of reading
@@ -70,6 +71,7 @@ class Chip:
     row_order: bool = False
     costs: Costs = USUAL_COSTS
     outputs_per_converter: int = 1
+    ratiometric: bool = False
     draw: Draw = NOMINAL
 
     def specimen(self, seed: int, number: int) -> Chip:

@@ -1,4 +1,8 @@
-"""Keys of chip files that have another name now; an old key is an error that names the new one."""
+"""What changed between versions in the meaning of a chip file: renamed keys, and laws that give other numbers.
+
+A key of version 0.1 that has another name now is an error that names it, in files and in settings. A run whose chip
+uses a law that changed since is not solved again, because its reads would differ from those that it kept.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +11,48 @@ from typing import Any
 
 from norsim.errors import ConfigurationError
 
-# The old key and the new one, with their sections.
-RENAMED: dict[str, str] = {
+RENAMED = {
     "bit_serial.settle": "bit_serial.wordline_rise",
+    "silicon.cell": "silicon.drift_cell",
+    "silicon.die": "silicon.drift_die",
+}
+
+# The number of the present laws, recorded with each run; runs of version 0.1 record none.
+LAWS = 2
+# Keys whose law changed with a number of LAWS, and how.
+CHANGED = {
+    "silicon.aged": (2, "its spread grows as ln(1 + t / constant), and faster when hot (activation_energy)"),
+    "silicon.lost_a_decade": (2, "neutral follows from the cell, and charge is lost faster when hot"),
+    "silicon.measured": (2, "the cell conducts the table's current at the temperature of reads"),
 }
 
 
-def check_content(content: Mapping[str, Any], where: str) -> None:
-    """Raise ConfigurationError if the content of a chip file has a key with an old name; `where` begins the message."""
-    for old in RENAMED:
-        found: Any = content
-        for name in old.split("."):
-            if not isinstance(found, Mapping) or name not in found:
-                break
-            found = found[name]
-        else:
-            check_setting(old, where)
+def check_renamed(content: Mapping[str, Any], place: str) -> None:
+    """Raise ConfigurationError for a renamed key in the content of a chip file, found at `place`."""
+    for old, new in RENAMED.items():
+        if _value(content, old) is not None:
+            raise ConfigurationError(f"{place}: the key {old} is now {new}; rename it")
 
 
-def check_setting(key: str, where: str) -> None:
-    """Raise ConfigurationError if a key `section.name` is an old name; `where` begins the message."""
-    if key in RENAMED:
-        raise ConfigurationError(f"{where}: the key `{key}` has another name now; use `{RENAMED[key]}`")
+def check_setting(key: str, setting: str) -> None:
+    """Raise ConfigurationError if `key`, in the text `setting`, is a renamed key or one below it."""
+    for old, new in RENAMED.items():
+        if f"{key}.".startswith(f"{old}."):
+            raise ConfigurationError(f"setting {setting!r}: the key {old} is now {new}; set {new}")
+
+
+def check_laws(content: Mapping[str, Any], laws: int, place: str) -> None:
+    """Raise ConfigurationError if a chip, of the run at `place`, uses a law that is newer than the run's number."""
+    for key, (since, how) in CHANGED.items():
+        if laws < since and _value(content, key) is not None:
+            raise ConfigurationError(
+                f"{place}: the law of {key} has changed since this run ({how}), so its reads cannot be solved again; "
+                "make the run again"
+            )
+
+
+def _value(content: Any, key: str) -> Any:
+    """Return the value of a dotted key; None if it is absent or null."""
+    for name in key.split("."):
+        content = content.get(name) if isinstance(content, Mapping) else None
+    return content

@@ -49,6 +49,9 @@ class AdcSection(Section):
     """Standard deviation of the noise of each conversion, in steps."""
     shared_by: Annotated[int, Field(ge=1)] = 1
     """Neighbouring outputs of a tile that share one converter, with its errors; it converts one after the other."""
+    reference: Literal["fixed", "ratiometric"] = "fixed"
+    """Whether the converters' range is fixed or follows the current of reference cells from the temperature of the
+    calibration to that of reads."""
 
 
 class DacSection(Section):

@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, create_model
+from scipy.constants import eV
 
 from norsim.array.non_idealities import registry
 from norsim.array.non_idealities.key import Key, keys_of
 from norsim.array.non_idealities.non_ideality import NonIdeality
+from norsim.array.retention import MOST_JOULES, USUAL_RETENTION, Retention
 from norsim.array.variation import Silicon
 from norsim.configuration.quantities import Kelvin, Seconds, quantity
 from norsim.configuration.section import Section
 
 Part = TypeVar("Part")
+ActivationEnergy = Annotated[float, quantity("electron_volt"), Field(ge=0, le=MOST_JOULES / eV)]
 
 
 class SiliconSection(Section):
@@ -24,6 +27,12 @@ class SiliconSection(Section):
 
     time: Seconds = 0.0
     """Time since programming."""
+    stored_at: Kelvin | None = None
+    """Temperature at which charge is lost since programming; null: `temperature`."""
+    activation_energy: ActivationEnergy = USUAL_RETENTION.activation_joules / eV
+    """Activation energy of retention. It scales `time` in the laws of `aged`, `mean_drift` and `lost_a_decade`."""
+    retention_reference: Kelvin = USUAL_RETENTION.reference_kelvin
+    """Temperature at which these laws hold for `time` itself."""
     in_situ: bool = False
     """Whether to program each cell to conduct its level in the array, under the usual IR drop, instead of alone."""
     programmed_at: Kelvin | None = None
@@ -42,19 +51,19 @@ def _fields(kind: type[Any]) -> dict[str, Any]:
     """Return the keys that a dataclass declares, as definitions of fields for pydantic."""
     found = {}
     for field, key in keys_of(kind):
-        is_null = key.section is not None or key.reader is not None
+        is_null = key.section is not None or key.reader is not None or field.default is None
         default = None if is_null else ... if field.default is MISSING else field.default
-        found[key.name] = (_type(key), Field(default=default, description=key.meaning))
+        kind = _type(key)
+        found[key.name] = (kind | None if is_null else kind, Field(default=default, description=key.meaning))
     return found
 
 
 def _type(key: Key) -> Any:
-    """Return the type of a key's value, with its unit and bounds."""
+    """Return the type of a key's value that is not null, with its unit and bounds."""
     if key.section is not None:
-        section: Any = create_model(f"{key.section.__name__}Section", __base__=Section, **_fields(key.section))
-        return section | None
+        return create_model(f"{key.section.__name__}Section", __base__=Section, **_fields(key.section))
     if key.reader is not None:
-        return str | None
+        return str
     # With an upper bound, no further check is needed: it excludes infinity, and every bound excludes nan.
     finite = False if key.most is None else None
     bounds = Field(ge=key.least, gt=key.above, le=key.most, allow_inf_nan=finite)
@@ -64,7 +73,8 @@ def _type(key: Key) -> Any:
 def build_silicon(section: SiliconSection, folder: Path) -> Silicon:
     """Return the non-idealities of a section, in SI units; `folder` holds the files that it names."""
     mechanisms = (_built(kind, section, folder) for kind in registry.NON_IDEALITIES)
-    return Silicon(tuple(mechanisms), section.time)
+    retention = Retention(section.activation_energy * eV, section.retention_reference, section.stored_at)
+    return Silicon(tuple(mechanisms), section.time, retention)
 
 
 def _built(kind: type[Part], section: Section, folder: Path) -> Part:

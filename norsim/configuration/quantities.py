@@ -76,11 +76,19 @@ def any_quantity(value: Any) -> float:
 
 def same_kind(first: Any, second: Any) -> bool:
     """Return whether two values for `any_quantity` have units of one dimension; bare numbers match only each other."""
-    kinds = []
-    for value in (first, second):
-        match = QUANTITY.fullmatch(str(value).strip())
-        kinds.append(_units().Quantity(1.0, match[2]).dimensionality if match else None)
-    return kinds[0] == kinds[1]
+    return bool(_kind(first) == _kind(second))
+
+
+def has_unit(value: Any, unit: str) -> bool:
+    """Return whether a value for `any_quantity` is a quantity in units of the dimension of `unit`."""
+    kind = _kind(value)
+    return bool(kind is not None and kind == _units().Quantity(1.0, unit).dimensionality)
+
+
+def _kind(value: Any) -> Any:
+    """Return the dimension of a value; None for a bare number."""
+    match = QUANTITY.fullmatch(str(value).strip())
+    return _units().Quantity(1.0, match[2]).dimensionality if match else None
 
 
 Volts = Annotated[float, quantity("volt"), Field(allow_inf_nan=False)]

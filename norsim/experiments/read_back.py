@@ -13,6 +13,7 @@ from torch import nn
 
 from norsim.chip.load import build_chip, read_yaml
 from norsim.chip.model import Chip
+from norsim.chip.renamed import check_laws, check_renamed
 from norsim.data import Dataset, load
 from norsim.errors import ConfigurationError, NorsimError
 from norsim.evaluation.proof.kept_reads import load_samples
@@ -112,7 +113,7 @@ def _network(
     except NorsimError as problem:
         return Missing(f"The run's network cannot be read: {problem}"), {}
     try:
-        return convert(network, _chip(origin, trust_cell)), card
+        return convert(network, _chip(run, origin, trust_cell)), card
     except NorsimError as problem:
         return Missing(f"The run's chip cannot be rebuilt: {problem}"), card
 
@@ -126,7 +127,7 @@ def network_of_run(run: Path, *, trust_model: bool = False, trust_cell: bool = F
     if "accuracy" not in summary:
         raise ConfigurationError(f"{run} is not a run of eval-network: its summary.json has no accuracy")
     network, _ = load_network(_place_of_network(run, summary), trust_model)
-    return convert(network, _chip(Origin(manifest, chip, None), trust_cell))
+    return convert(network, _chip(run, Origin(manifest, chip, None), trust_cell))
 
 
 def _place_of_network(run: Path, summary: Mapping[str, Any]) -> str:
@@ -135,8 +136,11 @@ def _place_of_network(run: Path, summary: Mapping[str, Any]) -> str:
     return str(kept) if Path(name).name == kept.name and kept.is_dir() else name
 
 
-def _chip(origin: Origin, trust_cell: bool) -> Chip:
+def _chip(run: Path, origin: Origin, trust_cell: bool) -> Chip:
     """Return the run's chip: the first specimen of its seed."""
+    record = str(run / "config.resolved.yaml")
+    check_renamed(origin.chip, record)
+    check_laws(origin.chip, int(origin.manifest.get("laws", 0)), record)
     chip = build_chip(dict(origin.chip), Path(origin.manifest["chip_file"]), trust_cell)
     return chip.specimen(int(origin.manifest["seed"]), 0)
 

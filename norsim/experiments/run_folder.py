@@ -18,6 +18,7 @@ from typing import Any, TextIO
 
 import yaml
 
+from norsim.chip.renamed import LAWS
 from norsim.errors import ConfigurationError
 from norsim.experiments.run_files import CHECKSUMS, RESULT_FILES, RESULTS, UNCHECKED
 from norsim.files import half_written, write_text
@@ -165,12 +166,15 @@ def _check_same(path: Path, manifest: Mapping[str, Any], chip: str) -> dict[str,
     """Return the manifest of the run in `path`. Raises ConfigurationError if that is another run than this one."""
     try:
         before: dict[str, Any] = json.loads((path / "manifest.json").read_text())
-        known = {"chip": (path / "config.resolved.yaml").read_text(), "norsim": before["norsim"], **before["options"]}
+        known = {
+            "chip": (path / "config.resolved.yaml").read_text(), "norsim": before["norsim"],
+            "laws": before.get("laws"), **before["options"],
+        }  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError):
         raise ConfigurationError(
             f"{path} is not the folder of an interrupted run, so it cannot be resumed; start a new run"
         ) from None
-    now = {"chip": chip, "norsim": manifest["norsim"], **manifest["options"]}
+    now = {"chip": chip, "norsim": manifest["norsim"], "laws": manifest["laws"], **manifest["options"]}
     other = sorted(key for key in known.keys() | now.keys() if known.get(key) != now.get(key))
     if other:
         was, now_is = (f"{values.get(other[0])}" for values in (known, now))
@@ -187,6 +191,7 @@ def _manifest(seed: int) -> dict[str, Any]:
         "command": ["norsim", *sys.argv[1:]],
         "seed": seed,
         "norsim": version("norsim"),
+        "laws": LAWS,
         "python": platform.python_version(),
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "machine": {"processor": processor(), "cores": os.cpu_count(), "system": platform.platform()},

@@ -44,6 +44,15 @@ def fitted(
     return replace(part, adc=adc, gain=gain, offset=offset, energy=energy)
 
 
+def at_reference(part: PlacedTile, ratio: float) -> PlacedTile:
+    """Return `part` with the reference of its converters `ratio` times that of its calibration.
+
+    The range scales with the reference. A code still stands for the current of its calibration, so the gain falls.
+    """
+    adc = replace(part.adc, low_amps=ratio * part.adc.low_amps, high_amps=ratio * part.adc.high_amps)
+    return replace(part, adc=adc, gain=part.gain / ratio)
+
+
 def fit_lines(x: Floats, y: Floats, flat_slope: float) -> tuple[Floats, Floats]:
     """Return slope and intercept `[columns]` of the least-squares lines of y `[n, columns]` over x `[n, columns]`.
 

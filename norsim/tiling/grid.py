@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from norsim.backends.backend import Backend, Progress
+from norsim.backends.reference_cells import reference_ratio
 from norsim.chip.model import Chip
 from norsim.errors import ConfigurationError, PlacementError
 from norsim.periphery.encoding import Codes
 from norsim.periphery.energy import line_joules
 from norsim.quantization.layer import QuantizedLayer
-from norsim.tiling.fit import fitted
+from norsim.tiling.fit import at_reference, fitted
 from norsim.tiling.program import ProgrammedTile, program_tile
 from norsim.tiling.reader import Read, Reader
 from norsim.tiling.tile import PlacedTile, TileRead, joined, placed_tile
@@ -96,8 +97,9 @@ class TileGrid:
             drives = array.drive(part.codes(codes))
             lines.append(line_joules(self.chip.costs, self.chip.wires, drives, passes))
             requests.append((array.tile, drives.take(reads)))
+        ratio = reference_ratio(self.chip)
         tiles = tuple(
-            replace(fitted(part, codes, reads, stimulus, currents, joules), chip=self.chip)
+            replace(at_reference(fitted(part, codes, reads, stimulus, currents, joules), ratio), chip=self.chip)
             for part, (_, stimulus), joules, currents in zip(
                 seen.tiles, requests, lines, reader.currents(requests), strict=True
             )

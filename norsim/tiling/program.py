@@ -13,8 +13,8 @@ import numpy as np
 from norsim.array.settling import gate_shares
 from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.backends.backend import Backend
-from norsim.backends.programming import aimed, curve, program_levels, tracked_volts
-from norsim.chip.model import Chip
+from norsim.backends.programming import aimed, program_levels
+from norsim.backends.reference_cells import curves, drivers
 from norsim.periphery.encoding import Codes, Encoding, tile_notes
 from norsim.periphery.programming import Levels
 from norsim.quantization.layer import QuantizedLayer
@@ -61,10 +61,7 @@ def program_tile(part: PlacedTile, backend: Backend | None = None) -> Programmed
     codes = part.cell_codes()
     target = levels.target_amps[codes]
     tile = _in_place(_verified(_nominal(part, levels, codes), part, target), part, target)
-    thresholds = chip.silicon.thresholds(
-        tile.thresholds, target, chip.cell, lambda amps: curve(chip.verify_cell, chip.encoding)(amps), part.draw,
-        tile.gains,
-    )  # fmt: skip
+    thresholds = chip.silicon.thresholds(tile.thresholds, target, chip.cell, curves(chip), part.draw, tile.gains)
     gate_volts = np.full(tile.bitlines, encoding.wordline_volts)
     if chip.wordline_rise_seconds is not None:
         # A gate that lags behind its driver acts like a cell whose threshold is higher by the missing voltage.
@@ -81,18 +78,6 @@ def program_tile(part: PlacedTile, backend: Backend | None = None) -> Programmed
     if backend is not None:
         backend.prepare(done.tile, done.drive(np.zeros((1, len(part.inputs)), np.uint8)))
     return done
-
-
-def drivers(chip: Chip, levels: Levels) -> Encoding:
-    """Return the encoding with this chip's drivers, whose wordline volts follow a reference cell if it has one."""
-    gate, drain = chip.encoding.verify_volts
-    if chip.tracking and chip.cell != chip.verify_cell:
-        # The reference cell is at the middle level.
-        middle = len(levels.thresholds) // 2
-        gate = tracked_volts(
-            chip.cell, float(levels.thresholds[middle]), float(levels.achieved_amps[middle]), gate, drain
-        )
-    return chip.driven(gate)
 
 
 def _nominal(part: PlacedTile, levels: Levels, codes: Codes) -> Tile:
@@ -117,7 +102,7 @@ def _verified(tile: Tile, part: PlacedTile, target: Floats) -> Tile:
     gains = chip.silicon.gains(tile.thresholds.shape, part.draw)
     if gains is None:
         return tile
-    threshold_of, on, thresholds = curve(chip.verify_cell, chip.encoding), target > 0, tile.thresholds.copy()
+    threshold_of, on, thresholds = curves(chip).verify, target > 0, tile.thresholds.copy()
     thresholds[on] += threshold_of(target[on] / gains[on]) - threshold_of(target[on])
     window = chip.verify_cell.erased_volts, chip.verify_cell.programmed_volts
     return replace(tile, thresholds=np.clip(thresholds, *window), gains=gains)

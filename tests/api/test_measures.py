@@ -17,7 +17,7 @@ from norsim.experiments.sweep import designs, fits_fresh
 from tests.api.conftest import SETTINGS, Split, deployed, split_of
 from tests.api.networks import Small
 
-SPREAD = {**SETTINGS, "silicon.cell": "30 mV"}
+SPREAD = {**SETTINGS, "silicon.drift_cell": "30 mV"}
 
 
 @pytest.fixture

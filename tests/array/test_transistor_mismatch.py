@@ -13,7 +13,7 @@ from norsim.array.draw import Draw
 from norsim.array.non_idealities.current_spreads import CurrentSpread, CurrentSpreads
 from norsim.array.non_idealities.transistor_mismatch import TransistorMismatch
 from norsim.array.tile import Stimulus, Tile
-from norsim.array.variation import Silicon
+from norsim.array.variation import CellCurves, Silicon
 from norsim.array.wires import Wires
 from norsim.backends.programming import cell_amps, program_levels
 from norsim.backends.registry import read
@@ -157,8 +157,9 @@ def test_spreads_in_current_are_those_of_the_cell_with_its_gain(make_layer: Make
     def threshold_of(amps: np.ndarray) -> np.ndarray:
         return 6.0 - amps / 1e-6
 
-    plain = silicon.thresholds(threshold_of(target), target, cell, threshold_of, DRAW)
-    scaled = silicon.thresholds(threshold_of(target / gains), target, cell, threshold_of, DRAW, gains)
+    curves = CellCurves(threshold_of, threshold_of, lambda: 0.0)
+    plain = silicon.thresholds(threshold_of(target), target, cell, curves, DRAW)
+    scaled = silicon.thresholds(threshold_of(target / gains), target, cell, curves, DRAW, gains)
     np.testing.assert_allclose(gains * (6.0 - scaled), 6.0 - plain, rtol=1e-12)
     assert (6.0 - plain).std() > 0.01
 

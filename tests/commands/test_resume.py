@@ -39,7 +39,7 @@ READ = (
 )  # fmt: skip
 
 SWEEP = (
-    "sweep", "--network", "digits-cnn", "--images", "100", "--trials", "2", "--vary", "silicon.cell=0 mV,20 mV",
+    "sweep", "--network", "digits-cnn", "--images", "100", "--trials", "2", "--vary", "silicon.drift_cell=0 mV,20 mV",
     "--spice-sample", "1", "--quiet",
 )  # fmt: skip
 

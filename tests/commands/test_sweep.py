@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.commands.conftest import Run
@@ -31,7 +32,7 @@ def test_a_sweep_has_one_row_per_point_and_a_curve(norsim: Run, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_a_point_of_a_sweep_is_the_evaluation_with_that_setting(norsim: Run, tmp_path: Path) -> None:
-    cells = ["--set", "silicon.cell=30 mV", "--seed", 3, "--trials", 2, "--backend", "macro"]
+    cells = ["--set", "silicon.drift_cell=30 mV", "--seed", 3, "--trials", 2, "--backend", "macro"]
     swept = norsim("sweep", *ON_DIGITS, *cells, "--vary", "silicon.stuck=0,0.001", "--out", tmp_path / "s", "--json")
     alone = norsim(
         "eval-network", *ON_DIGITS, *cells, "--set", "silicon.stuck=0.001", "--out", tmp_path / "e", "--json"
@@ -46,6 +47,36 @@ def test_a_point_of_a_sweep_is_the_evaluation_with_that_setting(norsim: Run, tmp
     # Reads of all chips can be verified again later.
     again = norsim("verify", tmp_path / "e", "--samples", 8, "--json")
     assert again.code == 0 and again.json["max_error_full_scale"] < 1e-4
+
+
+def test_a_sweep_over_time_says_when_its_converters_are_fitted(
+    norsim: Run, tmp_path: Path, linear_digits: Path
+) -> None:  # fmt: skip
+    words = ["sweep", "--network", linear_digits, "--trust-model", "--dataset", "digits", "--images", 5]
+    words += ["--spice-sample", 0, "--set", "silicon.lost_a_decade=0.01", "--vary", "silicon.time=0 s,1 day"]
+    for name, more, fresh in (("a", [], True), ("b", ["--set", "calibration.fresh=false"], False)):
+        ended = norsim(*words, *more, "--out", tmp_path / name)
+        assert ended.code == 0, ended.err
+        kept = json.loads((tmp_path / name / "summary.json").read_text())
+        assert kept["fitted_fresh"] == fresh
+        assert ("Converters are fitted just after programming" in " ".join(ended.out.split())) == fresh
+        assert f"fresh: {str(fresh).lower()}" in (tmp_path / name / "best.yaml").read_text()
+
+
+def test_the_yield_is_counted_and_modelled(norsim: Run, tmp_path: Path, linear_digits: Path) -> None:
+    words = ["eval-network", "--network", linear_digits, "--trust-model", "--dataset", "digits", "--images", 40]
+    words += ["--spice-sample", 0, "--set", "adc.offset=4", "--trials", 3, "--yield-above", 0.5]
+    ended = norsim(*words, "--out", tmp_path)
+    assert ended.code == 0, ended.err
+    trials = json.loads((tmp_path / "summary.json").read_text())["trials"]
+    found = trials["yield"]
+    assert trials["sigma_ci95"][0] <= trials["sigma"] <= trials["sigma_ci95"][1]
+    assert found["accuracy"] == 0.5 and found["share"] == np.mean(np.array(trials["accuracies"]) >= 0.5)
+    assert found["model_ci95"][0] <= found["model_share"] <= found["model_ci95"][1]
+    said = " ".join(ended.out.split())
+    assert f"50 % is reached by {100 * found['share']:.0f} % of these chips" in said
+    assert f"and by {100 * found['model_share']:.0f} % of all chips" in said
+    assert f"{100 * trials['sigma']:.2f} points" in said
 
 
 def test_two_keys_make_all_combinations(norsim: Run, tmp_path: Path) -> None:
@@ -63,7 +94,7 @@ def test_two_keys_make_all_combinations(norsim: Run, tmp_path: Path) -> None:
         ("adc.bits=8,8", "occurs twice"),
         ("adc.bitz=8", "--vary: setting 'adc.bitz=8': there is no key 'bitz'; did you mean 'bits'"),
         ("adc.bits=8,99", "adc.bits: Input should be less than or equal to 24"),
-        ("silicon.cell=20", "a quantity with its unit"),
+        ("silicon.drift_cell=20", "a quantity with its unit"),
     ],
 )
 def test_an_invalid_sweep_ends_in_2_and_writes_nothing(norsim: Run, tmp_path: Path, vary: str, problem: str) -> None:

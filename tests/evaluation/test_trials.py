@@ -20,7 +20,7 @@ from norsim.spice.simulators.choice import SIMULATORS
 def net() -> norsim.DeployedNetwork:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
-    return norsim.deploy(model, calibration=torch.rand(30, 6), set={"silicon.cell": "5 mV"})
+    return norsim.deploy(model, calibration=torch.rand(30, 6), set={"silicon.drift_cell": "5 mV"})
 
 
 @pytest.mark.parametrize("trials", [1, 2])

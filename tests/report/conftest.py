@@ -58,7 +58,7 @@ def macro_run(make_run: MakeRun) -> Path:
 @pytest.fixture(scope="session")
 def stressed_run(make_run: MakeRun) -> Path:
     """Return the same run on a chip with enough cell variation to flip some images."""
-    bad = ("--chip", "etox65-stress", "--set", "silicon.cell=40 mV", "--spice-sample", 0)
+    bad = ("--chip", "etox65-stress", "--set", "silicon.drift_cell=40 mV", "--spice-sample", 0)
     return make_run("stressed", "eval-network", "--network", "digits-cnn", "--images", 100, *LIGHT, *bad)
 
 

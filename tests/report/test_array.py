@@ -71,7 +71,7 @@ def test_without_wires_currents_are_nearly_ideal(
 
 
 def test_the_worst_read_is_solved_again(small_chip: SmallChip, make_layer: MakeLayer) -> None:
-    part = part_of(make_layer(6, 3), small_chip("silicon.cell=30 mV"))
+    part = part_of(make_layer(6, 3), small_chip("silicon.drift_cell=30 mV"))
     samples = [sample_of(part, seed) for seed in range(4)]
     found = solve_worst(samples)
     assert isinstance(found, SolvedTile)

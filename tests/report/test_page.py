@@ -193,7 +193,7 @@ def test_the_suggested_command_has_the_same_network_and_chip(
         attribute_command(quantized, "layers")
         == "norsim attribute --network run/network --seed=3 --trust-model --by layers"
     )
-    for part in ("--chip etox65-stress", "--set 'silicon.cell=40 mV'", "--by causes"):
+    for part in ("--chip etox65-stress", "--set 'silicon.drift_cell=40 mV'", "--by causes"):
         assert part in command
 
 

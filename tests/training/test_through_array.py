@@ -156,7 +156,7 @@ def test_tuning_draws_chips_that_no_evaluation_draws(tmp_path: Path, monkeypatch
 
 def test_an_interrupted_tuning_ends_in_the_same_weights(tmp_path: Path, full_disk: Callable[[str], None]) -> None:
     network, _ = load_network("digits-cnn")
-    chip, train = load_chip("etox65-stress", ("silicon.cell=5 mV",)), load("digits", "train", None)
+    chip, train = load_chip("etox65-stress", ("silicon.drift_cell=5 mV",)), load("digits", "train", None)
     tuning = Tuning(steps=6, refresh=2)
     whole = fine_tune(network, chip, train, tuning, tmp_path / "whole").state_dict()
 

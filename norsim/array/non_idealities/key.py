@@ -36,7 +36,7 @@ class Key:
 def key(name: str, meaning: str, unit: str | None = None, **rest: Any) -> dict[str, Key]:
     """Return the metadata of a dataclass field that this key of a chip file sets; `rest` are fields of Key.
 
-    The default of the key is that of the field; sections and files are null by default.
+    The default of the key is that of the field; it is null for None, for sections and for files.
     """
     return {"key": Key(name, meaning, unit, **rest)}
 
@@ -55,5 +55,8 @@ def check_values(part: Any) -> None:
     """
     for field, its in keys_of(type(part)):
         value, low = getattr(part, field.name), its.above if its.least is None else its.least
-        if low is not None and isinstance(value, int | float) and not low <= value < math.inf:
-            raise ConfigurationError(f"silicon: {field.name} must be finite and at least {low:g}, not {value}")
+        if not isinstance(value, int | float):
+            continue
+        if not math.isfinite(value) or (low is not None and value < low):
+            bound = "" if low is None else f" and at least {low:g}"
+            raise ConfigurationError(f"silicon: {field.name} must be finite{bound}, not {value}")

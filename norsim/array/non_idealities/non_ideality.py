@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -21,12 +22,16 @@ class ProgrammedCells:
     `target_amps`  same shape, the currents that program-verify aimed at, amperes
     `cell`         the cell, at the temperature of reads
     `seconds`      time since programming
+    `retention_seconds`   the time at the reference temperature of retention in which as much charge is lost
+    `neutral_volts`   returns the threshold of the cell without stored charge
     """
 
     thresholds: Floats
     target_amps: Floats
     cell: Cell
     seconds: float
+    retention_seconds: float
+    neutral_volts: Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,10 @@ class NonIdeality:
         """Return the mechanism without noise, as just after programming."""
         return self
 
+    def at_read(self) -> bool:
+        """Return whether `currents` returns those at the temperature of reads instead of that of program-verify."""
+        return False
+
     def gains(self, shape: tuple[int, int], draw: Draw) -> Floats | None:
         """Return the factor on the current of each cell that program-verify found, `[wordlines, bitlines]`; None: 1."""
         return None
@@ -61,7 +70,10 @@ class NonIdeality:
         return 0.0
 
     def currents(self, amps: Floats, cells: ProgrammedCells, draw: Draw) -> Floats:
-        """Return the currents, under the verify read, of cells that would conduct `amps`; `[wordlines, bitlines]`."""
+        """Return the currents, under the verify read, of cells that would conduct `amps`; `[wordlines, bitlines]`.
+
+        They are those at the temperature of program-verify, or of reads if `at_read()`.
+        """
         return amps
 
     def broken(self, thresholds: Floats, cells: ProgrammedCells, draw: Draw) -> Floats:

@@ -92,7 +92,7 @@ def command(
     \b
     Examples:
       norsim sweep --network digits-cnn --vary adc.bits=4,5,6,8
-      norsim sweep --network digits-cnn --trials 5 --vary "silicon.cell=0 mV,10 mV,20 mV"
+      norsim sweep --network digits-cnn --trials 5 --vary "silicon.drift_cell=0 mV,10 mV,20 mV"
     """
     started = time.monotonic()
     check_out(out)

@@ -16,7 +16,7 @@ from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.errors import ConfigurationError
 from norsim.spice.deck import deck
 from norsim.spice.dialects import neospice as neospice_dialect
-from norsim.spice.simulators import neospice, ngspice
+from norsim.spice.simulators import neospice, neutral, ngspice
 
 VARIABLE = "NORSIM_SIMULATOR"
 
@@ -32,6 +32,7 @@ class Simulator:
                    thresholds `[n]`
     `lost_amps`   returns the part of them that leaves through gate and bulk, likewise
     `warnings`    returns what it warns of for cells at thresholds `[n]`
+    `neutral_volts`   returns the threshold of a cell without stored charge; None if the cell's netlist does not tell
     """
 
     name: str
@@ -40,10 +41,19 @@ class Simulator:
     drain_amps: Callable[[Cell, Floats, Floats, Floats, Floats], Floats]
     lost_amps: Callable[[Cell, Floats, Floats, Floats, Floats], Floats]
     warnings: Callable[[Cell, Floats], list[str]] = lambda cell, thresholds: []
+    neutral_volts: Callable[[Cell], float | None] = lambda cell: None
 
 
 SIMULATORS = {
-    "ngspice": Simulator("ngspice", ngspice.identity, deck, ngspice.drain_amps, ngspice.lost_amps, ngspice.warnings),
+    "ngspice": Simulator(
+        "ngspice",
+        ngspice.identity,
+        deck,
+        ngspice.drain_amps,
+        ngspice.lost_amps,
+        ngspice.warnings,
+        neutral.neutral_volts,
+    ),
     "neospice": Simulator(
         "neospice", neospice.find_neospice, neospice_dialect.deck, neospice.drain_amps, neospice.lost_amps
     ),
