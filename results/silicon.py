@@ -59,9 +59,9 @@ def sweeps(found: dict[str, Runs]) -> Iterator[str]:
     yield from ("## Silicon, converters and wires", "")
     yield (
         "Accuracy over properties of the chip, bit-serial, on the first images; the mean of ten chips if cells have "
-        "a spread. The spread between chips leaves out the chance of the images. Spread and drift over time are those "
-        "measured on 40 nm SONOS cells; for the sweeps over time and temperature, converters and columns were fitted just after "
-        "programming, at 27 degC. [Non-idealities](theory/silicon.md) has the models."
+        "a spread. The spread between chips leaves out the chance of the images. Spread and drift over time are "
+        "those measured on 40 nm SONOS cells; for the sweeps over time and temperature, converters and columns were "
+        "fitted just after programming, at 27 degC. [Non-idealities](theory/silicon.md) has the models."
     )
     yield from (
         "",
