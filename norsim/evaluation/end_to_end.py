@@ -22,7 +22,7 @@ from norsim.evaluation.attribution import paired_loss
 from norsim.evaluation.batches import run_batches
 from norsim.evaluation.intervals import Interval, clopper_pearson
 from norsim.evaluation.metrics import Predictions, scores_of
-from norsim.evaluation.proof.defaults import BUDGET_SECONDS, FIRST_CHUNK, LARGEST_CHUNK, MOST_IMAGES
+from norsim.evaluation.proof.defaults import BUDGET_MACS, FIRST_CHUNK, LARGEST_CHUNK, LEAST_IMAGES, MOST_IMAGES
 from norsim.jobs.unit_store import UnitStore
 from norsim.jobs.workers import HERE, Workers
 from norsim.tiling.reader import Reader
@@ -57,30 +57,32 @@ def end_to_end(
     labels: Predictions,
     lower: Backend,
     *,
-    wanted: int | None = None,
     seconds: float | None = None,
     seed: int = 0,
     workers: Workers = HERE,
     store: UnitStore | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> EndToEnd | None:
-    """Classify the first `images` `[images, ...]` by `lower` and by its `rung_above`; None without such a rung.
+    """Classify `images` `[images, ...]` by `lower` and by its `rung_above`; None without such a rung.
 
-    `wanted` images are classified, all by default. After `seconds`, by default BUDGET_SECONDS if no number is wanted,
-    no chunk of images is started, nor one that is expected to take longer; at least FIRST_CHUNK images are classified.
+    After `seconds`, no chunk of images is started, nor one that is expected to take longer; at least FIRST_CHUNK images
+    are classified.
     Raises ConfigurationError for a network that does not return scores `[images, classes]`.
     """
     upper = lower.rung_above
-    if upper is None or wanted == 0:
+    if upper is None or not len(images):
         return None
-    limit = BUDGET_SECONDS if seconds is None and wanted is None else seconds
-    some = images[: MOST_IMAGES if wanted is None else wanted]
     chunks: list[Tensor] = []
-    report = None if progress is None else (lambda done: progress(done, len(some)))
-    scores = _scores(model, _within(some, limit, chunks), Reader(upper, workers, store=store), seed, report)
+    report = None if progress is None else (lambda done: progress(done, len(images)))
+    scores = _scores(model, _within(images, seconds, chunks), Reader(upper, workers, store=store), seed, report)
     # The same chunks, so that both rungs have the same noise.
     below = _scores(model, iter(list(chunks)), Reader(lower, workers, store=store), seed, None)
     return compared((lower.name, upper.name), below, scores, labels[: len(scores)])
+
+
+def usual_images(macs: float) -> int:
+    """Return the default number of images, of which each takes `macs` multiply-accumulates on the array."""
+    return min(max(int(BUDGET_MACS / macs), LEAST_IMAGES), MOST_IMAGES) if macs else MOST_IMAGES
 
 
 def compared(rungs: tuple[str, str], lower: Floats, upper: Floats, labels: Predictions) -> EndToEnd:

@@ -19,8 +19,8 @@ from norsim.backends.backend import Backend
 from norsim.backends.registry import reference
 from norsim.data.tensors import BATCH
 from norsim.evaluation.batches import classes
-from norsim.evaluation.end_to_end import chunk_sizes
-from norsim.evaluation.proof.defaults import AT_RANDOM, BUDGET_SECONDS, FIRST_CHUNK, MOST_IMAGES, PER_TILE
+from norsim.evaluation.end_to_end import chunk_sizes, usual_images
+from norsim.evaluation.proof.defaults import AT_RANDOM, FIRST_CHUNK, PER_TILE
 from norsim.evaluation.proof.kept_reads import samples_table
 from norsim.evaluation.proof.sampling import Sample
 from norsim.evaluation.rates import Rate, measured, parquet_bytes, timed
@@ -228,8 +228,8 @@ def _add_images(
     """Add the end-to-end proof; `codes` are those of `counted` images."""
     if backend.rung_above is None or wanted == 0 or not layers:
         return
-    most = min(images, MOST_IMAGES if wanted is None else wanted)
-    limit = BUDGET_SECONDS if seconds is None and wanted is None else seconds
+    macs = sum(len(codes[name]) * layer.grid.layer.inputs * layer.grid.layer.outputs for name, layer in layers.items())
+    most = min(images, usual_images(macs / counted) if wanted is None else wanted)
     proof = Work(work.jobs, rates=work.rates)
     for rung in (backend.rung_above, backend):
         for name, layer in layers.items():
@@ -238,8 +238,8 @@ def _add_images(
                 distinct = _reads(layer, some) if used.by_model else _volts(part, some).distinct()[0].vectors
                 proof.add(part, some, used, distinct / counted * most, 0, 1)
     done = most
-    if limit is not None and proof.own + proof.waiting > limit:
-        done = min(most, max(FIRST_CHUNK, int(most * limit / (proof.own + proof.waiting))))
+    if seconds is not None and proof.own + proof.waiting > seconds:
+        done = min(most, max(FIRST_CHUNK, int(most * seconds / (proof.own + proof.waiting))))
     share = done / most
     work.own, work.simulators = work.own + share * proof.own, work.simulators + share * proof.simulators
     work.waiting, work.solves = work.waiting + share * proof.waiting, work.solves + share * proof.solves

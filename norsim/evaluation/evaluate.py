@@ -22,7 +22,7 @@ from norsim.errors import ConfigurationError, DataError
 from norsim.evaluation.batches import classes, done_elsewhere, outputs, run_batches
 from norsim.evaluation.chips import Chips
 from norsim.evaluation.clipping import Use, total
-from norsim.evaluation.end_to_end import EndToEnd, end_to_end
+from norsim.evaluation.end_to_end import EndToEnd, end_to_end, usual_images
 from norsim.evaluation.intervals import Interval, wilson
 from norsim.evaluation.metrics import ACCURACY, Metric, Predictions, check_metric, joined, labels_of, name_of, value_of
 from norsim.evaluation.proof.defaults import AT_RANDOM, MOST_IMAGES, SPICE_SAMPLE
@@ -124,7 +124,8 @@ def evaluate(
     images, replaces the share of correct classes. `spice_sample` reads, drawn at random from all reads, are solved
     again by ngspice or the simulator that NORSIM_SIMULATOR names, and compared; with `each_pass` also one read of every
     pass of every layer. 0 skips both. The next rung of the ladder, if the backend has one, solves a few reads of every
-    tile, and classifies the first `proof_images` images again: by default as many as it can in a minute, 0 for none.
+    tile, and classifies the first `proof_images` images again: 0 for none, by default as many as
+    norsim.evaluation.end_to_end.usual_images says.
     `proof_seconds` limits the time of the simulator, and that of the images. Without `verified`, reads are kept and
     not solved again. `original` is the float network to compare with, or
     `float_predictions` `[images]` are its classes. Batches and reads of simulators are taken from `store` if it has
@@ -174,9 +175,11 @@ def evaluate(
     name = getattr(data, "name", "")
     encodings = {layer.grid.chip.encoding.name for layer in layers.values()}
     count = _count(truth)
+    table = layer_table(model, wanted, uses, count)
+    again = usual_images(image_costs(table)["macs_image"]) if proof_images is None else proof_images
     proof = end_to_end(
-        model, torch.cat(shown), truth, wanted, wanted=proof_images, seconds=proof_seconds, seed=seed, workers=workers,
-        store=store, progress=progress if by_images else None,
+        model, torch.cat(shown)[:again], truth, wanted, seconds=proof_seconds, seed=seed, workers=workers, store=store,
+        progress=progress if by_images else None,
     ) if proven else None  # fmt: skip
     return Evaluation(
         network, name if isinstance(name, str) else "", count, wanted.name, ", ".join(sorted(encodings)),
@@ -185,7 +188,7 @@ def evaluate(
             kept.samples, workers, reference(), spice_sample, each_pass=each_pass, seconds=proof_seconds,
             rungs=rungs_of(layers, wanted),
         ) if verified else Verification(0), proof,
-        layer_table(model, wanted, uses, count),
+        table,
         time.monotonic() - started, seed, versions(wanted), truth, found, exact, known, kept.samples, at_random,
         ACCURACY if metric is None else name_of(metric),
     )  # fmt: skip

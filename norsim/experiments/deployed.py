@@ -164,9 +164,9 @@ class DeployedNetwork(nn.Module):
         of batches. `metric`, a function of (outputs, targets) of all images, replaces the share of correct classes;
         outputs can be tensors, tuples or dicts. `trials` chips of the design are evaluated, this one first.
         `spice_sample` reads, drawn from all reads, and one of every pass of every layer are solved again by ngspice; 0
-        for none. The next rung above the backend classifies the first `proof_images` images again: by default as many
-        as it can in a minute, 0 for none. `proof_seconds` limits each of the two. `float_predictions` `[images]` are
-        the float network's classes, if that network is unknown.
+        for none. The next rung above the backend classifies the first `proof_images` images again, 0 for none: by
+        default 30, and up to 1000 of small networks. `proof_seconds` limits each of the two. `float_predictions`
+        `[images]` are the float network's classes, if that network is unknown.
         """
         deployment = self.parts.deployment
         check_count(trials)

@@ -24,6 +24,7 @@ from norsim.evaluation.end_to_end import (
     compared,
     end_to_end,
     in_words,
+    usual_images,
     why_absent,
 )
 from norsim.evaluation.proof.defaults import FIRST_CHUNK
@@ -139,13 +140,20 @@ def test_the_number_of_images_and_the_time_bound_the_work(network: nn.Module, sw
 
     lower = OfTheTest(switched, {"rung_above": OfTheTest(slow, {})})
     counts = []
-    for options in ({"wanted": 13}, {"wanted": 50, "seconds": 0.01}, {"seconds": 0.01}, {"wanted": 2, "seconds": 0.01}):
-        found = end_to_end(network, IMAGES, LABELS, lower, **options)
+    for wanted, seconds in ((13, None), (50, 0.01), (2, 0.01)):
+        found = end_to_end(network, IMAGES[:wanted], LABELS, lower, seconds=seconds)
         assert found is not None
         counts.append(found.images)
-    assert counts == [13, FIRST_CHUNK, FIRST_CHUNK, 2]
-    assert end_to_end(network, IMAGES, LABELS, lower, wanted=0) is None
+    assert counts == [13, FIRST_CHUNK, 2]
+    assert end_to_end(network, IMAGES[:0], LABELS, lower) is None
     assert end_to_end(network, IMAGES, LABELS, backend_named("nodal")) is None
+
+
+def test_the_usual_number_of_images_follows_from_the_size_of_the_network() -> None:
+    # The digits network and ResNet-20: all 360 test images, and 30.
+    assert usual_images(30_848) >= 360
+    assert usual_images(40.6e6) == 30
+    assert usual_images(0) == usual_images(1) == 1000
 
 
 def test_macro_and_nodal_agree_in_an_evaluation(network: nn.Module) -> None:

@@ -28,7 +28,7 @@ def proof_options(function: Decorated) -> Decorated:
                      help="Stop solving reads again after this time, and the images of --proof-images likewise."),
         click.option("--proof-images", type=click.IntRange(min=0), metavar="N",
                      help="Number of images that the next solver above the backend classifies again; 0 for none. "
-                          "Default: as many as it can in a minute."),
+                          "Default: 30, and up to 1000 of small networks."),
         click.option("--spice-sample", type=click.IntRange(min=0), default=SPICE_SAMPLE, show_default=True,
                      help="Number of reads, drawn at random from all reads, that ngspice solves again, besides one of "
                           "every pass of every layer; 0 for none."),

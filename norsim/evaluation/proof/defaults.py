@@ -9,5 +9,6 @@ SPICE_SAMPLE = 59
 PER_TILE, AT_RANDOM = 4, 200
 # The first chunk of images of the end-to-end proof, which is always classified, and the largest chunk.
 FIRST_CHUNK, LARGEST_CHUNK = 4, 100
-# Without a wanted number of images: the seconds to spend on them, and the largest number.
-BUDGET_SECONDS, MOST_IMAGES = 60.0, 1000
+# Without a wanted number of images: as many as have this number of multiply-accumulates together, and the bounds on it.
+# It does not depend on the machine, so that a repeated run gives the same numbers.
+BUDGET_MACS, LEAST_IMAGES, MOST_IMAGES = 120e6, 30, 1000
