@@ -23,6 +23,8 @@ LAWS = 2
 CHANGED = {
     "silicon.aged": (2, "its spread grows as ln(1 + t / constant), and faster when hot (activation_energy)"),
     "silicon.lost_a_decade": (2, "neutral follows from the cell, and charge is lost faster when hot"),
+    "silicon.reading": (2, "noise is drawn for each read, unless reading_drawn is per_chip"),
+    "silicon.telegraph_a_decade": (2, "the number of traps of a cell has a Poisson distribution"),
     "silicon.measured": (2, "the cell conducts the table's current at the temperature of reads"),
 }
 
