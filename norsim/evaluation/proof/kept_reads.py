@@ -84,6 +84,11 @@ def load_samples(path: Path, grids: Mapping[str, TileGrid]) -> tuple[list[Sample
     reads: those with the smallest keys. Raises DataError for other files."""
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
+            if "places" in kept.files:
+                raise DataError(
+                    f"{path} holds reads of version 0.1, which are no random sample of the run's reads, so they cannot "
+                    "verify it; make the run again"
+                )
             content = json.loads(str(kept["reads"]))
             values = {name: kept[name] for name in VALUES}
         starts = [0] * len(VALUES)
