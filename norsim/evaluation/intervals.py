@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, bootstrap, t
+from scipy import stats
+from scipy.stats import binomtest, t
 
 from norsim.array.tile import Floats
 from norsim.random_streams import Stream, generator
@@ -93,7 +94,7 @@ def share_over_groups(counts: Sequence[int], sizes: Sequence[int]) -> tuple[floa
         return ratio
 
     random = generator(0, Stream.READ_BOOTSTRAP)
-    found = bootstrap(
+    found = stats.bootstrap(
         (members, total), of_groups, paired=True, vectorized=True, n_resamples=RESAMPLES, method="percentile",
         random_state=random,
     ).confidence_interval  # fmt: skip

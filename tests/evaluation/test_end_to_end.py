@@ -149,6 +149,11 @@ def test_the_number_of_images_and_the_time_bound_the_work(network: nn.Module, sw
     assert end_to_end(network, IMAGES, LABELS, backend_named("nodal")) is None
 
 
+@pytest.fixture
+def few_images_end_to_end() -> None:
+    """Leave the number of images as users get it, in place of the fixture for all tests."""
+
+
 def test_the_usual_number_of_images_follows_from_the_size_of_the_network() -> None:
     # The digits network and ResNet-20: all 360 test images, and 30.
     assert usual_images(30_848) >= 360
