@@ -14,7 +14,7 @@ import norsim
 from norsim.backends.registry import backend_named
 from norsim.chip.model import Chip
 from norsim.evaluation.clipping import Use
-from norsim.evaluation.evaluate import image_costs, layer_table
+from norsim.evaluation.costs import image_costs, layer_table
 from norsim.tiling.modules import layer_codes, tiled_layers
 
 IMAGES, OUTPUTS = 5, 10
