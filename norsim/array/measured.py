@@ -29,7 +29,7 @@ class Measured:
     `mean_amps`, `sigma_amps`   `[times, temperatures, levels]`
     `digest`    SHA-256 of the file, which identifies the table in caches
 
-    Interpolation is linear in log(1 s + time), in temperature and in current; nothing is extrapolated.
+    Interpolation is linear in log(1 + time / 1 s), in temperature and in current; nothing is extrapolated.
     """
 
     seconds: Floats

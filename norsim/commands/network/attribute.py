@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @click.option("--margin", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True,
               metavar="POINTS", help="Largest remainder, in points, that counts as adding up.")  # fmt: skip
 @click.option("--orders", type=click.IntRange(min=2), default=8, show_default=True,
-              help="Random orders for Shapley values of more than 5 parts; of fewer, all orders are used.")  # fmt: skip
+              help="Random orders for the Shapley values of more than 5 parts; up to 5 take all orders.")  # fmt: skip
 @click.option("--images", type=click.IntRange(min=1), help="Use only the first N test images; all by default.")
 @click.option("--backend", type=click.Choice(array_backends()), default="macro", show_default=True,
               help="Solver that reads the tiles.")  # fmt: skip

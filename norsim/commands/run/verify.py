@@ -51,7 +51,7 @@ def command(
     run: Path, samples: int | None, backend: str, tolerance: float | None, tolerance_steps: float | None, jobs: int,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Solve reads that RUN, a run folder of eval-network, drew at random from all of its reads again, and compare.
+    """Solve again reads that RUN, a run folder of eval-network, drew at random from all of its reads, and compare.
 
     \b
     Examples:

@@ -25,7 +25,7 @@ def proof_options(function: Decorated) -> Decorated:
         click.option("--tolerance", type=click.FloatRange(min=0),
                      help="Fail (exit 5) if the largest error of verified reads, in full scale, is above this."),
         click.option("--proof-seconds", type=click.FloatRange(min=0, min_open=True), metavar="S",
-                     help="Stop solving reads again after this time, and the images of --proof-images likewise."),
+                     help="Limit the time in which ngspice solves reads again, and that for --proof-images."),
         click.option("--proof-images", type=click.IntRange(min=0), metavar="N",
                      help="Number of images that the next solver above the backend classifies again; 0 for none. "
                           "Default: 30, and up to 1000 of small networks."),
