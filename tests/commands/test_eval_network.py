@@ -145,7 +145,7 @@ def test_a_bias_that_changes_predictions_shows_end_to_end(
     norsim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The converters were fitted without the bias; in the evaluation, macro has it and nodal has not."""
-    words = ["--network", "digits-cnn", "--images", 100, "--spice-sample", 0, "--no-cache"]
+    words = ["--network", "digits-cnn", "--images", 100, "--spice-sample", 0, "--proof-images", 100, "--no-cache"]
     right = norsim("eval-network", *words, "--json", "--max-changed", 0.1, "--out", tmp_path / "right")
     assert right.code == 0 and END_TO_END <= set(right.json["end_to_end"]), right.err
     assert right.json["end_to_end"]["images"] == 100 and right.json["end_to_end"]["changed"] <= 2

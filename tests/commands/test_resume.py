@@ -55,9 +55,10 @@ def events(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    # A sweep stores the batches of several evaluations by macro.
-    "command", [EVALUATE, READ, pytest.param(FAST, marks=pytest.mark.soak), SWEEP],
-    ids=["eval-network", "run-layer", "macro", "sweep"],
+    # A sweep stores the batches of several evaluations by macro; run-layer keeps decks as that by ngspice does.
+    "command",
+    [EVALUATE, SWEEP, pytest.param(READ, marks=pytest.mark.soak), pytest.param(FAST, marks=pytest.mark.soak)],
+    ids=["eval-network", "sweep", "run-layer", "macro"],
 )  # fmt: skip
 @pytest.mark.slow
 def test_a_run_killed_at_random_times_ends_in_the_same_bytes(

@@ -107,7 +107,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.parametrize("columns", [80, 40])
+@pytest.mark.parametrize("columns", [pytest.param(80, marks=pytest.mark.soak), 40])
 @pytest.mark.slow
 def test_a_run_on_a_terminal_has_progress_and_a_table(columns: int, tmp_path: Path) -> None:
     """In a separate process, which gets its width from the terminal."""

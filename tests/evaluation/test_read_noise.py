@@ -8,7 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
+import norsim
 from norsim.backends.registry import reference
 from norsim.chip.load import choose_chip
 from norsim.chip.model import Chip
@@ -85,6 +89,20 @@ def test_kept_reads_are_verified_as_in_the_run(
     for tile, again, sample, row in zip(expected, tiles_of(read_back), sampler.samples(), rows, strict=True):
         assert np.array_equal(tile.thresholds, again.thresholds)
         assert sample.line_noise is not None and row["line_noise"] == sample.line_noise.tolist()
+
+
+def test_the_size_of_batches_does_not_change_the_noise() -> None:
+    """Predictions and verified reads of 600 inputs, in batches of 64 and of 500, with noise of cells and converters."""
+    torch.manual_seed(0)
+    inputs, labels = torch.rand(600, 12), torch.arange(600) % 4
+    settings = {"silicon.reading": {"scale": "60 nA", "knee": "1 nA"}, "adc.noise": 1, "tile.wordlines": 16}
+    net = norsim.deploy(nn.Linear(12, 4), "etox65", calibration=(inputs[:50], labels[:50]), set=settings)
+    one, other = (
+        net.evaluate(DataLoader(TensorDataset(inputs, labels), batch_size=size), spice_sample=0, proof_images=0)
+        for size in (64, 500)
+    )
+    assert np.array_equal(one.predictions, other.predictions)
+    assert not np.array_equal(one.predictions, one.predictions_quantized)
 
 
 def losses(network: str, data: str, folder: Path | None, images: int, settings: tuple[str, ...]) -> dict[str, float]:
