@@ -32,7 +32,9 @@ CHANGED = {
 def check_renamed(content: Mapping[str, Any], place: str) -> None:
     """Raise ConfigurationError for a renamed key in the content of a chip file, found at `place`."""
     for old, new in RENAMED.items():
-        if _value(content, old) is not None:
+        section, _, name = old.rpartition(".")
+        below = _value(content, section)
+        if isinstance(below, Mapping) and name in below:
             raise ConfigurationError(f"{place}: the key {old} is now {new}; rename it")
 
 

@@ -55,9 +55,10 @@ class Nats:
     ci95: Interval
 
 
-def classify(model: nn.Module, data: Data, reader: Reader, labels: Predictions) -> Outcome:
-    """Return the outcome of a converted network whose layers are read by `reader`; `labels` are `[images]`."""
-    results = run_batches(model, inputs_of(data), reader, classify=False)
+def classify(model: nn.Module, data: Data, reader: Reader, labels: Predictions, seed: int = 0) -> Outcome:
+    """Return the outcome of a converted network whose layers are read by `reader`; `labels` are `[images]`, and `seed`
+    determines the noise of reads."""
+    results = run_batches(model, inputs_of(data), reader, classify=False, seed=seed)
     return outcome(scores_of(joined([result.array for result in results])), labels)
 
 

@@ -87,6 +87,9 @@ def compare_chips(right: NDArray[np.bool_]) -> Chips:
         return max(mean - half, 0.0), min(mean + half, 1.0)
 
     accuracies = tuple(right.mean(axis=1).tolist())
+    if images == 1 and 0.0 < mean < 1.0:
+        # One image says nothing about others.
+        return Chips(accuracies, images, 0.0, (0.0, 1.0), (0.0, 1.0), (0.0, 1.0), (0.0, 1.0), *squares)
     if mean in (0.0, 1.0):
         # Nothing varies, which says little about other images, so the interval is that of one chip.
         span = wilson(round(mean * images), images)

@@ -72,6 +72,8 @@ def end_to_end(
     upper = lower.rung_above
     if upper is None or not len(images):
         return None
+    # Workers elsewhere take several chunks at once, so the time would be over before the first is done.
+    workers = HERE if seconds is not None and workers.elsewhere else workers
     chunks: list[Tensor] = []
     report = None if progress is None else (lambda done: progress(done, len(images)))
     scores = _scores(model, _within(images, seconds, chunks), Reader(upper, workers, store=store), seed, report)

@@ -160,7 +160,7 @@ def estimate_evaluation(
             work.add(part, some, used, evaluations * total, evaluations * batches * decks, tiles * decks)
     answers = np.zeros(min(len(images), BATCH), np.int64)
     answers_bytes = parquet_bytes(pa.table({"array": answers, "quantized": answers}))
-    kept_bytes = _add_proof(work, analog, codes, spice_sample, each_pass, backend)
+    kept_bytes = _add_proof(work, analog, codes, spice_sample, each_pass, backend, evaluations)
     work.disk_bytes += passes * batches * (kept_bytes + answers_bytes)
     _add_images(work, analog, codes, backend, len(images), counted, proof_images, proof_seconds)
     work.disk_bytes *= copies
@@ -195,7 +195,7 @@ def _reads(layer: TiledLayer, codes: Codes) -> int:
 
 def _add_proof(
     work: Work, layers: dict[str, TiledLayer], codes: dict[str, Codes], spice_sample: int | None, each_pass: bool,
-    backend: Backend,
+    backend: Backend, evaluations: int,
 ) -> int:  # fmt: skip
     """Add the reads of the verification. Return the size of a batch's samples in bytes.
 
@@ -215,7 +215,7 @@ def _add_proof(
             work.add(part, codes[name], reference(), reads, min(reads, 1.0), len(places))
         rung = layer.backend_with(backend).rung_above
         if rung is not None:
-            work.add(part, codes[name], rung, PER_TILE, 1, len(places))
+            work.add(part, codes[name], rung, evaluations * PER_TILE, evaluations, len(places))
         many = PER_TILE + round(max(spice_sample, AT_RANDOM) * share + of_passes)
         kept += [_sample(part, codes[name], k) for k in range(many)]
     return parquet_bytes(samples_table(kept))

@@ -142,11 +142,14 @@ def evaluate(
     answer = classes if metric is None else outputs
 
     def images() -> Iterator[Tensor]:
+        wanting = proven
         for some, answers in batches_of(data):
             targets.append(labels_of(answers, len(some)) if metric is None else answers)
             if original is not None:
                 full.append(answer(original, some))
-            if proven and sum(map(len, shown)) < most:
+            # The first images of one shape, since the proof has batches of its own.
+            wanting = wanting and sum(map(len, shown)) < most and (not shown or some.shape[1:] == shown[0].shape[1:])
+            if wanting:
                 shown.append(some)
             yield some
 

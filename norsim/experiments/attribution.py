@@ -9,7 +9,9 @@ from typing import get_args
 
 from torch import nn
 
+from norsim.array.non_idealities.charge_loss import ChargeLoss
 from norsim.backends.ideal import Ideal
+from norsim.backends.programming import neutral_volts
 from norsim.backends.registry import backend_named
 from norsim.data.batches import Data, batches_of, check_repeatable
 from norsim.errors import ConfigurationError
@@ -66,7 +68,7 @@ def attribute_losses(
     total = len(configurations(names, chosen))
 
     def answer(on: frozenset[str]) -> Outcome:
-        found = classify(network_with(on), data, reader, labels)
+        found = classify(network_with(on), data, reader, labels, deployment.seed)
         report("classify", next(done), total)
         return found
 
@@ -83,11 +85,14 @@ def _by_factors(
     deployment: Deployment, by: str, fit: Callable[[nn.Module], nn.Module]
 ) -> tuple[tuple[str, ...], Callable[[frozenset[str]], nn.Module]]:
     """Return the factors, and a function that returns the calibrated network on a chip with only some of them."""
-    factors = FACTORS[by]
-    wires = f"{section_key(deployment.choice.chip.encoding.name)}.wires"
+    factors, chip = FACTORS[by], deployment.choice.chip
+    wires = f"{section_key(chip.encoding.name)}.wires"
+    # The ideal cell that replaces the chip's has no charge of its own: it loses that of the cell it replaces.
+    losing = any(isinstance(one, ChargeLoss) and one.neutral_volts is None for one in chip.silicon.mechanisms)
+    neutral = [f"silicon.neutral={neutral_volts(chip.cell)} V"] if losing else []
 
     def network_with(on: frozenset[str]) -> nn.Module:
-        return fit(deployment.with_settings(settings_with(wires, on, factors)).converted())
+        return fit(deployment.with_settings([*settings_with(wires, on, factors), *neutral]).converted())
 
     return tuple(factors), network_with
 

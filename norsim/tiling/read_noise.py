@@ -29,6 +29,8 @@ from norsim.tiling.tile import PlacedTile
 Singles = NDArray[np.float32]
 # The sources of noise of a tile, in the keys of their random numbers.
 CELLS, CONVERTERS = 0, 1
+# Points at which the curve of a cell is inverted.
+CURVE_POINTS = 2000
 
 
 @dataclass(frozen=True)
@@ -188,10 +190,15 @@ def tile_of_read(part: PlacedTile, array: ProgrammedTile, stimulus: Stimulus, li
     number = int.from_bytes(hashlib.sha256(lines.astype(np.float64).tobytes()).digest()[:8], "big")
     random = generator(part.chip.draw.seed, Stream.PROOF_CELLS, number)
     shares = _kind(array).drives(stimulus)[0]
-    target, threshold_of = array.levels.target_amps[part.cell_codes()], curve(part.chip.verify_cell, part.chip.encoding)
+    target, threshold_of = array.levels.target_amps[part.cell_codes()], curve(part.chip.cell, part.chip.encoding)
+    gain = 1.0 if array.tile.gains is None else array.tile.gains
+    if part.chip.cell != part.chip.verify_cell:
+        # At another temperature than that of program-verify, cells conduct other currents than targets.
+        known = np.geomspace(1e-4, 4, CURVE_POINTS) * float(target.max())
+        volts = threshold_of(known)[::-1]
+        target = gain * np.interp(array.tile.thresholds, volts, known[::-1], left=known[-1], right=0.0)
     amps = target + deviations_given_lines(array.read_sigma, cell_places(array), shares, lines, target, random)
     noisy = array.read_sigma > 0
     thresholds = array.tile.thresholds.copy()
-    gain = 1.0 if array.tile.gains is None else array.tile.gains[noisy]
-    thresholds[noisy] += threshold_of(amps[noisy] / gain) - threshold_of(target[noisy] / gain)
+    thresholds += np.where(noisy, threshold_of(amps / gain) - threshold_of(target / gain), 0.0)
     return replace(array.tile, thresholds=np.clip(thresholds, *part.chip.cell.limits))

@@ -26,8 +26,7 @@ class TileRead:
     `adc`   same shape, converter codes, whole numbers
     `sums`  `[vectors, outputs]`, the tile's part of sum (q - z) x, in code steps
     `line_noise`  `[vectors, passes, lines]`, amperes: the deviations of the lines' currents that `amps` has from noise
-    of
-            the cells that is drawn for each read; None without
+                  of the cells that is drawn for each read; None without
     """
 
     amps: NDArray[np.floating]

@@ -44,6 +44,14 @@ def test_a_chip_file_with_a_renamed_key_is_answered_with_its_new_name(tmp_path: 
         load_chip(path)
 
 
+def test_a_renamed_key_that_is_null_is_answered_too(tmp_path: Path) -> None:
+    content, _ = read_chip_file("etox65")
+    path = tmp_path / "old.yaml"
+    path.write_text(yaml.safe_dump({**content, "bit_serial": {**content["bit_serial"], "settle": None}}))
+    with pytest.raises(ConfigurationError, match="the key bit_serial.settle is now bit_serial.wordline_rise"):
+        load_chip(path)
+
+
 @pytest.mark.parametrize(("old", "new"), RENAMED.items())
 def test_a_setting_of_a_renamed_key_is_answered_with_its_new_name(old: str, new: str) -> None:
     section, _, name = old.rpartition(".")

@@ -56,6 +56,8 @@ LOSSLESS = tuple(f"bit_serial.wires.{line}=0 ohm" for line in ("bitline", "bitli
         pytest.param((), 0, 0.02, id="wires"),
         # Resistive lines take a part of each deviation, which the run leaves out.
         pytest.param(("bit_serial.wires.source_line=2 kohm",), 0.02, 0.2, id="resistive wires"),
+        # Cells conduct other currents than their targets.
+        pytest.param((*LOSSLESS, "silicon.programmed_at=27 degC", "temperature=85 degC"), 0, 0.01, id="hot"),
         # Deviations are proportional to the drain volts to first order only.
         pytest.param(("encoding=linear-pair",), 0.01, 0.12, id="linear-pair"),
     ],
