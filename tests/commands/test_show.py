@@ -139,7 +139,8 @@ COMMANDS: dict[str, tuple[object, ...]] = {
               "--out", "OUT"),
     "attribute": ("attribute", "--network", "digits-cnn", "--images", "3", "--by", "layers", "--out", "OUT"),
     "cell check": ("cell", "check", "--chip", "etox65", "--out", "OUT"),
-    "dry run": (*FAST, "--dry-run", "--out", "OUT"),
+    "dry run": ("run-layer", "--network", "digits-cnn", "--layer", "fc", "--tile", "1,0", "--vectors", "2", "--backend",
+                "macro", "--dry-run", "--out", "OUT"),
 }  # fmt: skip
 # Part of the output of each command, in the table on a terminal and in the text in a pipe.
 SHOWN = {

@@ -81,7 +81,8 @@ def test_a_finished_run_is_not_made_again(tmp_path: Path) -> None:
         cases.Case("other", "digits-cnn", "no-such-command", ()).run(tmp_path, None)
 
 
-@pytest.mark.slow
+# The table of losses, above, is made of a run in the same way.
+@pytest.mark.soak
 @pytest.mark.usefixtures("_forked")
 def test_the_tables_of_silicon_hold_what_runs_found(tmp_path: Path) -> None:
     few = ("--images", "20")
