@@ -191,7 +191,7 @@ def attribute(
         None if float_predictions is None else paired_loss(float_predictions, digital.classes, labels),
         paired_loss(digital.classes, whole.classes, labels),
         paired_loss(digital.classes, base.classes, labels),
-        shares, rest, verdict_of(rest, margin_points), margin_points, len(orders), points.exact, 
+        shares, rest, verdict_of(rest, margin_points), margin_points, len(orders), points.exact,
         _rise(whole.cross_entropy - digital.cross_entropy), _rise(base.cross_entropy - digital.cross_entropy),
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ class of an image whose two largest scores are close. So the images are classifi
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,8 +66,7 @@ def end_to_end(
     """Classify `images` `[images, ...]` by `lower` and by its `rung_above`; None without such a rung.
 
     After `seconds`, no chunk of images is started, nor one that is expected to take longer; at least FIRST_CHUNK images
-    are classified.
-    Raises ConfigurationError for a network that does not return scores `[images, classes]`.
+    are classified. Raises ConfigurationError for a network that does not return scores `[images, classes]`.
     """
     upper = lower.rung_above
     if upper is None or not len(images):
@@ -78,7 +77,7 @@ def end_to_end(
     report = None if progress is None else (lambda done: progress(done, len(images)))
     scores = _scores(model, _within(images, seconds, chunks), Reader(upper, workers, store=store), seed, report)
     # The same chunks, so that both rungs have the same noise.
-    below = _scores(model, iter(list(chunks)), Reader(lower, workers, store=store), seed, None)
+    below = _scores(model, chunks, Reader(lower, workers, store=store), seed, None)
     return compared((lower.name, upper.name), below, scores, labels[: len(scores)])
 
 
@@ -161,7 +160,7 @@ def _within(images: Tensor, seconds: float | None, taken: list[Tensor]) -> Itera
 
 
 def _scores(
-    model: nn.Module, chunks: Iterator[Tensor], reader: Reader, seed: int, report: Callable[[int], None] | None
+    model: nn.Module, chunks: Iterable[Tensor], reader: Reader, seed: int, report: Callable[[int], None] | None
 ) -> Floats:
     """Return the scores `[images, classes]` of all chunks."""
     results = run_batches(model, chunks, reader, classify=False, seed=seed, progress=report)

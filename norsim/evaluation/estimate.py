@@ -20,9 +20,9 @@ from norsim.backends.registry import reference
 from norsim.data.tensors import BATCH
 from norsim.evaluation.batches import classes
 from norsim.evaluation.end_to_end import chunk_sizes, usual_images
-from norsim.evaluation.proof.defaults import AT_RANDOM, FIRST_CHUNK, PER_TILE
+from norsim.evaluation.proof.defaults import FIRST_CHUNK, PER_TILE
 from norsim.evaluation.proof.kept_reads import samples_table
-from norsim.evaluation.proof.sampling import Sample
+from norsim.evaluation.proof.sampling import Quota, Sample
 from norsim.evaluation.rates import Rate, measured, parquet_bytes, timed
 from norsim.periphery.encoding import Codes
 from norsim.spice.deck import deck
@@ -216,7 +216,7 @@ def _add_proof(
         rung = layer.backend_with(backend).rung_above
         if rung is not None:
             work.add(part, codes[name], rung, evaluations * PER_TILE, evaluations, len(places))
-        many = PER_TILE + round(max(spice_sample, AT_RANDOM) * share + of_passes)
+        many = PER_TILE + round(Quota.for_sample(spice_sample).at_random * share + of_passes)
         kept += [_sample(part, codes[name], k) for k in range(many)]
     return parquet_bytes(samples_table(kept))
 

@@ -26,7 +26,7 @@ from norsim.evaluation.costs import image_costs, layer_table
 from norsim.evaluation.end_to_end import EndToEnd, end_to_end, usual_images
 from norsim.evaluation.intervals import Interval, wilson
 from norsim.evaluation.metrics import ACCURACY, Metric, Predictions, check_metric, joined, labels_of, name_of, value_of
-from norsim.evaluation.proof.defaults import AT_RANDOM, MOST_IMAGES, SPICE_SAMPLE
+from norsim.evaluation.proof.defaults import MOST_IMAGES, SPICE_SAMPLE
 from norsim.evaluation.proof.sampling import KeptReads, Quota, Sample
 from norsim.evaluation.proof.verification import Verification, verify
 from norsim.jobs.unit_store import UnitStore
@@ -118,9 +118,8 @@ def evaluate(
     again by ngspice or the simulator that NORSIM_SIMULATOR names, and compared; with `each_pass` also one read of every
     pass of every layer. 0 skips both. The next rung of the ladder, if the backend has one, solves a few reads of every
     tile, and classifies the first `proof_images` images again: 0 for none, by default as many as
-    norsim.evaluation.end_to_end.usual_images says.
-    `proof_seconds` limits the time of the simulator, and that of the images. Without `verified`, reads are kept and
-    not solved again. `original` is the float network to compare with, or
+    norsim.evaluation.end_to_end.usual_images says. `proof_seconds` limits the time of the simulator, and that of the
+    images. Without `verified`, reads are kept and not solved again. `original` is the float network to compare with, or
     `float_predictions` `[images]` are its classes. Batches and reads of simulators are taken from `store` if it has
     them, and added to it otherwise; the result is the same bit for bit. Raises ConfigurationError for a network that is
     not converted or not calibrated (see `norsim.calibrate`), DataError for unsuitable data.
@@ -131,7 +130,7 @@ def evaluate(
     if original is not None and original.training:
         original = copy.deepcopy(original).eval()
     wanted, layers = backend_named(backend), converted_layers(model)
-    kept = KeptReads(Quota(at_random=max(spice_sample, AT_RANDOM)))
+    kept = KeptReads(Quota.for_sample(spice_sample))
     proven = wanted.rung_above is not None and metric is None and proof_images != 0
     most = MOST_IMAGES if proof_images is None else proof_images
     # Progress counts images if batches are fast or run in other processes; otherwise the decks of each layer.

@@ -16,7 +16,7 @@ from norsim.errors import ConfigurationError
 from norsim.evaluation.chips import compare_chips
 from norsim.evaluation.evaluate import Evaluation, evaluate, rungs_of
 from norsim.evaluation.metrics import Metric, Predictions
-from norsim.evaluation.proof.defaults import AT_RANDOM, SPICE_SAMPLE
+from norsim.evaluation.proof.defaults import SPICE_SAMPLE
 from norsim.evaluation.proof.sampling import KeptReads, Quota
 from norsim.evaluation.proof.verification import verify
 from norsim.jobs.workers import HERE, Workers
@@ -54,7 +54,7 @@ def evaluate_chips(
     if metric is not None:
         raise ConfigurationError("several chips are compared by the share of correct classes; omit metric")
     check_repeatable(data)
-    kept = KeptReads(Quota(at_random=max(spice_sample, AT_RANDOM)))
+    kept = KeptReads(Quota.for_sample(spice_sample))
     each: list[Evaluation] = []
     rungs: dict[str, Backend] = {}
     reads = 0

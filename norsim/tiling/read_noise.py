@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from norsim.array.read_noise import Places, deviations_given_lines, line_variance, places
 from norsim.array.tile import Floats, Stimulus, Tile
-from norsim.backends.programming import curve
+from norsim.backends.reference_cells import curves
 from norsim.errors import ConfigurationError
 from norsim.periphery.encoding import Codes, sense_matrix
 from norsim.random_streams import Stream, block, block_key, generator
@@ -190,7 +190,7 @@ def tile_of_read(part: PlacedTile, array: ProgrammedTile, stimulus: Stimulus, li
     number = int.from_bytes(hashlib.sha256(lines.astype(np.float64).tobytes()).digest()[:8], "big")
     random = generator(part.chip.draw.seed, Stream.PROOF_CELLS, number)
     shares = _kind(array).drives(stimulus)[0]
-    target, threshold_of = array.levels.target_amps[part.cell_codes()], curve(part.chip.cell, part.chip.encoding)
+    target, threshold_of = array.levels.target_amps[part.cell_codes()], curves(part.chip).read
     gain = 1.0 if array.tile.gains is None else array.tile.gains
     if part.chip.cell != part.chip.verify_cell:
         # At another temperature than that of program-verify, cells conduct other currents than targets.
@@ -198,7 +198,5 @@ def tile_of_read(part: PlacedTile, array: ProgrammedTile, stimulus: Stimulus, li
         volts = threshold_of(known)[::-1]
         target = gain * np.interp(array.tile.thresholds, volts, known[::-1], left=known[-1], right=0.0)
     amps = target + deviations_given_lines(array.read_sigma, cell_places(array), shares, lines, target, random)
-    noisy = array.read_sigma > 0
-    thresholds = array.tile.thresholds.copy()
-    thresholds += np.where(noisy, threshold_of(amps / gain) - threshold_of(target / gain), 0.0)
-    return replace(array.tile, thresholds=np.clip(thresholds, *part.chip.cell.limits))
+    shift = np.where(array.read_sigma > 0, threshold_of(amps / gain) - threshold_of(target / gain), 0.0)
+    return replace(array.tile, thresholds=np.clip(array.tile.thresholds + shift, *part.chip.cell.limits))

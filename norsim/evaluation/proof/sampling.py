@@ -102,6 +102,11 @@ class Quota:
     per_pass: int = 1
     at_random: int = AT_RANDOM
 
+    @classmethod
+    def for_sample(cls, spice_sample: int) -> Quota:
+        """Return the usual quota, with enough reads at random to solve `spice_sample` of them again."""
+        return cls(at_random=max(spice_sample, AT_RANDOM))
+
     def groups(self) -> tuple[tuple[Callable[[Keyed], Hashable], int], ...]:
         """Return each kind of group, as the function that names the group of a read, with its number of reads."""
         return (tile_of, self.per_tile), (pass_of, self.per_pass), (run_of, self.at_random)
