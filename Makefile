@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Processes of `make test`.
 PROCESSES ?= 2
 .DEFAULT_GOAL := help
-.PHONY: help venv system browser demo test quick check docs bench results fuzz soak dist clean
+.PHONY: help venv system browser demo test quick check kernels docs bench results fuzz soak dist clean
 
 help:
 	@echo "make demo   the digits network on NOR-flash arrays: all test images with macro, 50 with ngspice, and a report"
@@ -47,8 +47,14 @@ check: venv
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Each process of the tests has one thread (tests/conftest.py).
-test: browser check
+# A run that compiles the kernels of all solvers, so that the processes of the tests find them compiled.
+kernels: venv
+	$(BIN)/norsim sweep --network digits-cnn --images 20 --vary encoding=bit-serial,linear-pair --set adc.noise=1 \
+		--set "silicon.reading={scale: 50 nA, knee: 100 nA}" --no-cache --quiet --overwrite --out build/kernels
+
+# Each process of the tests has one thread (tests/conftest.py). Compiling takes one core, and so do the checks.
+test: browser
+	+$(MAKE) --jobs 2 check kernels
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal
 
 quick: venv

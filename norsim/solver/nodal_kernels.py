@@ -289,7 +289,8 @@ def solve(  # type: ignore[no-untyped-def]
     """
     wordlines, bitlines = cells[0].shape
     lanes = gates.shape[2]
-    for block in prange(len(gates)):
+    for unsigned in prange(len(gates)):
+        block = np.int64(unsigned)
         drop = np.zeros((wordlines, bitlines, lanes))
         rise = np.zeros((len(source_conductances), bitlines, lanes))
         amps = relax(

@@ -9,11 +9,19 @@ from typing import Any
 
 import pytest
 
-from norsim.evaluation import rates
+from norsim.backends.backend import Backend
+from norsim.evaluation import estimate, rates
 from norsim.experiments.factors import FACTORS
-from tests.commands.test_resume import EVALUATE, FAST, READ
+from norsim.periphery.encoding import Codes
+from norsim.tiling.tile import PlacedTile
+from tests.commands.test_resume import EVALUATE, READ
 
 Run = Callable[..., Any]
+
+FAST = (
+    "eval-network", "--network", "digits-cnn", "--backend", "macro", "--spice-sample", "3", "--proof-images", "0",
+    "--quiet",
+)  # fmt: skip
 
 # On a busy machine, a single measurement may be off; benchmarks/runs.py records the ratio.
 TRIES = 3
@@ -27,9 +35,18 @@ def unit_bytes(folder: Path) -> int:
 
 @pytest.fixture
 def short_probes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measure rates on few reads: for tests of what does not depend on them."""
+    """Measure each rate once, on few reads: for tests of what does not depend on them."""
     monkeypatch.setattr(rates, "SHORTEST_PROBE_SECONDS", 0.0)
     monkeypatch.setattr(rates, "MODEL_READS", 64)
+    known: dict[object, rates.Rate] = {}
+
+    def measured(part: PlacedTile, codes: Codes, backend: Backend, jobs: int, alone: bool) -> rates.Rate:
+        key = part.layer.name, part.cell_codes().shape, len(codes), backend.name, jobs, alone
+        if key not in known:
+            known[key] = rates.measured(part, codes, backend, jobs, alone)
+        return known[key]
+
+    monkeypatch.setattr(estimate, "measured", measured)
 
 
 # Seconds are those of an idle machine, which `make test` does not leave idle.

@@ -30,8 +30,8 @@ EVALUATE = (
     "--spice-sample", "3", "--set", "tile.wordlines=32", "--set", "calibration.reads=8",
 )  # fmt: skip
 FAST = (
-    "eval-network", "--network", "digits-cnn", "--backend", "macro", "--spice-sample", "3", "--proof-images", "0",
-    "--quiet", "--set", "silicon.reading={scale: 50 nA, knee: 100 nA}", "--set", "adc.noise=1",
+    "eval-network", "--network", "digits-cnn", "--layers", "fc", "--backend", "macro", "--spice-sample", "3",
+    "--proof-images", "0", "--quiet", "--set", "silicon.reading={scale: 50 nA, knee: 100 nA}", "--set", "adc.noise=1",
 )  # fmt: skip
 READ = (
     "run-layer", "--network", "digits-cnn", "--layer", "fc", "--vectors", "5", "--set", "tile.wordlines=32", "--quiet",
@@ -39,8 +39,8 @@ READ = (
 )  # fmt: skip
 
 SWEEP = (
-    "sweep", "--network", "digits-cnn", "--images", "100", "--trials", "2", "--vary", "silicon.drift_cell=0 mV,20 mV",
-    "--spice-sample", "1", "--quiet",
+    "sweep", "--network", "digits-cnn", "--images", "100", "--trials", "2", "--quiet",
+    "--vary", "silicon.drift_cell=0 mV,20 mV", "--spice-sample", "1",
 )  # fmt: skip
 
 

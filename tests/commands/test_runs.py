@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -11,32 +12,36 @@ from typing import Any
 
 import pytest
 
+from norsim.commands import main
 from norsim.experiments.run_folder import RunFolder
 from norsim.jobs.unit_store import UnitStore
 
 Run = Callable[..., Any]
 
 FAST = (
-    "eval-network",
-    "--network",
-    "digits-cnn",
-    "--images",
-    "5",
-    "--spice-sample",
-    "2",
-    "--proof-images",
-    "0",
-    "--quiet",
-)
+    "eval-network", "--network", "digits-cnn", "--layers", "fc", "--images", "5", "--spice-sample", "2",
+    "--proof-images", "0", "--quiet",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with `runs`, of which one is finished and one interrupted, and their shared `units`."""
+    place = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("norsim.experiments.run_folder.shared_units", lambda: place / "units")
+        for name in ("done", "deeper/cut"):
+            patch.setattr("sys.argv", ["norsim", *FAST, "--out", str(place / "runs" / name)])
+            main()
+    (place / "runs" / "deeper" / "cut" / "summary.json").unlink()
+    return place
 
 
 @pytest.fixture
-def runs(norsim: Run, tmp_path: Path) -> Path:
-    """Return a folder with a finished and an interrupted run."""
-    for name in ("done", "deeper/cut"):
-        assert norsim(*FAST, "--out", tmp_path / "runs" / name).code == 0
-    (tmp_path / "runs" / "deeper" / "cut" / "summary.json").unlink()
-    return tmp_path / "runs"
+def runs(made: Path, tmp_path: Path, shared_units: Path) -> Path:
+    """Return a copy of the folder with a finished and an interrupted run."""
+    shutil.copytree(made / "units", shared_units, dirs_exist_ok=True)
+    return Path(shutil.copytree(made / "runs", tmp_path / "runs"))
 
 
 def test_runs_are_listed_with_their_state(norsim: Run, runs: Path) -> None:

@@ -9,11 +9,6 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def few_images_end_to_end() -> None:
-    """Leave the proof of evaluations as readers get it."""
-
-
-@pytest.fixture(autouse=True)
 def shared_units(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Let the commands of all documents share finished work, in all processes of this run of the tests."""
     base = tmp_path_factory.getbasetemp()

@@ -40,8 +40,8 @@ def command_line(*arguments: object) -> int:
 
 @pytest.fixture(scope="session")
 def spice_run(make_run: MakeRun) -> Path:
-    """Return a run of two digits, with the first layer read by ngspice."""
-    few = ("--images", 2, "--backend", "ngspice", "--layers", "conv1", "--spice-sample", 2)
+    """Return a run of one digit, with the first layer read by ngspice."""
+    few = ("--images", 1, "--backend", "ngspice", "--layers", "conv1", "--spice-sample", 2)
     return make_run("spice", "eval-network", "--network", "digits-cnn", *few, *LIGHT)
 
 

@@ -40,9 +40,9 @@ def test_a_cell_with_a_gain_by_hand(resistor_cell: Cell) -> None:
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_the_same_gains_give_the_same_currents_on_every_rung(encoding: str) -> None:
-    array = array_of(encoding, 32, 20)
+    array = array_of(encoding, 16, 10)
     scaled = replace(array, tile=replace(array.tile, gains=drawn(array.tile.thresholds.shape)))
-    stimulus = array.stimulus(3, 4)
+    stimulus = array.stimulus(2, 4)
     reference = read(scaled.tile, stimulus, "ngspice")
     for backend, bound in BOUNDS.items():
         assert scaled.difference(read(scaled.tile, stimulus, backend), reference) <= bound

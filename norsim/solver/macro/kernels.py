@@ -355,4 +355,4 @@ def lines(codes, passes, drives, count, per_block, rounds, tables, model, thread
     `drives[v, i]` as shares of full drive. See Tabulated for the other arguments; lines are padded with zeros to the
     width of `rows`."""
     for thread in prange(threads):
-        _lines_of(thread, threads, codes, passes, drives, count, per_block, rounds, tables, model, result)
+        _lines_of(np.int64(thread), threads, codes, passes, drives, count, per_block, rounds, tables, model, result)

@@ -227,12 +227,10 @@ def _tables_of_bits(model: Macro, factors: _Factors, constants: bool) -> tuple[F
         table = np.array([tables[k] for k in parts])  # [parts, groups, lines]
         weight = np.abs(table).sum(axis=2)
         weight = weight / np.maximum(weight.sum(axis=0), 1e-40)
-        drawn = np.einsum("pgv,pgl->gvl", of_features[parts], table)
         share = factors.of(np.einsum("pgv,pg->vg", of_features[parts], weight))
-        basis = (factors.phi @ share).T[:, :, None]  # [groups, vectors, 1]
-        if constants:
-            basis = np.concatenate([basis, np.ones_like(basis)], axis=2)
-        rows.append(np.linalg.pinv(basis, rcond=1e-9) @ drawn)
+        # What a state draws is linear in its features, so these are fitted in place of the currents of lines.
+        fitted = _least_squares((factors.phi @ share).T, of_features[parts].transpose(1, 2, 0), constants)
+        rows.append(fitted @ table.transpose(1, 0, 2))
         shares.append(share.T)
     weights = by_group(model.field.weights.double().numpy().sum(axis=1, keepdims=True))[:, :, 0]
     has = np.array([[state >> row & 1 for row in range(count)] for state in range(1, 2**count)])
@@ -241,6 +239,20 @@ def _tables_of_bits(model: Macro, factors: _Factors, constants: bool) -> tuple[F
         np.stack(rows, axis=1).reshape(-1, lines), np.stack(shares, axis=1).reshape(-1, modes), nothing,
         (weights @ has.T).ravel(),
     )  # fmt: skip
+
+
+def _least_squares(basis: Floats, values: Floats, constants: bool) -> Floats:
+    """Return the coefficients `[groups, 1 or 2, n]` of `values` `[groups, vectors, n]` in `basis` `[groups, vectors]`,
+    and, with `constants`, in 1."""
+    centre = basis.mean(axis=1, keepdims=True) if constants else np.zeros((len(basis), 1))
+    deviation = basis - centre
+    power, least = (deviation**2).sum(axis=1), 1e-18 * (basis**2).sum(axis=1)
+    # A basis that does not vary is a constant.
+    inverse = np.where(power > least, 1 / np.maximum(power, 1e-300), 0.0)
+    slope: Floats = inverse[:, None, None] * (deviation[:, None, :] @ values)
+    if not constants:
+        return slope
+    return np.concatenate([slope, values.mean(axis=1, keepdims=True) - centre[:, :, None] * slope], axis=1)
 
 
 def _tables_of_volts(model: Macro, factors: _Factors) -> tuple[Floats, Floats, Floats, Floats, Floats]:
