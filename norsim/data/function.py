@@ -14,11 +14,12 @@ import numpy as np
 from norsim.data.arrays import bytes_of, checked, images_of, number_classes
 from norsim.data.dataset import Dataset, check_split
 from norsim.errors import ConfigurationError, DataError
-from norsim.user_code import absolute, call_code, guarded
+from norsim.user_code import absolute, call_code, guarded, once
 
 
 def load(reference: str, split: str) -> Dataset:
-    """Read the whole data set that the function returns for `split`. The file is executed, so it must be trusted.
+    """Read the whole data set that the function returns for `split`, once in a process. The file is executed, so it
+    must be trusted.
 
     An image is `[h, w]`, `[channels, h, w]` or `[h, w, channels]`, of uint8 or of real numbers n / 255. Class names
     come from the attribute `classes`, if there is one. Raises ConfigurationError if the code fails or returns something
@@ -26,6 +27,11 @@ def load(reference: str, split: str) -> Dataset:
     """
     name = absolute(reference)
     check_split(name, split)
+    found: Dataset = once(name, split, lambda: _read(reference, name, split))
+    return found
+
+
+def _read(reference: str, name: str, split: str) -> Dataset:
     data = call_code(name, split)
     if not hasattr(data, "__len__") or not hasattr(data, "__getitem__"):
         raise ConfigurationError(

@@ -30,6 +30,7 @@ from norsim.tiling.grid import TileGrid
 from norsim.tiling.modules import digital, reading, tiled_layers
 from norsim.tiling.read_noise import ReadNoise
 from norsim.tiling.reader import Reader
+from norsim.user_code import code_of
 
 # Classes `[images]`, or the outputs themselves.
 Answers = Any
@@ -83,13 +84,17 @@ def run_batches(
     Reads chosen by the seed are added to `kept`. The seed and an image's number among all images determine its noise.
     Workers in other processes get whole batches or, if a simulator reads, decks. Batches are taken from the iterable
     one by one as workers become free; they are taken from the reader's store if it has them, and added to it otherwise.
+    Batches of a network with user-supplied code are not shared between runs: its answers may depend on anything.
     `progress(images done)` reports progress.
     """
     quota = kept.quota if kept else Quota(0, 0, 0)
+    own_code = bool(own_modules(model))
     store, apart = reader.store, done_elsewhere(reader.backend, reader.workers)
     workers = reader.workers if apart else HERE
     own = Reader(reader.backend) if apart else reader
     sent = workers.share(model)
+    if store is not None and own_code:
+        store = UnitStore(store.folders[:1])
     print_of_model = "" if store is None else fingerprint(model, reader.backend)
     grids = {name: layer.grid for name, layer in tiled_layers(model).items()}
     results: dict[int, BatchResult] = {}
@@ -102,7 +107,9 @@ def run_batches(
             counts[index], place = len(images), (index, first)
             first += len(images)
             if store is not None:
-                keys[index] = batch_key(print_of_model, place, images, classify, quota, seed)
+                # A resumed run has answered alike before, or starts anew.
+                answered = _answered(model, images) if own_code else ""
+                keys[index] = batch_key(f"{print_of_model} {answered}", place, images, classify, quota, seed)
                 found = find(store, keys[index])
                 if found is not None:
                     finish(index, found)
@@ -201,14 +208,29 @@ def fingerprint(model: nn.Module, backend: Backend) -> str:
     """Return a hash of everything that determines the outputs of a converted network, including its calibration."""
     rests_on: list[str | None] = [*backend.versions().values()] or [None]
     parts: list[object] = [torch.__version__, np.__version__, *rests_on, backend.name, str(model), normalisation(model)]
-    # The module name of user-supplied code contains a hash of the code.
     parts += sorted({f"{type(part).__module__}.{type(part).__qualname__}" for part in model.modules()})
-    parts += [(name, value.cpu().numpy().tobytes().hex()) for name, value in model.state_dict().items()]
+    parts += code_of(own_modules(model))
+    # Also the buffers that a state dict lacks.
+    values = dict(model.named_buffers()) | model.state_dict()
+    parts += [(name, value.cpu().numpy().tobytes().hex()) for name, value in values.items()]
     for name, layer in tiled_layers(model).items():
         parts += [name, layer.fixed and layer.fixed.name, repr(layer.grid.chip), *_of_layer(layer.grid.layer)]
         for tile in layer.grid.tiles:
             parts += [tile.name, repr(tile.adc), tile.gain.tobytes().hex(), tile.offset.tobytes().hex()]
     return unit_key(*parts)
+
+
+def own_modules(model: nn.Module) -> set[str]:
+    """Return the names of the Python modules, other than torch's and norsim's, that define parts of a network."""
+    defined = {type(part).__module__ for part in model.modules()}
+    return {name for name in defined if name.partition(".")[0] not in ("torch", "norsim")}
+
+
+def _answered(model: nn.Module, images: Tensor) -> str:
+    """Return a hash of the outputs of a converted network, computed in integers, for images `[images, ...]`."""
+    with digital(model):
+        column = _column(outputs(model, images))
+    return hashlib.sha256(column[0].as_py()).hexdigest()
 
 
 def _of_layer(layer: QuantizedLayer) -> list[str]:

@@ -18,6 +18,7 @@ from norsim.errors import ConfigurationError, NorsimError, SimulatorError, Solve
 from norsim.jobs.unit_store import code_digest
 from norsim.jobs.workers import LOG, Workers
 from norsim.spice.simulators.choice import SIMULATORS, VARIABLE, Simulator, chosen_simulator
+from norsim.user_code import forget, watch_imports
 
 # Queueing systems, each with its class in dask-jobqueue.
 SYSTEMS = {"slurm": "SLURMCluster", "lsf": "LSFCluster", "pbs": "PBSCluster"}
@@ -128,10 +129,12 @@ class Cluster(Workers):
 
     def share(self, value: Any) -> Any:
         """Return a future of `value`, which each worker fetches once."""
+        # With the classes of user-supplied code, which Dask would only name.
+        content = import_module("cloudpickle").dumps(value)
         # As the result of a task, which Dask computes again if the worker that holds it is lost.
         with _reaching(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about its size
-            return self.client.submit(_itself, value, pure=False)
+            return self.client.submit(_unpickled, content, pure=False)
 
     def problem(self, future: Future[Any]) -> BaseException | None:
         """Return the error of a unit, None if it succeeded; errors of the cluster become errors of norsim."""
@@ -156,8 +159,11 @@ def _reaching() -> Iterator[None]:
         raise SimulatorError(LOST) from None
 
 
-def _itself(value: Any) -> Any:
-    return value
+def _unpickled(content: bytes) -> Any:
+    # Its code may import more, from where its file is now.
+    forget()
+    watch_imports()
+    return import_module("cloudpickle").loads(content)
 
 
 class _Checked(Executor):

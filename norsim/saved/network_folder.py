@@ -22,13 +22,14 @@ from safetensors.torch import save
 from torch import nn
 
 from norsim.data import Dataset
-from norsim.errors import ConfigurationError
+from norsim.errors import ConfigurationError, DataError
 from norsim.files import write_atomically, write_text
 from norsim.quantization.modules import quantized_operands
 from norsim.quantization.normalise import from_header
 from norsim.saved.packed_weights import ONNX, decode, encode, fail
 from norsim.saved.shipped import WEIGHTS, network_place
 from norsim.training.train import TrainResult, predict
+from norsim.user_code import is_code
 from norsim.zoo.onnx.file import is_onnx, read_content
 from norsim.zoo.registry import NetworkSpec, spec_of
 
@@ -46,6 +47,8 @@ def save_network(result: TrainResult, folder: Path, command: str) -> dict[str, A
     _write_bytes(folder / FLOAT, float_file(result.float_network))
     network, header = decode(folder / WEIGHTS, trusted=True)
     card = header | _accuracies(result, network)
+    if is_code(header["network"]):
+        card["probe"] = probe(network, [2, *result.test_set.images.shape[1:]])
     card |= _origin(result, command) | _sizes(result, network, header["layers"], payload)
     write_text(folder / CARD, json.dumps(card, indent=1) + "\n")
     return card
@@ -70,6 +73,8 @@ def save_tuned(
         "weights_sha256": hashlib.sha256(payload).hexdigest(), "file_bytes": len(payload),
         "size_ratio": round(card["float32_file_bytes"] / len(payload), 3),
     }  # fmt: skip
+    if "probe" in card:
+        tuned["probe"] = probe(read_back, card["probe"]["images"])
     write_text(folder / CARD, json.dumps(tuned, indent=1) + "\n")
     return tuned
 
@@ -79,12 +84,16 @@ def load_network(folder_or_name: Path | str, trusted: bool = False) -> tuple[nn.
 
     A string without a path separator names a network that comes with norsim; anything else is a folder. The Python
     file of a user-supplied network is executed only if `trusted`; no other code is. The caller's random state does not
-    change. Raises DataError naming the invalid file, the problem and a remedy.
+    change. Raises DataError naming the invalid file, the problem and a remedy, and for a file that makes another
+    network than the one that was saved.
     """
     folder = network_place(folder_or_name)
     path = folder / WEIGHTS
     network, header = decode(path, trusted)
-    return network, _read_card(folder / CARD, header, path)
+    card = _read_card(folder / CARD, header, path)
+    if "probe" in card:
+        _check_probe(network, card)
+    return network, card
 
 
 def float_predictions(card: dict[str, Any]) -> NDArray[np.int64]:
@@ -131,6 +140,27 @@ def _compact(classes: NDArray[np.int64]) -> bytes:
     if largest >= 2**16:
         raise ConfigurationError(f"the network has a class {largest}; expected at most {2**16} classes")
     return classes.astype("<u2" if largest > 255 else np.uint8).tobytes()
+
+
+def probe(network: nn.Module, shape: list[int]) -> dict[str, Any]:
+    """Return the scores of a network of user-supplied code for random images of `shape` `[images, channels, h, w]`."""
+    images = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        scores = network(images)
+    return {"images": shape, "scores": [[float(f"{score:.6g}") for score in row] for row in scores.tolist()]}
+
+
+def _check_probe(network: nn.Module, card: dict[str, Any]) -> None:
+    """Raise DataError if the network answers otherwise than when it was saved."""
+    kept = np.asarray(card["probe"]["scores"])
+    found = np.asarray(probe(network, card["probe"]["images"])["scores"])
+    # Other machines round sums otherwise, which moves some codes by one.
+    if found.shape != kept.shape or not np.allclose(found, kept, rtol=0, atol=0.25 * kept.std(), equal_nan=True):
+        raise DataError(
+            f"{card['network']} makes another network than the one that was saved: it answers otherwise for the same "
+            "weights. Either its code has changed since, or it draws random values that are neither parameters nor "
+            "buffers of its state dict; seed them, or quantize it again"
+        )
 
 
 def _origin(result: TrainResult, command: str) -> dict[str, Any]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import copy
+
 from torch import nn
 
 from norsim.errors import ConfigurationError
-from norsim.user_code import call_code
+from norsim.user_code import call_code, guarded, once
 
 
 def build_user_network(reference: str) -> nn.Module:
-    """Call the function without arguments and return the network. The file is executed, so it must be trusted.
+    """Call the function without arguments, once in a process, and return a copy of the network that it returned.
 
-    Raises DataError if there is no such file, ConfigurationError if it fails, has no such function or returns something
-    else.
+    All copies have what its state dict lacks, such as random buffers and attributes. The file is executed, so it must
+    be trusted. Raises DataError if there is no such file, ConfigurationError if it fails, has no such function or
+    returns something else.
     """
-    found = call_code(reference)
+    found = once(reference, "network", lambda: call_code(reference))
     if not isinstance(found, nn.Module):
         raise ConfigurationError(f"{reference} returned {type(found).__name__}; expected a torch.nn.Module")
-    return found
+    copied: nn.Module = guarded(reference, lambda: copy.deepcopy(found))
+    return copied

@@ -159,6 +159,36 @@ def test_batches_on_workers_give_the_same_bytes(
     assert len(results(alone(FAST))) == 3
 
 
+LAZY = """
+from torch import manual_seed, nn
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(64, 10)
+    def forward(self, x):
+        from flat import flat
+        return self.head(flat(x))
+def make():
+    manual_seed(0)
+    return Net()
+"""
+
+
+@pytest.mark.slow
+def test_workers_find_what_lies_beside_a_user_supplied_network(
+    norsim: Run, dask_cluster: Cluster, tmp_path: Path
+) -> None:
+    (tmp_path / "net.py").write_text(LAZY)
+    (tmp_path / "flat.py").write_text("def flat(x): return x.flatten(1)\n")
+    words = ("eval-network", "--model", f"{tmp_path}/net.py:make", "--dataset", "digits", "--images", 40, "--quiet",
+             "--proof-images", 0, "--spice-sample", 1)  # fmt: skip
+    dask_cluster.worker()
+    there = norsim(*words, "--out", tmp_path / "there", "--scheduler", dask_cluster.address)
+    assert there.code == 0, there.err
+    assert norsim(*words, "--out", tmp_path / "here").code == 0
+    assert (tmp_path / "there" / "results.csv").read_bytes() == (tmp_path / "here" / "results.csv").read_bytes()
+
+
 @pytest.mark.slow
 def test_a_lost_cluster_ends_in_3_and_the_run_can_be_resumed(norsim: Run, alone: Alone, tmp_path: Path) -> None:
     part = tmp_path / "part"
