@@ -1,71 +1,159 @@
-"""Float weights from safetensors files and torch.save files, read without executing code."""
+"""Float weights for a network from checkpoints of all common layouts."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load
 from torch import Tensor, nn
 
 from norsim.errors import DataError
 from norsim.saved.packed_weights import free_buffers
+from norsim.saved.weight_files import read_weights
 
-# Keys under which other programs nest a state dict, and the prefix that nn.DataParallel adds.
-NESTED, PARALLEL = ("state_dict", "model"), "module."
+# How deep state dicts are looked for in the dicts of a checkpoint.
+DEPTH = 3
+FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Found:
+    """A dict of tensors in a checkpoint.
+
+    `place`     the keys that lead to it, such as `model_state_dict`
+    `entries`   the tensors by name
+    """
+
+    place: tuple[str, ...]
+    entries: Mapping[str, Tensor]
+
+    def __str__(self) -> str:
+        return ".".join(self.place) or "the file itself"
 
 
 def load_float(path: Path, network: nn.Module) -> dict[str, Tensor]:
-    """Read a state dict for the untrained `network` from NAME.safetensors, or from a `torch.save` file of another name.
+    """Read a state dict for the untrained `network` from a safetensors or `torch.save` file, whatever its name.
 
-    No code in the file is executed. A dict nested under `state_dict` or `model` is unpacked, the prefix `module.` of
-    all keys is removed, and batch counters, which norsim does not use, may be missing. Entries must have the network's
-    shapes, such as `[outputs, inputs]`. Raises DataError if the file cannot be read or an entry does not fit.
+    No code in the file is executed. The state dict may be nested in other dicts, and its names may have a prefix, such
+    as `module.` or `model.`; entries beside that prefix are ignored. Batch counters, which norsim does not use, may be
+    missing. Entries must have the network's shapes, such as `[outputs, inputs]`, and be real numbers in memory, which
+    take the network's types. Raises DataError, with what was found, if none or several state dicts in the file fit, or
+    if an entry is of an unsuitable type or not finite.
     """
-    found = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    if found and all(key.startswith(PARALLEL) for key in found):
-        found = {key.removeprefix(PARALLEL): value for key, value in found.items()}
+    content = read_weights(path)
+    candidates = list(_state_dicts(content, ()))
+    if not candidates:
+        holds = sorted(map(str, content)) if isinstance(content, Mapping) else []
+        about = f", with {_some(holds)}" if holds else ""
+        raise DataError(f"{path} holds a {type(content).__name__}{about}; expected a state dict of names and tensors")
     state = network.state_dict()
-    found |= {key: value for key, value in state.items() if key.endswith("num_batches_tracked") and key not in found}
-    expected = {key: value.shape for key, value in state.items()}
-    shapes = {key: value.shape for key, value in found.items()}
-    wrong = sorted(key for key in expected.keys() | shapes.keys() if expected.get(key) != shapes.get(key))
-    if wrong:
+    needed = {name: value.shape for name, value in state.items() if not _is_counter(name)}
+    fitting = [(found, prefix) for found in candidates for prefix in _prefixes(found.entries, needed)]
+    if not fitting or (len(fitting) == 1 and _unknown(fitting[0][0].entries, fitting[0][1], needed)):
+        raise DataError(f"{path} does not fit the network: {_misfit(candidates, needed)}")
+    if len(fitting) > 1:
+        names = [f"{found}{f' with the prefix {prefix!r}' if prefix else ''}" for found, prefix in fitting]
+        raise DataError(f"{path} holds {len(fitting)} state dicts that fit: {_some(names)}; save only one of them")
+    (found, prefix), *_ = fitting
+    taken = {name: found.entries.get(prefix + name, state[name]) for name in state}
+    return {name: _checked(path, name, value, state[name], network) for name, value in taken.items()}
+
+
+def _is_counter(name: str) -> bool:
+    return name.endswith("num_batches_tracked")
+
+
+def _state_dicts(content: Any, place: tuple[str, ...]) -> Iterator[Found]:
+    """Yield the dicts of names and tensors in a checkpoint, which are nested in dicts."""
+    if not isinstance(content, Mapping) or len(place) > DEPTH:
+        return
+    tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
+    if tensors:
+        yield Found(place, tensors)
+    for key, value in content.items():
+        yield from _state_dicts(value, (*place, str(key)))
+
+
+def _prefixes(entries: Mapping[str, Tensor], needed: Mapping[str, torch.Size]) -> list[str]:
+    """Return the prefixes with which `entries` have all that is `needed`, in its shapes."""
+    if not needed:
+        return [""]
+    first = next(iter(needed))
+    possible = [name.removesuffix(first) for name in entries if name == first or name.endswith(f".{first}")]
+    return [
+        prefix
+        for prefix in possible
+        if all(prefix + name in entries and entries[prefix + name].shape == shape for name, shape in needed.items())
+    ]
+
+
+def _unknown(entries: Mapping[str, Tensor], prefix: str, needed: Mapping[str, torch.Size]) -> list[str]:
+    """Return the names under a prefix that the network does not have."""
+    names = [name.removeprefix(prefix) for name in entries if name.startswith(prefix) and not _is_counter(name)]
+    return [name for name in names if name not in needed]
+
+
+def _misfit(candidates: list[Found], needed: Mapping[str, torch.Size]) -> str:
+    """Describe how the best of several dicts of tensors differs from what is needed."""
+
+    def common(entries: Mapping[str, Tensor], prefix: str) -> int:
+        return sum(prefix + name in entries for name in needed)
+
+    def prefix_of(entries: Mapping[str, Tensor]) -> str:
+        ends = {name.removesuffix(own) for name in entries for own in needed if name.endswith(f".{own}")}
+        return max(sorted(ends | {""}), key=lambda prefix: (common(entries, prefix), -len(prefix)))
+
+    best = max(candidates, key=lambda found: common(found.entries, prefix_of(found.entries)))
+    prefix = prefix_of(best.entries)
+    kept = {name.removeprefix(prefix): value for name, value in best.entries.items() if name.startswith(prefix)}
+    missing = [name for name in needed if name not in kept]
+    unknown = _unknown(best.entries, prefix, needed)
+    shapes = [
+        f"{name} is {list(kept[name].shape)} for {list(shape)}"
+        for name, shape in needed.items() if name in kept and kept[name].shape != shape
+    ]  # fmt: skip
+    where = f"of {len(needed)} entries, {best} has {len(needed) - len(missing)}"
+    where += f" under the prefix {prefix!r}" if prefix else ""
+    parts = [
+        f"{len(part)} {what}: {_some(part)}"
+        for what, part in (("missing", missing), ("not in the network", unknown), ("of another shape", shapes))
+        if part
+    ]
+    return "; ".join([where, *parts])
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _checked(path: Path, name: str, value: Tensor, own: Tensor, network: nn.Module) -> Tensor:
+    """Return an entry in the type of the network's `own`. Raises DataError if it cannot be converted."""
+    kind = _kind(value)
+    real = value.dtype in FLOATS if own.is_floating_point() else not (value.is_floating_point() or value.is_complex())
+    if kind or not real:
+        expected = "float32, float64, float16 or bfloat16" if own.is_floating_point() else "integers"
         raise DataError(
-            f"{path} does not fit the network: {len(wrong)} entries are missing, unknown or of another shape, first "
-            f"{wrong[0]!r}; expected the state dict of the float network, of the same width"
+            f"{path}: {name!r} is {kind or str(value.dtype).removeprefix('torch.')}; expected a dense tensor of "
+            f"{expected}. Save the float network's state dict, before any conversion to integers"
         )
-    masks = free_buffers(network)
-    unfit = [key for key, value in found.items() if not torch.isfinite(value).all()]
-    unfit = [key for key in unfit if key not in masks or torch.isnan(found[key]).any()]
-    if unfit:
-        raise DataError(f"{path}: {unfit[0]!r} holds values that are not finite")
+    found = value.detach().to(own.dtype)
+    free = name in free_buffers(network)
+    if torch.isnan(found).any() if free else not torch.isfinite(found).all():
+        raise DataError(f"{path}: {name!r} holds values that are not finite")
     return found
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load(path.read_bytes())
-    except OSError as problem:
-        raise DataError(f"{path} cannot be read: {problem.strerror}") from None
-    except (SafetensorError, ValueError, KeyError) as problem:
-        raise DataError(f"{path} is not a safetensors file: {problem}") from None
-
-
-def _read_torch(path: Path) -> dict[str, Tensor]:
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as problem:
-        raise DataError(f"{path} cannot be read: {problem.strerror}") from None
-    except Exception as problem:  # torch raises anything on a damaged file
-        # Without torch's message, which recommends a load that may execute the file.
-        raise DataError(f"{path} holds no tensors that can be read safely ({type(problem).__name__})") from None
-    for key in NESTED:
-        if isinstance(found, dict) and isinstance(found.get(key), dict):
-            found = found[key]
-    if not isinstance(found, dict) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in found.items()
-    ):
-        raise DataError(f"{path} holds a {type(found).__name__}; expected a state dict of names and tensors")
-    return dict(found)
+def _kind(value: Tensor) -> str:
+    """Return what an unusual tensor is; '' for numbers in memory."""
+    if value.is_quantized:
+        return f"quantized ({str(value.dtype).removeprefix('torch.')})"
+    if value.is_nested:
+        return "a nested tensor"
+    if value.layout != torch.strided:
+        return f"sparse ({str(value.layout).removeprefix('torch.')}, {str(value.dtype).removeprefix('torch.')})"
+    return "without values (meta)" if value.is_meta else ""
