@@ -22,6 +22,8 @@ import pyarrow.parquet as pq
 from onnx import helper, numpy_helper
 from PIL import Image
 
+from fuzz.checkpoints import checkpoint, checkpoint_seeds
+from fuzz.onnx_attributes import onnx_attributes, onnx_attributes_seeds
 from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Stimulus, Tile
 from norsim.array.wires import Wires
@@ -189,6 +191,11 @@ def onnx_seeds() -> list[bytes]:
     return [helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)]).SerializeToString()]
 
 
+def checkpoint_file(content: bytes) -> None:
+    with file_of(b"", "weights.pt") as path:
+        checkpoint(content, path)
+
+
 def card(content: bytes) -> None:
     with file_of(content, "card.json") as path:
         extra = path.parent / "weights.safetensors"
@@ -288,5 +295,7 @@ TARGETS = {
         ("binary", binary, binary_seeds), ("parquet", parquet, parquet_seeds), ("npz", npz_file, npz_seeds),
         ("vectors", vectors, vectors_seeds),
         ("unit", unit, unit_seeds),
+        ("onnx-attributes", onnx_attributes, onnx_attributes_seeds),
+        ("checkpoint", checkpoint_file, checkpoint_seeds),
     ]
 }  # fmt: skip

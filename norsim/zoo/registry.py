@@ -12,7 +12,7 @@ from norsim.errors import ConfigurationError, suggestion
 from norsim.quantization.normalise import Normalise
 from norsim.user_code import absolute, is_code
 from norsim.zoo import architectures
-from norsim.zoo.onnx.file import build_onnx, is_onnx
+from norsim.zoo.onnx.file import build_for_any_batch, is_onnx
 from norsim.zoo.python_file import build_user_network
 from norsim.zoo.widths import WIDEST
 
@@ -70,7 +70,7 @@ def spec_of(name: str, width: float = 1.0) -> NetworkSpec:
             raise ConfigurationError(f"{name} has a fixed width: leave the width at 1")
         if is_onnx(name):
             path = Path(name).resolve()
-            return NetworkSpec(str(path), "", lambda _: build_onnx(path), "a network from an ONNX file")
+            return NetworkSpec(str(path), "", lambda _: build_for_any_batch(path), "a network from an ONNX file")
         reference = absolute(name)
         return NetworkSpec(reference, "", lambda _: build_user_network(reference), "a user-supplied network")
     if name in NETWORKS:

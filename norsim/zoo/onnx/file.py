@@ -10,11 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from norsim.errors import ConfigurationError, DataError
+from norsim.zoo.onnx.attributes import ignored
 from norsim.zoo.onnx.graph import GraphError, Node, OnnxNetwork, first_line
+from norsim.zoo.onnx.layers import LAYERS
+from norsim.zoo.onnx.operators import OPERATORS
 
 SUFFIX = ".onnx"
 FIRST_OPSET = 13
 LARGEST_BYTES = 2**31 - 1
+# The longest side of images on which a network is tried when it is read.
+LARGEST_SIDE = 512
 
 
 def is_onnx(name: str) -> bool:
@@ -32,7 +37,17 @@ def read_content(path: Path) -> bytes:
         raise DataError(f"{path} cannot be read: {problem.strerror}") from None
 
 
-def build_onnx(path: Path, content: bytes | None = None) -> nn.Module:
+def build_for_any_batch(path: Path) -> nn.Module:
+    """Return the network in the file, as `build_onnx` does, after a check that it takes batches of any size."""
+    network = build_onnx(path)
+    try:
+        check_batches(network)
+    except GraphError as problem:
+        raise ConfigurationError(f"{path}: {problem}") from problem
+    return network
+
+
+def build_onnx(path: Path, content: bytes | None = None) -> OnnxNetwork:
     """Return the network in the file, with its weights, in eval mode. Only known operators are executed.
 
     It maps a batch of images to a batch of outputs. Raises ConfigurationError if the package onnx is missing or the
@@ -49,6 +64,7 @@ def build_onnx(path: Path, content: bytes | None = None) -> nn.Module:
         if outside:
             raise DataError(f"{path}: {outside[0]!r} is in another file; export the network as one file")
         onnx.checker.check_model(model)
+        _check_splits(path, model)
         model = onnx.shape_inference.infer_shapes(model)
     except DataError:
         raise
@@ -56,12 +72,25 @@ def build_onnx(path: Path, content: bytes | None = None) -> nn.Module:
         raise DataError(f"{path} is not a valid ONNX file: {type(problem).__name__}: {first_line(problem)}") from None
     try:
         with torch.device("cpu"):  # constants need memory even if modules are on the meta device
-            return _network(model, hashlib.sha256(content).hexdigest()).eval()
+            network = _network(model, hashlib.sha256(content).hexdigest())
     except GraphError as problem:
         raise ConfigurationError(f"{path}: {problem}") from problem
     except (ValueError, KeyError, TypeError, IndexError, RuntimeError, OverflowError) as problem:
         # Errors that the checker misses, such as too few bytes for a shape.
         raise DataError(f"{path} is damaged: {type(problem).__name__}: {first_line(problem)}") from None
+    network.eval()
+    return network
+
+
+def _check_splits(path: Path, model: Any) -> None:
+    """Raise DataError for a Split with another number of outputs than it states, on which onnx's own check of shapes
+    ends the process."""
+    for node in model.graph.node:
+        for part in node.attribute:
+            if node.op_type == "Split" and part.name == "num_outputs" and part.i != len(node.output):
+                raise DataError(
+                    f"{path}: ONNX node {node.name!r} (Split) states {part.i} outputs and has {len(node.output)}"
+                )
 
 
 def _network(model: Any, digest: str) -> OnnxNetwork:
@@ -83,13 +112,53 @@ def _network(model: Any, digest: str) -> OnnxNetwork:
         if kind == "Split":
             attributes.setdefault("num_outputs", len(proto.output))
         name = proto.name or f"{proto.op_type}_{index}"
+        extra = ignored(kind, attributes, _defaults(kind, opset))
+        if extra is not None and (kind in OPERATORS or kind in LAYERS):
+            raise GraphError(f"ONNX node {name!r} ({kind}): its attribute {extra} is not supported")
         nodes.append(Node(kind, name, tuple(proto.input), tuple(proto.output), attributes))
     ranks = {
         value.name: len(value.type.tensor_type.shape.dim)
         for value in (*graph.value_info, *graph.input)
         if value.type.tensor_type.HasField("shape")
     }
-    return OnnxNetwork(nodes, constants, ranks, inputs[0].name, graph.output[0].name, digest)
+    shape = tuple(axis.dim_value for axis in inputs[0].type.tensor_type.shape.dim)
+    return OnnxNetwork(nodes, constants, ranks, inputs[0].name, graph.output[0].name, digest, shape)
+
+
+def _defaults(kind: str, opset: int) -> dict[str, Any]:
+    """Return the standard's default values for an operator's attributes."""
+    from onnx import defs, helper
+
+    if not defs.has(kind, max_inclusive_version=opset):
+        return {}
+    schema = defs.get_schema(kind, opset)
+    return {
+        name: helper.get_attribute_value(about.default_value)
+        for name, about in schema.attributes.items() if about.default_value.name
+    }  # fmt: skip
+
+
+@torch.no_grad()
+def check_batches(network: OnnxNetwork) -> None:
+    """Raise GraphError if a network answers for batches of one and of three images otherwise than image by image.
+
+    Nothing is checked if the file does not state the size of an image.
+    """
+    shape = network.shape
+    if not shape[1:] or not all(0 < size <= LARGEST_SIDE for size in shape[1:]):
+        return
+    images = torch.rand(3, *shape[1:], generator=torch.Generator().manual_seed(0))
+    advice = "a constant of its graph is for one batch size; export it with a dynamic first axis"
+    try:
+        each, together = [network(one[None]) for one in images], network(images)
+    except GraphError as problem:
+        raise GraphError(f"{problem}. The file says {shape[0] or 'any number of'} images: {advice}") from None
+    rows = [len(answer) if answer.ndim else 0 for answer in (*each, together)]
+    if rows != [1, 1, 1, 3]:
+        raise GraphError(f"it gives {rows[0]} answers for one image and {rows[3]} for three: {advice}")
+    scale = float(together.abs().max()) or 1.0
+    if together.is_floating_point() and not (torch.cat(each) - together).abs().max() <= 1e-3 * scale:
+        raise GraphError("it answers otherwise for an image among others than for the image alone")
 
 
 def _tensor(proto: Any) -> Tensor:

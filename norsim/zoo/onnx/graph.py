@@ -53,15 +53,15 @@ class OnnxNetwork(nn.Module):
     """The graph `nodes`, in topological order, from value `source` to value `result`.
 
     `constants` are its initializers, of any shape; `ranks` are the known numbers of axes; `digest` is the hash of the
-    file.
+    file, `shape` that of its input, 0 for sizes that the file leaves open.
     """
 
     def __init__(
         self, nodes: Sequence[Node], constants: dict[str, Tensor], ranks: dict[str, int], source: str, result: str,
-        digest: str,
+        digest: str, shape: tuple[int, ...] = (),
     ) -> None:  # fmt: skip
         super().__init__()
-        self.source, self.result, self.digest = source, result, digest
+        self.source, self.result, self.digest, self.shape = source, result, digest, shape
         self.constants = dict(constants)
         self.shared: dict[tuple[Any, ...], str] = {}
         users = Counter(name for node in nodes for name in node.inputs)

@@ -16,6 +16,11 @@ from norsim.zoo.onnx.operators import Attributes, padding
 
 
 def _parameter(value: Tensor) -> nn.Parameter:
+    """Return weights as a parameter. Raises ValueError unless they are finite numbers of float32."""
+    if value.dtype != torch.float32:
+        raise ValueError(f"its weights are {str(value.dtype).removeprefix('torch.')}; expected float32")
+    if not torch.isfinite(value).all():
+        raise ValueError("its weights are not all finite")
     return nn.Parameter(value.contiguous())
 
 
@@ -25,6 +30,8 @@ def _convolution(attributes: Attributes, weights: list[Tensor], bias: Tensor | N
     kind: Any = {1: nn.Conv1d, 2: nn.Conv2d}.get(axes)
     if kind is None:
         raise ValueError(f"a convolution along {axes} axes")
+    if list(attributes.get("kernel_shape", weight.shape[2:])) != list(weight.shape[2:]):
+        raise ValueError(f"its kernel_shape {attributes['kernel_shape']} is not that of its weights")
     before, behind = padding(attributes, axes)
     options: Any = {
         "stride": tuple(attributes.get("strides", [1] * axes)), "padding": tuple(before) if before == behind else 0,

@@ -130,9 +130,11 @@ def _gather(attributes: Attributes, x: Tensor, index: Tensor) -> Tensor:
 def _pad(
     attributes: Attributes, x: Tensor, pads: Tensor, value: Tensor | None = None, axes: Tensor | None = None
 ) -> Tensor:
-    if axes is not None:
-        raise ValueError("padding of chosen axes")
     sizes = integers(pads) or []
+    if axes is not None:
+        chosen = [axis % x.ndim for axis in integers(axes) or []]
+        given = dict(zip(chosen, zip(sizes[: len(chosen)], sizes[len(chosen) :], strict=True), strict=True))
+        sizes = [given.get(axis, (0, 0))[end] for end in (0, 1) for axis in range(x.ndim)]
     mode = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}[
         attributes.get("mode", b"constant").decode()
     ]
@@ -141,6 +143,8 @@ def _pad(
     if mode == "constant":
         return functional.pad(x, wanted, value=0.0 if value is None else float(value))
     # In these modes torch pads only the last axes.
+    if any(wanted[2 * (x.ndim - 2) :]):
+        raise ValueError(f"padding of the first two axes in mode {mode}")
     return functional.pad(x, wanted[: 2 * (x.ndim - 2)], mode)
 
 
@@ -185,6 +189,17 @@ def _clip(attributes: Attributes, x: Tensor, low: Tensor | None = None, high: Te
     return x if low is None and high is None else torch.clamp(x, low, high)
 
 
+def _modulo(attributes: Attributes, x: Tensor, y: Tensor) -> Tensor:
+    """With the sign of y, or with that of x if `fmod` is set."""
+    return torch.fmod(x, y) if attributes.get("fmod", 0) else torch.remainder(x, y)
+
+
+def _dropout(attributes: Attributes, x: Tensor, ratio: Tensor | None = None, training: Tensor | None = None) -> Tensor:
+    if training is not None and bool(training):
+        raise ValueError("it is in training mode; export the network in eval mode")
+    return x
+
+
 def _gelu(attributes: Attributes, x: Tensor) -> Tensor:
     return functional.gelu(x, approximate=attributes.get("approximate", b"none").decode())
 
@@ -194,7 +209,7 @@ OPERATORS: dict[str, Operator] = {
     "Add": lambda a, x, y: x + y, "Sub": lambda a, x, y: x - y, "Mul": lambda a, x, y: x * y, "Div": _divide,
     "Pow": lambda a, x, y: x**y, "MatMul": lambda a, x, y: x @ y, "Equal": lambda a, x, y: x == y,
     "Less": lambda a, x, y: x < y, "Greater": lambda a, x, y: x > y, "Where": lambda a, c, x, y: torch.where(c, x, y),
-    "Mod": lambda a, x, y: torch.remainder(x, y), "PRelu": lambda a, x, y: torch.where(x < 0, x * y, x),
+    "Mod": _modulo, "PRelu": lambda a, x, y: torch.where(x < 0, x * y, x),
     # of each number
     "Abs": lambda a, x: x.abs(), "Cast": lambda a, x: x.to(TYPES[a["to"]]), "Clip": _clip, "Erf": lambda a, x: x.erf(),
     "Elu": lambda a, x: functional.elu(x, a.get("alpha", 1.0)), "Exp": lambda a, x: x.exp(), "Gelu": _gelu,
@@ -203,7 +218,7 @@ OPERATORS: dict[str, Operator] = {
     "LeakyRelu": lambda a, x: functional.leaky_relu(x, a.get("alpha", 0.01)), "Neg": lambda a, x: -x,
     "Not": lambda a, x: ~x, "Reciprocal": lambda a, x: x.reciprocal(), "Relu": lambda a, x: torch.relu(x),
     "Sigmoid": lambda a, x: torch.sigmoid(x), "Sqrt": lambda a, x: x.sqrt(), "Tanh": lambda a, x: torch.tanh(x),
-    "Softplus": lambda a, x: functional.softplus(x), "Dropout": lambda a, x, *_: x,
+    "Softplus": lambda a, x: functional.softplus(x), "Dropout": _dropout,
     # over axes
     "Softmax": lambda a, x: torch.softmax(x, a.get("axis", -1)), "LayerNormalization": _layer_norm,
     "LogSoftmax": lambda a, x: torch.log_softmax(x, a.get("axis", -1)),

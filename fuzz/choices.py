@@ -1,0 +1,25 @@
+"""Choices made by the bytes of a fuzz input, so that the guidance of coverage reaches structured inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Choices:
+    """Successive choices; once the bytes are used up, the first alternative is chosen."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content, self.place = content, 0
+
+    def number(self, count: int) -> int:
+        """Return a number below `count`, at most 256."""
+        byte = self.content[self.place] if self.place < len(self.content) else 0
+        self.place += 1
+        return byte % count
+
+    def one(self, values: Sequence[T]) -> T:
+        """Return one of the values."""
+        return values[self.number(len(values))]
