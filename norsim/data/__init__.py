@@ -49,7 +49,7 @@ def _user_supplied(name: str) -> Callable[[str], Dataset] | None:
     """Return the loader of a user-supplied data set; None if the name cannot be one."""
     if is_code(name):
         return partial(function.load, name)
-    if name.endswith(npz.SUFFIX):
+    if name.lower().endswith(npz.SUFFIX):
         return partial(npz.load, Path(name))
     if name and (Path(name).is_dir() or Path(name).name != name):
         return partial(class_folder.load, Path(name))

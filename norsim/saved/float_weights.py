@@ -25,7 +25,7 @@ class Found:
     """A dict of tensors in a checkpoint.
 
     `place`     the keys that lead to it, such as `model_state_dict`
-    `entries`   the tensors by name
+    `entries`   the tensors by name, such as weights `[outputs, inputs]`
     """
 
     place: tuple[str, ...]
@@ -87,8 +87,13 @@ def _prefixes(entries: Mapping[str, Tensor], needed: Mapping[str, torch.Size]) -
     return [
         prefix
         for prefix in possible
-        if all(prefix + name in entries and entries[prefix + name].shape == shape for name, shape in needed.items())
+        if all(prefix + name in entries and _has(entries[prefix + name], shape) for name, shape in needed.items())
     ]
+
+
+def _has(value: Tensor, shape: torch.Size) -> bool:
+    """Return whether an entry has a shape. A nested tensor, which has none, passes: its kind is refused later."""
+    return value.is_nested or value.shape == shape
 
 
 def _unknown(entries: Mapping[str, Tensor], prefix: str, needed: Mapping[str, torch.Size]) -> list[str]:
@@ -114,7 +119,7 @@ def _misfit(candidates: list[Found], needed: Mapping[str, torch.Size]) -> str:
     unknown = _unknown(best.entries, prefix, needed)
     shapes = [
         f"{name} is {list(kept[name].shape)} for {list(shape)}"
-        for name, shape in needed.items() if name in kept and kept[name].shape != shape
+        for name, shape in needed.items() if name in kept and not _has(kept[name], shape)
     ]  # fmt: skip
     where = f"of {len(needed)} entries, {best} has {len(needed) - len(missing)}"
     where += f" under the prefix {prefix!r}" if prefix else ""
@@ -133,15 +138,21 @@ def _some(names: list[str]) -> str:
 
 def _checked(path: Path, name: str, value: Tensor, own: Tensor, network: nn.Module) -> Tensor:
     """Return an entry in the type of the network's `own`. Raises DataError if it cannot be converted."""
+    if own.is_complex():
+        raise DataError(f"{name!r} of the network is {_named(own.dtype)}; expected real numbers")
     kind = _kind(value)
     real = value.dtype in FLOATS if own.is_floating_point() else not (value.is_floating_point() or value.is_complex())
     if kind or not real:
         expected = "float32, float64, float16 or bfloat16" if own.is_floating_point() else "integers"
         raise DataError(
-            f"{path}: {name!r} is {kind or str(value.dtype).removeprefix('torch.')}; expected a dense tensor of "
+            f"{path}: {name!r} is {kind or _named(value.dtype)}; expected a dense tensor of "
             f"{expected}. Save the float network's state dict, before any conversion to integers"
         )
     found = value.detach().to(own.dtype)
+    if not own.is_floating_point() and not torch.equal(found.to(torch.int64), value.detach().to(torch.int64)):
+        raise DataError(f"{path}: {name!r} holds values that {_named(own.dtype)}, the network's type, cannot hold")
+    if name.rpartition(".")[2] == "running_var" and (found < 0).any():
+        raise DataError(f"{path}: {name!r} holds negative variances")
     free = name in free_buffers(network)
     if torch.isnan(found).any() if free else not torch.isfinite(found).all():
         raise DataError(f"{path}: {name!r} holds values that are not finite")
@@ -151,9 +162,14 @@ def _checked(path: Path, name: str, value: Tensor, own: Tensor, network: nn.Modu
 def _kind(value: Tensor) -> str:
     """Return what an unusual tensor is; '' for numbers in memory."""
     if value.is_quantized:
-        return f"quantized ({str(value.dtype).removeprefix('torch.')})"
+        return f"quantized ({_named(value.dtype)})"
     if value.is_nested:
-        return "a nested tensor"
+        return f"a nested tensor ({_named(value.dtype)})"
     if value.layout != torch.strided:
-        return f"sparse ({str(value.layout).removeprefix('torch.')}, {str(value.dtype).removeprefix('torch.')})"
+        return f"sparse ({_named(value.layout)}, {_named(value.dtype)})"
     return "without values (meta)" if value.is_meta else ""
+
+
+def _named(kind: torch.dtype | torch.layout) -> str:
+    """Return a type or layout without torch's name."""
+    return str(kind).removeprefix("torch.")

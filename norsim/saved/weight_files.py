@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ OTHERS = {
     b"/annex/objects/": "is a pointer of git-annex, not the file itself; fetch it with git annex get",
     b"\x1f\x8b": "is compressed with gzip; unpack it first",
     b"\x89HDF": "is an HDF5 file; save the state dict with torch.save or safetensors",
-    b"<!doctype html": "is a web page; download the file that the page is about",
-    b"<html": "is a web page; download the file that the page is about",
+    b"<": "is a web page or other text with markup; download the file that it is about",
+    b"bzh": "is compressed with bzip2; unpack it first",
+    b"\xfd7zXZ": "is compressed with xz; unpack it first",
+    b"\x28\xb5\x2f\xfd": "is compressed with zstd; unpack it first",
 }
 HEADER_BYTES = 8
 
@@ -37,15 +40,17 @@ def read_weights(path: Path) -> Any:
         raise DataError(f"{path} cannot be read: {problem.strerror}") from None
     if not content.strip():
         raise DataError(f"{path} is empty")
-    begins = content[:512].lstrip().lower()
-    for start, what in OTHERS.items():
-        if begins.startswith(start.lower()):
-            raise DataError(f"{path} {what}")
     if _is_safetensors(content):
         try:
             return load(content)
         except (SafetensorError, ValueError, KeyError, AttributeError) as problem:
             raise DataError(f"{path} is not a complete safetensors file: {problem}") from None
+    begins = content[:512].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    for start, what in OTHERS.items():
+        if begins.startswith(start.lower()):
+            raise DataError(f"{path} {what}")
+    if b"/annex/objects/" in begins and len(content) < 512:
+        raise DataError(f"{path} {OTHERS[b'/annex/objects/']}")
     if begins.startswith(b"{"):
         raise DataError(f"{path} {_about_json(content)}")
     return _from_torch(path, content)
@@ -85,9 +90,10 @@ def _from_torch(path: Path, content: bytes) -> Any:
     except Exception as problem:  # torch raises anything on a damaged file
         # Without torch's message, which recommends a load that may execute the file.
         if "Unsupported " in str(problem) and ("global" in str(problem) or "class" in str(problem)):
+            named = re.search(r"GLOBAL ([\w.]+)", str(problem))
             raise DataError(
-                f"{path} holds Python objects, such as a whole network, which only code can read; save "
-                "network.state_dict() instead"
+                f"{path} holds Python objects{f' ({named[1]})' if named else ', such as a whole network'}, which only "
+                "code can read; save network.state_dict() alone instead"
             ) from None
         raise DataError(
             f"{path} holds no tensors that can be read safely ({type(problem).__name__}): expected a safetensors file "

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import json
+import lzma
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,6 +97,11 @@ INDEX = json.dumps({"metadata": {}, "weight_map": {"fc.weight": "model-00001-of-
         (lambda: b'{"a": 1}', "is JSON"), (lambda: gzip.compress(saved(STATE)), "compressed with gzip"),
         (lambda: saved(STATE)[:-100], "damaged or incomplete"), (lambda: saved(STATE)[:3000], "damaged or incomplete"),
         (lambda: saved(network()), "only code can read; save network.state_dict"), (scripted, "a scripted network"),
+        (lambda: bz2.compress(saved(STATE)), "with bzip2"), (lambda: lzma.compress(saved(STATE)), "compressed with xz"),
+        (lambda: b"\xef\xbb\xbf<!-- x --><html>", "a web page"), (lambda: b"<?xml version='1.0'?>", "with markup"),
+        (lambda: b"../../.git/annex/objects/ab/cd/SHA256E-s1--a.pt", "a pointer of git-annex"),
+        (lambda: saved({"state_dict": STATE, "best": np.float64(3)}), r"objects \(numpy\..*scalar\), which only code"),
+        (lambda: saved({"state_dict": STATE, "options": Namespace(lr=1)}), r"objects \(argparse\.Namespace\)"),
         (arrays, "a NumPy archive"), (lambda: b"\x89HDF\r\n\x1a\n", "an HDF5 file"), (lambda: bytes(100), "no tensors"),
         (lambda: (40).to_bytes(8, "little") + b'{"w":{"dtype":"F32"', "not a complete safetensors file"),
         (lambda: saved([1, 2]), "holds a list"), (lambda: saved({"epoch": 3, "lr": 0.1}), "a dict, with epoch, lr"),
@@ -152,6 +160,8 @@ WEIGHT = STATE["3.weight"]
         (lambda: torch.quantize_per_tensor(WEIGHT, 0.01, 0, torch.qint8), "is quantized .qint8"),
         (lambda: WEIGHT.to("meta"), "is without values"), (lambda: WEIGHT * torch.inf, "not finite"),
         (lambda: WEIGHT.to(torch.float64) * 1e300, "not finite"),
+        (lambda: torch.nested.nested_tensor([WEIGHT[0], WEIGHT[1]]), r"a nested tensor \(float32\)"),
+        (lambda: WEIGHT.to(torch.uint16), "is uint16"), (lambda: WEIGHT.to(torch.complex128), "is complex128"),
     ],
 )  # fmt: skip
 def test_an_entry_that_holds_no_real_numbers_is_named(
@@ -168,3 +178,32 @@ def test_integers_are_taken_where_the_network_has_integers(tmp_path: Path) -> No
     torch.save(STATE | {"1.num_batches_tracked": torch.tensor(7.0)}, tmp_path / "w.pt")
     with pytest.raises(DataError, match=r"'1\.num_batches_tracked' is float32; expected a dense tensor of integers"):
         load_float(tmp_path / "w.pt", network())
+
+
+@pytest.mark.parametrize(
+    ("own", "given"),
+    [
+        (torch.ones(3, dtype=torch.int8), torch.tensor([300, 2, 3])),
+        (torch.ones(3, dtype=torch.bool), torch.tensor([7, 0, 1])),
+        (torch.ones(3, dtype=torch.uint8), torch.tensor([-1, 0, 1], dtype=torch.int16)),
+    ],
+)
+def test_integers_that_the_type_of_the_network_cannot_hold_are_refused(
+    tmp_path: Path, own: Tensor, given: Tensor
+) -> None:
+    marked = network()
+    marked.register_buffer("mask", own)
+    torch.save(STATE | {"mask": given}, tmp_path / "w.pt")
+    with pytest.raises(DataError, match=r"'mask' holds values that u?\w+, the network's type, cannot hold"):
+        load_float(tmp_path / "w.pt", marked)
+
+
+def test_negative_variances_and_complex_networks_are_refused(tmp_path: Path) -> None:
+    torch.save(STATE | {"1.running_var": torch.tensor([1.0, -1.0])}, tmp_path / "w.pt")
+    with pytest.raises(DataError, match=r"'1\.running_var' holds negative variances"):
+        load_float(tmp_path / "w.pt", network())
+    imaginary = network()
+    imaginary[3].weight = nn.Parameter(imaginary[3].weight.to(torch.complex64))
+    torch.save(STATE, tmp_path / "w.pt")
+    with pytest.raises(DataError, match=r"'3\.weight' of the network is complex64"):
+        load_float(tmp_path / "w.pt", imaginary)

@@ -53,7 +53,7 @@ def own_network_options(function: Decorated) -> Decorated:
 
 def _check_model(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
     """Check the form of `--model`. Naming a Python file on the command line implies trust; an ONNX file is not code."""
-    if value is not None and not value.endswith(".onnx"):
+    if value is not None and not value.lower().endswith(".onnx"):
         if not is_code(value):
             raise ConfigurationError(
                 f"--model {value}: expected FILE.py:FUNCTION, for example nets.py:make_net, or FILE.onnx"

@@ -18,11 +18,17 @@ HONOURED: Mapping[str, tuple[str, ...]] = {
     "Cast": ("saturate", "to"), "Concat": ("axis",), "ConstantOfShape": ("value",), "Conv": _CONVOLUTION,
     "Dropout": ("seed",), "Elu": ("alpha",), "Flatten": ("axis",), "Gather": ("axis",), "Gelu": ("approximate",),
     "Gemm": ("alpha", "beta", "transA", "transB"), "HardSigmoid": ("alpha", "beta"),
-    "LayerNormalization": ("axis", "epsilon", "stash_type"), "LeakyRelu": ("alpha",), "LogSoftmax": ("axis",),
+    "LayerNormalization": ("axis", "epsilon"), "LeakyRelu": ("alpha",), "LogSoftmax": ("axis",),
     "MaxPool": (*_POOL, "dilations", "storage_order"), "Mod": ("fmod",), "Pad": ("mode",), "ReduceMax": _REDUCE,
     "ReduceMean": _REDUCE, "ReduceMin": _REDUCE, "ReduceSum": _REDUCE, "Reshape": ("allowzero",),
     "Shape": ("end", "start"), "Softmax": ("axis",), "Split": ("axis", "num_outputs"), "Transpose": ("perm",),
 }  # fmt: skip
+
+# Attributes that are 0 or 1; the standard gives other numbers no meaning.
+FLAGS = frozenset({
+    "allowzero", "ceil_mode", "count_include_pad", "fmod", "keepdims", "noop_with_empty_axes", "storage_order",
+    "training_mode", "transA", "transB",
+})  # fmt: skip
 
 # Values without effect of attributes for which the standard states no default.
 NEUTRAL: Mapping[str, Any] = {"dilations": 1, "pads": 0, "strides": 1, "output_padding": 0}
@@ -34,7 +40,7 @@ def ignored(kind: str, attributes: Mapping[str, Any], defaults: Mapping[str, Any
     `defaults` are the values of the standard for the operator's attributes, where it states them.
     """
     for name, value in attributes.items():
-        if name in HONOURED.get(kind, ()):
+        if name in HONOURED.get(kind, ()) and (name not in FLAGS or value in (0, 1)):
             continue
         if name in NEUTRAL and not isinstance(value, (int, float, bytes, Tensor)):
             if all(one == NEUTRAL[name] for one in value):

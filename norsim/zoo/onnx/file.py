@@ -18,13 +18,16 @@ from norsim.zoo.onnx.operators import OPERATORS
 SUFFIX = ".onnx"
 FIRST_OPSET = 13
 LARGEST_BYTES = 2**31 - 1
+# Names of the standard's own domain, and its number of the type float32.
+STANDARD = ("", "ai.onnx")
+FLOAT = 1
 # The longest side of images on which a network is tried when it is read.
 LARGEST_SIDE = 512
 
 
 def is_onnx(name: str) -> bool:
     """Return whether a network's name is an ONNX file."""
-    return name.endswith(SUFFIX)
+    return name.lower().endswith(SUFFIX)
 
 
 def read_content(path: Path) -> bytes:
@@ -94,27 +97,43 @@ def _check_splits(path: Path, model: Any) -> None:
 
 
 def _network(model: Any, digest: str) -> OnnxNetwork:
+    from onnx import helper
+
     graph = model.graph
-    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    opsets = {entry.version for entry in model.opset_import if entry.domain in STANDARD}
+    opset = min(opsets, default=0)
+    if len(opsets) > 1:
+        raise GraphError(f"it has opsets {' and '.join(map(str, sorted(opsets)))}; expected one: export it again")
     if opset < FIRST_OPSET:
         raise GraphError(f"it has opset {opset}; expected {FIRST_OPSET} or later: export it again")
+    replaced = [function.name for function in model.functions if function.domain in STANDARD]
+    if replaced:
+        raise GraphError(f"it defines the operator {replaced[0]} otherwise than the standard, which is not supported")
     constants = {value.name: _tensor(value) for value in graph.initializer}
     inputs = [value for value in graph.input if value.name not in constants]
     if len(inputs) != 1 or len(graph.output) != 1:
         raise GraphError(f"it has {len(inputs)} inputs and {len(graph.output)} outputs; expected one of each")
+    for what, value in (("input", inputs[0]), ("output", graph.output[0])):
+        kind = value.type.tensor_type.elem_type
+        if kind != FLOAT:
+            name = helper.tensor_dtype_to_string(kind).removeprefix("TensorProto.").lower() if kind else "not a tensor"
+            raise GraphError(f"its {what} {value.name!r} is {name}; expected a tensor of floats of 32 bits")
     nodes = []
     for index, proto in enumerate(graph.node):
         attributes = {part.name: _attribute(part) for part in proto.attribute}
-        if proto.op_type == "Constant" and proto.domain in ("", "ai.onnx"):
+        if proto.op_type == "Constant" and proto.domain in STANDARD:
             constants[proto.output[0]] = _constant(attributes)
             continue
-        kind = proto.op_type if proto.domain in ("", "ai.onnx") else f"{proto.domain}.{proto.op_type}"
+        kind = proto.op_type if proto.domain in STANDARD else f"{proto.domain}.{proto.op_type}"
         if kind == "Split":
             attributes.setdefault("num_outputs", len(proto.output))
         name = proto.name or f"{proto.op_type}_{index}"
         extra = ignored(kind, attributes, _defaults(kind, opset))
         if extra is not None and (kind in OPERATORS or kind in LAYERS):
             raise GraphError(f"ONNX node {name!r} ({kind}): its attribute {extra} is not supported")
+        if kind == "BatchNormalization" and opset < 14 and any(proto.output[1:]):
+            # Before opset 14, which has an attribute for it, these outputs state the training mode.
+            raise GraphError(f"ONNX node {name!r} ({kind}): it is in training mode; export the network in eval mode")
         nodes.append(Node(kind, name, tuple(proto.input), tuple(proto.output), attributes))
     ranks = {
         value.name: len(value.type.tensor_type.shape.dim)
@@ -149,13 +168,14 @@ def check_batches(network: OnnxNetwork) -> None:
         return
     images = torch.rand(3, *shape[1:], generator=torch.Generator().manual_seed(0))
     advice = "a constant of its graph is for one batch size; export it with a dynamic first axis"
-    try:
-        each, together = [network(one[None]) for one in images], network(images)
-    except GraphError as problem:
-        raise GraphError(f"{problem}. The file says {shape[0] or 'any number of'} images: {advice}") from None
+    each, together = [network(one[None]) for one in images], network(images)
     rows = [len(answer) if answer.ndim else 0 for answer in (*each, together)]
     if rows != [1, 1, 1, 3]:
         raise GraphError(f"it gives {rows[0]} answers for one image and {rows[3]} for three: {advice}")
+    if not together.numel():
+        raise GraphError(f"its output has shape {list(together.shape)}, so no values")
+    if not torch.isfinite(together).all():
+        raise GraphError("its output for random images has values that are not finite")
     scale = float(together.abs().max()) or 1.0
     if together.is_floating_point() and not (torch.cat(each) - together).abs().max() <= 1e-3 * scale:
         raise GraphError("it answers otherwise for an image among others than for the image alone")

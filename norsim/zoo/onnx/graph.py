@@ -16,8 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from norsim.errors import ConfigurationError
+from norsim.zoo.onnx.axes import Attributes, padding
 from norsim.zoo.onnx.layers import LAYERS
-from norsim.zoo.onnx.operators import OPERATORS, Attributes, padding
+from norsim.zoo.onnx.operators import OPERATORS
+
+# What torch, and the functions of operators, raise for inputs that do not fit.
+FAILURES = (RuntimeError, ValueError, IndexError, KeyError, TypeError, ArithmeticError)
 
 
 @dataclass(frozen=True)
@@ -89,11 +93,25 @@ class OnnxNetwork(nn.Module):
         values: dict[str, Any] = {**self.constants, self.source: images}
         for step in self.steps:
             inputs = [values[name] if name else None for name in step.inputs]
-            found = self._modules[step.module](*inputs) if step.module else _run(step, inputs)  # type: ignore[misc]
+            try:
+                found = self._find(step, inputs)
+            except torch.cuda.OutOfMemoryError:
+                raise
+            except FAILURES as problem:
+                raise GraphError(
+                    f"ONNX node {step.node.name!r} ({step.node.kind}): {first_line(problem)}; if the file was exported "
+                    "for one batch size, export it with a dynamic first axis"
+                ) from problem
             outputs = found if isinstance(found, tuple) else (found,)
             values.update(zip(step.node.outputs, outputs, strict=False))
         answer: Tensor = values[self.result]
         return answer
+
+    def _find(self, step: Step, inputs: Sequence[Any]) -> Any:
+        """Return the outputs of a step."""
+        if step.module is None:
+            return OPERATORS[step.node.kind](step.node.attributes, *inputs)
+        return self.get_submodule(step.module)(*inputs)
 
     def _step(self, node: Node, ranks: dict[str, int], added: Node | None) -> Step | None:
         """Return the node as a step; None if it depends only on constants and was computed."""
@@ -116,7 +134,7 @@ class OnnxNetwork(nn.Module):
             found = OPERATORS[node.kind](node.attributes, *inputs)
         except GraphError:
             raise
-        except (RuntimeError, ValueError, IndexError, KeyError, TypeError) as problem:
+        except FAILURES as problem:
             raise GraphError(f"ONNX node {node.name!r} ({node.kind}): {first_line(problem)}") from problem
         self.constants.update(zip(node.outputs, found if isinstance(found, tuple) else (found,), strict=False))
         return None
@@ -187,16 +205,6 @@ class OnnxNetwork(nn.Module):
 
     def _is_used(self, name: str) -> bool:
         return name == self.result or any(name in step.inputs for step in self.steps)
-
-
-def _run(step: Step, inputs: Sequence[Any]) -> Any:
-    try:
-        return OPERATORS[step.node.kind](step.node.attributes, *inputs)
-    except (RuntimeError, ValueError, IndexError, TypeError) as problem:
-        raise GraphError(
-            f"ONNX node {step.node.name!r} ({step.node.kind}): {first_line(problem)}; if the file was exported for one "
-            "batch size, export it with a dynamic first axis"
-        ) from problem
 
 
 def _name(node: Node, bias: str | None) -> str:

@@ -12,11 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from norsim.quantization.replace import linear_of
-from norsim.zoo.onnx.operators import Attributes, padding
+from norsim.zoo.onnx.axes import Attributes, along, padding
 
 
-def _parameter(value: Tensor) -> nn.Parameter:
-    """Return weights as a parameter. Raises ValueError unless they are finite numbers of float32."""
+def _parameter(value: Tensor, count: int | None = None) -> nn.Parameter:
+    """Return weights as a parameter. Raises ValueError unless they are finite numbers of float32, `count` if given."""
+    if count is not None and value.shape != (count,):
+        raise ValueError(f"its weights have shape {list(value.shape)}; expected [{count}]")
     if value.dtype != torch.float32:
         raise ValueError(f"its weights are {str(value.dtype).removeprefix('torch.')}; expected float32")
     if not torch.isfinite(value).all():
@@ -34,15 +36,15 @@ def _convolution(attributes: Attributes, weights: list[Tensor], bias: Tensor | N
         raise ValueError(f"its kernel_shape {attributes['kernel_shape']} is not that of its weights")
     before, behind = padding(attributes, axes)
     options: Any = {
-        "stride": tuple(attributes.get("strides", [1] * axes)), "padding": tuple(before) if before == behind else 0,
-        "dilation": tuple(attributes.get("dilations", [1] * axes)), "groups": groups, "bias": len(weights) > 1,
+        "stride": tuple(along(attributes, "strides", axes)), "padding": tuple(before) if before == behind else 0,
+        "dilation": tuple(along(attributes, "dilations", axes)), "groups": groups, "bias": len(weights) > 1,
     }  # fmt: skip
     layer: nn.Module = kind(
         weight.shape[1] * groups, weight.shape[0], tuple(weight.shape[2:]), **options, device="meta"
     )
     layer.weight = _parameter(weight)
     if len(weights) > 1:
-        layer.bias = _parameter(weights[1])
+        layer.bias = _parameter(weights[1], len(weight))
     return layer
 
 
@@ -66,11 +68,15 @@ def _product(attributes: Attributes, weights: list[Tensor], bias: Tensor | None,
 def _norm(attributes: Attributes, weights: list[Tensor], bias: Tensor | None, rank: int) -> nn.Module:
     if attributes.get("training_mode", 0):
         raise ValueError("it is in training mode; export the network in eval mode")
-    scale, shift, mean, variance = weights
+    if rank not in (2, 3, 4):
+        raise ValueError(f"its input has {rank} axes; expected 2 to 4")
+    scale, shift, mean, variance = (_parameter(value, weights[0].numel()) for value in weights)
+    if (variance < 0).any():
+        raise ValueError("its variance is negative")
     kind = nn.BatchNorm2d if rank == 4 else nn.BatchNorm1d
     norm = kind(len(scale), attributes.get("epsilon", 1e-5), device="meta")
-    norm.weight, norm.bias = _parameter(scale), _parameter(shift)
-    norm.running_mean, norm.running_var = mean.clone(), variance.clone()
+    norm.weight, norm.bias = scale, shift
+    norm.running_mean, norm.running_var = mean.detach().clone(), variance.detach().clone()
     norm.num_batches_tracked = torch.zeros((), dtype=torch.int64)
     return norm
 

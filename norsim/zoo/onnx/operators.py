@@ -7,65 +7,22 @@ Semantics follow the ONNX operator specification.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-Attributes = Mapping[str, Any]
+from norsim.zoo.onnx.axes import Attributes, around, axes_of, axis_of, integers
+from norsim.zoo.onnx.pools import pool
+
 Operator = Callable[..., Any]
 
 # Most values in a computed tensor.
 LARGEST = 2**28
 # Supported types by their ONNX numbers.
 TYPES = {1: torch.float32, 2: torch.uint8, 6: torch.int32, 7: torch.int64, 9: torch.bool, 11: torch.float64}
-
-
-def integers(values: Tensor | Sequence[int] | None) -> list[int] | None:
-    """Return a tensor of integers of any shape, or a sequence of them, as a list."""
-    if values is None:
-        return None
-    return [int(value) for value in (values.reshape(-1).tolist() if isinstance(values, Tensor) else values)]
-
-
-def padding(attributes: Attributes, axes: int) -> tuple[list[int], list[int]]:
-    """Return the padding before and after each of the last `axes` axes; ValueError if it depends on the input."""
-    kind = attributes.get("auto_pad", b"NOTSET").decode()
-    if kind not in ("NOTSET", "VALID"):
-        raise ValueError(f"auto_pad {kind} depends on the size of the image; export with explicit pads")
-    pads = list(attributes.get("pads", [0] * 2 * axes))
-    return pads[:axes], pads[axes:]
-
-
-def around(before: Sequence[int], behind: Sequence[int]) -> list[int]:
-    """Return the same padding in torch's order, the last axis first."""
-    return [size for pair in reversed(list(zip(before, behind, strict=True))) for size in pair]
-
-
-def _pool(attributes: Attributes, x: Tensor, largest: bool) -> Tensor:
-    kernel = attributes["kernel_shape"]
-    axes = len(kernel)
-    before, behind = padding(attributes, axes)
-    options: dict[str, Any] = {
-        "stride": attributes.get("strides", [1] * axes), "ceil_mode": bool(attributes.get("ceil_mode", 0)),
-    }  # fmt: skip
-    if largest:
-        options["dilation"] = attributes.get("dilations", [1] * axes)
-    else:
-        options["count_include_pad"] = bool(attributes.get("count_include_pad", 0))
-    if before == behind and 2 * max(before) <= min(kernel):
-        options["padding"] = before
-    elif largest or options.get("count_include_pad") or not any(before + behind):
-        x = functional.pad(x, around(before, behind), value=-math.inf if largest else 0.0)
-    else:
-        raise ValueError("different padding before and after an average pool")
-    names: dict[tuple[int, bool], Callable[..., Tensor]] = {
-        (1, True): functional.max_pool1d, (2, True): functional.max_pool2d,
-        (1, False): functional.avg_pool1d, (2, False): functional.avg_pool2d,
-    }  # fmt: skip
-    return names[axes, largest](x, kernel, **options)
 
 
 def _reduce(function: Callable[..., Tensor]) -> Operator:
@@ -87,20 +44,26 @@ def _reshape(attributes: Attributes, x: Tensor, shape: Tensor) -> Tensor:
 
 
 def _squeeze(attributes: Attributes, x: Tensor, axes: Tensor | None = None) -> Tensor:
-    return x.squeeze() if axes is None else x.squeeze(tuple(integers(axes) or []))
+    if axes is None:
+        return x.squeeze()
+    chosen = axes_of(axes, x.ndim)
+    if any(x.shape[axis] != 1 for axis in chosen):
+        raise ValueError(f"axes {chosen} of shape {list(x.shape)} are not all of size 1")
+    return x.squeeze(tuple(chosen))
 
 
 def _unsqueeze(attributes: Attributes, x: Tensor, axes: Tensor) -> Tensor:
-    wanted = integers(axes) or []
-    for axis in sorted(axis % (x.ndim + len(wanted)) for axis in wanted):
+    for axis in sorted(axes_of(axes, x.ndim + axes.numel())):
         x = x.unsqueeze(axis)
     return x
 
 
 def _split(attributes: Attributes, x: Tensor, sizes: Tensor | None = None) -> tuple[Tensor, ...]:
-    axis = attributes.get("axis", 0)
-    parts: Any = integers(sizes) if sizes is not None else -(-x.shape[axis] // attributes["num_outputs"])
+    axis, count = axis_of(attributes.get("axis", 0), x.ndim), attributes["num_outputs"]
+    parts: Any = integers(sizes) if sizes is not None else -(-x.shape[axis] // count)
     found: tuple[Tensor, ...] = x.split(parts, axis)  # type: ignore[no-untyped-call]
+    if len(found) != count:
+        raise ValueError(f"{x.shape[axis]} values along axis {axis} give {len(found)} parts for {count} outputs")
     return found
 
 
@@ -109,18 +72,18 @@ def _slice(
     steps: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     first, last = integers(starts) or [], integers(ends) or []
-    along = integers(axes) or list(range(len(first)))
+    chosen = list(range(len(first))) if axes is None else axes_of(axes, x.ndim)
     strides = integers(steps) or [1] * len(first)
-    if min(strides) < 1:
+    if any(stride < 1 for stride in strides):
         raise ValueError("a slice that goes backwards")
     places = [slice(None)] * x.ndim
-    for axis, start, end, stride in zip(along, first, last, strides, strict=True):
+    for axis, start, end, stride in zip(chosen, first, last, strides, strict=True):
         places[axis] = slice(start, end, stride)
     return x[tuple(places)]
 
 
 def _gather(attributes: Attributes, x: Tensor, index: Tensor) -> Tensor:
-    axis = attributes.get("axis", 0) % x.ndim
+    axis = axis_of(attributes.get("axis", 0), x.ndim)
     if index.ndim == 0:
         return x.select(axis, int(index))
     flat = torch.where(index < 0, index + x.shape[axis], index).reshape(-1)
@@ -132,12 +95,15 @@ def _pad(
 ) -> Tensor:
     sizes = integers(pads) or []
     if axes is not None:
-        chosen = [axis % x.ndim for axis in integers(axes) or []]
+        chosen = axes_of(axes, x.ndim)
         given = dict(zip(chosen, zip(sizes[: len(chosen)], sizes[len(chosen) :], strict=True), strict=True))
         sizes = [given.get(axis, (0, 0))[end] for end in (0, 1) for axis in range(x.ndim)]
-    mode = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}[
-        attributes.get("mode", b"constant").decode()
-    ]
+    named = attributes.get("mode", b"constant").decode()
+    mode = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}.get(named)
+    if mode is None:
+        raise ValueError(f"mode {named}; expected constant, reflect, edge or wrap")
+    if len(sizes) != 2 * x.ndim:
+        raise ValueError(f"pads {sizes} for {x.ndim} axes; expected two numbers for each")
     wanted = around(sizes[: x.ndim], sizes[x.ndim :])
     _allow(math.prod(size + sizes[axis] + sizes[x.ndim + axis] for axis, size in enumerate(x.shape)))
     if mode == "constant":
@@ -162,11 +128,15 @@ def _expand(attributes: Attributes, x: Tensor, shape: Tensor) -> Tensor:
     sizes = integers(shape) or []
     whole = [1] * (len(sizes) - x.ndim) + list(x.shape)
     sizes = [1] * (len(whole) - len(sizes)) + sizes
-    return x.expand([max(pair) if min(pair) else 0 for pair in zip(whole, sizes, strict=True)])
+    if any(size < 0 or (size != 1 and own not in (1, size)) for own, size in zip(whole, sizes, strict=True)):
+        raise ValueError(f"shape {list(x.shape)} cannot be expanded to {integers(shape)}")
+    return x.expand([own if size == 1 else size for own, size in zip(whole, sizes, strict=True)])
 
 
 def _range(attributes: Attributes, start: Tensor, limit: Tensor, step: Tensor) -> Tensor:
     first, last, stride = start.item(), limit.item(), step.item()
+    if not stride:
+        raise ValueError("a range in steps of 0")
     _allow((last - first) / stride)
     return torch.arange(first, last, stride, dtype=start.dtype)
 
@@ -200,6 +170,20 @@ def _dropout(attributes: Attributes, x: Tensor, ratio: Tensor | None = None, tra
     return x
 
 
+def _flatten(attributes: Attributes, x: Tensor) -> Tensor:
+    axis = attributes.get("axis", 1)
+    if not -x.ndim <= axis <= x.ndim:
+        raise ValueError(f"axis {axis} of {x.ndim}")
+    return x.flatten(1) if axis == 1 else x.reshape(math.prod(x.shape[:axis]), -1)
+
+
+def _cast(attributes: Attributes, x: Tensor) -> Tensor:
+    if attributes["to"] not in TYPES:
+        names = ", ".join(str(kind).removeprefix("torch.") for kind in TYPES.values())
+        raise ValueError(f"type {attributes['to']} of the ONNX standard; expected one of {names}")
+    return x.to(TYPES[attributes["to"]])
+
+
 def _gelu(attributes: Attributes, x: Tensor) -> Tensor:
     return functional.gelu(x, approximate=attributes.get("approximate", b"none").decode())
 
@@ -211,7 +195,7 @@ OPERATORS: dict[str, Operator] = {
     "Less": lambda a, x, y: x < y, "Greater": lambda a, x, y: x > y, "Where": lambda a, c, x, y: torch.where(c, x, y),
     "Mod": _modulo, "PRelu": lambda a, x, y: torch.where(x < 0, x * y, x),
     # of each number
-    "Abs": lambda a, x: x.abs(), "Cast": lambda a, x: x.to(TYPES[a["to"]]), "Clip": _clip, "Erf": lambda a, x: x.erf(),
+    "Abs": lambda a, x: x.abs(), "Cast": _cast, "Clip": _clip, "Erf": lambda a, x: x.erf(),
     "Elu": lambda a, x: functional.elu(x, a.get("alpha", 1.0)), "Exp": lambda a, x: x.exp(), "Gelu": _gelu,
     "HardSigmoid": lambda a, x: torch.clamp(a.get("alpha", 0.2) * x + a.get("beta", 0.5), 0, 1),
     "HardSwish": lambda a, x: functional.hardswish(x), "Identity": lambda a, x: x, "Log": lambda a, x: x.log(),
@@ -222,16 +206,14 @@ OPERATORS: dict[str, Operator] = {
     # over axes
     "Softmax": lambda a, x: torch.softmax(x, a.get("axis", -1)), "LayerNormalization": _layer_norm,
     "LogSoftmax": lambda a, x: torch.log_softmax(x, a.get("axis", -1)),
-    "MaxPool": lambda a, x: _pool(a, x, True), "AveragePool": lambda a, x: _pool(a, x, False),
+    "MaxPool": lambda a, x: pool(a, x, True), "AveragePool": lambda a, x: pool(a, x, False),
     "GlobalAveragePool": lambda a, x: x.mean(tuple(range(2, x.ndim)), True),
     "GlobalMaxPool": lambda a, x: x.amax(tuple(range(2, x.ndim)), True),
     "ReduceMean": _reduce(torch.mean), "ReduceSum": _reduce(torch.sum), "ReduceMax": _reduce(torch.amax),
     "ReduceMin": _reduce(torch.amin),
     # shapes
-    "Flatten": lambda a, x: x.flatten(a.get("axis", 1)) if a.get("axis", 1) == 1 else x.reshape(
-        math.prod(x.shape[: a["axis"]]), -1
-    ),
-    "Reshape": _reshape, "Transpose": lambda a, x: x.permute(a.get("perm", list(range(x.ndim))[::-1])),
+    "Flatten": _flatten, "Reshape": _reshape,
+    "Transpose": lambda a, x: x.permute(a.get("perm", list(range(x.ndim))[::-1])),
     "Squeeze": _squeeze, "Unsqueeze": _unsqueeze, "Concat": lambda a, *x: torch.cat(x, a["axis"]), "Split": _split,
     "Slice": _slice, "Gather": _gather, "Pad": _pad, "Shape": _shape, "ConstantOfShape": _constant_of_shape,
     "Expand": _expand,
