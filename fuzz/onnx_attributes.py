@@ -61,10 +61,20 @@ def onnx_attributes(content: bytes) -> None:
             check_batches(network)
     except NorsimError:
         return
+    images = X
+    if kind == "MaxPool" and len(set(attributes.get("pads", [0]))) > 1:
+        # The reference takes the pads of some of these in another order than the standard, so it gets padded images.
+        if attributes.get("ceil_mode"):
+            return
+        top, left, bottom, right = attributes["pads"]
+        images = np.pad(X, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=-np.inf)
+        kept = [part for part in model.graph.node[0].attribute if part.name != "pads"]
+        del model.graph.node[0].attribute[:]
+        model.graph.node[0].attribute.extend(kept)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            true = ReferenceEvaluator(model).run(None, {"x": X})[0]
+            true = ReferenceEvaluator(model).run(None, {"x": images})[0]
     except Exception:  # the reference does not know what to do either
         return
     same = found.shape == true.shape and np.allclose(found, true, rtol=1e-4, atol=1e-5, equal_nan=True)
