@@ -101,6 +101,9 @@ class CellSection(Section):
     compatibility: Annotated[str, Field(pattern=COMPATIBILITY)] = ""
     """ngspice mode for models of another simulator, for example `hsa`, as in `ngspice -D ngbehavior=hsa`. The command
     `build-netlist` writes it to `.spiceinit` beside the deck."""
+    allow_unknown_parameters: list[Name] = Field([])
+    """Parameters on model cards and on calls of subcircuits that ngspice does not know and may ignore; any other
+    unknown parameter is an error, because it can be a misspelt one."""
     osdi: list[str] = Field([])
     """Compiled Verilog-A files beside the chip file. They need an ngspice with OSDI and `--trust-cell`. Not tested yet:
     no ngspice with OSDI was available."""

@@ -19,7 +19,7 @@ from norsim.spice.statements import Statement, statements, value_of
 # The fields of a cell that a dialect can express; any other field is for ngspice's deck only.
 WRITTEN = {
     "subcircuit", "netlist", "models", "state", "erased_volts", "programmed_volts", "temperature_kelvin",
-    "lowest_volts", "highest_volts",
+    "lowest_volts", "highest_volts", "allowed_parameters", "origins",
 }  # fmt: skip
 
 
