@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -12,7 +14,7 @@ from norsim.chip.cell_schema import CellSection, LibrarySection
 from norsim.errors import ConfigurationError, UntrustedCellError
 from norsim.paths import models_folder, netlists_folder
 from norsim.spice.lines import Card, text_of
-from norsim.spice.model_files import Source
+from norsim.spice.model_files import PARAMETERS, Source
 from norsim.spice.own_names import check_names
 from norsim.spice.wrapper import NAME, STATE, Inner, check_defined, wrapper
 
@@ -36,6 +38,7 @@ def build_cell(
     netlist = text_of(own) if own else ""
     inner, every = inner_of(section), [*chain.from_iterable(cards), *own]
     check_names(every)
+    _check_given(section.params, every)
     check_defined(inner, every, section.allow_unknown_parameters)
     plain = inner.is_plain()
     return Cell(
@@ -55,6 +58,19 @@ def build_cell(
         allowed_parameters=tuple(sorted(name.lower() for name in section.allow_unknown_parameters)),
         origins=_origins(len(given), [*cards, own] if own else cards),
     )
+
+
+def _check_given(params: Mapping[str, str], files: list[Card]) -> None:
+    """Raise ConfigurationError if a file defines a parameter of `cell.params` again: ngspice would use the file's."""
+    depth = 0
+    for card in files:
+        depth += (card.name == ".subckt") - (card.name == ".ends")
+        again = [name for name in params if re.search(rf"\b{name}\s*=", card.text, re.IGNORECASE)]
+        if again and not depth and card.name in PARAMETERS:
+            raise ConfigurationError(
+                f"cell.params.{again[0]} has no effect: {card.where}: {card.text[:80]!r} defines it again. Change it "
+                "there, or remove it from the chip file"
+            )
 
 
 def _origins(before: int, files: list[list[Card]]) -> tuple[tuple[int, str, int], ...]:

@@ -15,7 +15,7 @@ REMARK = re.compile(r"(?<=.);|(?<=[ ,\t])\$|//")
 # In its PSPICE mode, ngspice takes a dollar sign as part of the text.
 REMARK_WITHOUT_DOLLAR = re.compile(r"(?<=.);|//")
 # A card that begins with one of these is a comment for ngspice, with a warning. So are its continuation lines.
-IGNORED = tuple("=[]?()&%\"!:,;")
+IGNORED = tuple('=[]?()&%"!:,;')
 COMMENT = ("*", "$")
 JOINED = "\\\\"
 

@@ -128,7 +128,7 @@ class Source:
     def _section(self, path: Path, section: str, depth: int) -> list[Card]:
         """Return the cards between `.lib SECTION` and the next `.endl` of a file."""
         found = self._file(path)
-        starts = {}
+        starts: dict[str, int] = {}
         for place, card in enumerate(found):
             words = _words(card.text) if card.name.startswith(".lib") else []
             if len(words) == 1:
@@ -148,18 +148,24 @@ class Source:
         files = [path for path in there if path.is_file()]
         if len(files) > 1 and not files[0].samefile(files[1]) and files[0].read_bytes() != files[1].read_bytes():
             _invalid(line, f"{files[0]} and {files[1]} differ, and simulators choose differently. Remove one of them")
+        if not files and all(self._may_be(path) for path in there):
+            _invalid(line, f"there is no file {name!r} beside it or in {self.folders[0]}")
         return files[0] if files else there[0]
 
-    def _text(self, path: Path) -> str:
+    def _may_be(self, path: Path) -> bool:
+        """Return whether a file may be at `path`."""
         real = path.resolve()
-        if not self.trusted and not any(real.is_relative_to(folder.resolve()) for folder in self.folders):
+        return self.trusted or any(real.is_relative_to(folder.resolve()) for folder in self.folders)
+
+    def _text(self, path: Path) -> str:
+        if not self._may_be(path):
             raise UntrustedCellError(
                 f"{path} is outside {' and '.join(map(str, self.folders))}. Move it there, or trust the cell's files"
             )
         try:
-            if real.stat().st_size > LARGEST_BYTES:
-                raise ConfigurationError(f"{path} has {real.stat().st_size} bytes; the limit is {LARGEST_BYTES}")
-            return decoded(real.read_bytes())
+            if path.stat().st_size > LARGEST_BYTES:
+                raise ConfigurationError(f"{path} has {path.stat().st_size} bytes; the limit is {LARGEST_BYTES}")
+            return decoded(path.read_bytes())
         except (OSError, ValueError) as problem:
             raise ConfigurationError(f"{path} cannot be read: {problem}") from None
 

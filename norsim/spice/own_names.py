@@ -18,7 +18,8 @@ PREFIX = "norsim_"
 OURS = re.compile(rf"\b{PREFIX}\w*", re.IGNORECASE)
 # Nodes of tiles, of single cells and of transients (norsim.spice.elements, single_cells, transient).
 NODE = re.compile(
-    r"(?:wl|bl|sl|st)\d+(?:_\d+)?|(?:drive|end|sense|drv)\d+|[dgps]\d+(?:_\d+)?|ret|idx|d|x\d+(?:_\d+)?\..*", re.IGNORECASE
+    r"(?:wl|bl|sl|st)\d+(?:_\d+)?|(?:drive|end|sense|drv)\d+|[dgps]\d+(?:_\d+)?|ret|idx|d|x\d+(?:_\d+)?\..*",
+    re.IGNORECASE,
 )
 # Their elements, after the letter of the kind.
 ELEMENT = re.compile(

@@ -47,7 +47,7 @@ class Inner:
     def is_plain(self) -> bool:
         """Return whether the model already has the interface of a cell and needs no wrapper."""
         return not self.is_card and self.pins == tuple(PINS) and bool(self.state) and not (
-            self.state_ends or self.parameters
+            self.state_ends or self.parameters or "." in f"{self.name}{self.state}"
         )  # fmt: skip
 
 
@@ -120,24 +120,29 @@ class _Defined:
 
     @classmethod
     def of(cls, found: Iterable[Card]) -> _Defined:
-        result, depth = cls({}, {}, [], set()), 0
+        result = cls({}, {}, [], set())
+        around: list[Card] = []
         for card in found:
             if card.name == ".subckt":
                 part = statement(card)
                 name = part.parts[1].lower() if len(part.parts) > 1 else ""
-                if depth:
+                if around:
                     result.local.add(name)
                 else:
                     result.subcircuits.setdefault(name, part)
-                depth += 1
+                around.append(card)
+            elif card.name == ".ends" and not around:
+                raise ConfigurationError(f"{card.where}: {card.text[:80]!r} has no .subckt")
             elif card.name == ".ends":
-                depth -= 1
-            elif card.name == ".model" and not depth:
+                around.pop()
+            elif card.name == ".model" and not around:
                 match = re.match(r"\.model\s+(\S+?)(?:\.\d+)?\s+[np]mos\b", card.text, re.IGNORECASE)
                 if match:
                     result.models.setdefault(match[1].lower(), statement(card))
             elif card.name.startswith("x"):
                 result.calls.append(statement(card))
+        if around:
+            raise ConfigurationError(f"{around[0].where}: {around[0].text[:80]!r} has no .ends")
         return result
 
 
