@@ -1,7 +1,7 @@
 """Target: the syntax of a cell and its kit, with ngspice as the oracle.
 
-The bytes of an input choose edits of a valid cell and kit. What ngspice accepts in a deck made by hand from these files,
-norsim must accept with the same current; what ngspice refuses, norsim must refuse with an error of its own.
+The bytes of an input choose edits of a valid cell and kit. What ngspice accepts in a deck made by hand from these
+files, norsim must accept with the same current; what ngspice refuses, norsim must refuse with an error of its own.
 """
 
 from __future__ import annotations
@@ -81,6 +81,8 @@ quit
 .endc
 .end
 """
+# Seconds; ngspice takes 0.02 s, or never ends.
+LONGEST = 5
 VOLTS = (1.2, 0.5, 0.0, 0.4)
 # What norsim refuses although ngspice accepts it: names that both would use, files and cards that a cell must not have,
 # parameters that ngspice ignores, and steps that do not end in a solution of the circuit itself.
@@ -91,13 +93,35 @@ POLICY = re.compile(
 )
 REMARKS = ("* x", "$ x", "$x", "; x", "// x", "*", "", "  ", "\t* x = {", "$ x ' {", "// file=x", "* .control")
 ENDS = (" $ x", " ; x", ";x", " // x", "//x", "\t$x", ", $ y", " $", " $ agauss(1,2,3)", " ; {'", "  ", " $;")
-WORDS = ("vt", "shift", "temp", "gmin", "s", "d", "wl", "x", "time", "e", "m", "pi", "tnom", "norsim", "lsel", "kit_tox")
+WORDS = (
+    "vt",
+    "shift",
+    "temp",
+    "gmin",
+    "s",
+    "d",
+    "wl",
+    "x",
+    "time",
+    "e",
+    "m",
+    "pi",
+    "tnom",
+    "norsim",
+    "lsel",
+    "kit_tox",
+)
 LINES = (
     ".param {}=0.1", ".PARAM {} = 1u", ".param {}='1/2'", ".global {}", ".func {}(a) {{a}}", ".csparam {}=1", ".end",
     ".title {}", ".if (factor==1)", ".else", ".endif", ".ends", ".endl", ".lib {}", ".include {}.inc", "+", "+ {}=1",
     ".model {} nmos", "R{} a 0 1k", "V{} a 0 1", ".subckt {} a b", "C{} x 0 1f", "({}", "\\\\", ".options {}=1",
     ".lib kit.lib ss", ".para {}=2", ".nodeset v({})=1", ".ic v({})=1", "@", "#",
 )  # fmt: skip
+LINKS = ("\n+", "\n + ", "\n* y\n+ ", "\n\n$ y\n+\t", " $ y\n+ ", " \\\\\n", "\n// y\n\n+ ", "\n; y\n+ ", ";y\n+ ")
+SECTION = r"(?i)(\.lib|\.endl)( kit.lib)? (\w+)"
+BLANKS = ("\t", "  ", " \t ", "\t\r")
+BRACES = (r"'\1'", r"{ \1 }", r"{(\1)}")
+SECTIONS = (r"\1\2 '\3'", r'\1\2 "\3"', r"\1\2 \3 $ z", r"\1\2  \3;z", r"\1\2 \3 tt", r"\1 'kit.lib' \3")
 
 
 class Choices:
@@ -130,14 +154,14 @@ def _split(line: str, choose: Choices) -> str:
     if not blanks or line.startswith("*"):
         return line
     place = blanks[choose.below(len(blanks))]
-    link = choose.of(("\n+", "\n + ", "\n* y\n+ ", "\n\n$ y\n+\t", " $ y\n+ ", " \\\\\n", "\n// y\n\n+ ", "\n; y\n+ ", ";y\n+ "))
-    return line[:place] + link + line[place + 1 :]
+    return line[:place] + choose.of(LINKS) + line[place + 1 :]
 
 
 def _number(match: re.Match[str], form: int) -> str:
     value = float(match[1]) * 1e-6
-    return (f"{value:g}", f"{value * 1e3:g}m", f"{value * 1e9:g}n", f"{match[1]}U", f"{match[1]}um", f"{value * 1e-6:g}meg",
-            f"{value / 25.4e-6:.12g}mil")[form]  # fmt: skip
+    mils = f"{value / 25.4e-6:.12g}mil"
+    return (f"{value:g}", f"{value * 1e3:g}m", f"{value * 1e9:g}n", f"{match[1]}U", f"{match[1]}\xb5m",
+            f"{value * 1e-6:g}meg", mils)[form]  # fmt: skip
 
 
 def _edits(lines: list[str], choose: Choices) -> None:
@@ -147,18 +171,19 @@ def _edits(lines: list[str], choose: Choices) -> None:
         lambda: _line(lines, choose, lambda line: line + choose.of(ENDS)),
         lambda: _line(lines, choose, lambda line: _split(line, choose)),
         lambda: _line(lines, choose, lambda line: line.upper().replace("KIT.LIB", "kit.lib")),
-        lambda: _line(lines, choose, lambda line: line.replace(" ", choose.of(("\t", "  ", " \t "))) + choose.of(("", "\r"))),
+        lambda: _line(lines, choose, lambda line: line.replace(" ", choose.of(BLANKS))),
         lambda: _line(lines, choose, lambda line: re.sub(r"=", choose.of((" = ", " =", "= ")), line)),
-        lambda: _line(lines, choose, lambda line: re.sub(r"\{(.*?)\}", choose.of((r"'\1'", r"{ \1 }", r"{(\1)}")), line)),
-        lambda: _line(lines, choose, lambda line: re.sub(r"(?i)(\.lib|\.endl)( kit.lib)? (\w+)", choose.of((
-            r"\1\2 '\3'", r'\1\2 "\3"', r"\1\2 \3 $ z", r"\1\2  \3;z", r"\1\2 \3 tt", r"\1 'kit.lib' \3")), line)),
+        lambda: _line(lines, choose, lambda line: re.sub(r"\{(.*?)\}", choose.of(BRACES), line)),
+        lambda: _line(lines, choose, lambda line: re.sub(SECTION, choose.of(SECTIONS), line)),
         lambda: _line(lines, choose, lambda line: re.sub(r"([\d.]+)u\b", partial(_number, form=choose.below(7)), line)),
         lambda: _insert(lines, choose, choose.of(LINES).format(choose.of(WORDS))),
-        lambda: _line(lines, choose, lambda line: re.sub(r"(?<= )(?=\w+=)", choose.of(("params: ", "PARAMS:")), line, count=1)),
+        lambda: _line(
+            lines, choose, lambda line: re.sub(r"(?<= )(?=\w+=)", choose.of(("params: ", "PARAMS:")), line, count=1)
+        ),
         lambda: _line(lines, choose, lambda line: re.sub(r"(?i)^(\.ends|\.endl) .*", r"\1", line)),
         lambda: lines.pop(choose.below(len(lines))) if lines else None,
         lambda: _line(lines, choose, lambda line: f"{line}\n{line}"),
-        lambda: _line(lines, choose, lambda line: line[: choose.below(len(line) + 1)] + chr(choose.below(256)) + line[2:]),
+        lambda: _line(lines, choose, lambda line: line[: choose.below(len(line))] + chr(choose.below(256)) + line[2:]),
         lambda: _line(lines, choose, lambda line: f"  {line}"),
         lambda: _line(lines, choose, lambda line: re.sub(r"\bshift\b|\blsel\b|\bfactor\b", choose.of(WORDS), line)),
     )  # fmt: skip
@@ -183,11 +208,14 @@ def files(content: bytes) -> dict[str, bytes]:
 
 
 def by_hand(folder: Path) -> float | None:
-    """Return the current of the cell by ngspice alone, amperes; None if ngspice refuses the files."""
+    """Return the current of the cell by ngspice alone, amperes; None if ngspice refuses the files.
+
+    Raises TimeoutExpired for files on which ngspice does not end.
+    """
     (folder / "hand.cir").write_text(DECK)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HOME": str(folder)}
     command = [find_ngspice(), "-n", "-b", "hand.cir"]
-    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=60, check=False)
+    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=LONGEST, check=False)
     try:
         if ended.returncode:
             return None
@@ -206,7 +234,10 @@ def read(content: bytes) -> None:
         folder, made = Path(name), files(content)
         for file, text in made.items():
             (folder / file).write_bytes(text)
-        wanted, found, why = by_hand(folder), None, ""
+        try:
+            wanted, found, why = by_hand(folder), None, ""
+        except subprocess.TimeoutExpired:
+            return
         try:
             cell = build_chip(CHIP, folder / "mine.yaml").cell
             found = float(drain_amps(cell, *(np.array([volts]) for volts in VOLTS))[0])

@@ -2,7 +2,7 @@
 
 The rules are those of ngspice (frontend/inpcom.c). A remark begins with `;` or `//` anywhere, or with `$` after a
 blank, a tab or a comma. Blank lines and comments between the lines of a card are no end of the card. Two backslashes at
-the end of a line continue it.
+the end of a line continue it. A micro sign in a card is a `u`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-REMARK = re.compile(r"(?<=.);|(?<=[ ,\t])\$|//")
+REMARK = re.compile(r"(?<=.);|(?<=[ ,\t])\$(?!;)|//")
 # In its PSPICE mode, ngspice takes a dollar sign as part of the text.
 REMARK_WITHOUT_DOLLAR = re.compile(r"(?<=.);|//")
 # A card that begins with one of these is a comment for ngspice, with a warning. So are its continuation lines.
 IGNORED = tuple('=[]?()&%"!:,;')
 COMMENT = ("*", "$")
+# The micro sign in UTF-8, and the byte of Latin-1 as text that was decoded with `surrogateescape` has it.
+MICRO = re.compile("[\xb5\udcb5]")
+FOREIGN = re.compile("[\udc80-\udcff]")
 JOINED = "\\\\"
 
 
@@ -89,28 +92,44 @@ def cards(lines: Iterable[Line], dollar: bool = True) -> Iterator[Card]:
         text = line.text.lower()
         in_control = (in_control or text.startswith(".control")) and not text.startswith(".endc")
         block = in_control or text.startswith(".endc")
-        bare = line if block else line._replace(text=without_remark(line.text, dollar))
+        bare = line if block else line._replace(text=_bare(line.text, dollar))
         if block:
-            yield from _finished(current, between)
+            yield from _finished(current, between, dollar)
             current, between = [], []
-            yield Card("", (bare,))
+            yield Card("", (bare._replace(text=readable(bare.text)),))
         elif bare.text.startswith("+") and current:
             current += [*between, bare]
             between = []
         elif not bare.text or bare.text.startswith(COMMENT):
             between.append(bare._replace(text=f"* {bare.text}") if bare.text.startswith("$") else bare)
         else:
-            yield from _finished(current, between)
+            yield from _finished(current, between, dollar)
             current, between = [bare], []
-    yield from _finished(current, between)
+    yield from _finished(current, between, dollar)
 
 
-def _finished(current: list[Line], between: list[Line]) -> Iterator[Card]:
+def _bare(text: str, dollar: bool) -> str:
+    """Return a line without its remark. A comment is readable; a card keeps bytes that are not UTF-8 as surrogates."""
+    bare = without_remark(text, dollar)
+    if bare.startswith((*COMMENT, *IGNORED)):
+        return readable(bare)
+    return MICRO.sub("u", bare)
+
+
+def readable(text: str) -> str:
+    """Return text with surrogates for single bytes as Latin-1 with Windows' additions."""
+    return text.encode("utf-8", "surrogateescape").decode("cp1252", "replace") if FOREIGN.search(text) else text
+
+
+def _finished(current: list[Line], between: list[Line], dollar: bool) -> Iterator[Card]:
     if current and current[0].text.startswith(IGNORED):
         yield from (Card("", (line._replace(text=f"* {line.text}" if line.text else ""),)) for line in current)
     elif current:
         first, *rest = (line.text for line in current if line.text and not line.text.startswith("*"))
-        yield Card(" ".join([first, *(text[1:].strip(" \t") for text in rest)]), tuple(current))
+        text = " ".join([first, *(text[1:].strip(" \t") for text in rest)])
+        # ngspice looks for remarks again after joining, except where it reads a library.
+        again = text if text[:4].lower() == ".lib" else without_remark(text, dollar)
+        yield Card(again, tuple(current) if again == text else (current[0]._replace(text=again),))
     yield from (Card("", (line,)) for line in between)
 
 

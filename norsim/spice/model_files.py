@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from norsim.errors import ConfigurationError, UntrustedCellError
-from norsim.spice.lines import Card, Line, cards, lines_of, text_of, without_remark
+from norsim.spice.lines import FOREIGN, Card, Line, cards, lines_of, readable, text_of, without_remark
 
 # Cards that describe a cell. Analyses, options and output belong to the deck that norsim writes around it.
 PARAMETERS = {".param", ".params", ".para", ".parameter", ".parameters"}
@@ -72,6 +72,8 @@ class Source:
         """Return the cards of a file with its includes, checked; `.lib` cards are left."""
         found = list(cards(self._lines(path, 0), "ps" not in self.mode))
         for card in found:
+            if FOREIGN.search(card.text):
+                _invalid(card.lines[0], "it has a letter that is not in UTF-8. Save the file in UTF-8")
             if not self.trusted:
                 _check(card)
             drawn = DRAWN.search(card.text)
@@ -171,16 +173,13 @@ class Source:
 
 
 def decoded(content: bytes) -> str:
-    """Return the text of a file in UTF-8, with or without a byte order mark, else in Latin-1 with Windows' additions.
+    """Return the text of a file in UTF-8, with or without a byte order mark. Bytes that are not UTF-8 are surrogates.
 
     Raises ValueError for UTF-16, which no simulator reads.
     """
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ValueError("it is in UTF-16; save it in UTF-8")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("cp1252", errors="replace")
+    return content.decode("utf-8-sig", "surrogateescape")
 
 
 def _words(text: str) -> list[str]:
@@ -224,7 +223,7 @@ def _check(card: Card) -> None:
 
 
 def _invalid(line: Line, why: str) -> NoReturn:
-    raise ConfigurationError(f"{line.file}, line {line.number}: {line.text.strip()[:80]!r} cannot be read: {why}")
+    raise ConfigurationError(f"{line.file}, line {line.number}: {readable(line.text)[:80]!r} cannot be read: {why}")
 
 
 def _refuse(line: Line, why: str) -> NoReturn:

@@ -51,7 +51,8 @@ def statement(card: Card) -> Statement:
 
 
 def _parts(text: str, where: str) -> Iterator[str]:
-    """Split at blanks, but not around `=` and not in braces or quotes."""
+    """Split at blanks, but not around `=` and not in braces or quotes. The keyword `params:` is no word."""
+    text = re.sub(r"(?<=\s)params:\s*", "", text, flags=re.IGNORECASE)
     text = re.sub(r"\s*(?<![=<>!])=(?!=)\s*", "=", text)
     word, closing, depth = "", "", 0
     for letter in text:

@@ -173,6 +173,6 @@ def _heading(part: Statement) -> tuple[list[str], list[str]]:
 
 def _before_values(part: Statement) -> Iterator[str]:
     for word in part.parts:
-        if "=" in word or word.lower() == "params:":
+        if "=" in word:
             return
         yield word
