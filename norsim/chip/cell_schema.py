@@ -9,10 +9,9 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from norsim.configuration.quantities import Conversion, Volts, any_quantity, same_kind
 from norsim.configuration.section import Section
+from norsim.spice.model_files import OWN_OPTIONS
 
 NAME = r"^[A-Za-z_][A-Za-z0-9_.]*$"
-# Options that norsim's decks set.
-OWN_OPTIONS = {"gmin", "abstol", "reltol", "vntol", "temp", "method", "klu", "sparse"}
 # ngspice's modes, which can be combined: HSPICE, PSPICE, LTspice, KiCad, Spectre, Eagle; `a` for the whole netlist.
 COMPATIBILITY = r"^(hs|ps|lt|ki|sp|eg|s3|mc|a|all)*$"
 SPICE_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?[A-Za-z]{0,8}")

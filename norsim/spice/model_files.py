@@ -25,6 +25,8 @@ IDLE = {".end", ".title", ".csparam"}
 # Marks around text that other simulators must not list; ngspice does not know them.
 MARKS = {".prot", ".unprot", ".protect", ".unprotect"}
 OPTIONS = (".opt",)
+# Options that norsim's decks set.
+OWN_OPTIONS = {"gmin", "abstol", "reltol", "vntol", "temp", "method", "klu", "sparse"}
 # Cards that would change or add to the analysis of norsim's deck; trusted files cannot have them either.
 ANALYSES = {
     ".temp", ".op", ".dc", ".tran", ".ac", ".tf", ".noise", ".disto", ".pz", ".sens", ".sp", ".pss", ".four", ".save",
@@ -69,25 +71,29 @@ class Source:
         return list(self._expanded(found, 0))
 
     def _file(self, path: Path) -> list[Card]:
-        """Return the cards of a file with its includes, checked; `.lib` cards are left."""
-        found = list(cards(self._lines(path, 0), "ps" not in self.mode))
-        for card in found:
-            if FOREIGN.search(card.text):
-                _invalid(card.lines[0], "it has a letter that is not in UTF-8. Save the file in UTF-8")
-            if not self.trusted:
-                _check(card)
-            drawn = DRAWN.search(card.text)
-            if drawn:
-                raise ConfigurationError(
-                    f"{card.where}: {card.text[:80]!r} is not allowed: {drawn[1]}() returns another number in each run "
-                    "of the simulator. Use its mean, and set the spread of cells under silicon in the chip file"
-                )
-            if self.trusted and (card.name in ANALYSES or card.name.startswith(OPTIONS)):
-                raise ConfigurationError(
-                    f"{card.where}: {card.text[:80]!r} would change the analysis. Remove it; options belong under "
-                    "cell.options in the chip file, the temperature under temperature"
-                )
-        return found
+        """Return the cards of a file with its includes; `.lib` cards are left."""
+        return list(cards(self._lines(path, 0), "ps" not in self.mode))
+
+    def _checked(self, card: Card) -> Card:
+        """Return a card that is part of the cell; cards of other sections of a library are not checked."""
+        if FOREIGN.search(card.text):
+            _invalid(card.lines[0], "it has a letter that is not in UTF-8. Save the file in UTF-8")
+        drawn = DRAWN.search(card.text)
+        if drawn:
+            raise ConfigurationError(
+                f"{card.where}: {card.text[:80]!r} is not allowed: {drawn[1]}() returns another number in each run "
+                "of the simulator. Use its mean, and set the spread of cells under silicon in the chip file"
+            )
+        if not self.trusted:
+            _check(card)
+        elif card.name in ANALYSES or (
+            card.name.startswith(OPTIONS) and OWN_OPTIONS & set(re.split(r"[\s=]+", card.text.lower()))
+        ):
+            raise ConfigurationError(
+                f"{card.where}: {card.text[:80]!r} would change the analysis. Remove it; options belong under "
+                "cell.options in the chip file, the temperature under temperature"
+            )
+        return card
 
     def _lines(self, path: Path, depth: int) -> Iterator[Line]:
         """Yield the lines of a file and of the files that it includes."""
@@ -123,9 +129,9 @@ class Source:
                 section = self._section(self._found(words[0], card.lines[0]), words[1], depth)
                 yield from self._expanded(section, depth + 1)
             elif card.name in IDLE:
-                yield Card("", tuple(line._replace(text=f"* {line.text}") for line in card.lines))
+                yield self._checked(Card("", tuple(line._replace(text=f"* {line.text}") for line in card.lines)))
             elif card.name not in MARKS:
-                yield card
+                yield self._checked(card)
 
     def _section(self, path: Path, section: str, depth: int) -> list[Card]:
         """Return the cards between `.lib SECTION` and the next `.endl` of a file."""
@@ -210,7 +216,7 @@ def _check(card: Card) -> None:
     if name.startswith("."):
         if name.startswith(OPTIONS):
             _refuse(first, "options belong under cell.options in the chip file")
-        if name not in CIRCUIT | MARKS | IDLE and not name.startswith((".lib", ".endl")):
+        if name not in CIRCUIT:
             _refuse(first, f"{name} does not describe a circuit")
     elif name[0] == "+":
         _refuse(first, "it continues no card")
