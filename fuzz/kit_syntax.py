@@ -256,4 +256,4 @@ def read(content: bytes) -> None:
 def seeds() -> list[bytes]:
     """Return inputs with one edit of each kind."""
     random = np.random.default_rng(0)
-    return [bytes([0, 0, 0, 0, k % 2, k // 2, *random.integers(0, 256, 16, dtype=np.uint8)]) for k in range(36)]
+    return [bytes([0, 0, 0, 0, k % 2, k, *random.integers(0, 256, 16, dtype=np.uint8)]) for k in range(18)]

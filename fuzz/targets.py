@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from onnx import helper, numpy_helper
 from PIL import Image
 
+from fuzz import kit_syntax
 from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Stimulus, Tile
 from norsim.array.wires import Wires
@@ -288,5 +289,6 @@ TARGETS = {
         ("binary", binary, binary_seeds), ("parquet", parquet, parquet_seeds), ("npz", npz_file, npz_seeds),
         ("vectors", vectors, vectors_seeds),
         ("unit", unit, unit_seeds),
+        ("kit", kit_syntax.read, kit_syntax.seeds),
     ]
 }  # fmt: skip
