@@ -37,9 +37,9 @@ def build_cell(
     own = reader.cards(section.netlist, None, netlists_folder() / "cells") if section.netlist else []
     netlist = text_of(own) if own else ""
     inner, every = inner_of(section), [*chain.from_iterable(cards), *own]
+    check_defined(inner, every, section.allow_unknown_parameters)
     check_names(every)
     _check_given(section.params, every)
-    check_defined(inner, every, section.allow_unknown_parameters)
     plain = inner.is_plain()
     return Cell(
         subcircuit=inner.name if plain else NAME,

@@ -1,5 +1,7 @@
-"""The syntax of cell and kit files: what ngspice accepts has the same current in norsim, to 1e-6; what it refuses is
-refused with file and line."""
+"""The syntax of cell and kit files.
+
+What ngspice accepts has the same current in norsim, to 1e-6; what it refuses is refused with file and line.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,10 @@ from norsim.chip.load import load_chip
 from norsim.errors import ConfigurationError, NorsimError
 from norsim.spice.deck import deck
 from norsim.spice.lines import cards, lines_of, text_of
-from tests.faults.kit_files import C, K, Edit, by_norsim, same, write
+from norsim.spice.simulators.ngspice import drain_amps
+from tests.faults.kit_files import C, Edit, K, by_norsim, same, write
 
-CORE = KIT.partition(".lib core\n")[2].partition(".endl core")[0]
+CORE = KIT.partition("\n.lib core\n")[2].partition(".endl core")[0]
 HEADING, TT, SHARED = "bl sl wl shift=0", ".lib tt\n", ".lib kit.lib core\n.endl tt"
 LAST, WIDE = "ndep=4e17\n.model", "w={half(0.6u)*factor} l={lsel}"
 
@@ -36,9 +39,9 @@ ACCEPTED: dict[str, list[Edit]] = {
     "a reference on two lines": [(K, SHARED, ".lib 'kit.lib'\n* the rest\n+ core // shared\n.endl tt")],
     "text after a reference": [(K, SHARED, ".lib kit.lib core ss\n.endl tt")],
     "a remark inside a continued .subckt": [(C, HEADING, "bl sl wl\n* the state\n+ shift=0")],
-    "blank lines and remarks of all kinds inside": [(C, HEADING, "bl sl wl\n\n  \n$ a\n// b\n\t* c\n+\n+ shift=0 $ d")],
+    "blank lines and remarks inside": [(C, HEADING, "bl sl wl\n\n  \n$ a\n// b\n\t* c\n+\n+ shift=0 $ d")],
     ".subckt alone on its line": [(C, ".subckt split_gate", ".subckt\n* which\n+ split_gate")],
-    "the kind of a card on the next line": [(K, "nch.1 nmos", "nch.1\n+ nmos"), (K, "nch.2 nmos", "nch.2 $ y\n\n+ nmos")],
+    "the kind of a card on the next line": [(K, "nch.1 nmos", "nch.1\n+ nmos"), (K, "2 nmos", "2 $ y\n\n+ nmos")],
     "a card in brackets": [(K, "nch.1 nmos level", "nch.1 nmos (level"), (K, LAST, "ndep=4e17)\n.model")],
     "two backslashes at the end of a line": [(C, HEADING, "bl sl wl \\\\\n\n shift=0")],
     "a remark before a remark": [(C, "l={lsel}", "l={lsel} $; x")],
@@ -54,7 +57,7 @@ ACCEPTED: dict[str, list[Edit]] = {
     "nodes in brackets": [(C, HEADING, "(bl sl wl) shift=0")],
     "expressions in quotes": [(C, "{shift}", "'shift'"), (C, "{lsel}", "'lsel * 1'")],
     ".ends without a name": [(C, ".ends split_gate", ".ends"), (C, ".ends storage", ".ENDS")],
-    "numbers with units": [(C, "lsel=0.4u", "lsel=0.4e-3mm"), (C, "0.6u", "0.0236220472440944mil")],
+    "numbers with units": [(C, "lsel=0.4u", "lsel=0.4e-3mm"), (C, "l=0.2u", "l=0.007874015748mil")],
     "numbers with scale factors": [(C, "lsel=0.4u", "lsel=4e-13MEG"), (C, "0.6u", "0.6um")],
     "the micro sign": [(C, "lsel=0.4u", "lsel=0.4\xb5m")],
     ".parameters": [(C, ".param", ".PARAMETERS"), (K, ".param", ".para")],
@@ -65,7 +68,7 @@ ACCEPTED: dict[str, list[Edit]] = {
     "another bin": [(C, "lsel=0.4u", "lsel=0.25u")],
     "a spread in a remark": [(K, LAST, "ndep=4e17 $ was agauss(4e17,1e16,3) file=x\n.model")],
     "a spread in another section": [(K, "kit_vth0=0.46", "kit_vth0=agauss(0.46,0.01,3)")],
-    "other content in another section": [(K, ".lib ss\n", ".lib ss\n.options scale=1\n.control\nop\n.endc\nA1 x y z\n")],
+    "other content in another section": [(K, ".lib ss\n", ".lib ss\n.options scale=1\n.control\nop\n.endc\nA1 x y\n")],
     "nothing in front of the first section": [(K, "* kit.lib: transistors of a 130 nm process\n", "")],
 }  # fmt: skip
 OTHER_FILES: dict[str, tuple[list[Edit], dict[str, str]]] = {
@@ -81,7 +84,7 @@ OTHER_FILES: dict[str, tuple[list[Edit], dict[str, str]]] = {
         [(K, SHARED, ".inc one.inc\n.endl tt")],
         {"one.inc": "* c\n.lib 'two.lib' typ $ x\n", "two.lib": f"* c\n.lib typ ; x\n{CORE}.endl\n"},
     ),
-    "an included file that continues a card": ([(C, " shift=0\nX", "\n.include rest.inc\nX")], {"rest.inc": "+ shift=0"}),
+    "an included file that goes on": ([(C, " shift=0\nX", "\n.include rest.inc\nX")], {"rest.inc": "+ shift=0"}),
     "a section that is named twice": (
         [(K, SHARED, ".lib two.lib a\n.lib two.lib b\n.endl tt")],
         {"two.lib": f"*\n.lib A\n.param one=1\n.endl\n.lib b\n.lib two.lib a\n{CORE}.endl\n"},
@@ -95,9 +98,7 @@ def test_what_ngspice_accepts_has_the_same_current(tmp_path: Path, edits: list[E
 
 
 @pytest.mark.parametrize(("edits", "others"), OTHER_FILES.values(), ids=OTHER_FILES.keys())
-def test_files_are_found_where_ngspice_finds_them(
-    tmp_path: Path, edits: list[Edit], others: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_are_found_where_ngspice_finds_them(tmp_path: Path, edits: list[Edit], others: dict[str, str]) -> None:
     same(tmp_path, *edits, others=others)
 
 
@@ -106,7 +107,7 @@ def test_remarks_can_be_in_any_encoding(tmp_path: Path, encoding: str) -> None:
     marks = "0.3 \xb5m \xb0C \xe9\xa0" + ("\u2013" if encoding != "latin-1" else "")
     same(
         tmp_path, (C, ".subckt storage", f"* {marks}\n.subckt storage"), (C, "l={lsel}", f"l={{lsel}} $ {marks}"),
-        (C, HEADING, f"bl sl wl\n; {marks}\n* {marks}\n+ shift=0" if False else f"bl sl wl\n* {marks}\n+ shift=0"),
+        (C, HEADING, f"bl sl wl\n* {marks}\n+ shift=0"),
         (C, "lsel=0.4u", "lsel=0.4\xb5"), encoding=encoding,
     )  # fmt: skip
 
@@ -128,11 +129,11 @@ REFUSED: dict[str, tuple[list[Edit], str]] = {
     "a section inside a section": (
         [(K, SHARED, f".lib inner\n.endl\n{SHARED}")], r"kit\.lib, line 4: '.lib inner' .*ngspice takes no section"
     ),
-    "a section that is not there": ([(K, ".lib kit.lib core", ".lib kit.lib cor")], r"no library section 'cor'; its .*tt, ss, core"),
-    "a library in itself": ([(K, "kit.lib core\n.endl tt", "kit.lib tt\n.endl tt")], r"kit\.lib, line 4: .*more than 16 deep"),
+    "a section that is not there": ([(K, "kit.lib core", "kit.lib cor")], r"no library section 'cor'; its .*tt"),
+    "a library in itself": ([(K, "core\n.endl tt", "tt\n.endl tt")], r"kit\.lib, line 4: .*than 16 deep"),
     "a file that is not there": ([(C, ".param", ".include no.inc\n.param")], r"cell\.sp, line 2: .*no file 'no\.inc'"),
-    "a blank in a name without quotes": ([(C, ".param", ".include my no.inc\n.param")], r"cell\.sp, line 2: .*no file 'my'"),
-    "a library without a section": ([(C, ".param", ".include kit.lib\n.param")], r"kit\.lib, line 2: '.lib tt' .*one section"),
+    "a blank in a name": ([(C, ".param", ".include my no.inc\n.param")], r"cell\.sp, line 2: .*no file 'my'"),
+    "a library without a section": ([(C, ".param", ".include kit.lib\n.param")], r"kit\.lib, line 2: .*one section"),
     "half a reference": ([(C, ".param", ".lib\n.param")], r"cell\.sp, line 2: .*names no file"),
     ".subckt without .ends": ([(C, ".ends split_gate", "")], r"cell\.sp, line 6: '.subckt split_gate .*has no \.ends"),
     ".ends without .subckt": ([(C, ".param", ".ends x\n.param")], r"cell\.sp, line 2: '.ends x' has no \.subckt"),
@@ -142,8 +143,8 @@ REFUSED: dict[str, tuple[list[Edit], str]] = {
     "an expression that is none": ([(C, "shift={shift}", "shift={shift+*2}")], r"Formula.*cell\.sp, line 7"),
     "a model that is not there": ([(C, "sl nch", "sl pch")], r"can't find model 'pch'.*cell\.sp, line 8"),
     "a transistor outside all bins": ([(C, "0.4u", "40u")], r"valid modelname.*cell\.sp, line 8"),
-    "a version that is not there": ([(K, "4.8 lmin=0.3u", "5.1 lmin=0.3u")], r"cell\.sp, line 8.*BSIM4 version 5.1 not av"),
-    "an element called twice": ([(C, "Mselect", "Mselect bl wl x sl nch w=1u l=1u\nMselect")], r"already exists.*line [89]"),
+    "a version that is not there": ([(K, "4.8 lmin=0.3u", "5.1 lmin=0.3u")], r"cell\.sp, line 8.*version 5.1 not av"),
+    "an element called twice": ([(C, "Mselect", "Mselect x x x x nch w=1u l=1u\nMselect")], r"already exists.* line 8"),
     "a line of another language": ([(C, ".param", "# x\n.param")], r"cell\.sp, line 2: '# x'"),
 }  # fmt: skip
 
@@ -157,7 +158,7 @@ def test_what_ngspice_refuses_is_refused_with_file_and_line(
     with pytest.raises(NorsimError, match=problem):
         by_norsim(chip)
     # For a library in itself, ngspice never ends.
-    assert "more than 16 deep" in problem or by_hand(tmp_path) is None
+    assert "than 16 deep" in problem or by_hand(tmp_path) is None
 
 
 def test_a_letter_that_is_not_utf_8_is_refused_with_its_line(tmp_path: Path) -> None:
@@ -198,8 +199,6 @@ def test_a_model_card_of_a_transistor_is_found_in_any_layout(tmp_path: Path) -> 
         cell = load_chip(write(tmp_path, *edits, **keys)).cell
         tile = Tile([[0.5]], cell, Wires(strap_every=1))
         assert "Mcell" in deck(tile, Stimulus([[1.2]], [[0.5]]))
-        from norsim.spice.simulators.ngspice import drain_amps
-
         amps.append(drain_amps(cell, *(np.array([volts]) for volts in (1.2, 0.5, 0.0, 0.4)))[0])
     assert amps[0] == pytest.approx(amps[1], rel=1e-9) and amps[0] > 1e-6
 
