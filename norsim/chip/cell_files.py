@@ -14,7 +14,7 @@ from norsim.chip.cell_schema import CellSection, LibrarySection
 from norsim.errors import ConfigurationError, UntrustedCellError
 from norsim.paths import models_folder, netlists_folder
 from norsim.spice.lines import Card, text_of
-from norsim.spice.model_files import PARAMETERS, Source
+from norsim.spice.model_files import PARAMETERS, Source, is_file
 from norsim.spice.own_names import check_names
 from norsim.spice.wrapper import NAME, STATE, Inner, check_defined, wrapper
 
@@ -116,7 +116,7 @@ class _Reader:
     def cards(self, name: str, part: str | None, packaged: Path) -> list[Card]:
         """Return the cards of a file, or of a section of it."""
         for folder in (self.chip.parent, packaged):
-            if (folder / name).is_file():
+            if is_file(folder / name):
                 source = Source((self.chip.parent, packaged), self.trust_cell, self.mode)
                 return source.cards(folder / name, part)
         raise ConfigurationError(f"chip file {self.chip}: no file {name!r} beside it or in {packaged}")

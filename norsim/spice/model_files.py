@@ -152,8 +152,10 @@ class Source:
 
     def _found(self, name: str, line: Line) -> Path:
         """Return the path of a file that a card names: beside the card's file, or in the folder where ngspice runs."""
+        if CONTROL.search(name):
+            _invalid(line, "the name of the file has a control character")
         there = [folder / name for folder in (Path(line.file).parent, self.folders[0])]
-        files = [path for path in there if path.is_file()]
+        files = [path for path in there if is_file(path)]
         if len(files) > 1 and not files[0].samefile(files[1]) and files[0].read_bytes() != files[1].read_bytes():
             _invalid(line, f"{files[0]} and {files[1]} differ, and simulators choose differently. Remove one of them")
         if not files and all(self._may_be(path) for path in there):
@@ -162,7 +164,10 @@ class Source:
 
     def _may_be(self, path: Path) -> bool:
         """Return whether a file may be at `path`."""
-        real = path.resolve()
+        try:
+            real = path.resolve()
+        except (OSError, RuntimeError):
+            return True  # a loop of links: there is no file
         return self.trusted or any(real.is_relative_to(folder.resolve()) for folder in self.folders)
 
     def _text(self, path: Path) -> str:
@@ -176,6 +181,14 @@ class Source:
             return decoded(path.read_bytes())
         except (OSError, ValueError) as problem:
             raise ConfigurationError(f"{path} cannot be read: {problem}") from None
+
+
+def is_file(path: Path) -> bool:
+    """Return whether there is a file, also for names that no file can have."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def decoded(content: bytes) -> str:

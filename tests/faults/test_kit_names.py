@@ -20,8 +20,8 @@ WIDTH = "w={half(0.6u)*factor}"
 
 
 NAMES = (
-    "vt", "vtun", "temp", "gmin", "reltol", "time", "hertz", "d", "g", "s", "b", "gate", "xcell", "vstate", "idx", "scale",
-    "tnom", "bl0", "norsim",
+    "vt", "vtun", "temp", "gmin", "reltol", "time", "hertz", "d", "g", "s", "b", "gate", "xcell", "vstate", "idx",
+    "scale", "tnom", "bl0", "norsim",
 )  # fmt: skip
 
 
