@@ -52,7 +52,7 @@ def build_cell(
         lowest_volts=section.lowest,
         highest_volts=section.highest,
         options=tuple(sorted(section.options.items())),
-        compatibility=section.compatibility,
+        compatibility=_whole(section.compatibility),
         osdi=tuple(_compiled(name, chip, trust_cell) for name in section.osdi),
         neutral_volts=_neutral(section) if state_is_charge else None,
         allowed_parameters=tuple(sorted(name.lower() for name in section.allow_unknown_parameters)),
@@ -85,6 +85,11 @@ def _origins(before: int, files: list[list[Card]]) -> tuple[tuple[int, str, int]
                 found.append((place + offset + 1, line.file, line.number))
         place += text.count("\n") + 1
     return tuple(found)
+
+
+def _whole(mode: str) -> str:
+    """Return a mode for a deck with the text of all files: without `a`, these two apply to included files only."""
+    return f"{mode}a" if any(one in mode for one in ("ps", "lt")) and "a" not in mode else mode
 
 
 def _neutral(section: CellSection) -> float:

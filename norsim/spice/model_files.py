@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from norsim.errors import ConfigurationError, UntrustedCellError
 from norsim.spice.lines import FOREIGN, Card, Line, cards, lines_of, readable, text_of, without_remark
+from norsim.spice.options import OWN_OPTIONS
 
 # Cards that describe a cell. Analyses, options and output belong to the deck that norsim writes around it.
 PARAMETERS = {".param", ".params", ".para", ".parameter", ".parameters"}
@@ -25,8 +26,6 @@ IDLE = {".end", ".title", ".csparam"}
 # Marks around text that other simulators must not list; ngspice does not know them.
 MARKS = {".prot", ".unprot", ".protect", ".unprotect"}
 OPTIONS = (".opt",)
-# Options that norsim's decks set.
-OWN_OPTIONS = {"gmin", "abstol", "reltol", "vntol", "temp", "method", "klu", "sparse"}
 # Cards that would change or add to the analysis of norsim's deck; trusted files cannot have them either.
 ANALYSES = {
     ".temp", ".op", ".dc", ".tran", ".ac", ".tf", ".noise", ".disto", ".pz", ".sens", ".sp", ".pss", ".four", ".save",
@@ -67,12 +66,15 @@ class Source:
 
     def cards(self, path: Path, section: str | None = None) -> list[Card]:
         """Return the same as cards, each with its file and line; raises the same errors."""
-        found = self._file(path) if section is None else self._section(path, section, 0)
-        return list(self._expanded(found, 0))
+        known: dict[Path, list[Card]] = {}
+        found = self._file(path, known) if section is None else self._section(path, section, known)
+        return list(self._expanded(found, 0, known))
 
-    def _file(self, path: Path) -> list[Card]:
-        """Return the cards of a file with its includes; `.lib` cards are left."""
-        return list(cards(self._lines(path, 0), "ps" not in self.mode))
+    def _file(self, path: Path, known: dict[Path, list[Card]]) -> list[Card]:
+        """Return the cards of a file with its includes; `.lib` cards are left. `known` has the files read before."""
+        if path not in known:
+            known[path] = list(cards(self._lines(path, 0), "ps" not in self.mode))
+        return known[path]
 
     def _checked(self, card: Card) -> Card:
         """Return a card that is part of the cell; cards of other sections of a library are not checked."""
@@ -111,7 +113,7 @@ class Source:
         old_style = any(mode in self.mode for mode in ("lt", "ps"))
         return text.lower().startswith((".inc", ".lib") if old_style else ".inc")
 
-    def _expanded(self, found: Iterable[Card], depth: int) -> Iterator[Card]:
+    def _expanded(self, found: Iterable[Card], depth: int, known: dict[Path, list[Card]]) -> Iterator[Card]:
         """Yield cards with the library sections that they name."""
         for card in found:
             words = _words(card.text) if card.name.startswith(".lib") else []
@@ -126,16 +128,16 @@ class Source:
                     _invalid(card.lines[0], "it names no file")
                 if depth == DEEPEST:
                     _invalid(card.lines[0], f"includes nest more than {DEEPEST} deep")
-                section = self._section(self._found(words[0], card.lines[0]), words[1], depth)
-                yield from self._expanded(section, depth + 1)
+                section = self._section(self._found(words[0], card.lines[0]), words[1], known)
+                yield from self._expanded(section, depth + 1, known)
             elif card.name in IDLE:
                 yield self._checked(Card("", tuple(line._replace(text=f"* {line.text}") for line in card.lines)))
             elif card.name not in MARKS:
                 yield self._checked(card)
 
-    def _section(self, path: Path, section: str, depth: int) -> list[Card]:
+    def _section(self, path: Path, section: str, known: dict[Path, list[Card]]) -> list[Card]:
         """Return the cards between `.lib SECTION` and the next `.endl` of a file."""
-        found = self._file(path)
+        found = self._file(path, known)
         starts: dict[str, int] = {}
         for place, card in enumerate(found):
             words = _words(card.text) if card.name.startswith(".lib") else []

@@ -181,12 +181,17 @@ def test_two_different_files_that_a_card_could_mean_are_refused(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("mode", ["ps", "psa"])
-def test_a_library_without_section_is_an_include_in_pspice_mode(tmp_path: Path, mode: str) -> None:
-    chip = write(
-        tmp_path, others={"all.lib": KIT.replace(".lib", "*lib").replace(".endl", "*endl"), "top.sp": ".lib all.lib\n"},
-        models=["top.sp"], compatibility=mode,
-    )  # fmt: skip
-    assert ".model nch.1" in load_chip(chip).cell.models
+def test_a_mode_for_included_files_holds_for_the_cell_in_a_deck(tmp_path: Path, mode: str) -> None:
+    """In PSPICE's mode, `.lib FILE` is an include, and & is the logical and; here 1 uA is added to the current."""
+    bare = (
+        KIT.replace(".lib", "*lib").replace(".endl", "*endl").replace("0.46", "0.40").replace("=2.7n factor=2", "=2.6n")
+    )
+    edit = (C, "Mselect", "Bx bl sl I={IF(V(bl,sl)>0.1 & V(wl)>0.1, 1u, 2u)}\nMselect")
+    top = {"all.lib": bare, "top.sp": ".lib all.lib\n"}
+    chip = write(tmp_path, edit, others=top, models=["top.sp"], compatibility=mode)
+    other = tmp_path / "other"
+    other.mkdir()
+    assert by_norsim(chip) == pytest.approx(same(other) + 1e-6, rel=1e-6)
 
 
 def test_a_model_card_of_a_transistor_is_found_in_any_layout(tmp_path: Path) -> None:

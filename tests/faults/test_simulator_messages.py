@@ -58,6 +58,12 @@ def test_a_parameter_that_a_subcircuit_does_not_have_is_an_error(tmp_path: Path)
     load_chip(write(tmp_path, (C, "storage shift={shift}", "storage shift={shift} m=1")))
 
 
+@pytest.mark.parametrize(("name", "meant"), [("tnon", "tnom"), ("Scal", "scale"), ("wnflg", "wnflag")])
+def test_an_option_that_ngspice_ignores_is_an_error(tmp_path: Path, name: str, meant: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"'{name}', which ngspice ignores; did you mean '{meant}"):
+        load_chip(write(tmp_path, options={name: "1"}))
+
+
 @pytest.mark.parametrize("backend", ["ngspice", "ngspice-shared"])
 def test_parameters_that_may_be_unknown_are_ignored_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, backend: str
