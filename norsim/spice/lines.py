@@ -17,6 +17,8 @@ REMARK_WITHOUT_DOLLAR = re.compile(r"(?<=.);|//")
 # A card that begins with one of these is a comment for ngspice, with a warning. So are its continuation lines.
 IGNORED = tuple('=[]?()&%"!:,;')
 COMMENT = ("*", "$")
+# Blanks of other languages are letters for ngspice.
+WORD = re.compile(r"[^ \t\n\v\f\r]+")
 # The micro sign in UTF-8, and the byte of Latin-1 as text that was decoded with `surrogateescape` has it.
 MICRO = re.compile("[\xb5\udcb5]")
 FOREIGN = re.compile("[\udc80-\udcff]")
@@ -50,7 +52,8 @@ class Card(NamedTuple):
     @property
     def name(self) -> str:
         """The first word, in lower case; empty for a comment."""
-        return self.text.split(maxsplit=1)[0].lower() if self.text.strip() else ""
+        match = WORD.search(self.text)
+        return match[0].lower() if match else ""
 
 
 def lines_of(text: str, file: str) -> list[Line]:

@@ -100,6 +100,8 @@ class Source:
     def _lines(self, path: Path, depth: int) -> Iterator[Line]:
         """Yield the lines of a file and of the files that it includes."""
         for line in lines_of(self._text(path), str(path)):
+            if line.text.startswith("@"):
+                return  # the end of the file for ngspice
             if self._includes(line.text):
                 bare = line._replace(text=without_remark(line.text, "ps" not in self.mode))
                 if depth == DEEPEST:
@@ -205,13 +207,12 @@ def decoded(content: bytes) -> str:
 
 def _words(text: str) -> list[str]:
     """Return the words after the name of a `.lib` card, as ngspice splits them: at blanks and quotes."""
-    return re.findall(r"[^\s'\"]+", text)[1:]
+    return re.findall(r"[^\s'\"]+", text, re.ASCII)[1:]
 
 
 def _quoted(line: Line) -> str:
     """Return the file that an `.include` card names: a text in quotes, or a word."""
-    _, *rest = line.text.split(maxsplit=1)
-    match = re.match(r"""'([^']+)'|"([^"]+)"|([^\s'"]\S*)""", rest[0]) if rest else None
+    match = re.match(r"""\S+\s+(?:'([^']+)'|"([^"]+)"|([^\s'"]\S*))""", line.text, re.ASCII)
     if match is None:
         _invalid(line, "it names no file")
     return match[match.lastindex or 0]

@@ -9,6 +9,6 @@ OWN_OPTIONS = {"gmin", "abstol", "reltol", "vntol", "temp", "method", "klu", "sp
 KNOWN_OPTIONS = {
     "scale", "wnflag", "tnom", "defl", "defw", "defad", "defas", "defm", "badmos3", "oldlimit", "epsmin", "xmu",
     "rshunt", "cshunt", "gshunt", "rseries", "itl1", "itl2", "itl4", "itl6", "srcsteps", "gminsteps", "gminfactor",
-    "dyngmin", "noopiter", "nodedamping", "absdv", "reldv", "convlimit", "convstep", "convabsstep", "ramptime", "chgtol",
-    "trtol", "xtrtol", "pivtol", "pivrel", "maxord", "minbreak", "bypass", "trytocompact", "maxwarns", "warn",
+    "dyngmin", "noopiter", "nodedamping", "absdv", "reldv", "convlimit", "convstep", "convabsstep", "ramptime",
+    "chgtol", "trtol", "xtrtol", "pivtol", "pivrel", "maxord", "minbreak", "bypass", "trytocompact", "maxwarns", "warn",
 }  # fmt: skip

@@ -69,6 +69,8 @@ ACCEPTED: dict[str, list[Edit]] = {
     "a spread in a remark": [(K, LAST, "ndep=4e17 $ was agauss(4e17,1e16,3) file=x\n.model")],
     "a spread in another section": [(K, "kit_vth0=0.46", "kit_vth0=agauss(0.46,0.01,3)")],
     "other content in another section": [(K, ".lib ss\n", ".lib ss\n.options scale=1\n.control\nop\n.endc\nA1 x y\n")],
+    "text after a line that begins with @": [(C, ".ends split_gate", ".ends split_gate\n@ the end\n.ends x\n#")],
+    "a blank that is none for ngspice": [(K, TT, ".lib\xa0x tt\n")],
     "nothing in front of the first section": [(K, "* kit.lib: transistors of a 130 nm process\n", "")],
 }  # fmt: skip
 OTHER_FILES: dict[str, tuple[list[Edit], dict[str, str]]] = {
