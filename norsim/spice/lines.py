@@ -17,6 +17,8 @@ REMARK_WITHOUT_DOLLAR = re.compile(r"(?<=.);|//")
 # A card that begins with one of these is a comment for ngspice, with a warning. So are its continuation lines.
 IGNORED = tuple('=[]?()&%"!:,;')
 COMMENT = ("*", "$")
+# Lines that ngspice takes for comments in an included file, also between the lines of a card.
+IDLE = re.compile(r"\.title|\.end(?!\S)", re.IGNORECASE)
 # Blanks of other languages are letters for ngspice.
 WORD = re.compile(r"[^ \t\n\v\f\r]+")
 # The micro sign in UTF-8, and the byte of Latin-1 as text that was decoded with `surrogateescape` has it.
@@ -114,6 +116,8 @@ def cards(lines: Iterable[Line], dollar: bool = True) -> Iterator[Card]:
 def _bare(text: str, dollar: bool) -> str:
     """Return a line without its remark. A comment is readable; a card keeps bytes that are not UTF-8 as surrogates."""
     bare = without_remark(text, dollar)
+    if IDLE.match(bare):
+        return readable(f"* {bare}")
     if bare.startswith((*COMMENT, *IGNORED)):
         return readable(bare)
     return MICRO.sub("u", bare)

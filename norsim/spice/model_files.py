@@ -21,8 +21,8 @@ from norsim.spice.options import OWN_OPTIONS
 # Cards that describe a cell. Analyses, options and output belong to the deck that norsim writes around it.
 PARAMETERS = {".param", ".params", ".para", ".parameter", ".parameters"}
 CIRCUIT = {".subckt", ".ends", ".model", ".func", ".global", ".if", ".elseif", ".else", ".endif"} | PARAMETERS
-# Cards without effect on currents: ngspice ignores the end and the title of an included file. They become comments.
-IDLE = {".end", ".title", ".csparam"}
+# A card that only defines a variable of ngspice's command language. It becomes a comment.
+IDLE = {".csparam"}
 # Marks around text that other simulators must not list; ngspice does not know them.
 MARKS = {".prot", ".unprot", ".protect", ".unprotect"}
 OPTIONS = (".opt",)

@@ -45,12 +45,13 @@ def statements(text: str, name: str) -> Iterator[Statement]:
         yield from (Statement(remark, (), "") for remark in remarks)
 
 
-def statement(card: Card) -> Statement:
-    """Split a card into words. Raises ConfigurationError for a brace or quote that is not closed."""
-    return Statement(card.text, tuple(_parts(card.text, card.where)), card.where)
+def statement(card: Card, strict: bool = True) -> Statement:
+    """Split a card into words. Raises ConfigurationError for a brace that is not closed, and if `strict` for a quote,
+    which ngspice accepts in places."""
+    return Statement(card.text, tuple(_parts(card.text, card.where, strict)), card.where)
 
 
-def _parts(text: str, where: str) -> Iterator[str]:
+def _parts(text: str, where: str, strict: bool) -> Iterator[str]:
     """Split at blanks, but not around `=` and not in braces or quotes. The keyword `params:` is no word."""
     text = re.sub(r"(?<=\s)params:\s*", "", text, flags=re.IGNORECASE)
     text = re.sub(r"\s*(?<![=<>!])=(?!=)\s*", "=", text)
@@ -67,7 +68,7 @@ def _parts(text: str, where: str) -> Iterator[str]:
             word = ""
             continue
         word += letter
-    if closing:
+    if closing == "}" or (closing and strict):
         raise ConfigurationError(f"{where}: {text[:80]!r} has no closing {closing}")
     if word:
         yield word

@@ -124,7 +124,7 @@ class _Defined:
         around: list[Card] = []
         for card in found:
             if card.name == ".subckt":
-                part = statement(card)
+                part = statement(card, strict=False)
                 name = part.parts[1].lower() if len(part.parts) > 1 else ""
                 if around:
                     result.local.add(name)
@@ -138,9 +138,9 @@ class _Defined:
             elif card.name == ".model" and not around:
                 match = re.match(r"\.model\s+(\S+?)(?:\.\d+)?\s+[np]mos\b", card.text, re.IGNORECASE)
                 if match:
-                    result.models.setdefault(match[1].lower(), statement(card))
+                    result.models.setdefault(match[1].lower(), statement(card, strict=False))
             elif card.name.startswith("x"):
-                result.calls.append(statement(card))
+                result.calls.append(statement(card, strict=False))
         if around:
             raise ConfigurationError(f"{around[0].where}: {around[0].text[:80]!r} has no .ends")
         return result

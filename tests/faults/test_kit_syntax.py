@@ -43,6 +43,7 @@ ACCEPTED: dict[str, list[Edit]] = {
     ".subckt alone on its line": [(C, ".subckt split_gate", ".subckt\n* which\n+ split_gate")],
     "the kind of a card on the next line": [(K, "nch.1 nmos", "nch.1\n+ nmos"), (K, "2 nmos", "2 $ y\n\n+ nmos")],
     "a card in brackets": [(K, "nch.1 nmos level", "nch.1 nmos (level"), (K, LAST, "ndep=4e17)\n.model")],
+    "a title and an end inside a card": [(C, HEADING, "bl sl wl\n.title x\n.END\n+ shift=0")],
     "two backslashes at the end of a line": [(C, HEADING, "bl sl wl \\\\\n\n shift=0")],
     "a remark before a remark": [(C, "l={lsel}", "l={lsel} $; x")],
     "a semicolon line and its continuation": [(C, WIDE, f"{WIDE}\n; before\n+ m=2")],
