@@ -67,7 +67,7 @@ def lines_of(text: str, file: str) -> list[Line]:
         if continued and bare:
             bare = f"+{bare}"
         if bare:
-            continued = bare.endswith(JOINED) and not bare.startswith(COMMENT) and bare != JOINED
+            continued = bare.endswith(JOINED) and not bare.startswith(COMMENT)
         whole = bare.removesuffix(JOINED).rstrip(" \t") if continued and bare else bare
         found.append(Line(whole, file, number, line[: len(line) - len(line.lstrip(" \t"))] if bare else ""))
     return found

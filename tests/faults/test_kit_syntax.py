@@ -45,6 +45,7 @@ ACCEPTED: dict[str, list[Edit]] = {
     "a card in brackets": [(K, "nch.1 nmos level", "nch.1 nmos (level"), (K, LAST, "ndep=4e17)\n.model")],
     "a title and an end inside a card": [(C, HEADING, "bl sl wl\n.title x\n.END\n+ shift=0")],
     "two backslashes at the end of a line": [(C, HEADING, "bl sl wl \\\\\n\n shift=0")],
+    "nothing but two backslashes": [(C, HEADING, "bl sl wl\n\\\\\n shift=0")],
     "a remark before a remark": [(C, "l={lsel}", "l={lsel} $; x")],
     "a semicolon line and its continuation": [(C, WIDE, f"{WIDE}\n; before\n+ m=2")],
     "a dollar line inside a card": [(C, WIDE, f"{WIDE}\n$ before\n+ m=2")],

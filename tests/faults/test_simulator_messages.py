@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,8 @@ def test_a_warning_is_told_in_full_and_once(tmp_path: Path, caplog: pytest.LogCa
     ONCE.said.clear()
     for _ in range(2):
         read(tile, Stimulus([[1.2]], [[0.5, 0.5]]), backend)
+    # Another deck, with other numbers of lines.
+    read(replace(tile, notes=("a", "b")), Stimulus([[1.2]], [[0.5, 0.5]]), backend)
     told = [record.getMessage() for record in caplog.records if "PySpice" not in record.name]
     assert len(told) == 1 and ODD_TOLD in told[0] and told[0].endswith("kit.lib, line 12)")
 

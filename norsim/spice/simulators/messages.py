@@ -34,6 +34,7 @@ DEFINITION = re.compile(r"(?:\.(?:model|subckt)|\bmodel)\s+'?([\w.]+)", re.IGNOR
 ELEMENT = re.compile(r"\b[a-z]\.(?:\w+\.)*(\w+)|line\s*/\s*(\w+)", re.IGNORECASE)
 WORD = re.compile(r"\[(\w+)\]|\((\w+)\)|\|=\|([^|]+)\|")
 
+DECK_LINE = re.compile(r" (?:on line|Check line no) \d+(?= )", re.IGNORECASE)
 # Largest number of warnings that are told with an error.
 MOST_BEFORE = 3
 
@@ -104,9 +105,13 @@ def _completed(found: list[list[str]]) -> int:
 
 
 def warnings_in(log: str, cell: Cell) -> list[str]:
-    """Return the warnings in a log of a run that is used, each once, with file and line where the cell's files tell."""
+    """Return the warnings in a log of a run that is used, each once, with file and line where the cell's files tell.
+
+    The numbers of lines of the deck, which differ between decks of a cell, are left out.
+    """
     found = list(messages(log))
-    texts = [" / ".join(message) for place, message in enumerate(found) if _warns(message, place <= _completed(found))]
+    kept = [message for place, message in enumerate(found) if _warns(message, place <= _completed(found))]
+    texts = [DECK_LINE.sub("", " / ".join(message)) for message in kept]
     return list(dict.fromkeys(f"{text}{place_of(cell, text)}" for text in texts))
 
 
