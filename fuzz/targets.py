@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from onnx import helper, numpy_helper
 from PIL import Image
 
+from fuzz import kit_syntax
 from fuzz.checkpoints import checkpoint, checkpoint_seeds
 from fuzz.onnx_attributes import onnx_attributes, onnx_attributes_seeds
 from norsim.array.cell import Cell
@@ -297,5 +298,6 @@ TARGETS = {
         ("unit", unit, unit_seeds),
         ("onnx-attributes", onnx_attributes, onnx_attributes_seeds),
         ("checkpoint", checkpoint_file, checkpoint_seeds),
+        ("kit", kit_syntax.read, kit_syntax.seeds),
     ]
 }  # fmt: skip

@@ -9,6 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from norsim.commands.shared.hints import hint
+from norsim.commands.shared.warnings import show_warnings
 from norsim.errors import NorsimError
 
 COMMANDS = {
@@ -103,6 +104,7 @@ def cli() -> None:
       norsim doctor
       norsim eval-network --network digits-cnn
     """
+    show_warnings()
 
 
 def main() -> None:

@@ -61,13 +61,18 @@ def command(
     place = parse_tile(tile)
     choice = chip_of_options(chip_name, encoding, settings, seed)
 
+    import numpy as np
+
     from norsim.experiments.experiment import open_experiment
     from norsim.experiments.run_folder import RunFolder, default_folder
     from norsim.spice.dialects import deck
+    from norsim.spice.simulators.choice import chosen_simulator
     from norsim.spice.simulators.ngspice import mode_file
     from norsim.tiling.deck_folder import describe_deck, save_array
     from norsim.tiling.program import program_tile
 
+    # The levels can be known already, so that nothing else here would run the simulator.
+    chosen_simulator().warnings(choice.chip.cell, np.array([choice.chip.cell.erased_volts]))
     one = open_experiment(network, choice, dataset, data_folder, seed=seed, trusted=model_is_trusted())
     part = one.grid(layer).at(*place)
     codes, array = one.vectors(layer, part, vectors, seed), program_tile(part)

@@ -51,17 +51,19 @@ def own_folder() -> Iterator[Path]:
 
 
 def run(program: Program, folder: Path, timeout_seconds: float, largest_bytes: int = LARGEST_BYTES) -> tuple[int, str]:
-    """Run a simulator in `folder`; return its exit code and its output, which is also in `NAME.log` there.
+    """Run a simulator in `folder`; return its exit code and its output, stdout then stderr, which are also in
+    `NAME.log` and `NAME-errors.log` there: in one file, lines of one would be in the middle of lines of the other.
 
     Raises SimulatorError if it cannot be run, and SolveTimeoutError if it takes more than `timeout_seconds`. It is
     limited to the machine's memory and to `largest_bytes` per file.
     """
-    name, log_file = program.name, folder / f"{program.name}.log"
-    with open(log_file, "wb") as log:
+    name = program.name
+    files = [folder / f"{name}.log", folder / f"{name}-errors.log"]
+    with open(files[0], "wb") as log, open(files[1], "wb") as errors:
         try:
             process = subprocess.Popen(
                 program.command,
-                cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=errors,
                 env=program.environment, start_new_session=True,
             )  # fmt: skip
         except OSError as problem:
@@ -84,7 +86,7 @@ def run(program: Program, folder: Path, timeout_seconds: float, largest_bytes: i
         STOPPED.discard(process)
         raise KeyboardInterrupt
     try:
-        return code, log_file.read_text(errors="replace")
+        return code, "\n".join(file.read_text(errors="replace") for file in files)
     except OSError as problem:
         raise SolveError(f"the log of {name} cannot be read: {problem}") from None
 
