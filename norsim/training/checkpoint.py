@@ -9,21 +9,13 @@ from typing import Any
 
 import torch
 
-from norsim.files import half_written, write_atomically
+from norsim.files import write_atomically
 
 CHECKPOINT, LOG = "checkpoint.pt", "log.csv"
 
 
-def prepare_folder(folder: Path) -> None:
-    """Create `folder` if it is missing, and remove temporary files that a killed run left in it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for left in half_written(folder):
-        if left.stem in (f".{CHECKPOINT}", f".{LOG}"):
-            left.unlink(missing_ok=True)
-
-
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Write `state` as `torch.save` does, atomically. Raises ConfigurationError if the disk fails."""
+    """Write `state` as `torch.save` does, atomically. Raises WriteError if the disk fails."""
     # In memory first, because torch.save hides the cause of a disk error.
     content = io.BytesIO()
     torch.save(dict(state), content)

@@ -19,7 +19,7 @@ from norsim.array.tile import Currents, Stimulus, Tile
 from norsim.array.wires import Wires
 from norsim.backends.batch import read_all
 from norsim.backends.ngspice import Ngspice
-from norsim.errors import ConfigurationError, SolveError
+from norsim.errors import SolveError, WriteError
 from norsim.jobs.unit_store import UnitStore, currents_of, currents_table, unit_key
 from norsim.jobs.workers import Threads
 from norsim.spice.simulators import choice, ngspice
@@ -113,7 +113,7 @@ def test_a_full_disk_is_an_error_for_the_run_but_not_for_shared_units(
 
     monkeypatch.setattr("norsim.files.open", opening, raising=False)
     UnitStore((tmp_path / "run", tmp_path / "full")).put("ab12", currents_table(CURRENTS))
-    with pytest.raises(ConfigurationError, match="cannot take more work: No space left on device"):
+    with pytest.raises(WriteError, match="cannot take more work: No space left on device"):
         UnitStore((tmp_path / "full", tmp_path / "run")).put("ab12", currents_table(CURRENTS))
     assert files(tmp_path / "full") == []
 
