@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -35,6 +33,7 @@ from norsim.tiling.modules import TiledLayer, tiled_layers
 from norsim.tiling.modules import digital as digitally
 from norsim.tiling.read_noise import ReadNoise
 from norsim.tiling.reader import Reader
+from norsim.training.checkpoint import checkpoint_folder
 from norsim.training.finetune import fine_tune
 from norsim.training.tuning import Tuning
 
@@ -240,8 +239,7 @@ class DeployedNetwork(nn.Module):
         deployment, calibrated = self.parts.deployment, self.calibrated
         wanted = Tuning(**{"seed": deployment.seed, **tuning})
         self._check_reads()
-        with ExitStack() as stack:
-            place = _checkpoints(folder, resume, overwrite, stack)
+        with checkpoint_folder(folder, resume, overwrite) as place:
             tuned = fine_tune(
                 deployment.quantized, deployment.choice.chip, data, wanted, place, resume, progress, deployment.digital
             )
@@ -296,20 +294,7 @@ class DeployedNetwork(nn.Module):
         return f"chip={self.chip.name}, encoding={self.chip.encoding.name}, backend={self.backend}"
 
     def save(self, folder: Path | str, overwrite: bool = False) -> Path:
-        """Save the network, its chip and its calibration in a folder for `norsim.load_deployed`; return the folder.
-
-        The folder is new or empty, or holds a network saved before and `overwrite` is set. Raises ConfigurationError
-        for any other folder, WriteError if it cannot be written.
-        """
+        """Save the network, its chip and its calibration in a new or empty folder for `norsim.load_deployed`, or, with
+        `overwrite`, in place of one saved before; return the folder. Raises ConfigurationError for other folders,
+        WriteError if it cannot be written."""
         return save_folder(Path(folder), self.parts.deployment, self.state_dict(), self.backend, overwrite)
-
-
-def _checkpoints(folder: Path | str | OutputFolder | None, resume: bool, overwrite: bool, stack: ExitStack) -> Path:
-    """Return the folder for checkpoints, locked until `stack` closes; a temporary one for None."""
-    if folder is None:
-        return Path(stack.enter_context(TemporaryDirectory()))
-    if isinstance(folder, OutputFolder):
-        return folder.path
-    output = stack.enter_context(OutputFolder(Path(folder), "net.finetune", overwrite, resume))
-    output.clear(lambda name: not resume)
-    return output.path

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
 from norsim.files import write_atomically
+from norsim.folders.output import OutputFolder
 
 CHECKPOINT, LOG = "checkpoint.pt", "log.csv"
 
@@ -20,3 +23,21 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     content = io.BytesIO()
     torch.save(dict(state), content)
     write_atomically(path, lambda file: file.write(content.getbuffer()))
+
+
+@contextmanager
+def checkpoint_folder(folder: Path | str | OutputFolder | None, resume: bool, overwrite: bool) -> Iterator[Path]:
+    """Yield the folder of a fine-tuning's checkpoints, locked meanwhile; a temporary one for None.
+
+    Raises ConfigurationError for a folder with other content, WriteError if it cannot be written.
+    """
+    if folder is None:
+        with TemporaryDirectory() as temporary:
+            yield Path(temporary)
+    elif isinstance(folder, OutputFolder):
+        yield folder.path
+    else:
+        with OutputFolder(Path(folder), "net.finetune", overwrite, resume) as output:
+            output.sweep()
+            output.clear(lambda name: not resume)
+            yield output.path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -73,7 +74,7 @@ def test_a_unit_can_be_read_by_table_tools_and_sha256sum(store: UnitStore, tmp_p
 
 def test_a_unit_is_found_in_any_folder_and_put_into_all(store: UnitStore, tmp_path: Path) -> None:
     store.put("ab12", currents_table(CURRENTS))
-    store.clear()
+    shutil.rmtree(tmp_path / "run")
     assert not (tmp_path / "run").exists() and store.get("ab12") is not None
     assert len(files(tmp_path / "run")) == 2
     assert UnitStore((tmp_path / "other",)).get("ab12") is None

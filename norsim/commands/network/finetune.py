@@ -106,6 +106,7 @@ def command(
         "augmentation": card["recipe"]["augmentation"], "seed": seed,
     }  # fmt: skip
     output = open_output("finetune", out, resume)
+    output.sweep()
     output.clear(lambda name: not resume)
     folder = output.path
     with reporting(quiet, lines=False) as bar:

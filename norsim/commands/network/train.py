@@ -105,6 +105,7 @@ def command(
         show_estimate(estimate_training(spec, train_set, test_set, recipe), as_json)
         return
     output = open_output("train", out, resume)
+    output.sweep()
     output.clear(lambda name: not resume)
     folder = output.path
     with reporting(quiet, lines=False) as bar:

@@ -1,0 +1,5 @@
+"""The fixture that runs commands in this process."""
+
+from tests.commands.conftest import norsim
+
+__all__ = ["norsim"]
