@@ -19,6 +19,12 @@ from norsim.folders.record import RECORD, begin, delete, delete_named, half_writ
 
 # A folder with one of these holds a finished result.
 FINISHED = ("summary.json", "card.json", "network.json", "report.html")
+# Files of version 0.1, which kept no record.
+EARLIER = (
+    {"manifest.json", "config.resolved.yaml"},
+    {"checkpoint.pt", "log.csv"},
+    {"card.json", "weights.safetensors"},
+)
 
 
 def refusal(path: Path, kind: str, overwrite: bool = False, resume: bool = False, locked: bool = False) -> str | None:
@@ -35,7 +41,7 @@ def refusal(path: Path, kind: str, overwrite: bool = False, resume: bool = False
     held = _held(path)
     if found is None and held:
         some = f"{', '.join(held[:3])}{', ...' if len(held) > 3 else ''}"
-        if "manifest.json" in held and "config.resolved.yaml" in held:
+        if any(names <= set(held) for names in EARLIER):
             return (
                 f"{path} holds a run of an earlier version of norsim, which kept no record of its files ({some}), so "
                 "it cannot be resumed or replaced; give a new folder"
@@ -49,7 +55,7 @@ def refusal(path: Path, kind: str, overwrite: bool = False, resume: bool = False
         return f"{path} holds the result of {found}, not of {kind}; give a new folder"
     if not (overwrite or resume):
         state = "a finished" if any((path / name).is_file() for name in FINISHED) else "an interrupted"
-        return f"{path} contains {state} result of {kind}; replace it explicitly, resume it, or give a new folder"
+        return f"{path} contains {state} result of {kind}; overwrite or resume it, or give a new folder"
     return None
 
 

@@ -203,3 +203,14 @@ def test_an_unexpected_error_of_a_file_ends_in_4(norsim: Run, tmp_path: Path, mo
         f"/home/me/.cache/kernels.nbi cannot be used: Disk quota exceeded; the folder of the results is {tmp_path}"
         in (ended.err)
     )
+
+
+def test_compiled_code_that_cannot_be_kept_ends_in_4(
+    norsim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*given: object, **named: object) -> None:
+        raise RuntimeError("cannot cache function '_scale': no locator available for file 'nodal_kernels.py'")
+
+    monkeypatch.setattr("norsim.tiling.grid.TileGrid.read_whole", failing)
+    ended = norsim("run-layer", *COMMANDS["run-layer"], "--out", tmp_path / "run")
+    assert ended.code == 4 and ended.err.count("\n") == 1 and "let NUMBA_CACHE_DIR name a folder" in ended.err

@@ -104,6 +104,15 @@ def test_a_run_without_a_record_is_neither_replaced_nor_resumed(norsim: Run, tmp
         assert ended.code == 2 and "no record of its files" in ended.err and contents(tmp_path) == before
 
 
+def test_a_report_is_not_written_to_another_folder(norsim: Run, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    before = fill(tmp_path / "mine", PROJECT)
+    for given in ((), ("--overwrite",)):
+        ended = norsim("report", tmp_path / "run", "--out", tmp_path / "mine", *given)
+        assert ended.code == 2 and "is not empty and was not written by norsim" in ended.err
+    assert contents(tmp_path / "mine") == before
+
+
 def test_a_failed_command_leaves_no_folder(norsim: Run, tmp_path: Path) -> None:
     ended = norsim("run-layer", "--network", "digits-cnn", "--layer", "none", "--quiet", "--out", tmp_path / "new")
     assert ended.code == 2 and not (tmp_path / "new").exists()
@@ -213,7 +222,7 @@ def test_python_saves_and_tunes_only_in_new_folders(network: Any, tmp_path: Path
             call(mine, overwrite=True)
         assert contents(mine) == before
         call(own)
-        with pytest.raises(ConfigurationError, match=f"contains an? [a-z]* result of {kind}; replace it explicitly"):
+        with pytest.raises(ConfigurationError, match=f"contains an? [a-z]* result of {kind}; overwrite or resume it"):
             call(own)
         (own / "notes.md").write_text("mine")
         call(own, overwrite=True)

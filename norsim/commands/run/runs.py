@@ -132,8 +132,9 @@ def gc(folder: Path, days: float, dry_run: bool, as_json: bool) -> None:
         for path in old:
             path.unlink(missing_ok=True)
         for run in finished:
-            with FolderLock(run):
-                delete(run, _is_unit)
+            if any(map(_is_unit, written(run))):
+                with FolderLock(run):
+                    delete(run, _is_unit)
     if as_json:
         print_json({**content, "removed": not dry_run})
     else:

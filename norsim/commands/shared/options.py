@@ -114,7 +114,7 @@ def check_out(command: str, out: Path | None, resume: bool | None = None) -> Non
     check_writable(out)
     why = refusal(out, command, is_set(OVERWRITE), is_set(RESUME) if resume is None else resume)
     if why is not None:
-        raise ConfigurationError(f"--out {why}")
+        raise ConfigurationError(f"--out {why}" if why.startswith(str(out)) else why)
 
 
 def open_output(command: str, out: Path | None, resume: bool | None = None) -> OutputFolder:

@@ -16,6 +16,8 @@ from norsim.errors import WriteError
 # The exit code that a shell shows for a program that SIGPIPE ended: the reader of its output closed the pipe.
 PIPE_CLOSED = 141
 STDOUT = "stdout"
+# What numba says when it finds no folder for compiled code.
+NO_CACHE = "cannot cache function"
 
 
 @contextmanager
@@ -29,6 +31,13 @@ def whole_output(context: click.Context) -> Iterator[None]:
     except BrokenPipeError:
         _silence(sys.stdout)
         sys.exit(PIPE_CLOSED)
+    except RuntimeError as problem:
+        if NO_CACHE not in str(problem):
+            raise
+        raise WriteError(
+            "compiled code cannot be kept, neither beside norsim's files nor in the home folder; let NUMBA_CACHE_DIR "
+            "name a folder that can be written"
+        ) from problem
     except OSError as problem:
         place = context.meta.get(OUTPUT)
         raise _write_error(
