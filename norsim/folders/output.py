@@ -15,7 +15,7 @@ from types import TracebackType
 
 from norsim.errors import ConfigurationError, WriteError
 from norsim.folders.lock import LOCK, FolderLock, process_at_work
-from norsim.folders.record import RECORD, begin, delete, delete_named, half_written, kind_of, written
+from norsim.folders.record import RECORD, begin, delete, delete_named, half_written, kind_of
 
 # A folder with one of these holds a finished result.
 FINISHED = ("summary.json", "card.json", "network.json", "report.html")
@@ -151,7 +151,7 @@ def _refuse(why: str | None) -> None:
 
 def _leave(path: Path, lock: FolderLock, created: bool) -> None:
     with suppress(OSError):
-        if _held(path) == [RECORD] and not written(path):
+        if _held(path) == [RECORD]:
             (path / RECORD).unlink()
     lock.release()
     if created:

@@ -205,6 +205,29 @@ def test_an_unexpected_error_of_a_file_ends_in_4(norsim: Run, tmp_path: Path, mo
     )
 
 
+def test_a_simulation_that_cannot_be_written_names_the_folder_of_the_results_too(
+    norsim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+
+    def reading(*given: object, **named: object) -> None:
+        with running.own_folder():
+            pass
+
+    monkeypatch.setattr("norsim.tiling.grid.TileGrid.read_whole", reading)
+    ended = norsim("run-layer", *COMMANDS["run-layer"], "--out", tmp_path / "run")
+    assert ended.code == 4 and ended.err.count("\n") == 1 and "of a simulation cannot be written" in ended.err
+    assert f"; the folder of the results is {tmp_path}/run" in ended.err
+
+
+def test_a_folder_whose_first_file_does_not_fit_is_removed(tmp_path: Path, small_files: Callable[[int], None]) -> None:
+    small_files(500)
+    problem = r"checkpoint\.pt cannot be written: File too large"
+    with pytest.raises(WriteError, match=problem), OutputFolder(tmp_path / "run", "train") as output:
+        write_text(output.path / "checkpoint.pt", 1000 * "x")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_compiled_code_that_cannot_be_kept_ends_in_4(
     norsim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,11 @@ def whole_output(context: click.Context) -> Iterator[None]:
     except BrokenPipeError:
         _silence(sys.stdout)
         sys.exit(PIPE_CLOSED)
+    except WriteError as problem:
+        place = _place(context)
+        if place == "" or str(context.meta[OUTPUT].path) in str(problem):
+            raise
+        raise WriteError(f"{problem}{place}") from problem
     except RuntimeError as problem:
         if NO_CACHE not in str(problem):
             raise
@@ -39,10 +44,7 @@ def whole_output(context: click.Context) -> Iterator[None]:
             "name a folder that can be written"
         ) from problem
     except OSError as problem:
-        place = context.meta.get(OUTPUT)
-        raise _write_error(
-            problem, "" if place is None else f"; the folder of the results is {place.path}"
-        ) from problem
+        raise _write_error(problem, _place(context)) from problem
 
 
 @contextmanager
@@ -74,6 +76,12 @@ def say_on_stderr(text: str) -> None:
         sys.stderr.flush()
     except (OSError, AttributeError):
         _silence(sys.stderr)
+
+
+def _place(context: click.Context) -> str:
+    """Return the end of an error that names the folder of the command's results; an empty text if it opened none."""
+    place = context.meta.get(OUTPUT)
+    return "" if place is None else f"; the folder of the results is {place.path}"
 
 
 class _Named:
