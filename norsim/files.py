@@ -1,4 +1,7 @@
-"""Atomic writes: readers see the old file or the complete new one."""
+"""Atomic writes: readers see the old file or the complete new one.
+
+A file in a folder with a record (norsim.folders.record) is recorded there first.
+"""
 
 from __future__ import annotations
 
@@ -6,39 +9,55 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from norsim.errors import ConfigurationError
+from norsim.errors import WriteError
+from norsim.folders.record import announce, append_line, temporary
 
 
 def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Call `write` on a temporary file beside `path`, then rename that file to `path`.
 
-    Raises OSError if the disk fails; the old file then stays as it was, and the temporary file is removed.
+    Raises OSError if the disk fails; the old file then stays as it was, and the temporary file is removed. Raises
+    ConfigurationError if the file exists in a folder of norsim, but norsim did not write it.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    announce(path)
+    place = temporary(path)
     try:
-        with open(temporary, "wb") as file:
+        with open(place, "wb") as file:
             write(file)
-        os.replace(temporary, path)
+        os.replace(place, path)
     finally:
         with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def half_written(folder: Path) -> list[Path]:
-    """Return the temporary files in `folder` that killed processes left."""
-    return [path for path in folder.glob(".*.*") if path.suffix[1:].isdigit()]
+            place.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file by `replace_file`. Raises ConfigurationError with the path and the reason if the disk fails."""
+    """Write a file by `replace_file`. Raises WriteError with the path and the reason if the disk fails."""
     try:
         replace_file(path, write)
     except OSError as problem:
-        raise ConfigurationError(f"{path} cannot be written: {problem.strerror or problem}") from None
+        raise WriteError(f"{path} cannot be written: {problem.strerror or problem}") from None
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder and those around it, unless it exists. Raises WriteError if that fails."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise WriteError(f"the folder {path} cannot be written: {problem.strerror or problem}") from None
 
 
 def write_text(path: Path, text: str) -> None:
     """Write `text` in UTF-8 by `write_atomically`."""
     write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def append_json(path: Path, content: dict[str, Any]) -> None:
+    """Append a line of JSON, completely or not at all. Raises WriteError with the path and the reason if that fails."""
+    try:
+        if not path.exists():
+            announce(path)
+        append_line(path, content)
+    except OSError as problem:
+        raise WriteError(f"{path} cannot be written: {problem.strerror or problem}") from None

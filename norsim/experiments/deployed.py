@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -26,6 +25,7 @@ from norsim.experiments.deployed_folder import save_folder
 from norsim.experiments.deployment import Deployment, KeptInputs, Report, silent
 from norsim.experiments.factors import By
 from norsim.experiments.sweep import Sweep, evaluate_deployment, sweep_chip
+from norsim.folders.output import OutputFolder
 from norsim.jobs.workers import HERE, Workers
 from norsim.quantization.forward import device_of
 from norsim.tiling.digital import digital_modules
@@ -33,6 +33,7 @@ from norsim.tiling.modules import TiledLayer, tiled_layers
 from norsim.tiling.modules import digital as digitally
 from norsim.tiling.read_noise import ReadNoise
 from norsim.tiling.reader import Reader
+from norsim.training.checkpoint import checkpoint_folder
 from norsim.training.finetune import fine_tune
 from norsim.training.tuning import Tuning
 
@@ -219,15 +220,17 @@ class DeployedNetwork(nn.Module):
         )  # fmt: skip
 
     def finetune(
-        self, data: Data, *, folder: Path | str | None = None, resume: bool = False,
-        progress: Callable[[int, int, float], None] | None = None, **tuning: Any,
+        self, data: Data, *, folder: Path | str | OutputFolder | None = None, resume: bool = False,
+        overwrite: bool = False, progress: Callable[[int, int, float], None] | None = None, **tuning: Any,
     ) -> DeployedNetwork:  # fmt: skip
         """Train the quantized weights further, through the circuit, on labelled data; return the network, changed in
         place.
 
         `tuning` are fields of norsim.training.tuning.Tuning: `steps`, `refresh`, `batch_size`, `rate`, `distillation`,
-        `temperature`, `augmentation`, `seed`. `folder` keeps checkpoints, from which `resume` continues. A calibrated
-        network is programmed and calibrated again. `progress(steps done, steps, mean loss)` reports progress.
+        `temperature`, `augmentation`, `seed`. `folder`, a new or empty one, keeps checkpoints, from which
+        `resume` continues; `overwrite` replaces those of an earlier call. A calibrated network is programmed and
+        calibrated again. `progress(steps done, steps, mean loss)` reports progress. Raises ConfigurationError for a
+        folder with other content, WriteError if it cannot be written.
         """
         known = [field.name for field in fields(Tuning)]
         for name in tuning:
@@ -236,11 +239,10 @@ class DeployedNetwork(nn.Module):
         deployment, calibrated = self.parts.deployment, self.calibrated
         wanted = Tuning(**{"seed": deployment.seed, **tuning})
         self._check_reads()
-        with TemporaryDirectory() as temporary:
+        with checkpoint_folder(folder, resume, overwrite) as place:
             tuned = fine_tune(
-                deployment.quantized, deployment.choice.chip, data, wanted, Path(folder or temporary), resume, progress,
-                deployment.digital,
-            )  # fmt: skip
+                deployment.quantized, deployment.choice.chip, data, wanted, place, resume, progress, deployment.digital
+            )
         changed = replace(deployment, quantized=tuned.to(device_of(deployment.quantized)))
         analog = changed.converted()
         if calibrated:
@@ -291,6 +293,8 @@ class DeployedNetwork(nn.Module):
         """Return chip, encoding and backend as text."""
         return f"chip={self.chip.name}, encoding={self.chip.encoding.name}, backend={self.backend}"
 
-    def save(self, folder: Path | str) -> Path:
-        """Save the network, its chip and its calibration in a folder for `norsim.load_deployed`; return the folder."""
-        return save_folder(Path(folder), self.parts.deployment, self.state_dict(), self.backend)
+    def save(self, folder: Path | str, overwrite: bool = False) -> Path:
+        """Save the network, its chip and its calibration in a new or empty folder for `norsim.load_deployed`, or, with
+        `overwrite`, in place of one saved before; return the folder. Raises ConfigurationError for other folders,
+        WriteError if it cannot be written."""
+        return save_folder(Path(folder), self.parts.deployment, self.state_dict(), self.backend, overwrite)

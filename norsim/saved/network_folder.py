@@ -23,7 +23,7 @@ from torch import nn
 
 from norsim.data import Dataset
 from norsim.errors import ConfigurationError, DataError
-from norsim.files import write_atomically, write_text
+from norsim.files import make_folder, write_atomically, write_text
 from norsim.quantization.modules import quantized_operands
 from norsim.quantization.normalise import from_header
 from norsim.saved.packed_weights import ONNX, decode, encode, fail
@@ -111,7 +111,7 @@ def float_file(network: nn.Module) -> bytes:
 def _write(network: nn.Module, spec: NetworkSpec, folder: Path) -> bytes:
     """Write the weights and, for an ONNX network, a copy of its file; return the content of the weights file."""
     payload = encode(network, spec)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     if is_onnx(spec.name):
         _write_bytes(folder / ONNX, read_content(Path(spec.name)))
     _write_bytes(folder / WEIGHTS, payload)

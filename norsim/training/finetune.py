@@ -26,13 +26,14 @@ from norsim.data.batches import Data, batches_of
 from norsim.data.tensors import images_tensor
 from norsim.errors import ConfigurationError, DataError
 from norsim.evaluation.metrics import joined, labels_of, scores_of
+from norsim.files import make_folder
 from norsim.quantization.forward import forward
 from norsim.quantization.modules import positive, quantized_operands
 from norsim.random_streams import Stream, generator
 from norsim.tiling.calibrate import calibrate
 from norsim.tiling.convert import convert
 from norsim.tiling.read_noise import ReadNoise
-from norsim.training.checkpoint import CHECKPOINT, prepare_folder, write_checkpoint
+from norsim.training.checkpoint import CHECKPOINT, write_checkpoint
 from norsim.training.through_array import through_circuit
 from norsim.training.train import augment, to_input
 from norsim.training.tuning import Tuning
@@ -95,7 +96,7 @@ def fine_tune(
     is of another run, the loss is not finite, or outputs are not class scores, DataError for a broken checkpoint and
     for targets that are not labels.
     """
-    prepare_folder(folder)
+    make_folder(folder)
     student, teacher = (copy.deepcopy(network).eval().cpu() for _ in range(2))
     examples = examples_of(data, tuning.augmentation)
     optimiser = torch.optim.Adam(_groups(student, tuning.rate), betas=(0.9, 0.99))

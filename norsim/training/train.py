@@ -27,9 +27,9 @@ from torch.nn import functional
 
 from norsim.data import Dataset
 from norsim.errors import ConfigurationError, DataError
-from norsim.files import write_text
+from norsim.files import make_folder, write_text
 from norsim.quantization.quantize import quantize
-from norsim.training.checkpoint import CHECKPOINT, LOG, prepare_folder, write_checkpoint
+from norsim.training.checkpoint import CHECKPOINT, LOG, write_checkpoint
 from norsim.training.learner import Learner, one_cycle
 from norsim.training.recipes import AUGMENTATIONS, Recipe
 from norsim.zoo.registry import NetworkSpec
@@ -81,7 +81,7 @@ def train(
     one. Raises ConfigurationError if the checkpoint belongs to another training or the loss is not finite, DataError
     for a checkpoint that cannot be read. The caller's random state does not change.
     """
-    prepare_folder(folder)
+    make_folder(folder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         run = _Run(spec, train_set, test_set, recipe, folder, resume, progress, start)

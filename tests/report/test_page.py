@@ -19,7 +19,7 @@ import norsim
 from norsim import report
 from norsim.data import load
 from norsim.data.tensors import images_tensor
-from norsim.errors import ConfigurationError
+from norsim.errors import ConfigurationError, WriteError
 from norsim.experiments.run_record import Origin
 from norsim.report.figures.svg import INK, drawing, figure
 from norsim.report.page import attribute_command
@@ -219,7 +219,7 @@ def test_a_full_disk_keeps_the_old_page(
     report.write([macro_run], tmp_path)
     before = contents(tmp_path)
     full_disk(name)
-    with pytest.raises(ConfigurationError, match=f"{name} cannot be written: No space left on device"):
+    with pytest.raises(WriteError, match=f"{name} cannot be written: No space left on device"):
         report.write([macro_run], tmp_path)
     assert contents(tmp_path) == before
 

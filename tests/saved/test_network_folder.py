@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from norsim.data import load
-from norsim.errors import ConfigurationError, DataError
+from norsim.errors import DataError, WriteError
 from norsim.quantization.fold import fold
 from norsim.quantization.quantize import quantize
 from norsim.saved import network_folder
@@ -79,7 +79,7 @@ def test_a_full_disk_keeps_the_old_file(
 ) -> None:
     before = contents(folder)
     full_disk(name)
-    with pytest.raises(ConfigurationError, match=f"{name} cannot be written: No space left on device"):
+    with pytest.raises(WriteError, match=f"{name} cannot be written: No space left on device"):
         save_network(result, folder, "another command")
     assert contents(folder) == before
 

@@ -68,7 +68,7 @@ def command(
       norsim attribute --network digits-cnn --by cures --chip etox65-stress
     """
     started = time.monotonic()
-    check_out(out)
+    check_out("attribute", out)
     check_network(network)
     choice = chip_of_options(chip_name, encoding, settings, seed)
 

@@ -29,6 +29,7 @@ from norsim.commands.shared.options import (
     chip_of_options,
     chip_options,
     is_dry_run,
+    open_output,
     open_run,
     print_json,
     resume_options,
@@ -106,7 +107,7 @@ def command(
       norsim eval-network --model nets.py:make_net --weights w.safetensors --dataset digits
     """
     started = time.monotonic()
-    check_out(out)
+    check_out("eval-network", out)
     if least is not None and trials == 1:
         raise ConfigurationError("--yield-above needs several chips, for example --trials 10")
     own = network is None or weights is not None
@@ -121,14 +122,15 @@ def command(
     from norsim.evaluation.proof.kept_reads import save_samples
     from norsim.evaluation.trials import table_of_chips
     from norsim.experiments.experiment import open_experiment
-    from norsim.experiments.run_folder import default_folder
     from norsim.saved.post_training import quantized_folder
     from norsim.tiling.digital import digital_parts
 
     normalise = normalise_of(mean, std, quantizes=own)
     if own:
-        out = out or default_folder("eval-network")
-        place = Path(click.get_current_context().with_resource(TemporaryDirectory())) if is_dry_run() else out
+        if is_dry_run():
+            place = Path(click.get_current_context().with_resource(TemporaryDirectory()))
+        else:
+            place = open_output("eval-network", out).path
         command_line = shlex.join(["norsim", *sys.argv[1:]])
         quantized_folder(
             network or str(model), weights, dataset, data_folder, place / "network", command_line, normalise

@@ -16,6 +16,7 @@ from norsim.commands.shared.options import (
     check_out,
     chip_of_options,
     chip_options,
+    open_output,
     overwrite_option,
     print_json,
 )
@@ -81,7 +82,7 @@ def command(
     started = time.monotonic()
     if resume and out is None:
         raise ConfigurationError("--resume needs --out DIR, the folder of the interrupted run")
-    check_out(out, resume)
+    check_out("finetune", out, resume)
     check_network(network)
     choice = chip_of_options(chip_name, encoding, settings, seed)
 
@@ -89,7 +90,6 @@ def command(
 
     from norsim.commands.shared.progress import reporting
     from norsim.experiments.experiment import open_experiment
-    from norsim.experiments.run_folder import default_folder
     from norsim.saved.network_folder import save_tuned
 
     if jobs:
@@ -105,14 +105,17 @@ def command(
         "steps": steps, "refresh": refresh, "batch_size": batch_size, "rate": rate, "distillation": distillation,
         "augmentation": card["recipe"]["augmentation"], "seed": seed,
     }  # fmt: skip
-    folder = out or default_folder("finetune")
+    output = open_output("finetune", out, resume)
+    output.sweep()
+    output.clear(lambda name: not resume)
+    folder = output.path
     with reporting(quiet, lines=False) as bar:
 
         def follow(done: int, steps: int, loss: float) -> None:
             report(done, steps, loss)
             bar("steps", done, steps)
 
-        one.net.finetune(train_set, folder=folder, resume=resume, progress=None if quiet else follow, **tuning)
+        one.net.finetune(train_set, folder=output, resume=resume, progress=None if quiet else follow, **tuning)
     words = [word for word in sys.argv[1:] if word != "--resume"]
     new = save_tuned(
         one.net.parts.deployment.quantized, card, test_set, folder, shlex.join(["norsim", *words]),

@@ -95,7 +95,7 @@ def command(
       norsim sweep --network digits-cnn --trials 5 --vary "silicon.drift_cell=0 mV,10 mV,20 mV"
     """
     started = time.monotonic()
-    check_out(out)
+    check_out("sweep", out)
     check_network(network)
     choice = chip_of_options(chip_name, encoding, settings, seed)
     vary = dict(map(values_of, varied))

@@ -12,7 +12,7 @@ import click
 import yaml
 
 from norsim.commands.shared.complete import complete_definition
-from norsim.commands.shared.options import check_out, overwrite_option, print_json, show_estimate
+from norsim.commands.shared.options import check_out, open_output, overwrite_option, print_json, show_estimate
 from norsim.errors import ConfigurationError, suggestion
 from norsim.training.recipes import RECIPES, Recipe
 from norsim.zoo.widths import WIDEST
@@ -81,7 +81,7 @@ def command(
     if resume and out is None:
         raise ConfigurationError("--resume needs --out DIR, the folder of the interrupted run")
     if not dry_run:
-        check_out(out, resume)
+        check_out("train", out, resume)
     if network not in RECIPES:
         raise ConfigurationError(f"no network is called {network!r}; {suggestion(network, RECIPES)}")
     recipe = change_recipe(RECIPES[network], settings)
@@ -91,7 +91,6 @@ def command(
 
     from norsim.commands.shared.progress import reporting
     from norsim.data import load
-    from norsim.experiments.run_folder import default_folder
     from norsim.saved.float_weights import load_float
     from norsim.saved.network_folder import save_network
     from norsim.training.estimate import estimate_training
@@ -105,7 +104,10 @@ def command(
     if dry_run:
         show_estimate(estimate_training(spec, train_set, test_set, recipe), as_json)
         return
-    folder = out or default_folder("train")
+    output = open_output("train", out, resume)
+    output.sweep()
+    output.clear(lambda name: not resume)
+    folder = output.path
     with reporting(quiet, lines=False) as bar:
 
         def follow(record: EpochRecord) -> None:

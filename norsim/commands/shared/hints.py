@@ -17,6 +17,7 @@ HINTS: tuple[tuple[type[NorsimError], str, str], ...] = (
     (ConfigurationError, "^setting ", "--set KEY=VALUE"),
     (ConfigurationError, "matches no layer", "--layers PATTERN"),
     (ConfigurationError, "activation (codes|vectors)", "--vectors K|FILE"),
+    (ConfigurationError, "overwrite or resume it", "--overwrite replaces it, --resume continues an interrupted one"),
     (ConfigurationError, "cannot be resumed", "--resume"),
     (ThresholdError, "of full scale is above the tolerance", "--tolerance"),
     (ThresholdError, "converter steps is above the tolerance", "--tolerance-steps"),

@@ -65,7 +65,7 @@ def check_command(
       norsim cell check --chip bsim3 --set "bit_serial.top_level=3 uA" --out runs/cell
     """
     started = time.monotonic()
-    check_out(out, resume=False)
+    check_out("cell-check", out)
     choice = chip_of_options(chip_name, encoding, settings)
 
     from norsim.cell_check.check import check

@@ -31,7 +31,7 @@ from norsim.commands.shared.options import (
     show_estimate,
     workers_for,
 )
-from norsim.files import write_atomically, write_text
+from norsim.files import make_folder, write_atomically, write_text
 
 if TYPE_CHECKING:
     from norsim.experiments.experiment import Experiment
@@ -66,7 +66,7 @@ def command(
       norsim run-layer --network digits-cnn --layer conv1 --backend macro --json
     """
     started = time.monotonic()
-    check_out(out)
+    check_out("run-layer", out)
     check_network(network)
     only = parse_tile(tile) if tile is not None else None
     choice = chip_of_options(chip_name, encoding, settings, seed)
@@ -135,7 +135,7 @@ def write_decks(grid: TileGrid, codes: Codes, folder: Path) -> None:
     """Write the deck of each tile for the layer's `[vectors, inputs]` codes, like `build-netlist`."""
     from norsim.spice.deck import deck
 
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     for part, array in zip(grid.tiles, grid.arrays, strict=True):
         write_text(folder / f"tile_{part.row}_{part.column}.cir", deck(array.tile, array.drive(part.codes(codes))))
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from norsim.child_processes import RUNNING, STOPPED, kill
-from norsim.errors import SimulatorError, SolveError, SolveTimeoutError
+from norsim.errors import SimulatorError, SolveError, SolveTimeoutError, WriteError
 
 # Size limit of a log or a file of results, in addition to the currents themselves.
 LARGEST_BYTES = 1 << 27
@@ -38,16 +38,32 @@ class Program(NamedTuple):
 
 @contextmanager
 def own_folder() -> Iterator[Path]:
-    """Make a folder for one run of a simulator; remove it afterwards, but keep and name it after a SolveError."""
-    folder = Path(tempfile.mkdtemp(prefix="norsim-ngspice-"))
+    """Make a folder for one run of a simulator; remove it afterwards, but keep and name it after a SolveError.
+
+    Raises WriteError if it cannot be written.
+    """
+    folder = None
     try:
+        folder = Path(tempfile.mkdtemp(prefix="norsim-ngspice-"))
         yield folder
     except SolveError as problem:
         raise type(problem)(f"{problem}. The deck and the log are kept in {folder}") from None
+    except OSError as problem:
+        _remove(folder)
+        place = folder or "for temporary files"
+        raise WriteError(
+            f"the folder {place} of a simulation cannot be written: {problem.strerror or problem}. Free space "
+            "there, or let TMPDIR name another folder"
+        ) from None
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         raise
-    shutil.rmtree(folder)
+    _remove(folder)
+
+
+def _remove(folder: Path | None) -> None:
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def run(program: Program, folder: Path, timeout_seconds: float, largest_bytes: int = LARGEST_BYTES) -> tuple[int, str]:
