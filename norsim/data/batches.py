@@ -24,13 +24,18 @@ KINDS = (
 def batches_of(data: Data, size: int = BATCH) -> Iterator[tuple[Tensor, Any]]:
     """Batches of inputs `[images, ...]` with their targets; batches of a loader or an iterable stay as they are.
 
-    Raises DataError for anything else than the kinds that `Data` lists, and for batches without targets.
+    Raises DataError for anything else than the kinds that `Data` lists, for batches without targets, and for inputs
+    that are not finite.
     """
     for inputs, targets in _batches(data, size):
         if targets is None:
             raise DataError(
                 "the data has inputs and no targets, which an accuracy needs; give pairs (inputs, targets), for "
                 "example a DataLoader of a labelled data set"
+            )
+        if inputs.is_floating_point() and not torch.isfinite(inputs).all():
+            raise DataError(
+                "inputs hold numbers that are not finite, NaN or infinity; expected finite ones in all of them"
             )
         yield inputs, targets
 
@@ -98,7 +103,8 @@ def _pair(batch: Any) -> tuple[Tensor, Any]:
 
 
 def _input(inputs: Any) -> Tensor:
-    """Inputs of a network as a tensor `[images, ...]`. Raises DataError for pixels that nobody has scaled yet."""
+    """Inputs of a network as a tensor `[images, ...]`, real numbers as float32. Raises DataError for pixels that nobody
+    has scaled yet."""
     if not isinstance(inputs, (Tensor, np.ndarray)):
         raise DataError(f"a batch has inputs of type {type(inputs).__name__}; expected a tensor [images, ...]")
     found = torch.as_tensor(inputs)
@@ -108,4 +114,4 @@ def _input(inputs: Any) -> Tensor:
         raise DataError(
             "inputs are bytes (uint8); expected numbers as the network was trained on, for example images.float() / 255"
         )
-    return found.float() if found.dtype == torch.float64 else found
+    return found.float() if found.is_floating_point() else found

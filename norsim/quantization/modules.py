@@ -13,7 +13,7 @@ of the forward.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -24,6 +24,8 @@ from norsim.errors import ConfigurationError, PlacementError
 from norsim.quantization.layer import MAX_BITS, ConvGeometry, QuantizedLayer, fit_grid
 
 SMALLEST_SCALE = 1e-8
+# Attributes that a quantized layer has, and the layer on tiles that replaces it has not.
+OWN = frozenset(("weight_bits", "input_bits", "weight_scale", "weight_zero", "input_scale", "input_zero"))
 
 
 class QuantizedOperands(nn.Module):
@@ -59,6 +61,11 @@ class QuantizedOperands(nn.Module):
 
     def quantized_input(self, activations: Tensor) -> Tensor:
         """Return the activations on their grid, same shape, real values, differentiable in activations and scale."""
+        if not activations.numel():
+            return activations
+        if not self.training:
+            # In the types of autocast, codes would differ from the integers of the array.
+            activations = activations.float()
         top = 2**self.input_bits - 1
         factor = 1 / math.sqrt(max(activations[0].numel(), 1) * top)
         zero = self.input_zero.to(activations.dtype)
@@ -135,6 +142,12 @@ class QuantLinear(QuantizedOperands, nn.Linear):
     def forward(self, input: Tensor) -> Tensor:
         """Map `[..., inputs]` to `[..., outputs]`, with quantized inputs and weights."""
         return functional.linear(self.quantized_input(input), self.quantized_weight(), self.bias)
+
+
+def input_of(inputs: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor:
+    """Return the input of a layer, of any shape, from the arguments of its call, as a hook gets them."""
+    found: Tensor = inputs[0] if inputs else named["input"]
+    return found
 
 
 def conv_geometry(layer: nn.Conv1d | nn.Conv2d, name: str) -> ConvGeometry:

@@ -10,8 +10,11 @@ from torch import Tensor, nn
 
 from norsim.data import Dataset, load
 from norsim.data.tensors import images_tensor
-from norsim.errors import ConfigurationError, NorsimError
+from norsim.errors import ConfigurationError
+from norsim.quantization.forward import forward
 from norsim.quantization.normalise import Normalise
+from norsim.quantization.plain import plain_copy
+from norsim.quantization.quantize import check_quantizable
 from norsim.saved.float_weights import load_float
 from norsim.saved.network_folder import save_network
 from norsim.training.recipes import POST_TRAINING
@@ -36,24 +39,24 @@ def quantized_folder(
     float_network = spec.build()
     state = load_float(weights, float_network) if weights else float_network.state_dict()
     train_set, test_set = (load(spec.dataset, split, data_folder) for split in ("train", "test"))
-    check_answers(float_network, train_set, name)
+    for part in (train_set, test_set):
+        check_answers(float_network, part, name)
     found = train(spec, train_set, test_set, POST_TRAINING, folder, start=state)
     save_network(found, folder, command)
 
 
 @torch.no_grad()
 def check_answers(network: nn.Module, data: Dataset, name: str) -> None:
-    """Raise ConfigurationError unless `network` returns a score for each class of `data`."""
-    images = images_tensor(data.take(min(2, len(data))))
+    """Raise ConfigurationError unless `network` can be quantized and returns a score for each class of `data`.
+
+    One image and a batch of three are classified, by the float network and by one with quantized layers.
+    """
+    images = images_tensor(data.take(min(3, len(data))))
     try:
-        answers = network.eval()(images)
-    except NorsimError:
-        raise
-    except Exception as problem:  # user code may raise anything
-        said = str(problem).strip().partition("\n")[0]
-        raise ConfigurationError(
-            f"{name} does not accept images {list(images.shape)} of {data.name}: {type(problem).__name__}: {said}"
-        ) from problem
+        check_quantizable(network, images)
+        answers = forward(plain_copy(network), images)
+    except ConfigurationError as problem:
+        raise type(problem)(f"{name} and the {data.split} images of {data.name}: {problem}") from problem
     if not isinstance(answers, Tensor) or answers.ndim != 2 or len(answers) != len(images):
         kind = list(answers.shape) if isinstance(answers, Tensor) else type(answers).__name__
         raise ConfigurationError(f"{name} returns {kind} for {len(images)} images; expected scores [images, classes]")

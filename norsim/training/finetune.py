@@ -8,7 +8,6 @@ teacher is the digital network before tuning (Hinton et al., "Distilling the kno
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
@@ -26,6 +25,7 @@ from norsim.data.batches import Data, batches_of
 from norsim.data.tensors import images_tensor
 from norsim.errors import ConfigurationError, DataError
 from norsim.evaluation.metrics import joined, labels_of, scores_of
+from norsim.quantization.copies import independent_copy
 from norsim.quantization.forward import forward
 from norsim.quantization.modules import positive, quantized_operands
 from norsim.random_streams import Stream, generator
@@ -96,7 +96,7 @@ def fine_tune(
     for targets that are not labels.
     """
     prepare_folder(folder)
-    student, teacher = (copy.deepcopy(network).eval().cpu() for _ in range(2))
+    student, teacher = (independent_copy(network).cpu() for _ in range(2))
     examples = examples_of(data, tuning.augmentation)
     optimiser = torch.optim.Adam(_groups(student, tuning.rate), betas=(0.9, 0.99))
     shares = [group["lr"] for group in optimiser.param_groups]

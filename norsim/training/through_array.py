@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from norsim.backends.macro import Macro
 from norsim.periphery.encoding import sense_matrix
-from norsim.quantization.modules import QuantizedOperands, positive, quantized_operands
+from norsim.quantization.modules import QuantizedOperands, input_of, positive, quantized_operands
 from norsim.tiling.grid import TileGrid
 from norsim.tiling.modules import TiledLayer, tiled_layers
 from norsim.tiling.program import ProgrammedTile
@@ -70,7 +70,8 @@ def through_circuit(network: nn.Module, analog: nn.Module, noise: ReadNoise) -> 
     """
     tiled = tiled_layers(analog)
     handles = [
-        layer.register_forward_hook(_Circuit(layer, tiled[name], noise))
+        # Before the network's own hooks, which then act on the circuit's output.
+        layer.register_forward_hook(_Circuit(layer, tiled[name], noise), with_kwargs=True, prepend=True)
         for name, layer in quantized_operands(network).items()
         if not tiled[name].stays_digital
     ]
@@ -93,11 +94,15 @@ class _Circuit:
         bias: Any = layer.bias
         self.bias = None if bias is None else bias.detach().clone()
 
-    def __call__(self, layer: QuantizedOperands, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    def __call__(
+        self, layer: QuantizedOperands, inputs: tuple[Tensor, ...], named: dict[str, Tensor], output: Tensor
+    ) -> Tensor:
         bias: Any = layer.bias
-        x = layer.quantized_input(inputs[0])
+        given = input_of(inputs, named)
+        x = layer.quantized_input(given)
         with torch.no_grad():
-            beyond = self.tiled(inputs[0]) - _linear(layer, x, self.effective, self.bias)
+            # Without hooks, because the quantized layer has the same ones.
+            beyond = self.tiled.forward(given) - _linear(layer, x, self.effective, self.bias)
         weight = layer.quantized_weight() - self.programmed + self.effective
         found: Tensor = _linear(layer, x, weight, bias) + beyond
         return found
