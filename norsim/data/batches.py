@@ -14,6 +14,8 @@ from norsim.data.dataset import Dataset
 from norsim.data.tensors import BATCH, images_tensor
 from norsim.errors import DataError
 
+# The ratio from which the ranges of two sets of inputs are not the same.
+RANGE = 32
 # A norsim data set, a torch Dataset or DataLoader, a pair (inputs, targets) of tensors, or batches: inputs, or pairs.
 Data: TypeAlias = "Dataset | torch.utils.data.Dataset[Any] | Iterable[Any]"
 KINDS = (
@@ -57,6 +59,21 @@ def first_inputs(data: Data, count: int) -> Tensor:
     if not have:
         raise DataError("the data is empty: give at least one batch of inputs")
     return torch.cat(found)
+
+
+def check_range(inputs: Tensor, known: Tensor) -> None:
+    """Raise DataError if real `inputs` `[images, ...]` have another range than those a network was calibrated with.
+
+    `known` are those, `[images, ...]`. Only ranges that differ as bytes differ from fractions count.
+    """
+    if not (inputs.is_floating_point() and known.is_floating_point() and inputs.numel() and known.numel()):
+        return
+    largest, usual = float(inputs.abs().max()), float(known.abs().max())
+    if largest > RANGE * usual > 0 or 0 < largest < usual / RANGE:
+        raise DataError(
+            f"inputs go up to {largest:.4g}, but those of the calibration go up to {usual:.4g}; scale both in the same "
+            "way, for example to 0 to 1"
+        )
 
 
 def check_repeatable(data: Data) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from norsim.backends.backend import Backend, Progress
 from norsim.backends.registry import backend_named, reference
 from norsim.data import Dataset
-from norsim.data.batches import Data, batches_of
+from norsim.data.batches import Data, batches_of, check_range
 from norsim.errors import ConfigurationError, DataError
 from norsim.evaluation.batches import classes, done_elsewhere, outputs, run_batches
 from norsim.evaluation.chips import Chips
@@ -120,6 +120,7 @@ def evaluate(
     progress: Progress | None = None,
     network: str = "",
     original: nn.Module | None = None,
+    calibration: Tensor | None = None,
     float_predictions: Predictions | None = None,
     store: UnitStore | None = None,
 ) -> Evaluation:
@@ -132,9 +133,10 @@ def evaluate(
     tile, and classifies the first `proof_images` images again: 0 for none, by default as many as
     norsim.evaluation.end_to_end.usual_images says. `proof_seconds` limits the time of the simulator, and that of the
     images. Without `verified`, reads are kept and not solved again. `original` is the float network to compare with, or
-    `float_predictions` `[images]` are its classes. Batches and reads of simulators are taken from `store` if it has
-    them, and added to it otherwise; the result is the same bit for bit. Raises ConfigurationError for a network that is
-    not converted or not calibrated (see `norsim.calibrate`), DataError for unsuitable data.
+    `float_predictions` `[images]` are its classes. `calibration` are inputs `[images, ...]` of the calibration, whose
+    range the data must have. Batches and reads of simulators are taken from `store` if it has them, and added to it
+    otherwise; the result is the same bit for bit. Raises ConfigurationError for a network that is not converted or not
+    calibrated (see `norsim.calibrate`), or that does not answer each image by itself, DataError for unsuitable data.
     """
     started = time.monotonic()
     check_metric(metric)
@@ -159,6 +161,8 @@ def evaluate(
             targets.append(labels_of(answers, len(some)) if metric is None else answers)
             if original is not None:
                 full.append(answer(original, some))
+            if len(targets) == 1 and calibration is not None:
+                check_range(some, calibration)
             if len(targets) == 1:
                 first = check_on_images(model, some)
                 scores = scores_of(first) if metric is None else None

@@ -184,6 +184,7 @@ class DeployedNetwork(nn.Module):
             proof_seconds=proof_seconds, seed=deployment.seed, workers=workers,
             progress=lambda done, total: report("read", done, total), network=deployment.name,
             original=deployment.original, float_predictions=float_predictions, store=store,
+            calibration=deployment.inputs.images if isinstance(deployment.inputs, KeptInputs) else None,
         )  # fmt: skip
 
     def attribute(

@@ -13,7 +13,7 @@ of the forward.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -142,12 +142,6 @@ class QuantLinear(QuantizedOperands, nn.Linear):
     def forward(self, input: Tensor) -> Tensor:
         """Map `[..., inputs]` to `[..., outputs]`, with quantized inputs and weights."""
         return functional.linear(self.quantized_input(input), self.quantized_weight(), self.bias)
-
-
-def input_of(inputs: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor:
-    """Return the input of a layer, of any shape, from the arguments of its call, as a hook gets them."""
-    found: Tensor = inputs[0] if inputs else named["input"]
-    return found
 
 
 def conv_geometry(layer: nn.Conv1d | nn.Conv2d, name: str) -> ConvGeometry:

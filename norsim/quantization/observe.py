@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +12,8 @@ from torch import Tensor, nn
 from norsim.data.batches import Data, inputs_of
 from norsim.errors import ConfigurationError, PlacementError
 from norsim.quantization.forward import check_single_images, forward
-from norsim.quantization.modules import input_of
-from norsim.quantization.placeable import checked_layers
+from norsim.quantization.placeable import Placeable, checked_layers
+from norsim.quantization.replace import forwards
 
 SAMPLES_PER_BATCH, SAMPLES_PER_LAYER = 8192, 65536
 
@@ -27,18 +28,16 @@ def observe_inputs(model: nn.Module, calibration: Data) -> dict[str, Tensor]:
     model's forward changes.
     """
     layers = checked_layers(model)
-    samples = {name: _InputSample(name) for name in layers}
-    hooks = [layer.register_forward_pre_hook(samples[name], with_kwargs=True) for name, layer in layers.items()]
+    samples = {name: _InputSample(name, layer) for name, layer in layers.items()}
     weights: dict[str, Tensor] = {}
-    for images in inputs_of(calibration):
-        forward(model, images)
-        if not weights:
-            # Copied after a call, because a forward may normalise its weights in the first one.
-            weights = {name: layer.weight.detach().clone() for name, layer in layers.items()}
-            with _paused(samples.values()):
-                check_single_images(model, images)
-    for hook in hooks:
-        hook.remove()
+    with forwards((sample.layer, sample) for sample in samples.values()):
+        for images in inputs_of(calibration):
+            forward(model, images)
+            if not weights:
+                # Copied after a call, because a forward may normalise its weights in the first one.
+                weights = {name: layer.weight.detach().clone() for name, layer in layers.items()}
+                with _paused(samples.values()):
+                    check_single_images(model, images)
     if not weights:
         raise ConfigurationError("calibration is empty; pass at least one batch of inputs")
     for name, weight in weights.items():
@@ -61,18 +60,24 @@ def _paused(samples: Iterable[_InputSample]) -> Iterator[None]:
 
 
 class _InputSample:
-    """A forward pre-hook that keeps the inputs with the largest random keys: a uniform bounded sample."""
+    """A forward of a layer that keeps the inputs with the largest random keys: a uniform bounded sample."""
 
-    def __init__(self, name: str) -> None:
-        self.name, self.paused = name, False
+    def __init__(self, name: str, layer: Placeable) -> None:
+        self.name, self.layer, self.paused = name, layer, False
         self.lowest = torch.inf
         self.kept, self.keys = torch.empty(0), torch.empty(0)
         self.generator = torch.Generator().manual_seed(0)
 
-    def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
-        flat = input_of(inputs, named).detach().reshape(-1)
-        if self.paused or not flat.numel():
-            return
+    def __call__(self, input: Tensor) -> Tensor:
+        flat = input.detach().reshape(-1)
+        if flat.numel() and not self.paused:
+            self.keep(flat)
+        compute: Any = type(self.layer).forward
+        found: Tensor = compute(self.layer, input)
+        return found
+
+    def keep(self, flat: Tensor) -> None:
+        """Keep some of the inputs `[n]`."""
         if not torch.isfinite(flat).all():
             raise ConfigurationError(f"layer {self.name!r} has a calibration input that is not finite")
         self.lowest = min(self.lowest, float(flat.min()))

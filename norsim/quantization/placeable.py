@@ -76,7 +76,7 @@ def _check_values(layer: Placeable, name: str, key: str) -> None:
     if type(value) is not Tensor and type(value).__torch_function__ is not nn.Parameter.__torch_function__:
         raise PlacementError(f"layer {name!r} has {kind} of type {type(value).__name__}; expected a plain tensor")
     if value.dtype != torch.float32:
-        raise PlacementError(f"layer {name!r} has a {key} of {value.dtype}; expected float32: call model.float() first")
+        raise PlacementError(f"layer {name!r} has {value.dtype} {kind}; expected float32: call model.float() first")
     if value.layout != torch.strided:
         raise PlacementError(f"layer {name!r} has {kind} of layout {value.layout}; expected dense ones: to_dense()")
     if not value.is_meta and not torch.isfinite(value).all():

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from torch import nn
+from torch import Tensor, nn
 
 from norsim.errors import PlacementError
 from norsim.quantization.plain import take_hooks
@@ -43,6 +44,19 @@ def replace_modules(model: nn.Module, new: Mapping[int, nn.Module], own: Collect
         part._parameters = {}
         part.__dict__["forward"] = Replaced(names[place])
     return root
+
+
+@contextmanager
+def forwards(new: Iterable[tuple[nn.Module, Callable[[Tensor], Tensor]]]) -> Iterator[None]:
+    """Give modules another forward within the block, which their hooks and direct calls of `forward` go through."""
+    changed = list(new)
+    try:
+        for part, function in changed:
+            part.__dict__["forward"] = function
+        yield
+    finally:
+        for part, _ in changed:
+            part.__dict__.pop("forward", None)
 
 
 class Replaced:

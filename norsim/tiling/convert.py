@@ -15,6 +15,7 @@ from norsim.quantization.forward import check_network
 from norsim.quantization.modules import OWN, QuantizedOperands
 from norsim.quantization.replace import replace_modules
 from norsim.tiling.grid import place
+from norsim.tiling.im2col import memory_format
 from norsim.tiling.modules import TiledConv1d, TiledConv2d, TiledLayer, TiledLinear, tiled_layers
 from norsim.tiling.read_noise import ReadNoise
 from norsim.tiling.reader import Reader
@@ -46,6 +47,8 @@ def convert(model: nn.Module, chip: Chip, overrides: Mapping[str, Mapping[str, s
         kind = next(kind for plain, kind in TILED.items() if isinstance(part, plain))
         tiled = kind(place(part.quantized_layer(name), chip), fixed.get(name))
         new[id(part)] = tiled.to(part.weight.device).eval()
+        if isinstance(tiled, TiledConv2d):
+            tiled.to(memory_format=memory_format(part.weight))  # type: ignore[call-overload]
     return replace_modules(analog, new, OWN)
 
 

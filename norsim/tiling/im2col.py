@@ -70,8 +70,14 @@ def exact_convolution(layer: QuantizedLayer, geometry: ConvGeometry, codes: Tens
 
 def memory_format(tensor: Tensor) -> torch.memory_format:
     """Return the memory format that torch takes a tensor `[images, channels, height, width]` to have."""
-    last = tensor.is_contiguous(memory_format=torch.channels_last)
-    return torch.channels_last if last and not tensor.is_contiguous() else torch.contiguous_format
+    shape, strides = tensor.shape, tensor.stride()
+    # By the order of strides alone, so that a part of a tensor has the format of the whole: channels, columns, rows.
+    least = 1 if strides[1] else torch.inf
+    for axis in (1, 3, 2, 0):
+        if strides[axis] < least or (axis == 0 and strides[1] == least):
+            return torch.contiguous_format
+        least = strides[axis] * max(shape[axis], 1)
+    return torch.channels_last
 
 
 def of_convolution(layer: QuantizedLayer, axes: slice) -> dict[str, Any]:

@@ -47,10 +47,8 @@ class TiledLayer(nn.Module):
         self.reader: Reader | None = None
         self.record: list[Codes] | None = None
         self.calls = 0
-        layer = grid.layer
-        real = (layer.weights.astype(np.float32) - layer.weight_zero) * layer.weight_scale[:, None]
-        values = {"weight": real.reshape(self.weight.shape), "bias": layer.bias}
-        for name, value in values.items():
+        real = (grid.layer.weights.astype(np.float32) - grid.layer.weight_zero) * grid.layer.weight_scale[:, None]
+        for name, value in (("weight", real.reshape(self.weight.shape)), ("bias", grid.layer.bias)):
             kept = None if value is None else nn.Parameter(torch.tensor(value), requires_grad=False)
             self.register_parameter(name, kept)
         # In a tuple, because an attribute would be another parameter.
@@ -141,7 +139,7 @@ class TiledLayer(nn.Module):
             return torch.empty(0, self.grid.layer.outputs)
         noise = reader.noise.of_call(images, self.calls) if reader.noise is not None and self.grid.noisy else None
         self.calls += 1
-        # In the type of autocast, sums would lose their last digits.
+        # Sums in the type of autocast would be rounded.
         with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
             return self.real(self.grid.multiply(codes, replace(reader, noise=noise)))
 
@@ -178,7 +176,6 @@ class TiledLinear(TiledLayer, nn.Linear):
 
     def __init__(self, grid: TileGrid, fixed: Backend | None = None) -> None:
         layer = grid.layer
-        # No weight is drawn on the meta device.
         nn.Linear.__init__(self, layer.inputs, layer.outputs, layer.bias is not None, device="meta")
         self.hold(grid, fixed)
 
@@ -219,16 +216,15 @@ class TiledConvolution(TiledLayer):
 
 
 class TiledConv2d(TiledConvolution, nn.Conv2d):
-    """A 2D convolution: `[images, channels, height, width]` -> `[images, outputs, height', width']`, or without
-    images."""
+    """A 2D convolution: `[images, channels, height, width]` -> `[images, outputs, height', width']`."""
 
     def __init__(self, grid: TileGrid, fixed: Backend | None = None) -> None:
         nn.Conv2d.__init__(self, **of_convolution(grid.layer, slice(0, 2)), device="meta")
         self.hold(grid, fixed)
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return `[images, outputs, height', width']` for `[images, channels, height, width]`, read from the tiles, in
-        the type and the memory format that torch's layer returns.
+        """Return `[images, outputs, height', width']` for `[images, channels, height, width]`, or both without images,
+        read from the tiles, in the type and memory format that torch's layer returns.
 
         Raises ConfigurationError for an input of another shape.
         """
@@ -241,16 +237,15 @@ class TiledConv2d(TiledConvolution, nn.Conv2d):
 
 
 class TiledConv1d(TiledConvolution, nn.Conv1d):
-    """A 1D convolution, as images of height 1: `[images, channels, length]` -> `[images, outputs, length']`, or without
-    images."""
+    """A 1D convolution, as images of height 1: `[images, channels, length]` -> `[images, outputs, length']`."""
 
     def __init__(self, grid: TileGrid, fixed: Backend | None = None) -> None:
         nn.Conv1d.__init__(self, **of_convolution(grid.layer, slice(1, 2)), device="meta")
         self.hold(grid, fixed)
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return `[images, outputs, length']` for `[images, channels, length]`, read from the tiles, in the type that
-        torch's layer returns. Raises ConfigurationError for an input of another shape."""
+        """Return `[images, outputs, length']` for `[images, channels, length]`, or both without images, as
+        TiledConv2d does. Raises ConfigurationError for an input of another shape."""
         found = self.convolved(batched(input, self.grid.layer, 1).unsqueeze(-2)).squeeze(-2)
         return self.as_torch(found if input.ndim == 3 else found[0], input)
 
