@@ -164,7 +164,7 @@ def evaluate(
             if len(targets) == 1 and calibration is not None:
                 check_range(some, calibration)
             if len(targets) == 1:
-                first = check_on_images(model, some)
+                first = check_on_images(model, some, "the inputs")
                 scores = scores_of(first) if metric is None else None
             if scores is not None:
                 check_labels(targets[-1], scores)

@@ -76,7 +76,7 @@ class Deployment:
             raise ConfigurationError("the network has no calibration data; give training inputs to calibrate it")
         inputs = self.inputs(self.choice.chip.calibration.images)
         # Before the tiles are programmed, which takes longer.
-        check_on_images(analog, inputs)
+        check_on_images(analog, inputs, "the inputs of the calibration")
         program(analog, backend, progress=partial(report, "program"))
         calibrate(
             analog, inputs, backend, seed=self.seed, workers=workers, progress=partial(report, "calibrate"), store=store

@@ -64,7 +64,8 @@ class Experiment:
         not accept these images, DataError if it has fewer scores than they have classes.
         """
         data = self.data(split)
-        answers = check_on_images(self.net.parts.analog, images_tensor(data.take(min(3, len(data)))))
+        first = images_tensor(data.take(min(3, len(data))))
+        answers = check_on_images(self.net.parts.analog, first, f"the {split} images of {data.name}")
         check_labels(data.labels, scores_of(answers))
         shown = data.take(count, None) if count else data
         kept = (self.card["dataset"], self.card["test_images"], self.card["data_source"])

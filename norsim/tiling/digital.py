@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from norsim.data.batches import Data, first_inputs
 from norsim.data.tensors import BATCH
+from norsim.errors import ConfigurationError
 from norsim.quantization.forward import check_network, check_single_images, forward
 from norsim.tiling.modules import TiledLayer, digital
 
@@ -53,15 +54,19 @@ def digital_operations(model: nn.Module, images: Data) -> dict[str, int]:
     return dict(watch.counts.most_common())
 
 
-def check_on_images(model: nn.Module, images: Tensor) -> Any:
-    """Return the outputs for the first of `images` `[images, ...]`, all layers digital.
+def check_on_images(model: nn.Module, images: Tensor, what: str) -> Any:
+    """Return the outputs for the first of `images` `[images, ...]`, all layers digital; `what` says which images.
 
     Raises ConfigurationError if the network fails on them or does not answer each image by itself.
     """
-    with digital(model):
-        check_single_images(model, images)
-        with torch.inference_mode():
-            return forward(model, images[:1])
+    try:
+        with digital(model):
+            check_single_images(model, images)
+            with torch.inference_mode():
+                return forward(model, images[:1])
+    except ConfigurationError as problem:
+        shape = list(images.shape[1:])
+        raise type(problem)(f"{what}, each of shape {shape}, do not fit the network: {problem}") from problem
 
 
 def digital_parts(model: nn.Module, images: Tensor) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from norsim.chip.load import load_chip
+from norsim.quantization.forward import forward
 from norsim.quantization.quantize import quantize
 from norsim.tiling.convert import convert
 from norsim.tiling.modules import digital
@@ -53,7 +54,7 @@ def check_same_answers(network: nn.Module, inputs: Tensor, largest: float = 0.15
     quantized, analog = converted(network, inputs)
     network.eval()
     with torch.no_grad(), digital(analog):
-        full, exact, integers = (one(inputs.clone()).float() for one in (network, quantized, analog))
+        full, exact, integers = (forward(one, inputs).float() for one in (network, quantized, analog))
     scale = float(full.abs().max())
     assert float((exact - full).abs().max()) < largest * scale
     assert float((integers - exact).abs().max()) < rounding * scale
