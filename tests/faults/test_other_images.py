@@ -66,7 +66,8 @@ def test_other_sizes_that_a_network_accepts_are_no_problem(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("command", ["eval-network", "attribute", "sweep"])
 @pytest.mark.parametrize(("change", "labels", "problem"), [
-    (lambda x: x[:, :, 1:], 0, "data.npz, each of shape [1, 7, 8], do not fit the network: layer '1'"), (lambda x: x, 3, "labels go up to 12; expected 0 to 9"),
+    (lambda x: x[:, :, 1:], 0, "data.npz, each of shape [1, 7, 8], do not fit the network: layer '1'"),
+    (lambda x: x, 3, "labels go up to 12; expected 0 to 9"),
 ])  # fmt: skip
 def test_commands_check_other_data_before_any_work(
     norsim: Run,
@@ -107,7 +108,8 @@ WRONG: dict[str, tuple[Callable[[Any], Any], type[NorsimError], str]] = {
                               r"labels go up to 4; expected 0 to 3"),
     "late label without a score": (lambda net: net.evaluate([(rows(), LABELS), (rows(), LABELS + 9)]), DataError,
                                    r"labels go up to 12; expected 0 to 3"),
-    "other calibration": (lambda net: net.calibrate(rows()[:, :5]), ConfigurationError, r"calibration, each of shape \[5\], do not fit the network: layer 'a'"),
+    "other calibration": (lambda net: net.calibrate(rows()[:, :5]), ConfigurationError,
+                          r"calibration, each of shape \[5\], do not fit the network: layer 'a'"),
 }  # fmt: skip
 
 
