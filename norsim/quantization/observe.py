@@ -91,6 +91,7 @@ class _InputSample:
     def values(self) -> Tensor:
         if not len(self.kept):
             raise PlacementError(
-                f"layer {self.name!r} got no input during calibration; call it in the network's forward or remove it"
+                f"layer {self.name!r} got no input during calibration; call it in the network's forward or remove it. "
+                "A copy of the network is called, so that a global, a cache or a weak reference reaches another layer"
             )
         return torch.cat([self.kept, torch.tensor([self.lowest])])

@@ -48,7 +48,7 @@ def replace_modules(model: nn.Module, new: Mapping[int, nn.Module], own: Collect
 
 @contextmanager
 def forwards(new: Iterable[tuple[nn.Module, Callable[[Tensor], Tensor]]]) -> Iterator[None]:
-    """Give modules another forward within the block, which their hooks and direct calls of `forward` go through."""
+    """Give layers other forwards, functions of an input `[..., inputs]`, within the block; direct calls reach them."""
     changed = list(new)
     try:
         for part, function in changed:

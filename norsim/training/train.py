@@ -31,6 +31,7 @@ from norsim.files import write_text
 from norsim.quantization.forward import forward
 from norsim.quantization.quantize import quantize
 from norsim.training.checkpoint import CHECKPOINT, LOG, prepare_folder, write_checkpoint
+from norsim.training.images import check_fit, to_input
 from norsim.training.learner import Learner, one_cycle
 from norsim.training.recipes import AUGMENTATIONS, Recipe
 from norsim.zoo.registry import NetworkSpec
@@ -79,11 +80,9 @@ def train(
 
     The float phase starts from the state dict `start`, whose entries have the network's shapes, such as
     `[outputs, inputs]`, or from random weights. With `resume` it continues from the checkpoint in `folder`, if there is
-    one. Raises ConfigurationError if the checkpoint belongs to another training or the loss is not finite, DataError
-    for a checkpoint that cannot be read. The caller's random state does not change.
+    one. Raises ConfigurationError if the checkpoint belongs to another training, the loss is not finite or images do
+    not fit the network, DataError for a checkpoint that cannot be read. The caller's random state does not change.
     """
-    if recipe.float_epochs or recipe.quantized_epochs:
-        prepare_folder(folder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         run = _Run(spec, train_set, test_set, recipe, folder, resume, progress, start)
@@ -110,11 +109,6 @@ def predict(network: nn.Module, data: Dataset) -> NDArray[np.int64]:
     logits = [forward(network, to_input(part, data.full_scale)) for part in torch.split(pixels, EVALUATION_BATCH)]
     classes: NDArray[np.int64] = torch.cat(logits).argmax(1).numpy()
     return classes
-
-
-def to_input(pixels: Tensor, full_scale: int, layout: torch.memory_format = torch.contiguous_format) -> Tensor:
-    """Convert pixels uint8 `[n, channels, h, w]` to network input: float32 in [0, 1], in a memory format."""
-    return pixels.to(torch.float32, memory_format=layout) / full_scale
 
 
 def augment(pixels: Tensor, mirrored: Tensor, augmentation: str, generator: torch.Generator) -> Tensor:
@@ -160,7 +154,7 @@ class _Run:
     ) -> None:
         self.start = start
         self.spec, self.recipe, self.folder, self.progress = spec, recipe, folder, progress
-        self.test_set, self.full_scale = test_set, train_set.full_scale
+        self.train_set, self.test_set, self.full_scale = train_set, test_set, train_set.full_scale
         self.pixels, self.labels = torch.from_numpy(train_set.images), torch.from_numpy(train_set.labels)
         last = spec.channels_last and self.pixels.shape[1] > 1
         self.layout = torch.channels_last if last else torch.contiguous_format
@@ -185,6 +179,8 @@ class _Run:
         else:
             if self.start is not None:
                 network.load_state_dict(self.start)
+            for data in (self.train_set, self.test_set):
+                check_fit(network, data)
             network = self.phase("float", network, self.recipe.float_epochs, self.recipe.float_rate)
         self.float_state = network.state_dict()
         return network.eval()
@@ -200,6 +196,8 @@ class _Run:
     ) -> nn.Module:
         """Train `network` for `epochs`, less those in the checkpoint; return the final network."""
         learner = Learner(network, self.recipe)
+        if epochs:
+            prepare_folder(self.folder)
         first = 0
         if self.saved.get("phase") == name:
             first = self.saved["epoch"]

@@ -17,6 +17,9 @@ from norsim.errors import ConfigurationError, DataError, NorsimError
 from norsim.experiments import deployment
 from norsim.quantization.forward import check_single_images
 from norsim.saved.post_training import quantized_folder
+from norsim.training.recipes import Recipe
+from norsim.training.train import train
+from norsim.zoo.registry import spec_of
 from tests.commands.conftest import Run, linear_digits, norsim
 from tests.faults.networks import Two, rows
 
@@ -158,3 +161,18 @@ def test_an_answer_that_depends_on_the_batch_is_refused(call: Callable[..., Tens
         check_single_images(Two(fine), rows(), values=True)
         check_single_images(Two(fine), rows(1), values=True)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(("change", "labels", "problem"), [
+    (lambda x: x[:, :, :4], 0, "the test images of .* do not fit the network: Sequential fails on inputs"),
+    (lambda x: x, 3, "do not fit the network: labels go up to 12"),
+])  # fmt: skip
+def test_a_training_checks_test_images_first(
+    tmp_path: Path, change: Callable[..., Any], labels: int, problem: str
+) -> None:  # fmt: skip
+    data = written(tmp_path, change, labels)
+    splits = [load(str(data), split) for split in ("train", "test")]
+    recipe = Recipe(1, 1, 32, 0.1, 0.02)
+    with pytest.raises(ConfigurationError, match=problem):
+        train(spec_of(f"{tmp_path}/nets.py:flat"), *splits, recipe, tmp_path / "trained")  # type: ignore[arg-type]
+    assert not (tmp_path / "trained").exists()
