@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from norsim.data import Dataset, load
 from norsim.data.tensors import images_tensor
-from norsim.errors import ConfigurationError
-from norsim.quantization.forward import forward
+from norsim.errors import ConfigurationError, NorsimError
 from norsim.quantization.normalise import Normalise
 from norsim.quantization.plain import plain_copy
 from norsim.quantization.quantize import check_quantizable
@@ -49,17 +48,27 @@ def quantized_folder(
 def check_answers(network: nn.Module, data: Dataset, name: str) -> None:
     """Raise ConfigurationError unless `network` can be quantized and returns a score for each class of `data`.
 
-    One image and a batch of three are classified, by the float network and by one with quantized layers.
+    Two images are classified, then one and three, by the float network and by one with quantized layers.
     """
     images = images_tensor(data.take(min(3, len(data))))
+    pair = images[:2]
     try:
-        check_quantizable(network, images)
-        answers = forward(plain_copy(network), images)
-    except ConfigurationError as problem:
-        raise type(problem)(f"{name} and the {data.split} images of {data.name}: {problem}") from problem
-    if not isinstance(answers, Tensor) or answers.ndim != 2 or len(answers) != len(images):
+        answers = plain_copy(network)(pair)
+    except NorsimError as problem:
+        raise type(problem)(f"{name}: {problem}") from problem
+    except Exception as problem:  # user code may raise anything
+        said = str(problem).strip().partition("\n")[0]
+        raise ConfigurationError(
+            f"{name} does not accept images {list(pair.shape)} of {data.name}: {type(problem).__name__}: {said}. These "
+            f"are {data.split} images; give images that the network accepts"
+        ) from problem
+    if not isinstance(answers, Tensor) or answers.ndim != 2 or len(answers) != len(pair):
         kind = list(answers.shape) if isinstance(answers, Tensor) else type(answers).__name__
-        raise ConfigurationError(f"{name} returns {kind} for {len(images)} images; expected scores [images, classes]")
+        raise ConfigurationError(f"{name} returns {kind} for {len(pair)} images; expected scores [images, classes]")
     if answers.shape[1] < len(data.classes):
         scores, classes = answers.shape[1], len(data.classes)
         raise ConfigurationError(f"{name} returns {scores} scores; {data.name} has {classes} classes")
+    try:
+        check_quantizable(network, images)
+    except ConfigurationError as problem:
+        raise type(problem)(f"{name} and the {data.split} images of {data.name}: {problem}") from problem

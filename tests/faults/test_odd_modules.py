@@ -189,8 +189,9 @@ def fixed(): return nn.Sequential(nn.Flatten(0), nn.Unflatten(0, (4, 64)), nn.Li
 
 @pytest.mark.parametrize(("function", "problem"), [
     ("lazy", r"module '1' (LazyLinear) has no weights yet"), ("scripted", "is a module of torch.jit"),
-    ("none", "returns NoneType for 3 images"), ("spare", "layer 'spare' got no input during calibration"),
-    ("single", "returns [10] for one image and [3, 10] for three"), ("fixed", "fails on inputs [1, 1, 8, 8]"),
+    ("none", "returns NoneType for 2 images"), ("spare", "layer 'spare' got no input during calibration"),
+    ("single", "returns [10] for one image and [3, 10] for three"),
+    ("fixed", "does not accept images [2, 1, 8, 8] of digits"),
     ("mixing", "depends on the other images of its batch"),
 ])  # fmt: skip
 def test_a_command_refuses_and_leaves_no_folder(norsim: Run, tmp_path: Path, function: str, problem: str) -> None:
