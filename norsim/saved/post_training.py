@@ -36,12 +36,27 @@ def quantized_folder(
     if not spec.dataset:
         raise ConfigurationError(f"{name} has no data set: name the one to calibrate and to evaluate it on")
     float_network = spec.build()
+    check_storable(float_network, name)
     state = load_float(weights, float_network) if weights else float_network.state_dict()
     train_set, test_set = (load(spec.dataset, split, data_folder) for split in ("train", "test"))
     for part in (train_set, test_set):
         check_answers(float_network, part, name)
     found = train(spec, train_set, test_set, POST_TRAINING, folder, start=state)
     save_network(found, folder, command)
+
+
+def check_storable(network: nn.Module, name: str) -> None:
+    """Raise ConfigurationError for a network of unsuitable modules, or with a state that is no tensor."""
+    try:
+        plain_copy(network)
+    except NorsimError as problem:
+        raise type(problem)(f"{name}: {problem}") from problem
+    for key, value in network.state_dict().items():
+        if not isinstance(value, Tensor):
+            raise ConfigurationError(
+                f"{name} has a {type(value).__name__} as {key!r} in its state_dict; expected tensors only, so keep "
+                "other values as attributes"
+            )
 
 
 @torch.no_grad()

@@ -179,6 +179,11 @@ class Other(nn.Module):
         y = self.f(x.flatten(1))
         return {"none": None, "single": y.squeeze(), "digital": x.flatten(1)[:, :10]}.get(self.kind, y)
 
+class Extra(Other):
+    def get_extra_state(self): return {"version": 3}
+    def set_extra_state(self, state): pass
+
+def extra(): return Extra("")
 def none(): return Other("none")
 def single(): return Other("single")
 def spare(): return Other("spare")
@@ -192,6 +197,7 @@ def fixed(): return nn.Sequential(nn.Flatten(0), nn.Unflatten(0, (4, 64)), nn.Li
     ("none", "returns NoneType for 2 images"), ("spare", "layer 'spare' got no input during calibration"),
     ("single", "returns [10] for one image and [3, 10] for three"),
     ("fixed", "does not accept images [2, 1, 8, 8] of digits"),
+    ("extra", "has a dict as '_extra_state' in its state_dict; expected tensors only"),
     ("mixing", "depends on the other images of its batch"),
 ])  # fmt: skip
 def test_a_command_refuses_and_leaves_no_folder(norsim: Run, tmp_path: Path, function: str, problem: str) -> None:
@@ -208,3 +214,11 @@ def test_a_function_that_returns_the_same_network_twice(tmp_path: Path) -> None:
         quantized_folder(f"{tmp_path}/nets.py:one", None, "digits", None, tmp_path / place, "norsim")
     stored = [(tmp_path / place / "weights.safetensors").read_bytes() for place in ("first", "second")]
     assert stored[0] == stored[1]
+
+
+def test_weights_for_a_lazy_network_are_refused_in_the_same_way(norsim: Run, tmp_path: Path) -> None:
+    (tmp_path / "nets.py").write_text(NETS)
+    torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "w.pt")
+    ended = norsim("eval-network", "--model", f"{tmp_path}/nets.py:lazy", "--weights", tmp_path / "w.pt", "--dataset",
+                   "digits", "--out", tmp_path / "run")  # fmt: skip
+    assert ended.code == 2 and "module '1' (LazyLinear) has no weights yet" in ended.err, ended.err
