@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import platform
 import time
 from collections.abc import Iterator, Mapping
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from norsim.backends.backend import Backend, Progress
 from norsim.backends.registry import backend_named, reference
 from norsim.data import Dataset
-from norsim.data.batches import Data, batches_of
+from norsim.data.batches import Data, batches_of, check_range
 from norsim.errors import ConfigurationError, DataError
 from norsim.evaluation.batches import classes, done_elsewhere, outputs, run_batches
 from norsim.evaluation.chips import Chips
@@ -25,13 +24,26 @@ from norsim.evaluation.clipping import total
 from norsim.evaluation.costs import image_costs, layer_table
 from norsim.evaluation.end_to_end import EndToEnd, end_to_end, usual_images
 from norsim.evaluation.intervals import Interval, wilson
-from norsim.evaluation.metrics import ACCURACY, Metric, Predictions, check_metric, joined, labels_of, name_of, value_of
+from norsim.evaluation.metrics import (
+    ACCURACY,
+    Metric,
+    Predictions,
+    check_labels,
+    check_metric,
+    joined,
+    labels_of,
+    name_of,
+    scores_of,
+    value_of,
+)
 from norsim.evaluation.proof.defaults import MOST_IMAGES, SPICE_SAMPLE
 from norsim.evaluation.proof.sampling import KeptReads, Quota, Sample
 from norsim.evaluation.proof.verification import Verification, verify
 from norsim.jobs.unit_store import UnitStore
 from norsim.jobs.workers import HERE, Workers
+from norsim.quantization.copies import independent_copy
 from norsim.tiling.convert import converted_layers
+from norsim.tiling.digital import check_on_images
 from norsim.tiling.modules import TiledLayer
 from norsim.tiling.reader import Reader
 
@@ -108,6 +120,7 @@ def evaluate(
     progress: Progress | None = None,
     network: str = "",
     original: nn.Module | None = None,
+    calibration: Tensor | None = None,
     float_predictions: Predictions | None = None,
     store: UnitStore | None = None,
 ) -> Evaluation:
@@ -120,15 +133,16 @@ def evaluate(
     tile, and classifies the first `proof_images` images again: 0 for none, by default as many as
     norsim.evaluation.end_to_end.usual_images says. `proof_seconds` limits the time of the simulator, and that of the
     images. Without `verified`, reads are kept and not solved again. `original` is the float network to compare with, or
-    `float_predictions` `[images]` are its classes. Batches and reads of simulators are taken from `store` if it has
-    them, and added to it otherwise; the result is the same bit for bit. Raises ConfigurationError for a network that is
-    not converted or not calibrated (see `norsim.calibrate`), DataError for unsuitable data.
+    `float_predictions` `[images]` are its classes. `calibration` are inputs `[images, ...]` of the calibration, whose
+    range the data must have. Batches and reads of simulators are taken from `store` if it has them, and added to it
+    otherwise; the result is the same bit for bit. Raises ConfigurationError for a network that is not converted or not
+    calibrated (see `norsim.calibrate`), or that does not answer each image by itself, DataError for unsuitable data.
     """
     started = time.monotonic()
     check_metric(metric)
     _check_proof(spice_sample, proof_images, proof_seconds)
     if original is not None and original.training:
-        original = copy.deepcopy(original).eval()
+        original = independent_copy(original)
     wanted, layers = backend_named(backend), converted_layers(model)
     kept = KeptReads(Quota.for_sample(spice_sample))
     proven = wanted.rung_above is not None and metric is None and proof_images != 0
@@ -142,10 +156,18 @@ def evaluate(
 
     def images() -> Iterator[Tensor]:
         wanting = proven
+        scores: Tensor | None = None
         for some, answers in batches_of(data):
             targets.append(labels_of(answers, len(some)) if metric is None else answers)
             if original is not None:
                 full.append(answer(original, some))
+            if len(targets) == 1 and calibration is not None:
+                check_range(some, calibration)
+            if len(targets) == 1:
+                first = check_on_images(model, some, "the inputs")
+                scores = scores_of(first) if metric is None else None
+            if scores is not None:
+                check_labels(targets[-1], scores)
             # The first images of one shape, since the proof has batches of its own.
             wanting = wanting and sum(map(len, shown)) < most and (not shown or some.shape[1:] == shown[0].shape[1:])
             if wanting:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from norsim.experiments.deployed_folder import load_folder
 from norsim.experiments.deployment import Deployment, KeptInputs, Report, matching, silent
 from norsim.jobs.workers import HERE, Workers
 from norsim.quantization.forward import check_network
+from norsim.quantization.plain import plain_copy
 from norsim.quantization.quantize import quantize
 from norsim.tiling.convert import program
 
@@ -62,7 +62,7 @@ def deploy(
     backend_named(backend)
     patterns = _patterns(digital)
     choice = _chosen(chip, set or {}, encoding, seed)
-    original = copy.deepcopy(model).eval()
+    original = plain_copy(model)
     seen = _FirstInputs(calibration, choice.chip.calibration.images)
     quantized = quantize(original, seen, weight_bits, activation_bits)
     deployment = Deployment(

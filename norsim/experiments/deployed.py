@@ -27,7 +27,7 @@ from norsim.experiments.factors import By
 from norsim.experiments.sweep import Sweep, evaluate_deployment, sweep_chip
 from norsim.folders.output import OutputFolder
 from norsim.jobs.workers import HERE, Workers
-from norsim.quantization.forward import device_of
+from norsim.quantization.forward import device_of, uncompiled
 from norsim.tiling.digital import digital_modules
 from norsim.tiling.modules import TiledLayer, tiled_layers
 from norsim.tiling.modules import digital as digitally
@@ -109,12 +109,12 @@ class DeployedNetwork(nn.Module):
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Return the outputs of the network for inputs `[images, ...]`, with its layers read from the array."""
-        with torch.no_grad():
+        with torch.no_grad(), uncompiled():
             return self.parts.analog(*inputs, **named)
 
     def quantized(self, *inputs: Any, **named: Any) -> Any:
         """Return the outputs of the integer network for inputs `[images, ...]`; no array is read."""
-        with torch.no_grad(), digitally(self.parts.analog):
+        with torch.no_grad(), uncompiled(), digitally(self.parts.analog):
             return self.parts.analog(*inputs, **named)
 
     def original(self, *inputs: Any, **named: Any) -> Any:
@@ -124,7 +124,7 @@ class DeployedNetwork(nn.Module):
             raise ConfigurationError(
                 "the float network is unknown, because only quantized weights were deployed; deploy the float network"
             )
-        with torch.no_grad():
+        with torch.no_grad(), uncompiled():
             return network(*inputs, **named)
 
     def train(self, mode: bool = True) -> DeployedNetwork:
@@ -185,6 +185,7 @@ class DeployedNetwork(nn.Module):
             proof_seconds=proof_seconds, seed=deployment.seed, workers=workers,
             progress=lambda done, total: report("read", done, total), network=deployment.name,
             original=deployment.original, float_predictions=float_predictions, store=store,
+            calibration=deployment.inputs.images if isinstance(deployment.inputs, KeptInputs) else None,
         )  # fmt: skip
 
     def attribute(

@@ -17,6 +17,7 @@ from norsim.jobs.workers import HERE, Workers
 from norsim.quantization.modules import quantized_operands
 from norsim.tiling.calibrate import calibrate
 from norsim.tiling.convert import convert, program
+from norsim.tiling.digital import check_on_images
 
 # Called with the name of the current work, the amount done, and the total.
 Report = Callable[[str, int, int], None]
@@ -69,15 +70,17 @@ class Deployment:
     ) -> nn.Module:  # fmt: skip
         """Program and calibrate a converted network, and return it.
 
-        Raises ConfigurationError without calibration data.
+        Raises ConfigurationError without calibration data, and for inputs that the network does not answer one by one.
         """
         if self.inputs is None:
             raise ConfigurationError("the network has no calibration data; give training inputs to calibrate it")
+        inputs = self.inputs(self.choice.chip.calibration.images)
+        # Before the tiles are programmed, which takes longer.
+        check_on_images(analog, inputs, "the inputs of the calibration")
         program(analog, backend, progress=partial(report, "program"))
         calibrate(
-            analog, self.inputs(self.choice.chip.calibration.images), backend, seed=self.seed, workers=workers,
-            progress=partial(report, "calibrate"), store=store,
-        )  # fmt: skip
+            analog, inputs, backend, seed=self.seed, workers=workers, progress=partial(report, "calibrate"), store=store
+        )
         return analog
 
     def specimen(self, number: int) -> Chip:

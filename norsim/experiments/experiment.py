@@ -12,13 +12,14 @@ from norsim.chip.load import ChipChoice
 from norsim.data import Dataset, load
 from norsim.data.tensors import images_tensor
 from norsim.errors import ConfigurationError, DataError
-from norsim.evaluation.metrics import Predictions
+from norsim.evaluation.metrics import Predictions, check_labels, scores_of
 from norsim.experiments.deployed import DeployedNetwork
 from norsim.experiments.deployment import Deployment, matching
 from norsim.periphery.encoding import Codes
 from norsim.quantization.modules import quantized_operands
 from norsim.random_streams import Stream, generator
 from norsim.saved.network_folder import float_predictions, load_network
+from norsim.tiling.digital import check_on_images
 from norsim.tiling.grid import TileGrid
 from norsim.tiling.tile import PlacedTile
 from norsim.tiling.vectors import draw_vectors, read_vectors
@@ -59,9 +60,13 @@ class Experiment:
     def images(self, count: int | None, split: str = "test") -> tuple[Dataset, Predictions | None]:
         """Return the first `count` images of a split, all by default, and the float network's classes `[images]`.
 
-        The classes are None unless these are the test images of the card.
+        The classes are None unless these are the test images of the card. Raises ConfigurationError if the network does
+        not accept these images, DataError if it has fewer scores than they have classes.
         """
         data = self.data(split)
+        first = images_tensor(data.take(min(3, len(data))))
+        answers = check_on_images(self.net.parts.analog, first, f"the {split} images of {data.name}")
+        check_labels(data.labels, scores_of(answers))
         shown = data.take(count, None) if count else data
         kept = (self.card["dataset"], self.card["test_images"], self.card["data_source"])
         if split != "test" or kept != (data.name, len(data), data.source):

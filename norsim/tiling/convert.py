@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 
 from torch import nn
@@ -11,10 +10,12 @@ from norsim.backends.backend import Backend, Progress
 from norsim.backends.registry import backend_named
 from norsim.chip.model import Chip
 from norsim.errors import ConfigurationError
+from norsim.quantization.copies import independent_copy
 from norsim.quantization.forward import check_network
-from norsim.quantization.modules import QuantizedOperands
+from norsim.quantization.modules import OWN, QuantizedOperands
 from norsim.quantization.replace import replace_modules
 from norsim.tiling.grid import place
+from norsim.tiling.im2col import memory_format
 from norsim.tiling.modules import TiledConv1d, TiledConv2d, TiledLayer, TiledLinear, tiled_layers
 from norsim.tiling.read_noise import ReadNoise
 from norsim.tiling.reader import Reader
@@ -33,7 +34,7 @@ def convert(model: nn.Module, chip: Chip, overrides: Mapping[str, Mapping[str, s
     check_network(model)
     if not isinstance(chip, Chip):
         raise ConfigurationError(f"chip is {chip!r}; expected a Chip, for example norsim.load_chip('etox65')")
-    analog = copy.deepcopy(model).eval()
+    analog = independent_copy(model)
     found = {name: part for name, part in analog.named_modules() if isinstance(part, QuantizedOperands)}
     if not found:
         raise ConfigurationError(
@@ -44,8 +45,11 @@ def convert(model: nn.Module, chip: Chip, overrides: Mapping[str, Mapping[str, s
     new: dict[int, TiledLayer] = {}
     for name, part in found.items():
         kind = next(kind for plain, kind in TILED.items() if isinstance(part, plain))
-        new[id(part)] = kind(place(part.quantized_layer(name), chip), fixed.get(name))
-    return replace_modules(analog, new)
+        tiled = kind(place(part.quantized_layer(name), chip), fixed.get(name))
+        new[id(part)] = tiled.to(part.weight.device).eval()
+        if isinstance(tiled, TiledConv2d):
+            tiled.to(memory_format=memory_format(part.weight))  # type: ignore[call-overload]
+    return replace_modules(analog, new, OWN)
 
 
 def _fixed(overrides: Mapping[str, Mapping[str, str]], layers: Mapping[str, nn.Module]) -> dict[str, Backend]:

@@ -8,7 +8,6 @@ teacher is the digital network before tuning (Hinton et al., "Distilling the kno
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
@@ -27,6 +26,7 @@ from norsim.data.tensors import images_tensor
 from norsim.errors import ConfigurationError, DataError
 from norsim.evaluation.metrics import joined, labels_of, scores_of
 from norsim.files import make_folder
+from norsim.quantization.copies import independent_copy
 from norsim.quantization.forward import forward
 from norsim.quantization.modules import positive, quantized_operands
 from norsim.random_streams import Stream, generator
@@ -34,8 +34,9 @@ from norsim.tiling.calibrate import calibrate
 from norsim.tiling.convert import convert
 from norsim.tiling.read_noise import ReadNoise
 from norsim.training.checkpoint import CHECKPOINT, write_checkpoint
+from norsim.training.images import to_input
 from norsim.training.through_array import through_circuit
-from norsim.training.train import augment, to_input
+from norsim.training.train import augment
 from norsim.training.tuning import Tuning
 
 
@@ -97,7 +98,7 @@ def fine_tune(
     for targets that are not labels.
     """
     make_folder(folder)
-    student, teacher = (copy.deepcopy(network).eval().cpu() for _ in range(2))
+    student, teacher = (independent_copy(network).cpu() for _ in range(2))
     examples = examples_of(data, tuning.augmentation)
     optimiser = torch.optim.Adam(_groups(student, tuning.rate), betas=(0.9, 0.99))
     shares = [group["lr"] for group in optimiser.param_groups]

@@ -28,8 +28,10 @@ from torch.nn import functional
 from norsim.data import Dataset
 from norsim.errors import ConfigurationError, DataError
 from norsim.files import make_folder, write_text
+from norsim.quantization.forward import forward
 from norsim.quantization.quantize import quantize
 from norsim.training.checkpoint import CHECKPOINT, LOG, write_checkpoint
+from norsim.training.images import check_fit, to_input
 from norsim.training.learner import Learner, one_cycle
 from norsim.training.recipes import AUGMENTATIONS, Recipe
 from norsim.zoo.registry import NetworkSpec
@@ -74,14 +76,13 @@ def train(
     progress: Callable[[EpochRecord], None] | None = None,
     start: Mapping[str, Tensor] | None = None,
 ) -> TrainResult:
-    """Train `spec` by `recipe`; write `checkpoint.pt` and `log.csv` to `folder` after each epoch.
+    """Train `spec` by `recipe`; write `checkpoint.pt` and `log.csv` to `folder` after each epoch, if there is any.
 
     The float phase starts from the state dict `start`, whose entries have the network's shapes, such as
     `[outputs, inputs]`, or from random weights. With `resume` it continues from the checkpoint in `folder`, if there is
-    one. Raises ConfigurationError if the checkpoint belongs to another training or the loss is not finite, DataError
-    for a checkpoint that cannot be read. The caller's random state does not change.
+    one. Raises ConfigurationError if the checkpoint belongs to another training, the loss is not finite or images do
+    not fit the network, DataError for a checkpoint that cannot be read. The caller's random state does not change.
     """
-    make_folder(folder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         run = _Run(spec, train_set, test_set, recipe, folder, resume, progress, start)
@@ -105,16 +106,9 @@ def predict(network: nn.Module, data: Dataset) -> NDArray[np.int64]:
     """Return the class that `network` in eval mode assigns to each image of `data`, int64 `[images]`."""
     network.eval()
     pixels = torch.from_numpy(data.images)
-    logits = [network(to_input(part, data.full_scale)) for part in torch.split(pixels, EVALUATION_BATCH)]
+    logits = [forward(network, to_input(part, data.full_scale)) for part in torch.split(pixels, EVALUATION_BATCH)]
     classes: NDArray[np.int64] = torch.cat(logits).argmax(1).numpy()
     return classes
-
-
-def to_input(pixels: Tensor, full_scale: int) -> Tensor:
-    """Convert pixels uint8 `[n, channels, h, w]` to network input: float32 in [0, 1], channels last for colour."""
-    colour = pixels.shape[1] > 1
-    layout = torch.channels_last if colour else torch.contiguous_format
-    return pixels.to(torch.float32, memory_format=layout) / full_scale
 
 
 def augment(pixels: Tensor, mirrored: Tensor, augmentation: str, generator: torch.Generator) -> Tensor:
@@ -160,8 +154,10 @@ class _Run:
     ) -> None:
         self.start = start
         self.spec, self.recipe, self.folder, self.progress = spec, recipe, folder, progress
-        self.test_set, self.full_scale = test_set, train_set.full_scale
+        self.train_set, self.test_set, self.full_scale = train_set, test_set, train_set.full_scale
         self.pixels, self.labels = torch.from_numpy(train_set.images), torch.from_numpy(train_set.labels)
+        last = spec.channels_last and self.pixels.shape[1] > 1
+        self.layout = torch.channels_last if last else torch.contiguous_format
         self.generator = torch.Generator().manual_seed(recipe.seed)
         self.mirrored = torch.zeros(len(self.labels), dtype=torch.bool)
         if AUGMENTATIONS[recipe.augmentation][1]:
@@ -177,13 +173,14 @@ class _Run:
 
     def float_phase(self) -> nn.Module:
         """Return the trained float network, from the checkpoint if that is past this phase."""
-        layout = torch.channels_last if self.pixels.shape[1] > 1 else torch.contiguous_format
-        network: nn.Module = self.spec.build().to(memory_format=layout)  # type: ignore[call-overload]
+        network: nn.Module = self.spec.build().to(memory_format=self.layout)  # type: ignore[call-overload]
         if self.saved.get("phase") == "quantized":
             network.load_state_dict(self.saved["float"])
         else:
             if self.start is not None:
                 network.load_state_dict(self.start)
+            for data in (self.train_set, self.test_set):
+                check_fit(network, data)
             network = self.phase("float", network, self.recipe.float_epochs, self.recipe.float_rate)
         self.float_state = network.state_dict()
         return network.eval()
@@ -192,13 +189,15 @@ class _Run:
         """Return batches of unaugmented training images, spread evenly over the training set."""
         stride = max(len(self.pixels) // self.recipe.calibration_images, 1)
         chosen = self.pixels[::stride][: self.recipe.calibration_images]
-        return [to_input(part, self.full_scale) for part in torch.split(chosen, self.recipe.batch_size)]
+        return [to_input(part, self.full_scale, self.layout) for part in torch.split(chosen, self.recipe.batch_size)]
 
     def phase(
         self, name: str, network: nn.Module, epochs: int, peak: float, teacher: nn.Module | None = None
     ) -> nn.Module:
         """Train `network` for `epochs`, less those in the checkpoint; return the final network."""
         learner = Learner(network, self.recipe)
+        if epochs:
+            make_folder(self.folder)
         first = 0
         if self.saved.get("phase") == name:
             first = self.saved["epoch"]
@@ -234,7 +233,9 @@ class _Run:
         for chosen in batches:
             moved = augment(self.pixels[chosen], mirrored[chosen], self.recipe.augmentation, self.generator)
             with self._precision():
-                loss = self._loss(learner.network, teacher, to_input(moved, self.full_scale), self.labels[chosen])
+                loss = self._loss(
+                    learner.network, teacher, to_input(moved, self.full_scale, self.layout), self.labels[chosen]
+                )
             rate = one_cycle(learner.step, len(batches) * epochs, peak)
             learner.learn(loss, rate)
             total += float(loss.detach())

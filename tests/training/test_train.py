@@ -232,9 +232,10 @@ def test_one_cycle_rises_to_the_peak_and_falls_to_nearly_zero() -> None:
 
 def test_inputs_are_zero_to_one_and_prediction_leaves_training_mode() -> None:
     images = torch.from_numpy(dataset("test").images)
-    values = to_input(images, 255)
-    assert values.dtype == torch.float32 and float(values.max()) <= 1
-    assert values.is_contiguous(memory_format=torch.channels_last)
+    for layout in (torch.channels_last, torch.contiguous_format):
+        values = to_input(images, 255, layout)
+        assert values.dtype == torch.float32 and float(values.max()) <= 1
+        assert values.is_contiguous(memory_format=layout)
     network = tiny_network().train()
     assert predict(network, dataset("test")).shape == (70,)
     assert not network.training
