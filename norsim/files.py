@@ -10,6 +10,9 @@ from typing import BinaryIO
 
 from norsim.errors import ConfigurationError
 
+# Files and folders to remove if the process ends before they are finished.
+UNFINISHED: set[Path] = set()
+
 
 def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Call `write` on a temporary file beside `path`, then rename that file to `path`.
@@ -17,6 +20,7 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
     Raises OSError if the disk fails; the old file then stays as it was, and the temporary file is removed.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    UNFINISHED.add(temporary)
     try:
         with open(temporary, "wb") as file:
             write(file)
@@ -24,6 +28,7 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+        UNFINISHED.discard(temporary)
 
 
 def half_written(folder: Path) -> list[Path]:

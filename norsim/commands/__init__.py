@@ -9,6 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from norsim.commands.shared.hints import hint
+from norsim.commands.shared.interrupts import INTERRUPTED, interruptible
 from norsim.errors import NorsimError
 
 COMMANDS = {
@@ -107,6 +108,11 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; a NorsimError ends it with one line on stderr and the error's exit code."""
+    with interruptible():
+        _main()
+
+
+def _main() -> None:
     try:
         cli.main(prog_name="norsim", standalone_mode=False)
     except NorsimError as problem:
@@ -117,4 +123,4 @@ def main() -> None:
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         click.echo("norsim: interrupted", err=True)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)

@@ -23,9 +23,10 @@ from norsim.evaluation.proof.defaults import SPICE_SAMPLE
 from norsim.evaluation.trials import check_count
 from norsim.experiments.attribution import attribute_losses
 from norsim.experiments.deployed_folder import save_folder
-from norsim.experiments.deployment import Deployment, KeptInputs, Report, silent
+from norsim.experiments.deployment import Deployment, KeptInputs
 from norsim.experiments.factors import By
 from norsim.experiments.sweep import Sweep, evaluate_deployment, sweep_chip
+from norsim.jobs.phases import Report, silent
 from norsim.jobs.workers import HERE, Workers
 from norsim.quantization.forward import device_of
 from norsim.tiling.digital import digital_modules
@@ -182,7 +183,7 @@ class DeployedNetwork(nn.Module):
         return evaluate(
             self.parts.analog, data, self.backend, metric=metric, spice_sample=spice_sample, proof_images=proof_images,
             proof_seconds=proof_seconds, seed=deployment.seed, workers=workers,
-            progress=lambda done, total: report("read", done, total), network=deployment.name,
+            report=report, network=deployment.name,
             original=deployment.original, float_predictions=float_predictions, store=store,
         )  # fmt: skip
 
@@ -220,14 +221,15 @@ class DeployedNetwork(nn.Module):
 
     def finetune(
         self, data: Data, *, folder: Path | str | None = None, resume: bool = False,
-        progress: Callable[[int, int, float], None] | None = None, **tuning: Any,
+        progress: Callable[[int, int, float], None] | None = None, report: Report = silent, **tuning: Any,
     ) -> DeployedNetwork:  # fmt: skip
         """Train the quantized weights further, through the circuit, on labelled data; return the network, changed in
         place.
 
         `tuning` are fields of norsim.training.tuning.Tuning: `steps`, `refresh`, `batch_size`, `rate`, `distillation`,
         `temperature`, `augmentation`, `seed`. `folder` keeps checkpoints, from which `resume` continues. A calibrated
-        network is programmed and calibrated again. `progress(steps done, steps, mean loss)` reports progress.
+        network is programmed and calibrated again. `progress(steps done, steps, mean loss)` is called after each
+        refresh, and `report(what, done, total)` reports progress.
         """
         known = [field.name for field in fields(Tuning)]
         for name in tuning:
@@ -239,12 +241,12 @@ class DeployedNetwork(nn.Module):
         with TemporaryDirectory() as temporary:
             tuned = fine_tune(
                 deployment.quantized, deployment.choice.chip, data, wanted, Path(folder or temporary), resume, progress,
-                deployment.digital,
+                deployment.digital, report,
             )  # fmt: skip
         changed = replace(deployment, quantized=tuned.to(device_of(deployment.quantized)))
         analog = changed.converted()
         if calibrated:
-            changed.fit(analog, self.backend)
+            changed.fit(analog, self.backend, report=report)
         self._adopt(Parts(changed, analog))
         return self
 

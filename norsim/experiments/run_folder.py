@@ -22,6 +22,7 @@ from norsim.chip.renamed import LAWS
 from norsim.errors import ConfigurationError
 from norsim.experiments.run_files import CHECKSUMS, RESULT_FILES, RESULTS, UNCHECKED
 from norsim.files import half_written, write_text
+from norsim.jobs.phases import Phases
 from norsim.jobs.unit_store import UnitStore, broken_units, checksum_line, shared_units, unit_files
 
 
@@ -35,7 +36,7 @@ class RunFolder:
         samples.npz            reads that `norsim verify` can solve again
         summary.json, ...      results, written at the end
         checksums.sha256       checksums of all results, in the format of `sha256sum`
-        timing.json            duration in seconds: the only difference between a run and its repetition
+        timing.json            seconds of run and phases: the only difference between a run and its repetition
 
     Opening it removes the results of an earlier run in the same place, so that they cannot be mistaken for those of
     this run; `resume` keeps the units of an interrupted run. Raises ConfigurationError if the folder cannot be created
@@ -56,6 +57,7 @@ class RunFolder:
         checks: Mapping[str, float | None] | None = None,
     ) -> None:
         self.path = path
+        self._phases: Phases | None = None
         self.units = UnitStore((path / "units", *([shared_units()] if shared else [])))
         resolved, manifest = yaml.safe_dump(dict(chip), sort_keys=False), _manifest(seed)
         manifest |= {"chip_file": str(chip_file), "options": dict(options or {}), "checks": dict(checks or {})}
@@ -79,6 +81,11 @@ class RunFolder:
         except OSError as problem:
             raise ConfigurationError(f"the run folder {path} cannot be written: {problem.strerror}") from None
 
+    def follow(self, phases: Phases) -> None:
+        """Record the start and the seconds of each phase, also of those before the folder was opened."""
+        self._phases = phases
+        phases.follow(self.event)
+
     def event(self, what: str, **details: Any) -> None:
         """Append a line to events.jsonl."""
         stamp = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
@@ -86,9 +93,13 @@ class RunFolder:
             log.write(json.dumps({"time": stamp, "event": what, **details}) + "\n")
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Write summary.json, which marks a finished run; its seconds go to timing.json instead."""
+        """Write summary.json, which marks a finished run; its seconds go to timing.json instead, with those of each
+        phase, of all starts of the run."""
         result = {key: value for key, value in summary.items() if key != "seconds"}
-        write_text(self.path / "timing.json", json.dumps({"seconds": summary.get("seconds")}, indent=1) + "\n")
+        if self._phases is not None:
+            self._phases.pause()
+        timing = {"seconds": summary.get("seconds"), "phases": phase_seconds(self.path)}
+        write_text(self.path / "timing.json", json.dumps(timing, indent=1) + "\n")
         text = json.dumps(result, indent=1) + "\n"
         kept = [path for path in sorted(self.path.iterdir()) if path.is_file() and path.name not in UNCHECKED]
         lines = [checksum_line(path.name, path.read_bytes()) for path in kept]
@@ -96,6 +107,20 @@ class RunFolder:
         write_text(self.path / "summary.json", text)
         self.event("finished")
         self._release_lock()
+
+
+def phase_seconds(run: Path) -> dict[str, float]:
+    """Return the seconds of each phase of a run, over all of its starts, from events.jsonl."""
+    found: dict[str, float] = {}
+    for line in (run / "events.jsonl").read_text().splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            # A killed run may have left half a line.
+            continue
+        if event["event"] == "phase ended":
+            found[event["phase"]] = round(found.get(event["phase"], 0.0) + event["seconds"], 3)
+    return found
 
 
 def _locked(events: Path) -> TextIO:

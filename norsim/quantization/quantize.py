@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from norsim.data.batches import Data, inputs_of
+from norsim.data.batches import Data, inputs_of, size_of
 from norsim.errors import ConfigurationError, PlacementError
 from norsim.quantization.attention import split_attention
 from norsim.quantization.forward import check_network, forward
-from norsim.quantization.modules import QuantConv1d, QuantConv2d, QuantizedOperands, QuantLinear, conv_geometry
+from norsim.quantization.modules import (
+    QuantConv1d,
+    QuantConv2d,
+    QuantizedOperands,
+    QuantLinear,
+    conv_geometry,
+    quantized_operands,
+)
 from norsim.quantization.replace import replace_modules
 
 Placeable = nn.Conv1d | nn.Conv2d | nn.Linear
@@ -24,6 +32,8 @@ def quantize(
     calibration: Data,
     weight_bits: int = 4,
     activation_bits: int = 4,
+    *,
+    report: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> nn.Module:
     """Return a quantized deep copy of `model` in eval mode, calibrated post-training.
 
@@ -31,18 +41,20 @@ def quantize(
     Conv1d, Conv2d and Linear, including the first and the last, gets `weight_bits` weights with per-channel scales and
     one zero point, and unsigned `activation_bits` inputs; so does every projection of nn.MultiheadAttention, as
     `q_proj`, `k_proj`, `v_proj` and `out_proj`. Other names stay, and shared modules stay shared. Scales and zero
-    points minimise the mean squared error of weights and of sampled inputs.
+    points minimise the mean squared error of weights and of sampled inputs. `report(what, done, total)` reports
+    progress: batches of `calibration`, then layers by name.
 
     Raises PlacementError naming a layer that no array can hold or that calibration never reached,
     ConfigurationError for unusable widths or calibration data, and for a network without layers to quantize.
     """
     check_network(model)
     float_copy = split_attention(copy.deepcopy(model).eval())
-    samples = observe_inputs(float_copy, calibration)
+    samples = observe_inputs(float_copy, calibration, report)
     quantized = replace_layers(float_copy, weight_bits, activation_bits)
-    for name, layer in quantized.named_modules():
-        if isinstance(layer, QuantizedOperands):
-            layer.fit_scales(samples[name])
+    layers = quantized_operands(quantized)
+    for done, (name, layer) in enumerate(layers.items()):
+        report(f"quantize {name}", done, len(layers))
+        layer.fit_scales(samples[name])
     return quantized
 
 
@@ -84,7 +96,9 @@ def placeable_layers(model: nn.Module) -> dict[str, Placeable]:
 
 
 @torch.no_grad()
-def observe_inputs(model: nn.Module, calibration: Data) -> dict[str, Tensor]:
+def observe_inputs(
+    model: nn.Module, calibration: Data, report: Callable[[str, int, int], None] = lambda what, done, total: None
+) -> dict[str, Tensor]:
     """Run all of `calibration` through `model`; return up to 65,537 input values `[n]` of each layer.
 
     Values are drawn without bias between batches, from a separately seeded generator; the smallest value seen is
@@ -98,10 +112,13 @@ def observe_inputs(model: nn.Module, calibration: Data) -> dict[str, Tensor]:
         )
     samples = {name: _InputSample(name) for name in layers}
     hooks = [layer.register_forward_pre_hook(samples[name]) for name, layer in layers.items()]
-    batches = 0
+    batches, inputs, total = 0, 0, size_of(calibration)
+    report("quantize", 0, total)
     for images in inputs_of(calibration):
         batches += 1
         forward(model, images)
+        inputs += len(images)
+        report("quantize", inputs, total)
     for hook in hooks:
         hook.remove()
     if not batches:

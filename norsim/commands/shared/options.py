@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from norsim.evaluation.estimate import Estimate
     from norsim.experiments.deployed import DeployedNetwork
     from norsim.experiments.run_folder import RunFolder
+    from norsim.jobs.phases import Phases
     from norsim.jobs.workers import Workers
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -173,8 +174,13 @@ def show_evaluation_cost(
     show_estimate(taken, as_json)
 
 
-def open_run(command: str, out: Path | None, choice: ChipChoice, seed: int) -> RunFolder:
-    """Return the folder of this run. Raises ConfigurationError if `--resume` has no folder, or that of another run."""
+def open_run(
+    command: str, out: Path | None, choice: ChipChoice, seed: int, phases: Phases | None = None
+) -> RunFolder:  # fmt: skip
+    """Return the folder of this run, which records `phases`.
+
+    Raises ConfigurationError if `--resume` has no folder, or that of another run.
+    """
     from norsim.experiments.run_folder import RunFolder, default_folder
 
     context = click.get_current_context()
@@ -183,7 +189,11 @@ def open_run(command: str, out: Path | None, choice: ChipChoice, seed: int) -> R
         raise ConfigurationError("--resume needs --out DIR, the folder of the interrupted run")
     options = {key: str(value) for key, value in sorted(context.params.items()) if key not in WITHOUT_EFFECT}
     checks = {key: value for key, value in sorted(context.params.items()) if key in CHECKS}
-    return RunFolder(out or default_folder(command), choice.content, choice.path, seed, options, resume, shared, checks)
+    place = out or default_folder(command)
+    folder = RunFolder(place, choice.content, choice.path, seed, options, resume, shared, checks)
+    if phases is not None:
+        folder.follow(phases)
+    return folder
 
 
 def scheduler_options(function: Decorated) -> Decorated:

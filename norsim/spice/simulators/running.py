@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from norsim.child_processes import RUNNING, STOPPED, kill
 from norsim.errors import SimulatorError, SolveError, SolveTimeoutError
+from norsim.files import UNFINISHED
 
 # Size limit of a log or a file of results, in addition to the currents themselves.
 LARGEST_BYTES = 1 << 27
@@ -40,6 +41,7 @@ class Program(NamedTuple):
 def own_folder() -> Iterator[Path]:
     """Make a folder for one run of a simulator; remove it afterwards, but keep and name it after a SolveError."""
     folder = Path(tempfile.mkdtemp(prefix="norsim-ngspice-"))
+    UNFINISHED.add(folder)
     try:
         yield folder
     except SolveError as problem:
@@ -47,6 +49,8 @@ def own_folder() -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+    finally:
+        UNFINISHED.discard(folder)
     shutil.rmtree(folder)
 
 
