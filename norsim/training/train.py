@@ -93,15 +93,8 @@ def train(
         seen = run.observed_inputs()
         quantized = quantize(float_network, seen, recipe.weight_bits, recipe.activation_bits, report=report)
         network = run.phase("quantized", quantized, recipe.quantized_epochs, recipe.quantized_rate, float_network)
-    return TrainResult(
-        spec=spec,
-        recipe=recipe,
-        network=network,
-        float_network=float_network,
-        float_predictions=predict(float_network, test_set, partial(report, "classify float")),
-        test_set=test_set,
-        records=tuple(run.records),
-    )
+    predictions = predict(float_network, test_set, partial(report, "classify float"))
+    return TrainResult(spec, recipe, network, float_network, predictions, test_set, tuple(run.records))
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Interrupts: a signal ends a command with code 130 in any phase and leaves nothing behind; a resumed run ends the same."""
+"""Interrupts: a signal ends a command with code 130 in any phase; nothing is left, and a resumed run ends the same."""
 
 from __future__ import annotations
 
