@@ -85,11 +85,11 @@ def _bars(console: Console) -> Iterator[Report]:
 
         def report(what: str, done: int, total: int) -> None:
             phase = what.partition(" ")[0]
+            if phase in tasks and (total != last[phase][1] or done < last[phase][0]):
+                # The phase starts over, with the next layer.
+                progress.remove_task(tasks.pop(phase))
             if phase not in tasks:
                 tasks[phase] = progress.add_task(what, total=total or None)
-            elif total != last[phase][1] or done < last[phase][0]:
-                # The phase starts over, with the next layer.
-                progress.reset(tasks[phase], total=total or None, description=what)
             last[phase] = done, total
             progress.update(tasks[phase], completed=done, description=what)
 
