@@ -14,6 +14,9 @@ from typing import Any, BinaryIO
 from norsim.errors import WriteError
 from norsim.folders.record import announce, append_line, temporary
 
+# Files and folders to remove if the process ends before they are finished.
+UNFINISHED: set[Path] = set()
+
 
 def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Call `write` on a temporary file beside `path`, then rename that file to `path`.
@@ -23,6 +26,7 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """
     announce(path)
     place = temporary(path)
+    UNFINISHED.add(place)
     try:
         with open(place, "wb") as file:
             write(file)
@@ -30,6 +34,7 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
     finally:
         with suppress(OSError):
             place.unlink(missing_ok=True)
+        UNFINISHED.discard(place)
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:

@@ -76,6 +76,9 @@ class Backend(ABC):
         """Call `solve`; a backend with its own process raises SolveTimeoutError after `seconds`."""
         return self.solve(tile, stimulus)
 
+    def characterise(self, tile: Tile, stimulus: Stimulus) -> None:  # noqa: B027
+        """Sweep the cell of `tile` in advance, as far as reads of the tile under volts like `stimulus` need it."""
+
     def prepare(self, tile: Tile, stimulus: Stimulus) -> None:  # noqa: B027
         """Do in advance the one-time work of the first read of `tile` under volts like `stimulus`."""
 

@@ -90,14 +90,26 @@ class _Content:
         return isinstance(other, _Content) and self.key == other.key
 
 
+def model_table(tile: Tile, stimulus: Stimulus) -> CellTable:
+    """Return the characterisation that the reduced model of `tile` for drives like `stimulus` is built from.
+
+    Raises ConfigurationError for a drive that macro cannot model, and the errors of `characterisation`.
+    """
+    return _table_of(tile, driven(stimulus))
+
+
+def _table_of(tile: Tile, drive: Driven) -> CellTable:
+    inputs = drive.inputs(tile)
+    ends = drive.stimulus(np.array([np.zeros(inputs), np.ones(inputs)]), tile)
+    return characterisation(tile, ends, np.unique(tile.thresholds))
+
+
 @lru_cache(maxsize=1024)
 def macro_model(content: _Content, drive: Driven) -> Tabulated:
     """Return the tabulated reduced model of a tile for all drives of one kind."""
     tile = content.tile
-    inputs = drive.inputs(tile)
-    ends = drive.stimulus(np.array([np.zeros(inputs), np.ones(inputs)]), tile)
     with ONE_AT_A_TIME:
-        model = build.build(tile, drive, characterisation(tile, ends, np.unique(tile.thresholds)))
+        model = build.build(tile, drive, _table_of(tile, drive))
         return tabulate(model, build.random_drives(tile, drive, TABULATED_DRIVES, np.random.default_rng(1)))
 
 

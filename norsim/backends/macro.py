@@ -27,6 +27,12 @@ class Macro(Backend):
 
         return read_macro(tile, stimulus)
 
+    def characterise(self, tile: Tile, stimulus: Stimulus) -> None:
+        """Characterise the cell for the drives of the model."""
+        from norsim.backends.characterised import model_table
+
+        model_table(tile, stimulus)
+
     def prepare(self, tile: Tile, stimulus: Stimulus) -> None:
         """Build the model."""
         self.model(tile, stimulus)

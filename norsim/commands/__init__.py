@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from norsim.commands.shared.hints import hint
+from norsim.commands.shared.interrupts import INTERRUPTED, interruptible
 from norsim.commands.shared.streams import named_stdout, say_on_stderr, whole_output
 from norsim.commands.shared.warnings import show_warnings
 from norsim.errors import NorsimError
@@ -118,6 +119,11 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; a NorsimError ends it with one line on stderr and the error's exit code."""
+    with interruptible():
+        _main()
+
+
+def _main() -> None:
     try:
         with named_stdout():
             cli.main(prog_name="norsim", standalone_mode=False)
@@ -130,4 +136,4 @@ def main() -> None:
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         say_on_stderr("norsim: interrupted")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)

@@ -76,6 +76,19 @@ def check_range(inputs: Tensor, known: Tensor) -> None:
         )
 
 
+def size_of(data: Data) -> int:
+    """The number of inputs of data, 0 where that is not known before they are read."""
+    held = data.dataset if isinstance(data, torch.utils.data.DataLoader) else data
+    held = held[0] if isinstance(held, tuple) and held else held
+    if not isinstance(held, (Dataset, torch.utils.data.Dataset, Tensor, np.ndarray)):
+        return 0
+    try:
+        return len(held)  # type: ignore[arg-type]
+    except (TypeError, NotImplementedError):
+        # A torch IterableDataset has no length, and a tensor without axes none either.
+        return 0
+
+
 def check_repeatable(data: Data) -> None:
     """Raise DataError for data that can be gone through once only, where it is needed several times."""
     if isinstance(data, Iterator):

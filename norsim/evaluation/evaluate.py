@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from norsim.backends.backend import Backend, Progress
 from norsim.backends.registry import backend_named, reference
-from norsim.data import Dataset
-from norsim.data.batches import Data, batches_of, check_range
+from norsim.data.batches import Data, batches_of, check_range, size_of
 from norsim.errors import ConfigurationError, DataError
 from norsim.evaluation.batches import classes, done_elsewhere, outputs, run_batches
 from norsim.evaluation.chips import Chips
@@ -39,6 +38,7 @@ from norsim.evaluation.metrics import (
 from norsim.evaluation.proof.defaults import MOST_IMAGES, SPICE_SAMPLE
 from norsim.evaluation.proof.sampling import KeptReads, Quota, Sample
 from norsim.evaluation.proof.verification import Verification, verify
+from norsim.jobs.phases import BatchProgress, Report, silent
 from norsim.jobs.unit_store import UnitStore
 from norsim.jobs.workers import HERE, Workers
 from norsim.quantization.copies import independent_copy
@@ -118,6 +118,7 @@ def evaluate(
     seed: int = 0,
     workers: Workers = HERE,
     progress: Progress | None = None,
+    report: Report = silent,
     network: str = "",
     original: nn.Module | None = None,
     calibration: Tensor | None = None,
@@ -135,8 +136,10 @@ def evaluate(
     images. Without `verified`, reads are kept and not solved again. `original` is the float network to compare with, or
     `float_predictions` `[images]` are its classes. `calibration` are inputs `[images, ...]` of the calibration, whose
     range the data must have. Batches and reads of simulators are taken from `store` if it has them, and added to it
-    otherwise; the result is the same bit for bit. Raises ConfigurationError for a network that is not converted or not
-    calibrated (see `norsim.calibrate`), or that does not answer each image by itself, DataError for unsuitable data.
+    otherwise; the result is the same bit for bit. `report(what, done, total)` reports progress, and
+    `progress(done, total)` that of reading and of the end-to-end proof alone. Raises ConfigurationError for a network
+    that is not converted or not calibrated (see `norsim.calibrate`), or that does not answer each image by itself,
+    DataError for unsuitable data.
     """
     started = time.monotonic()
     check_metric(metric)
@@ -149,6 +152,7 @@ def evaluate(
     most = MOST_IMAGES if proof_images is None else proof_images
     # Progress counts images if batches are fast or run in other processes; otherwise the decks of each layer.
     by_images = wanted.by_model or wanted.gives_integers or done_elsewhere(wanted, workers)
+    told = BatchProgress(report, progress, by_images)
     targets: list[Any] = []
     full: list[Any] = []
     shown: list[Tensor] = []
@@ -174,11 +178,8 @@ def evaluate(
                 shown.append(some)
             yield some
 
-    def images_done(done: int) -> None:
-        if by_images and progress and isinstance(data, Dataset):
-            progress(done, len(data))
-
-    reader = Reader(wanted, workers, None if by_images else progress, store=store)
+    images_done = told.images("read", size_of(data))
+    reader = Reader(wanted, workers, told.layer, store=store)
     results = run_batches(model, images(), reader, classify=metric is None, kept=kept, seed=seed, progress=images_done)
     if not results:
         raise DataError("the data is empty: give at least one batch")
@@ -187,6 +188,8 @@ def evaluate(
     known = joined(full) if full else float_predictions
     uses = total(result.uses for result in results)
     at_random = min(kept.quota.at_random, sum(use.reads for use in uses.values()))
+    if metric is not None:
+        report("metric", 0, 1)
     judged = [_judge(metric, answers, truth) for answers in (found, exact, known)]
     (accuracy, interval), (quantized, quantized_interval), (of_float, float_interval) = judged
     name = getattr(data, "name", "")
@@ -196,14 +199,14 @@ def evaluate(
     again = usual_images(image_costs(table)["macs_image"]) if proof_images is None else proof_images
     proof = end_to_end(
         model, torch.cat(shown)[:again], truth, wanted, seconds=proof_seconds, seed=seed, workers=workers, store=store,
-        progress=progress if by_images else None,
+        told=told,
     ) if proven else None  # fmt: skip
     return Evaluation(
         network, name if isinstance(name, str) else "", count, wanted.name, ", ".join(sorted(encodings)),
         accuracy, interval, quantized, quantized_interval, of_float, float_interval,
         verify(
             kept.samples, workers, reference(), spice_sample, each_pass=each_pass, seconds=proof_seconds,
-            rungs=rungs_of(layers, wanted),
+            rungs=rungs_of(layers, wanted), report=report,
         ) if verified else Verification(0), proof,
         table,
         time.monotonic() - started, seed, versions(wanted), truth, found, exact, known, kept.samples, at_random,

@@ -25,8 +25,9 @@ from norsim.evaluation.attribution import (
 from norsim.evaluation.batches import classes
 from norsim.evaluation.metrics import Outcome, Predictions, joined, labels_of
 from norsim.evaluation.shapley import Order, configurations, orders_of
-from norsim.experiments.deployment import Deployment, Report, silent
+from norsim.experiments.deployment import Deployment
 from norsim.experiments.factors import FACTORS, By, settings_with
+from norsim.jobs.phases import Report, silent
 from norsim.jobs.unit_store import UnitStore
 from norsim.jobs.workers import HERE, Workers
 from norsim.periphery.registry import section_key
@@ -60,7 +61,7 @@ def attribute_losses(
     reader, done = Reader(backend_named(backend), workers, store=store), itertools.count(1)
 
     def fit(analog: nn.Module) -> nn.Module:
-        return deployment.fit(analog, backend, workers=workers, store=store)
+        return deployment.fit(analog, backend, workers=workers, report=report, store=store)
 
     names, network_with = _by_layers(deployment, fit) if by == "layers" else _by_factors(deployment, by, fit)
 

@@ -16,7 +16,8 @@ from norsim.data.batches import Data, inputs_of
 from norsim.errors import ConfigurationError
 from norsim.experiments.deployed import DeployedNetwork
 from norsim.experiments.deployed_folder import load_folder
-from norsim.experiments.deployment import Deployment, KeptInputs, Report, matching, silent
+from norsim.experiments.deployment import Deployment, KeptInputs, matching
+from norsim.jobs.phases import Report, silent
 from norsim.jobs.workers import HERE, Workers
 from norsim.quantization.forward import check_network
 from norsim.quantization.plain import plain_copy
@@ -64,7 +65,7 @@ def deploy(
     choice = _chosen(chip, set or {}, encoding, seed)
     original = plain_copy(model)
     seen = _FirstInputs(calibration, choice.chip.calibration.images)
-    quantized = quantize(original, seen, weight_bits, activation_bits)
+    quantized = quantize(original, seen, weight_bits, activation_bits, report=report)
     deployment = Deployment(
         name or type(model).__name__, quantized, choice, matching(quantized, patterns), original,
         KeptInputs(seen.inputs()), seed,

@@ -22,10 +22,11 @@ from norsim.evaluation.proof.defaults import SPICE_SAMPLE
 from norsim.evaluation.trials import check_count
 from norsim.experiments.attribution import attribute_losses
 from norsim.experiments.deployed_folder import save_folder
-from norsim.experiments.deployment import Deployment, KeptInputs, Report, silent
+from norsim.experiments.deployment import Deployment, KeptInputs
 from norsim.experiments.factors import By
 from norsim.experiments.sweep import Sweep, evaluate_deployment, sweep_chip
 from norsim.folders.output import OutputFolder
+from norsim.jobs.phases import Report, silent
 from norsim.jobs.workers import HERE, Workers
 from norsim.quantization.forward import device_of, uncompiled
 from norsim.tiling.digital import digital_modules
@@ -183,7 +184,7 @@ class DeployedNetwork(nn.Module):
         return evaluate(
             self.parts.analog, data, self.backend, metric=metric, spice_sample=spice_sample, proof_images=proof_images,
             proof_seconds=proof_seconds, seed=deployment.seed, workers=workers,
-            progress=lambda done, total: report("read", done, total), network=deployment.name,
+            report=report, network=deployment.name,
             original=deployment.original, float_predictions=float_predictions, store=store,
             calibration=deployment.inputs.images if isinstance(deployment.inputs, KeptInputs) else None,
         )  # fmt: skip
@@ -222,7 +223,8 @@ class DeployedNetwork(nn.Module):
 
     def finetune(
         self, data: Data, *, folder: Path | str | OutputFolder | None = None, resume: bool = False,
-        overwrite: bool = False, progress: Callable[[int, int, float], None] | None = None, **tuning: Any,
+        overwrite: bool = False, progress: Callable[[int, int, float], None] | None = None, report: Report = silent,
+        **tuning: Any,
     ) -> DeployedNetwork:  # fmt: skip
         """Train the quantized weights further, through the circuit, on labelled data; return the network, changed in
         place.
@@ -230,8 +232,9 @@ class DeployedNetwork(nn.Module):
         `tuning` are fields of norsim.training.tuning.Tuning: `steps`, `refresh`, `batch_size`, `rate`, `distillation`,
         `temperature`, `augmentation`, `seed`. `folder`, a new or empty one, keeps checkpoints, from which
         `resume` continues; `overwrite` replaces those of an earlier call. A calibrated network is programmed and
-        calibrated again. `progress(steps done, steps, mean loss)` reports progress. Raises ConfigurationError for a
-        folder with other content, WriteError if it cannot be written.
+        calibrated again. `progress(steps done, steps, mean loss)` is called after each refresh, and
+        `report(what, done, total)` reports progress. Raises ConfigurationError for a folder with other content,
+        WriteError if it cannot be written.
         """
         known = [field.name for field in fields(Tuning)]
         for name in tuning:
@@ -242,12 +245,20 @@ class DeployedNetwork(nn.Module):
         self._check_reads()
         with checkpoint_folder(folder, resume, overwrite) as place:
             tuned = fine_tune(
-                deployment.quantized, deployment.choice.chip, data, wanted, place, resume, progress, deployment.digital
+                deployment.quantized,
+                deployment.choice.chip,
+                data,
+                wanted,
+                place,
+                resume,
+                progress,
+                deployment.digital,
+                report,
             )
         changed = replace(deployment, quantized=tuned.to(device_of(deployment.quantized)))
         analog = changed.converted()
         if calibrated:
-            changed.fit(analog, self.backend)
+            changed.fit(analog, self.backend, report=report)
         self._adopt(Parts(changed, analog))
         return self
 

@@ -21,6 +21,7 @@ from norsim.files import append_json, write_text
 from norsim.folders.lock import process_at_work
 from norsim.folders.output import OutputFolder
 from norsim.folders.record import written
+from norsim.jobs.phases import Phases
 from norsim.jobs.unit_store import UnitStore, broken_units, checksum_line, shared_units, unit_files
 
 
@@ -34,7 +35,7 @@ class RunFolder:
         samples.npz            reads that `norsim verify` can solve again
         summary.json, ...      results, written at the end
         checksums.sha256       checksums of all results, in the format of `sha256sum`
-        timing.json            duration in seconds: the only difference between a run and its repetition
+        timing.json            seconds of run and phases: the only difference between a run and its repetition
         written.jsonl          the files that norsim wrote here, the only ones it deletes (norsim.folders.record)
 
     Opening it deletes the results of an earlier run in the same place, so that they cannot be mistaken for those of
@@ -57,6 +58,7 @@ class RunFolder:
         kept: Collection[str] = (),
     ) -> None:
         self.output, self.path = output, output.path
+        self._phases: Phases | None = None
         path = self.path
         self.units = UnitStore((path / "units", *([shared_units()] if shared else [])))
         resolved, manifest = yaml.safe_dump(dict(chip), sort_keys=False), _manifest(seed)
@@ -73,15 +75,24 @@ class RunFolder:
         write_text(path / MANIFEST, json.dumps(manifest, indent=1) + "\n")
         self.event("resumed" if resumed else "started")
 
+    def follow(self, phases: Phases) -> None:
+        """Record the start and the seconds of each phase, also of those before the folder was opened."""
+        self._phases = phases
+        phases.follow(self.event)
+
     def event(self, what: str, **details: Any) -> None:
         """Append a line to events.jsonl. Raises WriteError if the disk fails."""
         stamp = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         append_json(self.path / "events.jsonl", {"time": stamp, "event": what, **details})
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Write summary.json, which marks a finished run; its seconds go to timing.json instead. Let others write."""
+        """Write summary.json, which marks a finished run; its seconds go to timing.json instead, with those of each
+        phase, of all starts of the run. Let others write."""
         result = {key: value for key, value in summary.items() if key != "seconds"}
-        write_text(self.path / "timing.json", json.dumps({"seconds": summary.get("seconds")}, indent=1) + "\n")
+        if self._phases is not None:
+            self._phases.pause()
+        timing = {"seconds": summary.get("seconds"), "phases": phase_seconds(self.path)}
+        write_text(self.path / "timing.json", json.dumps(timing, indent=1) + "\n")
         text = json.dumps(result, indent=1) + "\n"
         kept = [self.path / name for name in sorted(written(self.path)) if "/" not in name and name not in UNCHECKED]
         lines = [checksum_line(path.name, path.read_bytes()) for path in kept if path.is_file()]
@@ -89,6 +100,20 @@ class RunFolder:
         write_text(self.path / SUMMARY, text)
         self.event("finished")
         self.output.release()
+
+
+def phase_seconds(run: Path) -> dict[str, float]:
+    """Return the seconds of each phase of a run, over all of its starts, from events.jsonl."""
+    found: dict[str, float] = {}
+    for line in (run / "events.jsonl").read_text().splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            # A killed run may have left half a line.
+            continue
+        if event["event"] == "phase ended":
+            found[event["phase"]] = round(found.get(event["phase"], 0.0) + event["seconds"], 3)
+    return found
 
 
 def run_folders(folder: Path) -> list[Path]:

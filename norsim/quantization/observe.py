@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from norsim.data.batches import Data, inputs_of
+from norsim.data.batches import Data, inputs_of, size_of
 from norsim.errors import ConfigurationError, PlacementError
 from norsim.quantization.forward import check_single_images, forward
 from norsim.quantization.placeable import Placeable, checked_layers
@@ -19,7 +19,9 @@ SAMPLES_PER_BATCH, SAMPLES_PER_LAYER = 8192, 65536
 
 
 @torch.no_grad()
-def observe_inputs(model: nn.Module, calibration: Data) -> dict[str, Tensor]:
+def observe_inputs(
+    model: nn.Module, calibration: Data, report: Callable[[str, int, int], None] = lambda what, done, total: None
+) -> dict[str, Tensor]:
     """Run all of `calibration` through `model`; return up to 65,537 input values `[n]` of each layer.
 
     Values are drawn without bias between batches, from a separately seeded generator; the smallest value seen is
@@ -30,6 +32,8 @@ def observe_inputs(model: nn.Module, calibration: Data) -> dict[str, Tensor]:
     layers = checked_layers(model)
     samples = {name: _InputSample(name, layer) for name, layer in layers.items()}
     weights: dict[str, Tensor] = {}
+    done, total = 0, size_of(calibration)
+    report("quantize", 0, total)
     with forwards((sample.layer, sample) for sample in samples.values()):
         for images in inputs_of(calibration):
             forward(model, images)
@@ -38,6 +42,8 @@ def observe_inputs(model: nn.Module, calibration: Data) -> dict[str, Tensor]:
                 weights = {name: layer.weight.detach().clone() for name, layer in layers.items()}
                 with _paused(samples.values()):
                     check_single_images(model, images)
+            done += len(images)
+            report("quantize", done, total)
     if not weights:
         raise ConfigurationError("calibration is empty; pass at least one batch of inputs")
     for name, weight in weights.items():

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from norsim.data import Dataset, load
 from norsim.data.tensors import images_tensor
 from norsim.errors import ConfigurationError, NorsimError
+from norsim.jobs.phases import Report, silent, step
 from norsim.quantization.normalise import Normalise
 from norsim.quantization.plain import plain_copy
 from norsim.quantization.quantize import check_quantizable
@@ -23,13 +24,13 @@ from norsim.zoo.registry import spec_of
 
 def quantized_folder(
     name: str, weights: Path | None, dataset: str | None, data_folder: Path | None, folder: Path, command: str,
-    normalise: Normalise | None = None,
+    normalise: Normalise | None = None, images: int | None = None, report: Report = silent,
 ) -> None:  # fmt: skip
     """Quantize the network `name`, norsim's or user-supplied, without training, and store it in `folder`.
 
     `weights` is the file of its float weights; a user-supplied network may contain its weights. `normalise` applies to
-    all its images and is stored with it; `command` is the line recorded on the card. Raises ConfigurationError if the
-    data set is not known or does not fit the network.
+    all its images and is stored with it. The card is about the first `images` test images, all by default; `command` is
+    the line recorded on it. Raises ConfigurationError if the data set is not known or does not fit the network.
     """
     spec = spec_of(name)
     spec = replace(spec, dataset=dataset or spec.dataset, normalise=normalise)
@@ -38,11 +39,15 @@ def quantized_folder(
     float_network = spec.build()
     check_storable(float_network, name)
     state = load_float(weights, float_network) if weights else float_network.state_dict()
-    train_set, test_set = (load(spec.dataset, split, data_folder) for split in ("train", "test"))
+    with step(report, "data train"):
+        train_set = load(spec.dataset, "train", data_folder)
+    with step(report, "data test"):
+        test_set = load(spec.dataset, "test", data_folder)
+        test_set = test_set if images is None else test_set.take(images, None)
     for part in (train_set, test_set):
         check_answers(float_network, part, name)
-    found = train(spec, train_set, test_set, POST_TRAINING, folder, start=state)
-    save_network(found, folder, command)
+    found = train(spec, train_set, test_set, POST_TRAINING, folder, start=state, report=report)
+    save_network(found, folder, command, report)
 
 
 def check_storable(network: nn.Module, name: str) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,7 +28,9 @@ MOST_SWEEPS = 400
 FLOOR = 0.01
 NEGLIGIBLE = 1e-12
 ALL = slice(None)
-BLOCKS_AT_ONCE = 64
+# One call of the kernel solves this number of blocks of reads, fewer on large tiles, because a call ends before it is
+# interrupted.
+BLOCKS_AT_ONCE, CELLS_AT_ONCE = 64, 2**23
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +126,9 @@ def solve(prepared: Prepared, stimulus: Stimulus) -> Currents:
     SolveError if the volts of a cell are outside the box that it was characterised for.
     """
     parts = []
-    size = BLOCKS_AT_ONCE * nodal_kernels.LANES
+    cells = prepared.tile.thresholds.size * nodal_kernels.LANES
+    blocks = min(max(CELLS_AT_ONCE // cells, numba.get_num_threads()), BLOCKS_AT_ONCE)
+    size = blocks * nodal_kernels.LANES
     for start in range(0, stimulus.vectors, size):
         parts.append(_solve_some(prepared, stimulus.take(slice(start, start + size))))
     bitline, source, residual = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from torch import nn
 
 from norsim.backends.backend import Backend, Progress
+from norsim.backends.programming import program_levels
 from norsim.backends.registry import backend_named
 from norsim.chip.model import Chip
 from norsim.errors import ConfigurationError
+from norsim.jobs.phases import Report, silent, step
 from norsim.quantization.copies import independent_copy
 from norsim.quantization.forward import check_network
 from norsim.quantization.modules import OWN, QuantizedOperands
@@ -66,26 +68,48 @@ def _fixed(overrides: Mapping[str, Mapping[str, str]], layers: Mapping[str, nn.M
     return found
 
 
-def program(model: nn.Module, backend: str = "macro", *, progress: Progress | None = None) -> None:
+def program(
+    model: nn.Module, backend: str = "macro", *, progress: Progress | None = None, report: Report = silent
+) -> None:
     """Program the tiles of a converted network in place; from then on `backend` reads them.
 
     The simulator finds the levels, cells are programmed in place if the chip says so, and `macro` builds its models.
-    `progress(done, total)` counts tiles. `norsim.calibrate` programs tiles itself; call this function after loading a
-    `state_dict`. Raises ConfigurationError for a network that was not converted.
+    `progress(done, total)` counts programmed tiles, and `report(what, done, total)` those of each phase: "program",
+    "characterise" and "build", each with the name of a layer. `norsim.calibrate` programs tiles itself; call this
+    function after loading a `state_dict`. Raises ConfigurationError for a network that was not converted.
     """
     wanted, all_layers = backend_named(backend), converted_layers(model)
     layers = [layer for layer in all_layers.values() if not layer.stays_digital]
-    total, done = sum(len(layer.grid.tiles) for layer in layers), 0
     for layer in layers:
-
-        def report(tiles: int, _: int, before: int = done) -> None:
-            if progress:
-                progress(before + tiles, total)
-
-        layer.grid = layer.grid.program(layer.backend_with(wanted), report)
-        done += len(layer.grid.tiles)
+        layer.backend_with(wanted).check_encoding(layer.grid.chip.encoding.name)
+    with step(report, "characterise levels"):
+        for chip in {layer.grid.chip for layer in layers}:
+            program_levels(chip.verify_cell, chip.encoding)
+    for layer, tell in _counted(layers, "program", report, progress):
+        layer.grid = layer.grid.program(progress=tell)
+    for layer, tell in _counted(layers, "characterise", report):
+        layer.grid.prepare(layer.backend_with(wanted), "characterise", tell)
+    for layer, tell in _counted(layers, "build", report):
+        layer.grid.prepare(layer.backend_with(wanted), "prepare", tell)
     for layer in all_layers.values():
         layer.use(Reader(wanted, noise=ReadNoise(layer.grid.chip.draw.seed)))
+
+
+def _counted(
+    layers: Sequence[TiledLayer], phase: str, report: Report, progress: Progress | None = None
+) -> Iterator[tuple[TiledLayer, Progress]]:
+    """Yield each layer with a function that counts its tiles, and reports those of all layers together."""
+    total, before = sum(len(layer.grid.tiles) for layer in layers), 0
+    for layer in layers:
+
+        def tell(tiles: int, _: int, name: str = layer.grid.layer.name, before: int = before) -> None:
+            report(f"{phase} {name}", before + tiles, total)
+            if progress and tiles:
+                progress(before + tiles, total)
+
+        tell(0, 0)
+        yield layer, tell
+        before += len(layer.grid.tiles)
 
 
 def converted_layers(model: nn.Module) -> dict[str, TiledLayer]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -56,6 +57,14 @@ class TileGrid:
                 progress(len(arrays), len(self.tiles))
         return replace(self, arrays=tuple(arrays))
 
+    def prepare(self, backend: Backend, stage: Literal["characterise", "prepare"], progress: Progress) -> None:
+        """Do a stage of the one-time work of `backend` for every programmed tile; `progress(done, total)` counts
+        tiles."""
+        work = backend.characterise if stage == "characterise" else backend.prepare
+        for done, (part, array) in enumerate(zip(self.tiles, self.arrays, strict=True), 1):
+            work(array.tile, array.drive(np.zeros((1, len(part.inputs)), np.uint8)))
+            progress(done, len(self.tiles))
+
     def read(self, codes: Codes, reader: Reader) -> Iterator[Read]:
         """Read every tile for `[vectors, inputs]` activation codes; yield index of the tile, first vector, codes, read.
 
@@ -107,7 +116,9 @@ class TileGrid:
             energies.append(line_joules(self.chip.costs, self.chip.wires, drives, passes))
             requests.append((array.tile, drives.take(reads)))
         ratio, tiles = reference_ratio(self.chip), []
-        found = zip(seen.tiles, seen.arrays, requests, energies, reader.currents(requests), strict=True)
+        found = zip(
+            seen.tiles, seen.arrays, requests, energies, reader.currents(requests, self.layer.name), strict=True
+        )
         for part, array, (_, stimulus), joules, currents in found:
             lines = converters = None
             if reader.noise is not None:

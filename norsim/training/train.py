@@ -15,6 +15,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, astuple, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from torch.nn import functional
 from norsim.data import Dataset
 from norsim.errors import ConfigurationError, DataError
 from norsim.files import make_folder, write_text
+from norsim.jobs.phases import Report, silent
 from norsim.quantization.forward import forward
 from norsim.quantization.quantize import quantize
 from norsim.training.checkpoint import CHECKPOINT, LOG, write_checkpoint
@@ -75,6 +77,7 @@ def train(
     resume: bool = False,
     progress: Callable[[EpochRecord], None] | None = None,
     start: Mapping[str, Tensor] | None = None,
+    report: Report = silent,
 ) -> TrainResult:
     """Train `spec` by `recipe`; write `checkpoint.pt` and `log.csv` to `folder` after each epoch, if there is any.
 
@@ -82,31 +85,30 @@ def train(
     `[outputs, inputs]`, or from random weights. With `resume` it continues from the checkpoint in `folder`, if there is
     one. Raises ConfigurationError if the checkpoint belongs to another training, the loss is not finite or images do
     not fit the network, DataError for a checkpoint that cannot be read. The caller's random state does not change.
+    `progress` gets the record of each epoch; `report(what, done, total)` counts batches and images.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        run = _Run(spec, train_set, test_set, recipe, folder, resume, progress, start)
+        run = _Run(spec, train_set, test_set, recipe, folder, resume, progress, start, report)
         float_network = run.float_phase()
         seen = run.observed_inputs()
-        quantized = quantize(float_network, seen, recipe.weight_bits, recipe.activation_bits)
+        quantized = quantize(float_network, seen, recipe.weight_bits, recipe.activation_bits, report=report)
         network = run.phase("quantized", quantized, recipe.quantized_epochs, recipe.quantized_rate, float_network)
-    return TrainResult(
-        spec=spec,
-        recipe=recipe,
-        network=network,
-        float_network=float_network,
-        float_predictions=predict(float_network, test_set),
-        test_set=test_set,
-        records=tuple(run.records),
-    )
+    predictions = predict(float_network, test_set, partial(report, "classify float"))
+    return TrainResult(spec, recipe, network, float_network, predictions, test_set, tuple(run.records))
 
 
 @torch.no_grad()
-def predict(network: nn.Module, data: Dataset) -> NDArray[np.int64]:
+def predict(
+    network: nn.Module, data: Dataset, progress: Callable[[int, int], None] = lambda done, total: None
+) -> NDArray[np.int64]:
     """Return the class that `network` in eval mode assigns to each image of `data`, int64 `[images]`."""
     network.eval()
-    pixels = torch.from_numpy(data.images)
-    logits = [forward(network, to_input(part, data.full_scale)) for part in torch.split(pixels, EVALUATION_BATCH)]
+    logits: list[Tensor] = []
+    progress(0, len(data))
+    for part in torch.split(torch.from_numpy(data.images), EVALUATION_BATCH):
+        logits.append(forward(network, to_input(part, data.full_scale)))
+        progress(sum(map(len, logits)), len(data))
     classes: NDArray[np.int64] = torch.cat(logits).argmax(1).numpy()
     return classes
 
@@ -151,8 +153,9 @@ class _Run:
         resume: bool,
         progress: Callable[[EpochRecord], None] | None,
         start: Mapping[str, Tensor] | None,
+        report: Report,
     ) -> None:
-        self.start = start
+        self.start, self.report = start, report
         self.spec, self.recipe, self.folder, self.progress = spec, recipe, folder, progress
         self.train_set, self.test_set, self.full_scale = train_set, test_set, train_set.full_scale
         self.pixels, self.labels = torch.from_numpy(train_set.images), torch.from_numpy(train_set.labels)
@@ -206,7 +209,7 @@ class _Run:
             torch.set_rng_state(self.saved["random"])
         for epoch in range(first, epochs):
             start = time.perf_counter()
-            loss, rate = self._epoch(learner, epoch, epochs, peak, teacher)
+            loss, rate = self._epoch(name, learner, epoch, epochs, peak, teacher)
             if not math.isfinite(loss):
                 raise ConfigurationError(f"{name} epoch {epoch + 1}: loss is {loss}; lower the learning rate")
             with self._precision():
@@ -219,7 +222,7 @@ class _Run:
         return torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.precision == "bfloat16")
 
     def _epoch(
-        self, learner: Learner, epoch: int, epochs: int, peak: float, teacher: nn.Module | None
+        self, phase: str, learner: Learner, epoch: int, epochs: int, peak: float, teacher: nn.Module | None
     ) -> tuple[float, float]:
         size = min(self.recipe.batch_size, len(self.labels))
         # Without an incomplete last batch: batch norm would give its few images too much weight.
@@ -230,7 +233,8 @@ class _Run:
         # CIFAR-10 in 3.29 seconds on a single GPU", 2024).
         mirrored = self.mirrored ^ bool(epoch % 2)
         total, rate = 0.0, 0.0
-        for chosen in batches:
+        for done, chosen in enumerate(batches):
+            self.report(f"train {phase}, epoch {epoch + 1}", epoch * len(batches) + done, epochs * len(batches))
             moved = augment(self.pixels[chosen], mirrored[chosen], self.recipe.augmentation, self.generator)
             with self._precision():
                 loss = self._loss(

@@ -30,8 +30,10 @@ from norsim.commands.shared.options import (
     show_evaluation_cost,
     workers_for,
 )
+from norsim.commands.shared.progress import reporting
 from norsim.errors import ConfigurationError
 from norsim.files import write_text
+from norsim.jobs.phases import Phases, step
 
 
 @click.command("sweep")
@@ -100,20 +102,24 @@ def command(
     choice = chip_of_options(chip_name, encoding, settings, seed)
     vary = dict(map(values_of, varied))
 
-    from norsim.commands.shared.progress import reporting
-    from norsim.experiments.experiment import open_experiment
-    from norsim.experiments.sweep import SweepPoint, designs
-    from norsim.report.figures.sweep_curves import curves
+    phases = Phases()
+    with reporting(quiet, phases) as report, step(report, "import"):
+        from norsim.experiments.experiment import open_experiment
+        from norsim.experiments.sweep import SweepPoint, designs
+        from norsim.report.figures.sweep_curves import curves
 
-    one = open_experiment(
-        network, choice, dataset, data_folder, backend=backend, seed=seed, trusted=model_is_trusted()
-    )  # fmt: skip
+    with reporting(quiet, phases) as report:
+        one = open_experiment(
+            network, choice, dataset, data_folder, backend=backend, seed=seed, trusted=model_is_trusted(),
+            report=report,
+        )  # fmt: skip
     # All points are checked before the first is run.
     try:
         chips = [design.choice for _, design in designs(one.net.parts.deployment, vary)]
     except ConfigurationError as problem:
         raise type(problem)(f"--vary: {problem}") from None
-    shown, known = one.images(images, split)
+    with reporting(quiet, phases) as report:
+        shown, known = one.images(images, split, report)
     if is_dry_run():
         times = trials * len(chips)
         show_evaluation_cost(
@@ -122,8 +128,8 @@ def command(
         )  # fmt: skip
         return
     rows: list[dict[str, Any]] = []
-    with reporting(quiet) as report, workers_for(jobs) as workers:
-        folder = open_run("sweep", out, choice, seed)
+    with reporting(quiet, phases) as report, workers_for(jobs) as workers:
+        folder = open_run("sweep", out, choice, seed, phases)
 
         def write(point: SweepPoint) -> None:
             rows.append(row_of(point.values, point))

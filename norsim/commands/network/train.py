@@ -13,7 +13,9 @@ import yaml
 
 from norsim.commands.shared.complete import complete_definition
 from norsim.commands.shared.options import check_out, open_output, overwrite_option, print_json, show_estimate
+from norsim.commands.shared.progress import reporting
 from norsim.errors import ConfigurationError, suggestion
+from norsim.jobs.phases import step
 from norsim.training.recipes import RECIPES, Recipe
 from norsim.zoo.widths import WIDEST
 
@@ -87,20 +89,24 @@ def command(
     recipe = change_recipe(RECIPES[network], settings)
     recipe = recipe if seed is None else replace(recipe, seed=seed)
 
-    import torch
+    with reporting(quiet) as bar, step(bar, "import"):
+        import torch
 
-    from norsim.commands.shared.progress import reporting
-    from norsim.data import load
-    from norsim.saved.float_weights import load_float
-    from norsim.saved.network_folder import save_network
-    from norsim.training.estimate import estimate_training
-    from norsim.training.train import train
-    from norsim.zoo.registry import spec_of
+        from norsim.data import load
+        from norsim.saved.float_weights import load_float
+        from norsim.saved.network_folder import save_network
+        from norsim.training.estimate import estimate_training
+        from norsim.training.train import train
+        from norsim.zoo.registry import spec_of
 
     spec = spec_of(network, width)
     torch.set_num_threads(jobs or torch.get_num_threads())
     weights = mean_of([load_float(path, spec.build()) for path in starts]) if starts else None
-    train_set, test_set = (load(spec.dataset, split, data_folder) for split in ("train", "test"))
+    with reporting(quiet) as bar:
+        with step(bar, "data train"):
+            train_set = load(spec.dataset, "train", data_folder)
+        with step(bar, "data test"):
+            test_set = load(spec.dataset, "test", data_folder)
     if dry_run:
         show_estimate(estimate_training(spec, train_set, test_set, recipe), as_json)
         return
@@ -108,14 +114,11 @@ def command(
     output.sweep()
     output.clear(lambda name: not resume)
     folder = output.path
-    with reporting(quiet, lines=False) as bar:
-
-        def follow(record: EpochRecord) -> None:
-            report(record)
-            bar(f"{record.phase} epochs", record.epoch, getattr(recipe, f"{record.phase}_epochs"))
-
-        finished = train(spec, train_set, test_set, recipe, folder, resume, None if quiet else follow, weights)
-    card = save_network(finished, folder, command_line(jobs, torch.get_num_threads()))
+    with reporting(quiet) as bar:
+        finished = train(
+            spec, train_set, test_set, recipe, folder, resume, None if quiet else report, weights, bar
+        )  # fmt: skip
+        card = save_network(finished, folder, command_line(jobs, torch.get_num_threads()), bar)
     result = {
         "network": network,
         "width": width,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from norsim.evaluation.estimate import Estimate
     from norsim.experiments.deployed import DeployedNetwork
     from norsim.experiments.run_folder import RunFolder
+    from norsim.jobs.phases import Phases
     from norsim.jobs.workers import Workers
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -179,8 +180,13 @@ def show_evaluation_cost(
     show_estimate(taken, as_json)
 
 
-def open_run(command: str, out: Path | None, choice: ChipChoice, seed: int) -> RunFolder:
-    """Return the folder of this run. Raises ConfigurationError if `--resume` has no folder, or that of another run."""
+def open_run(
+    command: str, out: Path | None, choice: ChipChoice, seed: int, phases: Phases | None = None
+) -> RunFolder:  # fmt: skip
+    """Return the folder of this run, which records `phases`.
+
+    Raises ConfigurationError if `--resume` has no folder, or that of another run.
+    """
     from norsim.experiments.run_folder import RunFolder
 
     context = click.get_current_context()
@@ -192,7 +198,10 @@ def open_run(command: str, out: Path | None, choice: ChipChoice, seed: int) -> R
     # A command that has opened its folder before has put its network there.
     kept = ("network",) if OUTPUT in context.meta else ()
     place = open_output(command, out)
-    return RunFolder(place, choice.content, choice.path, seed, options, resume, shared, checks, kept)
+    folder = RunFolder(place, choice.content, choice.path, seed, options, resume, shared, checks, kept)
+    if phases is not None:
+        folder.follow(phases)
+    return folder
 
 
 def scheduler_options(function: Decorated) -> Decorated:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from norsim.child_processes import RUNNING, STOPPED, kill
 from norsim.errors import SimulatorError, SolveError, SolveTimeoutError, WriteError
+from norsim.files import UNFINISHED
 
 # Size limit of a log or a file of results, in addition to the currents themselves.
 LARGEST_BYTES = 1 << 27
@@ -45,6 +46,7 @@ def own_folder() -> Iterator[Path]:
     folder = None
     try:
         folder = Path(tempfile.mkdtemp(prefix="norsim-ngspice-"))
+        UNFINISHED.add(folder)
         yield folder
     except SolveError as problem:
         raise type(problem)(f"{problem}. The deck and the log are kept in {folder}") from None
@@ -58,6 +60,9 @@ def own_folder() -> Iterator[Path]:
     except BaseException:
         _remove(folder)
         raise
+    finally:
+        if folder is not None:
+            UNFINISHED.discard(folder)
     _remove(folder)
 
 
