@@ -69,9 +69,17 @@ def inner_of(section: CellSection) -> Inner:
 def _text(name: str, part: str | None, chip: Path, packaged: Path, trust_cell: bool) -> str:
     """Read a file named in a chip file, or a section of it, from beside that file or from norsim's files."""
     for folder in (chip.parent, packaged):
-        if (folder / name).is_file():
+        if _is_file(folder / name):
             return Source((chip.parent, packaged), trust_cell).read(folder / name, part)
     raise ConfigurationError(f"chip file {chip}: no file {name!r} beside it or in {packaged}")
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether there is a file of that name; a name that is too long for the file system is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _compiled(name: str, chip: Path, trust_cell: bool) -> tuple[str, str]:
@@ -81,7 +89,7 @@ def _compiled(name: str, chip: Path, trust_cell: bool) -> tuple[str, str]:
         raise UntrustedCellError(
             f"cell.osdi: {path} is machine code, which ngspice does not run unless the cell is trusted"
         )
-    if not path.is_file():
+    if not _is_file(path):
         raise ConfigurationError(f"chip file {chip}: no file {name!r} beside it")
     if not path.as_posix().isprintable() or '"' in path.name:
         raise ConfigurationError(f"cell.osdi: ngspice cannot load a file of that name: {str(path)!r}")
