@@ -46,7 +46,7 @@ def bounds(tile: Tile, stimulus: Stimulus, sweep: Sweep) -> Box:
     # Current flows back into a bitline only from a rise caused by its neighbours.
     across_low = max(low - drop - rise - ground, 0.0 if low == high else -rise)
     width = _rounded(1.02 * (high - ground - across_low) + 1e-4)
-    lift = _rounded(1.02 * rise + 1e-4)
+    lift = min(_rounded(1.02 * rise + 1e-4), 1.02 * (high - ground) + 1e-4)
     top = high - ground + MARGIN * width
     least = -lift if across_low < 0 else max(top - (1 + MARGIN) * width, 0.0)
     return Box(least, top, ground - MARGIN * lift, ground + lift)
