@@ -1,12 +1,13 @@
-"""Atomic writes: readers see the old file or the complete new one."""
+"""Atomic writes: readers see the old file or the complete new one. And a strict reader of JSON."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from norsim.errors import ConfigurationError
 
@@ -42,3 +43,18 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write `text` in UTF-8 by `write_atomically`."""
     write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def unique_json(text: str | bytes) -> Any:
+    """Return the content of a JSON text. Raises ValueError for a key that occurs twice in an object, as for any text
+    that is not JSON."""
+    return json.loads(text, object_pairs_hook=_unique)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key!r} is given twice; give it once")
+        found[key] = value
+    return found

@@ -66,6 +66,23 @@ def parse_yaml(text: str, key: str = "") -> Any:
         raise ConfigurationError(" ".join(str(problem).split())) from None
 
 
+def yaml_text(content: Any) -> str:
+    """Return the YAML text from which `parse_yaml` reads `content`, with keys in their order."""
+    return str(yaml.dump(content, Dumper=_Dumper, sort_keys=False))
+
+
+class _Dumper(yaml.SafeDumper):
+    """A writer of YAML 1.1 that also quotes text which YAML 1.2 reads as a number, such as 1e3."""
+
+
+def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    is_number = NUMBER.fullmatch(text) or OTHER_INTEGER.fullmatch(text)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="'" if is_number else None)
+
+
+_Dumper.add_representer(str, _quoted)
+
+
 def _document(events: Iterator[yaml.Event], key: str) -> Any:
     content, documents = None, 0
     for event in events:

@@ -16,9 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TextIO
 
-import yaml
-
 from norsim.chip.renamed import LAWS
+from norsim.configuration.strict_yaml import yaml_text
 from norsim.errors import ConfigurationError
 from norsim.experiments.run_files import CHECKSUMS, RESULT_FILES, RESULTS, UNCHECKED
 from norsim.files import half_written, write_text
@@ -57,7 +56,7 @@ class RunFolder:
     ) -> None:
         self.path = path
         self.units = UnitStore((path / "units", *([shared_units()] if shared else [])))
-        resolved, manifest = yaml.safe_dump(dict(chip), sort_keys=False), _manifest(seed)
+        resolved, manifest = yaml_text(dict(chip)), _manifest(seed)
         manifest |= {"chip_file": str(chip_file), "options": dict(options or {}), "checks": dict(checks or {})}
         try:
             resumed = resume and (path / "manifest.json").is_file()
