@@ -22,8 +22,8 @@ PLAIN_NUMBER = re.compile(NUMBER)
 QUANTITY = re.compile(rf"({NUMBER}|[-+]?(?:nan|inf))\s*([^\W\d_]+(?:[/*][^\W\d_]+)*)")
 # Limits of chip files. Beyond them a value is no property of an array, and the work or memory that it needs is
 # unbounded: a cell's curve is measured every few millivolts, and models of transistors end between 1000 K and 2000 K.
-MOST_VOLTS, MOST_AMPERES, MOST_OHMS = 100.0, 1.0, 1e9
-MOST_KELVIN, MOST_SECONDS, MOST_STEPS = 1000.0, 1e12, 2.0**24
+MOST_VOLTS, MOST_AMPERES, MOST_OHMS = 100, 1, 10**9
+MOST_KELVIN, MOST_SECONDS, MOST_STEPS = 1000, 10**12, 2**24
 
 
 @lru_cache

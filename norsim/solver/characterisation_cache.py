@@ -48,11 +48,7 @@ def bounds(tile: Tile, stimulus: Stimulus, sweep: Sweep) -> Box:
 def lossless_drops(tile: Tile, stimulus: Stimulus, sweep: Sweep) -> tuple[float, float]:
     """Return the largest drop along a bitline and the largest rise along a source line, volts, if every cell conducted
     its current at the largest drive of `stimulus` without any drop: upper bounds."""
-    gate, high, ground = (
-        float(stimulus.wordline_volts.max()),
-        float(stimulus.bitline_volts.max()),
-        stimulus.source_volts,
-    )
+    gate, high = float(stimulus.wordline_volts.max()), float(stimulus.bitline_volts.max())
     states, where = np.unique(tile.thresholds, return_inverse=True)
     if len(states) > MOST_STATES:
         # Rounded down, because a lower threshold draws more.
