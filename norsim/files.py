@@ -1,10 +1,11 @@
-"""Atomic writes: readers see the old file or the complete new one.
+"""Atomic writes: readers see the old file or the complete new one. And a strict reader of JSON.
 
 A file in a folder with a record (norsim.folders.record) is recorded there first.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -66,3 +67,18 @@ def append_json(path: Path, content: dict[str, Any]) -> None:
         append_line(path, content)
     except OSError as problem:
         raise WriteError(f"{path} cannot be written: {problem.strerror or problem}") from None
+
+
+def unique_json(text: str | bytes) -> Any:
+    """Return the content of a JSON text. Raises ValueError for a key that occurs twice in an object, as for any text
+    that is not JSON."""
+    return json.loads(text, object_pairs_hook=_unique)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key!r} is given twice; give it once")
+        found[key] = value
+    return found

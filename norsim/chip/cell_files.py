@@ -134,7 +134,7 @@ def _compiled(name: str, chip: Path, trust_cell: bool) -> tuple[str, str]:
         raise UntrustedCellError(
             f"cell.osdi: {path} is machine code, which ngspice does not run unless the cell is trusted"
         )
-    if not path.is_file():
+    if not is_file(path):
         raise ConfigurationError(f"chip file {chip}: no file {name!r} beside it")
     if not path.as_posix().isprintable() or '"' in path.name:
         raise ConfigurationError(f"cell.osdi: ngspice cannot load a file of that name: {str(path)!r}")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from norsim.configuration.quantities import Conversion, Volts, any_quantity, same_kind
+from norsim.configuration.quantities import NUMBER, Conversion, Volts, any_quantity, same_kind
 from norsim.configuration.section import Section
 from norsim.errors import suggestion
 from norsim.spice.options import KNOWN_OPTIONS, OWN_OPTIONS
@@ -17,7 +17,7 @@ NAME = r"^[A-Za-z_][A-Za-z0-9_.]*$"
 SECTION = r"""^[^\s'"]+$"""
 # ngspice's modes, which can be combined: HSPICE, PSPICE, LTspice, KiCad, Spectre, Eagle; `a` for the whole netlist.
 COMPATIBILITY = r"^(hs|ps|lt|ki|sp|eg|s3|mc|a|all)*$"
-SPICE_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?[A-Za-z]{0,8}")
+SPICE_NUMBER = re.compile(rf"{NUMBER}[A-Za-z]{{0,8}}")
 
 
 def _pin(value: Any) -> Any:

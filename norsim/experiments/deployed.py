@@ -105,7 +105,9 @@ class DeployedNetwork(nn.Module):
     def backend(self, name: str) -> None:
         """Read the array with the backend `name`; ConfigurationError if it is unknown or cannot read the encoding."""
         wanted = backend_named(name)
-        wanted.check_encoding(self.chip.encoding.name)
+        for layer in self.tiled.values():
+            if not layer.stays_digital:
+                layer.grid.check(layer.backend_with(wanted))
         self._read_by(wanted)
 
     def forward(self, *inputs: Any, **named: Any) -> Any:

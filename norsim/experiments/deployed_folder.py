@@ -20,7 +20,7 @@ from torch import Tensor
 
 from norsim.errors import ConfigurationError, DataError
 from norsim.experiments.deployment import Deployment
-from norsim.files import write_atomically, write_text
+from norsim.files import unique_json, write_atomically, write_text
 from norsim.folders.output import OutputFolder
 from norsim.quantization.modules import quantized_operands
 
@@ -77,7 +77,7 @@ def load_folder(folder: Path) -> tuple[Deployment, dict[str, Tensor], str]:
 
 def _about(folder: Path) -> dict[str, Any]:
     try:
-        about: dict[str, Any] = json.loads((folder / ABOUT).read_text())
+        about: dict[str, Any] = unique_json((folder / ABOUT).read_text())
         found = about["format"], about["norsim"], about["torch"]
     except (OSError, ValueError, KeyError, TypeError):
         raise DataError(f"{folder} is not the folder of a deployed network; net.save(folder) writes one") from None

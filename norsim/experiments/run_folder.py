@@ -12,9 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from norsim.chip.renamed import LAWS
+from norsim.configuration.strict_yaml import yaml_text
 from norsim.errors import ConfigurationError
 from norsim.experiments.run_files import CHECKSUMS, KEPT, KEPT_FOLDERS, MANIFEST, SUMMARY, UNCHECKED
 from norsim.files import append_json, write_text
@@ -61,7 +60,7 @@ class RunFolder:
         self._phases: Phases | None = None
         path = self.path
         self.units = UnitStore((path / "units", *([shared_units()] if shared else [])))
-        resolved, manifest = yaml.safe_dump(dict(chip), sort_keys=False), _manifest(seed)
+        resolved, manifest = yaml_text(dict(chip)), _manifest(seed)
         manifest |= {"chip_file": str(chip_file), "options": dict(options or {}), "checks": dict(checks or {})}
         resumed = resume and (path / MANIFEST).is_file()
         if resumed:

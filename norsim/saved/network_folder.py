@@ -24,7 +24,7 @@ from torch import nn
 
 from norsim.data import Dataset
 from norsim.errors import ConfigurationError, DataError
-from norsim.files import make_folder, write_atomically, write_text
+from norsim.files import make_folder, unique_json, write_atomically, write_text
 from norsim.jobs.phases import Report, silent
 from norsim.quantization.modules import quantized_operands
 from norsim.quantization.normalise import from_header
@@ -205,7 +205,7 @@ def _read_card(path: Path, header: dict[str, Any], weights: Path) -> dict[str, A
     try:
         if path.stat().st_size > LARGEST_CARD:
             fail(path, f"it is larger than {LARGEST_CARD} bytes")
-        card = json.loads(path.read_bytes())
+        card = unique_json(path.read_bytes())
         classes = base64.b64decode(card["float_predictions"], validate=True)
     except (OSError, ValueError, RecursionError, KeyError, TypeError) as problem:
         fail(path, f"it cannot be read ({type(problem).__name__}: {problem})")

@@ -106,9 +106,16 @@ def _conductances(table: CellTable) -> tuple[Floats, Floats]:
     """Return the largest slopes dI/dv_d and -dI/dv_s `[states]`, at least 0, over gates and corners of the box."""
     low, high = max(table.box.across_low, 0.0), table.box.across_high
     step = 1e-3 * (high - low)
-    across = np.array([low, (low + high) / 2, high - step])
-    source = np.full(3, (table.box.source_low + table.box.source_high) / 2)
     rise = 1e-3 * (table.box.source_high - table.box.source_low)
+    # A conductance above a cell's own slows the sweeps, but one below it can make them diverge. A cell conducts best
+    # with its source near ground.
+    across, source = (
+        grid.ravel()
+        for grid in np.meshgrid(
+            [low, (low + high) / 2, high - step],
+            [table.box.source_low, (table.box.source_low + table.box.source_high) / 2, table.box.source_high - rise],
+        )
+    )
     drains, sources = np.zeros(len(table.thresholds)), np.zeros(len(table.thresholds))
     for gate in range(len(table.gates)):
         here = table.amps(gate, ALL, across, source)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from norsim.backends.registry import array_backends
 from norsim.commands.shared import show
@@ -31,6 +30,7 @@ from norsim.commands.shared.options import (
     workers_for,
 )
 from norsim.commands.shared.progress import reporting
+from norsim.configuration.strict_yaml import yaml_text
 from norsim.errors import ConfigurationError
 from norsim.files import write_text
 from norsim.jobs.phases import Phases, step
@@ -101,6 +101,8 @@ def command(
     check_network(network)
     choice = chip_of_options(chip_name, encoding, settings, seed)
     vary = dict(map(values_of, varied))
+    if len(vary) < len(varied):
+        raise ConfigurationError(f"--vary: a key occurs twice in {', '.join(map(repr, varied))}; give each key once")
 
     phases = Phases()
     with reporting(quiet, phases) as report, step(report, "import"):
@@ -149,7 +151,7 @@ def command(
     }  # fmt: skip
     write_text(folder.path / "curves.svg", curves(content))
     best = chips[found.points.index(found.best)]
-    write_text(folder.path / "best.yaml", yaml.safe_dump(best.content, sort_keys=False))
+    write_text(folder.path / "best.yaml", yaml_text(best.content))
     folder.finish(content)
     if as_json:
         print_json({**content, "out": str(folder.path)})

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import yaml
 
 from norsim.commands.shared.complete import complete_definition
 from norsim.commands.shared.options import check_out, open_output, overwrite_option, print_json, show_estimate
 from norsim.commands.shared.progress import reporting
+from norsim.configuration.strict_yaml import parse_yaml
 from norsim.errors import ConfigurationError, suggestion
 from norsim.jobs.phases import step
 from norsim.training.recipes import RECIPES, Recipe
@@ -163,11 +163,18 @@ def report(record: EpochRecord) -> None:
 def change_recipe(recipe: Recipe, settings: tuple[str, ...]) -> Recipe:
     """Return the recipe with each `key=value` applied. Raises ConfigurationError for an unknown key or a wrong type."""
     kinds = {field.name: type(getattr(recipe, field.name)) for field in fields(recipe)}
+    given: set[str] = set()
     for setting in settings:
         key, equals, text = setting.partition("=")
+        if key in given:
+            raise ConfigurationError(f"--recipe {setting!r}: {key} is given twice; give it once")
+        given.add(key)
         if key not in kinds or not equals:
             raise ConfigurationError(f"--recipe {setting!r}: expected key=value with one of {', '.join(kinds)}")
-        value: Any = yaml.safe_load(text)
+        try:
+            value: Any = parse_yaml(text, key)
+        except ConfigurationError as problem:
+            raise ConfigurationError(f"--recipe {setting!r}: {problem}") from None
         if type(value) is not kinds[key] and not (kinds[key] is float and type(value) is int):
             raise ConfigurationError(f"--recipe {setting!r}: expected a {kinds[key].__name__} for {key}")
         recipe = replace(recipe, **{key: kinds[key](value)})

@@ -22,6 +22,8 @@ HINTS: tuple[tuple[type[NorsimError], str, str], ...] = (
     (ThresholdError, "of full scale is above the tolerance", "--tolerance"),
     (ThresholdError, "converter steps is above the tolerance", "--tolerance-steps"),
     (ThresholdError, "predictions differ between|changed predictions needs", "--max-changed"),
+    (NorsimError, "[Uu]se the nodal backend", "--backend nodal"),
+    (NorsimError, "[Uu]se the ngspice backend", "--backend ngspice"),
     (NorsimError, "resume (it|the run)", "repeat its command with --resume"),
 )
 

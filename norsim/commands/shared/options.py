@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from norsim.chip.load import ChipChoice, choose_chip, read_yaml
+from norsim.chip.load import ChipChoice, choose_chip
 from norsim.commands.shared import show
 from norsim.commands.shared.complete import complete_chip, complete_key
+from norsim.configuration.strict_yaml import read_yaml
 from norsim.errors import ConfigurationError
 from norsim.folders.output import OutputFolder, check_writable, new_folder, refusal
 from norsim.periphery.registry import ENCODINGS
