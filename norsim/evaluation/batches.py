@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from norsim.backends.backend import Backend
 from norsim.backends.characterised import ONE_AT_A_TIME
 from norsim.errors import ConfigurationError
+from norsim.evaluation.attributes import attributes, has_own_code
 from norsim.evaluation.clipping import Tally, Use
 from norsim.evaluation.metrics import Predictions, classes_of, plain
 from norsim.evaluation.proof.kept_reads import samples_of, samples_table
@@ -88,7 +89,7 @@ def run_batches(
     `progress(images done)` reports progress.
     """
     quota = kept.quota if kept else Quota(0, 0, 0)
-    own_code = bool(own_modules(model))
+    own_code = has_own_code(model)
     store, apart = reader.store, done_elsewhere(reader.backend, reader.workers)
     workers = reader.workers if apart else HERE
     own = Reader(reader.backend) if apart else reader
@@ -209,7 +210,7 @@ def fingerprint(model: nn.Module, backend: Backend) -> str:
     rests_on: list[str | None] = [*backend.versions().values()] or [None]
     parts: list[object] = [torch.__version__, np.__version__, *rests_on, backend.name, str(model), normalisation(model)]
     parts += sorted({f"{type(part).__module__}.{type(part).__qualname__}" for part in model.modules()})
-    parts += code_of(own_modules(model))
+    parts += [*code_of(own_modules(model)), *attributes(model)]
     # Also the buffers that a state dict lacks.
     values = dict(model.named_buffers()) | model.state_dict()
     parts += [(name, value.cpu().numpy().tobytes().hex()) for name, value in values.items()]
