@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from norsim.backends.backend import Backend
 from norsim.backends.characterised import ONE_AT_A_TIME
 from norsim.errors import ConfigurationError
-from norsim.evaluation.attributes import attributes, has_own_code
 from norsim.evaluation.clipping import Tally, Use
 from norsim.evaluation.metrics import Predictions, classes_of, plain
 from norsim.evaluation.proof.kept_reads import samples_of, samples_table
@@ -32,6 +31,7 @@ from norsim.tiling.modules import digital, reading, tiled_layers
 from norsim.tiling.read_noise import ReadNoise
 from norsim.tiling.reader import Reader
 from norsim.user_code import code_of
+from norsim.zoo.attributes import attributes, has_own_code
 
 # Classes `[images]`, or the outputs themselves.
 Answers = Any

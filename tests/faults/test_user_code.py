@@ -17,9 +17,9 @@ from torch import Tensor, nn
 import norsim as toolkit
 from norsim.data import load
 from norsim.errors import ConfigurationError, DataError
-from norsim.evaluation.attributes import attributes, has_own_code
 from norsim.jobs.unit_store import UnitStore
 from norsim.user_code import call_code, code_of
+from norsim.zoo.attributes import attributes, has_own_code
 from norsim.zoo.registry import build
 
 Run = Callable[..., Any]
