@@ -185,8 +185,7 @@ class DeployedNetwork(nn.Module):
             )  # fmt: skip
         return evaluate(
             self.parts.analog, data, self.backend, metric=metric, spice_sample=spice_sample, proof_images=proof_images,
-            proof_seconds=proof_seconds, seed=deployment.seed, workers=workers,
-            report=report, network=deployment.name,
+            proof_seconds=proof_seconds, seed=deployment.seed, workers=workers, report=report, network=deployment.name,
             original=deployment.original, float_predictions=float_predictions, store=store,
             calibration=deployment.inputs.images if isinstance(deployment.inputs, KeptInputs) else None,
         )  # fmt: skip
@@ -228,15 +227,13 @@ class DeployedNetwork(nn.Module):
         overwrite: bool = False, progress: Callable[[int, int, float], None] | None = None, report: Report = silent,
         **tuning: Any,
     ) -> DeployedNetwork:  # fmt: skip
-        """Train the quantized weights further, through the circuit, on labelled data; return the network, changed in
-        place.
+        """Train the quantized weights further, through the circuit, on labelled data; return the network, changed.
 
         `tuning` are fields of norsim.training.tuning.Tuning: `steps`, `refresh`, `batch_size`, `rate`, `distillation`,
-        `temperature`, `augmentation`, `seed`. `folder`, a new or empty one, keeps checkpoints, from which
-        `resume` continues; `overwrite` replaces those of an earlier call. A calibrated network is programmed and
-        calibrated again. `progress(steps done, steps, mean loss)` is called after each refresh, and
-        `report(what, done, total)` reports progress. Raises ConfigurationError for a folder with other content,
-        WriteError if it cannot be written.
+        `temperature`, `augmentation`, `seed`. `folder`, a new or empty one, keeps checkpoints, from which `resume`
+        continues; `overwrite` replaces those of an earlier call. A calibrated network is programmed and calibrated
+        again. `progress(steps done, steps, mean loss)` is called after each refresh, `report(what, done, total)` during
+        the work. Raises ConfigurationError for a folder with other content, WriteError if it cannot be written.
         """
         known = [field.name for field in fields(Tuning)]
         for name in tuning:
@@ -247,16 +244,9 @@ class DeployedNetwork(nn.Module):
         self._check_reads()
         with checkpoint_folder(folder, resume, overwrite) as place:
             tuned = fine_tune(
-                deployment.quantized,
-                deployment.choice.chip,
-                data,
-                wanted,
-                place,
-                resume,
-                progress,
-                deployment.digital,
+                deployment.quantized, deployment.choice.chip, data, wanted, place, resume, progress, deployment.digital,
                 report,
-            )
+            )  # fmt: skip
         changed = replace(deployment, quantized=tuned.to(device_of(deployment.quantized)))
         analog = changed.converted()
         if calibrated:

@@ -32,9 +32,8 @@ def attributes(model: nn.Module) -> list[str]:
 
 def _is_untold(part: nn.Module) -> bool:
     hooks = [hook for key, value in vars(part).items() if key.endswith("_hooks") and value for hook in value.values()]
-    if any(
-        _library(hook if isinstance(hook, FunctionType) else type(hook)) != "norsim" for hook in hooks
-    ) or "forward" in vars(part):
+    foreign = [hook for hook in hooks if _library(hook if isinstance(hook, FunctionType) else type(hook)) != "norsim"]
+    if foreign or "forward" in vars(part):
         return True
     library = _library(type(part))
     return library not in ("torch", "norsim") or (library == "torch" and None in _told(part).values())
