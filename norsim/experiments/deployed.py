@@ -51,8 +51,7 @@ class DeployedNetwork(nn.Module):
     """A network on the tiles of a chip: calling it reads the array. `norsim.deploy` returns one.
 
     Modules have the same names as in the original network; `state_dict` holds the digital parameters and the
-    calibration. The network is for inference: there are no gradients, and `train()` raises an error; `finetune` trains
-    it.
+    calibration. The network is for inference: there are no gradients, and `train()` raises an error; see `finetune`.
 
     `backend`    the name of the backend that reads the array; can be set to another backend at any time
     `chip`       the chip
@@ -146,8 +145,7 @@ class DeployedNetwork(nn.Module):
         """Program the tiles and fit the converters again, to `data` if it is given; return the network.
 
         `data` is any kind of data that `norsim.deploy` accepts; its first inputs, up to the chip's
-        `calibration.images`, are used. `report(what, done, total)` reports progress. Raises ConfigurationError for the
-        backend `ideal`.
+        `calibration.images`, are used. `report(what, done, total)` reports progress. The backend `ideal` is an error.
         """
         self._check_reads()
         if data is not None:
@@ -236,9 +234,8 @@ class DeployedNetwork(nn.Module):
         the work. Raises ConfigurationError for a folder with other content, WriteError if it cannot be written.
         """
         known = [field.name for field in fields(Tuning)]
-        for name in tuning:
-            if name not in known:
-                raise ConfigurationError(f"no tuning option {name!r}; {suggestion(name, known)}")
+        for name in sorted(tuning.keys() - set(known)):
+            raise ConfigurationError(f"no tuning option {name!r}; {suggestion(name, known)}")
         deployment, calibrated = self.parts.deployment, self.calibrated
         wanted = Tuning(**{"seed": deployment.seed, **tuning})
         self._check_reads()
@@ -280,10 +277,7 @@ class DeployedNetwork(nn.Module):
         self.parts.analog._load_from_state_dict(*arguments)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> DeployedNetwork:
-        """Apply `to` or `cuda` also to the networks behind it.
-
-        Raises ConfigurationError for a change of type.
-        """
+        """Apply `to` or `cuda` also to the networks behind it. Raises ConfigurationError for a change of type."""
         kind = fn(torch.zeros(1)).dtype
         if kind != torch.float32:
             raise ConfigurationError(f"a deployed network computes in float32, so it cannot be made {kind}")
