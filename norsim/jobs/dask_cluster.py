@@ -57,8 +57,7 @@ def cluster(scheduler: str, options: Mapping[str, Any]) -> Iterator[Workers]:
             _submit(address, renew, scheduler)
         elif options:
             raise ConfigurationError(f"scheduler options are for {', '.join(SYSTEMS)}, not for a running cluster")
-        # A client that found no scheduler is closed when it is collected, for which Dask waits forever if it happens while
-        # the next client starts.
+        # A client that found no scheduler is closed when it is collected; while the next one starts, that never ends.
         gc.collect()
         try:
             client = stack.enter_context(distributed.Client(address, timeout=SECONDS_TO_CONNECT, set_as_default=False))
