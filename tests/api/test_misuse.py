@@ -118,7 +118,7 @@ MODELS: Mapping[str, Wrong] = {
 CHIPS: Mapping[str, Wrong] = {
     "no chip": (lambda g: g.deploy(chip=65), r"chip is 65; expected the name of a preset or a .yaml file"),
     "unknown chip": (lambda g: g.deploy(chip="etox56"), r"did you mean 'etox65'\?.*Give a preset or a .yaml file"),
-    "no file": (lambda g: g.deploy(chip=g.folder / "none.yaml"), r"none.yaml cannot be read: .*No such file"),
+    "no file": (lambda g: g.deploy(chip=g.folder / "none.yaml"), r"none.yaml cannot be read: it does not exist"),
     "unknown key": (lambda g: g.deploy(set={"adc.bit": 9}), r"no key 'bit'; did you mean 'bits'\?"),
     "bad value": (lambda g: g.deploy(set={"adc.bits": "many"}), r"adc.bits: Input should be a valid integer"),
     "settings of an object": (lambda g: g.deploy(chip=norsim.load_chip("etox65"), set={"adc.bits": 9}),

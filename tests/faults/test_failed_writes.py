@@ -92,7 +92,7 @@ def small_files() -> Any:
 
 @pytest.mark.parametrize(
     ("command", "size"),
-    [("run-layer", 600), ("run-layer", 40), ("build-netlist", 2000), ("build-netlist", 3000)],
+    [("run-layer", 600), ("run-layer", 40), ("build-netlist", 3000), ("build-netlist", 4000)],
 )
 def test_a_limit_of_file_sizes_ends_in_4_with_the_folder(
     norsim: Run, tmp_path: Path, small_files: Callable[[int], None], command: str, size: int

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from norsim.experiments.run_files import RESULTS
 from tests.commands.conftest import Run
 from tests.commands.conftest import norsim as norsim
+from tests.commands.test_resume import results
 from tests.processes import Started, start
 
 # A quiet machine takes at most 2 s; a loaded one is given more.
@@ -45,12 +45,6 @@ def interrupted(running: Started, number: int, group: bool) -> int:
     code = running.wait(60)
     assert time.monotonic() - begun < SECONDS
     return code
-
-
-def results(folder: Path) -> dict[str, bytes]:
-    return {
-        name: (folder / name).read_bytes() for name in RESULTS if name != "timing.json" and (folder / name).exists()
-    }
 
 
 @pytest.mark.slow

@@ -176,7 +176,7 @@ def test_python_reports_phases_with_layers_and_is_silent_by_default(capsys: pyte
     net.evaluate((images, labels), spice_sample=1, proof_images=2, report=report)
     net.evaluate((images[:2], labels[:2]), spice_sample=0, proof_images=0, metric=lambda outputs, targets: 0.5)
     phases = list(dict.fromkeys(what.partition(" ")[0] for what in seen))
-    assert phases == ["quantize", "characterise", "program", "build", "data", "calibrate", "read", "proof"]
+    assert phases == ["quantize", "data", "characterise", "program", "build", "calibrate", "read", "proof"]
     for phase in ("quantize", "program", "characterise", "build", "calibrate", "read"):
         assert {"1", "3"} <= {layer for what in seen for layer in re.findall(rf"^{phase} (\d)", what)}, phase
     assert "read 1, tile 2 of 2" in seen

@@ -303,8 +303,9 @@ def test_a_call_that_imports_finds_the_folder_after_the_function_has_returned(tm
     head = "import importlib\nfrom importlib import import_module as load_module\n"
     files(tmp_path, net=f"{head}def get():\n    return lambda: {call}.VALUE\n", utils="VALUE = 1\n")
     files(tmp_path / "deep", part="VALUE = 1\n")
+    before = set(sys.modules)
     later = call_code(f"{tmp_path}/net.py:get")
-    assert later() == 1 and not {"utils", "deep"} & set(sys.modules)
+    assert later() == 1 and not {"utils", "deep"} & (set(sys.modules) - before)
     with pytest.raises(ModuleNotFoundError, match="No module named 'utils'"):
         importlib.import_module("utils")
 

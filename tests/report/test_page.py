@@ -207,7 +207,7 @@ def test_the_command_writes_to_the_run_folder_and_refuses_three_runs(
     assert command_line("report", spice_run, macro_run, spice_run, "--out", tmp_path / "no") == 2
     assert "too many" in capsys.readouterr().err and not (tmp_path / "no").exists()
     (tmp_path / "file").touch()
-    assert command_line("report", spice_run, "--out", tmp_path / "file" / "below") == 2
+    assert command_line("report", spice_run, "--out", tmp_path / "file" / "below") == 4
     assert "cannot be written" in capsys.readouterr().err
 
 
