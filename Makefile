@@ -49,8 +49,9 @@ check: venv
 
 # A run that compiles the kernels of all solvers, so that the processes of the tests find them compiled.
 kernels: venv
+	rm -rf build/kernels
 	$(BIN)/norsim sweep --network digits-cnn --images 20 --vary encoding=bit-serial,linear-pair --set adc.noise=1 \
-		--set "silicon.reading={scale: 50 nA, knee: 100 nA}" --no-cache --quiet --overwrite --out build/kernels
+		--set "silicon.reading={scale: 50 nA, knee: 100 nA}" --no-cache --quiet --out build/kernels
 
 # Each process of the tests has one thread (tests/conftest.py). Compiling takes one core, and so do the checks.
 test: browser

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import re
 import struct
 import tempfile
 from collections.abc import Callable, Iterator
@@ -22,12 +23,14 @@ import pyarrow.parquet as pq
 from onnx import helper, numpy_helper
 from PIL import Image
 
+from fuzz import kit_syntax
 from fuzz.checkpoints import checkpoint, checkpoint_seeds
 from fuzz.onnx_attributes import onnx_attributes, onnx_attributes_seeds
 from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Stimulus, Tile
 from norsim.array.wires import Wires
 from norsim.chip.load import build_chip, load_chip, presets, read_chip_file
+from norsim.configuration.strict_yaml import parse_yaml, yaml_text
 from norsim.data import cifar10, npz
 from norsim.data.restricted_pickle import load_dict
 from norsim.errors import NorsimError
@@ -160,6 +163,34 @@ def chip_seeds() -> list[bytes]:
     return [path.read_bytes() for path in presets().values()]
 
 
+def scalars(content: bytes) -> None:
+    """Put a scalar, after the first byte, at the place in the preset that the first byte chooses."""
+    text = content[1:].decode("latin-1")
+    base = presets()["etox65"].read_text().splitlines()
+    places = [number for number, line in enumerate(base) if SCALAR.match(line)]
+    number = places[(content[0] if content else 0) % len(places)]
+    match = SCALAR.match(base[number])
+    assert match is not None
+    base[number] = match[1] + text
+    with file_of("\n".join(base).encode(), "chip.yaml") as path:
+        found, _ = read_chip_file(path)
+        # What is read is written so that it is read again.
+        assert parse_yaml(yaml_text(found)) == found
+        build_chip(found, path)
+
+
+SCALAR = re.compile(r"(\s*\w+: )\S+")
+
+
+def scalars_seeds() -> list[bytes]:
+    texts = [
+        "8", "08", "010", "0x10", "1_000", "1:30", "8.0", "1e3", ".inf", "-.nan", "yes", "~", "", "null", "true", "'8'",
+        "2020-01-01", "0.5 V", "1 degC", "-3 uA", "1 kohm", "[a, b]", "{a: 1, a: 2}", "!!int '8'", "&a 1", "*a", "|",
+        '"\\ud800"', "0b1", "0o7", "=", "1e999", "nan V", "1 V/A", "bit-serial", "a\nname: b",
+    ]  # fmt: skip
+    return [bytes([7 * place]) + text.encode() for place, text in enumerate(texts)]
+
+
 def weights(content: bytes) -> None:
     with file_of(content, "weights.safetensors") as path:
         decode(path)
@@ -290,6 +321,7 @@ TARGETS = {
     for name, read, seeds in [
         ("raw", raw, raw_seeds), ("results", results, results_seeds), ("dialect", dialect, dialect_seeds),
         ("folder", folder, folder_seeds), ("source", source, source_seeds), ("chip", chip, chip_seeds),
+        ("scalars", scalars, scalars_seeds),
         ("weights", weights, weights_seeds), ("card", card, card_seeds), ("onnx", onnx_file, onnx_seeds),
         ("pickle", pickled, pickled_seeds),
         ("binary", binary, binary_seeds), ("parquet", parquet, parquet_seeds), ("npz", npz_file, npz_seeds),
@@ -297,5 +329,6 @@ TARGETS = {
         ("unit", unit, unit_seeds),
         ("onnx-attributes", onnx_attributes, onnx_attributes_seeds),
         ("checkpoint", checkpoint_file, checkpoint_seeds),
+        ("kit", kit_syntax.read, kit_syntax.seeds),
     ]
 }  # fmt: skip

@@ -8,6 +8,7 @@
     ├── SimulatorError             3   the simulator or the cluster is missing or unusable
     ├── SolveError                 4   a simulation ran, but its result failed a check
     │   └── SolveTimeoutError      4   a simulator did not finish within its time limit
+    ├── WriteError                 4   a file or folder that cannot be written
     └── ThresholdError             5   a result missed the requested accuracy or tolerance
 
 A message says what happened, what was expected, what to try, and which folder holds the files, if any.
@@ -57,6 +58,12 @@ class SolveError(NorsimError):
 
 class SolveTimeoutError(SolveError):
     """A simulator did not finish within its time limit."""
+
+
+class WriteError(NorsimError):
+    """A file or folder that cannot be written: a full disk, a size limit, a missing permission."""
+
+    exit_code = 4
 
 
 class ThresholdError(NorsimError):

@@ -125,25 +125,45 @@ def forget() -> None:
 
 
 def watch_imports() -> None:
-    """Let import statements in user-supplied files, also those inside functions, find what lies beside the file."""
+    """Let imports in user-supplied files, also those inside functions, find what lies beside the file."""
     if builtins.__import__ is not _import:
         builtins.__import__ = _import
+    if importlib.import_module is not _import_module:
+        importlib.import_module = _import_module
 
 
 PYTHONS_OWN = builtins.__import__
+PYTHONS_IMPORT_MODULE = importlib.import_module
+
+
+def _import_module(name: str, package: str | None = None) -> ModuleType:
+    """Import as `importlib.import_module` does; a file of a program takes what lies beside it."""
+    program = _caller(sys._getframe(1).f_globals)
+    if program and not name.startswith(".") and _has(program, name.partition(".")[0]):
+        return PYTHONS_IMPORT_MODULE(f"{program}.{name}")
+    return PYTHONS_IMPORT_MODULE(name, package)
+
+
+def _caller(variables: Any) -> str:
+    """Return the program that global variables belong to, known to Python; an empty string if they are of none."""
+    program = str((variables or {}).get("__name__", "")).partition(".")[0]
+    if not program.startswith(PREFIX):
+        return ""
+    if program not in sys.modules:
+        # In a worker, a function that was pickled knows where its file is.
+        sys.modules[program] = ModuleType(program)
+        sys.modules[program].__path__ = [str(Path(variables["__file__"]).parent)]
+    return program
 
 
 def _import(
     name: str, globals: Any = None, locals: Any = None, fromlist: Sequence[str] | None = (), level: int = 0
 ) -> ModuleType:
     """Import as Python does; a file of a program takes what lies beside it."""
-    program = str((globals or {}).get("__name__", "")).partition(".")[0]
-    if level or not program.startswith(PREFIX):
+    # A call of `__import__`, which is no statement, need not pass its variables.
+    program = "" if level else _caller(sys._getframe(1).f_globals if globals is None else globals)
+    if not program:
         return PYTHONS_OWN(name, globals, locals, fromlist or (), level)
-    if program not in sys.modules:
-        # In a worker, a function that was pickled knows where its file is.
-        sys.modules[program] = ModuleType(program)
-        sys.modules[program].__path__ = [str(Path(globals["__file__"]).parent)]
     first = name.partition(".")[0]
     if not _has(program, first):
         return PYTHONS_OWN(name, globals, locals, fromlist or (), level)
@@ -257,7 +277,7 @@ def _digest(path: Path) -> str:
 def _run(path: Path, call: Callable[[], Any]) -> Any:
     try:
         return call()
-    except Exception as problem:  # user code may raise anything
+    except (Exception, SystemExit) as problem:  # user code may raise anything, and must not end this process
         lines = [frame.lineno for frame in traceback.extract_tb(problem.__traceback__) if frame.filename == str(path)]
         line = lines[-1] if lines else getattr(problem, "lineno", None)
         place = f"{path}, line {line}" if line else str(path)

@@ -9,9 +9,11 @@ from typing import BinaryIO
 
 import pytest
 
-from norsim.errors import ConfigurationError
+from norsim.errors import WriteError
 from norsim.experiments.run_folder import RunFolder
-from norsim.files import half_written, replace_file, write_atomically, write_text
+from norsim.files import replace_file, write_atomically, write_text
+from norsim.folders.output import OutputFolder
+from norsim.folders.record import announce, half_written
 from tests.conftest import contents
 
 
@@ -24,7 +26,7 @@ def test_a_file_is_replaced(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("write", "error"),
-    [(replace_file, OSError), (write_atomically, ConfigurationError)],
+    [(replace_file, OSError), (write_atomically, WriteError)],
 )
 def test_a_full_disk_keeps_the_old_file(
     tmp_path: Path, full_disk: Callable[[str], None], write: Callable[..., None], error: type[Exception]
@@ -33,7 +35,7 @@ def test_a_full_disk_keeps_the_old_file(
     full_disk("a.txt")
     with pytest.raises(error, match="No space left on device"):
         write(tmp_path / "a.txt", lambda file: file.write(b"new content"))
-    with pytest.raises(ConfigurationError, match=r"a\.txt cannot be written: No space left on device"):
+    with pytest.raises(WriteError, match=r"a\.txt cannot be written: No space left on device"):
         write_text(tmp_path / "a.txt", "new content")
     assert contents(tmp_path) == {"a.txt": b"old"}
 
@@ -54,16 +56,20 @@ def test_a_run_folder_on_a_full_disk_has_no_half_written_file(
     tmp_path: Path, full_disk: Callable[[str], None], name: str
 ) -> None:
     full_disk(name)
-    with pytest.raises(ConfigurationError, match=f"{name} cannot be written: No space left on device"):
-        RunFolder(tmp_path, {}, tmp_path / "chip.yaml", 0).finish({"seconds": 1.0})
+    with pytest.raises(WriteError, match=f"{name} cannot be written: No space left on device"):
+        RunFolder(OutputFolder(tmp_path, "run"), {}, tmp_path / "chip.yaml", 0).finish({"seconds": 1.0})
     assert name not in contents(tmp_path) and half_written(tmp_path) == []
 
 
-def test_a_run_folder_removes_files_left_by_killed_runs(tmp_path: Path) -> None:
+def test_a_run_folder_removes_files_left_by_killed_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unit = tmp_path / "units" / "ab" / ".ab12.parquet.17"
+    with monkeypatch.context() as patch, OutputFolder(tmp_path, "run"):
+        patch.setattr("os.getpid", lambda: 17)
+        for path in (tmp_path / "units" / "ab" / "ab12.parquet", tmp_path / "summary.json"):
+            announce(path)
     unit.parent.mkdir(parents=True)
-    for path in (unit, tmp_path / ".summary.json.17"):
+    for path in (unit, tmp_path / ".summary.json.17", tmp_path / ".mine.17"):
         path.write_text("half")
-    RunFolder(tmp_path, {}, tmp_path / "chip.yaml", 0, resume=True).finish({})
-    assert not [name for name in contents(tmp_path) if name.endswith(".17")]
+    RunFolder(OutputFolder(tmp_path, "run", resume=True), {}, tmp_path / "chip.yaml", 0, resume=True).finish({})
+    assert [name for name in contents(tmp_path) if name.endswith(".17")] == [".mine.17"]
     assert json.loads((tmp_path / "summary.json").read_text()) == {}

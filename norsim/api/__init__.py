@@ -17,6 +17,7 @@ from norsim.errors import (
     SimulatorError,
     SolveError,
     ThresholdError,
+    WriteError,
 )
 from norsim.evaluation.attribution import Attribution
 from norsim.evaluation.evaluate import Evaluation, evaluate
@@ -50,6 +51,7 @@ __all__ = [
     "ThresholdError",
     "Tile",
     "Wires",
+    "WriteError",
     "calibrate",
     "convert",
     "deploy",

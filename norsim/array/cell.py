@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from norsim.errors import ConfigurationError
 
 NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+# The end of a line that the next line continues, with comments and blank lines between them.
+CONTINUED = re.compile(r"\r?\n(?:[ \t]*(?:\*.*)?\r?\n)*[ \t]*\+")
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,9 @@ class Cell:
     `compatibility`  ngspice's mode for models written for another simulator, e.g. `hsa`; empty for ngspice's own syntax
     `neutral_volts`  threshold without stored charge, volts, if the state is a charge; None if the netlist tells it
     `osdi`           compiled Verilog-A models that ngspice loads: path and SHA-256 of each
+    `allowed_parameters`  parameters, in lower case, that ngspice may ignore because it does not know them
+    `origins`        for messages: the files of `models` and `netlist`, as numbers of lines of both texts joined by a
+                     line break, from 1, at which a file begins or goes on, its name, and the number of that line there
 
     Raises ConfigurationError if the window is empty, a limit lies inside it, a name is not a valid SPICE name, or the
     netlist does not define the subcircuit.
@@ -46,6 +51,8 @@ class Cell:
     compatibility: str = ""
     osdi: tuple[tuple[str, str], ...] = ()
     neutral_volts: float | None = None
+    allowed_parameters: tuple[str, ...] = ()
+    origins: tuple[tuple[int, str, int], ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.erased_volts < self.programmed_volts:
@@ -64,7 +71,8 @@ class Cell:
                 raise ConfigurationError(
                     f"{name!r} is not a valid SPICE name: use letters, digits and underscores, no digit first"
                 )
-        if f".subckt {self.subcircuit.lower()} " not in self.netlist.lower():
+        joined = CONTINUED.sub(" ", f"{self.models}\n{self.netlist}")
+        if not re.search(rf"^[ \t]*\.subckt[ \t]+{self.subcircuit}\b", joined, re.IGNORECASE | re.MULTILINE):
             raise ConfigurationError(f"the cell's netlist has no line '.subckt {self.subcircuit} d g s b'")
 
     @property

@@ -18,6 +18,8 @@ from norsim.errors import ConfigurationError
 
 COLUMNS = ("time_s", "temperature_c", "target_a", "mean_a", "sigma_a")
 LARGEST_BYTES = 16 << 20
+# No file of that size has more rows. The product of the axes can be larger: n rows can have n of each.
+MOST_ROWS = LARGEST_BYTES // 10
 ZERO_CELSIUS = 273.15
 
 
@@ -82,6 +84,11 @@ def read_measured(path: Path) -> Measured:
     axes = [np.unique(rows[:, k]) for k in range(3)]
     shape = tuple(len(axis) for axis in axes)
     place = tuple(np.searchsorted(axis, rows[:, k]) for k, axis in enumerate(axes))
+    if math.prod(shape) > MOST_ROWS:
+        raise ConfigurationError(
+            f"{path} has {len(rows)} rows for {shape[0]} times, {shape[1]} temperatures and {shape[2]} levels; "
+            f"expected every level once at every time and temperature, which would be {math.prod(shape)} rows"
+        )
     seen = np.zeros(shape, dtype=np.int64)
     np.add.at(seen, place, 1)
     if not (seen == 1).all():

@@ -22,6 +22,8 @@ from norsim.errors import ConfigurationError
 
 # Beyond every published value; it keeps the exponential finite.
 MOST_EV = 5
+# Far beyond every acceleration that is measured; it keeps the exponential and the time finite.
+MOST_EXPONENT = 600
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,14 @@ class Retention:
     def seconds(self, seconds: float, read_kelvin: float) -> float:
         """Return the time at T_ref in which as much is lost as in `seconds`; reads are at `read_kelvin`."""
         kelvin = read_kelvin if self.stored_kelvin is None else self.stored_kelvin
-        return seconds * math.exp(self.activation_joules / Boltzmann * (1 / self.reference_kelvin - 1 / kelvin))
+        exponent = self.activation_joules / Boltzmann * (1 / self.reference_kelvin - 1 / kelvin)
+        if exponent > MOST_EXPONENT:
+            raise ConfigurationError(
+                f"silicon: at an activation energy of {self.activation_joules / eV:g} eV, charge loss at {kelvin:g} K "
+                f"is exp({exponent:.3g}) times as fast as at the reference of {self.reference_kelvin:g} K; expected at "
+                f"most exp({MOST_EXPONENT}). Use a reference nearer to the temperature of storage, or a lower energy"
+            )
+        return seconds * math.exp(exponent)
 
 
 USUAL_RETENTION = Retention()

@@ -40,6 +40,7 @@ def _set(target: object, **fields: object) -> None:
 class Tile:
     """An array of cells and their programmed state.
 
+    `wires`           at most `wordlines` rows share a source line: a larger number, which means the same, is reduced
     `thresholds`      `[wordlines, bitlines]`, volts, seen from the control gate. All backends read this same array;
                       cell non-idealities change it and `gains`, and nothing else.
     `wordline_notes`, `bitline_notes`   what each line stands for, one text per line, or none at all; decks have them
@@ -71,6 +72,8 @@ class Tile:
             wordline_notes=wordline_notes, bitline_notes=bitline_notes, name=name, notes=notes,
             gains=None if gains is None else frozen(gains, "gains [wordlines, bitlines]", 2),
         )  # fmt: skip
+        if wires.rows_per_source_line > self.wordlines:
+            _set(self, wires=replace(wires, rows_per_source_line=self.wordlines))
         low, high = self.cell.limits
         outside = np.argwhere((self.thresholds < low - 1e-9) | (self.thresholds > high + 1e-9))
         if len(outside):

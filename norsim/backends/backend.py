@@ -27,6 +27,7 @@ class Backend(ABC):
     `name`              the name that users write
     `gives_integers`    it computes sums of integers; it reads no array and has no currents
     `encodings`         names of the encodings it can read; None for all
+    `most_rows`         the largest number of rows that can share a source line; None for any number
     `all_lines`         it returns the currents of bitlines and source lines, not only of the lines that are summed
     `by_model`          it reads a tile through a model that is built once (`model`); repeated reads cost next to
                         nothing
@@ -43,6 +44,7 @@ class Backend(ABC):
     name: str
     gives_integers = False
     encodings: frozenset[str] | None = None
+    most_rows: int | None = None
     all_lines = True
     by_model = False
     reads_per_deck: int | None = None
@@ -76,6 +78,9 @@ class Backend(ABC):
         """Call `solve`; a backend with its own process raises SolveTimeoutError after `seconds`."""
         return self.solve(tile, stimulus)
 
+    def characterise(self, tile: Tile, stimulus: Stimulus) -> None:  # noqa: B027
+        """Sweep the cell of `tile` in advance, as far as reads of the tile under volts like `stimulus` need it."""
+
     def prepare(self, tile: Tile, stimulus: Stimulus) -> None:  # noqa: B027
         """Do in advance the one-time work of the first read of `tile` under volts like `stimulus`."""
 
@@ -105,6 +110,15 @@ class Backend(ABC):
         Raises SimulatorError if one of them is missing.
         """
         return {one.name: one.identity() for one in (self.witness, self.simulator) if one is not None}
+
+    def check_rows(self, rows: int) -> None:
+        """Raise ConfigurationError if it cannot read arrays with `rows` rows on a source line."""
+        if self.most_rows is not None and rows > self.most_rows:
+            raise ConfigurationError(
+                f"the backend {self.name} takes at most {self.most_rows} rows per source line, but a tile has {rows}: "
+                f"its model of a tile has every state of these rows, 2^{rows} of them. Use the nodal backend, whose "
+                f"cost does not depend on it, or set rows_per_source_line to at most {self.most_rows}"
+            )
 
     def check_encoding(self, name: str) -> None:
         """Raise ConfigurationError if it cannot read arrays of the encoding `name`."""

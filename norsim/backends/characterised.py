@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import product
 
@@ -25,6 +27,8 @@ TABULATED_DRIVES = 96
 # fraction of the largest current, and in amperes if all cells are off.
 MOST_LOST = 1e-6
 LEAST_LOST_AMPS = 1e-13
+# A failed solve of a tile whose wires would drop this share of the read's volts is put down to the wires.
+LARGE_DROP = 0.2
 # The kernels use all cores, and numba's threads are not re-entrant.
 ONE_AT_A_TIME = threading.RLock()
 
@@ -34,15 +38,35 @@ def read_nodal(tile: Tile, stimulus: Stimulus) -> Currents:
 
     Raises SolveError if a read does not converge.
     """
-    table = characterisation(tile, stimulus, np.unique(tile.thresholds))
-    with ONE_AT_A_TIME:
-        currents = nodal.solve(nodal.prepare(tile, table), stimulus)
-    if not currents.converged.all():
-        raise SolveError(
-            f"nodal did not converge on {int((~currents.converged).sum())} of {stimulus.vectors} reads of "
-            f"{tile.name}: cell currents still change by {currents.residual.max():.1e} of the total"
-        )
+    with _blaming_the_wires(tile, stimulus):
+        table = characterisation(tile, stimulus, np.unique(tile.thresholds))
+        with ONE_AT_A_TIME:
+            currents = nodal.solve(nodal.prepare(tile, table), stimulus)
+        if not currents.converged.all():
+            raise SolveError(
+                f"nodal did not converge on {int((~currents.converged).sum())} of {stimulus.vectors} reads of "
+                f"{tile.name} in {nodal.MOST_SWEEPS} sweeps: cell currents still change by "
+                f"{currents.residual.max():.1e} of the total"
+            )
     return currents
+
+
+@contextmanager
+def _blaming_the_wires(tile: Tile, stimulus: Stimulus) -> Iterator[None]:
+    """Add to a SolveError how many volts the wires would drop, if these are a large part of those of the read."""
+    try:
+        yield
+    except SolveError as problem:
+        read = float(stimulus.bitline_volts.max()) - stimulus.source_volts
+        along = characterisation_cache.lossless_drops(tile, stimulus, chosen_simulator().drain_amps)
+        if max(along) < LARGE_DROP * read:
+            raise
+        line = ("bitlines", "source lines")[int(np.argmax(along))]
+        raise type(problem)(
+            f"{problem}. The {line} are the cause: the cells' currents on lossless wires would drop {along[0]:.3g} V "
+            f"along a bitline and {along[1]:.3g} V along a source line, of {read:.3g} V in all. Lower the resistance "
+            f"of the {line} or the currents of the levels, or use the ngspice backend, which takes any drop"
+        ) from None
 
 
 def read_nodes(tile: Tile, stimulus: Stimulus, lossless: bool = False) -> nodal.Nodes:
@@ -90,14 +114,28 @@ class _Content:
         return isinstance(other, _Content) and self.key == other.key
 
 
+def model_table(tile: Tile, stimulus: Stimulus) -> CellTable:
+    """Return the characterisation that the reduced model of `tile` for drives like `stimulus` is built from.
+
+    Raises ConfigurationError for a drive that macro cannot model, and the errors of `characterisation`.
+    """
+    return _table_of(tile, driven(stimulus))
+
+
+def _table_of(tile: Tile, drive: Driven) -> CellTable:
+    inputs = drive.inputs(tile)
+    ends = drive.stimulus(np.array([np.zeros(inputs), np.ones(inputs)]), tile)
+    return characterisation(tile, ends, np.unique(tile.thresholds))
+
+
 @lru_cache(maxsize=1024)
 def macro_model(content: _Content, drive: Driven) -> Tabulated:
     """Return the tabulated reduced model of a tile for all drives of one kind."""
     tile = content.tile
     inputs = drive.inputs(tile)
     ends = drive.stimulus(np.array([np.zeros(inputs), np.ones(inputs)]), tile)
-    with ONE_AT_A_TIME:
-        model = build.build(tile, drive, characterisation(tile, ends, np.unique(tile.thresholds)))
+    with ONE_AT_A_TIME, _blaming_the_wires(tile, ends):
+        model = build.build(tile, drive, _table_of(tile, drive))
         return tabulate(model, build.random_drives(tile, drive, TABULATED_DRIVES, np.random.default_rng(1)))
 
 

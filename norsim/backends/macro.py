@@ -16,6 +16,8 @@ class Macro(Backend):
     """The backend for full test sets."""
 
     name = "macro"
+    # A model has all 2^rows states of the rows of a source line.
+    most_rows = 8
     all_lines = False
     by_model = True
     claimed_error = 1e-4
@@ -25,7 +27,14 @@ class Macro(Backend):
         """Return the currents of the summed lines. Raises SolveError for a tile that the model does not fit."""
         from norsim.backends.characterised import read_macro
 
+        self.check_rows(tile.wires.rows_per_source_line)
         return read_macro(tile, stimulus)
+
+    def characterise(self, tile: Tile, stimulus: Stimulus) -> None:
+        """Characterise the cell for the drives of the model."""
+        from norsim.backends.characterised import model_table
+
+        model_table(tile, stimulus)
 
     def prepare(self, tile: Tile, stimulus: Stimulus) -> None:
         """Build the model."""
@@ -41,4 +50,5 @@ class Macro(Backend):
         """Return the tile's model, built on first use. Raises ConfigurationError or SolveError if it has none."""
         from norsim.backends.characterised import reduced
 
+        self.check_rows(tile.wires.rows_per_source_line)
         return reduced(tile, stimulus)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from norsim.array.cell import Cell
 from norsim.chip.cell_schema import CellSection, LibrarySection
 from norsim.errors import ConfigurationError, UntrustedCellError
 from norsim.paths import models_folder, netlists_folder
-from norsim.spice.model_files import Source
+from norsim.spice.lines import Card, text_of
+from norsim.spice.model_files import PARAMETERS, Source, is_file
+from norsim.spice.own_names import check_names
 from norsim.spice.wrapper import NAME, STATE, Inner, check_defined, wrapper
 
 
@@ -24,12 +30,16 @@ def build_cell(
     defines the cell.
     """
     parts = [model if isinstance(model, LibrarySection) else LibrarySection(file=model) for model in section.models]
-    cards = [_text(part.file, part.section, chip, models_folder() / "devices", trust_cell) for part in parts]
+    reader = _Reader(chip, trust_cell, section.compatibility)
+    cards = [reader.cards(part.file, part.section, models_folder() / "devices") for part in parts]
     given = [f".param {name}={value}" for name, value in section.params.items()]
-    models = "\n".join([*given, *cards])
-    netlist = _text(section.netlist, None, chip, netlists_folder() / "cells", trust_cell) if section.netlist else ""
-    inner = inner_of(section)
-    check_defined(inner, f"{models}\n{netlist}")
+    models = "\n".join([*given, *map(text_of, cards)])
+    own = reader.cards(section.netlist, None, netlists_folder() / "cells") if section.netlist else []
+    netlist = text_of(own) if own else ""
+    inner, every = inner_of(section), [*chain.from_iterable(cards), *own]
+    check_defined(inner, every, section.allow_unknown_parameters)
+    check_names(every)
+    _check_given(section.params, every)
     plain = inner.is_plain()
     return Cell(
         subcircuit=inner.name if plain else NAME,
@@ -42,10 +52,44 @@ def build_cell(
         lowest_volts=section.lowest,
         highest_volts=section.highest,
         options=tuple(sorted(section.options.items())),
-        compatibility=section.compatibility,
+        compatibility=_whole(section.compatibility),
         osdi=tuple(_compiled(name, chip, trust_cell) for name in section.osdi),
         neutral_volts=_neutral(section) if state_is_charge else None,
+        allowed_parameters=tuple(sorted(name.lower() for name in section.allow_unknown_parameters)),
+        origins=_origins(len(given), [*cards, own] if own else cards),
     )
+
+
+def _check_given(params: Mapping[str, str], files: list[Card]) -> None:
+    """Raise ConfigurationError if a file defines a parameter of `cell.params` again: ngspice would use the file's."""
+    depth = 0
+    for card in files:
+        depth += (card.name == ".subckt") - (card.name == ".ends")
+        again = [name for name in params if re.search(rf"\b{name}\s*=", card.text, re.IGNORECASE)]
+        if again and not depth and card.name in PARAMETERS:
+            raise ConfigurationError(
+                f"cell.params.{again[0]} has no effect: {card.where}: {card.text[:80]!r} defines it again. Change it "
+                "there, or remove it from the chip file"
+            )
+
+
+def _origins(before: int, files: list[list[Card]]) -> tuple[tuple[int, str, int], ...]:
+    """Return `Cell.origins` of the texts of `files`, joined by line breaks after `before` other lines."""
+    found: list[tuple[int, str, int]] = []
+    place = before
+    for cards in files:
+        text = text_of(cards)
+        for offset, line in enumerate(line for card in cards for line in card.lines):
+            last = found[-1] if found else (0, "", 0)
+            if (line.file, line.number - place - offset - 1) != (last[1], last[2] - last[0]):
+                found.append((place + offset + 1, line.file, line.number))
+        place += text.count("\n") + 1
+    return tuple(found)
+
+
+def _whole(mode: str) -> str:
+    """Return a mode for a deck with the text of all files: without `a`, these two apply to included files only."""
+    return f"{mode}a" if any(one in mode for one in ("ps", "lt")) and "a" not in mode else mode
 
 
 def _neutral(section: CellSection) -> float:
@@ -66,12 +110,21 @@ def inner_of(section: CellSection) -> Inner:
     )  # fmt: skip
 
 
-def _text(name: str, part: str | None, chip: Path, packaged: Path, trust_cell: bool) -> str:
-    """Read a file named in a chip file, or a section of it, from beside that file or from norsim's files."""
-    for folder in (chip.parent, packaged):
-        if (folder / name).is_file():
-            return Source((chip.parent, packaged), trust_cell).read(folder / name, part)
-    raise ConfigurationError(f"chip file {chip}: no file {name!r} beside it or in {packaged}")
+@dataclass(frozen=True)
+class _Reader:
+    """Reads the files that a chip file names, from beside it or from norsim's files."""
+
+    chip: Path
+    trust_cell: bool
+    mode: str
+
+    def cards(self, name: str, part: str | None, packaged: Path) -> list[Card]:
+        """Return the cards of a file, or of a section of it."""
+        for folder in (self.chip.parent, packaged):
+            if is_file(folder / name):
+                source = Source((self.chip.parent, packaged), self.trust_cell, self.mode)
+                return source.cards(folder / name, part)
+        raise ConfigurationError(f"chip file {self.chip}: no file {name!r} beside it or in {packaged}")
 
 
 def _compiled(name: str, chip: Path, trust_cell: bool) -> tuple[str, str]:
@@ -81,7 +134,7 @@ def _compiled(name: str, chip: Path, trust_cell: bool) -> tuple[str, str]:
         raise UntrustedCellError(
             f"cell.osdi: {path} is machine code, which ngspice does not run unless the cell is trusted"
         )
-    if not path.is_file():
+    if not is_file(path):
         raise ConfigurationError(f"chip file {chip}: no file {name!r} beside it")
     if not path.as_posix().isprintable() or '"' in path.name:
         raise ConfigurationError(f"cell.osdi: ngspice cannot load a file of that name: {str(path)!r}")

@@ -7,15 +7,17 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from norsim.configuration.quantities import Conversion, Volts, any_quantity, same_kind
+from norsim.configuration.quantities import NUMBER, Conversion, Volts, any_quantity, same_kind
 from norsim.configuration.section import Section
+from norsim.errors import suggestion
+from norsim.spice.options import KNOWN_OPTIONS, OWN_OPTIONS
 
 NAME = r"^[A-Za-z_][A-Za-z0-9_.]*$"
-# Options that norsim's decks set.
-OWN_OPTIONS = {"gmin", "abstol", "reltol", "vntol", "temp", "method", "klu", "sparse"}
+# ngspice ends the name of a library section at a blank or a quote.
+SECTION = r"""^[^\s'"]+$"""
 # ngspice's modes, which can be combined: HSPICE, PSPICE, LTspice, KiCad, Spectre, Eagle; `a` for the whole netlist.
 COMPATIBILITY = r"^(hs|ps|lt|ki|sp|eg|s3|mc|a|all)*$"
-SPICE_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?[A-Za-z]{0,8}")
+SPICE_NUMBER = re.compile(rf"{NUMBER}[A-Za-z]{{0,8}}")
 
 
 def _pin(value: Any) -> Any:
@@ -55,7 +57,7 @@ class LibrarySection(Section):
 
     file: str
     """Name of the file."""
-    section: Annotated[str, Field(pattern=NAME)] | None = None
+    section: Annotated[str, Field(pattern=SECTION)] | None = None
     """Name of the `.lib` section; null: the whole file."""
 
 
@@ -101,6 +103,9 @@ class CellSection(Section):
     compatibility: Annotated[str, Field(pattern=COMPATIBILITY)] = ""
     """ngspice mode for models of another simulator, for example `hsa`, as in `ngspice -D ngbehavior=hsa`. The command
     `build-netlist` writes it to `.spiceinit` beside the deck."""
+    allow_unknown_parameters: list[Name] = Field([])
+    """Parameters on model cards and on calls of subcircuits that ngspice does not know and may ignore; any other
+    unknown parameter is an error, because it can be a misspelt one."""
     osdi: list[str] = Field([])
     """Compiled Verilog-A files beside the chip file. They need an ngspice with OSDI and `--trust-cell`. Not tested yet:
     no ngspice with OSDI was available."""
@@ -131,4 +136,9 @@ class CellSection(Section):
         ours = OWN_OPTIONS & {name.lower() for name in self.options}
         if ours:
             raise ValueError(f"`options` cannot set {sorted(ours)[0]}, which norsim sets")
+        unknown = [name for name in self.options if name.lower() not in KNOWN_OPTIONS]
+        if unknown:
+            raise ValueError(
+                f"`options` has {unknown[0]!r}, which ngspice ignores; {suggestion(unknown[0], KNOWN_OPTIONS)}"
+            )
         return self

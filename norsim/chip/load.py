@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+import numpy as np
 from pydantic import ValidationError
 
 from norsim.chip.cell_files import build_cell
@@ -16,13 +16,12 @@ from norsim.chip.renamed import check_renamed, check_setting
 from norsim.chip.schema import chip_file
 from norsim.chip.silicon import build_silicon
 from norsim.configuration.quantities import has_unit
-from norsim.configuration.section import Section, section_of
+from norsim.configuration.section import Section, problem_of, section_of
+from norsim.configuration.strict_yaml import parse_yaml, read_yaml
 from norsim.errors import ConfigurationError, suggestion
 from norsim.paths import models_folder
 from norsim.periphery.adc import ConverterSpread
 from norsim.periphery.energy import Costs
-
-LARGEST_YAML_BYTES = 1 << 20
 
 # Keys of a chip file with values, or texts `key=value`.
 Settings = Mapping[str, Any] | Sequence[str]
@@ -82,53 +81,39 @@ def read_chip_file(chip: str | Path) -> tuple[dict[str, Any], Path]:
     return content, path
 
 
-class _PlainLoader(yaml.SafeLoader):
-    """A loader of YAML without aliases, a few lines of which can expand to gigabytes."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("it has an alias (*name); write the value out")
-        return super().compose_node(parent, index)
-
-
-def read_yaml(path: Path) -> Any:
-    """Read a YAML file of up to 1 MiB. Raises ConfigurationError if it is not one."""
-    try:
-        if path.stat().st_size > LARGEST_YAML_BYTES:
-            raise ConfigurationError(f"{path} has {path.stat().st_size} bytes; expected at most {LARGEST_YAML_BYTES}")
-        return yaml.load(path.read_text(), _PlainLoader)
-    except (OSError, UnicodeDecodeError) as problem:
-        raise ConfigurationError(f"{path} cannot be read: {problem}") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as problem:
-        raise ConfigurationError(f"{path} is not YAML: {' '.join(str(problem).split())}") from None
-
-
 def apply_settings(content: dict[str, Any], settings: Settings) -> dict[str, Any]:
-    """`content` with each setting put in; texts are read as YAML."""
+    """`content` with each setting put in; texts are read as strict YAML. Of two settings of a key the last one wins."""
     pairs = settings.items() if isinstance(settings, Mapping) else map(_parted, settings)
     for key, value in pairs:
         setting = f"{key}={value}"
+        if not isinstance(key, str):
+            raise ConfigurationError(f"setting {setting!r}: expected the name of a key, for example 'adc.bits'")
         check_setting(key.strip(), setting)
-        content = _with(content, key.strip().split("."), _plain(value, setting), setting, chip_file())
+        try:
+            plain = parse_yaml(value, key.strip()) if isinstance(value, str) else _plain(value)
+        except ConfigurationError as problem:
+            raise ConfigurationError(f"setting {setting!r}: {value!r} is not a YAML value: {problem}") from None
+        if plain is None and isinstance(value, str) and not value.strip(" "):
+            raise ConfigurationError(f"setting {setting!r}: it has no value; write null where null is allowed")
+        content = _with(content, key.strip().split("."), plain, setting, chip_file())
     return content
 
 
 def _parted(setting: str) -> tuple[str, str]:
     """`key.key=value` as key and value."""
-    key, equals, text = setting.partition("=")
+    key, equals, text = setting.partition("=") if isinstance(setting, str) else ("", "", "")
     if not equals:
         raise ConfigurationError(f"setting {setting!r}: expected key=value, for example adc.bits=10")
     return key, text
 
 
-def _plain(value: Any, setting: str) -> Any:
-    """The value of a setting as YAML has it: text is read, NumPy's numbers become Python's."""
-    if not isinstance(value, str):
-        return value.item() if hasattr(value, "item") else value
-    try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ConfigurationError(f"setting {setting!r}: {value!r} is not a YAML value") from None
+def _plain(value: Any) -> Any:
+    """A value of Python's as YAML has it: NumPy's and torch's numbers and arrays become Python's."""
+    if isinstance(value, np.generic | np.ndarray) or hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {name: _plain(part) for name, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def _with(content: dict[str, Any], keys: list[str], value: Any, setting: str, section: type[Section]) -> dict[str, Any]:
@@ -142,7 +127,10 @@ def _with(content: dict[str, Any], keys: list[str], value: Any, setting: str, se
     if below is None:
         raise ConfigurationError(f"setting {setting!r}: {first!r} has no keys below it")
     # A part that the file leaves out, or has as null, starts empty.
-    return {**content, first: _with(content.get(first) or {}, rest, value, setting, below)}
+    part = {} if content.get(first) is None else content[first]
+    if not isinstance(part, dict):
+        raise ConfigurationError(f"setting {setting!r}: the chip has {first}: {part}; expected keys below {first!r}")
+    return {**content, first: _with(part, rest, value, setting, below)}
 
 
 def build_chip(content: dict[str, Any], path: Path, trust_cell: bool = False) -> Chip:
@@ -151,7 +139,7 @@ def build_chip(content: dict[str, Any], path: Path, trust_cell: bool = False) ->
     try:
         file = chip_file().model_validate(content)
     except ValidationError as problem:
-        raise ConfigurationError(f"chip file {path}: {_first_problem(problem, content)}") from None
+        raise ConfigurationError(f"chip file {path}: {problem_of(problem, chip_file())}") from None
     is_charge = has_unit(content["cell"].get("state_erased"), "coulomb")
     cell = build_cell(file.cell, file.temperature, path, trust_cell, is_charge)
     encoded, adc, cost = file.encoded, file.adc, file.cost
@@ -163,15 +151,3 @@ def build_chip(content: dict[str, Any], path: Path, trust_cell: bool = False) ->
         Costs(cost.sample, cost.conversion, cost.adc_step, cost.held, cost.pump_efficiency), adc.shared_by,
         adc.reference == "ratiometric",
     )  # fmt: skip
-
-
-def _first_problem(problem: ValidationError, content: dict[str, Any]) -> str:
-    # A misspelt key also makes the correct one missing; report the misspelling.
-    first = min(problem.errors(), key=lambda error: error["type"] != "extra_forbidden")
-    place = ".".join(str(part) for part in first["loc"])
-    if first["type"] != "extra_forbidden":
-        return f"{place}: {first['msg'].removeprefix('Value error, ')}"
-    section: Any = chip_file()
-    for part in first["loc"][:-1]:
-        section = section_of(section.model_fields[str(part)].annotation)
-    return f"unknown key {place!r}; {suggestion(str(first['loc'][-1]), section.model_fields)}"

@@ -47,7 +47,7 @@ class AdcSection(Section):
     """Standard deviation of the bow between converters, in steps at mid-scale."""
     noise: Steps = 0.0
     """Standard deviation of the noise of each conversion, in steps."""
-    shared_by: Annotated[int, Field(ge=1)] = 1
+    shared_by: Annotated[int, Field(ge=1, le=8192)] = 1
     """Neighbouring outputs of a tile that share one converter, with its errors; it converts one after the other."""
     reference: Literal["fixed", "ratiometric"] = "fixed"
     """Whether the converters' range is fixed or follows the current of reference cells from the temperature of the
@@ -79,10 +79,10 @@ class CostSection(Section):
 class CalibrationSection(Section):
     """`calibration`: see norsim.chip.model.Calibration."""
 
-    images: Annotated[int, Field(ge=1)]
-    """Training images that supply the inputs of each layer."""
-    reads: Annotated[int, Field(ge=2)]
-    """Reads per tile on the array for the fits."""
+    images: Annotated[int, Field(ge=1, le=1_000_000)]
+    """Training images that supply the inputs of each layer; all of them if there are fewer."""
+    reads: Annotated[int, Field(ge=2, le=16_384)]
+    """Reads per tile on the array for the fits; at most those of 2,048 activation vectors."""
     column_fit: bool
     """Whether each output has a digital gain and offset fitted to these reads."""
     fresh: bool = False

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from importlib.metadata import version
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from norsim.commands.shared.hints import hint
+from norsim.commands.shared.interrupts import INTERRUPTED, interruptible
+from norsim.commands.shared.streams import named_stdout, say_on_stderr, whole_output
+from norsim.commands.shared.warnings import show_warnings
 from norsim.errors import NorsimError
 
 COMMANDS = {
@@ -78,6 +83,11 @@ class LazyGroup(click.Group):
             return None
         return import_command(cmd_name)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call the command; an OSError that it did not expect becomes a WriteError."""
+        with whole_output(ctx):
+            return super().invoke(ctx)
+
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete command names without importing the commands, which takes seconds."""
         commands = [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
@@ -95,26 +105,35 @@ def cli() -> None:
     """Measure the accuracy a network keeps when the currents of NOR-flash arrays do its
     multiply-accumulates.
 
-    Exit codes: 0 done, 2 usage or configuration, 3 simulator or cluster unusable, 4 a solve failed
-    or its result failed a check, 5 a threshold was not met, 130 interrupted.
+    Exit codes: 0 done, 2 usage or configuration, 3 simulator or cluster unusable, 4 a solve failed,
+    its result failed a check, or a file could not be written, 5 a threshold was not met, 130
+    interrupted.
 
     \b
     Examples:
       norsim doctor
       norsim eval-network --network digits-cnn
     """
+    show_warnings()
 
 
 def main() -> None:
     """Run the command line; a NorsimError ends it with one line on stderr and the error's exit code."""
+    with interruptible():
+        _main()
+
+
+def _main() -> None:
     try:
-        cli.main(prog_name="norsim", standalone_mode=False)
+        with named_stdout():
+            cli.main(prog_name="norsim", standalone_mode=False)
     except NorsimError as problem:
-        click.echo(f"norsim: {' '.join(str(problem).split())}{hint(problem)}", err=True)
+        say_on_stderr(f"norsim: {' '.join(str(problem).split())}{hint(problem)}")
         sys.exit(problem.exit_code)
     except click.ClickException as problem:
-        problem.show()
+        with suppress(OSError):
+            problem.show()
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("norsim: interrupted", err=True)
-        sys.exit(130)
+        say_on_stderr("norsim: interrupted")
+        sys.exit(INTERRUPTED)

@@ -16,8 +16,14 @@ from pydantic import BeforeValidator, Field
 if TYPE_CHECKING:
     import pint
 
-PLAIN_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
-QUANTITY = re.compile(r"([-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|inf))\s*([^\W\d_]+(?:[/*][^\W\d_]+)*)")
+# Digits are ASCII, because \d matches those of all scripts.
+NUMBER = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
+PLAIN_NUMBER = re.compile(NUMBER)
+QUANTITY = re.compile(rf"({NUMBER}|[-+]?(?:nan|inf))\s*([^\W\d_]+(?:[/*][^\W\d_]+)*)")
+# Limits of chip files. Beyond them a value is no property of an array, and the work or memory that it needs is
+# unbounded: a cell's curve is measured every few millivolts, and models of transistors end between 1000 K and 2000 K.
+MOST_VOLTS, MOST_AMPERES, MOST_OHMS = 100, 1, 10**9
+MOST_KELVIN, MOST_SECONDS, MOST_STEPS = 1000, 10**12, 2**24
 
 
 @lru_cache
@@ -67,7 +73,10 @@ def any_quantity(value: Any) -> float:
     """Convert a bare number, or a quantity in any unit to SI units: `1.5 fC` -> 1.5e-15."""
     # YAML reads 1e-15, which has no point, as text.
     if (isinstance(value, int | float) and not isinstance(value, bool)) or PLAIN_NUMBER.fullmatch(str(value)):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError("expected a finite number") from None
     try:
         return _converted(str(value))
     except ValueError:
@@ -91,16 +100,15 @@ def _kind(value: Any) -> Any:
     return _units().Quantity(1.0, match[2]).dimensionality if match else None
 
 
-Volts = Annotated[float, quantity("volt"), Field(allow_inf_nan=False)]
-Amperes = Annotated[float, quantity("ampere"), Field(gt=0, allow_inf_nan=False)]
-Ohms = Annotated[float, quantity("ohm"), Field(ge=0, allow_inf_nan=False)]
+Volts = Annotated[float, quantity("volt"), Field(ge=-MOST_VOLTS, le=MOST_VOLTS, allow_inf_nan=False)]
+Amperes = Annotated[float, quantity("ampere"), Field(gt=0, le=MOST_AMPERES, allow_inf_nan=False)]
+Ohms = Annotated[float, quantity("ohm"), Field(ge=0, le=MOST_OHMS, allow_inf_nan=False)]
 NotNegative = Field(ge=0, allow_inf_nan=False)
 Farads = Annotated[float, quantity("farad"), NotNegative]
-Kelvin = Annotated[float, quantity("kelvin"), Field(gt=0, allow_inf_nan=False)]
-Seconds = Annotated[float, quantity("second"), NotNegative]
-Deviation = Annotated[float, quantity("volt"), NotNegative]
+Kelvin = Annotated[float, quantity("kelvin"), Field(gt=0, le=MOST_KELVIN, allow_inf_nan=False)]
+Seconds = Annotated[float, quantity("second"), Field(ge=0, le=MOST_SECONDS, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Steps = Annotated[float, NotNegative]
+Steps = Annotated[float, Field(ge=0, le=MOST_STEPS, allow_inf_nan=False)]
 
 
 def engineering(value: float, unit: str) -> str:

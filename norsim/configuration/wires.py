@@ -48,9 +48,9 @@ class WiresSection(SensedWiresSection):
     norsim.array.wires describes the straps.
     """
 
-    rows_per_source_line: Annotated[int, Field(ge=1)]
-    """Wordlines that share a source line."""
-    strap_every: Annotated[int, Field(ge=2)] | None
+    rows_per_source_line: Annotated[int, Field(ge=1, le=8192)]
+    """Wordlines that share a source line; all of a tile's if it has fewer. `macro` takes at most 8."""
+    strap_every: Annotated[int, Field(ge=2, le=8192)] | None
     """Bitlines between two straps to ground, with straps at both edges; null: no straps, sensed beside bitline 0."""
 
     def build(self) -> Wires:

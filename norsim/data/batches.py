@@ -14,6 +14,8 @@ from norsim.data.dataset import Dataset
 from norsim.data.tensors import BATCH, images_tensor
 from norsim.errors import DataError
 
+# The ratio from which the ranges of two sets of inputs are not the same.
+RANGE = 32
 # A norsim data set, a torch Dataset or DataLoader, a pair (inputs, targets) of tensors, or batches: inputs, or pairs.
 Data: TypeAlias = "Dataset | torch.utils.data.Dataset[Any] | Iterable[Any]"
 KINDS = (
@@ -24,13 +26,18 @@ KINDS = (
 def batches_of(data: Data, size: int = BATCH) -> Iterator[tuple[Tensor, Any]]:
     """Batches of inputs `[images, ...]` with their targets; batches of a loader or an iterable stay as they are.
 
-    Raises DataError for anything else than the kinds that `Data` lists, and for batches without targets.
+    Raises DataError for anything else than the kinds that `Data` lists, for batches without targets, and for inputs
+    that are not finite.
     """
     for inputs, targets in _batches(data, size):
         if targets is None:
             raise DataError(
                 "the data has inputs and no targets, which an accuracy needs; give pairs (inputs, targets), for "
                 "example a DataLoader of a labelled data set"
+            )
+        if inputs.is_floating_point() and not torch.isfinite(inputs).all():
+            raise DataError(
+                "inputs hold numbers that are not finite, NaN or infinity; expected finite ones in all of them"
             )
         yield inputs, targets
 
@@ -52,6 +59,34 @@ def first_inputs(data: Data, count: int) -> Tensor:
     if not have:
         raise DataError("the data is empty: give at least one batch of inputs")
     return torch.cat(found)
+
+
+def check_range(inputs: Tensor, known: Tensor) -> None:
+    """Raise DataError if real `inputs` `[images, ...]` have another range than those a network was calibrated with.
+
+    `known` are those, `[images, ...]`. Only ranges that differ as bytes differ from fractions count.
+    """
+    if not (inputs.is_floating_point() and known.is_floating_point() and inputs.numel() and known.numel()):
+        return
+    largest, usual = float(inputs.abs().max()), float(known.abs().max())
+    if largest > RANGE * usual > 0 or 0 < largest < usual / RANGE:
+        raise DataError(
+            f"inputs go up to {largest:.4g}, but those of the calibration go up to {usual:.4g}; scale both in the same "
+            "way, for example to 0 to 1"
+        )
+
+
+def size_of(data: Data) -> int:
+    """The number of inputs of data, 0 where that is not known before they are read."""
+    held = data.dataset if isinstance(data, torch.utils.data.DataLoader) else data
+    held = held[0] if isinstance(held, tuple) and held else held
+    if not isinstance(held, (Dataset, torch.utils.data.Dataset, Tensor, np.ndarray)):
+        return 0
+    try:
+        return len(held)  # type: ignore[arg-type]
+    except (TypeError, NotImplementedError):
+        # A torch IterableDataset has no length, and a tensor without axes none either.
+        return 0
 
 
 def check_repeatable(data: Data) -> None:
@@ -98,7 +133,8 @@ def _pair(batch: Any) -> tuple[Tensor, Any]:
 
 
 def _input(inputs: Any) -> Tensor:
-    """Inputs of a network as a tensor `[images, ...]`. Raises DataError for pixels that nobody has scaled yet."""
+    """Inputs of a network as a tensor `[images, ...]`, real numbers as float32. Raises DataError for pixels that nobody
+    has scaled yet."""
     if not isinstance(inputs, (Tensor, np.ndarray)):
         raise DataError(f"a batch has inputs of type {type(inputs).__name__}; expected a tensor [images, ...]")
     found = torch.as_tensor(inputs)
@@ -108,4 +144,4 @@ def _input(inputs: Any) -> Tensor:
         raise DataError(
             "inputs are bytes (uint8); expected numbers as the network was trained on, for example images.float() / 255"
         )
-    return found.float() if found.dtype == torch.float64 else found
+    return found.float() if found.is_floating_point() else found

@@ -31,6 +31,7 @@ from norsim.tiling.modules import digital, reading, tiled_layers
 from norsim.tiling.read_noise import ReadNoise
 from norsim.tiling.reader import Reader
 from norsim.user_code import code_of
+from norsim.zoo.attributes import attributes, has_own_code
 
 # Classes `[images]`, or the outputs themselves.
 Answers = Any
@@ -88,7 +89,7 @@ def run_batches(
     `progress(images done)` reports progress.
     """
     quota = kept.quota if kept else Quota(0, 0, 0)
-    own_code = bool(own_modules(model))
+    own_code = has_own_code(model)
     store, apart = reader.store, done_elsewhere(reader.backend, reader.workers)
     workers = reader.workers if apart else HERE
     own = Reader(reader.backend) if apart else reader
@@ -209,7 +210,7 @@ def fingerprint(model: nn.Module, backend: Backend) -> str:
     rests_on: list[str | None] = [*backend.versions().values()] or [None]
     parts: list[object] = [torch.__version__, np.__version__, *rests_on, backend.name, str(model), normalisation(model)]
     parts += sorted({f"{type(part).__module__}.{type(part).__qualname__}" for part in model.modules()})
-    parts += code_of(own_modules(model))
+    parts += [*code_of(own_modules(model)), *attributes(model)]
     # Also the buffers that a state dict lacks.
     values = dict(model.named_buffers()) | model.state_dict()
     parts += [(name, value.cpu().numpy().tobytes().hex()) for name, value in values.items()]

@@ -23,6 +23,7 @@ from norsim.evaluation.batches import run_batches
 from norsim.evaluation.intervals import Interval, clopper_pearson
 from norsim.evaluation.metrics import Predictions, scores_of
 from norsim.evaluation.proof.defaults import BUDGET_MACS, FIRST_CHUNK, LARGEST_CHUNK, LEAST_IMAGES, MOST_IMAGES
+from norsim.jobs.phases import BatchProgress
 from norsim.jobs.unit_store import UnitStore
 from norsim.jobs.workers import HERE, Workers
 from norsim.tiling.reader import Reader
@@ -61,7 +62,7 @@ def end_to_end(
     seed: int = 0,
     workers: Workers = HERE,
     store: UnitStore | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    told: BatchProgress | None = None,
 ) -> EndToEnd | None:
     """Classify `images` `[images, ...]` by `lower` and by its `rung_above`; None without such a rung.
 
@@ -74,10 +75,11 @@ def end_to_end(
     # Workers elsewhere take several chunks at once, so the time would be over before the first is done.
     workers = HERE if seconds is not None and workers.elsewhere else workers
     chunks: list[Tensor] = []
-    report = None if progress is None else (lambda done: progress(done, len(images)))
-    scores = _scores(model, _within(images, seconds, chunks), Reader(upper, workers, store=store), seed, report)
+    told = told or BatchProgress()
+    by_upper, by_lower = (Reader(one, workers, told.layer, "proof", store=store) for one in (upper, lower))
+    scores = _scores(model, _within(images, seconds, chunks), by_upper, seed, told.images("proof", len(images)))
     # The same chunks, so that both rungs have the same noise.
-    below = _scores(model, chunks, Reader(lower, workers, store=store), seed, None)
+    below = _scores(model, chunks, by_lower, seed, told.images("proof", sum(map(len, chunks))))
     return compared((lower.name, upper.name), below, scores, labels[: len(scores)])
 
 
@@ -160,7 +162,7 @@ def _within(images: Tensor, seconds: float | None, taken: list[Tensor]) -> Itera
 
 
 def _scores(
-    model: nn.Module, chunks: Iterable[Tensor], reader: Reader, seed: int, report: Callable[[int], None] | None
+    model: nn.Module, chunks: Iterable[Tensor], reader: Reader, seed: int, report: Callable[[int], None]
 ) -> Floats:
     """Return the scores `[images, classes]` of all chunks."""
     results = run_batches(model, chunks, reader, classify=False, seed=seed, progress=report)

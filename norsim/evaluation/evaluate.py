@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import platform
 import time
 from collections.abc import Iterator, Mapping
@@ -16,8 +15,7 @@ from torch import Tensor, nn
 
 from norsim.backends.backend import Backend, Progress
 from norsim.backends.registry import backend_named, reference
-from norsim.data import Dataset
-from norsim.data.batches import Data, batches_of
+from norsim.data.batches import Data, batches_of, check_range, size_of
 from norsim.errors import ConfigurationError, DataError
 from norsim.evaluation.batches import classes, done_elsewhere, outputs, run_batches
 from norsim.evaluation.chips import Chips
@@ -25,13 +23,27 @@ from norsim.evaluation.clipping import total
 from norsim.evaluation.costs import image_costs, layer_table
 from norsim.evaluation.end_to_end import EndToEnd, end_to_end, usual_images
 from norsim.evaluation.intervals import Interval, wilson
-from norsim.evaluation.metrics import ACCURACY, Metric, Predictions, check_metric, joined, labels_of, name_of, value_of
+from norsim.evaluation.metrics import (
+    ACCURACY,
+    Metric,
+    Predictions,
+    check_labels,
+    check_metric,
+    joined,
+    labels_of,
+    name_of,
+    scores_of,
+    value_of,
+)
 from norsim.evaluation.proof.defaults import MOST_IMAGES, SPICE_SAMPLE
 from norsim.evaluation.proof.sampling import KeptReads, Quota, Sample
 from norsim.evaluation.proof.verification import Verification, verify
+from norsim.jobs.phases import BatchProgress, Report, silent
 from norsim.jobs.unit_store import UnitStore
 from norsim.jobs.workers import HERE, Workers
+from norsim.quantization.copies import independent_copy
 from norsim.tiling.convert import converted_layers
+from norsim.tiling.digital import check_on_images
 from norsim.tiling.modules import TiledLayer
 from norsim.tiling.reader import Reader
 
@@ -106,8 +118,10 @@ def evaluate(
     seed: int = 0,
     workers: Workers = HERE,
     progress: Progress | None = None,
+    report: Report = silent,
     network: str = "",
     original: nn.Module | None = None,
+    calibration: Tensor | None = None,
     float_predictions: Predictions | None = None,
     store: UnitStore | None = None,
 ) -> Evaluation:
@@ -120,21 +134,25 @@ def evaluate(
     tile, and classifies the first `proof_images` images again: 0 for none, by default as many as
     norsim.evaluation.end_to_end.usual_images says. `proof_seconds` limits the time of the simulator, and that of the
     images. Without `verified`, reads are kept and not solved again. `original` is the float network to compare with, or
-    `float_predictions` `[images]` are its classes. Batches and reads of simulators are taken from `store` if it has
-    them, and added to it otherwise; the result is the same bit for bit. Raises ConfigurationError for a network that is
-    not converted or not calibrated (see `norsim.calibrate`), DataError for unsuitable data.
+    `float_predictions` `[images]` are its classes. `calibration` are inputs `[images, ...]` of the calibration, whose
+    range the data must have. Batches and reads of simulators are taken from `store` if it has them, and added to it
+    otherwise; the result is the same bit for bit. `report(what, done, total)` reports progress, and
+    `progress(done, total)` that of reading and of the end-to-end proof alone. Raises ConfigurationError for a network
+    that is not converted or not calibrated (see `norsim.calibrate`), or that does not answer each image by itself,
+    DataError for unsuitable data.
     """
     started = time.monotonic()
     check_metric(metric)
     _check_proof(spice_sample, proof_images, proof_seconds)
     if original is not None and original.training:
-        original = copy.deepcopy(original).eval()
+        original = independent_copy(original)
     wanted, layers = backend_named(backend), converted_layers(model)
     kept = KeptReads(Quota.for_sample(spice_sample))
     proven = wanted.rung_above is not None and metric is None and proof_images != 0
     most = MOST_IMAGES if proof_images is None else proof_images
     # Progress counts images if batches are fast or run in other processes; otherwise the decks of each layer.
     by_images = wanted.by_model or wanted.gives_integers or done_elsewhere(wanted, workers)
+    told = BatchProgress(report, progress, by_images)
     targets: list[Any] = []
     full: list[Any] = []
     shown: list[Tensor] = []
@@ -142,21 +160,26 @@ def evaluate(
 
     def images() -> Iterator[Tensor]:
         wanting = proven
+        scores: Tensor | None = None
         for some, answers in batches_of(data):
             targets.append(labels_of(answers, len(some)) if metric is None else answers)
             if original is not None:
                 full.append(answer(original, some))
+            if len(targets) == 1 and calibration is not None:
+                check_range(some, calibration)
+            if len(targets) == 1:
+                first = check_on_images(model, some, "the inputs")
+                scores = scores_of(first) if metric is None else None
+            if scores is not None:
+                check_labels(targets[-1], scores)
             # The first images of one shape, since the proof has batches of its own.
             wanting = wanting and sum(map(len, shown)) < most and (not shown or some.shape[1:] == shown[0].shape[1:])
             if wanting:
                 shown.append(some)
             yield some
 
-    def images_done(done: int) -> None:
-        if by_images and progress and isinstance(data, Dataset):
-            progress(done, len(data))
-
-    reader = Reader(wanted, workers, None if by_images else progress, store=store)
+    images_done = told.images("read", size_of(data))
+    reader = Reader(wanted, workers, told.layer, store=store)
     results = run_batches(model, images(), reader, classify=metric is None, kept=kept, seed=seed, progress=images_done)
     if not results:
         raise DataError("the data is empty: give at least one batch")
@@ -165,6 +188,8 @@ def evaluate(
     known = joined(full) if full else float_predictions
     uses = total(result.uses for result in results)
     at_random = min(kept.quota.at_random, sum(use.reads for use in uses.values()))
+    if metric is not None:
+        report("metric", 0, 1)
     judged = [_judge(metric, answers, truth) for answers in (found, exact, known)]
     (accuracy, interval), (quantized, quantized_interval), (of_float, float_interval) = judged
     name = getattr(data, "name", "")
@@ -174,14 +199,14 @@ def evaluate(
     again = usual_images(image_costs(table)["macs_image"]) if proof_images is None else proof_images
     proof = end_to_end(
         model, torch.cat(shown)[:again], truth, wanted, seconds=proof_seconds, seed=seed, workers=workers, store=store,
-        progress=progress if by_images else None,
+        told=told,
     ) if proven else None  # fmt: skip
     return Evaluation(
         network, name if isinstance(name, str) else "", count, wanted.name, ", ".join(sorted(encodings)),
         accuracy, interval, quantized, quantized_interval, of_float, float_interval,
         verify(
             kept.samples, workers, reference(), spice_sample, each_pass=each_pass, seconds=proof_seconds,
-            rungs=rungs_of(layers, wanted),
+            rungs=rungs_of(layers, wanted), report=report,
         ) if verified else Verification(0), proof,
         table,
         time.monotonic() - started, seed, versions(wanted), truth, found, exact, known, kept.samples, at_random,

@@ -60,13 +60,18 @@ def outcome(scores: Tensor, labels: Predictions) -> Outcome:
         raise ConfigurationError(
             f"the network returns scores for {len(scores)} images of {len(labels)}; expected scores [images, classes]"
         )
+    check_labels(labels, scores)
+    chosen = functional.log_softmax(scores.double(), 1).gather(1, torch.from_numpy(labels)[:, None])[:, 0]
+    return Outcome(scores.argmax(dim=1).numpy(), -chosen.numpy())
+
+
+def check_labels(labels: Predictions, scores: Tensor) -> None:
+    """Raise DataError if one of `labels` `[images]` has no score among `scores` `[images, classes]`."""
     if int(labels.max(initial=0)) >= scores.shape[1]:
         raise DataError(
             f"labels go up to {int(labels.max())}; expected 0 to {scores.shape[1] - 1}, one for each score of the "
             "network"
         )
-    chosen = functional.log_softmax(scores.double(), 1).gather(1, torch.from_numpy(labels)[:, None])[:, 0]
-    return Outcome(scores.argmax(dim=1).numpy(), -chosen.numpy())
 
 
 def labels_of(targets: Any, images: int) -> Predictions:

@@ -19,6 +19,7 @@ from norsim.evaluation.metrics import Metric, Predictions
 from norsim.evaluation.proof.defaults import SPICE_SAMPLE
 from norsim.evaluation.proof.sampling import KeptReads, Quota
 from norsim.evaluation.proof.verification import verify
+from norsim.jobs.phases import Report, silent
 from norsim.jobs.workers import HERE, Workers
 from norsim.tiling.modules import tiled_layers
 
@@ -35,6 +36,7 @@ def evaluate_chips(
     proof_seconds: float | None = None,
     each_pass: bool = True,
     workers: Workers = HERE,
+    report: Report = silent,
     **options: Any,
 ) -> Evaluation:
     """Evaluate `count` chips; `fitted(k)` returns the converted and calibrated network on chip k.
@@ -48,8 +50,8 @@ def evaluate_chips(
     proof: dict[str, Any] = {"spice_sample": spice_sample, "proof_seconds": proof_seconds}
     if count == 1:
         return evaluate(
-            fitted(0), data, backend, metric=metric, workers=workers, each_pass=each_pass, proof_images=proof_images,
-            **proof, **options,
+            fitted(0), data, backend, metric=metric, workers=workers, report=report, each_pass=each_pass,
+            proof_images=proof_images, **proof, **options,
         )  # fmt: skip
     if metric is not None:
         raise ConfigurationError("several chips are compared by the share of correct classes; omit metric")
@@ -61,8 +63,8 @@ def evaluate_chips(
     for k in range(count):
         model = fitted(k)
         found = evaluate(
-            model, data, backend, workers=workers, verified=False, proof_images=0 if k else proof_images, **proof,
-            **options,
+            model, data, backend, workers=workers, verified=False, proof_images=0 if k else proof_images,
+            report=report, **proof, **options,
         )  # fmt: skip
         kept.add(found.samples)
         each.append(replace(found, samples=[]))
@@ -70,8 +72,9 @@ def evaluate_chips(
         reads += sum(layer["reads"] for layer in found.layers)
     chips = compare_chips(np.array([found.predictions == found.labels for found in each]))
     verification = verify(
-        kept.samples, workers, reference(), spice_sample, each_pass=each_pass, seconds=proof_seconds, rungs=rungs
-    )
+        kept.samples, workers, reference(), spice_sample, each_pass=each_pass, seconds=proof_seconds, rungs=rungs,
+        report=report,
+    )  # fmt: skip
     return replace(
         each[0], accuracy=float(np.mean(chips.accuracies)), accuracy_ci95=chips.ci95, samples=kept.samples,
         at_random=min(kept.quota.at_random, reads), verification=verification,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections.abc import Callable, Sequence
 from typing import get_args
@@ -26,11 +25,13 @@ from norsim.evaluation.attribution import (
 from norsim.evaluation.batches import classes
 from norsim.evaluation.metrics import Outcome, Predictions, joined, labels_of
 from norsim.evaluation.shapley import Order, configurations, orders_of
-from norsim.experiments.deployment import Deployment, Report, silent
+from norsim.experiments.deployment import Deployment
 from norsim.experiments.factors import FACTORS, By, settings_with
+from norsim.jobs.phases import Report, silent
 from norsim.jobs.unit_store import UnitStore
 from norsim.jobs.workers import HERE, Workers
 from norsim.periphery.registry import section_key
+from norsim.quantization.copies import independent_copy
 from norsim.random_streams import Stream, generator
 from norsim.tiling.modules import tiled_layers
 from norsim.tiling.reader import Reader
@@ -60,7 +61,7 @@ def attribute_losses(
     reader, done = Reader(backend_named(backend), workers, store=store), itertools.count(1)
 
     def fit(analog: nn.Module) -> nn.Module:
-        return deployment.fit(analog, backend, workers=workers, store=store)
+        return deployment.fit(analog, backend, workers=workers, report=report, store=store)
 
     names, network_with = _by_layers(deployment, fit) if by == "layers" else _by_factors(deployment, by, fit)
 
@@ -109,7 +110,7 @@ def _by_layers(
 def with_layers(analog: nn.Module, on: frozenset[str]) -> nn.Module:
     """Return a copy of a converted network with layers `on` on the array, the others digital; tiles are shared."""
     kept = {id(layer.grid): layer.grid for layer in tiled_layers(analog).values()}
-    found = copy.deepcopy(analog, dict(kept))
+    found = independent_copy(analog, kept)
     for name, layer in tiled_layers(found).items():
         layer.fixed = layer.fixed if name in on else Ideal()
     return found

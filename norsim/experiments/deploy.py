@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,11 @@ from norsim.data.batches import Data, inputs_of
 from norsim.errors import ConfigurationError
 from norsim.experiments.deployed import DeployedNetwork
 from norsim.experiments.deployed_folder import load_folder
-from norsim.experiments.deployment import Deployment, KeptInputs, Report, matching, silent
+from norsim.experiments.deployment import Deployment, KeptInputs, matching
+from norsim.jobs.phases import Report, silent
 from norsim.jobs.workers import HERE, Workers
 from norsim.quantization.forward import check_network
+from norsim.quantization.plain import plain_copy
 from norsim.quantization.quantize import quantize
 from norsim.tiling.convert import program
 
@@ -62,9 +63,9 @@ def deploy(
     backend_named(backend)
     patterns = _patterns(digital)
     choice = _chosen(chip, set or {}, encoding, seed)
-    original = copy.deepcopy(model).eval()
+    original = plain_copy(model)
     seen = _FirstInputs(calibration, choice.chip.calibration.images)
-    quantized = quantize(original, seen, weight_bits, activation_bits)
+    quantized = quantize(original, seen, weight_bits, activation_bits, report=report)
     deployment = Deployment(
         name or type(model).__name__, quantized, choice, matching(quantized, patterns), original,
         KeptInputs(seen.inputs()), seed,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -23,16 +22,19 @@ from norsim.evaluation.proof.defaults import SPICE_SAMPLE
 from norsim.evaluation.trials import check_count
 from norsim.experiments.attribution import attribute_losses
 from norsim.experiments.deployed_folder import save_folder
-from norsim.experiments.deployment import Deployment, KeptInputs, Report, silent
+from norsim.experiments.deployment import Deployment, KeptInputs
 from norsim.experiments.factors import By
 from norsim.experiments.sweep import Sweep, evaluate_deployment, sweep_chip
+from norsim.folders.output import OutputFolder
+from norsim.jobs.phases import Report, silent
 from norsim.jobs.workers import HERE, Workers
-from norsim.quantization.forward import device_of
+from norsim.quantization.forward import device_of, uncompiled
 from norsim.tiling.digital import digital_modules
 from norsim.tiling.modules import TiledLayer, tiled_layers
 from norsim.tiling.modules import digital as digitally
 from norsim.tiling.read_noise import ReadNoise
 from norsim.tiling.reader import Reader
+from norsim.training.checkpoint import checkpoint_folder
 from norsim.training.finetune import fine_tune
 from norsim.training.tuning import Tuning
 
@@ -49,8 +51,7 @@ class DeployedNetwork(nn.Module):
     """A network on the tiles of a chip: calling it reads the array. `norsim.deploy` returns one.
 
     Modules have the same names as in the original network; `state_dict` holds the digital parameters and the
-    calibration. The network is for inference: there are no gradients, and `train()` raises an error; `finetune` trains
-    it.
+    calibration. The network is for inference: there are no gradients, and `train()` raises an error; see `finetune`.
 
     `backend`    the name of the backend that reads the array; can be set to another backend at any time
     `chip`       the chip
@@ -103,17 +104,19 @@ class DeployedNetwork(nn.Module):
     def backend(self, name: str) -> None:
         """Read the array with the backend `name`; ConfigurationError if it is unknown or cannot read the encoding."""
         wanted = backend_named(name)
-        wanted.check_encoding(self.chip.encoding.name)
+        for layer in self.tiled.values():
+            if not layer.stays_digital:
+                layer.grid.check(layer.backend_with(wanted))
         self._read_by(wanted)
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Return the outputs of the network for inputs `[images, ...]`, with its layers read from the array."""
-        with torch.no_grad():
+        with torch.no_grad(), uncompiled():
             return self.parts.analog(*inputs, **named)
 
     def quantized(self, *inputs: Any, **named: Any) -> Any:
         """Return the outputs of the integer network for inputs `[images, ...]`; no array is read."""
-        with torch.no_grad(), digitally(self.parts.analog):
+        with torch.no_grad(), uncompiled(), digitally(self.parts.analog):
             return self.parts.analog(*inputs, **named)
 
     def original(self, *inputs: Any, **named: Any) -> Any:
@@ -123,7 +126,7 @@ class DeployedNetwork(nn.Module):
             raise ConfigurationError(
                 "the float network is unknown, because only quantized weights were deployed; deploy the float network"
             )
-        with torch.no_grad():
+        with torch.no_grad(), uncompiled():
             return network(*inputs, **named)
 
     def train(self, mode: bool = True) -> DeployedNetwork:
@@ -142,8 +145,7 @@ class DeployedNetwork(nn.Module):
         """Program the tiles and fit the converters again, to `data` if it is given; return the network.
 
         `data` is any kind of data that `norsim.deploy` accepts; its first inputs, up to the chip's
-        `calibration.images`, are used. `report(what, done, total)` reports progress. Raises ConfigurationError for the
-        backend `ideal`.
+        `calibration.images`, are used. `report(what, done, total)` reports progress. The backend `ideal` is an error.
         """
         self._check_reads()
         if data is not None:
@@ -181,9 +183,9 @@ class DeployedNetwork(nn.Module):
             )  # fmt: skip
         return evaluate(
             self.parts.analog, data, self.backend, metric=metric, spice_sample=spice_sample, proof_images=proof_images,
-            proof_seconds=proof_seconds, seed=deployment.seed, workers=workers,
-            progress=lambda done, total: report("read", done, total), network=deployment.name,
+            proof_seconds=proof_seconds, seed=deployment.seed, workers=workers, report=report, network=deployment.name,
             original=deployment.original, float_predictions=float_predictions, store=store,
+            calibration=deployment.inputs.images if isinstance(deployment.inputs, KeptInputs) else None,
         )  # fmt: skip
 
     def attribute(
@@ -219,32 +221,33 @@ class DeployedNetwork(nn.Module):
         )  # fmt: skip
 
     def finetune(
-        self, data: Data, *, folder: Path | str | None = None, resume: bool = False,
-        progress: Callable[[int, int, float], None] | None = None, **tuning: Any,
+        self, data: Data, *, folder: Path | str | OutputFolder | None = None, resume: bool = False,
+        overwrite: bool = False, progress: Callable[[int, int, float], None] | None = None, report: Report = silent,
+        **tuning: Any,
     ) -> DeployedNetwork:  # fmt: skip
-        """Train the quantized weights further, through the circuit, on labelled data; return the network, changed in
-        place.
+        """Train the quantized weights further, through the circuit, on labelled data; return the network, changed.
 
         `tuning` are fields of norsim.training.tuning.Tuning: `steps`, `refresh`, `batch_size`, `rate`, `distillation`,
-        `temperature`, `augmentation`, `seed`. `folder` keeps checkpoints, from which `resume` continues. A calibrated
-        network is programmed and calibrated again. `progress(steps done, steps, mean loss)` reports progress.
+        `temperature`, `augmentation`, `seed`. `folder`, a new or empty one, keeps checkpoints, from which `resume`
+        continues; `overwrite` replaces those of an earlier call. A calibrated network is programmed and calibrated
+        again. `progress(steps done, steps, mean loss)` is called after each refresh, `report(what, done, total)` during
+        the work. Raises ConfigurationError for a folder with other content, WriteError if it cannot be written.
         """
         known = [field.name for field in fields(Tuning)]
-        for name in tuning:
-            if name not in known:
-                raise ConfigurationError(f"no tuning option {name!r}; {suggestion(name, known)}")
+        for name in sorted(tuning.keys() - set(known)):
+            raise ConfigurationError(f"no tuning option {name!r}; {suggestion(name, known)}")
         deployment, calibrated = self.parts.deployment, self.calibrated
         wanted = Tuning(**{"seed": deployment.seed, **tuning})
         self._check_reads()
-        with TemporaryDirectory() as temporary:
+        with checkpoint_folder(folder, resume, overwrite) as place:
             tuned = fine_tune(
-                deployment.quantized, deployment.choice.chip, data, wanted, Path(folder or temporary), resume, progress,
-                deployment.digital,
+                deployment.quantized, deployment.choice.chip, data, wanted, place, resume, progress, deployment.digital,
+                report,
             )  # fmt: skip
         changed = replace(deployment, quantized=tuned.to(device_of(deployment.quantized)))
         analog = changed.converted()
         if calibrated:
-            changed.fit(analog, self.backend)
+            changed.fit(analog, self.backend, report=report)
         self._adopt(Parts(changed, analog))
         return self
 
@@ -274,10 +277,7 @@ class DeployedNetwork(nn.Module):
         self.parts.analog._load_from_state_dict(*arguments)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> DeployedNetwork:
-        """Apply `to` or `cuda` also to the networks behind it.
-
-        Raises ConfigurationError for a change of type.
-        """
+        """Apply `to` or `cuda` also to the networks behind it. Raises ConfigurationError for a change of type."""
         kind = fn(torch.zeros(1)).dtype
         if kind != torch.float32:
             raise ConfigurationError(f"a deployed network computes in float32, so it cannot be made {kind}")
@@ -291,6 +291,8 @@ class DeployedNetwork(nn.Module):
         """Return chip, encoding and backend as text."""
         return f"chip={self.chip.name}, encoding={self.chip.encoding.name}, backend={self.backend}"
 
-    def save(self, folder: Path | str) -> Path:
-        """Save the network, its chip and its calibration in a folder for `norsim.load_deployed`; return the folder."""
-        return save_folder(Path(folder), self.parts.deployment, self.state_dict(), self.backend)
+    def save(self, folder: Path | str, overwrite: bool = False) -> Path:
+        """Save the network, its chip and its calibration in a new or empty folder for `norsim.load_deployed`, or, with
+        `overwrite`, in place of one saved before; return the folder. Raises ConfigurationError for other folders,
+        WriteError if it cannot be written."""
+        return save_folder(Path(folder), self.parts.deployment, self.state_dict(), self.backend, overwrite)

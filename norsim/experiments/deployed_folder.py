@@ -7,6 +7,7 @@ code, like torch.load of a whole module: load only folders that you trust.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -19,28 +20,29 @@ from torch import Tensor
 
 from norsim.errors import ConfigurationError, DataError
 from norsim.experiments.deployment import Deployment
-from norsim.files import write_atomically, write_text
+from norsim.files import unique_json, write_atomically, write_text
+from norsim.folders.output import OutputFolder
 from norsim.quantization.modules import quantized_operands
 
 NETWORK, ABOUT = "network.pt", "network.json"
 FORMAT = 1
 
 
-def save_folder(folder: Path, deployment: Deployment, state: Mapping[str, Tensor], backend: str) -> Path:
+def save_folder(
+    folder: Path, deployment: Deployment, state: Mapping[str, Tensor], backend: str, overwrite: bool = False
+) -> Path:
     """Write a deployed network to `folder`; `state`, tensors of any shape, is its state_dict, with the calibration.
 
-    Raises ConfigurationError for a network that cannot be pickled.
+    The folder is new or empty, or holds an earlier one and `overwrite` is set. Raises ConfigurationError for any other
+    folder and for a network that cannot be pickled, WriteError if the folder cannot be written.
     """
+    content = io.BytesIO()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        content = {"deployment": deployment, "state": dict(state), "backend": backend}
-        write_atomically(folder / NETWORK, lambda file: torch.save(content, file))
+        torch.save({"deployment": deployment, "state": dict(state), "backend": backend}, content)
     except (AttributeError, TypeError, PicklingError) as problem:
         raise ConfigurationError(
             f"the network cannot be saved: {problem}. Its classes must be defined in a module, not in a function"
         ) from problem
-    except OSError as problem:
-        raise ConfigurationError(f"{folder} cannot be written: {problem.strerror or problem}") from problem
     chip = deployment.choice.chip
     about = {
         "format": FORMAT, "norsim": version("norsim"), "torch": torch.__version__, "network": deployment.name,
@@ -48,7 +50,10 @@ def save_folder(folder: Path, deployment: Deployment, state: Mapping[str, Tensor
         "layers": list(quantized_operands(deployment.quantized)), "digital": list(deployment.digital),
         "seed": deployment.seed,
     }  # fmt: skip
-    write_text(folder / ABOUT, json.dumps(about, indent=1) + "\n")
+    with OutputFolder(folder, "net.save", overwrite) as output:
+        output.clear()
+        write_atomically(folder / NETWORK, lambda file: file.write(content.getbuffer()))
+        write_text(folder / ABOUT, json.dumps(about, indent=1) + "\n")
     return folder
 
 
@@ -72,7 +77,7 @@ def load_folder(folder: Path) -> tuple[Deployment, dict[str, Tensor], str]:
 
 def _about(folder: Path) -> dict[str, Any]:
     try:
-        about: dict[str, Any] = json.loads((folder / ABOUT).read_text())
+        about: dict[str, Any] = unique_json((folder / ABOUT).read_text())
         found = about["format"], about["norsim"], about["torch"]
     except (OSError, ValueError, KeyError, TypeError):
         raise DataError(f"{folder} is not the folder of a deployed network; net.save(folder) writes one") from None

@@ -5,25 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
-from functools import partial
 
 from torch import Tensor, nn
 
 from norsim.chip.load import ChipChoice, Settings, apply_settings, build_chip
 from norsim.chip.model import Chip
 from norsim.errors import ConfigurationError, suggestion
+from norsim.jobs.phases import Report, silent, step
 from norsim.jobs.unit_store import UnitStore
 from norsim.jobs.workers import HERE, Workers
 from norsim.quantization.modules import quantized_operands
 from norsim.tiling.calibrate import calibrate
 from norsim.tiling.convert import convert, program
-
-# Called with the name of the current work, the amount done, and the total.
-Report = Callable[[str, int, int], None]
-
-
-def silent(what: str, done: int, total: int) -> None:
-    """Ignore progress: the default report."""
+from norsim.tiling.digital import check_on_images
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,15 +63,16 @@ class Deployment:
     ) -> nn.Module:  # fmt: skip
         """Program and calibrate a converted network, and return it.
 
-        Raises ConfigurationError without calibration data.
+        Raises ConfigurationError without calibration data, and for inputs that the network does not answer one by one.
         """
         if self.inputs is None:
             raise ConfigurationError("the network has no calibration data; give training inputs to calibrate it")
-        program(analog, backend, progress=partial(report, "program"))
-        calibrate(
-            analog, self.inputs(self.choice.chip.calibration.images), backend, seed=self.seed, workers=workers,
-            progress=partial(report, "calibrate"), store=store,
-        )  # fmt: skip
+        with step(report, "data"):
+            inputs = self.inputs(self.choice.chip.calibration.images)
+        # Before the tiles are programmed, which takes longer.
+        check_on_images(analog, inputs, "the inputs of the calibration")
+        program(analog, backend, report=report)
+        calibrate(analog, inputs, backend, seed=self.seed, workers=workers, report=report, store=store)
         return analog
 
     def specimen(self, number: int) -> Chip:

@@ -12,13 +12,15 @@ from norsim.chip.load import ChipChoice
 from norsim.data import Dataset, load
 from norsim.data.tensors import images_tensor
 from norsim.errors import ConfigurationError, DataError
-from norsim.evaluation.metrics import Predictions
+from norsim.evaluation.metrics import Predictions, check_labels, scores_of
 from norsim.experiments.deployed import DeployedNetwork
 from norsim.experiments.deployment import Deployment, matching
+from norsim.jobs.phases import Report, silent, step
 from norsim.periphery.encoding import Codes
 from norsim.quantization.modules import quantized_operands
 from norsim.random_streams import Stream, generator
 from norsim.saved.network_folder import float_predictions, load_network
+from norsim.tiling.digital import check_on_images
 from norsim.tiling.grid import TileGrid
 from norsim.tiling.tile import PlacedTile
 from norsim.tiling.vectors import draw_vectors, read_vectors
@@ -39,9 +41,10 @@ class Experiment:
     dataset: str
     data_folder: Path | None
 
-    def data(self, split: str) -> Dataset:
+    def data(self, split: str, report: Report = silent) -> Dataset:
         """Return the `train` or `test` images."""
-        return load(self.dataset, split, self.data_folder)
+        with step(report, f"data {split}"):
+            return load(self.dataset, split, self.data_folder)
 
     def grid(self, layer: str) -> TileGrid:
         """Return the tiles of a layer. Raises ConfigurationError, with the names of all layers, for an unknown one."""
@@ -56,28 +59,41 @@ class Experiment:
             return draw_vectors(self.net.parts.analog, layer, self.data("test"), int(wanted), seed)
         return read_vectors(Path(wanted), self.grid(layer).layer, part)
 
-    def images(self, count: int | None, split: str = "test") -> tuple[Dataset, Predictions | None]:
+    def images(
+        self, count: int | None, split: str = "test", report: Report = silent
+    ) -> tuple[Dataset, Predictions | None]:
         """Return the first `count` images of a split, all by default, and the float network's classes `[images]`.
 
-        The classes are None unless these are the test images of the card.
+        The classes are None unless these are among the test images of the card, which are the first ones of the split.
+        Raises ConfigurationError if the network does not accept these images, DataError if it has fewer scores than
+        they have classes.
         """
-        data = self.data(split)
+        data = self.data(split, report)
+        first = images_tensor(data.take(min(3, len(data))))
+        answers = check_on_images(self.net.parts.analog, first, f"the {split} images of {data.name}")
+        check_labels(data.labels, scores_of(answers))
         shown = data.take(count, None) if count else data
-        kept = (self.card["dataset"], self.card["test_images"], self.card["data_source"])
-        if split != "test" or kept != (data.name, len(data), data.source):
+        kept = (self.card["dataset"], self.card["data_source"])
+        if (
+            split != "test"
+            or kept != (data.name, data.source)
+            or not len(shown) <= self.card["test_images"] <= len(data)
+        ):
             return shown, None
         return shown, float_predictions(self.card)[: len(shown)]
 
 
 def open_experiment(
     network: str, choice: ChipChoice, dataset: str | None = None, data_folder: Path | None = None, *,
-    pattern: str = "*", backend: str = "macro", seed: int = 0, trusted: bool = False,
+    pattern: str = "*", backend: str = "macro", seed: int = 0, trusted: bool = False, report: Report = silent,
 ) -> Experiment:  # fmt: skip
     """Return the trained network `network` deployed on a chip; layers that do not match `pattern` stay digital.
 
-    `trusted`: whether Python code that the network names may run. Raises ConfigurationError if no layer matches.
+    `trusted`: whether Python code that the network names may run.
+    `report(what, done, total)` reports progress. Raises ConfigurationError if no layer matches.
     """
-    model, card = load_network(network, trusted)
+    with step(report, "load"):
+        model, card = load_network(network, trusted)
     on_array = matching(model, (pattern,))
     digital = tuple(name for name in quantized_operands(model) if name not in on_array)
     named = dataset_of(dataset, card, trusted)

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from norsim.chip.load import build_chip, read_yaml
+from norsim.chip.load import build_chip
 from norsim.chip.model import Chip
 from norsim.chip.renamed import check_laws, check_renamed
+from norsim.configuration.strict_yaml import read_yaml
 from norsim.data import Dataset, load
 from norsim.errors import ConfigurationError, NorsimError
 from norsim.evaluation.proof.kept_reads import load_samples

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import platform
 import sys
-import time
-import weakref
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Collection, Mapping
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TextIO
-
-import yaml
+from typing import Any
 
 from norsim.chip.renamed import LAWS
+from norsim.configuration.strict_yaml import yaml_text
 from norsim.errors import ConfigurationError
-from norsim.experiments.run_files import CHECKSUMS, RESULT_FILES, RESULTS, UNCHECKED
-from norsim.files import half_written, write_text
+from norsim.experiments.run_files import CHECKSUMS, KEPT, KEPT_FOLDERS, MANIFEST, SUMMARY, UNCHECKED
+from norsim.files import append_json, write_text
+from norsim.folders.lock import process_at_work
+from norsim.folders.output import OutputFolder
+from norsim.folders.record import written
+from norsim.jobs.phases import Phases
 from norsim.jobs.unit_store import UnitStore, broken_units, checksum_line, shared_units, unit_files
 
 
@@ -35,18 +34,19 @@ class RunFolder:
         samples.npz            reads that `norsim verify` can solve again
         summary.json, ...      results, written at the end
         checksums.sha256       checksums of all results, in the format of `sha256sum`
-        timing.json            duration in seconds: the only difference between a run and its repetition
+        timing.json            seconds of run and phases: the only difference between a run and its repetition
+        written.jsonl          the files that norsim wrote here, the only ones it deletes (norsim.folders.record)
 
-    Opening it removes the results of an earlier run in the same place, so that they cannot be mistaken for those of
-    this run; `resume` keeps the units of an interrupted run. Raises ConfigurationError if the folder cannot be created
-    or written, or if the run to resume is another one, with other `options` or another chip. `checks` are bounds on the
-    finished result, such as `tolerance` and `min_accuracy`; None for one that was not given. They may differ in a
-    resumed run.
+    Opening it deletes the results of an earlier run in the same place, so that they cannot be mistaken for those of
+    this run; `resume` keeps the units of an interrupted run. It deletes only files that norsim recorded. Raises
+    ConfigurationError if the run to resume is another one, with other `options` or another chip, and WriteError if the
+    folder cannot be written. `checks` are bounds on the finished result, such as `tolerance` and `min_accuracy`; None
+    for one that was not given. They may differ in a resumed run. `kept` are folders in it that are of this run already.
     """
 
     def __init__(
         self,
-        path: Path,
+        output: OutputFolder,
         chip: Mapping[str, Any],
         chip_file: Path,
         seed: int,
@@ -54,69 +54,65 @@ class RunFolder:
         resume: bool = False,
         shared: bool = False,
         checks: Mapping[str, float | None] | None = None,
+        kept: Collection[str] = (),
     ) -> None:
-        self.path = path
+        self.output, self.path = output, output.path
+        self._phases: Phases | None = None
+        path = self.path
         self.units = UnitStore((path / "units", *([shared_units()] if shared else [])))
-        resolved, manifest = yaml.safe_dump(dict(chip), sort_keys=False), _manifest(seed)
+        resolved, manifest = yaml_text(dict(chip)), _manifest(seed)
         manifest |= {"chip_file": str(chip_file), "options": dict(options or {}), "checks": dict(checks or {})}
-        try:
-            resumed = resume and (path / "manifest.json").is_file()
-            if resumed:
-                # The record of the first start, with the bounds of this one.
-                manifest = _check_same(path, manifest, resolved) | {"checks": manifest["checks"]}
-            path.mkdir(parents=True, exist_ok=True)
-            left = [found for folder in (path, *path.glob("units/*")) for found in half_written(folder)]
-            results = (found for pattern in RESULT_FILES for found in path.glob(pattern))
-            for old in [*(path / name for name in (*RESULTS, CHECKSUMS)), *results, *left]:
-                old.unlink(missing_ok=True)
-            if not resumed:
-                self.units.clear()
-                (path / "events.jsonl").unlink(missing_ok=True)
-                write_text(path / "config.resolved.yaml", resolved)
-            write_text(path / "manifest.json", json.dumps(manifest, indent=1) + "\n")
-            self.event("resumed" if resumed else "started")
-            self._release_lock = weakref.finalize(self, _locked(path / "events.jsonl").close)
-        except OSError as problem:
-            raise ConfigurationError(f"the run folder {path} cannot be written: {problem.strerror}") from None
+        resumed = resume and (path / MANIFEST).is_file()
+        if resumed:
+            # The record of the first start, with the bounds of this one.
+            manifest = _check_same(path, manifest, resolved) | {"checks": manifest["checks"]}
+            output.sweep()
+            output.clear(lambda name: name not in KEPT and name.partition("/")[0] not in KEPT_FOLDERS)
+        else:
+            output.clear(lambda name: name.partition("/")[0] not in kept)
+            write_text(path / "config.resolved.yaml", resolved)
+        write_text(path / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+        self.event("resumed" if resumed else "started")
+
+    def follow(self, phases: Phases) -> None:
+        """Record the start and the seconds of each phase, also of those before the folder was opened."""
+        self._phases = phases
+        phases.follow(self.event)
 
     def event(self, what: str, **details: Any) -> None:
-        """Append a line to events.jsonl."""
+        """Append a line to events.jsonl. Raises WriteError if the disk fails."""
         stamp = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        with open(self.path / "events.jsonl", "a") as log:
-            log.write(json.dumps({"time": stamp, "event": what, **details}) + "\n")
+        append_json(self.path / "events.jsonl", {"time": stamp, "event": what, **details})
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Write summary.json, which marks a finished run; its seconds go to timing.json instead."""
+        """Write summary.json, which marks a finished run; its seconds go to timing.json instead, with those of each
+        phase, of all starts of the run. Let others write."""
         result = {key: value for key, value in summary.items() if key != "seconds"}
-        write_text(self.path / "timing.json", json.dumps({"seconds": summary.get("seconds")}, indent=1) + "\n")
+        if self._phases is not None:
+            self._phases.pause()
+        timing = {"seconds": summary.get("seconds"), "phases": phase_seconds(self.path)}
+        write_text(self.path / "timing.json", json.dumps(timing, indent=1) + "\n")
         text = json.dumps(result, indent=1) + "\n"
-        kept = [path for path in sorted(self.path.iterdir()) if path.is_file() and path.name not in UNCHECKED]
-        lines = [checksum_line(path.name, path.read_bytes()) for path in kept]
+        kept = [self.path / name for name in sorted(written(self.path)) if "/" not in name and name not in UNCHECKED]
+        lines = [checksum_line(path.name, path.read_bytes()) for path in kept if path.is_file()]
         write_text(self.path / CHECKSUMS, "".join([*lines, checksum_line("summary.json", text.encode())]))
-        write_text(self.path / "summary.json", text)
+        write_text(self.path / SUMMARY, text)
         self.event("finished")
-        self._release_lock()
+        self.output.release()
 
 
-def _locked(events: Path) -> TextIO:
-    """Open and lock a file until its run finishes or its process ends; `is_running` tests the lock."""
-    held = open(events)  # noqa: SIM115 (open until the run finishes)
-    # Some network file systems have no locks; a running run then looks like an interrupted one.
-    with suppress(OSError):
-        fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    return held
-
-
-def is_running(run: Path) -> bool:
-    """Return whether a process on this machine is working in a run folder."""
-    try:
-        with open(run / "events.jsonl") as events:
-            fcntl.flock(events, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        pass
-    return False
+def phase_seconds(run: Path) -> dict[str, float]:
+    """Return the seconds of each phase of a run, over all of its starts, from events.jsonl."""
+    found: dict[str, float] = {}
+    for line in (run / "events.jsonl").read_text().splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            # A killed run may have left half a line.
+            continue
+        if event["event"] == "phase ended":
+            found[event["phase"]] = round(found.get(event["phase"], 0.0) + event["seconds"], 3)
+    return found
 
 
 def run_folders(folder: Path) -> list[Path]:
@@ -138,7 +134,7 @@ def describe(run: Path) -> dict[str, Any]:
             # Empty if a user's program made the run.
             "command": "".join(map(str, manifest["command"][1:2])),
             "network": str(summary.get("network") or manifest.get("options", {}).get("network", "")),
-            "state": "finished" if finished else "running" if is_running(run) else "interrupted",
+            "state": "finished" if finished else "running" if process_at_work(run) else "interrupted",
             "accuracy": summary.get("accuracy"),
             "started": manifest["started"],
             "units": sum(path.suffix == ".parquet" for path in unit_files(run / "units")),
@@ -206,8 +202,3 @@ def processor() -> str:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
-
-
-def default_folder(command: str) -> Path:
-    """Return `runs/COMMAND-DATE-TIME` under the current folder."""
-    return Path("runs") / f"{command}-{time.strftime('%Y%m%d-%H%M%S')}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 from norsim.backends.registry import backend_named
@@ -17,7 +16,8 @@ from norsim.evaluation.metrics import Predictions
 from norsim.evaluation.proof.defaults import SPICE_SAMPLE
 from norsim.evaluation.proof.verification import largest_errors
 from norsim.evaluation.trials import evaluate_chips
-from norsim.experiments.deployment import Deployment, Report, silent
+from norsim.experiments.deployment import Deployment
+from norsim.jobs.phases import Report, silent
 from norsim.jobs.unit_store import UnitStore
 from norsim.jobs.workers import HERE, Workers
 
@@ -149,6 +149,6 @@ def evaluate_deployment(
     return evaluate_chips(
         fitted, trials, data, backend, spice_sample=spice_sample, proof_images=proof_images,
         proof_seconds=proof_seconds, each_pass=each_pass, seed=deployment.seed, workers=workers,
-        progress=partial(report, "read"), network=deployment.name, original=deployment.original,
+        report=report, network=deployment.name, original=deployment.original,
         float_predictions=float_predictions, store=store,
     )  # fmt: skip

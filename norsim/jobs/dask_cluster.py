@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import platform
 import time
@@ -56,6 +57,8 @@ def cluster(scheduler: str, options: Mapping[str, Any]) -> Iterator[Workers]:
             _submit(address, renew, scheduler)
         elif options:
             raise ConfigurationError(f"scheduler options are for {', '.join(SYSTEMS)}, not for a running cluster")
+        # A client that found no scheduler is closed when it is collected; while the next one starts, that never ends.
+        gc.collect()
         try:
             client = stack.enter_context(distributed.Client(address, timeout=SECONDS_TO_CONNECT, set_as_default=False))
         except (OSError, ValueError, TypeError) as problem:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,11 +20,13 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from norsim.array.tile import Currents, Floats
-from norsim.errors import ConfigurationError
+from norsim.errors import WriteError
 from norsim.files import replace_file
 
 # Part of every key: a change of the format invalidates all older units.
 FORMAT = 1
+# The name of a unit or of its checksum, or that of one that is being written.
+UNIT = re.compile(r"\.?(?P<key>[0-9a-f]{2}[\w-]*)\.(parquet|sha256)(\.\d+)?")
 
 
 @lru_cache
@@ -68,22 +70,18 @@ class UnitStore:
         return None
 
     def put(self, key: str, table: pa.Table) -> None:
-        """Store a unit. Raises ConfigurationError if it cannot be written to the first folder."""
+        """Store a unit. Raises WriteError if it cannot be written to the first folder."""
         content = parquet(table)
         try:
             _write(_path(self.folders[0], key), content)
         except OSError as problem:
-            raise ConfigurationError(
+            raise WriteError(
                 f"{self.folders[0]} cannot take more work: {problem.strerror}. Free disk space, then resume the run"
             ) from None
         for folder in self.folders[1:]:
             # A unit that is not shared only costs time later.
             with suppress(OSError):
                 _write(_path(folder, key), content)
-
-    def clear(self) -> None:
-        """Remove the units of the first folder."""
-        shutil.rmtree(self.folders[0], ignore_errors=True)
 
 
 def parquet(table: pa.Table) -> bytes:
@@ -95,8 +93,16 @@ def parquet(table: pa.Table) -> bytes:
 
 
 def unit_files(folder: Path) -> list[Path]:
-    """Return all files in a folder of units: units, checksums and half-written files of killed runs."""
-    return sorted(path for path in folder.glob("*/*") if path.is_file())
+    """Return the files of a folder of units, without any others there: units, checksums, and half-written ones of
+    killed runs. Links are not followed."""
+    return sorted(path for path in folder.glob("??/*") if _is_unit(path))
+
+
+def _is_unit(path: Path) -> bool:
+    if path.parent.is_symlink() or path.is_symlink() or not path.is_file():
+        return False
+    found = UNIT.fullmatch(path.name)
+    return found is not None and found["key"].startswith(path.parent.name)
 
 
 def broken_units(folder: Path) -> list[Path]:

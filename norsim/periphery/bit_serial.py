@@ -203,7 +203,7 @@ class BitSerialSection(Section):
     """Cell current of weight code 15; levels are uniform in current from 0."""
     zero_point: ZeroPoint
     """Source of the term of the weights' zero point."""
-    reference_every: Annotated[int, Field(ge=2)]
+    reference_every: Annotated[int, Field(ge=2, le=8192)]
     """Bitlines per group, including its reference column. Only for `reference`."""
     wordline_rise: Annotated[float, quantity("second"), Field(gt=0, allow_inf_nan=False)] | None = None
     """Time that wordlines have to rise before cells are sampled: sets how far gates lag behind the driver; null: no

@@ -14,7 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from norsim.errors import PlacementError
+from norsim.quantization.placeable import check_computation
 from norsim.quantization.replace import linear_of, replace_modules
+
+# What an nn.MultiheadAttention computes with, which SplitAttention has in other forms.
+OWN = frozenset((
+    "in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight", "in_proj_bias", "out_proj",
+    "_qkv_same_embed_dim",
+))  # fmt: skip
 
 
 class SplitAttention(nn.Module):
@@ -28,12 +35,15 @@ class SplitAttention(nn.Module):
     # the layers here; these values prevent that.
     in_proj_bias = None
     _qkv_same_embed_dim = False
+    bias_k = bias_v = None
+    add_zero_attn = False
 
     def __init__(self, attention: nn.MultiheadAttention) -> None:
         """Take the weights of `attention`."""
         super().__init__()
         self.num_heads, self.embed_dim = attention.num_heads, attention.embed_dim
         self.batch_first, self.dropout = attention.batch_first, attention.dropout
+        self.head_dim, self.kdim, self.vdim = attention.head_dim, attention.kdim, attention.vdim
         weights: tuple[Tensor, ...] = (attention.q_proj_weight, attention.k_proj_weight, attention.v_proj_weight)
         if attention.in_proj_weight is not None:
             weights = attention.in_proj_weight.chunk(3)
@@ -43,6 +53,16 @@ class SplitAttention(nn.Module):
         self.q_proj, self.k_proj, self.v_proj = (_linear(*pair) for pair in zip(weights, biases, strict=True))
         self.out_proj = _linear(attention.out_proj.weight, attention.out_proj.bias)
         self.train(attention.training)
+
+    @property
+    def in_proj_weight(self) -> Tensor | None:
+        """The weights of queries, keys and values, `[3 width, width]`, for code that asks for their type or device.
+
+        As in torch, None if keys or values have another width.
+        """
+        if {self.kdim, self.vdim} != {self.embed_dim}:
+            return None
+        return torch.cat([self.q_proj.weight, self.k_proj.weight, self.v_proj.weight])
 
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, key_padding_mask: Tensor | None = None,
@@ -82,7 +102,7 @@ class SplitAttention(nn.Module):
 
 
 def split_attention(model: nn.Module) -> nn.Module:
-    """Replace each nn.MultiheadAttention of `model` by a SplitAttention, and return the model.
+    """Replace each nn.MultiheadAttention of `model`, which is a copy, by a SplitAttention, and return the model.
 
     Raises PlacementError naming one that has more than projections: biases or zeros appended to keys and values, or an
     overridden forward.
@@ -94,13 +114,12 @@ def split_attention(model: nn.Module) -> nn.Module:
         if isinstance(part, nn.TransformerEncoder):
             # Nested tensors are only for the fused function, which is not used.
             part.use_nested_tensor = False
-    return replace_modules(model, new)
+    return replace_modules(model, new, OWN)
 
 
 def _checked(attention: nn.MultiheadAttention, name: str) -> nn.MultiheadAttention:
-    forwards = type(attention).forward, type(attention.out_proj).forward
-    if forwards != (nn.MultiheadAttention.forward, nn.Linear.forward):
-        raise PlacementError(f"layer {name!r}: {type(attention).__name__} overrides forward")
+    check_computation(attention, name, nn.MultiheadAttention)
+    check_computation(attention.out_proj, f"{name}.out_proj", nn.Linear)
     if attention.bias_k is not None or attention.bias_v is not None or attention.add_zero_attn:
         raise PlacementError(f"layer {name!r}: attention with add_bias_kv or add_zero_attn cannot be placed")
     return attention

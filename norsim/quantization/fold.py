@@ -11,13 +11,13 @@ the batch norm gets mean 0, variance 1 − ε, weight g (of either sign) and bia
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
+from norsim.quantization.copies import independent_copy
 from norsim.quantization.modules import QuantConv2d, QuantizedOperands, positive, quantized_operands
 
 
@@ -27,7 +27,7 @@ def fold(network: nn.Module) -> tuple[nn.Module, dict[str, str | None]]:
     The copy computes the same up to float32 rounding. Its weights lie on their grids, and its scales and
     zero points are stored as they are used: positive and rounded.
     """
-    folded = copy.deepcopy(network).cpu().eval()
+    folded = independent_copy(network).cpu()
     following = norms_after(folded)
     layers = quantized_operands(folded)
     state = folded.state_dict()

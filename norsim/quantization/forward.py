@@ -1,7 +1,10 @@
-"""Call a user-supplied network on a batch."""
+"""Call a user-supplied network on a batch, and check that it answers each image of one by itself."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -9,14 +12,20 @@ from torch import Tensor, nn
 
 from norsim.errors import ConfigurationError, NorsimError
 
+# Share of the largest output by which answers for different batch sizes may differ, and that of outputs near 0.
+ROUNDING, TINY = 1e-3, 1e-6
+
 
 def forward(network: nn.Module, inputs: Tensor) -> Any:
-    """Return what `network` returns for `inputs` `[images, ...]`, which are moved to its device first.
+    """Return what `network` returns for a copy of `inputs` `[images, ...]` on its device.
 
-    Raises ConfigurationError, with the shape and type of the inputs, if it fails on them.
+    A copy, because some networks normalise their input in place. Raises ConfigurationError, with the shape and type of
+    the inputs, if it fails on them.
     """
+    given = inputs.to(device_of(network), copy=True)
     try:
-        return network(inputs.to(device_of(network)))
+        with uncompiled():
+            return network(given)
     except NorsimError:
         raise
     except Exception as problem:  # user code may raise anything
@@ -37,3 +46,80 @@ def check_network(network: object) -> None:
     """Raise ConfigurationError for anything that is not a torch.nn.Module."""
     if not isinstance(network, nn.Module):
         raise ConfigurationError(f"the network is a {type(network).__name__}; expected a torch.nn.Module")
+
+
+def uncompiled() -> AbstractContextManager[Any]:
+    """Return a context in which functions compiled by torch.compile run as they are written.
+
+    The compiler cannot follow layers on an array, nor the hooks that observe a network.
+    """
+    # Only a network that uses the compiler has imported it, which takes seconds. torch has stances since 2.6.
+    if "torch._dynamo" not in sys.modules or not hasattr(torch.compiler, "set_stance"):
+        return nullcontext()
+    eager: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
+    return eager
+
+
+@torch.no_grad()
+def check_single_images(network: nn.Module, images: Tensor, values: bool = False) -> None:
+    """Check that `network` answers each image by itself: call it on one of `images` `[images, ...]` and on three.
+
+    Batches of any size are used later. Raises ConfigurationError if a call fails, if the shapes of outputs do not
+    follow the number of images, or, with `values`, if the answer for an image depends on the others of its batch. The
+    random state does not change.
+    """
+    three = images[[0, 1 % len(images), 2 % len(images)]]
+    with torch.random.fork_rng(devices=[]):
+        alone, together = list(_tensors(forward(network, three[:1]))), list(_tensors(forward(network, three)))
+        _check_shapes(network, alone, together)
+        if values and _alike(together, list(_tensors(forward(network, three)))):
+            last = list(_tensors(forward(network, three[2:])))
+            for place, single in ((slice(0, 1), alone), (slice(2, 3), last)):
+                if not _alike([part[place] for part in together if len(part) == 3], _single(single, together)):
+                    raise ConfigurationError(
+                        f"the answer of {type(network).__name__} for an image depends on the other images of its "
+                        "batch, so it would depend on how images are divided into batches; expected an answer for each "
+                        "image by itself, as of batch norms with running statistics"
+                    )
+
+
+def _single(single: list[Tensor], together: list[Tensor]) -> list[Tensor]:
+    """Return those of the outputs for one image that count images along their first axis, `[1, ...]`."""
+    return [one for one, part in zip(single, together, strict=True) if len(part) == 3]
+
+
+def _check_shapes(network: nn.Module, alone: list[Tensor], together: list[Tensor]) -> None:
+    """Raise ConfigurationError unless one axis of each output, or none, is three times as long for three images."""
+    fit = len(alone) == len(together)
+    for one, three in zip(alone, together, strict=False):
+        axes = [(a, b) for a, b in zip(one.shape, three.shape, strict=False) if a != b]
+        fit = fit and one.ndim == three.ndim and (not axes or (len(axes) == 1 and axes[0][1] == 3 * axes[0][0]))
+    if not fit:
+        shapes = (", ".join(str(list(part.shape)) for part in parts) or "no tensor" for parts in (alone, together))
+        raise ConfigurationError(
+            "{} returns {} for one image and {} for three; expected outputs whose first axis counts images, for "
+            "batches of any size".format(type(network).__name__, *shapes)
+        )
+
+
+def _alike(some: list[Tensor], others: list[Tensor]) -> bool:
+    """Return whether real numbers agree to rounding; those that are not finite are left out."""
+    for one, other in zip(some, others, strict=True):
+        if one.is_floating_point():
+            kept = torch.isfinite(one) & torch.isfinite(other)
+            difference, largest = (one - other)[kept].abs(), one[kept].abs()
+            if len(largest) and float(difference.max()) > ROUNDING * float(largest.max()) + TINY:
+                return False
+    return True
+
+
+def _tensors(outputs: Any) -> Iterator[Tensor]:
+    """Yield the tensors, with at least one axis, in outputs of any kind."""
+    if isinstance(outputs, Tensor):
+        yield outputs.reshape(1) if not outputs.ndim else outputs
+    elif isinstance(outputs, Mapping):
+        for part in outputs.values():
+            yield from _tensors(part)
+    elif isinstance(outputs, (tuple, list)):
+        for part in outputs:
+            yield from _tensors(part)

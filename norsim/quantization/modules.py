@@ -24,6 +24,8 @@ from norsim.errors import ConfigurationError, PlacementError
 from norsim.quantization.layer import MAX_BITS, ConvGeometry, QuantizedLayer, fit_grid
 
 SMALLEST_SCALE = 1e-8
+# Attributes that a quantized layer has, and the layer on tiles that replaces it has not.
+OWN = frozenset(("weight_bits", "input_bits", "weight_scale", "weight_zero", "input_scale", "input_zero"))
 
 
 class QuantizedOperands(nn.Module):
@@ -59,6 +61,11 @@ class QuantizedOperands(nn.Module):
 
     def quantized_input(self, activations: Tensor) -> Tensor:
         """Return the activations on their grid, same shape, real values, differentiable in activations and scale."""
+        if not activations.numel():
+            return activations
+        if not self.training:
+            # In the types of autocast, codes would differ from the integers of the array.
+            activations = activations.float()
         top = 2**self.input_bits - 1
         factor = 1 / math.sqrt(max(activations[0].numel(), 1) * top)
         zero = self.input_zero.to(activations.dtype)

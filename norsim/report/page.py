@@ -13,7 +13,7 @@ from norsim.backends.registry import gives_integers
 from norsim.configuration.quantities import engineering
 from norsim.errors import ConfigurationError
 from norsim.experiments.run_record import Missing, Origin, RunRecord
-from norsim.files import write_text
+from norsim.files import make_folder, write_text
 from norsim.report.compare import Comparison, compare
 from norsim.report.figures import of_results
 from norsim.report.figures.of_results import described
@@ -30,18 +30,15 @@ TRUST = {"--trust-cell": "--trust-cell", "--trust-model": "--trust-model", "--mo
 def write_page(records: Sequence[RunRecord], out: Path) -> Path:
     """Write `out`/report.html about one run, or two side by side, and its figures in `out`/figures; return its path.
 
-    The figures are written first, so that no page lacks them. Raises ConfigurationError if the folder cannot be
-    written, for another number of runs, and for two runs that cannot be compared.
+    The figures are written first, so that no page lacks them. Raises WriteError if the folder cannot be
+    written, ConfigurationError for another number of runs, and for two runs that cannot be compared.
     """
     if len(records) not in (1, 2):
         raise ConfigurationError(f"a report is about one run, or about two side by side, not {len(records)}")
     comparison = compare(*records) if len(records) == 2 else None
     cases = [content_of(record, mark) for record, mark in zip(records, _marks(len(records)), strict=True)]
     text, drawings = render(cases, comparison)
-    try:
-        (out / FIGURES).mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise ConfigurationError(f"the report cannot be written to {out}: {problem.strerror}") from None
+    make_folder(out / FIGURES)
     for drawn in drawings:
         write_text(out / FIGURES / f"{drawn.name}.svg", drawn.svg)
     write_text(out / PAGE, text)

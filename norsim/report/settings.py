@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from norsim.chip.load import presets, read_yaml
+from norsim.chip.load import presets
+from norsim.configuration.strict_yaml import read_yaml
 from norsim.errors import NorsimError
 from norsim.experiments.run_record import Origin
 

@@ -25,7 +25,7 @@ class Found:
     """A dict of tensors in a checkpoint.
 
     `place`     the keys that lead to it, such as `model_state_dict`
-    `entries`   the tensors by name, such as weights `[outputs, inputs]`
+    `entries`   the tensors by name, of any shape such as `[outputs, inputs]`
     """
 
     place: tuple[str, ...]

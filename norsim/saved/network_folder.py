@@ -12,6 +12,7 @@ import base64
 import hashlib
 import json
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from torch import nn
 
 from norsim.data import Dataset
 from norsim.errors import ConfigurationError, DataError
-from norsim.files import write_atomically, write_text
+from norsim.files import make_folder, unique_json, write_atomically, write_text
+from norsim.jobs.phases import Report, silent
 from norsim.quantization.modules import quantized_operands
 from norsim.quantization.normalise import from_header
 from norsim.saved.packed_weights import ONNX, decode, encode, fail
@@ -37,7 +39,7 @@ FLOAT, CARD = "float.safetensors", "card.json"
 LARGEST_CARD = 16 * 2**20
 
 
-def save_network(result: TrainResult, folder: Path, command: str) -> dict[str, Any]:
+def save_network(result: TrainResult, folder: Path, command: str, report: Report = silent) -> dict[str, Any]:
     """Write `result` to `folder` and return the card; `command` is the line that repeats the training.
 
     The card's quantized accuracy is that of the network read back from the file. The card also has the float network's
@@ -46,7 +48,7 @@ def save_network(result: TrainResult, folder: Path, command: str) -> dict[str, A
     payload = _write(result.network, result.spec, folder)
     _write_bytes(folder / FLOAT, float_file(result.float_network))
     network, header = decode(folder / WEIGHTS, trusted=True)
-    card = header | _accuracies(result, network)
+    card = header | _accuracies(result, network, report)
     if is_code(header["network"]):
         card["probe"] = probe(network, [2, *result.test_set.images.shape[1:]])
     card |= _origin(result, command) | _sizes(result, network, header["layers"], payload)
@@ -56,7 +58,7 @@ def save_network(result: TrainResult, folder: Path, command: str) -> dict[str, A
 
 def save_tuned(
     network: nn.Module, card: dict[str, Any], test_set: Dataset, folder: Path, command: str, tuning: dict[str, Any],
-    origin: Path | str,
+    origin: Path | str, report: Report = silent,
 ) -> dict[str, Any]:  # fmt: skip
     """Write a fine-tuned `network` to `folder` and return its card; `card` and `origin` are those before tuning.
 
@@ -66,7 +68,7 @@ def save_tuned(
     spec = replace(spec_of(name, card["width"]), normalise=from_header(card.get("normalise")))
     payload = _write(network, spec, folder)
     read_back, header = decode(folder / WEIGHTS, trusted=True)
-    right = int((predict(read_back, test_set) == test_set.labels).sum())
+    right = int((predict(read_back, test_set, partial(report, "classify quantized")) == test_set.labels).sum())
     tuned = card | header | {
         "quantized_correct": right, "quantized_accuracy": right / len(test_set), "command": command, "tuning": tuning,
         "torch_version": torch.__version__, "torch_threads": torch.get_num_threads(),
@@ -111,18 +113,18 @@ def float_file(network: nn.Module) -> bytes:
 def _write(network: nn.Module, spec: NetworkSpec, folder: Path) -> bytes:
     """Write the weights and, for an ONNX network, a copy of its file; return the content of the weights file."""
     payload = encode(network, spec)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     if is_onnx(spec.name):
         _write_bytes(folder / ONNX, read_content(Path(spec.name)))
     _write_bytes(folder / WEIGHTS, payload)
     return payload
 
 
-def _accuracies(result: TrainResult, network: nn.Module) -> dict[str, Any]:
+def _accuracies(result: TrainResult, network: nn.Module, report: Report) -> dict[str, Any]:
     labels = result.test_set.labels
     right = {
         "float": int((result.float_predictions == labels).sum()),
-        "quantized": int((predict(network, result.test_set) == labels).sum()),
+        "quantized": int((predict(network, result.test_set, partial(report, "classify quantized")) == labels).sum()),
     }
     return {
         "dataset": result.test_set.name,
@@ -203,7 +205,7 @@ def _read_card(path: Path, header: dict[str, Any], weights: Path) -> dict[str, A
     try:
         if path.stat().st_size > LARGEST_CARD:
             fail(path, f"it is larger than {LARGEST_CARD} bytes")
-        card = json.loads(path.read_bytes())
+        card = unique_json(path.read_bytes())
         classes = base64.b64decode(card["float_predictions"], validate=True)
     except (OSError, ValueError, RecursionError, KeyError, TypeError) as problem:
         fail(path, f"it cannot be read ({type(problem).__name__}: {problem})")

@@ -34,22 +34,30 @@ def bounds(tile: Tile, stimulus: Stimulus, sweep: Sweep) -> Box:
     and no node of a resistive network lies outside the volts that drive it. Widths are rounded up to a few
     values per decade, so that similar tiles share a characterisation.
     """
+    high, low, ground = float(stimulus.bitline_volts.max()), float(stimulus.bitline_volts.min()), stimulus.source_volts
+    drop, rise = (min(volts, high - ground) for volts in lossless_drops(tile, stimulus, sweep))
+    # Current flows back into a bitline only from a rise caused by its neighbours.
+    across_low = max(low - drop - rise - ground, 0.0 if low == high else -rise)
+    width = _rounded(1.02 * (high - ground - across_low) + 1e-4)
+    lift = min(_rounded(1.02 * rise + 1e-4), 1.02 * (high - ground) + 1e-4)
+    top = high - ground + MARGIN * width
+    least = -lift if across_low < 0 else max(top - (1 + MARGIN) * width, 0.0)
+    return Box(least, top, ground - MARGIN * lift, ground + lift)
+
+
+def lossless_drops(tile: Tile, stimulus: Stimulus, sweep: Sweep) -> tuple[float, float]:
+    """Return the largest drop along a bitline and the largest rise along a source line, volts, if every cell conducted
+    its current at the largest drive of `stimulus` without any drop: upper bounds."""
     gate, high = float(stimulus.wordline_volts.max()), float(stimulus.bitline_volts.max())
-    low, ground = float(stimulus.bitline_volts.min()), stimulus.source_volts
     states, where = np.unique(tile.thresholds, return_inverse=True)
     if len(states) > MOST_STATES:
         # Rounded down, because a lower threshold draws more.
         states, where = np.unique(np.floor(tile.thresholds / COARSE_VOLTS) * COARSE_VOLTS, return_inverse=True)
-    amps = _amps(tile.cell, gate, high, ground, tuple(states.tolist()), sweep)[where.reshape(tile.thresholds.shape)]
+    amps = _amps(tile.cell, gate, high, stimulus.source_volts, tuple(states.tolist()), sweep)[
+        where.reshape(tile.thresholds.shape)
+    ]
     amps = amps if tile.gains is None else amps * tile.gains
-    drop, rise = min(_drop(tile, amps), high - ground), min(_rise(tile, amps), high - ground)
-    # Current flows back into a bitline only from a rise caused by its neighbours.
-    across_low = max(low - drop - rise - ground, 0.0 if low == high else -rise)
-    width = _rounded(1.02 * (high - ground - across_low) + 1e-4)
-    lift = _rounded(1.02 * rise + 1e-4)
-    top = high - ground + MARGIN * width
-    least = -lift if across_low < 0 else max(top - (1 + MARGIN) * width, 0.0)
-    return Box(least, top, ground - MARGIN * lift, ground + lift)
+    return _drop(tile, amps), _rise(tile, amps)
 
 
 @lru_cache(maxsize=256)

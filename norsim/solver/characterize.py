@@ -33,10 +33,18 @@ TOLERANCE = 1e-8
 NODES = (5, 8, 12, 18, 26)
 # More nodes lower a smooth cell's error at least by this factor; if they do not, no more nodes are tried.
 SMOOTH_GAIN = 3.0
+# With a larger gain, attempts are skipped whose expected error is more than SURE_MARGIN times the tolerance.
+SURE_GAIN, SURE_MARGIN = 6.0, 100.0
 # A cell with kinks is fitted with these numbers of parts, in this order, and with this number of nodes per piece.
 KINKED_TOLERANCE = 1e-6
 PARTS = (8, 16, 32, 64)
 KINKED_NODES = 5
+# Where fits are checked, between the nodes of a piece from -1 to 1.
+BETWEEN = np.linspace(-1, 1, 8)[1:-1]
+# Points of a fit, each a cell that is simulated: a cell with kinks over a wide box would need millions.
+MOST_POINTS = 300_000
+# Pieces of a kinked cell lower its error at best as this power of their number along a side.
+KINKED_ORDER = 3
 
 
 @dataclass(frozen=True)
@@ -159,21 +167,21 @@ def characterize(
 ) -> CellTable:
     """Fit `cell` at gate levels `[gates]` and thresholds `[thresholds]` over `box`; `sweep` measures single cells.
 
-    The box is cut into at least `least_parts` parts. Raises SolveError if the error between the nodes is above 1e-8 of
-    the largest current for every degree of a single polynomial, and above 1e-6 for every number of pieces.
+    The box is cut into at least `least_parts` parts. A single polynomial is refined to 1e-8 of the largest current, and
+    pieces are tried only if it is not within their own tolerance, 1e-6. Raises SolveError if the error between the
+    nodes is larger for every number of pieces, or if more pieces need more than MOST_POINTS simulated points.
     """
     tried: list[float] = []
-    smooth = True
-    for parts, nodes, tolerance in _attempts(least_parts):
-        if parts == 1 and not smooth:
-            continue
-        table = _fit(cell, gates, thresholds, box, sweep, parts, nodes)
-        if table.error_amps <= tolerance * table.top_amps:
+    if least_parts == 1:
+        smooth = _one_piece(cell, gates, thresholds, box, sweep, tried)
+        if smooth is not None:
+            return smooth
+    for parts in (parts for parts in PARTS if parts >= least_parts):
+        table = _fit(cell, gates, thresholds, box, sweep, parts, KINKED_NODES)
+        tried.append(_relative_error(table))
+        if tried[-1] <= KINKED_TOLERANCE:
             return table
-        # A cell that conducts only between the nodes has no largest current on them.
-        error = table.error_amps / table.top_amps if table.top_amps else np.inf
-        smooth = not tried or error < tried[-1] / SMOOTH_GAIN
-        tried.append(error)
+        _check_points(cell, box, len(gates) * len(thresholds), tried, parts)
     errors = ", ".join(f"{error:.1e}" for error in tried)
     raise SolveError(
         f"the cell {cell.subcircuit} cannot be characterised over drain-source {box.across_low:g} to "
@@ -184,11 +192,61 @@ def characterize(
     )
 
 
-def _attempts(least_parts: int) -> list[tuple[int, int, float]]:
-    """Return parts, nodes per piece and tolerance of the attempts, in order."""
-    smooth = [(1, nodes, TOLERANCE) for nodes in NODES]
-    kinked = [(parts, KINKED_NODES, KINKED_TOLERANCE) for parts in PARTS]
-    return [attempt for attempt in smooth + kinked if attempt[0] >= least_parts]
+def _check_points(cell: Cell, box: Box, curves: int, tried: list[float], parts: int) -> None:
+    """Raise SolveError if a fit with pieces is not expected to succeed with at most MOST_POINTS points.
+
+    The last of the errors `tried` is that of a fit with about `parts` parts; `curves` is the number of gate levels
+    times that of states. The pieces over a wide box grow as the square of the parts, so the work needs a bound.
+    """
+    wanted = parts * (tried[-1] / KINKED_TOLERANCE) ** (1 / KINKED_ORDER)
+    next_parts = next((count for count in PARTS if count >= wanted), PARTS[-1])
+    pieces = [len(edges) - 1 for edges in box.edges(next_parts)]
+    points = pieces[0] * pieces[1] * (KINKED_NODES**2 + len(BETWEEN) ** 2) * curves
+    if points > MOST_POINTS:
+        errors = ", ".join(f"{error:.1e}" for error in tried)
+        raise SolveError(
+            f"the cell {cell.subcircuit} has kinks, and cannot be characterised over drain-source {box.across_low:g} "
+            f"to {box.across_high:g} V, source {box.source_low:g} to {box.source_high:g} V with at most "
+            f"{MOST_POINTS:,} simulated points: the fits had errors of {errors} of its largest current, and "
+            f"{next_parts} parts, which may reach the tolerance of {KINKED_TOLERANCE:g}, need {points:,}. Use the "
+            "ngspice backend, which needs no fit"
+        )
+
+
+def _one_piece(
+    cell: Cell, gates: Floats, thresholds: Floats, box: Box, sweep: Sweep, tried: list[float]
+) -> CellTable | None:
+    """Return a fit in one piece, refined to TOLERANCE, or the finest one if pieces need not be better; None for a cell
+    with kinks. Its errors are appended to `tried`."""
+    wanted, before = 0.0, 0
+    for nodes in NODES:
+        if nodes < min(wanted, NODES[-1]):
+            continue
+        table = _fit(cell, gates, thresholds, box, sweep, 1, nodes)
+        tried.append(_relative_error(table))
+        if tried[-1] <= TOLERANCE:
+            return table
+        if len(tried) > 1:
+            gain = tried[-2] / tried[-1]
+            if not gain > SMOOTH_GAIN:
+                break
+            if gain > SURE_GAIN:
+                # The error of a smooth function falls by the same factor per node.
+                far = np.log(tried[-1] / (SURE_MARGIN * TOLERANCE)) / np.log(gain)
+                wanted = nodes + (nodes - before) * far
+        before = nodes
+    if tried[-1] <= KINKED_TOLERANCE:
+        return table
+    # A polynomial through n nodes resolves about as much as n / 4 pieces with 5 nodes, which share their ends.
+    _check_points(cell, box, len(gates) * len(thresholds), tried, nodes // (KINKED_NODES - 1))
+    return None
+
+
+def _relative_error(table: CellTable) -> float:
+    """Return the error in units of the largest current on the nodes; a cell may conduct only between them."""
+    if table.top_amps:
+        return table.error_amps / table.top_amps
+    return np.inf if table.error_amps else 0.0
 
 
 def _fit(cell: Cell, gates: Floats, thresholds: Floats, box: Box, sweep: Sweep, parts: int, nodes: int) -> CellTable:
@@ -199,9 +257,8 @@ def _fit(cell: Cell, gates: Floats, thresholds: Floats, box: Box, sweep: Sweep, 
     full = np.einsum("pd,mngtds,qs->mngtpq", inverse, on_nodes, inverse, optimize=True)
     top = float(np.abs(on_nodes).max())
     table = CellTable(gates, thresholds, box, parts, _shortened(full, 0.1 * TOLERANCE * top), 0.0, top)
-    between = np.linspace(-1, 1, 8)[1:-1]
-    measured = _measure(cell, gates, thresholds, edges, between, sweep)
-    fitted = chebyshev.chebgrid2d(between, between, np.moveaxis(table.coefficients, (4, 5), (0, 1)))
+    measured = _measure(cell, gates, thresholds, edges, BETWEEN, sweep)
+    fitted = chebyshev.chebgrid2d(BETWEEN, BETWEEN, np.moveaxis(table.coefficients, (4, 5), (0, 1)))
     return replace(table, error_amps=float(np.abs(fitted - measured).max()))
 
 

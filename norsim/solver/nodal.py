@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,7 +28,9 @@ MOST_SWEEPS = 400
 FLOOR = 0.01
 NEGLIGIBLE = 1e-12
 ALL = slice(None)
-BLOCKS_AT_ONCE = 64
+# One call of the kernel solves this number of blocks of reads, fewer on large tiles, because a call ends before it is
+# interrupted.
+BLOCKS_AT_ONCE, CELLS_AT_ONCE = 64, 2**23
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,9 +106,16 @@ def _conductances(table: CellTable) -> tuple[Floats, Floats]:
     """Return the largest slopes dI/dv_d and -dI/dv_s `[states]`, at least 0, over gates and corners of the box."""
     low, high = max(table.box.across_low, 0.0), table.box.across_high
     step = 1e-3 * (high - low)
-    across = np.array([low, (low + high) / 2, high - step])
-    source = np.full(3, (table.box.source_low + table.box.source_high) / 2)
     rise = 1e-3 * (table.box.source_high - table.box.source_low)
+    # A conductance above a cell's own slows the sweeps, but one below it can make them diverge. A cell conducts best
+    # with its source near ground.
+    across, source = (
+        grid.ravel()
+        for grid in np.meshgrid(
+            [low, (low + high) / 2, high - step],
+            [table.box.source_low, (table.box.source_low + table.box.source_high) / 2, table.box.source_high - rise],
+        )
+    )
     drains, sources = np.zeros(len(table.thresholds)), np.zeros(len(table.thresholds))
     for gate in range(len(table.gates)):
         here = table.amps(gate, ALL, across, source)
@@ -123,7 +133,9 @@ def solve(prepared: Prepared, stimulus: Stimulus) -> Currents:
     SolveError if the volts of a cell are outside the box that it was characterised for.
     """
     parts = []
-    size = BLOCKS_AT_ONCE * nodal_kernels.LANES
+    cells = prepared.tile.thresholds.size * nodal_kernels.LANES
+    blocks = min(max(CELLS_AT_ONCE // cells, numba.get_num_threads()), BLOCKS_AT_ONCE)
+    size = blocks * nodal_kernels.LANES
     for start in range(0, stimulus.vectors, size):
         parts.append(_solve_some(prepared, stimulus.take(slice(start, start + size))))
     bitline, source, residual = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))

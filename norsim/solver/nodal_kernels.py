@@ -287,8 +287,7 @@ def solve(  # type: ignore[no-untyped-def]
     Out: bitline_amps `[blocks, bitlines, lanes]`, source_amps `[blocks, source lines, lanes]`, residual
     `[blocks, lanes]`, bounds `[blocks, 4]` as set by `_reach`.
     """
-    wordlines, bitlines = cells[0].shape
-    lanes = gates.shape[2]
+    (wordlines, bitlines), lanes = cells[0].shape, gates.shape[2]
     for unsigned in prange(len(gates)):
         block = np.int64(unsigned)
         drop = np.zeros((wordlines, bitlines, lanes))

@@ -1,4 +1,4 @@
-"""Parser of a cell's SPICE text into statements: it joins continuation lines, separates comments and splits words."""
+"""Parser of a cell's SPICE text into statements: it splits cards into words, and separates comments."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import NamedTuple, NoReturn
 
 from norsim.errors import ConfigurationError
+from norsim.spice.lines import Card, cards, lines_of
 
-REMARK = re.compile(r"\s\$\s.*|;.*|//.*")
 UNSIGNED = r"(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
 NUMBER = re.compile(rf"[+-]?{UNSIGNED}", re.IGNORECASE)
 SCALES = {"t": 12, "g": 9, "meg": 6, "k": 3, "m": -3, "u": -6, "n": -9, "p": -12, "f": -15, "a": -18}
@@ -38,33 +38,22 @@ class Statement(NamedTuple):
 
 def statements(text: str, name: str) -> Iterator[Statement]:
     """Yield the statements of `text` in order; `name` is its name in messages, e.g. `the cell's netlist`."""
-    lines: list[str] = []
-    remarks: list[Statement] = []
-    first = 0
-    for number, line in enumerate(text.split("\n"), start=1):
-        bare = REMARK.sub("", line).strip()
-        if line.lstrip().startswith("*") or not bare:
-            if line.strip():
-                remarks.append(Statement(line.strip(), (), ""))
-        elif bare.startswith("+") and lines:
-            lines.append(bare[1:].strip())
-        else:
-            yield from _joined(lines, name, first)
-            yield from remarks
-            remarks.clear()
-            lines, first = [bare], number
-    yield from _joined(lines, name, first)
-    yield from remarks
+    for card in cards(lines_of(text, name)):
+        if card.text:
+            yield statement(card)
+        remarks = (line.text for line in card.lines[bool(card.text) :] if line.text.startswith("*"))
+        yield from (Statement(remark, (), "") for remark in remarks)
 
 
-def _joined(lines: list[str], name: str, first: int) -> Iterator[Statement]:
-    if lines:
-        text, where = " ".join(lines), f"{name}, line {first}"
-        yield Statement(text, tuple(_parts(text, where)), where)
+def statement(card: Card, strict: bool = True) -> Statement:
+    """Split a card into words. Raises ConfigurationError for a brace that is not closed, and if `strict` for a quote,
+    which ngspice accepts in places."""
+    return Statement(card.text, tuple(_parts(card.text, card.where, strict)), card.where)
 
 
-def _parts(text: str, where: str) -> Iterator[str]:
-    """Split at blanks, but not around `=` and not in braces or quotes."""
+def _parts(text: str, where: str, strict: bool) -> Iterator[str]:
+    """Split at blanks, but not around `=` and not in braces or quotes. The keyword `params:` is no word."""
+    text = re.sub(r"(?<=\s)params:\s*", "", text, flags=re.IGNORECASE)
     text = re.sub(r"\s*(?<![=<>!])=(?!=)\s*", "=", text)
     word, closing, depth = "", "", 0
     for letter in text:
@@ -79,7 +68,7 @@ def _parts(text: str, where: str) -> Iterator[str]:
             word = ""
             continue
         word += letter
-    if closing:
+    if closing == "}" or (closing and strict):
         raise ConfigurationError(f"{where}: {text[:80]!r} has no closing {closing}")
     if word:
         yield word

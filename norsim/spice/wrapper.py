@@ -7,15 +7,22 @@ state at all. A subcircuit around them gives all cells the same interface, so no
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from norsim.errors import ConfigurationError
 from norsim.spice.elements import number
+from norsim.spice.lines import Card
+from norsim.spice.own_names import PREFIX
+from norsim.spice.statements import Statement, statement
 
-NAME = "norsim_cell"
-STATE = "vt"
-PINS = {"drain": "d", "gate": "g", "source": "s", "bulk": "b"}
+# The prefix keeps these names apart from those of a cell's files (norsim.spice.own_names).
+NAME = f"{PREFIX}cell"
+STATE = f"{PREFIX}vt"
+PINS = {"drain": f"{PREFIX}d", "gate": f"{PREFIX}g", "source": f"{PREFIX}s", "bulk": f"{PREFIX}b"}
+
+# Parameters that ngspice takes on the call of any subcircuit.
+OF_ANY_CALL = ("m",)
 
 
 @dataclass(frozen=True)
@@ -40,26 +47,26 @@ class Inner:
     def is_plain(self) -> bool:
         """Return whether the model already has the interface of a cell and needs no wrapper."""
         return not self.is_card and self.pins == tuple(PINS) and bool(self.state) and not (
-            self.state_ends or self.parameters
+            self.state_ends or self.parameters or "." in f"{self.name}{self.state}"
         )  # fmt: skip
 
 
 def wrapper(inner: Inner, erased_volts: float, programmed_volts: float) -> str:
-    """Return the subcircuit `norsim_cell d g s b vt=...` around a model, for that window in volts.
+    """Return the subcircuit `norsim_cell` with the parameter `norsim_vt` around a model, for that window in volts.
 
     A model without a state is an erased cell. A source in series with its gate lowers the gate voltage by the increase
     in threshold, which is the effect of a stored charge seen from the gate.
     """
-    lines = [f".subckt {NAME} d g s b {STATE}={number(erased_volts)}"]
-    gate = "g"
+    lines = [f".subckt {' '.join([NAME, *PINS.values()])} {STATE}={number(erased_volts)}"]
+    gate = PINS["gate"]
     if inner.state is None:
-        gate = "gate"
-        lines.append(f"Vstate g gate {{{STATE}-({number(erased_volts)})}}")
+        gate = f"{PREFIX}gate"
+        lines.append(f"Vstate {PINS['gate']} {gate} {{{STATE}-({number(erased_volts)})}}")
     nodes, sources = [], []
     for place, pin in enumerate(inner.pins):
         if isinstance(pin, float):
-            nodes.append(f"bias{place}")
-            sources.append(f"Vbias{place} bias{place} 0 {number(pin)}")
+            nodes.append(f"{PREFIX}bias{place}")
+            sources.append(f"Vbias{place} {PREFIX}bias{place} 0 {number(pin)}")
         else:
             nodes.append("0" if pin == "ground" else gate if pin == "gate" else PINS[pin])
     words = [f"{name}={value}" for name, value in inner.parameters]
@@ -76,17 +83,20 @@ def _state(ends: tuple[float, float] | None, erased_volts: float, programmed_vol
     return f"({number(ends[0])})+({number(slope)})*({STATE}-({number(erased_volts)}))"
 
 
-def check_defined(inner: Inner, text: str) -> None:
-    """Raise ConfigurationError if `text` does not define the model, naming those that it defines, or if the subcircuit
-    has other nodes or lacks a given parameter, because ngspice ignores unknown parameters."""
+def check_defined(inner: Inner, found: Iterable[Card], allowed: Iterable[str] = ()) -> None:
+    """Raise ConfigurationError if a cell's files do not define the model, naming those that they define, if the
+    subcircuit has other nodes, or if a call gives a subcircuit a parameter that it does not have, because ngspice
+    ignores unknown parameters. Those in `allowed` it may ignore."""
+    defined = _Defined.of(found)
     kind = "card" if inner.is_card else "subcircuit"
-    found = list(_defined(text, inner.is_card))
-    if inner.name.lower() not in (name.lower() for name in found):
-        there = f"they define {', '.join(found[:8])}" if found else f"they define no {kind}"
-        raise ConfigurationError(f"the cell's files define no {kind} {inner.name!r}; {there}")
+    there = list(dict.fromkeys(defined.models if inner.is_card else defined.subcircuits))
+    if inner.name.lower() not in there:
+        known = f"they define {', '.join(there[:8])}" if there else f"they define no {kind}"
+        raise ConfigurationError(f"the cell's files define no {kind} {inner.name!r}; {known}")
+    _check_calls(defined, {name.lower() for name in allowed})
     if inner.is_card:
         return
-    nodes, parameters = _heading(inner.name, text)
+    nodes, parameters = _heading(defined.subcircuits[inner.name.lower()])
     if len(nodes) != len(inner.pins):
         raise ConfigurationError(
             f"the subcircuit {inner.name} has {len(nodes)} nodes ({' '.join(nodes)}), but cell.pins has "
@@ -95,22 +105,74 @@ def check_defined(inner: Inner, text: str) -> None:
     given = {"cell.state": inner.state, **{f"cell.instance.{name}": name for name, _ in inner.parameters}}
     for key, name in given.items():
         if name is not None and name.lower() not in parameters:
-            there = f"it has {', '.join(parameters)}" if parameters else "it has none"
-            raise ConfigurationError(f"{key}: the subcircuit {inner.name} has no parameter {name!r}; {there}")
+            known = f"it has {', '.join(parameters)}" if parameters else "it has none"
+            raise ConfigurationError(f"{key}: the subcircuit {inner.name} has no parameter {name!r}; {known}")
 
 
-def _heading(name: str, text: str) -> tuple[list[str], list[str]]:
-    """Return the nodes of the subcircuit, and the names of its parameters in lower case."""
-    joined = re.sub(r"\n\s*\+", " ", re.sub(r"\s\$.*|;.*", "", text))
-    match = re.search(rf"^\s*\.subckt\s+{re.escape(name)}\b(.*)$", joined, re.IGNORECASE | re.MULTILINE)
-    assert match, "it is defined"
-    words = re.sub(r"\s*=\s*", "=", match[1]).split()
-    first = next((place for place, word in enumerate(words) if "=" in word or word.lower() == "params:"), len(words))
-    return words[:first], [one.lower() for one in re.findall(r"(\w+)=", " ".join(words[first:]))]
+@dataclass(frozen=True)
+class _Defined:
+    """The subcircuits, and the transistor cards without bin numbers, outside subcircuits; and all calls."""
+
+    subcircuits: dict[str, Statement]
+    models: dict[str, Statement]
+    calls: list[Statement]
+    local: set[str]
+
+    @classmethod
+    def of(cls, found: Iterable[Card]) -> _Defined:
+        result = cls({}, {}, [], set())
+        around: list[Card] = []
+        for card in found:
+            if card.name == ".subckt":
+                part = statement(card, strict=False)
+                name = part.parts[1].lower() if len(part.parts) > 1 else ""
+                if around:
+                    result.local.add(name)
+                else:
+                    result.subcircuits.setdefault(name, part)
+                around.append(card)
+            elif card.name == ".ends" and not around:
+                raise ConfigurationError(f"{card.where}: {card.text[:80]!r} has no .subckt")
+            elif card.name == ".ends":
+                around.pop()
+            elif card.name == ".model" and not around:
+                match = re.match(r"\.model\s+(\S+?)(?:\.\d+)?\s+[np]mos\b", card.text, re.IGNORECASE)
+                if match:
+                    result.models.setdefault(match[1].lower(), statement(card, strict=False))
+            elif card.name.startswith("x"):
+                result.calls.append(statement(card, strict=False))
+        if around:
+            raise ConfigurationError(f"{around[0].where}: {around[0].text[:80]!r} has no .ends")
+        return result
 
 
-def _defined(text: str, cards: bool) -> Iterator[str]:
-    """Yield the names of transistor model cards, without bin numbers, or of subcircuits."""
-    pattern = r"^\s*\.model\s+(\S+)\s+[np]mos\b" if cards else r"^\s*\.subckt\s+(\S+)"
-    names = re.findall(pattern, text, re.IGNORECASE | re.MULTILINE)
-    yield from dict.fromkeys(re.sub(r"\.\d+$", "", name) if cards else name for name in names)
+def _check_calls(defined: _Defined, allowed: set[str]) -> None:
+    for call in defined.calls:
+        names, given = _heading(call)
+        heading = defined.subcircuits.get(names[-1].lower()) if names else None
+        if heading is None or names[-1].lower() in defined.local:
+            continue
+        parameters = _heading(heading)[1]
+        unknown = [name for name in given if name not in (*parameters, *allowed, *OF_ANY_CALL)]
+        if unknown:
+            known = f"it has {', '.join(parameters)}" if parameters else "it has none"
+            raise ConfigurationError(
+                f"{call.where}: {call.text[:80]!r}: the subcircuit {names[-1]} has no parameter {unknown[0]!r}, and "
+                f"ngspice ignores it; {known}. Correct it, or list it under cell.allow_unknown_parameters"
+            )
+
+
+def _heading(part: Statement) -> tuple[list[str], list[str]]:
+    """Return the words of a subcircuit's heading or call before its parameters, without the first one or two, and the
+    names of the parameters in lower case."""
+    words = [word for word in re.split(r"[\s(),]+", " ".join(_before_values(part))) if word]
+    skipped = 2 if part.card == ".subckt" else 1
+    names = [word.partition("=")[0].lower() for word in part.parts if "=" in word]
+    return words[skipped:], names
+
+
+def _before_values(part: Statement) -> Iterator[str]:
+    for word in part.parts:
+        if "=" in word:
+            return
+        yield word

@@ -10,6 +10,7 @@ from torch import nn
 from norsim.backends.backend import Progress
 from norsim.backends.registry import backend_named
 from norsim.data.batches import Data, first_inputs
+from norsim.jobs.phases import Report, silent, step
 from norsim.jobs.unit_store import UnitStore
 from norsim.jobs.workers import HERE, Workers
 from norsim.periphery.encoding import Codes
@@ -31,22 +32,32 @@ def calibrate(
     seed: int = 0,
     workers: Workers = HERE,
     progress: Progress | None = None,
+    report: Report = silent,
     store: UnitStore | None = None,
 ) -> None:
     """Fit the converters and column corrections of every layer in place; afterwards `backend` reads the network.
 
     The first inputs of `data`, up to the chip's `calibration.images`, determine the activations of each layer in the
     digital network. `data` is training data of any kind that `norsim.deploy` accepts. Tiles that are not programmed yet
-    are programmed first. Digital layers do not change. `progress(done, total)` counts decks. Raises ConfigurationError
+    are programmed first. Digital layers do not change. `progress(done, total)` counts decks or, with
+    `macro`, tiles of a layer, and so does `report("calibrate LAYER", done, total)`. Raises ConfigurationError
     for a network that was not converted, DataError for unsuitable data.
     """
     wanted, layers = backend_named(backend), converted_layers(model)
     on_array = {name: layer for name, layer in layers.items() if not layer.stays_digital}
     if on_array:
         count = max(layer.grid.chip.calibration.images for layer in on_array.values())
-        codes = layer_codes(model, first_inputs(data, count), on_array)
+
+        def tell(what: str, done: int, total: int) -> None:
+            report(what, done, total)
+            if progress:
+                progress(done, total)
+
+        with step(report, "calibrate"):
+            codes = layer_codes(model, first_inputs(data, count), on_array)
         for name, layer in on_array.items():
-            reader = Reader(layer.backend_with(wanted), workers, progress, store=store)
+            report(f"calibrate {name}", 0, len(layer.grid.tiles))
+            reader = Reader(layer.backend_with(wanted), workers, tell, "calibrate", store=store)
             layer.grid = fit_layer(layer.grid, codes.pop(name), reader, seed)
     for layer in layers.values():
         layer.use(Reader(wanted, noise=ReadNoise(seed)))

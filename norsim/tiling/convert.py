@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from torch import nn
 
 from norsim.backends.backend import Backend, Progress
+from norsim.backends.programming import program_levels
 from norsim.backends.registry import backend_named
 from norsim.chip.model import Chip
 from norsim.errors import ConfigurationError
+from norsim.jobs.phases import Report, silent, step
+from norsim.quantization.copies import independent_copy
 from norsim.quantization.forward import check_network
-from norsim.quantization.modules import QuantizedOperands
+from norsim.quantization.modules import OWN, QuantizedOperands
 from norsim.quantization.replace import replace_modules
 from norsim.tiling.grid import place
+from norsim.tiling.im2col import memory_format
 from norsim.tiling.modules import TiledConv1d, TiledConv2d, TiledLayer, TiledLinear, tiled_layers
 from norsim.tiling.read_noise import ReadNoise
 from norsim.tiling.reader import Reader
@@ -33,7 +36,7 @@ def convert(model: nn.Module, chip: Chip, overrides: Mapping[str, Mapping[str, s
     check_network(model)
     if not isinstance(chip, Chip):
         raise ConfigurationError(f"chip is {chip!r}; expected a Chip, for example norsim.load_chip('etox65')")
-    analog = copy.deepcopy(model).eval()
+    analog = independent_copy(model)
     found = {name: part for name, part in analog.named_modules() if isinstance(part, QuantizedOperands)}
     if not found:
         raise ConfigurationError(
@@ -44,8 +47,11 @@ def convert(model: nn.Module, chip: Chip, overrides: Mapping[str, Mapping[str, s
     new: dict[int, TiledLayer] = {}
     for name, part in found.items():
         kind = next(kind for plain, kind in TILED.items() if isinstance(part, plain))
-        new[id(part)] = kind(place(part.quantized_layer(name), chip), fixed.get(name))
-    return replace_modules(analog, new)
+        tiled = kind(place(part.quantized_layer(name), chip), fixed.get(name))
+        new[id(part)] = tiled.to(part.weight.device).eval()
+        if isinstance(tiled, TiledConv2d):
+            tiled.to(memory_format=memory_format(part.weight))  # type: ignore[call-overload]
+    return replace_modules(analog, new, OWN)
 
 
 def _fixed(overrides: Mapping[str, Mapping[str, str]], layers: Mapping[str, nn.Module]) -> dict[str, Backend]:
@@ -62,26 +68,48 @@ def _fixed(overrides: Mapping[str, Mapping[str, str]], layers: Mapping[str, nn.M
     return found
 
 
-def program(model: nn.Module, backend: str = "macro", *, progress: Progress | None = None) -> None:
+def program(
+    model: nn.Module, backend: str = "macro", *, progress: Progress | None = None, report: Report = silent
+) -> None:
     """Program the tiles of a converted network in place; from then on `backend` reads them.
 
     The simulator finds the levels, cells are programmed in place if the chip says so, and `macro` builds its models.
-    `progress(done, total)` counts tiles. `norsim.calibrate` programs tiles itself; call this function after loading a
-    `state_dict`. Raises ConfigurationError for a network that was not converted.
+    `progress(done, total)` counts programmed tiles, and `report(what, done, total)` those of each phase: "program",
+    "characterise" and "build", each with the name of a layer. `norsim.calibrate` programs tiles itself; call this
+    function after loading a `state_dict`. Raises ConfigurationError for a network that was not converted.
     """
     wanted, all_layers = backend_named(backend), converted_layers(model)
     layers = [layer for layer in all_layers.values() if not layer.stays_digital]
-    total, done = sum(len(layer.grid.tiles) for layer in layers), 0
     for layer in layers:
-
-        def report(tiles: int, _: int, before: int = done) -> None:
-            if progress:
-                progress(before + tiles, total)
-
-        layer.grid = layer.grid.program(layer.backend_with(wanted), report)
-        done += len(layer.grid.tiles)
+        layer.backend_with(wanted).check_encoding(layer.grid.chip.encoding.name)
+    with step(report, "characterise levels"):
+        for chip in {layer.grid.chip for layer in layers}:
+            program_levels(chip.verify_cell, chip.encoding)
+    for layer, tell in _counted(layers, "program", report, progress):
+        layer.grid = layer.grid.program(progress=tell)
+    for layer, tell in _counted(layers, "characterise", report):
+        layer.grid.prepare(layer.backend_with(wanted), "characterise", tell)
+    for layer, tell in _counted(layers, "build", report):
+        layer.grid.prepare(layer.backend_with(wanted), "prepare", tell)
     for layer in all_layers.values():
         layer.use(Reader(wanted, noise=ReadNoise(layer.grid.chip.draw.seed)))
+
+
+def _counted(
+    layers: Sequence[TiledLayer], phase: str, report: Report, progress: Progress | None = None
+) -> Iterator[tuple[TiledLayer, Progress]]:
+    """Yield each layer with a function that counts its tiles, and reports those of all layers together."""
+    total, before = sum(len(layer.grid.tiles) for layer in layers), 0
+    for layer in layers:
+
+        def tell(tiles: int, _: int, name: str = layer.grid.layer.name, before: int = before) -> None:
+            report(f"{phase} {name}", before + tiles, total)
+            if progress and tiles:
+                progress(before + tiles, total)
+
+        tell(0, 0)
+        yield layer, tell
+        before += len(layer.grid.tiles)
 
 
 def converted_layers(model: nn.Module) -> dict[str, TiledLayer]:

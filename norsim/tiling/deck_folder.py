@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
 from norsim.chip.model import Chip
 from norsim.errors import ConfigurationError
+from norsim.files import unique_json
 from norsim.periphery.encoding import Codes, decode
 from norsim.spice.elements import ammeters
 from norsim.tiling.program import ProgrammedTile
@@ -80,7 +80,7 @@ def load_folder(folder: Path, chip: Chip) -> DeckFolder:
     Raises ConfigurationError for another folder, or if its files do not match each other.
     """
     try:
-        description = json.loads((folder / "tile.json").read_text())
+        description = unique_json((folder / "tile.json").read_text())
         with open(folder / ARRAY, "rb") as file, np.load(file, allow_pickle=False) as kept:
             arrays = dict(kept)
         found = _deck_folder(description, arrays, chip)

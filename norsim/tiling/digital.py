@@ -13,7 +13,8 @@ from torch.overrides import TorchFunctionMode
 
 from norsim.data.batches import Data, first_inputs
 from norsim.data.tensors import BATCH
-from norsim.quantization.forward import check_network, forward
+from norsim.errors import ConfigurationError
+from norsim.quantization.forward import check_network, check_single_images, forward
 from norsim.tiling.modules import TiledLayer, digital
 
 # Operations that only move or reshape numbers, or make constants.
@@ -51,6 +52,21 @@ def digital_operations(model: nn.Module, images: Data) -> dict[str, int]:
     with torch.inference_mode(), digital(model), _inside(model, watch), watch:
         forward(model, inputs)
     return dict(watch.counts.most_common())
+
+
+def check_on_images(model: nn.Module, images: Tensor, what: str) -> Any:
+    """Return the outputs for the first of `images` `[images, ...]`, all layers digital; `what` says which images.
+
+    Raises ConfigurationError if the network fails on them or does not answer each image by itself.
+    """
+    try:
+        with digital(model):
+            check_single_images(model, images)
+            with torch.inference_mode():
+                return forward(model, images[:1])
+    except ConfigurationError as problem:
+        shape = list(images.shape[1:])
+        raise type(problem)(f"{what}, each of shape {shape}, do not fit the network: {problem}") from problem
 
 
 def digital_parts(model: nn.Module, images: Tensor) -> dict[str, Any]:
@@ -98,8 +114,9 @@ def _inside(model: nn.Module, watch: _Watch) -> Iterator[None]:
         watch.depth -= 1
 
     parts = [part for part in model.modules() if isinstance(part, TiledLayer) or not list(part.children())]
+    # Within the hooks of the network, whose operations are not those of a module.
     handles = [part.register_forward_pre_hook(enter) for part in parts]
-    handles += [part.register_forward_hook(leave, always_call=True) for part in parts]
+    handles += [part.register_forward_hook(leave, always_call=True, prepend=True) for part in parts]
     try:
         yield
     finally:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,6 +24,8 @@ from norsim.tiling.program import ProgrammedTile, program_tile
 from norsim.tiling.read_noise import on_outputs
 from norsim.tiling.reader import Read, Reader
 from norsim.tiling.tile import PlacedTile, TileRead, joined, placed_tile
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,17 +48,44 @@ class TileGrid:
         """Whether its reads have noise that is drawn for each read, of cells or of converters."""
         return self.chip.converters.noise > 0 or any(array.read_sigma is not None for array in self.arrays)
 
+    def check(self, backend: Backend) -> None:
+        """Raise ConfigurationError if `backend` cannot read tiles with this encoding and these source lines."""
+        backend.check_encoding(self.chip.encoding.name)
+        if backend.most_rows is not None:
+            rows = max(len(part.cell_codes()) for part in self.tiles)
+            backend.check_rows(min(self.chip.wires.rows_per_source_line, rows))
+
     def program(self, backend: Backend | None = None, progress: Progress | None = None) -> TileGrid:
         """Return the grid with every tile programmed, and prepare `backend` to read it; `progress(done, total)` counts
         tiles."""
         if backend is not None:
-            backend.check_encoding(self.chip.encoding.name)
+            self.check(backend)
         arrays = []
+        worst, at = 0.0, self.tiles[0]
         for part in self.tiles:
             arrays.append(program_tile(part, backend))
+            if backend is not None and backend.by_model:
+                # The model was just built, and is kept.
+                one = arrays[-1]
+                error = backend.model(one.tile, one.drive(np.zeros((1, one.inputs), np.uint8))).error
+                worst, at = max((worst, at), (error, part), key=lambda found: found[0])
             if progress:
                 progress(len(arrays), len(self.tiles))
+        if backend is not None and backend.claimed_error is not None and worst > backend.claimed_error:
+            LOG.warning(
+                "warning: the wires of layer %s drop more volts than the backend %s is made for: on %s it deviates by "
+                "%.1e of full scale from nodal, more than %g. Compare with the nodal backend, or lower the resistance "
+                "of the wires", self.layer.name, backend.name, at.name, worst, backend.claimed_error,
+            )  # fmt: skip
         return replace(self, arrays=tuple(arrays))
+
+    def prepare(self, backend: Backend, stage: Literal["characterise", "prepare"], progress: Progress) -> None:
+        """Do a stage of the one-time work of `backend` for every programmed tile; `progress(done, total)` counts
+        tiles."""
+        work = backend.characterise if stage == "characterise" else backend.prepare
+        for done, (part, array) in enumerate(zip(self.tiles, self.arrays, strict=True), 1):
+            work(array.tile, array.drive(np.zeros((1, len(part.inputs)), np.uint8)))
+            progress(done, len(self.tiles))
 
     def read(self, codes: Codes, reader: Reader) -> Iterator[Read]:
         """Read every tile for `[vectors, inputs]` activation codes; yield index of the tile, first vector, codes, read.
@@ -107,7 +138,9 @@ class TileGrid:
             energies.append(line_joules(self.chip.costs, self.chip.wires, drives, passes))
             requests.append((array.tile, drives.take(reads)))
         ratio, tiles = reference_ratio(self.chip), []
-        found = zip(seen.tiles, seen.arrays, requests, energies, reader.currents(requests), strict=True)
+        found = zip(
+            seen.tiles, seen.arrays, requests, energies, reader.currents(requests, self.layer.name), strict=True
+        )
         for part, array, (_, stimulus), joules, currents in found:
             lines = converters = None
             if reader.noise is not None:

@@ -5,29 +5,32 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from norsim.backends.backend import Backend
 from norsim.backends.ideal import Ideal
 from norsim.errors import ConfigurationError
 from norsim.periphery.encoding import Codes
 from norsim.quantization.forward import forward
-from norsim.quantization.layer import ConvGeometry, QuantizedLayer
 from norsim.tiling.fit import fit_as_vector, with_fit
-from norsim.tiling.grid import TileGrid, signed_weights
-from norsim.tiling.im2col import patches
+from norsim.tiling.grid import TileGrid
+from norsim.tiling.im2col import batched, exact_convolution, memory_format, of_convolution, padded, patches
 from norsim.tiling.read_noise import image_axis
 from norsim.tiling.reader import Reader
 
 
 class TiledLayer(nn.Module):
-    """A layer whose multiply-accumulates are done by the array; it has no parameters and no gradient.
+    """A layer whose multiply-accumulates are done by the array; it has no gradient.
 
+    Its classes are also torch's, so that a network that asks a layer for its weight, type or geometry gets an answer.
+
+    `weight`   copy of what is programmed, `[outputs, inputs]` or `[outputs, channels, ...]`, and `bias` `[outputs]`;
+               not in `state_dict`
     `grid`     its tiles
     `reader`   how they are read; None until a backend is chosen, by `norsim.calibrate` or `use`
     `fixed`    a backend for this layer that overrides the reader's; None for none
@@ -35,13 +38,21 @@ class TiledLayer(nn.Module):
     `calls`    number of calls since `use`: noise is drawn again in each
     """
 
-    def __init__(self, grid: TileGrid, fixed: Backend | None = None) -> None:
-        super().__init__()
+    weight: Tensor
+
+    def hold(self, grid: TileGrid, fixed: Backend | None) -> None:
+        """Set the fields of a new layer of torch's class."""
         self.grid = grid
         self.fixed = fixed
         self.reader: Reader | None = None
         self.record: list[Codes] | None = None
         self.calls = 0
+        real = (grid.layer.weights.astype(np.float32) - grid.layer.weight_zero) * grid.layer.weight_scale[:, None]
+        for name, value in (("weight", real.reshape(self.weight.shape)), ("bias", grid.layer.bias)):
+            kept = None if value is None else nn.Parameter(torch.tensor(value), requires_grad=False)
+            self.register_parameter(name, kept)
+        # In a tuple, because an attribute would be another parameter.
+        self.programmed = tuple(self._parameters.values())
 
     @property
     def stays_digital(self) -> bool:
@@ -69,10 +80,26 @@ class TiledLayer(nn.Module):
         else:
             self.grid = replace(self.grid, calibrated=False)
 
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        # Only the fit: the weights are those of the array.
+        destination[f"{prefix}_extra_state"] = self.get_extra_state()
+        for name, value in self._buffers.items():
+            if name not in self._non_persistent_buffers_set and value is not None:
+                destination[prefix + name] = value if keep_vars else value.detach()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        programmed = {prefix + name: value for name, value in self._parameters.items() if value is not None}
+        super()._load_from_state_dict(state_dict | programmed, prefix, *rest)
+
     def reader_in_use(self) -> Reader:
-        """Return the reader. Raises ConfigurationError if there is none, or if it reads an array that is not
-        calibrated."""
+        """Return the reader. Raises ConfigurationError if there is none, if it reads an array that is not calibrated,
+        or if other weights were put in the place of the programmed ones."""
         name = self.grid.layer.name
+        if any(one is not other for one, other in zip(self._parameters.values(), self.programmed, strict=False)):
+            raise ConfigurationError(
+                f"layer {name!r} was given another weight or bias, but its cells keep the programmed ones; compute "
+                "with torch.nn.functional, which stays digital, or deploy the network with those weights"
+            )
         if self.reader is None:
             raise ConfigurationError(
                 f"layer {name!r} is on the array, but no backend reads it yet: call norsim.calibrate(network, "
@@ -86,13 +113,19 @@ class TiledLayer(nn.Module):
         return self.reader
 
     def encode(self, input: Tensor) -> Codes:
-        """Return the codes of real activations, both of any shape. Raises ConfigurationError for integers."""
+        """Return the codes of real activations, both of any shape. Raises ConfigurationError for integers and NaN."""
         if not input.is_floating_point():
             raise ConfigurationError(
                 f"layer {self.grid.layer.name!r}: input of {input.dtype}; expected real numbers as the network was "
                 "trained on, for example images.float() / 255"
             )
-        return self.grid.layer.encode(input.detach().float().cpu().numpy())
+        activations = input.detach().float().cpu()
+        if torch.isnan(activations).any():
+            raise ConfigurationError(
+                f"layer {self.grid.layer.name!r}: an input is not a number (NaN), for which there is no code; check "
+                "the images and the layers before it"
+            )
+        return self.grid.layer.encode(activations.numpy())
 
     def outputs(self, codes: Codes, images: int) -> Tensor:
         """Return real outputs `[vectors, outputs]`, float32, for activation codes `[vectors, inputs]`.
@@ -102,9 +135,13 @@ class TiledLayer(nn.Module):
         reader = self.reader_in_use()
         if self.record is not None:
             self.record.append(codes)
+        if not len(codes):
+            return torch.empty(0, self.grid.layer.outputs)
         noise = reader.noise.of_call(images, self.calls) if reader.noise is not None and self.grid.noisy else None
         self.calls += 1
-        return self.real(self.grid.multiply(codes, replace(reader, noise=noise)))
+        # Sums in the type of autocast would be rounded.
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            return self.real(self.grid.multiply(codes, replace(reader, noise=noise)))
 
     def image_axis(self, shape: Sequence[int]) -> tuple[int, int]:
         """Return the axis of an input that counts images, and the number of images, for its `shape` without inputs.
@@ -117,6 +154,13 @@ class TiledLayer(nn.Module):
         length = shape[axis] if shape else 1
         return axis, length if images is None else min(images, length)
 
+    def as_torch(self, found: Tensor, input: Tensor, layout: torch.memory_format = torch.contiguous_format) -> Tensor:
+        """Return outputs of any shape on the device of `input`, in a memory format, in the type of autocast if it is
+        on."""
+        kind = input.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
+        return found.to(input.device, dtype).contiguous(memory_format=layout)
+
     def real(self, sums: NDArray[np.floating]) -> Tensor:
         """Return real outputs `[..., outputs]`, float32, for sums of (q - z) x of the same shape."""
         layer = self.grid.layer
@@ -127,11 +171,16 @@ class TiledLayer(nn.Module):
         return torch.from_numpy(layer.decode(sums))
 
 
-class TiledLinear(TiledLayer):
+class TiledLinear(TiledLayer, nn.Linear):
     """A linear layer on tiles: `[..., inputs]` -> `[..., outputs]`."""
 
+    def __init__(self, grid: TileGrid, fixed: Backend | None = None) -> None:
+        layer = grid.layer
+        nn.Linear.__init__(self, layer.inputs, layer.outputs, layer.bias is not None, device="meta")
+        self.hold(grid, fixed)
+
     def forward(self, input: Tensor) -> Tensor:
-        """Return `[..., outputs]`, float32, for `[..., inputs]`, read from the tiles.
+        """Return `[..., outputs]` for `[..., inputs]`, read from the tiles, in the type that torch's layer returns.
 
         Raises ConfigurationError for an input of another shape.
         """
@@ -143,26 +192,17 @@ class TiledLinear(TiledLayer):
         axis, images = self.image_axis(input.shape[:-1])
         first = input.movedim(axis, 0) if input.ndim > 1 else input
         codes = self.encode(first).reshape(-1, layer.vector_length)
-        found = self.outputs(codes, images).reshape(*first.shape[:-1], layer.outputs).to(input.device)
-        return found.movedim(0, axis) if input.ndim > 1 else found
+        found = self.outputs(codes, images).reshape(*first.shape[:-1], layer.outputs)
+        return self.as_torch(found.movedim(0, axis) if input.ndim > 1 else found, input)
 
 
-class TiledConv2d(TiledLayer):
-    """A 2D convolution by im2col: `[images, channels, height, width]` -> `[images, outputs, height', width']`."""
+class TiledConvolution(TiledLayer):
+    """A convolution by im2col."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Return `[images, outputs, height', width']` for `[images, channels, height, width]`, read from the tiles.
-
-        Raises ConfigurationError for an input of another shape.
-        """
+    def convolved(self, input: Tensor) -> Tensor:
+        """Return `[images, outputs, height', width']`, float32, for `[images, channels, height, width]`."""
         layer, geometry = self.grid.layer, self.grid.layer.geometry
-        if geometry is None:
-            raise ConfigurationError(f"layer {layer.name!r} is not a convolution: it has no geometry")
-        if input.ndim != 4 or input.shape[1] != geometry.in_channels:
-            raise ConfigurationError(
-                f"layer {layer.name!r}: input of shape {tuple(input.shape)}; expected [images, {geometry.in_channels}, "
-                "height, width]"
-            )
+        assert geometry is not None
         codes = padded(torch.from_numpy(self.encode(input)), geometry, layer.input_zero)
         if self.reader_in_use().backend.gives_integers:
             if self.record is not None:
@@ -172,36 +212,42 @@ class TiledConv2d(TiledLayer):
             vectors, rows = patches(codes.numpy(), geometry)
             _, images = self.image_axis(input.shape[:1])
             found = self.outputs(vectors, images).reshape(len(input), rows, -1, layer.outputs)
-        return found.permute(0, 3, 1, 2).to(input.device)
+        return found.permute(0, 3, 1, 2)
 
 
-class TiledConv1d(TiledConv2d):
-    """A 1D convolution, as images of height 1: `[images, channels, length]` -> `[images, outputs, length']`."""
+class TiledConv2d(TiledConvolution, nn.Conv2d):
+    """A 2D convolution: `[images, channels, height, width]` -> `[images, outputs, height', width']`."""
+
+    def __init__(self, grid: TileGrid, fixed: Backend | None = None) -> None:
+        nn.Conv2d.__init__(self, **of_convolution(grid.layer, slice(0, 2)), device="meta")
+        self.hold(grid, fixed)
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return `[images, outputs, length']` for `[images, channels, length]`, read from the tiles."""
-        return super().forward(input.unsqueeze(-2)).squeeze(-2)
+        """Return `[images, outputs, height', width']` for `[images, channels, height, width]`, or both without images,
+        read from the tiles, in the type and memory format that torch's layer returns.
+
+        Raises ConfigurationError for an input of another shape.
+        """
+        found = self.convolved(batched(input, self.grid.layer, 2))
+        if input.ndim == 3:
+            return self.as_torch(found[0], input)
+        # As in torch, either of input and weight can make the output channels-last.
+        last = torch.channels_last in (memory_format(input), memory_format(self.weight))
+        return self.as_torch(found, input, torch.channels_last if last else torch.contiguous_format)
 
 
-def padded(codes: Tensor, geometry: ConvGeometry, padding_code: int) -> Tensor:
-    """Return activation codes `[images, channels, height, width]`, contiguous, with the geometry's padding.
+class TiledConv1d(TiledConvolution, nn.Conv1d):
+    """A 1D convolution, as images of height 1: `[images, channels, length]` -> `[images, outputs, length']`."""
 
-    Zero padding means real zeros, so it uses `padding_code`, the code of the input's zero point.
-    """
-    vertical, horizontal = geometry.padding
-    around = (horizontal, horizontal, vertical, vertical)
-    if geometry.padding_mode == "zeros":
-        return functional.pad(codes, around, value=padding_code).contiguous()
-    return functional.pad(codes.float(), around, mode=geometry.padding_mode).to(codes.dtype).contiguous()
+    def __init__(self, grid: TileGrid, fixed: Backend | None = None) -> None:
+        nn.Conv1d.__init__(self, **of_convolution(grid.layer, slice(1, 2)), device="meta")
+        self.hold(grid, fixed)
 
-
-def exact_convolution(layer: QuantizedLayer, geometry: ConvGeometry, codes: Tensor) -> Tensor:
-    """Return exact sums of (q - z) x, `[images, height', width', outputs]`, of padded codes."""
-    weights = signed_weights(layer).view(layer.outputs, -1, *geometry.kernel)
-    sums = functional.conv2d(
-        codes.to(weights), weights, stride=geometry.stride, dilation=geometry.dilation, groups=geometry.groups
-    )
-    return sums.permute(0, 2, 3, 1)
+    def forward(self, input: Tensor) -> Tensor:
+        """Return `[images, outputs, length']` for `[images, channels, length]`, or both without images, as
+        TiledConv2d does. Raises ConfigurationError for an input of another shape."""
+        found = self.convolved(batched(input, self.grid.layer, 1).unsqueeze(-2)).squeeze(-2)
+        return self.as_torch(found if input.ndim == 3 else found[0], input)
 
 
 def tiled_layers(model: nn.Module) -> dict[str, TiledLayer]:

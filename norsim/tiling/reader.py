@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from norsim.array.tile import Currents, Stimulus, Tile, join
-from norsim.backends.backend import Backend, Progress
+from norsim.backends.backend import Backend
 from norsim.backends.batch import read_all
+from norsim.jobs.phases import Report, silent
 from norsim.jobs.unit_store import UnitStore
 from norsim.jobs.workers import HERE, Workers
 from norsim.periphery.encoding import Codes, sense_matrix
@@ -38,7 +40,8 @@ class Reader:
 
     `backend`    computes the reads
     `workers`    solve the decks
-    `progress`   called with (decks done, all decks) while a layer is read
+    `report`     called with ("PHASE LAYER", done, total) while a layer is read: decks, or tiles that models read
+    `phase`      the phase that its reads belong to
     `observe`    called with (placed tile, its array, the layer's activation codes, tile read) after each read of a tile
     `store`      store of finished reads of simulators
     `noise`      determines the noise of cells and converters that is drawn for each read; None for no noise
@@ -46,19 +49,21 @@ class Reader:
 
     backend: Backend
     workers: Workers = HERE
-    progress: Progress | None = None
+    report: Report = field(default=silent)
+    phase: str = "read"
     observe: Observer = field(default=unobserved)
     store: UnitStore | None = None
     noise: ReadNoise | None = None
 
-    def currents(self, requests: Sequence[tuple[Tile, Stimulus]]) -> list[Currents]:
-        """Return the currents of each request, in order; equal reads of a tile are solved once.
+    def currents(self, requests: Sequence[tuple[Tile, Stimulus]], layer: str = "") -> list[Currents]:
+        """Return the currents of each request for tiles of `layer`, in order; equal reads of a tile are solved once.
 
         The result does not depend on `workers`.
         """
+        progress = partial(self.report, f"{self.phase} {layer}".rstrip())
         if self.backend.by_model:
             # Looking up all reads costs less than finding equal ones.
-            return read_all(requests, self.backend, self.workers if self.workers.elsewhere else HERE, self.progress)
+            return read_all(requests, self.backend, self.workers if self.workers.elsewhere else HERE, progress)
         distinct = [(tile, *stimulus.distinct()) for tile, stimulus in requests]
         pieces = [
             (place, tile, stimulus.take(slice(start, start + size)))
@@ -68,7 +73,7 @@ class Reader:
         ]
         decks = [(tile, stimulus) for _, tile, stimulus in pieces]
         parts: list[list[Currents]] = [[] for _ in requests]
-        found = read_all(decks, self.backend, self.workers, self.progress, self.store)
+        found = read_all(decks, self.backend, self.workers, progress, self.store)
         for (place, _, _), currents in zip(pieces, found, strict=True):
             parts[place].append(currents)
         return [join(part).take(inverse) for part, (_, _, inverse) in zip(parts, distinct, strict=True)]
@@ -79,10 +84,11 @@ class Reader:
             for place, (part, array) in enumerate(zip(tiles, arrays, strict=True)):
                 for first, some, result in self.read_by_model(part, array, layer_codes):
                     yield place, first, some, result
+                self.report(f"{self.phase} {part.layer.name}", place + 1, len(tiles))
             return
         pairs = zip(tiles, arrays, strict=True)
         requests = [(array.tile, array.drive(part.codes(layer_codes))) for part, array in pairs]
-        for place, (part, currents) in enumerate(zip(tiles, self.currents(requests), strict=True)):
+        for place, (part, currents) in enumerate(zip(tiles, self.currents(requests, tiles[0].layer.name), strict=True)):
             noise = self._noise_of(part, arrays[place], len(layer_codes))
             yield place, 0, layer_codes, read_out(part, layer_codes, part.amps(currents), noise)
 

@@ -8,7 +8,6 @@ teacher is the digital network before tuning (Hinton et al., "Distilling the kno
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
@@ -26,15 +25,19 @@ from norsim.data.batches import Data, batches_of
 from norsim.data.tensors import images_tensor
 from norsim.errors import ConfigurationError, DataError
 from norsim.evaluation.metrics import joined, labels_of, scores_of
+from norsim.files import make_folder
+from norsim.jobs.phases import Report, silent
+from norsim.quantization.copies import independent_copy
 from norsim.quantization.forward import forward
 from norsim.quantization.modules import positive, quantized_operands
 from norsim.random_streams import Stream, generator
 from norsim.tiling.calibrate import calibrate
-from norsim.tiling.convert import convert
+from norsim.tiling.convert import convert, program
 from norsim.tiling.read_noise import ReadNoise
-from norsim.training.checkpoint import CHECKPOINT, prepare_folder, write_checkpoint
+from norsim.training.checkpoint import CHECKPOINT, write_checkpoint
+from norsim.training.images import to_input
 from norsim.training.through_array import through_circuit
-from norsim.training.train import augment, to_input
+from norsim.training.train import augment
 from norsim.training.tuning import Tuning
 
 
@@ -86,17 +89,18 @@ def fine_tune(
     resume: bool = False,
     progress: Callable[[int, int, float], None] | None = None,
     digital: Collection[str] = (),
+    report: Report = silent,
 ) -> nn.Module:
     """Return a tuned copy of a quantized `network`, in eval mode, on the CPU; `progress(steps done, steps, mean loss)`
-    after each refresh.
+    after each refresh, `report(what, done, total)` all the time.
 
     The layers named in `digital` are trained as integers, without an array. `folder` gets `checkpoint.pt` after each
     refresh; with `resume` the run goes on from there to the same bits. Raises ConfigurationError where the checkpoint
     is of another run, the loss is not finite, or outputs are not class scores, DataError for a broken checkpoint and
     for targets that are not labels.
     """
-    prepare_folder(folder)
-    student, teacher = (copy.deepcopy(network).eval().cpu() for _ in range(2))
+    make_folder(folder)
+    student, teacher = (independent_copy(network).cpu() for _ in range(2))
     examples = examples_of(data, tuning.augmentation)
     optimiser = torch.optim.Adam(_groups(student, tuning.rate), betas=(0.9, 0.99))
     shares = [group["lr"] for group in optimiser.param_groups]
@@ -105,11 +109,12 @@ def fine_tune(
     for first in range(done, tuning.steps, tuning.refresh):
         last = min(first + tuning.refresh, tuning.steps)
         number = first // tuning.refresh
-        analog = _programmed(student, chip, examples, tuning, number, digital)
+        analog = _programmed(student, chip, examples, tuning, number, digital, report)
         random = torch.Generator().manual_seed(tuning.seed * 1_000_003 + number)
         losses = []
         with through_circuit(student, analog, ReadNoise(tuning.seed, Stream.FINE_TUNING_NOISE)):
             for step in range(first, last):
+                report("train steps", step, tuning.steps)
                 count = len(examples.targets)
                 chosen = torch.randint(count, (min(tuning.batch_size, count),), generator=random)
                 inputs = examples.batch(chosen, tuning.augmentation, random)
@@ -139,14 +144,16 @@ def training_chip(chip: Chip, seed: int, number: int) -> Chip:
 
 
 def _programmed(
-    student: nn.Module, chip: Chip, examples: Examples, tuning: Tuning, number: int, digital: Collection[str]
+    student: nn.Module, chip: Chip, examples: Examples, tuning: Tuning, number: int, digital: Collection[str],
+    report: Report,
 ) -> nn.Module:  # fmt: skip
     """The student on another chip of the design, calibrated."""
     analog = convert(
         student, training_chip(chip, tuning.seed, number), {name: {"backend": "ideal"} for name in digital}
     )
     inputs = examples.calibration(chip.calibration.images, generator(tuning.seed, Stream.CALIBRATION_IMAGES))
-    calibrate(analog, inputs, seed=tuning.seed)
+    program(analog, report=report)
+    calibrate(analog, inputs, seed=tuning.seed, report=report)
     return analog
 
 

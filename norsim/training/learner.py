@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from norsim.quantization.copies import independent_copy
 from norsim.quantization.modules import QuantizedOperands
 from norsim.training.recipes import Recipe
 
@@ -31,7 +31,7 @@ class Learner:
         self.optimiser = torch.optim.SGD(
             parameter_groups(network, recipe.weight_decay), lr=0.0, momentum=recipe.momentum, nesterov=True
         )
-        self.average = copy.deepcopy(network).eval() if recipe.ema_decay else network
+        self.average = independent_copy(network) if recipe.ema_decay else network
 
     def learn(self, loss: Tensor, rate: float) -> None:
         """Take one step against a `loss` `[]` at the learning rate `rate` times the boost of each group."""

@@ -23,6 +23,7 @@ from torch.nn import functional
 from norsim.backends.macro import Macro
 from norsim.periphery.encoding import sense_matrix
 from norsim.quantization.modules import QuantizedOperands, positive, quantized_operands
+from norsim.quantization.replace import forwards
 from norsim.tiling.grid import TileGrid
 from norsim.tiling.modules import TiledLayer, tiled_layers
 from norsim.tiling.program import ProgrammedTile
@@ -69,23 +70,16 @@ def through_circuit(network: nn.Module, analog: nn.Module, noise: ReadNoise) -> 
     `noise` is that of cells and converters; it is drawn again in each call.
     """
     tiled = tiled_layers(analog)
-    handles = [
-        layer.register_forward_hook(_Circuit(layer, tiled[name], noise))
-        for name, layer in quantized_operands(network).items()
-        if not tiled[name].stays_digital
-    ]
-    try:
+    layers = {name: layer for name, layer in quantized_operands(network).items() if not tiled[name].stays_digital}
+    with forwards((layer, _Circuit(layer, tiled[name], noise)) for name, layer in layers.items()):
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 class _Circuit:
-    """A forward hook that replaces the output of a quantized layer by the circuit's."""
+    """A forward of a quantized layer that returns the circuit's output."""
 
     def __init__(self, layer: QuantizedOperands, tiled: TiledLayer, noise: ReadNoise) -> None:
-        self.tiled = tiled
+        self.layer, self.tiled = layer, tiled
         tiled.use(Reader(Macro(), noise=noise))
         scale = positive(layer.weight_scale).detach()[:, None]
         self.effective = (effective_weights(tiled.grid) * scale).view_as(layer.weight)
@@ -93,11 +87,13 @@ class _Circuit:
         bias: Any = layer.bias
         self.bias = None if bias is None else bias.detach().clone()
 
-    def __call__(self, layer: QuantizedOperands, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    def __call__(self, input: Tensor) -> Tensor:
+        layer = self.layer
         bias: Any = layer.bias
-        x = layer.quantized_input(inputs[0])
+        x = layer.quantized_input(input)
         with torch.no_grad():
-            beyond = self.tiled(inputs[0]) - _linear(layer, x, self.effective, self.bias)
+            # Without hooks, because the quantized layer has the same ones.
+            beyond = self.tiled.forward(input) - _linear(layer, x, self.effective, self.bias)
         weight = layer.quantized_weight() - self.programmed + self.effective
         found: Tensor = _linear(layer, x, weight, bias) + beyond
         return found

@@ -15,6 +15,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, astuple, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,12 @@ from torch.nn import functional
 
 from norsim.data import Dataset
 from norsim.errors import ConfigurationError, DataError
-from norsim.files import write_text
+from norsim.files import make_folder, write_text
+from norsim.jobs.phases import Report, silent
+from norsim.quantization.forward import forward
 from norsim.quantization.quantize import quantize
-from norsim.training.checkpoint import CHECKPOINT, LOG, prepare_folder, write_checkpoint
+from norsim.training.checkpoint import CHECKPOINT, LOG, write_checkpoint
+from norsim.training.images import check_fit, to_input
 from norsim.training.learner import Learner, one_cycle
 from norsim.training.recipes import AUGMENTATIONS, Recipe
 from norsim.zoo.registry import NetworkSpec
@@ -73,48 +77,40 @@ def train(
     resume: bool = False,
     progress: Callable[[EpochRecord], None] | None = None,
     start: Mapping[str, Tensor] | None = None,
+    report: Report = silent,
 ) -> TrainResult:
-    """Train `spec` by `recipe`; write `checkpoint.pt` and `log.csv` to `folder` after each epoch.
+    """Train `spec` by `recipe`; write `checkpoint.pt` and `log.csv` to `folder` after each epoch, if there is any.
 
     The float phase starts from the state dict `start`, whose entries have the network's shapes, such as
     `[outputs, inputs]`, or from random weights. With `resume` it continues from the checkpoint in `folder`, if there is
-    one. Raises ConfigurationError if the checkpoint belongs to another training or the loss is not finite, DataError
-    for a checkpoint that cannot be read. The caller's random state does not change.
+    one. Raises ConfigurationError if the checkpoint belongs to another training, the loss is not finite or images do
+    not fit the network, DataError for a checkpoint that cannot be read. The caller's random state does not change.
+    `progress` gets the record of each epoch; `report(what, done, total)` counts batches and images.
     """
-    prepare_folder(folder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        run = _Run(spec, train_set, test_set, recipe, folder, resume, progress, start)
+        run = _Run(spec, train_set, test_set, recipe, folder, resume, progress, start, report)
         float_network = run.float_phase()
         seen = run.observed_inputs()
-        quantized = quantize(float_network, seen, recipe.weight_bits, recipe.activation_bits)
+        quantized = quantize(float_network, seen, recipe.weight_bits, recipe.activation_bits, report=report)
         network = run.phase("quantized", quantized, recipe.quantized_epochs, recipe.quantized_rate, float_network)
-    return TrainResult(
-        spec=spec,
-        recipe=recipe,
-        network=network,
-        float_network=float_network,
-        float_predictions=predict(float_network, test_set),
-        test_set=test_set,
-        records=tuple(run.records),
-    )
+    predictions = predict(float_network, test_set, partial(report, "classify float"))
+    return TrainResult(spec, recipe, network, float_network, predictions, test_set, tuple(run.records))
 
 
 @torch.no_grad()
-def predict(network: nn.Module, data: Dataset) -> NDArray[np.int64]:
+def predict(
+    network: nn.Module, data: Dataset, progress: Callable[[int, int], None] = lambda done, total: None
+) -> NDArray[np.int64]:
     """Return the class that `network` in eval mode assigns to each image of `data`, int64 `[images]`."""
     network.eval()
-    pixels = torch.from_numpy(data.images)
-    logits = [network(to_input(part, data.full_scale)) for part in torch.split(pixels, EVALUATION_BATCH)]
+    logits: list[Tensor] = []
+    progress(0, len(data))
+    for part in torch.split(torch.from_numpy(data.images), EVALUATION_BATCH):
+        logits.append(forward(network, to_input(part, data.full_scale)))
+        progress(sum(map(len, logits)), len(data))
     classes: NDArray[np.int64] = torch.cat(logits).argmax(1).numpy()
     return classes
-
-
-def to_input(pixels: Tensor, full_scale: int) -> Tensor:
-    """Convert pixels uint8 `[n, channels, h, w]` to network input: float32 in [0, 1], channels last for colour."""
-    colour = pixels.shape[1] > 1
-    layout = torch.channels_last if colour else torch.contiguous_format
-    return pixels.to(torch.float32, memory_format=layout) / full_scale
 
 
 def augment(pixels: Tensor, mirrored: Tensor, augmentation: str, generator: torch.Generator) -> Tensor:
@@ -157,11 +153,14 @@ class _Run:
         resume: bool,
         progress: Callable[[EpochRecord], None] | None,
         start: Mapping[str, Tensor] | None,
+        report: Report,
     ) -> None:
-        self.start = start
+        self.start, self.report = start, report
         self.spec, self.recipe, self.folder, self.progress = spec, recipe, folder, progress
-        self.test_set, self.full_scale = test_set, train_set.full_scale
+        self.train_set, self.test_set, self.full_scale = train_set, test_set, train_set.full_scale
         self.pixels, self.labels = torch.from_numpy(train_set.images), torch.from_numpy(train_set.labels)
+        last = spec.channels_last and self.pixels.shape[1] > 1
+        self.layout = torch.channels_last if last else torch.contiguous_format
         self.generator = torch.Generator().manual_seed(recipe.seed)
         self.mirrored = torch.zeros(len(self.labels), dtype=torch.bool)
         if AUGMENTATIONS[recipe.augmentation][1]:
@@ -177,13 +176,14 @@ class _Run:
 
     def float_phase(self) -> nn.Module:
         """Return the trained float network, from the checkpoint if that is past this phase."""
-        layout = torch.channels_last if self.pixels.shape[1] > 1 else torch.contiguous_format
-        network: nn.Module = self.spec.build().to(memory_format=layout)  # type: ignore[call-overload]
+        network: nn.Module = self.spec.build().to(memory_format=self.layout)  # type: ignore[call-overload]
         if self.saved.get("phase") == "quantized":
             network.load_state_dict(self.saved["float"])
         else:
             if self.start is not None:
                 network.load_state_dict(self.start)
+            for data in (self.train_set, self.test_set):
+                check_fit(network, data)
             network = self.phase("float", network, self.recipe.float_epochs, self.recipe.float_rate)
         self.float_state = network.state_dict()
         return network.eval()
@@ -192,13 +192,15 @@ class _Run:
         """Return batches of unaugmented training images, spread evenly over the training set."""
         stride = max(len(self.pixels) // self.recipe.calibration_images, 1)
         chosen = self.pixels[::stride][: self.recipe.calibration_images]
-        return [to_input(part, self.full_scale) for part in torch.split(chosen, self.recipe.batch_size)]
+        return [to_input(part, self.full_scale, self.layout) for part in torch.split(chosen, self.recipe.batch_size)]
 
     def phase(
         self, name: str, network: nn.Module, epochs: int, peak: float, teacher: nn.Module | None = None
     ) -> nn.Module:
         """Train `network` for `epochs`, less those in the checkpoint; return the final network."""
         learner = Learner(network, self.recipe)
+        if epochs:
+            make_folder(self.folder)
         first = 0
         if self.saved.get("phase") == name:
             first = self.saved["epoch"]
@@ -207,7 +209,7 @@ class _Run:
             torch.set_rng_state(self.saved["random"])
         for epoch in range(first, epochs):
             start = time.perf_counter()
-            loss, rate = self._epoch(learner, epoch, epochs, peak, teacher)
+            loss, rate = self._epoch(name, learner, epoch, epochs, peak, teacher)
             if not math.isfinite(loss):
                 raise ConfigurationError(f"{name} epoch {epoch + 1}: loss is {loss}; lower the learning rate")
             with self._precision():
@@ -220,7 +222,7 @@ class _Run:
         return torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.precision == "bfloat16")
 
     def _epoch(
-        self, learner: Learner, epoch: int, epochs: int, peak: float, teacher: nn.Module | None
+        self, phase: str, learner: Learner, epoch: int, epochs: int, peak: float, teacher: nn.Module | None
     ) -> tuple[float, float]:
         size = min(self.recipe.batch_size, len(self.labels))
         # Without an incomplete last batch: batch norm would give its few images too much weight.
@@ -231,10 +233,13 @@ class _Run:
         # CIFAR-10 in 3.29 seconds on a single GPU", 2024).
         mirrored = self.mirrored ^ bool(epoch % 2)
         total, rate = 0.0, 0.0
-        for chosen in batches:
+        for done, chosen in enumerate(batches):
+            self.report(f"train {phase}, epoch {epoch + 1}", epoch * len(batches) + done, epochs * len(batches))
             moved = augment(self.pixels[chosen], mirrored[chosen], self.recipe.augmentation, self.generator)
             with self._precision():
-                loss = self._loss(learner.network, teacher, to_input(moved, self.full_scale), self.labels[chosen])
+                loss = self._loss(
+                    learner.network, teacher, to_input(moved, self.full_scale, self.layout), self.labels[chosen]
+                )
             rate = one_cycle(learner.step, len(batches) * epochs, peak)
             learner.learn(loss, rate)
             total += float(loss.detach())

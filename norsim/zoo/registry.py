@@ -22,7 +22,8 @@ class NetworkSpec:
     """A network definition: `builder(width)` returns it untrained; `dataset` is the data set it is designed for.
 
     `width` multiplies its numbers of channels, above 0 and at most 64; ConfigurationError otherwise. `normalise` is
-    applied to its images first.
+    applied to its images first. `channels_last`: whether colour images can be in that memory format, which trains
+    faster; a user's forward may need contiguous ones.
     """
 
     name: str
@@ -31,6 +32,7 @@ class NetworkSpec:
     description: str
     width: float = 1.0
     normalise: Normalise | None = None
+    channels_last: bool = True
 
     def __post_init__(self) -> None:
         if not 0 < self.width <= WIDEST:
@@ -70,9 +72,11 @@ def spec_of(name: str, width: float = 1.0) -> NetworkSpec:
             raise ConfigurationError(f"{name} has a fixed width: leave the width at 1")
         if is_onnx(name):
             path = Path(name).resolve()
-            return NetworkSpec(str(path), "", lambda _: build_for_any_batch(path), "a network from an ONNX file")
+            about = "a network from an ONNX file"
+            return NetworkSpec(str(path), "", lambda _: build_for_any_batch(path), about, channels_last=False)
         reference = absolute(name)
-        return NetworkSpec(reference, "", lambda _: build_user_network(reference), "a user-supplied network")
+        about = "a user-supplied network"
+        return NetworkSpec(reference, "", lambda _: build_user_network(reference), about, channels_last=False)
     if name in NETWORKS:
         return replace(NETWORKS[name], width=width)
     raise ConfigurationError(f"no network is called {name!r}; {suggestion(name, NETWORKS)}")

@@ -85,6 +85,8 @@ def refused(call: Callable[[], None]) -> str:
         return f"layer: {error}"
     except norsim.ThresholdError as error:
         return f"threshold: {error}"
+    except norsim.WriteError as error:
+        return f"folder: {error}"
     except norsim.SolveError as error:
         return f"solver: {error}"
     except norsim.SimulatorError as error:

@@ -14,6 +14,7 @@ import pytest
 
 from norsim.commands import main
 from norsim.experiments.run_folder import RunFolder
+from norsim.folders.output import OutputFolder
 from norsim.jobs.unit_store import UnitStore
 
 Run = Callable[..., Any]
@@ -58,7 +59,7 @@ def test_runs_are_listed_with_their_state(norsim: Run, runs: Path) -> None:
 
 def test_an_open_run_is_running(norsim: Run, tmp_path: Path) -> None:
     """Only as long as its folder is open in a process."""
-    folder = RunFolder(tmp_path / "run", {}, tmp_path / "chip.yaml", 0)
+    folder = RunFolder(OutputFolder(tmp_path / "run", "run"), {}, tmp_path / "chip.yaml", 0)
     assert norsim("runs", "ls", tmp_path, "--json").json["runs"][0]["state"] == "running"
     ended = norsim("runs", "verify", tmp_path / "run")
     assert ended.code == 0 and "is running and has no results yet" in ended.out
@@ -70,7 +71,7 @@ def test_a_run_of_a_program_without_arguments_is_listed(
     norsim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.argv", ["mine.py"])
-    RunFolder(tmp_path / "run", {}, tmp_path / "chip.yaml", 0).finish({"seconds": 1.0})
+    RunFolder(OutputFolder(tmp_path / "run", "run"), {}, tmp_path / "chip.yaml", 0).finish({"seconds": 1.0})
     (run,) = norsim("runs", "ls", tmp_path, "--json").json["runs"]
     assert (run["command"], run["state"]) == ("", "finished")
 

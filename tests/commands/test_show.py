@@ -223,14 +223,13 @@ def test_lines_have_rate_and_remaining_time(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("quiet", [False, True])
-def test_progress_without_lines_is_only_for_terminals(
-    quiet: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with reporting(quiet, lines=False) as report:
-        report("steps", 1, 2)
-    assert capsys.readouterr().err == ""
+def test_bars_have_one_line_per_phase_unless_quiet(quiet: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     with terminal(80, monkeypatch) as ended:
-        with reporting(quiet, lines=False) as report:
-            report("steps", 1, 2)
+        with reporting(quiet) as report:
+            for tile in range(100):
+                report(f"build conv{tile % 10}", tile, 100)
+            report("read conv1, tile 1 of 2", 1, 2)
+            report("read", 3, 0)
         shown = ended()
-    assert ("1/2" in shown) is not quiet
+    assert ("99/100" in shown and "build conv9" in shown and "3/?" in shown) is not quiet
+    assert ("conv8" in lines(shown)[-1]) is False

@@ -1,4 +1,4 @@
-"""Commands run in this process, as in tests/commands."""
+"""The fixture that runs commands in this process."""
 
 from tests.commands.conftest import norsim
 

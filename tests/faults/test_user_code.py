@@ -19,6 +19,7 @@ from norsim.data import load
 from norsim.errors import ConfigurationError, DataError
 from norsim.jobs.unit_store import UnitStore
 from norsim.user_code import call_code, code_of
+from norsim.zoo.attributes import attributes, has_own_code
 from norsim.zoo.registry import build
 
 Run = Callable[..., Any]
@@ -293,3 +294,54 @@ def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
     (tmp_path / "net.py").unlink()
     with pytest.raises(DataError, match=r"net\.py cannot be read"):
         call_code(f"{tmp_path}/net.py:get")
+
+
+@pytest.mark.parametrize(
+    "call", ["importlib.import_module('utils')", "__import__('utils')", "load_module('deep.part')"]
+)
+def test_a_call_that_imports_finds_the_folder_after_the_function_has_returned(tmp_path: Path, call: str) -> None:
+    head = "import importlib\nfrom importlib import import_module as load_module\n"
+    files(tmp_path, net=f"{head}def get():\n    return lambda: {call}.VALUE\n", utils="VALUE = 1\n")
+    files(tmp_path / "deep", part="VALUE = 1\n")
+    before = set(sys.modules)
+    later = call_code(f"{tmp_path}/net.py:get")
+    assert later() == 1 and not {"utils", "deep"} & (set(sys.modules) - before)
+    with pytest.raises(ModuleNotFoundError, match="No module named 'utils'"):
+        importlib.import_module("utils")
+
+
+@pytest.mark.parametrize("text", ["def get(): sys.exit(0)", "sys.exit('no')", "def get(): raise SystemExit"])
+def test_a_file_that_exits_is_an_error(tmp_path: Path, text: str) -> None:
+    files(tmp_path, net=f"import sys\n{text}\n")
+    with pytest.raises(ConfigurationError, match=r"net\.py, line 2: SystemExit"):
+        call_code(f"{tmp_path}/net.py:get")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [({"norm_first": True}, {"norm_first": False}), ({"activation": "relu"}, {"activation": "gelu"}),
+     ({"nhead": 2}, {"nhead": 4}), ({"activation": nn.functional.silu}, {"activation": nn.functional.mish})],
+)  # fmt: skip
+def test_settings_that_no_printed_network_shows_are_in_its_key(first: dict[str, Any], second: dict[str, Any]) -> None:
+    made = [nn.TransformerEncoderLayer(**({"d_model": 8, "nhead": 2, "dim_feedforward": 8} | one)).eval()
+            for one in (first, first, second)]  # fmt: skip
+    assert str(made[0]) == str(made[2])
+    assert attributes(made[0]) == attributes(made[1]) != attributes(made[2])
+    assert not any(has_own_code(one) for one in made)
+
+
+def test_batches_of_changed_modules_of_torch_are_not_shared() -> None:
+    def hooked(network: nn.Module) -> None:
+        network.register_forward_hook(lambda layer, given, out: -out)
+
+    def replaced(network: nn.Module) -> None:
+        network.forward = lambda x: -x  # type: ignore[method-assign]
+
+    def closure(network: nn.Module) -> None:
+        network.anything = lambda x: -x  # type: ignore[assignment]
+
+    assert not has_own_code(nn.Sequential(nn.Linear(2, 2), nn.ReLU())) and not has_own_code(build("resnet20"))
+    for change in (hooked, replaced, closure):
+        network = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+        change(network[1])
+        assert has_own_code(network), change.__name__

@@ -19,7 +19,7 @@ import norsim
 from norsim import report
 from norsim.data import load
 from norsim.data.tensors import images_tensor
-from norsim.errors import ConfigurationError
+from norsim.errors import ConfigurationError, WriteError
 from norsim.experiments.run_record import Origin
 from norsim.report.figures.svg import INK, drawing, figure
 from norsim.report.page import attribute_command
@@ -207,7 +207,7 @@ def test_the_command_writes_to_the_run_folder_and_refuses_three_runs(
     assert command_line("report", spice_run, macro_run, spice_run, "--out", tmp_path / "no") == 2
     assert "too many" in capsys.readouterr().err and not (tmp_path / "no").exists()
     (tmp_path / "file").touch()
-    assert command_line("report", spice_run, "--out", tmp_path / "file" / "below") == 2
+    assert command_line("report", spice_run, "--out", tmp_path / "file" / "below") == 4
     assert "cannot be written" in capsys.readouterr().err
 
 
@@ -219,7 +219,7 @@ def test_a_full_disk_keeps_the_old_page(
     report.write([macro_run], tmp_path)
     before = contents(tmp_path)
     full_disk(name)
-    with pytest.raises(ConfigurationError, match=f"{name} cannot be written: No space left on device"):
+    with pytest.raises(WriteError, match=f"{name} cannot be written: No space left on device"):
         report.write([macro_run], tmp_path)
     assert contents(tmp_path) == before
 

@@ -17,7 +17,7 @@ from norsim.array.wires import Wires
 from norsim.errors import ConfigurationError, UntrustedCellError
 from norsim.paths import models_folder, netlists_folder
 from norsim.spice.deck import deck
-from norsim.spice.model_files import CIRCUIT, DEVICES, INCLUDES, Source
+from norsim.spice.model_files import CIRCUIT, DEVICES, Source
 from norsim.spice.simulators.ngspice import find_ngspice
 
 SHIPPED = [*sorted((netlists_folder() / "cells").glob("*")), *sorted((models_folder() / "devices").glob("*"))]
@@ -33,7 +33,6 @@ COMMANDS = {
 }
 OTHERS = {
     "an analysis": (".tran 1n 1u", ".tran does not describe a circuit"),
-    "the end of the deck": (".END", ".end does not describe a circuit"),
     "options": (".options gmin=1", "options belong under cell.options"),
     "output": (".save all", ".save does not describe a circuit"),
     "a code model": ("A1 in out filesource", "devices with the letter 'a' are not allowed"),
@@ -110,7 +109,7 @@ def test_whatever_is_accepted_holds_only_lines_of_a_circuit(
     for line in accepted.split("\n"):
         first = line.strip(" \t").lower()
         assert "\r" not in line and not first.startswith("*#")
-        assert not first.startswith(".") or first.split()[0] in CIRCUIT | INCLUDES | {".endl"}
+        assert not first.startswith(".") or first.split()[0] in CIRCUIT
         assert not first or first[0] in DEVICES | set(".+*;$")
 
 

@@ -18,7 +18,8 @@ from norsim.chip.load import load_chip
 from norsim.errors import SimulatorError, SolveError, SolveTimeoutError
 from norsim.spice.deck import deck
 from norsim.spice.simulators import libngspice, ngspice
-from norsim.spice.simulators.ngspice import check_log, find_ngspice, read, version_line
+from norsim.spice.simulators.messages import check_log
+from norsim.spice.simulators.ngspice import find_ngspice, read, version_line
 from norsim.spice.simulators.probe import abilities
 
 Folders = Callable[[], list[Path]]

@@ -74,7 +74,7 @@ def test_a_pass_reads_no_array_and_leaves_no_hook(analog: nn.Module, monkeypatch
         monkeypatch.setattr(BACKENDS[backend], "solve", forbidden)
     digital_operations(analog, torch.rand(1, 1, 6, 6))
     with pytest.raises(ConfigurationError, match="layer 'stem': input of shape"):
-        digital_operations(analog, torch.rand(1, 2, 6))
+        digital_operations(analog, torch.rand(1, 2, 6, 6))
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in analog.modules())
 
 

@@ -16,7 +16,7 @@ from norsim.chip.load import load_chip
 from norsim.chip.model import Chip
 from norsim.data import load
 from norsim.data.tensors import images_tensor
-from norsim.errors import ConfigurationError, DataError
+from norsim.errors import ConfigurationError, DataError, WriteError
 from norsim.evaluation.evaluate import evaluate
 from norsim.quantization.quantize import quantize
 from norsim.saved.network_folder import load_network
@@ -177,7 +177,7 @@ def test_an_interrupted_tuning_ends_in_the_same_weights(tmp_path: Path, full_dis
         fine_tune(network, chip, train, Tuning(steps=8, refresh=2), tmp_path / "part", resume=True)
     before = contents(tmp_path / "part")
     full_disk(CHECKPOINT)
-    with pytest.raises(ConfigurationError, match="checkpoint.pt cannot be written: No space left on device"):
+    with pytest.raises(WriteError, match="checkpoint.pt cannot be written: No space left on device"):
         fine_tune(network, chip, train, Tuning(steps=1, refresh=1), tmp_path / "part")
     assert contents(tmp_path / "part") == before
     (tmp_path / "part" / CHECKPOINT).write_bytes(b"nothing of the kind")

@@ -42,7 +42,7 @@ class MeanDrift:
     shift_amps: float = field(metadata=key("shift", "Shift at the target current `at`; negative: a loss.", "ampere"))
     at_amps: float = field(metadata=key("at", "Target current of that shift.", "ampere", above=0))
     seconds: float = field(metadata=key("after", "Time since programming.", "second", above=0))
-    power: float = field(default=1.0, metadata=key("power", "Power of the target current.", above=0))
+    power: float = field(default=1.0, metadata=key("power", "Power of the target current.", above=0, most=10))
     constant_seconds: float = field(default=TWO_DAYS, metadata=key("constant", GROWTH, "second", above=0))
 
     def __post_init__(self) -> None:

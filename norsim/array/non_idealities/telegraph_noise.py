@@ -41,7 +41,9 @@ class TelegraphNoise(NonIdeality):
     )  # fmt: skip
     traps: float = field(
         default=1.0,
-        metadata=key("telegraph_traps", "Mean number of traps in a cell; the default is an estimate.", least=0),
+        metadata=key(
+            "telegraph_traps", "Mean number of traps in a cell; the default is an estimate.", least=0, most=100
+        ),
     )
     drawn: Drawn = field(
         default="per_chip",

@@ -25,7 +25,9 @@ from norsim.commands.shared.options import (
     show_evaluation_cost,
     workers_for,
 )
+from norsim.commands.shared.progress import reporting
 from norsim.experiments.factors import FACTORS, By
+from norsim.jobs.phases import Phases, step
 
 if TYPE_CHECKING:
     from norsim.evaluation.attribution import Attribution, Loss, Nats
@@ -68,20 +70,23 @@ def command(
       norsim attribute --network digits-cnn --by cures --chip etox65-stress
     """
     started = time.monotonic()
-    check_out(out)
+    check_out("attribute", out)
     check_network(network)
     choice = chip_of_options(chip_name, encoding, settings, seed)
 
-    from norsim.commands.shared.progress import reporting
-    from norsim.evaluation.attribution import summary
-    from norsim.evaluation.shapley import configurations
-    from norsim.experiments.attribution import drawn_orders
-    from norsim.experiments.experiment import open_experiment
+    phases = Phases()
+    with reporting(quiet, phases) as report, step(report, "import"):
+        from norsim.evaluation.attribution import summary
+        from norsim.evaluation.shapley import configurations
+        from norsim.experiments.attribution import drawn_orders
+        from norsim.experiments.experiment import open_experiment
 
-    one = open_experiment(
-        network, choice, dataset, data_folder, backend=backend, seed=seed, trusted=model_is_trusted()
-    )  # fmt: skip
-    shown, known = one.images(images)
+    with reporting(quiet, phases) as report:
+        one = open_experiment(
+            network, choice, dataset, data_folder, backend=backend, seed=seed, trusted=model_is_trusted(),
+            report=report,
+        )  # fmt: skip
+        shown, known = one.images(images, report=report)
     if is_dry_run():
         names = tuple(FACTORS.get(by, one.net.tiled))
         sets = configurations(names, drawn_orders(names, orders, seed))
@@ -92,8 +97,8 @@ def command(
             one.net, shown, started, jobs, as_json, spice_sample=None, evaluations=count, passes=times, fits=fits
         )
         return
-    with reporting(quiet) as report, workers_for(jobs) as workers:
-        folder = open_run("attribute", out, choice, seed)
+    with reporting(quiet, phases) as report, workers_for(jobs) as workers:
+        folder = open_run("attribute", out, choice, seed, phases)
         found = one.net.attribute(
             shown, by, margin=margin, orders=orders, workers=workers, report=report, store=folder.units,
             float_predictions=known,

@@ -29,6 +29,7 @@ from norsim.commands.shared.options import (
     chip_of_options,
     chip_options,
     is_dry_run,
+    open_output,
     open_run,
     print_json,
     resume_options,
@@ -37,10 +38,12 @@ from norsim.commands.shared.options import (
     show_evaluation_cost,
     workers_for,
 )
+from norsim.commands.shared.progress import reporting
 from norsim.commands.shared.proof_options import check_proof, proof_in_words, proof_options, warn_of_clipping
 from norsim.configuration.quantities import engineering
 from norsim.errors import ConfigurationError, ThresholdError
 from norsim.files import write_atomically, write_text
+from norsim.jobs.phases import Phases, step
 
 if TYPE_CHECKING:
     from norsim.data import Dataset
@@ -106,7 +109,7 @@ def command(
       norsim eval-network --model nets.py:make_net --weights w.safetensors --dataset digits
     """
     started = time.monotonic()
-    check_out(out)
+    check_out("eval-network", out)
     if least is not None and trials == 1:
         raise ConfigurationError("--yield-above needs several chips, for example --trials 10")
     own = network is None or weights is not None
@@ -115,39 +118,51 @@ def command(
     other = None if compare is None else read_predictions(compare)
     choice = chip_of_options(chip_name, encoding, settings, seed)
 
-    from norsim.backends.registry import backend_named
-    from norsim.commands.shared.progress import reporting
-    from norsim.data.tensors import images_tensor
-    from norsim.evaluation.proof.kept_reads import save_samples
-    from norsim.evaluation.trials import table_of_chips
-    from norsim.experiments.experiment import open_experiment
-    from norsim.experiments.run_folder import default_folder
-    from norsim.saved.post_training import quantized_folder
-    from norsim.tiling.digital import digital_parts
+    phases = Phases()
+    with reporting(quiet, phases) as report, step(report, "import"):
+        from norsim.backends.registry import backend_named
+        from norsim.data.tensors import images_tensor
+        from norsim.evaluation.proof.kept_reads import save_samples
+        from norsim.evaluation.trials import table_of_chips
+        from norsim.experiments.experiment import open_experiment
+        from norsim.saved.post_training import quantized_folder
+        from norsim.tiling.digital import digital_parts
 
     normalise = normalise_of(mean, std, quantizes=own)
     if own:
-        out = out or default_folder("eval-network")
-        place = Path(click.get_current_context().with_resource(TemporaryDirectory())) if is_dry_run() else out
+        if is_dry_run():
+            place = Path(click.get_current_context().with_resource(TemporaryDirectory()))
+        else:
+            place = open_output("eval-network", out).path
         command_line = shlex.join(["norsim", *sys.argv[1:]])
-        quantized_folder(
-            network or str(model), weights, dataset, data_folder, place / "network", command_line, normalise
-        )
+        with reporting(quiet, phases) as report:
+            quantized_folder(
+                network or str(model),
+                weights,
+                dataset,
+                data_folder,
+                place / "network",
+                command_line,
+                normalise,
+                images,
+                report,
+            )
         network = str(place / "network")
     wanted = backend_named(backend)
-    one = open_experiment(
-        str(network), choice, dataset, data_folder, pattern=pattern, backend=backend, seed=seed,
-        trusted=model_is_trusted(),
-    )  # fmt: skip
-    shown, known = one.images(images)
+    with reporting(quiet, phases) as report:
+        one = open_experiment(
+            str(network), choice, dataset, data_folder, pattern=pattern, backend=backend, seed=seed,
+            trusted=model_is_trusted(), report=report,
+        )  # fmt: skip
+        shown, known = one.images(images, report=report)
     if is_dry_run():
         show_evaluation_cost(
             one.net, shown, started, jobs, as_json, spice_sample=spice_sample, proof_images=proof_images,
             proof_seconds=proof_seconds, evaluations=trials, passes=trials, fits=trials,
         )  # fmt: skip
         return
-    with reporting(quiet) as report, workers_for(jobs) as workers:
-        folder = open_run("eval-network", out, choice, seed)
+    with reporting(quiet, phases) as report, workers_for(jobs) as workers:
+        folder = open_run("eval-network", out, choice, seed, phases)
         options: dict[str, Any] = {"workers": workers, "report": report, "store": folder.units}
         if trials == 1 and not wanted.gives_integers:
             one.net.calibrate(**options)
@@ -155,10 +170,11 @@ def command(
             shown, trials=trials, spice_sample=spice_sample, proof_images=proof_images, proof_seconds=proof_seconds,
             float_predictions=known, **options,
         )  # fmt: skip
-    found = replace(found, seconds=time.monotonic() - started)
-    write_text(folder.path / "results.csv", table_of_images(found, shown, known, table_of_chips(found)))
-    write_atomically(folder.path / "samples.npz", partial(save_samples, found.samples, found.at_random))
-    summary = found.summary() | {"digital": digital_parts(one.net.parts.analog, images_tensor(shown.take(1)))}
+        report("write", 0, 1)
+        found = replace(found, seconds=time.monotonic() - started)
+        write_text(folder.path / "results.csv", table_of_images(found, shown, known, table_of_chips(found)))
+        write_atomically(folder.path / "samples.npz", partial(save_samples, found.samples, found.at_random))
+        summary = found.summary() | {"digital": digital_parts(one.net.parts.analog, images_tensor(shown.take(1)))}
     if found.chips is not None:
         summary["trials"] = {"count": trials, **asdict(found.chips)}
         if least is not None:

@@ -16,10 +16,13 @@ from norsim.commands.shared.options import (
     check_out,
     chip_of_options,
     chip_options,
+    open_output,
     overwrite_option,
     print_json,
 )
+from norsim.commands.shared.progress import reporting
 from norsim.errors import ConfigurationError
+from norsim.jobs.phases import step
 from norsim.training.tuning import Tuning
 
 USUAL = Tuning()
@@ -81,22 +84,25 @@ def command(
     started = time.monotonic()
     if resume and out is None:
         raise ConfigurationError("--resume needs --out DIR, the folder of the interrupted run")
-    check_out(out, resume)
+    check_out("finetune", out, resume)
     check_network(network)
     choice = chip_of_options(chip_name, encoding, settings, seed)
 
-    import torch
+    with reporting(quiet) as bar, step(bar, "import"):
+        import torch
 
-    from norsim.commands.shared.progress import reporting
-    from norsim.experiments.experiment import open_experiment
-    from norsim.experiments.run_folder import default_folder
-    from norsim.saved.network_folder import save_tuned
+        from norsim.experiments.experiment import open_experiment
+        from norsim.saved.network_folder import save_tuned
 
     if jobs:
         torch.set_num_threads(jobs)
     one = open_experiment(network, choice, dataset, data_folder, seed=seed, trusted=model_is_trusted())
     card, chip = one.card, choice.chip
-    train_set, test_set = one.data("train"), one.data("test")
+    with reporting(quiet) as bar:
+        train_set, test_set = one.data("train", bar), one.data("test", bar)
+    if card["test_images"] < len(test_set):
+        # Those that its card is about: an evaluation of a user's network may have been on the first ones only.
+        test_set = test_set.take(card["test_images"], None)
     if len(test_set) != card["test_images"] or test_set.source != card["data_source"]:
         raise ConfigurationError(
             f"--data: {network} was trained on another copy of {card['dataset']}; give the folder of that copy"
@@ -105,14 +111,14 @@ def command(
         "steps": steps, "refresh": refresh, "batch_size": batch_size, "rate": rate, "distillation": distillation,
         "augmentation": card["recipe"]["augmentation"], "seed": seed,
     }  # fmt: skip
-    folder = out or default_folder("finetune")
-    with reporting(quiet, lines=False) as bar:
-
-        def follow(done: int, steps: int, loss: float) -> None:
-            report(done, steps, loss)
-            bar("steps", done, steps)
-
-        one.net.finetune(train_set, folder=folder, resume=resume, progress=None if quiet else follow, **tuning)
+    output = open_output("finetune", out, resume)
+    output.sweep()
+    output.clear(lambda name: not resume)
+    folder = output.path
+    with reporting(quiet) as bar:
+        one.net.finetune(
+            train_set, folder=output, resume=resume, progress=None if quiet else report, report=bar, **tuning
+        )  # fmt: skip
     words = [word for word in sys.argv[1:] if word != "--resume"]
     new = save_tuned(
         one.net.parts.deployment.quantized, card, test_set, folder, shlex.join(["norsim", *words]),

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from norsim.backends.registry import array_backends
 from norsim.commands.shared import show
@@ -30,8 +29,11 @@ from norsim.commands.shared.options import (
     show_evaluation_cost,
     workers_for,
 )
+from norsim.commands.shared.progress import reporting
+from norsim.configuration.strict_yaml import yaml_text
 from norsim.errors import ConfigurationError
 from norsim.files import write_text
+from norsim.jobs.phases import Phases, step
 
 
 @click.command("sweep")
@@ -95,25 +97,31 @@ def command(
       norsim sweep --network digits-cnn --trials 5 --vary "silicon.drift_cell=0 mV,10 mV,20 mV"
     """
     started = time.monotonic()
-    check_out(out)
+    check_out("sweep", out)
     check_network(network)
     choice = chip_of_options(chip_name, encoding, settings, seed)
     vary = dict(map(values_of, varied))
+    if len(vary) < len(varied):
+        raise ConfigurationError(f"--vary: a key occurs twice in {', '.join(map(repr, varied))}; give each key once")
 
-    from norsim.commands.shared.progress import reporting
-    from norsim.experiments.experiment import open_experiment
-    from norsim.experiments.sweep import SweepPoint, designs
-    from norsim.report.figures.sweep_curves import curves
+    phases = Phases()
+    with reporting(quiet, phases) as report, step(report, "import"):
+        from norsim.experiments.experiment import open_experiment
+        from norsim.experiments.sweep import SweepPoint, designs
+        from norsim.report.figures.sweep_curves import curves
 
-    one = open_experiment(
-        network, choice, dataset, data_folder, backend=backend, seed=seed, trusted=model_is_trusted()
-    )  # fmt: skip
+    with reporting(quiet, phases) as report:
+        one = open_experiment(
+            network, choice, dataset, data_folder, backend=backend, seed=seed, trusted=model_is_trusted(),
+            report=report,
+        )  # fmt: skip
     # All points are checked before the first is run.
     try:
         chips = [design.choice for _, design in designs(one.net.parts.deployment, vary)]
     except ConfigurationError as problem:
         raise type(problem)(f"--vary: {problem}") from None
-    shown, known = one.images(images, split)
+    with reporting(quiet, phases) as report:
+        shown, known = one.images(images, split, report)
     if is_dry_run():
         times = trials * len(chips)
         show_evaluation_cost(
@@ -122,8 +130,8 @@ def command(
         )  # fmt: skip
         return
     rows: list[dict[str, Any]] = []
-    with reporting(quiet) as report, workers_for(jobs) as workers:
-        folder = open_run("sweep", out, choice, seed)
+    with reporting(quiet, phases) as report, workers_for(jobs) as workers:
+        folder = open_run("sweep", out, choice, seed, phases)
 
         def write(point: SweepPoint) -> None:
             rows.append(row_of(point.values, point))
@@ -143,7 +151,7 @@ def command(
     }  # fmt: skip
     write_text(folder.path / "curves.svg", curves(content))
     best = chips[found.points.index(found.best)]
-    write_text(folder.path / "best.yaml", yaml.safe_dump(best.content, sort_keys=False))
+    write_text(folder.path / "best.yaml", yaml_text(best.content))
     folder.finish(content)
     if as_json:
         print_json({**content, "out": str(folder.path)})

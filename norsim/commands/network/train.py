@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import yaml
 
 from norsim.commands.shared.complete import complete_definition
-from norsim.commands.shared.options import check_out, overwrite_option, print_json, show_estimate
+from norsim.commands.shared.options import check_out, open_output, overwrite_option, print_json, show_estimate
+from norsim.commands.shared.progress import reporting
+from norsim.configuration.strict_yaml import parse_yaml
 from norsim.errors import ConfigurationError, suggestion
+from norsim.jobs.phases import step
 from norsim.training.recipes import RECIPES, Recipe
 from norsim.zoo.widths import WIDEST
 
@@ -81,39 +83,42 @@ def command(
     if resume and out is None:
         raise ConfigurationError("--resume needs --out DIR, the folder of the interrupted run")
     if not dry_run:
-        check_out(out, resume)
+        check_out("train", out, resume)
     if network not in RECIPES:
         raise ConfigurationError(f"no network is called {network!r}; {suggestion(network, RECIPES)}")
     recipe = change_recipe(RECIPES[network], settings)
     recipe = recipe if seed is None else replace(recipe, seed=seed)
 
-    import torch
+    with reporting(quiet) as bar, step(bar, "import"):
+        import torch
 
-    from norsim.commands.shared.progress import reporting
-    from norsim.data import load
-    from norsim.experiments.run_folder import default_folder
-    from norsim.saved.float_weights import load_float
-    from norsim.saved.network_folder import save_network
-    from norsim.training.estimate import estimate_training
-    from norsim.training.train import train
-    from norsim.zoo.registry import spec_of
+        from norsim.data import load
+        from norsim.saved.float_weights import load_float
+        from norsim.saved.network_folder import save_network
+        from norsim.training.estimate import estimate_training
+        from norsim.training.train import train
+        from norsim.zoo.registry import spec_of
 
     spec = spec_of(network, width)
     torch.set_num_threads(jobs or torch.get_num_threads())
     weights = mean_of([load_float(path, spec.build()) for path in starts]) if starts else None
-    train_set, test_set = (load(spec.dataset, split, data_folder) for split in ("train", "test"))
+    with reporting(quiet) as bar:
+        with step(bar, "data train"):
+            train_set = load(spec.dataset, "train", data_folder)
+        with step(bar, "data test"):
+            test_set = load(spec.dataset, "test", data_folder)
     if dry_run:
         show_estimate(estimate_training(spec, train_set, test_set, recipe), as_json)
         return
-    folder = out or default_folder("train")
-    with reporting(quiet, lines=False) as bar:
-
-        def follow(record: EpochRecord) -> None:
-            report(record)
-            bar(f"{record.phase} epochs", record.epoch, getattr(recipe, f"{record.phase}_epochs"))
-
-        finished = train(spec, train_set, test_set, recipe, folder, resume, None if quiet else follow, weights)
-    card = save_network(finished, folder, command_line(jobs, torch.get_num_threads()))
+    output = open_output("train", out, resume)
+    output.sweep()
+    output.clear(lambda name: not resume)
+    folder = output.path
+    with reporting(quiet) as bar:
+        finished = train(
+            spec, train_set, test_set, recipe, folder, resume, None if quiet else report, weights, bar
+        )  # fmt: skip
+        card = save_network(finished, folder, command_line(jobs, torch.get_num_threads()), bar)
     result = {
         "network": network,
         "width": width,
@@ -158,11 +163,18 @@ def report(record: EpochRecord) -> None:
 def change_recipe(recipe: Recipe, settings: tuple[str, ...]) -> Recipe:
     """Return the recipe with each `key=value` applied. Raises ConfigurationError for an unknown key or a wrong type."""
     kinds = {field.name: type(getattr(recipe, field.name)) for field in fields(recipe)}
+    given: set[str] = set()
     for setting in settings:
         key, equals, text = setting.partition("=")
+        if key in given:
+            raise ConfigurationError(f"--recipe {setting!r}: {key} is given twice; give it once")
+        given.add(key)
         if key not in kinds or not equals:
             raise ConfigurationError(f"--recipe {setting!r}: expected key=value with one of {', '.join(kinds)}")
-        value: Any = yaml.safe_load(text)
+        try:
+            value: Any = parse_yaml(text, key)
+        except ConfigurationError as problem:
+            raise ConfigurationError(f"--recipe {setting!r}: {problem}") from None
         if type(value) is not kinds[key] and not (kinds[key] is float and type(value) is int):
             raise ConfigurationError(f"--recipe {setting!r}: expected a {kinds[key].__name__} for {key}")
         recipe = replace(recipe, **{key: kinds[key](value)})

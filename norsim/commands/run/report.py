@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from norsim.commands.shared.network_options import model_is_trusted, trust_model_option
-from norsim.commands.shared.options import cell_is_trusted, check_out, overwrite_option, trust_option
+from norsim.commands.shared.options import cell_is_trusted, check_out, open_output, overwrite_option, trust_option
 from norsim.errors import ConfigurationError
 
 
@@ -39,13 +39,12 @@ def command(runs: tuple[Path, ...], out: Path | None, attributions: tuple[Path, 
     if attributions and len(runs) == 2:
         raise ConfigurationError("--attribution needs a report about one run, not two")
     if out is not None and out.resolve() not in [run.resolve() for run in runs]:
-        check_out(out, resume=False)
+        check_out("report", out)
     for run in runs:
         if not run.is_dir():
             raise ConfigurationError(f"there is no folder {run}; give a run folder (`norsim runs ls` lists them)")
 
     from norsim.experiments.read_back import read_run
-    from norsim.experiments.run_folder import default_folder
     from norsim.report.page import write_page
 
     records = [
@@ -55,5 +54,10 @@ def command(runs: tuple[Path, ...], out: Path | None, attributions: tuple[Path, 
         )
         for run in runs
     ]  # fmt: skip
-    place = out or (runs[0] if len(runs) == 1 else default_folder("report"))
+    if (out is None and len(runs) == 1) or (out is not None and out.resolve() in [run.resolve() for run in runs]):
+        place = out or runs[0]
+    else:
+        output = open_output("report", out)
+        output.clear()
+        place = output.path
     click.echo(f"Report: {write_page(records, place)}")

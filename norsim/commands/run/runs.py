@@ -14,7 +14,9 @@ from norsim.commands.shared import show as shown
 from norsim.commands.shared.options import print_json
 from norsim.errors import ThresholdError
 from norsim.experiments.run_folder import damaged, describe, run_folders
-from norsim.jobs.unit_store import UnitStore, shared_units, unit_files
+from norsim.folders.lock import FolderLock
+from norsim.folders.record import delete, written
+from norsim.jobs.unit_store import shared_units, unit_files
 
 DAY = 24 * 3600.0
 
@@ -114,24 +116,31 @@ def verify(run: Path, as_json: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def gc(folder: Path, days: float, dry_run: bool, as_json: bool) -> None:
-    """Remove the units of finished runs in FOLDER, and old units that runs share. Results are kept.
+    """Remove the units of finished runs in FOLDER, and old units that runs share. Results and other files are kept.
 
     \b
     Examples:
       norsim runs gc --dry-run
       norsim runs gc runs --older-than 7
     """
-    units = {run / "units" for run in run_folders(folder) if describe(run)["state"] == "finished"}
+    finished = [run for run in run_folders(folder) if describe(run)["state"] == "finished"]
     old = [path for path in unit_files(shared_units()) if path.stat().st_mtime < time.time() - days * DAY]
-    files = [*(path for store in units for path in unit_files(store)), *old]
+    kept = [run / name for run in finished for name in written(run) if _is_unit(name)]
+    files = [*(path for path in kept if path.is_file()), *old]
     content: dict[str, Any] = {"files": len(files), "bytes": sum(path.stat().st_size for path in files)}
     if not dry_run:
         for path in old:
             path.unlink(missing_ok=True)
-        for store in units:
-            UnitStore((store,)).clear()
+        for run in finished:
+            if any(map(_is_unit, written(run))):
+                with FolderLock(run):
+                    delete(run, _is_unit)
     if as_json:
         print_json({**content, "removed": not dry_run})
     else:
         done = "would be removed" if dry_run else "removed"
         click.echo(f"{len(files)} files, {content['bytes'] / 1e6:.1f} MB {done}")
+
+
+def _is_unit(name: str) -> bool:
+    return name.startswith("units/")

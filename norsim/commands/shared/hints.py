@@ -17,10 +17,13 @@ HINTS: tuple[tuple[type[NorsimError], str, str], ...] = (
     (ConfigurationError, "^setting ", "--set KEY=VALUE"),
     (ConfigurationError, "matches no layer", "--layers PATTERN"),
     (ConfigurationError, "activation (codes|vectors)", "--vectors K|FILE"),
+    (ConfigurationError, "overwrite or resume it", "--overwrite replaces it, --resume continues an interrupted one"),
     (ConfigurationError, "cannot be resumed", "--resume"),
     (ThresholdError, "of full scale is above the tolerance", "--tolerance"),
     (ThresholdError, "converter steps is above the tolerance", "--tolerance-steps"),
     (ThresholdError, "predictions differ between|changed predictions needs", "--max-changed"),
+    (NorsimError, "[Uu]se the nodal backend", "--backend nodal"),
+    (NorsimError, "[Uu]se the ngspice backend", "--backend ngspice"),
     (NorsimError, "resume (it|the run)", "repeat its command with --resume"),
 )
 

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from norsim.chip.load import ChipChoice, choose_chip, read_yaml
+from norsim.chip.load import ChipChoice, choose_chip
 from norsim.commands.shared import show
 from norsim.commands.shared.complete import complete_chip, complete_key
+from norsim.configuration.strict_yaml import read_yaml
 from norsim.errors import ConfigurationError
-from norsim.experiments.run_files import SUMMARY, is_ours
+from norsim.folders.output import OutputFolder, check_writable, new_folder, refusal
 from norsim.periphery.registry import ENCODINGS
 from norsim.saved.shipped import network_place
 
@@ -28,11 +29,14 @@ if TYPE_CHECKING:
     from norsim.evaluation.estimate import Estimate
     from norsim.experiments.deployed import DeployedNetwork
     from norsim.experiments.run_folder import RunFolder
+    from norsim.jobs.phases import Phases
     from norsim.jobs.workers import Workers
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 TRUST_CELL = "norsim.trust_cell"
 RESUME, OVERWRITE, CACHE = "norsim.resume", "norsim.overwrite", "norsim.cache"
+# The folder that the command writes to.
+OUTPUT = "norsim.output"
 DRY_RUN, SCHEDULER, SCHEDULER_OPTIONS = "norsim.dry_run", "norsim.scheduler", "norsim.scheduler_options"
 # Bounds on a finished result; the run's manifest records them as its checks.
 CHECKS = {"min_accuracy", "tolerance", "tolerance_steps", "max_changed"}
@@ -100,30 +104,34 @@ def overwrite_option(function: Decorated) -> Decorated:
     )(function)  # fmt: skip
 
 
-def check_out(out: Path | None, resume: bool | None = None) -> None:
-    """Raise ConfigurationError for an output folder whose content would be lost.
+def check_out(command: str, out: Path | None, resume: bool | None = None) -> None:
+    """Raise ConfigurationError if `command` must not write to the folder `out`, and WriteError if it cannot,
+    before slow work.
 
-    A folder that is not empty must have been written by norsim, and `--overwrite` or `--resume` must be given. `resume`
-    is the value of `--resume` for commands that define that option themselves.
+    A folder that is not empty must hold a result of that command, and `--overwrite` or `--resume` must be given; no
+    other process may be at work there. `resume` is the value of `--resume` for commands that define it themselves.
     """
-    if out is None or is_dry_run() or not out.exists():
+    if out is None or is_dry_run():
         return
-    if not out.is_dir():
-        raise ConfigurationError(f"--out {out} is a file; give a folder")
-    held = sorted(path.name for path in out.iterdir())
-    if not held:
-        return
-    if not is_ours(out):
-        raise ConfigurationError(
-            f"--out {out} is not empty and was not written by norsim: it contains {', '.join(held[:3])}"
-            f"{', ...' if len(held) > 3 else ''}; give a new folder"
-        )
-    if not (is_set(OVERWRITE) or (is_set(RESUME) if resume is None else resume)):
-        state = "a finished run" if (out / SUMMARY).is_file() else "a run"
-        raise ConfigurationError(
-            f"--out {out} contains {state}: --overwrite replaces it, --resume continues an interrupted one, or give a "
-            "new folder"
-        )
+    check_writable(out)
+    why = refusal(out, command, is_set(OVERWRITE), is_set(RESUME) if resume is None else resume)
+    if why is not None:
+        raise ConfigurationError(f"--out {why}" if why.startswith(str(out)) else why)
+
+
+def open_output(command: str, out: Path | None, resume: bool | None = None) -> OutputFolder:
+    """Return the locked folder `out`, a new one by default, for a result of `command`; the command's end releases it.
+
+    Raises ConfigurationError as `check_out` does, WriteError if it cannot be written.
+    """
+    context = click.get_current_context()
+    if OUTPUT not in context.meta:
+        resumed = is_set(RESUME) if resume is None else resume
+        found = new_folder(command) if out is None else OutputFolder(out, command, is_set(OVERWRITE), resumed)
+        context.call_on_close(found.release)
+        context.meta[OUTPUT] = found
+    opened: OutputFolder = context.meta[OUTPUT]
+    return opened
 
 
 def is_dry_run() -> bool:
@@ -173,9 +181,14 @@ def show_evaluation_cost(
     show_estimate(taken, as_json)
 
 
-def open_run(command: str, out: Path | None, choice: ChipChoice, seed: int) -> RunFolder:
-    """Return the folder of this run. Raises ConfigurationError if `--resume` has no folder, or that of another run."""
-    from norsim.experiments.run_folder import RunFolder, default_folder
+def open_run(
+    command: str, out: Path | None, choice: ChipChoice, seed: int, phases: Phases | None = None
+) -> RunFolder:  # fmt: skip
+    """Return the folder of this run, which records `phases`.
+
+    Raises ConfigurationError if `--resume` has no folder, or that of another run.
+    """
+    from norsim.experiments.run_folder import RunFolder
 
     context = click.get_current_context()
     resume, shared = context.meta.get(RESUME, False), context.meta.get(CACHE, False)
@@ -183,7 +196,13 @@ def open_run(command: str, out: Path | None, choice: ChipChoice, seed: int) -> R
         raise ConfigurationError("--resume needs --out DIR, the folder of the interrupted run")
     options = {key: str(value) for key, value in sorted(context.params.items()) if key not in WITHOUT_EFFECT}
     checks = {key: value for key, value in sorted(context.params.items()) if key in CHECKS}
-    return RunFolder(out or default_folder(command), choice.content, choice.path, seed, options, resume, shared, checks)
+    # A command that has opened its folder before has put its network there.
+    kept = ("network",) if OUTPUT in context.meta else ()
+    place = open_output(command, out)
+    folder = RunFolder(place, choice.content, choice.path, seed, options, resume, shared, checks, kept)
+    if phases is not None:
+        folder.follow(phases)
+    return folder
 
 
 def scheduler_options(function: Decorated) -> Decorated:

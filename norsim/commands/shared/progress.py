@@ -3,8 +3,9 @@ quiet."""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -16,6 +17,7 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -23,24 +25,43 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-SECONDS_BETWEEN_LINES = 10.0
+from norsim.jobs.phases import Phases, Report, silent
+
+# A phase of this length has a line, and then one at least this often.
+SECONDS_BEFORE_LINE, SECONDS_BETWEEN_LINES = 2.0, 10.0
+# The time between two looks at whether a line is due.
+SECONDS_OF_TICK = 0.5
 # The least width of a terminal for bars, in columns.
 WIDE = 70
 
-Report = Callable[[str, int, int], None]
+
+@contextmanager
+def reporting(quiet: bool, phases: Phases | None = None) -> Iterator[Report]:
+    """Yield `report(what, done, total)`, which shows progress and passes it on to `phases`; total is 0 if unknown."""
+    measured = phases or Phases()
+    try:
+        with _shown(quiet) as show:
+
+            def report(what: str, done: int, total: int) -> None:
+                measured(what, done, total)
+                show(what, done, total)
+
+            yield report
+    finally:
+        measured.pause()
 
 
 @contextmanager
-def reporting(quiet: bool, lines: bool = True) -> Iterator[Report]:
-    """Yield `report(what, done, total)`; without `lines`, progress is shown only on a terminal."""
+def _shown(quiet: bool) -> Iterator[Report]:
     console = Console(stderr=True)
-    if not quiet and console.is_terminal:
+    if quiet:
+        yield silent
+    elif console.is_terminal:
         with _bars(console) as report:
             yield report
-    elif quiet or not lines:
-        yield lambda what, done, total: None
     else:
-        yield _lines()
+        with _lines() as report:
+            yield report
 
 
 class _Throughput(ProgressColumn):
@@ -59,35 +80,88 @@ def _bars(console: Console) -> Iterator[Report]:
     columns: list[ProgressColumn] = [name, *([BarColumn(bar_width=20)] if wide else []), MofNCompleteColumn()]
     columns += [_Throughput(), *([TimeElapsedColumn()] if wide else []), TimeRemainingColumn(compact=True)]
     with Progress(*columns, console=console, transient=True) as progress:
-        tasks = {}
+        tasks: dict[str, TaskID] = {}
+        last: dict[str, tuple[int, int]] = {}
 
         def report(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = progress.add_task(what, total=total)
-            progress.update(tasks[what], completed=done, total=total)
+            phase = what.partition(" ")[0]
+            if phase in tasks and (total != last[phase][1] or done < last[phase][0]):
+                # The phase starts over, with the next layer.
+                progress.remove_task(tasks.pop(phase))
+            if phase not in tasks:
+                tasks[phase] = progress.add_task(what, total=total or None)
+            last[phase] = done, total
+            progress.update(tasks[phase], completed=done, description=what)
 
         yield report
 
 
-def _lines() -> Report:
-    last = {"at": time.monotonic()}
-    begun: dict[str, tuple[float, int, int]] = {}
+class _Lines:
+    """Plain lines about the present work, when they are due."""
 
-    def report(what: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        # Work that starts over, with the next layer, is timed from the start.
-        if what not in begun or done <= begun[what][1] or total != begun[what][2]:
-            begun[what] = (now, done, total)
-        start, before, _ = begun[what]
-        if now - last["at"] >= SECONDS_BETWEEN_LINES:
-            last["at"] = now
-            click.echo(f"{what}: {done} of {total}{_pace(done - before, total - done, now - start)}", err=True)
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._printed, self._announced = time.monotonic(), ""
+        self._now: tuple[str, int, int] | None = None
+        # The start of the present phase, and of the present work, with the amount done then.
+        self._phase_at, self._begun = 0.0, (0.0, 0)
 
-    return report
+    def report(self, what: str, done: int, total: int) -> None:
+        """Take a report, and print a line if one is due."""
+        with self._lock:
+            now, before = time.monotonic(), self._now
+            if before is None or before[0].partition(" ")[0] != what.partition(" ")[0]:
+                self._phase_at, self._announced = now, ""
+            # Work that starts over, with the next layer, is timed from the start.
+            if before is None or done <= before[1] or total != before[2]:
+                self._begun = (now, done)
+            self._now = (what, done, total)
+            self._print(now)
+
+    def tick(self) -> None:
+        """Print a line about unfinished work if one is due."""
+        with self._lock:
+            if self._now is not None and not 0 < self._now[2] <= self._now[1]:
+                self._print(time.monotonic())
+
+    def _print(self, now: float) -> None:
+        assert self._now is not None
+        what, done, total = self._now
+        first = not self._announced and now - self._phase_at >= SECONDS_BEFORE_LINE
+        if not first and now - self._printed < SECONDS_BETWEEN_LINES:
+            return
+        self._printed, self._announced = now, what
+        since, before = self._begun
+        pace = _pace(done - before, total - done, now - since) or _so_far(now - self._phase_at)
+        click.echo(f"{what}: {done} of {total}{pace}" if total else f"{what}: {done}{pace}", err=True)
+
+
+@contextmanager
+def _lines() -> Iterator[Report]:
+    """Yield a report by lines, which a thread prints as well, because work may take long between two reports."""
+    lines, ended = _Lines(), threading.Event()
+
+    def tick() -> None:
+        while not ended.wait(SECONDS_OF_TICK):
+            lines.tick()
+
+    thread = threading.Thread(target=tick, name="norsim-progress", daemon=True)
+    thread.start()
+    try:
+        yield lines.report
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _so_far(seconds: float) -> str:
+    """Return the time that a phase has taken, while its rate is not known."""
+    return f", {timedelta(seconds=round(seconds))} so far" if round(seconds) else ""
 
 
 def _pace(made: int, left: int, seconds: float) -> str:
     """Return the rate and the remaining time; an empty text before they are known."""
     if made <= 0 or seconds <= 0:
         return ""
-    return f", {made / seconds:.3g}/s, {timedelta(seconds=round(left * seconds / made))} left"
+    rest = f", {timedelta(seconds=round(left * seconds / made))} left" if left > 0 else ""
+    return f", {made / seconds:.3g}/s{rest}"

@@ -14,6 +14,7 @@ from norsim.commands.shared.options import (
     check_out,
     chip_of_options,
     chip_options,
+    open_run,
     parse_tile,
     print_json,
     run_options,
@@ -56,24 +57,28 @@ def command(
       norsim build-netlist --network digits-cnn --layer fc --tile 1,0 --dialect hspice
     """
     started = time.monotonic()
-    check_out(out)
+    check_out("build-netlist", out)
     check_network(network)
     place = parse_tile(tile)
     choice = chip_of_options(chip_name, encoding, settings, seed)
 
+    import numpy as np
+
     from norsim.experiments.experiment import open_experiment
-    from norsim.experiments.run_folder import RunFolder, default_folder
     from norsim.spice.dialects import deck
+    from norsim.spice.simulators.choice import chosen_simulator
     from norsim.spice.simulators.ngspice import mode_file
     from norsim.tiling.deck_folder import describe_deck, save_array
     from norsim.tiling.program import program_tile
 
+    # The levels can be known already, so that nothing else here would run the simulator.
+    chosen_simulator().warnings(choice.chip.cell, np.array([choice.chip.cell.erased_volts]))
     one = open_experiment(network, choice, dataset, data_folder, seed=seed, trusted=model_is_trusted())
     part = one.grid(layer).at(*place)
     codes, array = one.vectors(layer, part, vectors, seed), program_tile(part)
     placed, stimulus = array.tile, array.drive(part.codes(codes))
     text, (hint, results) = deck(placed, stimulus, dialect), RUNS[dialect]
-    folder = RunFolder(out or default_folder("build-netlist"), choice.content, choice.path, seed)
+    folder = open_run("build-netlist", out, choice, seed)
     described = describe_deck(part, array, len(codes))
     description = {**described, "dialect": dialect, "raw_file": results}
     write_text(folder.path / "tile.cir", text)

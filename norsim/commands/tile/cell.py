@@ -21,8 +21,10 @@ from norsim.commands.shared.options import (
     overwrite_option,
     print_json,
 )
+from norsim.commands.shared.progress import reporting
 from norsim.errors import ThresholdError
 from norsim.files import write_text
+from norsim.jobs.phases import Phases, step
 from norsim.spice.simulators.choice import chosen_simulator
 
 if TYPE_CHECKING:
@@ -65,15 +67,18 @@ def check_command(
       norsim cell check --chip bsim3 --set "bit_serial.top_level=3 uA" --out runs/cell
     """
     started = time.monotonic()
-    check_out(out, resume=False)
+    check_out("cell-check", out)
     choice = chip_of_options(chip_name, encoding, settings)
 
-    from norsim.cell_check.check import check
-    from norsim.commands.shared.progress import reporting
+    phases = Phases()
+    with reporting(quiet, phases) as report, step(report, "import"):
+        from norsim.cell_check.check import check
 
-    folder = open_run("cell-check", out, choice, 0)
-    with reporting(quiet) as report:
-        found = check(choice.chip, programmed_card(choice), report)
+    folder = open_run("cell-check", out, choice, 0, phases)
+    with reporting(quiet, phases) as report:
+        found = check(
+            choice.chip, programmed_card(choice), lambda step, done, total: report(f"check {step}", done, total)
+        )
     write_files(found, choice.chip, folder.path)
     content = summary(found, choice.chip)
     folder.finish({**content, "seconds": {"total": time.monotonic() - started, **found.seconds}})

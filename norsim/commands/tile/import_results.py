@@ -10,8 +10,9 @@ import click
 import numpy as np
 
 from norsim.backends.registry import BACKENDS, backend_named
-from norsim.chip.load import build_chip, read_yaml
+from norsim.chip.load import build_chip
 from norsim.commands.shared.options import cell_is_trusted, print_json, trust_option
+from norsim.configuration.strict_yaml import read_yaml
 from norsim.errors import ConfigurationError, ThresholdError
 from norsim.files import write_atomically
 

@@ -31,7 +31,9 @@ from norsim.commands.shared.options import (
     show_estimate,
     workers_for,
 )
-from norsim.files import write_atomically, write_text
+from norsim.commands.shared.progress import reporting
+from norsim.files import make_folder, write_atomically, write_text
+from norsim.jobs.phases import Phases, step
 
 if TYPE_CHECKING:
     from norsim.experiments.experiment import Experiment
@@ -66,35 +68,40 @@ def command(
       norsim run-layer --network digits-cnn --layer conv1 --backend macro --json
     """
     started = time.monotonic()
-    check_out(out)
+    check_out("run-layer", out)
     check_network(network)
     only = parse_tile(tile) if tile is not None else None
     choice = chip_of_options(chip_name, encoding, settings, seed)
 
-    from norsim.commands.shared.progress import reporting
-    from norsim.evaluation.estimate import estimate_reads
-    from norsim.experiments.experiment import open_experiment
-    from norsim.tiling.read_noise import ReadNoise
-    from norsim.tiling.reader import Reader
+    phases = Phases()
+    with reporting(quiet, phases) as report, step(report, "import"):
+        from norsim.evaluation.estimate import estimate_reads
+        from norsim.experiments.experiment import open_experiment
+        from norsim.tiling.read_noise import ReadNoise
+        from norsim.tiling.reader import Reader
 
     wanted = backend_named(backend)
-    one = open_experiment(
-        network, choice, dataset, data_folder, backend=backend, seed=seed, trusted=model_is_trusted()
-    )  # fmt: skip
+    with reporting(quiet, phases) as report:
+        one = open_experiment(
+            network, choice, dataset, data_folder, backend=backend, seed=seed, trusted=model_is_trusted(),
+            report=report,
+        )  # fmt: skip
     grid = one.grid(layer)
     part = grid.at(*only) if only else None
     grid = replace(grid, tiles=(part,)) if part else grid
-    codes = one.vectors(layer, part, vectors, seed)
+    with reporting(quiet, phases) as report, step(report, "data test"):
+        codes = one.vectors(layer, part, vectors, seed)
     if is_dry_run():
         parts = () if wanted.gives_integers else grid.tiles
         show_estimate(estimate_reads(parts, codes, wanted, jobs=jobs, copies=copies(),
                                      set_up_seconds=time.monotonic() - started), as_json)  # fmt: skip
         return
-    with reporting(quiet) as report, workers_for(jobs) as workers:
-        folder = open_run("run-layer", out, choice, seed)
-        reader = Reader(wanted, workers, partial(report, layer), store=folder.units, noise=ReadNoise(seed))
+    with reporting(quiet, phases) as report, workers_for(jobs) as workers:
+        folder = open_run("run-layer", out, choice, seed, phases)
+        reader = Reader(wanted, workers, report, store=folder.units, noise=ReadNoise(seed))
         if not wanted.gives_integers:
-            grid = fitted(one, grid, replace(reader, progress=partial(report, "calibrate")), seed)
+            grid = grid.program(wanted, partial(report, f"program {layer}"))
+            grid = fitted(one, grid, replace(reader, phase="calibrate"), seed)
             write_decks(grid, codes, folder.path / "netlists")
         results = grid.read_whole(codes, reader)
     for placed, read in zip(grid.tiles, results, strict=True):
@@ -127,7 +134,9 @@ def fitted(one: Experiment, grid: TileGrid, reader: Reader, seed: int) -> TileGr
 
     deployment, name = one.net.parts.deployment, grid.layer.name
     assert deployment.inputs is not None
-    images = deployment.inputs(grid.chip.calibration.images)
+    with step(reader.report, "data"):
+        images = deployment.inputs(grid.chip.calibration.images)
+    reader.report(f"calibrate {name}", 0, len(grid.tiles))
     return fit_layer(grid, layer_codes(one.net.parts.analog, images, [name])[name], reader, seed)
 
 
@@ -135,7 +144,7 @@ def write_decks(grid: TileGrid, codes: Codes, folder: Path) -> None:
     """Write the deck of each tile for the layer's `[vectors, inputs]` codes, like `build-netlist`."""
     from norsim.spice.deck import deck
 
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     for part, array in zip(grid.tiles, grid.arrays, strict=True):
         write_text(folder / f"tile_{part.row}_{part.column}.cir", deck(array.tile, array.drive(part.codes(codes))))
 

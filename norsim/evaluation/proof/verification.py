@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import takewhile
 from typing import Any
 
@@ -23,6 +24,7 @@ from norsim.errors import ThresholdError
 from norsim.evaluation.intervals import Interval, share_over_groups
 from norsim.evaluation.proof.defaults import PER_TILE
 from norsim.evaluation.proof.sampling import Sample, count_by_layer, drawn, pass_of, tile_of
+from norsim.jobs.phases import Report, silent
 from norsim.jobs.workers import HERE, Unit, Workers
 from norsim.tiling.program import ProgrammedTile, program_tile
 from norsim.tiling.read_noise import tile_of_read
@@ -108,6 +110,7 @@ def verify(
     each_pass: bool = False,
     seconds: float | None = None,
     rungs: Mapping[str, Backend] | None = None,
+    report: Report = silent,
 ) -> Verification:
     """Solve kept reads of a run again, and return its deviation.
 
@@ -115,16 +118,17 @@ def verify(
     layer. Reads of one tile share decks, in which a solve starts from the one before; a read with noise of the cells
     has a deck of its own, with thresholds drawn for the read whose deviations add up to the run's on each line
     (norsim.tiling.read_noise). After `seconds` no more decks are started. `rungs` are the backends that solve the reads
-    of every tile, by layer; layers without one are left out.
+    of every tile, by layer; layers without one are left out. `report("proof ...", done, total)` counts reads.
     """
     at_random = drawn(samples, count)
     passes = drawn(samples, 1, pass_of) if each_pass and count else []
-    solved = _solve(decks(at_random, passes, seconds is not None), workers, witness, seconds)
+    pieces = decks(at_random, passes, seconds is not None)
+    solved = _solve(pieces, workers, witness, seconds, partial(report, f"proof {witness.name}"))
     # A read that is done although an earlier one in random order is not says nothing about a share of all reads.
     in_order = len(list(takewhile(lambda sample: id(sample) in solved, at_random)))
     found = _of_sample([solved[id(sample)] for sample in at_random if id(sample) in solved], in_order, witness)
     return replace(
-        found, drawn=len(at_random), tiles=_of_tiles(samples, rungs or {}),
+        found, drawn=len(at_random), tiles=_of_tiles(samples, rungs or {}, report),
         passes=_part(passes, solved, witness.name) if passes else None,
     )  # fmt: skip
 
@@ -190,11 +194,18 @@ def check_errors(found: Verification, tolerance: float | None, steps: float | No
 
 
 def _solve(
-    pieces: Sequence[Sequence[Sample]], workers: Workers, witness: Backend, seconds: float | None
+    pieces: Sequence[Sequence[Sample]],
+    workers: Workers,
+    witness: Backend,
+    seconds: float | None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[int, Deviation]:
     """Solve decks by `witness` until the time is over, at least one; return the deviations by `id` of the read."""
     until = None if seconds is None else time.monotonic() + seconds
     found: dict[int, Deviation] = {}
+    total = sum(map(len, pieces))
+    if total:
+        progress(0, total)
 
     def units() -> Iterator[Unit]:
         for place, deck in enumerate(pieces):
@@ -206,6 +217,7 @@ def _solve(
     def done(place: int, currents: Currents) -> None:
         for k, sample in enumerate(pieces[place]):
             found[id(sample)] = _deviation(sample, sample.part.amps(currents.take(slice(k, k + 1)))[0])
+        progress(len(found), total)
 
     workers.run(witness.read, units(), done)
     return found
@@ -240,7 +252,7 @@ def _of_sample(deviations: Sequence[Deviation], in_order: int, witness: Backend)
     )  # fmt: skip
 
 
-def _of_tiles(samples: Sequence[Sample], rungs: Mapping[str, Backend]) -> PartOfProof | None:
+def _of_tiles(samples: Sequence[Sample], rungs: Mapping[str, Backend], report: Report) -> PartOfProof | None:
     """Solve the kept reads of every tile again by the rung of its layer, here, because it uses all cores."""
     chosen = drawn((sample for sample in samples if sample.part.layer.name in rungs), PER_TILE, tile_of)
     if not chosen:
@@ -249,7 +261,8 @@ def _of_tiles(samples: Sequence[Sample], rungs: Mapping[str, Backend]) -> PartOf
     for sample in chosen:
         per_tile.setdefault(circuit_of(sample), []).append(sample)
     found: dict[int, Deviation] = {}
-    for deck in per_tile.values():
+    for done, deck in enumerate(per_tile.values()):
+        report(f"proof {deck[0].part.layer.name}, tiles", done, len(per_tile))
         found |= _solve([deck], HERE, rungs[deck[0].part.layer.name], None)
     names = sorted({rungs[name].name for name in count_by_layer(chosen)})
     return _part(chosen, found, ", ".join(names))

@@ -19,7 +19,7 @@ from norsim.spice.statements import Statement, statements, value_of
 # The fields of a cell that a dialect can express; any other field is for ngspice's deck only.
 WRITTEN = {
     "subcircuit", "netlist", "models", "state", "erased_volts", "programmed_volts", "temperature_kelvin",
-    "lowest_volts", "highest_volts",
+    "lowest_volts", "highest_volts", "allowed_parameters", "origins",
 }  # fmt: skip
 
 
@@ -85,11 +85,11 @@ class _Writer:
         return found
 
     def subcircuit(self, part: Statement) -> Iterator[str]:
-        nodes = [word for word in part.parts[1:] if "=" not in word and word.lower() != "params:"]
+        nodes = [word for word in part.parts[1:] if "=" not in word]
         yield self._with(" ".join([".subckt", *nodes]), self.assigned(part, _assignments(part)))
 
     def call(self, part: Statement) -> Iterator[str]:
-        words = [word for word in part.parts if "=" not in word and word.lower() != "params:"]
+        words = [word for word in part.parts if "=" not in word]
         yield self._with(" ".join(words), self.assigned(part, _assignments(part)))
 
     def _with(self, text: str, parameters: dict[str, str]) -> str:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import ctypes.util
 import logging
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -20,7 +22,8 @@ from norsim.errors import SimulatorError, SolveError
 from norsim.spice.deck import ONE_THREAD, deck
 from norsim.spice.elements import ammeters
 from norsim.spice.kirchhoff import currents_from
-from norsim.spice.simulators.ngspice import check_log, lost_amps
+from norsim.spice.simulators.messages import check
+from norsim.spice.simulators.ngspice import lost_amps
 
 ONE_AT_A_TIME = threading.Lock()
 
@@ -55,13 +58,14 @@ def _solve(handle: Any, text: str, tile: Tile, stimulus: Stimulus) -> Currents:
         handle.exec_command(ONE_THREAD)
         mode = tile.cell.compatibility
         handle.exec_command(f"set ngbehavior={mode}" if mode else "unset ngbehavior")
-        handle.load_circuit(text)
-        handle.run()
-        check_log(f"{handle.stderr}")
+        said = _said(handle, lambda: handle.load_circuit(text)) + _said(handle, handle.run)
+        check(said, tile.cell)
         plot = handle.plot(None, handle.last_plot)
         table = np.stack([np.asarray(plot[f"{name[2:-1]}#branch"].to_waveform()) for name in names], axis=1)
     except (KeyError, NameError, RuntimeError, ValueError) as problem:
         raise SolveError(f"libngspice did not solve the tile: {problem!r}") from None
+    except SolveError as problem:
+        raise SolveError(f"libngspice did not solve the tile: {problem}") from None
     finally:
         handle.destroy()
     if table.shape != (stimulus.vectors, len(names)) or not np.isfinite(table).all():
@@ -69,3 +73,13 @@ def _solve(handle: Any, text: str, tile: Tile, stimulus: Stimulus) -> Currents:
             f"libngspice returned a table of shape {table.shape} that is incomplete or has values that are not finite"
         )
     return currents_from(table.astype(np.float64), tile, stimulus, "ngspice-shared", lost_amps)
+
+
+def _said(handle: Any, step: Callable[[], object]) -> str:
+    """Perform a step; return what the library says in it. The next one clears it.
+
+    PySpice takes any line on stderr for an error, even a second line of a warning. `check` tells them apart.
+    """
+    with suppress(NameError):
+        step()
+    return f"{handle.stdout}\n{handle.stderr}\n"

@@ -60,7 +60,7 @@ def _paths(subcircuit: str, parts: dict[str, list[Statement]], above: tuple[str,
         if statement.card.startswith("m"):
             yield ".".join((*above, statement.card))
         elif statement.card.startswith("x"):
-            words = [word.lower() for word in statement.parts if "=" not in word and word.lower() != "params:"]
+            words = [word.lower() for word in statement.parts if "=" not in word]
             yield from _paths(words[-1], parts, (*above, statement.card))
 
 

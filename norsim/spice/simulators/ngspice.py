@@ -22,19 +22,12 @@ from norsim.spice.deck import RAW_FILE, deck
 from norsim.spice.elements import ammeters
 from norsim.spice.kirchhoff import currents_from
 from norsim.spice.rawfile import read_raw
+from norsim.spice.simulators.messages import check, warnings_in
 from norsim.spice.simulators.probe import abilities
 from norsim.spice.simulators.running import ENDS, LARGEST_BYTES, Program, own_folder, run
 from norsim.spice.single_cells import SingleCells, sweep_deck, terminals
 
 EXECUTABLE_VARIABLE = "NORSIM_NGSPICE"
-TROUBLE = re.compile(
-    r"singular|stepping|fail|\berror\b|no convergence|not converge|abort|unknown|no such|timestep too small|"
-    r"can't|cannot|unable|undefined|\bnan\b|syntax",
-    re.IGNORECASE,
-)
-# Messages that ngspice steps gmin or the sources, because Newton's method alone failed, and that the steps completed.
-STEPPING = re.compile(r"\b(?:gmin|source) step", re.IGNORECASE)
-COMPLETED = re.compile(r"\b(?:gmin|source) stepping completed", re.IGNORECASE)
 # Limit of single cells in a deck, because ngspice's time to read a deck grows faster than the deck.
 CELLS_PER_DECK = 512
 SWEEP_SECONDS = 600.0
@@ -102,11 +95,13 @@ def read(tile: Tile, stimulus: Stimulus, timeout_seconds: float = 3600.0) -> Cur
 
 
 def run_deck(cell: Cell, folder: Path, timeout_seconds: float, largest_bytes: int = LARGEST_BYTES) -> str:
-    """Run `folder/tile.cir`, a deck of `cell`, in `folder`; return ngspice's output, which is also in `ngspice.log`.
+    """Run `folder/tile.cir`, a deck of `cell`, in `folder`; return ngspice's output, which is also in `ngspice.log`
+    and `ngspice-errors.log`. Log its warnings about the cell, each once.
 
     ngspice reads no `.spiceinit`, has the folder as its home, and is stopped if it takes more than `timeout_seconds`,
-    the machine's memory, or `largest_bytes` for a file. Raises SolveError on errors, SolveTimeoutError among them, and
-    SimulatorError if ngspice is missing or cannot load what the cell needs.
+    the machine's memory, or `largest_bytes` for a file. Raises ConfigurationError for unknown parameters of the cell,
+    SolveError on other errors, SolveTimeoutError among them, and SimulatorError if ngspice is missing or cannot load
+    what the cell needs.
     """
     executable = find_ngspice()
     if cell.osdi and not abilities(executable).osdi:
@@ -121,7 +116,7 @@ def run_deck(cell: Cell, folder: Path, timeout_seconds: float, largest_bytes: in
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HOME": str(folder)}
     program = Program("ngspice", [executable, "-n", *mode, "-b", "tile.cir"], environment)
     code, output = run(program, folder, timeout_seconds, largest_bytes)
-    check_log(output)
+    check(output, cell)
     if code != 0:
         raise SolveError(f"ngspice ended with code {code}{ENDS.get(-code, '')}")
     return output
@@ -132,20 +127,6 @@ def mode_file(cell: Cell) -> str:
     return f"set ngbehavior={cell.compatibility}\n"
 
 
-def check_log(log: str) -> None:
-    """Raise a SolveError with the first line of a log that reports a problem, and the two lines after it.
-
-    A solution found by stepping gmin or the sources is accepted if the stepping completed, since its last step is the
-    original circuit.
-    """
-    lines = [line.strip() for line in re.split(r"[\n\r]+", log)]
-    lines = [line for line in lines if line]
-    completed = max((place for place, line in enumerate(lines) if COMPLETED.search(line)), default=-1)
-    for place, line in enumerate(lines):
-        if TROUBLE.search(line) and not (place <= completed and STEPPING.search(line)):
-            raise SolveError(f"ngspice says {' / '.join(lines[place : place + 3])!r}")
-
-
 def collect(tile: Tile, stimulus: Stimulus, folder: Path) -> Currents:
     """Read the currents in `folder/currents.raw`, checked for presence, length, finiteness and Kirchhoff's law."""
     table = read_raw(folder / RAW_FILE, ammeters(tile), stimulus.vectors)
@@ -153,12 +134,12 @@ def collect(tile: Tile, stimulus: Stimulus, folder: Path) -> Currents:
 
 
 def warnings(cell: Cell, thresholds: Floats) -> list[str]:
-    """Return ngspice's warnings about single cells at `thresholds` `[n]`, volts, each line once; raises as `read`."""
+    """Return ngspice's warnings about single cells at `thresholds` `[n]`, volts, each once; raises as `read`."""
     points = np.stack([np.zeros_like(thresholds)] * 3 + [thresholds], axis=1)
     with own_folder() as folder:
         (folder / "tile.cir").write_text(sweep_deck(cell, points))
         output = run_deck(cell, folder, SWEEP_SECONDS)
-    return list(dict.fromkeys(line.strip() for line in output.splitlines() if "warning" in line.lower()))
+    return warnings_in(output, cell)
 
 
 def _solve(cell: Cell, points: Floats) -> Floats:

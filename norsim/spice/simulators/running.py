@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from norsim.child_processes import RUNNING, STOPPED, kill
-from norsim.errors import SimulatorError, SolveError, SolveTimeoutError
+from norsim.errors import SimulatorError, SolveError, SolveTimeoutError, WriteError
+from norsim.files import UNFINISHED
 
 # Size limit of a log or a file of results, in addition to the currents themselves.
 LARGEST_BYTES = 1 << 27
@@ -38,30 +39,52 @@ class Program(NamedTuple):
 
 @contextmanager
 def own_folder() -> Iterator[Path]:
-    """Make a folder for one run of a simulator; remove it afterwards, but keep and name it after a SolveError."""
-    folder = Path(tempfile.mkdtemp(prefix="norsim-ngspice-"))
+    """Make a folder for one run of a simulator; remove it afterwards, but keep and name it after a SolveError.
+
+    Raises WriteError if it cannot be written.
+    """
+    folder = None
     try:
+        folder = Path(tempfile.mkdtemp(prefix="norsim-ngspice-"))
+        UNFINISHED.add(folder)
         yield folder
     except SolveError as problem:
         raise type(problem)(f"{problem}. The deck and the log are kept in {folder}") from None
+    except OSError as problem:
+        _remove(folder)
+        place = folder or "for temporary files"
+        raise WriteError(
+            f"the folder {place} of a simulation cannot be written: {problem.strerror or problem}. Free space "
+            "there, or let TMPDIR name another folder"
+        ) from None
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         raise
-    shutil.rmtree(folder)
+    finally:
+        if folder is not None:
+            UNFINISHED.discard(folder)
+    _remove(folder)
+
+
+def _remove(folder: Path | None) -> None:
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def run(program: Program, folder: Path, timeout_seconds: float, largest_bytes: int = LARGEST_BYTES) -> tuple[int, str]:
-    """Run a simulator in `folder`; return its exit code and its output, which is also in `NAME.log` there.
+    """Run a simulator in `folder`; return its exit code and its output, stdout then stderr, which are also in
+    `NAME.log` and `NAME-errors.log` there: in one file, lines of one would be in the middle of lines of the other.
 
     Raises SimulatorError if it cannot be run, and SolveTimeoutError if it takes more than `timeout_seconds`. It is
     limited to the machine's memory and to `largest_bytes` per file.
     """
-    name, log_file = program.name, folder / f"{program.name}.log"
-    with open(log_file, "wb") as log:
+    name = program.name
+    files = [folder / f"{name}.log", folder / f"{name}-errors.log"]
+    with open(files[0], "wb") as log, open(files[1], "wb") as errors:
         try:
             process = subprocess.Popen(
                 program.command,
-                cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=errors,
                 env=program.environment, start_new_session=True,
             )  # fmt: skip
         except OSError as problem:
@@ -84,7 +107,7 @@ def run(program: Program, folder: Path, timeout_seconds: float, largest_bytes: i
         STOPPED.discard(process)
         raise KeyboardInterrupt
     try:
-        return code, log_file.read_text(errors="replace")
+        return code, "\n".join(file.read_text(errors="replace") for file in files)
     except OSError as problem:
         raise SolveError(f"the log of {name} cannot be read: {problem}") from None
 

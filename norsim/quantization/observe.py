@@ -1,0 +1,103 @@
+"""The inputs of each layer in a float network, sampled while the network runs on calibration data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from norsim.data.batches import Data, inputs_of, size_of
+from norsim.errors import ConfigurationError, PlacementError
+from norsim.quantization.forward import check_single_images, forward
+from norsim.quantization.placeable import Placeable, checked_layers
+from norsim.quantization.replace import forwards
+
+SAMPLES_PER_BATCH, SAMPLES_PER_LAYER = 8192, 65536
+
+
+@torch.no_grad()
+def observe_inputs(
+    model: nn.Module, calibration: Data, report: Callable[[str, int, int], None] = lambda what, done, total: None
+) -> dict[str, Tensor]:
+    """Run all of `calibration` through `model`; return up to 65,537 input values `[n]` of each layer.
+
+    Values are drawn without bias between batches, from a separately seeded generator; the smallest value seen is
+    always among them, because it determines whether codes need a zero point. Raises ConfigurationError if the first
+    batch shows that the model does not answer each image by itself, PlacementError naming a layer whose weight the
+    model's forward changes.
+    """
+    layers = checked_layers(model)
+    samples = {name: _InputSample(name, layer) for name, layer in layers.items()}
+    weights: dict[str, Tensor] = {}
+    done, total = 0, size_of(calibration)
+    report("quantize", 0, total)
+    with forwards((sample.layer, sample) for sample in samples.values()):
+        for images in inputs_of(calibration):
+            forward(model, images)
+            if not weights:
+                # Copied after a call, because a forward may normalise its weights in the first one.
+                weights = {name: layer.weight.detach().clone() for name, layer in layers.items()}
+                with _paused(samples.values()):
+                    check_single_images(model, images)
+            done += len(images)
+            report("quantize", done, total)
+    if not weights:
+        raise ConfigurationError("calibration is empty; pass at least one batch of inputs")
+    for name, weight in weights.items():
+        if not torch.equal(layers[name].weight, weight):
+            raise PlacementError(
+                f"layer {name!r}: calling the network changes its weight, and programmed cells cannot follow; change "
+                "it before, or compute with torch.nn.functional, which stays digital"
+            )
+    return {name: sample.values() for name, sample in samples.items()}
+
+
+@contextmanager
+def _paused(samples: Iterable[_InputSample]) -> Iterator[None]:
+    """Keep no inputs within the block."""
+    for sample in samples:
+        sample.paused = True
+    yield
+    for sample in samples:
+        sample.paused = False
+
+
+class _InputSample:
+    """A forward of a layer that keeps the inputs with the largest random keys: a uniform bounded sample."""
+
+    def __init__(self, name: str, layer: Placeable) -> None:
+        self.name, self.layer, self.paused = name, layer, False
+        self.lowest = torch.inf
+        self.kept, self.keys = torch.empty(0), torch.empty(0)
+        self.generator = torch.Generator().manual_seed(0)
+
+    def __call__(self, input: Tensor) -> Tensor:
+        flat = input.detach().reshape(-1)
+        if flat.numel() and not self.paused:
+            self.keep(flat)
+        compute: Any = type(self.layer).forward
+        found: Tensor = compute(self.layer, input)
+        return found
+
+    def keep(self, flat: Tensor) -> None:
+        """Keep some of the inputs `[n]`."""
+        if not torch.isfinite(flat).all():
+            raise ConfigurationError(f"layer {self.name!r} has a calibration input that is not finite")
+        self.lowest = min(self.lowest, float(flat.min()))
+        count = min(flat.numel(), SAMPLES_PER_BATCH)
+        places = torch.randint(flat.numel(), (count,), generator=self.generator)
+        values = torch.cat([self.kept, flat[places.to(flat.device)].cpu()])
+        keys = torch.cat([self.keys, torch.rand(len(places), generator=self.generator)])
+        self.keys, best = keys.topk(min(len(keys), SAMPLES_PER_LAYER))
+        self.kept = values[best]
+
+    def values(self) -> Tensor:
+        if not len(self.kept):
+            raise PlacementError(
+                f"layer {self.name!r} got no input during calibration; call it in the network's forward or remove it. "
+                "A copy of the network is called, so that a global, a cache or a weak reference reaches another layer"
+            )
+        return torch.cat([self.kept, torch.tensor([self.lowest])])

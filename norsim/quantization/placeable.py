@@ -1,0 +1,83 @@
+"""The layers of a float network that an array can hold: those that compute what torch's layers compute."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from norsim.errors import ConfigurationError, PlacementError
+from norsim.quantization.modules import QuantizedOperands, conv_geometry
+
+Placeable = nn.Conv1d | nn.Conv2d | nn.Linear
+PLACEABLE = (nn.Conv1d, nn.Conv2d, nn.Linear)
+# What a call of a module runs; a convolution's forward calls the last.
+COMPUTES = ("forward", "__call__", "_call_impl", "_wrapped_call_impl", "_conv_forward")
+
+
+def checked_layers(model: nn.Module) -> dict[str, Placeable]:
+    """Return `placeable_layers` of `model`. Raises ConfigurationError if there is none."""
+    layers = placeable_layers(model)
+    if not layers:
+        raise ConfigurationError(
+            f"{type(model).__name__} holds no layer that an array can take, so there is nothing to quantize; expected "
+            "at least one Conv1d, Conv2d, Linear or MultiheadAttention layer as a module: functions such as "
+            "torch.nn.functional.linear stay digital"
+        )
+    return layers
+
+
+def placeable_layers(model: nn.Module) -> dict[str, Placeable]:
+    """Return name and module of every Conv1d, Conv2d and Linear, in definition order; a shared module once.
+
+    Raises PlacementError for a convolution or a layer class that has no quantized counterpart, for a layer that
+    computes something else than torch's, and for weights that are no finite float32 numbers.
+    """
+    layers: dict[str, Placeable] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, QuantizedOperands):
+            raise PlacementError(f"layer {name!r} is already quantized; pass the float network")
+        if isinstance(module, nn.modules.conv._ConvNd) and not isinstance(module, Placeable):
+            raise PlacementError(f"layer {name!r}: {type(module).__name__} cannot be placed; use Conv1d or Conv2d")
+        if not isinstance(module, Placeable):
+            continue
+        check_computation(module, name, next(kind for kind in PLACEABLE if isinstance(module, kind)))
+        if not isinstance(module, nn.Linear):
+            conv_geometry(module, name)
+        for key in ("weight", "bias"):
+            _check_values(module, name, key)
+        layers[name] = module
+    return layers
+
+
+def check_computation(module: nn.Module, name: str, kind: type[nn.Module]) -> None:
+    """Raise PlacementError if `module`, of torch's class `kind` or a subclass, computes something else than `kind`."""
+    for method in COMPUTES:
+        if method in vars(module):
+            raise PlacementError(
+                f"layer {name!r}: its {method} was replaced on this {type(module).__name__}, which norsim cannot "
+                f"follow; use a forward hook, or a module of your own around a plain {kind.__name__}"
+            )
+        if getattr(type(module), method, None) is not getattr(kind, method, None):
+            raise PlacementError(
+                f"layer {name!r}: {type(module).__name__} overrides {method}, which norsim cannot follow; use a plain "
+                f"{kind.__name__} in a module of your own"
+            )
+
+
+def _check_values(layer: Placeable, name: str, key: str) -> None:
+    value, kind = getattr(layer, key), {"weight": "weights", "bias": "biases"}[key]
+    if value is None:
+        return
+    if key not in layer._parameters and key not in layer._buffers:
+        raise PlacementError(
+            f"layer {name!r} computes its {key} in a hook or a property, which norsim cannot follow; store its value "
+            "as a parameter, or use torch.nn.utils.parametrize"
+        )
+    if type(value) is not Tensor and type(value).__torch_function__ is not nn.Parameter.__torch_function__:
+        raise PlacementError(f"layer {name!r} has {kind} of type {type(value).__name__}; expected a plain tensor")
+    if value.dtype != torch.float32:
+        raise PlacementError(f"layer {name!r} has {value.dtype} {kind}; expected float32: call model.float() first")
+    if value.layout != torch.strided:
+        raise PlacementError(f"layer {name!r} has {kind} of layout {value.layout}; expected dense ones: to_dense()")
+    if not value.is_meta and not torch.isfinite(value).all():
+        raise PlacementError(f"layer {name!r} has {kind} that are not finite; expected trained numbers")
