@@ -44,7 +44,7 @@ def placeable_layers(model: nn.Module) -> dict[str, Placeable]:
         if not isinstance(module, nn.Linear):
             conv_geometry(module, name)
         for key in ("weight", "bias"):
-            _check_values(module, name, key)
+            check_values(module, name, key)
         layers[name] = module
     return layers
 
@@ -64,7 +64,9 @@ def check_computation(module: nn.Module, name: str, kind: type[nn.Module]) -> No
             )
 
 
-def _check_values(layer: Placeable, name: str, key: str) -> None:
+def check_values(layer: Placeable, name: str, key: str) -> None:
+    """Raise PlacementError unless the weight `[outputs, inputs, ...]` or bias `[outputs]` of a layer is a plain dense
+    tensor of finite float32 numbers, or None."""
     value, kind = getattr(layer, key), {"weight": "weights", "bias": "biases"}[key]
     if value is None:
         return
@@ -76,7 +78,9 @@ def _check_values(layer: Placeable, name: str, key: str) -> None:
     if type(value) is not Tensor and type(value).__torch_function__ is not nn.Parameter.__torch_function__:
         raise PlacementError(f"layer {name!r} has {kind} of type {type(value).__name__}; expected a plain tensor")
     if value.dtype != torch.float32:
-        raise PlacementError(f"layer {name!r} has {value.dtype} {kind}; expected float32: call model.float() first")
+        narrow = value.dtype in (torch.float64, torch.float16, torch.bfloat16)
+        advice = "call model.float() first" if narrow else "pass the network before its conversion"
+        raise PlacementError(f"layer {name!r} has {value.dtype} {kind}; expected float32: {advice}")
     if value.layout != torch.strided:
         raise PlacementError(f"layer {name!r} has {kind} of layout {value.layout}; expected dense ones: to_dense()")
     if not value.is_meta and not torch.isfinite(value).all():

@@ -15,6 +15,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 from norsim.errors import PlacementError
 from norsim.quantization.copies import independent_copy
 from norsim.quantization.forward import check_network
+from norsim.quantization.placeable import PLACEABLE, check_values
 from norsim.quantization.references import HOOKS, hidden_modules
 
 STATE_HOOKS = tuple(name for name in HOOKS if "state_dict" in name)
@@ -34,7 +35,8 @@ def plain_copy(network: nn.Module) -> nn.Module:
     Wrappers by torch.compile and nn.DataParallel are removed. Weights that weight_norm, spectral_norm, pruning or any
     parametrization computes become parameters with their present values. Hooks of state_dict are dropped: they take no
     part in inference. Raises PlacementError naming a module that is scripted, lazy, quantized by torch, in training
-    mode after eval(), or kept where torch does not see it; ConfigurationError for a network that cannot be copied.
+    mode after eval(), or kept where torch does not see it, and a layer whose weights are no dense float32 numbers;
+    ConfigurationError for a network that cannot be copied.
     """
     check_network(network)
     _check_visible(network)
@@ -118,6 +120,9 @@ def _check_visible(network: nn.Module) -> None:
             )
         if type(part).__module__.startswith(QUANTIZED):
             raise PlacementError(f"{kind} is already quantized by torch; pass the float network")
+        for key in ("weight", "bias"):
+            if isinstance(part, PLACEABLE) and key in part._parameters:
+                check_values(part, name, key)
         for attribute, hidden in hidden_modules(part):
             if id(hidden) not in registered and any(True for _ in hidden.parameters()):
                 raise PlacementError(

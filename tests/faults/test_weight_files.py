@@ -18,7 +18,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from norsim.errors import DataError
+from norsim.errors import DataError, PlacementError
+from norsim.quantization.plain import plain_copy
 from norsim.saved.float_weights import load_float
 
 
@@ -207,3 +208,21 @@ def test_negative_variances_and_complex_networks_are_refused(tmp_path: Path) -> 
     torch.save(STATE, tmp_path / "w.pt")
     with pytest.raises(DataError, match=r"'3\.weight' of the network is complex64"):
         load_float(tmp_path / "w.pt", imaginary)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda w: (w * 100).to(torch.int8), "torch.int8 weights; expected float32: pass the network before its conv"),
+        (lambda w: w.to(torch.complex64), "torch.complex64 weights"), (lambda w: w.to(torch.float8_e4m3fn), "float8"),
+        (lambda w: w.to_sparse(), "layout torch.sparse_coo"), (lambda w: w * torch.nan, "not finite"),
+        (lambda w: w.half(), r"torch.float16 weights; expected float32: call model\.float"),
+    ],
+)  # fmt: skip
+def test_a_network_with_other_weights_than_float32_is_refused_before_it_is_called(
+    change: Callable[[Tensor], Tensor], problem: str
+) -> None:
+    changed = network()
+    changed[3].weight = nn.Parameter(change(WEIGHT), requires_grad=False)
+    with pytest.raises(PlacementError, match=rf"layer '3' has .*{problem}"):
+        plain_copy(changed)
