@@ -239,7 +239,8 @@ def _program(path: Path) -> _Program:
     program = PROGRAMS[path] = _Program(path, content)
     try:
         program.execute()
-    except ConfigurationError:
+    except BaseException:
+        # Also if it was interrupted: half a module is of no use.
         del PROGRAMS[path]
         raise
     return program

@@ -67,9 +67,9 @@ def test_a_run_folder_removes_files_left_by_killed_runs(tmp_path: Path, monkeypa
         patch.setattr("os.getpid", lambda: 17)
         for path in (tmp_path / "units" / "ab" / "ab12.parquet", tmp_path / "summary.json"):
             announce(path)
-    unit.parent.mkdir(parents=True)
-    for path in (unit, tmp_path / ".summary.json.17", tmp_path / ".mine.17"):
-        path.write_text("half")
+        unit.parent.mkdir(parents=True)
+        for path in (unit, tmp_path / ".summary.json.17", tmp_path / ".mine.17"):
+            path.write_text("half")
     RunFolder(OutputFolder(tmp_path, "run", resume=True), {}, tmp_path / "chip.yaml", 0, resume=True).finish({})
     assert [name for name in contents(tmp_path) if name.endswith(".17")] == [".mine.17"]
     assert json.loads((tmp_path / "summary.json").read_text()) == {}

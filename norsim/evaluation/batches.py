@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from norsim.backends.backend import Backend
 from norsim.backends.characterised import ONE_AT_A_TIME
+from norsim.data.tensors import digest_of
 from norsim.errors import ConfigurationError
 from norsim.evaluation.clipping import Tally, Use
 from norsim.evaluation.metrics import Predictions, classes_of, plain
@@ -213,7 +214,7 @@ def fingerprint(model: nn.Module, backend: Backend) -> str:
     parts += [*code_of(own_modules(model)), *attributes(model)]
     # Also the buffers that a state dict lacks.
     values = dict(model.named_buffers()) | model.state_dict()
-    parts += [(name, value.cpu().numpy().tobytes().hex()) for name, value in values.items()]
+    parts += [*values, digest_of(values.values())]
     for name, layer in tiled_layers(model).items():
         parts += [name, layer.fixed and layer.fixed.name, repr(layer.grid.chip), *_of_layer(layer.grid.layer)]
         for tile in layer.grid.tiles:

@@ -22,7 +22,7 @@ from torch.nn import functional
 from norsim.chip.model import Chip
 from norsim.data import Dataset
 from norsim.data.batches import Data, batches_of
-from norsim.data.tensors import images_tensor
+from norsim.data.tensors import digest_of, images_tensor
 from norsim.errors import ConfigurationError, DataError
 from norsim.evaluation.metrics import joined, labels_of, scores_of
 from norsim.files import make_folder
@@ -104,7 +104,8 @@ def fine_tune(
     examples = examples_of(data, tuning.augmentation)
     optimiser = torch.optim.Adam(_groups(student, tuning.rate), betas=(0.9, 0.99))
     shares = [group["lr"] for group in optimiser.param_groups]
-    identity = repr((chip, asdict(tuning), *digital))
+    learned = digest_of([*student.state_dict().values(), examples.inputs, examples.targets])
+    identity = repr((chip, asdict(tuning), *digital, str(student), learned))
     done = _load(folder / CHECKPOINT, student, optimiser, identity) if resume else 0
     for first in range(done, tuning.steps, tuning.refresh):
         last = min(first + tuning.refresh, tuning.steps)
@@ -212,5 +213,7 @@ def _load(path: Path, student: nn.Module, optimiser: torch.optim.Optimizer, iden
     except Exception as problem:  # torch raises anything on a damaged file
         raise DataError(f"{path} cannot be read ({type(problem).__name__}); delete it and start again") from problem
     if not same:
-        raise ConfigurationError(f"{path} is of another chip or other settings; choose another folder or start again")
+        raise ConfigurationError(
+            f"{path} is of another network, chip or data, or of other settings; choose another folder or start again"
+        )
     return done

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -71,9 +72,8 @@ def test_functions_import_what_lies_beside_the_file(tmp_path: Path, statement: s
 def test_a_module_of_the_calling_program_is_not_taken_for_the_one_beside_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files(tmp_path / "mine", utils="VALUE = 'of the program'\n")
-    monkeypatch.syspath_prepend(tmp_path / "mine")
-    mine = importlib.import_module("utils")
+    mine = ModuleType("utils")
+    mine.VALUE = "of the program"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "utils", mine)
     files(tmp_path / "a", net="def get():\n    import utils\n    return utils.VALUE\n", utils="VALUE = 'beside'\n")
     files(tmp_path / "b", net="def get():\n    import utils\n    return utils.VALUE\n")

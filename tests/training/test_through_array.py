@@ -173,7 +173,7 @@ def test_an_interrupted_tuning_ends_in_the_same_weights(tmp_path: Path, full_dis
     ).state_dict()
     assert seen == [6]
     assert all(torch.equal(value, part[key]) for key, value in whole.items())
-    with pytest.raises(ConfigurationError, match="another chip or other settings"):
+    with pytest.raises(ConfigurationError, match="another network, chip or data"):
         fine_tune(network, chip, train, Tuning(steps=8, refresh=2), tmp_path / "part", resume=True)
     before = contents(tmp_path / "part")
     full_disk(CHECKPOINT)

@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
-from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from norsim.array.tile import Stimulus
-from norsim.errors import ConfigurationError, DataError
+from norsim.errors import DataError
 from norsim.evaluation.proof.sampling import Sample
 from norsim.periphery.adc import Adc
 from norsim.tiling.grid import TileGrid
@@ -99,7 +98,9 @@ def load_samples(path: Path, grids: Mapping[str, TileGrid]) -> tuple[list[Sample
             samples.append(_sample(place, own, grids))
             starts = ends
         return samples, int(content["at_random"])
-    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, ConfigurationError) as problem:
+    except DataError:
+        raise
+    except Exception as problem:  # NumPy and zipfile raise anything on a damaged file
         raise DataError(f"{path} does not hold sampled reads of this network and chip: {problem}") from None
 
 

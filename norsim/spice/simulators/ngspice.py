@@ -98,7 +98,8 @@ def run_deck(cell: Cell, folder: Path, timeout_seconds: float, largest_bytes: in
     """Run `folder/tile.cir`, a deck of `cell`, in `folder`; return ngspice's output, which is also in `ngspice.log`
     and `ngspice-errors.log`. Log its warnings about the cell, each once.
 
-    ngspice reads no `.spiceinit`, has the folder as its home, and is stopped if it takes more than `timeout_seconds`,
+    ngspice reads no `.spiceinit`, and a `spinit` without commands in place of the machine's, which could change options
+    and compatibility; it has the folder as its home, and is stopped if it takes more than `timeout_seconds`,
     the machine's memory, or `largest_bytes` for a file. Raises ConfigurationError for unknown parameters of the cell,
     SolveError on other errors, SolveTimeoutError among them, and SimulatorError if ngspice is missing or cannot load
     what the cell needs.
@@ -113,7 +114,11 @@ def run_deck(cell: Cell, folder: Path, timeout_seconds: float, largest_bytes: in
     if cell.compatibility:
         # For running the deck by hand; norsim's own run does not read this file.
         (folder / ".spiceinit").write_text(mode_file(cell))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HOME": str(folder)}
+    (folder / "spinit").write_text("* none\n")
+    own = {"OMP_NUM_THREADS": "1", "HOME": str(folder), "SPICE_SCRIPTS": str(folder)}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("SPICE_", "NGSPICE_"))
+    } | own
     program = Program("ngspice", [executable, "-n", *mode, "-b", "tile.cir"], environment)
     code, output = run(program, folder, timeout_seconds, largest_bytes)
     check(output, cell)
