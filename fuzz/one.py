@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 
 import atheris
@@ -10,15 +9,19 @@ import atheris
 # Must come before any import of norsim, or its branches are not instrumented.
 with atheris.instrument_imports(include=["norsim"]):
     from fuzz.targets import TARGETS
-from norsim.errors import NorsimError
+from norsim.errors import NorsimError, SimulatorError, WriteError
 
 
 def main(name: str, options: list[str]) -> None:
-    """Run the target under atheris."""
+    """Run the target under atheris. An unusable simulator or a full disk is no answer of a reader, but an error."""
 
     def once(content: bytes) -> None:
-        with contextlib.suppress(NorsimError):
+        try:
             TARGETS[name].read(content)
+        except (SimulatorError, WriteError):
+            raise
+        except NorsimError:
+            pass
 
     atheris.Setup(["fuzz.one", *options], once)
     atheris.Fuzz()
