@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 
 from norsim.commands.shared.hints import hint
 from norsim.commands.shared.interrupts import INTERRUPTED, interruptible
-from norsim.commands.shared.streams import named_stdout, say_on_stderr, whole_output
+from norsim.commands.shared.streams import named_stdout, whole_output, write_to_stderr
 from norsim.commands.shared.warnings import show_warnings
 from norsim.errors import NorsimError
 
@@ -128,12 +128,12 @@ def _main() -> None:
         with named_stdout():
             cli.main(prog_name="norsim", standalone_mode=False)
     except NorsimError as problem:
-        say_on_stderr(f"norsim: {' '.join(str(problem).split())}{hint(problem)}")
+        write_to_stderr(f"norsim: {' '.join(str(problem).split())}{hint(problem)}")
         sys.exit(problem.exit_code)
     except click.ClickException as problem:
         with suppress(OSError):
             problem.show()
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
-        say_on_stderr("norsim: interrupted")
+        write_to_stderr("norsim: interrupted")
         sys.exit(INTERRUPTED)

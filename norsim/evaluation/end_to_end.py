@@ -62,7 +62,7 @@ def end_to_end(
     seed: int = 0,
     workers: Workers = HERE,
     store: UnitStore | None = None,
-    told: BatchProgress | None = None,
+    batches_done: BatchProgress | None = None,
 ) -> EndToEnd | None:
     """Classify `images` `[images, ...]` by `lower` and by its `rung_above`; None without such a rung.
 
@@ -75,11 +75,11 @@ def end_to_end(
     # Workers elsewhere take several chunks at once, so the time would be over before the first is done.
     workers = HERE if seconds is not None and workers.elsewhere else workers
     chunks: list[Tensor] = []
-    told = told or BatchProgress()
-    by_upper, by_lower = (Reader(one, workers, told.layer, "proof", store=store) for one in (upper, lower))
-    scores = _scores(model, _within(images, seconds, chunks), by_upper, seed, told.images("proof", len(images)))
+    batches_done = batches_done or BatchProgress()
+    by_upper, by_lower = (Reader(one, workers, batches_done.layer, "proof", store=store) for one in (upper, lower))
+    scores = _scores(model, _within(images, seconds, chunks), by_upper, seed, batches_done.images("proof", len(images)))
     # The same chunks, so that both rungs have the same noise.
-    below = _scores(model, chunks, by_lower, seed, told.images("proof", sum(map(len, chunks))))
+    below = _scores(model, chunks, by_lower, seed, batches_done.images("proof", sum(map(len, chunks))))
     return compared((lower.name, upper.name), below, scores, labels[: len(scores)])
 
 

@@ -152,7 +152,7 @@ def evaluate(
     most = MOST_IMAGES if proof_images is None else proof_images
     # Progress counts images if batches are fast or run in other processes; otherwise the decks of each layer.
     by_images = wanted.by_model or wanted.gives_integers or done_elsewhere(wanted, workers)
-    told = BatchProgress(report, progress, by_images)
+    batches_done = BatchProgress(report, progress, by_images)
     targets: list[Any] = []
     full: list[Any] = []
     shown: list[Tensor] = []
@@ -178,8 +178,8 @@ def evaluate(
                 shown.append(some)
             yield some
 
-    images_done = told.images("read", size_of(data))
-    reader = Reader(wanted, workers, told.layer, store=store)
+    images_done = batches_done.images("read", size_of(data))
+    reader = Reader(wanted, workers, batches_done.layer, store=store)
     results = run_batches(model, images(), reader, classify=metric is None, kept=kept, seed=seed, progress=images_done)
     if not results:
         raise DataError("the data is empty: give at least one batch")
@@ -199,7 +199,7 @@ def evaluate(
     again = usual_images(image_costs(table)["macs_image"]) if proof_images is None else proof_images
     proof = end_to_end(
         model, torch.cat(shown)[:again], truth, wanted, seconds=proof_seconds, seed=seed, workers=workers, store=store,
-        told=told,
+        batches_done=batches_done,
     ) if proven else None  # fmt: skip
     return Evaluation(
         network, name if isinstance(name, str) else "", count, wanted.name, ", ".join(sorted(encodings)),

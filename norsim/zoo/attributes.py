@@ -13,33 +13,33 @@ OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 
 
 def has_own_code(model: nn.Module) -> bool:
-    """Return whether outputs may depend on code or values that `attributes` cannot tell.
+    """Return whether outputs may depend on code or values that `attributes` cannot describe.
 
     True for classes other than torch's and norsim's, hooks, a replaced `forward`, and attributes that are neither
     plain values nor torch's functions.
     """
-    return any(_is_untold(part) for part in model.modules())
+    return any(_is_undescribed(part) for part in model.modules())
 
 
 def attributes(model: nn.Module) -> list[str]:
-    """Return the attributes of torch's modules, such as `norm_first`, that neither weights nor `str(model)` tell."""
+    """Return the attributes of torch's modules, such as `norm_first`, that neither weights nor `str(model)` show."""
     return [
         f"{name}.{key}={text}"
         for name, part in model.named_modules() if _library(type(part)) == "torch"
-        for key, text in _told(part).items() if text is not None
+        for key, text in _described(part).items() if text is not None
     ]  # fmt: skip
 
 
-def _is_untold(part: nn.Module) -> bool:
+def _is_undescribed(part: nn.Module) -> bool:
     hooks = [hook for key, value in vars(part).items() if key.endswith("_hooks") and value for hook in value.values()]
     foreign = [hook for hook in hooks if _library(hook if isinstance(hook, FunctionType) else type(hook)) != "norsim"]
     if foreign or "forward" in vars(part):
         return True
     library = _library(type(part))
-    return library not in ("torch", "norsim") or (library == "torch" and None in _told(part).values())
+    return library not in ("torch", "norsim") or (library == "torch" and None in _described(part).values())
 
 
-def _told(part: nn.Module) -> dict[str, str | None]:
+def _described(part: nn.Module) -> dict[str, str | None]:
     """Return each attribute as text, None where that is impossible."""
     return {key: _text(value) for key, value in sorted(vars(part).items()) if key not in OF_EVERY_MODULE} | {
         "training": _text(part.training)

@@ -69,7 +69,7 @@ def named_stdout() -> Iterator[None]:
         sys.stdout = stream
 
 
-def say_on_stderr(text: str) -> None:
+def write_to_stderr(text: str) -> None:
     """Print a line on stderr, if it can be written."""
     try:
         click.echo(text, err=True)

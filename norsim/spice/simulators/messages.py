@@ -35,7 +35,7 @@ ELEMENT = re.compile(r"\b[a-z]\.(?:\w+\.)*(\w+)|line\s*/\s*(\w+)", re.IGNORECASE
 WORD = re.compile(r"\[(\w+)\]|\((\w+)\)|\|=\|([^|]+)\|")
 
 DECK_LINE = re.compile(r" (?:on line|Check line no) \d+(?= )", re.IGNORECASE)
-# Largest number of warnings that are told with an error.
+# Largest number of warnings that are shown with an error.
 MOST_BEFORE = 3
 
 LOG = logging.getLogger(__name__)
