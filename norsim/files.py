@@ -82,3 +82,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise ValueError(f"the key {key!r} is given twice; give it once")
         found[key] = value
     return found
+
+
+def copy_files(source: Path, target: Path) -> None:
+    """Copy the files of a folder to another, which is created. Raises WriteError if one cannot be written."""
+    make_folder(target)
+    for path in sorted(source.iterdir()):
+        content = path.read_bytes()
+        write_atomically(target / path.name, lambda file, content=content: file.write(content))  # type: ignore[misc]

@@ -36,5 +36,6 @@ def digest_of(values: Iterable[Any]) -> str:
         found.update(f"{value.dtype} {value.layout} {list(value.shape)} {value.is_quantized}".encode())
         dense = value.detach().cpu()
         dense = dense.int_repr() if dense.is_quantized else dense if dense.layout == torch.strided else dense.to_dense()
-        found.update(dense.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        flat = dense.clone(memory_format=torch.contiguous_format).reshape(-1)
+        found.update(flat.view(torch.uint8).numpy().tobytes())
     return found.hexdigest()

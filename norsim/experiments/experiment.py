@@ -85,11 +85,12 @@ class Experiment:
 
 def open_experiment(
     network: str, choice: ChipChoice, dataset: str | None = None, data_folder: Path | None = None, *,
-    pattern: str = "*", backend: str = "macro", seed: int = 0, trusted: bool = False, report: Report = silent,
+    pattern: str = "*", backend: str = "macro", seed: int = 0, trusted: bool = False, name: str | None = None,
+    report: Report = silent,
 ) -> Experiment:  # fmt: skip
     """Return the trained network `network` deployed on a chip; layers that do not match `pattern` stay digital.
 
-    `trusted`: whether Python code that the network names may run.
+    `trusted`: whether Python code that the network names may run; `name`: its name in results, `network` by default.
     `report(what, done, total)` reports progress. Raises ConfigurationError if no layer matches.
     """
     with step(report, "load"):
@@ -103,7 +104,7 @@ def open_experiment(
         random = generator(seed, Stream.CALIBRATION_IMAGES)
         return images_tensor(train.take(min(count, len(train)), random))
 
-    deployment = Deployment(network, model, choice, digital, inputs=training_images, seed=seed)
+    deployment = Deployment(name or network, model, choice, digital, inputs=training_images, seed=seed)
     return Experiment(DeployedNetwork(deployment, deployment.converted(), backend), card, named, data_folder)
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -41,7 +41,7 @@ class RunFolder:
     this run; `resume` keeps the units of an interrupted run. It deletes only files that norsim recorded. Raises
     ConfigurationError if the run to resume is another one, with other `options` or another chip, and WriteError if the
     folder cannot be written. `checks` are bounds on the finished result, such as `tolerance` and `min_accuracy`; None
-    for one that was not given. They may differ in a resumed run. `kept` are folders in it that are of this run already.
+    for one that was not given. They may differ in a resumed run.
     """
 
     def __init__(
@@ -54,7 +54,6 @@ class RunFolder:
         resume: bool = False,
         shared: bool = False,
         checks: Mapping[str, float | None] | None = None,
-        kept: Collection[str] = (),
     ) -> None:
         self.output, self.path = output, output.path
         self._phases: Phases | None = None
@@ -69,7 +68,7 @@ class RunFolder:
             output.sweep()
             output.clear(lambda name: name not in KEPT and name.partition("/")[0] not in KEPT_FOLDERS)
         else:
-            output.clear(lambda name: name.partition("/")[0] not in kept)
+            output.clear()
             write_text(path / "config.resolved.yaml", resolved)
         write_text(path / MANIFEST, json.dumps(manifest, indent=1) + "\n")
         self.event("resumed" if resumed else "started")
@@ -93,12 +92,16 @@ class RunFolder:
         timing = {"seconds": summary.get("seconds"), "phases": phase_seconds(self.path)}
         write_text(self.path / "timing.json", json.dumps(timing, indent=1) + "\n")
         text = json.dumps(result, indent=1) + "\n"
-        kept = [self.path / name for name in sorted(written(self.path)) if "/" not in name and name not in UNCHECKED]
+        kept = [self.path / name for name in sorted(filter(_has_checksum, written(self.path)))]
         lines = [checksum_line(path.name, path.read_bytes()) for path in kept if path.is_file()]
         write_text(self.path / CHECKSUMS, "".join([*lines, checksum_line("summary.json", text.encode())]))
         write_text(self.path / SUMMARY, text)
         self.event("finished")
         self.output.release()
+
+
+def _has_checksum(name: str) -> bool:
+    return "/" not in name and name not in UNCHECKED
 
 
 def phase_seconds(run: Path) -> dict[str, float]:
@@ -117,7 +120,16 @@ def phase_seconds(run: Path) -> dict[str, float]:
 
 def run_folders(folder: Path) -> list[Path]:
     """Return the run folders in a folder, including itself and all folders below."""
-    return sorted(path.parent for path in folder.rglob("manifest.json"))
+    return sorted(path.parent for path in folder.rglob(MANIFEST) if _is_manifest(path))
+
+
+def _is_manifest(path: Path) -> bool:
+    """Return whether a file is a manifest of norsim; other programs have files of that name."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and {"command", "started", "norsim"} <= content.keys()
 
 
 def describe(run: Path) -> dict[str, Any]:
@@ -138,19 +150,30 @@ def describe(run: Path) -> dict[str, Any]:
             "accuracy": summary.get("accuracy"),
             "started": manifest["started"],
             "units": sum(path.suffix == ".parquet" for path in unit_files(run / "units")),
-            "bytes": sum(path.stat().st_size for path in run.rglob("*") if path.is_file()),
+            "bytes": sum(map(_size, run.rglob("*"))),
         }
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError):
         raise ConfigurationError(f"{run} is not a run folder: it has no readable manifest.json") from None
 
 
+def _size(path: Path) -> int:
+    """Return the size of a file; 0 for folders and for files that a process at work has just removed."""
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:
+        return 0
+
+
 def damaged(run: Path) -> list[Path]:
-    """Return the results and units of a run that are damaged or missing."""
+    """Return the results and units of a run that are damaged or missing, and its checksums if lines are missing."""
     found = broken_units(run / "units")
     try:
         lines = (run / CHECKSUMS).read_text().splitlines(keepends=True)
     except (OSError, UnicodeDecodeError):
         return [*found, run / CHECKSUMS] if (run / "summary.json").exists() else found
+    covered = {line.partition("  ")[2].rstrip("\n") for line in lines}
+    if not {SUMMARY, *(name for name in written(run) if _has_checksum(name) and (run / name).is_file())} <= covered:
+        found.append(run / CHECKSUMS)
     for line in lines:
         path = run / Path(line.partition("  ")[2].rstrip("\n")).name
         if not path.is_file() or checksum_line(path.name, path.read_bytes()) != line:

@@ -58,15 +58,16 @@ class UnitStore:
         """Return the unit `key`, or None."""
         for folder in self.folders:
             path = _path(folder, key)
-            content = _sound(path)
+            content, broken = _read(path)
             if content is not None:
                 if folder != self.folders[0]:
                     with suppress(OSError):
                         _write(_path(self.folders[0], key), content)
                 return pq.read_table(pa.BufferReader(content))
-            for broken in (path, _checksum(path)):
-                with suppress(OSError):
-                    broken.unlink(missing_ok=True)
+            if broken and folder == self.folders[0]:
+                for file in (path, _checksum(path)):
+                    with suppress(OSError):
+                        file.unlink(missing_ok=True)
         return None
 
     def put(self, key: str, table: pa.Table) -> None:
@@ -107,7 +108,7 @@ def _is_unit(path: Path) -> bool:
 
 def broken_units(folder: Path) -> list[Path]:
     """Return the units in a folder that have no matching checksum."""
-    return [path for path in unit_files(folder) if path.suffix == ".parquet" and _sound(path) is None]
+    return [path for path in unit_files(folder) if path.suffix == ".parquet" and _read(path)[0] is None]
 
 
 def shared_units() -> Path:
@@ -123,13 +124,19 @@ def _checksum(path: Path) -> Path:
     return path.with_suffix(".sha256")
 
 
-def _sound(path: Path) -> bytes | None:
-    """Return the content of a file if its checksum matches, else None."""
+def _read(path: Path) -> tuple[bytes | None, bool]:
+    """Return the content of a file if its checksum matches, else None; and whether it is broken.
+
+    A file that cannot be read is not broken, because the disk may recover.
+    """
     try:
-        content, said = path.read_bytes(), _checksum(path).read_text()
-    except (OSError, UnicodeDecodeError):
-        return None
-    return content if said == checksum_line(path.name, content) else None
+        content, said = path.read_bytes(), _checksum(path).read_bytes()
+    except FileNotFoundError:
+        return None, True
+    except OSError:
+        return None, False
+    same = said == checksum_line(path.name, content).encode()
+    return (content if same else None), not same
 
 
 def checksum_line(name: str, content: bytes) -> str:

@@ -1,5 +1,5 @@
 """The fixture that runs commands in this process."""
 
-from tests.commands.conftest import norsim
+from tests.commands.conftest import norsim, simulator
 
-__all__ = ["norsim"]
+__all__ = ["norsim", "simulator"]

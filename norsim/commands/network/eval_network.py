@@ -42,7 +42,7 @@ from norsim.commands.shared.progress import reporting
 from norsim.commands.shared.proof_options import check_proof, proof_in_words, proof_options, warn_of_clipping
 from norsim.configuration.quantities import engineering
 from norsim.errors import ConfigurationError, ThresholdError
-from norsim.files import write_atomically, write_text
+from norsim.files import copy_files, write_atomically, write_text
 from norsim.jobs.phases import Phases, step
 
 if TYPE_CHECKING:
@@ -129,11 +129,11 @@ def command(
         from norsim.tiling.digital import digital_parts
 
     normalise = normalise_of(mean, std, quantizes=own)
+    made = None
     if own:
-        if is_dry_run():
-            place = Path(click.get_current_context().with_resource(TemporaryDirectory()))
-        else:
-            place = open_output("eval-network", out).path
+        # It goes to the folder of the run once that is known to be a run with the same options.
+        made = Path(click.get_current_context().with_resource(TemporaryDirectory())) / "network"
+        shown_name = str((made if is_dry_run() else open_output("eval-network", out).path) / "network")
         command_line = shlex.join(["norsim", *sys.argv[1:]])
         with reporting(quiet, phases) as report:
             quantized_folder(
@@ -141,18 +141,18 @@ def command(
                 weights,
                 dataset,
                 data_folder,
-                place / "network",
+                made,
                 command_line,
                 normalise,
                 images,
                 report,
             )
-        network = str(place / "network")
+        network = str(made)
     wanted = backend_named(backend)
     with reporting(quiet, phases) as report:
         one = open_experiment(
             str(network), choice, dataset, data_folder, pattern=pattern, backend=backend, seed=seed,
-            trusted=model_is_trusted(), report=report,
+            trusted=model_is_trusted(), name=shown_name if own else None, report=report,
         )  # fmt: skip
         shown, known = one.images(images, report=report)
     if is_dry_run():
@@ -163,6 +163,8 @@ def command(
         return
     with reporting(quiet, phases) as report, workers_for(jobs) as workers:
         folder = open_run("eval-network", out, choice, seed, phases)
+        if made is not None:
+            copy_files(made, folder.path / "network")
         options: dict[str, Any] = {"workers": workers, "report": report, "store": folder.units}
         if trials == 1 and not wanted.gives_integers:
             one.net.calibrate(**options)

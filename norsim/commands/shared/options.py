@@ -188,6 +188,7 @@ def open_run(
 
     Raises ConfigurationError if `--resume` has no folder, or that of another run.
     """
+    from norsim.backends.registry import backend_named
     from norsim.experiments.run_folder import RunFolder
 
     context = click.get_current_context()
@@ -196,10 +197,11 @@ def open_run(
         raise ConfigurationError("--resume needs --out DIR, the folder of the interrupted run")
     options = {key: str(value) for key, value in sorted(context.params.items()) if key not in WITHOUT_EFFECT}
     checks = {key: value for key, value in sorted(context.params.items()) if key in CHECKS}
-    # A command that has opened its folder before has put its network there.
-    kept = ("network",) if OUTPUT in context.meta else ()
+    if "backend" in context.params:
+        # An unusable simulator is noticed before an earlier result is deleted.
+        backend_named(context.params["backend"]).versions()
     place = open_output(command, out)
-    folder = RunFolder(place, choice.content, choice.path, seed, options, resume, shared, checks, kept)
+    folder = RunFolder(place, choice.content, choice.path, seed, options, resume, shared, checks)
     if phases is not None:
         folder.follow(phases)
     return folder
