@@ -106,8 +106,9 @@ def test_a_shortened_list_of_checksums_is_damage(norsim: Run, tmp_path: Path, fi
 def test_digests_tell_types_shapes_and_values_of_any_tensor() -> None:
     ones = torch.ones(2, 3)
     values = [
-        ones, ones.T, ones.int(), ones.to(torch.bfloat16), ones.to_sparse(), ones.to(torch.complex64), 2 * ones, ones > 0,
-        torch.quantize_per_tensor(ones, 0.1, 0, torch.qint8), torch.ones(()), torch.ones(0), {"extra": 1}, ones.to(torch.complex32),
+        ones, ones.T, ones.int(), ones.to(torch.bfloat16), ones.to_sparse(), ones.to(torch.complex64), 2 * ones,
+        ones > 0, torch.quantize_per_tensor(ones, 0.1, 0, torch.qint8), torch.ones(()), torch.ones(0), {"extra": 1},
+        ones.to(torch.complex32),
     ]  # fmt: skip
     digests = [digest_of([value]) for value in values]
     assert len(set(digests)) == len(values) and digests == [digest_of([value]) for value in values]
