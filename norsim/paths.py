@@ -1,7 +1,8 @@
-"""Folders of the packaged data: beside the package in a checkout, inside it in an installed wheel."""
+"""Folders of the packaged data: beside the package in a checkout, inside an installed wheel; and a hash of the code."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 
@@ -19,3 +20,12 @@ def netlists_folder() -> Path:
 def models_folder() -> Path:
     """Return the folder with `devices/` (model cards), `chips/` (presets) and `networks/` (trained weights)."""
     return _folder("models")
+
+
+def sources_digest(*packages: str) -> str:
+    """Return the SHA-256 of the source files of norsim's `packages` such as `spice`; without any, of all."""
+    package = Path(__file__).resolve().parent
+    folders = [package / name for name in packages] or [package]
+    sources = sorted(path for folder in folders for path in folder.rglob("*.py"))
+    texts = [part for path in sources for part in (str(path.relative_to(package)).encode(), path.read_bytes())]
+    return hashlib.sha256(b"\0".join(texts)).hexdigest()

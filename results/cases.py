@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -9,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from norsim.paths import models_folder
+from norsim.files import write_text
+from norsim.jobs.unit_store import code_digest
+from norsim.paths import models_folder, netlists_folder
 
 ATTRIBUTED_IMAGES = 500
 ENERGY = "energy"
@@ -39,24 +42,38 @@ class Case:
     program: tuple[str, ...] = ("-c", "from norsim.commands import main; main()")
 
     def run(self, root: Path, data: Path | None) -> dict[str, Any]:
-        """The run's summary.json; a run that has finished before is not made again.
+        """The run's summary.json; a run that has finished before is not made again, unless its command line, norsim's
+        code, the network or a chip has changed since, as a record beside its folder says.
 
         Raises SystemExit with the command line where it fails.
         """
         folder = root / self.network / self.name
-        if not (folder / "summary.json").is_file():
-            where = ("--data", str(data)) if data and card(self.network)["dataset"] != "digits" else ()
-            line = ["--network", self.network, *where, *self.options, "--out", str(folder), "--quiet", "--overwrite"]
+        where = ("--data", str(data)) if data and card(self.network)["dataset"] != "digits" else ()
+        line = ["--network", self.network, *where, *self.options, "--out", str(folder), "--quiet", "--overwrite"]
+        record = folder.with_name(f"{self.name}.made-by.json")
+        made_by = json.dumps({"command": [*self.program, self.command, *line], **inputs(self.network)}, indent=1) + "\n"
+        same = record.is_file() and record.read_text() == made_by
+        if not same or not (folder / "summary.json").is_file():
+            record.unlink(missing_ok=True)
             print(f"norsim {self.command} {' '.join(line)}", file=sys.stderr, flush=True)
             ended = subprocess.run(
                 [sys.executable, *self.program, self.command, *line], stdout=subprocess.DEVNULL, check=False
             )
             if ended.returncode:
                 raise SystemExit(f"norsim {self.command} ended with code {ended.returncode}; start again to go on")
+            write_text(record, made_by)
         found: dict[str, Any] = {"folder": folder}
         for name in ("timing.json", "summary.json"):
             found |= json.loads((folder / name).read_text())
         return found
+
+
+def inputs(network: str) -> dict[str, str]:
+    """What a run depends on beside its command line: SHA-256 of norsim's code, of its chips, and of the weights."""
+    folders = (models_folder() / "chips", models_folder() / "devices", netlists_folder())
+    files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
+    chips = hashlib.sha256(b"\0".join(part for path in files for part in (path.name.encode(), path.read_bytes())))
+    return {"code": code_digest(), "chips": chips.hexdigest(), "weights": card(network)["weights_sha256"]}
 
 
 def card(network: str) -> dict[str, Any]:

@@ -36,6 +36,7 @@ def digest_of(values: Iterable[Any]) -> str:
         found.update(f"{value.dtype} {value.layout} {list(value.shape)} {value.is_quantized}".encode())
         dense = value.detach().cpu()
         dense = dense.int_repr() if dense.is_quantized else dense if dense.layout == torch.strided else dense.to_dense()
-        flat = dense.clone(memory_format=torch.contiguous_format).reshape(-1)
-        found.update(flat.view(torch.uint8).numpy().tobytes())
+        # A copy, because a tensor that is contiguous already may have any strides along axes of length 0 or 1.
+        plain = dense.clone(memory_format=torch.contiguous_format)
+        found.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes())
     return found.hexdigest()

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass, fields, replace
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from norsim.evaluation.clipping import Tally, Use
 from norsim.evaluation.metrics import Predictions, classes_of, plain
 from norsim.evaluation.proof.kept_reads import samples_of, samples_table
 from norsim.evaluation.proof.sampling import KeptReads, Quota, Sample, Sampler
-from norsim.jobs.unit_store import UnitStore, unit_key
+from norsim.jobs.unit_store import DECISIVE, UnitStore, unit_key
 from norsim.jobs.workers import HERE, Unit, Workers
 from norsim.quantization.forward import forward
 from norsim.quantization.layer import QuantizedLayer
@@ -209,7 +210,7 @@ def _answers_of(column: pa.ChunkedArray) -> Answers:
 def fingerprint(model: nn.Module, backend: Backend) -> str:
     """Return a hash of everything that determines the outputs of a converted network, including its calibration."""
     rests_on: list[str | None] = [*backend.versions().values()] or [None]
-    parts: list[object] = [torch.__version__, np.__version__, *rests_on, backend.name, str(model), normalisation(model)]
+    parts: list[object] = [*map(version, DECISIVE), *rests_on, backend.name, str(model), normalisation(model)]
     parts += sorted({f"{type(part).__module__}.{type(part).__qualname__}" for part in model.modules()})
     parts += [*code_of(own_modules(model)), *attributes(model)]
     # Also the buffers that a state dict lacks.
@@ -256,5 +257,6 @@ def batch_key(
     print_of_model: str, place: tuple[int, int], images: Tensor, classify: bool, quota: Quota, seed: int
 ) -> str:  # fmt: skip
     """Return the key of a batch `[images, ...]` at a place, as of `run_batch`, in a store."""
-    pixels = hashlib.sha256(images.cpu().contiguous().numpy().tobytes()).hexdigest()
-    return unit_key("batch", print_of_model, *place, pixels, tuple(images.shape), classify, quota, seed)
+    # The order in memory too: sums depend on it to the last bit.
+    strides = images.stride() if images.layout == torch.strided else ()
+    return unit_key("batch", print_of_model, *place, digest_of([images]), strides, classify, quota, seed)

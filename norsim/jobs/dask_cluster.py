@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import platform
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -13,10 +14,11 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib import import_module
 from importlib.metadata import version
+from pickle import PicklingError
 from typing import Any
 
 from norsim.errors import ConfigurationError, NorsimError, SimulatorError, SolveError
-from norsim.jobs.unit_store import code_digest
+from norsim.jobs.unit_store import DECISIVE, code_digest
 from norsim.jobs.workers import LOG, Workers
 from norsim.spice.simulators.choice import SIMULATORS, VARIABLE, Simulator, chosen_simulator
 from norsim.user_code import forget, watch_imports
@@ -27,8 +29,9 @@ SECONDS_TO_CONNECT = 20
 SECONDS_TO_SUBMIT = 20
 SECONDS_BETWEEN_COUNTS = 5
 LOST = "The Dask cluster was lost. Finished work is kept: resume the run"
-# Libraries whose version may change the last bit of a result.
-DECISIVE = ("numpy", "scipy", "numba", "torch")
+UNSENT = (
+    "the network or its data cannot be sent to the workers of a cluster ({}). Work on this machine, without a cluster"
+)
 
 
 @contextmanager
@@ -133,7 +136,10 @@ class Cluster(Workers):
     def share(self, value: Any) -> Any:
         """Return a future of `value`, which each worker fetches once."""
         # With the classes of user-supplied code, which Dask would only name.
-        content = import_module("cloudpickle").dumps(value)
+        try:
+            content = import_module("cloudpickle").dumps(value)
+        except Exception as problem:  # a user's object may raise anything
+            raise ConfigurationError(UNSENT.format(_text(problem))) from problem
         # As the result of a task, which Dask computes again if the worker that holds it is lost.
         with _reaching(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about its size
@@ -155,11 +161,22 @@ class Cluster(Workers):
 
 @contextmanager
 def _reaching() -> Iterator[None]:
-    """Raise SimulatorError if a request to the scheduler fails."""
+    """Raise SimulatorError with the cause if a request to the scheduler fails, ConfigurationError if its arguments
+    cannot be pickled."""
     try:
         yield
-    except (OSError, TimeoutError, CancelledError, RuntimeError):
-        raise SimulatorError(LOST) from None
+    except (OSError, TimeoutError, CancelledError, RuntimeError, TypeError, PicklingError) as problem:
+        # Dask and pickle have no class of errors for this.
+        if isinstance(problem, PicklingError) or re.search("pickl|serializ", str(problem), re.IGNORECASE):
+            raise ConfigurationError(UNSENT.format(_text(problem))) from problem
+        if isinstance(problem, TypeError):
+            raise
+        raise SimulatorError(f"{LOST} ({_text(problem)})") from None
+
+
+def _text(problem: BaseException) -> str:
+    """Return the class of an error and its text on one line."""
+    return " ".join(f"{type(problem).__name__}: {problem}".rstrip(": ").split())
 
 
 def _unpickled(content: bytes) -> Any:

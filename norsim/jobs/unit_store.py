@@ -12,7 +12,6 @@ import os
 import re
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -22,20 +21,21 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from norsim.array.tile import Currents, Floats
 from norsim.errors import WriteError
 from norsim.files import replace_file
+from norsim.paths import sources_digest
 
 # Part of every key: a change of the format invalidates all older units.
 FORMAT = 1
+# Read when norsim is imported: files that change while it runs are not the code that runs.
+CODE = sources_digest()
+# Libraries whose version may change the last bit of a result.
+DECISIVE = ("numpy", "scipy", "numba", "llvmlite", "torch")
 # The name of a unit or of its checksum, or that of one that is being written.
 UNIT = re.compile(r"\.?(?P<key>[0-9a-f]{2}[\w-]*)\.(parquet|sha256)(\.\d+)?")
 
 
-@lru_cache
 def code_digest() -> str:
     """Return a hash of norsim's code, so that no version uses the units of another."""
-    package = Path(__file__).resolve().parents[1]
-    sources = sorted(package.rglob("*.py"))
-    texts = [part for path in sources for part in (str(path.relative_to(package)).encode(), path.read_bytes())]
-    return hashlib.sha256(b"\0".join(texts)).hexdigest()
+    return CODE
 
 
 def unit_key(*parts: object) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from norsim.child_processes import stop_running
-from norsim.errors import ConfigurationError, SolveError
+from norsim.errors import ConfigurationError, SolveError, SolveTimeoutError
 
 LOG = logging.getLogger("norsim")
 TEND_SECONDS = 10.0
@@ -60,14 +60,15 @@ class Workers(ABC):
         """Call `function` for every unit, and `done(place, result)` in this thread as each of them finishes.
 
         Units are taken from the iterable as workers become free. After a SolveError a unit is tried again, up to
-        `tries` times in all; if it still fails, the remaining units are cancelled, those running in this process are
-        waited for, and a SolveError names the first failed unit and the number of failures (with one try it is the
-        unit's own error). Any other error is raised unchanged.
+        `tries` times in all, but not after a SolveTimeoutError: it would take as long again. If it still fails, the
+        remaining units are cancelled, those running in this process are waited for, and a SolveError names the first
+        failed unit and the number of failures (with one try it is the unit's own error). Any other error, also one of
+        `done` or of `units`, is raised unchanged, and running units are stopped.
         """
         waiting, again = iter(units), list[Unit]()
         running: dict[Future[Any], Unit] = {}
         tried: Counter[int] = Counter()
-        failed: dict[int, tuple[str, SolveError]] = {}
+        failed: dict[int, tuple[Unit, SolveError]] = {}
         with self.executor() as executor:
             try:
                 while True:
@@ -92,25 +93,28 @@ class Workers(ABC):
                         if not isinstance(problem, SolveError):
                             raise problem
                         tried[unit.place] += 1
-                        if tried[unit.place] < tries and not failed:
+                        chance = not isinstance(problem, SolveTimeoutError)
+                        if chance and tried[unit.place] < tries and not failed:
                             LOG.warning("%s failed and is tried again: %s", unit.name, problem)
                             again.append(unit)
                         else:
-                            failed[unit.place] = (unit.name, problem)
+                            failed[unit.place] = (unit, problem)
                             for other in running:
                                 other.cancel()
-            except KeyboardInterrupt:
+            except BaseException:
                 self.abandon(running)
                 raise
             finally:
                 for future in running:
                     future.cancel()
         if failed:
-            name, problem = next(iter(failed.values()))
+            unit, problem = next(iter(failed.values()))
             if tries == 1:
                 raise problem
             others = f"{len(failed)} units of work failed, first: " if len(failed) > 1 else ""
-            raise SolveError(f"{others}{name} failed {tries} times: {problem}") from None
+            count = tried[unit.place]
+            how_often = f" {count} times" if count > 1 else ""
+            raise SolveError(f"{others}{unit.name} failed{how_often}: {problem}") from None
 
 
 class _Here(Executor):
@@ -146,7 +150,7 @@ class Threads(Workers):
 
     def abandon(self, running: Iterable[Future[Any]]) -> None:
         """Stop the simulators of all running units until each unit has ended."""
-        left = [future for future in running if not future.cancel()]
+        left = [future for future in running if not future.cancel() and not future.done()]
         # Repeated, because a unit may be about to start a simulator.
         while left:
             stop_running()

@@ -6,6 +6,7 @@ import hashlib
 import os
 from contextlib import suppress
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,13 @@ import numpy as np
 from norsim.array.cell import Cell
 from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.files import replace_file
+from norsim.paths import sources_digest
 from norsim.solver import characterize
 from norsim.solver.characterize import Box, CellTable, Sweep
 from norsim.solver.threshold_interpolation import between
 
-FORMAT = 3
+# Part of every key: whatever makes a table, as imported. A change of it makes tables anew.
+MADE_BY = (sources_digest("array", "solver", "spice"), np.__version__, version("scipy"))
 # Margin beyond the volts that a solve reaches, as a share of the width, so that slopes can be taken at the very edge.
 MARGIN = 0.05
 STEPS = (1, 1.5, 2, 3, 5, 7, 10)
@@ -143,7 +146,7 @@ def _path(
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "norsim" / "cells"
     smooth = (characterize.TOLERANCE, characterize.NODES)
     kinked = (characterize.KINKED_TOLERANCE, characterize.PARTS, characterize.KINKED_NODES)
-    key = repr((cell.digest, gates, thresholds, box, least_parts, simulator, FORMAT, smooth, kinked))
+    key = repr((cell.digest, gates, thresholds, box, least_parts, simulator, MADE_BY, smooth, kinked))
     return root / f"{hashlib.sha256(key.encode()).hexdigest()}.npz"
 
 
