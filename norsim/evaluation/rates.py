@@ -99,8 +99,10 @@ def _rate(array: ProgrammedTile, codes: Codes, backend: Backend, jobs: int, read
 
 
 def _probed(backend: Backend, tile: Tile, stimulus: Stimulus, jobs: int) -> Currents:
-    """Make the same read `jobs` times at the same time. Raises the first error, and keeps no folder of the others, or of
-    a time-out, which is only a lower bound."""
+    """Make the same read `jobs` times at the same time.
+
+    Raises the first error, and keeps no folder of the others, or of a time-out, which is only a lower bound.
+    """
     with Threads(jobs).executor() as pool:
         probes = [pool.submit(backend.solve_within, tile, stimulus, LONGEST_PROBE_SECONDS) for _ in range(jobs)]
         problems = [problem for probe in probes if (problem := probe.exception()) is not None]

@@ -52,7 +52,7 @@ def library() -> Any:
             return NgSpiceShared.new_instance()
     except (ImportError, OSError, NameError) as problem:
         raise SimulatorError(
-            f"libngspice ({name}) cannot be used: {problem}. Reinstall it (Debian: apt-get install --reinstall "
+            f"libngspice ({name}) cannot be used: {problem}. Reinstall it (Debian: apt-get install "
             "libngspice0) and PySpice (pip install PySpice)"
         ) from None
 
