@@ -51,9 +51,13 @@ class SimulatorError(NorsimError):
 
 
 class SolveError(NorsimError):
-    """A simulation whose result failed a check; none of its numbers is used."""
+    """A simulation whose result failed a check; none of its numbers is used.
+
+    `kept`   folders with the decks and logs that its message names
+    """
 
     exit_code = 4
+    kept: tuple[str, ...] = ()
 
 
 class SolveTimeoutError(SolveError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from norsim.array.tile import Currents, Stimulus, Tile
 from norsim.backends.simulated import Simulated
 from norsim.spice.simulators import libngspice
@@ -19,5 +21,5 @@ class NgspiceShared(Simulated):
 
     @property
     def simulator(self) -> Simulator:
-        """The simulator ngspice."""
-        return SIMULATORS["ngspice"]
+        """The simulator ngspice, identified by the library's version, which may differ from the program's."""
+        return replace(SIMULATORS["ngspice"], name="ngspice-shared", identity=libngspice.identity)

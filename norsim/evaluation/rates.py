@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from norsim.array.tile import Currents
+from norsim.array.tile import Currents, Stimulus, Tile
 from norsim.backends.backend import Backend
-from norsim.errors import SolveTimeoutError
+from norsim.errors import SolveError, SolveTimeoutError
 from norsim.jobs.unit_store import currents_table, parquet
 from norsim.jobs.workers import Threads
 from norsim.periphery.encoding import Codes
+from norsim.spice.simulators.running import discard
 from norsim.tiling.program import ProgrammedTile, program_tile
 from norsim.tiling.read_noise import ReadNoise
 from norsim.tiling.reader import Reader
@@ -78,9 +79,7 @@ def _rate(array: ProgrammedTile, codes: Codes, backend: Backend, jobs: int, read
         some = stimulus.take(slice(0, reads))
         if not backend.own_process:
             return backend.read(array.tile, some)
-        with Threads(jobs).executor() as pool:
-            found = list(pool.map(lambda _: backend.solve_within(array.tile, some, LONGEST_PROBE_SECONDS), range(jobs)))
-            return found[0]
+        return _probed(backend, array.tile, some, jobs)
 
     if backend.simulator is None:
         # The very first read includes the characterisation of the cell.
@@ -97,6 +96,22 @@ def _rate(array: ProgrammedTile, codes: Codes, backend: Backend, jobs: int, read
         few, currents = timed(partial(solve, many))
     each = max((few - one) / (many - 1), 0.0)
     return Rate(max(one - each, 0.0), each, parquet_bytes(currents_table(currents)) / many)
+
+
+def _probed(backend: Backend, tile: Tile, stimulus: Stimulus, jobs: int) -> Currents:
+    """Make the same read `jobs` times at the same time.
+
+    Raises the first error, and keeps no folder of the others, or of a time-out, which is only a lower bound.
+    """
+    with Threads(jobs).executor() as pool:
+        probes = [pool.submit(backend.solve_within, tile, stimulus, LONGEST_PROBE_SECONDS) for _ in range(jobs)]
+        problems = [problem for probe in probes if (problem := probe.exception()) is not None]
+    for place, problem in enumerate(problems):
+        if isinstance(problem, SolveTimeoutError) or (place and isinstance(problem, SolveError)):
+            discard(problem)
+    if problems:
+        raise problems[0]
+    return probes[0].result()
 
 
 def _model_rate(part: PlacedTile, array: ProgrammedTile, codes: Codes, backend: Backend) -> Rate:

@@ -142,8 +142,13 @@ def options(cell: Cell) -> str:
 
 def control(cell: Cell, *commands: str) -> Iterator[str]:
     """Yield the control block: load the cell's compiled models, then run `commands`."""
-    loads = (f'pre_osdi "{path}"' for path, _ in cell.osdi)
+    loads = (compiled(path) for path, _ in cell.osdi)
     yield from (".control", *loads, ONE_THREAD, *commands, "quit", ".endc", ".end", "")
+
+
+def compiled(path: str) -> str:
+    """Return the command that loads a compiled model."""
+    return f'pre_osdi "{path}"'
 
 
 def celsius(cell: Cell) -> float:

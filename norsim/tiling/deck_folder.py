@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,6 +21,9 @@ from norsim.tiling.program import ProgrammedTile
 from norsim.tiling.tile import PlacedTile
 
 ARRAY = "tile.npz"
+# A deck's title as results repeat it, in their first bytes.
+TITLE = re.compile(rb"NOR-flash tile, deck ([0-9a-f]{16})", re.IGNORECASE)
+TITLE_WITHIN = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +35,7 @@ class DeckFolder:
     `weights`   `[inputs, outputs]` weight codes of the tile, in the order of its lines
     `sense`     the ammeters of each output with their signs
     `points`    `[reads, 2]`: vector and pass of each read
+    `digest`    of the deck, in its title; empty for folders of earlier versions
     """
 
     chip: Chip
@@ -41,6 +47,21 @@ class DeckFolder:
     sense: list[dict[str, int]]
     points: NDArray[np.int64]
     full_scale_amps: float
+    digest: str = ""
+
+    def check_title(self, results: Path) -> None:
+        """Raise ConfigurationError if a file of results is of another deck. Simulators repeat the title of a deck in
+        their files, ngspice in every raw file; Xyce's tables have none."""
+        if not self.digest:
+            return
+        with open(results, "rb") as file:
+            start = file.read(TITLE_WITHIN)
+        found = {match.decode().lower() for match in TITLE.findall(start)}
+        if self.digest not in found and (found or start.startswith(b"Title:")):
+            raise ConfigurationError(
+                f"{results} has the results of another deck: its title has not {self.digest!r}, as tile.cir has. Run "
+                "the simulator on this tile.cir, and import what it writes"
+            )
 
     def amps(self, currents: Currents) -> Floats:
         """Return the `[vectors, passes, outputs]` amperes of a read's currents."""
@@ -63,6 +84,13 @@ class DeckFolder:
         """Return the exact integer sums `[vectors, outputs]`."""
         exact: Floats = (self.codes.astype(np.int64) @ (self.weights - self.weight_zero)).astype(np.float64)
         return exact
+
+
+def titled(text: str) -> tuple[str, str]:
+    """Return a deck with its digest in the title, and the digest."""
+    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    title, rest = text.split("\n", 1)
+    return f"{title}, deck {digest}\n{rest}", digest
 
 
 def save_array(file: BinaryIO, tile: Tile, stimulus: Stimulus, codes: Codes) -> None:
@@ -100,7 +128,7 @@ def _deck_folder(description: dict[str, Any], arrays: dict[str, Any], chip: Chip
     return DeckFolder(
         chip, tile, stimulus, arrays["codes"].astype(np.uint8), np.array(description["weights"], np.int64),
         int(description["weight_zero"]), sense, np.array(description["points"], np.int64).reshape(-1, 2),
-        float(description["full_scale_amps"]),
+        float(description["full_scale_amps"]), str(description.get("digest", "")),
     )  # fmt: skip
 
 

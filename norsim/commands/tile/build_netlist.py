@@ -68,7 +68,7 @@ def command(
     from norsim.spice.dialects import deck
     from norsim.spice.simulators.choice import chosen_simulator
     from norsim.spice.simulators.ngspice import mode_file
-    from norsim.tiling.deck_folder import describe_deck, save_array
+    from norsim.tiling.deck_folder import describe_deck, save_array, titled
     from norsim.tiling.program import program_tile
 
     # The levels can be known already, so that nothing else here would run the simulator.
@@ -77,10 +77,10 @@ def command(
     part = one.grid(layer).at(*place)
     codes, array = one.vectors(layer, part, vectors, seed), program_tile(part)
     placed, stimulus = array.tile, array.drive(part.codes(codes))
-    text, (hint, results) = deck(placed, stimulus, dialect), RUNS[dialect]
+    (text, digest), (hint, results) = titled(deck(placed, stimulus, dialect)), RUNS[dialect]
     folder = open_run("build-netlist", out, choice, seed)
     described = describe_deck(part, array, len(codes))
-    description = {**described, "dialect": dialect, "raw_file": results}
+    description = {**described, "dialect": dialect, "raw_file": results, "digest": digest}
     write_text(folder.path / "tile.cir", text)
     if placed.cell.compatibility:
         # `ngspice -b tile.cir` reads this first, so that the deck runs unchanged.

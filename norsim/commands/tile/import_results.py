@@ -99,6 +99,7 @@ def currents(folder: DeckFolder, results: Path) -> tuple[Results, Floats]:
     from norsim.spice.simulators.choice import chosen_simulator
 
     lost = chosen_simulator().lost_amps
+    folder.check_title(results)
     found = read_results(results, ammeters(folder.tile), folder.stimulus.vectors)
     return found, folder.amps(currents_from(found.table, folder.tile, folder.stimulus, found.format, lost))
 

@@ -7,12 +7,17 @@ causes no error. One circuit at a time per process, because the library is not t
 
 from __future__ import annotations
 
+import ctypes
 import ctypes.util
+import hashlib
 import logging
+import os
+import tempfile
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,22 +29,66 @@ from norsim.spice.elements import ammeters
 from norsim.spice.kirchhoff import currents_from
 from norsim.spice.simulators.messages import check
 from norsim.spice.simulators.ngspice import lost_amps
+from norsim.spice.simulators.running import own_environment
 
 ONE_AT_A_TIME = threading.Lock()
 
 
 @lru_cache
 def library() -> Any:
-    """Return PySpice's handle of libngspice. Raises SimulatorError if the library is missing."""
+    """Return PySpice's handle of libngspice. Raises SimulatorError if the library is missing or does not load."""
     name = ctypes.util.find_library("ngspice")
     if name is None:
         raise SimulatorError("no libngspice: install it (Debian: apt-get install libngspice0)")
-    from PySpice.Spice.NgSpice.Shared import NgSpiceShared
+    try:
+        # Before PySpice, which cannot be asked a second time after it failed to load a library.
+        ctypes.CDLL(name)
+        from PySpice.Spice.NgSpice.Shared import NgSpiceShared
 
-    # PySpice warns about every ngspice after 34; the results are checked instead.
-    logging.getLogger("PySpice").setLevel(logging.ERROR)
-    NgSpiceShared.LIBRARY_PATH = name
-    return NgSpiceShared.new_instance()
+        # PySpice warns about every ngspice after 34; the results are checked instead.
+        logging.getLogger("PySpice").setLevel(logging.ERROR)
+        NgSpiceShared.LIBRARY_PATH = name
+        with _without_init_files():
+            return NgSpiceShared.new_instance()
+    except (ImportError, OSError, NameError) as problem:
+        raise SimulatorError(
+            f"libngspice ({name}) cannot be used: {problem}. Reinstall it (Debian: apt-get install "
+            "libngspice0) and PySpice (pip install PySpice)"
+        ) from None
+
+
+@contextmanager
+def _without_init_files() -> Iterator[None]:
+    """Let libngspice read an own `spinit` and an own `.spiceinit`, not those of the machine, the user and this folder.
+
+    The current folder, where it looks first, is another one for this time: the library has no other way.
+    """
+    here = os.open(".", os.O_RDONLY)
+    before = os.environ.get("SPICE_SCRIPTS")
+    with ONE_AT_A_TIME, tempfile.TemporaryDirectory(prefix="norsim-libngspice-") as folder:
+        os.environ["SPICE_SCRIPTS"] = own_environment(Path(folder), "set no_spiceinit")["SPICE_SCRIPTS"]
+        (Path(folder) / ".spiceinit").write_text("* none\n")
+        try:
+            os.chdir(folder)
+            yield
+        finally:
+            os.chdir(here)
+            os.close(here)
+            del os.environ["SPICE_SCRIPTS"]
+            if before is not None:
+                os.environ["SPICE_SCRIPTS"] = before
+
+
+@lru_cache
+def identity() -> str:
+    """Return the library's version and the start of the SHA-256 of all that it says of its build.
+
+    The program ngspice can be another version. Raises SimulatorError if the library is not usable.
+    """
+    handle = library()
+    with ONE_AT_A_TIME:
+        said = handle.exec_command("version -f")
+    return f"libngspice-{handle.ngspice_version} {hashlib.sha256(said.encode()).hexdigest()[:16]}"
 
 
 def read(tile: Tile, stimulus: Stimulus) -> Currents:

@@ -29,7 +29,9 @@ from norsim.spice.single_cells import SingleCells, terminals
 
 # The program of its process: it writes currents and the solver's status to files in its folder.
 CHILD = """
-import json, sys
+import sys
+sys.path[:] = sys.argv[1:]
+import json
 import numpy as np
 import neospice
 circuit = neospice.Simulator().parse(open("tile.cir").read())
@@ -86,8 +88,11 @@ def _solve(folder: Path, text: str, names: list[str], points: int, kelvin: float
     asked = {**ASKED, "temp": kelvin}
     for name, content in {"tile.cir": text, "names.txt": "\n".join(names), "asked.json": json.dumps(asked)}.items():
         (folder / name).write_text(content)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    program = Program("neospice", [sys.executable, "-c", CHILD], environment)
+    # The path of this process, without the current folder; no PYTHON... variable may make Python print something.
+    path = [os.path.abspath(place) for place in sys.path if place]
+    python = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    environment = {**python, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    program = Program("neospice", [sys.executable, "-I", "-c", CHILD, *path], environment)
     code, output = run(program, folder, timeout_seconds, LARGEST_BYTES + 16 * points * len(names))
     words = [line.strip() for line in output.splitlines() if line.strip()]
     if code != 0:
@@ -98,9 +103,9 @@ def _solve(folder: Path, text: str, names: list[str], points: int, kelvin: float
     try:
         status = json.loads((folder / "status.json").read_text())
         table = np.load(folder / "currents.npy", allow_pickle=False)
-    except (OSError, ValueError) as problem:
-        raise SolveError(f"neospice wrote no readable currents: {problem}") from None
-    _check(status, table, asked, (points, len(names)))
+        _check(status, table, asked, (points, len(names)))
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as problem:
+        raise SolveError(f"neospice wrote no readable currents: {problem!r}") from None
     currents: Floats = table.astype(np.float64)
     return currents
 

@@ -7,13 +7,13 @@ V_T = V_th0 / alpha_G. ngspice evaluates `delvto` at two thresholds; the line th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import numpy as np
 
 from norsim.array.cell import Cell
 from norsim.array.tile import Floats
-from norsim.errors import SolveError
 from norsim.spice.deck import RAW_FILE, cell_text, control, options
 from norsim.spice.elements import number
 from norsim.spice.rawfile import read_raw
@@ -23,13 +23,15 @@ from norsim.spice.statements import Statement, statements
 
 # Volts of `delvto` that count as zero.
 ZERO_VOLTS = 1e-6
+# What ngspice says of a transistor whose model has no delvto.
+NO_SHIFT = re.compile(r"\[delvto\] is not available", re.IGNORECASE)
 
 
 def neutral_volts(cell: Cell) -> float | None:
     """Return the threshold, volts, at which no transistor of `cell` is shifted.
 
     None if the netlist does not tell: no `delvto` follows the state linearly, or several do with different zeros.
-    Raises SimulatorError without a usable ngspice.
+    Raises SimulatorError without a usable ngspice, and SolveError if it solves none of the decks.
     """
     found = [zero for path in transistors(cell) if (zero := _zero(cell, path)) is not None]
     if not found or np.ptp(found) > ZERO_VOLTS:
@@ -83,9 +85,7 @@ def _shifts(cell: Cell, path: str, thresholds: Floats) -> Floats | None:
     lines += [options(cell), f".save {' '.join(names)}", ".op", *control(cell, "run", f"write {RAW_FILE}")]
     with own_folder() as folder:
         (folder / "tile.cir").write_text("\n".join(lines))
-        try:
-            run_deck(cell, folder, SWEEP_SECONDS)
-            shifts: Floats = read_raw(folder / RAW_FILE, [f"v({name})" for name in names], 1)[0]
-        except SolveError:
+        if NO_SHIFT.search(run_deck(cell, folder, SWEEP_SECONDS)):
             return None
+        shifts: Floats = read_raw(folder / RAW_FILE, [f"v({name})" for name in names], 1)[0]
     return shifts

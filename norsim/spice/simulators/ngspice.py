@@ -6,6 +6,7 @@ exit code alone proves nothing: the log, the raw file and Kirchhoff's current la
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -17,14 +18,14 @@ import numpy as np
 
 from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
-from norsim.errors import SimulatorError, SolveError
-from norsim.spice.deck import RAW_FILE, deck
+from norsim.errors import ConfigurationError, SimulatorError, SolveError
+from norsim.spice.deck import RAW_FILE, compiled, deck
 from norsim.spice.elements import ammeters
 from norsim.spice.kirchhoff import currents_from
 from norsim.spice.rawfile import read_raw
 from norsim.spice.simulators.messages import check, warnings_in
 from norsim.spice.simulators.probe import abilities
-from norsim.spice.simulators.running import ENDS, LARGEST_BYTES, Program, own_folder, run
+from norsim.spice.simulators.running import ENDS, LARGEST_BYTES, Program, own_environment, own_folder, run
 from norsim.spice.single_cells import SingleCells, sweep_deck, terminals
 
 EXECUTABLE_VARIABLE = "NORSIM_NGSPICE"
@@ -99,10 +100,12 @@ def run_deck(cell: Cell, folder: Path, timeout_seconds: float, largest_bytes: in
     and `ngspice-errors.log`. Log its warnings about the cell, each once.
 
     ngspice reads no `.spiceinit`, and a `spinit` without commands in place of the machine's, which could change options
-    and compatibility; it has the folder as its home, and is stopped if it takes more than `timeout_seconds`,
-    the machine's memory, or `largest_bytes` for a file. Raises ConfigurationError for unknown parameters of the cell,
-    SolveError on other errors, SolveTimeoutError among them, and SimulatorError if ngspice is missing or cannot load
-    what the cell needs.
+    and compatibility. It loads copies of the cell's compiled models, has the folder as its home, and is stopped if it
+    takes more than `timeout_seconds`, the machine's memory, or `largest_bytes` for a file.
+
+    Raises ConfigurationError for unknown parameters of the cell and for compiled models that have changed, SolveError on
+    other errors, SolveTimeoutError among them, and SimulatorError if ngspice is missing or cannot load what the cell
+    needs.
     """
     executable = find_ngspice()
     if cell.osdi and not abilities(executable).osdi:
@@ -114,17 +117,32 @@ def run_deck(cell: Cell, folder: Path, timeout_seconds: float, largest_bytes: in
     if cell.compatibility:
         # For running the deck by hand; norsim's own run does not read this file.
         (folder / ".spiceinit").write_text(mode_file(cell))
-    (folder / "spinit").write_text("* none\n")
-    own = {"OMP_NUM_THREADS": "1", "HOME": str(folder), "SPICE_SCRIPTS": str(folder)}
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("SPICE_", "NGSPICE_"))
-    } | own
-    program = Program("ngspice", [executable, "-n", *mode, "-b", "tile.cir"], environment)
+    if cell.osdi:
+        _copy_compiled(cell, folder)
+    program = Program("ngspice", [executable, "-n", *mode, "-b", "tile.cir"], own_environment(folder))
     code, output = run(program, folder, timeout_seconds, largest_bytes)
     check(output, cell)
     if code != 0:
         raise SolveError(f"ngspice ended with code {code}{ENDS.get(-code, '')}")
     return output
+
+
+def _copy_compiled(cell: Cell, folder: Path) -> None:
+    """Copy the compiled models of `cell` into `folder`, and let `folder/tile.cir` load the copies.
+
+    Raises ConfigurationError if a file is no longer the one whose SHA-256 the cell has.
+    """
+    text = (folder / "tile.cir").read_text()
+    for place, (path, digest) in enumerate(cell.osdi):
+        try:
+            content = Path(path).read_bytes()
+        except OSError as problem:
+            raise ConfigurationError(f"the compiled model {path} cannot be read: {problem.strerror}") from None
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise ConfigurationError(f"the compiled model {path} has changed since the chip was loaded; load it again")
+        (folder / f"{place}.osdi").write_bytes(content)
+        text = text.replace(compiled(path), compiled(str(folder / f"{place}.osdi")))
+    (folder / "tile.cir").write_text(text)
 
 
 def mode_file(cell: Cell) -> str:

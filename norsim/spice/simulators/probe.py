@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from norsim.errors import SimulatorError
+from norsim.spice.simulators.running import own_environment
 
 PROBE = """* probe of features
 V1 a 0 1
@@ -39,7 +40,8 @@ def abilities(path: str) -> Abilities:
         try:
             ended = subprocess.run(
                 [path, "-n", "-b", "probe.cir"],
-                cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+                cwd=folder, env=own_environment(Path(folder)), stdin=subprocess.DEVNULL,
+                capture_output=True, text=True, timeout=60, check=False,
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as problem:
             raise SimulatorError(f"{path} does not run a one-resistor deck: {problem}") from None

@@ -49,7 +49,9 @@ def own_folder() -> Iterator[Path]:
         UNFINISHED.add(folder)
         yield folder
     except SolveError as problem:
-        raise type(problem)(f"{problem}. The deck and the log are kept in {folder}") from None
+        told = type(problem)(f"{problem}. The deck and the log are kept in {folder}")
+        told.kept = (*problem.kept, str(folder))
+        raise told from None
     except OSError as problem:
         _remove(folder)
         place = folder or "for temporary files"
@@ -64,6 +66,20 @@ def own_folder() -> Iterator[Path]:
         if folder is not None:
             UNFINISHED.discard(folder)
     _remove(folder)
+
+
+def discard(problem: SolveError) -> None:
+    """Remove the folders that a SolveError keeps, if nobody will be told of it."""
+    for folder in problem.kept:
+        _remove(Path(folder))
+
+
+def own_environment(folder: Path, commands: str = "* none") -> dict[str, str]:
+    """Return an environment in which ngspice reads `commands` from a new `spinit` in `folder`, not the machine's file,
+    which could change options and compatibility; `folder` is its home, and it uses one thread."""
+    (folder / "spinit").write_text(f"{commands}\n")
+    own = {"OMP_NUM_THREADS": "1", "HOME": str(folder), "SPICE_SCRIPTS": str(folder)}
+    return {name: value for name, value in os.environ.items() if not name.startswith(("SPICE_", "NGSPICE_"))} | own
 
 
 def _remove(folder: Path | None) -> None:
