@@ -1,7 +1,8 @@
-"""Folders of the packaged data: beside the package in a checkout, inside it in an installed wheel."""
+"""Folders of caches, and of the packaged data: beside the package in a checkout, inside it in an installed wheel."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 
@@ -19,3 +20,16 @@ def netlists_folder() -> Path:
 def models_folder() -> Path:
     """Return the folder with `devices/` (model cards), `chips/` (presets) and `networks/` (trained weights)."""
     return _folder("models")
+
+
+def cache_folder() -> Path | None:
+    """Return the folder of what runs share: `norsim` in `$XDG_CACHE_HOME`, or in `.cache` of the home folder.
+
+    As the standard (XDG base directories) says, a relative path in the variable is ignored. None if the user has no
+    home folder, as some containers' users.
+    """
+    place = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    try:
+        return (place if place.is_absolute() else Path.home() / ".cache") / "norsim"
+    except RuntimeError:
+        return None
