@@ -6,8 +6,8 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from norsim.array.compiled import njit
 from norsim.array.tile import Floats
-from norsim.compiled import njit
 from norsim.periphery.adc import Adc, Flaws
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from norsim.compiled import njit
+from norsim.array.compiled import njit
 
 LANES = 32
 

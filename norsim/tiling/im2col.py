@@ -10,7 +10,7 @@ from numba import prange
 from torch import Tensor
 from torch.nn import functional
 
-from norsim.compiled import njit
+from norsim.array.compiled import njit
 from norsim.errors import ConfigurationError
 from norsim.periphery.encoding import Codes
 from norsim.quantization.layer import ConvGeometry, QuantizedLayer

@@ -16,10 +16,10 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from norsim.array.compiled import njit
 from norsim.array.read_noise import Places, deviations_given_lines, line_variance, places
 from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.backends.reference_cells import curves
-from norsim.compiled import njit
 from norsim.errors import ConfigurationError
 from norsim.periphery.encoding import Codes, sense_matrix
 from norsim.random_streams import Stream, block, block_key, generator

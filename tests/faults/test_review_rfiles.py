@@ -18,8 +18,8 @@ from PIL import Image
 from torch import nn
 
 from fuzz.targets import TARGETS, file_of
+from norsim.array.compiled import njit
 from norsim.commands.shared.streams import named_stdout
-from norsim.compiled import njit
 from norsim.data import Dataset, load
 from norsim.data.arrays import same_source
 from norsim.data.cifar10 import CLASSES
@@ -166,7 +166,7 @@ def test_constants_of_cached_kernels_are_in_their_own_file() -> None:
     assert kernels.SUMS == FAST | {"reassoc"} and tables.TERMS is kernels.TERMS
     text = Path(kernels.__file__).read_text()
     ours = [line for line in text.splitlines() if line.startswith(("from norsim", "import norsim"))]
-    assert ours == ["from norsim.compiled import njit"]
+    assert ours == ["from norsim.array.compiled import njit"]
     assert not hasattr(model, "TERMS")
 
 

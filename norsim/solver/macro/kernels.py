@@ -14,7 +14,7 @@ import numpy as np
 from numba import prange
 from numba.cpython.unsafe.numbers import trailing_zeros
 
-from norsim.compiled import njit
+from norsim.array.compiled import njit
 
 # A multiple of any processor's SIMD lanes, so that each read is computed by the same instructions at any position.
 READS = 64
