@@ -9,6 +9,7 @@ import sys
 
 from benchmarks import page
 from benchmarks.plan import FULL, LONG, run
+from norsim.files import write_text
 
 
 def main() -> int:
@@ -16,7 +17,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure norsim's solvers.")
     parser.add_argument("--long", action="store_true", help="solve the largest linear-pair tiles with ngspice, too")
     found = run(LONG if parser.parse_args().long else FULL)
-    page.PAGE.write_text(page.page(found))
+    write_text(page.PAGE, page.page(found))
     missed = page.unmet(found)
     for claim in missed:
         print(f"not met: {claim.text}", file=sys.stderr)

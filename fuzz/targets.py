@@ -34,7 +34,7 @@ from norsim.configuration.strict_yaml import parse_yaml, yaml_text
 from norsim.data import cifar10, npz
 from norsim.data.restricted_pickle import load_dict
 from norsim.errors import NorsimError
-from norsim.jobs.unit_store import UnitStore, currents_of, currents_table
+from norsim.jobs.unit_store import UnitStore, checksum_line, currents_of, currents_table
 from norsim.paths import models_folder, netlists_folder
 from norsim.quantization.layer import QuantizedLayer
 from norsim.saved.network_folder import load_network
@@ -60,21 +60,31 @@ class Target:
 
 
 @contextmanager
-def file_of(content: bytes, name: str) -> Iterator[Path]:
-    """Write a file with that content in a temporary folder, in memory if possible.
+def file_of(content: bytes, name: str, checksum: bool = False) -> Iterator[Path]:
+    """Write a file with that content in a temporary folder, in memory if possible; with `checksum`, that of a unit too.
 
-    Raises AssertionError if a reader leaves other files there.
+    Raises AssertionError if a reader leaves other files there, also if it refuses the file.
     """
     home = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(prefix="norsim-fuzz-", dir=home) as folder:
         path = Path(folder) / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
-        before = sorted(Path(folder).rglob("*"))
-        yield path
-        left = sorted(set(Path(folder).rglob("*")) - set(before))
-        if left:
-            raise AssertionError(f"left behind: {left}")
+        if checksum:
+            path.with_suffix(".sha256").write_text(checksum_line(path.name, content))
+        before = set(Path(folder).rglob("*"))
+        try:
+            yield path
+        except NorsimError:
+            _check_left(Path(folder), before)
+            raise
+        _check_left(Path(folder), before)
+
+
+def _check_left(folder: Path, before: set[Path]) -> None:
+    left = sorted(set(folder.rglob("*")) - before)
+    if left:
+        raise AssertionError(f"left behind: {left}")
 
 
 def raw(content: bytes) -> None:
@@ -305,9 +315,9 @@ def vectors_seeds() -> list[bytes]:
 
 
 def unit(content: bytes) -> None:
-    with file_of(content, "ab/ab12.parquet") as path:
+    with file_of(content, "ab/ab12.parquet", checksum=True) as path:
         table = UnitStore((path.parent.parent,)).get("ab12")
-        assert table is None or currents_of(table)
+        assert table is not None and currents_of(table)
 
 
 def unit_seeds() -> list[bytes]:

@@ -1,8 +1,10 @@
-"""Folders of the packaged data: beside the package in a checkout, inside an installed wheel; and a hash of the code."""
+"""Folders of caches, and of the packaged data: beside the package in a checkout, inside an installed wheel; and a hash
+of the code."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 
@@ -29,3 +31,16 @@ def sources_digest(*packages: str) -> str:
     sources = sorted(path for folder in folders for path in folder.rglob("*.py"))
     texts = [part for path in sources for part in (str(path.relative_to(package)).encode(), path.read_bytes())]
     return hashlib.sha256(b"\0".join(texts)).hexdigest()
+
+
+def cache_folder() -> Path | None:
+    """Return the folder of what runs share: `norsim` in `$XDG_CACHE_HOME`, or in `.cache` of the home folder.
+
+    As the standard (XDG base directories) says, a relative path in the variable is ignored. None if the user has no
+    home folder, as some containers' users.
+    """
+    place = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    try:
+        return (place if place.is_absolute() else Path.home() / ".cache") / "norsim"
+    except RuntimeError:
+        return None

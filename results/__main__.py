@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from norsim.files import write_text
 from results.cases import cases, networks
 from results.figures import draw
 from results.page import page
@@ -25,7 +26,7 @@ def main() -> None:
         for network in chosen.networks
     }
     draw(found, chosen.page.parent / "pictures")
-    chosen.page.write_text(page(found))
+    write_text(chosen.page, page(found))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib
 
+from norsim.files import write_atomically
 from norsim.report.figures.sweep_curves import draw_curves
 from results.cells import Runs
 
@@ -44,7 +45,7 @@ def draw_silicon(found: dict[str, Runs], folder: Path) -> None:
 
 
 def _save(figure: Any, path: Path) -> None:
-    figure.savefig(path, metadata={"Date": None})
+    write_atomically(path, lambda file: figure.savefig(file, format="svg", metadata={"Date": None}))
     pyplot.close(figure)
 
 

@@ -37,12 +37,14 @@ def tracked(place: Path) -> None:
 
 def build(folder: Path, borrow: bool) -> tuple[Path, Path]:
     """Build the sdist, and the wheel from it, in `folder`; return wheel and sdist."""
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as place, tempfile.TemporaryDirectory() as empty:
         tracked(Path(place))
         rest = ["--no-isolation"] if borrow else []
-        run([sys.executable, "-m", "build", *rest, "--outdir", str(folder), place])
-    (wheel,), (sdist,) = folder.glob("norsim-*.whl"), folder.glob("norsim-*.tar.gz")
-    return wheel, sdist
+        # In an empty folder first, because `folder` may hold archives of other versions.
+        run([sys.executable, "-m", "build", *rest, "--outdir", empty, place])
+        (wheel,), (sdist,) = Path(empty).glob("norsim-*.whl"), Path(empty).glob("norsim-*.tar.gz")
+        folder.mkdir(parents=True, exist_ok=True)
+        return Path(shutil.copy2(wheel, folder)), Path(shutil.copy2(sdist, folder))
 
 
 def install(archive: Path, place: Path, borrow: bool) -> Path:

@@ -32,14 +32,16 @@ LIMIT_SECONDS = 90
 
 
 def git(*words: str) -> list[str]:
-    """Return the lines of a git command's output; none, with a warning, if it fails."""
+    """Return the lines of a git command's output; none for a `merge-base` of branches that do not exist.
+
+    Exits with the reason if git fails otherwise, because it is then not known what changed.
+    """
     try:
         ended = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
     except OSError as problem:
-        print(f"warning: git does not run ({problem}), so it is not known what changed")
-        return []
+        raise SystemExit(f"git does not run ({problem}), so it is not known what changed") from None
     if ended.returncode and words[0] != "merge-base":
-        print(f"warning: git {words[0]} failed, so it is not known what changed: {ended.stderr.strip()}")
+        raise SystemExit(f"git {words[0]} failed, so it is not known what changed: {ended.stderr.strip()}")
     return ended.stdout.splitlines() if ended.returncode == 0 else []
 
 

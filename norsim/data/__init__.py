@@ -14,6 +14,7 @@ from typing import Final
 
 from norsim.data import cifar10, digits, function, npz
 from norsim.data import folder as class_folder
+from norsim.data.class_folders import listing
 from norsim.data.dataset import Dataset
 from norsim.errors import DataError, suggestion
 from norsim.user_code import is_code
@@ -37,7 +38,8 @@ def load(name: str, split: str, folder: Path | None = None) -> Dataset:
     loader = DATASETS.get(name)
     if loader is not None:
         return loader(split, folder)
-    supplied = _user_supplied(name)
+    with listing(Path(name)):
+        supplied = _user_supplied(name)
     if supplied is None:
         raise DataError(_unknown(name))
     if folder is not None:

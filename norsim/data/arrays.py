@@ -16,6 +16,8 @@ from norsim.errors import DataError
 COLOURS = (1, 3)
 STEPS = 255
 MOST_CLASSES = 65536
+# What comes before the hash in a source.
+HASH = ", SHA-256 "
 
 
 def images_of(array: npt.NDArray[Any], where: str) -> Images:
@@ -76,4 +78,12 @@ def checked(name: str, split: str, images: Images, labels: Labels, classes: tupl
     Raises DataError if they are invalid.
     """
     digest = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()[:16]
-    return Dataset(name, split, images, labels, classes, full_scale, f"{about}, SHA-256 {digest}")
+    return Dataset(name, split, images, labels, classes, full_scale, f"{about}{HASH}{digest}")
+
+
+def same_source(kept: str, found: str) -> bool:
+    """Return whether the source of a data set is the one that was kept.
+
+    Sources of CIFAR-10 had no hash up to version 0.1; one that was kept then is compared by its text.
+    """
+    return kept == (found if HASH in kept else found.partition(HASH)[0])

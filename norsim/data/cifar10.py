@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from norsim.data.class_folders import list_images
+from norsim.data.arrays import checked
+from norsim.data.class_folders import list_images, listing
 from norsim.data.dataset import Dataset, Images, Labels, check_split
 from norsim.data.decoding import EncodedImage, decode_rgb
 from norsim.data.restricted_pickle import load_dict
@@ -61,8 +62,8 @@ def load(split: str, folder: Path | None = None) -> Dataset:
         raise DataError(f"data set {NAME!r} was given no folder, expected one with {_expected()}.")
     layout, home = _find(folder)
     part = layout.read(home, split)
-    source = _source(layout, folder, part.formats)
-    return Dataset(NAME, split, part.images, part.labels, CLASSES, FULL_SCALE, source)
+    about = _about(layout, folder, part.formats)
+    return checked(NAME, split, part.images, part.labels, CLASSES, FULL_SCALE, about)
 
 
 def _expected() -> str:
@@ -71,6 +72,11 @@ def _expected() -> str:
 
 def _find(folder: Path) -> tuple[_Layout, Path]:
     """Return the layout and the folder of the files, which is `folder` or one inside it."""
+    with listing(folder):
+        return _found(folder)
+
+
+def _found(folder: Path) -> tuple[_Layout, Path]:
     if not folder.is_dir():
         state = "is a file" if folder.exists() else "does not exist"
         raise DataError(f"{folder} {state}, expected a folder of CIFAR-10, so pass one with {_expected()}.")
@@ -81,7 +87,7 @@ def _find(folder: Path) -> tuple[_Layout, Path]:
     raise DataError(f"{folder} holds no CIFAR-10 that can be read, so pass a folder with {_expected()}.")
 
 
-def _source(layout: _Layout, folder: Path, formats: frozenset[str]) -> str:
+def _about(layout: _Layout, folder: Path, formats: frozenset[str]) -> str:
     # CIFAR-10 was published lossless, so a JPEG is always a re-encoding; a PNG need not be one.
     lossy = ", JPEG re-encoding of the lossless originals" if "JPEG" in formats else ""
     return f"CIFAR-10 from folder {folder.resolve().name!r}, {layout.title}{lossy}"

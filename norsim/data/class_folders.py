@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,16 @@ class LabelledFile(NamedTuple):
     label: int
 
 
+@contextmanager
+def listing(folder: Path) -> Iterator[None]:
+    """Raise DataError if a folder that is listed within, `folder` or one inside it, cannot be read."""
+    try:
+        yield
+    except OSError as cause:
+        place = cause.filename or folder
+        raise DataError(f"{place} cannot be read ({cause.strerror}), so check its name and permissions.") from cause
+
+
 def list_images(folder: Path, classes: Sequence[str]) -> list[LabelledFile]:
     """List the image files of `folder`/CLASS, for those of `classes` that have a folder; no file is opened.
 
@@ -25,11 +36,12 @@ def list_images(folder: Path, classes: Sequence[str]) -> list[LabelledFile]:
     of one class. Hidden files are skipped. Raises DataError if the folder is missing or has a folder that is not a
     class, or if a class folder is empty or has a file that does not end in one of SUFFIXES.
     """
-    turns = sorted(
-        (turn, classes.index(class_folder.name), path)
-        for class_folder in _class_folders(folder, classes)
-        for turn, path in enumerate(_image_paths(class_folder))
-    )
+    with listing(folder):
+        turns = sorted(
+            (turn, classes.index(class_folder.name), path)
+            for class_folder in _class_folders(folder, classes)
+            for turn, path in enumerate(_image_paths(class_folder))
+        )
     return [LabelledFile(path, label) for _, label, path in turns]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from norsim.data.arrays import checked
-from norsim.data.class_folders import list_images
+from norsim.data.class_folders import list_images, listing
 from norsim.data.dataset import Dataset, check_split
 from norsim.data.decoding import EncodedImage, decode, form_of
 from norsim.errors import DataError
@@ -21,9 +21,12 @@ def load(folder: Path, split: str) -> Dataset:
     """
     name = str(folder.resolve())
     check_split(name, split)
-    if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder, expected one with train/CLASS and test/CLASS with images in them.")
-    classes = _classes(folder / "train")
+    with listing(folder):
+        if not folder.is_dir():
+            raise DataError(
+                f"{folder} is not a folder, expected one with train/CLASS and test/CLASS with images in it."
+            )
+        classes = _classes(folder / "train")
     form = form_of(_read(list_images(folder / "train", classes)[0].path))
     files = list_images(folder / split, classes)
     images = decode([_read(file.path) for file in files], form).images

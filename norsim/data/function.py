@@ -47,7 +47,7 @@ def _read(reference: str, name: str, split: str) -> Dataset:
         if image.shape != images[0].shape:
             raise DataError(f"{where}, image {index} has shape {image.shape}, the first {images[0].shape}.")
     labels = np.array([label for _, label in pairs], dtype=np.int64)
-    names = getattr(data, "classes", None)
+    names = guarded(name, lambda: getattr(data, "classes", None))
     named = isinstance(names, list | tuple) and all(isinstance(text, str) for text in names)
     classes = tuple(names) if named and names else number_classes([labels], where)
     return checked(name, split, images_of(np.stack(images), where), labels, classes, 255,

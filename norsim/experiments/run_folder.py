@@ -58,7 +58,8 @@ class RunFolder:
         self.output, self.path = output, output.path
         self._phases: Phases | None = None
         path = self.path
-        self.units = UnitStore((path / "units", *([shared_units()] if shared else [])))
+        folder = shared_units() if shared else None
+        self.units = UnitStore((path / "units",) if folder is None else (path / "units", folder))
         resolved, manifest = yaml_text(dict(chip)), _manifest(seed)
         manifest |= {"chip_file": str(chip_file), "options": dict(options or {}), "checks": dict(checks or {})}
         resumed = resume and (path / MANIFEST).is_file()

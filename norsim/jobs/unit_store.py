@@ -8,7 +8,6 @@ of measurement, and norsim reads data sets with it anyway. Each file has its SHA
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,9 +18,9 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from norsim.array.tile import Currents, Floats
-from norsim.errors import WriteError
+from norsim.errors import DataError, WriteError
 from norsim.files import replace_file
-from norsim.paths import sources_digest
+from norsim.paths import cache_folder, sources_digest
 
 # Part of every key: a change of the format invalidates all older units.
 FORMAT = 1
@@ -63,7 +62,7 @@ class UnitStore:
                 if folder != self.folders[0]:
                     with suppress(OSError):
                         _write(_path(self.folders[0], key), content)
-                return pq.read_table(pa.BufferReader(content))
+                return _table(path, content)
             if broken and folder == self.folders[0]:
                 for file in (path, _checksum(path)):
                     with suppress(OSError):
@@ -85,6 +84,16 @@ class UnitStore:
                 _write(_path(folder, key), content)
 
 
+def _table(path: Path, content: bytes) -> pa.Table:
+    """Return the table in a unit's file; DataError if it is none, although its checksum matches."""
+    try:
+        return pq.read_table(pa.BufferReader(content))
+    except (pa.ArrowException, OSError, ValueError) as problem:
+        raise DataError(
+            f"{path} is not a unit ({type(problem).__name__}); remove it, so that it is made again"
+        ) from None
+
+
 def parquet(table: pa.Table) -> bytes:
     """Return the content of a unit's file."""
     sink = pa.BufferOutputStream()
@@ -93,9 +102,11 @@ def parquet(table: pa.Table) -> bytes:
     return content
 
 
-def unit_files(folder: Path) -> list[Path]:
+def unit_files(folder: Path | None) -> list[Path]:
     """Return the files of a folder of units, without any others there: units, checksums, and half-written ones of
-    killed runs. Links are not followed."""
+    killed runs; none for None. Links are not followed."""
+    if folder is None:
+        return []
     return sorted(path for path in folder.glob("??/*") if _is_unit(path))
 
 
@@ -111,9 +122,10 @@ def broken_units(folder: Path) -> list[Path]:
     return [path for path in unit_files(folder) if path.suffix == ".parquet" and _read(path)[0] is None]
 
 
-def shared_units() -> Path:
-    """Return the folder that runs share: `$XDG_CACHE_HOME/norsim/units`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "norsim" / "units"
+def shared_units() -> Path | None:
+    """Return the folder that runs share, `$XDG_CACHE_HOME/norsim/units`; None if there is no folder for caches."""
+    caches = cache_folder()
+    return None if caches is None else caches / "units"
 
 
 def _path(folder: Path, key: str) -> Path:
@@ -165,7 +177,16 @@ def currents_table(currents: Currents) -> pa.Table:
 
 
 def currents_of(table: pa.Table) -> Currents:
-    """Return the currents in a table of `currents_table`, to the last bit."""
+    """Return the currents in a table of `currents_table`, to the last bit; DataError for another table."""
+    try:
+        return _currents(table)
+    except (KeyError, TypeError, ValueError, AttributeError, pa.ArrowException) as problem:
+        raise DataError(
+            f"a unit holds no currents ({type(problem).__name__}); remove it, so that it is made again"
+        ) from None
+
+
+def _currents(table: pa.Table) -> Currents:
     residual, converged = (table[name].to_numpy() for name in ("residual", "converged"))
     bitline, source = (_matrix(table[name]) for name in ("bitline_amps", "source_amps"))
     return Currents(bitline, source, converged, residual, table.schema.metadata[b"backend"].decode())

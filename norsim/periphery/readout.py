@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
+from norsim.array.compiled import njit
 from norsim.array.tile import Floats
 from norsim.periphery.adc import Adc, Flaws
 
@@ -38,7 +39,7 @@ def convert_and_add(
     return codes, sums
 
 
-@njit(cache=True, parallel=True, error_model="numpy")
+@njit(parallel=True, error_model="numpy")
 def _convert_and_add(  # type: ignore[no-untyped-def]
     amps, low, step, top, gain, offset, bow, noise, scale, shift, place_values, codes, sums
 ):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import version
@@ -14,7 +13,7 @@ import numpy as np
 from norsim.array.cell import Cell
 from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.files import replace_file
-from norsim.paths import sources_digest
+from norsim.paths import cache_folder, sources_digest
 from norsim.solver import characterize
 from norsim.solver.characterize import Box, CellTable, Sweep
 from norsim.solver.threshold_interpolation import between
@@ -132,22 +131,25 @@ def _table(
 ) -> CellTable:  # fmt: skip
     path = _path(cell, gates, thresholds, box, least_parts, simulator)
     at, states = np.array(gates), np.array(thresholds)
-    kept = _load(path, at, states, box)
+    kept = None if path is None else _load(path, at, states, box)
     if kept is not None:
         return kept
     made = characterize.characterize(cell, at, states, box, call.sweep, least_parts)
-    _save(path, made)
+    if path is not None:
+        _save(path, made)
     return made
 
 
 def _path(
     cell: Cell, gates: tuple[float, ...], thresholds: tuple[float, ...], box: Box, least_parts: int, simulator: str
-) -> Path:
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "norsim" / "cells"
+) -> Path | None:
+    caches = cache_folder()
+    if caches is None:
+        return None
     smooth = (characterize.TOLERANCE, characterize.NODES)
     kinked = (characterize.KINKED_TOLERANCE, characterize.PARTS, characterize.KINKED_NODES)
     key = repr((cell.digest, gates, thresholds, box, least_parts, simulator, MADE_BY, smooth, kinked))
-    return root / f"{hashlib.sha256(key.encode()).hexdigest()}.npz"
+    return caches / "cells" / f"{hashlib.sha256(key.encode()).hexdigest()}.npz"
 
 
 def _load(path: Path, gates: Floats, thresholds: Floats, box: Box) -> CellTable | None:

@@ -7,7 +7,9 @@ more than the arithmetic and makes threads wait for each other.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
+
+from norsim.array.compiled import njit
 
 LANES = 32
 
@@ -15,13 +17,13 @@ LANES = 32
 FAST = {"contract", "nsz", "arcp"}
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(fastmath=FAST)
 def _scale(volts, middle, factor, result):  # type: ignore[no-untyped-def]
     for lane in range(len(result)):
         result[lane] = (volts[lane] - middle) * factor
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(fastmath=FAST)
 def _polynomial(coefficients, orders, piece, gate, state, d, s, row, value):  # type: ignore[no-untyped-def]
     """Set value[l] = sum_pq coefficients[piece, gate, state, p, q] d[l]^p s[l]^q, p and q below orders (Horner's rule).
 
@@ -52,7 +54,7 @@ def _polynomial(coefficients, orders, piece, gate, state, d, s, row, value):  # 
                 value[lane] = value[lane] * d[lane] + (((e * x + c) * x + b) * x + a)
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def _four(coefficients, source_degrees, piece, gate, state, p, q):  # type: ignore[no-untyped-def]
     """Return the coefficients of s^q to s^(q + 3), 0 beyond the last."""
     a = coefficients[piece, gate, state, p, q]
@@ -62,7 +64,7 @@ def _four(coefficients, source_degrees, piece, gate, state, p, q):  # type: igno
     return a, b, c, e
 
 
-@njit(cache=True)
+@njit()
 def _locate(volts, edges, pieces):  # type: ignore[no-untyped-def]
     """Set pieces[l] to the piece that volts[l] lie in, outside volts at the ends; return the lowest and the highest."""
     pieces[:] = 0
@@ -77,7 +79,7 @@ def _locate(volts, edges, pieces):  # type: ignore[no-untyped-def]
     return first, last
 
 
-@njit(cache=True)
+@njit()
 def _in_piece(of_across, of_source, a, b, mask):  # type: ignore[no-untyped-def]
     """Set mask[l] to whether lane l lies in piece (a, b); return how many do."""
     found = 0.0
@@ -87,7 +89,7 @@ def _in_piece(of_across, of_source, a, b, mask):  # type: ignore[no-untyped-def]
     return found
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(fastmath=FAST)
 def _currents(  # type: ignore[no-untyped-def]
     gates, states, per_line, orders, coefficients, across_edges, source_edges, bitline_volts, source_volts, drop, rise,
     amps, work, change, flowing,
@@ -143,7 +145,7 @@ def _currents(  # type: ignore[no-untyped-def]
                 amps[i, j, lane] = total[lane]
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(fastmath=FAST)
 def _solve_bitlines(amps, conductances, ohms, share, last, drop, totals, missed):  # type: ignore[no-untyped-def]
     """Solve drop[i, j, l] with cell currents linearised about the old drop; update `amps` to the new drop.
 
@@ -174,7 +176,7 @@ def _solve_bitlines(amps, conductances, ohms, share, last, drop, totals, missed)
                 drop[i, j, lane] = new
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(fastmath=FAST)
 def _solve_source_lines(  # type: ignore[no-untyped-def]
     amps, per_line, conductances, ohms, cell, share, last, rise, totals
 ):
@@ -206,7 +208,7 @@ def _solve_source_lines(  # type: ignore[no-untyped-def]
                     rise[k, cell[m], lane] = totals[m, lane]
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(fastmath=FAST)
 def _collect(amps, per_line, block, bitline_amps, source_amps):  # type: ignore[no-untyped-def]
     """Sum cell currents along bitlines and along source lines."""
     lanes = amps.shape[2]
@@ -219,7 +221,7 @@ def _collect(amps, per_line, block, bitline_amps, source_amps):  # type: ignore[
                 source_amps[block, i // per_line, lane] += amps[i, j, lane]
 
 
-@njit(cache=True)
+@njit()
 def _reach(bitline_volts, source_volts, drop, rise, per_line, block, bounds):  # type: ignore[no-untyped-def]
     """Set bounds[block] to the lowest and highest drain-source volts and source volts of all cells."""
     lanes = drop.shape[2]
@@ -234,7 +236,7 @@ def _reach(bitline_volts, source_volts, drop, rise, per_line, block, bounds):  #
     bounds[block, 0], bounds[block, 1], bounds[block, 2], bounds[block, 3] = lowest, highest, bottom, top
 
 
-@njit(cache=True)
+@njit()
 def relax(  # type: ignore[no-untyped-def]
     up, volts, source_volts, cells, per_line, bitline_conductances, bitline, source_conductances, source,
     free_bitlines, free_source_lines, floor, tolerance, most_sweeps, drop, rise, residual,
@@ -275,7 +277,7 @@ def relax(  # type: ignore[no-untyped-def]
     return amps
 
 
-@njit(cache=True, parallel=True)
+@njit(parallel=True)
 def solve(  # type: ignore[no-untyped-def]
     gates, bitline_volts, source_volts, cells, per_line, bitline_conductances, bitline,
     source_conductances, source, floor, tolerance, most_sweeps, bitline_amps, source_amps, residual, bounds,

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 from torch.nn import functional
 
+from norsim.array.compiled import njit
 from norsim.errors import ConfigurationError
 from norsim.periphery.encoding import Codes
 from norsim.quantization.layer import ConvGeometry, QuantizedLayer
@@ -30,7 +31,7 @@ def patches(codes: Codes, geometry: ConvGeometry) -> tuple[Codes, int]:
     return found, rows
 
 
-@njit(cache=True, parallel=True)
+@njit(parallel=True)
 def _patches(codes, kernel, stride, dilation, rows, columns, found):  # type: ignore[no-untyped-def]
     (tall, wide), (down, right), (below, beside) = kernel, stride, dilation
     for number in prange(len(codes) * rows):

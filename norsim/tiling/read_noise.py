@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
+from norsim.array.compiled import njit
 from norsim.array.read_noise import Places, deviations_given_lines, line_variance, places
 from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.backends.reference_cells import curves
@@ -126,7 +127,7 @@ class TileNoise:
         return None if self.on_outputs is None else np.float32(self.steps) * self.on_outputs.take(reads)
 
 
-@njit(cache=True, parallel=True)
+@njit(parallel=True)
 def _scale(squares, variance, normals):  # type: ignore[no-untyped-def]
     """Scale normal numbers `[reads, lines]` in place to the deviation of each line, with the `[reads, inputs]` squares
     of the inputs' shares. The order of sums is that of the inputs, so that it does not depend on other reads."""

@@ -13,7 +13,8 @@ import io
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -171,14 +172,16 @@ class _Run:
         origin = [] if start is None else [_digest(start)]
         self.identity = json.dumps([spec.name, asdict(recipe), data, *width, *origin])
         self.saved = self._load_checkpoint() if resume else {}
-        self.records = [EpochRecord(*row) for row in self.saved.get("records", [])]
+        with self._restoring():
+            self.records = [EpochRecord(*row) for row in self.saved["records"]] if self.saved else []
         self.float_state: dict[str, Any] = {}
 
     def float_phase(self) -> nn.Module:
         """Return the trained float network, from the checkpoint if that is past this phase."""
         network: nn.Module = self.spec.build().to(memory_format=self.layout)  # type: ignore[call-overload]
         if self.saved.get("phase") == "quantized":
-            network.load_state_dict(self.saved["float"])
+            with self._restoring():
+                network.load_state_dict(self.saved["float"])
         else:
             if self.start is not None:
                 network.load_state_dict(self.start)
@@ -203,10 +206,11 @@ class _Run:
             make_folder(self.folder)
         first = 0
         if self.saved.get("phase") == name:
-            first = self.saved["epoch"]
-            learner.restore(self.saved["learner"])
-            self.generator.set_state(self.saved["generator"])
-            torch.set_rng_state(self.saved["random"])
+            with self._restoring():
+                first = self.saved["epoch"]
+                learner.restore(self.saved["learner"])
+                self.generator.set_state(self.saved["generator"])
+                torch.set_rng_state(self.saved["random"])
         for epoch in range(first, epochs):
             start = time.perf_counter()
             loss, rate = self._epoch(name, learner, epoch, epochs, peak, teacher)
@@ -280,6 +284,17 @@ class _Run:
         writer.writerow(field.name for field in fields(EpochRecord))
         writer.writerows(astuple(record) for record in self.records)
         write_text(self.folder / LOG, text.getvalue())
+
+    @contextmanager
+    def _restoring(self) -> Iterator[None]:
+        """Raise DataError if the checkpoint lacks an entry, or has one that does not fit the network."""
+        try:
+            yield
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as problem:
+            raise DataError(
+                f"{self.folder / CHECKPOINT} is not a checkpoint of this version of norsim ({type(problem).__name__}: "
+                f"{str(problem).partition(chr(10))[0]}); delete it and start again"
+            ) from problem
 
     def _load_checkpoint(self) -> dict[str, Any]:
         path = self.folder / CHECKPOINT

@@ -226,14 +226,3 @@ def test_a_folder_whose_first_file_does_not_fit_is_removed(tmp_path: Path, small
     with pytest.raises(WriteError, match=problem), OutputFolder(tmp_path / "run", "train") as output:
         write_text(output.path / "checkpoint.pt", 1000 * "x")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_compiled_code_that_cannot_be_kept_ends_in_4(
-    norsim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def failing(*given: object, **named: object) -> None:
-        raise RuntimeError("cannot cache function '_scale': no locator available for file 'nodal_kernels.py'")
-
-    monkeypatch.setattr("norsim.tiling.grid.TileGrid.read_whole", failing)
-    ended = norsim("run-layer", *COMMANDS["run-layer"], "--out", tmp_path / "run")
-    assert ended.code == 4 and ended.err.count("\n") == 1 and "let NUMBA_CACHE_DIR name a folder" in ended.err

@@ -21,6 +21,7 @@ from norsim.commands.shared.options import (
     print_json,
 )
 from norsim.commands.shared.progress import reporting
+from norsim.data.arrays import same_source
 from norsim.errors import ConfigurationError
 from norsim.jobs.phases import step
 from norsim.training.tuning import Tuning
@@ -103,7 +104,7 @@ def command(
     if card["test_images"] < len(test_set):
         # Those that its card is about: an evaluation of a user's network may have been on the first ones only.
         test_set = test_set.take(card["test_images"], None)
-    if len(test_set) != card["test_images"] or test_set.source != card["data_source"]:
+    if len(test_set) != card["test_images"] or not same_source(card["data_source"], test_set.source):
         raise ConfigurationError(
             f"--data: {network} was trained on another copy of {card['dataset']}; give the folder of that copy"
         )

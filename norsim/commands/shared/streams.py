@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from typing import Any, TextIO, cast
 
 import click
@@ -16,8 +18,6 @@ from norsim.errors import WriteError
 # The exit code that a shell shows for a program that SIGPIPE ended: the reader of its output closed the pipe.
 PIPE_CLOSED = 141
 STDOUT = "stdout"
-# What numba says when it finds no folder for compiled code.
-NO_CACHE = "cannot cache function"
 
 
 @contextmanager
@@ -36,13 +36,6 @@ def whole_output(context: click.Context) -> Iterator[None]:
         if place == "" or str(context.meta[OUTPUT].path) in str(problem):
             raise
         raise WriteError(f"{problem}{place}") from problem
-    except RuntimeError as problem:
-        if NO_CACHE not in str(problem):
-            raise
-        raise WriteError(
-            "compiled code cannot be kept, neither beside norsim's files nor in the home folder; let NUMBA_CACHE_DIR "
-            "name a folder that can be written"
-        ) from problem
     except OSError as problem:
         raise _write_error(problem, _place(context)) from problem
 
@@ -55,6 +48,7 @@ def named_stdout() -> Iterator[None]:
         # It was closed from the start; nothing is printed.
         yield
         return
+    _print_any_text(stream)
     sys.stdout = cast(TextIO, _Named(stream))
     try:
         yield
@@ -67,6 +61,13 @@ def named_stdout() -> Iterator[None]:
         raise _write_error(problem) from problem
     finally:
         sys.stdout = stream
+
+
+def _print_any_text(stream: TextIO) -> None:
+    """Let a stream print "?" for characters that its encoding lacks, and names of files that are no text unchanged."""
+    if isinstance(stream, TextIOWrapper):
+        whole = codecs.lookup(stream.encoding).name == "utf-8"
+        stream.reconfigure(errors="surrogateescape" if whole else "replace")
 
 
 def write_to_stderr(text: str) -> None:

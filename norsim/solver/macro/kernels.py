@@ -5,21 +5,24 @@ per line is done read by read, lines innermost. Arrays are always indexed in pla
 and indices are unsigned where numba would otherwise check for negative ones.
 
 Longer than 300 lines because numba caches compiled code by the file of the outermost function: it would not notice a
-change of inner functions in another file.
+change of inner functions or constants in another file.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numba.cpython.unsafe.numbers import trailing_zeros
 
-from norsim.solver.macro.model import TERMS
-from norsim.solver.nodal_kernels import FAST
+from norsim.array.compiled import njit
 
 # A multiple of any processor's SIMD lanes, so that each read is computed by the same instructions at any position.
 READS = 64
-SUMS = FAST | {"reassoc"}
+# As norsim.solver.nodal_kernels.FAST, and sums in any order.
+SUMS = {"contract", "nsz", "arcp", "reassoc"}
+
+# 1, share of full drive, volts, share volts, volts^2, share volts^2, balance current.
+TERMS = 7
 
 # Number of rows that are added at a time.
 FOUR = 4
@@ -31,7 +34,7 @@ GATHER = np.uint64(0x0102040810204080)
 TOP_BYTE = np.uint64(56)
 
 
-@njit(cache=True, fastmath=SUMS, error_model="numpy")
+@njit(fastmath=SUMS, error_model="numpy")
 def _spread(codes, v, count, span, padded):  # type: ignore[no-untyped-def]
     """Copy the codes of a vector so that each group of `count` starts at a multiple of `span`."""
     inputs = codes.shape[1]
@@ -43,7 +46,7 @@ def _spread(codes, v, count, span, padded):  # type: ignore[no-untyped-def]
             padded[i // count * np.int64(span) + i % count] = codes[v, i]
 
 
-@njit(cache=True, fastmath=SUMS, error_model="numpy")
+@njit(fastmath=SUMS, error_model="numpy")
 def _choose_bits(words, bit, span, many, each, per_block, weights, node_of, nothing, r, places, starts, running):  # type: ignore[no-untyped-def]
     """Choose the rows that read `r` sums, `each` of them for every group with a row up, by block from `starts[r]`;
     each block's rows are padded with the row `nothing` to a multiple of FOUR.
@@ -91,7 +94,7 @@ def _choose_bits(words, bit, span, many, each, per_block, weights, node_of, noth
         starts[r, b] = taken
 
 
-@njit(cache=True, fastmath=SUMS, error_model="numpy")
+@njit(fastmath=SUMS, error_model="numpy")
 def _fill(places, r, taken, nothing):  # type: ignore[no-untyped-def]
     """Pad rows with `nothing` to a multiple of FOUR; return their new number."""
     for k in range(FOUR - 1):
@@ -99,7 +102,7 @@ def _fill(places, r, taken, nothing):  # type: ignore[no-untyped-def]
     return (taken + FOUR - 1) // FOUR * FOUR
 
 
-@njit(cache=True, fastmath=SUMS, error_model="numpy")
+@njit(fastmath=SUMS, error_model="numpy")
 def _choose_volts(drives, v, per_block, weights, node_of, nothing, r, places, starts, running):  # type: ignore[no-untyped-def]
     """Do the same for lines under volts: two rows for each line that is not at rest."""
     inputs = drives.shape[1]
@@ -116,7 +119,7 @@ def _choose_volts(drives, v, per_block, weights, node_of, nothing, r, places, st
     starts[r, starts.shape[1] - 1] = taken
 
 
-@njit(cache=True, fastmath=SUMS, error_model="numpy")
+@njit(fastmath=SUMS, error_model="numpy")
 def _take_differences(running, before):  # type: ignore[no-untyped-def]
     """Convert running sums, NaN for a node without own groups, to sums by node; `before` `[READS]` is scratch."""
     for r in range(READS):
@@ -128,7 +131,7 @@ def _take_differences(running, before):  # type: ignore[no-untyped-def]
             before[r] = sum_to_here
 
 
-@njit(cache=True, fastmath=SUMS, error_model="numpy")
+@njit(fastmath=SUMS, error_model="numpy")
 def _solve_field(rounds, currents, slopes, local_slopes, mean_slope, shared, nominal, field):  # type: ignore[no-untyped-def]
     """Do `Field.solve` for READS reads with weighted sums field[0]: currents and local slopes go to field[1] and
     field[2], each `[nodes, READS]`."""
@@ -154,7 +157,7 @@ def _solve_field(rounds, currents, slopes, local_slopes, mean_slope, shared, nom
                 field[1, n, r] = field[3, n, r] + (field[4, n, r] - mean) * field[5, n, r]
 
 
-@njit(cache=True, fastmath=SUMS, error_model="numpy")
+@njit(fastmath=SUMS, error_model="numpy")
 def _take_terms(field, to_blocks, at_blocks, shares, balance, terms):  # type: ignore[no-untyped-def]
     """Do `Field.terms`: set `terms` `[blocks, TERMS, READS]`."""
     nodes, blocks = to_blocks.shape
@@ -177,7 +180,7 @@ def _take_terms(field, to_blocks, at_blocks, shares, balance, terms):  # type: i
                 terms[b, 6, r] += terms[c, 2, r] * siemens
 
 
-@njit(cache=True, fastmath=SUMS, error_model="numpy")
+@njit(fastmath=SUMS, error_model="numpy")
 def _take_modes(field, modes, phi):  # type: ignore[no-untyped-def]
     """Set `phi` `[modes, READS]` to the modes of the field."""
     nodes = field.shape[1]
@@ -190,7 +193,7 @@ def _take_modes(field, modes, phi):  # type: ignore[no-untyped-def]
                 phi[k, r] += field[1, n, r] * of_current + field[2, n, r] * of_slope
 
 
-@njit(cache=True, fastmath=SUMS, error_model="numpy")
+@njit(fastmath=SUMS, error_model="numpy")
 def _follow(table, phi, r, values):  # type: ignore[no-untyped-def]
     """Set values[i] = sum of phi[k, r] x table[k, i], from the modes of read `r`."""
     for i in range(table.shape[1]):
@@ -201,7 +204,7 @@ def _follow(table, phi, r, values):  # type: ignore[no-untyped-def]
             values[i] += factor * table[k, i]
 
 
-@njit(cache=True, fastmath=SUMS, error_model="numpy")
+@njit(fastmath=SUMS, error_model="numpy")
 def _raise(drives, v, factors, shifts, weighed):  # type: ignore[no-untyped-def]
     """Set `weighed` to ((x + shift) factor)^n minus its value at rest, x = 0, for n = 1 and 2, line by line."""
     for line in range(len(factors)):
@@ -210,7 +213,7 @@ def _raise(drives, v, factors, shifts, weighed):  # type: ignore[no-untyped-def]
         weighed[2 * line + 1] = x * (x + 2 * shifts[line]) * factor * factor
 
 
-@njit(cache=True, fastmath=SUMS, error_model="numpy")
+@njit(fastmath=SUMS, error_model="numpy")
 def _add_rows(rows, weighed, places, r, first, last, block, total):  # type: ignore[no-untyped-def]
     """Set total[block, j] = sum of weighed[p] x rows[p, j] over places[r, first:last], FOUR rows at a time."""
     width = rows.shape[1]
@@ -223,7 +226,7 @@ def _add_rows(rows, weighed, places, r, first, last, block, total):  # type: ign
             total[block, j] += (a * rows[p, j] + b * rows[q, j]) + (c * rows[s, j] + d * rows[t, j])
 
 
-@njit(cache=True, fastmath=SUMS, error_model="numpy")
+@njit(fastmath=SUMS, error_model="numpy")
 def _add_terms(table, values, block, total):  # type: ignore[no-untyped-def]
     """Add to total[block, j] the sum of values[k] x table[block, k, j], FOUR terms at a time."""
     for k in range(0, table.shape[1], FOUR):
@@ -234,7 +237,7 @@ def _add_terms(table, values, block, total):  # type: ignore[no-untyped-def]
             )
 
 
-@njit(cache=True, fastmath=SUMS, error_model="numpy")
+@njit(fastmath=SUMS, error_model="numpy")
 def _close(deviation, slope, own, ohms, share, together, balanced, at, result):  # type: ignore[no-untyped-def]
     """Set result[at] to the currents of lines with one block, whose fixed point has a closed form."""
     for j in range(result.shape[1]):
@@ -242,7 +245,7 @@ def _close(deviation, slope, own, ohms, share, together, balanced, at, result): 
         result[at, j] = together[0, j] + balanced * together[1, j] + share * settled
 
 
-@njit(cache=True, fastmath=SUMS, error_model="numpy")
+@njit(fastmath=SUMS, error_model="numpy")
 def _settle(deviation, slope, own, coupling, settled, moved):  # type: ignore[no-untyped-def]
     """Do one round of the fixed point between blocks."""
     blocks, many = deviation.shape
@@ -259,7 +262,7 @@ def _settle(deviation, slope, own, coupling, settled, moved):  # type: ignore[no
             settled[b, j] = deviation[b, j] + answer * moved[b, j]
 
 
-@njit(cache=True, fastmath=SUMS, error_model="numpy")
+@njit(fastmath=SUMS, error_model="numpy")
 def _finish(settled, shares, together, balanced, at, result):  # type: ignore[no-untyped-def]
     """Set result[at] to the currents of the lines."""
     for j in range(result.shape[1]):
@@ -270,7 +273,7 @@ def _finish(settled, shares, together, balanced, at, result):  # type: ignore[no
             result[at, j] += share * settled[b, j]
 
 
-@njit(cache=True, fastmath=SUMS, error_model="numpy")
+@njit(fastmath=SUMS, error_model="numpy")
 def _lines_of(thread, threads, codes, passes, drives, count, per_block, rounds, tables, model, result):  # type: ignore[no-untyped-def]
     """Do one thread's share of `lines`."""
     rows, factors, shifts, fixed, modes, weights, node_of = tables
@@ -349,7 +352,7 @@ def _lines_of(thread, threads, codes, passes, drives, count, per_block, rounds, 
             _finish(settled, sums, together, balanced, at, result)
 
 
-@njit(cache=True, parallel=True, fastmath=SUMS, error_model="numpy")
+@njit(parallel=True, fastmath=SUMS, error_model="numpy")
 def lines(codes, passes, drives, count, per_block, rounds, tables, model, threads, result):  # type: ignore[no-untyped-def]
     """Set result[v passes + p, l] to the currents of lines for bit p of `codes[v, i]`, or, without codes, for
     `drives[v, i]` as shares of full drive. See Tabulated for the other arguments; lines are padded with zeros to the

@@ -32,8 +32,6 @@ from norsim.solver.macro.presolve import subsets
 
 # Vectors are processed in parts that fit a core's cache, because all but the matrix products is memory-bound.
 VALUES_AT_ONCE = 2**20
-# 1, share of full drive, volts, share volts, volts^2, share volts^2, balance current.
-TERMS = 7
 
 
 @dataclass(frozen=True, eq=False)

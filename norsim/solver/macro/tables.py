@@ -25,7 +25,8 @@ from norsim.errors import SolveError
 from norsim.solver.input_lines import Driven
 from norsim.solver.macro import kernels
 from norsim.solver.macro.build import REFUSED, WORTHWHILE
-from norsim.solver.macro.model import TERMS, Macro
+from norsim.solver.macro.kernels import TERMS
+from norsim.solver.macro.model import Macro
 from norsim.solver.macro.presolve import subsets
 
 Singles = NDArray[np.float32]

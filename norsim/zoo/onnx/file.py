@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +59,19 @@ def build_onnx(path: Path, content: bytes | None = None) -> OnnxNetwork:
     """
     try:
         import onnx
-    except ImportError:
+    except ModuleNotFoundError:
         raise ConfigurationError(f"{path}: reading it needs the package onnx: pip install onnx") from None
+    except Exception as problem:  # with another version of protobuf than it expects, it raises several kinds
+        raise ConfigurationError(
+            f"{path}: the package onnx cannot be imported ({type(problem).__name__}: {first_line(problem)}); install "
+            "versions of onnx and protobuf that fit each other: pip install --upgrade onnx"
+        ) from problem
     content = read_content(path) if content is None else content
     try:
         model = onnx.load_model_from_string(content)
-        outside = [value.name for value in model.graph.initializer if value.data_location == onnx.TensorProto.EXTERNAL]
-        if outside:
-            raise DataError(f"{path}: {outside[0]!r} is in another file; export the network as one file")
+        for value in _tensors(model):
+            if value.data_location == onnx.TensorProto.EXTERNAL:
+                raise DataError(f"{path}: {value.name!r} is in another file; export the network as one file")
         onnx.checker.check_model(model)
         _check_splits(path, model)
         model = onnx.shape_inference.infer_shapes(model)
@@ -83,6 +89,17 @@ def build_onnx(path: Path, content: bytes | None = None) -> OnnxNetwork:
         raise DataError(f"{path} is damaged: {type(problem).__name__}: {first_line(problem)}") from None
     network.eval()
     return network
+
+
+def _tensors(message: Any) -> Iterator[Any]:
+    """Yield every tensor in a message: initializers, sparse ones, and those in attributes, subgraphs and functions."""
+    if message.DESCRIPTOR.name == "TensorProto":
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in value if isinstance(value, Sequence) else (value,):
+                yield from _tensors(part)
 
 
 def _check_splits(path: Path, model: Any) -> None:
