@@ -70,9 +70,24 @@ def _records(run: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
     except (OSError, ValueError, KeyError, IndexError, TypeError, ConfigurationError) as problem:
         raise ConfigurationError(f"the files of {run} cannot be read ({problem}); {advice}") from None
     known = isinstance(summary, dict) and ("accuracy" in summary or "shares" in summary)
+    wrong = _wrong(manifest, summary) if known and "chip_file" in manifest else None
+    if wrong is not None:
+        raise ConfigurationError(f"the files of {run} cannot be read: {wrong}; repeat the run")
     if not known or "chip_file" not in manifest or not isinstance(chip, dict):
         raise ConfigurationError(f"{run} is a run of {kind}, which has no report; {advice}")
     return summary, manifest, chip
+
+
+def _wrong(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> str | None:
+    """Return what is wrong in the values that a report and a verification need; None if they can be used."""
+    # Version 0.1 wrote no laws.
+    needed = {"seed": (manifest.get("seed"), int), "laws": (manifest.get("laws", 0), int),
+              "options": (manifest.get("options", {}), dict), "chip_file": (manifest["chip_file"], str)}  # fmt: skip
+    for name, (value, kind) in needed.items():
+        if not isinstance(value, kind) or isinstance(value, bool):
+            return f"{name} in manifest.json is {value!r}, which is no {kind.__name__}"
+    name = summary.get("network")
+    return None if isinstance(name, str) else f"network in summary.json is {name!r}, which is no str"
 
 
 def _seconds(run: Path) -> float | None:

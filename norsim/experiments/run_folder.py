@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -33,7 +34,7 @@ class RunFolder:
         units/                 finished work, from which a run is resumed (norsim.jobs.unit_store)
         samples.npz            reads that `norsim verify` can solve again
         summary.json, ...      results, written at the end
-        checksums.sha256       checksums of all results, in the format of `sha256sum`
+        checksums.sha256       checksums of all results and of the manifest, in the format of `sha256sum`
         timing.json            seconds of run and phases: the only difference between a run and its repetition
         written.jsonl          the files that norsim wrote here, the only ones it deletes (norsim.folders.record)
 
@@ -108,14 +109,12 @@ def _has_checksum(name: str) -> bool:
 def phase_seconds(run: Path) -> dict[str, float]:
     """Return the seconds of each phase of a run, over all of its starts, from events.jsonl."""
     found: dict[str, float] = {}
-    for line in (run / "events.jsonl").read_text().splitlines():
-        try:
+    for line in (run / "events.jsonl").read_text(errors="replace").splitlines():
+        # A killed run may have left half a line.
+        with suppress(ValueError, KeyError, TypeError):
             event = json.loads(line)
-        except ValueError:
-            # A killed run may have left half a line.
-            continue
-        if event["event"] == "phase ended":
-            found[event["phase"]] = round(found.get(event["phase"], 0.0) + event["seconds"], 3)
+            if event["event"] == "phase ended":
+                found[event["phase"]] = round(found.get(event["phase"], 0.0) + event["seconds"], 3)
     return found
 
 

@@ -25,10 +25,8 @@ def _scale(volts, middle, factor, result):  # type: ignore[no-untyped-def]
 
 @njit(fastmath=FAST)
 def _polynomial(coefficients, orders, piece, gate, state, d, s, row, value):  # type: ignore[no-untyped-def]
-    """Set value[l] = sum_pq coefficients[piece, gate, state, p, q] d[l]^p s[l]^q, p and q below orders (Horner's rule).
-
-    One loop handles four powers of s, because a loop over a few lanes costs as much as several multiplications in it.
-    """
+    """Set value[l] = sum_pq coefficients[piece, gate, state, p, q] d[l]^p s[l]^q, p and q below orders (Horner's rule),
+    four powers of s in one loop: a loop over a few lanes costs as much as several multiplications."""
     degrees, source_degrees = orders[gate, state, 0], orders[gate, state, 1]
     lanes = len(d)
     for lane in range(lanes):

@@ -35,9 +35,8 @@ from norsim.tiling.calibrate import calibrate
 from norsim.tiling.convert import convert, program
 from norsim.tiling.read_noise import ReadNoise
 from norsim.training.checkpoint import CHECKPOINT, write_checkpoint
-from norsim.training.images import to_input
+from norsim.training.images import augment, to_input
 from norsim.training.through_array import through_circuit
-from norsim.training.train import augment
 from norsim.training.tuning import Tuning
 
 

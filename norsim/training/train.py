@@ -34,14 +34,12 @@ from norsim.jobs.phases import Report, silent
 from norsim.quantization.forward import forward
 from norsim.quantization.quantize import quantize
 from norsim.training.checkpoint import CHECKPOINT, LOG, write_checkpoint
-from norsim.training.images import check_fit, to_input
+from norsim.training.images import augment, check_fit, to_input
 from norsim.training.learner import Learner, one_cycle
 from norsim.training.recipes import AUGMENTATIONS, Recipe
 from norsim.zoo.registry import NetworkSpec
 
 EVALUATION_BATCH = 500
-# For pixels of 0 to 255.
-GREY = 128
 
 
 @dataclass(frozen=True)
@@ -112,28 +110,6 @@ def predict(
         progress(sum(map(len, logits)), len(data))
     classes: NDArray[np.int64] = torch.cat(logits).argmax(1).numpy()
     return classes
-
-
-def augment(pixels: Tensor, mirrored: Tensor, augmentation: str, generator: torch.Generator) -> Tensor:
-    """Augment `pixels` uint8 `[n, channels, h, w]`: shift each image (zeros fill in), mirror those of `mirrored` `[n]`,
-    and grey a square if the augmentation has one."""
-    reach, mirror, hole = AUGMENTATIONS[augmentation]
-    if not reach:
-        return pixels
-    count, _, height, width = pixels.shape
-    padded = functional.pad(pixels, (reach,) * 4)
-    top, left = torch.randint(2 * reach + 1, (2, count, 1), generator=generator)
-    rows, columns = top + torch.arange(height), left + torch.arange(width)
-    if mirror:
-        columns = torch.where(mirrored[:, None], columns.flip(1), columns)
-    images = torch.arange(count)[:, None, None]
-    moved = padded[images, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-    if not hole:
-        return moved
-    y, x = (torch.randint(side, (count, 1), generator=generator) for side in (height, width))
-    down, across = ((torch.arange(side) - at + hole // 2) for side, at in ((height, y), (width, x)))
-    within = ((down >= 0) & (down < hole))[:, :, None] & ((across >= 0) & (across < hole))[:, None, :]
-    return moved.masked_fill(within[:, None], GREY)
 
 
 def _digest(weights: Mapping[str, Tensor]) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import click
 
 from norsim.commands.shared import show as shown
 from norsim.commands.shared.options import print_json
-from norsim.errors import ThresholdError
+from norsim.errors import ConfigurationError, ThresholdError
 from norsim.experiments.run_folder import damaged, describe, run_folders
 from norsim.folders.lock import FolderLock
 from norsim.folders.record import delete, written
@@ -70,13 +72,12 @@ def show(run: Path, as_json: bool) -> None:
     """
     content = describe(run)
     for name in ("manifest", "summary", "timing"):
-        path = run / f"{name}.json"
-        content[name] = json.loads(path.read_text()) if path.is_file() else None
+        content[name] = _content(run / f"{name}.json")
     if as_json:
         print_json(content)
         return
     present = {key: value for key, value in content.items() if value is not None}
-    line = {"manifest": {**content["manifest"], "command": shlex.join(content["manifest"]["command"])}}
+    line = {"manifest": {**content["manifest"], "command": _command_line(content["manifest"]["command"])}}
     shown.table_or_lines((), shown.entries(present | line), [json.dumps(present, indent=2, ensure_ascii=False)])
 
 
@@ -124,13 +125,19 @@ def gc(folder: Path, days: float, dry_run: bool, as_json: bool) -> None:
       norsim runs gc runs --older-than 7
     """
     finished = [run for run in run_folders(folder) if describe(run)["state"] == "finished"]
-    old = [path for path in unit_files(shared_units()) if path.stat().st_mtime < time.time() - days * DAY]
     kept = [run / name for run in finished for name in written(run) if _is_unit(name)]
-    files = [*(path for path in kept if path.is_file()), *old]
-    content: dict[str, Any] = {"files": len(files), "bytes": sum(path.stat().st_size for path in files)}
+    sizes = [stat.st_size for path in kept if path.is_file() and (stat := _stat(path))]
+    before = time.time() - days * DAY
+    for path in unit_files(shared_units()):
+        # Other processes remove shared units too, and some may be of another user.
+        with suppress(OSError):
+            stat = path.stat()
+            if stat.st_mtime < before:
+                if not dry_run:
+                    path.unlink()
+                sizes.append(stat.st_size)
+    content: dict[str, Any] = {"files": len(sizes), "bytes": sum(sizes)}
     if not dry_run:
-        for path in old:
-            path.unlink(missing_ok=True)
         for run in finished:
             if any(map(_is_unit, written(run))):
                 with FolderLock(run):
@@ -139,7 +146,30 @@ def gc(folder: Path, days: float, dry_run: bool, as_json: bool) -> None:
         print_json({**content, "removed": not dry_run})
     else:
         done = "would be removed" if dry_run else "removed"
-        click.echo(f"{len(files)} files, {content['bytes'] / 1e6:.1f} MB {done}")
+        click.echo(f"{len(sizes)} files, {content['bytes'] / 1e6:.1f} MB {done}")
+
+
+def _content(path: Path) -> dict[str, Any] | None:
+    """Return the content of a JSON file of a run; None if there is none."""
+    try:
+        content = json.loads(path.read_bytes()) if path.is_file() else None
+    except (OSError, ValueError, RecursionError) as problem:
+        raise ConfigurationError(f"{path} is damaged ({problem}); repeat the run") from None
+    if content is not None and not isinstance(content, dict):
+        raise ConfigurationError(f"{path} is damaged: it holds no JSON object; repeat the run")
+    return content
+
+
+def _command_line(words: Any) -> str:
+    return shlex.join(map(str, words)) if isinstance(words, list) else str(words)
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    """Return the state of a file; None if another process has just removed it."""
+    try:
+        return path.stat()
+    except OSError:
+        return None
 
 
 def _is_unit(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,9 +13,11 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from norsim.array.tile import Stimulus
+from norsim.chip.model import Chip
 from norsim.errors import DataError
 from norsim.evaluation.proof.sampling import Sample
 from norsim.periphery.adc import Adc
+from norsim.quantization.layer import QuantizedLayer
 from norsim.tiling.grid import TileGrid
 from norsim.tiling.tile import placed_tile
 
@@ -61,7 +64,7 @@ def samples_of(table: pa.Table, grids: Mapping[str, TileGrid]) -> list[Sample]:
 
 def save_samples(samples: Sequence[Sample], at_random: int, file: BinaryIO) -> None:
     """Write reads as a NumPy archive. The `at_random` reads with the smallest keys were drawn from all reads of the
-    run."""
+    run. The digests of weights and cells are kept too, to notice a network or a cell that was changed since."""
     places = [
         [
             sample.part.layer.name, sample.part.row, sample.part.column, sample.part.adc.bits, sample.part.adc.low_amps,
@@ -74,13 +77,16 @@ def save_samples(samples: Sequence[Sample], at_random: int, file: BinaryIO) -> N
         name: np.concatenate([_values(sample)[k] for sample in samples]) if samples else np.empty(0)
         for k, name in enumerate(VALUES)
     }
-    text = np.array(json.dumps({"at_random": at_random, "places": places}))
+    parts = {sample.part.layer.name: sample.part for sample in samples}
+    read = {name: _digests(part.layer, part.chip) for name, part in parts.items()}
+    text = np.array(json.dumps({"at_random": at_random, "places": places, "read": read}))
     np.savez_compressed(file, allow_pickle=False, reads=text, **arrays)
 
 
 def load_samples(path: Path, grids: Mapping[str, TileGrid]) -> tuple[list[Sample], int]:
     """Return the reads that a run kept, on the tiles of `grids`, by layer, and how many were drawn from all of its
-    reads: those with the smallest keys. Raises DataError for other files."""
+    reads: those with the smallest keys. Raises DataError for other files, and for a network or a cell that was changed
+    since the run."""
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
             if "places" in kept.files:
@@ -90,6 +96,7 @@ def load_samples(path: Path, grids: Mapping[str, TileGrid]) -> tuple[list[Sample
                 )
             content = json.loads(str(kept["reads"]))
             values = {name: kept[name] for name in VALUES}
+        _check_unchanged(path, content.get("read", {}), grids)
         starts = [0] * len(VALUES)
         samples = []
         for place in content["places"]:
@@ -102,6 +109,24 @@ def load_samples(path: Path, grids: Mapping[str, TileGrid]) -> tuple[list[Sample
         raise
     except Exception as problem:  # NumPy and zipfile raise anything on a damaged file
         raise DataError(f"{path} does not hold sampled reads of this network and chip: {problem}") from None
+
+
+def _digests(layer: QuantizedLayer, chip: Chip) -> dict[str, str]:
+    """Return what identifies the weights of a layer and the cell that holds them."""
+    shape = repr((layer.weights.shape, layer.weight_zero, layer.weight_bits, layer.input_bits)).encode()
+    return {"weights": hashlib.sha256(shape + layer.weights.tobytes()).hexdigest(), "cell": chip.cell.digest}
+
+
+def _check_unchanged(path: Path, then: Mapping[str, Mapping[str, str]], grids: Mapping[str, TileGrid]) -> None:
+    """Raise DataError if weights or cells of the layers that were read are not those of the run."""
+    for name, digests in then.items():
+        now = _digests(grids[name].layer, grids[name].chip) if name in grids else {}
+        for what, digest in digests.items():
+            if now.get(what) != digest:
+                raise DataError(
+                    f"the {what} of layer {name} changed since the run whose reads {path} holds, so the run cannot be "
+                    "solved again; restore the files of its network and its cell, or make the run again"
+                )
 
 
 def _values(sample: Sample) -> tuple[np.ndarray[Any, Any], ...]:

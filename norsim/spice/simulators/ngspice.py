@@ -103,9 +103,9 @@ def run_deck(cell: Cell, folder: Path, timeout_seconds: float, largest_bytes: in
     and compatibility. It loads copies of the cell's compiled models, has the folder as its home, and is stopped if it
     takes more than `timeout_seconds`, the machine's memory, or `largest_bytes` for a file.
 
-    Raises ConfigurationError for unknown parameters of the cell and for compiled models that have changed, SolveError on
-    other errors, SolveTimeoutError among them, and SimulatorError if ngspice is missing or cannot load what the cell
-    needs.
+    Raises ConfigurationError for unknown parameters of the cell and for compiled models that have changed, SolveError
+    on other errors, SolveTimeoutError among them, and SimulatorError if ngspice is missing or cannot load what the
+    cell needs.
     """
     executable = find_ngspice()
     if cell.osdi and not abilities(executable).osdi:
