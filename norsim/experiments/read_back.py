@@ -86,8 +86,8 @@ def _wrong(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> str | Non
     for name, (value, kind) in needed.items():
         if not isinstance(value, kind) or isinstance(value, bool):
             return f"{name} in manifest.json is {value!r}, which is no {kind.__name__}"
-    name = summary.get("network")
-    return None if isinstance(name, str) else f"network in summary.json is {name!r}, which is no str"
+    network = summary.get("network")
+    return None if isinstance(network, str) else f"network in summary.json is {network!r}, which is no str"
 
 
 def _seconds(run: Path) -> float | None:

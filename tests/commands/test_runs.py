@@ -114,7 +114,7 @@ def test_checksums_agree_with_sha256sum(runs: Path) -> None:
     checked = subprocess.run(
         ["sha256sum", "-c", "checksums.sha256"], cwd=runs / "done", check=False, capture_output=True
     )
-    assert checked.returncode == 0 and checked.stdout.count(b": OK") == 4
+    assert checked.returncode == 0 and checked.stdout.count(b": OK") == 5
 
 
 def test_units_of_finished_runs_and_old_shared_ones_are_removed(norsim: Run, runs: Path, shared_units: Path) -> None:

@@ -64,7 +64,7 @@ def build_onnx(path: Path, content: bytes | None = None) -> OnnxNetwork:
     except Exception as problem:  # with another version of protobuf than it expects, it raises several kinds
         raise ConfigurationError(
             f"{path}: the package onnx cannot be imported ({type(problem).__name__}: {first_line(problem)}); install "
-            "versions of onnx and protobuf that fit each other: pip install --upgrade onnx"
+            "versions of onnx and protobuf that fit each other"
         ) from problem
     content = read_content(path) if content is None else content
     try:
