@@ -50,7 +50,7 @@ def test_training_starts_from_float_weights_and_refuses_those_of_another_network
     assert (tmp_path / "on" / "float.safetensors").read_bytes() == start.read_bytes()
     for name, options, problem in (
         ("wide", ["--width", "2", "--start", start], "does not fit the network"),
-        ("garbage", ["--start", tmp_path / "first" / "card.json"], "holds no tensors that can be read safely"),
+        ("garbage", ["--start", tmp_path / "first" / "card.json"], "is JSON; expected a safetensors file"),
     ):
         ended = norsim("train", *still, *options, "--out", tmp_path / name)
         assert ended.code == 2 and problem in ended.err and not (tmp_path / name).exists()

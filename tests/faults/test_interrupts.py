@@ -178,7 +178,11 @@ def begun(body: str, folder: Path, **options: object) -> tuple[subprocess.Popen[
     return running, said
 
 
-@pytest.mark.parametrize("what", HOLDS)
+# Signals that a shell ignores for processes in its background change what these two see.
+@pytest.mark.parametrize("what", [
+    pytest.param(what, marks=pytest.mark.soak if what in ("a long call in C", "a simulator and half a file") else ())
+    for what in HOLDS
+])  # fmt: skip
 def test_a_process_ends_whatever_holds_its_main_thread(what: str, tmp_path: Path) -> None:
     running, said = begun(HOLDS[what], tmp_path)
     number = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP][list(HOLDS).index(what) % 3]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -76,7 +77,14 @@ def test_a_finished_run_is_not_made_again(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "summary.json").write_text('{"accuracy": 1.0}')
     (folder / "timing.json").write_text('{"seconds": 2.0}')
+    line = ["--network", case.network, "--out", str(folder), "--quiet", "--overwrite"]
+    made_by = {"command": [*case.program, case.command, *line], **cases.inputs(case.network)}
+    (folder.parent / "kept.made-by.json").write_text(json.dumps(made_by, indent=1) + "\n")
     assert case.run(tmp_path, None)["accuracy"] == 1.0
+    made_by["weights"] = "other"
+    (folder.parent / "kept.made-by.json").write_text(json.dumps(made_by, indent=1) + "\n")
+    with pytest.raises(SystemExit, match="no-such-command ended with code 2"):
+        case.run(tmp_path, None)
     with pytest.raises(SystemExit, match="no-such-command ended with code 2"):
         cases.Case("other", "digits-cnn", "no-such-command", ()).run(tmp_path, None)
 
