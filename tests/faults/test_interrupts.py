@@ -47,7 +47,8 @@ def interrupted(running: Started, number: int, group: bool) -> int:
     return code
 
 
-@pytest.mark.slow
+# `make test` kills and resumes runs in tests/commands/test_resume.py.
+@pytest.mark.soak
 def test_a_run_interrupted_in_every_phase_resumes_to_the_same_bytes(norsim: Run, tmp_path: Path) -> None:
     whole, part = tmp_path / "whole", tmp_path / "part"
     assert norsim(*RUN, "--out", whole).code == 0
