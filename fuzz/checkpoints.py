@@ -28,25 +28,25 @@ def checkpoint(content: bytes, path: Path) -> None:
     choices = Choices(content)
     state: dict[str, Tensor] = dict(STATE)
     prefix = choices.one(PREFIXES)
-    changed = [_change(choices, state) for _ in range(choices.number(3))]
+    changed = [_change(choices, state) for _ in range(choices.below(3))]
     changed += [f"{name} is {value.dtype}" for name, value in state.items() if not _is_taken(name, value)]
     expected = {
         name: value.to(STATE[name].dtype) for name, value in state.items() if name in STATE and not any(changed)
     }
     state = {prefix + name: value for name, value in state.items()}
     whole: Any = state
-    for _ in range(choices.number(4)):
+    for _ in range(choices.below(4)):
         whole = {choices.one(KEYS): whole, **({choices.one(KEYS): choices.one((3, 0.5, "x", [1], None, {}))}
-                                              if choices.number(2) else {})}  # fmt: skip
-    kind = choices.number(4)
+                                              if choices.below(2) else {})}  # fmt: skip
+    kind = choices.below(4)
     if kind == 3 and whole is state:
         written = save({name: value.contiguous() for name, value in state.items()})
     else:
         file = io.BytesIO()
         torch.save(whole, file, _use_new_zipfile_serialization=kind != 1)
         written = file.getvalue()
-    cut = choices.number(8)
-    path.write_bytes(written if cut < 6 else written[: len(written) * choices.number(100) // 100])
+    cut = choices.below(8)
+    path.write_bytes(written if cut < 6 else written[: len(written) * choices.below(100) // 100])
     try:
         found = load_float(path, NETWORK)
     except NorsimError:
@@ -64,7 +64,7 @@ def _is_taken(name: str, value: Tensor) -> bool:
 def _change(choices: Choices, state: dict[str, Tensor]) -> str:
     """Change one entry so that it must be refused; return how, '' if it must not."""
     name = choices.one([name for name in STATE if "tracked" not in name])
-    how = choices.number(5)
+    how = choices.below(5)
     if how == 0 and name in state:
         state[name] = state[name].real.to(choices.one(TYPES))
         return ""

@@ -14,12 +14,12 @@ class Choices:
     def __init__(self, content: bytes) -> None:
         self.content, self.place = content, 0
 
-    def number(self, count: int) -> int:
-        """Return a number below `count`, at most 256."""
+    def below(self, count: int) -> int:
+        """Return a number below `count`, at most 256; 0 if that is 0."""
         byte = self.content[self.place] if self.place < len(self.content) else 0
         self.place += 1
-        return byte % count
+        return byte % max(count, 1)
 
     def one(self, values: Sequence[T]) -> T:
         """Return one of the values."""
-        return values[self.number(len(values))]
+        return values[self.below(len(values))]

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fuzz.choices import Choices
 from norsim.chip.load import build_chip
 from norsim.errors import NorsimError, SolveError
 from norsim.spice.rawfile import read_raw
@@ -124,21 +125,6 @@ BRACES = (r"'\1'", r"{ \1 }", r"{(\1)}")
 SECTIONS = (r"\1\2 '\3'", r'\1\2 "\3"', r"\1\2 \3 $ z", r"\1\2  \3;z", r"\1\2 \3 tt", r"\1 'kit.lib' \3")
 
 
-class Choices:
-    """The numbers that the bytes of an input choose; 0 after its end."""
-
-    def __init__(self, content: bytes) -> None:
-        self.left = list(content)
-
-    def below(self, count: int) -> int:
-        """Return a number from 0 to `count` - 1."""
-        return (self.left.pop(0) if self.left else 0) % max(count, 1)
-
-    def of(self, options: tuple[str, ...]) -> str:
-        """Return one of `options`."""
-        return options[self.below(len(options))]
-
-
 def _line(lines: list[str], choose: Choices, edit: Callable[[str], str]) -> None:
     place = choose.below(len(lines))
     lines[place : place + 1] = edit(lines[place]).split("\n")
@@ -154,7 +140,7 @@ def _split(line: str, choose: Choices) -> str:
     if not blanks or line.startswith("*"):
         return line
     place = blanks[choose.below(len(blanks))]
-    return line[:place] + choose.of(LINKS) + line[place + 1 :]
+    return line[:place] + choose.one(LINKS) + line[place + 1 :]
 
 
 def _number(match: re.Match[str], form: int) -> str:
@@ -167,25 +153,25 @@ def _number(match: re.Match[str], form: int) -> str:
 def _edits(lines: list[str], choose: Choices) -> None:
     """Make one edit of the lines of a file."""
     edits: tuple[Callable[[], object], ...] = (
-        lambda: _insert(lines, choose, choose.of(REMARKS)),
-        lambda: _line(lines, choose, lambda line: line + choose.of(ENDS)),
+        lambda: _insert(lines, choose, choose.one(REMARKS)),
+        lambda: _line(lines, choose, lambda line: line + choose.one(ENDS)),
         lambda: _line(lines, choose, lambda line: _split(line, choose)),
         lambda: _line(lines, choose, lambda line: line.upper().replace("KIT.LIB", "kit.lib")),
-        lambda: _line(lines, choose, lambda line: line.replace(" ", choose.of(BLANKS))),
-        lambda: _line(lines, choose, lambda line: re.sub(r"=", choose.of((" = ", " =", "= ")), line)),
-        lambda: _line(lines, choose, lambda line: re.sub(r"\{(.*?)\}", choose.of(BRACES), line)),
-        lambda: _line(lines, choose, lambda line: re.sub(SECTION, choose.of(SECTIONS), line)),
+        lambda: _line(lines, choose, lambda line: line.replace(" ", choose.one(BLANKS))),
+        lambda: _line(lines, choose, lambda line: re.sub(r"=", choose.one((" = ", " =", "= ")), line)),
+        lambda: _line(lines, choose, lambda line: re.sub(r"\{(.*?)\}", choose.one(BRACES), line)),
+        lambda: _line(lines, choose, lambda line: re.sub(SECTION, choose.one(SECTIONS), line)),
         lambda: _line(lines, choose, lambda line: re.sub(r"([\d.]+)u\b", partial(_number, form=choose.below(7)), line)),
-        lambda: _insert(lines, choose, choose.of(LINES).format(choose.of(WORDS))),
+        lambda: _insert(lines, choose, choose.one(LINES).format(choose.one(WORDS))),
         lambda: _line(
-            lines, choose, lambda line: re.sub(r"(?<= )(?=\w+=)", choose.of(("params: ", "PARAMS:")), line, count=1)
+            lines, choose, lambda line: re.sub(r"(?<= )(?=\w+=)", choose.one(("params: ", "PARAMS:")), line, count=1)
         ),
         lambda: _line(lines, choose, lambda line: re.sub(r"(?i)^(\.ends|\.endl) .*", r"\1", line)),
         lambda: lines.pop(choose.below(len(lines))) if lines else None,
         lambda: _line(lines, choose, lambda line: f"{line}\n{line}"),
         lambda: _line(lines, choose, lambda line: line[: choose.below(len(line))] + chr(choose.below(256)) + line[2:]),
         lambda: _line(lines, choose, lambda line: f"  {line}"),
-        lambda: _line(lines, choose, lambda line: re.sub(r"\bshift\b|\blsel\b|\bfactor\b", choose.of(WORDS), line)),
+        lambda: _line(lines, choose, lambda line: re.sub(r"\bshift\b|\blsel\b|\bfactor\b", choose.one(WORDS), line)),
     )  # fmt: skip
     edits[choose.below(len(edits))]()
 
@@ -195,15 +181,15 @@ def files(content: bytes) -> dict[str, bytes]:
     choose = Choices(content)
     texts = {"kit.lib": KIT.split("\n"), "cell.sp": CELL.split("\n")}
     made: dict[str, bytes] = {}
-    encoding, ending, part = choose.of(("utf-8", "latin-1", "utf-8")), choose.of(("\n", "\r\n")), choose.below(4)
+    encoding, ending, part = choose.one(("utf-8", "latin-1", "utf-8")), choose.one(("\n", "\r\n")), choose.below(4)
     for _ in range(1 + choose.below(5)):
-        _edits(texts[choose.of(tuple(texts))], choose)
+        _edits(texts[choose.one(tuple(texts))], choose)
     if part == 3:
-        lines = texts[choose.of(tuple(texts))]
+        lines = texts[choose.one(tuple(texts))]
         start = choose.below(len(lines))
         end = start + 1 + choose.below(4)
         made["part.inc"] = ending.join(lines[start:end]).encode(encoding, "replace")
-        lines[start:end] = [choose.of((".include part.inc", ".inc 'part.inc' $ x", '.INCLUDE "part.inc"'))]
+        lines[start:end] = [choose.one((".include part.inc", ".inc 'part.inc' $ x", '.INCLUDE "part.inc"'))]
     return made | {name: ending.join(lines).encode(encoding, "replace") for name, lines in texts.items()}
 
 

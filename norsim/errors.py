@@ -86,3 +86,8 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name.lower(), by_lower, n=1)
     listed = ", ".join(names) or "none"
     return f"did you mean {by_lower[close[0]]!r}? Known: {listed}" if close else f"known: {listed}"
+
+
+def first_line(problem: BaseException) -> str:
+    """Return the first line of an exception's message."""
+    return str(problem).strip().partition("\n")[0]

@@ -56,7 +56,12 @@ def make_folder(path: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write `text` in UTF-8 by `write_atomically`."""
-    write_atomically(path, lambda file: file.write(text.encode()))
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` by `write_atomically`."""
+    write_atomically(path, lambda file: file.write(content))
 
 
 def append_json(path: Path, content: dict[str, Any]) -> None:
@@ -88,5 +93,4 @@ def copy_files(source: Path, target: Path) -> None:
     """Copy the files of a folder to another, which is created. Raises WriteError if one cannot be written."""
     make_folder(target)
     for path in sorted(source.iterdir()):
-        content = path.read_bytes()
-        write_atomically(target / path.name, lambda file, content=content: file.write(content))  # type: ignore[misc]
+        write_bytes(target / path.name, path.read_bytes())

@@ -89,13 +89,12 @@ class _Program:
     def __init__(self, path: Path, content: bytes) -> None:
         digest = hashlib.sha256(str(path).encode() + content).hexdigest()[:16]
         self.path, self.name = path, f"{PREFIX}{''.join(c if c.isalnum() else '_' for c in path.stem)}_{digest}"
-        self.folders = [str(path.parent)]
         self.sources: dict[str, str] = {}
         self.results: dict[tuple[str, str], Any] = {}
         watch_imports()
         loader = _Loader(self.name, str(path), self)
         spec = ModuleSpec(self.name, loader, origin=str(path), is_package=True)
-        spec.submodule_search_locations, spec.has_location = self.folders, True
+        spec.submodule_search_locations, spec.has_location = [str(path.parent)], True
         self.module = importlib.util.module_from_spec(spec)
 
     def execute(self) -> None:
@@ -162,10 +161,8 @@ def _import(
     """Import as Python does; a file of a program takes what lies beside it."""
     # A call of `__import__`, which is no statement, need not pass its variables.
     program = "" if level else _caller(sys._getframe(1).f_globals if globals is None else globals)
-    if not program:
-        return PYTHONS_OWN(name, globals, locals, fromlist or (), level)
     first = name.partition(".")[0]
-    if not _has(program, first):
+    if not program or not _has(program, first):
         return PYTHONS_OWN(name, globals, locals, fromlist or (), level)
     found = PYTHONS_OWN(f"{program}.{name}", globals, locals, fromlist or (), 0)
     return found if fromlist else sys.modules[f"{program}.{first}"]

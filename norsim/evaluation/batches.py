@@ -110,7 +110,7 @@ def run_batches(
             counts[index], place = len(images), (index, first)
             first += len(images)
             if store is not None:
-                # A resumed run has answered alike before, or starts anew.
+                # Only a network that answers as before resumes.
                 answered = _answered(model, images) if own_code else ""
                 keys[index] = batch_key(f"{print_of_model} {answered}", place, images, classify, quota, seed)
                 found = find(store, keys[index])
@@ -211,8 +211,9 @@ def fingerprint(model: nn.Module, backend: Backend) -> str:
     """Return a hash of everything that determines the outputs of a converted network, including its calibration."""
     rests_on: list[str | None] = [*backend.versions().values()] or [None]
     parts: list[object] = [*map(version, DECISIVE), *rests_on, backend.name, str(model), normalisation(model)]
-    parts += sorted({f"{type(part).__module__}.{type(part).__qualname__}" for part in model.modules()})
-    parts += [*code_of(own_modules(model)), *attributes(model)]
+    kinds = {type(part) for part in model.modules()}
+    parts += sorted(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)
+    parts += [*code_of(kind.__module__ for kind in kinds), *attributes(model)]
     # Also the buffers that a state dict lacks.
     values = dict(model.named_buffers()) | model.state_dict()
     parts += [*values, digest_of(values.values())]
@@ -221,12 +222,6 @@ def fingerprint(model: nn.Module, backend: Backend) -> str:
         for tile in layer.grid.tiles:
             parts += [tile.name, repr(tile.adc), tile.gain.tobytes().hex(), tile.offset.tobytes().hex()]
     return unit_key(*parts)
-
-
-def own_modules(model: nn.Module) -> set[str]:
-    """Return the names of the Python modules, other than torch's and norsim's, that define parts of a network."""
-    defined = {type(part).__module__ for part in model.modules()}
-    return {name for name in defined if name.partition(".")[0] not in ("torch", "norsim")}
 
 
 def _answered(model: nn.Module, images: Tensor) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from norsim.errors import ConfigurationError, NorsimError
+from norsim.errors import ConfigurationError, NorsimError, first_line
 from norsim.quantization.references import TORCH_KEEPS, redirect
 
 
@@ -27,10 +27,9 @@ def independent_copy(network: nn.Module, kept: Mapping[int, Any] | None = None) 
     except NorsimError:
         raise
     except Exception as problem:  # user code may raise anything
-        said = str(problem).strip().partition("\n")[0]
         raise ConfigurationError(
-            f"{type(network).__name__} cannot be copied in eval mode: {type(problem).__name__}: {said}. Expected a "
-            "network that copy.deepcopy copies; remove attributes such as files, locks and generators"
+            f"{type(network).__name__} cannot be copied in eval mode: {type(problem).__name__}: {first_line(problem)}. "
+            "Expected a network that copy.deepcopy copies; remove attributes such as files, locks and generators"
         ) from problem
     parts = [*network.modules(), *network.parameters(), *network.buffers()]
     redirect(found, {id(part): memo[id(part)] for part in parts if id(part) in memo})

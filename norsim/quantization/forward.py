@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from norsim.errors import ConfigurationError, NorsimError
+from norsim.errors import ConfigurationError, NorsimError, first_line
 
 # Share of the largest output by which answers for different batch sizes may differ, and that of outputs near 0.
 ROUNDING, TINY = 1e-3, 1e-6
@@ -29,10 +29,9 @@ def forward(network: nn.Module, inputs: Tensor) -> Any:
     except NorsimError:
         raise
     except Exception as problem:  # user code may raise anything
-        said = str(problem).strip().partition("\n")[0]
         raise ConfigurationError(
             f"{type(network).__name__} fails on inputs {list(inputs.shape)} of {inputs.dtype}: "
-            f"{type(problem).__name__}: {said}. Give inputs that the float network accepts"
+            f"{type(problem).__name__}: {first_line(problem)}. Give inputs that the float network accepts"
         ) from problem
 
 

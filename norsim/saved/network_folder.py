@@ -24,7 +24,7 @@ from torch import nn
 
 from norsim.data import Dataset
 from norsim.errors import ConfigurationError, DataError
-from norsim.files import make_folder, unique_json, write_atomically, write_text
+from norsim.files import make_folder, unique_json, write_bytes, write_text
 from norsim.jobs.phases import Report, silent
 from norsim.quantization.modules import quantized_operands
 from norsim.quantization.normalise import from_header
@@ -46,7 +46,7 @@ def save_network(result: TrainResult, folder: Path, command: str, report: Report
     class of each test image, in the order of the test set, which yields its accuracy on any part of the set.
     """
     payload = _write(result.network, result.spec, folder)
-    _write_bytes(folder / FLOAT, float_file(result.float_network))
+    write_bytes(folder / FLOAT, float_file(result.float_network))
     network, header = decode(folder / WEIGHTS, trusted=True)
     card = header | _accuracies(result, network, report)
     if is_code(header["network"]):
@@ -115,8 +115,8 @@ def _write(network: nn.Module, spec: NetworkSpec, folder: Path) -> bytes:
     payload = encode(network, spec)
     make_folder(folder)
     if is_onnx(spec.name):
-        _write_bytes(folder / ONNX, read_content(Path(spec.name)))
-    _write_bytes(folder / WEIGHTS, payload)
+        write_bytes(folder / ONNX, read_content(Path(spec.name)))
+    write_bytes(folder / WEIGHTS, payload)
     return payload
 
 
@@ -195,10 +195,6 @@ def _sizes(result: TrainResult, network: nn.Module, norms: dict[str, str | None]
         "float32_file_bytes": float_bytes,
         "size_ratio": round(float_bytes / len(payload), 3),
     }
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    write_atomically(path, lambda file: file.write(content))
 
 
 def _read_card(path: Path, header: dict[str, Any], weights: Path) -> dict[str, Any]:

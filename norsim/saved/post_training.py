@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from norsim.data import Dataset, load
 from norsim.data.tensors import images_tensor
-from norsim.errors import ConfigurationError, NorsimError
+from norsim.errors import ConfigurationError, NorsimError, first_line
 from norsim.jobs.phases import Report, silent, step
 from norsim.quantization.normalise import Normalise
 from norsim.quantization.plain import plain_copy
@@ -77,10 +77,9 @@ def check_answers(network: nn.Module, data: Dataset, name: str) -> None:
     except NorsimError as problem:
         raise type(problem)(f"{name}: {problem}") from problem
     except Exception as problem:  # user code may raise anything
-        said = str(problem).strip().partition("\n")[0]
         raise ConfigurationError(
-            f"{name} does not accept images {list(pair.shape)} of {data.name}: {type(problem).__name__}: {said}. These "
-            f"are {data.split} images; give images that the network accepts"
+            f"{name} does not accept images {list(pair.shape)} of {data.name}: {type(problem).__name__}: "
+            f"{first_line(problem)}. These are {data.split} images; give images that the network accepts"
         ) from problem
     if not isinstance(answers, Tensor) or answers.ndim != 2 or len(answers) != len(pair):
         kind = list(answers.shape) if isinstance(answers, Tensor) else type(answers).__name__

@@ -18,7 +18,7 @@ from norsim.solver import characterize
 from norsim.solver.characterize import Box, CellTable, Sweep
 from norsim.solver.threshold_interpolation import between
 
-# Part of every key: whatever makes a table, as imported. A change of it makes tables anew.
+# Part of every key: whatever makes a table, as imported. After a change, tables are made again.
 MADE_BY = (sources_digest("array", "solver", "spice"), np.__version__, version("scipy"))
 # Margin beyond the volts that a solve reaches, as a share of the width, so that slopes can be taken at the very edge.
 MARGIN = 0.05

@@ -1,6 +1,6 @@
 """Options of ngspice's decks: those that norsim sets, and those that the models of a cell may need.
 
-ngspice takes an option that it does not know for a variable, without a word, so a misspelt one would have no effect.
+ngspice silently treats an unknown option as a variable, so a misspelt one would have no effect.
 """
 
 # Options that norsim's decks set.

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from norsim.data import Dataset
-from norsim.errors import ConfigurationError, DataError
+from norsim.errors import ConfigurationError, DataError, first_line
 from norsim.files import make_folder, write_text
 from norsim.jobs.phases import Report, silent
 from norsim.quantization.forward import forward
@@ -269,7 +269,7 @@ class _Run:
         except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as problem:
             raise DataError(
                 f"{self.folder / CHECKPOINT} is not a checkpoint of this version of norsim ({type(problem).__name__}: "
-                f"{str(problem).partition(chr(10))[0]}); delete it and start again"
+                f"{first_line(problem)}); delete it and start again"
             ) from problem
 
     def _load_checkpoint(self) -> dict[str, Any]:

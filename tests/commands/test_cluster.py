@@ -22,6 +22,7 @@ from norsim.errors import SimulatorError, SolveError
 from norsim.jobs.dask_cluster import _there, cluster, installation
 from norsim.jobs.workers import Unit
 from tests.commands.test_resume import EVALUATE, FAST, READ, results
+from tests.faults.test_user_code import HELPERS, LAZY, files
 from tests.processes import start
 
 Run = Callable[..., Any]
@@ -159,27 +160,11 @@ def test_batches_on_workers_give_the_same_bytes(
     assert len(results(alone(FAST))) == 3
 
 
-LAZY = """
-from torch import manual_seed, nn
-class Net(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.head = nn.Linear(64, 10)
-    def forward(self, x):
-        from flat import flat
-        return self.head(flat(x))
-def make():
-    manual_seed(0)
-    return Net()
-"""
-
-
 @pytest.mark.slow
 def test_workers_find_what_lies_beside_a_user_supplied_network(
     norsim: Run, dask_cluster: Cluster, tmp_path: Path
 ) -> None:
-    (tmp_path / "net.py").write_text(LAZY)
-    (tmp_path / "flat.py").write_text("def flat(x): return x.flatten(1)\n")
+    files(tmp_path, net=LAZY, **HELPERS)
     words = ("eval-network", "--model", f"{tmp_path}/net.py:make", "--dataset", "digits", "--images", 40, "--quiet",
              "--proof-images", 0, "--spice-sample", 1)  # fmt: skip
     dask_cluster.worker()

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from norsim.errors import ConfigurationError, DataError
+from norsim.errors import ConfigurationError, DataError, first_line
 from norsim.zoo.onnx.attributes import ignored
-from norsim.zoo.onnx.graph import GraphError, Node, OnnxNetwork, first_line
+from norsim.zoo.onnx.graph import GraphError, Node, OnnxNetwork
 from norsim.zoo.onnx.layers import LAYERS
 from norsim.zoo.onnx.operators import OPERATORS
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from norsim.errors import ConfigurationError
+from norsim.errors import ConfigurationError, first_line
 from norsim.zoo.onnx.axes import Attributes, padding
 from norsim.zoo.onnx.layers import LAYERS
 from norsim.zoo.onnx.operators import OPERATORS
@@ -46,11 +46,6 @@ class Step:
 
 class GraphError(ConfigurationError):
     """A graph that cannot be converted to a torch module; the message names the node."""
-
-
-def first_line(problem: Exception) -> str:
-    """Return the first line of an exception's message."""
-    return str(problem).strip().partition("\n")[0]
 
 
 class OnnxNetwork(nn.Module):
