@@ -16,7 +16,7 @@ from benchmarks.claims import CLAIMS, Claim
 from benchmarks.measure import Measured
 from benchmarks.plan import THREADS, Found
 from benchmarks.speed import Point
-from norsim.experiments.run_folder import processor
+from norsim.jobs.machine import processor
 from norsim.spice.simulators import ngspice
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"

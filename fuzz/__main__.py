@@ -10,6 +10,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 from fuzz.targets import TARGETS
@@ -26,6 +27,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="seed of the mutations")
     parser.add_argument("--targets", nargs="*", choices=list(TARGETS), default=list(TARGETS))
     chosen = parser.parse_args()
+    if find_spec("atheris") is None:
+        parser.error("atheris is missing: run `make fuzz`, which installs it, or pip install atheris")
     each = -(-chosen.runs // len(chosen.targets))
     failed = [name for name in chosen.targets if run(name, each, chosen.seed)]
     print(f"{each * len(chosen.targets)} inputs; findings: {', '.join(failed) or 'none'}")

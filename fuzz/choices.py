@@ -8,6 +8,10 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+class NoAnswerError(Exception):
+    """The program to compare with gave no answer for an input, so the input tests little."""
+
+
 class Choices:
     """Successive choices; once the bytes are used up, the first alternative is chosen."""
 

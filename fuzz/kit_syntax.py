@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fuzz.choices import Choices
+from fuzz.choices import Choices, NoAnswerError
 from norsim.chip.load import build_chip
 from norsim.errors import NorsimError, SolveError
 from norsim.spice.rawfile import read_raw
@@ -223,7 +223,7 @@ def read(content: bytes) -> None:
         try:
             wanted, found, why = by_hand(folder), None, ""
         except subprocess.TimeoutExpired:
-            return
+            raise NoAnswerError("ngspice does not end") from None
         try:
             cell = build_chip(CHIP, folder / "mine.yaml").cell
             found = float(drain_amps(cell, *(np.array([volts]) for volts in VOLTS))[0])

@@ -17,6 +17,7 @@ EXCEPTIONS = {
         "--", "--by", "--chip", "--data", "--dataset", "--encoding", "--images", "--model", "--network", "--seed",
         "--set", "--trust-cell", "--trust-model",
     },
+    "spice/simulators/running.py": {"--pdeathsig"},
     "spice/simulators/ngspice.py": {"--version", " does not answer --version as ngspice does. Reinstall ngspice"},
 }  # fmt: skip
 

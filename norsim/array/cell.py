@@ -30,6 +30,7 @@ class Cell:
     `compatibility`  ngspice's mode for models written for another simulator, e.g. `hsa`; empty for ngspice's own syntax
     `neutral_volts`  threshold without stored charge, volts, if the state is a charge; None if the netlist tells it
     `osdi`           compiled Verilog-A models that ngspice loads: path and SHA-256 of each
+    `files`          further files that a trusted cell lets ngspice read: path and SHA-256 of each
     `allowed_parameters`  parameters, in lower case, that ngspice may ignore because it does not know them
     `origins`        for messages: the files of `models` and `netlist`, as numbers of lines of both texts joined by a
                      line break, from 1, at which a file begins or goes on, its name, and the number of that line there
@@ -50,6 +51,7 @@ class Cell:
     options: tuple[tuple[str, str], ...] = ()
     compatibility: str = ""
     osdi: tuple[tuple[str, str], ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
     neutral_volts: float | None = None
     allowed_parameters: tuple[str, ...] = ()
     origins: tuple[tuple[int, str, int], ...] = field(default=(), compare=False, repr=False)
@@ -92,4 +94,5 @@ class Cell:
         needs = (self.options, self.compatibility, tuple(digest for _, digest in self.osdi))
         if any(needs):
             text.append(repr(needs))
+        text += [digest for _, digest in self.files]
         return hashlib.sha256("\0".join(text).encode()).hexdigest()

@@ -18,6 +18,9 @@ from norsim.spice.model_files import PARAMETERS, Source, is_file
 from norsim.spice.own_names import check_names
 from norsim.spice.wrapper import NAME, STATE, Inner, check_defined, wrapper
 
+# An absolute path, in quotes or up to a blank.
+FILE_NAME = re.compile(r"\"(/[^\"]+)\"|'(/[^']+)'|(?<![\w.])(/[^\s\"'=,()]+)")
+
 
 def build_cell(
     section: CellSection, kelvin: float, chip: Path, trust_cell: bool, state_is_charge: bool = False
@@ -54,6 +57,7 @@ def build_cell(
         options=tuple(sorted(section.options.items())),
         compatibility=_whole(section.compatibility),
         osdi=tuple(_compiled(name, chip, trust_cell) for name in section.osdi),
+        files=_named_files(every) if trust_cell else (),
         neutral_volts=_neutral(section) if state_is_charge else None,
         allowed_parameters=tuple(sorted(name.lower() for name in section.allow_unknown_parameters)),
         origins=_origins(len(given), [*cards, own] if own else cards),
@@ -125,6 +129,19 @@ class _Reader:
                 source = Source((self.chip.parent, packaged), self.trust_cell, self.mode)
                 return source.cards(folder / name, part)
         raise ConfigurationError(f"chip file {self.chip}: no file {name!r} beside it or in {packaged}")
+
+
+def _named_files(cards: list[Card]) -> tuple[tuple[str, str], ...]:
+    """Return the paths and SHA-256 of the files that cards of a trusted cell name, which ngspice reads itself.
+
+    Only absolute paths, because ngspice runs in a folder of its own.
+    """
+    texts = [line.text for card in cards for line in card.lines]
+    words = [word for text in texts for match in FILE_NAME.finditer(text) for word in match.groups() if word]
+    found = {word: Path(word) for word in words}
+    return tuple(
+        (word, hashlib.sha256(path.read_bytes()).hexdigest()) for word, path in sorted(found.items()) if is_file(path)
+    )
 
 
 def _compiled(name: str, chip: Path, trust_cell: bool) -> tuple[str, str]:

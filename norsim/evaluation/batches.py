@@ -23,6 +23,7 @@ from norsim.evaluation.clipping import Tally, Use
 from norsim.evaluation.metrics import Predictions, classes_of, plain
 from norsim.evaluation.proof.kept_reads import samples_of, samples_table
 from norsim.evaluation.proof.sampling import KeptReads, Quota, Sample, Sampler
+from norsim.jobs.machine import processor
 from norsim.jobs.unit_store import DECISIVE, UnitStore, unit_key
 from norsim.jobs.workers import HERE, Unit, Workers
 from norsim.quantization.forward import forward
@@ -208,9 +209,19 @@ def _answers_of(column: pa.ChunkedArray) -> Answers:
 
 
 def fingerprint(model: nn.Module, backend: Backend) -> str:
-    """Return a hash of everything that determines the outputs of a converted network, including its calibration."""
+    """Return a hash of everything that determines the outputs of a converted network, including its calibration.
+
+    Processors differ in the last bits of their sums, so it includes the name of this one.
+    """
     rests_on: list[str | None] = [*backend.versions().values()] or [None]
-    parts: list[object] = [*map(version, DECISIVE), *rests_on, backend.name, str(model), normalisation(model)]
+    parts: list[object] = [
+        processor(),
+        *map(version, DECISIVE),
+        *rests_on,
+        backend.name,
+        str(model),
+        normalisation(model),
+    ]
     kinds = {type(part) for part in model.modules()}
     parts += sorted(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)
     parts += [*code_of(kind.__module__ for kind in kinds), *attributes(model)]

@@ -10,17 +10,18 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from norsim.chip.renamed import LAWS
 from norsim.configuration.strict_yaml import yaml_text
-from norsim.errors import ConfigurationError
-from norsim.experiments.run_files import CHECKSUMS, KEPT, KEPT_FOLDERS, MANIFEST, SUMMARY, UNCHECKED
+from norsim.errors import ConfigurationError, WriteError
+from norsim.experiments.run_files import CHECKSUMS, KEPT, KEPT_FOLDERS, MANIFEST, SUMMARY, UNCHECKED, UNCHECKED_FOLDERS
 from norsim.files import append_json, write_text
 from norsim.folders.lock import process_at_work
 from norsim.folders.output import OutputFolder
 from norsim.folders.record import written
+from norsim.jobs.machine import processor
 from norsim.jobs.phases import Phases
 from norsim.jobs.unit_store import UnitStore, broken_units, checksum_line, shared_units, unit_files
 
@@ -94,16 +95,27 @@ class RunFolder:
         timing = {"seconds": summary.get("seconds"), "phases": phase_seconds(self.path)}
         write_text(self.path / "timing.json", json.dumps(timing, indent=1) + "\n")
         text = json.dumps(result, indent=1) + "\n"
-        kept = [self.path / name for name in sorted(filter(_has_checksum, written(self.path)))]
-        lines = [checksum_line(path.name, path.read_bytes()) for path in kept if path.is_file()]
+        lines = [_line(self.path, name) for name in _checked(self.path)]
         write_text(self.path / CHECKSUMS, "".join([*lines, checksum_line("summary.json", text.encode())]))
         write_text(self.path / SUMMARY, text)
         self.event("finished")
         self.output.release()
 
 
-def _has_checksum(name: str) -> bool:
-    return "/" not in name and name not in UNCHECKED
+def _checked(run: Path) -> list[str]:
+    """Return the files of a run that have a checksum, relative to it."""
+    names = [name for name in written(run) if name not in UNCHECKED and name.partition("/")[0] not in UNCHECKED_FOLDERS]
+    return sorted(name for name in names if (run / name).is_file())
+
+
+def _line(run: Path, name: str) -> str:
+    """Return the checksum line of a file of a run. Raises WriteError if it cannot be read back."""
+    try:
+        return checksum_line(name, (run / name).read_bytes())
+    except OSError as problem:
+        raise WriteError(
+            f"{run / name} cannot be read back for its checksum: {problem.strerror}; resume the run"
+        ) from None
 
 
 def phase_seconds(run: Path) -> dict[str, float]:
@@ -171,16 +183,24 @@ def damaged(run: Path) -> list[Path]:
         lines = (run / CHECKSUMS).read_text().splitlines(keepends=True)
     except (OSError, UnicodeDecodeError):
         return [*found, run / CHECKSUMS] if (run / "summary.json").exists() else found
-    covered = {line.partition("  ")[2].rstrip("\n") for line in lines}
+    covered = set(map(_name, lines))
     # A report can be written later.
-    needed = {name for name in written(run) if _has_checksum(name) and (run / name).is_file()} - {"report.html"}
-    if not needed | {SUMMARY} <= covered:
+    if not {*_checked(run), SUMMARY} - {"report.html"} <= covered:
         found.append(run / CHECKSUMS)
-    for line in lines:
-        path = run / Path(line.partition("  ")[2].rstrip("\n")).name
-        if not path.is_file() or checksum_line(path.name, path.read_bytes()) != line:
-            found.append(path)
-    return found
+    return [*found, *(run / _name(line) for line in lines if not _matches(run, line))]
+
+
+def _name(line: str) -> str:
+    return line.partition("  ")[2].rstrip("\n")
+
+
+def _matches(run: Path, line: str) -> bool:
+    """Return whether a file of a run has the checksum in a line; a name outside the run has not."""
+    name = PurePosixPath(_name(line))
+    try:
+        return not name.is_absolute() and ".." not in name.parts and _line(run, str(name)) == line
+    except WriteError:
+        return False
 
 
 def _check_same(path: Path, manifest: Mapping[str, Any], chip: str) -> dict[str, Any]:
@@ -217,13 +237,3 @@ def _manifest(seed: int) -> dict[str, Any]:
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "machine": {"processor": processor(), "cores": os.cpu_count(), "system": platform.platform()},
     }
-
-
-def processor() -> str:
-    """Return the name of this machine's processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

@@ -74,9 +74,13 @@ class OutputFolder:
         self.path = path
         with _writing(path):
             _refuse(refusal(path, kind, overwrite, resume))
-            created = made or not path.exists()
+            created = [path] if made else [part for part in (path, *path.parents) if not part.exists()]
             path.mkdir(parents=True, exist_ok=True)
-            lock = FolderLock(path)
+            try:
+                lock = FolderLock(path)
+            except BaseException:
+                _remove(created)
+                raise
             self._release = weakref.finalize(self, _leave, path, lock, created)
             # Again, because another process may have written to it before the lock.
             _refuse(refusal(path, kind, overwrite, resume, locked=True))
@@ -94,7 +98,7 @@ class OutputFolder:
             delete_named(self.path, half_written(self.path))
 
     def release(self) -> None:
-        """Let other processes write to the folder; remove it if it was created for this and nothing was written."""
+        """Let other processes write to the folder; remove what was created for this if nothing was written."""
         self._release()
 
     def __enter__(self) -> OutputFolder:
@@ -149,15 +153,19 @@ def _refuse(why: str | None) -> None:
         raise ConfigurationError(why)
 
 
-def _leave(path: Path, lock: FolderLock, created: bool) -> None:
+def _leave(path: Path, lock: FolderLock, created: list[Path]) -> None:
     with suppress(OSError):
         if _held(path) == [RECORD]:
             (path / RECORD).unlink()
     lock.release()
-    if created:
-        # Nothing was written if this succeeds.
-        with suppress(OSError):
-            path.rmdir()
+    _remove(created)
+
+
+def _remove(created: list[Path]) -> None:
+    """Remove folders, innermost first, in which nothing was written."""
+    with suppress(OSError):
+        for folder in created:
+            folder.rmdir()
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Any
 
 from norsim.child_processes import stop_running
 from norsim.errors import ConfigurationError, SolveError, SolveTimeoutError
+from norsim.spice.simulators.running import discard, reason
 
 LOG = logging.getLogger("norsim")
 TEND_SECONDS = 10.0
@@ -62,13 +63,15 @@ class Workers(ABC):
         Units are taken from the iterable as workers become free. After a SolveError a unit is tried again, up to
         `tries` times in all, but not after a SolveTimeoutError: it would take as long again. If it still fails, the
         remaining units are cancelled, those running in this process are waited for, and a SolveError names the first
-        failed unit and the number of failures (with one try it is the unit's own error). Any other error, also one of
-        `done` or of `units`, is raised unchanged, and running units are stopped.
+        failed unit and the number of failures (with one try it is the unit's own error); no folder is kept but the one
+        that it names. Any other error, also one of `done` or of `units`, is raised unchanged, and running units are
+        stopped.
         """
         waiting, again = iter(units), list[Unit]()
         running: dict[Future[Any], Unit] = {}
         tried: Counter[int] = Counter()
         failed: dict[int, tuple[Unit, SolveError]] = {}
+        unnamed: list[SolveError] = []
         with self.executor() as executor:
             try:
                 while True:
@@ -95,7 +98,8 @@ class Workers(ABC):
                         tried[unit.place] += 1
                         chance = not isinstance(problem, SolveTimeoutError)
                         if chance and tried[unit.place] < tries and not failed:
-                            LOG.warning("%s failed and is tried again: %s", unit.name, problem)
+                            LOG.warning("%s failed and is tried again: %s", unit.name, reason(problem))
+                            unnamed.append(problem)
                             again.append(unit)
                         else:
                             failed[unit.place] = (unit, problem)
@@ -107,6 +111,8 @@ class Workers(ABC):
             finally:
                 for future in running:
                     future.cancel()
+                for earlier in [*unnamed, *(problem for _, problem in list(failed.values())[1:])]:
+                    discard(earlier)
         if failed:
             unit, problem = next(iter(failed.values()))
             if tries == 1:
@@ -114,7 +120,9 @@ class Workers(ABC):
             others = f"{len(failed)} units of work failed, first: " if len(failed) > 1 else ""
             count = tried[unit.place]
             how_often = f" {count} times" if count > 1 else ""
-            raise SolveError(f"{others}{unit.name} failed{how_often}: {problem}") from None
+            told = SolveError(f"{others}{unit.name} failed{how_often}: {problem}")
+            told.kept = problem.kept
+            raise told from None
 
 
 class _Here(Executor):

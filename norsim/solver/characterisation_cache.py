@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import version
@@ -23,6 +24,8 @@ MADE_BY = (sources_digest("array", "solver", "spice"), np.__version__, version("
 # Margin beyond the volts that a solve reaches, as a share of the width, so that slopes can be taken at the very edge.
 MARGIN = 0.05
 STEPS = (1, 1.5, 2, 3, 5, 7, 10)
+# The name of a table's file, or of one that is being written.
+TABLE = re.compile(r"\.?[0-9a-f]{64}\.npz(\.\d+)?")
 # With more thresholds than this, the table is interpolated, and bounds are found on thresholds rounded to COARSE_VOLTS.
 MOST_STATES = 64
 COARSE_VOLTS = 0.01
@@ -143,13 +146,26 @@ def _table(
 def _path(
     cell: Cell, gates: tuple[float, ...], thresholds: tuple[float, ...], box: Box, least_parts: int, simulator: str
 ) -> Path | None:
-    caches = cache_folder()
-    if caches is None:
+    tables = _folder()
+    if tables is None:
         return None
     smooth = (characterize.TOLERANCE, characterize.NODES)
     kinked = (characterize.KINKED_TOLERANCE, characterize.PARTS, characterize.KINKED_NODES)
     key = repr((cell.digest, gates, thresholds, box, least_parts, simulator, MADE_BY, smooth, kinked))
-    return caches / "cells" / f"{hashlib.sha256(key.encode()).hexdigest()}.npz"
+    return tables / f"{hashlib.sha256(key.encode()).hexdigest()}.npz"
+
+
+def _folder() -> Path | None:
+    caches = cache_folder()
+    return None if caches is None else caches / "cells"
+
+
+def stored_tables() -> list[Path]:
+    """Return the files of the tables on disk, with what killed processes left half-written, without any others."""
+    folder = _folder()
+    if folder is None or folder.is_symlink():
+        return []
+    return sorted(path for path in folder.glob("*") if TABLE.fullmatch(path.name) and path.is_file())
 
 
 def _load(path: Path, gates: Floats, thresholds: Floats, box: Box) -> CellTable | None:

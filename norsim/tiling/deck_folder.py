@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,6 +24,8 @@ ARRAY = "tile.npz"
 # A deck's title as results repeat it, in their first bytes.
 TITLE = re.compile(rb"NOR-flash tile, deck ([0-9a-f]{16})", re.IGNORECASE)
 TITLE_WITHIN = 1 << 20
+# Some file systems round the time of a file by as much.
+CLOCKS_SECONDS = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +38,7 @@ class DeckFolder:
     `sense`     the ammeters of each output with their signs
     `points`    `[reads, 2]`: vector and pass of each read
     `digest`    of the deck, in its title; empty for folders of earlier versions
+    `written`   when the deck was written, seconds since 1970; 0 if that is unknown
     """
 
     chip: Chip
@@ -48,10 +51,11 @@ class DeckFolder:
     points: NDArray[np.int64]
     full_scale_amps: float
     digest: str = ""
+    written: float = 0.0
 
     def check_title(self, results: Path) -> None:
         """Raise ConfigurationError if a file of results is of another deck. Simulators repeat the title of a deck in
-        their files, ngspice in every raw file; Xyce's tables have none."""
+        their files, ngspice in every raw file; Xyce's tables have none, so a table older than the deck is refused."""
         if not self.digest:
             return
         with open(results, "rb") as file:
@@ -61,6 +65,11 @@ class DeckFolder:
             raise ConfigurationError(
                 f"{results} has the results of another deck: its title has not {self.digest!r}, as tile.cir has. Run "
                 "the simulator on this tile.cir, and import what it writes"
+            )
+        if not found and (age := self.written - results.stat().st_mtime) > CLOCKS_SECONDS:
+            raise ConfigurationError(
+                f"{results} is {age:.0f} s older than tile.cir, so it has the results of another deck. Run the "
+                "simulator on this tile.cir, and import what it writes"
             )
 
     def amps(self, currents: Currents) -> Floats:
@@ -111,13 +120,17 @@ def load_folder(folder: Path, chip: Chip) -> DeckFolder:
         description = unique_json((folder / "tile.json").read_text())
         with open(folder / ARRAY, "rb") as file, np.load(file, allow_pickle=False) as kept:
             arrays = dict(kept)
-        found = _deck_folder(description, arrays, chip)
+        found = replace(_deck_folder(description, arrays, chip), written=_written(folder / "tile.cir"))
     except Exception as problem:  # whatever a damaged archive makes NumPy raise
         raise ConfigurationError(
             f"{folder} is not a folder written by build-netlist for this chip: {problem}"
         ) from None
     _check(folder, found)
     return found
+
+
+def _written(deck: Path) -> float:
+    return deck.stat().st_mtime if deck.is_file() else 0.0
 
 
 def _deck_folder(description: dict[str, Any], arrays: dict[str, Any], chip: Chip) -> DeckFolder:

@@ -167,6 +167,24 @@ def test_a_binned_card_is_the_one_of_the_cells_size(tmp_path: Path, length: str,
     np.testing.assert_allclose(amps[0], amps[1], rtol=1e-6)
 
 
+@pytest.mark.parametrize("quote", ["", '"', "'"])
+def test_a_file_that_a_trusted_cell_lets_ngspice_read_is_in_its_digest(tmp_path: Path, quote: str) -> None:
+    table = tmp_path / "table.txt"
+    (tmp_path / "card.lib").write_text(
+        (models_folder() / "devices" / "square_law.lib").read_text()
+        + f"\n.control\nsource {quote}{table}{quote}\n.endc\n"
+    )
+    content = yaml.safe_load(presets()["square-law"].read_text())
+    content["cell"]["models"] = ["card.lib"]
+    (tmp_path / "chip.yaml").write_text(yaml.safe_dump(content))
+    digests = []
+    for text in (None, "1", "2", "2"):
+        if text is not None:
+            table.write_text(text)
+        digests.append(load_chip(tmp_path / "chip.yaml", trust_cell=True).cell.digest)
+    assert len(set(digests)) == 3 and digests[2] == digests[3]
+
+
 def test_a_compiled_model_is_refused_where_ngspice_has_none(tmp_path: Path) -> None:
     """An ngspice without OSDI is not run on it; the library never is."""
     (tmp_path / "cell.osdi").write_bytes(b"no machine code")

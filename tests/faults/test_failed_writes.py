@@ -226,3 +226,27 @@ def test_a_folder_whose_first_file_does_not_fit_is_removed(tmp_path: Path, small
     with pytest.raises(WriteError, match=problem), OutputFolder(tmp_path / "run", "train") as output:
         write_text(output.path / "checkpoint.pt", 1000 * "x")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_made_for_a_refused_result_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with OutputFolder(tmp_path / "a" / "b" / "run", "train"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr("norsim.folders.lock.os.pwrite", full)
+    for place in (tmp_path / "a" / "run", tmp_path / "run"):
+        with pytest.raises(WriteError, match="No space left"):
+            OutputFolder(place, "train")
+    assert list(tmp_path.iterdir()) == []
+
+
+def full(*_: object) -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_broken_connection_is_no_closed_stdout(norsim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+    monkeypatch.setattr("norsim.commands.run.runs.run_folders", broken)
+    ended = norsim("runs", "ls", tmp_path)
+    assert ended.code == 4 and "Broken pipe" in ended.err

@@ -170,6 +170,22 @@ def test_compiled_models_are_copied_and_compared_with_the_loaded_ones(tmp_path: 
         ngspice._copy_compiled(cell, run)
 
 
+@pytest.mark.parametrize(("ends", "text"), [("exit 0", "code 0 before"), ("kill -SEGV $$", "code -11 before")])
+def test_a_probe_that_ends_early_is_no_ability(tmp_path: Path, ends: str, text: str) -> None:
+    program = tmp_path / "ngspice"
+    program.write_text(f"#!/bin/sh\necho using klu\n{ends}\n")
+    program.chmod(0o755)
+    with pytest.raises(SimulatorError, match=text):
+        abilities(str(program))
+
+
+def test_a_version_that_is_not_in_utf_8_is_read(tmp_path: Path) -> None:
+    program = tmp_path / "ngspice"
+    program.write_bytes(b"#!/bin/sh\nprintf 'ngspice-45+ \\344\\n'\n")
+    program.chmod(0o755)
+    assert ngspice.version_line(str(program)) == "ngspice-45+"
+
+
 def test_probes_that_time_out_leave_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     slow = tmp_path / "slow"
@@ -251,6 +267,11 @@ def test_currents_of_an_earlier_deck_are_refused(tmp_path: Path) -> None:
     assert code == 2 and "results of another deck" in told and "Run the simulator on this tile.cir" in told
     raw.write_bytes(raw.read_bytes().replace(f", deck {digest}".encode(), b""))
     assert norsim("import-results", raw.parent, raw)[0] == 2, "a raw file of a deck of an earlier version"
+    table = tmp_path / "currents.csv"
+    table.write_text("V(a),I(b)\n1,2\n")
+    os.utime(table, (0, 0))
+    code, told = norsim("import-results", raw.parent, table)
+    assert code == 2 and "older than tile.cir" in told
     listing = tmp_path / "tile.lis"
     listing.write_text(f" ****** nor-flash tile, deck {digest}\n x\n")
     assert norsim("import-results", raw.parent, listing)[0] == 2

@@ -34,7 +34,7 @@ from norsim.quantization.quantize import quantize
 from norsim.saved.network_folder import load_network
 from norsim.solver import characterisation_cache
 from norsim.solver.characterize import Box
-from norsim.spice.simulators.running import Program, run
+from norsim.spice.simulators.running import Program, own_folder, run
 from norsim.tiling.convert import convert
 from norsim.training.finetune import fine_tune
 from norsim.training.tuning import Tuning
@@ -70,6 +70,31 @@ def test_an_error_stops_running_simulators_at_once(tmp_path: Path, where: str) -
     with pytest.raises((SimulatorError, DataError, WriteError), match="no simulator|no more images|the disk is full"):
         Threads(2).run(work, units(), done)
     assert time.monotonic() - begun < 20 and not child_processes.RUNNING
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_no_folder_is_kept_that_no_error_names(
+    folders: Callable[[], list[Path]], caplog: pytest.LogCaptureFixture, failures: int
+) -> None:
+    tried: list[int] = []
+
+    def work(place: int) -> None:
+        tried.append(place)
+        with own_folder():
+            if place == 1 and tried.count(1) <= failures:
+                raise SolveError("no convergence")
+
+    problem = None
+    try:
+        HERE.run(work, (Unit(place, f"unit {place}", (place,)) for place in range(3)), lambda place, result: None)
+    except SolveError as caught:
+        problem = caught
+    assert caplog.messages == ["unit 1 failed and is tried again: no convergence"]
+    if problem is None:
+        assert failures == 1 and folders() == []
+    else:
+        (folder,) = folders()
+        assert problem.kept == (str(folder),) and str(folder) in str(problem)
 
 
 @pytest.mark.parametrize("workers", [HERE, Threads(2)])
@@ -168,6 +193,12 @@ def test_versions_of_decisive_libraries_are_in_the_fingerprint(
         monkeypatch.setattr(batches, "version", lambda one, other=name: "0" if one == other else "1")
         found.add(fingerprint(analog, Ideal()))
     assert len(found) == 1 + len(DECISIVE) and {"numba", "scipy"} <= set(DECISIVE)
+
+
+def test_the_processor_is_in_the_fingerprint(analog: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = fingerprint(analog, Ideal())
+    monkeypatch.setattr(batches, "processor", lambda: "another processor")
+    assert fingerprint(analog, Ideal()) != here
 
 
 def test_type_and_order_in_memory_are_in_the_key_of_a_batch() -> None:

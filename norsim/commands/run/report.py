@@ -9,6 +9,7 @@ import click
 from norsim.commands.shared.network_options import model_is_trusted, trust_model_option
 from norsim.commands.shared.options import cell_is_trusted, check_out, open_output, overwrite_option, trust_option
 from norsim.errors import ConfigurationError
+from norsim.folders.lock import FolderLock
 
 
 @click.command("report")
@@ -55,9 +56,10 @@ def command(runs: tuple[Path, ...], out: Path | None, attributions: tuple[Path, 
         for run in runs
     ]  # fmt: skip
     if (out is None and len(runs) == 1) or (out is not None and out.resolve() in [run.resolve() for run in runs]):
-        place = out or runs[0]
+        with FolderLock(out or runs[0]):
+            page = write_page(records, out or runs[0])
     else:
         output = open_output("report", out)
         output.clear()
-        place = output.path
-    click.echo(f"Report: {write_page(records, place)}")
+        page = write_page(records, output.path)
+    click.echo(f"Report: {page}")

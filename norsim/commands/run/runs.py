@@ -113,11 +113,13 @@ def verify(run: Path, as_json: bool) -> None:
 @command.command("gc", short_help="Remove work that is no longer needed.")
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), default=Path("runs"))
 @click.option("--older-than", "days", type=click.FloatRange(min=0), default=30.0, show_default=True, metavar="DAYS",
-              help="Remove shared units that are older than this.")  # fmt: skip
+              help="Remove shared units and characterisations of cells that are older than this.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def gc(folder: Path, days: float, dry_run: bool, as_json: bool) -> None:
-    """Remove the units of finished runs in FOLDER, and old units that runs share. Results and other files are kept.
+    """Remove the units of finished runs in FOLDER, and what runs share: old units and old characterisations of cells.
+
+    Results and other files are kept.
 
     \b
     Examples:
@@ -128,8 +130,10 @@ def gc(folder: Path, days: float, dry_run: bool, as_json: bool) -> None:
     kept = [run / name for run in finished for name in written(run) if _is_unit(name)]
     sizes = [stat.st_size for path in kept if path.is_file() and (stat := _stat(path))]
     before = time.time() - days * DAY
-    for path in unit_files(shared_units()):
-        # Other processes remove shared units too, and some may be of another user.
+    from norsim.solver.characterisation_cache import stored_tables
+
+    for path in [*unit_files(shared_units()), *stored_tables()]:
+        # Other processes remove shared files too, and some may be of another user.
         with suppress(OSError):
             stat = path.stat()
             if stat.st_mtime < before:

@@ -28,7 +28,9 @@ def whole_output(context: click.Context) -> Iterator[None]:
     """
     try:
         yield
-    except BrokenPipeError:
+    except BrokenPipeError as problem:
+        if problem.filename != STDOUT:
+            raise _write_error(problem, _place(context)) from problem
         _silence(sys.stdout)
         sys.exit(PIPE_CLOSED)
     except WriteError as problem:

@@ -15,6 +15,7 @@ from norsim.commands.shared.options import cell_is_trusted, print_json, trust_op
 from norsim.configuration.strict_yaml import read_yaml
 from norsim.errors import ConfigurationError, ThresholdError
 from norsim.files import write_atomically
+from norsim.folders.lock import FolderLock
 
 if TYPE_CHECKING:
     from norsim.array.tile import Floats
@@ -60,7 +61,8 @@ def command(run: Path, results: Path, against: str | None, tolerance: float | No
         "codes": folder.codes, "weights": folder.weights.astype(np.uint8), "weight_zero": np.array(folder.weight_zero),
         "currents": amps, "mac": sums, "mac_ideal": folder.exact_sums(),
     }  # fmt: skip
-    write_atomically(run / "currents.npz", lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
+    with FolderLock(run):
+        write_atomically(run / "currents.npz", lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
     summary: dict[str, Any] = {
         "run": str(run), "results": str(results), "format": found.format, "warnings": list(found.warnings),
         "reads": folder.stimulus.vectors, "full_scale_amps": folder.full_scale_amps,

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
+from norsim.array.measured import Measured
 from norsim.array.tile import Stimulus
 from norsim.chip.model import Chip
 from norsim.errors import DataError
@@ -64,7 +65,7 @@ def samples_of(table: pa.Table, grids: Mapping[str, TileGrid]) -> list[Sample]:
 
 def save_samples(samples: Sequence[Sample], at_random: int, file: BinaryIO) -> None:
     """Write reads as a NumPy archive. The `at_random` reads with the smallest keys were drawn from all reads of the
-    run. The digests of weights and cells are kept too, to notice a network or a cell that was changed since."""
+    run. The digests of weights, cells and tables of measured cells are kept too, to notice later changes."""
     places = [
         [
             sample.part.layer.name, sample.part.row, sample.part.column, sample.part.adc.bits, sample.part.adc.low_amps,
@@ -112,9 +113,15 @@ def load_samples(path: Path, grids: Mapping[str, TileGrid]) -> tuple[list[Sample
 
 
 def _digests(layer: QuantizedLayer, chip: Chip) -> dict[str, str]:
-    """Return what identifies the weights of a layer and the cell that holds them."""
+    """Return what identifies the weights of a layer, the cell that holds them, and tables of measured cells."""
     shape = repr((layer.weights.shape, layer.weight_zero, layer.weight_bits, layer.input_bits)).encode()
-    return {"weights": hashlib.sha256(shape + layer.weights.tobytes()).hexdigest(), "cell": chip.cell.digest}
+    tables = [
+        part.digest for one in chip.silicon.mechanisms for part in vars(one).values() if isinstance(part, Measured)
+    ]
+    return {
+        "weights": hashlib.sha256(shape + layer.weights.tobytes()).hexdigest(), "cell": chip.cell.digest,
+        "table of measured cells": " ".join(tables),
+    }  # fmt: skip
 
 
 def _check_unchanged(path: Path, then: Mapping[str, Mapping[str, str]], grids: Mapping[str, TileGrid]) -> None:
@@ -125,7 +132,7 @@ def _check_unchanged(path: Path, then: Mapping[str, Mapping[str, str]], grids: M
             if now.get(what) != digest:
                 raise DataError(
                     f"the {what} of layer {name} changed since the run whose reads {path} holds, so the run cannot be "
-                    "solved again; restore the files of its network and its cell, or make the run again"
+                    "solved again; restore the files of its network and its chip, or make the run again"
                 )
 
 

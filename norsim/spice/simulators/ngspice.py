@@ -61,7 +61,9 @@ def find_ngspice() -> str:
 def version_line(executable: str) -> str:
     """Return the version in the output of `ngspice --version`, e.g. `ngspice-39`. Raises SimulatorError without one."""
     try:
-        ended = subprocess.run([executable, "--version"], capture_output=True, text=True, timeout=30, check=False)
+        ended = subprocess.run(
+            [executable, "--version"], capture_output=True, text=True, errors="replace", timeout=30, check=False
+        )
         match = re.search(r"ngspice-\S+", ended.stdout + ended.stderr)
     except (OSError, subprocess.TimeoutExpired) as problem:
         raise SimulatorError(f"{executable} does not run: {problem}. Reinstall ngspice") from None

@@ -18,6 +18,7 @@ R1 a 0 1
 .control
 op
 osdi
+echo norsim-probe-end
 quit
 .endc
 .end
@@ -41,9 +42,14 @@ def abilities(path: str) -> Abilities:
             ended = subprocess.run(
                 [path, "-n", "-b", "probe.cir"],
                 cwd=folder, env=own_environment(Path(folder)), stdin=subprocess.DEVNULL,
-                capture_output=True, text=True, timeout=60, check=False,
+                capture_output=True, text=True, errors="replace", timeout=60, check=False,
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as problem:
             raise SimulatorError(f"{path} does not run a one-resistor deck: {problem}") from None
     output = ended.stdout + ended.stderr
+    if ended.returncode < 0 or "norsim-probe-end" not in output:
+        raise SimulatorError(
+            f"{path} does not run a one-resistor deck: it ended with code {ended.returncode} before the deck did. "
+            "Reinstall ngspice"
+        )
     return Abilities("using klu" in output.lower(), "osdi: no such command" not in output)

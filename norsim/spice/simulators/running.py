@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ ENDS: dict[int, str] = {
     signal.SIGSEGV: ": it crashed",
     signal.SIGABRT: ": it crashed",
 }
+KEPT = ". The deck and the log are kept in "
 
 
 class Program(NamedTuple):
@@ -49,7 +51,7 @@ def own_folder() -> Iterator[Path]:
         UNFINISHED.add(folder)
         yield folder
     except SolveError as problem:
-        told = type(problem)(f"{problem}. The deck and the log are kept in {folder}")
+        told = type(problem)(f"{problem}{KEPT}{folder}")
         told.kept = (*problem.kept, str(folder))
         raise told from None
     except OSError as problem:
@@ -74,6 +76,11 @@ def discard(problem: SolveError) -> None:
         _remove(Path(folder))
 
 
+def reason(problem: SolveError) -> str:
+    """Return the message of a SolveError without its folder, if that will be discarded."""
+    return str(problem).partition(KEPT)[0]
+
+
 def own_environment(folder: Path, commands: str = "* none") -> dict[str, str]:
     """Return an environment in which ngspice reads `commands` from a new `spinit` in `folder`, not the machine's file,
     which could change options and compatibility; `folder` is its home, and it uses one thread."""
@@ -95,11 +102,13 @@ def run(program: Program, folder: Path, timeout_seconds: float, largest_bytes: i
     limited to the machine's memory and to `largest_bytes` per file.
     """
     name = program.name
+    if shutil.which(program.command[0]) is None:
+        raise SimulatorError(f"{program.command[0]} does not run: it is not an executable file")
     files = [folder / f"{name}.log", folder / f"{name}-errors.log"]
     with open(files[0], "wb") as log, open(files[1], "wb") as errors:
         try:
             process = subprocess.Popen(
-                program.command,
+                [*ends_with_this_process(), *program.command],
                 cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=errors,
                 env=program.environment, start_new_session=True,
             )  # fmt: skip
@@ -126,6 +135,16 @@ def run(program: Program, folder: Path, timeout_seconds: float, largest_bytes: i
         return code, "\n".join(file.read_text(errors="replace") for file in files)
     except OSError as problem:
         raise SolveError(f"the log of {name} cannot be read: {problem}") from None
+
+
+@lru_cache
+def ends_with_this_process() -> tuple[str, ...]:
+    """Return the words before a command with which the kernel kills it when this process is killed; empty where
+    there is no `setpriv` (util-linux)."""
+    setpriv = shutil.which("setpriv")
+    words = (setpriv or "", "--pdeathsig", "KILL")
+    works = setpriv and not subprocess.run([*words, "true"], check=False, capture_output=True).returncode
+    return words if works else ()
 
 
 def _limit(process: int, seconds: float, largest_bytes: int) -> None:
