@@ -26,7 +26,7 @@ from norsim.spice.rawfile import read_raw
 from norsim.spice.simulators.messages import check, warnings_in
 from norsim.spice.simulators.probe import abilities
 from norsim.spice.simulators.running import ENDS, LARGEST_BYTES, Program, own_environment, own_folder, run
-from norsim.spice.single_cells import SingleCells, sweep_deck, terminals
+from norsim.spice.single_cells import SingleCells, sweep_deck, swept_deck, terminals
 
 EXECUTABLE_VARIABLE = "NORSIM_NGSPICE"
 # Limit of single cells in a deck, because ngspice's time to read a deck grows faster than the deck.
@@ -177,5 +177,14 @@ def _solve(cell: Cell, points: Floats) -> Floats:
     return amps.reshape(2, -1).T
 
 
-CELLS = SingleCells(_solve, CELLS_PER_DECK)
+def _swept(cell: Cell, cells: Floats, drives: Floats) -> Floats:
+    """Solve one deck of swept cells for SingleCells."""
+    with own_folder() as folder:
+        (folder / "tile.cir").write_text(swept_deck(cell, cells, drives))
+        run_deck(cell, folder, SWEEP_SECONDS)
+        amps = read_raw(folder / RAW_FILE, terminals(len(cells)), len(drives))
+    return amps.reshape(len(drives), 2, len(cells)).transpose(0, 2, 1)
+
+
+CELLS = SingleCells(_solve, CELLS_PER_DECK, _swept)
 drain_amps, lost_amps = CELLS.drain_amps, CELLS.lost_amps
