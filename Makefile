@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Processes of `make test`.
-PROCESSES ?= 2
+# Processes of `make test`, one more than cores: some tests wait for simulators or for other processes.
+PROCESSES ?= 3
 .DEFAULT_GOAL := help
 .PHONY: help venv system browser demo test quick check kernels docs bench results fuzz soak dist clean
 

@@ -44,7 +44,7 @@ def test_the_sdist_contains_everything_for_an_installation(built: tuple[Path, Pa
     assert {"LICENSE", "README.md", "setup.cfg", "pyproject.toml", "constraints.txt", "CITATION.cff"} <= names
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_an_installed_sdist_works(built: tuple[Path, Path], tmp_path: Path) -> None:
     """In an environment that uses this one's dependencies. `make dist` installs them, also tests the wheel, and uses
     macro, whose kernels are compiled in each environment."""

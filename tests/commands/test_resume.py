@@ -41,7 +41,7 @@ READ = (
 )  # fmt: skip
 
 SWEEP = (
-    "sweep", "--network", "digits-cnn", "--images", "100", "--trials", "2", "--quiet",
+    "sweep", "--network", "digits-cnn", "--images", "20", "--trials", "2", "--quiet",
     "--vary", "silicon.drift_cell=0 mV,20 mV", "--spice-sample", "1",
 )  # fmt: skip
 

@@ -26,7 +26,9 @@ def _forked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cases.subprocess, "run", run)
 
 
-@pytest.mark.parametrize("name", ["etox65-bit-serial", "etox65-linear-pair-unfitted"])
+@pytest.mark.parametrize(
+    "name", ["etox65-bit-serial", pytest.param("etox65-linear-pair-unfitted", marks=pytest.mark.soak)]
+)
 @pytest.mark.slow
 @pytest.mark.usefixtures("_forked")
 def test_a_line_of_the_page_is_what_the_command_gives_again(tmp_path: Path, name: str) -> None:
