@@ -135,9 +135,11 @@ def cell_text(cell: Cell) -> Iterator[str]:
     yield cell.netlist.strip()
 
 
-def options(cell: Cell) -> str:
+def options(cell: Cell, tolerances: str = OPTIONS) -> str:
     """Return the options of a deck: the solver's tolerances, the temperature, and those that the cell's models need."""
-    return " ".join([f".options {OPTIONS} temp={celsius(cell)}", *(f"{name}={value}" for name, value in cell.options)])
+    return " ".join(
+        [f".options {tolerances} temp={celsius(cell)}", *(f"{name}={value}" for name, value in cell.options)]
+    )
 
 
 def control(cell: Cell, *commands: str) -> Iterator[str]:
