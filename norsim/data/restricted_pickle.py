@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,8 @@ from norsim.errors import DataError
 IntegerArray = npt.NDArray[np.integer[Any]]
 
 _INTEGER_CODE = re.compile(r"[iu][1248]")
+# Opcodes that store an object in a numbered place.
+MEMO = ("PUT", "BINPUT", "LONG_BINPUT")
 _BYTE_ORDERS = ("<", ">", "|", "=")
 
 
@@ -44,7 +47,9 @@ def load_dict(path: Path) -> dict[str, object]:
 
 def _load(path: Path) -> object:
     try:
-        return _RestrictedUnpickler(path).load()
+        content = path.read_bytes()
+        _check_memo(content)
+        return _RestrictedUnpickler(path, content).load()
     except DataError:
         raise
     # A damaged pickle may raise any exception; Python documents no list of them.
@@ -53,6 +58,13 @@ def _load(path: Path) -> object:
             f"{path}: this is not a readable pickle ({type(cause).__name__}: {cause}), expected a batch of "
             "cifar-10-batches-py, so unpack the CIFAR-10 archive again."
         ) from cause
+
+
+def _check_memo(content: bytes) -> None:
+    """Raise ValueError for a place in the memo beyond the size of the file: Python makes a list of that length."""
+    for opcode, place, _ in pickletools.genops(content):
+        if opcode.name in MEMO and isinstance(place, int) and place > len(content):
+            raise ValueError(f"place {place} in the memo of a file of {len(content)} bytes")
 
 
 def _text(value: object) -> str:
@@ -149,9 +161,9 @@ _STAND_INS: Mapping[tuple[str, str], type[_StandIn]] = MappingProxyType(
 
 
 class _RestrictedUnpickler(pickle.Unpickler):
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, content: bytes) -> None:
         # encoding="bytes": a str of Python 2 may hold pixels, which no text encoding preserves.
-        super().__init__(io.BytesIO(path.read_bytes()), encoding="bytes")
+        super().__init__(io.BytesIO(content), encoding="bytes")
         self._path = path
 
     def find_class(self, module_name: str, global_name: str, /) -> type[_StandIn]:

@@ -144,3 +144,21 @@ def test_anything_but_a_dict(tmp_path: Path) -> None:
 def test_folder_in_the_place_of_a_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="IsADirectoryError"):
         load_dict(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "stored", [b"r\xff\xff\xff\x1f", b"p500000000\n", b"r\x40\x00\x00\x00"], ids=["binary", "text", "just beyond"]
+)
+def test_places_in_the_memo_beyond_the_file_are_refused(tmp_path: Path, stored: bytes) -> None:
+    """Python makes a list of that length, gigabytes for a file of a few bytes."""
+    path = tmp_path / "data_batch_1"
+    path.write_bytes(b"\x80\x02}" + stored + b".")
+    with pytest.raises(DataError, match="in the memo of a file of"):
+        load_dict(path)
+
+
+def test_bytes_that_a_file_announces_but_lacks_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "data_batch_1"
+    path.write_bytes(b"\x80\x04\x8e" + (1 << 33).to_bytes(8, "little") + b"x.")
+    with pytest.raises(DataError, match="not a readable pickle"):
+        load_dict(path)
