@@ -58,7 +58,8 @@ def test_a_broken_ngspice_ends_in_4_and_keeps_its_folder(
     norsim: Run, tmp_path: Path, simulator: Any, monkeypatch: pytest.MonkeyPatch, body: str, problem: str
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    simulator(fake(tmp_path, body))
+    # It answers the probe of its features.
+    simulator(fake(tmp_path, f"test -e probe.cir && echo norsim-probe-end && exit 0; {body}"))
     failed(norsim(*EVALUATE, "--out", tmp_path / "run"), 4, problem, str(tmp_path / "norsim-ngspice-"))
     assert list(tmp_path.glob("norsim-ngspice-*/tile.cir"))
     assert not any((tmp_path / "run" / name).exists() for name in RESULTS)
