@@ -53,11 +53,19 @@ class SimulatorError(NorsimError):
 class SolveError(NorsimError):
     """A simulation whose result failed a check; none of its numbers is used.
 
-    `kept`   folders with the decks and logs that its message names
+    `kept`   folders with the decks and logs, which its message names
     """
 
     exit_code = 4
     kept: tuple[str, ...] = ()
+
+    @property
+    def reason(self) -> str:
+        """The message without the folders."""
+        return super().__str__()
+
+    def __str__(self) -> str:
+        return self.reason + "".join(f". The deck and the log are kept in {folder}" for folder in self.kept)
 
 
 class SolveTimeoutError(SolveError):

@@ -13,7 +13,7 @@ from typing import Any
 
 from norsim.child_processes import stop_running
 from norsim.errors import ConfigurationError, SolveError, SolveTimeoutError
-from norsim.spice.simulators.running import discard, reason
+from norsim.spice.simulators.running import discard
 
 LOG = logging.getLogger("norsim")
 TEND_SECONDS = 10.0
@@ -98,7 +98,7 @@ class Workers(ABC):
                         tried[unit.place] += 1
                         chance = not isinstance(problem, SolveTimeoutError)
                         if chance and tried[unit.place] < tries and not failed:
-                            LOG.warning("%s failed and is tried again: %s", unit.name, reason(problem))
+                            LOG.warning("%s failed and is tried again: %s", unit.name, problem.reason)
                             unnamed.append(problem)
                             again.append(unit)
                         else:
@@ -120,7 +120,7 @@ class Workers(ABC):
             others = f"{len(failed)} units of work failed, first: " if len(failed) > 1 else ""
             count = tried[unit.place]
             how_often = f" {count} times" if count > 1 else ""
-            told = SolveError(f"{others}{unit.name} failed{how_often}: {problem}")
+            told = SolveError(f"{others}{unit.name} failed{how_often}: {problem.reason}")
             told.kept = problem.kept
             raise told from None
 

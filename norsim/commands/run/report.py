@@ -56,8 +56,9 @@ def command(runs: tuple[Path, ...], out: Path | None, attributions: tuple[Path, 
         for run in runs
     ]  # fmt: skip
     if (out is None and len(runs) == 1) or (out is not None and out.resolve() in [run.resolve() for run in runs]):
-        with FolderLock(out or runs[0]):
-            page = write_page(records, out or runs[0])
+        place = out or runs[0]
+        with FolderLock(place):
+            page = write_page(records, place)
     else:
         output = open_output("report", out)
         output.clear()

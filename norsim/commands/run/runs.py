@@ -126,12 +126,12 @@ def gc(folder: Path, days: float, dry_run: bool, as_json: bool) -> None:
       norsim runs gc --dry-run
       norsim runs gc runs --older-than 7
     """
+    from norsim.solver.characterisation_cache import stored_tables
+
     finished = [run for run in run_folders(folder) if describe(run)["state"] == "finished"]
     kept = [run / name for run in finished for name in written(run) if _is_unit(name)]
     sizes = [stat.st_size for path in kept if path.is_file() and (stat := _stat(path))]
     before = time.time() - days * DAY
-    from norsim.solver.characterisation_cache import stored_tables
-
     for path in [*unit_files(shared_units()), *stored_tables()]:
         # Other processes remove shared files too, and some may be of another user.
         with suppress(OSError):

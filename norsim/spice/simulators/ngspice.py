@@ -169,21 +169,21 @@ def warnings(cell: Cell, thresholds: Floats) -> list[str]:
 
 def _solve(cell: Cell, points: Floats) -> Floats:
     """Solve one deck of single cells for SingleCells."""
-    names = terminals(len(points))
-    with own_folder() as folder:
-        (folder / "tile.cir").write_text(sweep_deck(cell, points))
-        run_deck(cell, folder, SWEEP_SECONDS)
-        amps: Floats = read_raw(folder / RAW_FILE, names, 1)[0]
-    return amps.reshape(2, -1).T
+    return _table(cell, sweep_deck(cell, points), len(points), 1).reshape(2, -1).T
 
 
 def _swept(cell: Cell, cells: Floats, drives: Floats) -> Floats:
     """Solve one deck of swept cells for SingleCells."""
-    with own_folder() as folder:
-        (folder / "tile.cir").write_text(swept_deck(cell, cells, drives))
-        run_deck(cell, folder, SWEEP_SECONDS)
-        amps = read_raw(folder / RAW_FILE, terminals(len(cells)), len(drives))
+    amps = _table(cell, swept_deck(cell, cells, drives), len(cells), len(drives))
     return amps.reshape(len(drives), 2, len(cells)).transpose(0, 2, 1)
+
+
+def _table(cell: Cell, text: str, cells: int, points: int) -> Floats:
+    """Run a deck of single cells; return the amperes of their terminals, `[points, 2 cells]`."""
+    with own_folder() as folder:
+        (folder / "tile.cir").write_text(text)
+        run_deck(cell, folder, SWEEP_SECONDS)
+        return read_raw(folder / RAW_FILE, terminals(cells), points)
 
 
 CELLS = SingleCells(_solve, CELLS_PER_DECK, _swept)

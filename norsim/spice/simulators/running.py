@@ -28,7 +28,6 @@ ENDS: dict[int, str] = {
     signal.SIGSEGV: ": it crashed",
     signal.SIGABRT: ": it crashed",
 }
-KEPT = ". The deck and the log are kept in "
 
 
 class Program(NamedTuple):
@@ -51,9 +50,8 @@ def own_folder() -> Iterator[Path]:
         UNFINISHED.add(folder)
         yield folder
     except SolveError as problem:
-        told = type(problem)(f"{problem}{KEPT}{folder}")
-        told.kept = (*problem.kept, str(folder))
-        raise told from None
+        problem.kept = (*problem.kept, str(folder))
+        raise
     except OSError as problem:
         _remove(folder)
         place = folder or "for temporary files"
@@ -74,11 +72,6 @@ def discard(problem: SolveError) -> None:
     """Remove the folders that a SolveError keeps, if nobody will be told of it."""
     for folder in problem.kept:
         _remove(Path(folder))
-
-
-def reason(problem: SolveError) -> str:
-    """Return the message of a SolveError without its folder, if that will be discarded."""
-    return str(problem).partition(KEPT)[0]
 
 
 def own_environment(folder: Path, commands: str = "* none") -> dict[str, str]:
