@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import prange
 from numpy.typing import NDArray
@@ -31,17 +33,24 @@ def convert_and_add(
     sums = np.zeros((len(amps) // len(place_values), amps.shape[1]), dtype=kind)
     nothing = np.empty((0, 0), dtype=kind)
     _convert_and_add(
-        np.ascontiguousarray(amps), kind(adc.low_amps), kind(adc.step_amps), kind(2**adc.bits - 1),
-        (1 + flaws.gain).astype(kind), flaws.offset.astype(kind), (4 * flaws.bow).astype(kind),
-        nothing if noise is None else noise.astype(kind), scale.astype(kind), shift.astype(kind),
-        place_values.astype(kind), codes, sums,
+        np.ascontiguousarray(amps), *conversion(adc, flaws, scale, shift, kind),
+        nothing if noise is None else noise.astype(kind), place_values.astype(kind), codes, sums,
     )  # fmt: skip
     return codes, sums
 
 
+def conversion(adc: Adc, flaws: Flaws, scale: Floats, shift: Floats, kind: type[np.floating]) -> tuple[Any, ...]:
+    """Return the arguments of a kernel that converts, in a precision: low end, step, highest code, and for each output
+    `[outputs]` gain, offset, bow, and the scale and shift of what a code stands for."""
+    return (
+        kind(adc.low_amps), kind(adc.step_amps), kind(2**adc.bits - 1), (1 + flaws.gain).astype(kind),
+        flaws.offset.astype(kind), (4 * flaws.bow).astype(kind), scale.astype(kind), shift.astype(kind),
+    )  # fmt: skip
+
+
 @njit(parallel=True, error_model="numpy")
 def _convert_and_add(  # type: ignore[no-untyped-def]
-    amps, low, step, top, gain, offset, bow, noise, scale, shift, place_values, codes, sums
+    amps, low, step, top, gain, offset, bow, scale, shift, noise, place_values, codes, sums
 ):
     passes = len(place_values)
     for v in prange(len(sums)):

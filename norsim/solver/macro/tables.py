@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -30,8 +30,31 @@ from norsim.solver.macro.model import Macro
 from norsim.solver.macro.presolve import subsets
 
 Singles = NDArray[np.float32]
+# Codes `[n]`, and the places in them of vectors and of a vector's inputs, uint64.
+Vectors = tuple[NDArray[Any], NDArray[np.uint64], NDArray[np.uint64]]
+# The arguments `readout` of norsim.solver.macro.kernels.read.
+Readout = tuple[Any, ...]
+NOTHING = np.empty((0, 0), dtype=np.float32)
+NO_NOISE, NO_DRIVES, ONE = (NOTHING, NOTHING), np.empty(0, dtype=np.float32), np.float32(1)
+NO_READOUT: Readout = (np.empty((0, 0), dtype=np.int64), NOTHING, NO_DRIVES, ONE, ONE, ONE, *[NO_DRIVES] * 7)
 NEAR = 2.5e-5
-LANES = 8
+LANES = 16
+
+
+class Wanted(NamedTuple):
+    """The results of a read that are wanted, as arrays that it fills; those that are empty are not computed.
+
+    `lines`   `[vectors x passes, lines]`: currents of the summing lines, amperes
+    `amps`, `adc`   `[vectors x passes, outputs]`: currents of the outputs, amperes, and converter codes
+    `sums`    `[m, n]`: the sum of output j and vector v is added to sums[`first_output` + j, `first_vector` + v]
+    """
+
+    lines: Singles = NOTHING
+    amps: Singles = NOTHING
+    adc: Singles = NOTHING
+    sums: Floats = np.empty((0, 0))
+    first_output: int = 0
+    first_vector: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,19 +99,38 @@ class Tabulated:
 
         On wordlines a pass drives one bit of the codes, least significant first; on bitlines `top` is full drive.
         """
-        model = self.model
-        bits, drives = np.empty((0, 0), dtype=np.uint8), np.empty((0, 0), dtype=np.float32)
-        if model.drive.direction == "wordlines":
-            bits = np.ascontiguousarray(codes, dtype=np.uint8)
-        else:
-            drives = _single(codes * np.float32(1 / top))
-        found = np.empty((len(codes) * passes, self.summed), dtype=np.float32)
-        rounds = (model.field.rounds, model.rounds)
-        kernels.lines(
-            bits, passes, drives, model.rows_per_group, model.groups_per_block, rounds, self._tables,
-            self._of_model, get_num_threads(), found,
-        )  # fmt: skip
+        vectors, inputs = codes.shape
+        found = np.empty((vectors * passes, self.summed), dtype=np.float32)
+        places = np.arange(vectors, dtype=np.uint64) * np.uint64(inputs), np.arange(inputs, dtype=np.uint64)
+        bits, drives = codes.astype(np.uint8).ravel(), NO_DRIVES
+        if self.drive.direction == "bitlines":
+            bits, drives = bits[:0], _single(codes * np.float32(1 / top)).ravel()
+        self.read((bits, *places), drives, passes, Wanted(lines=found))
         return found
+
+    def read(
+        self, vectors: Vectors, drives: Singles, passes: int, wanted: Wanted, readout: Readout = NO_READOUT,
+        noise: tuple[Singles, Singles] = NO_NOISE,
+    ) -> tuple[int, int]:  # fmt: skip
+        """Read `vectors`, and fill what is `wanted`; return how many currents the converters clip at the low and at
+        the high end.
+
+        Input i of vector v has the code codes[begins[v] + offsets[i]], with vectors = (codes `[n]`, begins `[vectors]`,
+        offsets `[inputs]`). On wordlines each of the `passes` drives one bit, least significant first, and `drives` is
+        empty; on bitlines `drives` `[codes]` are the shares of full drive of the codes. `readout` has the arguments of
+        the kernel that sense, convert and add, and `noise` is what is added to the outputs' amperes and to the
+        converters' steps, each `[vectors x passes, outputs]` or empty.
+        """
+        model, (codes, begins, offsets) = self.model, vectors
+        threads = get_num_threads()
+        clipped = np.zeros((threads, 2), dtype=np.int64)
+        groups = (model.rows_per_group, model.groups_per_block, model.field.rounds, model.rounds)
+        kernels.read(
+            threads, (codes, drives, begins, offsets), passes, groups, self._tables, self._of_model, readout, noise,
+            (*wanted, clipped),
+        )  # fmt: skip
+        low, high = clipped.sum(axis=0).tolist()
+        return low, high
 
     @cached_property
     def _tables(self) -> tuple[NDArray[Any], ...]:
@@ -104,7 +146,7 @@ class Tabulated:
             field.currents, field.slopes, field.local_slopes, field.mean_slope, field.shared, field.nominal,
             field.to_blocks, field.at_blocks, field.shares, model.balance,
         )  # fmt: skip
-        of_lines = (_in_fours(model.slopes.numpy()), model.own.numpy())
+        of_lines = (model.slopes.numpy(), model.own.numpy())
         return (
             *(_single(part.numpy()) for part in of_field), *(_padded(part) for part in of_lines),
             _single(model.coupling.numpy()), _single(model.sums.numpy()), _padded(model.together.numpy()),
@@ -165,7 +207,7 @@ def _with_modes(model: Macro, state: Floats, count: int, constants: bool = False
         fixed[:, TERMS:] = rest[:, 1:]
     return Tabulated(
         model, _single(modes.T), _padded(np.pad(rows, ((0, 1), (0, 0)))), _single(of_factors.T), _single(of_shifts.T),
-        _padded(_in_fours(fixed)), _single(weights),
+        _padded(fixed), _single(weights),
     )  # fmt: skip
 
 
@@ -182,11 +224,6 @@ def _single(values: np.ndarray[Any, Any]) -> Singles:
 def _padded(values: np.ndarray[Any, Any]) -> Singles:
     """Pad `[..., lines]` with lines of zeros to a multiple of `LANES`."""
     return _single(np.pad(values, (*[(0, 0)] * (values.ndim - 1), (0, -values.shape[-1] % LANES))))
-
-
-def _in_fours(values: NDArray[Any]) -> NDArray[Any]:
-    """Pad `[blocks, terms, lines]` with terms of zeros to a multiple of 4."""
-    return np.pad(values, ((0, 0), (0, -values.shape[1] % 4), (0, 0)))
 
 
 @dataclass(frozen=True, eq=False)
