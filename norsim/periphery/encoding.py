@@ -136,14 +136,14 @@ def sense_matrix(sense: Sense, kind: str, lines: int) -> Floats:
     return matrix
 
 
-def sense_parts(sense: Sense, kind: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def sense_parts(sense: Sense, kind: str) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
     """Return the lines of a kind (`bitline` or `source`) that each output adds up, and their signs, each `[parts,
     outputs]`: `sense_matrix` without its zeros. An output of fewer lines than others has signs of 0."""
     each = [[(index, sign) for line, index, sign in parts if line == kind] for parts in sense]
     most = max(map(len, each))
     padded = np.array([parts + [(0, 0)] * (most - len(parts)) for parts in each]).reshape(len(sense), most, 2)
     lines, signs = padded.transpose(2, 1, 0)
-    return np.ascontiguousarray(lines, dtype=np.int64), np.ascontiguousarray(signs, dtype=np.float32)
+    return np.ascontiguousarray(lines, dtype=np.uint64), np.ascontiguousarray(signs, dtype=np.float32)
 
 
 def sensed_amps(currents: Currents, sense: Sense) -> Floats:

@@ -53,16 +53,18 @@ def _convert_and_add(  # type: ignore[no-untyped-def]
     amps, low, step, top, gain, offset, bow, scale, shift, noise, place_values, codes, sums
 ):
     passes = len(place_values)
+    # With an integer, numba would compute in 64 bits.
+    nought, one = amps.dtype.type(0), amps.dtype.type(1)
     for v in prange(len(sums)):
         for p in range(passes):
             read, place = v * passes + p, place_values[p]
             for j in range(amps.shape[1]):
                 ideal = (amps[read, j] * gain[j] - low) / step
                 share = ideal / top
-                seen = ideal + offset[j] + bow[j] * share * (1 - share)
+                seen = ideal + offset[j] + bow[j] * share * (one - share)
                 if len(noise):
                     seen += noise[read, j]
                 # Ties go to the even code, as in Adc.convert.
-                code = min(max(np.rint(seen), 0), top)
+                code = min(max(np.rint(seen), nought), top)
                 codes[read, j] = code
                 sums[v, j] += place * (code * scale[j] + shift[j])

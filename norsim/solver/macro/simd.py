@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, models, register_model
 
-WIDE, NARROW, BYTES = 32, 16, 64
+WIDE, NARROW, EIGHT, BYTES = 32, 16, 8, 64
 
 # Allow fused multiply-add, and -0 for 0.
 FAST = ("contract", "nsz")
@@ -63,30 +63,62 @@ def _at(context, builder, array_type, array, index, kind):  # type: ignore[no-un
     return builder.bitcast(builder.gep(data, [index]), kind.as_pointer())
 
 
+def _spread(builder, number, kind):  # type: ignore[no-untyped-def]
+    """Return a vector of a kind, each element of which is a number."""
+    nothing, zero = ir.Constant(kind, ir.Undefined), ir.Constant(ir.IntType(32), 0)
+    one = builder.insert_element(nothing, number, zero)
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), [0] * kind.count)
+    return builder.shuffle_vector(one, nothing, zeros)
+
+
 @intrinsic  # type: ignore[untyped-decorator]
 def add_product(typing, total, factor, array, index):  # type: ignore[no-untyped-def]
     """Return total + factor x array[index : index + lanes], for a contiguous float32 array `[n]` and a 64-bit index."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         before, number, values, place = arguments
-        nothing = ir.Constant(total.value, ir.Undefined)
-        one = builder.insert_element(nothing, number, ir.Constant(ir.IntType(32), 0))
-        first = ir.Constant(ir.VectorType(ir.IntType(32), total.lanes), [0] * total.lanes)
         row = builder.load(_at(context, builder, array, values, place, total.value), align=4)
-        product = builder.fmul(builder.shuffle_vector(one, nothing, first), row, flags=FAST)
+        product = builder.fmul(_spread(builder, number, total.value), row, flags=FAST)
         return builder.fadd(before, product, flags=FAST)
 
     return total(total, types.float32, array, index), generate
 
 
+def _binary(name: str) -> Any:
+    """Return the function of kernels that applies an instruction of LLVM to two vectors of a kind."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def apply(typing, one, other):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            return getattr(builder, name)(*arguments, flags=FAST)
+
+        return one(one, other), generate
+
+    return apply
+
+
+add, subtract, multiply, divide = (_binary(name) for name in ("fadd", "fsub", "fmul", "fdiv"))
+
+
 @intrinsic  # type: ignore[untyped-decorator]
-def add(typing, one, other):  # type: ignore[no-untyped-def]
-    """Return the sum of two vectors."""
+def spread(typing, like, number):  # type: ignore[no-untyped-def]
+    """Return a vector of the kind of `like`, each element of which is a float32 number."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.fadd(*arguments, flags=FAST)
+        return _spread(builder, arguments[1], like.value)
 
-    return one(one, other), generate
+    return like(like, types.float32), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def load(typing, like, array, index):  # type: ignore[no-untyped-def]
+    """Return array[index : index + lanes] as a vector of the kind of `like`."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        _, values, place = arguments
+        return builder.load(_at(context, builder, array, values, place, like.value), align=4)
+
+    return like(like, array, index), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -102,6 +134,21 @@ def store(typing, vector, array, index):  # type: ignore[no-untyped-def]
 
 
 @intrinsic  # type: ignore[untyped-decorator]
+def store_sums(typing, array, index, table, place, base):  # type: ignore[no-untyped-def]
+    """Set array[index : index + 8] to table[place : place + 8] + base; all uint32, indices of 64 bits."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        values, to, entries, at, number = arguments
+        kind = ir.VectorType(ir.IntType(32), EIGHT)
+        some = builder.load(_at(context, builder, table, entries, at, kind), align=4)
+        found = builder.add(some, _spread(builder, number, kind))
+        builder.store(found, _at(context, builder, array, values, to, kind), align=4)
+        return context.get_dummy_value()
+
+    return types.none(array, index, table, place, types.uint32), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
 def bits_of(typing, codes, index, bit):  # type: ignore[no-untyped-def]
     """Return as an unsigned integer which of codes[index : index + 64], uint8, have the `bit`, uint8, set: code k in
     bit k."""
@@ -109,10 +156,7 @@ def bits_of(typing, codes, index, bit):  # type: ignore[no-untyped-def]
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         values, place, number = arguments
         kind = ir.VectorType(ir.IntType(8), BYTES)
-        nothing = ir.Constant(kind, ir.Undefined)
-        mask = builder.shl(ir.Constant(ir.IntType(8), 1), number)
-        one = builder.insert_element(nothing, mask, ir.Constant(ir.IntType(32), 0))
-        masks = builder.shuffle_vector(one, nothing, ir.Constant(ir.VectorType(ir.IntType(32), BYTES), [0] * BYTES))
+        masks = _spread(builder, builder.shl(ir.Constant(ir.IntType(8), 1), number), kind)
         found = builder.and_(builder.load(_at(context, builder, codes, values, place, kind), align=1), masks)
         up = builder.icmp_unsigned("!=", found, ir.Constant(kind, [0] * BYTES))
         return builder.bitcast(up, ir.IntType(64))

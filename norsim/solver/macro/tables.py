@@ -24,6 +24,7 @@ from norsim.array.tile import Floats
 from norsim.errors import SolveError
 from norsim.solver.input_lines import Driven
 from norsim.solver.macro import kernels
+from norsim.solver.macro.bit_layout import BitLayout, bit_layout, no_bits
 from norsim.solver.macro.build import REFUSED, WORTHWHILE
 from norsim.solver.macro.kernels import TERMS
 from norsim.solver.macro.model import Macro
@@ -36,7 +37,7 @@ Vectors = tuple[NDArray[Any], NDArray[np.uint64], NDArray[np.uint64]]
 Readout = tuple[Any, ...]
 NOTHING = np.empty((0, 0), dtype=np.float32)
 NO_NOISE, NO_DRIVES, ONE = (NOTHING, NOTHING), np.empty(0, dtype=np.float32), np.float32(1)
-NO_READOUT: Readout = (np.empty((0, 0), dtype=np.int64), NOTHING, NO_DRIVES, ONE, ONE, ONE, *[NO_DRIVES] * 7)
+NO_READOUT: Readout = (np.empty((0, 0), dtype=np.uint64), NOTHING, NO_DRIVES, ONE, ONE, ONE, *[NO_DRIVES] * 7)
 NEAR = 2.5e-5
 LANES = 16
 
@@ -63,10 +64,10 @@ class Tabulated:
 
     `model`     the model that was tabulated
     `modes`     `[modes, 1 + 2 nodes]`: phi of a read, from (1, currents, local slopes) of the field
-    `rows`      `[groups x rows of a group + 1, lines]`, amperes: for bits, one row for each state of a group except the
-                one without a bit, or two rows, the second a constant; for volts, one row for x and one for x^2; the
-                last row is zero
-    `factors`   `[modes, groups x states]` or `[modes, inputs]`: psi of a group's state, or of an input
+    `rows`      `[n + 1, lines]`, amperes: for bits, one row for each group and state of it, except the state without a
+                bit, and, if there are constants, as many further rows of these; for volts, two rows for each input, for
+                x and for x^2; the last row is zero
+    `factors`   `[modes, n + 1]` or `[modes, inputs]`: psi of a row, 1 for a constant, or of an input
     `shifts`    `[modes, inputs]`: the same for the term that the field adds to an input's volts; empty for bits
     `fixed`     `[blocks, TERMS + modes - 1, lines]`, amperes: currents of the field's terms, and of lines at rest
     `weights`   `[groups x states]` or `[inputs]`, amperes: weights of the sums that the field is solved from
@@ -124,7 +125,12 @@ class Tabulated:
         model, (codes, begins, offsets) = self.model, vectors
         threads = get_num_threads()
         clipped = np.zeros((threads, 2), dtype=np.int64)
-        groups = (model.rows_per_group, model.groups_per_block, model.field.rounds, model.rounds)
+        # A row is followed by its constant, as many rows further on as there are weights.
+        constants = 0 if len(self.rows) - 1 == len(self.weights) else len(self.weights)
+        groups = (
+            model.groups_per_block, model.field.rounds, model.rounds, self._layout.length,
+            np.uint64(constants if self.drive.direction == "wordlines" else 0),
+        )  # fmt: skip
         kernels.read(
             threads, (codes, drives, begins, offsets), passes, groups, self._tables, self._of_model, readout, noise,
             (*wanted, clipped),
@@ -135,8 +141,20 @@ class Tabulated:
     @cached_property
     def _tables(self) -> tuple[NDArray[Any], ...]:
         """The kernel's arguments from these tables, with the node of each group."""
-        node_of = _node_of(self.model)
-        return self.rows, self.factors, self.shifts, self.fixed, self.modes, self.weights, node_of
+        layout = self._layout
+        return (
+            self.rows, self.factors, self.shifts, self.fixed, self.modes, self.weights, _node_of(self.model),
+            layout.spots, layout.bases, layout.entries.ravel(), layout.counts, layout.weights.ravel(), layout.ends,
+            layout.nodes, layout.blocks,
+        )  # fmt: skip
+
+    @cached_property
+    def _layout(self) -> BitLayout:
+        """The layout of bits; that of no inputs for volts."""
+        model, inputs = self.model, self.model.field.weights.shape[0]
+        if self.drive.direction == "bitlines":
+            return no_bits()
+        return bit_layout(inputs, model.rows_per_group, model.groups_per_block, _node_of(model), self.weights)
 
     @cached_property
     def _of_model(self) -> tuple[Singles, ...]:
@@ -211,10 +229,10 @@ def _with_modes(model: Macro, state: Floats, count: int, constants: bool = False
     )  # fmt: skip
 
 
-def _node_of(model: Macro) -> NDArray[np.uint64]:
+def _node_of(model: Macro) -> NDArray[np.int64]:
     """Return the node `[groups]` that each group's inputs belong to."""
     found = np.abs(model.field.weights.numpy()[:: model.rows_per_group]).argmax(axis=1)
-    return np.asarray(found, dtype=np.uint64)
+    return np.asarray(found, dtype=np.int64)
 
 
 def _single(values: np.ndarray[Any, Any]) -> Singles:
@@ -273,10 +291,11 @@ def _tables_of_bits(model: Macro, factors: _Factors, constants: bool) -> tuple[F
     weights = by_group(model.field.weights.double().numpy().sum(axis=1, keepdims=True))[:, :, 0]
     has = np.array([[state >> row & 1 for row in range(count)] for state in range(1, 2**count)])
     lines, modes, nothing = rows[0].shape[-1], factors.phi.shape[1], np.empty((0, factors.phi.shape[1]))
-    return (
-        np.stack(rows, axis=1).reshape(-1, lines), np.stack(shares, axis=1).reshape(-1, modes), nothing,
-        (weights @ has.T).ravel(),
-    )  # fmt: skip
+    # Constants come after all other rows.
+    table = np.stack(rows, axis=1).transpose(2, 0, 1, 3).reshape(-1, lines)
+    psi = np.pad(np.stack(shares, axis=1).reshape(-1, modes), ((0, len(table) + 1 - groups * len(rows)), (0, 0)))
+    psi[groups * len(rows) : -1, 0] = 1
+    return table, psi, nothing, (weights @ has.T).ravel()
 
 
 def _least_squares(basis: Floats, values: Floats, constants: bool) -> Floats:
