@@ -37,7 +37,8 @@ class CodeVectors:
 
     def __getitem__(self, which: slice | NDArray[np.int64]) -> Codes:
         """Return the codes `[vectors, inputs]` of some vectors."""
-        return self.codes[self.begins[which][:, None] + self.offsets]
+        found: Codes = self.codes[self.begins[which][:, None] + self.offsets]
+        return found
 
     def take(self, which: slice | NDArray[np.int64]) -> CodeVectors:
         """Return some vectors, not copied."""

@@ -111,8 +111,8 @@ class TileGrid:
             self._check_programmed()
             vectors = codes if isinstance(codes, CodeVectors) else CodeVectors.of_rows(codes)
             for place, (part, array) in enumerate(zip(self.tiles, self.arrays, strict=True)):
-                for some, found in reader.sum_by_model(part, array, vectors, sums):
-                    reader.observe(part, array, some, found)
+                for own, found in reader.sum_by_model(part, array, vectors, sums):
+                    reader.observe(part, array, own, found)
                 reader.report(f"{reader.phase} {self.layer.name}", place + 1, len(self.tiles))
             return sums.T
         for place, first, some, result in self.read(codes[:], reader):

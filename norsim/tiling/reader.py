@@ -106,7 +106,7 @@ class Reader:
         noise = self._noise_of(part, array, len(layer_codes))
         for start in range(0, len(layer_codes), vectors):
             some = layer_codes[start : start + vectors]
-            drawn = noise and noise.of_reads(part.codes(some))
+            drawn = None if noise is None else noise.of_reads(part.codes(some))
             yield start, some, tile.read(CodeVectors.of_rows(some), drawn)
 
     def sum_by_model(
@@ -119,7 +119,7 @@ class Reader:
         at_once = len(vectors) if noise is None else max(AMPS_AT_ONCE // (tile.model.summed * passes), 1)
         for start in range(0, len(vectors), at_once):
             some = vectors.take(slice(start, start + at_once))
-            drawn = noise and noise.of_reads(part.codes(some[:]))
+            drawn = None if noise is None else noise.of_reads(part.codes(some[:]))
             yield some, tile.add_sums(some, drawn, sums, start)
 
     def _tile_model(self, part: PlacedTile, array: ProgrammedTile) -> TileModel:
@@ -167,7 +167,7 @@ class TileModel:
         amps, adc = np.empty((2, shape[0] * shape[1], shape[2]), dtype=np.float32)
         sums = np.zeros((shape[2], shape[0]))
         self._fill(vectors, noise, amps=amps, adc=adc, sums=sums)
-        lines = noise and noise.by_pass(self.passes)
+        lines = None if noise is None else noise.by_pass(self.passes)
         return TileRead(amps.reshape(shape), adc.reshape(shape), sums.T.astype(np.float32), lines)
 
     def add_sums(self, vectors: CodeVectors, noise: DrawnNoise | None, sums: Floats, first: int) -> Sums:
@@ -175,13 +175,14 @@ class TileModel:
         clips = self._fill(vectors, noise, sums=sums, first_output=self.part.outputs.start, first_vector=first)
 
         def again(which: NDArray[np.int64]) -> TileRead:
-            return self.read(vectors.take(which), noise and noise.take(which, self.passes))
+            drawn = None if noise is None else noise.take(which, self.passes)
+            return self.read(vectors.take(which), drawn)
 
         return Sums(self.shape(vectors), clips, again)
 
     def _fill(self, vectors: CodeVectors, noise: DrawnNoise | None, **results: Any) -> tuple[int, int]:
         """Read, and fill the arrays of `norsim.solver.macro.tables.Wanted`; return the numbers of clipped currents."""
-        from norsim.solver.macro.tables import NO_DRIVES, NO_NOISE, NOTHING, Wanted
+        from norsim.solver.macro.tables import NO_DRIVES, NOTHING, Wanted
 
         wanted = Wanted(**results)
         part, encoding = self.part, self.array.encoding
@@ -191,14 +192,15 @@ class TileModel:
         else:
             every = np.arange(2**part.layer.input_bits, dtype=np.uint8)
             codes, kind = own.codes, "source"
-            drives = (encoding.drives(every) * np.float32(1 / encoding.top_drive)).astype(np.float32)
-        drawn = NO_NOISE
-        if noise is not None:
-            drawn = tuple(NOTHING if values is None else values for values in (noise.amps, noise.steps))
+            drives = (encoding.drives(every).astype(np.float64) * np.float32(1 / encoding.top_drive)).astype(np.float32)
+        amps, steps = (None, None) if noise is None else (noise.amps, noise.steps)
+        drawn = (NOTHING if amps is None else amps, NOTHING if steps is None else steps)
         clips = self.model.read(
             (codes, own.begins, own.offsets), drives, self.passes, wanted, part.readout(kind), drawn
         )  # fmt: skip
+        # Codes are copied only for an encoding that computes a part from them.
         if part.digital_part(np.empty((0, part.layer.vector_length), np.uint8)) is not None:
             output, vector = wanted.sums[wanted.first_output :], wanted.first_vector
-            output[: len(part.outputs), vector : vector + len(vectors)] += part.digital_part(vectors[:])
+            digital = part.digital_part(vectors[:])
+            output[: len(part.outputs), vector : vector + len(vectors)] += 0.0 if digital is None else digital
         return clips

@@ -10,16 +10,19 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic, models, register_model
+from numba import extending, types
+from numba.extending import models, register_model
 
 WIDE, NARROW, EIGHT, BYTES = 32, 16, 8, 64
+
+# Of any type, because the functions that it makes have one argument less when they are called in a kernel.
+intrinsic: Any = extending.intrinsic
 
 # Allow fused multiply-add, and -0 for 0.
 FAST = ("contract", "nsz")
 
 
-class Vector(types.Type):  # type: ignore[misc]
+class Vector(types.Type):
     """The type of a vector of `lanes` floats of 32 bits."""
 
     def __init__(self, lanes: int) -> None:
@@ -33,18 +36,18 @@ class Vector(types.Type):  # type: ignore[misc]
 
 
 @register_model(Vector)
-class VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+class VectorModel(models.PrimitiveModel):
     """A vector is kept as it is computed with."""
 
     def __init__(self, manager: Any, kind: Vector) -> None:
-        super().__init__(manager, kind, kind.value)
+        super().__init__(manager, kind, kind.value)  # type: ignore[no-untyped-call]
 
 
 def _zero(lanes: int) -> Any:
     """Return the function of kernels that makes a vector of zeros."""
     kind = Vector(lanes)
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def zero(typing):  # type: ignore[no-untyped-def]
         def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
             return ir.Constant(kind.value, [0.0] * lanes)
@@ -57,13 +60,13 @@ def _zero(lanes: int) -> Any:
 wide_zero, narrow_zero = _zero(WIDE), _zero(NARROW)
 
 
-def _at(context, builder, array_type, array, index, kind):  # type: ignore[no-untyped-def]
+def _at(context: Any, builder: Any, array_type: Any, array: Any, index: Any, kind: ir.Type) -> Any:
     """Return a pointer to the vector that starts at an index of a contiguous array `[n]`."""
     data = context.make_array(array_type)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [index]), kind.as_pointer())
 
 
-def _spread(builder, number, kind):  # type: ignore[no-untyped-def]
+def _spread(builder: Any, number: Any, kind: ir.VectorType) -> Any:
     """Return a vector of a kind, each element of which is a number."""
     nothing, zero = ir.Constant(kind, ir.Undefined), ir.Constant(ir.IntType(32), 0)
     one = builder.insert_element(nothing, number, zero)
@@ -71,7 +74,7 @@ def _spread(builder, number, kind):  # type: ignore[no-untyped-def]
     return builder.shuffle_vector(one, nothing, zeros)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def add_product(typing, total, factor, array, index):  # type: ignore[no-untyped-def]
     """Return total + factor x array[index : index + lanes], for a contiguous float32 array `[n]` and a 64-bit index."""
 
@@ -87,7 +90,7 @@ def add_product(typing, total, factor, array, index):  # type: ignore[no-untyped
 def _binary(name: str) -> Any:
     """Return the function of kernels that applies an instruction of LLVM to two vectors of a kind."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def apply(typing, one, other):  # type: ignore[no-untyped-def]
         def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
             return getattr(builder, name)(*arguments, flags=FAST)
@@ -100,7 +103,7 @@ def _binary(name: str) -> Any:
 add, subtract, multiply, divide = (_binary(name) for name in ("fadd", "fsub", "fmul", "fdiv"))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def spread(typing, like, number):  # type: ignore[no-untyped-def]
     """Return a vector of the kind of `like`, each element of which is a float32 number."""
 
@@ -110,7 +113,7 @@ def spread(typing, like, number):  # type: ignore[no-untyped-def]
     return like(like, types.float32), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def load(typing, like, array, index):  # type: ignore[no-untyped-def]
     """Return array[index : index + lanes] as a vector of the kind of `like`."""
 
@@ -121,7 +124,7 @@ def load(typing, like, array, index):  # type: ignore[no-untyped-def]
     return like(like, array, index), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def store(typing, vector, array, index):  # type: ignore[no-untyped-def]
     """Set array[index : index + lanes] to a vector."""
 
@@ -133,7 +136,7 @@ def store(typing, vector, array, index):  # type: ignore[no-untyped-def]
     return types.none(vector, array, index), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def store_sums(typing, array, index, table, place, base):  # type: ignore[no-untyped-def]
     """Set array[index : index + 8] to table[place : place + 8] + base; all uint32, indices of 64 bits."""
 
@@ -148,7 +151,7 @@ def store_sums(typing, array, index, table, place, base):  # type: ignore[no-unt
     return types.none(array, index, table, place, types.uint32), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def bits_of(typing, codes, index, bit):  # type: ignore[no-untyped-def]
     """Return as an unsigned integer which of codes[index : index + 64], uint8, have the `bit`, uint8, set: code k in
     bit k."""
