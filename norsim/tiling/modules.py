@@ -18,17 +18,9 @@ from norsim.errors import ConfigurationError
 from norsim.periphery.code_vectors import CodeVectors
 from norsim.periphery.encoding import Codes
 from norsim.quantization.forward import forward
+from norsim.tiling import im2col
 from norsim.tiling.fit import fit_as_vector, with_fit
 from norsim.tiling.grid import TileGrid
-from norsim.tiling.im2col import (
-    batched,
-    decoded,
-    exact_convolution,
-    memory_format,
-    of_convolution,
-    padded_codes,
-    patches,
-)
 from norsim.tiling.read_noise import image_axis
 from norsim.tiling.reader import Reader
 
@@ -212,24 +204,23 @@ class TiledConvolution(TiledLayer):
         """Return `[images, outputs, height', width']`, float32, for `[images, channels, height, width]`."""
         layer, geometry = self.grid.layer, self.grid.layer.geometry
         assert geometry is not None
-        codes = padded_codes(self.real_numbers(input), layer, geometry)
-        vectors, rows = patches(codes, geometry)
+        codes = im2col.padded_codes(self.real_numbers(input), layer, geometry)
+        vectors, rows = im2col.patches(codes, geometry)
         if self.reader_in_use().backend.gives_integers:
             if self.record is not None:
                 self.record.append(vectors[:])
-            sums = exact_convolution(layer, geometry, codes).reshape(len(input), layer.outputs, -1)
+            sums = im2col.exact_convolution(layer, geometry, codes).reshape(len(input), layer.outputs, -1)
         else:
             _, images = self.image_axis(input.shape[:1])
-            by_vector = self.sums(vectors, images).reshape(len(input), -1, layer.outputs)
-            sums = by_vector.transpose(0, 2, 1)
-        return torch.from_numpy(decoded(sums, layer)).view(len(input), layer.outputs, rows, -1)
+            sums = self.sums(vectors, images).reshape(len(input), -1, layer.outputs).transpose(0, 2, 1)
+        return torch.from_numpy(im2col.decoded(sums, layer)).view(len(input), layer.outputs, rows, -1)
 
 
 class TiledConv2d(TiledConvolution, nn.Conv2d):
     """A 2D convolution: `[images, channels, height, width]` -> `[images, outputs, height', width']`."""
 
     def __init__(self, grid: TileGrid, fixed: Backend | None = None) -> None:
-        nn.Conv2d.__init__(self, **of_convolution(grid.layer, slice(0, 2)), device="meta")
+        nn.Conv2d.__init__(self, **im2col.of_convolution(grid.layer, slice(0, 2)), device="meta")
         self.hold(grid, fixed)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -238,11 +229,11 @@ class TiledConv2d(TiledConvolution, nn.Conv2d):
 
         Raises ConfigurationError for an input of another shape.
         """
-        found = self.convolved(batched(input, self.grid.layer, 2))
+        found = self.convolved(im2col.batched(input, self.grid.layer, 2))
         if input.ndim == 3:
             return self.as_torch(found[0], input)
         # As in torch, either of input and weight can make the output channels-last.
-        last = torch.channels_last in (memory_format(input), memory_format(self.weight))
+        last = torch.channels_last in (im2col.memory_format(input), im2col.memory_format(self.weight))
         return self.as_torch(found, input, torch.channels_last if last else torch.contiguous_format)
 
 
@@ -250,13 +241,13 @@ class TiledConv1d(TiledConvolution, nn.Conv1d):
     """A 1D convolution, as images of height 1: `[images, channels, length]` -> `[images, outputs, length']`."""
 
     def __init__(self, grid: TileGrid, fixed: Backend | None = None) -> None:
-        nn.Conv1d.__init__(self, **of_convolution(grid.layer, slice(1, 2)), device="meta")
+        nn.Conv1d.__init__(self, **im2col.of_convolution(grid.layer, slice(1, 2)), device="meta")
         self.hold(grid, fixed)
 
     def forward(self, input: Tensor) -> Tensor:
         """Return `[images, outputs, length']` for `[images, channels, length]`, or both without images, as
         TiledConv2d does. Raises ConfigurationError for an input of another shape."""
-        found = self.convolved(batched(input, self.grid.layer, 1).unsqueeze(-2)).squeeze(-2)
+        found = self.convolved(im2col.batched(input, self.grid.layer, 1).unsqueeze(-2)).squeeze(-2)
         return self.as_torch(found if input.ndim == 3 else found[0], input)
 
 

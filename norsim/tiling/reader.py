@@ -181,8 +181,8 @@ class TileModel:
         return Sums(self.shape(vectors), clips, again)
 
     def _fill(self, vectors: CodeVectors, noise: DrawnNoise | None, **results: Any) -> tuple[int, int]:
-        """Read, and fill the arrays of `norsim.solver.macro.tables.Wanted`; return the numbers of clipped currents."""
-        from norsim.solver.macro.tables import NO_DRIVES, NOTHING, Wanted
+        """Read, and fill the arrays of `norsim.solver.macro.reads.Wanted`; return the numbers of clipped currents."""
+        from norsim.solver.macro.reads import NO_DRIVES, NOTHING, Wanted
 
         wanted = Wanted(**results)
         part, encoding = self.part, self.array.encoding

@@ -19,7 +19,7 @@ from norsim.periphery.readout import conversion, convert_and_add
 from norsim.quantization.layer import QuantizedLayer
 
 if TYPE_CHECKING:
-    from norsim.solver.macro.tables import Readout
+    from norsim.solver.macro.reads import Readout
 
 
 @dataclass(frozen=True, eq=False)
