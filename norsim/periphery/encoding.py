@@ -138,8 +138,8 @@ def sense_matrix(sense: Sense, kind: str, lines: int) -> Floats:
 
 
 def sense_parts(sense: Sense, kind: str) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
-    """Return the lines of a kind (`bitline` or `source`) that each output adds up, and their signs, each `[parts,
-    outputs]`: `sense_matrix` without its zeros. An output of fewer lines than others has signs of 0."""
+    """Return the lines of a kind (`bitline` or `source`) that each output adds up, `[parts, outputs]`, and their signs,
+    same shape: `sense_matrix` without its zeros. An output of fewer lines than others has signs of 0."""
     each = [[(index, sign) for line, index, sign in parts if line == kind] for parts in sense]
     most = max(map(len, each))
     padded = np.array([parts + [(0, 0)] * (most - len(parts)) for parts in each]).reshape(len(sense), most, 2)

@@ -80,10 +80,9 @@ def decoded(sums: NDArray[np.floating], layer: QuantizedLayer) -> NDArray[np.flo
     """Return real outputs `[images, outputs, positions]`, float32, for sums of (q - z) x of the same shape: those of
     `layer.decode` for sums without the input's zero point."""
     nothing = np.zeros(layer.outputs)
-    beyond = layer.weights.sum(axis=1, dtype=np.int64) - layer.inputs * layer.weight_zero
     step = layer.weight_scale.astype(np.float64) * float(layer.input_scale)
     found = np.empty(sums.shape, dtype=np.float32)
-    _decode(sums, layer.input_zero * beyond.astype(np.float64), step,
+    _decode(sums, layer.zero_sums.astype(np.float64), step,
             nothing if layer.bias is None else layer.bias.astype(np.float64), found)  # fmt: skip
     return found
 

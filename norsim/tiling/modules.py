@@ -164,12 +164,7 @@ class TiledLayer(nn.Module):
 
     def real(self, sums: NDArray[np.floating]) -> Tensor:
         """Return real outputs `[..., outputs]`, float32, for sums of (q - z) x of the same shape."""
-        layer = self.grid.layer
-        if layer.input_zero:
-            sums = sums - layer.input_zero * (
-                layer.weights.sum(axis=1, dtype=np.int64) - layer.inputs * layer.weight_zero
-            )
-        return torch.from_numpy(layer.decode(sums))
+        return torch.from_numpy(self.grid.layer.decode(sums - self.grid.layer.zero_sums))
 
 
 class TiledLinear(TiledLayer, nn.Linear):
@@ -204,15 +199,16 @@ class TiledConvolution(TiledLayer):
         """Return `[images, outputs, height', width']`, float32, for `[images, channels, height, width]`."""
         layer, geometry = self.grid.layer, self.grid.layer.geometry
         assert geometry is not None
-        codes = im2col.padded_codes(self.real_numbers(input), layer, geometry)
-        vectors, rows = im2col.patches(codes, geometry)
+        vectors, rows = im2col.patches(
+            codes := im2col.padded_codes(self.real_numbers(input), layer, geometry), geometry
+        )
         if self.reader_in_use().backend.gives_integers:
             if self.record is not None:
                 self.record.append(vectors[:])
             sums = im2col.exact_convolution(layer, geometry, codes).reshape(len(input), layer.outputs, -1)
         else:
-            _, images = self.image_axis(input.shape[:1])
-            sums = self.sums(vectors, images).reshape(len(input), -1, layer.outputs).transpose(0, 2, 1)
+            by_vector = self.sums(vectors, self.image_axis(input.shape[:1])[1])
+            sums = by_vector.reshape(len(input), -1, layer.outputs).transpose(0, 2, 1)
         return torch.from_numpy(im2col.decoded(sums, layer)).view(len(input), layer.outputs, rows, -1)
 
 

@@ -33,21 +33,15 @@ SmallChip = Callable[..., Chip]
 
 NOISY = ("silicon.reading={scale: 50 nA, knee: 100 nA}", "adc.noise=0.5")
 DEFECTS = ("silicon.stuck=0.1", "silicon.open=0.1")
-# A tile of four blocks, by its many rows of resistive wires.
-LONG = (
-    "tile.wordlines=160",
-    "tile.bitlines=24",
-    "bit_serial.wires.bitline=40 ohm",
-    "linear_pair.wires.source_line=40 ohm",
-)
+# Tiles of several blocks, because of their resistive wires.
+LONG = ("tile.wordlines=32", "bit_serial.wires.bitline=400 ohm", "linear_pair.wires.source_line=400 ohm")
 KINDS = {
-    "as it is": (),
-    "noise": NOISY,
-    "defects": DEFECTS,
-    "blocks and noise": (*LONG, *NOISY),
+    "noise and defects": (*NOISY, *DEFECTS),
+    "blocks": LONG,
     "digital zero": ("bit_serial.zero_point=digital",),
-    "differential": ("bit_serial.zero_point=differential",),
 }
+# The zero point of a linear pair is always 0.
+CASES = [("bit-serial", kind) for kind in KINDS] + [("linear-pair", kind) for kind in list(KINDS)[:2]]
 
 
 def codes_of(vectors: int, inputs: int, seed: int = 1) -> Codes:
@@ -78,7 +72,7 @@ def grids(small_chip: SmallChip, make_layer: MakeLayer) -> Callable[[str, str], 
 
     def grid(encoding: str, kind: str) -> TileGrid:
         if (encoding, kind) not in made:
-            layer = make_layer(170, 8) if kind.startswith("blocks") else make_layer(11, 8)
+            layer = make_layer(40, 3) if kind == "blocks" else make_layer(11, 5)
             chip = small_chip(*KINDS[kind], f"encoding={encoding}")
             made[encoding, kind] = fitted(place(layer, chip).program())
         return made[encoding, kind]
@@ -112,8 +106,7 @@ def step_by_step(part: PlacedTile, grid: TileGrid, codes: Codes, noise: ReadNois
     return TileRead(amps.reshape(shape), adc.reshape(shape), sums, by_pass)
 
 
-@pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("encoding", "kind"), CASES)
 def test_sums_are_those_of_each_step_by_itself(
     grids: Callable[[str, str], TileGrid], monkeypatch: pytest.MonkeyPatch, encoding: str, kind: str
 ) -> None:
@@ -131,7 +124,7 @@ def test_sums_are_those_of_each_step_by_itself(
         for name in ("amps", "adc", "line_noise"):
             assert np.array_equal(getattr(found, name), getattr(read, name)), name
         blocks.append(whole.backend.model(array.tile, array.drive(part.codes(codes[:1]))).model.blocks)
-    assert (max(blocks) > 1) == kind.startswith("blocks") and len(blocks) > 1
+    assert (max(blocks) > 1) == (kind == "blocks") and len(blocks) > 1
     tally = Tally()
     sums = grid.multiply(codes, replace(whole, observe=tally.observe))
     assert sums == pytest.approx(expected, rel=1e-6, abs=1e-6 * np.abs(expected).max())
@@ -143,20 +136,20 @@ def test_sums_are_those_of_each_step_by_itself(
         assert np.array_equal(grid.multiply(codes[13:], whole), sums[13:])
 
 
-@pytest.mark.parametrize("kind", ["as it is", "noise"])
+@pytest.mark.parametrize("kind", ["digital zero", "noise and defects"])
 def test_the_reads_that_are_kept_are_read_again_with_their_noise(
     grids: Callable[[str, str], TileGrid], kind: str
 ) -> None:
     grid, codes, noise = (
         grids("bit-serial", kind),
         codes_of(40, 11),
-        ReadNoise(3, images=8) if kind == "noise" else None,
+        ReadNoise(3, images=8) if "noise" in kind else None,
     )
     reader, fused, whole = reader_by("macro", noise=noise), Sampler(Quota(3, 1, 9), 0), Sampler(Quota(3, 1, 9), 0)
     grid.multiply(codes, replace(reader, observe=fused.observe))
     for part, array in zip(grid.tiles, grid.arrays, strict=True):
         whole.observe(part, array, codes, step_by_step(part, grid, codes, noise))
-    assert len(fused.kept()) == len(whole.kept()) > 12
+    assert len(fused.kept()) == len(whole.kept()) >= 9
     for one, other in zip(fused.kept(), whole.kept(), strict=True):
         assert (one.key, one.part.name, one.pass_index) == (other.key, other.part.name, other.pass_index)
         for name in ("codes", "amps", "adc", "line_noise"):

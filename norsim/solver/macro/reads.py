@@ -16,6 +16,8 @@ Vectors = tuple[NDArray[Any], NDArray[np.uint64], NDArray[np.uint64]]
 Readout = tuple[Any, ...]
 NOTHING = np.empty((0, 0), dtype=np.float32)
 NO_NOISE, NO_DRIVES, ONE = (NOTHING, NOTHING), np.empty(0, dtype=np.float32), np.float32(1)
+# Lines come in multiples of norsim.solver.macro.simd.NARROW.
+LANES = 16
 NO_READOUT: Readout = (np.empty((0, 0), dtype=np.uint64), NOTHING, NO_DRIVES, ONE, ONE, ONE, *[NO_DRIVES] * 7)
 
 
@@ -33,3 +35,13 @@ class Wanted(NamedTuple):
     sums: Floats = np.empty((0, 0))
     first_output: int = 0
     first_vector: int = 0
+
+
+def single(values: np.ndarray[Any, Any]) -> Singles:
+    """Return values of any shape in single precision, contiguous."""
+    return np.ascontiguousarray(values, dtype=np.float32)
+
+
+def padded(values: np.ndarray[Any, Any]) -> Singles:
+    """Pad `[..., lines]` with lines of zeros to a multiple of `LANES`."""
+    return single(np.pad(values, (*[(0, 0)] * (values.ndim - 1), (0, -values.shape[-1] % LANES))))

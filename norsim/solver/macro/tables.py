@@ -23,16 +23,15 @@ from numpy.typing import NDArray
 from norsim.array.tile import Floats
 from norsim.errors import SolveError
 from norsim.solver.input_lines import Driven
-from norsim.solver.macro import kernels
+from norsim.solver.macro import kernels, reads
 from norsim.solver.macro.bit_layout import BitLayout, bit_layout, no_bits
 from norsim.solver.macro.build import REFUSED, WORTHWHILE
 from norsim.solver.macro.kernels import TERMS
 from norsim.solver.macro.model import Macro
 from norsim.solver.macro.presolve import subsets
-from norsim.solver.macro.reads import NO_DRIVES, NO_NOISE, NO_READOUT, Readout, Singles, Vectors, Wanted
+from norsim.solver.macro.reads import NO_DRIVES, Readout, Singles, Vectors, Wanted, padded, single
 
 NEAR = 2.5e-5
-LANES = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +49,7 @@ class Tabulated:
     `weights`   `[groups x states]` or `[inputs]`, amperes: weights of the sums that the field is solved from
     `error`     the largest expected deviation from nodal: the model's error plus the deviation from the model
 
-    Lines are padded with zeros to a multiple of `LANES`.
+    Lines are padded with zeros (norsim.solver.macro.reads.padded).
     """
 
     model: Macro
@@ -82,13 +81,13 @@ class Tabulated:
         places = np.arange(vectors, dtype=np.uint64) * np.uint64(inputs), np.arange(inputs, dtype=np.uint64)
         bits, drives = codes.astype(np.uint8).ravel(), NO_DRIVES
         if self.drive.direction == "bitlines":
-            bits, drives = bits[:0], _single(codes * np.float32(1 / top)).ravel()
+            bits, drives = bits[:0], single(codes * np.float32(1 / top)).ravel()
         self.read((bits, *places), drives, passes, Wanted(lines=found))
         return found
 
     def read(
-        self, vectors: Vectors, drives: Singles, passes: int, wanted: Wanted, readout: Readout = NO_READOUT,
-        noise: tuple[Singles, Singles] = NO_NOISE,
+        self, vectors: Vectors, drives: Singles, passes: int, wanted: Wanted, readout: Readout = reads.NO_READOUT,
+        noise: tuple[Singles, Singles] = reads.NO_NOISE,
     ) -> tuple[int, int]:  # fmt: skip
         """Read `vectors`, and fill what is `wanted`; return how many currents the converters clip at the low and at
         the high end.
@@ -143,8 +142,8 @@ class Tabulated:
         )  # fmt: skip
         of_lines = (model.slopes.numpy(), model.own.numpy())
         return (
-            *(_single(part.numpy()) for part in of_field), *(_padded(part) for part in of_lines),
-            _single(model.coupling.numpy()), _single(model.sums.numpy()), _padded(model.together.numpy()),
+            *(single(part.numpy()) for part in of_field), *(padded(part) for part in of_lines),
+            single(model.coupling.numpy()), single(model.sums.numpy()), padded(model.together.numpy()),
         )  # fmt: skip
 
 
@@ -201,8 +200,8 @@ def _with_modes(model: Macro, state: Floats, count: int, constants: bool = False
         fixed[:, 0] += rest[:, 0]
         fixed[:, TERMS:] = rest[:, 1:]
     return Tabulated(
-        model, _single(modes.T), _padded(np.pad(rows, ((0, 1), (0, 0)))), _single(of_factors.T), _single(of_shifts.T),
-        _padded(fixed), _single(weights),
+        model, single(modes.T), padded(np.pad(rows, ((0, 1), (0, 0)))), single(of_factors.T), single(of_shifts.T),
+        padded(fixed), single(weights),
     )  # fmt: skip
 
 
@@ -210,15 +209,6 @@ def _node_of(model: Macro) -> NDArray[np.int64]:
     """Return the node `[groups]` that each group's inputs belong to."""
     found = np.abs(model.field.weights.numpy()[:: model.rows_per_group]).argmax(axis=1)
     return np.asarray(found, dtype=np.int64)
-
-
-def _single(values: np.ndarray[Any, Any]) -> Singles:
-    return np.ascontiguousarray(values, dtype=np.float32)
-
-
-def _padded(values: np.ndarray[Any, Any]) -> Singles:
-    """Pad `[..., lines]` with lines of zeros to a multiple of `LANES`."""
-    return _single(np.pad(values, (*[(0, 0)] * (values.ndim - 1), (0, -values.shape[-1] % LANES))))
 
 
 @dataclass(frozen=True, eq=False)
