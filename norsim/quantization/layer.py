@@ -128,7 +128,7 @@ class QuantizedLayer:
 
     @property
     def zero_sums(self) -> NDArray[np.int64]:
-        """`[outputs]`: input_zero · Σ (q − weight_zero), the excess of Σ (q − weight_zero) x over the equation's sum."""
+        """`[outputs]`: input_zero · Σ (q − weight_zero), the excess of Σ (q − weight_zero) x over that sum."""
         found: NDArray[np.int64] = self.weights.sum(axis=1, dtype=np.int64) - self.inputs * self.weight_zero
         return self.input_zero * found
 
