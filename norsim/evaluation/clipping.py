@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from norsim.array.tile import Floats
+from norsim.periphery.code_vectors import CodeVectors
 from norsim.periphery.encoding import Codes
 from norsim.tiling.program import ProgrammedTile
-from norsim.tiling.tile import PlacedTile, TileRead
+from norsim.tiling.tile import PlacedTile, Sums, TileRead
 
 # The share of clipped conversions above which a layer loses more than a well-fitted range does.
 MANY = 0.01
@@ -44,35 +41,18 @@ class Use:
         }
 
 
-def edges(part: PlacedTile) -> tuple[Floats, Floats]:
-    """Return the currents `[outputs]`, amperes, half a step outside the lowest and the highest code.
-
-    They include the gain and the offset of each output's converter (norsim.periphery.adc). Its bow is left out: it is 0
-    at both codes, and less than 2 b / (2^bits - 1) of a step half a step from them.
-    """
-    adc, flaws = part.adc, part.flaws
-    return (
-        (adc.low_amps + (-0.5 - flaws.offset) * adc.step_amps) / (1 + flaws.gain),
-        (adc.high_amps + (0.5 - flaws.offset) * adc.step_amps) / (1 + flaws.gain),
-    )
-
-
-def clipped(part: PlacedTile, amps: NDArray[np.floating]) -> tuple[int, int]:
-    """Return the number of currents `[..., outputs]`, amperes, that the converters clip at the low and high end."""
-    low, high = (edge.astype(amps.dtype) for edge in edges(part))
-    return int(np.count_nonzero(amps < low)), int(np.count_nonzero(amps > high))
-
-
 class Tally:
     """An observer of reads that counts the use of each layer's converters."""
 
     def __init__(self) -> None:
         self.uses: dict[str, Use] = {}
 
-    def observe(self, part: PlacedTile, array: ProgrammedTile, codes: Codes, result: TileRead) -> None:
+    def observe(
+        self, part: PlacedTile, array: ProgrammedTile, codes: Codes | CodeVectors, result: TileRead | Sums
+    ) -> None:  # fmt: skip
         """Count the reads of one tile, made for the layer's `codes` `[vectors, inputs]`."""
-        vectors, passes, _ = result.amps.shape
-        use = Use(vectors * passes, result.amps.size, *clipped(part, result.amps))
+        vectors, passes, outputs = result.shape
+        use = Use(vectors * passes, vectors * passes * outputs, *result.clipped(part))
         self.uses[part.layer.name] = self.uses.get(part.layer.name, Use()) + use
 
 

@@ -96,6 +96,17 @@ class Flaws:
         seen: Floats = ideal + self.offset + 4 * self.bow * share * (1 - share)
         return seen
 
+    def edges(self, adc: Adc) -> tuple[Floats, Floats]:
+        """Return the currents `[outputs]`, amperes, half a step outside the lowest and the highest code.
+
+        They include gain and offset. The bow is left out: it is 0 at both codes, and less than 2 b / (2^bits - 1) of a
+        step half a step from them.
+        """
+        return (
+            (adc.low_amps + (-0.5 - self.offset) * adc.step_amps) / (1 + self.gain),
+            (adc.high_amps + (0.5 - self.offset) * adc.step_amps) / (1 + self.gain),
+        )
+
 
 def fit_range(samples: Floats, bits: int, least_amps: float) -> Adc:
     """Find the range that converts `samples` (amperes, any shape) with the least mean squared error.

@@ -71,7 +71,8 @@ class Encoding(Protocol):
         """Convert weight codes `[inputs, outputs]` and their zero to level codes `[wordlines, bitlines]`."""
 
     def drives(self, codes: Codes) -> NDArray[np.generic]:
-        """Convert activation codes to the actual drive of the lines in units of a code's step; `[vectors, inputs]`."""
+        """Convert codes of any shape to the actual drive of the lines in units of a code's step, each code by
+        itself."""
 
     def shares(self, drives: NDArray[np.generic], passes: int) -> NDArray[np.float32]:
         """Convert drives `[vectors, inputs]` from `drives` to shares of a line's full drive, `[vectors x passes,
@@ -134,6 +135,16 @@ def sense_matrix(sense: Sense, kind: str, lines: int) -> Floats:
             if line == kind:
                 matrix[index, output] += sign
     return matrix
+
+
+def sense_parts(sense: Sense, kind: str) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
+    """Return the lines of a kind (`bitline` or `source`) that each output adds up, `[parts, outputs]`, and their signs,
+    same shape: `sense_matrix` without its zeros. An output of fewer lines than others has signs of 0."""
+    each = [[(index, sign) for line, index, sign in parts if line == kind] for parts in sense]
+    most = max(map(len, each))
+    padded = np.array([parts + [(0, 0)] * (most - len(parts)) for parts in each]).reshape(len(sense), most, 2)
+    lines, signs = padded.transpose(2, 1, 0)
+    return np.ascontiguousarray(lines, dtype=np.uint64), np.ascontiguousarray(signs, dtype=np.float32)
 
 
 def sensed_amps(currents: Currents, sense: Sense) -> Floats:

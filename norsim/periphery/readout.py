@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import prange
 from numpy.typing import NDArray
@@ -31,29 +33,38 @@ def convert_and_add(
     sums = np.zeros((len(amps) // len(place_values), amps.shape[1]), dtype=kind)
     nothing = np.empty((0, 0), dtype=kind)
     _convert_and_add(
-        np.ascontiguousarray(amps), kind(adc.low_amps), kind(adc.step_amps), kind(2**adc.bits - 1),
-        (1 + flaws.gain).astype(kind), flaws.offset.astype(kind), (4 * flaws.bow).astype(kind),
-        nothing if noise is None else noise.astype(kind), scale.astype(kind), shift.astype(kind),
-        place_values.astype(kind), codes, sums,
+        np.ascontiguousarray(amps), *conversion(adc, flaws, scale, shift, kind),
+        nothing if noise is None else noise.astype(kind), place_values.astype(kind), codes, sums,
     )  # fmt: skip
     return codes, sums
 
 
+def conversion(adc: Adc, flaws: Flaws, scale: Floats, shift: Floats, kind: type[np.floating]) -> tuple[Any, ...]:
+    """Return the arguments of a kernel that converts, in a precision: low end, step, highest code, and for each output
+    `[outputs]` gain, offset, bow, and the scale and shift of what a code stands for."""
+    return (
+        kind(adc.low_amps), kind(adc.step_amps), kind(2**adc.bits - 1), (1 + flaws.gain).astype(kind),
+        flaws.offset.astype(kind), (4 * flaws.bow).astype(kind), scale.astype(kind), shift.astype(kind),
+    )  # fmt: skip
+
+
 @njit(parallel=True, error_model="numpy")
 def _convert_and_add(  # type: ignore[no-untyped-def]
-    amps, low, step, top, gain, offset, bow, noise, scale, shift, place_values, codes, sums
+    amps, low, step, top, gain, offset, bow, scale, shift, noise, place_values, codes, sums
 ):
     passes = len(place_values)
+    # With an integer, numba would compute in 64 bits.
+    nought, one = amps.dtype.type(0), amps.dtype.type(1)
     for v in prange(len(sums)):
         for p in range(passes):
             read, place = v * passes + p, place_values[p]
             for j in range(amps.shape[1]):
                 ideal = (amps[read, j] * gain[j] - low) / step
                 share = ideal / top
-                seen = ideal + offset[j] + bow[j] * share * (1 - share)
+                seen = ideal + offset[j] + bow[j] * share * (one - share)
                 if len(noise):
                     seen += noise[read, j]
                 # Ties go to the even code, as in Adc.convert.
-                code = min(max(np.rint(seen), 0), top)
+                code = min(max(np.rint(seen), nought), top)
                 codes[read, j] = code
                 sums[v, j] += place * (code * scale[j] + shift[j])

@@ -126,6 +126,12 @@ class QuantizedLayer:
         """Length of an activation vector: the inputs of all groups, one group after the other."""
         return self.inputs * self.groups
 
+    @property
+    def zero_sums(self) -> NDArray[np.int64]:
+        """`[outputs]`: input_zero · Σ (q − weight_zero), the excess of Σ (q − weight_zero) x over that sum."""
+        found: NDArray[np.int64] = self.weights.sum(axis=1, dtype=np.int64) - self.inputs * self.weight_zero
+        return self.input_zero * found
+
     def encode(self, activations: ArrayLike) -> NDArray[np.uint8]:
         """Return the codes, uint8, same shape, of real activations of any shape: clip(round(x / s) + z).
 

@@ -16,6 +16,7 @@ from norsim.backends.backend import Backend, Progress
 from norsim.backends.reference_cells import reference_ratio
 from norsim.chip.model import Chip
 from norsim.errors import ConfigurationError, PlacementError
+from norsim.periphery.code_vectors import CodeVectors
 from norsim.periphery.encoding import Codes
 from norsim.periphery.energy import line_joules
 from norsim.quantization.layer import QuantizedLayer
@@ -95,25 +96,37 @@ class TileGrid:
         if reader.backend.gives_integers:
             yield from ((place, 0, codes, part.ideal_read(codes)) for place, part in enumerate(self.tiles))
             return
+        self._check_programmed()
+        for place, first, some, result in reader.read(self.tiles, self.arrays, codes):
+            reader.observe(self.tiles[place], self.arrays[place], some, result)
+            yield place, first, some, result
+
+    def multiply(self, codes: Codes | CodeVectors, reader: Reader) -> NDArray[np.floating]:
+        """Return the sums `[vectors, outputs]` of (q - z) x over `[vectors, inputs]` activation codes."""
+        if reader.backend.gives_integers:
+            # All tiles at once: the sum over tiles is the same.
+            return exact_sums(self.layer, codes[:])
+        sums = np.zeros((self.layer.outputs, len(codes)))
+        if reader.backend.by_model:
+            self._check_programmed()
+            vectors = codes if isinstance(codes, CodeVectors) else CodeVectors.of_rows(codes)
+            for place, (part, array) in enumerate(zip(self.tiles, self.arrays, strict=True)):
+                for own, found in reader.sum_by_model(part, array, vectors, sums):
+                    reader.observe(part, array, own, found)
+                reader.report(f"{reader.phase} {self.layer.name}", place + 1, len(self.tiles))
+            return sums.T
+        for place, first, some, result in self.read(codes[:], reader):
+            outputs = self.tiles[place].outputs
+            sums[outputs.start : outputs.stop, first : first + len(some)] += result.sums.T
+        return sums.T
+
+    def _check_programmed(self) -> None:
+        """Raise ConfigurationError before `program`."""
         if len(self.arrays) != len(self.tiles):
             raise ConfigurationError(
                 f"layer {self.layer.name!r} is not programmed; call norsim.program(network) or "
                 "norsim.calibrate(network, training_data)"
             )
-        for place, first, some, result in reader.read(self.tiles, self.arrays, codes):
-            reader.observe(self.tiles[place], self.arrays[place], some, result)
-            yield place, first, some, result
-
-    def multiply(self, codes: Codes, reader: Reader) -> NDArray[np.floating]:
-        """Return the sums `[vectors, outputs]` of (q - z) x over `[vectors, inputs]` activation codes."""
-        if reader.backend.gives_integers:
-            # All tiles at once: the sum over tiles is the same.
-            return exact_sums(self.layer, codes)
-        sums = np.zeros((len(codes), self.layer.outputs))
-        for place, first, some, result in self.read(codes, reader):
-            outputs = self.tiles[place].outputs
-            sums[first : first + len(some), outputs.start : outputs.stop] += result.sums
-        return sums
 
     def read_whole(self, codes: Codes, reader: Reader) -> list[TileRead]:
         """Return the read of each tile for all of the `[vectors, inputs]` codes."""

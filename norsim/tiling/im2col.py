@@ -1,4 +1,4 @@
-"""Convolutions of codes: the patches of images that they multiply (im2col), compiled by numba; exact sums; padding."""
+"""Convolutions: from activations to padded codes and back from sums, compiled by numba; patches of images (im2col)."""
 
 from __future__ import annotations
 
@@ -7,66 +7,107 @@ from typing import Any
 import numpy as np
 import torch
 from numba import prange
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from norsim.array.compiled import njit
 from norsim.errors import ConfigurationError
+from norsim.periphery.code_vectors import CodeVectors
 from norsim.periphery.encoding import Codes
 from norsim.quantization.layer import ConvGeometry, QuantizedLayer
 from norsim.tiling.grid import signed_weights
 
 
-def patches(codes: Codes, geometry: ConvGeometry) -> tuple[Codes, int]:
-    """Return patches `[images x height' x width', inputs]` of padded codes `[images, channels, height, width]`, and
-    height'.
+def patches(codes: Codes, geometry: ConvGeometry) -> tuple[CodeVectors, int]:
+    """Return the patches `[images x height' x width', inputs]` of padded codes `[images, channels, height, width]`, not
+    copied, and height'.
 
     Inputs are in the order of a convolution's weights: channel, then row and column of the kernel.
     """
+    images, channels, height, width = codes.shape
     along = zip(codes.shape[2:], geometry.kernel, geometry.dilation, geometry.stride, strict=True)
     rows, columns = ((length - step * (kernel - 1) - 1) // stride + 1 for length, kernel, step, stride in along)
-    inputs = codes.shape[1] * geometry.kernel[0] * geometry.kernel[1]
-    found = np.empty((len(codes) * rows * columns, inputs), dtype=np.uint8)
-    _patches(codes, geometry.kernel, geometry.stride, geometry.dilation, rows, columns, found)
-    return found, rows
+    (down, right), (below, beside) = geometry.stride, geometry.dilation
+    begins = _places((images, channels * height * width), (rows, down * width), (columns, right))
+    steps = (channels, height * width), (geometry.kernel[0], below * width), (geometry.kernel[1], beside)
+    return CodeVectors(codes.reshape(-1), begins, _places(*steps)), rows
 
 
-@njit(parallel=True)
-def _patches(codes, kernel, stride, dilation, rows, columns, found):  # type: ignore[no-untyped-def]
-    (tall, wide), (down, right), (below, beside) = kernel, stride, dilation
-    for number in prange(len(codes) * rows):
-        image, row = number // rows, number % rows
-        for channel in range(codes.shape[1]):
-            for i in range(tall):
-                for j in range(wide):
-                    place = (channel * tall + i) * wide + j
-                    for column in range(columns):
-                        found[number * columns + column, place] = codes[
-                            image, channel, row * down + i * below, column * right + j * beside
-                        ]
+def _places(*axes: tuple[int, int]) -> NDArray[np.uint64]:
+    """Return the places of the elements of an array, given the length and the stride of each axis."""
+    found = np.zeros(1, dtype=np.uint64)
+    for length, stride in axes:
+        found = (found[:, None] + np.arange(length, dtype=np.uint64) * np.uint64(stride)).ravel()
+    return found
 
 
-def padded(codes: Tensor, geometry: ConvGeometry, padding_code: int) -> Tensor:
-    """Return activation codes `[images, channels, height, width]`, contiguous, with the geometry's padding.
+def padded_codes(activations: Tensor, layer: QuantizedLayer, geometry: ConvGeometry) -> Codes:
+    """Return the codes of `activations` `[images, channels, height, width]`, float32, with the geometry's padding.
 
-    Zero padding means real zeros, so it uses `padding_code`, the code of the input's zero point.
+    Zero padding means real zeros, so it uses the code of the input's zero point.
     """
-    vertical, horizontal = geometry.padding
-    around = (horizontal, horizontal, vertical, vertical)
+    values = activations.contiguous().numpy()
+    images, channels, height, width = values.shape
+    around = geometry.padding if geometry.padding_mode == "zeros" else (0, 0)
+    codes = np.empty((images, channels, height + 2 * around[0], width + 2 * around[1]), dtype=np.uint8)
+    _encode(
+        values, np.float32(1) / np.float32(layer.input_scale), np.float32(layer.input_zero),
+        np.float32(2**layer.input_bits - 1), *around, codes,
+    )  # fmt: skip
     if geometry.padding_mode == "zeros":
-        return functional.pad(codes, around, value=padding_code).contiguous()
-    return functional.pad(codes.float(), around, mode=geometry.padding_mode).to(codes.dtype).contiguous()
+        return codes
+    vertical, horizontal = geometry.padding
+    sides = (horizontal, horizontal, vertical, vertical)
+    other = functional.pad(torch.from_numpy(codes).float(), sides, mode=geometry.padding_mode)
+    return other.to(torch.uint8).contiguous().numpy()
 
 
-def exact_convolution(layer: QuantizedLayer, geometry: ConvGeometry, codes: Tensor) -> Tensor:
-    """Return exact sums of (q - z) x, `[images, height', width', outputs]`, of padded codes."""
+@njit(parallel=True, error_model="numpy")
+def _encode(values, reciprocal, zero, top, vertical, horizontal, codes):  # type: ignore[no-untyped-def]
+    """Do `QuantizedLayer.encode`, with a frame of the code of 0 of that width around each image."""
+    channels, height, width = values.shape[1:]
+    for number in prange(len(values) * channels):
+        image, channel = number // channels, number % channels
+        codes[image, channel] = np.uint8(zero)
+        for i in range(height):
+            for j in range(width):
+                step = np.rint(values[image, channel, i, j] * reciprocal) + zero
+                codes[image, channel, i + vertical, j + horizontal] = np.int32(min(max(step, np.float32(0)), top))
+
+
+def decoded(sums: NDArray[np.floating], layer: QuantizedLayer) -> NDArray[np.float32]:
+    """Return real outputs `[images, outputs, positions]`, float32, for sums of (q - z) x of the same shape: those of
+    `layer.decode` for sums without the input's zero point."""
+    nothing = np.zeros(layer.outputs)
+    step = layer.weight_scale.astype(np.float64) * float(layer.input_scale)
+    found = np.empty(sums.shape, dtype=np.float32)
+    _decode(sums, layer.zero_sums.astype(np.float64), step,
+            nothing if layer.bias is None else layer.bias.astype(np.float64), found)  # fmt: skip
+    return found
+
+
+@njit(parallel=True, error_model="numpy")
+def _decode(sums, beyond, step, bias, found):  # type: ignore[no-untyped-def]
+    for image in prange(len(sums)):
+        for output in range(sums.shape[1]):
+            for position in range(sums.shape[2]):
+                found[image, output, position] = (sums[image, output, position] - beyond[output]) * step[output] + bias[
+                    output
+                ]
+
+
+def exact_convolution(layer: QuantizedLayer, geometry: ConvGeometry, codes: Codes) -> NDArray[np.floating]:
+    """Return exact sums of (q - z) x, `[images, outputs, height', width']`, of padded codes."""
     weights = signed_weights(layer).view(layer.outputs, -1, *geometry.kernel)
     # In the type of autocast, sums would lose their last digits.
     with torch.autocast("cpu", enabled=False):
         sums = functional.conv2d(
-            codes.to(weights), weights, stride=geometry.stride, dilation=geometry.dilation, groups=geometry.groups
-        )
-    return sums.permute(0, 2, 3, 1)
+            torch.from_numpy(codes).to(weights), weights, stride=geometry.stride, dilation=geometry.dilation,
+            groups=geometry.groups,
+        )  # fmt: skip
+    found: NDArray[np.floating] = sums.contiguous().numpy()
+    return found
 
 
 def memory_format(tensor: Tensor) -> torch.memory_format:

@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from norsim.backends.backend import Backend
 from norsim.backends.ideal import Ideal
 from norsim.errors import ConfigurationError
+from norsim.periphery.code_vectors import CodeVectors
 from norsim.periphery.encoding import Codes
 from norsim.quantization.forward import forward
+from norsim.tiling import im2col
 from norsim.tiling.fit import fit_as_vector, with_fit
 from norsim.tiling.grid import TileGrid
-from norsim.tiling.im2col import batched, exact_convolution, memory_format, of_convolution, padded, patches
 from norsim.tiling.read_noise import image_axis
 from norsim.tiling.reader import Reader
 
@@ -112,8 +113,8 @@ class TiledLayer(nn.Module):
             )
         return self.reader
 
-    def encode(self, input: Tensor) -> Codes:
-        """Return the codes of real activations, both of any shape. Raises ConfigurationError for integers and NaN."""
+    def real_numbers(self, input: Tensor) -> Tensor:
+        """Return real activations of any shape, float32. Raises ConfigurationError for integers and NaN."""
         if not input.is_floating_point():
             raise ConfigurationError(
                 f"layer {self.grid.layer.name!r}: input of {input.dtype}; expected real numbers as the network was "
@@ -125,23 +126,23 @@ class TiledLayer(nn.Module):
                 f"layer {self.grid.layer.name!r}: an input is not a number (NaN), for which there is no code; check "
                 "the images and the layers before it"
             )
-        return self.grid.layer.encode(activations.numpy())
+        return activations
 
-    def outputs(self, codes: Codes, images: int) -> Tensor:
-        """Return real outputs `[vectors, outputs]`, float32, for activation codes `[vectors, inputs]`.
+    def sums(self, codes: Codes | CodeVectors, images: int) -> NDArray[np.floating]:
+        """Return the sums `[vectors, outputs]` of (q - z) x for activation codes `[vectors, inputs]`.
 
         The vectors are those of `images` images, image after image; that matters only for noise.
         """
         reader = self.reader_in_use()
         if self.record is not None:
-            self.record.append(codes)
+            self.record.append(codes[:])
         if not len(codes):
-            return torch.empty(0, self.grid.layer.outputs)
+            return np.empty((0, self.grid.layer.outputs))
         noise = reader.noise.of_call(images, self.calls) if reader.noise is not None and self.grid.noisy else None
         self.calls += 1
         # Sums in the type of autocast would be rounded.
         with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-            return self.real(self.grid.multiply(codes, replace(reader, noise=noise)))
+            return self.grid.multiply(codes, replace(reader, noise=noise))
 
     def image_axis(self, shape: Sequence[int]) -> tuple[int, int]:
         """Return the axis of an input that counts images, and the number of images, for its `shape` without inputs.
@@ -163,12 +164,7 @@ class TiledLayer(nn.Module):
 
     def real(self, sums: NDArray[np.floating]) -> Tensor:
         """Return real outputs `[..., outputs]`, float32, for sums of (q - z) x of the same shape."""
-        layer = self.grid.layer
-        if layer.input_zero:
-            sums = sums - layer.input_zero * (
-                layer.weights.sum(axis=1, dtype=np.int64) - layer.inputs * layer.weight_zero
-            )
-        return torch.from_numpy(layer.decode(sums))
+        return torch.from_numpy(self.grid.layer.decode(sums - self.grid.layer.zero_sums))
 
 
 class TiledLinear(TiledLayer, nn.Linear):
@@ -191,8 +187,8 @@ class TiledLinear(TiledLayer, nn.Linear):
             )
         axis, images = self.image_axis(input.shape[:-1])
         first = input.movedim(axis, 0) if input.ndim > 1 else input
-        codes = self.encode(first).reshape(-1, layer.vector_length)
-        found = self.outputs(codes, images).reshape(*first.shape[:-1], layer.outputs)
+        codes = layer.encode(self.real_numbers(first).numpy()).reshape(-1, layer.vector_length)
+        found = self.real(self.sums(codes, images)).reshape(*first.shape[:-1], layer.outputs)
         return self.as_torch(found.movedim(0, axis) if input.ndim > 1 else found, input)
 
 
@@ -203,23 +199,24 @@ class TiledConvolution(TiledLayer):
         """Return `[images, outputs, height', width']`, float32, for `[images, channels, height, width]`."""
         layer, geometry = self.grid.layer, self.grid.layer.geometry
         assert geometry is not None
-        codes = padded(torch.from_numpy(self.encode(input)), geometry, layer.input_zero)
+        vectors, rows = im2col.patches(
+            codes := im2col.padded_codes(self.real_numbers(input), layer, geometry), geometry
+        )
         if self.reader_in_use().backend.gives_integers:
             if self.record is not None:
-                self.record.append(patches(codes.numpy(), geometry)[0])
-            found = self.real(exact_convolution(layer, geometry, codes).numpy())
+                self.record.append(vectors[:])
+            sums = im2col.exact_convolution(layer, geometry, codes).reshape(len(input), layer.outputs, -1)
         else:
-            vectors, rows = patches(codes.numpy(), geometry)
-            _, images = self.image_axis(input.shape[:1])
-            found = self.outputs(vectors, images).reshape(len(input), rows, -1, layer.outputs)
-        return found.permute(0, 3, 1, 2)
+            by_vector = self.sums(vectors, self.image_axis(input.shape[:1])[1])
+            sums = by_vector.reshape(len(input), -1, layer.outputs).transpose(0, 2, 1)
+        return torch.from_numpy(im2col.decoded(sums, layer)).view(len(input), layer.outputs, rows, -1)
 
 
 class TiledConv2d(TiledConvolution, nn.Conv2d):
     """A 2D convolution: `[images, channels, height, width]` -> `[images, outputs, height', width']`."""
 
     def __init__(self, grid: TileGrid, fixed: Backend | None = None) -> None:
-        nn.Conv2d.__init__(self, **of_convolution(grid.layer, slice(0, 2)), device="meta")
+        nn.Conv2d.__init__(self, **im2col.of_convolution(grid.layer, slice(0, 2)), device="meta")
         self.hold(grid, fixed)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -228,11 +225,11 @@ class TiledConv2d(TiledConvolution, nn.Conv2d):
 
         Raises ConfigurationError for an input of another shape.
         """
-        found = self.convolved(batched(input, self.grid.layer, 2))
+        found = self.convolved(im2col.batched(input, self.grid.layer, 2))
         if input.ndim == 3:
             return self.as_torch(found[0], input)
         # As in torch, either of input and weight can make the output channels-last.
-        last = torch.channels_last in (memory_format(input), memory_format(self.weight))
+        last = torch.channels_last in (im2col.memory_format(input), im2col.memory_format(self.weight))
         return self.as_torch(found, input, torch.channels_last if last else torch.contiguous_format)
 
 
@@ -240,13 +237,13 @@ class TiledConv1d(TiledConvolution, nn.Conv1d):
     """A 1D convolution, as images of height 1: `[images, channels, length]` -> `[images, outputs, length']`."""
 
     def __init__(self, grid: TileGrid, fixed: Backend | None = None) -> None:
-        nn.Conv1d.__init__(self, **of_convolution(grid.layer, slice(1, 2)), device="meta")
+        nn.Conv1d.__init__(self, **im2col.of_convolution(grid.layer, slice(1, 2)), device="meta")
         self.hold(grid, fixed)
 
     def forward(self, input: Tensor) -> Tensor:
         """Return `[images, outputs, length']` for `[images, channels, length]`, or both without images, as
         TiledConv2d does. Raises ConfigurationError for an input of another shape."""
-        found = self.convolved(batched(input, self.grid.layer, 1).unsqueeze(-2)).squeeze(-2)
+        found = self.convolved(im2col.batched(input, self.grid.layer, 1).unsqueeze(-2)).squeeze(-2)
         return self.as_torch(found if input.ndim == 3 else found[0], input)
 
 

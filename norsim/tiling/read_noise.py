@@ -95,6 +95,30 @@ class Normals:
 
 
 @dataclass(frozen=True, eq=False)
+class DrawnNoise:
+    """The noise of some reads; None for no noise of a kind.
+
+    `lines`   `[reads, lines]`, amperes: deviations of the lines' currents from noise of the cells
+    `amps`    `[reads, outputs]`, amperes: what these add to the outputs' currents
+    `steps`   `[reads, outputs]`: the converters' noise, in steps
+    """
+
+    lines: Singles | None
+    amps: Singles | None
+    steps: Singles | None
+
+    def take(self, vectors: NDArray[np.int64], passes: int) -> DrawnNoise:
+        """Return the noise of some vectors, of `passes` reads each."""
+        reads = (vectors[:, None] * passes + np.arange(passes)).ravel()
+        every = (self.lines, self.amps, self.steps)
+        return DrawnNoise(*(None if values is None else values[reads] for values in every))
+
+    def by_pass(self, passes: int) -> Singles | None:
+        """Return `lines` as `[vectors, passes, lines]`."""
+        return None if self.lines is None else self.lines.reshape(-1, passes, self.lines.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
 class TileNoise:
     """The noise of the consecutive reads of one tile.
 
@@ -108,6 +132,12 @@ class TileNoise:
     on_outputs: Normals | None
     on_lines: Normals | None = None
     variance: Singles | None = None
+
+    def of_reads(self, codes: Codes) -> DrawnNoise:
+        """Return the noise of the next reads, for the tile's `[vectors, inputs]` activation codes."""
+        lines = self.of_lines(codes)
+        steps = self.of_converters(len(codes) * self.array.encoding.passes(self.array.input_bits))
+        return DrawnNoise(lines, None if lines is None else on_outputs(self.array, lines), steps)
 
     def of_lines(self, codes: Codes, reads: NDArray[np.int64] | slice = slice(None)) -> Singles | None:
         """Return the deviations of the lines' currents in the next reads, `[reads, lines]`, amperes; None for no noise.

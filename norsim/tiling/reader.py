@@ -5,27 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from norsim.array.tile import Currents, Stimulus, Tile, join
+from norsim.array.tile import Currents, Floats, Stimulus, Tile, join
 from norsim.backends.backend import Backend
 from norsim.backends.batch import read_all
 from norsim.jobs.phases import Report, silent
 from norsim.jobs.unit_store import UnitStore
 from norsim.jobs.workers import HERE, Workers
-from norsim.periphery.encoding import Codes, sense_matrix
+from norsim.periphery.code_vectors import CodeVectors
+from norsim.periphery.encoding import Codes
 from norsim.tiling.program import ProgrammedTile
-from norsim.tiling.read_noise import ReadNoise, TileNoise, on_outputs
-from norsim.tiling.tile import PlacedTile, TileRead
+from norsim.tiling.read_noise import DrawnNoise, ReadNoise, TileNoise
+from norsim.tiling.tile import PlacedTile, Sums, TileRead
 
-# Line currents are processed in parts that fit into a core's cache, because the work on them is memory-bound.
+if TYPE_CHECKING:
+    from norsim.solver.macro.tables import Tabulated
+
+# Currents, codes and noise of a tile are kept for parts of this size, because the work on them is memory-bound.
 AMPS_AT_ONCE = 2**19
 
-Observer = Callable[[PlacedTile, ProgrammedTile, Codes, TileRead], None]
+Observer = Callable[[PlacedTile, ProgrammedTile, Codes | CodeVectors, TileRead | Sums], None]
 # A read of a tile: the tile's index in the list, its first vector, the codes, and the result.
 Read = tuple[int, int, Codes, TileRead]
 
@@ -42,7 +45,8 @@ class Reader:
     `workers`    solve the decks
     `report`     called with ("PHASE LAYER", done, total) while a layer is read: decks, or tiles that models read
     `phase`      the phase that its reads belong to
-    `observe`    called with (placed tile, its array, the layer's activation codes, tile read) after each read of a tile
+    `observe`    called with (placed tile, its array, the layer's activation codes, tile read or sums) after each read
+                 of a tile
     `store`      store of finished reads of simulators
     `noise`      determines the noise of cells and converters that is drawn for each read; None for no noise
     """
@@ -97,17 +101,30 @@ class Reader:
     ) -> Iterator[tuple[int, Codes, TileRead]]:
         """Yield reads of one tile through its model, for some `[vectors, inputs]` codes at a time: first vector, codes,
         read."""
-        encoding = part.chip.encoding
-        model = self.backend.model(array.tile, array.drive(part.codes(layer_codes[:1])))
-        kind = "bitline" if model.drive.direction == "wordlines" else "source"
-        passes = encoding.passes(part.layer.input_bits)
-        sense = torch.from_numpy(sense_matrix(encoding.sense(len(part.outputs)), kind, model.summed)).float()
-        vectors = max(AMPS_AT_ONCE // (model.summed * passes), 1)
+        tile, passes = self._tile_model(part, array), part.chip.encoding.passes(part.layer.input_bits)
+        vectors = max(AMPS_AT_ONCE // (tile.model.summed * passes), 1)
         noise = self._noise_of(part, array, len(layer_codes))
         for start in range(0, len(layer_codes), vectors):
             some = layer_codes[start : start + vectors]
-            lines = model.lines(array.encoding.drives(part.codes(some)), passes, encoding.top_drive)
-            yield start, some, read_out(part, some, (torch.from_numpy(lines) @ sense).numpy(), noise)
+            drawn = None if noise is None else noise.of_reads(part.codes(some))
+            yield start, some, tile.read(CodeVectors.of_rows(some), drawn)
+
+    def sum_by_model(
+        self, part: PlacedTile, array: ProgrammedTile, vectors: CodeVectors, sums: Floats
+    ) -> Iterator[tuple[CodeVectors, Sums]]:
+        """Add the sums of one tile to those of its layer, `sums` `[outputs, vectors]`, through its model; yield some of
+        the layer's `vectors` and what is known of their reads."""
+        tile, passes = self._tile_model(part, array), part.chip.encoding.passes(part.layer.input_bits)
+        noise = self._noise_of(part, array, len(vectors))
+        at_once = len(vectors) if noise is None else max(AMPS_AT_ONCE // (tile.model.summed * passes), 1)
+        for start in range(0, len(vectors), at_once):
+            some = vectors.take(slice(start, start + at_once))
+            drawn = None if noise is None else noise.of_reads(part.codes(some[:]))
+            yield some, tile.add_sums(some, drawn, sums, start)
+
+    def _tile_model(self, part: PlacedTile, array: ProgrammedTile) -> TileModel:
+        nothing = np.zeros((1, array.inputs), np.uint8)
+        return TileModel(part, array, self.backend.model(array.tile, array.drive(nothing)))
 
     def _noise_of(self, part: PlacedTile, array: ProgrammedTile, vectors: int) -> TileNoise | None:
         return None if self.noise is None else self.noise.of_tile(part, array, vectors)
@@ -122,8 +139,68 @@ def read_out(
     """
     if noise is None:
         return part.read_out(layer_codes, amps)
-    lines, converters = noise.of_lines(part.codes(layer_codes)), noise.of_converters(len(amps))
-    if lines is None:
-        return part.read_out(layer_codes, amps, converters)
-    found = part.read_out(layer_codes, amps + on_outputs(noise.array, lines), converters)
-    return replace(found, line_noise=lines.reshape(*found.amps.shape[:2], -1))
+    drawn = noise.of_reads(part.codes(layer_codes))
+    found = part.read_out(layer_codes, amps if drawn.amps is None else amps + drawn.amps, drawn.steps)
+    return replace(found, line_noise=drawn.by_pass(found.shape[1]))
+
+
+@dataclass(frozen=True, eq=False)
+class TileModel:
+    """A tile with the model that it is read through."""
+
+    part: PlacedTile
+    array: ProgrammedTile
+    model: Tabulated
+
+    @property
+    def passes(self) -> int:
+        """Number of reads of a vector."""
+        return self.part.chip.encoding.passes(self.part.layer.input_bits)
+
+    def shape(self, vectors: CodeVectors) -> tuple[int, int, int]:
+        """Return (vectors, passes, outputs)."""
+        return len(vectors), self.passes, len(self.part.outputs)
+
+    def read(self, vectors: CodeVectors, noise: DrawnNoise | None) -> TileRead:
+        """Read the layer's `vectors`, with the noise of these reads if there is any."""
+        shape = self.shape(vectors)
+        amps, adc = np.empty((2, shape[0] * shape[1], shape[2]), dtype=np.float32)
+        sums = np.zeros((shape[2], shape[0]))
+        self._fill(vectors, noise, amps=amps, adc=adc, sums=sums)
+        lines = None if noise is None else noise.by_pass(self.passes)
+        return TileRead(amps.reshape(shape), adc.reshape(shape), sums.T.astype(np.float32), lines)
+
+    def add_sums(self, vectors: CodeVectors, noise: DrawnNoise | None, sums: Floats, first: int) -> Sums:
+        """Add the sums of some of the layer's vectors, from the `first` on, to `sums` `[outputs, vectors]` of all."""
+        clips = self._fill(vectors, noise, sums=sums, first_output=self.part.outputs.start, first_vector=first)
+
+        def again(which: NDArray[np.int64]) -> TileRead:
+            drawn = None if noise is None else noise.take(which, self.passes)
+            return self.read(vectors.take(which), drawn)
+
+        return Sums(self.shape(vectors), clips, again)
+
+    def _fill(self, vectors: CodeVectors, noise: DrawnNoise | None, **results: Any) -> tuple[int, int]:
+        """Read, and fill the arrays of `norsim.solver.macro.reads.Wanted`; return the numbers of clipped currents."""
+        from norsim.solver.macro.reads import NO_DRIVES, NOTHING, Wanted
+
+        wanted = Wanted(**results)
+        part, encoding = self.part, self.array.encoding
+        own = vectors.of_inputs(slice(part.inputs.start, part.inputs.stop), part.order)
+        if self.model.drive.direction == "wordlines":
+            codes, drives, kind = encoding.drives(own.codes).astype(np.uint8, copy=False), NO_DRIVES, "bitline"
+        else:
+            every = np.arange(2**part.layer.input_bits, dtype=np.uint8)
+            codes, kind = own.codes, "source"
+            drives = (encoding.drives(every).astype(np.float64) * np.float32(1 / encoding.top_drive)).astype(np.float32)
+        amps, steps = (None, None) if noise is None else (noise.amps, noise.steps)
+        drawn = (NOTHING if amps is None else amps, NOTHING if steps is None else steps)
+        clips = self.model.read(
+            (codes, own.begins, own.offsets), drives, self.passes, wanted, part.readout(kind), drawn
+        )  # fmt: skip
+        # Codes are copied only for an encoding that computes a part from them.
+        if part.digital_part(np.empty((0, part.layer.vector_length), np.uint8)) is not None:
+            output, vector = wanted.sums[wanted.first_output :], wanted.first_vector
+            digital = part.digital_part(vectors[:])
+            output[: len(part.outputs), vector : vector + len(vectors)] += 0.0 if digital is None else digital
+        return clips

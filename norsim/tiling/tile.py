@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +13,13 @@ from norsim.array.draw import Draw
 from norsim.array.tile import Currents, Floats
 from norsim.chip.model import Chip
 from norsim.periphery.adc import Adc, Flaws
-from norsim.periphery.encoding import Codes, decode, full_scale_amps, sensed_amps
+from norsim.periphery.encoding import Codes, decode, full_scale_amps, sense_parts, sensed_amps
 from norsim.periphery.energy import NO_ENERGY, ReadEnergy
-from norsim.periphery.readout import convert_and_add
+from norsim.periphery.readout import conversion, convert_and_add
 from norsim.quantization.layer import QuantizedLayer
+
+if TYPE_CHECKING:
+    from norsim.solver.macro.reads import Readout
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +38,23 @@ class TileRead:
     sums: NDArray[np.floating]
     line_noise: NDArray[np.floating] | None = None
 
-    def __str__(self) -> str:
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(vectors, passes, outputs)."""
         vectors, passes, outputs = self.amps.shape
+        return vectors, passes, outputs
+
+    def take(self, which: NDArray[np.int64]) -> TileRead:
+        """Return the read of some vectors."""
+        noise = None if self.line_noise is None else self.line_noise[which]
+        return TileRead(self.amps[which], self.adc[which], self.sums[which], noise)
+
+    def clipped(self, part: PlacedTile) -> tuple[int, int]:
+        """Return the number of currents that the converters of its tile, `part`, clip at the low and high end."""
+        return part.clipped(self.amps)
+
+    def __str__(self) -> str:
+        vectors, passes, outputs = self.shape
         return (
             f"{vectors} vectors in {passes} passes on {outputs} outputs: {self.amps.min():.3g} A to "
             f"{self.amps.max():.3g} A, codes {self.adc.min():.0f} to {self.adc.max():.0f}, sums {self.sums.min():.4g} "
@@ -50,6 +69,25 @@ def joined(parts: Sequence[TileRead]) -> TileRead:
     amps, adc, sums = (np.concatenate([getattr(part, name) for part in parts]) for name in ("amps", "adc", "sums"))
     noise = [part.line_noise for part in parts if part.line_noise is not None]
     return TileRead(amps, adc, sums, np.concatenate(noise) if noise else None)
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """What is left of the read of one tile whose currents and codes nobody asked for: its sums were added to those of
+    its layer.
+
+    `shape`   (vectors, passes, outputs)
+    `clips`   numbers of currents that the converters clipped at the low and high end
+    `take`    reads some vectors again, given by their indices, and returns their `TileRead`
+    """
+
+    shape: tuple[int, int, int]
+    clips: tuple[int, int]
+    take: Callable[[NDArray[np.int64]], TileRead] = field(repr=False)
+
+    def clipped(self, part: PlacedTile) -> tuple[int, int]:
+        """Return `clips`, whatever its tile, as TileRead does."""
+        return self.clips
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,9 +172,39 @@ class PlacedTile:
         amps = self.pass_values(layer_codes) * self.chip.encoding.lsb_amps
         return TileRead(amps, self.convert(amps), self.ideal_sums(layer_codes))
 
+    def digital_part(self, layer_codes: Codes) -> Floats | None:
+        """Return the term `[vectors]` of the sums that is computed from the layer's codes, or None."""
+        return self.chip.encoding.digital_part(self.codes(layer_codes), self.layer.weight_zero)
+
     def convert(self, amps: Floats) -> Floats:
         """Return the noise-free codes of this tile's converters for amperes `[..., outputs]`."""
         return self.adc.convert(amps, self.flaws)
+
+    def clipped(self, amps: NDArray[np.floating]) -> tuple[int, int]:
+        """Return the number of currents `[..., outputs]`, amperes, that the converters clip at the low and high end:
+        those that exceed the lowest or the highest code by more than half a step."""
+        low, high = (edge.astype(amps.dtype) for edge in self.flaws.edges(self.adc))
+        return int(np.count_nonzero(amps < low)), int(np.count_nonzero(amps > high))
+
+    def readout(self, kind: str) -> Readout:
+        """Return the arguments of the kernel of `macro` that sense lines of a kind, `bitline` or `source`, convert
+        their currents, and add the codes."""
+        single, edges = np.float32, self.flaws.edges(self.adc)
+        return (
+            *sense_parts(self.chip.encoding.sense(len(self.outputs)), kind), self._place_values.astype(single),
+            *conversion(self.adc, self.flaws, *self._of_code, single), *(edge.astype(single) for edge in edges),
+        )  # fmt: skip
+
+    @property
+    def _place_values(self) -> Floats:
+        """The weight of each pass in the sums."""
+        return self.chip.encoding.place_values(self.chip.encoding.passes(self.layer.input_bits))
+
+    @property
+    def _of_code(self) -> tuple[Floats, Floats]:
+        """What a step of a code stands for, and code 0, each `[outputs]`, in units of the sums."""
+        lsb = self.chip.encoding.lsb_amps
+        return self.adc.step_amps / lsb * self.gain, self.adc.low_amps / lsb * self.gain + self.offset
 
     def read_out(
         self, layer_codes: Codes, amps: NDArray[np.floating], noise: NDArray[np.floating] | None = None
@@ -146,14 +214,11 @@ class PlacedTile:
         `layer_codes` are the `[vectors, inputs]` codes that were read. `noise` is that of the converters, in steps, of
         the shape of `amps`; None for no noise.
         """
-        encoding, lsb = self.chip.encoding, self.chip.encoding.lsb_amps
-        passes = encoding.passes(self.layer.input_bits)
-        scale, shift = self.adc.step_amps / lsb * self.gain, self.adc.low_amps / lsb * self.gain + self.offset
-        adc, sums = convert_and_add(amps, self.adc, self.flaws, noise, scale, shift, encoding.place_values(passes))
-        digital = encoding.digital_part(self.codes(layer_codes), self.layer.weight_zero)
+        adc, sums = convert_and_add(amps, self.adc, self.flaws, noise, *self._of_code, self._place_values)
+        digital = self.digital_part(layer_codes)
         if digital is not None:
             sums += digital[:, None]
-        shape = (len(layer_codes), passes, len(self.outputs))
+        shape = (len(layer_codes), len(self._place_values), len(self.outputs))
         return TileRead(amps.reshape(shape), adc.reshape(shape), sums)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import memory, page, peer
+from benchmarks import memory, network, page, peer
 from benchmarks.claims import CLAIMS
 from benchmarks.measure import Measured, slope, spread
 from benchmarks.plan import TINY, Found, run
@@ -70,6 +70,12 @@ def test_the_page_in_docs_was_written_by_the_command() -> None:
 def test_peak_memory_is_printed_in_gibibytes(capsys: pytest.CaptureFixture[str]) -> None:
     memory.main("8", "16", "bit-serial", "16")
     assert 0.1 < float(capsys.readouterr().out) < 16
+
+
+def test_an_evaluation_is_measured_against_the_float_network() -> None:
+    times = network.measured("digits-cnn", None, images=20, repeats=2)
+    ratio = times.ratio()
+    assert len(times.plain) == len(times.array) == 2 and 1 < ratio.low <= ratio.value <= ratio.high
 
 
 def test_a_bound_is_never_met_by_nothing() -> None:

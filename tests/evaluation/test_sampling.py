@@ -29,7 +29,7 @@ Solver = Callable[[Tile, Stimulus], Currents]
 def fake_read(vectors: int, passes: int, outputs: int) -> TileRead:
     """Return a read without currents, of any size and no memory."""
     nothing = np.broadcast_to(np.float32(0), (vectors, passes, outputs))
-    return TileRead(nothing, nothing, np.empty((0, 0)))
+    return TileRead(nothing, nothing, np.empty((vectors, 0)))
 
 
 def observe_all(sampler: Sampler, layers: list[tuple[TileGrid, int]]) -> None:

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from norsim.array.tile import Floats, Stimulus
 from norsim.evaluation.proof.defaults import AT_RANDOM, PER_TILE
+from norsim.periphery.code_vectors import CodeVectors
 from norsim.periphery.encoding import Codes
 from norsim.random_streams import Stream, generator
 from norsim.tiling.program import ProgrammedTile
-from norsim.tiling.tile import PlacedTile, TileRead
+from norsim.tiling.tile import PlacedTile, Sums, TileRead
 
 
 class Keyed(Protocol):
@@ -166,45 +167,50 @@ class Sampler:
         self.heaps: dict[Hashable, list[tuple[float, int, Drawn]]] = {}
         self.offers = 0
 
-    def observe(self, part: PlacedTile, array: ProgrammedTile, codes: Codes, result: TileRead) -> None:
+    def observe(
+        self, part: PlacedTile, array: ProgrammedTile, codes: Codes | CodeVectors, result: TileRead | Sums
+    ) -> None:  # fmt: skip
         """Draw a key for each read of one tile by the layer's `codes`, `[vectors, inputs]`, and keep what is due."""
-        vectors, passes, outputs = result.amps.shape
+        vectors, passes, _ = result.shape
         keys = self.random.random((vectors, passes))
-        amps, adc = result.amps.reshape(-1, outputs), result.adc.reshape(-1, outputs)
-        noise, made = result.line_noise, dict[int, Drawn]()
-
-        def at(place: int) -> Drawn:
-            if place not in made:
-                vector, one = divmod(place, passes)
-                # Copies, because views would keep the whole read in memory.
-                own = part.codes(codes[vector : vector + 1])[0].copy()
-                made[place] = Drawn(
-                    float(keys[vector, one]), part, one, array, own, amps[place].astype(np.float64),
-                    adc[place].astype(np.int32), None if noise is None else noise[vector, one].astype(np.float64),
-                )  # fmt: skip
-            return made[place]
-
-        everything = np.arange(vectors * passes)
         chip, name = part.chip.draw.chip, part.layer.name
-        self._offer(("tile", chip, part.name), self.quota.per_tile, keys, everything, at)
-        self._offer("run", self.quota.at_random, keys, everything, at)
-        for one in range(passes):
-            self._offer(("pass", name, one), self.quota.per_pass, keys, everything[one::passes], at)
+        groups: list[tuple[Hashable, int, slice]] = [
+            (("tile", chip, part.name), self.quota.per_tile, slice(None)), ("run", self.quota.at_random, slice(None)),
+            *((("pass", name, one), self.quota.per_pass, slice(one, None, passes)) for one in range(passes)),
+        ]  # fmt: skip
+        places = np.arange(vectors * passes)
+        due = [self._due(group, count, keys.reshape(-1)[own], places[own]) for group, count, own in groups]
+        wanted, where = np.unique(np.concatenate(due) // passes, return_inverse=True)
+        if not len(wanted):
+            return
+        read, inputs = result.take(wanted), part.codes(codes[wanted])
+        made: dict[int, Drawn] = {}
+        for place, row in zip(np.concatenate(due).tolist(), where.tolist(), strict=True):
+            one, noise = place % passes, read.line_noise
+            # Copies, because views would keep all of the reads in memory.
+            made[place] = Drawn(
+                float(keys[place // passes, one]), part, one, array, inputs[row].copy(),
+                read.amps[row, one].astype(np.float64), read.adc[row, one].astype(np.int32),
+                None if noise is None else noise[row, one].astype(np.float64),
+            )  # fmt: skip
+        for (group, count, _), own in zip(groups, due, strict=True):
+            self._offer(group, count, [made[place] for place in own.tolist()])
 
-    def _offer(
-        self, group: Hashable, count: int, keys: Floats, places: NDArray[np.int64], at: Callable[[int], Drawn]
-    ) -> None:
-        """Offer the reads at `places` to a group that keeps `count` reads."""
+    def _due(self, group: Hashable, count: int, keys: Floats, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return those `places` of reads with `keys`, both `[reads]`, that a group of `count` reads may keep."""
         heap = self.heaps.setdefault(group, [])
-        own = keys.reshape(-1)[places]
         if len(heap) == count:
-            below = own < -heap[0][0] if heap else np.zeros(len(own), dtype=np.bool_)
-            places, own = places[below], own[below]
-        if len(own) > count:
-            places = places[np.argpartition(own, count - 1)[:count]] if count else places[:0]
-        for place in places.tolist():
+            below = keys < -heap[0][0] if heap else np.zeros(len(keys), dtype=np.bool_)
+            places, keys = places[below], keys[below]
+        if len(keys) > count:
+            places = places[np.argpartition(keys, count - 1)[:count]] if count else places[:0]
+        return places
+
+    def _offer(self, group: Hashable, count: int, reads: Sequence[Drawn]) -> None:
+        """Offer reads to a group that keeps `count` reads."""
+        heap = self.heaps[group]
+        for read in reads:
             self.offers += 1
-            read = at(place)
             if len(heap) < count:
                 heapq.heappush(heap, (-read.key, self.offers, read))
             else:

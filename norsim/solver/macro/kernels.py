@@ -1,8 +1,13 @@
-"""The inner loop of `macro`, compiled by numba: solve the field of a read, sum its rows, compute its lines' currents.
+"""The inner loop of `macro`, compiled by numba: from activation codes to the currents of lines, and on to sums.
 
-A thread takes `READS` reads at a time. Work per read is done for all of them in step, reads innermost in memory; work
-per line is done read by read, lines innermost. Arrays are always indexed in place, as in norsim.solver.nodal_kernels,
-and indices are unsigned where numba would otherwise check for negative ones.
+A read is solved in these steps: its codes are copied from where they are; the rows of the table that it adds are
+chosen; the field is solved; the rows are added; the lines are sensed, converted and added to the layer's sums. Nothing
+but the sums goes to memory, unless the caller asks for currents and converter codes too.
+
+A thread takes a chunk of `READS` reads at a time, pass after pass: a call takes all of them, because passing arrays to
+a function takes as long as some ten rows. The field is solved and currents are converted for all of them in step, reads
+innermost in memory; rows are added read by read, lines innermost. Arrays are always indexed in place, as in
+norsim.solver.nodal_kernels, and indices are unsigned where numba would otherwise check for negative ones.
 
 Longer than 300 lines because numba caches compiled code by the file of the outermost function: it would not notice a
 change of inner functions or constants in another file.
@@ -12,9 +17,22 @@ from __future__ import annotations
 
 import numpy as np
 from numba import prange
-from numba.cpython.unsafe.numbers import trailing_zeros
 
 from norsim.array.compiled import njit
+from norsim.solver.macro.simd import (
+    add,
+    add_product,
+    bits_of,
+    divide,
+    load,
+    multiply,
+    narrow_zero,
+    spread,
+    store,
+    store_sums,
+    subtract,
+    wide_zero,
+)
 
 # A multiple of any processor's SIMD lanes, so that each read is computed by the same instructions at any position.
 READS = 64
@@ -27,96 +45,87 @@ TERMS = 7
 # Number of rows that are added at a time.
 FOUR = 4
 
-ZERO, ONE = np.uint64(0), np.uint64(1)
-# The lowest bit of each byte of a word; multiplying by GATHER collects these bits in the word's top byte.
-EACH_BYTE = np.uint64(0x0101010101010101)
-GATHER = np.uint64(0x0102040810204080)
-TOP_BYTE = np.uint64(56)
+ZERO, ONE, TWO, THREE, STEP, EIGHT = (np.uint64(number) for number in (0, 1, 2, 3, 4, 8))
+# With an integer, numba would compute in 64 bits.
+NOUGHT, UNIT = np.float32(0), np.float32(1)
+# Lanes of norsim.solver.macro.simd.WIDE and NARROW, and codes per word of bits.
+WIDE, NARROW, WORD = np.uint64(32), np.uint64(16), np.uint64(64)
 
 
 @njit(fastmath=SUMS, error_model="numpy")
-def _spread(codes, v, count, span, padded):  # type: ignore[no-untyped-def]
-    """Copy the codes of a vector so that each group of `count` starts at a multiple of `span`."""
-    inputs = codes.shape[1]
-    if count == span:
-        for i in range(inputs):
-            padded[i] = codes[v, i]
-    else:
-        for i in range(inputs):
-            padded[i // count * np.int64(span) + i % count] = codes[v, i]
+def _choose_bits(  # type: ignore[no-untyped-def]
+    codes, begins, offsets, spots, first, count, at_once, passes, row, words, bytes_of, bases, entries, counts, weights,
+    ends, nodes, blocks, constants, nothing, most, places, starts, running,
+):  # fmt: skip
+    """Choose the rows that each read of a chunk sums, by block from starts[r]; each block's rows are padded with the
+    row `nothing` to a multiple of FOUR. Read r = p at_once + v is that of bit p of vector first + v.
 
-
-@njit(fastmath=SUMS, error_model="numpy")
-def _choose_bits(words, bit, span, many, each, per_block, weights, node_of, nothing, r, places, starts, running):  # type: ignore[no-untyped-def]
-    """Choose the rows that read `r` sums, `each` of them for every group with a row up, by block from `starts[r]`;
-    each block's rows are padded with the row `nothing` to a multiple of FOUR.
-
-    running[n, r] is set to the running sum of weights up to the last group of node n, if it has any.
+    `row` receives the codes of a vector in the places of a norsim.solver.macro.bit_layout; `words` is scratch for their
+    bits, and `bytes_of` the same memory. running[n, r] is set to the running sum of weights up to the last group of
+    node n, if it has any. A row is followed by its constant, `constants` rows further on, unless these are 0.
     """
-    log, fold = ZERO, ONE
-    while ONE << log < span:
-        log += ONE
-    chosen = (ONE << span) - ONE
-    firsts = ~ZERO // chosen
-    shift = np.uint64(bit)
-    taken, block, end, weight = 0, 0, np.uint64(per_block), np.float32(0.0)
-    starts[r, 0] = 0
-    for word in range(0, len(words), 8):
-        up = ZERO
-        for k in range(8):
-            up |= ((words[word + k] >> shift & EACH_BYTE) * GATHER >> TOP_BYTE) << np.uint64(8 * k)
-        left, fold = up, ONE
-        while fold < span:
-            left |= left >> fold
-            fold += fold
-        left &= firsts
-        first = np.uint64(word * 8)
-        while left:
-            place = trailing_zeros(left)  # type: ignore[call-arg, var-annotated]
-            left &= left - ONE
-            group = (first + place) >> log
-            at = group * many + (up >> place & chosen) - ONE
-            while group >= end:
-                end += np.uint64(per_block)
-                block += 1
-                taken = _fill(places, r, taken, nothing)
-                starts[r, block] = taken
-            if each == 1:
-                places[r, taken] = at
-                taken += 1
-            else:
-                places[r, taken], places[r, taken + 1] = at + at, at + at + ONE
-                taken += 2
-            weight += weights[at]
-            running[node_of[group], r] = weight
-    taken = _fill(places, r, taken, nothing)
-    for b in range(block + 1, starts.shape[1]):
-        starts[r, b] = taken
+    inputs, segments = np.uint64(len(offsets)), np.uint64(len(nodes))
+    for v in range(count):
+        begin = begins[first + v]
+        for i in range(inputs):
+            row[spots[i]] = codes[begin + offsets[i]]
+        for p in range(passes):
+            r = p * at_once + v
+            for word in range(len(words)):
+                words[word] = bits_of(row, np.uint64(word) * WORD, np.uint8(p))
+            origin = np.uint64(r * most)
+            taken, weight, block = origin, NOUGHT, 0
+            starts[r, 0] = origin
+            for segment in range(segments):
+                if blocks[segment] != block:
+                    taken = _end_block(places, starts[r, block], taken, constants, nothing)
+                    block += 1
+                    starts[r, block] = taken
+                for at in range(ends[segment], ends[segment + ONE]):
+                    state = np.uint64(bytes_of[at])
+                    store_sums(places, taken, entries, state << THREE, bases[at])
+                    taken += counts[state]
+                    weight += weights[(at << EIGHT) + state]
+                running[nodes[segment], r] = weight
+            starts[r, block + 1] = _end_block(places, starts[r, block], taken, constants, nothing)
+
+
+@njit(error_model="numpy")
+def _end_block(places, first, taken, constants, nothing):  # type: ignore[no-untyped-def]
+    """Add the constants of the rows from `first` on, pad with `nothing`, and return the place after them."""
+    if constants:
+        chosen = taken - first
+        for k in range(chosen):
+            places[taken + k] = places[first + k] + constants
+        taken += chosen
+    for k in range(STEP - ONE):
+        places[taken + k] = nothing
+    return first + ((taken - first + THREE) >> TWO << TWO)
 
 
 @njit(fastmath=SUMS, error_model="numpy")
-def _fill(places, r, taken, nothing):  # type: ignore[no-untyped-def]
-    """Pad rows with `nothing` to a multiple of FOUR; return their new number."""
-    for k in range(FOUR - 1):
-        places[r, taken + k] = nothing
-    return (taken + FOUR - 1) // FOUR * FOUR
-
-
-@njit(fastmath=SUMS, error_model="numpy")
-def _choose_volts(drives, v, per_block, weights, node_of, nothing, r, places, starts, running):  # type: ignore[no-untyped-def]
-    """Do the same for lines under volts: two rows for each line that is not at rest."""
-    inputs = drives.shape[1]
-    taken, weight = 0, np.float32(0.0)
-    for block in range(starts.shape[1] - 1):
-        starts[r, block] = taken
-        for line in range(block * per_block, min((block + 1) * per_block, inputs)):
-            x = drives[v, line]
-            places[r, taken], places[r, taken + 1] = 2 * line, 2 * line + 1
-            taken += 2 if x != 0 else 0
-            weight += x * weights[line]
-            running[node_of[line], r] = weight
-        taken = _fill(places, r, taken, nothing)
-    starts[r, starts.shape[1] - 1] = taken
+def _choose_volts(  # type: ignore[no-untyped-def]
+    codes, drives, begins, offsets, first, count, per_block, weights, node_of, nothing, most, volts, places, starts,
+    running,
+):  # fmt: skip
+    """Do the same for lines under volts, as shares of full drive: two rows for each line that is not at rest. Read r,
+    in the only pass, is vector first + r; volts[r] receives its drives."""
+    lines = len(offsets)
+    for r in range(count):
+        taken, weight = np.uint64(r * most), NOUGHT
+        for line in range(lines):
+            at = begins[first + r] + offsets[line]
+            volts[r, line] = drives[codes[at]] if len(codes) else drives[at]
+        for block in range(starts.shape[1] - 1):
+            starts[r, block] = taken
+            for line in range(block * per_block, min((block + 1) * per_block, lines)):
+                x = volts[r, line]
+                places[taken], places[taken + ONE] = 2 * line, 2 * line + 1
+                taken += TWO if x != NOUGHT else ZERO
+                weight += x * weights[line]
+                running[node_of[line], r] = weight
+            taken = _end_block(places, starts[r, block], taken, ZERO, nothing)
+        starts[r, starts.shape[1] - 1] = taken
 
 
 @njit(fastmath=SUMS, error_model="numpy")
@@ -195,7 +204,7 @@ def _take_modes(field, modes, phi):  # type: ignore[no-untyped-def]
 
 @njit(fastmath=SUMS, error_model="numpy")
 def _follow(table, phi, r, values):  # type: ignore[no-untyped-def]
-    """Set values[i] = sum of phi[k, r] x table[k, i], from the modes of read `r`."""
+    """Set values[i] = sum of phi[k, r] x table[k, i], from the modes of read `r`; phi[0, r] = 1."""
     for i in range(table.shape[1]):
         values[i] = table[0, i]
     for k in range(1, len(phi)):
@@ -205,157 +214,353 @@ def _follow(table, phi, r, values):  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=SUMS, error_model="numpy")
-def _raise(drives, v, factors, shifts, weighed):  # type: ignore[no-untyped-def]
-    """Set `weighed` to ((x + shift) factor)^n minus its value at rest, x = 0, for n = 1 and 2, line by line."""
-    for line in range(len(factors)):
-        x, factor = drives[v, line], factors[line]
-        weighed[2 * line] = x * factor
-        weighed[2 * line + 1] = x * (x + 2 * shifts[line]) * factor * factor
+def _weigh_volts(volts, r, factors, shifts, phi, of_factors, of_shifts, of_rows):  # type: ignore[no-untyped-def]
+    """Set `of_rows` to ((x + shift) factor)^n minus its value at rest, x = 0, for n = 1 and 2, line by line."""
+    _follow(factors, phi, r, of_factors)
+    _follow(shifts, phi, r, of_shifts)
+    for line in range(len(of_factors)):
+        x, factor = volts[r, line], of_factors[line]
+        of_rows[2 * line] = x * factor
+        of_rows[2 * line + 1] = x * (x + of_shifts[line] + of_shifts[line]) * factor * factor
+
+
+@njit(error_model="numpy")
+def _add_wide(rows, width, weighed, places, first, last, lane):  # type: ignore[no-untyped-def]
+    """Return the sum of weighed[k] x rows[p width + lane ...] over p = places[first + k] up to `last` as a wide
+    vector."""
+    one, other = wide_zero(), wide_zero()
+    for k in range(ZERO, last - first, STEP):
+        at = first + k
+        p, q, s, t = places[at], places[at + ONE], places[at + TWO], places[at + THREE]
+        one = add_product(one, weighed[k], rows, p * width + lane)
+        other = add_product(other, weighed[k + ONE], rows, q * width + lane)
+        one = add_product(one, weighed[k + TWO], rows, s * width + lane)
+        other = add_product(other, weighed[k + THREE], rows, t * width + lane)
+    return add(one, other)
+
+
+@njit(error_model="numpy")
+def _add_narrow(rows, width, weighed, places, first, last, lane):  # type: ignore[no-untyped-def]
+    """Return the same as a narrow vector, with more sums at a time."""
+    one, two, three, four = narrow_zero(), narrow_zero(), narrow_zero(), narrow_zero()
+    for k in range(ZERO, last - first, STEP):
+        at = first + k
+        p, q, s, t = places[at], places[at + ONE], places[at + TWO], places[at + THREE]
+        one = add_product(one, weighed[k], rows, p * width + lane)
+        two = add_product(two, weighed[k + ONE], rows, q * width + lane)
+        three = add_product(three, weighed[k + TWO], rows, s * width + lane)
+        four = add_product(four, weighed[k + THREE], rows, t * width + lane)
+    return add(add(one, two), add(three, four))
+
+
+@njit(inline="always", error_model="numpy")
+def _add_terms(zero, table, width, values, first, lane):  # type: ignore[no-untyped-def]
+    """Return the sum of values[k] x table[(first + k) width + lane ...], a vector like `zero`."""
+    total = zero
+    for k in range(len(values)):
+        total = add_product(total, values[k], table, (first + np.uint64(k)) * width + lane)
+    return total
+
+
+@njit(inline="always", error_model="numpy")
+def _solve_lanes(  # type: ignore[no-untyped-def]
+    total, fixed, slopes, width, values, slope_values, b, lane, alone, own, ohms, share, together, balanced, deviation,
+    slope, at,
+):  # fmt: skip
+    """Add the field's terms of block b to `total`, the sum of rows of the lines from `lane` on. Then set the currents
+    deviation[at ...] of lines with one block, whose fixed point has a closed form, or else deviation and slope."""
+    zero = subtract(total, total)
+    of_fixed, of_slopes = np.uint64(b * len(values)), np.uint64(b * len(slope_values))
+    moved = add(total, _add_terms(zero, fixed, width, values, of_fixed, lane))
+    answer = _add_terms(zero, slopes, width, slope_values, of_slopes, lane)
+    if alone:
+        steep = add(answer, multiply(moved, load(zero, own, lane)))
+        settled = divide(moved, subtract(spread(zero, UNIT), multiply(spread(zero, ohms), steep)))
+        rest = add_product(load(zero, together, lane), balanced, together, width + lane)
+        store(add(rest, multiply(spread(zero, share), settled)), deviation, at)
+    else:
+        store(moved, deviation, at)
+        store(answer, slope, at)
+
+
+@njit(error_model="numpy")
+def _add_rows(  # type: ignore[no-untyped-def]
+    rows, fixed, slopes, width, bits, factors, phi, volts, shifts, of_factors, of_shifts, of_rows, weighed, places,
+    starts, terms, of_terms, slope_terms, at_once, count, passes, own, ohms, share, together, balanced, deviation,
+    slope,
+):  # fmt: skip
+    """Sum the chosen rows of each read of a chunk, each times its factor in the field, and the field's terms.
+
+    Set deviation[(r blocks + b) width + j] and `slope` of each block, or, with one block, deviation to the currents of
+    the lines; balanced[r] to the sum of the balance currents.
+    """
+    blocks = starts.shape[1] - 1
+    modes = len(phi)
+    for p in range(passes):
+        for v in range(count):
+            r = p * at_once + v
+            if not bits:
+                _weigh_volts(volts, r, factors, shifts, phi, of_factors, of_shifts, of_rows)
+            for k in range(1, modes):
+                of_terms[TERMS - 1 + k] = phi[k, r]
+            balance = NOUGHT
+            for b in range(blocks):
+                balance += terms[b, TERMS - 1, r]
+            balanced[r] = balance
+            for b in range(blocks):
+                for k in range(TERMS):
+                    of_terms[k], slope_terms[k] = terms[b, k, r], terms[b, k, r]
+                first, last = starts[r, b], starts[r, b + 1]
+                if bits:
+                    factor, second = (phi[1, r], ONE) if modes > 1 else (NOUGHT, ZERO)
+                    for k in range(last - first):
+                        place = places[first + k]
+                        weighed[k] = factors[ZERO, place] + factor * factors[second, place]
+                    for mode in range(2, modes):
+                        factor = phi[mode, r]
+                        for k in range(last - first):
+                            weighed[k] += factor * factors[np.uint64(mode), places[first + k]]
+                else:
+                    for k in range(last - first):
+                        weighed[k] = of_rows[places[first + k]]
+                lane, at = ZERO, np.uint64(r * blocks + b) * width
+                while lane + WIDE <= width:
+                    wide = _add_wide(rows, width, weighed, places, first, last, lane)
+                    _solve_lanes(
+                        wide, fixed, slopes, width, of_terms, slope_terms, b, lane, blocks == 1, own, ohms, share,
+                        together, balance, deviation, slope, at + lane,
+                    )  # fmt: skip
+                    lane += WIDE
+                while lane < width:
+                    narrow = _add_narrow(rows, width, weighed, places, first, last, lane)
+                    _solve_lanes(
+                        narrow, fixed, slopes, width, of_terms, slope_terms, b, lane, blocks == 1, own, ohms, share,
+                        together, balance, deviation, slope, at + lane,
+                    )  # fmt: skip
+                    lane += NARROW
 
 
 @njit(fastmath=SUMS, error_model="numpy")
-def _add_rows(rows, weighed, places, r, first, last, block, total):  # type: ignore[no-untyped-def]
-    """Set total[block, j] = sum of weighed[p] x rows[p, j] over places[r, first:last], FOUR rows at a time."""
-    width = rows.shape[1]
-    for j in range(width):
-        total[block, j] = 0.0
-    for at in range(first, last, FOUR):
-        p, q, s, t = places[r, at], places[r, at + 1], places[r, at + 2], places[r, at + 3]
-        a, b, c, d = weighed[p], weighed[q], weighed[s], weighed[t]
-        for j in range(width):
-            total[block, j] += (a * rows[p, j] + b * rows[q, j]) + (c * rows[s, j] + d * rows[t, j])
+def _settle(rounds, deviation, slope, own, coupling, shares, together, balanced, settled, moved, line_amps):  # type: ignore[no-untyped-def]
+    """Do the fixed point between blocks for each read of a chunk: set line_amps[r] to the currents of its lines.
+
+    `deviation` and `slope` are `[READS, blocks, lanes]`; `settled` and `moved` `[blocks, lanes]` are scratch.
+    """
+    reads, blocks, lanes = deviation.shape
+    for r in range(reads):
+        for b in range(blocks):
+            for j in range(lanes):
+                settled[b, j] = deviation[r, b, j]
+        for _ in range(rounds):
+            for b in range(blocks):
+                for j in range(lanes):
+                    moved[b, j] = NOUGHT
+                for c in range(blocks):
+                    ohms = coupling[b, c]
+                    for j in range(lanes):
+                        moved[b, j] += ohms * settled[c, j]
+            for b in range(blocks):
+                for j in range(lanes):
+                    answer = slope[r, b, j] + deviation[r, b, j] * own[b, 0, j]
+                    settled[b, j] = deviation[r, b, j] + answer * moved[b, j]
+        for j in range(lanes):
+            line_amps[r, j] = together[0, j] + balanced[r] * together[1, j]
+        for b in range(blocks):
+            share = shares[0, b]
+            for j in range(lanes):
+                line_amps[r, j] += share * settled[b, j]
+
+
+@njit(error_model="numpy")
+def _sense(line_amps, lines, signs, amps):  # type: ignore[no-untyped-def]
+    """Set amps[j, r] to the sum of signs[k, j] x line_amps[r, lines[k, j]]."""
+    for j in range(lines.shape[1]):
+        line, sign = lines[0, j], signs[0, j]
+        for r in range(READS):
+            amps[j, r] = sign * line_amps[r, line]
+        for k in range(1, len(lines)):
+            line, sign = lines[k, j], signs[k, j]
+            for r in range(READS):
+                amps[j, r] += sign * line_amps[r, line]
+
+
+@njit(error_model="numpy")
+def _add_noise(noise, first, at_once, count, passes, values):  # type: ignore[no-untyped-def]
+    """Add the noise `[reads, outputs]` of the reads of a chunk to values `[outputs, READS]`."""
+    for v in range(count):
+        for p in range(passes):
+            for j in range(len(values)):
+                values[j, p * at_once + v] += noise[(first + v) * passes + p, j]
+
+
+@njit(error_model="numpy")
+def _meet_converters(amps, low, step, top, gain, offset, bow, seen):  # type: ignore[no-untyped-def]
+    """Set seen[j, r] to what the converter of output j sees of amps[j, r], in steps: see norsim.periphery.readout."""
+    for j in range(len(amps)):
+        for r in range(READS):
+            ideal = (amps[j, r] * gain[j] - low) / step
+            share = ideal / top
+            seen[j, r] = ideal + offset[j] + bow[j] * share * (UNIT - share)
+
+
+@njit(error_model="numpy")
+def _convert(seen, top, scale, shift, places_of, adc, values):  # type: ignore[no-untyped-def]
+    """Set adc[j, r] to the code of seen[j, r], and values[j, r] to what it stands for, times the place value of its
+    pass, places_of[r]."""
+    for j in range(len(seen)):
+        for r in range(READS):
+            code = min(max(np.rint(seen[j, r]), NOUGHT), top)
+            adc[j, r] = code
+            values[j, r] = places_of[r] * (code * scale[j] + shift[j])
+
+
+@njit(error_model="numpy")
+def _count_clipped(amps, least, most, places_of, clipped, thread):  # type: ignore[no-untyped-def]
+    """Count the currents that converters clip at the low and the high end, of reads whose places_of[r] is not 0."""
+    below, above = 0, 0
+    for j in range(len(amps)):
+        low, high = least[j], most[j]
+        for r in range(READS):
+            used = places_of[r] != NOUGHT
+            below += used & (amps[j, r] < low)
+            above += used & (amps[j, r] > high)
+    clipped[thread, 0] += below
+    clipped[thread, 1] += above
+
+
+@njit(error_model="numpy")
+def _add_sums(values, first, at_once, count, passes, of_sums, first_output, first_vector):  # type: ignore[no-untyped-def]
+    """Add the values of all passes to the sums of the layer."""
+    for j in range(len(values)):
+        for v in range(count):
+            total = NOUGHT
+            for p in range(passes):
+                total += values[j, p * at_once + v]
+            of_sums[first_output + j, first_vector + first + v] += total
+
+
+@njit(error_model="numpy")
+def _keep(values, first, at_once, count, passes, found):  # type: ignore[no-untyped-def]
+    """Set found[v passes + p] to the values `[outputs, READS]` of the reads of a chunk."""
+    for j in range(len(values)):
+        for v in range(count):
+            for p in range(passes):
+                found[(first + v) * passes + p, j] = values[j, p * at_once + v]
+
+
+@njit(error_model="numpy")
+def _keep_lines(line_amps, first, at_once, count, passes, found):  # type: ignore[no-untyped-def]
+    """Set found[v passes + p] to the currents of the lines of the reads of a chunk."""
+    for v in range(count):
+        for p in range(passes):
+            for j in range(found.shape[1]):
+                found[(first + v) * passes + p, j] = line_amps[p * at_once + v, j]
 
 
 @njit(fastmath=SUMS, error_model="numpy")
-def _add_terms(table, values, block, total):  # type: ignore[no-untyped-def]
-    """Add to total[block, j] the sum of values[k] x table[block, k, j], FOUR terms at a time."""
-    for k in range(0, table.shape[1], FOUR):
-        a, b, c, d = values[k], values[k + 1], values[k + 2], values[k + 3]
-        for j in range(table.shape[2]):
-            total[block, j] += (a * table[block, k, j] + b * table[block, k + 1, j]) + (
-                c * table[block, k + 2, j] + d * table[block, k + 3, j]
-            )
-
-
-@njit(fastmath=SUMS, error_model="numpy")
-def _close(deviation, slope, own, ohms, share, together, balanced, at, result):  # type: ignore[no-untyped-def]
-    """Set result[at] to the currents of lines with one block, whose fixed point has a closed form."""
-    for j in range(result.shape[1]):
-        settled = deviation[0, j] / (1 - ohms * (slope[0, j] + deviation[0, j] * own[0, 0, j]))
-        result[at, j] = together[0, j] + balanced * together[1, j] + share * settled
-
-
-@njit(fastmath=SUMS, error_model="numpy")
-def _settle(deviation, slope, own, coupling, settled, moved):  # type: ignore[no-untyped-def]
-    """Do one round of the fixed point between blocks."""
-    blocks, many = deviation.shape
-    for b in range(blocks):
-        for j in range(many):
-            moved[b, j] = 0.0
-        for c in range(blocks):
-            ohms = coupling[b, c]
-            for j in range(many):
-                moved[b, j] += ohms * settled[c, j]
-    for b in range(blocks):
-        for j in range(many):
-            answer = slope[b, j] + deviation[b, j] * own[b, 0, j]
-            settled[b, j] = deviation[b, j] + answer * moved[b, j]
-
-
-@njit(fastmath=SUMS, error_model="numpy")
-def _finish(settled, shares, together, balanced, at, result):  # type: ignore[no-untyped-def]
-    """Set result[at] to the currents of the lines."""
-    for j in range(result.shape[1]):
-        result[at, j] = together[0, j] + balanced * together[1, j]
-    for b in range(len(settled)):
-        share = shares[0, b]
-        for j in range(result.shape[1]):
-            result[at, j] += share * settled[b, j]
-
-
-@njit(fastmath=SUMS, error_model="numpy")
-def _lines_of(thread, threads, codes, passes, drives, count, per_block, rounds, tables, model, result):  # type: ignore[no-untyped-def]
-    """Do one thread's share of `lines`."""
-    rows, factors, shifts, fixed, modes, weights, node_of = tables
+def _read_of(thread, threads, vectors, passes, groups, tables, model, readout, noise, results):  # type: ignore[no-untyped-def]
+    """Do one thread's share of `read`."""
+    codes, drives, begins, offsets = vectors
+    per_block, field_rounds, rounds, length, constants = groups
+    rows, factors, shifts, fixed, modes, weights, node_of, spots = tables[:8]
+    bases, entries, counts, byte_weights, ends, segment_nodes, segment_blocks = tables[8:]
     (currents, slopes, local_slopes, mean_slope, shared, nominal, to_blocks, at_blocks, shares, balance, block_slopes,
      own, coupling, sums, together) = model  # fmt: skip
-    bits = len(codes) > 0
-    vectors = len(codes) if bits else len(drives)
-    lanes, nodes, blocks = rows.shape[1], len(mean_slope), len(coupling)
-    each, span, many_states = (len(rows) - 1) // len(weights), ONE, np.uint64(2**count - 1)
-    while span < count:
-        span += span
+    (sense_lines, sense_signs, place_values, low, step, top, gain, offset, bow, scale, shift, least,
+     highest) = readout  # fmt: skip
+    noise_amps, noise_steps = noise
+    of_lines, of_amps, of_codes, of_sums, first_output, first_vector, clipped = results
+    bits = len(drives) == 0
+    lanes, nodes, blocks, outputs = rows.shape[1], len(mean_slope), len(coupling), sense_lines.shape[1]
+    width, nothing = np.uint64(lanes), np.uint32(len(rows) - 1)
     at_once = READS // passes
-    chunks, nothing = (vectors + at_once - 1) // at_once, np.uint32(len(rows) - 1)
-    padded = np.zeros((len(node_of) * np.int64(span) + 63) // 64 * 64, np.uint8)
-    words = padded.view(np.uint64)
-    places = np.empty((READS, 2 * len(node_of) + FOUR * blocks), np.uint32)
-    starts, before = np.zeros((READS, blocks + 1), np.int64), np.empty(READS, np.float32)
-    of_factors, of_shifts = np.empty(factors.shape[1], np.float32), np.empty(shifts.shape[1], np.float32)
-    weighed, of_terms = np.ones(len(rows), np.float32), np.zeros(fixed.shape[1], np.float32)
+    chunks = (len(begins) + at_once - 1) // at_once
+    row, words = np.zeros(length, np.uint8), np.zeros(length // 64, np.uint64)
+    bytes_of, volts = words.view(np.uint8), np.empty((0 if bits else READS, len(offsets)), np.float32)
+    # The most rows of a read, and those that are stored at a time beyond its last.
+    most = 2 * len(node_of) + FOUR * blocks + 8
+    places, starts = np.empty(READS * most, np.uint32), np.zeros((READS, blocks + 1), np.uint64)
+    before, balanced = np.empty(READS, np.float32), np.zeros(READS, np.float32)
+    of_factors, of_shifts = np.empty(0 if bits else len(offsets), np.float32), np.empty(shifts.shape[1], np.float32)
+    of_rows, weighed = np.zeros(0 if bits else len(rows), np.float32), np.empty(most, np.float32)
+    of_terms, slope_terms = np.zeros(fixed.shape[1], np.float32), np.zeros(block_slopes.shape[1], np.float32)
     field, phi = np.empty((6, nodes, READS), np.float32), np.empty((len(modes), READS), np.float32)
     terms, running = np.empty((blocks, TERMS, READS), np.float32), field[0]
-    deviation, slope = np.empty((blocks, lanes), np.float32), np.empty((blocks, lanes), np.float32)
+    deviation, slope = np.zeros((READS, blocks, lanes), np.float32), np.zeros((READS, blocks, lanes), np.float32)
+    line_amps = np.zeros((READS, lanes), np.float32)
+    first_found = line_amps.reshape(-1) if blocks == 1 else deviation.reshape(-1)
     settled, moved = np.empty((blocks, lanes), np.float32), np.empty((blocks, lanes), np.float32)
+    amps, seen = np.zeros((outputs, READS), np.float32), np.zeros((outputs, READS), np.float32)
+    adc, values = np.zeros((outputs, READS), np.float32), np.zeros((outputs, READS), np.float32)
+    places_of = np.zeros(READS, np.float32)
     for chunk in range(chunks * thread // threads, chunks * (thread + 1) // threads):
         first = chunk * at_once
-        reads = (min(first + at_once, vectors) - first) * passes
+        count = min(first + at_once, len(begins)) - first
         for n in range(nodes):
             for r in range(READS):
                 running[n, r] = np.nan
-        for r in range(reads):
-            v, p = first + r // passes, r % passes
-            if not bits:
-                _choose_volts(drives, v, per_block, weights, node_of, nothing, r, places, starts, running)
-                continue
-            if p == 0:
-                _spread(codes, v, count, span, padded)
+        if bits:
             _choose_bits(
-                words, p, span, many_states, each, per_block, weights, node_of, nothing, r, places, starts, running
-            )
+                codes, begins, offsets, spots, first, count, at_once, passes, row, words, bytes_of, bases, entries,
+                counts, byte_weights, ends, segment_nodes, segment_blocks, constants, nothing, most, places, starts,
+                running,
+            )  # fmt: skip
+        else:
+            _choose_volts(
+                codes, drives, begins, offsets, first, count, per_block, weights, node_of, nothing, most, volts, places,
+                starts, running,
+            )  # fmt: skip
         _take_differences(running, before)
-        _solve_field(rounds[0], currents, slopes, local_slopes, mean_slope, shared, nominal, field)
+        _solve_field(field_rounds, currents, slopes, local_slopes, mean_slope, shared, nominal, field)
         _take_terms(field, to_blocks, at_blocks, shares, balance, terms)
         _take_modes(field, modes, phi)
-        for r in range(reads):
-            if bits and each == 1:
-                _follow(factors, phi, r, weighed)
-            else:
-                _follow(factors, phi, r, of_factors)
-                _follow(shifts, phi, r, of_shifts)
-                if bits:
-                    for i in range(len(of_factors)):
-                        weighed[2 * i] = of_factors[i]
-                else:
-                    _raise(drives, first + r, of_factors, of_shifts, weighed)
-            balanced = np.float32(0.0)
-            for k in range(1, len(phi)):
-                of_terms[TERMS - 1 + k] = phi[k, r]
-            for b in range(blocks):
-                for k in range(TERMS):
-                    of_terms[k] = terms[b, k, r]
-                balanced += of_terms[TERMS - 1]
-                _add_rows(rows, weighed, places, r, starts[r, b], starts[r, b + 1], b, deviation)
-                _add_terms(fixed, of_terms, b, deviation)
-                for j in range(lanes):
-                    slope[b, j] = 0.0
-                _add_terms(block_slopes, of_terms, b, slope)
-            at = first * passes + r
-            if blocks == 1:
-                _close(deviation, slope, own, coupling[0, 0], sums[0, 0], together, balanced, at, result)
-                continue
-            for b in range(blocks):
-                for j in range(lanes):
-                    settled[b, j] = deviation[b, j]
-            for _ in range(rounds[1]):
-                _settle(deviation, slope, own, coupling, settled, moved)
-            _finish(settled, sums, together, balanced, at, result)
+        _add_rows(
+            rows.reshape(-1), fixed.reshape(-1), block_slopes.reshape(-1), width, bits, factors, phi, volts, shifts,
+            of_factors, of_shifts, of_rows, weighed, places, starts, terms, of_terms, slope_terms, at_once, count,
+            passes, own.reshape(-1), coupling[0, 0], sums[0, 0], together.reshape(-1), balanced, first_found,
+            slope.reshape(-1),
+        )  # fmt: skip
+        if blocks > 1:
+            _settle(rounds, deviation, slope, own, coupling, sums, together, balanced, settled, moved, line_amps)
+        if len(of_lines):
+            _keep_lines(line_amps, first, at_once, count, passes, of_lines)
+        if not outputs:
+            continue
+        for r in range(READS):
+            places_of[r] = NOUGHT
+        for p in range(passes):
+            for v in range(count):
+                places_of[p * at_once + v] = place_values[p]
+        _sense(line_amps, sense_lines, sense_signs, amps)
+        if len(noise_amps):
+            _add_noise(noise_amps, first, at_once, count, passes, amps)
+        _meet_converters(amps, low, step, top, gain, offset, bow, seen)
+        if len(noise_steps):
+            _add_noise(noise_steps, first, at_once, count, passes, seen)
+        _convert(seen, top, scale, shift, places_of, adc, values)
+        _count_clipped(amps, least, highest, places_of, clipped, thread)
+        _add_sums(values, first, at_once, count, passes, of_sums, first_output, first_vector)
+        if len(of_amps):
+            _keep(amps, first, at_once, count, passes, of_amps)
+            _keep(adc, first, at_once, count, passes, of_codes)
 
 
 @njit(parallel=True, fastmath=SUMS, error_model="numpy")
-def lines(codes, passes, drives, count, per_block, rounds, tables, model, threads, result):  # type: ignore[no-untyped-def]
-    """Set result[v passes + p, l] to the currents of lines for bit p of `codes[v, i]`, or, without codes, for
-    `drives[v, i]` as shares of full drive. See Tabulated for the other arguments; lines are padded with zeros to the
-    width of `rows`."""
+def read(threads, vectors, passes, groups, tables, model, readout, noise, results):  # type: ignore[no-untyped-def]
+    """Read vectors through a tile; see Tabulated for `groups`, `tables` and `model`, whose lines are padded with zeros
+    to the width of `rows`.
+
+    vectors = (codes `[n]`, drives, begins `[vectors]`, offsets `[inputs]`): input i of vector v has the code
+    codes[begins[v] + offsets[i]], of which pass p drives bit p. With drives `[codes]`, shares of full drive, it is
+    driven by that of its code, in one pass; with drives `[n]` and no codes, by drives[begins[v] + offsets[i]].
+
+    readout = (lines and signs `[parts, outputs]`, place values `[passes]`, and the arguments of `_convert`): output j
+    senses signs[k, j] times the current of lines[k, j], for each part k. noise = (amperes, converter steps), each
+    `[reads, outputs]` or empty.
+
+    results = (currents of lines `[reads, lines]`, amperes and codes `[reads, outputs]`, sums `[m, n]`, first output,
+    first vector, clipped `[threads, 2]`): each read is v passes + p; the first three are empty if they are not wanted;
+    sums of output j and vector v are added to sums[first output + j, first vector + v].
+    """
     for thread in prange(threads):
-        _lines_of(np.int64(thread), threads, codes, passes, drives, count, per_block, rounds, tables, model, result)
+        _read_of(np.int64(thread), threads, vectors, passes, groups, tables, model, readout, noise, results)

@@ -23,15 +23,15 @@ from numpy.typing import NDArray
 from norsim.array.tile import Floats
 from norsim.errors import SolveError
 from norsim.solver.input_lines import Driven
-from norsim.solver.macro import kernels
+from norsim.solver.macro import kernels, reads
+from norsim.solver.macro.bit_layout import BitLayout, bit_layout, no_bits
 from norsim.solver.macro.build import REFUSED, WORTHWHILE
 from norsim.solver.macro.kernels import TERMS
 from norsim.solver.macro.model import Macro
 from norsim.solver.macro.presolve import subsets
+from norsim.solver.macro.reads import NO_DRIVES, Readout, Singles, Vectors, Wanted, padded, single
 
-Singles = NDArray[np.float32]
 NEAR = 2.5e-5
-LANES = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,16 +40,16 @@ class Tabulated:
 
     `model`     the model that was tabulated
     `modes`     `[modes, 1 + 2 nodes]`: phi of a read, from (1, currents, local slopes) of the field
-    `rows`      `[groups x rows of a group + 1, lines]`, amperes: for bits, one row for each state of a group except the
-                one without a bit, or two rows, the second a constant; for volts, one row for x and one for x^2; the
-                last row is zero
-    `factors`   `[modes, groups x states]` or `[modes, inputs]`: psi of a group's state, or of an input
+    `rows`      `[n + 1, lines]`, amperes: for bits, one row for each group and state of it, except the state without a
+                bit, and, if there are constants, as many further rows of these; for volts, two rows for each input, for
+                x and for x^2; the last row is zero
+    `factors`   `[modes, n + 1]` or `[modes, inputs]`: psi of a row, 1 for a constant, or of an input
     `shifts`    `[modes, inputs]`: the same for the term that the field adds to an input's volts; empty for bits
     `fixed`     `[blocks, TERMS + modes - 1, lines]`, amperes: currents of the field's terms, and of lines at rest
     `weights`   `[groups x states]` or `[inputs]`, amperes: weights of the sums that the field is solved from
     `error`     the largest expected deviation from nodal: the model's error plus the deviation from the model
 
-    Lines are padded with zeros to a multiple of `LANES`.
+    Lines are padded with zeros (norsim.solver.macro.reads.padded).
     """
 
     model: Macro
@@ -76,25 +76,61 @@ class Tabulated:
 
         On wordlines a pass drives one bit of the codes, least significant first; on bitlines `top` is full drive.
         """
-        model = self.model
-        bits, drives = np.empty((0, 0), dtype=np.uint8), np.empty((0, 0), dtype=np.float32)
-        if model.drive.direction == "wordlines":
-            bits = np.ascontiguousarray(codes, dtype=np.uint8)
-        else:
-            drives = _single(codes * np.float32(1 / top))
-        found = np.empty((len(codes) * passes, self.summed), dtype=np.float32)
-        rounds = (model.field.rounds, model.rounds)
-        kernels.lines(
-            bits, passes, drives, model.rows_per_group, model.groups_per_block, rounds, self._tables,
-            self._of_model, get_num_threads(), found,
-        )  # fmt: skip
+        vectors, inputs = codes.shape
+        found = np.empty((vectors * passes, self.summed), dtype=np.float32)
+        places = np.arange(vectors, dtype=np.uint64) * np.uint64(inputs), np.arange(inputs, dtype=np.uint64)
+        bits, drives = codes.astype(np.uint8).ravel(), NO_DRIVES
+        if self.drive.direction == "bitlines":
+            bits, drives = bits[:0], single(codes * np.float32(1 / top)).ravel()
+        self.read((bits, *places), drives, passes, Wanted(lines=found))
         return found
+
+    def read(
+        self, vectors: Vectors, drives: Singles, passes: int, wanted: Wanted, readout: Readout = reads.NO_READOUT,
+        noise: tuple[Singles, Singles] = reads.NO_NOISE,
+    ) -> tuple[int, int]:  # fmt: skip
+        """Read `vectors`, and fill what is `wanted`; return how many currents the converters clip at the low and at
+        the high end.
+
+        Input i of vector v has the code codes[begins[v] + offsets[i]], with vectors = (codes `[n]`, begins `[vectors]`,
+        offsets `[inputs]`). On wordlines each of the `passes` drives one bit, least significant first, and `drives` is
+        empty; on bitlines `drives` `[codes]` are the shares of full drive of the codes. `readout` has the arguments of
+        the kernel that sense, convert and add, and `noise` is what is added to the outputs' amperes and to the
+        converters' steps, each `[vectors x passes, outputs]` or empty.
+        """
+        model, (codes, begins, offsets) = self.model, vectors
+        threads = get_num_threads()
+        clipped = np.zeros((threads, 2), dtype=np.int64)
+        # A row is followed by its constant, as many rows further on as there are weights.
+        constants = 0 if len(self.rows) - 1 == len(self.weights) else len(self.weights)
+        groups = (
+            model.groups_per_block, model.field.rounds, model.rounds, self._layout.length,
+            np.uint64(constants if self.drive.direction == "wordlines" else 0),
+        )  # fmt: skip
+        kernels.read(
+            threads, (codes, drives, begins, offsets), passes, groups, self._tables, self._of_model, readout, noise,
+            (*wanted, clipped),
+        )  # fmt: skip
+        low, high = clipped.sum(axis=0).tolist()
+        return low, high
 
     @cached_property
     def _tables(self) -> tuple[NDArray[Any], ...]:
         """The kernel's arguments from these tables, with the node of each group."""
-        node_of = _node_of(self.model)
-        return self.rows, self.factors, self.shifts, self.fixed, self.modes, self.weights, node_of
+        layout = self._layout
+        return (
+            self.rows, self.factors, self.shifts, self.fixed, self.modes, self.weights, _node_of(self.model),
+            layout.spots, layout.bases, layout.entries.ravel(), layout.counts, layout.weights.ravel(), layout.ends,
+            layout.nodes, layout.blocks,
+        )  # fmt: skip
+
+    @cached_property
+    def _layout(self) -> BitLayout:
+        """The layout of bits; that of no inputs for volts."""
+        model, inputs = self.model, self.model.field.weights.shape[0]
+        if self.drive.direction == "bitlines":
+            return no_bits()
+        return bit_layout(inputs, model.rows_per_group, model.groups_per_block, _node_of(model), self.weights)
 
     @cached_property
     def _of_model(self) -> tuple[Singles, ...]:
@@ -104,10 +140,10 @@ class Tabulated:
             field.currents, field.slopes, field.local_slopes, field.mean_slope, field.shared, field.nominal,
             field.to_blocks, field.at_blocks, field.shares, model.balance,
         )  # fmt: skip
-        of_lines = (_in_fours(model.slopes.numpy()), model.own.numpy())
+        of_lines = (model.slopes.numpy(), model.own.numpy())
         return (
-            *(_single(part.numpy()) for part in of_field), *(_padded(part) for part in of_lines),
-            _single(model.coupling.numpy()), _single(model.sums.numpy()), _padded(model.together.numpy()),
+            *(single(part.numpy()) for part in of_field), *(padded(part) for part in of_lines),
+            single(model.coupling.numpy()), single(model.sums.numpy()), padded(model.together.numpy()),
         )  # fmt: skip
 
 
@@ -164,29 +200,15 @@ def _with_modes(model: Macro, state: Floats, count: int, constants: bool = False
         fixed[:, 0] += rest[:, 0]
         fixed[:, TERMS:] = rest[:, 1:]
     return Tabulated(
-        model, _single(modes.T), _padded(np.pad(rows, ((0, 1), (0, 0)))), _single(of_factors.T), _single(of_shifts.T),
-        _padded(_in_fours(fixed)), _single(weights),
+        model, single(modes.T), padded(np.pad(rows, ((0, 1), (0, 0)))), single(of_factors.T), single(of_shifts.T),
+        padded(fixed), single(weights),
     )  # fmt: skip
 
 
-def _node_of(model: Macro) -> NDArray[np.uint64]:
+def _node_of(model: Macro) -> NDArray[np.int64]:
     """Return the node `[groups]` that each group's inputs belong to."""
     found = np.abs(model.field.weights.numpy()[:: model.rows_per_group]).argmax(axis=1)
-    return np.asarray(found, dtype=np.uint64)
-
-
-def _single(values: np.ndarray[Any, Any]) -> Singles:
-    return np.ascontiguousarray(values, dtype=np.float32)
-
-
-def _padded(values: np.ndarray[Any, Any]) -> Singles:
-    """Pad `[..., lines]` with lines of zeros to a multiple of `LANES`."""
-    return _single(np.pad(values, (*[(0, 0)] * (values.ndim - 1), (0, -values.shape[-1] % LANES))))
-
-
-def _in_fours(values: NDArray[Any]) -> NDArray[Any]:
-    """Pad `[blocks, terms, lines]` with terms of zeros to a multiple of 4."""
-    return np.pad(values, ((0, 0), (0, -values.shape[1] % 4), (0, 0)))
+    return np.asarray(found, dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,10 +258,11 @@ def _tables_of_bits(model: Macro, factors: _Factors, constants: bool) -> tuple[F
     weights = by_group(model.field.weights.double().numpy().sum(axis=1, keepdims=True))[:, :, 0]
     has = np.array([[state >> row & 1 for row in range(count)] for state in range(1, 2**count)])
     lines, modes, nothing = rows[0].shape[-1], factors.phi.shape[1], np.empty((0, factors.phi.shape[1]))
-    return (
-        np.stack(rows, axis=1).reshape(-1, lines), np.stack(shares, axis=1).reshape(-1, modes), nothing,
-        (weights @ has.T).ravel(),
-    )  # fmt: skip
+    # Constants come after all other rows.
+    table = np.stack(rows, axis=1).transpose(2, 0, 1, 3).reshape(-1, lines)
+    psi = np.pad(np.stack(shares, axis=1).reshape(-1, modes), ((0, len(table) + 1 - groups * len(rows)), (0, 0)))
+    psi[groups * len(rows) : -1, 0] = 1
+    return table, psi, nothing, (weights @ has.T).ravel()
 
 
 def _least_squares(basis: Floats, values: Floats, constants: bool) -> Floats:

@@ -1,0 +1,50 @@
+"""The activation vectors of a layer, by where their codes are in memory: overlapping patches are not copied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from norsim.periphery.encoding import Codes
+
+
+@dataclass(frozen=True, eq=False)
+class CodeVectors:
+    """Activation vectors of a layer, of which input i of vector v is codes[begins[v] + offsets[i]].
+
+    `codes`     `[n]`, uint8
+    `begins`    `[vectors]`, uint64
+    `offsets`   `[inputs]`, uint64
+
+    An index or a slice of vectors gives their codes, as for an array `[vectors, inputs]`.
+    """
+
+    codes: Codes
+    begins: NDArray[np.uint64]
+    offsets: NDArray[np.uint64]
+
+    @classmethod
+    def of_rows(cls, codes: Codes) -> CodeVectors:
+        """Return the rows of `codes` `[vectors, inputs]`."""
+        vectors, inputs = codes.shape
+        begins = np.arange(vectors, dtype=np.uint64) * np.uint64(inputs)
+        return cls(np.ascontiguousarray(codes).reshape(-1), begins, np.arange(inputs, dtype=np.uint64))
+
+    def __len__(self) -> int:
+        return len(self.begins)
+
+    def __getitem__(self, which: slice | NDArray[np.int64]) -> Codes:
+        """Return the codes `[vectors, inputs]` of some vectors."""
+        found: Codes = self.codes[self.begins[which][:, None] + self.offsets]
+        return found
+
+    def take(self, which: slice | NDArray[np.int64]) -> CodeVectors:
+        """Return some vectors, not copied."""
+        return CodeVectors(self.codes, self.begins[which], self.offsets)
+
+    def of_inputs(self, inputs: slice, order: NDArray[np.int64] | None) -> CodeVectors:
+        """Return all vectors with a part of their inputs, in an `order` `[inputs]` if there is one; not copied."""
+        offsets = self.offsets[inputs]
+        return CodeVectors(self.codes, self.begins, offsets if order is None else offsets[order])

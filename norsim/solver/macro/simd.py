@@ -1,0 +1,167 @@
+"""Vectors of floats that kernels compiled by numba keep in registers.
+
+numba leaves vectorizing to LLVM, which runs a loop of few iterations one number at a time, and stores a sum that an
+inner loop goes on adding to. So the sums of table rows are written with these. LLVM maps them to the registers of any
+processor.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import extending, types
+from numba.extending import models, register_model
+
+WIDE, NARROW, EIGHT, BYTES = 32, 16, 8, 64
+
+# Of any type, because the functions that it makes have one argument less when they are called in a kernel.
+intrinsic: Any = extending.intrinsic
+
+# Allow fused multiply-add, and -0 for 0.
+FAST = ("contract", "nsz")
+
+
+class Vector(types.Type):
+    """The type of a vector of `lanes` floats of 32 bits."""
+
+    def __init__(self, lanes: int) -> None:
+        self.lanes = lanes
+        super().__init__(f"vector of {lanes} floats")
+
+    @property
+    def value(self) -> ir.VectorType:
+        """Its type in LLVM."""
+        return ir.VectorType(ir.FloatType(), self.lanes)
+
+
+@register_model(Vector)
+class VectorModel(models.PrimitiveModel):
+    """A vector is kept as it is computed with."""
+
+    def __init__(self, manager: Any, kind: Vector) -> None:
+        super().__init__(manager, kind, kind.value)  # type: ignore[no-untyped-call]
+
+
+def _zero(lanes: int) -> Any:
+    """Return the function of kernels that makes a vector of zeros."""
+    kind = Vector(lanes)
+
+    @intrinsic
+    def zero(typing):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            return ir.Constant(kind.value, [0.0] * lanes)
+
+        return kind(), generate
+
+    return zero
+
+
+wide_zero, narrow_zero = _zero(WIDE), _zero(NARROW)
+
+
+def _at(context: Any, builder: Any, array_type: Any, array: Any, index: Any, kind: ir.Type) -> Any:
+    """Return a pointer to the vector that starts at an index of a contiguous array `[n]`."""
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), kind.as_pointer())
+
+
+def _spread(builder: Any, number: Any, kind: ir.VectorType) -> Any:
+    """Return a vector of a kind, each element of which is a number."""
+    nothing, zero = ir.Constant(kind, ir.Undefined), ir.Constant(ir.IntType(32), 0)
+    one = builder.insert_element(nothing, number, zero)
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), [0] * kind.count)
+    return builder.shuffle_vector(one, nothing, zeros)
+
+
+@intrinsic
+def add_product(typing, total, factor, array, index):  # type: ignore[no-untyped-def]
+    """Return total + factor x array[index : index + lanes], for a contiguous float32 array `[n]` and a 64-bit index."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        before, number, values, place = arguments
+        row = builder.load(_at(context, builder, array, values, place, total.value), align=4)
+        product = builder.fmul(_spread(builder, number, total.value), row, flags=FAST)
+        return builder.fadd(before, product, flags=FAST)
+
+    return total(total, types.float32, array, index), generate
+
+
+def _binary(name: str) -> Any:
+    """Return the function of kernels that applies an instruction of LLVM to two vectors of a kind."""
+
+    @intrinsic
+    def apply(typing, one, other):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            return getattr(builder, name)(*arguments, flags=FAST)
+
+        return one(one, other), generate
+
+    return apply
+
+
+add, subtract, multiply, divide = (_binary(name) for name in ("fadd", "fsub", "fmul", "fdiv"))
+
+
+@intrinsic
+def spread(typing, like, number):  # type: ignore[no-untyped-def]
+    """Return a vector of the kind of `like`, each element of which is a float32 number."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        return _spread(builder, arguments[1], like.value)
+
+    return like(like, types.float32), generate
+
+
+@intrinsic
+def load(typing, like, array, index):  # type: ignore[no-untyped-def]
+    """Return array[index : index + lanes] as a vector of the kind of `like`."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        _, values, place = arguments
+        return builder.load(_at(context, builder, array, values, place, like.value), align=4)
+
+    return like(like, array, index), generate
+
+
+@intrinsic
+def store(typing, vector, array, index):  # type: ignore[no-untyped-def]
+    """Set array[index : index + lanes] to a vector."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        value, values, place = arguments
+        builder.store(value, _at(context, builder, array, values, place, vector.value), align=4)
+        return context.get_dummy_value()
+
+    return types.none(vector, array, index), generate
+
+
+@intrinsic
+def store_sums(typing, array, index, table, place, base):  # type: ignore[no-untyped-def]
+    """Set array[index : index + 8] to table[place : place + 8] + base; all uint32, indices of 64 bits."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        values, to, entries, at, number = arguments
+        kind = ir.VectorType(ir.IntType(32), EIGHT)
+        some = builder.load(_at(context, builder, table, entries, at, kind), align=4)
+        found = builder.add(some, _spread(builder, number, kind))
+        builder.store(found, _at(context, builder, array, values, to, kind), align=4)
+        return context.get_dummy_value()
+
+    return types.none(array, index, table, place, types.uint32), generate
+
+
+@intrinsic
+def bits_of(typing, codes, index, bit):  # type: ignore[no-untyped-def]
+    """Return as an unsigned integer which of codes[index : index + 64], uint8, have the `bit`, uint8, set: code k in
+    bit k."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        values, place, number = arguments
+        kind = ir.VectorType(ir.IntType(8), BYTES)
+        masks = _spread(builder, builder.shl(ir.Constant(ir.IntType(8), 1), number), kind)
+        found = builder.and_(builder.load(_at(context, builder, codes, values, place, kind), align=1), masks)
+        up = builder.icmp_unsigned("!=", found, ir.Constant(kind, [0] * BYTES))
+        return builder.bitcast(up, ir.IntType(64))
+
+    return types.uint64(codes, index, types.uint8), generate
