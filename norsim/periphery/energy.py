@@ -21,7 +21,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from norsim.array.tile import Currents, Floats, Stimulus
+from norsim.array.compiled import njit
+from norsim.array.tile import Currents, Stimulus
 from norsim.array.wires import Wires
 
 
@@ -100,17 +101,24 @@ def line_joules(costs: Costs, wires: Wires, stimulus: Stimulus, passes: int) -> 
     cells = (stimulus.bitline_volts if by_wordline else stimulus.wordline_volts).shape[1]
     farads = cells * (wires.wordline_farads if by_wordline else wires.bitline_farads)
     efficiency = costs.pump_efficiency if by_wordline else 1.0
-    joules: float = farads * float(_rises(moved, passes).mean()) / efficiency
+    joules: float = farads * float(_rises(moved, passes)) / efficiency
     return joules
 
 
-def _rises(volts: Floats, passes: int) -> Floats:
-    """Return the sum over lines of (V_2 - V_1) V_2 of the rises that each read of `volts` `[reads, lines]` begins
-    with, `[reads]`."""
-    after = volts.reshape(-1, passes, volts.shape[1])
-    before = np.concatenate([np.zeros_like(after[:, :1]), after[:, :-1]], axis=1)
-    rises: Floats = (np.maximum(after - before, 0.0) * after).sum(axis=2)
-    return rises.reshape(-1)
+@njit(nogil=True)
+def _rises(volts, passes):  # type: ignore[no-untyped-def]
+    """Return the mean over reads of the sum over lines of (V_2 - V_1) V_2 of the rises that each read of `volts`
+    `[reads, lines]` begins with."""
+    total = 0.0
+    for read in range(len(volts)):
+        first = read % passes == 0
+        of_read = 0.0
+        for line in range(volts.shape[1]):
+            after = volts[read, line]
+            rise = after if first else after - volts[read - 1, line]
+            of_read += max(rise, 0.0) * after
+        total += of_read
+    return total / len(volts)
 
 
 def read_energy(

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from norsim.backends.backend import Backend, Progress
+from norsim.backends.backend import Backend, Progress, uncounted
 from norsim.backends.reference_cells import reference_ratio
 from norsim.chip.model import Chip
 from norsim.errors import ConfigurationError, PlacementError
@@ -61,31 +60,39 @@ class TileGrid:
         if backend is not None:
             self.check(backend)
         arrays = []
-        worst, at = 0.0, self.tiles[0]
         for part in self.tiles:
-            arrays.append(program_tile(part, backend))
-            if backend is not None and backend.by_model:
-                # The model was just built, and is kept.
-                one = arrays[-1]
-                error = backend.model(one.tile, one.drive(np.zeros((1, one.inputs), np.uint8))).error
-                worst, at = max((worst, at), (error, part), key=lambda found: found[0])
-            if progress:
+            arrays.append(program_tile(part))
+            if progress and backend is None:
                 progress(len(arrays), len(self.tiles))
-        if backend is not None and backend.claimed_error is not None and worst > backend.claimed_error:
+        programmed = replace(self, arrays=tuple(arrays))
+        if backend is not None:
+            programmed.prepare(backend, progress or uncounted)
+            programmed._warn(backend)
+        return programmed
+
+    def _warn(self, backend: Backend) -> None:
+        """Warn of the tile that `backend` models worst, if that is worse than it claims."""
+        if not backend.by_model or backend.claimed_error is None:
+            return
+        errors = [backend.model(*array.request()).error for array in self.arrays]
+        worst = int(np.argmax(errors))
+        if errors[worst] > backend.claimed_error:
             LOG.warning(
                 "warning: the wires of layer %s drop more volts than the backend %s is made for: on %s it deviates by "
                 "%.1e of full scale from nodal, more than %g. Compare with the nodal backend, or lower the resistance "
-                "of the wires", self.layer.name, backend.name, at.name, worst, backend.claimed_error,
+                "of the wires",
+                self.layer.name, backend.name, self.tiles[worst].name, errors[worst], backend.claimed_error,
             )  # fmt: skip
-        return replace(self, arrays=tuple(arrays))
 
-    def prepare(self, backend: Backend, stage: Literal["characterise", "prepare"], progress: Progress) -> None:
-        """Do a stage of the one-time work of `backend` for every programmed tile; `progress(done, total)` counts
-        tiles."""
-        work = backend.characterise if stage == "characterise" else backend.prepare
-        for done, (part, array) in enumerate(zip(self.tiles, self.arrays, strict=True), 1):
-            work(array.tile, array.drive(np.zeros((1, len(part.inputs)), np.uint8)))
-            progress(done, len(self.tiles))
+    def characterise(self, backend: Backend, progress: Progress) -> None:
+        """Sweep the cells that `backend` needs for every programmed tile; `progress(done, total)` counts tiles."""
+        for done, array in enumerate(self.arrays, 1):
+            backend.characterise(*array.request())
+            progress(done, len(self.arrays))
+
+    def prepare(self, backend: Backend, progress: Progress) -> None:
+        """Do the one-time work of `backend` for every programmed tile; `progress(done, total)` counts tiles."""
+        backend.prepare([array.request() for array in self.arrays], progress)
 
     def read(self, codes: Codes, reader: Reader) -> Iterator[Read]:
         """Read every tile for `[vectors, inputs]` activation codes; yield index of the tile, first vector, codes, read.

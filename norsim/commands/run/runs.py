@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from norsim.caches.arrays import IMAGES, MODELS
 from norsim.commands.shared import show as shown
 from norsim.commands.shared.options import print_json
 from norsim.errors import ConfigurationError, ThresholdError
@@ -113,11 +114,12 @@ def verify(run: Path, as_json: bool) -> None:
 @command.command("gc", short_help="Remove work that is no longer needed.")
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), default=Path("runs"))
 @click.option("--older-than", "days", type=click.FloatRange(min=0), default=30.0, show_default=True, metavar="DAYS",
-              help="Remove shared units that are older than this.")  # fmt: skip
+              help="Remove shared units, models and images that are older than this.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def gc(folder: Path, days: float, dry_run: bool, as_json: bool) -> None:
-    """Remove the units of finished runs in FOLDER, and old units that runs share. Results and other files are kept.
+    """Remove the units of finished runs in FOLDER, and what runs share, if it is old: units, models of tiles that
+    were not used since, and decoded images. Results and other files are kept.
 
     \b
     Examples:
@@ -128,8 +130,8 @@ def gc(folder: Path, days: float, dry_run: bool, as_json: bool) -> None:
     kept = [run / name for run in finished for name in written(run) if _is_unit(name)]
     sizes = [stat.st_size for path in kept if path.is_file() and (stat := _stat(path))]
     before = time.time() - days * DAY
-    for path in unit_files(shared_units()):
-        # Other processes remove shared units too, and some may be of another user.
+    for path in [*unit_files(shared_units()), *MODELS.files(), *IMAGES.files()]:
+        # Other processes remove shared files too, and some may be of another user.
         with suppress(OSError):
             stat = path.stat()
             if stat.st_mtime < before:

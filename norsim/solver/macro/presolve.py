@@ -22,6 +22,8 @@ from norsim.solver.nodal import Prepared
 
 NOMINAL_VECTORS = 32
 CODE_NODES = np.array([0.0, 0.5, 1.0])
+# The nominal profile is only the point that currents are expanded about, to second order.
+NOMINAL_TOLERANCE = 1e-3
 # Shift of the lines for taking slopes, in units of the largest nominal drop: large enough for second differences.
 SHIFT = 0.1
 
@@ -66,7 +68,9 @@ def _nominal(prepared: Prepared, drive: Driven, random: np.random.Generator) -> 
     gates = np.searchsorted(prepared.table.gates, stimulus.wordline_volts).T
     shape = (tile.wordlines, tile.bitlines, NOMINAL_VECTORS)
     rise = np.zeros((tile.source_lines, *shape[1:]))
-    _, drop, rise = nodal.relax(prepared, gates, stimulus.bitline_volts.T, np.zeros(shape), rise, "both")
+    _, drop, rise = nodal.relax(
+        prepared, gates, stimulus.bitline_volts.T, np.zeros(shape), rise, "both", NOMINAL_TOLERANCE
+    )
     return drop.mean(axis=2), rise.mean(axis=2)
 
 
