@@ -16,13 +16,9 @@ from io import StringIO
 from pathlib import Path
 from unittest import mock
 
-# Before numba and torch are imported.
-for variable in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
-    os.environ.setdefault(variable, "1")
-
-from norsim.commands import main as norsim  # noqa: E402
-from norsim.files import make_folder, write_text  # noqa: E402
-from norsim.jobs.phases import Phases  # noqa: E402
+from norsim.commands import main as norsim
+from norsim.files import make_folder, write_text
+from norsim.jobs.phases import Phases
 
 OUT = Path("build/profile")
 FUNCTIONS = 15
@@ -87,4 +83,7 @@ def main(arguments: list[str], folder: Path = OUT) -> int:
 
 
 if __name__ == "__main__":
+    # The command imports numba and torch later.
+    for variable in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
     sys.exit(main(sys.argv[1:]))

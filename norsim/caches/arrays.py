@@ -64,7 +64,7 @@ class ArrayCache:
         return path is not None and path.is_file()
 
     def get(self, key: str) -> dict[str, NDArray[Any]] | None:
-        """Return the arrays of an entry, by name; None if it is missing or damaged."""
+        """Return the arrays of an entry, by name, each of any shape; None if it is missing or damaged."""
         path = self.path(key)
         if path is None:
             return None
@@ -78,7 +78,7 @@ class ArrayCache:
         return arrays
 
     def put(self, key: str, arrays: Arrays) -> None:
-        """Keep `arrays`, of any shapes, none of them of objects. Errors of the disk are ignored, because a missing
+        """Keep `arrays`, each of any shape, none of them of objects. Errors of the disk are ignored, because a missing
         entry costs only time."""
         path = self.path(key)
         if path is None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from norsim.array.compiled import njit
 from norsim.array.tile import Currents, Floats, Stimulus
 from norsim.errors import ConfigurationError
 from norsim.periphery.adc import Adc, fit_range
@@ -53,13 +54,20 @@ def _range_of(exact: Floats, slope: Floats, intercept: Floats, bits: int, lsb_am
     Each output takes few different integers, so they are counted, if that is shorter than all of them.
     """
     least, most = int(exact.min()), int(exact.max())
-    size, outputs = most - least + 1, exact.shape[1]
-    if size > len(exact):
+    if most - least >= len(exact):
         return fit_range(exact * slope + intercept, bits, lsb_amps)
-    place = np.rint(exact - (least - size * np.arange(outputs))).astype(np.int64)
-    counts = np.bincount(place.ravel(), minlength=size * outputs).reshape(outputs, size).T
+    counts = np.zeros((most - least + 1, exact.shape[1]), np.int64)
+    _count(exact, least, counts)
     amps = np.arange(least, most + 1)[:, None] * slope + intercept
     return fit_range(amps[counts > 0], bits, lsb_amps, counts[counts > 0])
+
+
+@njit(nogil=True)
+def _count(values, least, counts):  # type: ignore[no-untyped-def]
+    """Add to counts[k, j] how many of the integers values[i, j] are `least` + k."""
+    for i in range(len(values)):
+        for j in range(values.shape[1]):
+            counts[np.int64(values[i, j]) - least, j] += 1
 
 
 def at_reference(part: PlacedTile, ratio: float) -> PlacedTile:

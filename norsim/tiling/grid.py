@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from norsim.array.tile import Stimulus
 from norsim.backends.backend import Backend, Progress, uncounted
 from norsim.backends.reference_cells import reference_ratio
 from norsim.chip.model import Chip
 from norsim.errors import ConfigurationError, PlacementError
 from norsim.periphery.encoding import Codes
-from norsim.periphery.energy import line_joules
+from norsim.periphery.energy import line_joules, rise_joules
 from norsim.quantization.layer import QuantizedLayer
 from norsim.tiling.fit import at_reference, fitted
 from norsim.tiling.program import ProgrammedTile, program_tile
@@ -141,9 +142,11 @@ class TileGrid:
         seen = self._when_fitted(reader.backend)
         requests, energies = [], []
         for part, array in zip(seen.tiles, seen.arrays, strict=True):
-            drives = array.drive(part.codes(codes))
-            energies.append(line_joules(self.chip.costs, self.chip.wires, drives, passes))
-            requests.append((array.tile, drives.take(reads)))
+            own = part.codes(codes)
+            vectors, place = np.unique(reads // passes, return_inverse=True)
+            stimulus = array.drive(own[vectors]).take(place * passes + reads % passes)
+            energies.append(_line_energy(array, self.chip, own, passes, stimulus))
+            requests.append((array.tile, stimulus))
         ratio, tiles = reference_ratio(self.chip), []
         found = zip(
             seen.tiles, seen.arrays, requests, energies, reader.currents(requests, self.layer.name), strict=True
@@ -175,6 +178,17 @@ class TileGrid:
         raise PlacementError(
             f"layer {self.layer.name!r} has no tile {row},{column}: rows 0 to {last.row}, columns 0 to {last.column}"
         )
+
+
+def _line_energy(array: ProgrammedTile, chip: Chip, codes: Codes, passes: int, some: Stimulus) -> float:
+    """Return the mean energy per read of the lines that carry the tile's `[vectors, inputs]` codes; `some` are the
+    volts of a few of these reads."""
+    if some.full_volts is None:
+        return line_joules(chip.costs, chip.wires, array.drive(codes), passes)
+    by_wordline = some.driven == "wordlines"
+    across = array.tile.bitlines if by_wordline else array.tile.wordlines
+    shares = array.encoding.shares(array.encoding.drives(codes), passes)
+    return some.full_volts**2 * rise_joules(chip.costs, chip.wires, shares, across, passes, by_wordline)
 
 
 def place(layer: QuantizedLayer, chip: Chip) -> TileGrid:

@@ -114,12 +114,12 @@ def verify(run: Path, as_json: bool) -> None:
 @command.command("gc", short_help="Remove work that is no longer needed.")
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), default=Path("runs"))
 @click.option("--older-than", "days", type=click.FloatRange(min=0), default=30.0, show_default=True, metavar="DAYS",
-              help="Remove shared units, models and images that are older than this.")  # fmt: skip
+              help="Age of shared units, and of the last use of models and images, to remove.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def gc(folder: Path, days: float, dry_run: bool, as_json: bool) -> None:
-    """Remove the units of finished runs in FOLDER, and what runs share, if it is old: units, models of tiles that
-    were not used since, and decoded images. Results and other files are kept.
+    """Remove the units of finished runs in FOLDER, and what runs share: old units, and models of tiles and decoded
+    images that were not used for as long. Results and other files are kept.
 
     \b
     Examples:

@@ -72,7 +72,7 @@ def arrays_of(model: Tabulated) -> dict[str, NDArray[Any]]:
 
 
 def model_of(arrays: Mapping[str, NDArray[Any]]) -> Tabulated:
-    """Return the model of `arrays_of`, to the last bit; any shapes."""
+    """Return the model of which these are the arrays, of any shape, as `arrays_of` returns them, to the last bit."""
     numbers = json.loads(str(arrays[NUMBERS]))
 
     def own(prefix: str, as_tensor: bool) -> dict[str, Any]:
