@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Processes of `make test`, one more than cores: some tests wait for simulators or for other processes.
 PROCESSES ?= 3
 .DEFAULT_GOAL := help
-.PHONY: help venv system browser demo test quick check kernels docs bench results fuzz soak dist clean
+.PHONY: help venv system browser demo test quick check kernels docs bench profile results fuzz soak dist clean
 
 help:
 	@echo "make demo   the digits network on NOR-flash arrays: all test images with macro, 50 with ngspice, and a report"
@@ -13,6 +13,7 @@ help:
 	@echo "make quick  style, types, and the fast tests of the files that differ from the main branch"
 	@echo "make docs   the documentation as an offline site in build/site"
 	@echo "make bench  measures accuracy, speed and memory of the solvers; writes docs/performance.md"
+	@echo "make profile NETWORK=N  where the time of eval-network goes, by phase and function; ARGS adds options"
 	@echo "make results DATA=DIR  accuracies of all shipped networks, with CIFAR-10 in DIR; writes docs/results.md"
 	@echo "make fuzz   coverage-guided fuzzing of all file readers with 100,000 broken files"
 	@echo "make soak   long tests: kills runs at 200 random moments, and all that is marked as soak"
@@ -66,6 +67,10 @@ docs: venv
 
 bench: venv
 	$(BIN)/python -m benchmarks
+
+# For example make profile NETWORK=resnet20 DATA=DIR ARGS="--images 100".
+profile: venv
+	$(BIN)/python -m benchmarks.profiling --network $(or $(NETWORK),digits-cnn) $(if $(DATA),--data $(DATA)) $(ARGS)
 
 # DATA is the folder of CIFAR-10. Finished runs are kept, so an interrupted `make results` continues.
 results: venv

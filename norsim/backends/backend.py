@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from norsim.array.tile import Currents, Stimulus, Tile
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from norsim.spice.simulators.choice import Simulator
 
 Progress = Callable[[int, int], None]
+
+
+def uncounted(done: int, total: int) -> None:
+    """Ignore progress: the default."""
 
 
 class Backend(ABC):
@@ -81,15 +85,22 @@ class Backend(ABC):
     def characterise(self, tile: Tile, stimulus: Stimulus) -> None:  # noqa: B027
         """Sweep the cell of `tile` in advance, as far as reads of the tile under volts like `stimulus` need it."""
 
-    def prepare(self, tile: Tile, stimulus: Stimulus) -> None:  # noqa: B027
-        """Do in advance the one-time work of the first read of `tile` under volts like `stimulus`."""
+    def prepare(self, requests: Sequence[tuple[Tile, Stimulus]], progress: Progress) -> None:
+        """Do in advance the one-time work of the first read of each tile under volts like its stimulus, for the tiles
+        of a layer together; `progress(done, total)` counts tiles."""
+        progress(len(requests), len(requests))
 
     def model(self, tile: Tile, stimulus: Stimulus) -> Tabulated:
         """Return the model through which a backend with `by_model` reads `tile` under volts like `stimulus`."""
         raise ConfigurationError(f"the backend {self.name} has no model of a tile")
 
-    def forget(self) -> None:  # noqa: B027
-        """Discard everything that `prepare` built, so that it can be timed again."""
+    def is_stored(self, tile: Tile, stimulus: Stimulus) -> bool:
+        """Return whether `prepare` finds its work on `tile` done by an earlier run."""
+        return False
+
+    def time_to_build(self, tile: Tile, stimulus: Stimulus) -> float:
+        """Return the seconds of `prepare` for each of many tiles like this one, measured now."""
+        return 0.0
 
     @property
     def simulator(self) -> Simulator | None:

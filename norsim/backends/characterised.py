@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from itertools import product
+from itertools import count, product
 
 import numpy as np
+from numba import get_num_threads
 
 from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
+from norsim.backends.backend import Progress
+from norsim.caches.arrays import MODELS
 from norsim.errors import SolveError
+from norsim.jobs.workers import Threads, Unit
 from norsim.solver import characterisation_cache, nodal
 from norsim.solver.characterize import Box, CellTable
 from norsim.solver.input_lines import Driven, driven
 from norsim.solver.macro import build
+from norsim.solver.macro.stored import model_key, store_model, stored_model
 from norsim.solver.macro.tables import Tabulated, tabulate
 from norsim.spice.simulators.choice import chosen_simulator
 
@@ -130,13 +136,58 @@ def _table_of(tile: Tile, drive: Driven) -> CellTable:
 
 @lru_cache(maxsize=1024)
 def macro_model(content: _Content, drive: Driven) -> Tabulated:
-    """Return the tabulated reduced model of a tile for all drives of one kind."""
-    tile = content.tile
+    """Return the tabulated reduced model of a tile for all drives of one kind, from memory, from disk, or built now."""
+    key = _key(content.tile, drive)
+    kept = stored_model(key)
+    if kept is not None:
+        return kept
+    made = built(content.tile, drive)
+    store_model(key, made)
+    return made
+
+
+def is_stored(tile: Tile, stimulus: Stimulus) -> bool:
+    """Return whether the model of `tile` for drives like `stimulus` is kept on disk, so that it need not be built."""
+    return MODELS.has(_key(tile, driven(stimulus)))
+
+
+def _key(tile: Tile, drive: Driven) -> str:
+    return model_key(tile, drive, chosen_simulator().identity())
+
+
+def built(tile: Tile, drive: Driven) -> Tabulated:
+    """Build the tabulated reduced model of a tile for all drives of one kind. Several may be built at a time."""
     inputs = drive.inputs(tile)
     ends = drive.stimulus(np.array([np.zeros(inputs), np.ones(inputs)]), tile)
-    with ONE_AT_A_TIME, _blaming_the_wires(tile, ends):
+    with _blaming_the_wires(tile, ends):
         model = build.build(tile, drive, _table_of(tile, drive))
-        return tabulate(model, build.random_drives(tile, drive, TABULATED_DRIVES, np.random.default_rng(1)))
+        drives = build.random_drives(tile, drive, TABULATED_DRIVES, np.random.default_rng(1))
+        with ONE_AT_A_TIME:
+            return tabulate(model, drives)
+
+
+def build_models(requests: Sequence[tuple[Tile, Stimulus]], progress: Progress) -> None:
+    """Build or load the models of many tiles, each for drives like its stimulus; `progress(done, total)` counts them.
+
+    As many are built at a time as numba has threads, because most of the work of one takes one thread.
+    """
+    missing = [request for request in requests if not is_stored(*request)]
+    if missing:
+        # The first use characterises the cell, and once is enough.
+        model_table(*missing[0])
+    ended = count(1)
+    units = (Unit(place, request[0].name, request) for place, request in enumerate(requests))
+    Threads(get_num_threads()).run(reduced, units, lambda *_: progress(next(ended), len(requests)), tries=1)
+
+
+def time_to_build(tile: Tile, stimulus: Stimulus) -> float:
+    """Return the seconds in which `build_models` builds the model of each of many tiles like this one."""
+    drive = driven(stimulus)
+    # The very first model includes loading its kernels and characterising the cell.
+    built(tile, drive)
+    started = time.perf_counter()
+    built(tile, drive)
+    return (time.perf_counter() - started) / get_num_threads()
 
 
 def characterisation(tile: Tile, stimulus: Stimulus, thresholds: Floats) -> CellTable:

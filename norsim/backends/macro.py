@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from norsim.array.tile import Currents, Stimulus, Tile
-from norsim.backends.backend import Backend
+from norsim.backends.backend import Backend, Progress
 from norsim.backends.nodal import Nodal
 
 if TYPE_CHECKING:
@@ -31,20 +32,31 @@ class Macro(Backend):
         return read_macro(tile, stimulus)
 
     def characterise(self, tile: Tile, stimulus: Stimulus) -> None:
-        """Characterise the cell for the drives of the model."""
+        """Characterise the cell for the drives of the model, unless the model is kept on disk."""
         from norsim.backends.characterised import model_table
 
-        model_table(tile, stimulus)
+        if not self.is_stored(tile, stimulus):
+            model_table(tile, stimulus)
 
-    def prepare(self, tile: Tile, stimulus: Stimulus) -> None:
-        """Build the model."""
-        self.model(tile, stimulus)
+    def prepare(self, requests: Sequence[tuple[Tile, Stimulus]], progress: Progress) -> None:
+        """Build the models, several at a time; those kept on disk are read."""
+        from norsim.backends.characterised import build_models
 
-    def forget(self) -> None:
-        """Discard all models."""
-        from norsim.backends.characterised import macro_model
+        for tile, _ in requests:
+            self.check_rows(tile.wires.rows_per_source_line)
+        build_models(requests, progress)
 
-        macro_model.cache_clear()
+    def is_stored(self, tile: Tile, stimulus: Stimulus) -> bool:
+        """Return whether the model is kept on disk."""
+        from norsim.backends.characterised import is_stored
+
+        return is_stored(tile, stimulus)
+
+    def time_to_build(self, tile: Tile, stimulus: Stimulus) -> float:
+        """Measure the build of a model."""
+        from norsim.backends.characterised import time_to_build
+
+        return time_to_build(tile, stimulus)
 
     def model(self, tile: Tile, stimulus: Stimulus) -> Tabulated:
         """Return the tile's model, built on first use. Raises ConfigurationError or SolveError if it has none."""

@@ -1,17 +1,21 @@
-"""Decoding of PNG and JPEG images to pixels of one size, RGB or grey."""
+"""Decoding of PNG and JPEG images to pixels of one size, RGB or grey, which are kept on disk."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
+import PIL
 from PIL import Image
 
+from norsim.caches.arrays import IMAGES, key_of
 from norsim.data.dataset import Images
 from norsim.errors import DataError
+from norsim.paths import sources_digest
 
 FORMATS = ("PNG", "JPEG")
 
@@ -19,6 +23,11 @@ FORMATS = ("PNG", "JPEG")
 _EXACT_MODES = frozenset({"1", "L", "P", "RGB"})
 _GREY_MODES = frozenset({"1", "L"})
 LARGEST_SIDE = 1024
+
+# Part of every key: whatever decodes, as imported.
+MADE_BY = (sources_digest("data"), PIL.__version__)
+# Fewer images are decoded faster than they are found on disk.
+LEAST_KEPT = 500
 
 
 class EncodedImage(NamedTuple):
@@ -63,11 +72,33 @@ def decode_rgb(encoded: Sequence[EncodedImage], side: int) -> DecodedImages:
 
 
 def decode(encoded: Sequence[EncodedImage], form: Form) -> DecodedImages:
-    """Decode every image to `[images, channels, height, width]` of that form.
+    """Decode every image to `[images, channels, height, width]` of that form, or read the pixels of an earlier run,
+    which are kept under the content of the images.
 
     Raises DataError naming the first image that is neither PNG nor JPEG, is damaged, has another size, or
     has a mode (such as one with transparency) that the form cannot represent exactly.
     """
+    if len(encoded) < LEAST_KEPT:
+        return _decoded(encoded, form)
+    key = key_of(_digest(encoded), form, MADE_BY)
+    kept = IMAGES.get(key)
+    if kept is not None:
+        return DecodedImages(kept["pixels"], frozenset(map(str, kept["formats"])))
+    found = _decoded(encoded, form)
+    IMAGES.put(key, {"pixels": found.images, "formats": np.array(sorted(found.formats))})
+    return found
+
+
+def _digest(encoded: Sequence[EncodedImage]) -> str:
+    """Return the SHA-256 of the bytes of all images."""
+    found = hashlib.sha256()
+    for item in encoded:
+        found.update(len(item.content).to_bytes(8, "little"))
+        found.update(item.content)
+    return found.hexdigest()
+
+
+def _decoded(encoded: Sequence[EncodedImage], form: Form) -> DecodedImages:
     # One thread: most of the time is spent in Pillow's Python code, so more threads were no faster.
     pixels = np.empty((len(encoded), form.height, form.width, form.channels), dtype=np.uint8)
     formats = set()

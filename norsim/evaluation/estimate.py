@@ -80,8 +80,11 @@ class Work:
     ) -> None:  # fmt: skip
         """Add `reads` reads of a tile with activation codes like `codes` `[vectors, inputs]`, in `starts` decks.
 
-        `together` decks are independent of each other and can be solved at the same time.
+        `together` decks are independent of each other and can be solved at the same time. A model that is kept on disk
+        need not be built.
         """
+        if starts and backend.by_model and backend.is_stored(*program_tile(part).request()):
+            starts = 0.0
         rate = self.rate(part, codes, backend, alone=reads <= starts)
         seconds = starts * rate.start + reads * rate.read
         self.solves += reads

@@ -122,10 +122,9 @@ def _model_rate(part: PlacedTile, array: ProgrammedTile, codes: Codes, backend: 
         for _ in reader.read_by_model(part, array, some):
             pass
 
-    # The very first model includes loading its kernels and characterising the cell.
+    build = backend.time_to_build(*array.request())
+    # The very first read includes loading its kernels.
     read(codes[:1])
-    backend.forget()
-    build, _ = timed(lambda: read(codes[:1]))
     vectors = max(MODEL_READS // passes, 1)
     some = np.resize(codes, (vectors, codes.shape[1]))
     seconds, _ = timed(lambda: read(some))

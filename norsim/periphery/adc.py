@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from norsim.array.tile import Floats
 from norsim.errors import ConfigurationError
@@ -108,15 +109,16 @@ class Flaws:
         )
 
 
-def fit_range(samples: Floats, bits: int, least_amps: float) -> Adc:
+def fit_range(samples: Floats, bits: int, least_amps: float, counts: NDArray[np.int64] | None = None) -> Adc:
     """Find the range that converts `samples` (amperes, any shape) with the least mean squared error.
 
-    The full span of the samples is shrunk towards zero by up to half, since clipping a rare peak can cost less than a
-    coarser step. A span below `least_amps` is widened to it.
+    `counts`, of the same shape, say how often each sample occurs; without them, once. The full span of the samples is
+    shrunk towards zero by up to half, since clipping a rare peak can cost less than a coarser step. A span below
+    `least_amps` is widened to it.
     """
     low, high = min(float(samples.min()), 0.0), max(float(samples.max()), 0.0)
     if high - low < least_amps:
         return Adc(bits, low, low + least_amps)
     candidates = [Adc(bits, low * shrink, high * shrink) for shrink in SHRINK]
-    errors = [np.square(adc.amps(adc.convert(samples)) - samples).mean() for adc in candidates]
+    errors = [np.average(np.square(adc.amps(adc.convert(samples)) - samples), weights=counts) for adc in candidates]
     return candidates[int(np.argmin(errors))]

@@ -20,8 +20,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from norsim.array.tile import Currents, Floats, Stimulus
+from norsim.array.compiled import njit
+from norsim.array.tile import Currents, Stimulus
 from norsim.array.wires import Wires
 
 
@@ -89,28 +91,44 @@ def cell_watts(stimulus: Stimulus, currents: Currents) -> float:
 
 
 def line_joules(costs: Costs, wires: Wires, stimulus: Stimulus, passes: int) -> float:
-    """Return the mean energy per read that supplies give to the lines that carry the input.
+    """Return the mean energy per read that supplies give to the lines that carry the input; see `rise_joules`.
 
-    `stimulus` has whole vectors, `passes` reads each, in the order in which they are read. The lines rest at 0 V before
-    the first pass of each vector, and go from pass to pass without a rest. Lines that carry no input stay at their
-    volts.
+    `stimulus` has whole vectors, `passes` reads each, in the order in which they are read.
     """
     by_wordline = stimulus.driven == "wordlines"
-    moved = stimulus.wordline_volts if by_wordline else stimulus.bitline_volts
-    cells = (stimulus.bitline_volts if by_wordline else stimulus.wordline_volts).shape[1]
-    farads = cells * (wires.wordline_farads if by_wordline else wires.bitline_farads)
+    lines = stimulus.wordline_volts, stimulus.bitline_volts
+    moved, still = lines if by_wordline else lines[::-1]
+    return rise_joules(costs, wires, moved, still.shape[1], passes, by_wordline)
+
+
+def rise_joules(
+    costs: Costs, wires: Wires, volts: NDArray[np.floating], across: int, passes: int, by_wordline: bool
+) -> float:
+    """Return the mean energy per read that supplies give to the lines that carry the input, at `[reads, lines]` volts.
+
+    The lines, wordlines or bitlines, cross `across` others. They rest at 0 V before the first pass of each vector, and
+    go from pass to pass without a rest. Lines that carry no input stay at their volts.
+    """
+    farads = across * (wires.wordline_farads if by_wordline else wires.bitline_farads)
     efficiency = costs.pump_efficiency if by_wordline else 1.0
-    joules: float = farads * float(_rises(moved, passes).mean()) / efficiency
+    joules: float = farads * float(_rises(volts, passes)) / efficiency
     return joules
 
 
-def _rises(volts: Floats, passes: int) -> Floats:
-    """Return the sum over lines of (V_2 - V_1) V_2 of the rises that each read of `volts` `[reads, lines]` begins
-    with, `[reads]`."""
-    after = volts.reshape(-1, passes, volts.shape[1])
-    before = np.concatenate([np.zeros_like(after[:, :1]), after[:, :-1]], axis=1)
-    rises: Floats = (np.maximum(after - before, 0.0) * after).sum(axis=2)
-    return rises.reshape(-1)
+@njit(nogil=True)
+def _rises(volts, passes):  # type: ignore[no-untyped-def]
+    """Return the mean over reads of the sum over lines of (V_2 - V_1) V_2 of the rises that each read of `volts`
+    `[reads, lines]` begins with."""
+    total = 0.0
+    for read in range(len(volts)):
+        first = read % passes == 0
+        of_read = 0.0
+        for line in range(volts.shape[1]):
+            after = volts[read, line]
+            rise = after if first else after - volts[read - 1, line]
+            of_read += max(rise, 0.0) * after
+        total += of_read
+    return total / len(volts)
 
 
 def read_energy(

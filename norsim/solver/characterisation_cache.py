@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 
 from norsim.array.cell import Cell
 from norsim.array.tile import Floats, Stimulus, Tile
-from norsim.files import replace_file
-from norsim.paths import cache_folder, sources_digest
+from norsim.caches.arrays import CELLS, key_of
+from norsim.paths import sources_digest
 from norsim.solver import characterize
 from norsim.solver.characterize import Box, CellTable, Sweep
 from norsim.solver.threshold_interpolation import between
@@ -24,8 +20,6 @@ MADE_BY = (sources_digest("array", "solver", "spice"), np.__version__, version("
 # Margin beyond the volts that a solve reaches, as a share of the width, so that slopes can be taken at the very edge.
 MARGIN = 0.05
 STEPS = (1, 1.5, 2, 3, 5, 7, 10)
-# The name of a table's file, or of one that is being written.
-TABLE = re.compile(r"\.?[0-9a-f]{64}\.npz(\.\d+)?")
 # With more thresholds than this, the table is interpolated, and bounds are found on thresholds rounded to COARSE_VOLTS.
 MOST_STATES = 64
 COARSE_VOLTS = 0.01
@@ -132,66 +126,25 @@ def _table(
     cell: Cell, gates: tuple[float, ...], thresholds: tuple[float, ...], box: Box, least_parts: int, simulator: str,
     call: _Call,
 ) -> CellTable:  # fmt: skip
-    path = _path(cell, gates, thresholds, box, least_parts, simulator)
+    smooth = (characterize.TOLERANCE, characterize.NODES)
+    kinked = (characterize.KINKED_TOLERANCE, characterize.PARTS, characterize.KINKED_NODES)
+    key = key_of(cell.digest, gates, thresholds, box, least_parts, simulator, MADE_BY, smooth, kinked)
     at, states = np.array(gates), np.array(thresholds)
-    kept = None if path is None else _load(path, at, states, box)
+    kept = _kept(key, at, states, box)
     if kept is not None:
         return kept
     made = characterize.characterize(cell, at, states, box, call.sweep, least_parts)
-    if path is not None:
-        _save(path, made)
+    CELLS.put(key, {
+        "coefficients": made.coefficients, "errors": np.array([made.error_amps, made.top_amps]),
+        "parts": np.array(made.parts),
+    })  # fmt: skip
     return made
 
 
-def _path(
-    cell: Cell, gates: tuple[float, ...], thresholds: tuple[float, ...], box: Box, least_parts: int, simulator: str
-) -> Path | None:
-    tables = _folder()
-    if tables is None:
+def _kept(key: str, gates: Floats, thresholds: Floats, box: Box) -> CellTable | None:
+    """Return the table that is kept on disk. None if it is missing or damaged, so that it is made again."""
+    kept = CELLS.get(key)
+    if kept is None:
         return None
-    smooth = (characterize.TOLERANCE, characterize.NODES)
-    kinked = (characterize.KINKED_TOLERANCE, characterize.PARTS, characterize.KINKED_NODES)
-    key = repr((cell.digest, gates, thresholds, box, least_parts, simulator, MADE_BY, smooth, kinked))
-    return tables / f"{hashlib.sha256(key.encode()).hexdigest()}.npz"
-
-
-def _folder() -> Path | None:
-    caches = cache_folder()
-    return None if caches is None else caches / "cells"
-
-
-def stored_tables() -> list[Path]:
-    """Return the files of the tables on disk, with what killed processes left half-written, without any others."""
-    folder = _folder()
-    if folder is None or folder.is_symlink():
-        return []
-    return sorted(path for path in folder.glob("*") if TABLE.fullmatch(path.name) and path.is_file())
-
-
-def _load(path: Path, gates: Floats, thresholds: Floats, box: Box) -> CellTable | None:
-    """Read a table from disk. Returns None if it is missing or damaged, so that it is made again."""
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
-            coefficients, errors, digest = kept["coefficients"], kept["errors"], str(kept["digest"])
-            parts = int(kept["parts"])
-        found = CellTable(gates, thresholds, box, parts, coefficients, float(errors[0]), float(errors[1]))
-    except Exception:  # NumPy and zipfile raise anything on a damaged file
-        return None
-    shape = (len(found.across_edges) - 1, len(found.source_edges) - 1, len(gates), len(thresholds))
-    return found if digest == _digest(coefficients, errors) and coefficients.shape[:4] == shape else None
-
-
-def _save(path: Path, made: CellTable) -> None:
-    """Write a table. Errors are ignored, because a missing cache entry costs only time."""
-    errors = np.array([made.error_amps, made.top_amps])
-    content = {
-        "coefficients": made.coefficients, "errors": errors, "digest": np.array(_digest(made.coefficients, errors)),
-        "parts": np.array(made.parts),
-    }  # fmt: skip
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, lambda file: np.savez(file, allow_pickle=False, **content))
-
-
-def _digest(coefficients: Floats, errors: Floats) -> str:
-    return hashlib.sha256(coefficients.tobytes() + errors.tobytes()).hexdigest()
+    coefficients, errors = kept["coefficients"], kept["errors"].tolist()
+    return CellTable(gates, thresholds, box, int(kept["parts"]), coefficients, *errors)

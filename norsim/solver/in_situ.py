@@ -65,9 +65,7 @@ def _volts_in_place(prepared: nodal.Prepared, drive: Driven, x: Floats) -> tuple
     """Return volts across each cell and at its source, `[wordlines, bitlines]`, that go with its own full drive."""
     tile, stimulus = prepared.tile, drive.stimulus(x, prepared.tile)
     gates = np.searchsorted(prepared.table.gates, stimulus.wordline_volts).T
-    still = np.zeros((tile.wordlines, tile.bitlines, len(x)))
-    flat = np.zeros((tile.source_lines, *still.shape[1:]))
-    _, drop, rise = nodal.relax(prepared, gates, stimulus.bitline_volts.T, still, flat, "both")
+    _, drop, rise = nodal.relax(prepared, gates, stimulus.bitline_volts.T, None, None, "both")
     rise = np.repeat(rise, tile.wires.rows_per_source_line, axis=0)[: tile.wordlines]
     across = stimulus.bitline_volts.T[None] - drop - rise
     # The part that goes with a line's own drive: the mean while it is up, or the slope over its volts.

@@ -148,27 +148,31 @@ def relax(
     prepared: Prepared,
     gates: NDArray[np.int64],
     bitline_volts: Floats,
-    drop: Floats,
-    rise: Floats,
+    drop: Floats | None,
+    rise: Floats | None,
     free: Literal["both", "bitlines", "source lines", "none"],
+    tolerance: float = TOLERANCE,
 ) -> tuple[Floats, Floats, Floats]:
     """Solve a few vectors; return cell currents, drops and rises, each `[wordlines, bitlines, lanes]`.
 
     Rises are by source line. `gates` `[wordlines, lanes]` are indices of the table's gate levels, `bitline_volts` is
-    `[bitlines, lanes]`. Lines that are not `free` keep the given `drop` and `rise`, so one kind of line can be solved
-    while the other is held. Raises SolveError if the sweeps do not converge.
+    `[bitlines, lanes]`. The sweeps start from `drop` and `rise`; None is 0 V everywhere. Lines that are not `free` keep
+    these volts, so one kind of line can be solved while the other is held. It takes this thread only, so that several
+    tiles can be solved at a time. Raises SolveError if the sweeps do not converge to `tolerance`.
     """
-    drop, rise = drop.copy(), rise.copy()
-    residual = np.empty(gates.shape[1])
+    tile, lanes = prepared.tile, gates.shape[1]
+    drop = np.zeros((tile.wordlines, tile.bitlines, lanes)) if drop is None else drop.copy()
+    rise = np.zeros((tile.source_lines, tile.bitlines, lanes)) if rise is None else rise.copy()
+    residual = np.empty(lanes)
     relax_block: Any = nodal_kernels.relax
     amps = relax_block(
         np.ascontiguousarray(gates), np.ascontiguousarray(bitline_volts), 0.0, *prepared.arguments(),
         free in ("both", "bitlines"), free in ("both", "source lines"),
-        FLOOR * prepared.table.top_amps * prepared.tile.thresholds.size, TOLERANCE, MOST_SWEEPS, drop, rise, residual,
+        FLOOR * prepared.table.top_amps * tile.thresholds.size, tolerance, MOST_SWEEPS, drop, rise, residual,
     )  # fmt: skip
-    if free != "none" and not residual.max() <= TOLERANCE:
+    if free != "none" and not residual.max() <= tolerance:
         raise SolveError(
-            f"the lines of {prepared.tile.name} do not converge: Kirchhoff's current law is violated by "
+            f"the lines of {tile.name} do not converge: Kirchhoff's current law is violated by "
             f"{residual.max():.1e} of the total current; use the ngspice backend"
         )
     return amps, drop, rise
@@ -193,16 +197,19 @@ def nodes(prepared: Prepared, stimulus: Stimulus, free: Literal["both", "none"] 
 
     Raises SolveError if the sweeps do not converge, or if they leave the volts that the cell was characterised for.
     """
-    tile = prepared.tile
-    gates = np.searchsorted(prepared.table.gates, stimulus.wordline_volts[:1]).T
-    nothing = np.zeros((tile.wordlines, tile.bitlines, 1)), np.zeros((tile.source_lines, tile.bitlines, 1))
-    amps, drop, rise = (
-        values[:, :, 0] for values in relax(prepared, gates, stimulus.bitline_volts[:1].T, *nothing, free)
-    )
-    source = np.repeat(rise, tile.wires.rows_per_source_line, axis=0)[: tile.wordlines]
-    across = stimulus.bitline_volts[:1] - drop - source
-    _check_box(prepared.table.box, np.array([[across.min(), across.max(), rise.min(), rise.max()]]))
-    return Nodes(amps, drop, rise)
+    gates, volts = np.searchsorted(prepared.table.gates, stimulus.wordline_volts[:1]).T, stimulus.bitline_volts[:1].T
+    amps, drop, rise = relax(prepared, gates, volts, None, None, free)
+    check_volts(prepared, volts, drop, rise)
+    return Nodes(amps[:, :, 0], drop[:, :, 0], rise[:, :, 0])
+
+
+def check_volts(prepared: Prepared, bitline_volts: Floats, drop: Floats, rise: Floats) -> None:
+    """Raise OutsideBox if a cell's volts, as `relax` takes `[bitlines, lanes]` and returns drops and rises, are outside
+    those that it was characterised for."""
+    extremes, rows = np.empty((1, 4)), prepared.tile.wires.rows_per_source_line
+    reach: Any = nodal_kernels.reach
+    reach(np.ascontiguousarray(bitline_volts), 0.0, drop, rise, rows, 0, extremes)
+    _check_box(prepared.table.box, extremes)
 
 
 def _solve_some(prepared: Prepared, stimulus: Stimulus) -> tuple[Floats, Floats, Floats]:

@@ -220,7 +220,7 @@ def _collect(amps, per_line, block, bitline_amps, source_amps):  # type: ignore[
 
 
 @njit()
-def _reach(bitline_volts, source_volts, drop, rise, per_line, block, bounds):  # type: ignore[no-untyped-def]
+def reach(bitline_volts, source_volts, drop, rise, per_line, block, bounds):  # type: ignore[no-untyped-def]
     """Set bounds[block] to the lowest and highest drain-source volts and source volts of all cells."""
     lanes = drop.shape[2]
     lowest, highest, bottom, top = np.inf, -np.inf, np.inf, -np.inf
@@ -234,7 +234,7 @@ def _reach(bitline_volts, source_volts, drop, rise, per_line, block, bounds):  #
     bounds[block, 0], bounds[block, 1], bounds[block, 2], bounds[block, 3] = lowest, highest, bottom, top
 
 
-@njit()
+@njit(nogil=True)
 def relax(  # type: ignore[no-untyped-def]
     up, volts, source_volts, cells, per_line, bitline_conductances, bitline, source_conductances, source,
     free_bitlines, free_source_lines, floor, tolerance, most_sweeps, drop, rise, residual,
@@ -285,7 +285,7 @@ def solve(  # type: ignore[no-untyped-def]
     In: gates `[blocks, wordlines, lanes]`, bitline_volts `[blocks, bitlines, lanes]`, cells = (states,
     orders, coefficients, across_edges, source_edges), and the factored lines (ohms, cell, share, last).
     Out: bitline_amps `[blocks, bitlines, lanes]`, source_amps `[blocks, source lines, lanes]`, residual
-    `[blocks, lanes]`, bounds `[blocks, 4]` as set by `_reach`.
+    `[blocks, lanes]`, bounds `[blocks, 4]` as set by `reach`.
     """
     (wordlines, bitlines), lanes = cells[0].shape, gates.shape[2]
     for unsigned in prange(len(gates)):
@@ -297,4 +297,4 @@ def solve(  # type: ignore[no-untyped-def]
             source_conductances, source, True, True, floor, tolerance, most_sweeps, drop, rise, residual[block],
         )  # fmt: skip
         _collect(amps, per_line, block, bitline_amps, source_amps)
-        _reach(bitline_volts[block], source_volts, drop, rise, per_line, block, bounds)
+        reach(bitline_volts[block], source_volts, drop, rise, per_line, block, bounds)

@@ -88,9 +88,9 @@ def program(
     for layer, tell in _counted(layers, "program", report, progress):
         layer.grid = layer.grid.program(progress=tell)
     for layer, tell in _counted(layers, "characterise", report):
-        layer.grid.prepare(layer.backend_with(wanted), "characterise", tell)
+        layer.grid.characterise(layer.backend_with(wanted), tell)
     for layer, tell in _counted(layers, "build", report):
-        layer.grid.prepare(layer.backend_with(wanted), "prepare", tell)
+        layer.grid.prepare(layer.backend_with(wanted), tell)
     for layer in all_layers.values():
         layer.use(Reader(wanted, noise=ReadNoise(layer.grid.chip.draw.seed)))
 

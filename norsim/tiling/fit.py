@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from norsim.array.compiled import njit
 from norsim.array.tile import Currents, Floats, Stimulus
 from norsim.errors import ConfigurationError
-from norsim.periphery.adc import fit_range
+from norsim.periphery.adc import Adc, fit_range
 from norsim.periphery.encoding import Codes
 from norsim.periphery.energy import ReadEnergy, cell_watts, read_energy
 from norsim.tiling.tile import PlacedTile
@@ -34,7 +35,7 @@ def fitted(
     exact = part.pass_values(layer_codes).reshape(-1, len(part.outputs))
     lsb, chip = part.chip.encoding.lsb_amps, part.chip
     slope, intercept = fit_lines(exact[reads], amps, flat_slope=lsb)
-    adc = fit_range(exact * slope + intercept, chip.adc_bits, least_amps=lsb)
+    adc = _range_of(exact, slope, intercept, chip.adc_bits, lsb)
     watts = cell_watts(stimulus, currents)
     energy = read_energy(
         chip.costs, watts, line_energy, len(part.outputs), chip.outputs_per_converter, chip.adc_bits
@@ -45,6 +46,28 @@ def fitted(
         seen = adc.amps(adc.convert(noisy, part.flaws))
         gain, offset = fit_lines(seen / lsb, exact[reads], flat_slope=1.0)
     return replace(part, adc=adc, gain=gain, offset=offset, energy=energy)
+
+
+def _range_of(exact: Floats, slope: Floats, intercept: Floats, bits: int, lsb_amps: float) -> Adc:
+    """Return the range for the amperes exact x slope + intercept of integers `exact` `[n, outputs]`.
+
+    Each output takes few different integers, so they are counted, if that is shorter than all of them.
+    """
+    least, most = int(exact.min()), int(exact.max())
+    if most - least >= len(exact):
+        return fit_range(exact * slope + intercept, bits, lsb_amps)
+    counts = np.zeros((most - least + 1, exact.shape[1]), np.int64)
+    _count(exact, least, counts)
+    amps = np.arange(least, most + 1)[:, None] * slope + intercept
+    return fit_range(amps[counts > 0], bits, lsb_amps, counts[counts > 0])
+
+
+@njit(nogil=True)
+def _count(values, least, counts):  # type: ignore[no-untyped-def]
+    """Add to counts[k, j] how many of the integers values[i, j] are `least` + k."""
+    for i in range(len(values)):
+        for j in range(values.shape[1]):
+            counts[np.int64(values[i, j]) - least, j] += 1
 
 
 def at_reference(part: PlacedTile, ratio: float) -> PlacedTile:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from norsim.backends.backend import Backend, Progress
+from norsim.array.tile import Stimulus
+from norsim.backends.backend import Backend, Progress, uncounted
 from norsim.backends.reference_cells import reference_ratio
 from norsim.chip.model import Chip
 from norsim.errors import ConfigurationError, PlacementError
 from norsim.periphery.code_vectors import CodeVectors
 from norsim.periphery.encoding import Codes
-from norsim.periphery.energy import line_joules
+from norsim.periphery.energy import line_joules, rise_joules
 from norsim.quantization.layer import QuantizedLayer
 from norsim.tiling.fit import at_reference, fitted
 from norsim.tiling.program import ProgrammedTile, program_tile
@@ -62,31 +62,39 @@ class TileGrid:
         if backend is not None:
             self.check(backend)
         arrays = []
-        worst, at = 0.0, self.tiles[0]
         for part in self.tiles:
-            arrays.append(program_tile(part, backend))
-            if backend is not None and backend.by_model:
-                # The model was just built, and is kept.
-                one = arrays[-1]
-                error = backend.model(one.tile, one.drive(np.zeros((1, one.inputs), np.uint8))).error
-                worst, at = max((worst, at), (error, part), key=lambda found: found[0])
-            if progress:
+            arrays.append(program_tile(part))
+            if progress and backend is None:
                 progress(len(arrays), len(self.tiles))
-        if backend is not None and backend.claimed_error is not None and worst > backend.claimed_error:
+        programmed = replace(self, arrays=tuple(arrays))
+        if backend is not None:
+            programmed.prepare(backend, progress or uncounted)
+            programmed._warn(backend)
+        return programmed
+
+    def _warn(self, backend: Backend) -> None:
+        """Warn of the tile that `backend` models worst, if that is worse than it claims."""
+        if not backend.by_model or backend.claimed_error is None:
+            return
+        errors = [backend.model(*array.request()).error for array in self.arrays]
+        worst = int(np.argmax(errors))
+        if errors[worst] > backend.claimed_error:
             LOG.warning(
                 "warning: the wires of layer %s drop more volts than the backend %s is made for: on %s it deviates by "
                 "%.1e of full scale from nodal, more than %g. Compare with the nodal backend, or lower the resistance "
-                "of the wires", self.layer.name, backend.name, at.name, worst, backend.claimed_error,
+                "of the wires",
+                self.layer.name, backend.name, self.tiles[worst].name, errors[worst], backend.claimed_error,
             )  # fmt: skip
-        return replace(self, arrays=tuple(arrays))
 
-    def prepare(self, backend: Backend, stage: Literal["characterise", "prepare"], progress: Progress) -> None:
-        """Do a stage of the one-time work of `backend` for every programmed tile; `progress(done, total)` counts
-        tiles."""
-        work = backend.characterise if stage == "characterise" else backend.prepare
-        for done, (part, array) in enumerate(zip(self.tiles, self.arrays, strict=True), 1):
-            work(array.tile, array.drive(np.zeros((1, len(part.inputs)), np.uint8)))
-            progress(done, len(self.tiles))
+    def characterise(self, backend: Backend, progress: Progress) -> None:
+        """Sweep the cells that `backend` needs for every programmed tile; `progress(done, total)` counts tiles."""
+        for done, array in enumerate(self.arrays, 1):
+            backend.characterise(*array.request())
+            progress(done, len(self.arrays))
+
+    def prepare(self, backend: Backend, progress: Progress) -> None:
+        """Do the one-time work of `backend` for every programmed tile; `progress(done, total)` counts tiles."""
+        backend.prepare([array.request() for array in self.arrays], progress)
 
     def read(self, codes: Codes, reader: Reader) -> Iterator[Read]:
         """Read every tile for `[vectors, inputs]` activation codes; yield index of the tile, first vector, codes, read.
@@ -147,9 +155,11 @@ class TileGrid:
         seen = self._when_fitted(reader.backend)
         requests, energies = [], []
         for part, array in zip(seen.tiles, seen.arrays, strict=True):
-            drives = array.drive(part.codes(codes))
-            energies.append(line_joules(self.chip.costs, self.chip.wires, drives, passes))
-            requests.append((array.tile, drives.take(reads)))
+            own = part.codes(codes)
+            vectors, place = np.unique(reads // passes, return_inverse=True)
+            stimulus = array.drive(own[vectors]).take(place * passes + reads % passes)
+            energies.append(_line_energy(array, self.chip, own, passes, stimulus))
+            requests.append((array.tile, stimulus))
         ratio, tiles = reference_ratio(self.chip), []
         found = zip(
             seen.tiles, seen.arrays, requests, energies, reader.currents(requests, self.layer.name), strict=True
@@ -181,6 +191,17 @@ class TileGrid:
         raise PlacementError(
             f"layer {self.layer.name!r} has no tile {row},{column}: rows 0 to {last.row}, columns 0 to {last.column}"
         )
+
+
+def _line_energy(array: ProgrammedTile, chip: Chip, codes: Codes, passes: int, some: Stimulus) -> float:
+    """Return the mean energy per read of the lines that carry the tile's `[vectors, inputs]` codes; `some` are the
+    volts of a few of these reads."""
+    if some.full_volts is None:
+        return line_joules(chip.costs, chip.wires, array.drive(codes), passes)
+    by_wordline = some.driven == "wordlines"
+    across = array.tile.bitlines if by_wordline else array.tile.wordlines
+    shares = array.encoding.shares(array.encoding.drives(codes), passes)
+    return some.full_volts**2 * rise_joules(chip.costs, chip.wires, shares, across, passes, by_wordline)
 
 
 def place(layer: QuantizedLayer, chip: Chip) -> TileGrid:

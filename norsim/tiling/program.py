@@ -1,7 +1,6 @@
-"""Program a tile: turn its weight codes into thresholds of cells, and prepare the backend that reads it.
+"""Program a tile: turn its weight codes into thresholds of cells.
 
-The simulator finds the thresholds of the levels, cells are programmed in place, and `macro` builds its model of the
-tile.
+The simulator finds the thresholds of the levels, and cells are programmed in place if the chip says so.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import numpy as np
 
 from norsim.array.settling import gate_shares
 from norsim.array.tile import Floats, Stimulus, Tile
-from norsim.backends.backend import Backend
 from norsim.backends.programming import aimed, program_levels
 from norsim.backends.reference_cells import curves, drivers
 from norsim.periphery.encoding import Codes, Encoding, tile_notes
@@ -53,9 +51,13 @@ class ProgrammedTile:
         innermost."""
         return self.encoding.drive(codes, self.outputs, self.input_bits)
 
+    def request(self) -> tuple[Tile, Stimulus]:
+        """Return the tile, and volts of the kind that it is read under."""
+        return self.tile, self.drive(np.zeros((1, self.inputs), np.uint8))
 
-def program_tile(part: PlacedTile, backend: Backend | None = None) -> ProgrammedTile:
-    """Program `part`, and prepare `backend` to read it.
+
+def program_tile(part: PlacedTile) -> ProgrammedTile:
+    """Program `part`.
 
     Raises SimulatorError without a simulator, and ConfigurationError for levels that the cell cannot reach.
     """
@@ -77,13 +79,10 @@ def program_tile(part: PlacedTile, backend: Backend | None = None) -> Programmed
         # See norsim.array.non_idealities.transistor_mismatch: nothing changes at the gate volts of program-verify.
         thresholds = thresholds - slopes * (gate_volts - chip.encoding.verify_volts[0])
     thresholds = np.clip(thresholds, *chip.cell.limits)
-    done = ProgrammedTile(
+    return ProgrammedTile(
         replace(tile, thresholds=thresholds, cell=chip.cell), levels, encoding, len(part.inputs), len(part.outputs),
         layer.input_bits, read_sigma,
     )  # fmt: skip
-    if backend is not None:
-        backend.prepare(done.tile, done.drive(np.zeros((1, len(part.inputs)), np.uint8)))
-    return done
 
 
 def _nominal(part: PlacedTile, levels: Levels, codes: Codes) -> Tile:

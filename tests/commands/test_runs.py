@@ -10,8 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from norsim.caches.arrays import IMAGES, MODELS, key_of
 from norsim.commands import main
 from norsim.experiments.run_folder import RunFolder
 from norsim.folders.output import OutputFolder
@@ -126,6 +128,20 @@ def test_units_of_finished_runs_and_old_shared_ones_are_removed(norsim: Run, run
     assert not old.exists() and len(list(shared_units.glob("*/*.parquet"))) == 1
     assert not (runs / "done" / "units").exists() and (runs / "deeper" / "cut" / "units").exists()
     assert norsim("runs", "verify", runs / "done").code == 0
+
+
+def test_old_models_and_images_are_removed_and_others_are_kept(norsim: Run, tmp_path: Path, own_arrays: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    for number, cache in enumerate((MODELS, MODELS, IMAGES)):
+        cache.put(key_of(number), {"values": np.zeros(100)})
+    old = [path for cache, number in ((MODELS, 0), (IMAGES, 2)) if (path := cache.path(key_of(number)))]
+    notes = old[0].with_name("notes.txt")
+    for path in (*old, notes):
+        path.touch()
+        os.utime(path, (time.time() - 40 * 24 * 3600,) * 2)
+    assert norsim("runs", "gc", tmp_path / "runs", "--dry-run", "--json").json["files"] == 2 and old[0].exists()
+    assert norsim("runs", "gc", tmp_path / "runs").out.startswith("2 files")
+    assert not any(path.exists() for path in old) and notes.exists() and MODELS.has(key_of(1))
 
 
 def test_a_folder_without_a_run_ends_in_2(norsim: Run, tmp_path: Path) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from norsim.caches.arrays import IMAGES
+from norsim.data import decoding
 from norsim.data.decoding import EncodedImage, decode_rgb
 from norsim.errors import DataError
 
@@ -79,3 +82,30 @@ def test_no_image_at_all() -> None:
 def test_image_at_fault_is_named(content: bytes, message: str) -> None:
     with pytest.raises(DataError, match=f"row 1: {message}"):
         decode_rgb([EncodedImage("row 0", encoded()), EncodedImage("row 1", content)], 32)
+
+
+def test_decoded_images_are_kept_by_their_content(own_arrays: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Damaged, renamed and changed: only what is read from disk saves the decoding."""
+    decodings: list[int] = []
+    usual = decoding._decoded
+
+    def counted(encoded: Any, form: Any) -> Any:
+        decodings.append(len(encoded))
+        return usual(encoded, form)
+
+    monkeypatch.setattr(decoding, "_decoded", counted)
+    monkeypatch.setattr(decoding, "LEAST_KEPT", 3)
+    items = [EncodedImage("a", encoded()), EncodedImage("b", encoded("JPEG")), EncodedImage("c", encoded(mode="L"))]
+    first = decode_rgb(items, 32)
+    again = decode_rgb([item._replace(where="elsewhere") for item in items], 32)
+    assert decodings == [3] and np.array_equal(first.images, again.images) and first.formats == again.formats
+    assert again.images.dtype == np.uint8 and again.images.flags.c_contiguous
+    decode_rgb(items[::-1], 32)
+    decode_rgb(items[:2], 32)
+    assert decodings == [3, 3, 2]
+    assert len(IMAGES.files()) == 2
+    for path in IMAGES.files():
+        path.write_bytes(path.read_bytes()[:-50])
+    assert np.array_equal(decode_rgb(items, 32).images, first.images) and decodings == [3, 3, 2, 3]
+    with pytest.raises(DataError, match="b: this is not a readable image"):
+        decode_rgb([items[0], EncodedImage("b", b"text"), items[2]], 32)

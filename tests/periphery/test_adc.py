@@ -125,6 +125,16 @@ def test_a_span_that_is_too_small_is_widened(samples: list[float], low: float, h
     assert (adc.low_amps, adc.high_amps) == pytest.approx((low, high), abs=1e-20)
 
 
+@given(arrays(np.int64, (6, 3), elements=st.integers(1, 5)), st.integers(1, 8))
+def test_counted_samples_have_the_range_of_all_of_them(counts: np.ndarray, bits: int) -> None:
+    samples = np.linspace(-1e-6, 3e-6, 18).reshape(6, 3) ** 3
+    one = fit_range(samples, bits, 1e-30, counts)
+    each = fit_range(np.repeat(samples.ravel(), counts.ravel()), bits, 1e-30)
+    assert mean_square(one, np.repeat(samples.ravel(), counts.ravel())) == pytest.approx(
+        mean_square(each, np.repeat(samples.ravel(), counts.ravel())), rel=1e-9
+    )
+
+
 def test_equal_samples_are_converted_to_themselves() -> None:
     for amps in (3e-6, -3e-6):
         adc = fit_range(np.full(5, amps), 8, least_amps=1e-9)

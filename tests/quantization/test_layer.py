@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from norsim.errors import ConfigurationError, PlacementError
-from norsim.quantization.layer import ConvGeometry, QuantizedLayer, fit_grid
+from norsim.quantization.layer import CLIP_FRACTIONS, ConvGeometry, QuantizedLayer, fit_grid
 
 
 def layer(**changes: Any) -> QuantizedLayer:
@@ -118,3 +118,29 @@ def test_grid_search_clips_an_outlier_and_survives_zeros() -> None:
     scale, zero = fit_grid(np.zeros((2, 4), dtype=np.float32), 4)
     assert zero == 0 and (scale > 0).all()
     assert fit_grid(-values, 4)[1] >= 14
+
+
+def plain_fit(values: np.ndarray, zero: int, top: int) -> tuple[np.ndarray, float]:
+    """The search for scales, written plainly."""
+    above = values.max(1) / (top - zero) if zero < top else np.zeros(len(values))
+    below = -values.min(1) / zero if zero else np.zeros(len(values))
+    best_scale, best_error = np.zeros(len(values), np.float32), np.full(len(values), np.inf)
+    for fraction in CLIP_FRACTIONS:
+        scale = (np.maximum(above, below) * fraction).astype(np.float32)
+        grid = np.clip(np.rint(values / scale[:, None]), -zero, top - zero) * scale[:, None]
+        error = np.square(grid - values).sum(1, dtype=np.float64)
+        best_scale, best_error = np.where(error < best_error, scale, best_scale), np.minimum(error, best_error)
+    return best_scale, float(best_error.sum())
+
+
+@pytest.mark.parametrize("bits", [1, 3, 4, 8])
+@pytest.mark.parametrize(("rows", "count"), [(1, 9000), (7, 40)])
+def test_the_scales_are_those_of_a_plain_search(bits: int, rows: int, count: int) -> None:
+    random, top = np.random.default_rng(bits), 2**bits - 1
+    for low in (-1.0, 0.0):
+        values = (random.standard_t(4, (rows, count)) * 0.05).astype(np.float32).clip(low)
+        scale, zero = fit_grid(values, bits)
+        near = range(max(zero - 3, 0), min(zero + 3, top) + 1) if low else [0]
+        fits = {other: plain_fit(values, other, top) for other in near}
+        np.testing.assert_array_equal(scale, fits[zero][0])
+        assert fits[zero][1] <= min(error for _, error in fits.values()) * (1 + 1e-12)

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from norsim.caches.arrays import CELLS, IMAGES, MODELS
 from norsim.commands.shared import show as shown
 from norsim.commands.shared.options import print_json
 from norsim.errors import ConfigurationError, ThresholdError
@@ -113,26 +114,23 @@ def verify(run: Path, as_json: bool) -> None:
 @command.command("gc", short_help="Remove work that is no longer needed.")
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), default=Path("runs"))
 @click.option("--older-than", "days", type=click.FloatRange(min=0), default=30.0, show_default=True, metavar="DAYS",
-              help="Remove shared units and characterisations of cells that are older than this.")  # fmt: skip
+              help="Age of shared units, and of the last use of what caches keep, to remove.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def gc(folder: Path, days: float, dry_run: bool, as_json: bool) -> None:
-    """Remove the units of finished runs in FOLDER, and what runs share: old units and old characterisations of cells.
-
-    Results and other files are kept.
+    """Remove the units of finished runs in FOLDER, and what runs share: old units, and characterisations of cells,
+    models of tiles and decoded images that were not used for as long. Results and other files are kept.
 
     \b
     Examples:
       norsim runs gc --dry-run
       norsim runs gc runs --older-than 7
     """
-    from norsim.solver.characterisation_cache import stored_tables
-
     finished = [run for run in run_folders(folder) if describe(run)["state"] == "finished"]
     kept = [run / name for run in finished for name in written(run) if _is_unit(name)]
     sizes = [stat.st_size for path in kept if path.is_file() and (stat := _stat(path))]
     before = time.time() - days * DAY
-    for path in [*unit_files(shared_units()), *stored_tables()]:
+    for path in [*unit_files(shared_units()), *CELLS.files(), *MODELS.files(), *IMAGES.files()]:
         # Other processes remove shared files too, and some may be of another user.
         with suppress(OSError):
             stat = path.stat()

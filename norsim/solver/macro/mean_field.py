@@ -93,7 +93,7 @@ def fit_field(drive: Driven, solved: Presolved, line: Line, fit: Tensor) -> tupl
     weights = member[line.of_input] * mean["level"][line.of_input, own][:, None]
     x = group_features(fit, drive, line)
     sums = fit.numpy() @ weights
-    found = {name: np.einsum("gvf,gf,gn->vn", x, values, member) for name, values in mean.items()}
+    found = {name: (x @ values[:, :, None])[:, :, 0].T @ member for name, values in mean.items()}
     to_groups = nodes.T @ line.shared
     mean_slope = found["common"].mean(axis=0)
     answer = np.linalg.inv(np.eye(len(mean_slope)) - mean_slope[:, None] * (to_groups @ nodes))

@@ -22,6 +22,8 @@ from norsim.solver.nodal import Prepared
 
 NOMINAL_VECTORS = 32
 CODE_NODES = np.array([0.0, 0.5, 1.0])
+# The nominal profile is only the point that currents are expanded about, to second order.
+NOMINAL_TOLERANCE = 1e-3
 # Shift of the lines for taking slopes, in units of the largest nominal drop: large enough for second differences.
 SHIFT = 0.1
 
@@ -64,9 +66,7 @@ def _nominal(prepared: Prepared, drive: Driven, random: np.random.Generator) -> 
     x = (random.random(size) < random.uniform(0.1, 0.7, (NOMINAL_VECTORS, 1))).astype(np.float64)
     stimulus = drive.stimulus(x, tile)
     gates = np.searchsorted(prepared.table.gates, stimulus.wordline_volts).T
-    shape = (tile.wordlines, tile.bitlines, NOMINAL_VECTORS)
-    rise = np.zeros((tile.source_lines, *shape[1:]))
-    _, drop, rise = nodal.relax(prepared, gates, stimulus.bitline_volts.T, np.zeros(shape), rise, "both")
+    _, drop, rise = nodal.relax(prepared, gates, stimulus.bitline_volts.T, None, None, "both", NOMINAL_TOLERANCE)
     return drop.mean(axis=2), rise.mean(axis=2)
 
 
@@ -82,10 +82,9 @@ def _wordline_groups(prepared: Prepared, drive: Driven, random: np.random.Genera
     gates = np.where(np.repeat(on, 3, axis=0), up, 0).T.astype(np.int64)
     shifts = np.tile([-step, 0.0, step], len(states))
     volts = np.full((tile.bitlines, len(shifts)), drive.rest_volts)
-    flat = np.zeros((tile.source_lines, tile.bitlines, len(shifts)))
     shape = _shape(drop.mean(axis=0))
     moved = drop[:, :, None] + shape[:, None] * shifts
-    together, _, rise = nodal.relax(prepared, gates, volts, moved, flat, "source lines")
+    together, _, rise = nodal.relax(prepared, gates, volts, moved, None, "source lines")
     held = np.repeat(rise[:, :, 1::3], 3, axis=2)
     alone, _, _ = nodal.relax(prepared, gates, volts, drop[:, :, None] + shifts, held, "none")
     sizes = (tile.source_lines, tile.bitlines, len(states), 3)
@@ -114,8 +113,7 @@ def _bitline_groups(prepared: Prepared, drive: Driven, random: np.random.Generat
     gates = np.full((tile.wordlines, 3 * count), np.searchsorted(prepared.table.gates, drive.rest_volts))
     shape = _shape(profile.mean(axis=1))
     moved = profile[:, :, None] + shape[:, None, None] * shifts
-    flat = np.zeros((tile.wordlines, tile.bitlines, 3 * count))
-    together, drop, _ = nodal.relax(prepared, gates, volts, flat, moved, "bitlines")
+    together, drop, _ = nodal.relax(prepared, gates, volts, None, moved, "bitlines")
     held = np.repeat(drop[:, :, 1::3], 3, axis=2)
     alone, _, _ = nodal.relax(prepared, gates, volts, held, profile[:, :, None] + shifts, "none")
     sizes = (tile.wordlines, tile.bitlines, count, 3)

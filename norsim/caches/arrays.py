@@ -1,0 +1,150 @@
+"""Arrays that runs on this machine share: one `.npz` file per entry, named by a hash of all that determines it.
+
+Files are written atomically and checked when they are read: a damaged one counts as absent, is made again and
+replaced. If the folder of caches cannot be written, nothing is kept, which costs only time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from norsim.files import replace_file
+from norsim.paths import cache_folder
+
+Arrays = Mapping[str, NDArray[Any]]
+# The entry that holds the checksum of all others.
+DIGEST = "digest"
+# The name of an entry, or of one that is being written.
+ENTRY = re.compile(r"\.?[0-9a-f]{64}\.npz(\.\d+)?")
+# After the bound was passed, this share of it is kept, so that not every new entry removes another.
+KEPT_SHARE = 0.9
+# All entries are counted about this often before new ones of the size of the bound are written.
+COUNTS = 64
+
+
+def key_of(*parts: object) -> str:
+    """Return the key of the entry that `parts`, each by its `repr`, determine."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class ArrayCache:
+    """Entries of one kind, in the folder `name` of the folder of caches.
+
+    `most_bytes`   bound of the size of all entries: beyond it, those are removed that were not used for the longest
+                   time; None for no bound
+    """
+
+    name: str
+    most_bytes: int | None = None
+
+    def folder(self) -> Path | None:
+        """Return the folder of the entries; None if there is no folder for caches."""
+        caches = cache_folder()
+        return None if caches is None else caches / self.name
+
+    def path(self, key: str) -> Path | None:
+        """Return the file of an entry, whether it exists or not; None if nothing can be kept."""
+        folder = self.folder()
+        return None if folder is None else folder / f"{key}.npz"
+
+    def has(self, key: str) -> bool:
+        """Return whether there is an entry, which may be damaged."""
+        path = self.path(key)
+        return path is not None and path.is_file()
+
+    def get(self, key: str) -> dict[str, NDArray[Any]] | None:
+        """Return the arrays of an entry, by name, each of any shape; None if it is missing or damaged."""
+        path = self.path(key)
+        if path is None:
+            return None
+        try:
+            arrays = _read(path)
+        except Exception:  # NumPy and zipfile raise anything on a damaged file
+            return None
+        if arrays is not None:
+            with suppress(OSError):
+                os.utime(path)
+        return arrays
+
+    def put(self, key: str, arrays: Arrays) -> None:
+        """Keep `arrays`, each of any shape, none of them of objects. Errors of the disk are ignored, because a missing
+        entry costs only time."""
+        path = self.path(key)
+        if path is None:
+            return
+        content = {**arrays, DIGEST: np.array(_digest(arrays))}
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, lambda file: np.savez(file, allow_pickle=False, **content))
+            self._bound(key, path.stat().st_size)
+
+    def files(self) -> list[Path]:
+        """Return the files of all entries, and half-written ones of killed processes; no other files there."""
+        folder = self.folder()
+        if folder is None or folder.is_symlink() or not folder.is_dir():
+            return []
+        return sorted(path for path in folder.iterdir() if ENTRY.fullmatch(path.name) and _is_own(path))
+
+    def _bound(self, key: str, size: int) -> None:
+        """Remove the entries that were not used for the longest time, if all together are larger than the bound.
+
+        Counting takes longer than writing a small entry, so it is done for a share of the keys that grows with `size`.
+        """
+        if self.most_bytes is None or int(key[:8], 16) / 2**32 > COUNTS * size / self.most_bytes:
+            return
+        found: list[tuple[float, int, Path]] = []
+        for path in self.files():
+            # Other processes remove entries too.
+            with suppress(OSError):
+                stat = path.stat()
+                found.append((stat.st_mtime, stat.st_size, path))
+        total = sum(size for _, size, _ in found)
+        if total <= self.most_bytes:
+            return
+        for _, size, path in sorted(found):
+            with suppress(OSError):
+                path.unlink()
+            total -= size
+            if total <= KEPT_SHARE * self.most_bytes:
+                break
+
+
+def _is_own(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]] | None:
+    """Return the arrays in a file; None if their checksum differs from the one in it."""
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
+        arrays = {name: kept[name] for name in kept.files}
+    said = arrays.pop(DIGEST)
+    return arrays if str(said) == _digest(arrays) else None
+
+
+def _digest(arrays: Arrays) -> str:
+    """Return the SHA-256 of all names, types, shapes and values, in the order of the names."""
+    found = hashlib.sha256()
+    for name in sorted(arrays):
+        values = np.ascontiguousarray(arrays[name])
+        found.update(f"{name} {values.dtype.str} {arrays[name].shape} ".encode())
+        found.update(values.reshape(-1).view(np.uint8).data)
+    return found.hexdigest()
+
+
+# Characterisations of cells (norsim.solver.characterisation_cache).
+CELLS = ArrayCache("cells")
+# Reduced models of tiles (norsim.solver.macro.stored): about 4,000 of tiles of 256 x 128.
+MODELS = ArrayCache("models", most_bytes=2 * 2**30)
+# Decoded images (norsim.data.decoding): about six times those of CIFAR-10.
+IMAGES = ArrayCache("images", most_bytes=2**30)
