@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
+from torch import Tensor
 
 from norsim.array.tile import Floats
 from norsim.periphery.encoding import Codes
 from norsim.tiling.program import ProgrammedTile
-from norsim.tiling.tile import PlacedTile, TileRead
+from norsim.tiling.tile import ObservedRead, PlacedTile
 
 # The share of clipped conversions above which a layer loses more than a well-fitted range does.
 MANY = 0.01
@@ -57,22 +56,16 @@ def edges(part: PlacedTile) -> tuple[Floats, Floats]:
     )
 
 
-def clipped(part: PlacedTile, amps: NDArray[np.floating]) -> tuple[int, int]:
-    """Return the number of currents `[..., outputs]`, amperes, that the converters clip at the low and high end."""
-    low, high = (edge.astype(amps.dtype) for edge in edges(part))
-    return int(np.count_nonzero(amps < low)), int(np.count_nonzero(amps > high))
-
-
 class Tally:
     """An observer of reads that counts the use of each layer's converters."""
 
     def __init__(self) -> None:
         self.uses: dict[str, Use] = {}
 
-    def observe(self, part: PlacedTile, array: ProgrammedTile, codes: Codes, result: TileRead) -> None:
+    def observe(self, part: PlacedTile, array: ProgrammedTile, codes: Codes | Tensor, result: ObservedRead) -> None:
         """Count the reads of one tile, made for the layer's `codes` `[vectors, inputs]`."""
-        vectors, passes, _ = result.amps.shape
-        use = Use(vectors * passes, result.amps.size, *clipped(part, result.amps))
+        vectors, passes, outputs = result.shape
+        use = Use(vectors * passes, vectors * passes * outputs, *result.clipped(*edges(part)))
         self.uses[part.layer.name] = self.uses.get(part.layer.name, Use()) + use
 
 

@@ -14,7 +14,7 @@ from norsim.backends.nodal import Nodal
 from norsim.data import Dataset
 from norsim.data.tensors import images_tensor
 from norsim.errors import NorsimError
-from norsim.evaluation.clipping import clipped
+from norsim.evaluation.clipping import edges
 from norsim.evaluation.proof.sampling import Sample
 from norsim.experiments.run_record import Missing
 from norsim.periphery.encoding import Codes
@@ -100,6 +100,7 @@ def _use(layer: str, reads: Sequence[tuple[PlacedTile, Floats]]) -> CodeUse:
     for part, amps in reads:
         codes = part.convert(amps).astype(np.int64)
         counts += np.bincount(codes.ravel() * len(counts) // 2**bits, minlength=len(counts))
-        outside += sum(clipped(part, amps))
+        low, high = edges(part)
+        outside += int(((amps < low) | (amps > high)).sum())
         conversions += codes.size
     return CodeUse(layer, bits, counts, outside / conversions, conversions, sum(len(amps) for _, amps in reads))

@@ -95,14 +95,19 @@ class TileGrid:
         if reader.backend.gives_integers:
             yield from ((place, 0, codes, part.ideal_read(codes)) for place, part in enumerate(self.tiles))
             return
+        self.programmed()
+        for place, first, some, result in reader.read(self.tiles, self.arrays, codes):
+            reader.observe(self.tiles[place], self.arrays[place], some, result)
+            yield place, first, some, result
+
+    def programmed(self) -> list[tuple[PlacedTile, ProgrammedTile]]:
+        """Return each tile with its array. Raises ConfigurationError before `program`."""
         if len(self.arrays) != len(self.tiles):
             raise ConfigurationError(
                 f"layer {self.layer.name!r} is not programmed; call norsim.program(network) or "
                 "norsim.calibrate(network, training_data)"
             )
-        for place, first, some, result in reader.read(self.tiles, self.arrays, codes):
-            reader.observe(self.tiles[place], self.arrays[place], some, result)
-            yield place, first, some, result
+        return list(zip(self.tiles, self.arrays, strict=True))
 
     def multiply(self, codes: Codes, reader: Reader) -> NDArray[np.floating]:
         """Return the sums `[vectors, outputs]` of (q - z) x over `[vectors, inputs]` activation codes."""

@@ -20,12 +20,13 @@ from norsim.jobs.workers import HERE, Workers
 from norsim.periphery.encoding import Codes, sense_matrix
 from norsim.tiling.program import ProgrammedTile
 from norsim.tiling.read_noise import ReadNoise, TileNoise, on_outputs
-from norsim.tiling.tile import PlacedTile, TileRead
+from norsim.tiling.tile import ObservedRead, PlacedTile, TileRead
 
 # Line currents are processed in parts that fit into a core's cache, because the work on them is memory-bound.
 AMPS_AT_ONCE = 2**19
 
-Observer = Callable[[PlacedTile, ProgrammedTile, Codes, TileRead], None]
+# Codes `[vectors, inputs]` are in memory or, like the read, on a device.
+Observer = Callable[[PlacedTile, ProgrammedTile, "Codes | torch.Tensor", ObservedRead], None]
 # A read of a tile: the tile's index in the list, its first vector, the codes, and the result.
 Read = tuple[int, int, Codes, TileRead]
 
@@ -42,9 +43,11 @@ class Reader:
     `workers`    solve the decks
     `report`     called with ("PHASE LAYER", done, total) while a layer is read: decks, or tiles that models read
     `phase`      the phase that its reads belong to
-    `observe`    called with (placed tile, its array, the layer's activation codes, tile read) after each read of a tile
+    `observe`    called with (placed tile, its array, the layer's activation codes `[vectors, inputs]`, tile read) after
+                 each read of a tile
     `store`      store of finished reads of simulators
     `noise`      determines the noise of cells and converters that is drawn for each read; None for no noise
+    `in_torch`   whether layers compute in torch on a CPU too, as they do on other devices
     """
 
     backend: Backend
@@ -54,6 +57,7 @@ class Reader:
     observe: Observer = field(default=unobserved)
     store: UnitStore | None = None
     noise: ReadNoise | None = None
+    in_torch: bool = False
 
     def currents(self, requests: Sequence[tuple[Tile, Stimulus]], layer: str = "") -> list[Currents]:
         """Return the currents of each request for tiles of `layer`, in order; equal reads of a tile are solved once.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from norsim.array.draw import Draw
 from norsim.array.tile import Currents, Floats
@@ -34,6 +37,27 @@ class TileRead:
     sums: NDArray[np.floating]
     line_noise: NDArray[np.floating] | None = None
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Vectors, passes, outputs."""
+        vectors, passes, outputs = self.amps.shape
+        return vectors, passes, outputs
+
+    def take(self, reads: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
+        """Return currents `[n, outputs]`, codes of that shape, and noise `[n, lines]` or None, of n reads, numbered
+        with passes innermost."""
+        parts = (self.amps, self.adc, self.line_noise)
+        amps, adc, noise = (None if part is None else part.reshape(-1, part.shape[2])[reads] for part in parts)
+        assert amps is not None and adc is not None
+        return amps, adc, noise
+
+    def clipped(self, low: Floats, high: Floats) -> tuple[int, int]:
+        """Return the number of currents below `low` and above `high`, both `[outputs]`, amperes."""
+        kind = self.amps.dtype
+        return (
+            int(np.count_nonzero(self.amps < low.astype(kind))), int(np.count_nonzero(self.amps > high.astype(kind)))
+        )  # fmt: skip
+
     def __str__(self) -> str:
         vectors, passes, outputs = self.amps.shape
         return (
@@ -41,6 +65,20 @@ class TileRead:
             f"{self.amps.max():.3g} A, codes {self.adc.min():.0f} to {self.adc.max():.0f}, sums {self.sums.min():.4g} "
             f"to {self.sums.max():.4g}"
         )
+
+
+class ObservedRead(Protocol):
+    """What an observer sees of a read: a TileRead, or one that is on a device."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Vectors, passes, outputs."""
+
+    def take(self, reads: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
+        """Return currents and codes `[n, outputs]`, and noise of lines `[n, lines]`, of n reads: see TileRead.take."""
+
+    def clipped(self, low: Floats, high: Floats) -> tuple[int, int]:
+        """Return the number of currents below `low` and above `high`, both `[outputs]`, amperes."""
 
 
 def joined(parts: Sequence[TileRead]) -> TileRead:
@@ -188,3 +226,11 @@ def span_weights(layer: QuantizedLayer, inputs: range, outputs: range) -> Codes:
     """Return the `[inputs, outputs]` weight codes between those inputs and outputs, in the layer's order."""
     span = weight_span(layer, inputs, outputs)
     return layer.weights[outputs.start : outputs.stop, span.start : span.stop].T
+
+
+def rows_of(values: Codes | Tensor, rows: NDArray[np.int64]) -> Codes:
+    """Return some rows of codes `[vectors, inputs]` that are in memory or on a device, as a copy in memory."""
+    if isinstance(values, Tensor):
+        found: Codes = values[torch.from_numpy(rows).to(values.device)].cpu().numpy()
+        return found
+    return values[rows]

@@ -16,13 +16,14 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from norsim.array.tile import Floats, Stimulus
 from norsim.evaluation.proof.defaults import AT_RANDOM, PER_TILE
 from norsim.periphery.encoding import Codes
 from norsim.random_streams import Stream, generator
 from norsim.tiling.program import ProgrammedTile
-from norsim.tiling.tile import PlacedTile, TileRead
+from norsim.tiling.tile import ObservedRead, PlacedTile, rows_of
 
 
 class Keyed(Protocol):
@@ -166,45 +167,47 @@ class Sampler:
         self.heaps: dict[Hashable, list[tuple[float, int, Drawn]]] = {}
         self.offers = 0
 
-    def observe(self, part: PlacedTile, array: ProgrammedTile, codes: Codes, result: TileRead) -> None:
+    def observe(self, part: PlacedTile, array: ProgrammedTile, codes: Codes | Tensor, result: ObservedRead) -> None:
         """Draw a key for each read of one tile by the layer's `codes`, `[vectors, inputs]`, and keep what is due."""
-        vectors, passes, outputs = result.amps.shape
-        keys = self.random.random((vectors, passes))
-        amps, adc = result.amps.reshape(-1, outputs), result.adc.reshape(-1, outputs)
-        noise, made = result.line_noise, dict[int, Drawn]()
-
-        def at(place: int) -> Drawn:
-            if place not in made:
-                vector, one = divmod(place, passes)
-                # Copies, because views would keep the whole read in memory.
-                own = part.codes(codes[vector : vector + 1])[0].copy()
-                made[place] = Drawn(
-                    float(keys[vector, one]), part, one, array, own, amps[place].astype(np.float64),
-                    adc[place].astype(np.int32), None if noise is None else noise[vector, one].astype(np.float64),
-                )  # fmt: skip
-            return made[place]
-
+        vectors, passes, _ = result.shape
+        keys = self.random.random(vectors * passes)
         everything = np.arange(vectors * passes)
-        chip, name = part.chip.draw.chip, part.layer.name
-        self._offer(("tile", chip, part.name), self.quota.per_tile, keys, everything, at)
-        self._offer("run", self.quota.at_random, keys, everything, at)
-        for one in range(passes):
-            self._offer(("pass", name, one), self.quota.per_pass, keys, everything[one::passes], at)
+        groups: list[tuple[Hashable, int, NDArray[np.int64]]] = [
+            (("tile", part.chip.draw.chip, part.name), self.quota.per_tile, everything),
+            ("run", self.quota.at_random, everything),
+            *((("pass", part.layer.name, one), self.quota.per_pass, everything[one::passes]) for one in range(passes)),
+        ]
+        due = [self._due(group, count, keys, places) for group, count, places in groups]
+        # All at once, because what is on a device comes from there in one piece.
+        chosen = np.unique(np.concatenate(due))
+        if not len(chosen):
+            return
+        amps, adc, noise = result.take(chosen)
+        own = part.codes(rows_of(codes, chosen // passes))
+        made = {
+            int(place): Drawn(
+                float(keys[place]), part, int(place) % passes, array, own[n].copy(), amps[n].astype(np.float64),
+                adc[n].astype(np.int32), None if noise is None else noise[n].astype(np.float64),
+            )
+            for n, place in enumerate(chosen)
+        }  # fmt: skip
+        for (group, count, _), places in zip(groups, due, strict=True):
+            self._offer(self.heaps[group], count, [made[place] for place in places.tolist()])
 
-    def _offer(
-        self, group: Hashable, count: int, keys: Floats, places: NDArray[np.int64], at: Callable[[int], Drawn]
-    ) -> None:
-        """Offer the reads at `places` to a group that keeps `count` reads."""
-        heap = self.heaps.setdefault(group, [])
-        own = keys.reshape(-1)[places]
+    def _due(self, group: Hashable, count: int, keys: Floats, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return those of the reads at `places`, with `keys` of all reads, that a group of `count` reads may keep."""
+        heap, own = self.heaps.setdefault(group, []), keys[places]
         if len(heap) == count:
             below = own < -heap[0][0] if heap else np.zeros(len(own), dtype=np.bool_)
             places, own = places[below], own[below]
         if len(own) > count:
             places = places[np.argpartition(own, count - 1)[:count]] if count else places[:0]
-        for place in places.tolist():
+        return places
+
+    def _offer(self, heap: list[tuple[float, int, Drawn]], count: int, reads: Iterable[Drawn]) -> None:
+        """Offer reads to the heap of a group that keeps `count` reads."""
+        for read in reads:
             self.offers += 1
-            read = at(place)
             if len(heap) < count:
                 heapq.heappush(heap, (-read.key, self.offers, read))
             else:
