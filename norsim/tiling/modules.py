@@ -120,8 +120,9 @@ class TiledLayer(nn.Module):
 
     def in_torch(self, input: Tensor) -> TensorPath | None:
         """Return how the layer computes in torch, on the device of its input; None for NumPy and numba on a CPU."""
-        self.path = path_of(self.path, self.grid, self.reader_in_use(), input.device)
-        return self.path
+        path = path_of(self.path, self.grid, self.reader_in_use(), input.device)
+        self.path = path or self.path
+        return path
 
     def activations(self, input: Tensor) -> Tensor:
         """Return real activations of any shape as float32. Raises ConfigurationError for integers and NaN."""

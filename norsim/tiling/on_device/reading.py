@@ -34,6 +34,11 @@ class TensorPath:
     layer: DeviceLayer = field(repr=False)
     backend: Backend | None = None
 
+    @classmethod
+    def of(cls, grid: TileGrid, device: torch.device) -> TensorPath:
+        """Return the computation of a layer on a device, before its tiles are there."""
+        return cls(grid, device, DeviceLayer(digital_side(grid.layer, device), (), bytes_at_once(device)))
+
     def codes(self, vectors: Tensor) -> Iterator[Tensor]:
         """Yield the codes of activations `[vectors, inputs]`, float32, as many at a time as fit the memory."""
         yield from map(self.layer.side.encode, torch.split(vectors, self.layer.vectors_at_once()))
@@ -103,4 +108,4 @@ def path_of(path: TensorPath | None, grid: TileGrid, reader: Reader, device: tor
         return None
     if path is not None and path.grid is grid and path.device == device:
         return path
-    return TensorPath(grid, device, DeviceLayer(digital_side(grid.layer, device), (), bytes_at_once(device)))
+    return TensorPath.of(grid, device)
