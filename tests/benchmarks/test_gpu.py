@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from benchmarks import gpu
+from benchmarks import gpu, page
 
 ROOT = Path(gpu.__file__).parents[1]
 # Refuses what a machine with only torch, NumPy and numba lacks.
@@ -45,12 +46,21 @@ def test_a_prepared_file_is_measured_with_torch_numpy_and_numba_alone(tmp_path: 
     assert min(tile[key] for key in ("lines_us_vector", "read_us_vector", "lines_over_matmul", "products_seconds")) > 0
     assert tile["repeats_bit_for_bit"] and network["repeats_bit_for_bit"]
     assert network["images"] == 30 and network["classes"] == 20 and network["classes_that_differ"] <= 1
+    rows = "\n".join(page.gpu_section(out))
+    assert f"no GPU, {found['date']}, torch {found['torch']}." in rows and "| not measured |" in rows
+    for part, key, name, unit in page.GPU_ROWS:
+        if found[part][key] is not None:
+            assert f"| {name} | {page._value(found[part][key], unit)} |" in rows
     assert network["accuracy"] > 0.8 and network["over_plain"] > 1 and network["images_per_second"] > 0
 
 
 def test_another_file_is_refused(tmp_path: Path) -> None:
-    import torch
-
     torch.save({"kind": "other"}, tmp_path / "other.pt")
     with pytest.raises(SystemExit, match="prepare it again"):
         gpu.main(["measure", str(tmp_path / "other.pt"), "--out", str(tmp_path / "x"), "--device", "cpu"])
+
+
+def test_the_page_has_the_last_figures_or_says_that_there_are_none(tmp_path: Path) -> None:
+    assert "\n\n" + "\n".join(page.gpu_section(page.GPU)) in page.PAGE.read_text()
+    absent = list(page.gpu_section(tmp_path / "none.json"))
+    assert sum(line.endswith("| no GPU |") for line in absent) == len(page.GPU_ROWS)

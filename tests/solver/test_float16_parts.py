@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from norsim.backends.characterised import reduced
-from norsim.solver.macro.float16_parts import LARGEST, full_precision, parts
+from norsim.solver.macro.float16_parts import LARGEST, full_precision, multiply, parts
 from norsim.solver.macro.on_device import on_device, one_hot
 from tests.solver.arrays import ENCODINGS, array_of
 
@@ -68,3 +70,26 @@ def test_full_precision_leaves_settings_as_they_were(before: str) -> None:
         if before == "newer":
             matmul.fp32_precision = "ieee"
         torch.set_float32_matmul_precision("highest")
+
+
+def test_products_on_a_card_are_of_float16_and_added_in_float32() -> None:
+    """Without a card: of tensors that have a device, and no numbers."""
+    with FakeTensorMode(), Called() as called:
+        left, right = (torch.empty(size, dtype=torch.float16, device="cuda") for size in ((4, 8), (8, 3)))
+        found = multiply(left, right)
+    assert found.dtype == torch.float32 and found.device.type == "cuda"
+    if hasattr(torch.ops.aten.mm, "dtype"):
+        assert torch.ops.aten.mm.dtype in called.functions
+    assert multiply(torch.ones(2, 3).half(), torch.ones(3, 1).half()).tolist() == [[3.0], [3.0]]
+
+
+class Called(TorchDispatchMode):
+    """Lists the functions of torch that are called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.functions: list[Any] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.functions.append(function)
+        return function(*args, **(kwargs or {}))

@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from norsim.array.tile import Floats
+from norsim.backends.ideal import Ideal
 from norsim.backends.macro import Macro
 from norsim.chip.load import load_chip
+from norsim.evaluation.batches import BatchResult, run_batches
+from norsim.evaluation.proof.sampling import KeptReads, Quota, Sample
 from norsim.periphery.encoding import Codes
 from norsim.quantization.layer import ConvGeometry, QuantizedLayer
 from norsim.quantization.quantize import quantize
@@ -23,7 +26,7 @@ from norsim.tiling import im2col
 from norsim.tiling.calibrate import calibrate, fit_layer
 from norsim.tiling.convert import convert
 from norsim.tiling.grid import TileGrid, exact_sums, place
-from norsim.tiling.modules import reading, tiled_layers
+from norsim.tiling.modules import digital, reading, tiled_layers
 from norsim.tiling.on_device import vectors
 from norsim.tiling.on_device.build import device_tile, digital_side
 from norsim.tiling.on_device.layer import DeviceLayer
@@ -167,6 +170,20 @@ def test_a_read_on_a_device_shows_observers_what_one_in_memory_does() -> None:
     np.testing.assert_array_equal(rows_of(codes, chosen // 4), rows_of(torch.from_numpy(codes), chosen // 4))
 
 
+@pytest.mark.parametrize("name", ["bits", "bits, several blocks", "volts with noise, defects and a DAC"])
+def test_nothing_leaves_the_device(name: str) -> None:
+    """On tensors without storage: torch refuses to mix devices, and to copy from this one."""
+    grid, nowhere = grid_of(name), torch.device("meta")
+    tiles = tuple(device_tile(*pair, Macro(), nowhere) for pair in grid.programmed())
+    layer = DeviceLayer(digital_side(grid.layer, nowhere), tiles, 2**14)
+    noise = ReadNoise(1, images=12) if grid.noisy else None
+    noises = [None if noise is None else noise.of_tile(*pair, 12) for pair in grid.programmed()]
+    codes, seen = layer.side.encode(torch.empty(12, 27, device=nowhere)), []
+    sums = layer.sums(codes, noises, lambda place, some, read: seen.extend([some, read.amps, read.adc, read.sums]))
+    found = [*seen, sums, layer.side.real(sums), layer.side.exact_sums(codes)]
+    assert {one.device for one in found} == {nowhere} and len(seen) > 4 * len(tiles)
+
+
 GEOMETRIES = [
     ConvGeometry(4, (3, 3), padding=(1, 1)),
     ConvGeometry(4, (3, 2), stride=(2, 1), padding=(2, 0), dilation=(1, 2), groups=2),
@@ -222,24 +239,36 @@ def test_a_network_answers_in_torch_as_by_numba(encoding: str) -> None:
     chip = load_chip("etox65", (*SMALL, *NOISE, f"encoding={encoding}", "adc.bits=12"))
     network = convert(quantize(Net().eval(), [images]), chip)
     calibrate(network, images)
-    seen: list[list[tuple[int, int, int]]] = []
 
-    def answer(in_torch: bool) -> torch.Tensor:
-        shapes: list[tuple[int, int, int]] = []
-        seen.append(shapes)
-        reader = Reader(Macro(), observe=lambda *read: shapes.append(read[3].shape), noise=ReadNoise(2, images=12),
-                        in_torch=in_torch)  # fmt: skip
-        with reading(network, reader), torch.no_grad():
-            found: torch.Tensor = network(images)
-        return found
+    def run(in_torch: bool) -> tuple[BatchResult, list[Sample]]:
+        kept = KeptReads(Quota(2, 1, 8))
+        reader = Reader(Macro(), in_torch=in_torch)
+        return run_batches(network, [images], reader, classify=False, kept=kept, seed=2)[0], kept.samples
 
-    numba, in_torch, again = answer(False), answer(True), answer(True)
+    (numba, samples), (in_torch, others), (again, _) = run(False), run(True), run(True)
+    largest = float(numba.array.abs().max())
     # One converter step of one read is as much as the paths may differ by, here and there.
-    assert float((numba - in_torch).abs().max()) <= 2e-2 * float(numba.abs().max())
-    assert float((numba - in_torch).abs().median()) <= 1e-5 * float(numba.abs().max())
-    assert torch.equal(in_torch, again)
-    assert seen[0] == seen[1]
+    assert float((numba.array - in_torch.array).abs().max()) <= 2e-2 * largest
+    assert float((numba.array - in_torch.array).abs().median()) <= 1e-5 * largest
+    assert torch.equal(in_torch.array, again.array)
     assert all(layer.path is not None for layer in tiled_layers(network).values())
+    # Observers see the same reads.
+    for name, use in numba.uses.items():
+        other = in_torch.uses[name]
+        assert (use.reads, use.conversions) == (other.reads, other.conversions)
+        assert abs(use.low - other.low) + abs(use.high - other.high) <= 1e-3 * use.conversions
+    assert [(one.key, one.part.name, one.pass_index) for one in samples] == [
+        (one.key, one.part.name, one.pass_index) for one in others
+    ]
+    for one, other in zip(samples, others, strict=True):
+        np.testing.assert_array_equal(one.stimulus.wordline_volts.shape, other.stimulus.wordline_volts.shape)
+        assert np.median(np.abs(one.amps - other.amps)) <= EDGE * one.part.full_scale_amps
+    # And the integers.
+    with digital(network), torch.no_grad():
+        exact = network(images)
+        for layer in tiled_layers(network).values():
+            layer.use(Reader(Ideal(), in_torch=True))
+        torch.testing.assert_close(network(images), exact, rtol=0, atol=0)
 
 
 def test_memory_of_a_layer_bounds_its_images_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import click
 
-from norsim.commands.shared.options import SCHEDULER, Decorated, is_set, store_in_context
+from norsim.commands.shared.options import SCHEDULER, Decorated, is_set
 from norsim.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -21,10 +22,17 @@ def device_option(function: Decorated) -> Decorated:
     """Add `--device`, which `device_of_options` reads."""
     return click.option(
         "--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N", expose_value=False,
-        callback=store_in_context(DEVICE),
+        callback=_check_device,
         help="Where the network and its tiles are computed. auto: the first CUDA card, if there is one and the backend "
              "computes on it, else the CPU.",
     )(function)  # fmt: skip
+
+
+def _check_device(context: click.Context, option: click.Parameter, value: str) -> None:
+    """Check the form of `--device`, before torch is imported, and store it in the context."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+        raise ConfigurationError(f"--device {value}: expected auto, cpu, cuda or cuda:N, such as cuda:1")
+    context.meta[DEVICE] = value
 
 
 def device_of_options(backend: Backend) -> torch.device:
