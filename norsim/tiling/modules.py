@@ -237,7 +237,7 @@ class TiledConvolution(TiledLayer):
         assert geometry is not None
         path = self.in_torch(input)
         if path is not None:
-            images = self.image_axis(input.shape[:1])[1] if len(input) else 0
+            _, images = self.image_axis(input.shape[:1])
             rows, columns = path.positions(input.shape[2:])
             parts = path.patches(self.activations(input))
             found = self.outputs_in_torch(path, parts, len(input) * rows * columns, images)

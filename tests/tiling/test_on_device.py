@@ -17,6 +17,7 @@ from norsim.array.tile import Floats
 from norsim.backends.ideal import Ideal
 from norsim.backends.macro import Macro
 from norsim.chip.load import load_chip
+from norsim.errors import ConfigurationError
 from norsim.evaluation.batches import BatchResult, run_batches
 from norsim.evaluation.proof.sampling import KeptReads, Quota, Sample
 from norsim.periphery.encoding import Codes
@@ -60,10 +61,10 @@ CHIPS = {
 
 @lru_cache
 def grid_of(name: str) -> TileGrid:
-    """Return a layer of 27 inputs and 19 outputs on ragged tiles, fitted to random codes."""
+    """Return a layer of 27 inputs and 12 outputs on ragged tiles, fitted to random codes."""
     random = np.random.default_rng(3)
     layer = QuantizedLayer(
-        "fc", random.integers(0, 16, (19, 27)), 7, np.full(19, 0.5), 4, 0.25, 2, 4, np.arange(19, dtype=np.float32)
+        "fc", random.integers(0, 16, (12, 27)), 7, np.full(12, 0.5), 4, 0.25, 2, 4, np.arange(12, dtype=np.float32)
     )
     grid = place(layer, load_chip("etox65", (*SMALL, *CHIPS[name])))
     return fit_layer(grid, codes_of(64, 1, 0.5), Reader(Macro()), 0)
@@ -104,7 +105,7 @@ def from_edges(grid: TileGrid, place: int, amps: NDArray[np.floating], steps: Fl
 
 
 @pytest.mark.parametrize("name", CHIPS)
-@settings(max_examples=5)
+@settings(max_examples=4)
 @given(seed=st.integers(0, 2**30), density=st.floats(0, 1), count=st.integers(1, 40))
 def test_codes_differ_only_at_the_edges_of_codes(name: str, seed: int, density: float, count: int) -> None:
     grid, codes = grid_of(name), codes_of(count, seed, density)
@@ -232,13 +233,20 @@ class Net(nn.Module):
         return found
 
 
-@pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
-def test_a_network_answers_in_torch_as_by_numba(encoding: str) -> None:
+@lru_cache
+def network_on(encoding: str) -> tuple[nn.Module, torch.Tensor]:
+    """Return a calibrated network with noise, and 12 images for it."""
     torch.manual_seed(1)
     images = torch.rand(12, 2, 7, 7)
     chip = load_chip("etox65", (*SMALL, *NOISE, f"encoding={encoding}", "adc.bits=12"))
     network = convert(quantize(Net().eval(), [images]), chip)
     calibrate(network, images)
+    return network, images
+
+
+@pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
+def test_a_network_answers_in_torch_as_by_numba(encoding: str) -> None:
+    network, images = network_on(encoding)
 
     def run(in_torch: bool) -> tuple[BatchResult, list[Sample]]:
         kept = KeptReads(Quota(2, 1, 8))
@@ -272,10 +280,7 @@ def test_a_network_answers_in_torch_as_by_numba(encoding: str) -> None:
 
 
 def test_memory_of_a_layer_bounds_its_images_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.manual_seed(1)
-    images = torch.rand(12, 2, 7, 7)
-    network = convert(quantize(Net().eval(), [images]), load_chip("etox65", SMALL))
-    calibrate(network, images)
+    network, images = network_on("bit-serial")
     answers, calls = [], []
     sums = DeviceLayer.sums
     monkeypatch.setattr(
@@ -291,3 +296,13 @@ def test_memory_of_a_layer_bounds_its_images_at_once(monkeypatch: pytest.MonkeyP
         assert (len(calls) > 3) == (most < 2**20)
         assert sum(calls) == 12 * (49 + 9 + 9)
     torch.testing.assert_close(*answers, rtol=1e-3, atol=1e-2)
+
+    def full(*arguments: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(DeviceLayer, "sums", full)
+    with (
+        pytest.raises(ConfigurationError, match="memory of cpu is full while layer 'first' .* Give fewer images"),
+        reading(network, Reader(Macro(), in_torch=True)),
+    ):
+        network(images)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from norsim.backends.backend import Backend
+from norsim.errors import ConfigurationError, first_line
 from norsim.periphery.encoding import Codes
 from norsim.solver.macro.float16_parts import full_precision
 from norsim.tiling.grid import TileGrid
@@ -64,10 +66,10 @@ class TensorPath:
         """Return real outputs `[vectors, outputs]`, float32, for activation codes `[..., inputs]`, uint8, in parts of
         `vectors` in all, read with `reader` or, if its backend gives integers, exact. Codes are appended to `record`.
 
-        Raises ConfigurationError for a layer that is not programmed.
+        Raises ConfigurationError for a layer that is not programmed, and if the memory of the device is full.
         """
         found = []
-        with full_precision():
+        with full_precision(), self._memory():
             noise, integers, observe = reader.noise, reader.backend.gives_integers, self._observer(reader)
             pairs = [] if integers else self.place(reader.backend)
             noises = [None if noise is None else noise.of_tile(part, array, vectors) for part, array in pairs]
@@ -78,6 +80,17 @@ class TensorPath:
                 sums = layer.side.exact_sums(codes) if integers else layer.sums(codes, noises, observe)
                 found.append(layer.side.real(sums))
         return torch.cat(found)
+
+    @contextmanager
+    def _memory(self) -> Iterator[None]:
+        """Raise ConfigurationError, with what to do, where torch finds no memory."""
+        try:
+            yield
+        except torch.cuda.OutOfMemoryError as problem:
+            raise ConfigurationError(
+                f"the memory of {self.device} is full while layer {self.grid.layer.name!r} is computed: "
+                f"{first_line(problem)}. Give fewer images at a time, end other programs on the card, or use the CPU"
+            ) from problem
 
     def place(self, backend: Backend) -> list[tuple[PlacedTile, ProgrammedTile]]:
         """Put the tiles, read through the models of `backend`, on the device, unless they are there; return them."""
