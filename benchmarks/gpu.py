@@ -174,33 +174,49 @@ def measure_tile(kept: dict[str, Any], device: torch.device, vectors: int, repea
     one_hot = torch.zeros(vectors * PASSES, sum(len(block.high) for block in tile.tables.blocks), device=device).half()
     block = tile.tables.blocks[0]
 
-    def lines(of: Callable[..., Any]) -> float:
-        return seconds_of(lambda: of(many, PASSES, 1.0), device, repeats)
+    def lines(codes: Tensor) -> Tensor:
+        return tile.tables.lines(codes, tile.passes, tile.top)
+
+    def sums(codes: Tensor) -> Tensor:
+        return tile.read_some(codes, None).sums
+
+    def timed(call: Callable[[Tensor], Any]) -> float:
+        return seconds_of(lambda: call(many), device, repeats)
 
     with full_precision():
-        eager = lines(tile.tables.lines)
-        whole = seconds_of(lambda: tile.read_some(many, None), device, repeats)
+        found = {"lines": timed(lines), "read": timed(sums)}
         matmul = seconds_of(lambda: [left @ right for _ in range(PASSES)], device, repeats)
         products = seconds_of(lambda: block.product(one_hot[:, : len(block.high)]), device, repeats)
-        compiled, problem = compiled_seconds(tile.tables.lines, lines) if device.type == "cuda" else (None, "no GPU")
+        problem = "no GPU" if device.type != "cuda" else None
+        compiled: dict[str, float] = {}
+        if problem is None:
+            compiled, problem = compiled_seconds({"lines": lines, "read": sums}, timed)
+    times: dict[str, Any] = {}
+    for what in found:
+        for kind, taken in ((what, found[what]), (f"compiled_{what}", compiled.get(what))):
+            known = taken is not None
+            times[f"{kind}_us_vector"] = 1e6 * taken / vectors if known else None
+            times[f"{kind}_over_matmul"] = taken / matmul if known else None
     return {
         "tile": kept["name"], "vectors": vectors, "passes": PASSES, "matmul_seconds": matmul,
-        "lines_seconds": eager, "lines_us_vector": 1e6 * eager / vectors, "lines_over_matmul": eager / matmul,
-        "compiled_lines_seconds": compiled, "compiled_problem": problem,
-        "compiled_over_matmul": None if compiled is None else compiled / matmul,
-        "read_seconds": whole, "read_us_vector": 1e6 * whole / vectors, "products_seconds": products,
+        "products_seconds": products, **times, "compiled_problem": problem,
         "max_error_full_scale": error, "max_error_of_nodal_full_scale": of_nodal,
         "codes_that_differ": int((read.adc.cpu() != kept["adc"]).sum()), "codes": kept["adc"].numel(),
         "repeats_bit_for_bit": bool(torch.equal(read.amps, again.amps) and torch.equal(read.sums, again.sums)),
     }  # fmt: skip
 
 
-def compiled_seconds(lines: Callable[..., Any], timed: Callable[..., float]) -> tuple[float | None, str | None]:
-    """Return the seconds of `lines` compiled by torch.compile, or the reason why it does not compile."""
+def compiled_seconds(
+    calls: dict[str, Callable[[Tensor], Any]], timed: Callable[[Callable[[Tensor], Any]], float]
+) -> tuple[dict[str, float], str | None]:
+    """Return the seconds of calls compiled by torch.compile, as far as they compile, and why one does not."""
+    found: dict[str, float] = {}
     try:
-        return timed(torch.compile(lines)), None
+        for name, call in calls.items():
+            found[name] = timed(torch.compile(call))
     except Exception as problem:  # the compiler needs more than torch: a C compiler and Triton
-        return None, f"{type(problem).__name__}: {str(problem).splitlines()[0]}"
+        return found, f"{type(problem).__name__}: {str(problem).splitlines()[0]}"
+    return found, None
 
 
 def measure_network(kept: dict[str, Any], device: torch.device, batch: int, repeats: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Longer than 300 lines because all kinds of layers share the handling of state, r
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -59,6 +59,12 @@ class TiledLayer(nn.Module):
             self.register_parameter(name, kept)
         # In a tuple, because an attribute would be another parameter.
         self.programmed = tuple(self._parameters.values())
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> TiledLayer:
+        # The tables on a device that the layer leaves.
+        self.path = None
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     @property
     def stays_digital(self) -> bool:

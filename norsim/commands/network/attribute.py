@@ -149,6 +149,7 @@ def report_losses(found: Attribution, content: dict[str, Any], path: Path) -> No
         ("", "points", "95 % interval", "cross-entropy, nats", "95 % interval"), shared,
         f"shares that add up: Shapley values, mean over {over} of adding each {part}",
     )  # fmt: skip
+    show.say(f"Computed on: {content['device']}")
     show.say_path(f"{content['seconds']:.0f} s. Run folder: {path}")
 
 

@@ -214,6 +214,7 @@ def report_points(content: dict[str, Any], path: Path) -> None:
             "Converters are fitted just after programming, and used at all times; --set calibration.fresh=false fits "
             "them again at each time"
         )
+    show.say(f"Computed on: {content['device']}")
     show.say_path(
         f"Digital 4-bit network: {100 * content['accuracy_quantized']:.2f} %. {content['seconds']:.0f} s. "
         f"Run folder: {path}"
