@@ -12,6 +12,12 @@ from norsim.errors import ConfigurationError
 AUTO = "auto"
 
 
+def cards() -> list[str]:
+    """Return the names of the CUDA cards that torch finds."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return [torch.cuda.get_device_name(number) for number in range(count)]
+
+
 def choose_device(wanted: str, backend: Backend) -> torch.device:
     """Return the device `wanted`: `cpu`, `cuda`, `cuda:N`, or `auto`: the first CUDA card, if there is one and
     `backend` computes on it, else the CPU.
@@ -21,12 +27,12 @@ def choose_device(wanted: str, backend: Backend) -> torch.device:
     """
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", wanted):
         raise ConfigurationError(f"the device is {wanted!r}; expected auto, cpu, cuda or cuda:N, such as cuda:1")
-    cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    count = len(cards())
     if wanted == AUTO:
-        return torch.device("cuda:0" if cards and (backend.by_model or backend.gives_integers) else "cpu")
+        return torch.device("cuda:0" if count and (backend.by_model or backend.gives_integers) else "cpu")
     device = torch.device("cuda:0" if wanted == "cuda" else wanted)
-    if device.type == "cuda" and int(device.index) >= cards:
-        found = f"finds {cards} CUDA card{'s' if cards > 1 else ''}, counted from 0" if cards else "finds no CUDA card"
+    if device.type == "cuda" and int(device.index) >= count:
+        found = f"finds {count} CUDA card{'s' if count > 1 else ''}, counted from 0" if count else "finds no CUDA card"
         raise ConfigurationError(
             f"the device is {wanted}, but torch {torch.__version__} {found}; use the device cpu, or a torch that was "
             "built for CUDA on a machine with that card"

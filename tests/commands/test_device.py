@@ -15,6 +15,7 @@ from norsim.backends.registry import backend_named
 from norsim.chip.load import load_chip
 from norsim.errors import ConfigurationError
 from norsim.evaluation.batches import fingerprint
+from norsim.experiments.devices import cards as cards_of_torch
 from norsim.experiments.devices import choose_device
 from norsim.experiments.run_folder import RunFolder
 from norsim.folders.output import OutputFolder
@@ -31,6 +32,7 @@ def cards(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     def find(count: int) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: f"card {number}")
 
     return find
 
@@ -43,7 +45,7 @@ def test_auto_takes_a_card_for_backends_that_compute_on_it(cards: Callable[[int]
         *["cpu"] * 2,
     ]
     assert str(choose_device("cuda", nodal)) == "cuda:0" and str(choose_device("cuda:1", macro)) == "cuda:1"
-    assert str(choose_device("cpu", macro)) == "cpu"
+    assert str(choose_device("cpu", macro)) == "cpu" and cards_of_torch() == ["card 0", "card 1"]
     with pytest.raises(
         ConfigurationError, match="the device is cuda:2, but torch .* finds 2 CUDA cards, counted from 0"
     ):
