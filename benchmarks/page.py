@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,13 +24,30 @@ from norsim.spice.simulators import ngspice
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 # Visible only in the file, not on the rendered page.
 WRITTEN_BY = "<!-- Written by `make bench`; do not edit. -->"
+# The last figures of a card, which `python -m benchmarks.gpu measure FILE --out benchmarks/gpu.json` writes.
+GPU = Path(__file__).with_name("gpu.json")
+# Rows of the table of GPUs: the part of that file, its key, a name, and a unit.
+GPU_ROWS = (
+    (
+        "tile",
+        "read_us_vector",
+        "time of a read, from codes to sums, per vector of four passes, 256x128 bit-serial",
+        "us",
+    ),
+    ("tile", "compiled_read_us_vector", "the same, compiled by torch.compile", "us"),
+    ("tile", "lines_over_matmul", "time of macro's lines over a float32 matmul per pass", "x"),
+    ("tile", "compiled_lines_over_matmul", "the same, compiled by torch.compile", "x"),
+    ("tile", "max_error_full_scale", "largest deviation from numba on a CPU", "of full scale"),
+    ("network", "images_per_second", "ResNet-20 on the array", "images/s"),
+    ("network", "over_plain", "time of ResNet-20 on the array over plain float32", "x"),
+)
 PACKAGES = ("norsim", "numpy", "numba", "scipy", "torch")
 
 
 def page(found: Found) -> str:
     """Return the whole page."""
     parts = (_head, _claims, _notes, _machine, _rungs, _growth)
-    return "\n".join(line for part in parts for line in part(found))
+    return "\n".join([*(line for part in parts for line in part(found)), *gpu_section(GPU)])
 
 
 def unmet(found: Found) -> list[Claim]:
@@ -124,6 +143,23 @@ def _point(point: Point) -> str:
         return f"| {tile} | {point.batch} | failed | {_one_line(point.problem)} |"
     nodal = "" if np.isnan(point.nodal) else _number(1e6 * point.nodal)
     return f"| {tile} | {point.batch} | {_number(1e6 * point.macro)} | {nodal} |"
+
+
+def gpu_section(file: Path) -> Iterator[str]:
+    """Yield the lines about GPUs, from the file of the last figures, if there is one."""
+    kept: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    yield from ("## On a GPU", "")
+    yield (
+        f"{kept['card']}, {kept['date']}, torch {kept['torch']}."
+        if kept
+        else "No GPU was there to measure on. The "
+        "script, `python -m benchmarks.gpu`, and all that it measures are tested on CPU tensors."
+    )
+    yield from ("", "| measurement | value |", "|---|---|")
+    for part, key, name, unit in GPU_ROWS:
+        value = (kept.get(part) or {}).get(key)
+        yield f"| {name} | {'no GPU' if not kept else 'not measured' if value is None else _value(value, unit)} |"
+    yield ""
 
 
 def _one_line(text: str) -> str:

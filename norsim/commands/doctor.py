@@ -37,11 +37,14 @@ def command(as_json: bool) -> None:
     """
     import torch
 
+    from norsim.experiments.devices import cards
+
     found: dict[str, Any] = {
         "norsim": version("norsim"),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "torch_threads": torch.get_num_threads(),
+        "cuda_cards": cards(),
         "cores": os.cpu_count(),
         "chips": list(presets()),
         "networks": shipped_networks(),

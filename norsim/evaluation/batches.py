@@ -26,7 +26,7 @@ from norsim.evaluation.proof.sampling import KeptReads, Quota, Sample, Sampler
 from norsim.jobs.machine import processor
 from norsim.jobs.unit_store import DECISIVE, UnitStore, unit_key
 from norsim.jobs.workers import HERE, Unit, Workers
-from norsim.quantization.forward import forward
+from norsim.quantization.forward import device_name, device_of, forward
 from norsim.quantization.layer import QuantizedLayer
 from norsim.quantization.normalise import normalisation
 from norsim.tiling.grid import TileGrid
@@ -227,7 +227,7 @@ def fingerprint(model: nn.Module, backend: Backend) -> str:
     parts += [*code_of(kind.__module__ for kind in kinds), *attributes(model)]
     # Also the buffers that a state dict lacks.
     values = dict(model.named_buffers()) | model.state_dict()
-    parts += [*values, digest_of(values.values())]
+    parts += [*values, digest_of(values.values()), device_name(device_of(model))]
     for name, layer in tiled_layers(model).items():
         parts += [name, layer.fixed and layer.fixed.name, repr(layer.grid.chip), *_of_layer(layer.grid.layer)]
         for tile in layer.grid.tiles:

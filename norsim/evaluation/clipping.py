@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from norsim.periphery.code_vectors import CodeVectors
-from norsim.periphery.encoding import Codes
+from norsim.periphery.code_vectors import LayerCodes
 from norsim.tiling.program import ProgrammedTile
-from norsim.tiling.tile import PlacedTile, Sums, TileRead
+from norsim.tiling.tile import ObservedRead, PlacedTile
 
 # The share of clipped conversions above which a layer loses more than a well-fitted range does.
 MANY = 0.01
@@ -47,9 +46,7 @@ class Tally:
     def __init__(self) -> None:
         self.uses: dict[str, Use] = {}
 
-    def observe(
-        self, part: PlacedTile, array: ProgrammedTile, codes: Codes | CodeVectors, result: TileRead | Sums
-    ) -> None:  # fmt: skip
+    def observe(self, part: PlacedTile, array: ProgrammedTile, codes: LayerCodes, result: ObservedRead) -> None:
         """Count the reads of one tile, made for the layer's `codes` `[vectors, inputs]`."""
         vectors, passes, outputs = result.shape
         use = Use(vectors * passes, vectors * passes * outputs, *result.clipped(part))

@@ -42,6 +42,7 @@ from norsim.jobs.phases import BatchProgress, Report, silent
 from norsim.jobs.unit_store import UnitStore
 from norsim.jobs.workers import HERE, Workers
 from norsim.quantization.copies import independent_copy
+from norsim.quantization.forward import device_name, device_of
 from norsim.tiling.convert import converted_layers
 from norsim.tiling.digital import check_on_images
 from norsim.tiling.modules import TiledLayer
@@ -59,6 +60,7 @@ class Evaluation:
     `verification` is about single reads; `end_to_end` compares classes with those of the next rung of the ladder, None
     if there is none. `samples` are the reads that were kept, `at_random` of them, those with the smallest keys, drawn
     from all reads.
+    `device` is where the network was computed: `cpu`, or `cuda` with the name of the card.
     `labels` and predictions are classes `[images]`, or the targets and outputs passed to the metric. `chips` and
     `predictions_by_chip` are the results of several chips.
     """
@@ -77,6 +79,7 @@ class Evaluation:
     verification: Verification
     end_to_end: EndToEnd | None
     layers: list[dict[str, Any]]
+    device: str
     seconds: float
     seed: int
     versions: dict[str, str | None]
@@ -208,7 +211,7 @@ def evaluate(
             kept.samples, workers, reference(), spice_sample, each_pass=each_pass, seconds=proof_seconds,
             rungs=rungs_of(layers, wanted), report=report,
         ) if verified else Verification(0), proof,
-        table,
+        table, device_name(device_of(model)),
         time.monotonic() - started, seed, versions(wanted), truth, found, exact, known, kept.samples, at_random,
         ACCURACY if metric is None else name_of(metric),
     )  # fmt: skip

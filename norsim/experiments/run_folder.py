@@ -42,8 +42,9 @@ class RunFolder:
     Opening it deletes the results of an earlier run in the same place, so that they cannot be mistaken for those of
     this run; `resume` keeps the units of an interrupted run. It deletes only files that norsim recorded. Raises
     ConfigurationError if the run to resume is another one, with other `options` or another chip, and WriteError if the
-    folder cannot be written. `checks` are bounds on the finished result, such as `tolerance` and `min_accuracy`; None
-    for one that was not given. They may differ in a resumed run.
+    folder cannot be written. A run is resumed only on its `device`, named by norsim.quantization.forward.device_name.
+    `checks` are bounds on the finished result, such as `tolerance` and `min_accuracy`; None for one that was not given.
+    They may differ in a resumed run.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class RunFolder:
         resume: bool = False,
         shared: bool = False,
         checks: Mapping[str, float | None] | None = None,
+        device: str = "cpu",
     ) -> None:
         self.output, self.path = output, output.path
         self._phases: Phases | None = None
@@ -64,6 +66,7 @@ class RunFolder:
         self.units = UnitStore((path / "units",) if folder is None else (path / "units", folder))
         resolved, manifest = yaml_text(dict(chip)), _manifest(seed)
         manifest |= {"chip_file": str(chip_file), "options": dict(options or {}), "checks": dict(checks or {})}
+        manifest["device"] = device
         resumed = resume and (path / MANIFEST).is_file()
         if resumed:
             # The record of the first start, with the bounds of this one.
@@ -209,13 +212,16 @@ def _check_same(path: Path, manifest: Mapping[str, Any], chip: str) -> dict[str,
         before: dict[str, Any] = json.loads((path / "manifest.json").read_text())
         known = {
             "chip": (path / "config.resolved.yaml").read_text(), "norsim": before["norsim"],
-            "laws": before.get("laws"), **before["options"],
+            "laws": before.get("laws"), "device": before["device"], **before["options"],
         }  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError):
         raise ConfigurationError(
             f"{path} is not the folder of an interrupted run, so it cannot be resumed; start a new run"
         ) from None
-    now = {"chip": chip, "norsim": manifest["norsim"], "laws": manifest["laws"], **manifest["options"]}
+    now = {
+        "chip": chip, "norsim": manifest["norsim"], "laws": manifest["laws"], "device": manifest["device"],
+        **manifest["options"],
+    }  # fmt: skip
     other = sorted(key for key in known.keys() | now.keys() if known.get(key) != now.get(key))
     if other:
         was, now_is = (f"{values.get(other[0])}" for values in (known, now))

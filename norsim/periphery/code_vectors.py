@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from norsim.periphery.encoding import Codes
+
+
+class LayerCodes(Protocol):
+    """The activation codes `[vectors, inputs]` of a layer, in an array, as CodeVectors, or on a device."""
+
+    def __getitem__(self, which: NDArray[np.int64], /) -> Codes:
+        """Return the codes `[n, inputs]` of some vectors, in memory."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -71,8 +71,8 @@ class Encoding(Protocol):
         """Convert weight codes `[inputs, outputs]` and their zero to level codes `[wordlines, bitlines]`."""
 
     def drives(self, codes: Codes) -> NDArray[np.generic]:
-        """Convert codes of any shape to the actual drive of the lines in units of a code's step, each code by
-        itself."""
+        """Convert activation codes of any shape, each by itself, to the actual drive of the lines in units of a code's
+        step, same shape."""
 
     def shares(self, drives: NDArray[np.generic], passes: int) -> NDArray[np.float32]:
         """Convert drives `[vectors, inputs]` from `drives` to shares of a line's full drive, `[vectors x passes,

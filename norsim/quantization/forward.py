@@ -41,6 +41,11 @@ def device_of(network: nn.Module) -> torch.device:
     return kept[0].device if kept else torch.device("cpu")
 
 
+def device_name(device: torch.device) -> str:
+    """Return what determines the bits that a device computes: `cpu`, or `cuda` with the name of the card."""
+    return f"cuda {torch.cuda.get_device_name(device)}" if device.type == "cuda" else device.type
+
+
 def check_network(network: object) -> None:
     """Raise ConfigurationError for anything that is not a torch.nn.Module."""
     if not isinstance(network, nn.Module):

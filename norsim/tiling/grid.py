@@ -104,7 +104,7 @@ class TileGrid:
         if reader.backend.gives_integers:
             yield from ((place, 0, codes, part.ideal_read(codes)) for place, part in enumerate(self.tiles))
             return
-        self._check_programmed()
+        self.programmed()
         for place, first, some, result in reader.read(self.tiles, self.arrays, codes):
             reader.observe(self.tiles[place], self.arrays[place], some, result)
             yield place, first, some, result
@@ -116,9 +116,8 @@ class TileGrid:
             return exact_sums(self.layer, codes[:])
         sums = np.zeros((self.layer.outputs, len(codes)))
         if reader.backend.by_model:
-            self._check_programmed()
             vectors = codes if isinstance(codes, CodeVectors) else CodeVectors.of_rows(codes)
-            for place, (part, array) in enumerate(zip(self.tiles, self.arrays, strict=True)):
+            for place, (part, array) in enumerate(self.programmed()):
                 for own, found in reader.sum_by_model(part, array, vectors, sums):
                     reader.observe(part, array, own, found)
                 reader.report(f"{reader.phase} {self.layer.name}", place + 1, len(self.tiles))
@@ -128,13 +127,14 @@ class TileGrid:
             sums[outputs.start : outputs.stop, first : first + len(some)] += result.sums.T
         return sums.T
 
-    def _check_programmed(self) -> None:
-        """Raise ConfigurationError before `program`."""
+    def programmed(self) -> list[tuple[PlacedTile, ProgrammedTile]]:
+        """Return each tile with its array. Raises ConfigurationError before `program`."""
         if len(self.arrays) != len(self.tiles):
             raise ConfigurationError(
                 f"layer {self.layer.name!r} is not programmed; call norsim.program(network) or "
                 "norsim.calibrate(network, training_data)"
             )
+        return list(zip(self.tiles, self.arrays, strict=True))
 
     def read_whole(self, codes: Codes, reader: Reader) -> list[TileRead]:
         """Return the read of each tile for all of the `[vectors, inputs]` codes."""

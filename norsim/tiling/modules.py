@@ -1,8 +1,11 @@
-"""The torch modules that replace Conv1d, Conv2d and Linear and read their tiles."""
+"""The torch modules that replace Conv1d, Conv2d and Linear and read their tiles.
+
+Longer than 300 lines because all kinds of layers share the handling of state, readers, noise and devices.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -21,6 +24,7 @@ from norsim.quantization.forward import forward
 from norsim.tiling import im2col
 from norsim.tiling.fit import fit_as_vector, with_fit
 from norsim.tiling.grid import TileGrid
+from norsim.tiling.on_device.reading import TensorPath, path_of
 from norsim.tiling.read_noise import image_axis
 from norsim.tiling.reader import Reader
 
@@ -37,6 +41,7 @@ class TiledLayer(nn.Module):
     `fixed`    a backend for this layer that overrides the reader's; None for none
     `record`   if it is a list, the activation codes of each forward pass are appended to it
     `calls`    number of calls since `use`: noise is drawn again in each
+    `path`     the layer in torch, on the device where it last computed that way; None before
     """
 
     weight: Tensor
@@ -48,12 +53,19 @@ class TiledLayer(nn.Module):
         self.reader: Reader | None = None
         self.record: list[Codes] | None = None
         self.calls = 0
+        self.path: TensorPath | None = None
         real = (grid.layer.weights.astype(np.float32) - grid.layer.weight_zero) * grid.layer.weight_scale[:, None]
         for name, value in (("weight", real.reshape(self.weight.shape)), ("bias", grid.layer.bias)):
             kept = None if value is None else nn.Parameter(torch.tensor(value), requires_grad=False)
             self.register_parameter(name, kept)
         # In a tuple, because an attribute would be another parameter.
         self.programmed = tuple(self._parameters.values())
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> TiledLayer:
+        # The tables on a device that the layer leaves.
+        self.path = None
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     @property
     def stays_digital(self) -> bool:
@@ -113,14 +125,21 @@ class TiledLayer(nn.Module):
             )
         return self.reader
 
+    def in_torch(self, input: Tensor) -> TensorPath | None:
+        """Return how the layer computes in torch, on the device of its input; None for NumPy and numba on a CPU."""
+        path = path_of(self.path, self.grid, self.reader_in_use(), input.device)
+        self.path = path or self.path
+        return path
+
     def real_numbers(self, input: Tensor) -> Tensor:
-        """Return real activations of any shape, float32. Raises ConfigurationError for integers and NaN."""
+        """Return real activations of any shape, float32, on their device. Raises ConfigurationError for integers and
+        NaN."""
         if not input.is_floating_point():
             raise ConfigurationError(
                 f"layer {self.grid.layer.name!r}: input of {input.dtype}; expected real numbers as the network was "
                 "trained on, for example images.float() / 255"
             )
-        activations = input.detach().float().cpu()
+        activations = input.detach().float()
         if torch.isnan(activations).any():
             raise ConfigurationError(
                 f"layer {self.grid.layer.name!r}: an input is not a number (NaN), for which there is no code; check "
@@ -128,21 +147,33 @@ class TiledLayer(nn.Module):
             )
         return activations
 
+    def reader_of_call(self, images: int) -> Reader:
+        """Return the reader of the next call, for `images` images, with the noise of that call."""
+        reader = self.reader_in_use()
+        noise = reader.noise.of_call(images, self.calls) if reader.noise is not None and self.grid.noisy else None
+        self.calls += 1
+        return replace(reader, noise=noise)
+
     def sums(self, codes: Codes | CodeVectors, images: int) -> NDArray[np.floating]:
         """Return the sums `[vectors, outputs]` of (q - z) x for activation codes `[vectors, inputs]`.
 
         The vectors are those of `images` images, image after image; that matters only for noise.
         """
-        reader = self.reader_in_use()
         if self.record is not None:
             self.record.append(codes[:])
         if not len(codes):
             return np.empty((0, self.grid.layer.outputs))
-        noise = reader.noise.of_call(images, self.calls) if reader.noise is not None and self.grid.noisy else None
-        self.calls += 1
         # Sums in the type of autocast would be rounded.
         with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-            return self.grid.multiply(codes, replace(reader, noise=noise))
+            return self.grid.multiply(codes, self.reader_of_call(images))
+
+    def outputs_in_torch(self, path: TensorPath, parts: Iterable[Tensor], vectors: int, images: int) -> Tensor:
+        """Return real outputs `[vectors, outputs]`, float32, for codes on a device, in parts `[..., inputs]` of
+        `vectors` vectors in all, which are those of `images` images."""
+        if not vectors:
+            return torch.empty(0, self.grid.layer.outputs)
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            return path.outputs(parts, vectors, self.reader_of_call(images), self.record)
 
     def image_axis(self, shape: Sequence[int]) -> tuple[int, int]:
         """Return the axis of an input that counts images, and the number of images, for its `shape` without inputs.
@@ -187,8 +218,14 @@ class TiledLinear(TiledLayer, nn.Linear):
             )
         axis, images = self.image_axis(input.shape[:-1])
         first = input.movedim(axis, 0) if input.ndim > 1 else input
-        codes = layer.encode(self.real_numbers(first).numpy()).reshape(-1, layer.vector_length)
-        found = self.real(self.sums(codes, images)).reshape(*first.shape[:-1], layer.outputs)
+        path = self.in_torch(input)
+        if path is None:
+            codes = layer.encode(self.real_numbers(first).cpu().numpy()).reshape(-1, layer.vector_length)
+            found = self.real(self.sums(codes, images))
+        else:
+            vectors = self.real_numbers(first).reshape(-1, layer.vector_length)
+            found = self.outputs_in_torch(path, path.codes(vectors), len(vectors), images)
+        found = found.reshape(*first.shape[:-1], layer.outputs)
         return self.as_torch(found.movedim(0, axis) if input.ndim > 1 else found, input)
 
 
@@ -199,8 +236,15 @@ class TiledConvolution(TiledLayer):
         """Return `[images, outputs, height', width']`, float32, for `[images, channels, height, width]`."""
         layer, geometry = self.grid.layer, self.grid.layer.geometry
         assert geometry is not None
+        path = self.in_torch(input)
+        if path is not None:
+            rows, columns = path.positions(input.shape[2:])
+            parts = path.patches(self.real_numbers(input))
+            images = self.image_axis(input.shape[:1])[1]
+            found = self.outputs_in_torch(path, parts, len(input) * rows * columns, images)
+            return found.view(len(input), rows, columns, layer.outputs).permute(0, 3, 1, 2)
         vectors, rows = im2col.patches(
-            codes := im2col.padded_codes(self.real_numbers(input), layer, geometry), geometry
+            codes := im2col.padded_codes(self.real_numbers(input).cpu(), layer, geometry), geometry
         )
         if self.reader_in_use().backend.gives_integers:
             if self.record is not None:

@@ -152,6 +152,11 @@ class TileNoise:
         _scale(np.square(shares), self.variance, found)
         return found
 
+    def normals_of_lines(self, reads: int) -> Singles | None:
+        """Return the standard normal numbers that `of_lines` scales, of the next reads, `[reads, lines]`; None for no
+        noise."""
+        return None if self.on_lines is None else self.on_lines.take(reads)
+
     def of_converters(self, reads: int) -> Singles | None:
         """Return the converters' noise in the next reads, `[reads, outputs]`, in steps; None for no noise."""
         return None if self.on_outputs is None else np.float32(self.steps) * self.on_outputs.take(reads)

@@ -16,11 +16,11 @@ from norsim.backends.batch import read_all
 from norsim.jobs.phases import Report, silent
 from norsim.jobs.unit_store import UnitStore
 from norsim.jobs.workers import HERE, Workers
-from norsim.periphery.code_vectors import CodeVectors
+from norsim.periphery.code_vectors import CodeVectors, LayerCodes
 from norsim.periphery.encoding import Codes
 from norsim.tiling.program import ProgrammedTile
 from norsim.tiling.read_noise import DrawnNoise, ReadNoise, TileNoise
-from norsim.tiling.tile import PlacedTile, Sums, TileRead
+from norsim.tiling.tile import ObservedRead, PlacedTile, Sums, TileRead
 
 if TYPE_CHECKING:
     from norsim.solver.macro.tables import Tabulated
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 # Currents, codes and noise of a tile are kept for parts of this size, because the work on them is memory-bound.
 AMPS_AT_ONCE = 2**19
 
-Observer = Callable[[PlacedTile, ProgrammedTile, Codes | CodeVectors, TileRead | Sums], None]
+# The codes are in memory or, like the read, on a device.
+Observer = Callable[[PlacedTile, ProgrammedTile, LayerCodes, ObservedRead], None]
 # A read of a tile: the tile's index in the list, its first vector, the codes, and the result.
 Read = tuple[int, int, Codes, TileRead]
 
@@ -45,10 +46,10 @@ class Reader:
     `workers`    solve the decks
     `report`     called with ("PHASE LAYER", done, total) while a layer is read: decks, or tiles that models read
     `phase`      the phase that its reads belong to
-    `observe`    called with (placed tile, its array, the layer's activation codes, tile read or sums) after each read
-                 of a tile
+    `observe`    called with (placed tile, its array, the layer's activation codes, read) after each read of a tile
     `store`      store of finished reads of simulators
     `noise`      determines the noise of cells and converters that is drawn for each read; None for no noise
+    `in_torch`   whether layers compute in torch on a CPU too, as they do on other devices
     """
 
     backend: Backend
@@ -58,6 +59,7 @@ class Reader:
     observe: Observer = field(default=unobserved)
     store: UnitStore | None = None
     noise: ReadNoise | None = None
+    in_torch: bool = False
 
     def currents(self, requests: Sequence[tuple[Tile, Stimulus]], layer: str = "") -> list[Currents]:
         """Return the currents of each request for tiles of `layer`, in order; equal reads of a tile are solved once.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +60,20 @@ class TileRead:
             f"{self.amps.max():.3g} A, codes {self.adc.min():.0f} to {self.adc.max():.0f}, sums {self.sums.min():.4g} "
             f"to {self.sums.max():.4g}"
         )
+
+
+class ObservedRead(Protocol):
+    """What an observer gets of a read: a TileRead, the Sums that are left of one, or a read on a device."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(vectors, passes, outputs)."""
+
+    def take(self, which: NDArray[np.int64], /) -> TileRead:
+        """Return the read of some vectors, in memory."""
+
+    def clipped(self, part: PlacedTile, /) -> tuple[int, int]:
+        """Return the number of currents that the converters of its tile, `part`, clip at the low and high end."""
 
 
 def joined(parts: Sequence[TileRead]) -> TileRead:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from norsim.backends.registry import array_backends
+from norsim.backends.registry import array_backends, backend_named
 from norsim.commands.shared import show
+from norsim.commands.shared.device_option import device_of_options, device_option
 from norsim.commands.shared.network_options import model_is_trusted, network_options
 from norsim.commands.shared.options import (
     check_network,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 @click.option("--images", type=click.IntRange(min=1), help="Use only the first N test images; all by default.")
 @click.option("--backend", type=click.Choice(array_backends()), default="macro", show_default=True,
               help="Solver that reads the tiles.")  # fmt: skip
+@device_option
 @chip_options
 @resume_options
 @scheduler_options
@@ -80,7 +82,9 @@ def command(
         from norsim.evaluation.shapley import configurations
         from norsim.experiments.attribution import drawn_orders
         from norsim.experiments.experiment import open_experiment
+        from norsim.quantization.forward import device_name
 
+    device = device_of_options(backend_named(backend))
     with reporting(quiet, phases) as report:
         one = open_experiment(
             network, choice, dataset, data_folder, backend=backend, seed=seed, trusted=model_is_trusted(),
@@ -98,14 +102,15 @@ def command(
         )
         return
     with reporting(quiet, phases) as report, workers_for(jobs) as workers:
-        folder = open_run("attribute", out, choice, seed, phases)
+        folder = open_run("attribute", out, choice, seed, phases, device_name(device))
+        one.net.to(device)
         found = one.net.attribute(
             shown, by, margin=margin, orders=orders, workers=workers, report=report, store=folder.units,
             float_predictions=known,
         )  # fmt: skip
     content: dict[str, Any] = {
         "network": network, "dataset": shown.name, "images": found.images, "backend": backend,
-        "encoding": choice.chip.encoding.name, "by": by, **summary(found), "seed": seed,
+        "encoding": choice.chip.encoding.name, "by": by, **summary(found), "device": device_name(device), "seed": seed,
         "seconds": time.monotonic() - started,
     }  # fmt: skip
     folder.finish(content)
@@ -144,6 +149,7 @@ def report_losses(found: Attribution, content: dict[str, Any], path: Path) -> No
         ("", "points", "95 % interval", "cross-entropy, nats", "95 % interval"), shared,
         f"shares that add up: Shapley values, mean over {over} of adding each {part}",
     )  # fmt: skip
+    show.say(f"Computed on: {content['device']}")
     show.say_path(f"{content['seconds']:.0f} s. Run folder: {path}")
 
 

@@ -17,6 +17,7 @@ import click
 
 from norsim.backends.registry import BACKENDS
 from norsim.commands.shared import show
+from norsim.commands.shared.device_option import device_of_options, device_option
 from norsim.commands.shared.network_options import (
     model_is_trusted,
     network_options,
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
               help="Report the yield: the share of chips that reaches this accuracy.")  # fmt: skip
 @click.option("--min-accuracy", type=click.FloatRange(0, 1), help="Fail (exit 5) below this accuracy.")
 @proof_options
+@device_option
 @chip_options
 @resume_options
 @scheduler_options
@@ -125,9 +127,12 @@ def command(
         from norsim.evaluation.proof.kept_reads import save_samples
         from norsim.evaluation.trials import table_of_chips
         from norsim.experiments.experiment import open_experiment
+        from norsim.quantization.forward import device_name
         from norsim.saved.post_training import quantized_folder
         from norsim.tiling.digital import digital_parts
 
+    wanted = backend_named(backend)
+    device = device_of_options(wanted)
     normalise = normalise_of(mean, std, quantizes=own)
     made = None
     if own:
@@ -148,7 +153,6 @@ def command(
                 report,
             )
         network = str(made)
-    wanted = backend_named(backend)
     with reporting(quiet, phases) as report:
         one = open_experiment(
             str(network), choice, dataset, data_folder, pattern=pattern, backend=backend, seed=seed,
@@ -162,7 +166,8 @@ def command(
         )  # fmt: skip
         return
     with reporting(quiet, phases) as report, workers_for(jobs) as workers:
-        folder = open_run("eval-network", out, choice, seed, phases)
+        folder = open_run("eval-network", out, choice, seed, phases, device_name(device))
+        one.net.to(device)
         if made is not None:
             copy_files(made, folder.path / "network")
         options: dict[str, Any] = {"workers": workers, "report": report, "store": folder.units}
@@ -271,6 +276,7 @@ def report_result(found: Evaluation, path: Path, verbose: bool, summary: dict[st
     from norsim.tiling.digital import listed
 
     show.say(f"These stay digital: {listed(summary['digital'], verbose)}")
+    show.say(f"Computed on: {found.device}")
     show.say_path(f"{found.seconds:.0f} s. Run folder: {path}")
 
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import click
 
-from norsim.backends.registry import array_backends
+from norsim.backends.registry import array_backends, backend_named
 from norsim.commands.shared import show
 from norsim.commands.shared.complete import complete_key
+from norsim.commands.shared.device_option import device_of_options, device_option
 from norsim.commands.shared.network_options import model_is_trusted, network_options
 from norsim.commands.shared.options import (
     check_network,
@@ -76,6 +77,7 @@ from norsim.jobs.phases import Phases, step
     show_default=True,
     help="Number of reads at each point, drawn at random from all reads, that ngspice solves again.",
 )
+@device_option
 @chip_options
 @resume_options
 @scheduler_options
@@ -108,8 +110,10 @@ def command(
     with reporting(quiet, phases) as report, step(report, "import"):
         from norsim.experiments.experiment import open_experiment
         from norsim.experiments.sweep import SweepPoint, designs
+        from norsim.quantization.forward import device_name
         from norsim.report.figures.sweep_curves import curves
 
+    device = device_of_options(backend_named(backend))
     with reporting(quiet, phases) as report:
         one = open_experiment(
             network, choice, dataset, data_folder, backend=backend, seed=seed, trusted=model_is_trusted(),
@@ -131,7 +135,8 @@ def command(
         return
     rows: list[dict[str, Any]] = []
     with reporting(quiet, phases) as report, workers_for(jobs) as workers:
-        folder = open_run("sweep", out, choice, seed, phases)
+        folder = open_run("sweep", out, choice, seed, phases, device_name(device))
+        one.net.to(device)
 
         def write(point: SweepPoint) -> None:
             rows.append(row_of(point.values, point))
@@ -147,7 +152,8 @@ def command(
         "encoding": last.encoding, "split": split, "trials": trials, "keys": list(found.keys),
         "fitted_fresh": found.fitted_fresh,
         "accuracy_float": last.accuracy_float, "accuracy_quantized": last.accuracy_quantized, "points": rows,
-        "layers": last.layers, "seed": seed, "seconds": time.monotonic() - started, "versions": last.versions,
+        "layers": last.layers, "device": last.device, "seed": seed,
+        "seconds": time.monotonic() - started, "versions": last.versions,
     }  # fmt: skip
     write_text(folder.path / "curves.svg", curves(content))
     best = chips[found.points.index(found.best)]
@@ -208,6 +214,7 @@ def report_points(content: dict[str, Any], path: Path) -> None:
             "Converters are fitted just after programming, and used at all times; --set calibration.fresh=false fits "
             "them again at each time"
         )
+    show.say(f"Computed on: {content['device']}")
     show.say_path(
         f"Digital 4-bit network: {100 * content['accuracy_quantized']:.2f} %. {content['seconds']:.0f} s. "
         f"Run folder: {path}"

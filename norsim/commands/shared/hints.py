@@ -16,6 +16,7 @@ HINTS: tuple[tuple[type[NorsimError], str, str], ...] = (
     (DataError, "of CIFAR-10, so pass one|no CIFAR-10 that can be read", "--data DIR"),
     (ConfigurationError, "^setting ", "--set KEY=VALUE"),
     (ConfigurationError, "matches no layer", "--layers PATTERN"),
+    (ConfigurationError, "^the device is", "--device"),
     (ConfigurationError, "activation (codes|vectors)", "--vectors K|FILE"),
     (ConfigurationError, "overwrite or resume it", "--overwrite replaces it, --resume continues an interrupted one"),
     (ConfigurationError, "cannot be resumed", "--resume"),

@@ -182,9 +182,9 @@ def show_evaluation_cost(
 
 
 def open_run(
-    command: str, out: Path | None, choice: ChipChoice, seed: int, phases: Phases | None = None
+    command: str, out: Path | None, choice: ChipChoice, seed: int, phases: Phases | None = None, device: str = "cpu"
 ) -> RunFolder:  # fmt: skip
-    """Return the folder of this run, which records `phases`.
+    """Return the folder of this run, which records `phases`, and the `device` that it computes on.
 
     Raises ConfigurationError if `--resume` has no folder, or that of another run.
     """
@@ -201,7 +201,7 @@ def open_run(
         # An unusable simulator is noticed before an earlier result is deleted.
         backend_named(context.params["backend"]).versions()
     place = open_output(command, out)
-    folder = RunFolder(place, choice.content, choice.path, seed, options, resume, shared, checks)
+    folder = RunFolder(place, choice.content, choice.path, seed, options, resume, shared, checks, device)
     if phases is not None:
         folder.follow(phases)
     return folder

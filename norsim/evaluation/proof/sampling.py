@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from norsim.array.tile import Floats, Stimulus
 from norsim.evaluation.proof.defaults import AT_RANDOM, PER_TILE
-from norsim.periphery.code_vectors import CodeVectors
+from norsim.periphery.code_vectors import LayerCodes
 from norsim.periphery.encoding import Codes
 from norsim.random_streams import Stream, generator
 from norsim.tiling.program import ProgrammedTile
-from norsim.tiling.tile import PlacedTile, Sums, TileRead
+from norsim.tiling.tile import ObservedRead, PlacedTile
 
 
 class Keyed(Protocol):
@@ -167,9 +167,7 @@ class Sampler:
         self.heaps: dict[Hashable, list[tuple[float, int, Drawn]]] = {}
         self.offers = 0
 
-    def observe(
-        self, part: PlacedTile, array: ProgrammedTile, codes: Codes | CodeVectors, result: TileRead | Sums
-    ) -> None:  # fmt: skip
+    def observe(self, part: PlacedTile, array: ProgrammedTile, codes: LayerCodes, result: ObservedRead) -> None:
         """Draw a key for each read of one tile by the layer's `codes`, `[vectors, inputs]`, and keep what is due."""
         vectors, passes, _ = result.shape
         keys = self.random.random((vectors, passes))

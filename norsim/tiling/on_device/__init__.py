@@ -1,0 +1,1 @@
+"""Layers read in torch, on the device of their inputs."""

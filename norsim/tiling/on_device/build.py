@@ -1,0 +1,119 @@
+"""From a layer and its tiles to tensors on a device."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from norsim.array.read_noise import line_variance
+from norsim.array.tile import Floats
+from norsim.backends.backend import Backend
+from norsim.errors import ConfigurationError
+from norsim.periphery.encoding import Encoding
+from norsim.quantization.layer import QuantizedLayer
+from norsim.solver.macro.float16_parts import parts
+from norsim.solver.macro.on_device import moved, on_device
+from norsim.tiling.on_device.converter import Converter
+from norsim.tiling.on_device.tile import DeviceTile
+from norsim.tiling.on_device.vectors import DigitalSide
+from norsim.tiling.program import ProgrammedTile
+from norsim.tiling.read_noise import cell_places
+from norsim.tiling.tile import PlacedTile
+
+# Memory for the reads of a tile: a share of the device's, within these bounds. It does not depend on what is free, so
+# that vectors are split alike in every run.
+SHARE, LEAST_BYTES, MOST_BYTES = 1 / 16, 2**26, 2**31
+
+
+def bytes_at_once(device: torch.device) -> int:
+    """Return the memory that one step of work may take on a device."""
+    if device.type != "cuda":
+        return LEAST_BYTES
+    total = torch.cuda.get_device_properties(device).total_memory
+    return int(min(max(SHARE * total, LEAST_BYTES), MOST_BYTES))
+
+
+def digital_side(layer: QuantizedLayer, device: torch.device) -> DigitalSide:
+    """Return the integers of a layer as tensors on a device."""
+    signed = layer.weights.astype(np.int64) - layer.weight_zero
+    # As norsim.tiling.grid.signed_weights: float32 represents all sums of the layer.
+    single = layer.inputs * 2 ** (layer.weight_bits + layer.input_bits) < 2**24
+    weights = signed.reshape(layer.groups, -1, layer.inputs).transpose(0, 2, 1)
+    bias = np.zeros(layer.outputs) if layer.bias is None else layer.bias
+    side = DigitalSide(
+        torch.tensor(np.float32(1) / np.float32(layer.input_scale)), layer.input_zero, 2**layer.input_bits - 1,
+        torch.tensor(weights, dtype=torch.float16 if single else torch.float64),
+        torch.tensor(layer.weight_scale.astype(np.float64) * float(layer.input_scale)),
+        torch.tensor(bias, dtype=torch.float64),
+        torch.tensor(layer.input_zero * signed.sum(axis=1), dtype=torch.float64),
+    )  # fmt: skip
+    return moved(side, device)
+
+
+def device_tile(part: PlacedTile, array: ProgrammedTile, backend: Backend, device: torch.device) -> DeviceTile:
+    """Return a tile, read through the model of `backend`, as tensors on a device.
+
+    Raises ConfigurationError for an encoding that drives lines in different ways.
+    """
+    layer, encoding = part.layer, part.chip.encoding
+    passes = encoding.passes(layer.input_bits)
+    model = backend.model(array.tile, array.drive(np.zeros((1, array.inputs), np.uint8)))
+    drives, squares = _by_code(array.encoding, array.inputs, layer.input_bits, passes)
+    sensed, signs = _senses(encoding, array.outputs)
+    digital = partial(encoding.digital_part, zero=layer.weight_zero)
+    variance = None
+    if array.read_sigma is not None:
+        variance = parts(line_variance(array.read_sigma, cell_places(array)))
+    tile = DeviceTile(
+        on_device(model), (part.inputs.start, part.inputs.stop), (part.outputs.start, part.outputs.stop),
+        None if part.order is None else torch.from_numpy(part.order), drives, float(encoding.top_drive), sensed, signs,
+        _converter(part, passes), squares, variance,
+        None if digital(np.zeros((1, array.inputs), np.uint8)) is None else digital,
+    )  # fmt: skip
+    return moved(tile, device)
+
+
+def _by_code(encoding: Encoding, inputs: int, bits: int, passes: int) -> tuple[Tensor | None, Tensor]:
+    """Return the drive `[levels, 1]` of a line, None if it is the code itself, and the squares of its shares of full
+    drive, `[levels, passes]`."""
+    codes = np.repeat(np.arange(2**bits, dtype=np.uint8)[:, None], inputs, axis=1)
+    drives = np.asarray(encoding.drives(codes))
+    if (drives != drives[:, :1]).any():
+        raise ConfigurationError(
+            f"the encoding {encoding.name} drives its lines in different ways, which is read only on a CPU; move the "
+            'network there with net.to("cpu")'
+        )
+    shares = encoding.shares(drives, passes).reshape(len(codes), passes, inputs)[:, :, 0]
+    same = drives.dtype == np.uint8 and (drives == codes).all()
+    whole = drives.dtype == np.uint8
+    table = torch.tensor(drives[:, :1], dtype=torch.uint8 if whole else torch.float32)
+    return None if same else table, torch.tensor(np.square(shares), dtype=torch.float32)
+
+
+def _senses(encoding: Encoding, outputs: int) -> tuple[Tensor, Tensor]:
+    """Return the lines `[parts, outputs]` that outputs are summed from, and their signs."""
+    sense = encoding.sense(outputs)
+    many = max(len(terms) for terms in sense)
+    sensed, signs = np.zeros((many, outputs), np.int64), np.zeros((many, outputs), np.float32)
+    for output, terms in enumerate(sense):
+        for place, (_, line, sign) in enumerate(terms):
+            sensed[place, output], signs[place, output] = line, sign
+    return torch.from_numpy(sensed), torch.from_numpy(signs)
+
+
+def _converter(part: PlacedTile, passes: int) -> Converter:
+    """Return the converters of a tile: the arguments of norsim.periphery.readout.convert_and_add, in float32."""
+    adc, flaws, lsb = part.adc, part.flaws, part.chip.encoding.lsb_amps
+
+    def single(values: Floats | float) -> Tensor:
+        return torch.tensor(values, dtype=torch.float32)
+
+    return Converter(
+        single(adc.low_amps), single(adc.step_amps), float(2**adc.bits - 1),
+        single(1 + flaws.gain), single(flaws.offset), single(4 * flaws.bow),
+        single(adc.step_amps / lsb * part.gain), single(adc.low_amps / lsb * part.gain + part.offset),
+        tuple(part.chip.encoding.place_values(passes).tolist()),
+    )  # fmt: skip

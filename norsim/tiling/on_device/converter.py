@@ -1,0 +1,45 @@
+"""Conversion of currents to converter codes and sums in torch: what norsim.periphery.readout does by numba on a CPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Converter:
+    """The converters of a tile's outputs, and the digital correction of their codes, in float32.
+
+    `low`, `step`   amperes `[]`; `top`: the highest code
+    `gain`, `offset`, `bow`   `[outputs]`, of Flaws: the factor on a current, the offset, and four times the bow
+    `scale`, `shift`   `[outputs]`: code c stands for c scale + shift
+    `place_values`     weight of each pass in the sum
+    """
+
+    low: Tensor
+    step: Tensor
+    top: float
+    gain: Tensor
+    offset: Tensor
+    bow: Tensor
+    scale: Tensor
+    shift: Tensor
+    place_values: tuple[float, ...]
+
+    def read_out(self, amps: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Convert amperes `[vectors x passes, outputs]`, passes innermost, to codes of that shape and sums `[vectors,
+        outputs]`; `noise` is that of the conversions, in steps."""
+        ideal = (amps * self.gain - self.low) / self.step
+        share = ideal / self.top
+        seen = ideal + self.offset + self.bow * share * (1 - share)
+        if noise is not None:
+            seen = seen + noise
+        # Ties go to the even code, as in NumPy.
+        codes = seen.round().clamp(0, self.top)
+        values = (codes * self.scale + self.shift).view(-1, len(self.place_values), codes.shape[1])
+        sums = torch.zeros_like(values[:, 0])
+        for place, value in enumerate(self.place_values):
+            sums += value * values[:, place]
+        return codes, sums
