@@ -46,7 +46,8 @@ class Reader:
     `workers`    solve the decks
     `report`     called with ("PHASE LAYER", done, total) while a layer is read: decks, or tiles that models read
     `phase`      the phase that its reads belong to
-    `observe`    called with (placed tile, its array, the layer's activation codes, read) after each read of a tile
+    `observe`    called with (placed tile, its array, the layer's activation codes `[vectors, inputs]`, read) after each
+                 read of a tile
     `store`      store of finished reads of simulators
     `noise`      determines the noise of cells and converters that is drawn for each read; None for no noise
     `in_torch`   whether layers compute in torch on a CPU too, as they do on other devices

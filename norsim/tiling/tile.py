@@ -63,14 +63,15 @@ class TileRead:
 
 
 class ObservedRead(Protocol):
-    """What an observer gets of a read: a TileRead, the Sums that are left of one, or a read on a device."""
+    """What an observer gets of a read of `[vectors, inputs]` codes: a TileRead, the Sums that are left of one, or a
+    read on a device."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(vectors, passes, outputs)."""
 
     def take(self, which: NDArray[np.int64], /) -> TileRead:
-        """Return the read of some vectors, in memory."""
+        """Return the read of some vectors `[n]`, in memory."""
 
     def clipped(self, part: PlacedTile, /) -> tuple[int, int]:
         """Return the number of currents that the converters of its tile, `part`, clip at the low and high end."""

@@ -148,11 +148,11 @@ def test_the_chips_have_what_their_names_say() -> None:
 
 @pytest.mark.parametrize("name", ["bits with noise and defects", "volts, several blocks"])
 def test_vectors_that_do_not_fit_are_read_in_parts(name: str) -> None:
-    grid, codes = grid_of(name), codes_of(50, 5, 0.5)
-    noise = ReadNoise(4, images=50) if grid.noisy else None
+    grid, codes = grid_of(name), codes_of(40, 5, 0.5)
+    noise = ReadNoise(4, images=40) if grid.noisy else None
     tile = device_tile(grid.tiles[0], grid.arrays[0], Macro(), CPU)
     least = tile.vectors_at_once(2**20)
-    assert 1 <= tile.vectors_at_once(2**16) < 50 < least < 2 * tile.vectors_at_once(2**19) + 2
+    assert 1 <= tile.vectors_at_once(2**16) < 40 < least < 2 * tile.vectors_at_once(2**19) + 2
     whole, split = reads_in_torch(grid, codes, noise), reads_in_torch(grid, codes, noise, 2**16)
     for part, one, other in zip(grid.tiles, whole, split, strict=True):
         torch.testing.assert_close(one.amps, other.amps, rtol=0, atol=3e-7 * part.full_scale_amps)
