@@ -191,7 +191,10 @@ class TiledLayer(nn.Module):
         on."""
         kind = input.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
-        return found.to(input.device, dtype).contiguous(memory_format=layout)
+        wanted = torch.empty(found.shape, dtype=dtype, device=input.device, memory_format=layout)
+        # By strides, because torch calls some tensors contiguous in a format whose strides they do not have.
+        same = found.stride() == wanted.stride()
+        return found.to(input.device, dtype) if same else wanted.copy_(found)
 
     def real(self, sums: NDArray[np.floating]) -> Tensor:
         """Return real outputs `[..., outputs]`, float32, for sums of (q - z) x of the same shape."""
