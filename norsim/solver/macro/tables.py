@@ -206,9 +206,10 @@ def _with_modes(model: Macro, state: Floats, count: int, constants: bool = False
 
 
 def node_of(model: Macro) -> NDArray[np.int64]:
-    """Return the node `[groups]` that each group's inputs belong to."""
+    """Return the node `[groups]` that each group's inputs belong to. Nodes are runs of groups, in order."""
     found = np.abs(model.field.weights.numpy()[:: model.rows_per_group]).argmax(axis=1)
-    return np.asarray(found, dtype=np.int64)
+    # A group without current has no weight at any node; in another node than its neighbours it would end their run.
+    return np.maximum.accumulate(found).astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
