@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from norsim.chip.model import Chip
+from norsim.errors import ConfigurationError
 from norsim.evaluation.clipping import Tally
 from norsim.evaluation.proof.sampling import Quota, Sampler
 from norsim.periphery.adc import Flaws
@@ -134,6 +135,11 @@ def test_sums_are_those_of_each_step_by_itself(
     assert np.array_equal(grid.multiply(codes, whole), sums)
     if noise is None:
         assert np.array_equal(grid.multiply(codes[13:], whole), sums[13:])
+
+
+def test_codes_beyond_the_volts_of_a_line_are_refused(grids: Callable[[str, str], TileGrid]) -> None:
+    with pytest.raises(ConfigurationError, match="layer 'fc': activation code 16; expected codes up to 15"):
+        grids("linear-pair", "noise and defects").multiply(np.full((2, 11), 16, np.uint8), reader_by("macro"))
 
 
 @pytest.mark.parametrize("kind", ["digital zero", "noise and defects"])
