@@ -137,9 +137,11 @@ class Macro:
         return torch.cat([self._lines(part) for part in torch.split(x.to(self.own.dtype), self.at_once(x.shape[1]))])
 
     def node_of(self) -> NDArray[np.int64]:
-        """Return the node `[groups]` of the field that each group's inputs belong to."""
+        """Return the node `[groups]` of the field that each group's inputs belong to. Nodes are runs of groups, in
+        order."""
         found = np.abs(self.field.weights.numpy()[:: self.rows_per_group]).argmax(axis=1)
-        return np.asarray(found, dtype=np.int64)
+        # A group without current has no weight at any node; in another node than its neighbours it would end their run.
+        return np.maximum.accumulate(found).astype(np.int64)
 
     def at_once(self, inputs: int) -> int:
         """Return the best number of vectors of `inputs` inputs to process at a time."""

@@ -180,7 +180,7 @@ class VoltTables:
         x = codes.to(torch.float32) * float(np.float32(1 / top))
         phi, terms = self.circuit.field(x @ self.weights)
         factor = weighted(phi, self.factors)
-        # As kernels._raise: ((x + shift) factor)^n minus its value at rest.
+        # As kernels._weigh_volts: ((x + shift) factor)^n minus its value at rest.
         first, second = x * factor, x * (x + 2 * weighted(phi, self.shifts)) * factor * factor
         drawn = []
         for block, (start, end) in zip(self.blocks, pairwise(self.starts), strict=True):
