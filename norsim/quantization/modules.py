@@ -83,12 +83,15 @@ class QuantizedOperands(nn.Module):
     @torch.no_grad()
     def fit_scales(self, sample: Tensor) -> None:
         """Fit all scales and zero points to the weight itself and to a `sample` `[n]` of the inputs."""
+        threads = torch.get_num_threads()
         scale, zero = fit_grid(self.weight.flatten(1).cpu().numpy(), self.weight_bits)
         self.weight_scale.copy_(torch.from_numpy(scale))
         self.weight_zero.fill_(zero)
         scale, zero = fit_grid(sample[None].numpy(), self.input_bits)
         self.input_scale.copy_(torch.from_numpy(scale))
         self.input_zero.fill_(zero)
+        # numba's threads are those of the same library, which then gives torch as many.
+        torch.set_num_threads(threads)
 
     def quantized_layer(self, name: str) -> QuantizedLayer:
         """Return this layer in integers. Raises ConfigurationError if a scale or bias is not finite."""

@@ -35,8 +35,9 @@ def _check_device(context: click.Context, option: click.Parameter, value: str) -
     context.meta[DEVICE] = value
 
 
-def device_of_options(backend: Backend) -> torch.device:
-    """Return the device that `--device` chooses for `backend`, with the settings of torch that make runs repeatable.
+def device_of_options(backend: Backend | None) -> torch.device:
+    """Return the device that `--device` chooses for `backend`, None for a training without an array, with the settings
+    of torch that make runs repeatable.
 
     Raises ConfigurationError for a device that is not there, and for a card beside `--scheduler`.
     """
