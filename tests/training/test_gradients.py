@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from norsim.quantization.quantize import replace_layers
 from norsim.training import learner
 from norsim.training.batches import Batches
 from norsim.training.gradients import WARM_UP, Recorded
@@ -150,11 +151,16 @@ def test_no_batch_waits_for_the_card(kind: Any) -> None:
     assert recording.operations
 
 
-def test_a_step_waits_for_nothing() -> None:
-    """Loss, gradients, optimiser and moving average, in 32 bits and beside a teacher, once they have begun."""
-    network = SPEC.build()
-    one = learner.Learner(network, replace(TINY, ema_decay=0.9), teacher=SPEC.build().eval())
-    images, labels = torch.rand(16, 3, 6, 6), torch.zeros(16, dtype=torch.int64)
-    one.learn(images, labels, 0.1)
-    with Recording():
-        one.learn(images, labels, 0.1)
+def test_an_epoch_stays_on_its_device_until_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tensors of the device `meta` have no values, so nothing can be fetched, and cannot meet those of a CPU."""
+    meta, recipe = torch.device("meta"), replace(TINY, augmentation="crop-flip-cutout")
+    groups = lambda network, decay: [{"params": list(network.parameters()), "boost": 1.0}]  # noqa: E731
+    monkeypatch.setattr(learner, "parameter_groups", groups)
+    network, teacher = replace_layers(SPEC.build()).to(meta), SPEC.build().to(meta).eval()
+    one = learner.Learner(network, recipe, meta, teacher)
+    monkeypatch.setattr(one, "precision", nullcontext)
+    pixels, labels = (torch.from_numpy(part) for part in (dataset("train").images, dataset("train").labels))
+    batches, told = Batches(pixels, labels, 255, recipe, torch.channels_last, meta), list[int]()
+    with pytest.raises(RuntimeError, match=r"item\(\) cannot be called on meta tensors"):
+        one.epoch(batches.epoch(0), 8, 0.1, told.append)
+    assert told == [0, 1, 2, 3] and one.step == 4

@@ -145,7 +145,8 @@ def command(
         click.echo(
             f"{network}, tuned on {chip.name}: digital accuracy {100 * new['quantized_accuracy']:.2f} %, before "
             f"{100 * card['quantized_accuracy']:.2f} %. Computed on {new['device']}. Saved in {folder}; "
-            f"measure the accuracy on the array with norsim eval-network --network {folder.absolute()} --chip {chip_name}"
+            f"measure the accuracy on the array with norsim eval-network --network {folder.absolute()} "
+            f"--chip {chip_name}"
         )
 
 
