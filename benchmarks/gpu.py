@@ -7,7 +7,8 @@
 tile of the preset, and reads some vectors by numba on the CPU. `measure` reads many vectors on the card, compares
 those with the CPU's, and times the read against one float32 product of matrices for each pass. With a network,
 `prepare` also puts its layers in the file, with test images and the classes that the CPU gives the first of them, and
-`measure` counts images per second, beside those of the same network in plain float32.
+`measure` counts images per second, beside those of the same network in plain float32. It also times an epoch of a
+training of ResNet-18, which `prepare` quantizes, on random images.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks.gpu_training import measure_training, prepare_training
 from norsim.solver.macro.float16_parts import full_precision
 from norsim.solver.macro.on_device import moved
 from norsim.tiling.on_device.layer import DeviceLayer
 from norsim.tiling.on_device.tile import DeviceTile
 from norsim.tiling.on_device.vectors import patches
 
-PREPARED = "norsim gpu benchmark 1"
+PREPARED = "norsim gpu benchmark 2"
 PASSES = 4
 CPU = torch.device("cpu")
 
@@ -243,7 +245,7 @@ def measure_network(kept: dict[str, Any], device: torch.device, batch: int, repe
     }  # fmt: skip
 
 
-def measure(file: Path, device_name: str, vectors: int, batch: int, repeats: int) -> dict[str, Any]:
+def measure(file: Path, device_name: str, vectors: int, batch: int, repeats: int, train_images: int) -> dict[str, Any]:
     """Return what the card makes of a prepared file."""
     device = torch.device(device_name)
     # A file of one's own, which holds classes.
@@ -255,6 +257,7 @@ def measure(file: Path, device_name: str, vectors: int, batch: int, repeats: int
     found |= {"tile": measure_tile(kept["tile"], device, vectors, repeats), "network": None}
     if kept["network"] is not None:
         found["network"] = measure_network(kept["network"], device, batch, max(repeats // 3, 1))
+    found["training"] = measure_training(kept["training"], device, train_images) if train_images else None
     return found
 
 
@@ -272,11 +275,13 @@ def main(arguments: list[str] | None = None) -> int:
     first.add_argument("--images", type=int, default=10_000)
     first.add_argument("--checked", type=int, default=100, help="images that numba classifies for comparison")
     first.add_argument("--set", action="append", default=[], help="a chip key for the network, such as adc.bits=9")
+    first.add_argument("--train-width", type=float, default=1.0, help="width of the ResNet-18 that is trained")
     second.add_argument("--out", type=Path, required=True, help="the JSON file to write")
     second.add_argument("--device", default="cuda")
     second.add_argument("--vectors", type=int, default=65_536)
     second.add_argument("--batch", type=int, default=1000, help="images of the network at a time")
     second.add_argument("--repeats", type=int, default=9)
+    second.add_argument("--train-images", type=int, default=50_000, help="images of an epoch; 0 for no training")
     given = parser.parse_args(arguments)
     if given.step == "prepare":
         tile = prepare_tile(*given.tile, given.vectors)
@@ -284,9 +289,10 @@ def main(arguments: list[str] | None = None) -> int:
         if given.network is not None:
             settings = tuple(given.set)
             network = prepare_network(given.network, given.data, given.images, given.checked, settings)
-        torch.save({"kind": PREPARED, "tile": tile, "network": network}, given.file)
+        training = prepare_training(given.train_width)
+        torch.save({"kind": PREPARED, "tile": tile, "network": network, "training": training}, given.file)
     else:
-        found = measure(given.file, given.device, given.vectors, given.batch, given.repeats)
+        found = measure(given.file, given.device, given.vectors, given.batch, given.repeats, given.train_images)
         given.out.write_text(json.dumps(found, indent=1) + "\n")
     print(given.file if given.step == "prepare" else given.out)
     return 0

@@ -1,35 +1,17 @@
-"""Images as inputs of a network in training, augmented, and a check that they fit it."""
+"""Images as inputs of a network in training, augmented. Needs torch alone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from norsim.data import Dataset
-from norsim.errors import ConfigurationError
-from norsim.evaluation.metrics import check_labels, scores_of
-from norsim.quantization.forward import check_single_images, forward
 from norsim.training.recipes import AUGMENTATIONS
 
 # For pixels of 0 to 255.
 GREY = 128
-
-
-@torch.no_grad()
-def check_fit(network: nn.Module, data: Dataset) -> None:
-    """Raise ConfigurationError unless `network` has, for each image of `data` by itself, a score for each label."""
-    mode, images = network.training, to_input(torch.from_numpy(data.images[:3]), data.full_scale)
-    network.eval()
-    try:
-        check_single_images(network, images)
-        check_labels(data.labels, scores_of(forward(network, images)))
-    except ConfigurationError as problem:
-        raise type(problem)(f"the {data.split} images of {data.name} do not fit the network: {problem}") from problem
-    finally:
-        network.train(mode)
 
 
 def to_input(pixels: Tensor, full_scale: int, layout: torch.memory_format = torch.contiguous_format) -> Tensor:

@@ -34,7 +34,8 @@ from norsim.quantization.forward import device_name, forward
 from norsim.quantization.quantize import quantize
 from norsim.training.batches import Batches
 from norsim.training.checkpoint import CHECKPOINT, LOG, check_device, random_state, set_random_state, write_checkpoint
-from norsim.training.images import check_fit, to_input
+from norsim.training.fit import check_fit
+from norsim.training.images import to_input
 from norsim.training.learner import CPU, Learner
 from norsim.training.recipes import Recipe
 from norsim.zoo.registry import NetworkSpec
