@@ -32,8 +32,9 @@ from norsim.tiling.grid import TileGrid, exact_sums, place
 from norsim.tiling.modules import digital, reading, tiled_layers
 from norsim.tiling.on_device.build import device_tile, digital_side
 from norsim.tiling.on_device.layer import DeviceLayer
+from norsim.tiling.on_device.observed import DeviceCodes, ObservedDeviceRead
 from norsim.tiling.on_device.tile import DeviceRead
-from norsim.tiling.on_device.vectors import DeviceCodes, patches
+from norsim.tiling.on_device.vectors import padded, patches
 from norsim.tiling.read_noise import ReadNoise
 from norsim.tiling.reader import Reader
 from norsim.tiling.tile import TileRead
@@ -161,7 +162,8 @@ def test_vectors_that_do_not_fit_are_read_in_parts(name: str) -> None:
 def test_a_read_on_a_device_shows_observers_what_one_in_memory_does() -> None:
     grid, codes = grid_of("bits with noise and defects"), codes_of(9, 6, 0.5)
     noise = ReadNoise(4, images=9)
-    one, other = reads_by_numba(grid, codes, noise)[0], reads_in_torch(grid, codes, noise)[0]
+    one = reads_by_numba(grid, codes, noise)[0]
+    other = ObservedDeviceRead(reads_in_torch(grid, codes, noise)[0])
     assert one.shape == other.shape
     part = grid.tiles[0]
     low, high = np.quantile(one.amps, [0.21, 0.73])
@@ -202,7 +204,7 @@ def test_patches_codes_and_exact_sums_are_those_of_numpy(make_layer: MakeLayer, 
     side = digital_side(layer, CPU)
     images = torch.randn(3, geometry.in_channels, 7, 6, generator=torch.Generator().manual_seed(1)) * 2
     np.testing.assert_array_equal(side.encode(images).numpy(), layer.encode(images.numpy()))
-    codes = im2col.padded(side.encode(images), geometry, layer.input_zero)
+    codes = padded(side.encode(images), geometry, layer.input_zero)
     np.testing.assert_array_equal(codes.numpy(), im2col.padded_codes(images, layer, geometry))
     by_numba = im2col.patches(codes.numpy(), geometry)[0][:]
     np.testing.assert_array_equal(patches(codes, geometry).numpy(), by_numba)

@@ -14,11 +14,11 @@ from norsim.errors import ConfigurationError, first_line
 from norsim.periphery.encoding import Codes
 from norsim.solver.macro.float16_parts import full_precision
 from norsim.tiling.grid import TileGrid
-from norsim.tiling.im2col import padded, positions
 from norsim.tiling.on_device.build import bytes_at_once, device_tile, digital_side
 from norsim.tiling.on_device.layer import DeviceLayer, Observer
+from norsim.tiling.on_device.observed import DeviceCodes, ObservedDeviceRead
 from norsim.tiling.on_device.tile import DeviceRead
-from norsim.tiling.on_device.vectors import DeviceCodes, patches
+from norsim.tiling.on_device.vectors import padded, patches
 from norsim.tiling.program import ProgrammedTile
 from norsim.tiling.reader import Reader
 from norsim.tiling.tile import PlacedTile
@@ -50,7 +50,7 @@ class TensorPath:
         shape = self.grid.layer.geometry
         assert shape is not None
         lengths = [length + 2 * around for length, around in zip(size, shape.padding, strict=True)]
-        return positions(lengths, shape)
+        return shape.positions(lengths)
 
     def patches(self, activations: Tensor) -> Iterator[Tensor]:
         """Yield the codes `[vectors, inputs]` of the patches of activations `[images, channels, height, width]`,
@@ -105,7 +105,8 @@ class TensorPath:
         grid = self.grid
 
         def observe(place: int, codes: Tensor, read: DeviceRead) -> None:
-            reader.observe(grid.tiles[place], grid.arrays[place], DeviceCodes(codes), read)
+            seen = ObservedDeviceRead(read)
+            reader.observe(grid.tiles[place], grid.arrays[place], DeviceCodes(codes), seen)
             reader.report(f"{reader.phase} {grid.layer.name}", place + 1, len(grid.tiles))
 
         return observe
