@@ -242,20 +242,19 @@ def measure_network(kept: dict[str, Any], device: torch.device, batch: int, repe
     }  # fmt: skip
 
 
-def measure(file: Path, device_name: str, vectors: int, batch: int, repeats: int, train_images: int) -> dict[str, Any]:
+def measure(given: argparse.Namespace) -> dict[str, Any]:
     """Return what the card makes of a prepared file."""
-    device = torch.device(device_name)
+    device = torch.device(given.device)
     # A file of one's own, which holds classes.
-    kept = torch.load(file, weights_only=False)
+    kept = torch.load(given.file, weights_only=False)
     if not isinstance(kept, dict) or kept.get("kind") != PREPARED:
-        raise SystemExit(f"{file} was not written by `prepare` of this version; prepare it again")
+        raise SystemExit(f"{given.file} was not written by `prepare` of this version; prepare it again")
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else "no GPU"
     found = {"device": str(device), "card": card, "date": time.strftime("%Y-%m-%d"), "torch": torch.__version__}
-    found |= {"tile": measure_tile(kept["tile"], device, vectors, repeats), "network": None}
+    found |= {"tile": measure_tile(kept["tile"], device, given.vectors, given.repeats), "network": None}
     if kept["network"] is not None:
-        found["network"] = measure_network(kept["network"], device, batch, max(repeats // 3, 1))
-    found["training"] = measure_training(kept["training"], device, train_images) if train_images else None
-    return found
+        found["network"] = measure_network(kept["network"], device, given.batch, max(given.repeats // 3, 1))
+    return found | {"training": measure_training(kept["training"], device, given.train_images)}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -278,18 +277,17 @@ def main(arguments: list[str] | None = None) -> int:
     second.add_argument("--vectors", type=int, default=65_536)
     second.add_argument("--batch", type=int, default=1000, help="images of the network at a time")
     second.add_argument("--repeats", type=int, default=9)
-    second.add_argument("--train-images", type=int, default=50_000, help="images of an epoch; 0 for no training")
+    second.add_argument("--train-images", type=int, default=50_000, help="images of an epoch")
     given = parser.parse_args(arguments)
     if given.step == "prepare":
         tile = prepare_tile(*given.tile, given.vectors)
-        network = None
-        if given.network is not None:
-            settings = tuple(given.set)
-            network = prepare_network(given.network, given.data, given.images, given.checked, settings)
+        network, wanted = None, given.network
+        if wanted is not None:
+            network = prepare_network(wanted, given.data, given.images, given.checked, tuple(given.set))
         training = prepare_training(given.train_width)
         torch.save({"kind": PREPARED, "tile": tile, "network": network, "training": training}, given.file)
     else:
-        found = measure(given.file, given.device, given.vectors, given.batch, given.repeats, given.train_images)
+        found = measure(given)
         given.out.write_text(json.dumps(found, indent=1) + "\n")
     print(given.file if given.step == "prepare" else given.out)
     return 0
