@@ -56,13 +56,15 @@ class QuantizedOperands(nn.Module):
         return fake_quantize(self.weight, scale, self.weight_zero, top, factor)
 
     def quantized_input(self, activations: Tensor) -> Tensor:
-        """Return the activations on their grid, float32, same shape, differentiable in activations and scale."""
+        """Return the activations on their grid, same shape, real values, differentiable in activations and scale."""
         if not activations.numel():
             return activations
+        if not self.training:
+            # In the types of autocast, codes would differ from the integers of the array.
+            activations = activations.float()
         top = 2**self.input_bits - 1
         factor = 1 / math.sqrt(max(activations[0].numel(), 1) * top)
-        # In the types of autocast, codes would differ from the integers of the array.
-        return fake_quantize(activations.float(), positive(self.input_scale), self.input_zero.float(), top, factor)
+        return fake_quantize(activations, positive(self.input_scale), self.input_zero.float(), top, factor)
 
     @torch.no_grad()
     def weight_codes(self) -> Tensor:

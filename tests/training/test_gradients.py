@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from norsim.quantization import modules
+from norsim.quantization.fake_quantize import elementwise
 from norsim.quantization.quantize import replace_layers
 from norsim.training import learner
 from norsim.training.batches import Batches
@@ -120,6 +122,8 @@ def test_a_recorded_training_ends_in_the_same_bits(
 ) -> None:
     """In float and with learned quantizers, a teacher, batch norms, dropout and a moving average."""
     recipe = replace(TINY, precision=precision)
+    # As off a CPU.
+    monkeypatch.setattr(modules, "fake_quantize", elementwise)
     plain = train(SPEC, dataset("train"), dataset("test"), recipe, tmp_path / "plain")
     graphs = request.getfixturevalue("graphs")
     found = train(SPEC, dataset("train"), dataset("test"), recipe, tmp_path / "recorded")
