@@ -35,7 +35,7 @@ def fake_quantize(values: Tensor, scale: Tensor, zero: Tensor, top: int, factor:
 
 
 def by_kernel(values: Tensor, scale: Tensor, zero: Tensor, top: int, factor: float) -> Tensor:
-    """Do as `fake_quantize` by torch's kernels, in the type of the values."""
+    """Do as `fake_quantize` for values `[...]`, by torch's kernels, in the type of the values."""
     if scale.ndim == 1:
         zero = zero.to(values.dtype)
         return torch._fake_quantize_learnable_per_tensor_affine(values, scale, zero, 0, top, factor)
@@ -44,7 +44,7 @@ def by_kernel(values: Tensor, scale: Tensor, zero: Tensor, top: int, factor: flo
 
 
 def elementwise(values: Tensor, scale: Tensor, zero: Tensor, top: int, factor: float) -> Tensor:
-    """Do as `fake_quantize` by elementwise operations, which wait for nothing, in float32."""
+    """Do as `fake_quantize` for values `[...]`, by elementwise operations, which wait for nothing, in float32."""
     found: Tensor = _OnGrid.apply(values.float(), scale, zero, top, factor)  # type: ignore[no-untyped-call]
     return found
 

@@ -37,7 +37,8 @@ def take_gradients(network: nn.Module, loss_of: LossOf, images: Tensor, labels: 
 
 
 class Recorded:
-    """Gradients by a CUDA graph, recorded after a few batches. Neither network nor loss may wait for the card."""
+    """Gradients for images `[batch, channels, h, w]` with labels `[batch]` by a CUDA graph, recorded after a few
+    batches. Neither network nor loss may wait for the card."""
 
     def __init__(self, network: nn.Module, loss_of: LossOf) -> None:
         self.network, self.loss_of = network, loss_of
