@@ -120,11 +120,16 @@ class Work:
         return next(rate.kept_bytes for (name, _, shape), rate in self.rates.items() if (name, shape) == own)
 
     def estimate(self, tiles: int) -> Estimate:
-        """Return the sum. Memory is the peak of this process so far, that of a simulator for each job, and what a run
-        keeps besides: its tiles, and a layer's results."""
+        """Return the sum. Memory is the peak of this process so far, what a run keeps besides, its tiles and a layer's
+        results, and that of a simulator for each job.
+
+        A child counts the memory of this process until it runs its own program, so a simulator's memory is known, and
+        counted, only where it is larger.
+        """
         unit = 1 if sys.platform == "darwin" else 1024
         kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
         own, simulator = (unit * resource.getrusage(kind).ru_maxrss for kind in kinds)
+        simulator = simulator if simulator > own else 0
         return Estimate(
             tiles, round(self.decks), round(self.solves),
             self.own + self.waiting,

@@ -326,7 +326,8 @@ def layer_codes(model: nn.Module, images: Tensor, names: Collection[str] | None 
 
 
 def layer_vectors(model: nn.Module, images: Tensor, names: Collection[str] | None = None) -> dict[str, CodeVectors]:
-    """Return the activation vectors of layers `names`, by default all, for `images`, all layers digital.
+    """Return the `[vectors, inputs]` activation codes of layers `names`, by default all, for `images`, all layers
+    digital.
 
     Raises ConfigurationError for a name that is not a converted layer.
     """

@@ -113,8 +113,7 @@ class Tabulated:
             (*wanted, clipped),
         )  # fmt: skip
         in_threads(lambda thread: kernels.read(thread, threads, *arguments), threads)
-        low, high = clipped.sum(axis=0).tolist()
-        return low, high
+        return tuple(clipped.sum(axis=0).tolist())
 
     @cached_property
     def _tables(self) -> tuple[NDArray[Any], ...]:
