@@ -166,11 +166,13 @@ def estimate_evaluation(
     each, batches = seconds / counted, -(-len(images) // BATCH)
     # Every image passes through the digital network and, between the tiles, through its digital part again.
     work.own = set_up_seconds + each * (2 * passes * len(images) + fits * calibration_images)
+    # The calibration takes its images at a time.
+    at_a_time = max(min(len(images), BATCH), calibration_images if fits else 0)
     for name, layer in analog.items():
         used, some, reads = layer.backend_with(backend), codes[name], _reads(layer, codes[name])
         at_once = used.reads_per_deck or reads
         tiles = len(layer.grid.tiles)
-        work.batch_bytes = max(work.batch_bytes, min(len(images), BATCH) / counted * _result_bytes(layer, used, some))
+        work.batch_bytes = max(work.batch_bytes, at_a_time / counted * _result_bytes(layer, used, some))
         for part in layer.grid.tiles:
             distinct = reads if used.by_model else _volts(part, some).distinct()[0].vectors
             fitted = min(layer.grid.chip.calibration.reads, distinct)
