@@ -166,7 +166,7 @@ def estimate_evaluation(
     each, batches = seconds / counted, -(-len(images) // BATCH)
     # Every image passes through the digital network and, between the tiles, through its digital part again.
     work.own = set_up_seconds + each * (2 * passes * len(images) + fits * calibration_images)
-    # The calibration takes its images at a time.
+    # A calibration takes all of its images at a time.
     at_a_time = max(min(len(images), BATCH), calibration_images if fits else 0)
     for name, layer in analog.items():
         used, some, reads = layer.backend_with(backend), codes[name], _reads(layer, codes[name])
