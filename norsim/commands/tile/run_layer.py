@@ -137,14 +137,14 @@ def command(
 def fitted(one: Experiment, grid: TileGrid, reader: Reader, seed: int) -> TileGrid:
     """Return the tiles of a layer, programmed and calibrated on training images."""
     from norsim.tiling.calibrate import fit_layer
-    from norsim.tiling.modules import layer_codes
+    from norsim.tiling.modules import layer_vectors
 
     deployment, name = one.net.parts.deployment, grid.layer.name
     assert deployment.inputs is not None
     with step(reader.report, "data"):
         images = deployment.inputs(grid.chip.calibration.images)
     reader.report(f"calibrate {name}", 0, len(grid.tiles))
-    return fit_layer(grid, layer_codes(one.net.parts.analog, images, [name])[name], reader, seed)
+    return fit_layer(grid, layer_vectors(one.net.parts.analog, images, [name])[name], reader, seed)
 
 
 def write_decks(grid: TileGrid, codes: Codes, folder: Path) -> None:

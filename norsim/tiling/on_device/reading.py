@@ -14,7 +14,7 @@ from torch import Tensor
 
 from norsim.backends.backend import Backend
 from norsim.errors import ConfigurationError, first_line
-from norsim.periphery.code_vectors import LayerCodes
+from norsim.periphery.code_vectors import CodeVectors, LayerCodes
 from norsim.periphery.encoding import Codes
 from norsim.solver.macro.float16_parts import full_precision
 from norsim.tiling.grid import TileGrid
@@ -66,7 +66,9 @@ class TensorPath:
             codes = padded(self.layer.side.encode(images), shape, layer.input_zero)
             yield patches(codes, shape)
 
-    def outputs(self, parts: Iterable[Tensor], vectors: int, reader: Reader, record: list[Codes] | None) -> Tensor:
+    def outputs(
+        self, parts: Iterable[Tensor], vectors: int, reader: Reader, record: list[Codes | CodeVectors] | None
+    ) -> Tensor:
         """Return real outputs `[vectors, outputs]`, float32, for activation codes `[..., inputs]`, uint8, in parts of
         `vectors` in all, read with `reader` or, if its backend gives integers, exact. Codes are appended to `record`.
 
