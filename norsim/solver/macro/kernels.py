@@ -19,7 +19,7 @@ import numpy as np
 from numba import prange
 
 from norsim.array.compiled import njit
-from norsim.solver.macro.simd import (
+from norsim.solver.simd import (
     add,
     add_product,
     bits_of,
@@ -48,7 +48,7 @@ FOUR = 4
 ZERO, ONE, TWO, THREE, STEP, EIGHT = (np.uint64(number) for number in (0, 1, 2, 3, 4, 8))
 # With an integer, numba would compute in 64 bits.
 NOUGHT, UNIT = np.float32(0), np.float32(1)
-# Lanes of norsim.solver.macro.simd.WIDE and NARROW, and codes per word of bits.
+# Lanes of norsim.solver.simd.WIDE and NARROW, and codes per word of bits.
 WIDE, NARROW, WORD = np.uint64(32), np.uint64(16), np.uint64(64)
 
 
