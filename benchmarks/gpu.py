@@ -25,13 +25,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks.gpu_nodal import measure_nodal, prepare_nodal
 from norsim.solver.macro.float16_parts import full_precision
 from norsim.solver.macro.on_device import moved
 from norsim.tiling.on_device.layer import DeviceLayer
 from norsim.tiling.on_device.tile import DeviceTile
 from norsim.tiling.on_device.vectors import patches
 
-PREPARED = "norsim gpu benchmark 1"
+PREPARED = "norsim gpu benchmark 2"
 PASSES = 4
 CPU = torch.device("cpu")
 
@@ -246,13 +247,13 @@ def measure_network(kept: dict[str, Any], device: torch.device, batch: int, repe
 def measure(file: Path, device_name: str, vectors: int, batch: int, repeats: int) -> dict[str, Any]:
     """Return what the card makes of a prepared file."""
     device = torch.device(device_name)
-    # A file of one's own, which holds classes.
-    kept = torch.load(file, weights_only=False)
+    kept = torch.load(file, weights_only=False)  # a file of one's own, which holds classes
     if not isinstance(kept, dict) or kept.get("kind") != PREPARED:
         raise SystemExit(f"{file} was not written by `prepare` of this version; prepare it again")
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else "no GPU"
     found = {"device": str(device), "card": card, "date": time.strftime("%Y-%m-%d"), "torch": torch.__version__}
     found |= {"tile": measure_tile(kept["tile"], device, vectors, repeats), "network": None}
+    found["nodal"] = measure_nodal(kept["nodal"], device, vectors, repeats, seconds_of)
     if kept["network"] is not None:
         found["network"] = measure_network(kept["network"], device, batch, max(repeats // 3, 1))
     return found
@@ -280,11 +281,11 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.step == "prepare":
         tile = prepare_tile(*given.tile, given.vectors)
+        nodal = prepare_nodal(*given.tile, given.vectors, seconds_of)
         network = None
         if given.network is not None:
-            settings = tuple(given.set)
-            network = prepare_network(given.network, given.data, given.images, given.checked, settings)
-        torch.save({"kind": PREPARED, "tile": tile, "network": network}, given.file)
+            network = prepare_network(given.network, given.data, given.images, given.checked, tuple(given.set))
+        torch.save({"kind": PREPARED, "tile": tile, "nodal": nodal, "network": network}, given.file)
     else:
         found = measure(given.file, given.device, given.vectors, given.batch, given.repeats)
         given.out.write_text(json.dumps(found, indent=1) + "\n")

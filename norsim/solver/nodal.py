@@ -28,8 +28,6 @@ __all__ = ["Nodes", "OutsideBox", "Prepared", "check_box", "check_volts", "nodes
 
 TOLERANCE = 1e-8
 MOST_SWEEPS = 400
-# Residuals are relative to the read's current, but at least to this share of the tile's largest possible current.
-FLOOR = 0.01
 # One call of the kernel solves this number of blocks of reads, fewer on large tiles, because a call ends before it is
 # interrupted.
 BLOCKS_AT_ONCE, CELLS_AT_ONCE = 128, 2**25
@@ -77,7 +75,7 @@ def relax(
     kernel: Any = nodal_kernels.relax
     kernel(
         gates, bitline_volts, 0.0, prepared.double, prepared.conducting, free in ("both", "bitlines"),
-        free in ("both", "source lines"), FLOOR * prepared.table.top_amps * tile.thresholds.size, tolerance,
+        free in ("both", "source lines"), prepared.floor_amps, tolerance,
         MOST_SWEEPS, drop, rise, amps, residual,
     )  # fmt: skip
     if free != "none" and not residual.max() <= tolerance:
@@ -151,7 +149,7 @@ def _solve_some(prepared: Prepared, stimulus: Stimulus) -> tuple[Floats, Floats,
     def work(thread: int) -> None:
         solver(
             thread, threads, gates, volts, float(stimulus.source_volts), prepared.single, prepared.double,
-            prepared.conducting, FLOOR * prepared.table.top_amps * prepared.tile.thresholds.size, TOLERANCE,
+            prepared.conducting, prepared.floor_amps, TOLERANCE,
             MOST_SWEEPS, bitline, source, residual, extremes,
         )  # fmt: skip
 

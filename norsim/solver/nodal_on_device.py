@@ -15,6 +15,7 @@ from torch import Tensor
 
 from norsim.array.tile import Currents, Stimulus
 from norsim.solver import factored_line, nodal
+from norsim.solver.characterize import Box
 from norsim.solver.nodal_tile import Prepared
 
 # Numbers in an array of one piece of work; about 16 such arrays exist at a time.
@@ -28,6 +29,9 @@ class OnDevice:
     `coefficients`          `[pieces, gates, powers, source powers, bitlines, wordlines]`, amperes
     `orders`                of each gate, the powers of across and of source volts that count
     `across_pieces`, `source_pieces`   of each piece: its ends, its middle, and 1 over half its width
+    `gates`, `box`          the table's gate levels and box, volts
+    `per_line`, `strapped`  rows per source line; whether source lines end in straps
+    `floor_amps`            the least current that residuals are relative to
     `up`                    `[gates]`: 1 at levels at which a wordline is up
     `conductances`          `[bitlines, wordlines]`, siemens, which lines were factored for
     `source_conductances`   `[source lines, bitlines]`
@@ -35,11 +39,15 @@ class OnDevice:
     `source_lines`          `[source lines, bitlines, bitlines]`, ohms: rises for currents
     """
 
-    prepared: Prepared
     coefficients: Tensor
     orders: tuple[tuple[int, int], ...]
     across_pieces: tuple[tuple[float, ...], ...]
     source_pieces: tuple[tuple[float, ...], ...]
+    gates: tuple[float, ...]
+    box: Box
+    per_line: int
+    strapped: bool
+    floor_amps: float
     up: Tensor
     conductances: Tensor
     source_conductances: Tensor
@@ -67,7 +75,9 @@ def on_device(prepared: Prepared, device: torch.device) -> OnDevice:
         tuple(map(tuple, pieces.tolist())) for pieces in (arrays.across_pieces, arrays.source_pieces)
     )
     return OnDevice(
-        prepared, moved(by_state.transpose(0, 1, 4, 5, 2, 3)), orders, across_pieces, source_pieces,
+        moved(by_state.transpose(0, 1, 4, 5, 2, 3)), orders, across_pieces, source_pieces,
+        tuple(prepared.table.gates.tolist()), prepared.table.box, arrays.per_line,
+        prepared.tile.wires.strap_every is not None, prepared.floor_amps,
         moved(prepared.conducting), moved(arrays.conductances.T), moved(arrays.source_conductances),
         moved(factored_line.per_ampere(prepared.bitlines)), moved(factored_line.per_ampere(prepared.source_lines)),
     )  # fmt: skip
@@ -78,18 +88,18 @@ def solve(tile: OnDevice, stimulus: Stimulus) -> Currents:
 
     They agree with those of the kernels within the tolerance. Raises OutsideBox as it does.
     """
-    prepared, device = tile.prepared, tile.up.device
-    gates = torch.from_numpy(np.searchsorted(prepared.table.gates, stimulus.wordline_volts)).to(device)
+    device = tile.up.device
+    gates = torch.from_numpy(np.searchsorted(tile.gates, stimulus.wordline_volts)).to(device)
     volts = torch.tensor(stimulus.bitline_volts, device=device)
     parts = [
         read(tile, some, here, float(stimulus.source_volts))
         for some, here in zip(torch.split(gates, tile.at_once), torch.split(volts, tile.at_once), strict=True)
     ]
-    nodal.check_box(prepared.table.box, torch.stack([part[3] for part in parts]).cpu().numpy())
+    nodal.check_box(tile.box, torch.stack([part[3] for part in parts]).cpu().numpy())
     bitline, source, residual = (
         torch.cat(values).cpu().numpy() for values in list(zip(*parts, strict=True))[:3]
     )  # fmt: skip
-    if prepared.tile.wires.strap_every is not None:
+    if tile.strapped:
         source = source.sum(axis=1, keepdims=True)
     return Currents(bitline, source, residual <= nodal.TOLERANCE, residual, "nodal")
 
@@ -102,19 +112,18 @@ def read(
     Return amperes `[reads, bitlines]` and `[reads, source lines]`, residuals `[reads]`, and the lowest and highest
     volts across cells and at their sources, `[4]`.
     """
-    arrays, per_line = tile.prepared.double, tile.prepared.double.per_line
+    per_line = tile.per_line
     (bitlines, wordlines), lines, reads = tile.conductances.shape, len(tile.source_lines), len(gates)
     level, up = gates.T.contiguous(), tile.up[gates.T]
     volts = bitline_volts.T[:, None] - source_volts
     slopes, source_slopes = tile.conductances[:, :, None], tile.source_conductances[:, :, None]
     drop = volts.new_zeros(bitlines, wordlines, reads)
     rise = volts.new_zeros(lines, bitlines, reads)
-    floor = nodal.FLOOR * tile.prepared.table.top_amps * arrays.states.size
     for _ in range(nodal.MOST_SWEEPS):
         source = rise.transpose(0, 1).repeat_interleave(per_line, dim=1)[:, :wordlines]
         across = volts - drop - source
         amps = cell_amps(tile, level, across, source + source_volts)
-        flowing = amps.abs().sum(dim=(0, 1)).clamp_min(floor)
+        flowing = amps.abs().sum(dim=(0, 1)).clamp_min(tile.floor_amps)
         new_drop = tile.bitlines @ (amps + slopes * drop)
         fallen = slopes * (new_drop - drop)
         amps = amps - up * fallen

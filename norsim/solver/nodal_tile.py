@@ -16,6 +16,8 @@ from norsim.solver.characterize import CellTable
 NEGLIGIBLE, ROUGH = 1e-12, 1e-9
 # A gate level at which no cell has more than this share of the largest slope counts as down.
 DOWN = 1e-6
+# Residuals are relative to the read's current, but at least to this share of the tile's largest possible current.
+FLOOR = 0.01
 ALL = slice(None)
 Kind = type[np.float32] | type[np.float64]
 
@@ -68,6 +70,11 @@ class Prepared:
     source_lines: factored_line.Chain
     single: TileArrays
     double: TileArrays
+
+    @property
+    def floor_amps(self) -> float:
+        """The least current, amperes, that residuals are relative to."""
+        return FLOOR * self.table.top_amps * self.tile.thresholds.size
 
 
 def prepare(tile: Tile, table: CellTable) -> Prepared:
