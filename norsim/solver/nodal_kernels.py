@@ -4,6 +4,9 @@ The same functions compute in float32 and in float64, by the type of `like`, a v
 sweeps in float32, which bring volts to about 1e-7 of the drop, and ends with sweeps in float64. All arrays are
 contiguous, with the lanes of a block innermost; a thread reuses its own. Bitlines are taken CHUNK at a time, so that
 what their solution needs stays in the cache.
+
+Longer than 300 lines because numba caches compiled code by the file of the outermost function: it would not notice a
+change of inner functions or constants in another file.
 """
 
 from __future__ import annotations
@@ -42,6 +45,12 @@ HOT = {"fastmath": FAST, "error_model": "numpy", "_nrt": False, "forceinline": T
 # Sweeps in float32 end when the currents change by less than this share in a sweep, or by more than STALLED of their
 # change in the sweep before: then what is left is rounding.
 ROUGH, STALLED = 1e-6, 0.5
+# The changes of all further sweeps add up to the last one times q / (1 - q), where q is its share of the one before;
+# this times SLOW must be within the tolerance too.
+SLOW = 30.0
+# A block that float32 leaves with a larger change starts again from no drop: polynomials of high degree can be all
+# rounding in float32, and take volts out of the box.
+FAR = 1e-3
 
 
 @njit(**HOT)
@@ -238,10 +247,12 @@ def _sweep(like, tile, block, free_bitlines, free_source_lines, watched):  # typ
 
 @njit()
 def _settle(  # type: ignore[no-untyped-def]
-    like, tile, block, free_bitlines, free_source_lines, floor, tolerance, stalled, most_sweeps, residual, watched
+    like, tile, block, free_bitlines, free_source_lines, floor, tolerance, stalled, most_sweeps, residual, pace,
+    watched,
 ):  # fmt: skip
     """Sweep until `residual` `[lanes]`, the change of currents over the total current or `floor`, is at most
-    `tolerance`, or more than `stalled` times that of the sweep before; return the number of sweeps."""
+    `tolerance`, or more than `stalled` times that of the sweep before; return the number of sweeps. `pace` `[1]` is the
+    share of a change that the next sweep leaves, as known before, and then as found."""
     flowing, moved = block[10], block[11]
     before = np.inf
     for sweep in range(most_sweeps):
@@ -250,7 +261,10 @@ def _settle(  # type: ignore[no-untyped-def]
         for lane in range(len(residual)):
             residual[lane] = moved[lane] / max(flowing[lane], floor)
             worst = max(worst, residual[lane])
-        if not (worst > tolerance and worst < stalled * before):
+        if sweep and worst < min(stalled, 1.0) * before:
+            pace[0] = worst / before
+        left = worst * max(SLOW * pace[0] / (1 - pace[0]), 1.0)
+        if not (left > tolerance and worst < stalled * before):
             return sweep + 1
         before = worst
     return most_sweeps
@@ -322,23 +336,31 @@ def solve(  # type: ignore[no-untyped-def]
     source volts of cells, are extended.
     """
     rough, fine = _scratch(single, np.float32(source_volts)), _scratch(double, source_volts)
-    sixteen, eight, unused = narrow_zero(), double_zero(), np.empty(LANES)
+    sixteen, eight, change, pace = narrow_zero(), double_zero(), np.empty(LANES), np.empty(1)
     states, per_line = double.states, double.per_line
     for block in range(start, len(gates), step):
         rough[0][:] = bitline_volts[block].ravel()
         rough[2][:], rough[3][:] = 0.0, 0.0
         _gates(gates[block], 0, LANES, single.orders, conducting, rough[5], rough[6], rough[7])
-        sweeps = _settle(sixteen, single, rough, True, True, floor, ROUGH, STALLED, most_sweeps - 1, unused, False)
+        pace[0] = 0.0
+        sweeps = _settle(
+            sixteen, single, rough, True, True, floor, ROUGH, STALLED, most_sweeps - 1, change, pace, False
+        )  # fmt: skip
+        near, paced = True, pace[0]
+        for lane in range(LANES):
+            near &= change[lane] < FAR
+        if not near:
+            rough[2][:], rough[3][:] = 0.0, 0.0
         for half in range(2):
             first = half * HALF
             _half(eight, bitline_volts[block], first, fine[0])
             _half(eight, rough[2], first, fine[2])
             _half(eight, rough[3], first, fine[3])
             _gates(gates[block], first, HALF, double.orders, conducting, fine[5], fine[6], fine[7])
-            fine[12][:] = bounds[block, half].ravel()
+            fine[12][:], pace[0] = bounds[block, half].ravel(), paced
             _settle(
                 eight, double, fine, True, True, floor, tolerance, np.inf, most_sweeps - sweeps, residual[block, half],
-                True,
+                pace, True,
             )  # fmt: skip
             bounds[block, half] = fine[12].reshape(4, HALF)
             _collect(eight, states, per_line, fine[4], bitline_amps[block, half], source_amps[block, half])
@@ -359,7 +381,7 @@ def relax(  # type: ignore[no-untyped-def]
         if free:
             _settle(
                 eight, tile, work, free_bitlines, free_source_lines, floor, tolerance, np.inf, most_sweeps,
-                residual[block], False,
+                residual[block], np.zeros(1), False,
             )  # fmt: skip
         _sweep(eight, tile, work, False, False, False)
         drop[block], rise[block] = work[2].reshape(drop[block].shape), work[3].reshape(rise[block].shape)
