@@ -47,7 +47,7 @@ HOT = {"fastmath": FAST, "error_model": "numpy", "_nrt": False, "forceinline": T
 ROUGH, STALLED = 1e-6, 0.5
 # The changes of all further sweeps add up to the last one times q / (1 - q), where q is its share of the one before;
 # this times SLOW must be within the tolerance too.
-SLOW = 30.0
+SLOW = 10.0
 # A block that float32 leaves with a larger change starts again from no drop: polynomials of high degree can be all
 # rounding in float32, and take volts out of the box.
 FAR = 1e-3
@@ -189,9 +189,10 @@ def solve_bitlines(  # type: ignore[no-untyped-def]
 
 @njit(**HOT)
 def solve_source_lines(  # type: ignore[no-untyped-def]
-    like, per_line, wordlines, conductances, ohms, lost, ends, cell, rise, amps, along, lanes, moved
+    like, per_line, wordlines, conductances, ohms, lost, ends, cell, slopes, rise, amps, along, lanes, up, moved
 ):  # fmt: skip
-    """Solve the rises of source lines, with cells linearised about the old ones; `along` is scratch for one line."""
+    """Solve the rises of source lines, with cells linearised about the old ones. The currents of cells whose wordline is
+    `up` follow their `slopes` `[wordlines, bitlines]`; `along` is scratch for one line."""
     (lines, bitlines), nodes = conductances.shape, len(cell)
     change = load(like, moved, 0)
     for k in range(lines):
@@ -218,6 +219,10 @@ def solve_source_lines(  # type: ignore[no-untyped-def]
                 lifted = subtract(volts, load(like, rise, at))
                 change = add(change, magnitude(multiply(spread(like, conductances[k, j]), lifted)))
                 store(volts, rise, at)
+                for row in range(k * per_line, min((k + 1) * per_line, wordlines)):
+                    place = (row * bitlines + j) * lanes
+                    follow = multiply(spread(like, slopes[row, j]), load(like, up, row * lanes))
+                    store(subtract(load(like, amps, place), multiply(follow, lifted)), amps, place)
     store(change, moved, 0)
 
 
@@ -241,7 +246,7 @@ def _sweep(like, tile, block, free_bitlines, free_source_lines, watched):  # typ
     if free_source_lines:
         solve_source_lines(
             like, tile.per_line, wordlines, tile.source_conductances, tile.source_ohms, tile.source_lost,
-            tile.source_ends, tile.cell, rise, amps, along, lanes, moved,
+            tile.source_ends, tile.cell, tile.cell_slopes, rise, amps, along, lanes, up, moved,
         )  # fmt: skip
 
 

@@ -35,6 +35,7 @@ class OnDevice:
     `up`                    `[gates]`: 1 at levels at which a wordline is up
     `conductances`          `[bitlines, wordlines]`, siemens, which lines were factored for
     `source_conductances`   `[source lines, bitlines]`
+    `cell_slopes`           `[bitlines, wordlines]`: of cells in their source volts
     `bitlines`              `[bitlines, wordlines, wordlines]`, ohms: drops for currents
     `source_lines`          `[source lines, bitlines, bitlines]`, ohms: rises for currents
     """
@@ -51,6 +52,7 @@ class OnDevice:
     up: Tensor
     conductances: Tensor
     source_conductances: Tensor
+    cell_slopes: Tensor
     bitlines: Tensor
     source_lines: Tensor
 
@@ -78,7 +80,7 @@ def on_device(prepared: Prepared, device: torch.device) -> OnDevice:
         moved(by_state.transpose(0, 1, 4, 5, 2, 3)), orders, across_pieces, source_pieces,
         tuple(prepared.table.gates.tolist()), prepared.table.box, arrays.per_line,
         prepared.tile.wires.strap_every is not None, prepared.floor_amps,
-        moved(prepared.conducting), moved(arrays.conductances.T), moved(arrays.source_conductances),
+        moved(prepared.conducting), moved(arrays.conductances.T), moved(arrays.source_conductances), moved(arrays.cell_slopes.T),
         moved(factored_line.per_ampere(prepared.bitlines)), moved(factored_line.per_ampere(prepared.source_lines)),
     )  # fmt: skip
 
@@ -130,6 +132,8 @@ def read(
         new_rise = tile.source_lines @ (_by_line(amps, per_line) + source_slopes * rise)
         lifted = source_slopes * (new_rise - rise)
         residual = (fallen.abs().sum(dim=(0, 1)) + lifted.abs().sum(dim=(0, 1))) / flowing
+        source_change = (new_rise - rise).transpose(0, 1).repeat_interleave(per_line, dim=1)[:, :wordlines]
+        amps = amps - up * tile.cell_slopes[:, :, None] * source_change
         drop, rise = new_drop, new_rise
         if not bool((residual > nodal.TOLERANCE).any()):
             break

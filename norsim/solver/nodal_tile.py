@@ -34,7 +34,7 @@ class TileArrays(NamedTuple):
     `conductances`, `ohms`, `lost`, `ends`   of bitlines: the slopes of cells `[wordlines, bitlines]`, and Chain's r,
                         1 - a `[wordlines, bitlines]` and 1 / Y_0
     `source_conductances`, `source_ohms`, `source_lost`, `source_ends`, `cell`   the same of source lines, and Chain's
-                        `cell`
+                        `cell`; `cell_slopes` `[wordlines, bitlines]` of cells in their source volts
     """
 
     coefficients: NDArray[np.floating]
@@ -53,6 +53,7 @@ class TileArrays(NamedTuple):
     source_lost: NDArray[np.floating]
     source_ends: NDArray[np.floating]
     cell: NDArray[np.int64]
+    cell_slopes: NDArray[np.floating]
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +103,7 @@ def prepare(tile: Tile, table: CellTable) -> Prepared:
             padded.ravel().astype(kind), _orders(monomials, negligible * table.top_amps),
             (gates, of_states, powers, source_powers, lanes), pieces[0].astype(kind), pieces[1].astype(kind), states,
             per_line, *line(steepest[states], bitlines, bitlines.share.T),
-            *line(on_lines, source_lines, source_lines.share), source_lines.cell,
+            *line(on_lines, source_lines, source_lines.share), source_lines.cell, at_cells.astype(kind),
         )  # fmt: skip
 
     slopes = np.maximum(drain, source).max(axis=1)

@@ -30,10 +30,24 @@ def of_bitlines(conductances, ohms, lost, ends, drop, amps, totals, up, moved): 
 
 @njit()
 def of_source_lines(  # type: ignore[no-untyped-def]
-    per_line, wordlines, conductances, ohms, lost, ends, cell, rise, amps, along, moved
+    per_line, wordlines, conductances, ohms, lost, ends, cell, slopes, rise, amps, along, up, moved
 ):
     nodal_kernels.solve_source_lines(
-        double_zero(), per_line, wordlines, conductances, ohms, lost, ends, cell, rise, amps, along, LANES, moved
+        double_zero(),
+        per_line,
+        wordlines,
+        conductances,
+        ohms,
+        lost,
+        ends,
+        cell,
+        slopes,
+        rise,
+        amps,
+        along,
+        LANES,
+        up,
+        moved,
     )
 
 
@@ -66,11 +80,15 @@ def test_source_lines_meet_a_nodal_matrix(
     amps = random.normal(0, 1e-6, (2 * lines, cells, LANES))
     wires = Wires(0.0, 0.0, ohms, end_ohms, 2, every)
     line = factored_line.source_lines(wires, conductances)
-    rise, moved = np.zeros((lines, cells, LANES)), np.zeros(LANES)
+    rise, moved, drawn_amps = np.zeros((lines, cells, LANES)), np.zeros(LANES), amps.copy()
+    slopes = random.random((2 * lines, cells))
     of_source_lines(
-        2, 2 * lines, conductances, line.ohms, 1 - line.share, line.last, line.cell, rise, amps,
-        np.empty((len(line.cell), LANES)), moved,
+        2, 2 * lines, conductances, line.ohms, 1 - line.share, line.last, line.cell, slopes, rise, drawn_amps,
+        np.empty((len(line.cell), LANES)), np.ones((2 * lines, LANES)), moved,
     )  # fmt: skip
+    np.testing.assert_allclose(
+        drawn_amps, amps - slopes[:, :, None] * np.repeat(rise, 2, axis=0), rtol=1e-9, atol=1e-18
+    )
     np.testing.assert_allclose(moved, (conductances[:, :, None] * np.abs(rise)).sum(axis=(0, 1)), rtol=1e-9)
     for k in range(lines):
         for lane in range(LANES):
