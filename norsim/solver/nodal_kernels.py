@@ -191,8 +191,8 @@ def solve_bitlines(  # type: ignore[no-untyped-def]
 def solve_source_lines(  # type: ignore[no-untyped-def]
     like, per_line, wordlines, conductances, ohms, lost, ends, cell, slopes, rise, amps, along, lanes, up, moved
 ):  # fmt: skip
-    """Solve the rises of source lines, with cells linearised about the old ones. The currents of cells whose wordline is
-    `up` follow their `slopes` `[wordlines, bitlines]`; `along` is scratch for one line."""
+    """Solve the rises of source lines, with cells linearised about the old ones. The currents of cells whose wordline
+    is `up` follow their `slopes` `[wordlines, bitlines]`; `along` is scratch for one line."""
     (lines, bitlines), nodes = conductances.shape, len(cell)
     change = load(like, moved, 0)
     for k in range(lines):

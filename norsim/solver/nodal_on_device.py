@@ -80,7 +80,8 @@ def on_device(prepared: Prepared, device: torch.device) -> OnDevice:
         moved(by_state.transpose(0, 1, 4, 5, 2, 3)), orders, across_pieces, source_pieces,
         tuple(prepared.table.gates.tolist()), prepared.table.box, arrays.per_line,
         prepared.tile.wires.strap_every is not None, prepared.floor_amps,
-        moved(prepared.conducting), moved(arrays.conductances.T), moved(arrays.source_conductances), moved(arrays.cell_slopes.T),
+        moved(prepared.conducting), moved(arrays.conductances.T), moved(arrays.source_conductances),
+        moved(arrays.cell_slopes.T),
         moved(factored_line.per_ampere(prepared.bitlines)), moved(factored_line.per_ampere(prepared.source_lines)),
     )  # fmt: skip
 
