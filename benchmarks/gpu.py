@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.gpu_nodal import measure_nodal, prepare_nodal
 from benchmarks.gpu_training import measure_training, prepare_training
 from norsim.quantization.layer import ConvGeometry
 from norsim.solver.macro.float16_parts import full_precision
@@ -252,6 +253,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else "no GPU"
     found = {"device": str(device), "card": card, "date": time.strftime("%Y-%m-%d"), "torch": torch.__version__}
     found |= {"tile": measure_tile(kept["tile"], device, given.vectors, given.repeats), "network": None}
+    found["nodal"] = measure_nodal(kept["nodal"], device, given.vectors, given.repeats, seconds_of)
     if kept["network"] is not None:
         found["network"] = measure_network(kept["network"], device, given.batch, max(given.repeats // 3, 1))
     return found | {"training": measure_training(kept["training"], device, given.train_images)}
@@ -281,11 +283,12 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.step == "prepare":
         tile = prepare_tile(*given.tile, given.vectors)
+        nodal = prepare_nodal(*given.tile, given.vectors, seconds_of)
         network, wanted = None, given.network
         if wanted is not None:
             network = prepare_network(wanted, given.data, given.images, given.checked, tuple(given.set))
-        training = prepare_training(given.train_width)
-        torch.save({"kind": PREPARED, "tile": tile, "network": network, "training": training}, given.file)
+        made = {"tile": tile, "nodal": nodal, "network": network, "training": prepare_training(given.train_width)}
+        torch.save({"kind": PREPARED, **made}, given.file)
     else:
         found = measure(given)
         given.out.write_text(json.dumps(found, indent=1) + "\n")

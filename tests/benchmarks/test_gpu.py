@@ -45,6 +45,8 @@ def test_a_prepared_file_is_measured_with_torch_numpy_and_numba_alone(tmp_path: 
     assert 0 < tile["max_error_full_scale"] < 1e-6 < tile["max_error_of_nodal_full_scale"] < 1e-4
     assert tile["codes"] == 24 * 4 * 16 and tile["codes_that_differ"] <= 2
     assert min(tile[key] for key in ("lines_us_vector", "read_us_vector", "lines_over_matmul", "products_seconds")) > 0
+    assert found["nodal"]["converged"] and found["nodal"]["repeats_bit_for_bit"] and found["nodal"]["us_vector"] > 0
+    assert 0 < found["nodal"]["max_error"] < 1e-8
     assert tile["repeats_bit_for_bit"] and network["repeats_bit_for_bit"]
     assert network["images"] == 30 and network["classes"] == 20 and network["classes_that_differ"] <= 1
     training = found["training"]

@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 
 from norsim.array.compiled import inner, njit
-from norsim.solver.macro.simd import (
+from norsim.solver.simd import (
     add,
     add_product,
     bits_of,
@@ -35,7 +35,7 @@ from norsim.solver.macro.simd import (
 )
 
 # The start of the SHA-256 of simd.py, without which a cache would keep the code of an older one.
-SIMD = "65a1f3a0d00202d0"
+SIMD = "702fcbf6b6de43bb"
 # A multiple of any processor's SIMD lanes, so that each read is computed by the same instructions at any position.
 READS = 64
 # As norsim.solver.nodal_kernels.FAST, and sums in any order.
@@ -50,7 +50,7 @@ FOUR = 4
 ZERO, ONE, TWO, THREE, STEP, EIGHT = (np.uint64(number) for number in (0, 1, 2, 3, 4, 8))
 # With an integer, numba would compute in 64 bits.
 NOUGHT, UNIT = np.float32(0), np.float32(1)
-# Lanes of norsim.solver.macro.simd.WIDE and NARROW, and codes per word of bits.
+# Lanes of norsim.solver.simd.WIDE and NARROW, and codes per word of bits.
 WIDE, NARROW, WORD = np.uint64(32), np.uint64(16), np.uint64(64)
 
 
