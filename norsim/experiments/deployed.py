@@ -28,7 +28,7 @@ from norsim.experiments.sweep import Sweep, evaluate_deployment, sweep_chip
 from norsim.folders.output import OutputFolder
 from norsim.jobs.phases import Report, silent
 from norsim.jobs.workers import HERE, Workers
-from norsim.quantization.forward import device_of, uncompiled
+from norsim.quantization.forward import uncompiled
 from norsim.tiling.digital import digital_modules
 from norsim.tiling.modules import TiledLayer, tiled_layers
 from norsim.tiling.modules import digital as digitally
@@ -244,7 +244,7 @@ class DeployedNetwork(nn.Module):
                 deployment.quantized, deployment.choice.chip, data, wanted, place, resume, progress, deployment.digital,
                 report,
             )  # fmt: skip
-        changed = replace(deployment, quantized=tuned.to(device_of(deployment.quantized)))
+        changed = replace(deployment, quantized=tuned)
         analog = changed.converted()
         if calibrated:
             changed.fit(analog, self.backend, report=report)
@@ -281,7 +281,8 @@ class DeployedNetwork(nn.Module):
         kind = fn(torch.zeros(1)).dtype
         if kind != torch.float32:
             raise ConfigurationError(f"a deployed network computes in float32, so it cannot be made {kind}")
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        # It has the same modules, and drops tables on the device that it leaves, also if it is a single layer.
+        self.parts.analog._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for network in (self.parts.deployment.original, self.parts.deployment.quantized):
             if network is not None:
                 network._apply(fn, recurse)  # type: ignore[no-untyped-call]

@@ -20,9 +20,9 @@ from norsim.tiling.grid import signed_weights
 from norsim.tiling.on_device.vectors import padded
 
 
-def patches(codes: Codes, geometry: ConvGeometry) -> tuple[CodeVectors, int]:
+def patches(codes: Codes, geometry: ConvGeometry) -> CodeVectors:
     """Return the patches `[images x height' x width', inputs]` of padded codes `[images, channels, height, width]`, not
-    copied, and height'.
+    copied.
 
     Inputs are in the order of a convolution's weights: channel, then row and column of the kernel.
     """
@@ -31,7 +31,7 @@ def patches(codes: Codes, geometry: ConvGeometry) -> tuple[CodeVectors, int]:
     (down, right), (below, beside) = geometry.stride, geometry.dilation
     begins = _places((images, channels * height * width), (rows, down * width), (columns, right))
     steps = (channels, height * width), (geometry.kernel[0], below * width), (geometry.kernel[1], beside)
-    return CodeVectors(codes.reshape(-1), begins, _places(*steps)), rows
+    return CodeVectors(codes.reshape(-1), begins, _places(*steps))
 
 
 def _places(*axes: tuple[int, int]) -> NDArray[np.uint64]:

@@ -51,7 +51,7 @@ class TiledLayer(nn.Module):
         self.grid = grid
         self.fixed = fixed
         self.reader: Reader | None = None
-        self.record: list[Codes] | None = None
+        self.record: list[Codes | CodeVectors] | None = None
         self.calls = 0
         self.path: TensorPath | None = None
         real = (grid.layer.weights.astype(np.float32) - grid.layer.weight_zero) * grid.layer.weight_scale[:, None]
@@ -160,7 +160,7 @@ class TiledLayer(nn.Module):
         The vectors are those of `images` images, image after image; that matters only for noise.
         """
         if self.record is not None:
-            self.record.append(codes[:])
+            self.record.append(codes)
         if not len(codes):
             return np.empty((0, self.grid.layer.outputs))
         # Sums in the type of autocast would be rounded.
@@ -191,7 +191,10 @@ class TiledLayer(nn.Module):
         on."""
         kind = input.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
-        return found.to(input.device, dtype).contiguous(memory_format=layout)
+        wanted = torch.empty(found.shape, dtype=dtype, device=input.device, memory_format=layout)
+        # By strides, because torch calls some tensors contiguous in a format whose strides they do not have.
+        same = found.stride() == wanted.stride()
+        return found.to(input.device, dtype) if same else wanted.copy_(found)
 
     def real(self, sums: NDArray[np.floating]) -> Tensor:
         """Return real outputs `[..., outputs]`, float32, for sums of (q - z) x of the same shape."""
@@ -236,24 +239,39 @@ class TiledConvolution(TiledLayer):
         """Return `[images, outputs, height', width']`, float32, for `[images, channels, height, width]`."""
         layer, geometry = self.grid.layer, self.grid.layer.geometry
         assert geometry is not None
+        rows, columns = self.positions(input)
         path = self.in_torch(input)
         if path is not None:
-            rows, columns = path.positions(input.shape[2:])
-            parts = path.patches(self.real_numbers(input))
+            parts = path.patches(self.real_numbers(input), rows * columns)
             images = self.image_axis(input.shape[:1])[1]
             found = self.outputs_in_torch(path, parts, len(input) * rows * columns, images)
             return found.view(len(input), rows, columns, layer.outputs).permute(0, 3, 1, 2)
-        vectors, rows = im2col.patches(
-            codes := im2col.padded_codes(self.real_numbers(input).cpu(), layer, geometry), geometry
-        )
+        codes = im2col.padded_codes(self.real_numbers(input).cpu(), layer, geometry)
+        vectors, shape = im2col.patches(codes, geometry), (len(input), layer.outputs, rows, columns)
         if self.reader_in_use().backend.gives_integers:
             if self.record is not None:
-                self.record.append(vectors[:])
-            sums = im2col.exact_convolution(layer, geometry, codes).reshape(len(input), layer.outputs, -1)
+                self.record.append(vectors)
+            sums = im2col.exact_convolution(layer, geometry, codes).reshape(*shape[:2], rows * columns)
         else:
             by_vector = self.sums(vectors, self.image_axis(input.shape[:1])[1])
-            sums = by_vector.reshape(len(input), -1, layer.outputs).transpose(0, 2, 1)
-        return torch.from_numpy(im2col.decoded(sums, layer)).view(len(input), layer.outputs, rows, -1)
+            sums = by_vector.reshape(len(input), rows * columns, layer.outputs).transpose(0, 2, 1)
+        return torch.from_numpy(im2col.decoded(sums, layer)).view(shape)
+
+    def positions(self, input: Tensor) -> tuple[int, int]:
+        """Return the rows and columns of the output for `[images, channels, height, width]`.
+
+        Raises ConfigurationError for images that are smaller than the kernel.
+        """
+        layer, geometry = self.grid.layer, self.grid.layer.geometry
+        assert geometry is not None
+        around = zip(input.shape[2:], geometry.padding, strict=True)
+        found = geometry.positions([length + 2 * padding for length, padding in around])
+        if min(found) < 1:
+            raise ConfigurationError(
+                f"layer {layer.name!r}: input of shape {tuple(input.shape)} is smaller than the kernel of "
+                f"{geometry.kernel[0]} x {geometry.kernel[1]}, padding included"
+            )
+        return found
 
 
 class TiledConv2d(TiledConvolution, nn.Conv2d):
@@ -321,6 +339,11 @@ def digital(model: nn.Module) -> Iterator[dict[str, TiledLayer]]:
 
 
 def layer_codes(model: nn.Module, images: Tensor, names: Collection[str] | None = None) -> dict[str, Codes]:
+    """Return what `layer_vectors` returns as arrays `[vectors, inputs]`."""
+    return {name: vectors[:] for name, vectors in layer_vectors(model, images, names).items()}
+
+
+def layer_vectors(model: nn.Module, images: Tensor, names: Collection[str] | None = None) -> dict[str, CodeVectors]:
     """Return the `[vectors, inputs]` activation codes of layers `names`, by default all, for `images`, all layers
     digital.
 
@@ -328,7 +351,7 @@ def layer_codes(model: nn.Module, images: Tensor, names: Collection[str] | None 
     """
     with digital(model) as layers, torch.inference_mode():
         wanted = {name: layers.get(name) for name in (layers if names is None else names)}
-        recorded: dict[str, list[Codes]] = {}
+        recorded: dict[str, list[Codes | CodeVectors]] = {}
         try:
             for name, layer in wanted.items():
                 if layer is None:
@@ -338,4 +361,4 @@ def layer_codes(model: nn.Module, images: Tensor, names: Collection[str] | None 
         finally:
             for layer in layers.values():
                 layer.record = None
-    return {name: found[0] if len(found) == 1 else np.concatenate(found) for name, found in recorded.items()}
+    return {name: CodeVectors.joined(found) for name, found in recorded.items()}

@@ -46,10 +46,15 @@ def test_auto_takes_a_card_for_backends_that_compute_on_it(cards: Callable[[int]
     ]
     assert str(choose_device("cuda", nodal)) == "cuda:0" and str(choose_device("cuda:1", macro)) == "cuda:1"
     assert str(choose_device("cpu", macro)) == "cpu" and cards_of_torch() == ["card 0", "card 1"]
-    with pytest.raises(
-        ConfigurationError, match="the device is cuda:2, but torch .* finds 2 CUDA cards, counted from 0"
-    ):
-        choose_device("cuda:2", macro)
+    # To torch, 256 is card 0, and 128 card -128.
+    for number in (2, 128, 256, 999):
+        with pytest.raises(
+            ConfigurationError, match=f"the device is cuda:{number}, but torch .* finds 2 CUDA cards, counted from 0"
+        ):
+            choose_device(f"cuda:{number}", macro)
+    for text in ("cuda:01", "cuda:1000", "cuda:\u0661", "cuda:", "CPU", "cpu\n"):
+        with pytest.raises(ConfigurationError, match="the device is .*; expected auto, cpu, cuda or cuda:N"):
+            choose_device(text, macro)
     cards(0)
     assert str(choose_device("auto", macro)) == "cpu"
     with pytest.raises(ConfigurationError, match="finds no CUDA card; use the device cpu"):
@@ -60,6 +65,8 @@ def test_auto_takes_a_card_for_backends_that_compute_on_it(cards: Callable[[int]
     ("options", "problem"),
     [
         (("--device", "gpu"), "--device gpu: expected auto, cpu, cuda or cuda:N"),
+        (("--device", "cuda:01"), "--device cuda:01: expected auto, cpu, cuda or cuda:N"),
+        (("--device", "cuda:128"), "finds no CUDA card; use the device cpu, or a torch that"),
         (("--device", "cuda:0"), "finds no CUDA card; use the device cpu, or a torch that"),
         (
             ("--device", "cuda", "--scheduler", "tcp://here:1"),
@@ -74,6 +81,40 @@ def test_other_devices_end_in_2(
     ended = norsim("eval-network", "--network", "digits-cnn", *options, "--out", tmp_path / "run")
     assert ended.code == 2 and problem in ended.err and "--device" in ended.err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("command", ["train", "finetune", "run-layer --layer fc --backend macro"])
+def test_other_commands_need_the_card_too(
+    norsim: Run, cards: Callable[[int], None], tmp_path: Path, command: str
+) -> None:
+    cards(1)
+    ended = norsim(*command.split(), "--network", "digits-cnn", "--device", "cuda:1", "--out", tmp_path / "run")
+    assert ended.code == 2 and "finds 1 CUDA card, counted from 0" in ended.err and "--device" in ended.err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ("run-layer --network digits-cnn --layer fc", "the backend ngspice computes on the CPU; use --device cpu"),
+        ("verify .", "a few reads are solved again, tile by tile; use --device cpu"),
+        ("report .", "one tile and a few reads are solved again; use --device cpu"),
+    ],
+)
+def test_where_a_card_has_nothing_to_do_it_ends_in_2(norsim: Run, command: str, reason: str) -> None:
+    ended = norsim(*command.split(), "--device", "cuda")
+    assert ended.code == 2 and f"--device cuda: {reason}" in ended.err
+
+
+def test_a_layer_is_read_on_the_cpu_unless_there_is_a_card(
+    norsim: Run, cards: Callable[[int], None], tmp_path: Path
+) -> None:
+    cards(0)
+    few = ("--network", "digits-cnn", "--layer", "fc", "--vectors", 2, "--set", "calibration.reads=4")
+    ended = norsim("run-layer", *few, "--backend", "macro", "--out", tmp_path / "run")
+    assert ended.code == 0 and "Computed on: cpu" in ended.out
+    for name in ("manifest.json", "summary.json"):
+        assert json.loads((tmp_path / "run" / name).read_text())["device"] == "cpu"
 
 
 def test_a_run_states_its_device(norsim: Run, cards: Callable[[int], None], tmp_path: Path) -> None:
@@ -97,6 +138,24 @@ def test_a_run_is_not_resumed_on_another_device(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="differs in device: it was 'cuda NVIDIA H100' and is 'cpu'"):
         opened("cpu")
     opened("cuda NVIDIA H100")
+
+
+def test_a_run_without_a_recorded_device_was_on_a_cpu(tmp_path: Path) -> None:
+    def opened(device: str) -> None:
+        output = OutputFolder(tmp_path / "run", "eval-network", resume=True)
+        try:
+            RunFolder(output, {}, tmp_path / "chip.yaml", 0, resume=True, device=device)
+        finally:
+            output.release()
+
+    opened("cpu")
+    manifest = tmp_path / "run" / "manifest.json"
+    content = json.loads(manifest.read_text())
+    del content["device"]
+    manifest.write_text(json.dumps(content))
+    opened("cpu")
+    with pytest.raises(ConfigurationError, match="differs in device: it was 'cpu' and is 'cuda NVIDIA H100'"):
+        opened("cuda NVIDIA H100")
 
 
 def test_the_device_is_part_of_the_key_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:

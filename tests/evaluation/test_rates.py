@@ -10,11 +10,14 @@ import pytest
 
 from norsim.array.tile import Currents, Stimulus, Tile
 from norsim.backends.backend import Backend
+from norsim.backends.macro import Macro
+from norsim.backends.nodal import Nodal
 from norsim.chip.model import Chip
 from norsim.errors import SolveError, SolveTimeoutError
-from norsim.evaluation.rates import LONGEST_PROBE_SECONDS, Rate, measured
+from norsim.evaluation.rates import LONGEST_PROBE_SECONDS, Rate, kept_bytes, measured
 from norsim.quantization.layer import QuantizedLayer
 from norsim.tiling.grid import place
+from norsim.tiling.program import program_tile
 
 CODES = np.ones((2, 5), dtype=np.uint8)
 
@@ -41,8 +44,10 @@ def rate(chip: Chip, layer: QuantizedLayer, problem: SolveError) -> Rate:
 def test_a_timeout_gives_a_lower_bound_for_any_message(
     small_chip: Callable[..., Chip], make_layer: Callable[..., QuantizedLayer], words: str
 ) -> None:
-    found = rate(small_chip(), make_layer(5, 2), SolveTimeoutError(words))
-    assert found == Rate(0.0, LONGEST_PROBE_SECONDS, at_least=True)
+    chip, layer = small_chip(), make_layer(5, 2)
+    found = rate(chip, layer, SolveTimeoutError(words))
+    cells = program_tile(place(layer, chip).tiles[0]).tile.thresholds
+    assert found == Rate(0.0, LONGEST_PROBE_SECONDS, at_least=True, kept_bytes=cells.nbytes)
 
 
 def test_another_error_with_the_message_of_a_timeout_is_raised(
@@ -50,3 +55,13 @@ def test_another_error_with_the_message_of_a_timeout_is_raised(
 ) -> None:
     with pytest.raises(SolveError, match="did not finish"):
         rate(small_chip(), make_layer(5, 2), SolveError("the sweep did not finish"))
+
+
+def test_a_tile_keeps_its_cells_and_its_model(
+    small_chip: Callable[..., Chip], make_layer: Callable[..., QuantizedLayer]
+) -> None:
+    array = program_tile(place(make_layer(5, 2), small_chip()).tiles[0])
+    cells = array.tile.thresholds.nbytes
+    assert kept_bytes(array, Nodal()) == cells
+    model = Macro().model(*array.request())
+    assert cells + model.rows.nbytes + model.model.own.numpy().nbytes < kept_bytes(array, Macro()) < 2**20

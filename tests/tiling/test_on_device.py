@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from functools import lru_cache
 
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from norsim.array.tile import Floats
+from norsim.backends.backend import Backend
 from norsim.backends.ideal import Ideal
 from norsim.backends.macro import Macro
 from norsim.chip.load import load_chip
@@ -33,6 +36,7 @@ from norsim.tiling.modules import digital, reading, tiled_layers
 from norsim.tiling.on_device.build import device_tile, digital_side
 from norsim.tiling.on_device.layer import DeviceLayer
 from norsim.tiling.on_device.observed import DeviceCodes, ObservedDeviceRead
+from norsim.tiling.on_device.reading import read_tiles
 from norsim.tiling.on_device.tile import DeviceRead
 from norsim.tiling.on_device.vectors import padded, patches
 from norsim.tiling.read_noise import ReadNoise
@@ -96,6 +100,22 @@ def reads_in_torch(grid: TileGrid, codes: Codes, noise: ReadNoise | None, most_b
         lines = [read.line_noise for read in reads if read.line_noise is not None]
         found.append(DeviceRead(*whole, torch.cat(lines) if lines else None))
     return found
+
+
+@pytest.mark.parametrize("name", ["bits with noise and defects", "volts"])
+def test_all_tiles_are_read_to_memory(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A few vectors at a time, as where the memory of a device is small; some tiles alone."""
+    monkeypatch.setattr("norsim.tiling.on_device.reading.bytes_at_once", lambda device: 8000)
+    whole, codes = grid_of(name), codes_of(30, 5, 0.5)
+    noise = ReadNoise(2, images=30) if whole.noisy else None
+    for grid in (whole, replace(whole, tiles=whole.tiles[1:2], arrays=whole.arrays[1:2])):
+        found = read_tiles(grid, codes, Reader(Macro(), noise=noise, in_torch=True), CPU)
+        for part, one, other in zip(grid.tiles, reads_by_numba(grid, codes, noise), found, strict=True):
+            assert one.adc.shape == other.adc.shape and one.sums.shape == other.sums.shape
+            assert np.abs(one.amps - other.amps).max() <= EDGE / 2 * part.full_scale_amps
+            assert (one.adc != other.adc).mean() < 0.01
+    (found,) = read_tiles(grid, codes, Reader(Ideal(), in_torch=True), CPU)
+    np.testing.assert_array_equal(found.sums, grid.tiles[0].ideal_sums(codes))
 
 
 def from_edges(grid: TileGrid, place: int, amps: NDArray[np.floating], steps: Floats | None) -> Floats:
@@ -206,7 +226,7 @@ def test_patches_codes_and_exact_sums_are_those_of_numpy(make_layer: MakeLayer, 
     np.testing.assert_array_equal(side.encode(images).numpy(), layer.encode(images.numpy()))
     codes = padded(side.encode(images), geometry, layer.input_zero)
     np.testing.assert_array_equal(codes.numpy(), im2col.padded_codes(images, layer, geometry))
-    by_numba = im2col.patches(codes.numpy(), geometry)[0][:]
+    by_numba = im2col.patches(codes.numpy(), geometry)[:]
     np.testing.assert_array_equal(patches(codes, geometry).numpy(), by_numba)
     sums = exact_sums(layer, by_numba)
     np.testing.assert_array_equal(side.exact_sums(torch.from_numpy(by_numba)).numpy(), sums)
@@ -281,6 +301,34 @@ def test_a_network_answers_in_torch_as_by_numba(encoding: str) -> None:
         for layer in tiled_layers(network).values():
             layer.use(Reader(Ideal(), in_torch=True))
         torch.testing.assert_close(network(images), exact, rtol=0, atol=0)
+
+
+def test_tables_on_a_device_are_shared_by_copies_and_left_out_of_pickles() -> None:
+    network, images = network_on("bit-serial")
+    for layer in tiled_layers(network).values():
+        layer.path = None
+    size = len(pickle.dumps(network))
+    with reading(network, Reader(Macro(), in_torch=True)), torch.no_grad():
+        network(images)
+    pairs = zip(tiled_layers(network).values(), tiled_layers(deepcopy(network)).values(), strict=True)
+    for layer, twin in pairs:
+        assert layer.path is not None and twin.path is not None and layer.path.layer.tiles
+        assert twin.path.layer is layer.path.layer and twin.path.grid is twin.grid is not layer.grid
+    content = pickle.dumps(network)
+    assert len(content) < size + 1000
+    assert all(layer.path is None for layer in tiled_layers(pickle.loads(content)).values())
+
+
+@pytest.mark.parametrize("in_torch", [False, True])
+@pytest.mark.parametrize("backend", [Ideal(), Macro()])
+def test_convolutions_of_no_images_and_of_small_ones(backend: Backend, in_torch: bool) -> None:
+    network, _ = network_on("bit-serial")
+    layer = tiled_layers(network)["second"]
+    with reading(network, Reader(backend, in_torch=in_torch)), torch.no_grad():
+        assert layer(torch.rand(0, 4, 7, 9)).shape == (0, 6, 3, 4)
+        assert layer(torch.rand(1, 4, 3, 3)).shape == (1, 6, 1, 1)
+        with pytest.raises(ConfigurationError, match=r"'second': input of shape \(1, 4, 2, 5\) is smaller than the k"):
+            layer(torch.rand(1, 4, 2, 5))
 
 
 def test_memory_of_a_layer_bounds_its_images_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ import torch
 from numba import get_num_threads
 from numpy.typing import NDArray
 
+from norsim.array.compiled import in_threads
 from norsim.array.tile import Floats
 from norsim.errors import SolveError
 from norsim.solver.input_lines import Driven
@@ -99,7 +100,7 @@ class Tabulated:
         converters' steps, each `[vectors x passes, outputs]` or empty.
         """
         model, (codes, begins, offsets) = self.model, vectors
-        threads = get_num_threads()
+        threads = max(min(get_num_threads(), len(begins) * passes // kernels.READS), 1)
         clipped = np.zeros((threads, 2), dtype=np.int64)
         # A row is followed by its constant, as many rows further on as there are weights.
         constants = 0 if len(self.rows) - 1 == len(self.weights) else len(self.weights)
@@ -107,19 +108,19 @@ class Tabulated:
             model.groups_per_block, model.field.rounds, model.rounds, self._layout.length,
             np.uint64(constants if self.drive.direction == "wordlines" else 0),
         )  # fmt: skip
-        kernels.read(
-            threads, (codes, drives, begins, offsets), passes, groups, self._tables, self._of_model, readout, noise,
+        arguments = (
+            (codes, drives, begins, offsets), passes, groups, self._tables, self._of_model, readout, noise,
             (*wanted, clipped),
         )  # fmt: skip
-        low, high = clipped.sum(axis=0).tolist()
-        return low, high
+        in_threads(lambda thread: kernels.read(thread, threads, *arguments), threads)
+        return tuple(clipped.sum(axis=0).tolist())
 
     @cached_property
     def _tables(self) -> tuple[NDArray[Any], ...]:
         """The kernel's arguments from these tables, with the node of each group."""
         layout = self._layout
         return (
-            self.rows, self.factors, self.shifts, self.fixed, self.modes, self.weights, node_of(self.model),
+            self.rows, self.factors, self.shifts, self.fixed, self.modes, self.weights, self.model.node_of(),
             layout.spots, layout.bases, layout.entries.ravel(), layout.counts, layout.weights.ravel(), layout.ends,
             layout.nodes, layout.blocks,
         )  # fmt: skip
@@ -130,7 +131,7 @@ class Tabulated:
         model, inputs = self.model, self.model.field.weights.shape[0]
         if self.drive.direction == "bitlines":
             return no_bits()
-        return bit_layout(inputs, model.rows_per_group, model.groups_per_block, node_of(model), self.weights)
+        return bit_layout(inputs, model.rows_per_group, model.groups_per_block, model.node_of(), self.weights)
 
     @cached_property
     def _of_model(self) -> tuple[Singles, ...]:
@@ -203,12 +204,6 @@ def _with_modes(model: Macro, state: Floats, count: int, constants: bool = False
         model, single(modes.T), padded(np.pad(rows, ((0, 1), (0, 0)))), single(of_factors.T), single(of_shifts.T),
         padded(fixed), single(weights),
     )  # fmt: skip
-
-
-def node_of(model: Macro) -> NDArray[np.int64]:
-    """Return the node `[groups]` that each group's inputs belong to."""
-    found = np.abs(model.field.weights.numpy()[:: model.rows_per_group]).argmax(axis=1)
-    return np.asarray(found, dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)

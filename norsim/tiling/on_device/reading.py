@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from norsim.backends.backend import Backend
 from norsim.errors import ConfigurationError, first_line
+from norsim.periphery.code_vectors import CodeVectors, LayerCodes
 from norsim.periphery.encoding import Codes
 from norsim.solver.macro.float16_parts import full_precision
 from norsim.tiling.grid import TileGrid
@@ -21,7 +25,7 @@ from norsim.tiling.on_device.tile import DeviceRead
 from norsim.tiling.on_device.vectors import padded, patches
 from norsim.tiling.program import ProgrammedTile
 from norsim.tiling.reader import Reader
-from norsim.tiling.tile import PlacedTile
+from norsim.tiling.tile import ObservedRead, PlacedTile, TileRead, joined
 
 
 @dataclass(eq=False)
@@ -36,6 +40,14 @@ class TensorPath:
     layer: DeviceLayer = field(repr=False)
     backend: Backend | None = None
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> TensorPath:
+        """Return the computation of a copy of the grid: the tensors never change, so both have the same ones."""
+        return replace(self, grid=deepcopy(self.grid, memo))
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        """Pickle as None: whoever reads the network may not have the device, and makes the tensors from the grid."""
+        return type(None), ()
+
     @classmethod
     def of(cls, grid: TileGrid, device: torch.device) -> TensorPath:
         """Return the computation of a layer on a device, before its tiles are there."""
@@ -45,24 +57,18 @@ class TensorPath:
         """Yield the codes of activations `[vectors, inputs]`, float32, as many at a time as fit the memory."""
         yield from map(self.layer.side.encode, torch.split(vectors, self.layer.vectors_at_once()))
 
-    def positions(self, size: Sequence[int]) -> tuple[int, int]:
-        """Return the rows and columns of a convolution's output for an input of `size`, height and width."""
-        shape = self.grid.layer.geometry
-        assert shape is not None
-        lengths = [length + 2 * around for length, around in zip(size, shape.padding, strict=True)]
-        return shape.positions(lengths)
-
-    def patches(self, activations: Tensor) -> Iterator[Tensor]:
+    def patches(self, activations: Tensor, positions: int) -> Iterator[Tensor]:
         """Yield the codes `[vectors, inputs]` of the patches of activations `[images, channels, height, width]`,
-        float32, of as many images at a time as fit the memory."""
+        float32, each with that many positions, of as many images at a time as fit the memory."""
         layer, shape = self.grid.layer, self.grid.layer.geometry
         assert shape is not None
-        rows, columns = self.positions(activations.shape[2:])
-        for images in torch.split(activations, max(self.layer.vectors_at_once() // (rows * columns), 1)):
+        for images in torch.split(activations, max(self.layer.vectors_at_once() // positions, 1)):
             codes = padded(self.layer.side.encode(images), shape, layer.input_zero)
             yield patches(codes, shape)
 
-    def outputs(self, parts: Iterable[Tensor], vectors: int, reader: Reader, record: list[Codes] | None) -> Tensor:
+    def outputs(
+        self, parts: Iterable[Tensor], vectors: int, reader: Reader, record: list[Codes | CodeVectors] | None
+    ) -> Tensor:
         """Return real outputs `[vectors, outputs]`, float32, for activation codes `[..., inputs]`, uint8, in parts of
         `vectors` in all, read with `reader` or, if its backend gives integers, exact. Codes are appended to `record`.
 
@@ -110,6 +116,23 @@ class TensorPath:
             reader.report(f"{reader.phase} {grid.layer.name}", place + 1, len(grid.tiles))
 
         return observe
+
+
+def read_tiles(grid: TileGrid, codes: Codes, reader: Reader, device: torch.device) -> list[TileRead]:
+    """Return the read of each tile for all activation codes `[vectors, inputs]` of the layer, computed on `device` as
+    far as `path_of` says."""
+    path = path_of(None, grid, reader, device)
+    if path is None or reader.backend.gives_integers:
+        return grid.read_whole(codes, reader)
+    found: dict[int, list[TileRead]] = {}
+
+    def observe(part: PlacedTile, array: ProgrammedTile, some: LayerCodes, read: ObservedRead) -> None:
+        found.setdefault(id(part), []).append(read.take(np.arange(read.shape[0])))
+
+    at_once = path.layer.vectors_at_once()
+    parts = (torch.from_numpy(codes[k : k + at_once]).to(device) for k in range(0, len(codes), at_once))
+    path.outputs(parts, len(codes), replace(reader, observe=observe), None)
+    return [joined(found[id(part)]) for part in grid.tiles]
 
 
 def path_of(path: TensorPath | None, grid: TileGrid, reader: Reader, device: torch.device) -> TensorPath | None:
