@@ -28,11 +28,11 @@ from norsim.files import make_folder, unique_json, write_bytes, write_text
 from norsim.jobs.phases import Report, silent
 from norsim.quantization.forward import device_name, device_of
 from norsim.quantization.modules import quantized_operands
-from norsim.quantization.normalise import from_header
 from norsim.saved.packed_weights import ONNX, decode, encode, fail
 from norsim.saved.shipped import WEIGHTS, network_place
 from norsim.training.train import TrainResult, predict
 from norsim.user_code import is_code
+from norsim.zoo.normalise import from_header
 from norsim.zoo.onnx.file import is_onnx, read_content
 from norsim.zoo.registry import NetworkSpec, spec_of
 

@@ -37,10 +37,10 @@ from torch import Tensor, nn
 from norsim.errors import ConfigurationError, DataError
 from norsim.quantization.layer import MAX_BITS
 from norsim.quantization.modules import SMALLEST_SCALE, QuantConv2d, QuantizedOperands, quantized_operands
-from norsim.quantization.normalise import Normalise, from_header
 from norsim.quantization.quantize import replace_layers
 from norsim.saved.fold import fold, is_foldable, neutral
 from norsim.user_code import is_code
+from norsim.zoo.normalise import Normalise, from_header
 from norsim.zoo.onnx.file import is_onnx, read_content
 from norsim.zoo.registry import NetworkSpec, build
 
