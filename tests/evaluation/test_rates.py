@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from norsim.array.tile import Currents, Stimulus, Tile
-from norsim.backends.backend import Backend
+from norsim.backends.backend import Backend, uncounted
 from norsim.backends.macro import Macro
 from norsim.backends.nodal import Nodal
 from norsim.chip.model import Chip
 from norsim.errors import SolveError, SolveTimeoutError
+from norsim.evaluation.estimate import Work
 from norsim.evaluation.rates import LONGEST_PROBE_SECONDS, Rate, kept_bytes, measured
 from norsim.quantization.layer import QuantizedLayer
 from norsim.tiling.grid import place
@@ -65,3 +67,24 @@ def test_a_tile_keeps_its_cells_and_its_model(
     assert kept_bytes(array, Nodal()) == cells
     model = Macro().model(*array.request())
     assert cells + model.rows.nbytes + model.model.own.numpy().nbytes < kept_bytes(array, Macro()) < 2**20
+
+
+@pytest.mark.parametrize(("varied", "chips", "kept", "built"), [
+    (True, 1, 1, 0), (True, 5, 1, 4), (True, 5, 2, 0), (True, 5, 0, 5), (False, 5, 1, 0),
+])  # fmt: skip
+def test_models_of_chips_that_are_not_kept_count(
+    small_chip: Callable[..., Chip], make_layer: Callable[..., QuantizedLayer], own_arrays: Path,
+    varied: bool, chips: int, kept: int, built: int,
+) -> None:  # fmt: skip
+    settings = ("silicon.programming={scale: 20 nA, knee: 200 nA}",) if varied else ()
+    # Of other weights than those of the other cases, whose models this process has.
+    macro, layer = Macro(), make_layer(5, 2, seed=100 * chips + 10 * kept + varied)
+    for number in range(kept):
+        chip = small_chip(*settings)
+        chip = replace(chip, draw=replace(chip.draw, chip=number))
+        macro.prepare([program_tile(place(layer, chip).tiles[0]).request()], uncounted)
+    part, work = place(layer, small_chip(*settings)).tiles[0], Work(jobs=1)
+    rate = Rate(start=10.0, read=0.0, kept_bytes=0)
+    work.rates[macro.name, False, part.cell_codes().shape] = rate
+    work.add(part, CODES, macro, reads=100, starts=chips, together=1)
+    assert work.own == built * rate.start
