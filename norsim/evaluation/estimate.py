@@ -6,7 +6,7 @@ import math
 import resource
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from norsim.evaluation.end_to_end import chunk_sizes, usual_images
 from norsim.evaluation.proof.defaults import FIRST_CHUNK, PER_TILE
 from norsim.evaluation.proof.kept_reads import samples_table
 from norsim.evaluation.proof.sampling import Quota, Sample
-from norsim.evaluation.rates import Rate, measured, parquet_bytes, timed
+from norsim.evaluation.rates import Rate, measured, models_to_build, parquet_bytes, timed
 from norsim.periphery.encoding import Codes
 from norsim.spice.deck import deck
 from norsim.tiling.modules import TiledLayer, digital, layer_codes, tiled_layers
@@ -88,9 +88,8 @@ class Work:
         `together` decks are independent of each other and can be solved at the same time. A model that is kept on disk
         need not be built.
         """
-        if starts and backend.by_model and _is_stored(part, backend):
-            # Those of the following chips are kept too, or none of them.
-            starts = 0.0 if starts == 1 or _is_stored(_on_next_chip(part), backend) else starts - 1
+        if starts and backend.by_model:
+            starts = models_to_build(part, backend, starts)
         rate = self.rate(part, codes, backend, alone=reads <= starts)
         seconds = starts * rate.start + reads * rate.read
         self.solves += reads
@@ -207,16 +206,6 @@ def estimate_reads(
         text_bytes += len(deck(array.tile, stimulus))
     work.disk_bytes = copies * work.disk_bytes + text_bytes
     return work.estimate(len(parts))
-
-
-def _is_stored(part: PlacedTile, backend: Backend) -> bool:
-    return backend.is_stored(*program_tile(part).request())
-
-
-def _on_next_chip(part: PlacedTile) -> PlacedTile:
-    """Return the same tile on the chip that is drawn next."""
-    draw = part.chip.draw
-    return replace(part, chip=replace(part.chip, draw=replace(draw, chip=draw.chip + 1)))
 
 
 def _result_bytes(layer: TiledLayer, backend: Backend, codes: Codes) -> int:

@@ -149,3 +149,19 @@ def _model_rate(part: PlacedTile, array: ProgrammedTile, codes: Codes, backend: 
 def parquet_bytes(table: pa.Table) -> int:
     """Return the size of a stored unit of work in bytes, including its checksum line."""
     return len(parquet(table)) + 140
+
+
+def models_to_build(part: PlacedTile, backend: Backend, chips: float) -> float:
+    """Return how many of the models of a tile, one for each of as many chips, are not kept on disk.
+
+    Only those of the first two chips are looked up: if the second is not kept, no later one counts as kept.
+    """
+
+    def is_kept(one: PlacedTile) -> bool:
+        return backend.is_stored(*program_tile(one).request())
+
+    if not is_kept(part):
+        return chips
+    draw = part.chip.draw
+    following = replace(part, chip=replace(part.chip, draw=replace(draw, chip=draw.chip + 1)))
+    return 0.0 if chips <= 1 or is_kept(following) else chips - 1
