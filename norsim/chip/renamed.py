@@ -13,6 +13,7 @@ from norsim.errors import ConfigurationError
 
 RENAMED = {
     "bit_serial.settle": "bit_serial.wordline_rise",
+    "bit_serial.zero_point": "mapping.scheme",
     "silicon.cell": "silicon.drift_cell",
     "silicon.die": "silicon.drift_die",
 }

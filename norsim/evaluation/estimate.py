@@ -189,7 +189,7 @@ def estimate_reads(
 
 def _volts(part: PlacedTile, codes: Codes) -> Stimulus:
     """Return the volts of the layer's `[vectors, inputs]` codes, from ideal drivers."""
-    return part.chip.encoding.drive(part.codes(codes), len(part.outputs), part.layer.input_bits)
+    return part.encoding.drive(part.codes(codes), len(part.outputs), part.layer.input_bits)
 
 
 def _reads(layer: TiledLayer, codes: Codes) -> int:
@@ -258,5 +258,5 @@ def _sample(part: PlacedTile, codes: Codes, number: int) -> Sample:
     """Return a read of one of the `[vectors, inputs]` codes as a run keeps it; random currents need the same space."""
     first, random = number % len(codes), np.random.default_rng(number)
     stimulus = _volts(part, codes[first : first + 1]).take(slice(0, 1))
-    amps = part.full_scale_amps * random.normal(size=len(part.outputs))
+    amps = part.full_scale_amps * random.normal(size=part.conversions)
     return Sample(random.random(), part, stimulus, amps, part.convert(amps).astype(np.int32))

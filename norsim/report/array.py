@@ -58,8 +58,8 @@ class SolvedTile:
 
 
 def exact_amps(part: PlacedTile, stimulus: Stimulus) -> Floats:
-    """Return the currents of exact cells on lossless wires, `[reads, outputs]`, amperes."""
-    encoding = part.chip.encoding
+    """Return the currents of exact cells on lossless wires, `[reads, conversions]`, amperes."""
+    encoding = part.encoding
     # A kept read does not know which of its lines carry the input.
     nothing = np.zeros((1, len(part.inputs)), np.uint8)
     kind = driven(encoding.drive(nothing, len(part.outputs), part.layer.input_bits))
@@ -71,7 +71,7 @@ def exact_amps(part: PlacedTile, stimulus: Stimulus) -> Floats:
 
 
 def errors(sample: Sample) -> Floats:
-    """Return the deviation of a read's currents from ideal ones, `[outputs]`, in shares of full scale."""
+    """Return the deviation of a read's currents from ideal ones, `[conversions]`, in shares of full scale."""
     off: Floats = (sample.amps - exact_amps(sample.part, sample.stimulus)[0]) / sample.part.full_scale_amps
     return off
 
@@ -81,7 +81,7 @@ def deviations(by_layer: Mapping[str, Sequence[Sample]]) -> list[Deviation]:
     found = []
     for name, some in by_layer.items():
         off = np.concatenate([errors(sample) for sample in some])
-        steps = [sample.part.adc.step_amps / sample.part.full_scale_amps for sample in some]
+        steps = [sample.part.ranges.step_amps.mean() / sample.part.full_scale_amps for sample in some]
         rms, worst = float(np.sqrt(np.square(off).mean())), float(np.abs(off).max())
         found.append(Deviation(name, len(some), rms, worst, float(np.mean(steps))))
     return found
@@ -106,7 +106,7 @@ def _solved(sample: Sample) -> SolvedTile:
     found, ideal = read_nodes(tile, stimulus), read_nodes(exact, ideal_volts, lossless=True)
     off = errors(sample)
     return SolvedTile(
-        part.name, tile.thresholds, chip.encoding.cell_codes(part.weights, part.layer.weight_zero),
+        part.name, tile.thresholds, part.cell_codes(),
         found.drop, found.rise, (found.amps - ideal.amps) / float(chip.encoding.level_amps.max()),
         float(off[np.abs(off).argmax()]), int(up.sum()), chip.wires.strap_every,
     )  # fmt: skip

@@ -15,7 +15,7 @@ from norsim.array.tile import Currents, Floats, Stimulus, Tile
 from norsim.chip.model import Chip
 from norsim.errors import ConfigurationError
 from norsim.files import unique_json
-from norsim.periphery.encoding import Codes, decode
+from norsim.periphery.encoding import Codes, Encoding, decode
 from norsim.spice.elements import ammeters
 from norsim.tiling.program import ProgrammedTile
 from norsim.tiling.tile import PlacedTile
@@ -35,8 +35,9 @@ class DeckFolder:
     `tile`, `stimulus`   of the deck
     `codes`     `[vectors, inputs]` activation codes of the stimulus
     `weights`   `[inputs, outputs]` weight codes of the tile, in the order of its lines
-    `sense`     the ammeters of each output with their signs
+    `sense`     the ammeters of each slice of each output with their signs
     `points`    `[reads, 2]`: vector and pass of each read
+    `weight_bits`   width of a weight code in slices; 1 for weights without slices, whatever their width
     `digest`    of the deck, in its title; empty for folders of earlier versions
     `written`   when the deck was written, seconds since 1970; 0 if that is unknown
     """
@@ -50,8 +51,14 @@ class DeckFolder:
     sense: list[dict[str, int]]
     points: NDArray[np.int64]
     full_scale_amps: float
+    weight_bits: int
     digest: str = ""
     written: float = 0.0
+
+    @property
+    def encoding(self) -> Encoding:
+        """The chip's encoding for weights of as many slices as the deck has."""
+        return self.chip.encoding.for_weights(self.weight_bits)
 
     def check_title(self, results: Path) -> None:
         """Raise ConfigurationError if a file of results is of another deck. Simulators repeat the title of a deck in
@@ -73,7 +80,7 @@ class DeckFolder:
             )
 
     def amps(self, currents: Currents) -> Floats:
-        """Return the `[vectors, passes, outputs]` amperes of a read's currents."""
+        """Return the `[vectors, passes, outputs x slices]` amperes of a read's currents."""
         lines = np.hstack([currents.bitline, currents.source])
         place = {name: k for k, name in enumerate(ammeters(self.tile))}
         signs = np.zeros((lines.shape[1], len(self.sense)))
@@ -85,8 +92,9 @@ class DeckFolder:
         return found
 
     def sums(self, amps: Floats) -> Floats:
-        """Return sums `[vectors, outputs]` from amperes `[vectors, passes, outputs]`, by an ideal converter."""
-        encoding = self.chip.encoding
+        """Return sums `[vectors, outputs]` from amperes `[vectors, passes, outputs x slices]`, by an ideal
+        converter."""
+        encoding = self.encoding
         return decode(encoding, amps / encoding.lsb_amps, self.codes, self.weight_zero)
 
     def exact_sums(self) -> Floats:
@@ -137,11 +145,15 @@ def _deck_folder(description: dict[str, Any], arrays: dict[str, Any], chip: Chip
     name = f"layer {description['layer']}, tile {description['tile']}"
     tile = Tile(arrays["thresholds"], chip.cell, chip.wires, name=name, gains=arrays.get("gains"))
     stimulus = Stimulus(arrays["wordline_volts"], arrays["bitline_volts"], float(arrays["source_volts"]))
-    sense = [{str(name): int(sign) for name, sign in parts} for parts in description["sense"]]
+    each = description["sense"]
+    if "slices" in description:
+        each = [parts for of_output in zip(*each, strict=True) for parts in of_output]
+    sense = [{str(name): int(sign) for name, sign in parts} for parts in each]
     return DeckFolder(
         chip, tile, stimulus, arrays["codes"].astype(np.uint8), np.array(description["weights"], np.int64),
         int(description["weight_zero"]), sense, np.array(description["points"], np.int64).reshape(-1, 2),
-        float(description["full_scale_amps"]), str(description.get("digest", "")),
+        float(description["full_scale_amps"]), int(description.get("weight_bits", 1)),
+        str(description.get("digest", "")),
     )  # fmt: skip
 
 
@@ -155,7 +167,7 @@ def _check(folder: Path, found: DeckFolder) -> None:
         and points.min(initial=0) >= 0
         and len({tuple(point) for point in points.tolist()}) == len(points) == np.prod(points.max(axis=0) + 1)
         and found.codes.shape == (points[:, 0].max() + 1, len(found.weights))
-        and found.weights.shape[1] == len(found.sense)
+        and found.weights.shape[1] * found.encoding.slices == len(found.sense)
         and named <= set(ammeters(tile))
         and found.full_scale_amps > 0
     )
@@ -165,10 +177,18 @@ def _check(folder: Path, found: DeckFolder) -> None:
 
 def describe_deck(part: PlacedTile, array: ProgrammedTile, vectors: int) -> dict[str, Any]:
     """Return the content of tile.json: the meaning of each vector of the raw file and of each sweep point."""
-    encoding, layer = part.chip.encoding, part.layer
+    encoding, layer = part.encoding, part.layer
     passes = encoding.passes(layer.input_bits)
     short = {"bitline": "vbl", "source": "vsl"}
-    sense = encoding.sense(len(part.outputs))
+    sense = [
+        [[f"i({short[line]}{index})", sign] for line, index, sign in lines]
+        for lines in encoding.sense(len(part.outputs))
+    ]
+    sliced = {} if encoding.slices == 1 else {
+        "slices": encoding.slices,
+        "slice_values": encoding.slice_values.astype(int).tolist(),
+        "weight_bits": layer.weight_bits,
+    }  # fmt: skip
     return {
         "layer": layer.name,
         "tile": [part.row, part.column],
@@ -183,7 +203,9 @@ def describe_deck(part: PlacedTile, array: ProgrammedTile, vectors: int) -> dict
         "vectors": vectors,
         "full_scale_amps": part.full_scale_amps,
         "lsb_amps": encoding.lsb_amps,
-        "sense": [[[f"i({short[line]}{index})", sign] for line, index, sign in lines] for lines in sense],
+        # As the currents: an axis of slices before that of outputs.
+        "sense": sense if encoding.slices == 1 else [sense[one :: encoding.slices] for one in range(encoding.slices)],
+        **sliced,
         "points": [[vector, number] for vector in range(vectors) for number in range(passes)],
         "weights": part.weights.tolist(),
         "weight_zero": layer.weight_zero,

@@ -17,7 +17,7 @@ from norsim.backends.reference_cells import reference_ratio
 from norsim.chip.model import Chip
 from norsim.errors import ConfigurationError, PlacementError
 from norsim.periphery.code_vectors import CodeVectors
-from norsim.periphery.encoding import Codes
+from norsim.periphery.encoding import Codes, Encoding
 from norsim.periphery.energy import line_joules, rise_joules
 from norsim.quantization.layer import QuantizedLayer
 from norsim.tiling.fit import at_reference, fitted
@@ -214,7 +214,7 @@ def place(layer: QuantizedLayer, chip: Chip) -> TileGrid:
     hold.
     """
     _check(layer, chip)
-    inputs, outputs = chip.encoding.capacity(chip.wordlines, chip.bitlines)
+    inputs, outputs = _encoding(layer, chip).capacity(chip.wordlines, chip.bitlines)
     if inputs < 1 or outputs < 1:
         raise PlacementError(
             f"a tile of {chip.wordlines} x {chip.bitlines} is too small for one output of a {chip.encoding.name} "
@@ -230,13 +230,15 @@ def place(layer: QuantizedLayer, chip: Chip) -> TileGrid:
     return TileGrid(layer, chip, tuple(tiles))
 
 
+def _encoding(layer: QuantizedLayer, chip: Chip) -> Encoding:
+    """Return the chip's encoding for the weights of a layer. Raises PlacementError if they cannot be sliced."""
+    try:
+        return chip.encoding.for_weights(layer.weight_bits)
+    except ConfigurationError as problem:
+        raise PlacementError(f"layer {layer.name!r}: {problem}") from None
+
+
 def _check(layer: QuantizedLayer, chip: Chip) -> None:
-    levels = len(chip.encoding.level_amps)
-    if 2**layer.weight_bits > levels:
-        raise PlacementError(
-            f"layer {layer.name!r}: {layer.weight_bits}-bit weights need {2**layer.weight_bits} levels, but the cell "
-            f"has {levels}; use weight_bits of at most {levels.bit_length() - 1}"
-        )
     most = chip.encoding.activation_bits
     if layer.input_bits > most:
         raise PlacementError(

@@ -64,7 +64,7 @@ class ReadNoise:
             return Normals(block_key(self.seed, self.stream, *place), self.first_image, self.call, reads, width)
 
         steps = part.chip.converters.noise
-        on_outputs = normals(CONVERTERS, len(part.outputs)) if steps else None
+        on_outputs = normals(CONVERTERS, part.conversions) if steps else None
         if array.read_sigma is None:
             return TileNoise(array, steps, on_outputs)
         variance = line_variance(array.read_sigma, cell_places(array))
@@ -99,8 +99,8 @@ class DrawnNoise:
     """The noise of some reads; None for no noise of a kind.
 
     `lines`   `[reads, lines]`, amperes: deviations of the lines' currents from noise of the cells
-    `amps`    `[reads, outputs]`, amperes: what these add to the outputs' currents
-    `steps`   `[reads, outputs]`: the converters' noise, in steps
+    `amps`    `[reads, conversions]`, amperes: what these add to the outputs' currents
+    `steps`   `[reads, conversions]`: the converters' noise, in steps
     """
 
     lines: Singles | None
@@ -158,7 +158,7 @@ class TileNoise:
         return None if self.on_lines is None else self.on_lines.take(reads)
 
     def of_converters(self, reads: int) -> Singles | None:
-        """Return the converters' noise in the next reads, `[reads, outputs]`, in steps; None for no noise."""
+        """Return the converters' noise in the next reads, `[reads, conversions]`, in steps; None for no noise."""
         return None if self.on_outputs is None else np.float32(self.steps) * self.on_outputs.take(reads)
 
 
@@ -178,7 +178,7 @@ def _scale(squares, variance, normals):  # type: ignore[no-untyped-def]
 
 
 def on_outputs(array: ProgrammedTile, lines: Singles) -> Singles:
-    """Return what `[reads, lines]` deviations add to the outputs' currents, `[reads, outputs]`, amperes.
+    """Return what `[reads, lines]` deviations add to the outputs' currents, `[reads, conversions]`, amperes.
 
     Outputs that share a reference column share its deviation.
     """

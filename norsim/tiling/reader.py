@@ -136,7 +136,7 @@ class Reader:
 def read_out(
     part: PlacedTile, layer_codes: Codes, amps: NDArray[np.floating], noise: TileNoise | None
 ) -> TileRead:  # fmt: skip
-    """Add the noise of the next reads to the outputs' `[reads, outputs]` amperes and convert them.
+    """Add the noise of the next reads to the outputs' `[reads, conversions]` amperes and convert them.
 
     `layer_codes` are the `[vectors, inputs]` codes that were read.
     """
@@ -161,14 +161,14 @@ class TileModel:
         return self.part.chip.encoding.passes(self.part.layer.input_bits)
 
     def shape(self, vectors: CodeVectors) -> tuple[int, int, int]:
-        """Return (vectors, passes, outputs)."""
-        return len(vectors), self.passes, len(self.part.outputs)
+        """Return (vectors, passes, conversions)."""
+        return len(vectors), self.passes, self.part.conversions
 
     def read(self, vectors: CodeVectors, noise: DrawnNoise | None) -> TileRead:
         """Read the layer's `vectors`, with the noise of these reads if there is any."""
         shape = self.shape(vectors)
         amps, adc = np.empty((2, shape[0] * shape[1], shape[2]), dtype=np.float32)
-        sums = np.zeros((shape[2], shape[0]))
+        sums = np.zeros((len(self.part.outputs), shape[0]))
         self._fill(vectors, noise, amps=amps, adc=adc, sums=sums)
         lines = None if noise is None else noise.by_pass(self.passes)
         return TileRead(amps.reshape(shape), adc.reshape(shape), sums.T.astype(np.float32), lines)

@@ -46,10 +46,30 @@ def test_a_deck_run_by_hand_gives_the_currents_of_run_layer(
     np.testing.assert_allclose(by_hand(tmp_path / "deck"), currents, rtol=0, atol=1e-8 * np.abs(currents).max())
 
 
+def test_a_sliced_deck_run_by_hand_is_read_back(norsim: Run, tmp_path: Path) -> None:
+    """A weight is in the cells that `sense` and `slice_values` state, and nodal has the currents of the deck."""
+    options = ["--network", "digits-cnn", "--layer", "conv1", "--vectors", 2, "--set", "mapping.cell_bits=3"]
+    assert norsim("build-netlist", *options, "--out", tmp_path).code == 0
+    tile = json.loads((tmp_path / "tile.json").read_text())
+    assert (tile["slices"], tile["slice_values"]) == (2, [1, 8]) and np.shape(tile["sense"])[:2] == (2, tile["outputs"])
+    cells, total = np.array(tile["cell_codes"]), np.zeros((tile["inputs"], tile["outputs"]), dtype=int)
+    for value, outputs in zip(tile["slice_values"], tile["sense"], strict=True):
+        for output, lines in enumerate(outputs):
+            total[:, output] += value * sum(sign * cells[:, int(re.sub(r"\D", "", name))] for name, sign in lines)
+    np.testing.assert_array_equal(total, np.array(tile["weights"]) - tile["weight_zero"])
+    subprocess.run(["ngspice", "-b", "tile.cir"], cwd=tmp_path, check=True, capture_output=True)
+    against = ["--against", "nodal", "--tolerance", 1e-6, "--json"]
+    ended = norsim("import-results", tmp_path, tmp_path / "currents.raw", *against)
+    assert ended.code == 0 and ended.json["max_mac_error"] < 0.01 * tile["inputs"] * 15 * 15
+    with np.load(tmp_path / "currents.npz") as found:
+        assert found["currents"].shape == (2, 4, 2, tile["outputs"])
+        assert np.abs(found["mac"] - found["mac_ideal"]).max() == pytest.approx(ended.json["max_mac_error"])
+
+
 @pytest.mark.parametrize("zero_point", ["reference", "digital", "differential", "linear-pair"])
 def test_every_cell_of_the_deck_encodes_its_weight(norsim: Run, tmp_path: Path, zero_point: str) -> None:
     encoding = "linear-pair" if zero_point == "linear-pair" else "bit-serial"
-    setting = [] if zero_point == "linear-pair" else ["--set", f"bit_serial.zero_point={zero_point}"]
+    setting = [] if zero_point == "linear-pair" else ["--set", f"mapping.scheme={zero_point}"]
     network = ["--network", "digits-cnn", "--layer", "conv2", "--vectors", 1]
     assert norsim("build-netlist", *network, "--encoding", encoding, *setting, "--out", tmp_path).code == 0
     tile = json.loads((tmp_path / "tile.json").read_text())

@@ -60,7 +60,7 @@ def test_forward_equals_the_array(encoding: str) -> None:
     torch.testing.assert_close(network(images).detach(), digital)
 
 
-@pytest.mark.parametrize("settings", [(), ("tile.row_order=true",), ("bit_serial.zero_point=digital",)])
+@pytest.mark.parametrize("settings", [(), ("tile.row_order=true",), ("mapping.scheme=digital",)])
 @pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
 def test_effective_weights_are_the_slopes_of_the_array(encoding: str, settings: tuple[str, ...]) -> None:
     """Compared with finite differences: all codes at a quarter of full drive, then each input one step higher. The

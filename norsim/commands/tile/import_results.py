@@ -51,6 +51,7 @@ def command(run: Path, results: Path, against: str | None, tolerance: float | No
     if tolerance is not None and against is None:
         raise ConfigurationError("--tolerance needs --against, the results to compare with")
 
+    from norsim.periphery.encoding import by_slice
     from norsim.tiling.deck_folder import load_folder
 
     folder = load_folder(run, kept_chip(run))
@@ -59,7 +60,7 @@ def command(run: Path, results: Path, against: str | None, tolerance: float | No
     sums = folder.sums(amps)
     arrays: dict[str, Any] = {
         "codes": folder.codes, "weights": folder.weights.astype(np.uint8), "weight_zero": np.array(folder.weight_zero),
-        "currents": amps, "mac": sums, "mac_ideal": folder.exact_sums(),
+        "currents": by_slice(amps, folder.encoding.slices), "mac": sums, "mac_ideal": folder.exact_sums(),
     }  # fmt: skip
     with FolderLock(run):
         write_atomically(run / "currents.npz", lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))

@@ -24,6 +24,8 @@ from norsim.tiling.tile import placed_tile
 
 # The arrays of samples.npz: each holds the values of all reads, one read after the other.
 VALUES = ("wordline_volts", "bitline_volts", "amps", "adc", "line_noise")
+# Where the place of a read has the lengths of these; the converter ranges of slices beyond the first follow.
+LENGTHS = 9
 
 
 def samples_table(samples: Sequence[Sample]) -> pa.Table:
@@ -68,11 +70,12 @@ def save_samples(samples: Sequence[Sample], at_random: int, file: BinaryIO) -> N
     run. The digests of weights, cells and tables of measured cells are kept too, to notice later changes."""
     places = [
         [
-            sample.part.layer.name, sample.part.row, sample.part.column, sample.part.adc.bits, sample.part.adc.low_amps,
-            sample.part.adc.high_amps, sample.part.chip.draw.chip, sample.pass_index, sample.key,
-            [len(values) for values in _values(sample)],
+            sample.part.layer.name, sample.part.row, sample.part.column, first.bits, first.low_amps, first.high_amps,
+            sample.part.chip.draw.chip, sample.pass_index, sample.key, [len(values) for values in _values(sample)],
+            *([adc.low_amps, adc.high_amps] for adc in others),
         ]
         for sample in samples
+        for first, *others in [sample.part.adcs]
     ]  # fmt: skip
     arrays = {
         name: np.concatenate([_values(sample)[k] for sample in samples]) if samples else np.empty(0)
@@ -101,7 +104,7 @@ def load_samples(path: Path, grids: Mapping[str, TileGrid]) -> tuple[list[Sample
         starts = [0] * len(VALUES)
         samples = []
         for place in content["places"]:
-            ends = [start + length for start, length in zip(starts, place[-1], strict=True)]
+            ends = [start + length for start, length in zip(starts, place[LENGTHS], strict=True)]
             own = [values[name][start:end] for name, start, end in zip(VALUES, starts, ends, strict=True)]
             samples.append(_sample(place, own, grids))
             starts = ends
@@ -142,14 +145,15 @@ def _values(sample: Sample) -> tuple[np.ndarray[Any, Any], ...]:
 
 
 def _sample(place: Sequence[Any], values: Sequence[np.ndarray[Any, Any]], grids: Mapping[str, TileGrid]) -> Sample:
-    name, row, column, bits, low, high, chip, pass_index, key, _ = place
+    name, row, column, bits, low, high, chip, pass_index, key, _, *ranges = place
     part = grids[name].at(row, column)
     wordlines, bitlines, amps, codes, noise = values
-    if not amps.shape == codes.shape == (len(part.outputs),):
+    if not amps.shape == codes.shape == (part.conversions,):
         raise ValueError(f"a read does not fit {part.name}")
     specimen = part.chip.specimen(part.chip.draw.seed, int(chip))
     there = placed_tile(part.layer, specimen, part.row, part.column, part.inputs, part.outputs)
+    adcs = tuple(Adc(bits, *ends) for ends in ((low, high), *ranges))
     return Sample(
-        float(key), replace(there, adc=Adc(bits, low, high)), Stimulus(wordlines[None], bitlines[None]), amps, codes,
-        None, int(pass_index), noise if len(noise) else None,
+        float(key), replace(there, adcs=adcs), Stimulus(wordlines[None], bitlines[None]), amps, codes, None,
+        int(pass_index), noise if len(noise) else None,
     )  # fmt: skip

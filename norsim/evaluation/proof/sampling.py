@@ -49,7 +49,7 @@ Read = TypeVar("Read", bound=Keyed)
 class Sample:
     """One read of the run: its place, its volts, and its results.
 
-    `amps`, `adc`   `[outputs]`: amperes and converter codes
+    `amps`, `adc`   `[conversions]`: amperes and converter codes
     `array`     the programmed array of its tile, if it is in memory
     `line_noise`   `[lines]`, amperes: what noise of the cells added to the lines' currents; None without
     """

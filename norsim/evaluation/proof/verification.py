@@ -81,7 +81,7 @@ class Verification:
 
 @dataclass(frozen=True, eq=False)
 class Deviation:
-    """The deviation of one read `[outputs]`: amperes, and whether converter codes differ."""
+    """The deviation of one read `[conversions]`: amperes, and whether converter codes differ."""
 
     sample: Sample
     amps: Floats
@@ -95,7 +95,7 @@ class Deviation:
     @property
     def steps(self) -> Floats:
         """The deviation of each output's current, in steps of its converter."""
-        return self.amps / self.sample.part.adc.step_amps
+        return self.amps / self.sample.part.ranges.step_amps
 
 
 Solved = Mapping[int, Deviation]

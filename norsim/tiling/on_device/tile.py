@@ -21,7 +21,7 @@ from norsim.tiling.tile import PlacedTile, TileRead
 @dataclass(frozen=True, eq=False)
 class DeviceRead:
     """The read of a tile for some vectors, as norsim.tiling.tile.TileRead: `amps` and `adc` `[vectors, passes,
-    outputs]`, `sums` `[vectors, outputs]`, `line_noise` `[vectors, passes, lines]` or None."""
+    conversions]`, `sums` `[vectors, outputs]`, `line_noise` `[vectors, passes, lines]` or None."""
 
     amps: Tensor
     adc: Tensor
@@ -30,9 +30,9 @@ class DeviceRead:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(vectors, passes, outputs)."""
-        vectors, passes, outputs = self.amps.shape
-        return vectors, passes, outputs
+        """(vectors, passes, conversions)."""
+        vectors, passes, conversions = self.amps.shape
+        return vectors, passes, conversions
 
     def take(self, which: NDArray[np.int64]) -> TileRead:
         """Return the read of some vectors, in memory."""
@@ -44,7 +44,7 @@ class DeviceRead:
 
     def clipped(self, part: PlacedTile) -> tuple[int, int]:
         """Return the number of currents that the converters of its tile, `part`, clip at the low and high end."""
-        ends = torch.from_numpy(np.stack(part.flaws.edges(part.adc))).to(self.amps)
+        ends = torch.from_numpy(np.stack(part.flaws.edges(part.ranges))).to(self.amps)
         counts = torch.stack([(self.amps < ends[0]).sum(), (self.amps > ends[1]).sum()]).tolist()
         return int(counts[0]), int(counts[1])
 
@@ -56,7 +56,7 @@ class Noise(Protocol):
         """Return standard normal numbers `[reads, lines]`, float32; None without noise of cells."""
 
     def of_converters(self, reads: int) -> Any:
-        """Return the converters' noise `[reads, outputs]`, float32, in steps; None without."""
+        """Return the converters' noise `[reads, conversions]`, float32, in steps; None without."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ class DeviceTile:
     `order`      `[inputs]`: the input on each of its lines; None for the layer's order
     `drives`     `[levels, 1]`: the drive of a line for each code; None for the code itself
     `top`        the largest drive
-    `sensed`, `signs`   `[parts, outputs]`: lines that an output is summed from, and +1, -1, or 0 for none
+    `sensed`, `signs`   `[parts, conversions]`: lines that a conversion is summed from, and +1, -1, or 0 for none
     `converter`  from currents to sums
     `squares`    `[levels, passes]`: the square of the share of full drive in each pass, for each code
     `variance`   `[inputs, lines]`, amperes squared, of noise of the cells; None without
@@ -123,7 +123,7 @@ class DeviceTile:
         return DeviceRead(amps.view(shape), adc.view(shape), sums, None if lines is None else lines.view(shape))
 
     def sense(self, lines: Tensor) -> Tensor:
-        """Return the outputs' amperes `[reads, outputs]` of lines' `[reads, lines]`."""
+        """Return the amperes that are converted, `[reads, conversions]`, of lines' `[reads, lines]`."""
         total = lines[:, self.sensed[0]] * self.signs[0]
         for line, sign in zip(self.sensed[1:], self.signs[1:], strict=True):
             total = total.addcmul(lines[:, line], sign)
@@ -131,7 +131,7 @@ class DeviceTile:
 
     def noise(self, codes: Tensor, noise: Noise) -> tuple[Tensor | None, Tensor | None]:
         """Return the deviations of the lines' currents, `[reads, lines]`, amperes, and the noise of the converters,
-        `[reads, outputs]`, in steps, in the next reads."""
+        `[reads, conversions]`, in steps, in the next reads."""
         reads = len(codes) * self.passes
         normals, converters = noise.normals_of_lines(reads), noise.of_converters(reads)
         lines = None
