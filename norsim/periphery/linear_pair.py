@@ -14,10 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from norsim.array.tile import Floats, Stimulus
 from norsim.configuration.quantities import Amperes, Volts
@@ -167,7 +168,10 @@ class LinearPairSection(Section):
     wordline_bias: Volts
     """Gate voltage of every cell."""
     drain_full: Volts
-    """Drain voltage of activation code 15."""
+    """Drain voltage of the highest activation code, 15 for `dac_bits` of 4."""
+    dac_bits: Annotated[int, Field(ge=1, le=8)] = 4
+    """Bits of the drain voltage DAC, and of the widest activation codes. More than 4 need a cell whose weights are
+    linear in the drain voltage to half a step of the DAC; others are refused when they are programmed."""
     base_level: Amperes
     """Cell current of cell code 0 at `drain_full`."""
     top_level: Amperes
@@ -180,4 +184,6 @@ class LinearPairSection(Section):
 
     def encoding(self, mapping: MappingSection) -> LinearPair:
         """Return the encoding, in SI units."""
-        return LinearPair(self.wordline_bias, self.drain_full, self.base_level, self.top_level, mapping.cell_bits)
+        return LinearPair(
+            self.wordline_bias, self.drain_full, self.base_level, self.top_level, mapping.cell_bits, self.dac_bits
+        )

@@ -12,7 +12,7 @@ from norsim.array.tile import Stimulus
 from norsim.backends.macro import Macro
 from norsim.backends.registry import read
 from norsim.chip.model import Chip
-from norsim.errors import PlacementError
+from norsim.errors import ConfigurationError, PlacementError
 from norsim.quantization.layer import QuantizedLayer
 from norsim.tiling.fit import fit_as_vector, with_fit
 from norsim.tiling.grid import TileGrid, exact_sums, place
@@ -52,6 +52,22 @@ def test_eight_bit_integers_are_exact_on_perfect_wires(
     fitted = grid.fit(codes, nodal, np.random.default_rng(0))
     exact = exact_sums(layer, codes)
     assert np.array_equal(np.rint(fitted.multiply(codes, nodal)), exact) and np.abs(exact).max() > 2**14
+
+
+LINEAR = ("encoding=linear-pair", "cell.netlist=linear.sp", "cell.subcircuit=linear", "cell.models=[]")
+
+
+def test_a_linear_cell_carries_eight_bits_on_its_drain(
+    small_chip: SmallChip, make_layer: MakeLayer, lossless: tuple[str, ...]
+) -> None:
+    """Integers of 8-bit weights and activations, by ngspice; a real cell is refused, with what it can carry."""
+    layer, codes = wide(make_layer, 5, 2), codes_of(4, 5)
+    settings = (*lossless, "linear_pair.dac_bits=8", "adc.bits=24")
+    grid = place(layer, small_chip(*LINEAR, *settings)).program()
+    fitted = grid.fit(codes, reader_by("ngspice"), np.random.default_rng(0))
+    assert np.array_equal(np.rint(fitted.multiply(codes, reader_by("ngspice"))), exact_sums(layer, codes))
+    with pytest.raises(ConfigurationError, match="2.7 steps from the line, .* Use a dac_bits of at most 5"):
+        place(layer, small_chip("encoding=linear-pair", *settings)).program()
 
 
 @pytest.mark.parametrize("settings", SCHEMES.values(), ids=SCHEMES)

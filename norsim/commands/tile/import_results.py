@@ -11,6 +11,7 @@ import numpy as np
 
 from norsim.backends.registry import BACKENDS, backend_named
 from norsim.chip.load import build_chip
+from norsim.chip.renamed import of_stored_run
 from norsim.commands.shared.options import cell_is_trusted, print_json, trust_option
 from norsim.configuration.strict_yaml import read_yaml
 from norsim.errors import ConfigurationError, ThresholdError
@@ -91,7 +92,7 @@ def kept_chip(run: Path) -> Chip:
         raise ConfigurationError(f"{run} is not a folder written by build-netlist: {problem}") from None
     if not isinstance(content, dict):
         raise ConfigurationError(f"{run / 'config.resolved.yaml'}: expected the keys of a chip")
-    return build_chip(content, path, cell_is_trusted()).specimen(seed, 0)
+    return build_chip(of_stored_run(content), path, cell_is_trusted()).specimen(seed, 0)
 
 
 def currents(folder: DeckFolder, results: Path) -> tuple[Results, Floats]:
