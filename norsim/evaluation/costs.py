@@ -53,7 +53,7 @@ def _costs(layer: TiledLayer, reads: float) -> dict[str, float]:
     outputs = [part.conversions for part in layer.grid.tiles]
     conversions = min(max(outputs), chip.outputs_per_converter)
     converters = sum(-(-count // chip.outputs_per_converter) for count in outputs) if reads else 0
-    seconds = reads * chip.costs.read_seconds(conversions)
+    seconds = reads * chip.costs.read_seconds(conversions, chip.encoding.slots(shape.input_bits))
     return {"macs_image": macs, **parts, "seconds_image": seconds, "converters": converters}
 
 

@@ -257,6 +257,6 @@ def _add_images(
 def _sample(part: PlacedTile, codes: Codes, number: int) -> Sample:
     """Return a read of one of the `[vectors, inputs]` codes as a run keeps it; random currents need the same space."""
     first, random = number % len(codes), np.random.default_rng(number)
-    stimulus = _volts(part, codes[first : first + 1]).take(slice(0, 1))
+    stimulus = _volts(part, codes[first : first + 1]).take(slice(0, part.slots))
     amps = part.full_scale_amps * random.normal(size=part.conversions)
     return Sample(random.random(), part, stimulus, amps, part.convert(amps).astype(np.int32))

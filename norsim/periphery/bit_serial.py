@@ -144,6 +144,10 @@ class BitSerial:
         """Return one pass per bit."""
         return input_bits
 
+    def slots(self, input_bits: int) -> int:
+        """Return 1: each pass is converted."""
+        return 1
+
     def _layout(self, outputs: int) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
         """Return the first bitline of each output, and that of its reference in the middle of its group, both
         `[outputs]`, and the number of bitlines. Bitlines that are left over in a group stay unused."""
@@ -197,17 +201,21 @@ class BitSerial:
 
     def drive(self, codes: Codes, outputs: int, input_bits: int) -> Stimulus:
         """Convert the bits of the codes `[vectors, inputs]` to wordline volts."""
-        wordlines = self.shares(codes, input_bits).astype(np.float64) * self.wordline_volts
-        volts = np.full((len(wordlines), self._columns(outputs)[2]), self.bitline_volts)
         notes = (
             f"Read k, counted from 0, is vector k // {input_bits}, pass k % {input_bits}; pass p drives bit p of the "
             "activation codes, LSB first.",
         )
+        return self._stimulus(self.shares(codes, input_bits), outputs, notes)
+
+    def _stimulus(self, shares: NDArray[np.float32], outputs: int, notes: tuple[str, ...]) -> Stimulus:
+        """Return the volts of wordlines that are up, 1, or not, 0, in `shares` `[reads, wordlines]`."""
+        wordlines = shares.astype(np.float64) * self.wordline_volts
+        volts = np.full((len(wordlines), self._columns(outputs)[2]), self.bitline_volts)
         return Stimulus(wordlines, volts, driven="wordlines", full_volts=self.wordline_volts, notes=notes)
 
-    def shares(self, drives: NDArray[np.generic], passes: int) -> NDArray[np.float32]:
+    def shares(self, drives: NDArray[np.generic], count: int) -> NDArray[np.float32]:
         """Return the drives' bits `[vectors x passes, inputs]`, least significant first: a wordline is up or down."""
-        places = np.arange(passes, dtype=np.uint8)[:, None]
+        places = np.arange(count, dtype=np.uint8)[:, None]
         codes: Codes = drives.astype(np.uint8, copy=False)
         bits = codes[:, None, :] >> places & 1
         return bits.reshape(-1, codes.shape[1]).astype(np.float32)

@@ -86,7 +86,11 @@ class Encoding(Protocol):
         """Return (inputs, outputs) that fit a tile of that size."""
 
     def passes(self, input_bits: int) -> int:
-        """Return the number of reads for one activation vector."""
+        """Return the number of conversions for one activation vector."""
+
+    def slots(self, input_bits: int) -> int:
+        """Return the number of drives in a pass, one after the other, whose currents are integrated on the lines before
+        its conversion. The amperes of a pass are their sum."""
 
     def cell_codes(self, weights: Codes, zero: int) -> Codes:
         """Convert weight codes `[inputs, outputs]` and their zero to level codes `[wordlines, bitlines]`."""
@@ -95,12 +99,13 @@ class Encoding(Protocol):
         """Convert activation codes of any shape, each by itself, to the actual drive of the lines in units of a code's
         step, same shape."""
 
-    def shares(self, drives: NDArray[np.generic], passes: int) -> NDArray[np.float32]:
-        """Convert drives `[vectors, inputs]` from `drives` to shares of a line's full drive, `[vectors x passes,
-        inputs]`, as `drive` applies them. The current of a linear cell is proportional to its share."""
+    def shares(self, drives: NDArray[np.generic], count: int) -> NDArray[np.float32]:
+        """Convert drives `[vectors, inputs]` from `drives` to shares of a line's full drive, `[vectors x count,
+        inputs]`, as `drive` applies them in the passes x slots, `count`, of a vector. The current of a linear cell is
+        proportional to its share."""
 
     def drive(self, codes: Codes, outputs: int, input_bits: int) -> Stimulus:
-        """Convert activation codes `[vectors, inputs]` to volts, `vectors x passes` reads, passes innermost."""
+        """Convert activation codes `[vectors, inputs]` to volts, `vectors x passes x slots` reads, slots innermost."""
 
     def sense(self, outputs: int) -> Sense:
         """Return for each slice of each output the lines that it is summed from: (`bitline` or `source`, index, +1 or
@@ -188,6 +193,26 @@ def sensed_amps(currents: Currents, sense: Sense) -> Floats:
     each = [kinds[kind] @ sense_matrix(sense, kind, kinds[kind].shape[1]) for kind in used]
     total: Floats = np.sum(each, axis=0)
     return total
+
+
+def integrated(values: NDArray[Any], slots: int) -> NDArray[Any]:
+    """Return the sums of `[reads x slots, n]` over the slots of each read, `[reads, n]`; the same for one slot."""
+    if slots == 1:
+        return values
+    total: NDArray[Any] = values.reshape(-1, slots, values.shape[1]).sum(axis=1)
+    return total
+
+
+def runs(shares: NDArray[np.float32], slots: int) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+    """Return the drives `[n, inputs]` of `shares` `[reads x slots, inputs]` without those that repeat the slot before
+    them in the same read; the number of slots that each lasts, `[n]`; and the first drive of each read, `[reads]`."""
+    first = np.arange(0, len(shares), slots)
+    new = np.ones(len(shares), dtype=np.bool_)
+    new[1:] = (shares[1:] != shares[:-1]).any(axis=1)
+    new[first] = True
+    kept = np.flatnonzero(new)
+    lasts = np.diff(kept, append=len(shares)).astype(np.float32)
+    return shares[kept], lasts, np.searchsorted(kept, first)
 
 
 def by_slice(values: NDArray[Any], slices: int) -> NDArray[Any]:

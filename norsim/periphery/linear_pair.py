@@ -110,6 +110,10 @@ class LinearPair:
         """Return 1: the whole activation code is applied at once."""
         return 1
 
+    def slots(self, input_bits: int) -> int:
+        """Return 1: the one pass is converted."""
+        return 1
+
     def cell_codes(self, weights: Codes, zero: int) -> Codes:
         """Convert `[inputs, outputs]` to `[2 outputs x slices, inputs]`: the digits of q - z on the first cell of each
         pair, those of z - q on its second."""
@@ -120,7 +124,7 @@ class LinearPair:
         """Add the DAC's errors to codes `[vectors, inputs]`: one resistor ladder drives all lines."""
         return (np.arange(self.top_drive + 1) + self.dac_steps)[codes] if self.dac_steps else codes
 
-    def shares(self, drives: NDArray[np.generic], passes: int) -> NDArray[np.float32]:
+    def shares(self, drives: NDArray[np.generic], count: int) -> NDArray[np.float32]:
         """Return the drives `[vectors, inputs]` as shares of the highest one: drain volts of the full drain volts."""
         return drives.astype(np.float32) / np.float32(self.top_drive)
 

@@ -9,6 +9,7 @@ from norsim.periphery.bit_serial import BitSerial, BitSerialSection
 from norsim.periphery.encoding import Encoding
 from norsim.periphery.linear_pair import LinearPair, LinearPairSection
 from norsim.periphery.mapping import MappingSection
+from norsim.periphery.pulse_width import PulseWidth, PulseWidthSection
 
 
 class EncodingSection(Protocol):
@@ -37,6 +38,7 @@ class EncodingSection(Protocol):
 ENCODINGS: dict[str, type[EncodingSection]] = {
     BitSerial.name: BitSerialSection,
     LinearPair.name: LinearPairSection,
+    PulseWidth.name: PulseWidthSection,
 }
 
 

@@ -15,6 +15,7 @@ from norsim.errors import NorsimError
 from norsim.evaluation.proof.sampling import Sample
 from norsim.evaluation.proof.verification import tiles_of
 from norsim.experiments.run_record import Missing
+from norsim.periphery.encoding import integrated
 from norsim.solver.input_lines import driven
 from norsim.tiling.program import program_tile
 from norsim.tiling.tile import PlacedTile
@@ -63,7 +64,8 @@ def exact_amps(part: PlacedTile, stimulus: Stimulus) -> Floats:
     # A kept read does not know which of its lines carry the input.
     nothing = np.zeros((1, len(part.inputs)), np.uint8)
     kind = driven(encoding.drive(nothing, len(part.outputs), part.layer.input_bits))
-    lines = np.rint(kind.drives(stimulus) * encoding.top_drive).astype(np.uint8)
+    drives = integrated(kind.drives(stimulus), part.slots)
+    lines = np.rint(drives * encoding.top_drive).astype(np.uint8)
     bits = encoding.top_drive.bit_length()
     values = encoding.pass_values(lines, part.weights, part.layer.weight_zero, bits)
     amps: Floats = values[:, 0] * encoding.lsb_amps
@@ -97,7 +99,8 @@ def solve_worst(samples: Sequence[Sample]) -> SolvedTile | Missing:
 
 
 def _solved(sample: Sample) -> SolvedTile:
-    part, stimulus = sample.part, sample.stimulus
+    # In the first of several slots every input that is not zero is up.
+    part, stimulus = sample.part, sample.stimulus.take(slice(0, 1))
     (tile,), chip = tiles_of([sample]), part.chip
     nominal = replace(chip.fresh(), silicon=PERFECT, in_situ=False, wordline_rise_seconds=None)
     exact = program_tile(replace(part, chip=nominal)).tile

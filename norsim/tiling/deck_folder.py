@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -36,7 +37,7 @@ class DeckFolder:
     `codes`     `[vectors, inputs]` activation codes of the stimulus
     `weights`   `[inputs, outputs]` weight codes of the tile, in the order of its lines
     `sense`     the ammeters of each slice of each output with their signs
-    `points`    `[reads, 2]`: vector and pass of each read
+    `points`    `[reads, 2 or 3]`: vector and pass of each read, and its slot if passes have several
     `weight_bits`   width of a weight code in slices; 1 for weights without slices, whatever their width
     `digest`    of the deck, in its title; empty for folders of earlier versions
     `written`   when the deck was written, seconds since 1970; 0 if that is unknown
@@ -88,8 +89,8 @@ class DeckFolder:
             for name, sign in parts.items():
                 signs[place[name], output] = sign
         found = np.empty((*(self.points.max(axis=0) + 1), len(self.sense)))
-        found[self.points[:, 0], self.points[:, 1]] = lines @ signs
-        return found
+        found[tuple(self.points.T)] = lines @ signs
+        return found if found.ndim == 3 else found.sum(axis=2)
 
     def sums(self, amps: Floats) -> Floats:
         """Return sums `[vectors, outputs]` from amperes `[vectors, passes, outputs x slices]`, by an ideal
@@ -149,9 +150,10 @@ def _deck_folder(description: dict[str, Any], arrays: dict[str, Any], chip: Chip
     if "slices" in description:
         each = [parts for of_output in zip(*each, strict=True) for parts in of_output]
     sense = [{str(name): int(sign) for name, sign in parts} for parts in each]
+    points = np.array(description["points"], np.int64)
     return DeckFolder(
         chip, tile, stimulus, arrays["codes"].astype(np.uint8), np.array(description["weights"], np.int64),
-        int(description["weight_zero"]), sense, np.array(description["points"], np.int64).reshape(-1, 2),
+        int(description["weight_zero"]), sense, points.reshape(len(points), -1),
         float(description["full_scale_amps"]), int(description.get("weight_bits", 1)),
         str(description.get("digest", "")),
     )  # fmt: skip
@@ -178,7 +180,9 @@ def _check(folder: Path, found: DeckFolder) -> None:
 def describe_deck(part: PlacedTile, array: ProgrammedTile, vectors: int) -> dict[str, Any]:
     """Return the content of tile.json: the meaning of each vector of the raw file and of each sweep point."""
     encoding, layer = part.encoding, part.layer
-    passes = encoding.passes(layer.input_bits)
+    passes, slots = encoding.passes(layer.input_bits), part.slots
+    places = (range(vectors), range(passes), *([range(slots)] if slots > 1 else []))
+    points = [list(place) for place in product(*places)]
     short = {"bitline": "vbl", "source": "vsl"}
     sense = [
         [[f"i({short[line]}{index})", sign] for line, index, sign in lines]
@@ -200,13 +204,14 @@ def describe_deck(part: PlacedTile, array: ProgrammedTile, vectors: int) -> dict
         "input_span": [part.inputs.start, part.inputs.stop],
         "output_span": [part.outputs.start, part.outputs.stop],
         "passes": passes,
+        **({"slots": slots} if slots > 1 else {}),
         "vectors": vectors,
         "full_scale_amps": part.full_scale_amps,
         "lsb_amps": encoding.lsb_amps,
         # As the currents: an axis of slices before that of outputs.
         "sense": sense if encoding.slices == 1 else [sense[one :: encoding.slices] for one in range(encoding.slices)],
         **sliced,
-        "points": [[vector, number] for vector in range(vectors) for number in range(passes)],
+        "points": points,
         "weights": part.weights.tolist(),
         "weight_zero": layer.weight_zero,
         "level_thresholds": array.levels.thresholds.tolist(),

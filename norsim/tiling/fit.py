@@ -43,7 +43,8 @@ def fitted(
     part = replace(part, adcs=adcs)
     watts = cell_watts(stimulus, currents)
     energy = read_energy(
-        chip.costs, watts, line_energy, part.conversions, chip.outputs_per_converter, chip.adc_bits
+        chip.costs, watts, line_energy, part.conversions, chip.outputs_per_converter, chip.adc_bits,
+        part.slots,
     )  # fmt: skip
     gain, offset = part.gain, part.offset
     if chip.calibration.column_fit:

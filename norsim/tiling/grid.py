@@ -26,6 +26,9 @@ from norsim.tiling.read_noise import on_outputs
 from norsim.tiling.reader import Read, Reader
 from norsim.tiling.tile import PlacedTile, TileRead, joined, placed_tile
 
+# Vectors whose line energies are computed at a time: at least those of a calibration, in one slot.
+AT_ONCE = 2048
+
 LOG = logging.getLogger(__name__)
 
 
@@ -157,8 +160,9 @@ class TileGrid:
         for part, array in zip(seen.tiles, seen.arrays, strict=True):
             own = part.codes(codes)
             vectors, place = np.unique(reads // passes, return_inverse=True)
-            stimulus = array.drive(own[vectors]).take(place * passes + reads % passes)
-            energies.append(_line_energy(array, self.chip, own, passes, stimulus))
+            each = (place * passes + reads % passes)[:, None] * part.slots + np.arange(part.slots)
+            stimulus = array.drive(own[vectors]).take(each.ravel())
+            energies.append(_line_energy(array, self.chip, own, passes, part.slots, stimulus))
             requests.append((array.tile, stimulus))
         ratio, tiles = reference_ratio(self.chip), []
         found = zip(
@@ -193,15 +197,26 @@ class TileGrid:
         )
 
 
-def _line_energy(array: ProgrammedTile, chip: Chip, codes: Codes, passes: int, some: Stimulus) -> float:
-    """Return the mean energy per read of the lines that carry the tile's `[vectors, inputs]` codes; `some` are the
-    volts of a few of these reads."""
+def _line_energy(
+    array: ProgrammedTile, chip: Chip, codes: Codes, passes: int, slots: int, some: Stimulus
+) -> float:  # fmt: skip
+    """Return the mean energy per read, of that many slots, of the lines that carry the tile's `[vectors, inputs]`
+    codes; `some` are the volts of a few of these reads."""
+    count = passes * slots
     if some.full_volts is None:
-        return line_joules(chip.costs, chip.wires, array.drive(codes), passes)
+        return slots * line_joules(chip.costs, chip.wires, array.drive(codes), count)
     by_wordline = some.driven == "wordlines"
     across = array.tile.bitlines if by_wordline else array.tile.wordlines
-    shares = array.encoding.shares(array.encoding.drives(codes), passes)
-    return some.full_volts**2 * rise_joules(chip.costs, chip.wires, shares, across, passes, by_wordline)
+    # Fewer vectors at a time if each has many slots.
+    parts = [codes[start : start + AT_ONCE // slots] for start in range(0, len(codes), AT_ONCE // slots)]
+    joules = [
+        rise_joules(
+            chip.costs, chip.wires, array.encoding.shares(array.encoding.drives(part), count), across, count,
+            by_wordline,
+        )
+        for part in parts
+    ]  # fmt: skip
+    return slots * some.full_volts**2 * float(np.average(joules, weights=[len(part) for part in parts]))
 
 
 def place(layer: QuantizedLayer, chip: Chip) -> TileGrid:

@@ -21,7 +21,7 @@ from norsim.array.read_noise import Places, deviations_given_lines, line_varianc
 from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.backends.reference_cells import curves
 from norsim.errors import ConfigurationError
-from norsim.periphery.encoding import Codes, sense_matrix
+from norsim.periphery.encoding import Codes, integrated, sense_matrix
 from norsim.random_streams import Stream, block, block_key, generator
 from norsim.solver.input_lines import Driven, driven
 from norsim.tiling.program import ProgrammedTile
@@ -147,7 +147,10 @@ class TileNoise:
         if self.on_lines is None or self.variance is None:
             return None
         encoding = self.array.encoding
-        shares = encoding.shares(encoding.drives(codes), encoding.passes(self.array.input_bits))[reads]
+        bits = self.array.input_bits
+        slots = encoding.slots(bits)
+        # The noise of a cell stays for all slots of a read.
+        shares = integrated(encoding.shares(encoding.drives(codes), encoding.passes(bits) * slots), slots)[reads]
         found = self.on_lines.take(len(shares))
         _scale(np.square(shares), self.variance, found)
         return found
@@ -217,7 +220,7 @@ def cell_places(array: ProgrammedTile) -> Places:
 
 def tile_of_read(part: PlacedTile, array: ProgrammedTile, stimulus: Stimulus, lines: Floats) -> Tile:
     """Return the tile with thresholds that give the deviations `lines` `[lines]`, amperes, of the one read of
-    `stimulus`.
+    `stimulus`, with all its slots.
 
     Which cell contributes how much is drawn; the same `lines` always give the same tile.
     """
@@ -225,7 +228,7 @@ def tile_of_read(part: PlacedTile, array: ProgrammedTile, stimulus: Stimulus, li
         return array.tile
     number = int.from_bytes(hashlib.sha256(lines.astype(np.float64).tobytes()).digest()[:8], "big")
     random = generator(part.chip.draw.seed, Stream.PROOF_CELLS, number)
-    shares = _kind(array).drives(stimulus)[0]
+    shares = _kind(array).drives(stimulus).sum(axis=0)
     target, threshold_of = array.levels.target_amps[part.cell_codes()], curves(part.chip).read
     gain = 1.0 if array.tile.gains is None else array.tile.gains
     if part.chip.cell != part.chip.verify_cell:

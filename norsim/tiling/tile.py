@@ -13,7 +13,7 @@ from norsim.array.draw import Draw
 from norsim.array.tile import Currents, Floats
 from norsim.chip.model import Chip
 from norsim.periphery.adc import Adc, Flaws, Ranges
-from norsim.periphery.encoding import Codes, Encoding, decode, full_scale_amps, sense_parts, sensed_amps
+from norsim.periphery.encoding import Codes, Encoding, decode, full_scale_amps, integrated, sense_parts, sensed_amps
 from norsim.periphery.energy import NO_ENERGY, ReadEnergy
 from norsim.periphery.readout import conversion, convert_and_add
 from norsim.quantization.layer import QuantizedLayer
@@ -147,6 +147,11 @@ class PlacedTile:
         return len(self.outputs) * len(self.adcs)
 
     @property
+    def slots(self) -> int:
+        """Drives of a read, whose currents are integrated before its conversion."""
+        return self.encoding.slots(self.layer.input_bits)
+
+    @property
     def ranges(self) -> Ranges:
         """The ranges of all conversions."""
         return Ranges.of(self.adcs, len(self.outputs))
@@ -183,8 +188,8 @@ class PlacedTile:
         return codes if self.order is None else codes[:, self.order]
 
     def amps(self, currents: Currents) -> Floats:
-        """Return the amperes that are converted, `[reads, conversions]`."""
-        return sensed_amps(currents, self.encoding.sense(len(self.outputs)))
+        """Return the amperes that are converted, `[reads, conversions]`, of the currents of all slots of the reads."""
+        return integrated(sensed_amps(currents, self.encoding.sense(len(self.outputs))), self.slots)
 
     def pass_values(self, layer_codes: Codes) -> Floats:
         """Return the exact integers of each pass and slice, `[vectors, passes, conversions]`."""

@@ -66,6 +66,26 @@ def test_a_sliced_deck_run_by_hand_is_read_back(norsim: Run, tmp_path: Path) -> 
         assert np.abs(found["mac"] - found["mac_ideal"]).max() == pytest.approx(ended.json["max_mac_error"])
 
 
+def test_a_deck_of_pulses_has_a_read_for_each_slot(norsim: Run, tmp_path: Path) -> None:
+    """Added up by hand, its currents are those of run-layer, and import-results reads them back."""
+    options = ["--network", "digits-cnn", "--layer", "conv1", "--vectors", 2, "--encoding", "pulse-width"]
+    assert norsim("build-netlist", *options, "--out", tmp_path / "deck").code == 0
+    tile = json.loads((tmp_path / "deck" / "tile.json").read_text())
+    assert (tile["passes"], tile["slots"]) == (1, 15) and tile["points"][16] == [1, 0, 1]
+    assert norsim("run-layer", *options, "--out", tmp_path / "run", "--tile", "0,0").code == 0
+    subprocess.run(["ngspice", "-b", "tile.cir"], cwd=tmp_path / "deck", check=True, capture_output=True)
+    raw = tmp_path / "deck" / "currents.raw"
+    names = sorted({name for lines in tile["sense"] for name, _ in lines})
+    table = read_raw(raw, names, 30).reshape(2, 15, -1).sum(axis=1)
+    with np.load(tmp_path / "run" / "currents.npz") as run:
+        assert run["currents"].shape == (2, 1, tile["outputs"])
+        for output, lines in enumerate(tile["sense"]):
+            total = sum(sign * table[:, names.index(name)] for name, sign in lines)
+            assert np.abs(run["currents"][:, 0, output] - total).max() <= 1e-7 * tile["full_scale_amps"]
+        assert np.abs(run["mac"] - run["mac_ideal"]).max() < 0.01 * tile["inputs"] * 15 * 15
+    assert norsim("import-results", tmp_path / "deck", raw, "--against", "nodal", "--tolerance", 1e-6).code == 0
+
+
 @pytest.mark.parametrize("zero_point", ["reference", "digital", "differential", "linear-pair"])
 def test_every_cell_of_the_deck_encodes_its_weight(norsim: Run, tmp_path: Path, zero_point: str) -> None:
     encoding = "linear-pair" if zero_point == "linear-pair" else "bit-serial"

@@ -15,9 +15,10 @@ from norsim.array.tile import Currents
 from norsim.errors import ConfigurationError
 from norsim.periphery.adc import Adc, Flaws, Ranges
 from norsim.periphery.bit_serial import BitSerial
-from norsim.periphery.encoding import Encoding, by_slice, decode, full_scale_amps, sensed_amps
+from norsim.periphery.encoding import Encoding, by_slice, decode, full_scale_amps, integrated, sensed_amps
 from norsim.periphery.linear_pair import LinearPair
 from norsim.periphery.mapping import digits, slice_values
+from norsim.periphery.pulse_width import PulseWidth
 from norsim.periphery.readout import convert_and_add
 
 GROUP = 16
@@ -37,7 +38,7 @@ class Sliced(NamedTuple):
 @st.composite
 def sliced(draw: st.DrawFn) -> Sliced:
     """Draw a layer of weights of 1 to 8 bits, activations of 1 to 8 bits, and cells of 1 to 4 bits."""
-    kind = draw(st.sampled_from(["reference", "digital", "differential", "linear-pair"]))
+    kind = draw(st.sampled_from(["reference", "digital", "differential", "linear-pair", "pulse-width"]))
     cell_bits, width = draw(st.integers(1, 4)), draw(st.integers(1, 8))
     bits = draw(st.integers(1, 4 if kind == "linear-pair" else 8))
     inputs, outputs, vectors = draw(st.integers(1, 5)), draw(st.integers(1, 9)), draw(st.integers(1, 3))
@@ -46,7 +47,9 @@ def sliced(draw: st.DrawFn) -> Sliced:
         encoding = LinearPair(5.0, 0.05, 0.3e-6, 0.9e-6, cell_bits)
     else:
         straps = draw(st.sampled_from([GROUP, 2 * GROUP, None]))
-        encoding = BitSerial(5.0, 0.5, 1.5e-6, kind, GROUP, cell_bits, strap_every=straps)  # type: ignore[arg-type]
+        scheme = draw(st.sampled_from(["reference", "digital", "differential"])) if kind == "pulse-width" else kind
+        family = PulseWidth if kind == "pulse-width" else BitSerial
+        encoding = family(5.0, 0.5, 1.5e-6, scheme, GROUP, cell_bits, strap_every=straps)
     weights = draw(arrays(np.uint8, (inputs, outputs), elements=st.integers(0, 2**width - 1)))
     codes = draw(arrays(np.uint8, (vectors, inputs), elements=st.integers(0, 2**bits - 1)))
     zero = draw(st.integers(0, 2**width - 1))
@@ -68,7 +71,7 @@ def ideal_read(one: Sliced) -> Currents:
 def test_integers_come_back_from_an_ideal_array_with_a_wide_converter(one: Sliced) -> None:
     """From currents of ideal cells, through converters of 24 bits that span the full scale, to sums."""
     encoding, outputs = one.encoding, one.weights.shape[1]
-    amps = sensed_amps(ideal_read(one), encoding.sense(outputs))
+    amps = integrated(sensed_amps(ideal_read(one), encoding.sense(outputs)), encoding.slots(one.bits))
     width = 8 if encoding.slices > 1 else len(encoding.level_amps).bit_length() - 1
     full = full_scale_amps(encoding, len(one.weights), width, one.bits)
     ranges = Ranges.of((Adc(24, -full, full),) * encoding.slices, outputs)

@@ -42,8 +42,8 @@ def samples_table(samples: Sequence[Sample]) -> pa.Table:
     rows = [
         {
             "layer": sample.part.layer.name, "row": sample.part.row, "column": sample.part.column,
-            "pass": sample.pass_index, "key": sample.key, "wordline_volts": sample.stimulus.wordline_volts[0],
-            "bitline_volts": sample.stimulus.bitline_volts[0], "amps": sample.amps, "adc": sample.adc,
+            "pass": sample.pass_index, "key": sample.key, "wordline_volts": sample.stimulus.wordline_volts.ravel(),
+            "bitline_volts": sample.stimulus.bitline_volts.ravel(), "amps": sample.amps, "adc": sample.adc,
             "line_noise": sample.line_noise,
         }
         for sample in samples
@@ -56,8 +56,8 @@ def samples_of(table: pa.Table, grids: Mapping[str, TileGrid]) -> list[Sample]:
     arrays = {name: dict(zip(grid.tiles, grid.arrays, strict=False)) for name, grid in grids.items()}
     found = []
     for row in table.to_pylist():
-        wordlines, bitlines = (np.array([row[name]], dtype=np.float64) for name in VALUES[:2])
         part = grids[row["layer"]].at(row["row"], row["column"])
+        wordlines, bitlines = (np.array(row[name], np.float64).reshape(part.slots, -1) for name in VALUES[:2])
         amps, adc = np.array(row["amps"], dtype=np.float64), np.array(row["adc"], dtype=np.int32)
         array = arrays[row["layer"]].get(part)
         noise = None if row["line_noise"] is None else np.array(row["line_noise"], dtype=np.float64)
@@ -141,7 +141,8 @@ def _check_unchanged(path: Path, then: Mapping[str, Mapping[str, str]], grids: M
 
 def _values(sample: Sample) -> tuple[np.ndarray[Any, Any], ...]:
     noise = np.empty(0) if sample.line_noise is None else sample.line_noise
-    return sample.stimulus.wordline_volts[0], sample.stimulus.bitline_volts[0], sample.amps, sample.adc, noise
+    volts = sample.stimulus.wordline_volts.ravel(), sample.stimulus.bitline_volts.ravel()
+    return *volts, sample.amps, sample.adc, noise
 
 
 def _sample(place: Sequence[Any], values: Sequence[np.ndarray[Any, Any]], grids: Mapping[str, TileGrid]) -> Sample:
@@ -152,8 +153,9 @@ def _sample(place: Sequence[Any], values: Sequence[np.ndarray[Any, Any]], grids:
         raise ValueError(f"a read does not fit {part.name}")
     specimen = part.chip.specimen(part.chip.draw.seed, int(chip))
     there = placed_tile(part.layer, specimen, part.row, part.column, part.inputs, part.outputs)
+    stimulus = Stimulus(wordlines.reshape(part.slots, -1), bitlines.reshape(part.slots, -1))
     adcs = tuple(Adc(bits, *ends) for ends in ((low, high), *ranges))
     return Sample(
-        float(key), replace(there, adcs=adcs), Stimulus(wordlines[None], bitlines[None]), amps, codes, None,
+        float(key), replace(there, adcs=adcs), stimulus, amps, codes, None,
         int(pass_index), noise if len(noise) else None,
     )  # fmt: skip

@@ -77,8 +77,9 @@ def device_tile(part: PlacedTile, array: ProgrammedTile, backend: Backend, devic
 
 
 def _by_code(encoding: Encoding, inputs: int, bits: int, passes: int) -> tuple[Tensor | None, Tensor]:
-    """Return the drive `[levels, 1]` of a line, None if it is the code itself, and the squares of its shares of full
-    drive, `[levels, passes]`."""
+    """Return the drive `[levels, slots]` of a line in each slot, None if it is the code itself, and the squares of its
+    shares of full drive, summed over slots, `[levels, passes]`."""
+    slots = encoding.slots(bits)
     codes = np.repeat(np.arange(2**bits, dtype=np.uint8)[:, None], inputs, axis=1)
     drives = np.asarray(encoding.drives(codes))
     if (drives != drives[:, :1]).any():
@@ -86,11 +87,14 @@ def _by_code(encoding: Encoding, inputs: int, bits: int, passes: int) -> tuple[T
             f"the encoding {encoding.name} drives its lines in different ways, which is read only on a CPU; move the "
             'network there with net.to("cpu")'
         )
-    shares = encoding.shares(drives, passes).reshape(len(codes), passes, inputs)[:, :, 0]
+    shares = encoding.shares(drives, passes * slots).reshape(len(codes), passes, slots, inputs)[..., 0]
+    squares = torch.tensor(np.square(shares.sum(axis=2)), dtype=torch.float32)
+    if slots > 1:
+        return torch.tensor(shares[:, 0], dtype=torch.uint8), squares
     same = drives.dtype == np.uint8 and (drives == codes).all()
     whole = drives.dtype == np.uint8
     table = torch.tensor(drives[:, :1], dtype=torch.uint8 if whole else torch.float32)
-    return None if same else table, torch.tensor(np.square(shares), dtype=torch.float32)
+    return None if same else table, squares
 
 
 def _senses(encoding: Encoding, outputs: int) -> tuple[Tensor, Tensor]:

@@ -66,7 +66,7 @@ class DeviceTile:
     `tables`     its model
     `inputs`, `outputs`   the first, and the one after the last, of the layer's that it holds
     `order`      `[inputs]`: the input on each of its lines; None for the layer's order
-    `drives`     `[levels, 1]`: the drive of a line for each code; None for the code itself
+    `drives`     `[levels, slots]`: the drive of a line in each slot for each code; None for the code itself
     `top`        the largest drive
     `sensed`, `signs`   `[parts, conversions]`: lines that a conversion is summed from, and +1, -1, or 0 for none
     `converter`  from currents to sums
@@ -111,8 +111,7 @@ class DeviceTile:
         codes = layer_codes[:, self.inputs[0] : self.inputs[1]]
         if self.order is not None:
             codes = codes[:, self.order]
-        drives = codes if self.drives is None else functional.embedding(codes.int(), self.drives)[..., 0]
-        amps = self.sense(self.tables.lines(drives, self.passes, self.top))
+        amps = self.sense(self.integrated(codes))
         lines, converters = (None, None) if noise is None else self.noise(codes, noise)
         if lines is not None:
             amps = amps + self.sense(lines)
@@ -121,6 +120,16 @@ class DeviceTile:
             sums += torch.as_tensor(self.digital(codes.cpu().numpy())).to(sums)[:, None]
         shape = (len(codes), self.passes, -1)
         return DeviceRead(amps.view(shape), adc.view(shape), sums, None if lines is None else lines.view(shape))
+
+    def integrated(self, codes: Tensor) -> Tensor:
+        """Return the lines' amperes `[reads, lines]` for the tile's codes `[vectors, inputs]`, summed over slots."""
+        if self.drives is None:
+            return self.tables.lines(codes, self.passes, self.top)
+        slots = torch.split(self.drives, 1, dim=1)
+        found = self.tables.lines(functional.embedding(codes.int(), slots[0])[..., 0], self.passes, self.top)
+        for slot in slots[1:]:
+            found = found + self.tables.lines(functional.embedding(codes.int(), slot)[..., 0], self.passes, self.top)
+        return found
 
     def sense(self, lines: Tensor) -> Tensor:
         """Return the amperes that are converted, `[reads, conversions]`, of lines' `[reads, lines]`."""
