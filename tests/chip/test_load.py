@@ -141,7 +141,7 @@ def test_a_setting_that_cannot_be_says_why(setting: str, problem: str) -> None:
         ),
         (lambda c: c.pop("adc"), "adc: Field required"),
         (lambda c: c.update(adc=None), "adc: Input should be"),
-        (lambda c: c.update(encoding="bit-parallel"), "encoding: .*'bit-serial' or 'linear-pair'"),
+        (lambda c: c.update(encoding="bit-parallel"), "encoding: .*'linear-pair' or 'pulse-width'"),
         (lambda c: c["mapping"].update(scheme="analog"), "mapping.scheme: .*'differential'"),
         (lambda c: c["mapping"].update(cell_bits=5), "mapping.cell_bits: "),
         (lambda c: c["bit_serial"].update(zero_point="digital"), "the key bit_serial.zero_point is now mapping.scheme"),
