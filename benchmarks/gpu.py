@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from norsim.quantization.layer import ConvGeometry
 from norsim.solver.macro.float16_parts import full_precision
 from norsim.solver.macro.on_device import moved
 from norsim.tiling.on_device.layer import DeviceLayer
 from norsim.tiling.on_device.tile import DeviceTile
-from norsim.tiling.on_device.vectors import patches
+from norsim.tiling.on_device.vectors import padded, patches
 
 PREPARED = "norsim gpu benchmark 1"
 PASSES = 4
@@ -39,10 +39,10 @@ CPU = torch.device("cpu")
 class OnArray(nn.Module):
     """A layer that reads its tiles on the device of its input, without anything else of norsim.
 
-    `geometry` is None for a linear layer, else kernel, stride, dilation and padding of a convolution.
+    `geometry` is that of a convolution, or None.
     """
 
-    def __init__(self, layer: DeviceLayer, geometry: tuple[tuple[int, int], ...] | None) -> None:
+    def __init__(self, layer: DeviceLayer, geometry: ConvGeometry | None) -> None:
         super().__init__()
         self.layer, self.geometry = layer, geometry
 
@@ -56,10 +56,9 @@ class OnArray(nn.Module):
         codes = self.layer.side.encode(input)
         shape: tuple[int, ...] = input.shape[:-1]
         if self.geometry is not None:
-            kernel, stride, dilation, (vertical, horizontal) = self.geometry
-            around = (horizontal, horizontal, vertical, vertical)
-            codes = patches(functional.pad(codes, around, value=self.layer.side.zero), kernel, stride, dilation)
-            shape = codes.shape[:-1]
+            framed = padded(codes, self.geometry, self.layer.side.zero)
+            codes = patches(framed, self.geometry)
+            shape = (len(framed), *self.geometry.positions(framed.shape[2:]))
         codes = codes.reshape(-1, codes.shape[-1])
         with full_precision():
             sums = self.layer.sums(codes, [None] * len(self.layer.tiles), lambda *read: None)
@@ -113,9 +112,7 @@ def prepare_network(name: str, data: Path | None, images: int, checked: int, set
     for layer_name, tiled in tiled_layers(network).items():
         path = TensorPath.of(tiled.grid, CPU)
         path.place(Macro())
-        shape = tiled.grid.layer.geometry
-        form = None if shape is None else (shape.kernel, shape.stride, shape.dilation, shape.padding)
-        network.set_submodule(layer_name, OnArray(path.layer, form))
+        network.set_submodule(layer_name, OnArray(path.layer, tiled.grid.layer.geometry))
         plain.set_submodule(layer_name, _plain(tiled))
     return {
         "name": name, "network": network, "plain": plain, "images": torch.from_numpy(shown.images),

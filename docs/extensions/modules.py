@@ -6,6 +6,7 @@ import pkgutil
 import re
 from importlib import import_module
 
+from numba.core.extending import _Intrinsic
 from sphinx.application import Sphinx
 
 import norsim
@@ -27,6 +28,14 @@ def modules_of(package: str) -> list[str]:
     ]
 
 
+def intrinsics(module: str) -> list[str]:
+    """Return the public intrinsics of numba in a module, which autodoc does not take for functions."""
+    members = vars(import_module(module)).items()
+    return [
+        f"{module}.{name}" for name, value in members if isinstance(value, _Intrinsic) and value.__module__ == module
+    ]
+
+
 def documented(kind: str, name: str, *options: str) -> str:
     """Return an autodoc directive for a Markdown page."""
     lines = [f".. auto{kind}:: {name}", *(f"   :{option}:" for option in options)]
@@ -37,7 +46,12 @@ def expand(kind: str, package: str) -> str:
     """Return the text that replaces the mark."""
     if kind == "modules":
         own, *parts = modules_of(package)
-        sections = (f"## {name}\n\n{documented('module', name)}" for name in parts)
+        sections = (
+            "\n\n".join(
+                [f"## {name}", documented("module", name), *(documented("function", one) for one in intrinsics(name))]
+            )
+            for name in parts
+        )
         return "\n\n".join([documented("module", own), *sections])
     kinds = {name: "class" if isinstance(getattr(norsim, name), type) else "function" for name in api.__all__}
     return "\n\n".join(documented(kind, f"norsim.{name}", "no-index") for name, kind in kinds.items())

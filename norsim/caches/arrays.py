@@ -42,7 +42,7 @@ class ArrayCache:
     """Entries of one kind, in the folder `name` of the folder of caches.
 
     `most_bytes`   bound of the size of all entries: beyond it, those are removed that were not used for the longest
-                   time; None for no bound
+                   time; an entry that would leave no room for others is not kept; None for no bound
     """
 
     name: str
@@ -61,7 +61,8 @@ class ArrayCache:
     def has(self, key: str) -> bool:
         """Return whether there is an entry, which may be damaged."""
         path = self.path(key)
-        return path is not None and path.is_file()
+        # pathlib raises an error for a folder of another user.
+        return path is not None and os.path.isfile(path)
 
     def get(self, key: str) -> dict[str, NDArray[Any]] | None:
         """Return the arrays of an entry, by name, each of any shape; None if it is missing or damaged."""
@@ -83,28 +84,31 @@ class ArrayCache:
         path = self.path(key)
         if path is None:
             return
-        content = {**arrays, DIGEST: np.array(_digest(arrays))}
+        if self.most_bytes is not None and sum(one.nbytes for one in arrays.values()) > KEPT_SHARE * self.most_bytes:
+            return
+        content: dict[str, Any] = {**arrays, DIGEST: np.array(_digest(arrays))}
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(path, lambda file: np.savez(file, allow_pickle=False, **content))
-            self._bound(key, path.stat().st_size)
+            # Before 2.1, NumPy took an option such as allow_pickle for another array.
+            replace_file(path, lambda file: np.savez(file, **content))
+            self._bound(path, path.stat().st_size)
 
     def files(self) -> list[Path]:
         """Return the files of all entries, and half-written ones of killed processes; no other files there."""
         folder = self.folder()
-        if folder is None or folder.is_symlink() or not folder.is_dir():
-            return []
-        return sorted(path for path in folder.iterdir() if ENTRY.fullmatch(path.name) and _is_own(path))
+        return [] if folder is None or os.path.islink(folder) else _files(folder)
 
-    def _bound(self, key: str, size: int) -> None:
-        """Remove the entries that were not used for the longest time, if all together are larger than the bound.
+    def _bound(self, new: Path, size: int) -> None:
+        """Remove the entries that were not used for the longest time, but not the `new` one of that `size`, if all
+        together are larger than the bound.
 
         Counting takes longer than writing a small entry, so it is done for a share of the keys that grows with `size`.
         """
-        if self.most_bytes is None or int(key[:8], 16) / 2**32 > COUNTS * size / self.most_bytes:
+        if self.most_bytes is None or int(new.name[:8], 16) / 2**32 > COUNTS * size / self.most_bytes:
             return
         found: list[tuple[float, int, Path]] = []
-        for path in self.files():
+        # Entries are written through a link to a folder, so they are bounded there too.
+        for path in _files(new.parent):
             # Other processes remove entries too.
             with suppress(OSError):
                 stat = path.stat()
@@ -112,7 +116,7 @@ class ArrayCache:
         total = sum(size for _, size, _ in found)
         if total <= self.most_bytes:
             return
-        for _, size, path in sorted(found):
+        for _, size, path in sorted(one for one in found if one[2] != new):
             with suppress(OSError):
                 path.unlink()
             total -= size
@@ -120,8 +124,16 @@ class ArrayCache:
                 break
 
 
+def _files(folder: Path) -> list[Path]:
+    """Return the files in a folder that have names of entries; none if it cannot be read."""
+    try:
+        return sorted(path for path in folder.iterdir() if ENTRY.fullmatch(path.name) and _is_own(path))
+    except OSError:
+        return []
+
+
 def _is_own(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()
+    return os.path.isfile(path) and not os.path.islink(path)
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]] | None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import PIL
-from PIL import Image
+from PIL import Image, ImageFile, features
 
 from norsim.caches.arrays import IMAGES, key_of
 from norsim.data.dataset import Images
@@ -25,7 +25,7 @@ _GREY_MODES = frozenset({"1", "L"})
 LARGEST_SIDE = 1024
 
 # Part of every key: whatever decodes, as imported.
-MADE_BY = (sources_digest("data"), PIL.__version__)
+MADE_BY = (sources_digest("data"), PIL.__version__, *map(features.version, ("libjpeg_turbo", "jpg")))
 # Fewer images are decoded faster than they are found on disk.
 LEAST_KEPT = 500
 
@@ -80,7 +80,7 @@ def decode(encoded: Sequence[EncodedImage], form: Form) -> DecodedImages:
     """
     if len(encoded) < LEAST_KEPT:
         return _decoded(encoded, form)
-    key = key_of(_digest(encoded), form, MADE_BY)
+    key = key_of(_digest(encoded), form, MADE_BY, ImageFile.LOAD_TRUNCATED_IMAGES)
     kept = IMAGES.get(key)
     if kept is not None:
         return DecodedImages(kept["pixels"], frozenset(map(str, kept["formats"])))

@@ -281,7 +281,8 @@ class DeployedNetwork(nn.Module):
         kind = fn(torch.zeros(1)).dtype
         if kind != torch.float32:
             raise ConfigurationError(f"a deployed network computes in float32, so it cannot be made {kind}")
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        # It has the same modules, and drops tables on the device that it leaves, also if it is a single layer.
+        self.parts.analog._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for network in (self.parts.deployment.original, self.parts.deployment.quantized):
             if network is not None:
                 network._apply(fn, recurse)  # type: ignore[no-untyped-call]

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-import torch
-
-from norsim.backends.backend import Backend
 from norsim.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    import torch
+
+    from norsim.backends.backend import Backend
+
 AUTO = "auto"
+# Importing torch takes a second, so the form of a device is checked before.
+FORM = re.compile(r"auto|cpu|cuda(:(?P<number>0|[1-9][0-9]{0,2}))?")
 
 
 def cards() -> list[str]:
     """Return the names of the CUDA cards that torch finds."""
+    import torch
+
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return [torch.cuda.get_device_name(number) for number in range(count)]
 
@@ -25,23 +32,31 @@ def choose_device(wanted: str, backend: Backend) -> torch.device:
     `nodal` and simulators compute on the CPU, wherever the network is. Raises ConfigurationError for any other text,
     and for a card that torch does not find.
     """
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", wanted):
+    import torch
+
+    form = FORM.fullmatch(wanted)
+    if form is None:
         raise ConfigurationError(f"the device is {wanted!r}; expected auto, cpu, cuda or cuda:N, such as cuda:1")
     count = len(cards())
     if wanted == AUTO:
         return torch.device("cuda:0" if count and (backend.by_model or backend.gives_integers) else "cpu")
-    device = torch.device("cuda:0" if wanted == "cuda" else wanted)
-    if device.type == "cuda" and int(device.index) >= count:
+    if wanted == "cpu":
+        return torch.device(wanted)
+    # torch wraps a number above 127 around.
+    number = int(form["number"] or 0)
+    if number >= count:
         found = f"finds {count} CUDA card{'s' if count > 1 else ''}, counted from 0" if count else "finds no CUDA card"
         raise ConfigurationError(
             f"the device is {wanted}, but torch {torch.__version__} {found}; use the device cpu, or a torch that was "
             "built for CUDA on a machine with that card"
         )
-    return device
+    return torch.device("cuda", number)
 
 
 def repeatable(device: torch.device) -> None:
     """Let digital layers give the same bits in each run of this process on `device`, and compute in full float32."""
+    import torch
+
     if device.type == "cuda":
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         torch.backends.cudnn.allow_tf32 = False

@@ -212,7 +212,7 @@ def _check_same(path: Path, manifest: Mapping[str, Any], chip: str) -> dict[str,
         before: dict[str, Any] = json.loads((path / "manifest.json").read_text())
         known = {
             "chip": (path / "config.resolved.yaml").read_text(), "norsim": before["norsim"],
-            "laws": before.get("laws"), "device": before["device"], **before["options"],
+            "laws": before.get("laws"), "device": before.get("device", "cpu"), **before["options"],
         }  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError):
         raise ConfigurationError(

@@ -6,6 +6,7 @@ Integer-Arithmetic-Only Inference" (CVPR 2018), equations 1 to 4, with one scale
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -54,6 +55,12 @@ class ConvGeometry:
                 raise ConfigurationError(f"convolution {field.name} is {value!r}; expected (height, width)")
         if self.in_channels % self.groups:
             raise ConfigurationError(f"{self.in_channels} channels cannot be divided into {self.groups} groups")
+
+    def positions(self, size: Sequence[int]) -> tuple[int, int]:
+        """Return the height and the width of the outputs for padded images of a `size`, height and width."""
+        along = zip(size, self.kernel, self.dilation, self.stride, strict=True)
+        rows, columns = ((length - step * (kernel - 1) - 1) // stride + 1 for length, kernel, step, stride in along)
+        return rows, columns
 
     @property
     def inputs(self) -> int:

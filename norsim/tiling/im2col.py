@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,27 +17,21 @@ from norsim.periphery.code_vectors import CodeVectors
 from norsim.periphery.encoding import Codes
 from norsim.quantization.layer import ConvGeometry, QuantizedLayer
 from norsim.tiling.grid import signed_weights
+from norsim.tiling.on_device.vectors import padded
 
 
-def patches(codes: Codes, geometry: ConvGeometry) -> tuple[CodeVectors, int]:
+def patches(codes: Codes, geometry: ConvGeometry) -> CodeVectors:
     """Return the patches `[images x height' x width', inputs]` of padded codes `[images, channels, height, width]`, not
-    copied, and height'.
+    copied.
 
     Inputs are in the order of a convolution's weights: channel, then row and column of the kernel.
     """
     images, channels, height, width = codes.shape
-    rows, columns = positions((height, width), geometry)
+    rows, columns = geometry.positions((height, width))
     (down, right), (below, beside) = geometry.stride, geometry.dilation
     begins = _places((images, channels * height * width), (rows, down * width), (columns, right))
     steps = (channels, height * width), (geometry.kernel[0], below * width), (geometry.kernel[1], beside)
-    return CodeVectors(codes.reshape(-1), begins, _places(*steps)), rows
-
-
-def positions(size: Sequence[int], geometry: ConvGeometry) -> tuple[int, int]:
-    """Return the height' and the width' of the outputs for padded images of a `size`, height and width."""
-    along = zip(size, geometry.kernel, geometry.dilation, geometry.stride, strict=True)
-    rows, columns = ((length - step * (kernel - 1) - 1) // stride + 1 for length, kernel, step, stride in along)
-    return rows, columns
+    return CodeVectors(codes.reshape(-1), begins, _places(*steps))
 
 
 def _places(*axes: tuple[int, int]) -> NDArray[np.uint64]:
@@ -66,18 +59,6 @@ def padded_codes(activations: Tensor, layer: QuantizedLayer, geometry: ConvGeome
         return codes
     found: Codes = padded(torch.from_numpy(codes), geometry, layer.input_zero).numpy()
     return found
-
-
-def padded(codes: Tensor, geometry: ConvGeometry, padding_code: int) -> Tensor:
-    """Return activation codes `[images, channels, height, width]`, contiguous, with the geometry's padding.
-
-    Zero padding means real zeros, so it uses `padding_code`, the code of the input's zero point.
-    """
-    vertical, horizontal = geometry.padding
-    around = (horizontal, horizontal, vertical, vertical)
-    if geometry.padding_mode == "zeros":
-        return functional.pad(codes, around, value=padding_code).contiguous()
-    return functional.pad(codes.float(), around, mode=geometry.padding_mode).to(codes.dtype).contiguous()
 
 
 @njit(parallel=True, error_model="numpy")

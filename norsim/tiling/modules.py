@@ -191,7 +191,10 @@ class TiledLayer(nn.Module):
         on."""
         kind = input.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
-        return found.to(input.device, dtype).contiguous(memory_format=layout)
+        wanted = torch.empty(found.shape, dtype=dtype, device=input.device, memory_format=layout)
+        # By strides, because torch calls some tensors contiguous in a format whose strides they do not have.
+        same = found.stride() == wanted.stride()
+        return found.to(input.device, dtype) if same else wanted.copy_(found)
 
     def real(self, sums: NDArray[np.floating]) -> Tensor:
         """Return real outputs `[..., outputs]`, float32, for sums of (q - z) x of the same shape."""
@@ -236,24 +239,39 @@ class TiledConvolution(TiledLayer):
         """Return `[images, outputs, height', width']`, float32, for `[images, channels, height, width]`."""
         layer, geometry = self.grid.layer, self.grid.layer.geometry
         assert geometry is not None
+        rows, columns = self.positions(input)
         path = self.in_torch(input)
         if path is not None:
-            rows, columns = path.positions(input.shape[2:])
-            parts = path.patches(self.real_numbers(input))
+            parts = path.patches(self.real_numbers(input), rows * columns)
             images = self.image_axis(input.shape[:1])[1]
             found = self.outputs_in_torch(path, parts, len(input) * rows * columns, images)
             return found.view(len(input), rows, columns, layer.outputs).permute(0, 3, 1, 2)
-        vectors, rows = im2col.patches(
-            codes := im2col.padded_codes(self.real_numbers(input).cpu(), layer, geometry), geometry
-        )
+        codes = im2col.padded_codes(self.real_numbers(input).cpu(), layer, geometry)
+        vectors, shape = im2col.patches(codes, geometry), (len(input), layer.outputs, rows, columns)
         if self.reader_in_use().backend.gives_integers:
             if self.record is not None:
                 self.record.append(vectors[:])
-            sums = im2col.exact_convolution(layer, geometry, codes).reshape(len(input), layer.outputs, -1)
+            sums = im2col.exact_convolution(layer, geometry, codes).reshape(*shape[:2], rows * columns)
         else:
             by_vector = self.sums(vectors, self.image_axis(input.shape[:1])[1])
-            sums = by_vector.reshape(len(input), -1, layer.outputs).transpose(0, 2, 1)
-        return torch.from_numpy(im2col.decoded(sums, layer)).view(len(input), layer.outputs, rows, -1)
+            sums = by_vector.reshape(len(input), rows * columns, layer.outputs).transpose(0, 2, 1)
+        return torch.from_numpy(im2col.decoded(sums, layer)).view(shape)
+
+    def positions(self, input: Tensor) -> tuple[int, int]:
+        """Return the rows and columns of the output for `[images, channels, height, width]`.
+
+        Raises ConfigurationError for images that are smaller than the kernel.
+        """
+        layer, geometry = self.grid.layer, self.grid.layer.geometry
+        assert geometry is not None
+        around = zip(input.shape[2:], geometry.padding, strict=True)
+        found = geometry.positions([length + 2 * padding for length, padding in around])
+        if min(found) < 1:
+            raise ConfigurationError(
+                f"layer {layer.name!r}: input of shape {tuple(input.shape)} is smaller than the kernel of "
+                f"{geometry.kernel[0]} x {geometry.kernel[1]}, padding included"
+            )
+        return found
 
 
 class TiledConv2d(TiledConvolution, nn.Conv2d):

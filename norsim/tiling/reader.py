@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from norsim.array.tile import Currents, Floats, Stimulus, Tile, join
 from norsim.backends.backend import Backend
 from norsim.backends.batch import read_all
+from norsim.errors import ConfigurationError
 from norsim.jobs.phases import Report, silent
 from norsim.jobs.unit_store import UnitStore
 from norsim.jobs.workers import HERE, Workers
@@ -186,7 +187,10 @@ class TileModel:
         return Sums(self.shape(vectors), clips, again)
 
     def _fill(self, vectors: CodeVectors, noise: DrawnNoise | None, **results: Any) -> tuple[int, int]:
-        """Read, and fill the arrays of `norsim.solver.macro.reads.Wanted`; return the numbers of clipped currents."""
+        """Read, and fill the arrays of `norsim.solver.macro.reads.Wanted`; return the numbers of clipped currents.
+
+        Raises ConfigurationError for codes of lines under volts that are above those of the layer.
+        """
         from norsim.solver.macro.reads import NO_DRIVES, NOTHING, Wanted
 
         wanted = Wanted(**results)
@@ -199,6 +203,11 @@ class TileModel:
         else:
             every = np.arange(2**part.layer.input_bits, dtype=np.uint8)
             codes, kind = own.codes, "source"
+            if codes.max(initial=0) >= len(every):
+                # The kernel does not check its indices.
+                raise ConfigurationError(
+                    f"layer {part.layer.name!r}: activation code {codes.max()}; expected codes up to {len(every) - 1}"
+                )
             drives = (encoding.drives(every).astype(np.float64) * np.float32(1 / encoding.top_drive)).astype(np.float32)
         amps, steps = (None, None) if noise is None else (noise.amps, noise.steps)
         drawn = (NOTHING if amps is None else amps, NOTHING if steps is None else steps)

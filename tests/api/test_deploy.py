@@ -14,6 +14,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import norsim
+from norsim.evaluation.proof.defaults import SPICE_SAMPLE
 from norsim.quantization.modules import quantized_operands
 from tests.api.conftest import SETTINGS, Split, deployed
 from tests.api.networks import InDict, InTuple, trained
@@ -64,7 +65,7 @@ def test_the_calls_of_the_documentation(model: nn.Module, train_set: Split, test
     assert result.drop_points == pytest.approx(100 * (share_right(floats, y) - result.accuracy))
     assert result.accuracy_ci95 is not None and result.accuracy_ci95[0] < result.accuracy < result.accuracy_ci95[1]
     assert result.images == 60 and result.backend == "macro" and result.encoding == "bit-serial"
-    assert result.verification.samples == 59 and result.verification.witness == "ngspice"
+    assert result.verification.samples == SPICE_SAMPLE and result.verification.witness == "ngspice"
     assert 0 < (result.verification.max_error_full_scale or 0) < 1e-4
     path = norsim.write_report(result, str(tmp_path / "out/"))
     assert path == tmp_path / "out" / "report.html"

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 import norsim
+from norsim.evaluation.proof.defaults import SPICE_SAMPLE
 from norsim.experiments.sweep import designs, fits_fresh
 from tests.api.conftest import SETTINGS, Split, deployed, split_of
 from tests.api.networks import Small
@@ -56,7 +57,7 @@ def test_several_chips_are_those_that_the_seed_draws(model: nn.Module, train_set
         assert np.array_equal(one.predictions, predictions)
     assert np.array_equal(found.predictions, net(test_set.x).argmax(1))
     assert len({tuple(one.predictions) for one in each}) > 1
-    assert found.verification.samples == 59 and 0 < (found.verification.max_error_full_scale or 0) < 1e-4
+    assert found.verification.samples == SPICE_SAMPLE and 0 < (found.verification.max_error_full_scale or 0) < 1e-4
 
 
 def test_a_sweep_is_an_evaluation_of_each_point(

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 import norsim
 from norsim.tiling.modules import tiled_layers
+from norsim.tiling.on_device.reading import TensorPath
 from tests.api.conftest import SETTINGS, Split, deployed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -166,6 +167,8 @@ def test_a_single_layer_is_a_network(layer: nn.Module, tmp_path: Path) -> None:
     net = norsim.deploy(layer, calibration=x, set=SETTINGS)
     assert list(net.tiled) == [""] and net.digital == {} == norsim.digital_modules(net)
     torch.testing.assert_close(net(x), net.original(x), rtol=0, atol=0.1)
+    net.tiled[""].path = TensorPath.of(net.tiled[""].grid, torch.device("cpu"))
+    assert net.to("cpu").tiled[""].path is None
     state = net.state_dict()
     assert list(state) == ["_extra_state"] and len(state["_extra_state"]) > 5
     assert torch.equal(norsim.load_deployed(net.save(tmp_path))(x), net(x))

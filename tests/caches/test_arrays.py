@@ -6,9 +6,12 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
 from norsim.caches.arrays import CELLS, IMAGES, MODELS, ArrayCache, key_of
 
@@ -104,6 +107,70 @@ def test_entries_that_were_not_used_for_the_longest_time_make_room_for_new_ones(
     assert sum(path.stat().st_size for path in bounded.files()) <= 10 * size
     assert bounded.has(key_of(0)) and bounded.has(key_of(29)) and not bounded.has(key_of(1))
     assert foreign.exists()
+
+
+def test_an_entry_that_leaves_no_room_for_others_is_not_kept() -> None:
+    bounded = replace(CACHE, most_bytes=100_000)
+    for number in range(5):
+        bounded.put(key_of(number), {"values": np.zeros(2000, np.uint8)})
+    for size in (95_000, 150_000):
+        bounded.put(key_of("large"), {"values": np.zeros(size, np.uint8)})
+        assert not bounded.has(key_of("large")) and len(bounded.files()) == 5
+
+
+def test_a_new_entry_does_not_make_room_by_its_own_removal() -> None:
+    bounded = replace(CACHE, most_bytes=100_000)
+    for number in range(5):
+        bounded.put(key_of(number), {"values": np.zeros(2000, np.uint8)})
+        os.utime(kept(key_of(number)), (2**32 + number,) * 2)
+    bounded.put(key_of("new"), {"values": np.zeros(89_900, np.uint8)})
+    assert bounded.has(key_of("new")) and not bounded.has(key_of(0))
+
+
+def test_entries_behind_a_link_are_bounded_too(tmp_path: Path, folder: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    folder.mkdir()
+    (folder / CACHE.name).symlink_to(elsewhere)
+    bounded = replace(CACHE, most_bytes=20_000)
+    for number in range(20):
+        bounded.put(key_of(number), {"values": np.zeros(2000, np.uint8)})
+    assert bounded.has(key_of(19)) and bounded.files() == []
+    assert sum(path.stat().st_size for path in elsewhere.iterdir()) <= 20_000
+
+
+def test_no_folder_of_another_user_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    CACHE.put(key_of("one"), ARRAYS)
+    folder = str(CACHE.folder())
+
+    def refuse(usual: Callable[..., object]) -> Callable[..., object]:
+        def function(path: object = ".", *options: object, **named: object) -> object:
+            if str(path).startswith(folder):
+                raise PermissionError(13, "Permission denied", str(path))
+            return usual(path, *options, **named)
+
+        return function
+
+    for name in ("stat", "listdir", "scandir", "open"):
+        monkeypatch.setattr(os, name, refuse(getattr(os, name)))
+    monkeypatch.setattr("builtins.open", refuse(open))
+    CACHE.put(key_of("two"), ARRAYS)
+    assert not CACHE.has(key_of("one")) and CACHE.get(key_of("one")) is None and CACHE.files() == []
+
+
+def test_entries_are_read_with_a_numpy_that_takes_options_for_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As NumPy before 2.1 does: there, `savez` has no options."""
+
+    def without_options(file: IO[bytes], **arrays: ArrayLike) -> None:
+        with ZipFile(file, "w") as pack:
+            for name, values in arrays.items():
+                with pack.open(f"{name}.npy", "w") as part:
+                    np.save(part, np.asarray(values))
+
+    monkeypatch.setattr(np, "savez", without_options)
+    CACHE.put(key_of("one"), {"values": np.arange(3)})
+    assert np.load(kept(key_of("one"))).files == ["values", "digest"]
+    assert CACHE.get(key_of("one")) is not None
 
 
 def test_only_own_files_are_listed(folder: Path) -> None:

@@ -46,10 +46,15 @@ def test_auto_takes_a_card_for_backends_that_compute_on_it(cards: Callable[[int]
     ]
     assert str(choose_device("cuda", nodal)) == "cuda:0" and str(choose_device("cuda:1", macro)) == "cuda:1"
     assert str(choose_device("cpu", macro)) == "cpu" and cards_of_torch() == ["card 0", "card 1"]
-    with pytest.raises(
-        ConfigurationError, match="the device is cuda:2, but torch .* finds 2 CUDA cards, counted from 0"
-    ):
-        choose_device("cuda:2", macro)
+    # To torch, 256 is card 0, and 128 card -128.
+    for number in (2, 128, 256, 999):
+        with pytest.raises(
+            ConfigurationError, match=f"the device is cuda:{number}, but torch .* finds 2 CUDA cards, counted from 0"
+        ):
+            choose_device(f"cuda:{number}", macro)
+    for text in ("cuda:01", "cuda:1000", "cuda:\u0661", "cuda:", "CPU", "cpu\n"):
+        with pytest.raises(ConfigurationError, match="the device is .*; expected auto, cpu, cuda or cuda:N"):
+            choose_device(text, macro)
     cards(0)
     assert str(choose_device("auto", macro)) == "cpu"
     with pytest.raises(ConfigurationError, match="finds no CUDA card; use the device cpu"):
@@ -60,6 +65,8 @@ def test_auto_takes_a_card_for_backends_that_compute_on_it(cards: Callable[[int]
     ("options", "problem"),
     [
         (("--device", "gpu"), "--device gpu: expected auto, cpu, cuda or cuda:N"),
+        (("--device", "cuda:01"), "--device cuda:01: expected auto, cpu, cuda or cuda:N"),
+        (("--device", "cuda:128"), "finds no CUDA card; use the device cpu, or a torch that"),
         (("--device", "cuda:0"), "finds no CUDA card; use the device cpu, or a torch that"),
         (
             ("--device", "cuda", "--scheduler", "tcp://here:1"),
@@ -97,6 +104,24 @@ def test_a_run_is_not_resumed_on_another_device(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="differs in device: it was 'cuda NVIDIA H100' and is 'cpu'"):
         opened("cpu")
     opened("cuda NVIDIA H100")
+
+
+def test_a_run_without_a_recorded_device_was_on_a_cpu(tmp_path: Path) -> None:
+    def opened(device: str) -> None:
+        output = OutputFolder(tmp_path / "run", "eval-network", resume=True)
+        try:
+            RunFolder(output, {}, tmp_path / "chip.yaml", 0, resume=True, device=device)
+        finally:
+            output.release()
+
+    opened("cpu")
+    manifest = tmp_path / "run" / "manifest.json"
+    content = json.loads(manifest.read_text())
+    del content["device"]
+    manifest.write_text(json.dumps(content))
+    opened("cpu")
+    with pytest.raises(ConfigurationError, match="differs in device: it was 'cpu' and is 'cuda NVIDIA H100'"):
+        opened("cuda NVIDIA H100")
 
 
 def test_the_device_is_part_of_the_key_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:

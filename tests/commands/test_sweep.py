@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from norsim.evaluation.proof.defaults import SPICE_SAMPLE
 from tests.commands.conftest import Run
 
 ON_DIGITS = ["--network", "digits-cnn", "--images", 60]
@@ -41,7 +42,7 @@ def test_a_point_of_a_sweep_is_the_evaluation_with_that_setting(norsim: Run, tmp
     assert swept.json["points"][1]["accuracy"] == alone.json["accuracy"]
     assert alone.json["trials"]["count"] == 2 == len(set(alone.json["trials"]["accuracies"]))
     assert alone.json["accuracy"] == pytest.approx(sum(alone.json["trials"]["accuracies"]) / 2)
-    assert alone.json["verification"]["samples"] == 59
+    assert alone.json["verification"]["samples"] == SPICE_SAMPLE
     with open(tmp_path / "e" / "results.csv", newline="") as file:
         assert {"array", "array_1"} <= set(next(csv.reader(file)))
     # Reads of all chips can be verified again later.

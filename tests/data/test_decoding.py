@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile, features
 
 from norsim.caches.arrays import IMAGES
 from norsim.data import decoding
@@ -109,3 +109,16 @@ def test_decoded_images_are_kept_by_their_content(own_arrays: Path, monkeypatch:
     assert np.array_equal(decode_rgb(items, 32).images, first.images) and decodings == [3, 3, 2, 3]
     with pytest.raises(DataError, match="b: this is not a readable image"):
         decode_rgb([items[0], EncodedImage("b", b"text"), items[2]], 32)
+
+
+def test_images_that_were_decoded_otherwise_are_not_taken_for_these(
+    own_arrays: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "LEAST_KEPT", 2)
+    cut = [EncodedImage("a", encoded("JPEG")[:-300])] * 2
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    assert len(decode_rgb(cut, 32).images) == 2
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", False)
+    with pytest.raises(DataError, match="a: this is not a readable image"):
+        decode_rgb(cut, 32)
+    assert features.version("jpg") in decoding.MADE_BY

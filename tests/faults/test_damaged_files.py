@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import sys
 from collections.abc import Callable
@@ -166,7 +167,10 @@ def test_constants_of_cached_kernels_are_in_their_own_file() -> None:
     assert kernels.SUMS == FAST | {"reassoc"} and tables.TERMS is kernels.TERMS
     text = Path(kernels.__file__).read_text()
     ours = [line for line in text.splitlines() if line.startswith(("from norsim", "import norsim"))]
-    assert ours == ["from norsim.array.compiled import njit"]
+    assert ours == ["from norsim.array.compiled import njit", "from norsim.solver.macro.simd import ("]
+    simd = Path(kernels.__file__).with_name("simd.py").read_bytes()
+    # A change of simd.py must change the file of the kernels too, which is the one that numba's cache looks at.
+    assert hashlib.sha256(simd).hexdigest().startswith(kernels.SIMD)
     assert not hasattr(model, "TERMS")
 
 

@@ -75,6 +75,18 @@ def test_a_model_and_its_arrays_are_the_same() -> None:
     assert not same(found, replace(found, error=2 * found.error))
 
 
+def test_a_model_that_is_first_needed_in_inference_mode_can_be_trained_through(builds: list[str]) -> None:
+    tile, stimulus = request_of(array_of("bit-serial", 20, 9))
+    for _ in ("built", "from disk"):
+        characterised.macro_model.cache_clear()
+        with torch.inference_mode():
+            found = characterised.reduced(tile, stimulus)
+        x = torch.rand(2, tile.wordlines, requires_grad=True)
+        found.model.lines(x).sum().backward()
+        assert x.grad is not None and x.grad.abs().max() > 0
+    assert len(builds) == 1
+
+
 def test_a_damaged_model_is_built_again(builds: list[str]) -> None:
     tile, stimulus = request_of(array_of("bit-serial", 20, 9))
     first = characterised.reduced(tile, stimulus)

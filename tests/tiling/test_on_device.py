@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from functools import lru_cache
 
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from norsim.array.tile import Floats
+from norsim.backends.backend import Backend
 from norsim.backends.ideal import Ideal
 from norsim.backends.macro import Macro
 from norsim.chip.load import load_chip
@@ -32,8 +35,9 @@ from norsim.tiling.grid import TileGrid, exact_sums, place
 from norsim.tiling.modules import digital, reading, tiled_layers
 from norsim.tiling.on_device.build import device_tile, digital_side
 from norsim.tiling.on_device.layer import DeviceLayer
+from norsim.tiling.on_device.observed import DeviceCodes, ObservedDeviceRead
 from norsim.tiling.on_device.tile import DeviceRead
-from norsim.tiling.on_device.vectors import DeviceCodes, patches
+from norsim.tiling.on_device.vectors import padded, patches
 from norsim.tiling.read_noise import ReadNoise
 from norsim.tiling.reader import Reader
 from norsim.tiling.tile import TileRead
@@ -161,7 +165,8 @@ def test_vectors_that_do_not_fit_are_read_in_parts(name: str) -> None:
 def test_a_read_on_a_device_shows_observers_what_one_in_memory_does() -> None:
     grid, codes = grid_of("bits with noise and defects"), codes_of(9, 6, 0.5)
     noise = ReadNoise(4, images=9)
-    one, other = reads_by_numba(grid, codes, noise)[0], reads_in_torch(grid, codes, noise)[0]
+    one = reads_by_numba(grid, codes, noise)[0]
+    other = ObservedDeviceRead(reads_in_torch(grid, codes, noise)[0])
     assert one.shape == other.shape
     part = grid.tiles[0]
     low, high = np.quantile(one.amps, [0.21, 0.73])
@@ -202,9 +207,9 @@ def test_patches_codes_and_exact_sums_are_those_of_numpy(make_layer: MakeLayer, 
     side = digital_side(layer, CPU)
     images = torch.randn(3, geometry.in_channels, 7, 6, generator=torch.Generator().manual_seed(1)) * 2
     np.testing.assert_array_equal(side.encode(images).numpy(), layer.encode(images.numpy()))
-    codes = im2col.padded(side.encode(images), geometry, layer.input_zero)
+    codes = padded(side.encode(images), geometry, layer.input_zero)
     np.testing.assert_array_equal(codes.numpy(), im2col.padded_codes(images, layer, geometry))
-    by_numba = im2col.patches(codes.numpy(), geometry)[0][:]
+    by_numba = im2col.patches(codes.numpy(), geometry)[:]
     np.testing.assert_array_equal(patches(codes, geometry).numpy(), by_numba)
     sums = exact_sums(layer, by_numba)
     np.testing.assert_array_equal(side.exact_sums(torch.from_numpy(by_numba)).numpy(), sums)
@@ -279,6 +284,34 @@ def test_a_network_answers_in_torch_as_by_numba(encoding: str) -> None:
         for layer in tiled_layers(network).values():
             layer.use(Reader(Ideal(), in_torch=True))
         torch.testing.assert_close(network(images), exact, rtol=0, atol=0)
+
+
+def test_tables_on_a_device_are_shared_by_copies_and_left_out_of_pickles() -> None:
+    network, images = network_on("bit-serial")
+    for layer in tiled_layers(network).values():
+        layer.path = None
+    size = len(pickle.dumps(network))
+    with reading(network, Reader(Macro(), in_torch=True)), torch.no_grad():
+        network(images)
+    pairs = zip(tiled_layers(network).values(), tiled_layers(deepcopy(network)).values(), strict=True)
+    for layer, twin in pairs:
+        assert layer.path is not None and twin.path is not None and layer.path.layer.tiles
+        assert twin.path.layer is layer.path.layer and twin.path.grid is twin.grid is not layer.grid
+    content = pickle.dumps(network)
+    assert len(content) < size + 1000
+    assert all(layer.path is None for layer in tiled_layers(pickle.loads(content)).values())
+
+
+@pytest.mark.parametrize("in_torch", [False, True])
+@pytest.mark.parametrize("backend", [Ideal(), Macro()])
+def test_convolutions_of_no_images_and_of_small_ones(backend: Backend, in_torch: bool) -> None:
+    network, _ = network_on("bit-serial")
+    layer = tiled_layers(network)["second"]
+    with reading(network, Reader(backend, in_torch=in_torch)), torch.no_grad():
+        assert layer(torch.rand(0, 4, 7, 9)).shape == (0, 6, 3, 4)
+        assert layer(torch.rand(1, 4, 3, 3)).shape == (1, 6, 1, 1)
+        with pytest.raises(ConfigurationError, match=r"'second': input of shape \(1, 4, 2, 5\) is smaller than the k"):
+            layer(torch.rand(1, 4, 2, 5))
 
 
 def test_memory_of_a_layer_bounds_its_images_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

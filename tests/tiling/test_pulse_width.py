@@ -88,7 +88,7 @@ def test_sums_with_noise_are_those_of_reads_and_of_a_device(grid: TileGrid) -> N
         again[:, own] += one.sums
         tile = device_tile(part, array, Macro(), torch.device("cpu"))
         found = tile.read_some(torch.from_numpy(codes), noise.of_tile(part, array, 30))
-        assert found.shape == one.shape == (30, 1, part.conversions)
+        assert found.amps.shape == one.shape == (30, 1, part.conversions)
         assert np.abs(found.amps.numpy() - one.amps).max() <= 3e-6 * part.full_scale_amps
         assert found.line_noise is not None and one.line_noise is not None
         np.testing.assert_allclose(found.line_noise.numpy(), one.line_noise, rtol=1e-4, atol=1e-12)

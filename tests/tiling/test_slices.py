@@ -121,7 +121,7 @@ def test_a_read_is_the_same_in_one_kernel_step_by_step_and_on_a_device(fitted: T
         total[:, own] += part.read_out(codes, amps.astype(np.float32), steps).sums
         tile = device_tile(part, array, Macro(), torch.device("cpu"))
         found = tile.read_some(torch.from_numpy(codes), noise.of_tile(part, array, 21))
-        assert found.shape == (21, 8, part.conversions)
+        assert found.amps.shape == (21, 8, part.conversions)
         of_torch[:, own] += found.sums.numpy()
     # A few currents are at the edge of a code.
     most = 128 * 16 * max(part.adcs[1].step_amps for part in fitted.tiles) / fitted.chip.encoding.lsb_amps

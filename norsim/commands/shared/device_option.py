@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import click
 
 from norsim.commands.shared.options import SCHEDULER, Decorated, is_set
 from norsim.errors import ConfigurationError
+from norsim.experiments.devices import AUTO, FORM
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +30,7 @@ def device_option(function: Decorated) -> Decorated:
 
 def _check_device(context: click.Context, option: click.Parameter, value: str) -> None:
     """Check the form of `--device`, before torch is imported, and store it in the context."""
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+    if not FORM.fullmatch(value):
         raise ConfigurationError(f"--device {value}: expected auto, cpu, cuda or cuda:N, such as cuda:1")
     context.meta[DEVICE] = value
 
@@ -40,7 +40,7 @@ def device_of_options(backend: Backend) -> torch.device:
 
     Raises ConfigurationError for a device that is not there, and for a card beside `--scheduler`.
     """
-    from norsim.experiments.devices import AUTO, choose_device, repeatable
+    from norsim.experiments.devices import choose_device, repeatable
 
     wanted = str(click.get_current_context().meta[DEVICE])
     if is_set(SCHEDULER):

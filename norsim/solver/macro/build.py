@@ -29,12 +29,13 @@ CHECK_TOLERANCE = 1e-5
 FIT_VECTORS = 96
 
 
+@torch.inference_mode(False)
 def build(tile: Tile, drive: Driven, table: CellTable, dtype: torch.dtype = torch.float32) -> Macro:
     """Build the reduced model of `tile`, refined until it agrees with nodal to 4e-5 of full scale.
 
     The number of blocks grows until the deviation from nodal on random, full and single drives, which becomes
-    the model's `error`, is small enough or hardly falls any more. Raises SolveError if even the best model deviates by
-    more than 1e-2 of full scale.
+    the model's `error`, is small enough or hardly falls any more. It can be trained through, also if it is built in
+    torch's inference mode. Raises SolveError if even the best model deviates by more than 1e-2 of full scale.
     """
     random = np.random.default_rng(0)
     prepared = nodal.prepare(tile, table)

@@ -34,6 +34,8 @@ from norsim.solver.macro.simd import (
     wide_zero,
 )
 
+# The start of the SHA-256 of simd.py, without which a cache would keep the code of an older one.
+SIMD = "65a1f3a0d00202d0"
 # A multiple of any processor's SIMD lanes, so that each read is computed by the same instructions at any position.
 READS = 64
 # As norsim.solver.nodal_kernels.FAST, and sums in any order.

@@ -24,7 +24,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import reduce
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from norsim.solver.input_lines import Driven
@@ -133,6 +135,13 @@ class Macro:
     def lines(self, x: Tensor) -> Tensor:
         """Compute currents `[vectors, lines]`, amperes, of drives `[vectors, inputs]` in [0, 1]."""
         return torch.cat([self._lines(part) for part in torch.split(x.to(self.own.dtype), self.at_once(x.shape[1]))])
+
+    def node_of(self) -> NDArray[np.int64]:
+        """Return the node `[groups]` of the field that each group's inputs belong to. Nodes are runs of groups, in
+        order."""
+        found = np.abs(self.field.weights.numpy()[:: self.rows_per_group]).argmax(axis=1)
+        # A group without current has no weight at any node; in another node than its neighbours it would end their run.
+        return np.maximum.accumulate(found).astype(np.int64)
 
     def at_once(self, inputs: int) -> int:
         """Return the best number of vectors of `inputs` inputs to process at a time."""

@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from norsim.solver.macro.float16_parts import Parts, beside, parts
 from norsim.solver.macro.kernels import TERMS
-from norsim.solver.macro.tables import Tabulated, node_of
+from norsim.solver.macro.tables import Tabulated
 
 Moved = TypeVar("Moved")
 # What the field of a model keeps on a device.
@@ -180,7 +180,7 @@ class VoltTables:
         x = codes.to(torch.float32) * float(np.float32(1 / top))
         phi, terms = self.circuit.field(x @ self.weights)
         factor = weighted(phi, self.factors)
-        # As kernels._raise: ((x + shift) factor)^n minus its value at rest.
+        # As kernels._weigh_volts: ((x + shift) factor)^n minus its value at rest.
         first, second = x * factor, x * (x + 2 * weighted(phi, self.shifts)) * factor * factor
         drawn = []
         for block, (start, end) in zip(self.blocks, pairwise(self.starts), strict=True):
@@ -236,9 +236,7 @@ def _of_bits(tabulated: Tabulated) -> BitTables:
         by_mode[0] += rows[count:]
     padded = -(-groups // ALIGNED) * ALIGNED
     more = ((0, (padded - groups) * states), (0, 0))
-    weights = _by_node(
-        tabulated.weights[:, None], np.repeat(node_of(tabulated.model), states), len(model.field.mean_slope)
-    )
+    weights = _by_node(tabulated.weights[:, None], np.repeat(model.node_of(), states), len(model.field.mean_slope))
     tables = [parts(np.pad(one, more)) for one in by_mode]
     weighed = parts(np.pad(weights, (more[0], (0, -weights.shape[1] % ALIGNED))))
     whole, each = beside([*tables, weighed]), model.groups_per_block * states
@@ -258,7 +256,7 @@ def _of_volts(tabulated: Tabulated) -> VoltTables:
     starts = (*range(0, inputs, model.groups_per_block), inputs)
     rows = tabulated.rows[:-1].reshape(inputs, 2, -1)
     blocks = tuple(parts(np.concatenate([rows[start:end, 0], rows[start:end, 1]])) for start, end in pairwise(starts))
-    weights = _by_node(tabulated.weights[:, None], node_of(model), len(model.field.mean_slope))
+    weights = _by_node(tabulated.weights[:, None], model.node_of(), len(model.field.mean_slope))
     return VoltTables(
         _circuit(tabulated), blocks, starts, *map(torch.tensor, (tabulated.factors, tabulated.shifts, weights))
     )  # fmt: skip

@@ -3,6 +3,9 @@
 numba leaves vectorizing to LLVM, which runs a loop of few iterations one number at a time, and stores a sum that an
 inner loop goes on adding to. So the sums of table rows are written with these. LLVM maps them to the registers of any
 processor.
+
+numba finds compiled kernels by the file of the kernel, so it does not notice a change here: after one, put this file's
+digest in norsim/solver/macro/kernels.py, as tests/faults/test_damaged_files.py asks for.
 """
 
 from __future__ import annotations

@@ -71,8 +71,12 @@ def arrays_of(model: Tabulated) -> dict[str, NDArray[Any]]:
     return {**arrays, NUMBERS: np.array(json.dumps(numbers))}
 
 
+@torch.inference_mode(False)
 def model_of(arrays: Mapping[str, NDArray[Any]]) -> Tabulated:
-    """Return the model of which these are the arrays, of any shape, as `arrays_of` returns them, to the last bit."""
+    """Return the model of which these are the arrays, of any shape, as `arrays_of` returns them, to the last bit.
+
+    It can be trained through, also if it is first needed in torch's inference mode.
+    """
     numbers = json.loads(str(arrays[NUMBERS]))
 
     def own(prefix: str, as_tensor: bool) -> dict[str, Any]:

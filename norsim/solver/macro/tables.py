@@ -119,7 +119,7 @@ class Tabulated:
         """The kernel's arguments from these tables, with the node of each group."""
         layout = self._layout
         return (
-            self.rows, self.factors, self.shifts, self.fixed, self.modes, self.weights, node_of(self.model),
+            self.rows, self.factors, self.shifts, self.fixed, self.modes, self.weights, self.model.node_of(),
             layout.spots, layout.bases, layout.entries.ravel(), layout.counts, layout.weights.ravel(), layout.ends,
             layout.nodes, layout.blocks,
         )  # fmt: skip
@@ -130,7 +130,7 @@ class Tabulated:
         model, inputs = self.model, self.model.field.weights.shape[0]
         if self.drive.direction == "bitlines":
             return no_bits()
-        return bit_layout(inputs, model.rows_per_group, model.groups_per_block, node_of(model), self.weights)
+        return bit_layout(inputs, model.rows_per_group, model.groups_per_block, model.node_of(), self.weights)
 
     @cached_property
     def _of_model(self) -> tuple[Singles, ...]:
@@ -203,12 +203,6 @@ def _with_modes(model: Macro, state: Floats, count: int, constants: bool = False
         model, single(modes.T), padded(np.pad(rows, ((0, 1), (0, 0)))), single(of_factors.T), single(of_shifts.T),
         padded(fixed), single(weights),
     )  # fmt: skip
-
-
-def node_of(model: Macro) -> NDArray[np.int64]:
-    """Return the node `[groups]` that each group's inputs belong to."""
-    found = np.abs(model.field.weights.numpy()[:: model.rows_per_group]).argmax(axis=1)
-    return np.asarray(found, dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)

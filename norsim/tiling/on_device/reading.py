@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,11 +16,11 @@ from norsim.errors import ConfigurationError, first_line
 from norsim.periphery.encoding import Codes
 from norsim.solver.macro.float16_parts import full_precision
 from norsim.tiling.grid import TileGrid
-from norsim.tiling.im2col import padded, positions
 from norsim.tiling.on_device.build import bytes_at_once, device_tile, digital_side
 from norsim.tiling.on_device.layer import DeviceLayer, Observer
+from norsim.tiling.on_device.observed import DeviceCodes, ObservedDeviceRead
 from norsim.tiling.on_device.tile import DeviceRead
-from norsim.tiling.on_device.vectors import DeviceCodes, patches
+from norsim.tiling.on_device.vectors import padded, patches
 from norsim.tiling.program import ProgrammedTile
 from norsim.tiling.reader import Reader
 from norsim.tiling.tile import PlacedTile
@@ -36,6 +38,14 @@ class TensorPath:
     layer: DeviceLayer = field(repr=False)
     backend: Backend | None = None
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> TensorPath:
+        """Return the computation of a copy of the grid: the tensors never change, so both have the same ones."""
+        return replace(self, grid=deepcopy(self.grid, memo))
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        """Pickle as None: whoever reads the network may not have the device, and makes the tensors from the grid."""
+        return type(None), ()
+
     @classmethod
     def of(cls, grid: TileGrid, device: torch.device) -> TensorPath:
         """Return the computation of a layer on a device, before its tiles are there."""
@@ -45,20 +55,12 @@ class TensorPath:
         """Yield the codes of activations `[vectors, inputs]`, float32, as many at a time as fit the memory."""
         yield from map(self.layer.side.encode, torch.split(vectors, self.layer.vectors_at_once()))
 
-    def positions(self, size: Sequence[int]) -> tuple[int, int]:
-        """Return the rows and columns of a convolution's output for an input of `size`, height and width."""
-        shape = self.grid.layer.geometry
-        assert shape is not None
-        lengths = [length + 2 * around for length, around in zip(size, shape.padding, strict=True)]
-        return positions(lengths, shape)
-
-    def patches(self, activations: Tensor) -> Iterator[Tensor]:
+    def patches(self, activations: Tensor, positions: int) -> Iterator[Tensor]:
         """Yield the codes `[vectors, inputs]` of the patches of activations `[images, channels, height, width]`,
-        float32, of as many images at a time as fit the memory."""
+        float32, each with that many positions, of as many images at a time as fit the memory."""
         layer, shape = self.grid.layer, self.grid.layer.geometry
         assert shape is not None
-        rows, columns = self.positions(activations.shape[2:])
-        for images in torch.split(activations, max(self.layer.vectors_at_once() // (rows * columns), 1)):
+        for images in torch.split(activations, max(self.layer.vectors_at_once() // positions, 1)):
             codes = padded(self.layer.side.encode(images), shape, layer.input_zero)
             yield patches(codes, shape)
 
@@ -105,7 +107,8 @@ class TensorPath:
         grid = self.grid
 
         def observe(place: int, codes: Tensor, read: DeviceRead) -> None:
-            reader.observe(grid.tiles[place], grid.arrays[place], DeviceCodes(codes), read)
+            seen = ObservedDeviceRead(read)
+            reader.observe(grid.tiles[place], grid.arrays[place], DeviceCodes(codes), seen)
             reader.report(f"{reader.phase} {grid.layer.name}", place + 1, len(grid.tiles))
 
         return observe

@@ -6,16 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from norsim.solver.macro.float16_parts import Parts
 from norsim.solver.macro.on_device import DeviceTables
 from norsim.tiling.on_device.converter import Converter
-from norsim.tiling.tile import PlacedTile, TileRead
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,26 +24,6 @@ class DeviceRead:
     adc: Tensor
     sums: Tensor
     line_noise: Tensor | None = None
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(vectors, passes, conversions)."""
-        vectors, passes, conversions = self.amps.shape
-        return vectors, passes, conversions
-
-    def take(self, which: NDArray[np.int64]) -> TileRead:
-        """Return the read of some vectors, in memory."""
-        places = torch.from_numpy(which).to(self.amps.device)
-        parts = (self.amps, self.adc, self.sums, self.line_noise)
-        amps, adc, sums, noise = (None if part is None else part[places].cpu().numpy() for part in parts)
-        assert amps is not None and adc is not None and sums is not None
-        return TileRead(amps, adc, sums, noise)
-
-    def clipped(self, part: PlacedTile) -> tuple[int, int]:
-        """Return the number of currents that the converters of its tile, `part`, clip at the low and high end."""
-        ends = torch.from_numpy(np.stack(part.flaws.edges(part.ranges))).to(self.amps)
-        counts = torch.stack([(self.amps < ends[0]).sum(), (self.amps > ends[1]).sum()]).tolist()
-        return int(counts[0]), int(counts[1])
 
 
 class Noise(Protocol):

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
-from norsim.periphery.encoding import Codes
 from norsim.quantization.layer import ConvGeometry
 from norsim.solver.macro.float16_parts import multiply
-from norsim.tiling.im2col import positions
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,28 +51,28 @@ class DigitalSide:
         return ((sums.to(torch.float64) - self.zero_part) * self.step + self.bias).to(torch.float32)
 
 
+def padded(codes: Tensor, geometry: ConvGeometry, padding_code: int) -> Tensor:
+    """Return activation codes `[images, channels, height, width]`, contiguous, with the geometry's padding.
+
+    Zero padding means real zeros, so it uses `padding_code`, the code of the input's zero point.
+    """
+    vertical, horizontal = geometry.padding
+    around = (horizontal, horizontal, vertical, vertical)
+    if geometry.padding_mode == "zeros":
+        return functional.pad(codes, around, value=padding_code).contiguous()
+    return functional.pad(codes.float(), around, mode=geometry.padding_mode).to(codes.dtype).contiguous()
+
+
 def patches(codes: Tensor, geometry: ConvGeometry) -> Tensor:
     """Return the patches `[images x height' x width', inputs]` of padded codes `[images, channels, height, width]`.
 
     Inputs are in the order of a convolution's weights: channel, then row and column of the kernel.
     """
     (images, channels, *size), (stride, dilation) = codes.shape, (geometry.stride, geometry.dilation)
-    rows, columns = positions(size, geometry)
+    rows, columns = geometry.positions(size)
     image, channel, row, column = codes.stride()
     views = codes.as_strided(
         (images, rows, columns, channels, *geometry.kernel),
         (image, row * stride[0], column * stride[1], channel, row * dilation[0], column * dilation[1]),
     )
     return views.reshape(images * rows * columns, -1)
-
-
-@dataclass(frozen=True, eq=False)
-class DeviceCodes:
-    """Activation codes `values` `[vectors, inputs]`, uint8, on a device; an index of vectors gives their codes in
-    memory."""
-
-    values: Tensor
-
-    def __getitem__(self, which: NDArray[np.int64]) -> Codes:
-        found: Codes = self.values[torch.from_numpy(which).to(self.values.device)].cpu().numpy()
-        return found
