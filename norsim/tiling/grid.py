@@ -216,7 +216,7 @@ def _line_energy(
         )
         for part in parts
     ]  # fmt: skip
-    return slots * some.full_volts**2 * float(np.average(joules, weights=[len(part) for part in parts]))
+    return slots * some.full_volts**2 * float(np.average(joules, weights=[len(part) / len(parts[0]) for part in parts]))
 
 
 def place(layer: QuantizedLayer, chip: Chip) -> TileGrid:
