@@ -24,6 +24,7 @@ from norsim.configuration.quantities import Amperes, Volts, quantity
 from norsim.configuration.section import Section
 from norsim.configuration.wires import WiresSection
 from norsim.errors import ConfigurationError
+from norsim.periphery.columns import Columns
 from norsim.periphery.encoding import Codes, Sense
 from norsim.periphery.mapping import MappingSection, Scheme, digits, halves, slice_names, slice_values, slices_of
 
@@ -96,11 +97,12 @@ class BitSerial:
                 f"bitlines (reference_every) do not fit between straps every {straps} bitlines; make reference_every "
                 "a divisor of strap_every"
             )
-        if slices > 1 and found._per_group == 0:
+        group = found.columns.group
+        if slices > 1 and group is not None and not found.columns.outputs_on(group):
             key = "reference_every" if self.scheme == "reference" else "strap_every"
             raise ConfigurationError(
                 f"a weight of {weight_bits} bits takes {slices} cells of one strapped group in each of its columns, "
-                f"and with the scheme {self.scheme} a group of {found._group} bitlines ({key}) is too small; increase "
+                f"and with the scheme {self.scheme} a group of {group} bitlines ({key}) is too small; increase "
                 f"{key} or mapping.cell_bits"
             )
         return found
@@ -115,30 +117,14 @@ class BitSerial:
         return digits(weights, self.cell_bits, self.slices)
 
     @property
-    def _width(self) -> int:
-        """Bitlines of an output."""
-        return self.slices * (2 if self.scheme == "differential" else 1)
-
-    @property
-    def _group(self) -> int | None:
-        """Bitlines of a group, within which outputs stay; None if there are no groups."""
-        if self.scheme == "reference":
-            return self.group
-        return self.strap_every if self.slices > 1 else None
-
-    @property
-    def _per_group(self) -> int | None:
-        """Outputs of a full group; None if there are no groups."""
-        return None if self._group is None else self._outputs_on(self._group)
-
-    def _outputs_on(self, bitlines: int) -> int:
-        """Return the outputs that fit that many bitlines of a group, beside its reference columns."""
-        return max(bitlines // self._width - (self.scheme == "reference"), 0)
+    def columns(self) -> Columns:
+        """The bitlines of outputs. Without slices, only references need groups."""
+        group = self.group if self.scheme == "reference" else self.strap_every if self.slices > 1 else None
+        return Columns(self.scheme, group, self.slices)
 
     def capacity(self, wordlines: int, bitlines: int) -> tuple[int, int]:
         """Return one input per wordline, and the outputs left beside their reference or negative columns."""
-        groups, rest = (0, bitlines) if self._group is None else divmod(bitlines, self._group)
-        return wordlines, groups * (self._per_group or 0) + self._outputs_on(rest)
+        return wordlines, self.columns.capacity(bitlines)
 
     def passes(self, input_bits: int) -> int:
         """Return one pass per bit."""
@@ -148,33 +134,10 @@ class BitSerial:
         """Return 1: each pass is converted."""
         return 1
 
-    def _layout(self, outputs: int) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-        """Return the first bitline of each output, and that of its reference in the middle of its group, both
-        `[outputs]`, and the number of bitlines. Bitlines that are left over in a group stay unused."""
-        each, place = self._per_group or outputs, np.arange(outputs)
-        number, place = np.divmod(place, each)
-        middle = np.minimum(each, outputs - number * each) // 2
-        behind = (place >= middle) if self.scheme == "reference" else np.zeros(outputs, dtype=np.int64)
-        start = number * (self._group or 0)
-        own = start + (place + behind) * self._width
-        reference = start + middle * self._width
-        last = max(own.max(), reference.max()) if self.scheme == "reference" else own.max()
-        return own, reference, int(last) + self._width
-
-    def _columns(self, outputs: int) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-        """Return the bitline of each slice of each output, and that which is subtracted from it, both `[outputs x
-        slices]`, and the number of bitlines."""
-        own, reference, bitlines = self._layout(outputs)
-        step = 2 if self.scheme == "differential" else 1
-        each = step * np.arange(self.slices)
-        plus = (own[:, None] + each).ravel()
-        minus = plus + 1 if self.scheme == "differential" else (reference[:, None] + each).ravel()
-        return plus, minus, bitlines
-
     def cell_codes(self, weights: Codes, zero: int) -> Codes:
         """Convert weight codes `[inputs, outputs]` to level codes `[wordlines, bitlines]`; unused cells are at 0."""
         inputs, outputs = weights.shape
-        plus, minus, bitlines = self._columns(outputs)
+        plus, minus, bitlines = self.columns.places(outputs)
         codes = np.zeros((inputs, bitlines), dtype=np.uint8)
         if self.scheme == "differential":
             above, below = halves(weights, zero, self.cell_bits, self.slices)
@@ -210,7 +173,7 @@ class BitSerial:
     def _stimulus(self, shares: NDArray[np.float32], outputs: int, notes: tuple[str, ...]) -> Stimulus:
         """Return the volts of wordlines that are up, 1, or not, 0, in `shares` `[reads, wordlines]`."""
         wordlines = shares.astype(np.float64) * self.wordline_volts
-        volts = np.full((len(wordlines), self._columns(outputs)[2]), self.bitline_volts)
+        volts = np.full((len(wordlines), self.columns.places(outputs)[2]), self.bitline_volts)
         return Stimulus(wordlines, volts, driven="wordlines", full_volts=self.wordline_volts, notes=notes)
 
     def shares(self, drives: NDArray[np.generic], count: int) -> NDArray[np.float32]:
@@ -222,7 +185,7 @@ class BitSerial:
 
     def sense(self, outputs: int) -> Sense:
         """Return for each slice of each output its bitline, minus the reference or the negative column."""
-        plus, minus, _ = self._columns(outputs)
+        plus, minus, _ = self.columns.places(outputs)
         if self.scheme == "digital":
             return [[("bitline", int(own), 1)] for own in plus]
         return [[("bitline", int(own), 1), ("bitline", int(other), -1)] for own, other in zip(plus, minus, strict=True)]
@@ -256,7 +219,7 @@ class BitSerial:
 
     def line_notes(self, inputs: list[str], outputs: list[str], zero: int) -> tuple[list[str], list[str]]:
         """Return notes: wordlines are inputs, bitlines are outputs and the columns subtracted from them."""
-        plus, minus, bitlines = self._columns(len(outputs))
+        plus, minus, bitlines = self.columns.places(len(outputs))
         notes = ["unused"] * bitlines
         names = slice_names(outputs, self.slices)
         if self.scheme == "reference":
