@@ -44,8 +44,8 @@ class Columns:
         return groups * self.outputs_on(self.group) + self.outputs_on(rest)
 
     def places(self, outputs: int) -> tuple[Places, Places, int]:
-        """Return the bitline of each slice of each output, and that which is subtracted from it, both `[outputs x
-        slices]`, and the number of bitlines. Without anything to subtract the second is the same as the first."""
+        """Return the bitline of each slice of each output, and that which is subtracted from it, both
+        `[outputs x slices]`, and the number of bitlines. Without anything to subtract both are the same."""
         each = outputs if self.group is None else self.outputs_on(self.group)
         number, place = np.divmod(np.arange(outputs), each)
         start, middle = number * (self.group or 0), np.minimum(each, outputs - number * each) // 2
