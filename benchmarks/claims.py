@@ -44,4 +44,13 @@ CLAIMS = (
     Claim("growth-linear-pair", "exponent of macro's time per vector over rows, linear-pair", "at most", 1.2),
     Claim("two-workers", "time with two workers over one, for a layer read by ngspice", "at most", 0.65, None, "x"),
     Claim("dry-run", "worst factor between the time predicted by --dry-run and the run", "at most", 2, None, "x"),
+    Claim("dry-run-networks", "the same for networks of 50 to 300 tiles, cold", "at most", 2, None, "x"),
+    Claim("setup-cold", "set-up of a network of 300 tiles, cold", "at most", 60, None, "s"),
+    Claim("setup-warm", "set-up of a network of 300 tiles, warm", "at most", 10, None, "s"),
+    Claim("transformer-start", "start of a vision transformer of 120 tiles, cold", "at most", 60, None, "s"),
+    Claim("read-growth", "slowest over fastest read, by images, width and tiles", "at most", 1.2, None, "x"),
+    Claim("memory-tiles", "peak memory of a network of 1,000 tiles, extrapolated", "at most", 4, None, "GiB"),
+    Claim(
+        "memory-dry-run", "worst factor between the memory predicted by --dry-run and the run", "at most", 2, None, "x"
+    ),
 )

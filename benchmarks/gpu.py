@@ -7,7 +7,8 @@
 tile of the preset, and reads some vectors by numba on the CPU. `measure` reads many vectors on the card, compares
 those with the CPU's, and times the read against one float32 product of matrices for each pass. With a network,
 `prepare` also puts its layers in the file, with test images and the classes that the CPU gives the first of them, and
-`measure` counts images per second, beside those of the same network in plain float32.
+`measure` counts images per second, beside those of the same network in plain float32. It also times an epoch of a
+training of ResNet-18, which `prepare` quantizes, on random images.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.gpu_nodal import measure_nodal, prepare_nodal
+from benchmarks.gpu_training import measure_training, prepare_training
 from norsim.quantization.layer import ConvGeometry
 from norsim.solver.macro.float16_parts import full_precision
 from norsim.solver.macro.on_device import moved
@@ -31,7 +34,7 @@ from norsim.tiling.on_device.layer import DeviceLayer
 from norsim.tiling.on_device.tile import DeviceTile
 from norsim.tiling.on_device.vectors import padded, patches
 
-PREPARED = "norsim gpu benchmark 1"
+PREPARED = "norsim gpu benchmark 2"
 PASSES = 4
 CPU = torch.device("cpu")
 
@@ -240,19 +243,20 @@ def measure_network(kept: dict[str, Any], device: torch.device, batch: int, repe
     }  # fmt: skip
 
 
-def measure(file: Path, device_name: str, vectors: int, batch: int, repeats: int) -> dict[str, Any]:
+def measure(given: argparse.Namespace) -> dict[str, Any]:
     """Return what the card makes of a prepared file."""
-    device = torch.device(device_name)
+    device = torch.device(given.device)
     # A file of one's own, which holds classes.
-    kept = torch.load(file, weights_only=False)
+    kept = torch.load(given.file, weights_only=False)
     if not isinstance(kept, dict) or kept.get("kind") != PREPARED:
-        raise SystemExit(f"{file} was not written by `prepare` of this version; prepare it again")
+        raise SystemExit(f"{given.file} was not written by `prepare` of this version; prepare it again")
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else "no GPU"
     found = {"device": str(device), "card": card, "date": time.strftime("%Y-%m-%d"), "torch": torch.__version__}
-    found |= {"tile": measure_tile(kept["tile"], device, vectors, repeats), "network": None}
+    found |= {"tile": measure_tile(kept["tile"], device, given.vectors, given.repeats), "network": None}
+    found["nodal"] = measure_nodal(kept["nodal"], device, given.vectors, given.repeats, seconds_of)
     if kept["network"] is not None:
-        found["network"] = measure_network(kept["network"], device, batch, max(repeats // 3, 1))
-    return found
+        found["network"] = measure_network(kept["network"], device, given.batch, max(given.repeats // 3, 1))
+    return found | {"training": measure_training(kept["training"], device, given.train_images)}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -269,21 +273,24 @@ def main(arguments: list[str] | None = None) -> int:
     first.add_argument("--images", type=int, default=10_000)
     first.add_argument("--checked", type=int, default=100, help="images that numba classifies for comparison")
     first.add_argument("--set", action="append", default=[], help="a chip key for the network, such as adc.bits=9")
+    first.add_argument("--train-width", type=float, default=1.0, help="width of the ResNet-18 that is trained")
     second.add_argument("--out", type=Path, required=True, help="the JSON file to write")
     second.add_argument("--device", default="cuda")
     second.add_argument("--vectors", type=int, default=65_536)
     second.add_argument("--batch", type=int, default=1000, help="images of the network at a time")
     second.add_argument("--repeats", type=int, default=9)
+    second.add_argument("--train-images", type=int, default=50_000, help="images of an epoch")
     given = parser.parse_args(arguments)
     if given.step == "prepare":
         tile = prepare_tile(*given.tile, given.vectors)
-        network = None
-        if given.network is not None:
-            settings = tuple(given.set)
-            network = prepare_network(given.network, given.data, given.images, given.checked, settings)
-        torch.save({"kind": PREPARED, "tile": tile, "network": network}, given.file)
+        nodal = prepare_nodal(*given.tile, given.vectors, seconds_of)
+        network, wanted = None, given.network
+        if wanted is not None:
+            network = prepare_network(wanted, given.data, given.images, given.checked, tuple(given.set))
+        made = {"tile": tile, "nodal": nodal, "network": network, "training": prepare_training(given.train_width)}
+        torch.save({"kind": PREPARED, **made}, given.file)
     else:
-        found = measure(given.file, given.device, given.vectors, given.batch, given.repeats)
+        found = measure(given)
         given.out.write_text(json.dumps(found, indent=1) + "\n")
     print(given.file if given.step == "prepare" else given.out)
     return 0

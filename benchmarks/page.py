@@ -38,8 +38,13 @@ GPU_ROWS = (
     ("tile", "lines_over_matmul", "time of macro's lines over a float32 matmul per pass", "x"),
     ("tile", "compiled_lines_over_matmul", "the same, compiled by torch.compile", "x"),
     ("tile", "max_error_full_scale", "largest deviation from numba on a CPU", "of full scale"),
+    ("nodal", "us_vector", "time of a read by nodal, 256x128 bit-serial", "us"),
+    ("nodal", "speed_over_cpu", "speed of nodal over its threads on a CPU", "x"),
+    ("nodal", "max_error", "largest deviation of nodal from these", "of the largest current"),
     ("network", "images_per_second", "ResNet-20 on the array", "images/s"),
     ("network", "over_plain", "time of ResNet-20 on the array over plain float32", "x"),
+    ("training", "float_epoch_seconds", "training epoch of ResNet-18 in float, 50,000 images of 32 x 32", "s"),
+    ("training", "quantized_epoch_seconds", "the same with learned quantizers, beside its teacher", "s"),
 )
 PACKAGES = ("norsim", "numpy", "numba", "scipy", "torch")
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from benchmarks import accuracy, memory, peer, runs, speed
+from benchmarks import growth as growth_of
 from benchmarks.accuracy import Deviation
 from benchmarks.cases import ENCODINGS, Case
 from benchmarks.measure import Measured, worst
@@ -25,6 +26,7 @@ class Plan:
     `serial_reads`, `pair_reads`: reads that ngspice solves at each of `sizes`, bit-serial and linear-pair; 0 for
     none if its sparse solver takes many minutes. `cell_by_cell`: wire resistances at which such a tile is checked cell
     by cell instead.
+    `grown`: the arguments of benchmarks.growth.reads.
     """
 
     sizes: tuple[tuple[int, int], ...]
@@ -48,6 +50,8 @@ class Plan:
     nodal_vectors: int
     worker_vectors: int
     foretold: tuple[tuple[str, ...], ...]
+    grown: tuple[int, tuple[float, ...], tuple[int, ...], tuple[int, int], int]
+    grown_images: int
 
 
 FULL = Plan(
@@ -56,6 +60,7 @@ FULL = Plan(
     full=(256, 128), cell_by_cell=(10.0,), batch=4096, peer_batch=64, peer_repeats=3, repeats=9, memory_repeats=2,
     rows=(64, 128, 256, 512, 1024), columns=(16, 32, 64, 128, 256), batches=(1, 16, 256, 4096),
     growth_batch=512, nodal_vectors=32, worker_vectors=1000, foretold=runs.FORETOLD,
+    grown=(4, (0.25, 0.5, 2.0), (1024, 4096, 16384), (256, 128), 5), grown_images=4,
 )  # fmt: skip
 # The plan of `python -m benchmarks --long`: ngspice on every tile, however long that takes.
 LONG = replace(FULL, pair_reads=(8, 6, 2), cell_by_cell=(1.0, 10.0))
@@ -64,7 +69,7 @@ TINY = Plan(
     raced=(8, 16), race_points=(2, 4), race_batch=32,
     full=(8, 16), cell_by_cell=(1.0,), batch=16, peer_batch=2, peer_repeats=1, repeats=2, memory_repeats=1,
     rows=(4, 8), columns=(8, 16), batches=(1, 4), growth_batch=16, nodal_vectors=0, worker_vectors=8,
-    foretold=runs.FORETOLD[:1],
+    foretold=runs.FORETOLD[:1], grown=(1, (2.0,), (16, 32), (8, 16), 1), grown_images=1,
 )  # fmt: skip
 
 
@@ -109,6 +114,9 @@ def run(plan: Plan) -> Found:
     claims["two-workers"] = runs.two_workers_over_one(plan.worker_vectors, min(plan.repeats, 2))
     _say("dry runs")
     claims["dry-run"] = runs.foretold(plan.foretold)
+    _say("growth of whole networks")
+    claims["read-growth"] = growth_of.reads(*plan.grown)
+    claims.update(growth_of.commands(growth_of.NETWORKS, plan.grown_images))
     return Found(claims, rungs, growth, time.perf_counter() - start)
 
 

@@ -28,13 +28,13 @@ from norsim.jobs.unit_store import DECISIVE, UnitStore, unit_key
 from norsim.jobs.workers import HERE, Unit, Workers
 from norsim.quantization.forward import device_name, device_of, forward
 from norsim.quantization.layer import QuantizedLayer
-from norsim.quantization.normalise import normalisation
 from norsim.tiling.grid import TileGrid
 from norsim.tiling.modules import digital, reading, tiled_layers
 from norsim.tiling.read_noise import ReadNoise
 from norsim.tiling.reader import Reader
 from norsim.user_code import code_of
 from norsim.zoo.attributes import attributes, has_own_code
+from norsim.zoo.normalise import normalisation
 
 # Classes `[images]`, or the outputs themselves.
 Answers = Any

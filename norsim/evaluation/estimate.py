@@ -6,7 +6,7 @@ import math
 import resource
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -63,7 +63,10 @@ class Estimate:
 
 @dataclass
 class Work:
-    """A sum of work: seconds of this process, of simulators and of waiting for them, decks, solves and bytes."""
+    """A sum of work: seconds of this process, of simulators and of waiting for them, decks, solves and bytes.
+
+    `kept_bytes` is the memory of all tiles, `batch_bytes` that of a layer's results on a batch of images.
+    """
 
     jobs: int
     own: float = 0.0
@@ -72,6 +75,8 @@ class Work:
     decks: float = 0.0
     solves: float = 0.0
     disk_bytes: float = 0.0
+    kept_bytes: float = 0.0
+    batch_bytes: float = 0.0
     at_least: bool = False
     rates: dict[tuple[str, bool, tuple[int, ...]], Rate] = field(default_factory=dict)
 
@@ -83,8 +88,9 @@ class Work:
         `together` decks are independent of each other and can be solved at the same time. A model that is kept on disk
         need not be built.
         """
-        if starts and backend.by_model and backend.is_stored(*program_tile(part).request()):
-            starts = 0.0
+        if starts and backend.by_model and _is_stored(part, backend):
+            # Those of the following chips are kept too, or none of them.
+            starts = 0.0 if starts == 1 or _is_stored(_on_next_chip(part), backend) else starts - 1
         rate = self.rate(part, codes, backend, alone=reads <= starts)
         seconds = starts * rate.start + reads * rate.read
         self.solves += reads
@@ -109,16 +115,28 @@ class Work:
             self.at_least |= self.rates[key].at_least
         return self.rates[key]
 
+    def kept(self, part: PlacedTile, backend: Backend) -> int:
+        """Return the bytes that a tile whose reads were added keeps in memory."""
+        own = backend.name, part.cell_codes().shape
+        return next(rate.kept_bytes for (name, _, shape), rate in self.rates.items() if (name, shape) == own)
+
     def estimate(self, tiles: int) -> Estimate:
-        """Return the sum. Memory is the peak of this process so far, plus that of a simulator for each job."""
+        """Return the sum. Memory is the peak of this process so far, what a run keeps besides, its tiles and a layer's
+        results, and that of a simulator for each job.
+
+        A child counts the memory of this process until it runs its own program, so a simulator's memory is known, and
+        counted, only where it is larger.
+        """
         unit = 1 if sys.platform == "darwin" else 1024
         kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
         own, simulator = (unit * resource.getrusage(kind).ru_maxrss for kind in kinds)
+        simulator = simulator if simulator > own else 0
         return Estimate(
             tiles, round(self.decks), round(self.solves),
             self.own + self.waiting,
             (self.own * torch.get_num_threads() + self.simulators) / 3600,
-            own + self.jobs * simulator, round(self.disk_bytes), self.at_least,
+            round(own + self.jobs * simulator + self.kept_bytes + self.batch_bytes), round(self.disk_bytes),
+            self.at_least,
         )  # fmt: skip
 
 
@@ -149,10 +167,13 @@ def estimate_evaluation(
     each, batches = seconds / counted, -(-len(images) // BATCH)
     # Every image passes through the digital network and, between the tiles, through its digital part again.
     work.own = set_up_seconds + each * (2 * passes * len(images) + fits * calibration_images)
+    # A calibration takes all of its images at a time.
+    at_a_time = max(min(len(images), BATCH), calibration_images if fits else 0)
     for name, layer in analog.items():
         used, some, reads = layer.backend_with(backend), codes[name], _reads(layer, codes[name])
         at_once = used.reads_per_deck or reads
         tiles = len(layer.grid.tiles)
+        work.batch_bytes = max(work.batch_bytes, at_a_time / counted * _result_bytes(layer, used, some))
         for part in layer.grid.tiles:
             distinct = reads if used.by_model else _volts(part, some).distinct()[0].vectors
             fitted = min(layer.grid.chip.calibration.reads, distinct)
@@ -161,6 +182,7 @@ def estimate_evaluation(
             total = distinct / counted * len(images)
             decks = 0 if used.by_model else math.ceil(total / batches / at_once)
             work.add(part, some, used, evaluations * total, evaluations * batches * decks, tiles * decks)
+            work.kept_bytes += work.kept(part, used)
     answers = np.zeros(min(len(images), BATCH), np.int64)
     answers_bytes = parquet_bytes(pa.table({"array": answers, "quantized": answers}))
     kept_bytes = _add_proof(work, analog, codes, spice_sample, each_pass, backend, evaluations)
@@ -185,6 +207,29 @@ def estimate_reads(
         text_bytes += len(deck(array.tile, stimulus))
     work.disk_bytes = copies * work.disk_bytes + text_bytes
     return work.estimate(len(parts))
+
+
+def _is_stored(part: PlacedTile, backend: Backend) -> bool:
+    return backend.is_stored(*program_tile(part).request())
+
+
+def _on_next_chip(part: PlacedTile) -> PlacedTile:
+    """Return the same tile on the chip that is drawn next."""
+    draw = part.chip.draw
+    return replace(part, chip=replace(part.chip, draw=replace(draw, chip=draw.chip + 1)))
+
+
+def _result_bytes(layer: TiledLayer, backend: Backend, codes: Codes) -> int:
+    """Return the memory of a layer's results for `[vectors, inputs]` codes.
+
+    These are its sums, in double precision, and its outputs, in single precision, once more after each of the two
+    functions that usually follow. Without a model, the volts and currents of the lines of all tiles are kept too.
+    """
+    found = len(codes) * layer.grid.layer.outputs * (8 + 3 * 4)
+    if not backend.by_model:
+        lines = sum(sum(part.cell_codes().shape) for part in layer.grid.tiles)
+        found += 2 * 8 * _reads(layer, codes) * lines
+    return found
 
 
 def _volts(part: PlacedTile, codes: Codes) -> Stimulus:

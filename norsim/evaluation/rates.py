@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from operator import itemgetter
 from typing import Any
@@ -40,12 +40,14 @@ class Rate:
     `read`      seconds per read
     `bytes`     size of a stored read
     `at_least`  whether the seconds are only a lower bound
+    `kept_bytes`  memory that the tile and its model take until the end of the run
     """
 
     start: float
     read: float
     bytes: float = 0.0
     at_least: bool = False
+    kept_bytes: int = 0
 
 
 def measured(part: PlacedTile, codes: Codes, backend: Backend, jobs: int, alone: bool) -> Rate:
@@ -53,11 +55,24 @@ def measured(part: PlacedTile, codes: Codes, backend: Backend, jobs: int, alone:
     time."""
     array = program_tile(part)
     if backend.by_model:
-        return _model_rate(part, array, codes, backend)
-    try:
-        return _rate(array, part.codes(codes), backend, jobs, 1 if alone else backend.reads_to_probe)
-    except SolveTimeoutError:
-        return Rate(0.0, LONGEST_PROBE_SECONDS, at_least=True)
+        found = _model_rate(part, array, codes, backend)
+    else:
+        try:
+            found = _rate(array, part.codes(codes), backend, jobs, 1 if alone else backend.reads_to_probe)
+        except SolveTimeoutError:
+            found = Rate(0.0, LONGEST_PROBE_SECONDS, at_least=True)
+    return replace(found, kept_bytes=kept_bytes(array, backend))
+
+
+def kept_bytes(array: ProgrammedTile, backend: Backend) -> int:
+    """Return the bytes of the arrays of a programmed tile and, if `backend` has one, of its model."""
+    cells = (array.tile.thresholds, array.tile.gains, array.read_sigma)
+    kept = sum(values.nbytes for values in cells if values is not None)
+    if backend.by_model:
+        from norsim.solver.macro.stored import arrays_of
+
+        kept += sum(values.nbytes for values in arrays_of(backend.model(*array.request())).values())
+    return kept
 
 
 def timed(call: Callable[[], Any]) -> tuple[float, Any]:

@@ -28,7 +28,7 @@ from norsim.experiments.sweep import Sweep, evaluate_deployment, sweep_chip
 from norsim.folders.output import OutputFolder
 from norsim.jobs.phases import Report, silent
 from norsim.jobs.workers import HERE, Workers
-from norsim.quantization.forward import device_of, uncompiled
+from norsim.quantization.forward import uncompiled
 from norsim.tiling.digital import digital_modules
 from norsim.tiling.modules import TiledLayer, tiled_layers
 from norsim.tiling.modules import digital as digitally
@@ -244,7 +244,7 @@ class DeployedNetwork(nn.Module):
                 deployment.quantized, deployment.choice.chip, data, wanted, place, resume, progress, deployment.digital,
                 report,
             )  # fmt: skip
-        changed = replace(deployment, quantized=tuned.to(device_of(deployment.quantized)))
+        changed = replace(deployment, quantized=tuned)
         analog = changed.converted()
         if calibrated:
             changed.fit(analog, self.backend, report=report)

@@ -25,9 +25,9 @@ def cards() -> list[str]:
     return [torch.cuda.get_device_name(number) for number in range(count)]
 
 
-def choose_device(wanted: str, backend: Backend) -> torch.device:
+def choose_device(wanted: str, backend: Backend | None) -> torch.device:
     """Return the device `wanted`: `cpu`, `cuda`, `cuda:N`, or `auto`: the first CUDA card, if there is one and
-    `backend` computes on it, else the CPU.
+    `backend`, None for a training without an array, computes on it, else the CPU.
 
     `nodal` and simulators compute on the CPU, wherever the network is. Raises ConfigurationError for any other text,
     and for a card that torch does not find.
@@ -39,7 +39,8 @@ def choose_device(wanted: str, backend: Backend) -> torch.device:
         raise ConfigurationError(f"the device is {wanted!r}; expected auto, cpu, cuda or cuda:N, such as cuda:1")
     count = len(cards())
     if wanted == AUTO:
-        return torch.device("cuda:0" if count and (backend.by_model or backend.gives_integers) else "cpu")
+        able = backend is None or backend.by_model or backend.gives_integers
+        return torch.device("cuda:0" if count and able else "cpu")
     if wanted == "cpu":
         return torch.device(wanted)
     # torch wraps a number above 127 around.

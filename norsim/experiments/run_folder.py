@@ -17,10 +17,11 @@ from norsim.chip.renamed import LAWS
 from norsim.configuration.strict_yaml import yaml_text
 from norsim.errors import ConfigurationError, WriteError
 from norsim.experiments.run_files import CHECKSUMS, KEPT, KEPT_FOLDERS, MANIFEST, SUMMARY, UNCHECKED, UNCHECKED_FOLDERS
-from norsim.files import append_json, write_text
+from norsim.files import write_text
 from norsim.folders.lock import process_at_work
 from norsim.folders.output import OutputFolder
 from norsim.folders.record import written
+from norsim.jobs.events import EVENTS, write_event
 from norsim.jobs.machine import processor
 from norsim.jobs.phases import Phases
 from norsim.jobs.unit_store import UnitStore, broken_units, checksum_line, shared_units, unit_files
@@ -86,8 +87,7 @@ class RunFolder:
 
     def event(self, what: str, **details: Any) -> None:
         """Append a line to events.jsonl. Raises WriteError if the disk fails."""
-        stamp = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        append_json(self.path / "events.jsonl", {"time": stamp, "event": what, **details})
+        write_event(self.path, what, **details)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write summary.json, which marks a finished run; its seconds go to timing.json instead, with those of each
@@ -124,7 +124,7 @@ def _line(run: Path, name: str) -> str:
 def phase_seconds(run: Path) -> dict[str, float]:
     """Return the seconds of each phase of a run, over all of its starts, from events.jsonl."""
     found: dict[str, float] = {}
-    for line in (run / "events.jsonl").read_text(errors="replace").splitlines():
+    for line in (run / EVENTS).read_text(errors="replace").splitlines():
         # A killed run may have left half a line.
         with suppress(ValueError, KeyError, TypeError):
             event = json.loads(line)

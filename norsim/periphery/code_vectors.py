@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,12 +41,20 @@ class CodeVectors:
         begins = np.arange(vectors, dtype=np.uint64) * np.uint64(inputs)
         return cls(np.ascontiguousarray(codes).reshape(-1), begins, np.arange(inputs, dtype=np.uint64))
 
+    @classmethod
+    def joined(cls, parts: Sequence[Codes | CodeVectors]) -> CodeVectors:
+        """Return all vectors of `parts`, each `[vectors, inputs]`; those of a single one are not copied."""
+        if len(parts) == 1 and isinstance(parts[0], CodeVectors):
+            return parts[0]
+        return cls.of_rows(parts[0][:] if len(parts) == 1 else np.concatenate([part[:] for part in parts]))
+
     def __len__(self) -> int:
         return len(self.begins)
 
     def __getitem__(self, which: slice | NDArray[np.int64]) -> Codes:
         """Return the codes `[vectors, inputs]` of some vectors."""
-        found: Codes = self.codes[self.begins[which][:, None] + self.offsets]
+        # NumPy would convert unsigned places.
+        found: Codes = self.codes[(self.begins[which][:, None] + self.offsets).view(np.int64)]
         return found
 
     def take(self, which: slice | NDArray[np.int64]) -> CodeVectors:

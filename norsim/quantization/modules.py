@@ -2,12 +2,8 @@
 
 Scales are learned as in LSQ (Esser et al., "Learned Step Size Quantization", ICLR 2020, equations 1 to
 3 and section 2.2), the weight zero point by the same straight-through rule (Bhalgat et al., "LSQ+",
-2020), through torch's native learnable kernels. For a value v those kernels compute
-
-    q = clip(rint(v · fl32(1 / s)) + clip(rint(z), 0, top), 0, top)        v̂ = (q − z) · s
-
-with ties to even; `weight_codes` and `input_codes` recover q from v̂, so the exported integers are those
-of the forward.
+2020); norsim.quantization.fake_quantize has the equations. `weight_codes` and `input_codes` recover the codes from
+the real numbers of the forward, so the exported integers are those that it computes with.
 """
 
 from __future__ import annotations
@@ -21,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from norsim.errors import ConfigurationError, PlacementError
+from norsim.quantization.fake_quantize import fake_quantize
 from norsim.quantization.layer import MAX_BITS, ConvGeometry, QuantizedLayer, fit_grid
 
 SMALLEST_SCALE = 1e-8
@@ -55,9 +52,8 @@ class QuantizedOperands(nn.Module):
         """Return the weight on its grid, same shape, real values, differentiable in weight, scale and zero point."""
         top = 2**self.weight_bits - 1
         factor = 1 / math.sqrt(self.weight[0].numel() * top)
-        zero = self.weight_zero.expand(self.weight.shape[0])
-        scale = positive(self.weight_scale)
-        return torch._fake_quantize_learnable_per_channel_affine(self.weight, scale, zero, 0, 0, top, factor)
+        scale = positive(self.weight_scale).view(-1, *[1] * (self.weight.ndim - 1))
+        return fake_quantize(self.weight, scale, self.weight_zero, top, factor)
 
     def quantized_input(self, activations: Tensor) -> Tensor:
         """Return the activations on their grid, same shape, real values, differentiable in activations and scale."""
@@ -68,9 +64,7 @@ class QuantizedOperands(nn.Module):
             activations = activations.float()
         top = 2**self.input_bits - 1
         factor = 1 / math.sqrt(max(activations[0].numel(), 1) * top)
-        zero = self.input_zero.to(activations.dtype)
-        scale = positive(self.input_scale)
-        return torch._fake_quantize_learnable_per_tensor_affine(activations, scale, zero, 0, top, factor)
+        return fake_quantize(activations, positive(self.input_scale), self.input_zero.float(), top, factor)
 
     @torch.no_grad()
     def weight_codes(self) -> Tensor:
@@ -85,18 +79,21 @@ class QuantizedOperands(nn.Module):
         return (steps.round() + self.input_zero).to(torch.uint8)
 
     def rounded_weight_zero(self) -> int:
-        """Return the weight zero point as the kernels use it: rounded, ties to even, then clipped to the codes."""
+        """Return the weight zero point as the forward uses it: rounded, ties to even, then clipped to the codes."""
         return int(self.weight_zero.detach().round().clamp(0, 2**self.weight_bits - 1).item())
 
     @torch.no_grad()
     def fit_scales(self, sample: Tensor) -> None:
         """Fit all scales and zero points to the weight itself and to a `sample` `[n]` of the inputs."""
+        threads = torch.get_num_threads()
         scale, zero = fit_grid(self.weight.flatten(1).cpu().numpy(), self.weight_bits)
         self.weight_scale.copy_(torch.from_numpy(scale))
         self.weight_zero.fill_(zero)
         scale, zero = fit_grid(sample[None].numpy(), self.input_bits)
         self.input_scale.copy_(torch.from_numpy(scale))
         self.input_zero.fill_(zero)
+        # numba's threads are those of the same library, which then gives torch as many.
+        torch.set_num_threads(threads)
 
     def quantized_layer(self, name: str) -> QuantizedLayer:
         """Return this layer in integers. Raises ConfigurationError if a scale or bias is not finite."""

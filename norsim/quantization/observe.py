@@ -16,13 +16,16 @@ from norsim.quantization.placeable import Placeable, checked_layers
 from norsim.quantization.replace import forwards
 
 SAMPLES_PER_BATCH, SAMPLES_PER_LAYER = 8192, 65536
+# Batches are kept until there are as many inputs, or as many bytes of them.
+KEPT_INPUTS, KEPT_BYTES = 512, 2**28
 
 
 @torch.no_grad()
 def observe_inputs(
     model: nn.Module, calibration: Data, report: Callable[[str, int, int], None] = lambda what, done, total: None
-) -> dict[str, Tensor]:
-    """Run all of `calibration` through `model`; return up to 65,537 input values `[n]` of each layer.
+) -> tuple[dict[str, Tensor], list[Tensor]]:
+    """Run all of `calibration` through `model`; return up to 65,537 input values `[n]` of each layer, and the first
+    batches `[images, ...]` of inputs.
 
     Values are drawn without bias between batches, from a separately seeded generator; the smallest value seen is
     always among them, because it determines whether codes need a zero point. Raises ConfigurationError if the first
@@ -32,6 +35,7 @@ def observe_inputs(
     layers = checked_layers(model)
     samples = {name: _InputSample(name, layer) for name, layer in layers.items()}
     weights: dict[str, Tensor] = {}
+    batches: list[Tensor] = []
     done, total = 0, size_of(calibration)
     report("quantize", 0, total)
     with forwards((sample.layer, sample) for sample in samples.values()):
@@ -42,6 +46,8 @@ def observe_inputs(
                 weights = {name: layer.weight.detach().clone() for name, layer in layers.items()}
                 with _paused(samples.values()):
                     check_single_images(model, images)
+            if done < KEPT_INPUTS and sum(map(_size, batches)) < KEPT_BYTES:
+                batches.append(images.detach().clone())
             done += len(images)
             report("quantize", done, total)
     if not weights:
@@ -52,7 +58,11 @@ def observe_inputs(
                 f"layer {name!r}: calling the network changes its weight, and programmed cells cannot follow; change "
                 "it before, or compute with torch.nn.functional, which stays digital"
             )
-    return {name: sample.values() for name, sample in samples.items()}
+    return {name: sample.values() for name, sample in samples.items()}, batches
+
+
+def _size(values: Tensor) -> int:
+    return values.numel() * values.element_size()
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from norsim.data.batches import Data
 from norsim.quantization.attention import split_attention
 from norsim.quantization.forward import check_single_images
 from norsim.quantization.modules import QuantConv1d, QuantConv2d, QuantizedOperands, QuantLinear, quantized_operands
+from norsim.quantization.moments import correct, moments_of
 from norsim.quantization.observe import observe_inputs
 from norsim.quantization.placeable import Placeable, checked_layers, placeable_layers
 from norsim.quantization.plain import plain_copy
@@ -32,20 +33,23 @@ def quantize(
     one zero point, and unsigned `activation_bits` inputs; so does every projection of nn.MultiheadAttention, as
     `q_proj`, `k_proj`, `v_proj` and `out_proj`. Other names stay, shared modules stay shared, and quantized layers keep
     the hooks of the float ones. Scales and zero points minimise the mean squared error of weights and of sampled
-    inputs. Wrappers and computed weights are replaced first: see norsim.quantization.plain. `report(what, done, total)`
-    reports progress: inputs of `calibration`, then layers by name.
+    inputs. Then biases and batch norms are corrected for the shifts that rounding causes: see
+    norsim.quantization.moments. Wrappers and computed weights are replaced first: see norsim.quantization.plain.
+    `report(what, done, total)` reports progress: inputs of `calibration`, then layers by name.
 
     Raises PlacementError naming a layer that no array can hold or that calibration never reached,
     ConfigurationError for unusable widths or calibration data, for a network that does not answer each image of a batch
     by itself, and for a network without layers to quantize.
     """
     float_copy = _plain(model)
-    samples = observe_inputs(float_copy, calibration, report)
+    samples, batches = observe_inputs(float_copy, calibration, report)
+    moments = [moments_of(float_copy, inputs) for inputs in batches]
     quantized = _replaced(float_copy, weight_bits, activation_bits)
     layers = quantized_operands(quantized)
     for done, (name, layer) in enumerate(layers.items()):
         report(f"quantize {name}", done, len(layers))
         layer.fit_scales(samples[name])
+    correct(quantized, batches, moments)
     return quantized
 
 

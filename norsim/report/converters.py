@@ -18,7 +18,7 @@ from norsim.evaluation.proof.sampling import Sample
 from norsim.experiments.run_record import Missing
 from norsim.periphery.encoding import Codes
 from norsim.random_streams import Stream, generator
-from norsim.tiling.modules import layer_codes
+from norsim.tiling.modules import layer_vectors
 from norsim.tiling.program import program_tile
 from norsim.tiling.tile import PlacedTile
 
@@ -74,7 +74,7 @@ def _of_kept(reads: ByLayer) -> tuple[CodeUse, ...]:
 
 
 def _read_again(kept: ByLayer, model: nn.Module, data: Dataset, seed: int) -> tuple[CodeUse, ...]:
-    codes = layer_codes(model, images_tensor(data), list(kept))
+    codes = layer_vectors(model, images_tensor(data), list(kept))
     found = []
     for name, some in kept.items():
         random = generator(seed, Stream.REPORT_VECTORS, *name.encode())

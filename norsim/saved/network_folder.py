@@ -26,12 +26,13 @@ from norsim.data import Dataset
 from norsim.errors import ConfigurationError, DataError
 from norsim.files import make_folder, unique_json, write_bytes, write_text
 from norsim.jobs.phases import Report, silent
+from norsim.quantization.forward import device_name, device_of
 from norsim.quantization.modules import quantized_operands
-from norsim.quantization.normalise import from_header
 from norsim.saved.packed_weights import ONNX, decode, encode, fail
 from norsim.saved.shipped import WEIGHTS, network_place
 from norsim.training.train import TrainResult, predict
 from norsim.user_code import is_code
+from norsim.zoo.normalise import from_header
 from norsim.zoo.onnx.file import is_onnx, read_content
 from norsim.zoo.registry import NetworkSpec, spec_of
 
@@ -48,9 +49,10 @@ def save_network(result: TrainResult, folder: Path, command: str, report: Report
     payload = _write(result.network, result.spec, folder)
     write_bytes(folder / FLOAT, float_file(result.float_network))
     network, header = decode(folder / WEIGHTS, trusted=True)
-    card = header | _accuracies(result, network, report)
+    card: dict[str, Any] = dict(header)
     if is_code(header["network"]):
         card["probe"] = probe(network, [2, *result.test_set.images.shape[1:]])
+    card |= _accuracies(result, network.to(device_of(result.network)), report)
     card |= _origin(result, command) | _sizes(result, network, header["layers"], payload)
     write_text(folder / CARD, json.dumps(card, indent=1) + "\n")
     return card
@@ -68,15 +70,16 @@ def save_tuned(
     spec = replace(spec_of(name, card["width"]), normalise=from_header(card.get("normalise")))
     payload = _write(network, spec, folder)
     read_back, header = decode(folder / WEIGHTS, trusted=True)
+    read_back.to(device_of(network))
     right = int((predict(read_back, test_set, partial(report, "classify quantized")) == test_set.labels).sum())
     tuned = card | header | {
         "quantized_correct": right, "quantized_accuracy": right / len(test_set), "command": command, "tuning": tuning,
         "torch_version": torch.__version__, "torch_threads": torch.get_num_threads(),
-        "weights_sha256": hashlib.sha256(payload).hexdigest(), "file_bytes": len(payload),
-        "size_ratio": round(card["float32_file_bytes"] / len(payload), 3),
+        "device": device_name(device_of(network)), "weights_sha256": hashlib.sha256(payload).hexdigest(),
+        "file_bytes": len(payload), "size_ratio": round(card["float32_file_bytes"] / len(payload), 3),
     }  # fmt: skip
     if "probe" in card:
-        tuned["probe"] = probe(read_back, card["probe"]["images"])
+        tuned["probe"] = probe(read_back.cpu(), card["probe"]["images"])
     write_text(folder / CARD, json.dumps(tuned, indent=1) + "\n")
     return tuned
 
@@ -172,6 +175,7 @@ def _origin(result: TrainResult, command: str) -> dict[str, Any]:
         "seed": result.recipe.seed,
         "torch_version": torch.__version__,
         "torch_threads": torch.get_num_threads(),
+        "device": device_name(device_of(result.network)),
     }
 
 

@@ -1,6 +1,6 @@
 """A quantized network as one safetensors file, with all trained values for its network and width.
 
-The network is folded first (see `norsim.quantization.fold`). The file has three tensors, because a header
+The network is folded first (see `norsim.saved.fold`). The file has three tensors, because a header
 entry for each tensor of the state dict would be larger than many of the tensors:
 
 - `codes`: uint8 `[bytes]`, the weight codes of the quantized layers in the order of definition, each in the
@@ -35,12 +35,12 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from norsim.errors import ConfigurationError, DataError
-from norsim.quantization.fold import fold, is_foldable, neutral
 from norsim.quantization.layer import MAX_BITS
 from norsim.quantization.modules import SMALLEST_SCALE, QuantConv2d, QuantizedOperands, quantized_operands
-from norsim.quantization.normalise import Normalise, from_header
 from norsim.quantization.quantize import replace_layers
+from norsim.saved.fold import fold, is_foldable, neutral
 from norsim.user_code import is_code
+from norsim.zoo.normalise import Normalise, from_header
 from norsim.zoo.onnx.file import is_onnx, read_content
 from norsim.zoo.registry import NetworkSpec, build
 

@@ -12,13 +12,13 @@ from norsim.data import Dataset, load
 from norsim.data.tensors import images_tensor
 from norsim.errors import ConfigurationError, NorsimError, first_line
 from norsim.jobs.phases import Report, silent, step
-from norsim.quantization.normalise import Normalise
 from norsim.quantization.plain import plain_copy
 from norsim.quantization.quantize import check_quantizable
 from norsim.saved.float_weights import load_float
 from norsim.saved.network_folder import save_network
 from norsim.training.recipes import POST_TRAINING
 from norsim.training.train import train
+from norsim.zoo.normalise import Normalise
 from norsim.zoo.registry import spec_of
 
 

@@ -65,6 +65,21 @@ def source_lines(wires: Wires, conductances: Floats) -> Chain:
     return _factor(wires.source_ohms, cells, at_nodes, straps)
 
 
+def per_ampere(line: Chain) -> Floats:
+    """Return `[chains, cells, cells]`, ohms: the deviation at each cell for a current into another: what solving a line
+    multiplies its currents with."""
+    chains, nodes = line.share.shape
+    at = np.flatnonzero(line.cell >= 0)
+    totals = np.zeros((nodes, chains, len(at)))
+    totals[at, :, np.arange(len(at))] = 1.0
+    for m in range(nodes - 1, 0, -1):
+        totals[m - 1] += line.share[:, m, None] * totals[m]
+    totals[0] *= line.last[:, None]
+    for m in range(1, nodes):
+        totals[m] = line.share[:, m, None] * (totals[m - 1] + line.ohms * totals[m])
+    return np.ascontiguousarray(totals[at].transpose(1, 0, 2))
+
+
 def _inverse(ohms: float) -> float:
     return 1 / ohms if ohms else np.inf
 

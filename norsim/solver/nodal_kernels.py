@@ -1,300 +1,393 @@
-"""The inner loops of `nodal`, compiled by numba. Vectors are processed in blocks of LANES, innermost in memory.
+"""The inner loops of `nodal`, compiled by numba: sweeps over a block of reads, one read per lane of a vector.
 
-Arrays are always indexed in place: taking a slice in an inner loop would update reference counts, which costs
-more than the arithmetic and makes threads wait for each other.
+The same functions compute in float32 and in float64, by the type of `like`, a vector of zeros. A block starts with
+sweeps in float32, which bring volts to about 1e-7 of the drop, and ends with sweeps in float64. All arrays are
+contiguous, with the lanes of a block innermost; a thread reuses its own. Bitlines are taken CHUNK at a time, so that
+what their solution needs stays in the cache.
+
+Longer than 300 lines because numba caches compiled code by the file of the outermost function: it would not notice a
+change of inner functions or constants in another file.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
-from norsim.array.compiled import njit
+from norsim.array.compiled import inner, njit
+from norsim.solver.simd import (
+    add,
+    double_zero,
+    higher,
+    inside,
+    load,
+    lower,
+    magnitude,
+    multiply,
+    narrow_zero,
+    some,
+    spread,
+    spread_at,
+    store,
+    subtract,
+)
 
-LANES = 32
+# The first digits of the SHA-256 of simd.py: a change there must change this file, at which numba's cache looks.
+SIMD = "702fcbf6b6de43bb"
+# Reads of a block: lanes of float32, and of float64, which takes a block in two halves.
+LANES, HALF = 16, 8
+CHUNK = 16
 
 # Allow fused multiply-add, and division by a constant as multiplication by its reciprocal.
 FAST = {"contract", "nsz", "arcp"}
+# For inner functions: no counting of references to arrays, which takes longer than the arithmetic; divisions unchecked.
+HOT = {"fastmath": FAST, "error_model": "numpy", "_nrt": False, "forceinline": True}
+
+# Sweeps in float32 end when the currents change by less than this share in a sweep, or by more than STALLED of their
+# change in the sweep before: then what is left is rounding.
+ROUGH, STALLED = 1e-6, 0.5
+# The changes of all further sweeps add up to the last one times q / (1 - q), where q is its share of the one before;
+# this times SLOW must be within the tolerance too.
+SLOW = 10.0
+# A block that float32 leaves with a larger change starts again from no drop: polynomials of high degree can be all
+# rounding in float32, and take volts out of the box.
+FAR = 1e-3
 
 
-@njit(fastmath=FAST)
-def _scale(volts, middle, factor, result):  # type: ignore[no-untyped-def]
-    for lane in range(len(result)):
-        result[lane] = (volts[lane] - middle) * factor
+@inner(**HOT)
+def _polynomial(like, coefficients, place, powers, fours, width, d, s):  # type: ignore[no-untyped-def]
+    """Return sum_pq coefficients[place + p width + q] d^p s^q by Horner's rule, with p below `powers` and q below 4
+    `fours`, or only q = 0 if `fours` is 0."""
+    value = like
+    if fours == 1:
+        for p in range(powers - 1, -1, -1):
+            value = add(multiply(value, d), _four(like, coefficients, place + p * width, s))
+    elif fours == 0:
+        for p in range(powers - 1, -1, -1):
+            value = add(multiply(value, d), spread_at(like, coefficients, place + p * width))
+    else:
+        fourth = multiply(multiply(s, s), multiply(s, s))
+        for p in range(powers - 1, -1, -1):
+            row = like
+            for four in range(fours - 1, -1, -1):
+                row = add(multiply(row, fourth), _four(like, coefficients, place + p * width + 4 * four, s))
+            value = add(multiply(value, d), row)
+    return value
 
 
-@njit(fastmath=FAST)
-def _polynomial(coefficients, orders, piece, gate, state, d, s, row, value):  # type: ignore[no-untyped-def]
-    """Set value[l] = sum_pq coefficients[piece, gate, state, p, q] d[l]^p s[l]^q, p and q below orders (Horner's rule),
-    four powers of s in one loop: a loop over a few lanes costs as much as several multiplications."""
-    degrees, source_degrees = orders[gate, state, 0], orders[gate, state, 1]
-    lanes = len(d)
-    for lane in range(lanes):
-        value[lane] = 0.0
-    for p in range(degrees - 1, -1, -1):
-        lowest = 4 * ((source_degrees - 1) // 4)
-        if lowest:
-            for lane in range(lanes):
-                row[lane] = 0.0
-            for q in range(lowest, 0, -4):
-                a, b, c, e = _four(coefficients, source_degrees, piece, gate, state, p, q)
-                for lane in range(lanes):
-                    x = s[lane]
-                    row[lane] = (((row[lane] * x + e) * x + c) * x + b) * x + a
-            a, b, c, e = _four(coefficients, source_degrees, piece, gate, state, p, 0)
-            for lane in range(lanes):
-                x = s[lane]
-                value[lane] = value[lane] * d[lane] + ((((row[lane] * x + e) * x + c) * x + b) * x + a)
-        else:
-            a, b, c, e = _four(coefficients, source_degrees, piece, gate, state, p, 0)
-            for lane in range(lanes):
-                x = s[lane]
-                value[lane] = value[lane] * d[lane] + (((e * x + c) * x + b) * x + a)
+@inner(**HOT)
+def _four(like, coefficients, at, s):  # type: ignore[no-untyped-def]
+    """Return the sum of four powers of s."""
+    row = add(multiply(spread_at(like, coefficients, at + 3), s), spread_at(like, coefficients, at + 2))
+    row = add(multiply(row, s), spread_at(like, coefficients, at + 1))
+    return add(multiply(row, s), spread_at(like, coefficients, at))
 
 
-@njit(inline="always")
-def _four(coefficients, source_degrees, piece, gate, state, p, q):  # type: ignore[no-untyped-def]
-    """Return the coefficients of s^q to s^(q + 3), 0 beyond the last."""
-    a = coefficients[piece, gate, state, p, q]
-    b = coefficients[piece, gate, state, p, q + 1] if q + 1 < source_degrees else 0.0
-    c = coefficients[piece, gate, state, p, q + 2] if q + 2 < source_degrees else 0.0
-    e = coefficients[piece, gate, state, p, q + 3] if q + 3 < source_degrees else 0.0
-    return a, b, c, e
+@inner(**HOT)
+def _cell(like, coefficients, orders, sizes, piece, row, state, d, s, masks, present):  # type: ignore[no-untyped-def]
+    """Return the currents of cells in a piece of the box, each at its lane's gate level."""
+    levels, states, powers, width, lanes = sizes
+    total = like
+    for gate in range(levels):
+        if present[row * levels + gate]:
+            place = ((piece * levels + gate) * states + state) * powers * width
+            amps = _polynomial(like, coefficients, place, orders[gate, 0], orders[gate, 1], width, d, s)
+            total = add(total, multiply(load(like, masks, (row * levels + gate) * lanes), amps))
+    return total
 
 
-@njit()
-def _locate(volts, edges, pieces):  # type: ignore[no-untyped-def]
-    """Set pieces[l] to the piece that volts[l] lie in, outside volts at the ends; return the lowest and the highest."""
-    pieces[:] = 0
-    if len(edges) == 2:
-        return 0, 0
-    for edge in edges[1:-1]:
-        for lane in range(len(volts)):
-            pieces[lane] += 1 if volts[lane] >= edge else 0
-    first, last = pieces[0], pieces[0]
-    for lane in range(len(volts)):
-        first, last = min(first, pieces[lane]), max(last, pieces[lane])
-    return first, last
+@inner(**HOT)
+def _scaled(like, volts, pieces, piece):  # type: ignore[no-untyped-def]
+    """Map volts to [-1, 1] over a piece."""
+    return multiply(subtract(volts, spread_at(like, pieces, piece * 4 + 2)), spread_at(like, pieces, piece * 4 + 3))
 
 
-@njit()
-def _in_piece(of_across, of_source, a, b, mask):  # type: ignore[no-untyped-def]
-    """Set mask[l] to whether lane l lies in piece (a, b); return how many do."""
-    found = 0.0
-    for lane in range(len(of_across)):
-        mask[lane] = 1.0 if of_across[lane] == a and of_source[lane] == b else 0.0
-        found += mask[lane]
-    return found
-
-
-@njit(fastmath=FAST)
+@inner(**HOT)
 def _currents(  # type: ignore[no-untyped-def]
-    gates, states, per_line, orders, coefficients, across_edges, source_edges, bitline_volts, source_volts, drop, rise,
-    amps, work, change, flowing,
+    like, first, last, coefficients, orders, sizes, across_pieces, source_pieces, states, per_line, volts, source_volts,
+    drop, rise, amps, masks, present, flowing, bounds, watched,
 ):  # fmt: skip
-    """Set amps[i, j, l], the cell currents at bitline volts minus `drop` and source volts plus `rise`.
-
-    `change` and `flowing` receive the sums over the tile, by lane, of the magnitudes of the currents' changes and of
-    the currents.
-    """
-    wordlines, bitlines, lanes = drop.shape
-    source_pieces, levels = len(source_edges) - 1, coefficients.shape[1]
-    source, across, s, d, row, value, total, here, masks, of_across, of_source = work
-    change[:] = 0.0
-    flowing[:] = 0.0
-    for i in range(wordlines):
-        line = i // per_line
-        for gate in range(levels):
-            masks[gate, lanes] = 0.0
-            for lane in range(lanes):
-                masks[gate, lane] = 1.0 if gates[i, lane] == gate else 0.0
-                masks[gate, lanes] += masks[gate, lane]
-        for j in range(bitlines):
-            state = states[i, j]
-            for lane in range(lanes):
-                source[lane] = source_volts + rise[line, j, lane]
-                across[lane] = bitline_volts[j, lane] - drop[i, j, lane] - source[lane]
-                total[lane] = 0.0
-            first_a, last_a = _locate(across, across_edges, of_across)
-            first_b, last_b = _locate(source, source_edges, of_source)
-            alone = first_a == last_a and first_b == last_b
-            for a in range(first_a, last_a + 1):
-                middle = (across_edges[a] + across_edges[a + 1]) / 2
-                _scale(across, middle, 1 / (across_edges[a + 1] - middle), d)
-                for b in range(first_b, last_b + 1):
-                    if not alone and _in_piece(of_across, of_source, a, b, here) == 0.0:
+    """Set the cell currents of bitlines from `first` to `last` at bitline volts minus `drop` and source volts plus
+    `rise`, and add their magnitudes to `flowing`. If `watched`, `bounds` are extended to the volts of cells."""
+    wordlines, bitlines = states.shape
+    lanes, one_piece = sizes[4], len(across_pieces) == 1 and len(source_pieces) == 1
+    ground, flow = spread(like, source_volts), load(like, flowing, 0)
+    lowest, highest, bottom, top = (
+        load(like, bounds, 0), load(like, bounds, lanes), load(like, bounds, 2 * lanes), load(like, bounds, 3 * lanes)
+    )  # fmt: skip
+    for row in range(wordlines - 1, -1, -1):
+        line = row // per_line * bitlines
+        for j in range(first, last):
+            at = (row * bitlines + j) * lanes
+            source = add(ground, load(like, rise, (line + j) * lanes))
+            across = subtract(subtract(load(like, volts, j * lanes), load(like, drop, at)), source)
+            state = states[row, j]
+            if one_piece:
+                d, s = _scaled(like, across, across_pieces, 0), _scaled(like, source, source_pieces, 0)
+                total = _cell(like, coefficients, orders, sizes, 0, row, state, d, s, masks, present)
+            else:
+                total = like
+                for a in range(len(across_pieces)):
+                    here = inside(across, across_pieces[a, 0], across_pieces[a, 1])
+                    if not some(here):
                         continue
-                    middle = (source_edges[b] + source_edges[b + 1]) / 2
-                    _scale(source, middle, 1 / (source_edges[b + 1] - middle), s)
-                    piece = a * source_pieces + b
-                    for gate in range(levels):
-                        if masks[gate, lanes] == 0.0 or orders[gate, state, 0] == 0:
-                            continue
-                        _polynomial(coefficients, orders, piece, gate, state, d, s, row, value)
-                        if alone:
-                            for lane in range(lanes):
-                                total[lane] += masks[gate, lane] * value[lane]
-                        else:
-                            for lane in range(lanes):
-                                total[lane] += here[lane] * masks[gate, lane] * value[lane]
-            for lane in range(lanes):
-                change[lane] += abs(total[lane] - amps[i, j, lane])
-                flowing[lane] += abs(total[lane])
-                amps[i, j, lane] = total[lane]
+                    d = _scaled(like, across, across_pieces, a)
+                    for b in range(len(source_pieces)):
+                        both = multiply(here, inside(source, source_pieces[b, 0], source_pieces[b, 1]))
+                        if some(both):
+                            s, piece = _scaled(like, source, source_pieces, b), a * len(source_pieces) + b
+                            value = _cell(like, coefficients, orders, sizes, piece, row, state, d, s, masks, present)
+                            total = add(total, multiply(both, value))
+            store(total, amps, at)
+            flow = add(flow, magnitude(total))
+            if watched:
+                lowest, highest = lower(lowest, across), higher(highest, across)
+                bottom, top = lower(bottom, source), higher(top, source)
+    store(flow, flowing, 0)
+    store(lowest, bounds, 0)
+    store(highest, bounds, lanes)
+    store(bottom, bounds, 2 * lanes)
+    store(top, bounds, 3 * lanes)
 
 
-@njit(fastmath=FAST)
-def _solve_bitlines(amps, conductances, ohms, share, last, drop, totals, missed):  # type: ignore[no-untyped-def]
-    """Solve drop[i, j, l] with cell currents linearised about the old drop; update `amps` to the new drop.
+@njit(**HOT)
+def solve_bitlines(  # type: ignore[no-untyped-def]
+    like, first, last, conductances, ohms, lost, ends, drop, amps, totals, lanes, up, moved
+):  # fmt: skip
+    """Solve the drops of bitlines from `first` to `last`, with cells linearised about the old ones.
 
-    A cell whose wordline is down draws nothing, whatever its linearisation: `missed` receives the sum, by lane,
-    of the currents that the line was solved with there. `totals` is scratch of the same shape as the drops.
+    The currents of cells whose wordline is `up` follow their slope; `moved` receives what currents change by if all
+    cells have the slope that the lines were factored for. `totals` `[wordlines, CHUNK, lanes]` is scratch.
     """
-    wordlines, bitlines, lanes = drop.shape
-    for i in range(wordlines - 1, -1, -1):
-        beyond = min(i + 1, wordlines - 1)
-        for j in range(bitlines):
-            g = conductances[i, j]
-            a = share[j, beyond] if beyond > i else 0.0
-            for lane in range(lanes):
-                total = a * totals[beyond, j, lane] if beyond > i else 0.0
-                totals[i, j, lane] = total + amps[i, j, lane] + g * drop[i, j, lane]
-    missed[:] = 0.0
-    for i in range(wordlines):
-        for j in range(bitlines):
-            g = conductances[i, j]
-            a = share[j, i] if i else 0.0
-            b = a * ohms if i else last[j]
-            near = max(i - 1, 0)
-            for lane in range(lanes):
-                new = b * totals[i, j, lane] + (a * drop[near, j, lane] if i else 0.0)
-                fallen = g * (new - drop[i, j, lane])
-                missed[lane] += abs(fallen) if amps[i, j, lane] == 0.0 else 0.0
-                amps[i, j, lane] -= fallen if amps[i, j, lane] != 0.0 else 0.0
-                drop[i, j, lane] = new
+    wordlines, bitlines = conductances.shape
+    for row in range(wordlines - 1, -1, -1):
+        for j in range(first, last):
+            at, here = (row * bitlines + j) * lanes, (row * CHUNK + j - first) * lanes
+            total = add(load(like, amps, at), multiply(spread(like, conductances[row, j]), load(like, drop, at)))
+            if row + 1 < wordlines:
+                beyond = load(like, totals, here + CHUNK * lanes)
+                total = add(total, subtract(beyond, multiply(spread(like, lost[row + 1, j]), beyond)))
+            store(total, totals, here)
+    change = load(like, moved, 0)
+    for row in range(wordlines):
+        follow = load(like, up, row * lanes)
+        for j in range(first, last):
+            at = (row * bitlines + j) * lanes
+            total = load(like, totals, (row * CHUNK + j - first) * lanes)
+            if row:
+                share = lost[row, j]
+                near = load(like, drop, at - bitlines * lanes)
+                new = subtract(near, multiply(spread(like, share), near))
+                new = add(new, multiply(spread(like, ohms - ohms * share), total))
+            else:
+                new = multiply(spread(like, ends[j]), total)
+            fallen = multiply(spread(like, conductances[row, j]), subtract(new, load(like, drop, at)))
+            change = add(change, magnitude(fallen))
+            store(subtract(load(like, amps, at), multiply(follow, fallen)), amps, at)
+            store(new, drop, at)
+    store(change, moved, 0)
 
 
-@njit(fastmath=FAST)
-def _solve_source_lines(  # type: ignore[no-untyped-def]
-    amps, per_line, conductances, ohms, cell, share, last, rise, totals
-):
-    """Solve rise[k, j, l] with cell currents linearised about the old rise; `totals` is scratch for one line."""
-    wordlines, _, lanes = amps.shape
-    nodes = len(cell)
-    for k in range(rise.shape[0]):
+@njit(**HOT)
+def solve_source_lines(  # type: ignore[no-untyped-def]
+    like, per_line, wordlines, conductances, ohms, lost, ends, cell, slopes, rise, amps, along, lanes, up, moved
+):  # fmt: skip
+    """Solve the rises of source lines, with cells linearised about the old ones. The currents of cells whose wordline
+    is `up` follow their `slopes` `[wordlines, bitlines]`; `along` is scratch for one line."""
+    (lines, bitlines), nodes = conductances.shape, len(cell)
+    change = load(like, moved, 0)
+    for k in range(lines):
+        total = like
         for m in range(nodes - 1, -1, -1):
+            if m + 1 < nodes:
+                total = subtract(total, multiply(spread(like, lost[k, m + 1]), total))
             j = cell[m]
-            for lane in range(lanes):
-                totals[m, lane] = share[k, m + 1] * totals[m + 1, lane] if m + 1 < nodes else 0.0
             if j >= 0:
-                g = conductances[k, j]
-                for lane in range(lanes):
-                    totals[m, lane] += g * rise[k, j, lane]
-                for i in range(k * per_line, min((k + 1) * per_line, wordlines)):
-                    for lane in range(lanes):
-                        totals[m, lane] += amps[i, j, lane]
-        for lane in range(lanes):
-            totals[0, lane] *= last[k]
-        for m in range(1, nodes):
-            a = share[k, m]
-            b = a * ohms
-            for lane in range(lanes):
-                totals[m, lane] = a * totals[m - 1, lane] + b * totals[m, lane]
+                here = multiply(spread(like, conductances[k, j]), load(like, rise, (k * bitlines + j) * lanes))
+                for row in range(k * per_line, min((k + 1) * per_line, wordlines)):
+                    here = add(here, load(like, amps, (row * bitlines + j) * lanes))
+                total = add(total, here)
+            store(total, along, m * lanes)
+        volts = multiply(spread(like, ends[k]), total)
         for m in range(nodes):
-            if cell[m] >= 0:
-                for lane in range(lanes):
-                    rise[k, cell[m], lane] = totals[m, lane]
+            if m:
+                share = lost[k, m]
+                volts = subtract(volts, multiply(spread(like, share), volts))
+                volts = add(volts, multiply(spread(like, ohms - ohms * share), load(like, along, m * lanes)))
+            j = cell[m]
+            if j >= 0:
+                at = (k * bitlines + j) * lanes
+                lifted = subtract(volts, load(like, rise, at))
+                change = add(change, magnitude(multiply(spread(like, conductances[k, j]), lifted)))
+                store(volts, rise, at)
+                for row in range(k * per_line, min((k + 1) * per_line, wordlines)):
+                    place = (row * bitlines + j) * lanes
+                    follow = multiply(spread(like, slopes[row, j]), load(like, up, row * lanes))
+                    store(subtract(load(like, amps, place), multiply(follow, lifted)), amps, place)
+    store(change, moved, 0)
 
 
-@njit(fastmath=FAST)
-def _collect(amps, per_line, block, bitline_amps, source_amps):  # type: ignore[no-untyped-def]
-    """Sum cell currents along bitlines and along source lines."""
-    lanes = amps.shape[2]
-    bitline_amps[block] = 0.0
-    source_amps[block] = 0.0
-    for i in range(amps.shape[0]):
-        for j in range(amps.shape[1]):
+@inner()
+def _sweep(like, tile, block, free_bitlines, free_source_lines, watched):  # type: ignore[no-untyped-def]
+    """Evaluate all cells, then solve the lines that are free."""
+    volts, source_volts, drop, rise, amps, masks, present, up, totals, along, flowing, moved, bounds = block
+    (wordlines, bitlines), lanes = tile.states.shape, tile.sizes[4]
+    flowing[:], moved[:] = 0.0, 0.0
+    for first in range(0, bitlines, CHUNK):
+        last = min(first + CHUNK, bitlines)
+        _currents(
+            like, first, last, tile.coefficients, tile.orders, tile.sizes, tile.across_pieces, tile.source_pieces,
+            tile.states, tile.per_line, volts, source_volts, drop, rise, amps, masks, present, flowing, bounds, watched,
+        )  # fmt: skip
+        if free_bitlines:
+            solve_bitlines(
+                like, first, last, tile.conductances, tile.ohms, tile.lost, tile.ends, drop, amps, totals, lanes, up,
+                moved,
+            )  # fmt: skip
+    if free_source_lines:
+        solve_source_lines(
+            like, tile.per_line, wordlines, tile.source_conductances, tile.source_ohms, tile.source_lost,
+            tile.source_ends, tile.cell, tile.cell_slopes, rise, amps, along, lanes, up, moved,
+        )  # fmt: skip
+
+
+@inner()
+def _settle(  # type: ignore[no-untyped-def]
+    like, tile, block, free_bitlines, free_source_lines, floor, tolerance, stalled, most_sweeps, residual, pace,
+    watched,
+):  # fmt: skip
+    """Sweep until `residual` `[lanes]`, the change of currents over the total current or `floor`, is at most
+    `tolerance`, or more than `stalled` times that of the sweep before; return the number of sweeps. `pace` `[1]` is the
+    share of a change that the next sweep leaves, as known before, and then as found."""
+    flowing, moved = block[10], block[11]
+    before = np.inf
+    for sweep in range(most_sweeps):
+        _sweep(like, tile, block, free_bitlines, free_source_lines, watched)
+        worst = 0.0
+        for lane in range(len(residual)):
+            residual[lane] = moved[lane] / max(flowing[lane], floor)
+            worst = max(worst, residual[lane])
+        if sweep and worst < min(stalled, 1.0) * before:
+            pace[0] = worst / before
+        left = worst * max(SLOW * pace[0] / (1 - pace[0]), 1.0)
+        if not (left > tolerance and worst < stalled * before):
+            return sweep + 1
+        before = worst
+    return most_sweeps
+
+
+@inner()
+def _gates(gates, first, lanes, orders, conducting, masks, present, up):  # type: ignore[no-untyped-def]
+    """Set `masks` `[wordlines, levels, lanes]` to 1 at the gate level of each lane, `present` `[wordlines, levels]` to
+    whether any lane has a level at which current flows, and `up` `[wordlines, lanes]` to 1 where a cell conducts."""
+    levels = len(orders)
+    for row in range(len(gates)):
+        for lane in range(lanes):
+            up[row * lanes + lane] = 1.0 if conducting[gates[row, first + lane]] else 0.0
+        for gate in range(levels):
+            found = False
             for lane in range(lanes):
-                bitline_amps[block, j, lane] += amps[i, j, lane]
-                source_amps[block, i // per_line, lane] += amps[i, j, lane]
+                here = gates[row, first + lane] == gate
+                masks[(row * levels + gate) * lanes + lane] = 1.0 if here else 0.0
+                found |= here
+            present[row * levels + gate] = found and orders[gate, 0] > 0
 
 
-@njit()
-def reach(bitline_volts, source_volts, drop, rise, per_line, block, bounds):  # type: ignore[no-untyped-def]
-    """Set bounds[block] to the lowest and highest drain-source volts and source volts of all cells."""
-    lanes = drop.shape[2]
-    lowest, highest, bottom, top = np.inf, -np.inf, np.inf, -np.inf
-    for i in range(drop.shape[0]):
-        for j in range(drop.shape[1]):
-            for lane in range(lanes):
-                source = source_volts + rise[i // per_line, j, lane]
-                across = bitline_volts[j, lane] - drop[i, j, lane] - source
-                lowest, highest = min(lowest, across), max(highest, across)
-                bottom, top = min(bottom, source), max(top, source)
-    bounds[block, 0], bounds[block, 1], bounds[block, 2], bounds[block, 3] = lowest, highest, bottom, top
+@inner()
+def _scratch(tile, source_volts):  # type: ignore[no-untyped-def]
+    """Return arrays for one block at a time, in the precision of the tile, as `_sweep` takes them."""
+    (levels, _, _, _, lanes), kind = tile.sizes, tile.coefficients.dtype
+    wordlines, bitlines = tile.states.shape
+    return (
+        np.zeros(bitlines * lanes, kind), source_volts, np.zeros(wordlines * bitlines * lanes, kind),
+        np.zeros(tile.source_conductances.size * lanes, kind), np.zeros(wordlines * bitlines * lanes, kind),
+        np.zeros(wordlines * levels * lanes, kind), np.zeros(wordlines * levels, np.bool_),
+        np.zeros(wordlines * lanes, kind), np.zeros(wordlines * CHUNK * lanes, kind),
+        np.zeros(len(tile.cell) * lanes, kind), np.zeros(lanes, kind), np.zeros(lanes, kind), np.zeros(4 * lanes, kind),
+    )  # fmt: skip
+
+
+@inner(**HOT)
+def _collect(like, states, per_line, amps, bitline_amps, source_amps):  # type: ignore[no-untyped-def]
+    """Sum cell currents along bitlines and along source lines, to `[lines, HALF]`."""
+    wordlines, bitlines = states.shape
+    bitline_amps[:] = 0.0
+    source_amps[:] = 0.0
+    for row in range(wordlines):
+        along, line = load(like, source_amps, row // per_line * HALF), row // per_line
+        for j in range(bitlines):
+            here = load(like, amps, (row * bitlines + j) * HALF)
+            store(add(load(like, bitline_amps, j * HALF), here), bitline_amps, j * HALF)
+            along = add(along, here)
+        store(along, source_amps, line * HALF)
+
+
+@inner(**HOT)
+def _half(like, values, first, result):  # type: ignore[no-untyped-def]
+    """Copy the HALF lanes from `first` of a block of LANES."""
+    for place in range(result.size // HALF):
+        store(load(like, values, place * LANES + first), result, place * HALF)
+
+
+@njit(nogil=True)
+def solve(  # type: ignore[no-untyped-def]
+    start, step, gates, bitline_volts, source_volts, single, double, conducting, floor, tolerance, most_sweeps,
+    bitline_amps, source_amps, residual, bounds,
+):  # fmt: skip
+    """Solve every `step`th block of LANES reads from `start`.
+
+    In: gates `[blocks, wordlines, LANES]`, bitline_volts `[blocks, bitlines, LANES]`, the tile in both precisions,
+    `conducting` `[levels]`. Out: bitline_amps `[blocks, 2, bitlines, HALF]`, source_amps `[blocks, 2, source lines,
+    HALF]`, residual `[blocks, 2, HALF]`; bounds `[blocks, 2, 4, HALF]`, the lowest and highest drain-source volts and
+    source volts of cells, are extended.
+    """
+    rough, fine = _scratch(single, np.float32(source_volts)), _scratch(double, source_volts)
+    sixteen, eight, change, pace = narrow_zero(), double_zero(), np.empty(LANES), np.empty(1)
+    states, per_line = double.states, double.per_line
+    for block in range(start, len(gates), step):
+        rough[0][:] = bitline_volts[block].ravel()
+        rough[2][:], rough[3][:] = 0.0, 0.0
+        _gates(gates[block], 0, LANES, single.orders, conducting, rough[5], rough[6], rough[7])
+        pace[0] = 0.0
+        sweeps = _settle(
+            sixteen, single, rough, True, True, floor, ROUGH, STALLED, most_sweeps - 1, change, pace, False
+        )  # fmt: skip
+        near, paced = True, pace[0]
+        for lane in range(LANES):
+            near &= change[lane] < FAR
+        if not near:
+            rough[2][:], rough[3][:] = 0.0, 0.0
+        for half in range(2):
+            first = half * HALF
+            _half(eight, bitline_volts[block], first, fine[0])
+            _half(eight, rough[2], first, fine[2])
+            _half(eight, rough[3], first, fine[3])
+            _gates(gates[block], first, HALF, double.orders, conducting, fine[5], fine[6], fine[7])
+            fine[12][:], pace[0] = bounds[block, half].ravel(), paced
+            _settle(
+                eight, double, fine, True, True, floor, tolerance, np.inf, most_sweeps - sweeps, residual[block, half],
+                pace, True,
+            )  # fmt: skip
+            bounds[block, half] = fine[12].reshape(4, HALF)
+            _collect(eight, states, per_line, fine[4], bitline_amps[block, half], source_amps[block, half])
 
 
 @njit(nogil=True)
 def relax(  # type: ignore[no-untyped-def]
-    up, volts, source_volts, cells, per_line, bitline_conductances, bitline, source_conductances, source,
-    free_bitlines, free_source_lines, floor, tolerance, most_sweeps, drop, rise, residual,
+    gates, volts, source_volts, tile, conducting, free_bitlines, free_source_lines, floor, tolerance, most_sweeps, drop,
+    rise, amps, residual,
 ):  # fmt: skip
-    """Relax one block of vectors from `drop` and `rise`, which are changed in place; return the cell currents.
-
-    Lines that are not free keep their volts. `residual` `[lanes]` receives the difference between the cell currents and
-    those that the lines were last solved with, relative to the total current or to `floor`, whichever is larger.
-    """
-    states, orders, coefficients, across_edges, source_edges = cells
-    lanes, levels = drop.shape[2], coefficients.shape[1]
-    amps, totals = np.zeros(drop.shape), np.empty(drop.shape)
-    along = np.empty((len(source[1]), lanes))
-    change, flowing, total, missed = np.empty(lanes), np.empty(lanes), np.empty(lanes), np.zeros(lanes)
-    source_volts_here, across, s, d = np.empty(lanes), np.empty(lanes), np.empty(lanes), np.empty(lanes)
-    row, value, here = np.empty(lanes), np.empty(lanes), np.empty(lanes)
-    masks = np.empty((levels, lanes + 1))
-    of_across, of_source = np.empty(lanes, dtype=np.int64), np.empty(lanes, dtype=np.int64)
-    work = (source_volts_here, across, s, d, row, value, total, here, masks, of_across, of_source)
-    for sweep in range(most_sweeps):
-        _currents(
-            up, states, per_line, orders, coefficients, across_edges, source_edges, volts, source_volts, drop, rise,
-            amps, work, change, flowing,
-        )  # fmt: skip
-        if sweep:
-            worst = 0.0
-            for lane in range(lanes):
-                residual[lane] = (change[lane] + missed[lane]) / max(flowing[lane], floor)
-                worst = max(worst, residual[lane])
-            if not worst > tolerance:
-                break
-        if free_bitlines:
-            _solve_bitlines(amps, bitline_conductances, bitline[0], bitline[2], bitline[3], drop, totals, missed)
-        if free_source_lines:
-            _solve_source_lines(
-                amps, per_line, source_conductances, source[0], source[1], source[2], source[3], rise, along
-            )
-    return amps
-
-
-@njit(parallel=True)
-def solve(  # type: ignore[no-untyped-def]
-    gates, bitline_volts, source_volts, cells, per_line, bitline_conductances, bitline,
-    source_conductances, source, floor, tolerance, most_sweeps, bitline_amps, source_amps, residual, bounds,
-):  # fmt: skip
-    """Solve blocks of vectors, one per thread.
-
-    In: gates `[blocks, wordlines, lanes]`, bitline_volts `[blocks, bitlines, lanes]`, cells = (states,
-    orders, coefficients, across_edges, source_edges), and the factored lines (ohms, cell, share, last).
-    Out: bitline_amps `[blocks, bitlines, lanes]`, source_amps `[blocks, source lines, lanes]`, residual
-    `[blocks, lanes]`, bounds `[blocks, 4]` as set by `reach`.
-    """
-    (wordlines, bitlines), lanes = cells[0].shape, gates.shape[2]
-    for unsigned in prange(len(gates)):
-        block = np.int64(unsigned)
-        drop = np.zeros((wordlines, bitlines, lanes))
-        rise = np.zeros((len(source_conductances), bitlines, lanes))
-        amps = relax(
-            gates[block], bitline_volts[block], source_volts, cells, per_line, bitline_conductances, bitline,
-            source_conductances, source, True, True, floor, tolerance, most_sweeps, drop, rise, residual[block],
-        )  # fmt: skip
-        _collect(amps, per_line, block, bitline_amps, source_amps)
-        reach(bitline_volts[block], source_volts, drop, rise, per_line, block, bounds)
+    """Solve blocks of HALF reads from `drop` and `rise`, which are changed in place; lines that are not free keep
+    theirs. `amps` receives the currents of cells at these volts. Arrays are `[blocks, ..., HALF]`."""
+    eight, work = double_zero(), _scratch(tile, source_volts)
+    free = free_bitlines or free_source_lines
+    for block in range(len(gates)):
+        work[0][:], work[2][:], work[3][:] = volts[block].ravel(), drop[block].ravel(), rise[block].ravel()
+        _gates(gates[block], 0, HALF, tile.orders, conducting, work[5], work[6], work[7])
+        if free:
+            _settle(
+                eight, tile, work, free_bitlines, free_source_lines, floor, tolerance, np.inf, most_sweeps,
+                residual[block], np.zeros(1), False,
+            )  # fmt: skip
+        _sweep(eight, tile, work, False, False, False)
+        drop[block], rise[block] = work[2].reshape(drop[block].shape), work[3].reshape(rise[block].shape)
+        amps[block] = work[4].reshape(drop[block].shape)

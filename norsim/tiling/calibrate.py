@@ -13,11 +13,12 @@ from norsim.data.batches import Data, first_inputs
 from norsim.jobs.phases import Report, silent, step
 from norsim.jobs.unit_store import UnitStore
 from norsim.jobs.workers import HERE, Workers
+from norsim.periphery.code_vectors import CodeVectors
 from norsim.periphery.encoding import Codes
 from norsim.random_streams import Stream, generator
 from norsim.tiling.convert import converted_layers
 from norsim.tiling.grid import TileGrid
-from norsim.tiling.modules import layer_codes
+from norsim.tiling.modules import layer_vectors
 from norsim.tiling.read_noise import ReadNoise
 from norsim.tiling.reader import Reader
 
@@ -54,7 +55,7 @@ def calibrate(
                 progress(done, total)
 
         with step(report, "calibrate"):
-            codes = layer_codes(model, first_inputs(data, count), on_array)
+            codes = layer_vectors(model, first_inputs(data, count), on_array)
         for name, layer in on_array.items():
             report(f"calibrate {name}", 0, len(layer.grid.tiles))
             reader = Reader(layer.backend_with(wanted), workers, tell, "calibrate", store=store)
@@ -63,7 +64,7 @@ def calibrate(
         layer.use(Reader(wanted, noise=ReadNoise(seed)))
 
 
-def fit_layer(grid: TileGrid, codes: Codes, reader: Reader, seed: int) -> TileGrid:
+def fit_layer(grid: TileGrid, codes: Codes | CodeVectors, reader: Reader, seed: int) -> TileGrid:
     """Return `grid`, programmed if necessary, fitted to up to 2,048 of its layer's `[vectors, inputs]` input codes.
 
     The chip's calibration section sets the number of reads. Random draws depend only on the seed and the layer's name,

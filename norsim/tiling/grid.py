@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
+from numba import get_num_threads
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -156,27 +159,33 @@ class TileGrid:
         # All tiles of the layer are fitted on the same reads, so omitting tiles does not change the others.
         reads = np.sort(random.choice(total, min(self.chip.calibration.reads, total), replace=False))
         seen = self._when_fitted(reader.backend)
-        requests, energies = [], []
-        for part, array in zip(seen.tiles, seen.arrays, strict=True):
+        vectors, place = np.unique(reads // passes, return_inverse=True)
+
+        def driven(part: PlacedTile, array: ProgrammedTile) -> tuple[Stimulus, float]:
             own = part.codes(codes)
-            vectors, place = np.unique(reads // passes, return_inverse=True)
             each = (place * passes + reads % passes)[:, None] * part.slots + np.arange(part.slots)
             stimulus = array.drive(own[vectors]).take(each.ravel())
-            energies.append(_line_energy(array, self.chip, own, passes, part.slots, stimulus))
-            requests.append((array.tile, stimulus))
-        ratio, tiles = reference_ratio(self.chip), []
-        found = zip(
-            seen.tiles, seen.arrays, requests, energies, reader.currents(requests, self.layer.name), strict=True
-        )
-        for part, array, (_, stimulus), joules, currents in found:
-            lines = converters = None
-            if reader.noise is not None:
-                noise = reader.noise.of_call(1, 0).of_tile(part, array, len(codes))
-                lines, converters = noise.of_lines(part.codes(codes), reads), noise.of_converters(len(reads))
-            amps = part.amps(currents) if lines is None else part.amps(currents) + on_outputs(array, lines)
-            fit = fitted(part, codes, reads, amps, converters, stimulus, currents, joules)
-            tiles.append(replace(at_reference(fit, ratio), chip=self.chip))
-        return replace(self, tiles=tuple(tiles), calibrated=True)
+            return stimulus, _line_energy(array, self.chip, own, passes, part.slots, stimulus)
+
+        ratio = reference_ratio(self.chip)
+
+        def fit(part: PlacedTile, *measured: Any) -> PlacedTile:
+            return replace(at_reference(fitted(part, codes, reads, *measured), ratio), chip=self.chip)
+
+        # What takes one thread each is done for several tiles at a time; kernels that use all threads are called here.
+        with ThreadPoolExecutor(get_num_threads()) as pool:
+            drives = list(pool.map(driven, seen.tiles, seen.arrays))
+            requests = [(array.tile, stimulus) for array, (stimulus, _) in zip(seen.arrays, drives, strict=True)]
+            found, waiting = reader.currents(requests, self.layer.name), []
+            for part, array, (stimulus, joules), currents in zip(seen.tiles, seen.arrays, drives, found, strict=True):
+                lines = converters = None
+                if reader.noise is not None:
+                    noise = reader.noise.of_call(1, 0).of_tile(part, array, len(codes))
+                    lines, converters = noise.of_lines(part.codes(codes), reads), noise.of_converters(len(reads))
+                amps = part.amps(currents) if lines is None else part.amps(currents) + on_outputs(array, lines)
+                waiting.append(pool.submit(fit, part, amps, converters, stimulus, currents, joules))
+            tiles = tuple(future.result() for future in waiting)
+        return replace(self, tiles=tiles, calibrated=True)
 
     def _when_fitted(self, backend: Backend) -> TileGrid:
         """Return the grid in its state when converters are fitted: right after programming, or as it is, but for the

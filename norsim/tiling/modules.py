@@ -51,7 +51,7 @@ class TiledLayer(nn.Module):
         self.grid = grid
         self.fixed = fixed
         self.reader: Reader | None = None
-        self.record: list[Codes] | None = None
+        self.record: list[Codes | CodeVectors] | None = None
         self.calls = 0
         self.path: TensorPath | None = None
         real = (grid.layer.weights.astype(np.float32) - grid.layer.weight_zero) * grid.layer.weight_scale[:, None]
@@ -160,7 +160,7 @@ class TiledLayer(nn.Module):
         The vectors are those of `images` images, image after image; that matters only for noise.
         """
         if self.record is not None:
-            self.record.append(codes[:])
+            self.record.append(codes)
         if not len(codes):
             return np.empty((0, self.grid.layer.outputs))
         # Sums in the type of autocast would be rounded.
@@ -250,7 +250,7 @@ class TiledConvolution(TiledLayer):
         vectors, shape = im2col.patches(codes, geometry), (len(input), layer.outputs, rows, columns)
         if self.reader_in_use().backend.gives_integers:
             if self.record is not None:
-                self.record.append(vectors[:])
+                self.record.append(vectors)
             sums = im2col.exact_convolution(layer, geometry, codes).reshape(*shape[:2], rows * columns)
         else:
             by_vector = self.sums(vectors, self.image_axis(input.shape[:1])[1])
@@ -339,6 +339,11 @@ def digital(model: nn.Module) -> Iterator[dict[str, TiledLayer]]:
 
 
 def layer_codes(model: nn.Module, images: Tensor, names: Collection[str] | None = None) -> dict[str, Codes]:
+    """Return what `layer_vectors` returns as arrays `[vectors, inputs]`."""
+    return {name: vectors[:] for name, vectors in layer_vectors(model, images, names).items()}
+
+
+def layer_vectors(model: nn.Module, images: Tensor, names: Collection[str] | None = None) -> dict[str, CodeVectors]:
     """Return the `[vectors, inputs]` activation codes of layers `names`, by default all, for `images`, all layers
     digital.
 
@@ -346,7 +351,7 @@ def layer_codes(model: nn.Module, images: Tensor, names: Collection[str] | None 
     """
     with digital(model) as layers, torch.inference_mode():
         wanted = {name: layers.get(name) for name in (layers if names is None else names)}
-        recorded: dict[str, list[Codes]] = {}
+        recorded: dict[str, list[Codes | CodeVectors]] = {}
         try:
             for name, layer in wanted.items():
                 if layer is None:
@@ -356,4 +361,4 @@ def layer_codes(model: nn.Module, images: Tensor, names: Collection[str] | None 
         finally:
             for layer in layers.values():
                 layer.record = None
-    return {name: found[0] if len(found) == 1 else np.concatenate(found) for name, found in recorded.items()}
+    return {name: CodeVectors.joined(found) for name, found in recorded.items()}

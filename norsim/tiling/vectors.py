@@ -13,7 +13,7 @@ from norsim.errors import ConfigurationError, DataError
 from norsim.periphery.encoding import Codes
 from norsim.quantization.layer import QuantizedLayer
 from norsim.random_streams import Stream, generator
-from norsim.tiling.modules import layer_codes
+from norsim.tiling.modules import layer_vectors
 from norsim.tiling.tile import PlacedTile
 
 IMAGES = 64
@@ -24,7 +24,7 @@ def draw_vectors(model: nn.Module, name: str, data: Dataset, count: int, seed: i
 
     Raises ConfigurationError if there are fewer than `count`.
     """
-    codes = layer_codes(model, images_tensor(data.take(min(IMAGES, len(data)), None)), [name])[name]
+    codes = layer_vectors(model, images_tensor(data.take(min(IMAGES, len(data)), None)), [name])[name]
     if not 1 <= count <= len(codes):
         raise ConfigurationError(
             f"layer {name!r} has {len(codes)} activation vectors in {min(IMAGES, len(data))} images, but {count} were "

@@ -28,21 +28,22 @@ from norsim.evaluation.metrics import joined, labels_of, scores_of
 from norsim.files import make_folder
 from norsim.jobs.phases import Report, silent
 from norsim.quantization.copies import independent_copy
-from norsim.quantization.forward import forward
+from norsim.quantization.forward import device_name, device_of, forward
 from norsim.quantization.modules import positive, quantized_operands
 from norsim.random_streams import Stream, generator
 from norsim.tiling.calibrate import calibrate
 from norsim.tiling.convert import convert, program
 from norsim.tiling.read_noise import ReadNoise
-from norsim.training.checkpoint import CHECKPOINT, write_checkpoint
-from norsim.training.images import augment, to_input
+from norsim.training.checkpoint import CHECKPOINT, check_device, write_checkpoint
+from norsim.training.images import augment, draw_moves, to_input
 from norsim.training.through_array import through_circuit
 from norsim.training.tuning import Tuning
 
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """What is learned from: `inputs` `[examples, ...]` with labels `targets` `[examples]`; bytes count in `full_scale`.
+    """What is learned from: `inputs` `[examples, ...]`, on the device that computes, with labels `targets`
+    `[examples]`, in memory; bytes count in `full_scale`.
 
     `source` is the data set that they are of, whose images can be shifted and mirrored; None for other data.
     """
@@ -62,21 +63,25 @@ class Examples:
     def batch(self, chosen: Tensor, augmentation: str, random: torch.Generator) -> Tensor:
         """The inputs `[batch, ...]` with those numbers, augmented."""
         mirrored = torch.rand(len(chosen), generator=random) < 0.5
+        device = self.inputs.device
+        inputs = self.inputs[chosen.to(device)]
         if self.source is None:
-            return self.inputs[chosen]
-        return to_input(augment(self.inputs[chosen], mirrored, augmentation, random), self.full_scale)
+            return inputs
+        moves = draw_moves(len(chosen), inputs.shape[2:], augmentation, random)
+        return to_input(augment(inputs, mirrored.to(device), moves.to(device), augmentation), self.full_scale)
 
 
-def examples_of(data: Data, augmentation: str) -> Examples:
-    """Data of any kind that `norsim.deploy` takes, with labels. Raises ConfigurationError for an augmentation of other
-    data than a norsim data set, DataError for other targets than labels."""
+def examples_of(data: Data, augmentation: str, device: torch.device) -> Examples:
+    """Data of any kind that `norsim.deploy` takes, with labels, on `device`. Raises ConfigurationError for an
+    augmentation of other data than a norsim data set, DataError for other targets than labels."""
     if isinstance(data, Dataset):
-        return Examples(torch.from_numpy(data.images), torch.from_numpy(data.labels), data.full_scale, data)
+        pixels = torch.from_numpy(data.images).to(device)
+        return Examples(pixels, torch.from_numpy(data.labels), data.full_scale, data)
     if augmentation != "none":
         raise ConfigurationError(f"augmentation {augmentation!r} needs a norsim data set, whose pixels are bytes")
     batches = [(inputs, labels_of(targets, len(inputs))) for inputs, targets in batches_of(data)]
     inputs, labels = joined([some for some, _ in batches]), joined([some for _, some in batches])
-    return Examples(inputs, torch.from_numpy(labels), 1, None)
+    return Examples(inputs.to(device), torch.from_numpy(labels), 1, None)
 
 
 def fine_tune(
@@ -90,17 +95,18 @@ def fine_tune(
     digital: Collection[str] = (),
     report: Report = silent,
 ) -> nn.Module:
-    """Return a tuned copy of a quantized `network`, in eval mode, on the CPU; `progress(steps done, steps, mean loss)`
-    after each refresh, `report(what, done, total)` all the time.
+    """Return a tuned copy of a quantized `network`, in eval mode, on its device, which computes; `progress(steps done,
+    steps, mean loss)` after each refresh, `report(what, done, total)` all the time.
 
     The layers named in `digital` are trained as integers, without an array. `folder` gets `checkpoint.pt` after each
     refresh; with `resume` the run goes on from there to the same bits. Raises ConfigurationError where the checkpoint
-    is of another run, the loss is not finite, or outputs are not class scores, DataError for a broken checkpoint and
-    for targets that are not labels.
+    is of another run or device, the loss is not finite, or outputs are not class scores, DataError for a broken
+    checkpoint and for targets that are not labels.
     """
     make_folder(folder)
-    student, teacher = (independent_copy(network).cpu() for _ in range(2))
-    examples = examples_of(data, tuning.augmentation)
+    device = device_of(network)
+    student, teacher = (independent_copy(network) for _ in range(2))
+    examples = examples_of(data, tuning.augmentation, device)
     optimiser = torch.optim.Adam(_groups(student, tuning.rate), betas=(0.9, 0.99))
     shares = [group["lr"] for group in optimiser.param_groups]
     learned = digest_of([*student.state_dict().values(), examples.inputs, examples.targets])
@@ -119,6 +125,7 @@ def fine_tune(
                 chosen = torch.randint(count, (min(tuning.batch_size, count),), generator=random)
                 inputs = examples.batch(chosen, tuning.augmentation, random)
                 loss = _loss(student, teacher, inputs, examples.targets[chosen], tuning)
+                # The host may wait for the device here: reading the array waits for it anyway.
                 if not torch.isfinite(loss):
                     raise ConfigurationError(f"the loss is {float(loss)} at step {step}: lower the learning rate")
                 for group, share in zip(optimiser.param_groups, shares, strict=True):
@@ -183,7 +190,7 @@ def _loss(student: nn.Module, teacher: nn.Module, images: Tensor, labels: Tensor
             f"labels go from {int(labels.min())} to {int(labels.max())}; expected 0 to {logits.shape[1] - 1}, one for "
             "each score of the network"
         )
-    loss = functional.cross_entropy(logits, labels)
+    loss = functional.cross_entropy(logits, labels.to(logits.device))
     with torch.no_grad():
         target = functional.log_softmax(scores_of(teacher(images)) / tuning.temperature, 1)
     ours = functional.log_softmax(logits / tuning.temperature, 1)
@@ -194,6 +201,7 @@ def _loss(student: nn.Module, teacher: nn.Module, images: Tensor, labels: Tensor
 def _save(path: Path, student: nn.Module, optimiser: torch.optim.Optimizer, identity: str, done: int) -> None:
     state = {
         "identity": identity, "done": done, "student": student.state_dict(), "optimiser": optimiser.state_dict(),
+        "device": device_name(device_of(student)),
     }  # fmt: skip
     write_checkpoint(path, state)
 
@@ -203,7 +211,7 @@ def _load(path: Path, student: nn.Module, optimiser: torch.optim.Optimizer, iden
     if not path.exists():
         return 0
     try:
-        saved = torch.load(path, weights_only=True)
+        saved = torch.load(path, map_location="cpu", weights_only=True)
         same = saved["identity"] == identity
         if same:
             student.load_state_dict(saved["student"])
@@ -211,6 +219,7 @@ def _load(path: Path, student: nn.Module, optimiser: torch.optim.Optimizer, iden
         done = int(saved["done"])
     except Exception as problem:  # torch raises anything on a damaged file
         raise DataError(f"{path} cannot be read ({type(problem).__name__}); delete it and start again") from problem
+    check_device(path, saved, device_of(student))
     if not same:
         raise ConfigurationError(
             f"{path} is of another network, chip or data, or of other settings; choose another folder or start again"

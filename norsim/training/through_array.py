@@ -84,7 +84,7 @@ class _Circuit:
         self.layer, self.tiled = layer, tiled
         tiled.use(Reader(Macro(), noise=noise))
         scale = positive(layer.weight_scale).detach()[:, None]
-        self.effective = (effective_weights(tiled.grid) * scale).view_as(layer.weight)
+        self.effective = (effective_weights(tiled.grid).to(scale) * scale).view_as(layer.weight)
         self.programmed = layer.quantized_weight().detach()
         bias: Any = layer.bias
         self.bias = None if bias is None else bias.detach().clone()

@@ -1,8 +1,8 @@
 """Training: float phase, post-training quantization, quantization-aware phase.
 
 The test set selects nothing: the result is the last weights (or their moving average). A run writes a checkpoint after
-each epoch; a killed and resumed run ends in the same bits as an uninterrupted one on the same machine with the same
-number of threads.
+each epoch; a killed and resumed run on a CPU ends in the same bits as an uninterrupted one on the same machine with the
+same number of threads.
 """
 
 from __future__ import annotations
@@ -25,18 +25,19 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor, nn
-from torch.nn import functional
 
 from norsim.data import Dataset
 from norsim.errors import ConfigurationError, DataError, first_line
 from norsim.files import make_folder, write_text
 from norsim.jobs.phases import Report, silent
-from norsim.quantization.forward import forward
+from norsim.quantization.forward import device_name, forward
 from norsim.quantization.quantize import quantize
-from norsim.training.checkpoint import CHECKPOINT, LOG, write_checkpoint
-from norsim.training.images import augment, check_fit, to_input
-from norsim.training.learner import Learner, one_cycle
-from norsim.training.recipes import AUGMENTATIONS, Recipe
+from norsim.training.batches import Batches
+from norsim.training.checkpoint import CHECKPOINT, LOG, check_device, random_state, set_random_state, write_checkpoint
+from norsim.training.fit import check_fit
+from norsim.training.images import to_input
+from norsim.training.learner import CPU, Learner
+from norsim.training.recipes import Recipe
 from norsim.zoo.registry import NetworkSpec
 
 EVALUATION_BATCH = 500
@@ -77,6 +78,7 @@ def train(
     progress: Callable[[EpochRecord], None] | None = None,
     start: Mapping[str, Tensor] | None = None,
     report: Report = silent,
+    device: torch.device = CPU,
 ) -> TrainResult:
     """Train `spec` by `recipe`; write `checkpoint.pt` and `log.csv` to `folder` after each epoch, if there is any.
 
@@ -84,13 +86,15 @@ def train(
     `[outputs, inputs]`, or from random weights. With `resume` it continues from the checkpoint in `folder`, if there is
     one. Raises ConfigurationError if the checkpoint belongs to another training, the loss is not finite or images do
     not fit the network, DataError for a checkpoint that cannot be read. The caller's random state does not change.
-    `progress` gets the record of each epoch; `report(what, done, total)` counts batches and images.
+    `progress` gets the record of each epoch; `report(what, done, total)` counts batches and images. On `device`, which
+    has the networks of the result too, all devices see the same images in the same order; a checkpoint is continued
+    only on its own.
     """
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(recipe.seed)
-        run = _Run(spec, train_set, test_set, recipe, folder, resume, progress, start, report)
+        run = _Run(spec, train_set, test_set, recipe, folder, resume, progress, start, report, device)
         float_network = run.float_phase()
-        seen = run.observed_inputs()
+        seen = run.batches.observed()
         quantized = quantize(float_network, seen, recipe.weight_bits, recipe.activation_bits, report=report)
         network = run.phase("quantized", quantized, recipe.quantized_epochs, recipe.quantized_rate, float_network)
     predictions = predict(float_network, test_set, partial(report, "classify float"))
@@ -108,7 +112,7 @@ def predict(
     for part in torch.split(torch.from_numpy(data.images), EVALUATION_BATCH):
         logits.append(forward(network, to_input(part, data.full_scale)))
         progress(sum(map(len, logits)), len(data))
-    classes: NDArray[np.int64] = torch.cat(logits).argmax(1).numpy()
+    classes: NDArray[np.int64] = torch.cat(logits).argmax(1).cpu().numpy()
     return classes
 
 
@@ -131,17 +135,15 @@ class _Run:
         progress: Callable[[EpochRecord], None] | None,
         start: Mapping[str, Tensor] | None,
         report: Report,
+        device: torch.device,
     ) -> None:
         self.start, self.report = start, report
         self.spec, self.recipe, self.folder, self.progress = spec, recipe, folder, progress
-        self.train_set, self.test_set, self.full_scale = train_set, test_set, train_set.full_scale
-        self.pixels, self.labels = torch.from_numpy(train_set.images), torch.from_numpy(train_set.labels)
-        last = spec.channels_last and self.pixels.shape[1] > 1
+        self.train_set, self.test_set, self.device = train_set, test_set, device
+        pixels, labels = torch.from_numpy(train_set.images), torch.from_numpy(train_set.labels)
+        last = spec.channels_last and pixels.shape[1] > 1
         self.layout = torch.channels_last if last else torch.contiguous_format
-        self.generator = torch.Generator().manual_seed(recipe.seed)
-        self.mirrored = torch.zeros(len(self.labels), dtype=torch.bool)
-        if AUGMENTATIONS[recipe.augmentation][1]:
-            self.mirrored = torch.rand(len(self.labels), generator=self.generator) < 0.5
+        self.batches = Batches(pixels, labels, train_set.full_scale, recipe, self.layout, device)
         data = [train_set.source, len(train_set), test_set.source, len(test_set)]
         width: list[Any] = [] if spec.width == 1 else [spec.width]
         width += [] if spec.normalise is None else [asdict(spec.normalise)]
@@ -154,7 +156,8 @@ class _Run:
 
     def float_phase(self) -> nn.Module:
         """Return the trained float network, from the checkpoint if that is past this phase."""
-        network: nn.Module = self.spec.build().to(memory_format=self.layout)  # type: ignore[call-overload]
+        # Built in memory, so that its first weights are the same on every device.
+        network: nn.Module = self.spec.build().to(self.device, memory_format=self.layout)  # type: ignore[call-overload]
         if self.saved.get("phase") == "quantized":
             with self._restoring():
                 network.load_state_dict(self.saved["float"])
@@ -167,75 +170,34 @@ class _Run:
         self.float_state = network.state_dict()
         return network.eval()
 
-    def observed_inputs(self) -> list[Tensor]:
-        """Return batches of unaugmented training images, spread evenly over the training set."""
-        stride = max(len(self.pixels) // self.recipe.calibration_images, 1)
-        chosen = self.pixels[::stride][: self.recipe.calibration_images]
-        return [to_input(part, self.full_scale, self.layout) for part in torch.split(chosen, self.recipe.batch_size)]
-
     def phase(
         self, name: str, network: nn.Module, epochs: int, peak: float, teacher: nn.Module | None = None
     ) -> nn.Module:
         """Train `network` for `epochs`, less those in the checkpoint; return the final network."""
-        learner = Learner(network, self.recipe)
+        learner = Learner(network, self.recipe, self.device, teacher)
         if epochs:
             make_folder(self.folder)
-        first = 0
+        first, count = 0, len(self.batches)
         if self.saved.get("phase") == name:
             with self._restoring():
                 first = self.saved["epoch"]
                 learner.restore(self.saved["learner"])
-                self.generator.set_state(self.saved["generator"])
-                torch.set_rng_state(self.saved["random"])
+                self.batches.generator.set_state(self.saved["generator"])
+                set_random_state(self.saved, self.device)
         for epoch in range(first, epochs):
             start = time.perf_counter()
-            loss, rate = self._epoch(name, learner, epoch, epochs, peak, teacher)
+            told = partial(self._tell, name, epoch, epochs * count)
+            loss, rate = learner.epoch(self.batches.epoch(epoch), epochs * count, peak, told)
             if not math.isfinite(loss):
                 raise ConfigurationError(f"{name} epoch {epoch + 1}: loss is {loss}; lower the learning rate")
-            with self._precision():
+            with learner.precision():
                 accuracy = float((predict(learner.average, self.test_set) == self.test_set.labels).mean())
             record = EpochRecord(epoch + 1, name, rate, loss, accuracy, time.perf_counter() - start)
             self._save(record, learner)
         return learner.average.eval()
 
-    def _precision(self) -> torch.autocast:
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.precision == "bfloat16")
-
-    def _epoch(
-        self, phase: str, learner: Learner, epoch: int, epochs: int, peak: float, teacher: nn.Module | None
-    ) -> tuple[float, float]:
-        size = min(self.recipe.batch_size, len(self.labels))
-        # Without an incomplete last batch: batch norm would give its few images too much weight.
-        order = torch.randperm(len(self.labels), generator=self.generator)
-        batches = torch.split(order, size)[: len(order) // size]
-        learner.network.train()
-        # Mirrored in every other epoch, so that each image is seen both ways sooner than by chance (Jordan, "94% on
-        # CIFAR-10 in 3.29 seconds on a single GPU", 2024).
-        mirrored = self.mirrored ^ bool(epoch % 2)
-        total, rate = 0.0, 0.0
-        for done, chosen in enumerate(batches):
-            self.report(f"train {phase}, epoch {epoch + 1}", epoch * len(batches) + done, epochs * len(batches))
-            moved = augment(self.pixels[chosen], mirrored[chosen], self.recipe.augmentation, self.generator)
-            with self._precision():
-                loss = self._loss(
-                    learner.network, teacher, to_input(moved, self.full_scale, self.layout), self.labels[chosen]
-                )
-            rate = one_cycle(learner.step, len(batches) * epochs, peak)
-            learner.learn(loss, rate)
-            total += float(loss.detach())
-        return total / len(batches), rate
-
-    def _loss(self, network: nn.Module, teacher: nn.Module | None, images: Tensor, labels: Tensor) -> Tensor:
-        logits = network(images).float()
-        loss = functional.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
-        share, temperature = self.recipe.distillation, self.recipe.temperature
-        if teacher is None or share == 0:
-            return loss
-        with torch.no_grad():
-            target = functional.log_softmax(teacher(images).float() / temperature, 1)
-        ours = functional.log_softmax(logits / temperature, 1)
-        distance = functional.kl_div(ours, target, reduction="batchmean", log_target=True)
-        return (1 - share) * loss + share * temperature**2 * distance
+    def _tell(self, phase: str, epoch: int, total: int, done: int) -> None:
+        self.report(f"train {phase}, epoch {epoch + 1}", epoch * len(self.batches) + done, total)
 
     def _save(self, record: EpochRecord, learner: Learner) -> None:
         self.records.append(record)
@@ -246,8 +208,9 @@ class _Run:
             "learner": learner.state(),
             "float": self.float_state,
             "records": [astuple(row) for row in self.records],
-            "generator": self.generator.get_state(),
-            "random": torch.get_rng_state(),
+            "generator": self.batches.generator.get_state(),
+            "device": device_name(self.device),
+            **random_state(self.device),
         }
         write_checkpoint(self.folder / CHECKPOINT, state)
         self._write_log()
@@ -277,12 +240,13 @@ class _Run:
         if not path.exists():
             return {}
         try:
-            saved = torch.load(path, weights_only=True)
+            saved = torch.load(path, map_location=CPU, weights_only=True)
             identity = saved["identity"]
         except Exception as problem:  # torch raises anything on a damaged file
             # Without torch's message, which recommends a load that may execute the file.
             kind = type(problem).__name__
             raise DataError(f"{path} cannot be read ({kind}); delete it and start again") from problem
+        check_device(path, saved, self.device)
         if identity != self.identity:
             raise ConfigurationError(
                 f"{path} belongs to another network, recipe or data set; choose another folder or start again"

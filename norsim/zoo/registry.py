@@ -9,9 +9,9 @@ from pathlib import Path
 from torch import nn
 
 from norsim.errors import ConfigurationError, suggestion
-from norsim.quantization.normalise import Normalise
 from norsim.user_code import absolute, is_code
 from norsim.zoo import architectures
+from norsim.zoo.normalise import Normalise
 from norsim.zoo.onnx.file import build_for_any_batch, is_onnx
 from norsim.zoo.python_file import build_user_network
 from norsim.zoo.widths import WIDEST

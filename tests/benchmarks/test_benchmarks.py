@@ -16,6 +16,7 @@ from norsim.backends.registry import read
 from norsim.solver.input_lines import Driven
 
 # The peer is installed from a package index, which a test must do without; processes of their own take long.
+WHOLE = ("setup-cold", "setup-warm", "transformer-start", "memory-tiles", "memory-dry-run", "dry-run-networks")
 PEER = {"peer-speed": 2e3, "peer-speed-batch": 2e3, "peer-error": 1e-6, "peer-nodal": 1e-12}
 
 
@@ -26,6 +27,7 @@ def found() -> Found:
         patch.setattr("benchmarks.memory.peak", lambda case, batch, repeats: spread([1.0]))
         patch.setattr("benchmarks.runs.two_workers_over_one", lambda vectors, repeats: spread([0.6]))
         patch.setattr("benchmarks.runs.foretold", lambda commands: spread([1.5]))
+        patch.setattr("benchmarks.growth.commands", lambda wanted, images: {key: spread([1.0]) for key in WHOLE})
         patch.setattr("benchmarks.speed.LEAST_SECONDS", 0.0)
         return run(TINY)
 

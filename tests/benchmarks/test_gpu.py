@@ -30,10 +30,11 @@ sys.exit(gpu.main(sys.argv[1:]))
 
 def test_a_prepared_file_is_measured_with_torch_numpy_and_numba_alone(tmp_path: Path) -> None:
     file, out = tmp_path / "prepared.pt", tmp_path / "result.json"
-    small = ["--set", "calibration.images=16", "--set", "calibration.reads=16"]
+    small = ["--set", "calibration.images=16", "--set", "calibration.reads=16", "--train-width", "0.0625"]
     of_network = ["--network", "digits-cnn", "--images", "30", "--checked", "20"]
     gpu.main(["prepare", str(file), "--tile", "32", "18", "--vectors", "24", *of_network, *small])
     options = ["--device", "cpu", "--vectors", "64", "--batch", "16", "--repeats", "1"]
+    options += ["--train-images", "128"]
     command = [sys.executable, "-c", BARE, "measure", str(file), "--out", str(out), *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -44,8 +45,13 @@ def test_a_prepared_file_is_measured_with_torch_numpy_and_numba_alone(tmp_path: 
     assert 0 < tile["max_error_full_scale"] < 1e-6 < tile["max_error_of_nodal_full_scale"] < 1e-4
     assert tile["codes"] == 24 * 4 * 16 and tile["codes_that_differ"] <= 2
     assert min(tile[key] for key in ("lines_us_vector", "read_us_vector", "lines_over_matmul", "products_seconds")) > 0
+    assert found["nodal"]["converged"] and found["nodal"]["repeats_bit_for_bit"] and found["nodal"]["us_vector"] > 0
+    assert 0 < found["nodal"]["max_error"] < 1e-8
     assert tile["repeats_bit_for_bit"] and network["repeats_bit_for_bit"]
     assert network["images"] == 30 and network["classes"] == 20 and network["classes_that_differ"] <= 1
+    training = found["training"]
+    assert (training["network"], training["width"], training["batch"]) == ("resnet18", 0.0625, 128)
+    assert min(training["float_epoch_seconds"], training["quantized_epoch_seconds"]) > 0
     rows = "\n".join(page.gpu_section(out))
     assert f"no GPU, {found['date']}, torch {found['torch']}." in rows and "| not measured |" in rows
     for part, key, name, unit in page.GPU_ROWS:

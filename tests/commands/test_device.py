@@ -83,6 +83,40 @@ def test_other_devices_end_in_2(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("command", ["train", "finetune", "run-layer --layer fc --backend macro"])
+def test_other_commands_need_the_card_too(
+    norsim: Run, cards: Callable[[int], None], tmp_path: Path, command: str
+) -> None:
+    cards(1)
+    ended = norsim(*command.split(), "--network", "digits-cnn", "--device", "cuda:1", "--out", tmp_path / "run")
+    assert ended.code == 2 and "finds 1 CUDA card, counted from 0" in ended.err and "--device" in ended.err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ("run-layer --network digits-cnn --layer fc", "the backend ngspice computes on the CPU; use --device cpu"),
+        ("verify .", "a few reads are solved again, tile by tile; use --device cpu"),
+        ("report .", "one tile and a few reads are solved again; use --device cpu"),
+    ],
+)
+def test_where_a_card_has_nothing_to_do_it_ends_in_2(norsim: Run, command: str, reason: str) -> None:
+    ended = norsim(*command.split(), "--device", "cuda")
+    assert ended.code == 2 and f"--device cuda: {reason}" in ended.err
+
+
+def test_a_layer_is_read_on_the_cpu_unless_there_is_a_card(
+    norsim: Run, cards: Callable[[int], None], tmp_path: Path
+) -> None:
+    cards(0)
+    few = ("--network", "digits-cnn", "--layer", "fc", "--vectors", 2, "--set", "calibration.reads=4")
+    ended = norsim("run-layer", *few, "--backend", "macro", "--out", tmp_path / "run")
+    assert ended.code == 0 and "Computed on: cpu" in ended.out
+    for name in ("manifest.json", "summary.json"):
+        assert json.loads((tmp_path / "run" / name).read_text())["device"] == "cpu"
+
+
 def test_a_run_states_its_device(norsim: Run, cards: Callable[[int], None], tmp_path: Path) -> None:
     cards(0)
     options = ("--network", "digits-cnn", "--images", "2", "--backend", "ideal", "--out", tmp_path / "run")

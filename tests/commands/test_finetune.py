@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from tests.commands.conftest import Run
+from tests.commands.test_train import phases_of
 
 FEW = ["--network", "digits-cnn", "--steps", 4, "--refresh", 2, "--quiet"]
 
@@ -16,6 +17,8 @@ def test_a_tuned_network_can_be_used_like_any_other(norsim: Run, tmp_path: Path)
     assert ended.code == 0, ended.err
     card = json.loads((out / "card.json").read_text())
     assert card["tuning"]["chip"] == "etox65-stress" and card["tuning"]["steps"] == 4
+    assert card["device"] == ended.json["device"] == "cpu"
+    assert {"load", "data", "program", "build", "calibrate", "train", "classify"} <= set(phases_of(out))
     assert card["quantized_accuracy"] == ended.json["accuracy_quantized"] > 0.9
     assert card["size_ratio"] >= 6.5 and "finetune" in card["command"]
     few = ["--images", 20, "--spice-sample", 2, "--json"]

@@ -12,12 +12,25 @@ from safetensors.torch import load_file
 from norsim.commands.network.train import mean_of
 from tests.commands.conftest import Run
 
+
+def phases_of(folder: Path) -> list[str]:
+    """Return the phases that ended, as events.jsonl has them, between start and end."""
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    assert (events[0]["event"], events[-1]["event"]) == ("started", "finished")
+    ended = [event for event in events if event["event"] == "phase ended"]
+    assert all(event["seconds"] >= 0 for event in ended)
+    return [event["phase"] for event in ended]
+
+
 SHORT = ["--network", "digits-cnn", "--recipe", "float_epochs=2", "--recipe", "quantized_epochs=1", "-j", 1]
 
 
 def test_a_trained_network_is_evaluated(norsim: Run, tmp_path: Path) -> None:
     ended = norsim("train", *SHORT, "--out", tmp_path / "net", "--json")
-    assert ended.code == 0 and ended.json["accuracy_quantized"] > 0.5
+    assert ended.code == 0 and ended.json["accuracy_quantized"] > 0.5 and ended.json["device"] == "cpu"
+    card = json.loads((tmp_path / "net" / "card.json").read_text())
+    assert card["device"] == "cpu" and card["command"].endswith("--device cpu")
+    assert phases_of(tmp_path / "net") == ["import", "data", "train", "quantize", "train", "classify"]
     again = norsim("train", *SHORT, "--out", tmp_path / "again", "--quiet")
     assert again.code == 0 and again.err == ""
     weights = "weights.safetensors"
@@ -54,6 +67,15 @@ def test_training_starts_from_float_weights_and_refuses_those_of_another_network
     ):
         ended = norsim("train", *still, *options, "--out", tmp_path / name)
         assert ended.code == 2 and problem in ended.err and not (tmp_path / name).exists()
+
+
+def test_a_checkpoint_of_another_device_ends_in_2(norsim: Run, tmp_path: Path) -> None:
+    one = ("train", *SHORT, "--recipe", "batch_size=128", "--out", tmp_path)
+    assert norsim(*one, "--quiet").code == 0
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    torch.save(saved | {"device": "cuda NVIDIA H100"}, tmp_path / "checkpoint.pt")
+    ended = norsim(*one, "--resume")
+    assert ended.code == 2 and "was computed on cuda NVIDIA H100" in ended.err and "(--device)" in ended.err
 
 
 @pytest.mark.parametrize("width", ["0", "-1", "65", "nan", "wide"])

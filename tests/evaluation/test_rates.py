@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from norsim.array.tile import Currents, Stimulus, Tile
-from norsim.backends.backend import Backend
+from norsim.backends.backend import Backend, uncounted
+from norsim.backends.macro import Macro
+from norsim.backends.nodal import Nodal
 from norsim.chip.model import Chip
 from norsim.errors import SolveError, SolveTimeoutError
-from norsim.evaluation.rates import LONGEST_PROBE_SECONDS, Rate, measured
+from norsim.evaluation.estimate import Work
+from norsim.evaluation.rates import LONGEST_PROBE_SECONDS, Rate, kept_bytes, measured
 from norsim.quantization.layer import QuantizedLayer
 from norsim.tiling.grid import place
+from norsim.tiling.program import program_tile
 
 CODES = np.ones((2, 5), dtype=np.uint8)
 
@@ -41,8 +46,10 @@ def rate(chip: Chip, layer: QuantizedLayer, problem: SolveError) -> Rate:
 def test_a_timeout_gives_a_lower_bound_for_any_message(
     small_chip: Callable[..., Chip], make_layer: Callable[..., QuantizedLayer], words: str
 ) -> None:
-    found = rate(small_chip(), make_layer(5, 2), SolveTimeoutError(words))
-    assert found == Rate(0.0, LONGEST_PROBE_SECONDS, at_least=True)
+    chip, layer = small_chip(), make_layer(5, 2)
+    found = rate(chip, layer, SolveTimeoutError(words))
+    cells = program_tile(place(layer, chip).tiles[0]).tile.thresholds
+    assert found == Rate(0.0, LONGEST_PROBE_SECONDS, at_least=True, kept_bytes=cells.nbytes)
 
 
 def test_another_error_with_the_message_of_a_timeout_is_raised(
@@ -50,3 +57,34 @@ def test_another_error_with_the_message_of_a_timeout_is_raised(
 ) -> None:
     with pytest.raises(SolveError, match="did not finish"):
         rate(small_chip(), make_layer(5, 2), SolveError("the sweep did not finish"))
+
+
+def test_a_tile_keeps_its_cells_and_its_model(
+    small_chip: Callable[..., Chip], make_layer: Callable[..., QuantizedLayer]
+) -> None:
+    array = program_tile(place(make_layer(5, 2), small_chip()).tiles[0])
+    cells = array.tile.thresholds.nbytes
+    assert kept_bytes(array, Nodal()) == cells
+    model = Macro().model(*array.request())
+    assert cells + model.rows.nbytes + model.model.own.numpy().nbytes < kept_bytes(array, Macro()) < 2**20
+
+
+@pytest.mark.parametrize(("varied", "chips", "kept", "built"), [
+    (True, 1, 1, 0), (True, 5, 1, 4), (True, 5, 2, 0), (True, 5, 0, 5), (False, 5, 1, 0),
+])  # fmt: skip
+def test_models_of_chips_that_are_not_kept_count(
+    small_chip: Callable[..., Chip], make_layer: Callable[..., QuantizedLayer], own_arrays: Path,
+    varied: bool, chips: int, kept: int, built: int,
+) -> None:  # fmt: skip
+    settings = ("silicon.programming={scale: 20 nA, knee: 200 nA}",) if varied else ()
+    # Of other weights than those of the other cases, whose models this process has.
+    macro, layer = Macro(), make_layer(5, 2, seed=100 * chips + 10 * kept + varied)
+    for number in range(kept):
+        chip = small_chip(*settings)
+        chip = replace(chip, draw=replace(chip.draw, chip=number))
+        macro.prepare([program_tile(place(layer, chip).tiles[0]).request()], uncounted)
+    part, work = place(layer, small_chip(*settings)).tiles[0], Work(jobs=1)
+    rate = Rate(start=10.0, read=0.0, kept_bytes=0)
+    work.rates[macro.name, False, part.cell_codes().shape] = rate
+    work.add(part, CODES, macro, reads=100, starts=chips, together=1)
+    assert work.own == built * rate.start

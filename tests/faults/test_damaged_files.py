@@ -27,6 +27,7 @@ from norsim.data.cifar10 import CLASSES
 from norsim.errors import ConfigurationError, DataError
 from norsim.jobs.unit_store import UnitStore, checksum_line, shared_units, unit_files
 from norsim.paths import cache_folder
+from norsim.solver import nodal_kernels
 from norsim.solver.macro import kernels, model, tables
 from norsim.solver.nodal_kernels import FAST
 from norsim.training.recipes import Recipe
@@ -165,12 +166,13 @@ def test_functions_are_compiled_although_machine_code_cannot_be_kept() -> None:
 
 def test_constants_of_cached_kernels_are_in_their_own_file() -> None:
     assert kernels.SUMS == FAST | {"reassoc"} and tables.TERMS is kernels.TERMS
-    text = Path(kernels.__file__).read_text()
-    ours = [line for line in text.splitlines() if line.startswith(("from norsim", "import norsim"))]
-    assert ours == ["from norsim.array.compiled import njit", "from norsim.solver.macro.simd import ("]
-    simd = Path(kernels.__file__).with_name("simd.py").read_bytes()
-    # A change of simd.py must change the file of the kernels too, which is the one that numba's cache looks at.
-    assert hashlib.sha256(simd).hexdigest().startswith(kernels.SIMD)
+    simd = (Path(nodal_kernels.__file__).with_name("simd.py")).read_bytes()
+    for module in (kernels, nodal_kernels):
+        text = Path(module.__file__).read_text()
+        ours = [line for line in text.splitlines() if line.startswith(("from norsim", "import norsim"))]
+        assert ours == ["from norsim.array.compiled import inner, njit", "from norsim.solver.simd import ("]
+        # A change of simd.py must change the files of kernels too, at which numba's cache looks.
+        assert hashlib.sha256(simd).hexdigest().startswith(module.SIMD)
     assert not hasattr(model, "TERMS")
 
 

@@ -248,3 +248,14 @@ def test_post_training_quantization_keeps_most_predictions(tmp_path: Path) -> No
     for bits, share in ((8, 0.99), (4, 0.95)):
         found = predict(quantize(wanted.float_network, calibration, bits, bits), test_set)
         assert (found == wanted.float_predictions).mean() >= share
+
+
+def test_torch_keeps_its_number_of_threads() -> None:
+    """numba would set it to its own, and results of a training depend on it."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        quantize(small_network(), [images()])
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

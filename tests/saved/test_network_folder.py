@@ -16,16 +16,16 @@ from safetensors.torch import save_file
 
 from norsim.data import load
 from norsim.errors import DataError, WriteError
-from norsim.quantization.fold import fold
 from norsim.quantization.quantize import quantize
 from norsim.saved import network_folder
 from norsim.saved.float_weights import load_float
+from norsim.saved.fold import fold
 from norsim.saved.network_folder import float_predictions, load_network, save_network
 from norsim.training.recipes import RECIPES
 from norsim.training.train import TrainResult, predict, to_input
 from norsim.zoo.registry import NetworkSpec, build, spec_of
 from tests.conftest import contents
-from tests.quantization.test_fold import stir
+from tests.saved.test_fold import stir
 
 
 def untrained(spec: NetworkSpec) -> TrainResult:

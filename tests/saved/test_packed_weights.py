@@ -15,13 +15,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from norsim.errors import ConfigurationError, DataError
-from norsim.quantization.fold import fold
 from norsim.quantization.modules import QuantConv2d, quantized_layers
 from norsim.quantization.quantize import quantize
+from norsim.saved.fold import fold
 from norsim.saved.network_folder import float_file
 from norsim.saved.packed_weights import decode, encode, pack, unpack
 from norsim.zoo.registry import spec_of
-from tests.quantization.test_fold import stir
+from tests.saved.test_fold import stir
 
 INPUTS = {"digits": (1, 8, 8), "cifar10": (3, 32, 32)}
 

@@ -36,6 +36,7 @@ from norsim.tiling.modules import digital, reading, tiled_layers
 from norsim.tiling.on_device.build import device_tile, digital_side
 from norsim.tiling.on_device.layer import DeviceLayer
 from norsim.tiling.on_device.observed import DeviceCodes, ObservedDeviceRead
+from norsim.tiling.on_device.reading import read_tiles
 from norsim.tiling.on_device.tile import DeviceRead
 from norsim.tiling.on_device.vectors import padded, patches
 from norsim.tiling.read_noise import ReadNoise
@@ -99,6 +100,22 @@ def reads_in_torch(grid: TileGrid, codes: Codes, noise: ReadNoise | None, most_b
         lines = [read.line_noise for read in reads if read.line_noise is not None]
         found.append(DeviceRead(*whole, torch.cat(lines) if lines else None))
     return found
+
+
+@pytest.mark.parametrize("name", ["bits with noise and defects", "volts"])
+def test_all_tiles_are_read_to_memory(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A few vectors at a time, as where the memory of a device is small; some tiles alone."""
+    monkeypatch.setattr("norsim.tiling.on_device.reading.bytes_at_once", lambda device: 8000)
+    whole, codes = grid_of(name), codes_of(30, 5, 0.5)
+    noise = ReadNoise(2, images=30) if whole.noisy else None
+    for grid in (whole, replace(whole, tiles=whole.tiles[1:2], arrays=whole.arrays[1:2])):
+        found = read_tiles(grid, codes, Reader(Macro(), noise=noise, in_torch=True), CPU)
+        for part, one, other in zip(grid.tiles, reads_by_numba(grid, codes, noise), found, strict=True):
+            assert one.adc.shape == other.adc.shape and one.sums.shape == other.sums.shape
+            assert np.abs(one.amps - other.amps).max() <= EDGE / 2 * part.full_scale_amps
+            assert (one.adc != other.adc).mean() < 0.01
+    (found,) = read_tiles(grid, codes, Reader(Ideal(), in_torch=True), CPU)
+    np.testing.assert_array_equal(found.sums, grid.tiles[0].ideal_sums(codes))
 
 
 def from_edges(grid: TileGrid, place: int, amps: NDArray[np.floating], steps: Floats | None) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from norsim.tiling.calibrate import calibrate
 from norsim.tiling.convert import convert
 from norsim.tiling.modules import TiledLayer, reading, tiled_layers
 from norsim.tiling.read_noise import ReadNoise
-from norsim.training import finetune
+from norsim.tiling.reader import Reader
+from norsim.training import finetune, through_array
 from norsim.training.checkpoint import CHECKPOINT
 from norsim.training.finetune import fine_tune, training_chip
 from norsim.training.through_array import effective_weights, through_circuit
@@ -58,6 +60,24 @@ def test_forward_equals_the_array(encoding: str) -> None:
     assert float((found - digital).abs().max()) > 1e-3 * scale
     # After the block it is digital again.
     torch.testing.assert_close(network(images).detach(), digital)
+
+
+def test_in_torch_it_is_the_same_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a card: the circuit's outputs and gradients, but for a few currents at the edge of a converter's code."""
+    found = []
+    for in_torch in (False, True):
+        monkeypatch.setattr(through_array, "Reader", partial(Reader, in_torch=in_torch))
+        network, analog = digits_on("bit-serial")
+        images = images_tensor(load("digits", "test", None).take(8, None)).requires_grad_(True)
+        with through_circuit(network, analog, ReadNoise(0)):
+            outputs = network(images)
+            outputs.square().sum().backward()
+        assert all((layer.path is not None) == in_torch for layer in tiled_layers(analog).values())
+        assert images.grad is not None
+        found.append((outputs.detach(), images.grad, network.get_parameter("conv1.weight").grad))
+    for one, other in zip(*found, strict=True):
+        assert one is not None and other is not None
+        torch.testing.assert_close(one, other, rtol=0, atol=2e-3 * float(one.abs().max()))
 
 
 @pytest.mark.parametrize("settings", [(), ("tile.row_order=true",), ("mapping.scheme=digital",)])
@@ -175,6 +195,10 @@ def test_an_interrupted_tuning_ends_in_the_same_weights(tmp_path: Path, full_dis
     assert all(torch.equal(value, part[key]) for key, value in whole.items())
     with pytest.raises(ConfigurationError, match="another network, chip or data"):
         fine_tune(network, chip, train, Tuning(steps=8, refresh=2), tmp_path / "part", resume=True)
+    saved = torch.load(tmp_path / "part" / CHECKPOINT, weights_only=True)
+    torch.save(saved | {"device": "cuda NVIDIA H100"}, tmp_path / "part" / CHECKPOINT)
+    with pytest.raises(ConfigurationError, match="the device is cpu, but .* was computed on cuda NVIDIA H100"):
+        fine_tune(network, chip, train, tuning, tmp_path / "part", resume=True)
     before = contents(tmp_path / "part")
     full_disk(CHECKPOINT)
     with pytest.raises(WriteError, match="checkpoint.pt cannot be written: No space left on device"):

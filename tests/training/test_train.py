@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from norsim.data import Dataset
 from norsim.errors import ConfigurationError, DataError, WriteError
-from norsim.training import train as training
+from norsim.training import batches
+from norsim.training.images import augment, draw_moves, to_input
 from norsim.training.learner import one_cycle
 from norsim.training.recipes import Recipe
-from norsim.training.train import EpochRecord, augment, predict, to_input, train
+from norsim.training.train import EpochRecord, predict, train
 from norsim.zoo.registry import NetworkSpec
 from tests.conftest import contents
 
@@ -170,10 +171,14 @@ def test_divergence_is_an_error(tmp_path: Path) -> None:
         train(SPEC, dataset("train"), dataset("test"), replace(TINY, float_rate=1e38), tmp_path)
 
 
+def moves_of(pixels: Tensor, augmentation: str) -> Tensor:
+    return draw_moves(len(pixels), pixels.shape[2:], augmentation, torch.Generator().manual_seed(0))
+
+
 def test_shift_moves_images_by_at_most_one_pixel() -> None:
     pixels = torch.zeros(200, 1, 5, 5, dtype=torch.uint8)
     pixels[:, :, 2, 2] = 9
-    moved = augment(pixels, torch.ones(200, dtype=torch.bool), "shift", torch.Generator().manual_seed(0))
+    moved = augment(pixels, torch.ones(200, dtype=torch.bool), moves_of(pixels, "shift"), "shift")
     places = moved[:, 0].nonzero()[:, 1:]
     assert len(places) == 200 and moved.max() == 9
     assert {tuple(place) for place in places.tolist()} == {(row, col) for row in (1, 2, 3) for col in (1, 2, 3)}
@@ -182,18 +187,18 @@ def test_shift_moves_images_by_at_most_one_pixel() -> None:
 def test_crop_flip_mirrors_the_given_images_and_none_changes_nothing() -> None:
     pixels = torch.arange(1, 5, dtype=torch.uint8).expand(400, 2, 4, 4).contiguous()
     mirrored = torch.arange(400) % 3 == 0
-    moved = augment(pixels, mirrored, "crop-flip", torch.Generator().manual_seed(0)).int()
+    moved = augment(pixels, mirrored, moves_of(pixels, "crop-flip"), "crop-flip").int()
     falling = (moved.diff(dim=3) == -1).any(dim=3).any(dim=(1, 2))
     rising = (moved.diff(dim=3) == 1).any(dim=3).any(dim=(1, 2))
     assert moved.shape == pixels.shape and 40 < int(falling.sum()) and 90 < int(rising.sum())
     assert not (falling & ~mirrored).any() and not (rising & mirrored).any()
-    assert augment(pixels, mirrored, "none", torch.Generator()) is pixels
+    assert augment(pixels, mirrored, moves_of(pixels, "none"), "none") is pixels
 
 
 def test_cutout_greys_one_square_that_can_cross_the_edge() -> None:
     pixels, mirrored = torch.ones((300, 3, 32, 32), dtype=torch.uint8), torch.zeros(300, dtype=torch.bool)
-    plain = augment(pixels, mirrored, "crop-flip", torch.Generator().manual_seed(0))
-    holed = augment(pixels, mirrored, "crop-flip-cutout", torch.Generator().manual_seed(0))
+    plain = augment(pixels, mirrored, moves_of(pixels, "crop-flip"), "crop-flip")
+    holed = augment(pixels, mirrored, moves_of(pixels, "crop-flip-cutout"), "crop-flip-cutout")
     grey = holed == 128
     assert torch.equal(holed[~grey], plain[~grey]) and torch.equal(grey[:, 0], grey[:, 2])
     tall, wide = (grey[:, 0].any(dim=axis).sum(dim=1) for axis in (2, 1))
@@ -213,7 +218,7 @@ def test_an_image_is_mirrored_in_every_other_epoch(
         return augment(pixels, mirrored, *rest)
 
     key = torch.randint(2**40, (108,), generator=torch.Generator().manual_seed(0))
-    monkeypatch.setattr(training, "augment", watched)
+    monkeypatch.setattr(batches, "augment", watched)
     recipe = replace(TINY, quantized_epochs=0, batch_size=70, precision=precision)
     found = train(SPEC, dataset("train"), dataset("test"), recipe, tmp_path)
     first, second = (part[part[:, 0].argsort()] for part in seen)

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from norsim.chip.load import load_chip
 from norsim.errors import ConfigurationError, DataError
-from norsim.quantization.fold import norms_after
 from norsim.quantization.modules import quantized_layers
 from norsim.quantization.quantize import quantize
+from norsim.saved.fold import norms_after
 from norsim.tiling.calibrate import calibrate
 from norsim.tiling.convert import convert
 from norsim.tiling.modules import reading

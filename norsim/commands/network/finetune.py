@@ -10,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from norsim.backends.registry import backend_named
+from norsim.commands.shared.device_option import device_of_options, device_option
 from norsim.commands.shared.network_options import model_is_trusted, network_options
 from norsim.commands.shared.options import (
     check_network,
@@ -23,7 +25,8 @@ from norsim.commands.shared.options import (
 from norsim.commands.shared.progress import reporting
 from norsim.data.arrays import same_source
 from norsim.errors import ConfigurationError
-from norsim.jobs.phases import step
+from norsim.jobs.events import recording_events
+from norsim.jobs.phases import Phases, step
 from norsim.training.tuning import Tuning
 
 USUAL = Tuning()
@@ -64,6 +67,7 @@ USUAL = Tuning()
     "--out", type=click.Path(path_type=Path), metavar="DIR",
     help="Folder of the tuned network; runs/finetune-DATE-TIME by default.",
 )  # fmt: skip
+@device_option
 @overwrite_option
 @click.option("--resume", is_flag=True, help="Continue from the checkpoint in DIR; the weights end up the same.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
@@ -89,17 +93,22 @@ def command(
     check_network(network)
     choice = chip_of_options(chip_name, encoding, settings, seed)
 
-    with reporting(quiet) as bar, step(bar, "import"):
+    phases = Phases()
+    with reporting(quiet, phases) as bar, step(bar, "import"):
         import torch
 
         from norsim.experiments.experiment import open_experiment
+        from norsim.quantization.forward import device_name
         from norsim.saved.network_folder import save_tuned
 
+    device = device_of_options(backend_named("macro"))
     if jobs:
         torch.set_num_threads(jobs)
-    one = open_experiment(network, choice, dataset, data_folder, seed=seed, trusted=model_is_trusted())
-    card, chip = one.card, choice.chip
-    with reporting(quiet) as bar:
+    with reporting(quiet, phases) as bar:
+        one = open_experiment(
+            network, choice, dataset, data_folder, seed=seed, trusted=model_is_trusted(), report=bar
+        )  # fmt: skip
+        card, chip = one.card, choice.chip
         train_set, test_set = one.data("train", bar), one.data("test", bar)
     if card["test_images"] < len(test_set):
         # Those that its card is about: an evaluation of a user's network may have been on the first ones only.
@@ -116,27 +125,28 @@ def command(
     output.sweep()
     output.clear(lambda name: not resume)
     folder = output.path
-    with reporting(quiet) as bar:
-        one.net.finetune(
+    words = [word for word in sys.argv[1:] if word != "--resume"]
+    with reporting(quiet, phases) as bar, recording_events(folder, phases):
+        one.net.to(device).finetune(
             train_set, folder=output, resume=resume, progress=None if quiet else report, report=bar, **tuning
         )  # fmt: skip
-    words = [word for word in sys.argv[1:] if word != "--resume"]
-    new = save_tuned(
-        one.net.parts.deployment.quantized, card, test_set, folder, shlex.join(["norsim", *words]),
-        {"chip": chip.name, **asdict(Tuning(**tuning))}, network,
-    )  # fmt: skip
+        new = save_tuned(
+            one.net.parts.deployment.quantized, card, test_set, folder, shlex.join(["norsim", *words]),
+            {"chip": chip.name, **asdict(Tuning(**tuning))}, network, bar,
+        )  # fmt: skip
     result = {
         "network": network, "chip": chip.name, "encoding": chip.encoding.name, "steps": steps,
         "accuracy_quantized_before": card["quantized_accuracy"], "accuracy_quantized": new["quantized_accuracy"],
-        "seed": seed, "seconds": time.monotonic() - started, "out": str(folder),
+        "device": device_name(device), "seed": seed, "seconds": time.monotonic() - started, "out": str(folder),
     }  # fmt: skip
     if as_json:
         print_json(result)
     else:
         click.echo(
             f"{network}, tuned on {chip.name}: digital accuracy {100 * new['quantized_accuracy']:.2f} %, before "
-            f"{100 * card['quantized_accuracy']:.2f} %. Saved in {folder}; measure the accuracy on the array with "
-            f"norsim eval-network --network {folder.absolute()} --chip {chip_name}"
+            f"{100 * card['quantized_accuracy']:.2f} %. Computed on {new['device']}. Saved in {folder}; "
+            f"measure the accuracy on the array with norsim eval-network --network {folder.absolute()} "
+            f"--chip {chip_name}"
         )
 
 

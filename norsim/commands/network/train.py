@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from norsim.commands.shared.complete import complete_definition
+from norsim.commands.shared.device_option import device_of_options, device_option
 from norsim.commands.shared.options import check_out, open_output, overwrite_option, print_json, show_estimate
 from norsim.commands.shared.progress import reporting
 from norsim.configuration.strict_yaml import parse_yaml
 from norsim.errors import ConfigurationError, suggestion
-from norsim.jobs.phases import step
+from norsim.jobs.events import recording_events
+from norsim.jobs.phases import Phases, step
 from norsim.training.recipes import RECIPES, Recipe
 from norsim.zoo.widths import WIDEST
 
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Run folder; runs/train-DATE-TIME by default."
 )
+@device_option
 @overwrite_option
 @click.option("--resume", is_flag=True, help="Continue from the checkpoint in DIR; the weights end up the same.")
 @click.option("--dry-run", is_flag=True, help="Only estimate the cost of the training, measured on a few batches.")
@@ -79,6 +82,7 @@ def command(
     Examples:
       norsim train --network digits-cnn --out runs/digits-cnn
       norsim train --network vgg11 --width 0.25 --data DIR
+      norsim train --network resnet18 --data DIR --device cuda
     """
     if resume and out is None:
         raise ConfigurationError("--resume needs --out DIR, the folder of the interrupted run")
@@ -89,36 +93,39 @@ def command(
     recipe = change_recipe(RECIPES[network], settings)
     recipe = recipe if seed is None else replace(recipe, seed=seed)
 
-    with reporting(quiet) as bar, step(bar, "import"):
+    phases = Phases()
+    with reporting(quiet, phases) as bar, step(bar, "import"):
         import torch
 
         from norsim.data import load
+        from norsim.quantization.forward import device_name
         from norsim.saved.float_weights import load_float
         from norsim.saved.network_folder import save_network
         from norsim.training.estimate import estimate_training
         from norsim.training.train import train
         from norsim.zoo.registry import spec_of
 
+    device = device_of_options(None)
     spec = spec_of(network, width)
     torch.set_num_threads(jobs or torch.get_num_threads())
     weights = mean_of([load_float(path, spec.build()) for path in starts]) if starts else None
-    with reporting(quiet) as bar:
+    with reporting(quiet, phases) as bar:
         with step(bar, "data train"):
             train_set = load(spec.dataset, "train", data_folder)
         with step(bar, "data test"):
             test_set = load(spec.dataset, "test", data_folder)
     if dry_run:
-        show_estimate(estimate_training(spec, train_set, test_set, recipe), as_json)
+        show_estimate(estimate_training(spec, train_set, test_set, recipe, device), as_json)
         return
     output = open_output("train", out, resume)
     output.sweep()
     output.clear(lambda name: not resume)
     folder = output.path
-    with reporting(quiet) as bar:
+    with reporting(quiet, phases) as bar, recording_events(folder, phases):
         finished = train(
-            spec, train_set, test_set, recipe, folder, resume, None if quiet else report, weights, bar
+            spec, train_set, test_set, recipe, folder, resume, None if quiet else report, weights, bar, device
         )  # fmt: skip
-        card = save_network(finished, folder, command_line(jobs, torch.get_num_threads()), bar)
+        card = save_network(finished, folder, command_line(jobs, torch.get_num_threads(), device.type), bar)
     result = {
         "network": network,
         "width": width,
@@ -126,6 +133,7 @@ def command(
         "accuracy_float": card["float_accuracy"],
         "accuracy_quantized": card["quantized_accuracy"],
         "size_ratio": card["size_ratio"],
+        "device": device_name(device),
         "seed": recipe.seed,
         "out": str(folder),
     }
@@ -134,7 +142,8 @@ def command(
     else:
         click.echo(f"{network}: float {100 * card['float_accuracy']:.2f} %, "
                    f"4-bit {100 * card['quantized_accuracy']:.2f} % "
-                   f"at 1/{card['size_ratio']:.2f} of the size. Saved in {folder}")  # fmt: skip
+                   f"at 1/{card['size_ratio']:.2f} of the size. Computed on {card['device']}. "
+                   f"Saved in {folder}")  # fmt: skip
 
 
 def mean_of(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -181,8 +190,9 @@ def change_recipe(recipe: Recipe, settings: tuple[str, ...]) -> Recipe:
     return recipe
 
 
-def command_line(jobs: int | None, count: int) -> str:
-    """Return the command line that repeats this training with the same number of threads, `count`."""
+def command_line(jobs: int | None, count: int, device: str) -> str:
+    """Return the command line that repeats this training with the same number of threads, `count`, on that device."""
     arguments = [word for word in sys.argv[1:] if word not in ("--resume", "--overwrite")]
     threads = [] if jobs else ["--jobs", str(count)]
-    return shlex.join(["norsim", *arguments, *threads])
+    where = [] if any(word.startswith("--device") for word in arguments) else ["--device", device]
+    return shlex.join(["norsim", *arguments, *threads, *where])

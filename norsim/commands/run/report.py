@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from norsim.commands.shared.device_option import cpu_option
 from norsim.commands.shared.network_options import model_is_trusted, trust_model_option
 from norsim.commands.shared.options import cell_is_trusted, check_out, open_output, overwrite_option, trust_option
 from norsim.errors import ConfigurationError
@@ -21,6 +22,7 @@ from norsim.folders.lock import FolderLock
                    "Repeatable.")  # fmt: skip
 @click.option("--data", "data_folder", type=click.Path(path_type=Path), metavar="DIR",
               help="Folder of the data set, if it has moved since the run.")  # fmt: skip
+@cpu_option("one tile and a few reads are solved again")
 @overwrite_option
 @trust_option
 @trust_model_option

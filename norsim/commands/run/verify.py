@@ -10,6 +10,7 @@ import click
 
 from norsim.backends.registry import array_backends, backend_named
 from norsim.commands.shared import show
+from norsim.commands.shared.device_option import cpu_option
 from norsim.commands.shared.network_options import model_is_trusted, trust_model_option
 from norsim.commands.shared.options import cell_is_trusted, print_json, scheduler_options, trust_option, workers_for
 from norsim.errors import ConfigurationError
@@ -41,6 +42,7 @@ from norsim.evaluation.proof.defaults import SPICE_SAMPLE
     type=click.FloatRange(min=0),
     help="Fail (exit 5) if the largest error, in converter steps, is above this.",
 )
+@cpu_option("a few reads are solved again, tile by tile")
 @trust_option
 @trust_model_option
 @scheduler_options

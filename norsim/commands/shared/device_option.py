@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -28,6 +29,18 @@ def device_option(function: Decorated) -> Decorated:
     )(function)  # fmt: skip
 
 
+def cpu_option(reason: str) -> Callable[[Decorated], Decorated]:
+    """Return a decorator that adds `--device` to a command that computes on the CPU alone, for a `reason`."""
+
+    def check(context: click.Context, option: click.Parameter, value: str) -> None:
+        _check_device(context, option, value)
+        if value.startswith("cuda"):
+            raise ConfigurationError(f"--device {value}: {reason}; use --device cpu")
+
+    return click.option("--device", default="auto", show_default=True, metavar="auto|cpu", expose_value=False,
+                        callback=check, help=f"Where to compute; always the CPU: {reason}.")  # fmt: skip
+
+
 def _check_device(context: click.Context, option: click.Parameter, value: str) -> None:
     """Check the form of `--device`, before torch is imported, and store it in the context."""
     if not FORM.fullmatch(value):
@@ -35,8 +48,9 @@ def _check_device(context: click.Context, option: click.Parameter, value: str) -
     context.meta[DEVICE] = value
 
 
-def device_of_options(backend: Backend) -> torch.device:
-    """Return the device that `--device` chooses for `backend`, with the settings of torch that make runs repeatable.
+def device_of_options(backend: Backend | None) -> torch.device:
+    """Return the device that `--device` chooses for `backend`, None for a training without an array, with the settings
+    of torch that make runs repeatable.
 
     Raises ConfigurationError for a device that is not there, and for a card beside `--scheduler`.
     """
@@ -53,3 +67,16 @@ def device_of_options(backend: Backend) -> torch.device:
     device = choose_device(wanted, backend)
     repeatable(device)
     return device
+
+
+def device_of_reads(backend: Backend) -> torch.device:
+    """Return the device that `--device` chooses for a command that only reads an array by `backend`.
+
+    Raises ConfigurationError for a card that would have nothing to do, and as `device_of_options`.
+    """
+    wanted = str(click.get_current_context().meta[DEVICE])
+    if wanted.startswith("cuda") and not backend.by_model:
+        raise ConfigurationError(
+            f"--device {wanted}: the backend {backend.name} computes on the CPU; use --device cpu, or --backend macro"
+        )
+    return device_of_options(backend)

@@ -13,7 +13,7 @@ from norsim.errors import ConfigurationError
 from norsim.user_code import is_code
 
 if TYPE_CHECKING:
-    from norsim.quantization.normalise import Normalise
+    from norsim.zoo.normalise import Normalise
 
 TRUST_MODEL, OWN_MODEL = "norsim.trust_model", "norsim.own_model"
 
@@ -82,7 +82,7 @@ def normalise_of(mean: tuple[float, ...] | None, std: tuple[float, ...] | None, 
         raise ConfigurationError(
             "--mean and --std need --weights or --model: a trained network already stores its normalisation"
         )
-    from norsim.quantization.normalise import Normalise
+    from norsim.zoo.normalise import Normalise
 
     return Normalise(mean, std)
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from norsim.backends.registry import BACKENDS, backend_named
 from norsim.commands.shared import show
+from norsim.commands.shared.device_option import device_of_reads, device_option
 from norsim.commands.shared.network_options import model_is_trusted, network_options
 from norsim.commands.shared.options import (
     check_network,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
               help="Number of activation vectors to draw from the test images, or a .npy file of codes.")  # fmt: skip
 @click.option("--backend", type=click.Choice(list(BACKENDS)), default="ngspice", show_default=True,
               help="Solver that reads the tiles; ideal computes integers instead.")  # fmt: skip
+@device_option
 @chip_options
 @resume_options
 @scheduler_options
@@ -77,10 +79,13 @@ def command(
     with reporting(quiet, phases) as report, step(report, "import"):
         from norsim.evaluation.estimate import estimate_reads
         from norsim.experiments.experiment import open_experiment
+        from norsim.quantization.forward import device_name
+        from norsim.tiling.on_device.reading import read_tiles
         from norsim.tiling.read_noise import ReadNoise
         from norsim.tiling.reader import Reader
 
     wanted = backend_named(backend)
+    device = device_of_reads(wanted)
     with reporting(quiet, phases) as report:
         one = open_experiment(
             network, choice, dataset, data_folder, backend=backend, seed=seed, trusted=model_is_trusted(),
@@ -97,17 +102,18 @@ def command(
                                      set_up_seconds=time.monotonic() - started), as_json)  # fmt: skip
         return
     with reporting(quiet, phases) as report, workers_for(jobs) as workers:
-        folder = open_run("run-layer", out, choice, seed, phases)
+        folder = open_run("run-layer", out, choice, seed, phases, device_name(device))
         reader = Reader(wanted, workers, report, store=folder.units, noise=ReadNoise(seed))
         if not wanted.gives_integers:
             grid = grid.program(wanted, partial(report, f"program {layer}"))
             grid = fitted(one, grid, replace(reader, phase="calibrate"), seed)
             write_decks(grid, codes, folder.path / "netlists")
-        results = grid.read_whole(codes, reader)
+        results = read_tiles(grid, codes, reader, device)
     for placed, read in zip(grid.tiles, results, strict=True):
         name = "currents.npz" if only else f"currents_{placed.row}_{placed.column}.npz"
         save(folder.path / name, placed, codes, read)
-    summary = summarize(network, layer, tile, backend, grid.tiles, len(codes), time.monotonic() - started)
+    seconds = time.monotonic() - started
+    summary = summarize(network, layer, tile, backend, grid.tiles, len(codes), device_name(device), seconds)
     folder.finish(summary)
     if as_json:
         print_json({**summary, "out": str(folder.path)})
@@ -124,20 +130,21 @@ def command(
             for placed, most in zip(grid.tiles, worst, strict=True)
         ],
     )
+    show.say(f"Computed on: {summary['device']}")
     show.say_path(f"Currents are in {folder.path}")
 
 
 def fitted(one: Experiment, grid: TileGrid, reader: Reader, seed: int) -> TileGrid:
     """Return the tiles of a layer, programmed and calibrated on training images."""
     from norsim.tiling.calibrate import fit_layer
-    from norsim.tiling.modules import layer_codes
+    from norsim.tiling.modules import layer_vectors
 
     deployment, name = one.net.parts.deployment, grid.layer.name
     assert deployment.inputs is not None
     with step(reader.report, "data"):
         images = deployment.inputs(grid.chip.calibration.images)
     reader.report(f"calibrate {name}", 0, len(grid.tiles))
-    return fit_layer(grid, layer_codes(one.net.parts.analog, images, [name])[name], reader, seed)
+    return fit_layer(grid, layer_vectors(one.net.parts.analog, images, [name])[name], reader, seed)
 
 
 def write_decks(grid: TileGrid, codes: Codes, folder: Path) -> None:
@@ -167,7 +174,8 @@ def save(path: Path, part: PlacedTile, codes: Codes, read: TileRead) -> None:
 
 
 def summarize(
-    network: str, layer: str, tile: str | None, backend: str, parts: Sequence[PlacedTile], vectors: int, seconds: float,
+    network: str, layer: str, tile: str | None, backend: str, parts: Sequence[PlacedTile], vectors: int, device: str,
+    seconds: float,
 ) -> dict[str, Any]:  # fmt: skip
     """Return the content of `run-layer --json`; sizes are those of the tile, or lists over all tiles.
 
@@ -190,5 +198,6 @@ def summarize(
         "passes": encoding.passes(parts[0].layer.input_bits),
         "full_scale_amps": scales[0] if one else scales,
         "converged": True,
+        "device": device,
         "seconds": round(seconds, 3),
     }

@@ -4,6 +4,7 @@ A read is solved in these steps: its codes are copied from where they are; the r
 chosen; the field is solved; the rows are added; the lines are sensed, converted and added to the layer's sums. Nothing
 but the sums goes to memory, unless the caller asks for currents and converter codes too.
 
+Threads of Python share the chunks: with numba's own, the kernel would be compiled twice, and take twice as long.
 A thread takes a chunk of `READS` reads at a time, pass after pass: a call takes all of them, because passing arrays to
 a function takes as long as some ten rows. The field is solved and currents are converted for all of them in step, reads
 innermost in memory; rows are added read by read, lines innermost. Arrays are always indexed in place, as in
@@ -16,10 +17,9 @@ change of inner functions or constants in another file.
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
-from norsim.array.compiled import njit
-from norsim.solver.macro.simd import (
+from norsim.array.compiled import inner, njit
+from norsim.solver.simd import (
     add,
     add_product,
     bits_of,
@@ -35,7 +35,7 @@ from norsim.solver.macro.simd import (
 )
 
 # The start of the SHA-256 of simd.py, without which a cache would keep the code of an older one.
-SIMD = "65a1f3a0d00202d0"
+SIMD = "702fcbf6b6de43bb"
 # A multiple of any processor's SIMD lanes, so that each read is computed by the same instructions at any position.
 READS = 64
 # As norsim.solver.nodal_kernels.FAST, and sums in any order.
@@ -50,11 +50,11 @@ FOUR = 4
 ZERO, ONE, TWO, THREE, STEP, EIGHT = (np.uint64(number) for number in (0, 1, 2, 3, 4, 8))
 # With an integer, numba would compute in 64 bits.
 NOUGHT, UNIT = np.float32(0), np.float32(1)
-# Lanes of norsim.solver.macro.simd.WIDE and NARROW, and codes per word of bits.
+# Lanes of norsim.solver.simd.WIDE and NARROW, and codes per word of bits.
 WIDE, NARROW, WORD = np.uint64(32), np.uint64(16), np.uint64(64)
 
 
-@njit(fastmath=SUMS, error_model="numpy")
+@inner(fastmath=SUMS, error_model="numpy")
 def _choose_bits(  # type: ignore[no-untyped-def]
     codes, begins, offsets, spots, first, count, at_once, passes, row, words, bytes_of, bases, entries, counts, weights,
     ends, nodes, blocks, constants, nothing, most, places, starts, running,
@@ -92,7 +92,7 @@ def _choose_bits(  # type: ignore[no-untyped-def]
             starts[r, block + 1] = _end_block(places, starts[r, block], taken, constants, nothing)
 
 
-@njit(error_model="numpy")
+@inner(error_model="numpy")
 def _end_block(places, first, taken, constants, nothing):  # type: ignore[no-untyped-def]
     """Add the constants of the rows from `first` on, pad with `nothing`, and return the place after them."""
     if constants:
@@ -105,7 +105,7 @@ def _end_block(places, first, taken, constants, nothing):  # type: ignore[no-unt
     return first + ((taken - first + THREE) >> TWO << TWO)
 
 
-@njit(fastmath=SUMS, error_model="numpy")
+@inner(fastmath=SUMS, error_model="numpy")
 def _choose_volts(  # type: ignore[no-untyped-def]
     codes, drives, begins, offsets, first, count, per_block, weights, node_of, nothing, most, volts, places, starts,
     running,
@@ -130,7 +130,7 @@ def _choose_volts(  # type: ignore[no-untyped-def]
         starts[r, starts.shape[1] - 1] = taken
 
 
-@njit(fastmath=SUMS, error_model="numpy")
+@inner(fastmath=SUMS, error_model="numpy")
 def _take_differences(running, before):  # type: ignore[no-untyped-def]
     """Convert running sums, NaN for a node without own groups, to sums by node; `before` `[READS]` is scratch."""
     for r in range(READS):
@@ -142,7 +142,7 @@ def _take_differences(running, before):  # type: ignore[no-untyped-def]
             before[r] = sum_to_here
 
 
-@njit(fastmath=SUMS, error_model="numpy")
+@inner(fastmath=SUMS, error_model="numpy")
 def _solve_field(rounds, currents, slopes, local_slopes, mean_slope, shared, nominal, field):  # type: ignore[no-untyped-def]
     """Do `Field.solve` for READS reads with weighted sums field[0]: currents and local slopes go to field[1] and
     field[2], each `[nodes, READS]`."""
@@ -168,7 +168,7 @@ def _solve_field(rounds, currents, slopes, local_slopes, mean_slope, shared, nom
                 field[1, n, r] = field[3, n, r] + (field[4, n, r] - mean) * field[5, n, r]
 
 
-@njit(fastmath=SUMS, error_model="numpy")
+@inner(fastmath=SUMS, error_model="numpy")
 def _take_terms(field, to_blocks, at_blocks, shares, balance, terms):  # type: ignore[no-untyped-def]
     """Do `Field.terms`: set `terms` `[blocks, TERMS, READS]`."""
     nodes, blocks = to_blocks.shape
@@ -191,7 +191,7 @@ def _take_terms(field, to_blocks, at_blocks, shares, balance, terms):  # type: i
                 terms[b, 6, r] += terms[c, 2, r] * siemens
 
 
-@njit(fastmath=SUMS, error_model="numpy")
+@inner(fastmath=SUMS, error_model="numpy")
 def _take_modes(field, modes, phi):  # type: ignore[no-untyped-def]
     """Set `phi` `[modes, READS]` to the modes of the field."""
     nodes = field.shape[1]
@@ -204,7 +204,7 @@ def _take_modes(field, modes, phi):  # type: ignore[no-untyped-def]
                 phi[k, r] += field[1, n, r] * of_current + field[2, n, r] * of_slope
 
 
-@njit(fastmath=SUMS, error_model="numpy")
+@inner(fastmath=SUMS, error_model="numpy")
 def _follow(table, phi, r, values):  # type: ignore[no-untyped-def]
     """Set values[i] = sum of phi[k, r] x table[k, i], from the modes of read `r`; phi[0, r] = 1."""
     for i in range(table.shape[1]):
@@ -215,7 +215,7 @@ def _follow(table, phi, r, values):  # type: ignore[no-untyped-def]
             values[i] += factor * table[k, i]
 
 
-@njit(fastmath=SUMS, error_model="numpy")
+@inner(fastmath=SUMS, error_model="numpy")
 def _weigh_volts(volts, r, factors, shifts, phi, of_factors, of_shifts, of_rows):  # type: ignore[no-untyped-def]
     """Set `of_rows` to ((x + shift) factor)^n minus its value at rest, x = 0, for n = 1 and 2, line by line."""
     _follow(factors, phi, r, of_factors)
@@ -226,7 +226,7 @@ def _weigh_volts(volts, r, factors, shifts, phi, of_factors, of_shifts, of_rows)
         of_rows[2 * line + 1] = x * (x + of_shifts[line] + of_shifts[line]) * factor * factor
 
 
-@njit(error_model="numpy")
+@inner(error_model="numpy")
 def _add_wide(rows, width, weighed, places, first, last, lane):  # type: ignore[no-untyped-def]
     """Return the sum of weighed[k] x rows[p width + lane ...] over p = places[first + k] up to `last` as a wide
     vector."""
@@ -241,7 +241,7 @@ def _add_wide(rows, width, weighed, places, first, last, lane):  # type: ignore[
     return add(one, other)
 
 
-@njit(error_model="numpy")
+@inner(error_model="numpy")
 def _add_narrow(rows, width, weighed, places, first, last, lane):  # type: ignore[no-untyped-def]
     """Return the same as a narrow vector, with more sums at a time."""
     one, two, three, four = narrow_zero(), narrow_zero(), narrow_zero(), narrow_zero()
@@ -255,7 +255,7 @@ def _add_narrow(rows, width, weighed, places, first, last, lane):  # type: ignor
     return add(add(one, two), add(three, four))
 
 
-@njit(inline="always", error_model="numpy")
+@inner(inline="always", error_model="numpy")
 def _add_terms(zero, table, width, values, first, lane):  # type: ignore[no-untyped-def]
     """Return the sum of values[k] x table[(first + k) width + lane ...], a vector like `zero`."""
     total = zero
@@ -264,7 +264,7 @@ def _add_terms(zero, table, width, values, first, lane):  # type: ignore[no-unty
     return total
 
 
-@njit(inline="always", error_model="numpy")
+@inner(inline="always", error_model="numpy")
 def _solve_lanes(  # type: ignore[no-untyped-def]
     total, fixed, slopes, width, values, slope_values, b, lane, alone, own, ohms, share, together, balanced, deviation,
     slope, at,
@@ -285,7 +285,7 @@ def _solve_lanes(  # type: ignore[no-untyped-def]
         store(answer, slope, at)
 
 
-@njit(error_model="numpy")
+@inner(error_model="numpy")
 def _add_rows(  # type: ignore[no-untyped-def]
     rows, fixed, slopes, width, bits, factors, phi, volts, shifts, of_factors, of_shifts, of_rows, weighed, places,
     starts, terms, of_terms, slope_terms, at_once, count, passes, own, ohms, share, together, balanced, deviation,
@@ -342,7 +342,7 @@ def _add_rows(  # type: ignore[no-untyped-def]
                     lane += NARROW
 
 
-@njit(fastmath=SUMS, error_model="numpy")
+@inner(fastmath=SUMS, error_model="numpy")
 def _settle(rounds, deviation, slope, own, coupling, shares, together, balanced, settled, moved, line_amps):  # type: ignore[no-untyped-def]
     """Do the fixed point between blocks for each read of a chunk: set line_amps[r] to the currents of its lines.
 
@@ -373,7 +373,7 @@ def _settle(rounds, deviation, slope, own, coupling, shares, together, balanced,
                 line_amps[r, j] += share * settled[b, j]
 
 
-@njit(error_model="numpy")
+@inner(error_model="numpy")
 def _sense(line_amps, lines, signs, amps):  # type: ignore[no-untyped-def]
     """Set amps[j, r] to the sum of signs[k, j] x line_amps[r, lines[k, j]]."""
     for j in range(lines.shape[1]):
@@ -386,7 +386,7 @@ def _sense(line_amps, lines, signs, amps):  # type: ignore[no-untyped-def]
                 amps[j, r] += sign * line_amps[r, line]
 
 
-@njit(error_model="numpy")
+@inner(error_model="numpy")
 def _add_noise(noise, first, at_once, count, passes, values):  # type: ignore[no-untyped-def]
     """Add the noise `[reads, outputs]` of the reads of a chunk to values `[outputs, READS]`."""
     for v in range(count):
@@ -395,7 +395,7 @@ def _add_noise(noise, first, at_once, count, passes, values):  # type: ignore[no
                 values[j, p * at_once + v] += noise[(first + v) * passes + p, j]
 
 
-@njit(error_model="numpy")
+@inner(error_model="numpy")
 def _meet_converters(amps, top, low, step, gain, offset, bow, seen):  # type: ignore[no-untyped-def]
     """Set seen[j, r] to what the converter of output j sees of amps[j, r], in steps: see norsim.periphery.readout."""
     for j in range(len(amps)):
@@ -405,7 +405,7 @@ def _meet_converters(amps, top, low, step, gain, offset, bow, seen):  # type: ig
             seen[j, r] = ideal + offset[j] + bow[j] * share * (UNIT - share)
 
 
-@njit(error_model="numpy")
+@inner(error_model="numpy")
 def _convert(seen, top, scale, shift, places_of, adc, values):  # type: ignore[no-untyped-def]
     """Set adc[j, r] to the code of seen[j, r], and values[j, r] to what it stands for, times the place value of its
     pass, places_of[r]."""
@@ -416,7 +416,7 @@ def _convert(seen, top, scale, shift, places_of, adc, values):  # type: ignore[n
             values[j, r] = places_of[r] * (code * scale[j] + shift[j])
 
 
-@njit(error_model="numpy")
+@inner(error_model="numpy")
 def _count_clipped(amps, least, most, places_of, clipped, thread):  # type: ignore[no-untyped-def]
     """Count the currents that converters clip at the low and the high end, of reads whose places_of[r] is not 0."""
     below, above = 0, 0
@@ -430,7 +430,7 @@ def _count_clipped(amps, least, most, places_of, clipped, thread):  # type: igno
     clipped[thread, 1] += above
 
 
-@njit(error_model="numpy")
+@inner(error_model="numpy")
 def _add_sums(values, slices, first, at_once, count, passes, of_sums, first_output, first_vector):  # type: ignore[no-untyped-def]
     """Add the values of all passes and slices to the sums of the layer."""
     for j in range(len(values)):
@@ -441,7 +441,7 @@ def _add_sums(values, slices, first, at_once, count, passes, of_sums, first_outp
             of_sums[first_output + j // slices, first_vector + first + v] += total
 
 
-@njit(error_model="numpy")
+@inner(error_model="numpy")
 def _keep(values, first, at_once, count, passes, found):  # type: ignore[no-untyped-def]
     """Set found[v passes + p] to the values `[outputs, READS]` of the reads of a chunk."""
     for j in range(len(values)):
@@ -450,7 +450,7 @@ def _keep(values, first, at_once, count, passes, found):  # type: ignore[no-unty
                 found[(first + v) * passes + p, j] = values[j, p * at_once + v]
 
 
-@njit(error_model="numpy")
+@inner(error_model="numpy")
 def _keep_lines(line_amps, first, at_once, count, passes, found):  # type: ignore[no-untyped-def]
     """Set found[v passes + p] to the currents of the lines of the reads of a chunk."""
     for v in range(count):
@@ -459,9 +459,24 @@ def _keep_lines(line_amps, first, at_once, count, passes, found):  # type: ignor
                 found[(first + v) * passes + p, j] = line_amps[p * at_once + v, j]
 
 
-@njit(fastmath=SUMS, error_model="numpy")
-def _read_of(thread, threads, vectors, passes, groups, tables, model, readout, noise, results):  # type: ignore[no-untyped-def]
-    """Do one thread's share of `read`."""
+@njit(nogil=True, fastmath=SUMS, error_model="numpy")
+def read(thread, threads, vectors, passes, groups, tables, model, readout, noise, results):  # type: ignore[no-untyped-def]
+    """Do a thread's share of reading vectors through a tile, one of `threads` shares; see Tabulated for `groups`,
+    `tables` and `model`, whose lines are padded with zeros to the width of `rows`.
+
+    vectors = (codes `[n]`, drives, begins `[vectors]`, offsets `[inputs]`): input i of vector v has the code
+    codes[begins[v] + offsets[i]], of which pass p drives bit p. With drives `[codes]`, shares of full drive, it is
+    driven by that of its code, in one pass; with drives `[n]` and no codes, by drives[begins[v] + offsets[i]].
+
+    readout = (lines and signs `[parts, conversions]`, place values `[passes]`, slices of an output, and the arguments
+    of `_convert`): conversion j is of signs[k, j] times the current of lines[k, j], for each part k. noise = (amperes,
+    converter steps), each `[reads, conversions]` or empty. The conversions are of slices of outputs, those of an output
+    next to each other.
+
+    results = (currents of lines `[reads, lines]`, amperes and codes `[reads, conversions]`, sums `[m, n]`, first
+    output, first vector, clipped `[threads, 2]`): each read is v passes + p; the first three are empty if they are not
+    wanted; sums of output o and vector v are added to sums[first output + o, first vector + v].
+    """
     codes, drives, begins, offsets = vectors
     per_block, field_rounds, rounds, length, constants = groups
     rows, factors, shifts, fixed, modes, weights, node_of, spots = tables[:8]
@@ -545,25 +560,3 @@ def _read_of(thread, threads, vectors, passes, groups, tables, model, readout, n
         if len(of_amps):
             _keep(amps, first, at_once, count, passes, of_amps)
             _keep(adc, first, at_once, count, passes, of_codes)
-
-
-@njit(parallel=True, fastmath=SUMS, error_model="numpy")
-def read(threads, vectors, passes, groups, tables, model, readout, noise, results):  # type: ignore[no-untyped-def]
-    """Read vectors through a tile; see Tabulated for `groups`, `tables` and `model`, whose lines are padded with zeros
-    to the width of `rows`.
-
-    vectors = (codes `[n]`, drives, begins `[vectors]`, offsets `[inputs]`): input i of vector v has the code
-    codes[begins[v] + offsets[i]], of which pass p drives bit p. With drives `[codes]`, shares of full drive, it is
-    driven by that of its code, in one pass; with drives `[n]` and no codes, by drives[begins[v] + offsets[i]].
-
-    readout = (lines and signs `[parts, conversions]`, place values `[passes]`, slices of an output, and the arguments
-    of `_convert`): conversion j is of signs[k, j] times the current of lines[k, j], for each part k. noise = (amperes,
-    converter steps), each `[reads, conversions]` or empty. The conversions are of slices of outputs, those of an output
-    next to each other.
-
-    results = (currents of lines `[reads, lines]`, amperes and codes `[reads, conversions]`, sums `[m, n]`, first
-    output, first vector, clipped `[threads, 2]`): each read is v passes + p; the first three are empty if they are not
-    wanted; sums of output o and vector v are added to sums[first output + o, first vector + v].
-    """
-    for thread in prange(threads):
-        _read_of(np.int64(thread), threads, vectors, passes, groups, tables, model, readout, noise, results)

@@ -16,7 +16,7 @@ Vectors = tuple[NDArray[Any], NDArray[np.uint64], NDArray[np.uint64]]
 Readout = tuple[Any, ...]
 NOTHING = np.empty((0, 0), dtype=np.float32)
 NO_NOISE, NO_DRIVES, ONE = (NOTHING, NOTHING), np.empty(0, dtype=np.float32), np.float32(1)
-# Lines come in multiples of norsim.solver.macro.simd.NARROW.
+# Lines come in multiples of norsim.solver.simd.NARROW.
 LANES = 16
 NO_READOUT: Readout = (np.empty((0, 0), dtype=np.uint64), NOTHING, NO_DRIVES, 1, ONE, *[NO_DRIVES] * 9)
 

@@ -20,6 +20,7 @@ import torch
 from numba import get_num_threads
 from numpy.typing import NDArray
 
+from norsim.array.compiled import in_threads
 from norsim.array.tile import Floats
 from norsim.errors import SolveError
 from norsim.solver.input_lines import Driven
@@ -99,7 +100,7 @@ class Tabulated:
         converters' steps, each `[vectors x passes, outputs]` or empty.
         """
         model, (codes, begins, offsets) = self.model, vectors
-        threads = get_num_threads()
+        threads = max(min(get_num_threads(), len(begins) * passes // kernels.READS), 1)
         clipped = np.zeros((threads, 2), dtype=np.int64)
         # A row is followed by its constant, as many rows further on as there are weights.
         constants = 0 if len(self.rows) - 1 == len(self.weights) else len(self.weights)
@@ -107,12 +108,12 @@ class Tabulated:
             model.groups_per_block, model.field.rounds, model.rounds, self._layout.length,
             np.uint64(constants if self.drive.direction == "wordlines" else 0),
         )  # fmt: skip
-        kernels.read(
-            threads, (codes, drives, begins, offsets), passes, groups, self._tables, self._of_model, readout, noise,
+        arguments = (
+            (codes, drives, begins, offsets), passes, groups, self._tables, self._of_model, readout, noise,
             (*wanted, clipped),
         )  # fmt: skip
-        low, high = clipped.sum(axis=0).tolist()
-        return low, high
+        in_threads(lambda thread: kernels.read(thread, threads, *arguments), threads)
+        return tuple(clipped.sum(axis=0).tolist())
 
     @cached_property
     def _tables(self) -> tuple[NDArray[Any], ...]:

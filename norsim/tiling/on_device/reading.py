@@ -8,11 +8,13 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from norsim.backends.backend import Backend
 from norsim.errors import ConfigurationError, first_line
+from norsim.periphery.code_vectors import CodeVectors, LayerCodes
 from norsim.periphery.encoding import Codes
 from norsim.solver.macro.float16_parts import full_precision
 from norsim.tiling.grid import TileGrid
@@ -23,7 +25,7 @@ from norsim.tiling.on_device.tile import DeviceRead
 from norsim.tiling.on_device.vectors import padded, patches
 from norsim.tiling.program import ProgrammedTile
 from norsim.tiling.reader import Reader
-from norsim.tiling.tile import PlacedTile
+from norsim.tiling.tile import ObservedRead, PlacedTile, TileRead, joined
 
 
 @dataclass(eq=False)
@@ -64,7 +66,9 @@ class TensorPath:
             codes = padded(self.layer.side.encode(images), shape, layer.input_zero)
             yield patches(codes, shape)
 
-    def outputs(self, parts: Iterable[Tensor], vectors: int, reader: Reader, record: list[Codes] | None) -> Tensor:
+    def outputs(
+        self, parts: Iterable[Tensor], vectors: int, reader: Reader, record: list[Codes | CodeVectors] | None
+    ) -> Tensor:
         """Return real outputs `[vectors, outputs]`, float32, for activation codes `[..., inputs]`, uint8, in parts of
         `vectors` in all, read with `reader` or, if its backend gives integers, exact. Codes are appended to `record`.
 
@@ -112,6 +116,23 @@ class TensorPath:
             reader.report(f"{reader.phase} {grid.layer.name}", place + 1, len(grid.tiles))
 
         return observe
+
+
+def read_tiles(grid: TileGrid, codes: Codes, reader: Reader, device: torch.device) -> list[TileRead]:
+    """Return the read of each tile for all activation codes `[vectors, inputs]` of the layer, computed on `device` as
+    far as `path_of` says."""
+    path = path_of(None, grid, reader, device)
+    if path is None or reader.backend.gives_integers:
+        return grid.read_whole(codes, reader)
+    found: dict[int, list[TileRead]] = {}
+
+    def observe(part: PlacedTile, array: ProgrammedTile, some: LayerCodes, read: ObservedRead) -> None:
+        found.setdefault(id(part), []).append(read.take(np.arange(read.shape[0])))
+
+    at_once = path.layer.vectors_at_once()
+    parts = (torch.from_numpy(codes[k : k + at_once]).to(device) for k in range(0, len(codes), at_once))
+    path.outputs(parts, len(codes), replace(reader, observe=observe), None)
+    return [joined(found[id(part)]) for part in grid.tiles]
 
 
 def path_of(path: TensorPath | None, grid: TileGrid, reader: Reader, device: torch.device) -> TensorPath | None:

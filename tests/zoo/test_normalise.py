@@ -13,12 +13,12 @@ from norsim.backends.ideal import Ideal
 from norsim.chip.load import load_chip
 from norsim.errors import ConfigurationError, DataError
 from norsim.evaluation.batches import fingerprint
-from norsim.quantization.normalise import Normalise, from_header, normalisation
 from norsim.quantization.quantize import quantize
 from norsim.saved.packed_weights import decode, encode
 from norsim.tiling.convert import convert
 from norsim.tiling.digital import digital_operations
 from norsim.tiling.modules import digital
+from norsim.zoo.normalise import Normalise, from_header, normalisation
 from norsim.zoo.registry import NetworkSpec, build, spec_of
 
 COLOURS = Normalise((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))

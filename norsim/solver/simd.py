@@ -5,7 +5,7 @@ inner loop goes on adding to. So the sums of table rows are written with these. 
 processor.
 
 numba finds compiled kernels by the file of the kernel, so it does not notice a change here: after one, put this file's
-digest in norsim/solver/macro/kernels.py, as tests/faults/test_damaged_files.py asks for.
+digest in the files of kernels that use it, as tests/faults/test_damaged_files.py asks for.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numba import extending, types
 from numba.extending import models, register_model
 
 WIDE, NARROW, EIGHT, BYTES = 32, 16, 8, 64
+REAL = {32: ir.FloatType(), 64: ir.DoubleType()}
 
 # Of any type, because the functions that it makes have one argument less when they are called in a kernel.
 intrinsic: Any = extending.intrinsic
@@ -26,16 +27,21 @@ FAST = ("contract", "nsz")
 
 
 class Vector(types.Type):
-    """The type of a vector of `lanes` floats of 32 bits."""
+    """The type of a vector of `lanes` floats of 32 or 64 `bits`."""
 
-    def __init__(self, lanes: int) -> None:
-        self.lanes = lanes
-        super().__init__(f"vector of {lanes} floats")
+    def __init__(self, lanes: int, bits: int) -> None:
+        self.lanes, self.bits = lanes, bits
+        super().__init__(f"vector of {lanes} floats of {bits} bits")
 
     @property
     def value(self) -> ir.VectorType:
         """Its type in LLVM."""
-        return ir.VectorType(ir.FloatType(), self.lanes)
+        return ir.VectorType(REAL[self.bits], self.lanes)
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of an element, to which arrays are aligned."""
+        return self.bits // 8
 
 
 @register_model(Vector)
@@ -46,9 +52,9 @@ class VectorModel(models.PrimitiveModel):
         super().__init__(manager, kind, kind.value)  # type: ignore[no-untyped-call]
 
 
-def _zero(lanes: int) -> Any:
+def _zero(lanes: int, bits: int = 32) -> Any:
     """Return the function of kernels that makes a vector of zeros."""
-    kind = Vector(lanes)
+    kind = Vector(lanes, bits)
 
     @intrinsic
     def zero(typing):  # type: ignore[no-untyped-def]
@@ -60,7 +66,7 @@ def _zero(lanes: int) -> Any:
     return zero
 
 
-wide_zero, narrow_zero = _zero(WIDE), _zero(NARROW)
+wide_zero, narrow_zero, double_zero = _zero(WIDE), _zero(NARROW), _zero(EIGHT, 64)
 
 
 def _at(context: Any, builder: Any, array_type: Any, array: Any, index: Any, kind: ir.Type) -> Any:
@@ -108,21 +114,35 @@ add, subtract, multiply, divide = (_binary(name) for name in ("fadd", "fsub", "f
 
 @intrinsic
 def spread(typing, like, number):  # type: ignore[no-untyped-def]
-    """Return a vector of the kind of `like`, each element of which is a float32 number."""
+    """Return a vector of the kind of `like`, each element of which is a number."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         return _spread(builder, arguments[1], like.value)
 
-    return like(like, types.float32), generate
+    return like(like, types.float32 if like.bits == 32 else types.float64), generate
+
+
+@intrinsic
+def spread_at(typing, like, array, index):  # type: ignore[no-untyped-def]
+    """Return a vector of the kind of `like`, each element of which is array[index], counted in a contiguous array."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        _, values, place = arguments
+        number = builder.load(_at(context, builder, array, values, place, REAL[like.bits]), align=like.bytes)
+        return _spread(builder, number, like.value)
+
+    return like(like, array, index), generate
 
 
 @intrinsic
 def load(typing, like, array, index):  # type: ignore[no-untyped-def]
-    """Return array[index : index + lanes] as a vector of the kind of `like`."""
+    """Return array[index : index + lanes] as a vector of the kind of `like`, which can be wider than the array's."""
+    kept = Vector(like.lanes, array.dtype.bitwidth)
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         _, values, place = arguments
-        return builder.load(_at(context, builder, array, values, place, like.value), align=4)
+        vector = builder.load(_at(context, builder, array, values, place, kept.value), align=kept.bytes)
+        return vector if kept.bits == like.bits else builder.fpext(vector, like.value)
 
     return like(like, array, index), generate
 
@@ -133,10 +153,65 @@ def store(typing, vector, array, index):  # type: ignore[no-untyped-def]
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         value, values, place = arguments
-        builder.store(value, _at(context, builder, array, values, place, vector.value), align=4)
+        builder.store(value, _at(context, builder, array, values, place, vector.value), align=vector.bytes)
         return context.get_dummy_value()
 
     return types.none(vector, array, index), generate
+
+
+@intrinsic
+def magnitude(typing, vector):  # type: ignore[no-untyped-def]
+    """Return the magnitudes of a vector's elements."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        whole = ir.VectorType(ir.IntType(vector.bits), vector.lanes)
+        without_sign = ir.Constant(whole, [2 ** (vector.bits - 1) - 1] * vector.lanes)
+        bits = builder.and_(builder.bitcast(arguments[0], whole), without_sign)
+        return builder.bitcast(bits, vector.value)
+
+    return vector(vector), generate
+
+
+def _either(comparison: str) -> Any:
+    """Return the function of kernels that takes, element by element, that of two vectors that compares so."""
+
+    @intrinsic
+    def either(typing, one, other):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            return builder.select(builder.fcmp_ordered(comparison, *arguments), *arguments)
+
+        return one(one, other), generate
+
+    return either
+
+
+lower, higher = _either("<"), _either(">")
+
+
+@intrinsic
+def some(typing, vector):  # type: ignore[no-untyped-def]
+    """Return whether any element is not 0."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        found = builder.fcmp_ordered("!=", arguments[0], ir.Constant(vector.value, [0.0] * vector.lanes))
+        bits = ir.IntType(vector.lanes)
+        return builder.icmp_unsigned("!=", builder.bitcast(found, bits), ir.Constant(bits, 0))
+
+    return types.boolean(vector), generate
+
+
+@intrinsic
+def inside(typing, vector, low, high):  # type: ignore[no-untyped-def]
+    """Return 1 where low <= element < high, and 0 elsewhere."""
+    number = types.float32 if vector.bits == 32 else types.float64
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        value, *ends = arguments
+        bottom, top = (_spread(builder, end, vector.value) for end in ends)
+        found = builder.and_(builder.fcmp_ordered(">=", value, bottom), builder.fcmp_ordered("<", value, top))
+        return builder.uitofp(found, vector.value)
+
+    return vector(vector, number, number), generate
 
 
 @intrinsic

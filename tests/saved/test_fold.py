@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from norsim.quantization.fold import fold, norms_after
 from norsim.quantization.modules import QuantConv2d
 from norsim.quantization.quantize import quantize
+from norsim.saved.fold import fold, norms_after
 from norsim.zoo.registry import build
 
 
