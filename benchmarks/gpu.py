@@ -91,7 +91,7 @@ def prepare_tile(wordlines: int, bitlines: int, vectors: int) -> dict[str, Any]:
     found = {"codes": codes, "amps": read.amps, "adc": read.adc, "nodal": nodal}
     return {
         "name": f"{wordlines}x{bitlines}", "inputs": inputs, "device_tile": device_tile(part, array, Macro(), CPU),
-        "full_scale_amps": part.full_scale_amps, "step_amps": part.adc.step_amps,
+        "full_scale_amps": part.full_scale_amps, "step_amps": part.adcs[0].step_amps,
         **{key: torch.from_numpy(values) for key, values in found.items()},
     }  # fmt: skip
 

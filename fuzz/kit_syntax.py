@@ -57,7 +57,7 @@ CHIP = {
         "state_erased": "0 V", "state_programmed": "2 V",
     },
     "bit_serial": {
-        "wordline_read": "1.2 V", "bitline_read": "0.5 V", "top_level": "60 uA", "zero_point": "reference",
+        "wordline_read": "1.2 V", "bitline_read": "0.5 V", "top_level": "60 uA",
         "reference_every": 16, "wires": {
             "bitline": "0.5 ohm", "bitline_end": "20 ohm", "source_line": "5 ohm", "source_line_end": "0 ohm",
             "rows_per_source_line": 2, "strap_every": 16,

@@ -21,9 +21,15 @@ from norsim.solver.characterize import CellTable
 from norsim.solver.input_lines import driven
 from norsim.spice.simulators.choice import chosen_simulator
 
+# A drive of up to this many steps (4 bits) is not checked against the cell's law, finer ones at this many drain volts.
+MOST_STEPS_UNCHECKED, DRIVES, HALF = 15, 16, 0.5
 
-def cell_amps(cell: Cell, thresholds: Floats, gate_volts: float, drain_volts: float) -> Floats:
-    """Return `[n]` amperes of single cells with `thresholds` `[n]`, by the simulator: one row on lossless wires."""
+
+def cell_amps(cell: Cell, thresholds: Floats, gate_volts: float, drain_volts: float | Floats) -> Floats:
+    """Return `[n]` amperes of single cells with `thresholds` `[n]`, by the simulator: one row on lossless wires.
+
+    `drain_volts` are the same for all cells, or `[n]`.
+    """
     tile = Tile(np.atleast_2d(thresholds), cell, Wires(strap_every=1))
     stimulus = Stimulus(np.array([[gate_volts]]), np.full((1, tile.bitlines), drain_volts))
     currents: Floats = reference().read(tile, stimulus).bitline[0]
@@ -32,9 +38,36 @@ def cell_amps(cell: Cell, thresholds: Floats, gate_volts: float, drain_volts: fl
 
 @lru_cache(maxsize=32)
 def program_levels(cell: Cell, encoding: Encoding) -> Levels:
-    """Return the thresholds of all weight codes of `encoding` on `cell`, found by reading the cell in the simulator."""
+    """Return the thresholds of all cell codes of `encoding` on `cell`, found by reading the cell in the simulator.
+
+    Raises ConfigurationError for levels that the cell cannot reach, and if it is not linear enough for the steps of
+    the encoding's drive.
+    """
     gate, drain = encoding.verify_volts
-    return find_levels(cell, encoding.level_amps, lambda c, volts: cell_amps(c, volts, gate, drain))
+    levels = find_levels(cell, encoding.level_amps, lambda c, volts: cell_amps(c, volts, gate, drain))
+    if encoding.top_drive > MOST_STEPS_UNCHECKED:
+        _check_linear(cell, encoding, levels)
+    return levels
+
+
+def _check_linear(cell: Cell, encoding: Encoding, levels: Levels) -> None:
+    """Raise ConfigurationError if the difference of the highest and the lowest level, the largest weight, leaves the
+    line in the drain volts by more than half a step of the drive."""
+    gate, drain = encoding.verify_volts
+    shares = np.arange(1, DRIVES + 1) / DRIVES
+    volts, ends = np.tile(shares * drain, 2), np.repeat(levels.thresholds[[0, -1]], DRIVES)
+    low, high = cell_amps(cell, ends, gate, volts).reshape(2, DRIVES)
+    weight = high - low
+    away = np.abs(weight / weight[-1] - shares)
+    worst = int(away.argmax())
+    if away[worst] * encoding.top_drive > HALF:
+        bits = max(int(np.log2(HALF / away[worst] + 1)), MOST_STEPS_UNCHECKED.bit_length())
+        raise ConfigurationError(
+            f"the cell {cell.subcircuit} is not linear enough for drain volts in {encoding.top_drive} steps: at "
+            f"{shares[worst]:.0%} of the full drain volts the current of the largest weight is "
+            f"{away[worst] * encoding.top_drive:.2g} steps from the line, and {HALF:g} is the most. Use a dac_bits "
+            f"of at most {bits}, a smaller drain_full, or the bit-serial encoding, which needs no linear cell"
+        )
 
 
 @lru_cache(maxsize=32)

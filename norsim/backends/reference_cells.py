@@ -52,7 +52,8 @@ def reference_amps(chip: Chip) -> float:
     _, drain = chip.encoding.verify_volts
     amps = cell_amps(chip.cell, reference_cells(chip, levels), encoding.wordline_volts, drain)
     middle, quarter = len(amps) // 2, len(amps) // 4
-    weights = np.array([[middle - quarter, middle + quarter]], dtype=np.uint8)
+    # A cell of two levels has none above the middle one.
+    weights = np.array([[middle - max(quarter, 1), middle + quarter]], dtype=np.uint8)
     cells = amps[encoding.cell_codes(weights, middle)]
     currents = Currents(
         cells.sum(axis=0)[None], cells.sum(axis=1)[None], np.ones(1, dtype=np.bool_), np.zeros(1), "reference cells"

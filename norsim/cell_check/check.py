@@ -152,7 +152,7 @@ def _small_tile(chip: Chip, levels: Levels, seconds: dict[str, float]) -> list[F
         return [Finding("characterisation", None, "", "", False, str(problem))]
     seconds["nodal_a_cell"] = (time.monotonic() - started) / reads
     sense = chip.encoding.sense(outputs)
-    full = full_scale_amps(chip.encoding, WORDLINES, 4, 4)
+    full = full_scale_amps(chip.encoding, WORDLINES, len(levels.thresholds).bit_length() - 1, 4)
     error = float(np.abs(sensed_amps(solved, sense) - sensed_amps(exact, sense)).max()) / full
     tolerance = characterize.TOLERANCE if table.parts == 1 else characterize.KINKED_TOLERANCE
     return [
@@ -165,7 +165,8 @@ def small_tile(chip: Chip, levels: Levels) -> tuple[Tile, Stimulus, int]:
     """Make a tile of 32 x 32 cells at random codes with the chip's wires; return it, random reads and its outputs."""
     random, encoding = np.random.default_rng(0), chip.encoding
     inputs, outputs = encoding.capacity(WORDLINES, BITLINES)
-    weights = random.integers(0, 16, (inputs, outputs), dtype=np.uint8)
-    codes = encoding.cell_codes(weights, 8)
+    count = len(levels.thresholds)
+    weights = random.integers(0, count, (inputs, outputs), dtype=np.uint8)
+    codes = encoding.cell_codes(weights, count // 2)
     tile = Tile(levels.thresholds[codes], chip.cell, chip.wires, name="cell check")
     return tile, encoding.drive(random.integers(0, 16, (VECTORS, inputs), dtype=np.uint8), outputs, 4), outputs

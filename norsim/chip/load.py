@@ -144,9 +144,10 @@ def build_chip(content: dict[str, Any], path: Path, trust_cell: bool = False) ->
     cell = build_cell(file.cell, file.temperature, path, trust_cell, is_charge)
     encoded, adc, cost = file.encoded, file.adc, file.cost
     return Chip(
-        file.name, cell, encoded.wires.build(), file.tile.wordlines, file.tile.bitlines, encoded.encoding(), adc.bits,
-        Calibration(**file.calibration.model_dump()), ConverterSpread(adc.gain, adc.offset, adc.bow, adc.noise),
-        file.dac.steps, build_silicon(file.silicon, path.parent), file.silicon.programmed_at, file.silicon.tracking,
+        file.name, cell, encoded.wires.build(), file.tile.wordlines, file.tile.bitlines, encoded.encoding(file.mapping),
+        adc.bits, Calibration(**file.calibration.model_dump()),
+        ConverterSpread(adc.gain, adc.offset, adc.bow, adc.noise), file.dac.steps,
+        build_silicon(file.silicon, path.parent), file.silicon.programmed_at, file.silicon.tracking,
         file.silicon.in_situ, encoded.wordline_rise, file.tile.row_order,
         Costs(cost.sample, cost.conversion, cost.adc_step, cost.held, cost.pump_efficiency), adc.shared_by,
         adc.reference == "ratiometric",

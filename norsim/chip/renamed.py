@@ -1,7 +1,8 @@
 """What changed between versions in the meaning of a chip file: renamed keys, and laws that give other numbers.
 
-A key of version 0.1 that has another name now is an error that names it, in files and in settings. A run whose chip
-uses a law that changed since is not solved again, because its reads would differ from those that it kept.
+A key that has another name now is an error that names it, in files and in settings; only the chips that runs recorded
+are read with the key that all of them had, `bit_serial.zero_point`. A run whose chip uses a law that changed since is
+not solved again, because its reads would differ from those that it kept.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from norsim.errors import ConfigurationError
 
 RENAMED = {
     "bit_serial.settle": "bit_serial.wordline_rise",
+    "bit_serial.zero_point": "mapping.scheme",
     "silicon.cell": "silicon.drift_cell",
     "silicon.die": "silicon.drift_die",
 }
@@ -27,6 +29,18 @@ CHANGED = {
     "silicon.telegraph_a_decade": (2, "the number of traps of a cell has a Poisson distribution"),
     "silicon.measured": (2, "the cell conducts the table's current at the temperature of reads"),
 }
+
+
+def of_stored_run(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of a chip that a run recorded, with `mapping.scheme` in the place of `bit_serial.zero_point`.
+
+    Every bit-serial chip had that key, and its values mean the same.
+    """
+    section = content.get("bit_serial")
+    if not isinstance(section, Mapping) or "zero_point" not in section:
+        return dict(content)
+    kept = {name: value for name, value in section.items() if name != "zero_point"}
+    return {**content, "bit_serial": kept, "mapping": {"scheme": section["zero_point"]}}
 
 
 def check_renamed(content: Mapping[str, Any], place: str) -> None:

@@ -17,6 +17,7 @@ from norsim.chip.silicon import SiliconSection, silicon_section
 from norsim.configuration.quantities import Kelvin, NotNegative, Seconds, Share, Steps, quantity
 from norsim.configuration.section import Section
 from norsim.periphery.energy import USUAL_COSTS
+from norsim.periphery.mapping import MappingSection
 from norsim.periphery.registry import ENCODINGS, EncodingSection, section_key
 
 
@@ -105,6 +106,7 @@ class LeadingKeys(Section):
 class ChipFile(LeadingKeys):
     """A chip file, without the sections that registries determine: see `chip_file`."""
 
+    mapping: MappingSection = MappingSection()
     adc: AdcSection
     dac: DacSection = DacSection()
     cost: CostSection = CostSection()

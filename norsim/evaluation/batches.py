@@ -231,7 +231,7 @@ def fingerprint(model: nn.Module, backend: Backend) -> str:
     for name, layer in tiled_layers(model).items():
         parts += [name, layer.fixed and layer.fixed.name, repr(layer.grid.chip), *_of_layer(layer.grid.layer)]
         for tile in layer.grid.tiles:
-            parts += [tile.name, repr(tile.adc), tile.gain.tobytes().hex(), tile.offset.tobytes().hex()]
+            parts += [tile.name, *map(repr, tile.adcs), tile.gain.tobytes().hex(), tile.offset.tobytes().hex()]
     return unit_key(*parts)
 
 

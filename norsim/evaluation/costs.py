@@ -50,10 +50,10 @@ def _costs(layer: TiledLayer, reads: float) -> dict[str, float]:
     }
     shape, chip = layer.grid.layer, layer.grid.chip
     macs = reads / chip.encoding.passes(shape.input_bits) * shape.inputs * shape.outputs
-    outputs = [len(part.outputs) for part in layer.grid.tiles]
+    outputs = [part.conversions for part in layer.grid.tiles]
     conversions = min(max(outputs), chip.outputs_per_converter)
     converters = sum(-(-count // chip.outputs_per_converter) for count in outputs) if reads else 0
-    seconds = reads * chip.costs.read_seconds(conversions)
+    seconds = reads * chip.costs.read_seconds(conversions, chip.encoding.slots(shape.input_bits))
     return {"macs_image": macs, **parts, "seconds_image": seconds, "converters": converters}
 
 

@@ -223,7 +223,7 @@ def _result_bytes(layer: TiledLayer, backend: Backend, codes: Codes) -> int:
 
 def _volts(part: PlacedTile, codes: Codes) -> Stimulus:
     """Return the volts of the layer's `[vectors, inputs]` codes, from ideal drivers."""
-    return part.chip.encoding.drive(part.codes(codes), len(part.outputs), part.layer.input_bits)
+    return part.encoding.drive(part.codes(codes), len(part.outputs), part.layer.input_bits)
 
 
 def _reads(layer: TiledLayer, codes: Codes) -> int:
@@ -291,6 +291,6 @@ def _add_images(
 def _sample(part: PlacedTile, codes: Codes, number: int) -> Sample:
     """Return a read of one of the `[vectors, inputs]` codes as a run keeps it; random currents need the same space."""
     first, random = number % len(codes), np.random.default_rng(number)
-    stimulus = _volts(part, codes[first : first + 1]).take(slice(0, 1))
-    amps = part.full_scale_amps * random.normal(size=len(part.outputs))
+    stimulus = _volts(part, codes[first : first + 1]).take(slice(0, part.slots))
+    amps = part.full_scale_amps * random.normal(size=part.conversions)
     return Sample(random.random(), part, stimulus, amps, part.convert(amps).astype(np.int32))

@@ -13,7 +13,7 @@ from torch import nn
 
 from norsim.chip.load import build_chip
 from norsim.chip.model import Chip
-from norsim.chip.renamed import check_laws, check_renamed
+from norsim.chip.renamed import check_laws, check_renamed, of_stored_run
 from norsim.configuration.strict_yaml import read_yaml
 from norsim.data import Dataset, load
 from norsim.errors import ConfigurationError, NorsimError
@@ -75,7 +75,7 @@ def _records(run: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
         raise ConfigurationError(f"the files of {run} cannot be read: {wrong}; repeat the run")
     if not known or "chip_file" not in manifest or not isinstance(chip, dict):
         raise ConfigurationError(f"{run} is a run of {kind}, which has no report; {advice}")
-    return summary, manifest, chip
+    return summary, manifest, of_stored_run(chip)
 
 
 def _wrong(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> str | None:

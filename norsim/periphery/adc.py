@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,17 +39,46 @@ class Adc:
         """Amperes between two codes."""
         return (self.high_amps - self.low_amps) / float(2**self.bits - 1)
 
-    def convert(self, amps: Floats, flaws: Flaws | None = None) -> Floats:
-        """Return the codes, as whole numbers, of currents of any shape, in an array of the same shape and type.
-
-        With `flaws` the currents are `[..., outputs]`, and each output has its own converter.
-        """
-        steps = (amps - self.low_amps) / self.step_amps if flaws is None else flaws.steps(amps, self)
+    def convert(self, amps: Floats) -> Floats:
+        """Return the codes, as whole numbers, of currents of any shape, in an array of the same shape and type."""
         # Ties go to the even code, in NumPy as in torch.
-        return steps.round().clip(0, 2**self.bits - 1)
+        return ((amps - self.low_amps) / self.step_amps).round().clip(0, 2**self.bits - 1)
 
     def amps(self, codes: Floats) -> Floats:
         """Return the currents that codes stand for, in amperes; any shape."""
+        return codes * self.step_amps + self.low_amps
+
+
+@dataclass(frozen=True, eq=False)
+class Ranges:
+    """The ranges of the converters of a tile, one for each slice of each output: `Adc`, but with arrays.
+
+    `bits`       resolution of all of them
+    `low_amps`, `high_amps`   `[outputs x slices]`: the currents of the lowest and the highest code
+    """
+
+    bits: int
+    low_amps: Floats
+    high_amps: Floats
+
+    @classmethod
+    def of(cls, slices: Sequence[Adc], outputs: int) -> Ranges:
+        """Return the ranges of that many outputs, given that of each slice."""
+        low, high = ([getattr(adc, name) for adc in slices] for name in ("low_amps", "high_amps"))
+        return cls(slices[0].bits, np.tile(low, outputs), np.tile(high, outputs))
+
+    @property
+    def step_amps(self) -> Floats:
+        """`[outputs x slices]`: amperes between two codes."""
+        return (self.high_amps - self.low_amps) / float(self.top)
+
+    @property
+    def top(self) -> int:
+        """The highest code."""
+        return int(2**self.bits) - 1
+
+    def amps(self, codes: Floats) -> Floats:
+        """Return the currents that codes `[..., outputs x slices]` stand for, in amperes."""
         return codes * self.step_amps + self.low_amps
 
 
@@ -84,28 +114,34 @@ IDEAL_CONVERTERS = ConverterSpread()
 
 @dataclass(frozen=True, eq=False)
 class Flaws:
-    """The errors of each output's converter, `[outputs]`: see ConverterSpread."""
+    """The errors of the converter of each slice of each output, `[outputs x slices]`: see ConverterSpread."""
 
     gain: Floats
     offset: Floats
     bow: Floats
 
-    def steps(self, amps: Floats, adc: Adc) -> Floats:
-        """Return currents `[..., outputs]` in steps above the lowest code, with the converters' errors but no noise."""
-        ideal = (amps * (1 + self.gain) - adc.low_amps) / adc.step_amps
-        share = ideal / (2**adc.bits - 1)
+    def convert(self, amps: Floats, ranges: Ranges) -> Floats:
+        """Return the codes, as whole numbers, of currents `[..., outputs x slices]`, without noise."""
+        # Ties go to the even code, in NumPy as in torch.
+        return self.steps(amps, ranges).round().clip(0, ranges.top)
+
+    def steps(self, amps: Floats, ranges: Ranges) -> Floats:
+        """Return currents `[..., outputs x slices]` in steps above the lowest code, with the converters' errors but no
+        noise."""
+        ideal = (amps * (1 + self.gain) - ranges.low_amps) / ranges.step_amps
+        share = ideal / ranges.top
         seen: Floats = ideal + self.offset + 4 * self.bow * share * (1 - share)
         return seen
 
-    def edges(self, adc: Adc) -> tuple[Floats, Floats]:
-        """Return the currents `[outputs]`, amperes, half a step outside the lowest and the highest code.
+    def edges(self, ranges: Ranges) -> tuple[Floats, Floats]:
+        """Return the currents `[outputs x slices]`, amperes, half a step outside the lowest and the highest code.
 
         They include gain and offset. The bow is left out: it is 0 at both codes, and less than 2 b / (2^bits - 1) of a
         step half a step from them.
         """
         return (
-            (adc.low_amps + (-0.5 - self.offset) * adc.step_amps) / (1 + self.gain),
-            (adc.high_amps + (0.5 - self.offset) * adc.step_amps) / (1 + self.gain),
+            (ranges.low_amps + (-0.5 - self.offset) * ranges.step_amps) / (1 + self.gain),
+            (ranges.high_amps + (0.5 - self.offset) * ranges.step_amps) / (1 + self.gain),
         )
 
 

@@ -5,18 +5,15 @@ shifted and added digitally:
 
     sum_i (q_i - z) x_i = sum_p 2^p  sum_i (q_i - z) x_i[p]
 
-where x_i[p] is bit p of x_i. The term with z comes from
-  * `reference`: a column of cells at code z in each strapped group, subtracted before the ADC: it shares the
-    source line of its neighbours, so IR drop distorts it as it distorts them;
-  * `digital`: -z sum_i x_i[p], computed from the inputs;
-  * `differential`: two columns per output, one for positive and one for negative q - z.
+where x_i[p] is bit p of x_i. norsim.periphery.mapping says where the term with z comes from, and how a weight of more
+bits than a cell has is cut into slices.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +23,10 @@ from norsim.array.tile import Floats, Stimulus
 from norsim.configuration.quantities import Amperes, Volts, quantity
 from norsim.configuration.section import Section
 from norsim.configuration.wires import WiresSection
+from norsim.errors import ConfigurationError
+from norsim.periphery.columns import Columns
 from norsim.periphery.encoding import Codes, Sense
-
-ZeroPoint = Literal["reference", "digital", "differential"]
+from norsim.periphery.mapping import MappingSection, Scheme, digits, halves, slice_names, slice_values, slices_of
 
 
 @dataclass(frozen=True)
@@ -37,18 +35,22 @@ class BitSerial:
 
     `wordline_volts`  gate volts of a 1 bit; a 0 bit is 0 V
     `bitline_volts`   read volts on every bitline
-    `top_amps`        cell current of the highest weight code
-    `zero_point`      where the zero point's term comes from
-    `group`           bitlines between two straps; one of them is the reference column
-    `weight_bits`     width of a weight code
+    `top_amps`        cell current of the highest cell code
+    `scheme`          where the zero point's term comes from
+    `group`           bitlines of a group that has reference columns: one for each slice of a weight
+    `cell_bits`       width of a cell's code
+    `slices`          cells that hold a weight code, in neighbouring columns
+    `strap_every`     bitlines between two straps, which the slices of a weight do not straddle; None without straps
     """
 
     wordline_volts: float
     bitline_volts: float
     top_amps: float
-    zero_point: ZeroPoint
+    scheme: Scheme
     group: int
-    weight_bits: int = 4
+    cell_bits: int = 4
+    slices: int = 1
+    strap_every: int | None = None
 
     name = "bit-serial"
     # The widest codes that a quantized layer can have.
@@ -59,12 +61,12 @@ class BitSerial:
     @property
     def lsb_amps(self) -> float:
         """Amperes of one code step of one cell whose bit is 1."""
-        return self.top_amps / float(2**self.weight_bits - 1)
+        return self.top_amps / float(2**self.cell_bits - 1)
 
     @property
     def level_amps(self) -> Floats:
         """`[levels]`: uniform in current, from zero."""
-        return np.linspace(0.0, self.top_amps, 2**self.weight_bits)
+        return np.linspace(0.0, self.top_amps, 2**self.cell_bits)
 
     @property
     def verify_volts(self) -> tuple[float, float]:
@@ -80,45 +82,81 @@ class BitSerial:
         """Return this encoding with other wordline volts; it has no DAC, since a wordline is up or down."""
         return replace(self, wordline_volts=wordline_volts)
 
+    def for_weights(self, weight_bits: int) -> BitSerial:
+        """Return this encoding for weights of that width.
+
+        Raises ConfigurationError if the slices of a weight do not fit a strapped group.
+        """
+        slices = slices_of(weight_bits, self.cell_bits)
+        if slices == self.slices:
+            return self
+        found, straps = replace(self, slices=slices), self.strap_every
+        if slices > 1 and self.scheme == "reference" and straps is not None and straps % self.group:
+            raise ConfigurationError(
+                f"weights of {weight_bits} bits take {slices} cells of one strapped group, but groups of {self.group} "
+                f"bitlines (reference_every) do not fit between straps every {straps} bitlines; make reference_every "
+                "a divisor of strap_every"
+            )
+        group = found.columns.group
+        if slices > 1 and group is not None and not found.columns.outputs_on(group):
+            key = "reference_every" if self.scheme == "reference" else "strap_every"
+            raise ConfigurationError(
+                f"a weight of {weight_bits} bits takes {slices} cells of one strapped group in each of its columns, "
+                f"and with the scheme {self.scheme} a group of {group} bitlines ({key}) is too small; increase "
+                f"{key} or mapping.cell_bits"
+            )
+        return found
+
+    @property
+    def slice_values(self) -> Floats:
+        """`[slices]`: powers of the number of levels of a cell."""
+        return slice_values(self.cell_bits, self.slices)
+
+    def slice_codes(self, weights: Codes) -> Codes:
+        """Cut weight codes of any shape into `[..., slices]` digits."""
+        return digits(weights, self.cell_bits, self.slices)
+
+    @property
+    def columns(self) -> Columns:
+        """The bitlines of outputs. Without slices, only references need groups."""
+        group = self.group if self.scheme == "reference" else self.strap_every if self.slices > 1 else None
+        return Columns(self.scheme, group, self.slices)
+
     def capacity(self, wordlines: int, bitlines: int) -> tuple[int, int]:
         """Return one input per wordline, and the outputs left beside their reference or negative columns."""
-        if self.zero_point == "reference":
-            groups, rest = divmod(bitlines, self.group)
-            return wordlines, groups * (self.group - 1) + max(rest - 1, 0)
-        return wordlines, bitlines // 2 if self.zero_point == "differential" else bitlines
+        return wordlines, self.columns.capacity(bitlines)
 
     def passes(self, input_bits: int) -> int:
         """Return one pass per bit."""
         return input_bits
 
-    def _groups(self, outputs: int) -> list[range]:
-        """Return the outputs of each strapped group."""
-        size = self.group - 1
-        return [range(start, min(start + size, outputs)) for start in range(0, outputs, size)]
-
-    def _columns(self, outputs: int) -> tuple[list[int], list[int]]:
-        """Return for each output its bitline, and the bitline of its reference in the middle of the group."""
-        own, reference = [], []
-        for number, members in enumerate(self._groups(outputs)):
-            first, middle = number * self.group, len(members) // 2
-            for place in range(len(members)):
-                own.append(first + place + (place >= middle))
-                reference.append(first + middle)
-        return own, reference
+    def slots(self, input_bits: int) -> int:
+        """Return 1: each pass is converted."""
+        return 1
 
     def cell_codes(self, weights: Codes, zero: int) -> Codes:
-        """Convert weight codes `[inputs, outputs]` to level codes `[wordlines, bitlines]`."""
+        """Convert weight codes `[inputs, outputs]` to level codes `[wordlines, bitlines]`; unused cells are at 0."""
         inputs, outputs = weights.shape
-        if self.zero_point == "digital":
-            return weights.copy()
-        if self.zero_point == "differential":
-            signed = weights.astype(np.int16) - zero
-            both = np.stack([np.maximum(signed, 0), np.maximum(-signed, 0)], axis=2)
-            return both.reshape(inputs, 2 * outputs).astype(np.uint8)
-        own, reference = self._columns(outputs)
-        codes = np.full((inputs, outputs + len(set(reference))), zero, dtype=np.uint8)
-        codes[:, own] = weights
+        plus, minus, bitlines = self.columns.places(outputs)
+        codes = np.zeros((inputs, bitlines), dtype=np.uint8)
+        if self.scheme == "differential":
+            above, below = halves(weights, zero, self.cell_bits, self.slices)
+            codes[:, plus], codes[:, minus] = above.reshape(inputs, -1), below.reshape(inputs, -1)
+            return codes
+        if self.scheme == "reference":
+            codes[:, minus] = np.tile(self.slice_codes(np.array([zero])).ravel(), outputs)
+        codes[:, plus] = self.slice_codes(weights).reshape(inputs, -1)
         return codes
+
+    def _line_values(self, weights: Codes, zero: int) -> NDArray[np.int64]:
+        """Return what each input adds to each slice of each output, `[inputs, outputs x slices]`, in code steps."""
+        if self.scheme == "differential":
+            above, below = halves(weights, zero, self.cell_bits, self.slices)
+            found = above.astype(np.int64) - below
+        else:
+            subtracted = self.slice_codes(np.array(0 if self.scheme == "digital" else zero))
+            found = self.slice_codes(weights).astype(np.int64) - subtracted
+        return found.reshape(len(weights), -1)
 
     def drives(self, codes: Codes) -> Codes:
         """Return the codes `[vectors, inputs]` unchanged: there is no DAC that could have an error."""
@@ -126,37 +164,39 @@ class BitSerial:
 
     def drive(self, codes: Codes, outputs: int, input_bits: int) -> Stimulus:
         """Convert the bits of the codes `[vectors, inputs]` to wordline volts."""
-        wordlines = self.shares(codes, input_bits).astype(np.float64) * self.wordline_volts
-        bitlines = self.cell_codes(np.zeros((1, outputs), dtype=np.uint8), 0).shape[1]
-        volts = np.full((len(wordlines), bitlines), self.bitline_volts)
         notes = (
             f"Read k, counted from 0, is vector k // {input_bits}, pass k % {input_bits}; pass p drives bit p of the "
             "activation codes, LSB first.",
         )
+        return self._stimulus(self.shares(codes, input_bits), outputs, notes)
+
+    def _stimulus(self, shares: NDArray[np.float32], outputs: int, notes: tuple[str, ...]) -> Stimulus:
+        """Return the volts of wordlines that are up, 1, or not, 0, in `shares` `[reads, wordlines]`."""
+        wordlines = shares.astype(np.float64) * self.wordline_volts
+        volts = np.full((len(wordlines), self.columns.places(outputs)[2]), self.bitline_volts)
         return Stimulus(wordlines, volts, driven="wordlines", full_volts=self.wordline_volts, notes=notes)
 
-    def shares(self, drives: NDArray[np.generic], passes: int) -> NDArray[np.float32]:
+    def shares(self, drives: NDArray[np.generic], count: int) -> NDArray[np.float32]:
         """Return the drives' bits `[vectors x passes, inputs]`, least significant first: a wordline is up or down."""
-        places = np.arange(passes, dtype=np.uint8)[:, None]
+        places = np.arange(count, dtype=np.uint8)[:, None]
         codes: Codes = drives.astype(np.uint8, copy=False)
         bits = codes[:, None, :] >> places & 1
         return bits.reshape(-1, codes.shape[1]).astype(np.float32)
 
     def sense(self, outputs: int) -> Sense:
-        """Return for each output its bitline, minus the reference or the negative column."""
-        if self.zero_point == "digital":
-            return [[("bitline", j, 1)] for j in range(outputs)]
-        if self.zero_point == "differential":
-            return [[("bitline", 2 * j, 1), ("bitline", 2 * j + 1, -1)] for j in range(outputs)]
-        return [[("bitline", own, 1), ("bitline", ref, -1)] for own, ref in zip(*self._columns(outputs), strict=True)]
+        """Return for each slice of each output its bitline, minus the reference or the negative column."""
+        plus, minus, _ = self.columns.places(outputs)
+        if self.scheme == "digital":
+            return [[("bitline", int(own), 1)] for own in plus]
+        return [[("bitline", int(own), 1), ("bitline", int(other), -1)] for own, other in zip(plus, minus, strict=True)]
 
     def pass_values(self, codes: Codes, weights: Codes, zero: int, input_bits: int) -> Floats:
-        """Return `[vectors, passes, outputs]`, sum_i (q_i - z) x_i[p]; without z if that term is digital."""
-        offset = 0 if self.zero_point == "digital" else zero
+        """Return `[vectors, passes, outputs x slices]`, sum_i (q_i - z) x_i[p] of each slice, without z if that term
+        is digital."""
         # Exact in single precision, which takes half the time: sums of up to 65,000 weights are below 2^24.
         exact = np.dtype(np.float32 if len(weights) * 255 < 2**24 else np.float64)
         bits = self.shares(codes, input_bits).astype(exact, copy=False)
-        sums: Floats = (bits @ (weights.astype(np.int64) - offset).astype(exact)).astype(np.float64)
+        sums: Floats = (bits @ self._line_values(weights, zero).astype(exact)).astype(np.float64)
         return sums.reshape(len(codes), input_bits, -1)
 
     def place_values(self, passes: int) -> Floats:
@@ -165,7 +205,7 @@ class BitSerial:
 
     def digital_part(self, codes: Codes, zero: int) -> Floats | None:
         """Return the zero point's term `[vectors]` if it is computed from the inputs, else None."""
-        return -zero * codes.sum(axis=1, dtype=np.float64) if self.zero_point == "digital" else None
+        return -zero * codes.sum(axis=1, dtype=np.float64) if self.scheme == "digital" else None
 
     def order(self, loads: NDArray[np.int64], rows_per_source_line: int) -> NDArray[np.int64]:
         """Return the order `[inputs]` that pairs the heaviest with the lightest row, to balance shared source lines."""
@@ -179,14 +219,18 @@ class BitSerial:
 
     def line_notes(self, inputs: list[str], outputs: list[str], zero: int) -> tuple[list[str], list[str]]:
         """Return notes: wordlines are inputs, bitlines are outputs and the columns subtracted from them."""
-        if self.zero_point == "digital":
-            return inputs, outputs
-        if self.zero_point == "differential":
-            return inputs, [f"{name}, {sign}" for name in outputs for sign in ("plus", "minus")]
-        own, reference = self._columns(len(outputs))
-        notes = [f"reference column of its group, every cell at code {zero}"] * (len(outputs) + len(set(reference)))
-        for name, bitline in zip(outputs, own, strict=True):
-            notes[bitline] = name
+        plus, minus, bitlines = self.columns.places(len(outputs))
+        notes = ["unused"] * bitlines
+        names = slice_names(outputs, self.slices)
+        if self.scheme == "reference":
+            of_zero = np.tile(self.slice_codes(np.array([zero])).ravel(), len(outputs))
+            for bitline, code in zip(minus.tolist(), of_zero.tolist(), strict=True):
+                notes[bitline] = f"reference column of its group, every cell at code {code}"
+        for name, bitline, other in zip(names, plus.tolist(), minus.tolist(), strict=True):
+            if self.scheme == "differential":
+                notes[bitline], notes[other] = f"{name}, plus", f"{name}, minus"
+            else:
+                notes[bitline] = name
         return inputs, notes
 
 
@@ -194,7 +238,7 @@ class BitSerialSection(Section):
     """Keys of the encoding `bit-serial`: inputs are wordlines, outputs are bitlines.
 
     `reference_every` and `wires.strap_every` are independent keys. A reference shares the source-line segment of its
-    outputs only if both are equal.
+    outputs only if both are equal. Weights in slices need a `strap_every` that is a multiple of `reference_every`.
     """
 
     wordline_read: Volts
@@ -202,11 +246,10 @@ class BitSerialSection(Section):
     bitline_read: Volts
     """Voltage of every bitline."""
     top_level: Amperes
-    """Cell current of weight code 15; levels are uniform in current from 0."""
-    zero_point: ZeroPoint
-    """Source of the term of the weights' zero point."""
+    """Cell current of the highest cell code, 15 for `mapping.cell_bits` of 4; levels are uniform in current from 0."""
     reference_every: Annotated[int, Field(ge=2, le=8192)]
-    """Bitlines per group, including its reference column. Only for `reference`."""
+    """Bitlines per group, including its reference columns, one for each slice of a weight. Only for `mapping.scheme`
+    `reference`."""
     wordline_rise: Annotated[float, quantity("second"), Field(gt=0, allow_inf_nan=False)] | None = None
     """Time that wordlines have to rise before cells are sampled: sets how far gates lag behind the driver; null: no
     lag."""
@@ -214,8 +257,12 @@ class BitSerialSection(Section):
 
     read_keys: ClassVar[tuple[str, str, str]] = ("wordline_read", "bitline_read", "top_level")
 
-    def encoding(self) -> BitSerial:
+    # The encoding that the section builds.
+    kind: ClassVar[type[BitSerial]] = BitSerial
+
+    def encoding(self, mapping: MappingSection) -> BitSerial:
         """Return the encoding, in SI units."""
-        return BitSerial(
-            self.wordline_read, self.bitline_read, self.top_level, self.zero_point, self.reference_every
+        return self.kind(
+            self.wordline_read, self.bitline_read, self.top_level, mapping.scheme, self.reference_every,
+            mapping.cell_bits, strap_every=self.wires.strap_every,
         )  # fmt: skip

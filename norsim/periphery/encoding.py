@@ -1,21 +1,25 @@
 """The interface of all encodings.
 
 An encoding defines how activation codes become volts (in how many passes), how weight codes become
-thresholds, and how currents become sums. Its unit current `lsb_amps` is what one (weight code x
+thresholds, and how currents become sums. Its unit current `lsb_amps` is what one (cell code x
 activation code) step adds to an output in one pass; `value = amps / lsb_amps`.
+
+A weight that is wider than a cell is cut into slices (norsim.periphery.mapping). Each slice of each output is a sum of
+its own, with its own conversion: arrays have them as `outputs x slices`, slices of an output next to each other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from norsim.array.tile import Currents, Floats, Stimulus
+from norsim.periphery.mapping import Codes as Codes
+from norsim.periphery.mapping import slice_names
 
-Codes = NDArray[np.uint8]
 Sense = list[list[tuple[str, int, int]]]
 
 
@@ -35,7 +39,7 @@ class Encoding(Protocol):
 
     @property
     def level_amps(self) -> Floats:
-        """`[levels]`: the target current of program-verify for each code; 0 is fully programmed."""
+        """`[levels]`: the target current of program-verify for each cell code; 0 is fully programmed."""
 
     @property
     def verify_volts(self) -> tuple[float, float]:
@@ -61,11 +65,32 @@ class Encoding(Protocol):
         """Return the encoding with one chip's drivers: these volts on a wordline that is up, and, if the encoding has
         a DAC, level errors with the standard deviation `dac_sigma` in steps, drawn from `random()`."""
 
+    def for_weights(self, weight_bits: int) -> Encoding:
+        """Return the encoding for weights of that width; each chip has it for weights of one slice.
+
+        Raises ConfigurationError for weights that cannot be sliced that way.
+        """
+
+    @property
+    def slices(self) -> int:
+        """Cells that hold a weight code; for `differential`, in each of its two columns."""
+
+    @property
+    def slice_values(self) -> Floats:
+        """`[slices]`: the place value of each slice in a weight, least significant first."""
+
+    def slice_codes(self, weights: Codes) -> Codes:
+        """Cut weight codes of any shape into the codes of their slices, `[..., slices]`."""
+
     def capacity(self, wordlines: int, bitlines: int) -> tuple[int, int]:
         """Return (inputs, outputs) that fit a tile of that size."""
 
     def passes(self, input_bits: int) -> int:
-        """Return the number of reads for one activation vector."""
+        """Return the number of conversions for one activation vector."""
+
+    def slots(self, input_bits: int) -> int:
+        """Return the number of drives in a pass, one after the other, whose currents are integrated on the lines before
+        its conversion. The amperes of a pass are their sum."""
 
     def cell_codes(self, weights: Codes, zero: int) -> Codes:
         """Convert weight codes `[inputs, outputs]` and their zero to level codes `[wordlines, bitlines]`."""
@@ -74,21 +99,23 @@ class Encoding(Protocol):
         """Convert activation codes of any shape, each by itself, to the actual drive of the lines in units of a code's
         step, same shape."""
 
-    def shares(self, drives: NDArray[np.generic], passes: int) -> NDArray[np.float32]:
-        """Convert drives `[vectors, inputs]` from `drives` to shares of a line's full drive, `[vectors x passes,
-        inputs]`, as `drive` applies them. The current of a linear cell is proportional to its share."""
+    def shares(self, drives: NDArray[np.generic], count: int) -> NDArray[np.float32]:
+        """Convert drives `[vectors, inputs]` from `drives` to shares of a line's full drive, `[vectors x count,
+        inputs]`, as `drive` applies them in the passes x slots, `count`, of a vector. The current of a linear cell is
+        proportional to its share."""
 
     def drive(self, codes: Codes, outputs: int, input_bits: int) -> Stimulus:
-        """Convert activation codes `[vectors, inputs]` to volts, `vectors x passes` reads, passes innermost."""
+        """Convert activation codes `[vectors, inputs]` to volts, `vectors x passes x slots` reads, slots innermost."""
 
     def sense(self, outputs: int) -> Sense:
-        """Return for each output the lines that it is summed from: (`bitline` or `source`, index, +1 or -1)."""
+        """Return for each slice of each output the lines that it is summed from: (`bitline` or `source`, index, +1 or
+        -1)."""
 
     def pass_values(self, codes: Codes, weights: Codes, zero: int, input_bits: int) -> Floats:
-        """Return the result `[vectors, passes, outputs]` of ideal cells and wires, in units of `lsb_amps`."""
+        """Return the result `[vectors, passes, outputs x slices]` of ideal cells and wires, in units of `lsb_amps`."""
 
     def place_values(self, passes: int) -> Floats:
-        """Return the weight of each pass in the sum of (q - zero) x, `[passes]`."""
+        """Return the weight of each pass in the sum of (q - zero) x of a slice, `[passes]`."""
 
     def digital_part(self, codes: Codes, zero: int) -> Floats | None:
         """Return the term `[vectors]` that is added digitally to the sums of every output, or None."""
@@ -107,7 +134,8 @@ def tile_notes(encoding: Encoding, outputs: Sequence[str], state: str, threshold
     """
     meters = {"bitline": "vbl", "source": "vsl"}
     made = []
-    for name, parts in zip(outputs, encoding.sense(len(outputs)), strict=True):
+    names = slice_names(list(outputs), encoding.slices)
+    for name, parts in zip(names, encoding.sense(len(outputs)), strict=True):
         terms = " ".join(f"{'+' if sign > 0 else '-'} i({meters[line]}{index})" for line, index, sign in parts)
         made.append(f"{name} = {terms.removeprefix('+ ')}")
     levels = [f"code {code}: {state}={float(volts)!r}" for code, volts in enumerate(thresholds)]
@@ -116,13 +144,24 @@ def tile_notes(encoding: Encoding, outputs: Sequence[str], state: str, threshold
         *(f"  {', '.join(levels[k : k + 3])}" for k in range(0, len(levels), 3)),
         "Outputs are sums of these currents:",
         *(f"  {', '.join(made[k : k + 3])}" for k in range(0, len(made), 3)),
+        *_slice_notes(encoding),
         f"One step of an output (one weight code step times one drive step) is {encoding.lsb_amps:.6g} A.",
     )
 
 
+def _slice_notes(encoding: Encoding) -> tuple[str, ...]:
+    """Return a line on the sum of slices, or none without slices."""
+    if encoding.slices == 1:
+        return ()
+    terms = " + ".join(f"{value:.0f} x slice {number}" for number, value in enumerate(encoding.slice_values))
+    return (f"The value of an output is {terms}, each slice converted by itself.",)
+
+
 def decode(encoding: Encoding, values: Floats, codes: Codes, zero: int) -> Floats:
-    """Decode values `[vectors, passes, outputs]` of activation `codes` to sums of (q - zero) x `[vectors, outputs]`."""
-    sums: Floats = np.einsum("vpo,p->vo", values, encoding.place_values(values.shape[1]))
+    """Decode values `[vectors, passes, outputs x slices]` of activation `codes` to sums of (q - zero) x `[vectors,
+    outputs]`."""
+    of_slices: Floats = np.einsum("vpo,p->vo", values, encoding.place_values(values.shape[1]))
+    sums: Floats = of_slices.reshape(len(values), -1, encoding.slices) @ encoding.slice_values
     digital = encoding.digital_part(codes, zero)
     return sums if digital is None else sums + digital[:, None]
 
@@ -156,11 +195,41 @@ def sensed_amps(currents: Currents, sense: Sense) -> Floats:
     return total
 
 
-def full_scale_amps(encoding: Encoding, inputs: int, weight_bits: int, input_bits: int) -> float:
-    """Return the full-scale current of an output: all cells at the top code under the strongest drive of one pass.
+def integrated(values: NDArray[Any], slots: int) -> NDArray[Any]:
+    """Return the sums of `[reads x slots, n]` over the slots of each read, `[reads, n]`; the same for one slot."""
+    if slots == 1:
+        return values
+    total: NDArray[Any] = values.reshape(-1, slots, values.shape[1]).sum(axis=1)
+    return total
 
-    It is `lsb_amps` times inputs, times 2^weight_bits - 1, times the largest drive. Errors are stated as fractions of
-    it.
+
+def runs(shares: NDArray[np.float32], slots: int) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+    """Return the drives `[n, inputs]` of `shares` `[reads x slots, inputs]` without those that repeat the slot before
+    them in the same read; the number of slots that each lasts, `[n]`; and the first drive of each read, `[reads]`."""
+    first = np.arange(0, len(shares), slots)
+    new = np.ones(len(shares), dtype=np.bool_)
+    new[1:] = (shares[1:] != shares[:-1]).any(axis=1)
+    new[first] = True
+    kept = np.flatnonzero(new)
+    lasts = np.diff(kept, append=len(shares)).astype(np.float32)
+    return shares[kept], lasts, np.searchsorted(kept, first)
+
+
+def by_slice(values: NDArray[Any], slices: int) -> NDArray[Any]:
+    """Return `[vectors, passes, outputs x slices]` as files have them: the same for one slice, else with an axis of
+    slices after that of passes, `[vectors, passes, slices, outputs]`."""
+    if slices == 1:
+        return values
+    return values.reshape(*values.shape[:2], -1, slices).swapaxes(2, 3)
+
+
+def full_scale_amps(encoding: Encoding, inputs: int, weight_bits: int, input_bits: int) -> float:
+    """Return the full-scale current of a slice of an output: all cells at the top code under the strongest drive of one
+    pass.
+
+    It is `lsb_amps` times inputs, times the highest code of a cell that weights of that width have, times the largest
+    drive. Errors are stated as fractions of it.
     """
     per_pass = (2**input_bits - 1) if encoding.passes(input_bits) == 1 else 1
-    return float(encoding.lsb_amps * inputs * (2**weight_bits - 1) * per_pass)
+    top = min(2**weight_bits, len(encoding.level_amps)) - 1
+    return float(encoding.lsb_amps * inputs * top * per_pass)

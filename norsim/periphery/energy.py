@@ -31,7 +31,8 @@ from norsim.array.wires import Wires
 class Costs:
     """Time and energy parameters of the periphery.
 
-    `sample_seconds`      from the step of the lines to the first conversion; the default is an estimate
+    `sample_seconds`      from the step of the lines to the first conversion, or to the next slot of a read; the default
+                          is an estimate
     `conversion_seconds`, `joules_per_step`   of a converter: its time, and Walden's figure of merit. The defaults are
                           those of one published converter in 65 nm, with 10 bits at 20 MS/s and 6.1 fJ: K. Pelzers,
                           M. van der Struijk and P. Harpe, "A 0.0022 mm2 10 bit 20 MS/s SAR ADC with passive
@@ -46,14 +47,16 @@ class Costs:
     held: bool = False
     pump_efficiency: float = 0.5
 
-    def read_seconds(self, conversions: int) -> float:
-        """Return the seconds from one read to the next if each converter makes `conversions` of them in a read."""
-        converting = conversions * self.conversion_seconds
-        return max(self.sample_seconds, converting) if self.held else self.sample_seconds + converting
+    def read_seconds(self, conversions: int, slots: int = 1) -> float:
+        """Return the seconds from one read, of some slots, to the next if each converter makes `conversions` of them in
+        a read."""
+        sampling, converting = slots * self.sample_seconds, conversions * self.conversion_seconds
+        return max(sampling, converting) if self.held else sampling + converting
 
-    def conducting_seconds(self, conversions: int) -> float:
-        """Return the seconds for which cells conduct in a read with `conversions` per converter."""
-        return self.sample_seconds if self.held else self.read_seconds(conversions)
+    def conducting_seconds(self, conversions: int, slots: int = 1) -> float:
+        """Return the seconds for which cells conduct in a read with `conversions` per converter. Integrated charge is
+        held, so cells conduct in the slots alone if there are several."""
+        return slots * self.sample_seconds if self.held or slots > 1 else self.read_seconds(conversions)
 
 
 USUAL_COSTS = Costs()
@@ -132,11 +135,12 @@ def _rises(volts, passes):  # type: ignore[no-untyped-def]
 
 
 def read_energy(
-    costs: Costs, watts: float, line_energy: float, outputs: int, per_converter: int, bits: int
+    costs: Costs, watts: float, line_energy: float, outputs: int, per_converter: int, bits: int, slots: int = 1
 ) -> ReadEnergy:
     """Return the mean energy of a read of a tile whose cells take `watts` and whose lines take `line_energy` joules.
 
-    Each converter, with `bits`, serves up to `per_converter` of the `outputs`.
+    Each converter, with `bits`, serves up to `per_converter` of the `outputs`. `watts` are the mean over the `slots` of
+    a read.
     """
-    seconds = costs.conducting_seconds(min(outputs, per_converter))
+    seconds = costs.conducting_seconds(min(outputs, per_converter), slots)
     return ReadEnergy(watts * seconds, line_energy, outputs * costs.joules_per_step * 2**bits)

@@ -8,6 +8,8 @@ from norsim.configuration.wires import SensedWiresSection
 from norsim.periphery.bit_serial import BitSerial, BitSerialSection
 from norsim.periphery.encoding import Encoding
 from norsim.periphery.linear_pair import LinearPair, LinearPairSection
+from norsim.periphery.mapping import MappingSection
+from norsim.periphery.pulse_width import PulseWidth, PulseWidthSection
 
 
 class EncodingSection(Protocol):
@@ -15,7 +17,7 @@ class EncodingSection(Protocol):
 
     Its docstring and those of its keys are on the page of chip files.
 
-    `read_keys`  the keys of the gate volts and the drain volts of a read, and of the current of the top weight code
+    `read_keys`  the keys of the gate volts and the drain volts of a read, and of the current of the top cell code
     """
 
     read_keys: ClassVar[tuple[str, str, str]]
@@ -28,14 +30,15 @@ class EncodingSection(Protocol):
     def wordline_rise(self) -> float | None:
         """Return the seconds from a step of the wordlines to the sample of the cells; None for no lag of gates."""
 
-    def encoding(self) -> Encoding:
-        """Return the encoding, in SI units."""
+    def encoding(self, mapping: MappingSection) -> Encoding:
+        """Return the encoding, in SI units, with the keys of the section `mapping`."""
 
 
 # Each section by the name of its encoding; in a chip file it has that name with underscores.
 ENCODINGS: dict[str, type[EncodingSection]] = {
     BitSerial.name: BitSerialSection,
     LinearPair.name: LinearPairSection,
+    PulseWidth.name: PulseWidthSection,
 }
 
 

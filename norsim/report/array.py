@@ -15,6 +15,7 @@ from norsim.errors import NorsimError
 from norsim.evaluation.proof.sampling import Sample
 from norsim.evaluation.proof.verification import tiles_of
 from norsim.experiments.run_record import Missing
+from norsim.periphery.encoding import integrated
 from norsim.solver.input_lines import driven
 from norsim.tiling.program import program_tile
 from norsim.tiling.tile import PlacedTile
@@ -58,12 +59,13 @@ class SolvedTile:
 
 
 def exact_amps(part: PlacedTile, stimulus: Stimulus) -> Floats:
-    """Return the currents of exact cells on lossless wires, `[reads, outputs]`, amperes."""
-    encoding = part.chip.encoding
+    """Return the currents of exact cells on lossless wires, `[reads, conversions]`, amperes."""
+    encoding = part.encoding
     # A kept read does not know which of its lines carry the input.
     nothing = np.zeros((1, len(part.inputs)), np.uint8)
     kind = driven(encoding.drive(nothing, len(part.outputs), part.layer.input_bits))
-    lines = np.rint(kind.drives(stimulus) * encoding.top_drive).astype(np.uint8)
+    drives = integrated(kind.drives(stimulus), part.slots)
+    lines = np.rint(drives * encoding.top_drive).astype(np.uint8)
     bits = encoding.top_drive.bit_length()
     values = encoding.pass_values(lines, part.weights, part.layer.weight_zero, bits)
     amps: Floats = values[:, 0] * encoding.lsb_amps
@@ -71,7 +73,7 @@ def exact_amps(part: PlacedTile, stimulus: Stimulus) -> Floats:
 
 
 def errors(sample: Sample) -> Floats:
-    """Return the deviation of a read's currents from ideal ones, `[outputs]`, in shares of full scale."""
+    """Return the deviation of a read's currents from ideal ones, `[conversions]`, in shares of full scale."""
     off: Floats = (sample.amps - exact_amps(sample.part, sample.stimulus)[0]) / sample.part.full_scale_amps
     return off
 
@@ -81,7 +83,7 @@ def deviations(by_layer: Mapping[str, Sequence[Sample]]) -> list[Deviation]:
     found = []
     for name, some in by_layer.items():
         off = np.concatenate([errors(sample) for sample in some])
-        steps = [sample.part.adc.step_amps / sample.part.full_scale_amps for sample in some]
+        steps = [sample.part.ranges.step_amps.mean() / sample.part.full_scale_amps for sample in some]
         rms, worst = float(np.sqrt(np.square(off).mean())), float(np.abs(off).max())
         found.append(Deviation(name, len(some), rms, worst, float(np.mean(steps))))
     return found
@@ -97,7 +99,8 @@ def solve_worst(samples: Sequence[Sample]) -> SolvedTile | Missing:
 
 
 def _solved(sample: Sample) -> SolvedTile:
-    part, stimulus = sample.part, sample.stimulus
+    # In the first of several slots every input that is not zero is up.
+    part, stimulus = sample.part, sample.stimulus.take(slice(0, 1))
     (tile,), chip = tiles_of([sample]), part.chip
     nominal = replace(chip.fresh(), silicon=PERFECT, in_situ=False, wordline_rise_seconds=None)
     exact = program_tile(replace(part, chip=nominal)).tile
@@ -106,7 +109,7 @@ def _solved(sample: Sample) -> SolvedTile:
     found, ideal = read_nodes(tile, stimulus), read_nodes(exact, ideal_volts, lossless=True)
     off = errors(sample)
     return SolvedTile(
-        part.name, tile.thresholds, chip.encoding.cell_codes(part.weights, part.layer.weight_zero),
+        part.name, tile.thresholds, part.cell_codes(),
         found.drop, found.rise, (found.amps - ideal.amps) / float(chip.encoding.level_amps.max()),
         float(off[np.abs(off).argmax()]), int(up.sum()), chip.wires.strap_every,
     )  # fmt: skip

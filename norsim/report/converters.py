@@ -87,14 +87,14 @@ def _read_again(kept: ByLayer, model: nn.Module, data: Dataset, seed: int) -> tu
 
 
 def _currents(part: PlacedTile, codes: Codes) -> Floats:
-    """`[reads, outputs]` amperes of a tile for the layer's `[vectors, inputs]` codes, by nodal."""
+    """`[reads, conversions]` amperes of a tile for the layer's `[vectors, inputs]` codes, by nodal."""
     array = program_tile(part)
     return part.amps(Nodal().read(array.tile, array.drive(part.codes(codes))))
 
 
 def _use(layer: str, reads: Sequence[tuple[PlacedTile, Floats]]) -> CodeUse:
-    """Return the converter use for currents `[reads, outputs]` of tiles."""
-    bits = reads[0][0].adc.bits
+    """Return the converter use for currents `[reads, conversions]` of tiles."""
+    bits = reads[0][0].ranges.bits
     counts, outside, conversions = np.zeros(min(2**bits, BINS), np.int64), 0, 0
     for part, amps in reads:
         codes = part.convert(amps).astype(np.int64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,7 +16,7 @@ from norsim.array.tile import Currents, Floats, Stimulus, Tile
 from norsim.chip.model import Chip
 from norsim.errors import ConfigurationError
 from norsim.files import unique_json
-from norsim.periphery.encoding import Codes, decode
+from norsim.periphery.encoding import Codes, Encoding, decode
 from norsim.spice.elements import ammeters
 from norsim.tiling.program import ProgrammedTile
 from norsim.tiling.tile import PlacedTile
@@ -35,8 +36,9 @@ class DeckFolder:
     `tile`, `stimulus`   of the deck
     `codes`     `[vectors, inputs]` activation codes of the stimulus
     `weights`   `[inputs, outputs]` weight codes of the tile, in the order of its lines
-    `sense`     the ammeters of each output with their signs
-    `points`    `[reads, 2]`: vector and pass of each read
+    `sense`     the ammeters of each slice of each output with their signs
+    `points`    `[reads, 2 or 3]`: vector and pass of each read, and its slot if passes have several
+    `weight_bits`   width of a weight code in slices; 1 for weights without slices, whatever their width
     `digest`    of the deck, in its title; empty for folders of earlier versions
     `written`   when the deck was written, seconds since 1970; 0 if that is unknown
     """
@@ -50,8 +52,14 @@ class DeckFolder:
     sense: list[dict[str, int]]
     points: NDArray[np.int64]
     full_scale_amps: float
+    weight_bits: int
     digest: str = ""
     written: float = 0.0
+
+    @property
+    def encoding(self) -> Encoding:
+        """The chip's encoding for weights of as many slices as the deck has."""
+        return self.chip.encoding.for_weights(self.weight_bits)
 
     def check_title(self, results: Path) -> None:
         """Raise ConfigurationError if a file of results is of another deck. Simulators repeat the title of a deck in
@@ -73,7 +81,7 @@ class DeckFolder:
             )
 
     def amps(self, currents: Currents) -> Floats:
-        """Return the `[vectors, passes, outputs]` amperes of a read's currents."""
+        """Return the `[vectors, passes, outputs x slices]` amperes of a read's currents."""
         lines = np.hstack([currents.bitline, currents.source])
         place = {name: k for k, name in enumerate(ammeters(self.tile))}
         signs = np.zeros((lines.shape[1], len(self.sense)))
@@ -81,12 +89,13 @@ class DeckFolder:
             for name, sign in parts.items():
                 signs[place[name], output] = sign
         found = np.empty((*(self.points.max(axis=0) + 1), len(self.sense)))
-        found[self.points[:, 0], self.points[:, 1]] = lines @ signs
-        return found
+        found[tuple(self.points.T)] = lines @ signs
+        return found if found.ndim == 3 else found.sum(axis=2)
 
     def sums(self, amps: Floats) -> Floats:
-        """Return sums `[vectors, outputs]` from amperes `[vectors, passes, outputs]`, by an ideal converter."""
-        encoding = self.chip.encoding
+        """Return sums `[vectors, outputs]` from amperes `[vectors, passes, outputs x slices]`, by an ideal
+        converter."""
+        encoding = self.encoding
         return decode(encoding, amps / encoding.lsb_amps, self.codes, self.weight_zero)
 
     def exact_sums(self) -> Floats:
@@ -137,11 +146,16 @@ def _deck_folder(description: dict[str, Any], arrays: dict[str, Any], chip: Chip
     name = f"layer {description['layer']}, tile {description['tile']}"
     tile = Tile(arrays["thresholds"], chip.cell, chip.wires, name=name, gains=arrays.get("gains"))
     stimulus = Stimulus(arrays["wordline_volts"], arrays["bitline_volts"], float(arrays["source_volts"]))
-    sense = [{str(name): int(sign) for name, sign in parts} for parts in description["sense"]]
+    each = description["sense"]
+    if "slices" in description:
+        each = [parts for of_output in zip(*each, strict=True) for parts in of_output]
+    sense = [{str(name): int(sign) for name, sign in parts} for parts in each]
+    points = np.array(description["points"], np.int64)
     return DeckFolder(
         chip, tile, stimulus, arrays["codes"].astype(np.uint8), np.array(description["weights"], np.int64),
-        int(description["weight_zero"]), sense, np.array(description["points"], np.int64).reshape(-1, 2),
-        float(description["full_scale_amps"]), str(description.get("digest", "")),
+        int(description["weight_zero"]), sense, points.reshape(len(points), -1),
+        float(description["full_scale_amps"]), int(description.get("weight_bits", 1)),
+        str(description.get("digest", "")),
     )  # fmt: skip
 
 
@@ -155,7 +169,7 @@ def _check(folder: Path, found: DeckFolder) -> None:
         and points.min(initial=0) >= 0
         and len({tuple(point) for point in points.tolist()}) == len(points) == np.prod(points.max(axis=0) + 1)
         and found.codes.shape == (points[:, 0].max() + 1, len(found.weights))
-        and found.weights.shape[1] == len(found.sense)
+        and found.weights.shape[1] * found.encoding.slices == len(found.sense)
         and named <= set(ammeters(tile))
         and found.full_scale_amps > 0
     )
@@ -165,10 +179,20 @@ def _check(folder: Path, found: DeckFolder) -> None:
 
 def describe_deck(part: PlacedTile, array: ProgrammedTile, vectors: int) -> dict[str, Any]:
     """Return the content of tile.json: the meaning of each vector of the raw file and of each sweep point."""
-    encoding, layer = part.chip.encoding, part.layer
-    passes = encoding.passes(layer.input_bits)
+    encoding, layer = part.encoding, part.layer
+    passes, slots = encoding.passes(layer.input_bits), part.slots
+    places = (range(vectors), range(passes), *([range(slots)] if slots > 1 else []))
+    points = [list(place) for place in product(*places)]
     short = {"bitline": "vbl", "source": "vsl"}
-    sense = encoding.sense(len(part.outputs))
+    sense = [
+        [[f"i({short[line]}{index})", sign] for line, index, sign in lines]
+        for lines in encoding.sense(len(part.outputs))
+    ]
+    sliced = {} if encoding.slices == 1 else {
+        "slices": encoding.slices,
+        "slice_values": encoding.slice_values.astype(int).tolist(),
+        "weight_bits": layer.weight_bits,
+    }  # fmt: skip
     return {
         "layer": layer.name,
         "tile": [part.row, part.column],
@@ -180,11 +204,14 @@ def describe_deck(part: PlacedTile, array: ProgrammedTile, vectors: int) -> dict
         "input_span": [part.inputs.start, part.inputs.stop],
         "output_span": [part.outputs.start, part.outputs.stop],
         "passes": passes,
+        **({"slots": slots} if slots > 1 else {}),
         "vectors": vectors,
         "full_scale_amps": part.full_scale_amps,
         "lsb_amps": encoding.lsb_amps,
-        "sense": [[[f"i({short[line]}{index})", sign] for line, index, sign in lines] for lines in sense],
-        "points": [[vector, number] for vector in range(vectors) for number in range(passes)],
+        # As the currents: an axis of slices before that of outputs.
+        "sense": sense if encoding.slices == 1 else [sense[one :: encoding.slices] for one in range(encoding.slices)],
+        **sliced,
+        "points": points,
         "weights": part.weights.tolist(),
         "weight_zero": layer.weight_zero,
         "level_thresholds": array.levels.thresholds.tolist(),

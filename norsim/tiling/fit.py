@@ -16,36 +16,42 @@ from norsim.periphery.encoding import Codes
 from norsim.periphery.energy import ReadEnergy, cell_watts, read_energy
 from norsim.tiling.tile import PlacedTile
 
-# Count of numbers in a tile's fit besides those of its outputs.
-SCALARS = 5
+# Count of numbers in a tile's fit besides those of its converters: the energies of a read.
+ENERGIES = 3
 
 
 def fitted(
     part: PlacedTile, layer_codes: Codes, reads: NDArray[np.int64], amps: Floats, noise: NDArray[np.floating] | None,
     stimulus: Stimulus, currents: Currents, line_energy: float,
 ) -> PlacedTile:  # fmt: skip
-    """Return `part` with fitted converter range, gain and offset, and with the energy of a read.
+    """Return `part` with fitted converter ranges, gain and offset, and with the energy of a read.
 
     `layer_codes` `[vectors, inputs]` are activations of training images, and `line_energy` is the mean of all their
-    drives, joules per read; the others belong to the tile's `reads` `[n]` among these drives. `amps` `[n, outputs]` are
-    measured: the `currents` under `stimulus`, with noise of the cells; `noise`, of the same shape, is that of the
-    converters in steps, None without. Per output, a line in the exact values is fitted to the measured amperes; the
-    range is that of the line over all of `layer_codes`.
+    drives, joules per read; the others belong to the tile's `reads` `[n]` among these drives. `amps` `[n, conversions]`
+    are measured: the `currents` under `stimulus`, with noise of the cells; `noise`, of the same shape, is that of the
+    converters in steps, None without. For each slice of each output, a line in the exact values is fitted to the
+    measured amperes; the range of a slice is that of its lines over all of `layer_codes`.
     """
-    exact = part.pass_values(layer_codes).reshape(-1, len(part.outputs))
-    lsb, chip = part.chip.encoding.lsb_amps, part.chip
+    exact = part.pass_values(layer_codes).reshape(-1, part.conversions)
+    lsb, chip, slices = part.encoding.lsb_amps, part.chip, len(part.adcs)
     slope, intercept = fit_lines(exact[reads], amps, flat_slope=lsb)
-    adc = _range_of(exact, slope, intercept, chip.adc_bits, lsb)
+    of_slices = (slice(one, None, slices) for one in range(slices))
+    adcs = tuple(
+        _range_of(np.ascontiguousarray(exact[:, own]), slope[own], intercept[own], chip.adc_bits, lsb)
+        for own in of_slices
+    )
+    part = replace(part, adcs=adcs)
     watts = cell_watts(stimulus, currents)
     energy = read_energy(
-        chip.costs, watts, line_energy, len(part.outputs), chip.outputs_per_converter, chip.adc_bits
+        chip.costs, watts, line_energy, part.conversions, chip.outputs_per_converter, chip.adc_bits,
+        part.slots,
     )  # fmt: skip
     gain, offset = part.gain, part.offset
     if chip.calibration.column_fit:
-        noisy = amps if noise is None else amps + adc.step_amps * noise
-        seen = adc.amps(adc.convert(noisy, part.flaws))
+        noisy = amps if noise is None else amps + part.ranges.step_amps * noise
+        seen = part.ranges.amps(part.convert(noisy))
         gain, offset = fit_lines(seen / lsb, exact[reads], flat_slope=1.0)
-    return replace(part, adc=adc, gain=gain, offset=offset, energy=energy)
+    return replace(part, gain=gain, offset=offset, energy=energy)
 
 
 def _range_of(exact: Floats, slope: Floats, intercept: Floats, bits: int, lsb_amps: float) -> Adc:
@@ -75,8 +81,8 @@ def at_reference(part: PlacedTile, ratio: float) -> PlacedTile:
 
     The range scales with the reference. A code still stands for the current of its calibration, so the gain falls.
     """
-    adc = replace(part.adc, low_amps=ratio * part.adc.low_amps, high_amps=ratio * part.adc.high_amps)
-    return replace(part, adc=adc, gain=part.gain / ratio)
+    adcs = tuple(replace(adc, low_amps=ratio * adc.low_amps, high_amps=ratio * adc.high_amps) for adc in part.adcs)
+    return replace(part, adcs=adcs, gain=part.gain / ratio)
 
 
 def fit_lines(x: Floats, y: Floats, flat_slope: float) -> tuple[Floats, Floats]:
@@ -93,31 +99,33 @@ def fit_lines(x: Floats, y: Floats, flat_slope: float) -> tuple[Floats, Floats]:
 
 
 def fit_as_vector(tiles: Sequence[PlacedTile]) -> Floats:
-    """Return the fit of the tiles as one vector `[n]`, tile after tile: lowest and highest current of the converter,
-    the three energies of a read, then gains and offsets `[outputs]`."""
+    """Return the fit of the tiles as one vector `[n]`, tile after tile: lowest and highest current of the converter of
+    each slice, the three energies of a read, then gains and offsets `[conversions]`."""
     parts: list[Floats] = []
     for part in tiles:
         energy = part.energy
-        scalars = (part.adc.low_amps, part.adc.high_amps, energy.cells, energy.lines, energy.converters)
-        parts += [np.array(scalars), part.gain, part.offset]
+        ends = [end for adc in part.adcs for end in (adc.low_amps, adc.high_amps)]
+        parts += [np.array([*ends, energy.cells, energy.lines, energy.converters]), part.gain, part.offset]
     return np.concatenate(parts)
 
 
 def with_fit(tiles: Sequence[PlacedTile], state: Floats) -> tuple[PlacedTile, ...]:
     """Return the tiles with the fit `state` `[n]` from `fit_as_vector`. Raises ConfigurationError for a fit of other
     tiles."""
-    sizes = [len(part.outputs) for part in tiles]
-    if state.shape != (sum(SCALARS + 2 * size for size in sizes),):
+    if state.shape != (sum(2 * len(part.adcs) + ENERGIES + 2 * part.conversions for part in tiles),):
         raise ConfigurationError(
             f"a fit of {state.size} numbers does not match the {len(tiles)} tiles of layer {tiles[0].layer.name!r}: "
             "the state_dict belongs to a network on another chip"
         )
     found, place = [], 0
-    for part, size in zip(tiles, sizes, strict=True):
-        low, high, *energy = state[place : place + SCALARS].tolist()
-        place += SCALARS
-        gain, offset = state[place : place + size].copy(), state[place + size : place + 2 * size].copy()
-        place += 2 * size
-        adc = replace(part.adc, low_amps=low, high_amps=high)
-        found.append(replace(part, adc=adc, gain=gain, offset=offset, energy=ReadEnergy(*energy)))
+    for part in tiles:
+        size, ends = part.conversions, 2 * len(part.adcs)
+        own = state[place : place + ends + ENERGIES + 2 * size]
+        place += len(own)
+        adcs = tuple(
+            replace(adc, low_amps=low, high_amps=high)
+            for adc, (low, high) in zip(part.adcs, own[:ends].reshape(-1, 2).tolist(), strict=True)
+        )
+        energy, (gain, offset) = own[ends : ends + ENERGIES], own[ends + ENERGIES :].reshape(2, size).copy()
+        found.append(replace(part, adcs=adcs, gain=gain, offset=offset, energy=ReadEnergy(*energy.tolist())))
     return tuple(found)

@@ -20,7 +20,7 @@ from norsim.backends.reference_cells import reference_ratio
 from norsim.chip.model import Chip
 from norsim.errors import ConfigurationError, PlacementError
 from norsim.periphery.code_vectors import CodeVectors
-from norsim.periphery.encoding import Codes
+from norsim.periphery.encoding import Codes, Encoding
 from norsim.periphery.energy import line_joules, rise_joules
 from norsim.quantization.layer import QuantizedLayer
 from norsim.tiling.fit import at_reference, fitted
@@ -28,6 +28,9 @@ from norsim.tiling.program import ProgrammedTile, program_tile
 from norsim.tiling.read_noise import on_outputs
 from norsim.tiling.reader import Read, Reader
 from norsim.tiling.tile import PlacedTile, TileRead, joined, placed_tile
+
+# Vectors whose line energies are computed at a time: at least those of a calibration, in one slot.
+AT_ONCE = 2048
 
 LOG = logging.getLogger(__name__)
 
@@ -160,8 +163,9 @@ class TileGrid:
 
         def driven(part: PlacedTile, array: ProgrammedTile) -> tuple[Stimulus, float]:
             own = part.codes(codes)
-            stimulus = array.drive(own[vectors]).take(place * passes + reads % passes)
-            return stimulus, _line_energy(array, self.chip, own, passes, stimulus)
+            each = (place * passes + reads % passes)[:, None] * part.slots + np.arange(part.slots)
+            stimulus = array.drive(own[vectors]).take(each.ravel())
+            return stimulus, _line_energy(array, self.chip, own, passes, part.slots, stimulus)
 
         ratio = reference_ratio(self.chip)
 
@@ -202,15 +206,26 @@ class TileGrid:
         )
 
 
-def _line_energy(array: ProgrammedTile, chip: Chip, codes: Codes, passes: int, some: Stimulus) -> float:
-    """Return the mean energy per read of the lines that carry the tile's `[vectors, inputs]` codes; `some` are the
-    volts of a few of these reads."""
+def _line_energy(
+    array: ProgrammedTile, chip: Chip, codes: Codes, passes: int, slots: int, some: Stimulus
+) -> float:  # fmt: skip
+    """Return the mean energy per read, of that many slots, of the lines that carry the tile's `[vectors, inputs]`
+    codes; `some` are the volts of a few of these reads."""
+    count = passes * slots
     if some.full_volts is None:
-        return line_joules(chip.costs, chip.wires, array.drive(codes), passes)
+        return slots * line_joules(chip.costs, chip.wires, array.drive(codes), count)
     by_wordline = some.driven == "wordlines"
     across = array.tile.bitlines if by_wordline else array.tile.wordlines
-    shares = array.encoding.shares(array.encoding.drives(codes), passes)
-    return some.full_volts**2 * rise_joules(chip.costs, chip.wires, shares, across, passes, by_wordline)
+    # Fewer vectors at a time if each has many slots.
+    parts = [codes[start : start + AT_ONCE // slots] for start in range(0, len(codes), AT_ONCE // slots)]
+    joules = [
+        rise_joules(
+            chip.costs, chip.wires, array.encoding.shares(array.encoding.drives(part), count), across, count,
+            by_wordline,
+        )
+        for part in parts
+    ]  # fmt: skip
+    return slots * some.full_volts**2 * float(np.average(joules, weights=[len(part) / len(parts[0]) for part in parts]))
 
 
 def place(layer: QuantizedLayer, chip: Chip) -> TileGrid:
@@ -223,7 +238,7 @@ def place(layer: QuantizedLayer, chip: Chip) -> TileGrid:
     hold.
     """
     _check(layer, chip)
-    inputs, outputs = chip.encoding.capacity(chip.wordlines, chip.bitlines)
+    inputs, outputs = _encoding(layer, chip).capacity(chip.wordlines, chip.bitlines)
     if inputs < 1 or outputs < 1:
         raise PlacementError(
             f"a tile of {chip.wordlines} x {chip.bitlines} is too small for one output of a {chip.encoding.name} "
@@ -239,13 +254,15 @@ def place(layer: QuantizedLayer, chip: Chip) -> TileGrid:
     return TileGrid(layer, chip, tuple(tiles))
 
 
+def _encoding(layer: QuantizedLayer, chip: Chip) -> Encoding:
+    """Return the chip's encoding for the weights of a layer. Raises PlacementError if they cannot be sliced."""
+    try:
+        return chip.encoding.for_weights(layer.weight_bits)
+    except ConfigurationError as problem:
+        raise PlacementError(f"layer {layer.name!r}: {problem}") from None
+
+
 def _check(layer: QuantizedLayer, chip: Chip) -> None:
-    levels = len(chip.encoding.level_amps)
-    if 2**layer.weight_bits > levels:
-        raise PlacementError(
-            f"layer {layer.name!r}: {layer.weight_bits}-bit weights need {2**layer.weight_bits} levels, but the cell "
-            f"has {levels}; use weight_bits of at most {levels.bit_length() - 1}"
-        )
     most = chip.encoding.activation_bits
     if layer.input_bits > most:
         raise PlacementError(

@@ -25,7 +25,7 @@ class ProgrammedTile:
 
     `tile`      the thresholds `[wordlines, bitlines]` of its cells, and its wires
     `levels`    the target thresholds of weight codes
-    `encoding`  the chip's encoding with the actual voltages of this chip's drivers
+    `encoding`  that of the placed tile, with the actual voltages of this chip's drivers
     `inputs`, `outputs`, `input_bits`   its number of inputs and of outputs, and the width of its activation codes
     `read_sigma`   `[wordlines, bitlines]`, amperes: standard deviation of each cell's current under the verify read,
                    from one read to the next; None without noise that is drawn for each read
@@ -63,7 +63,7 @@ def program_tile(part: PlacedTile) -> ProgrammedTile:
     """
     chip, layer = part.chip, part.layer
     levels = program_levels(chip.verify_cell, chip.encoding)
-    encoding = drivers(chip, levels)
+    encoding = drivers(chip, levels).for_weights(layer.weight_bits)
     codes = part.cell_codes()
     target = levels.target_amps[codes]
     tile = _in_place(_verified(_nominal(part, levels, codes), part, target), part, target)
@@ -91,7 +91,7 @@ def _nominal(part: PlacedTile, levels: Levels, codes: Codes) -> Tile:
     carried = np.asarray(part.inputs) if part.order is None else np.asarray(part.inputs)[part.order]
     inputs = [input_note(layer, int(k)) for k in carried]
     outputs = [f"layer {layer.name}, output channel {k}" for k in part.outputs]
-    wordlines, bitlines = chip.encoding.line_notes(inputs, outputs, layer.weight_zero)
+    wordlines, bitlines = part.encoding.line_notes(inputs, outputs, layer.weight_zero)
     return Tile(
         levels.thresholds[codes], chip.verify_cell, chip.wires, tuple(wordlines), tuple(bitlines),
         f"layer {layer.name}, tile {part.row},{part.column}: inputs {part.inputs.start} to "
@@ -120,14 +120,14 @@ def _in_place(tile: Tile, part: PlacedTile, target: Floats) -> Tile:
     if not chip.in_situ:
         return tile
     nothing = np.zeros((1, len(part.inputs)), np.uint8)
-    kind = chip.encoding.drive(nothing, len(part.outputs), part.layer.input_bits)
+    kind = part.encoding.drive(nothing, len(part.outputs), part.layer.input_bits)
     return aimed(tile, kind, target, np.random.default_rng(0))
 
 
 def _notes(part: PlacedTile, levels: Levels) -> tuple[str, ...]:
     names = [f"output channel {k}" for k in part.outputs]
     return (
-        *tile_notes(part.chip.encoding, names, part.chip.cell.state, levels.thresholds),
+        *tile_notes(part.encoding, names, part.chip.cell.state, levels.thresholds),
         f"Weight code {part.layer.weight_zero} stands for 0. Beside a deck of norsim build-netlist, tile.npz has "
         "the activation codes and tile.json the weight codes.",
     )

@@ -21,7 +21,7 @@ from norsim.array.read_noise import Places, deviations_given_lines, line_varianc
 from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.backends.reference_cells import curves
 from norsim.errors import ConfigurationError
-from norsim.periphery.encoding import Codes, sense_matrix
+from norsim.periphery.encoding import Codes, integrated, sense_matrix
 from norsim.random_streams import Stream, block, block_key, generator
 from norsim.solver.input_lines import Driven, driven
 from norsim.tiling.program import ProgrammedTile
@@ -64,7 +64,7 @@ class ReadNoise:
             return Normals(block_key(self.seed, self.stream, *place), self.first_image, self.call, reads, width)
 
         steps = part.chip.converters.noise
-        on_outputs = normals(CONVERTERS, len(part.outputs)) if steps else None
+        on_outputs = normals(CONVERTERS, part.conversions) if steps else None
         if array.read_sigma is None:
             return TileNoise(array, steps, on_outputs)
         variance = line_variance(array.read_sigma, cell_places(array))
@@ -99,8 +99,8 @@ class DrawnNoise:
     """The noise of some reads; None for no noise of a kind.
 
     `lines`   `[reads, lines]`, amperes: deviations of the lines' currents from noise of the cells
-    `amps`    `[reads, outputs]`, amperes: what these add to the outputs' currents
-    `steps`   `[reads, outputs]`: the converters' noise, in steps
+    `amps`    `[reads, conversions]`, amperes: what these add to the outputs' currents
+    `steps`   `[reads, conversions]`: the converters' noise, in steps
     """
 
     lines: Singles | None
@@ -147,7 +147,10 @@ class TileNoise:
         if self.on_lines is None or self.variance is None:
             return None
         encoding = self.array.encoding
-        shares = encoding.shares(encoding.drives(codes), encoding.passes(self.array.input_bits))[reads]
+        bits = self.array.input_bits
+        slots = encoding.slots(bits)
+        # The noise of a cell stays for all slots of a read.
+        shares = integrated(encoding.shares(encoding.drives(codes), encoding.passes(bits) * slots), slots)[reads]
         found = self.on_lines.take(len(shares))
         _scale(np.square(shares), self.variance, found)
         return found
@@ -158,7 +161,7 @@ class TileNoise:
         return None if self.on_lines is None else self.on_lines.take(reads)
 
     def of_converters(self, reads: int) -> Singles | None:
-        """Return the converters' noise in the next reads, `[reads, outputs]`, in steps; None for no noise."""
+        """Return the converters' noise in the next reads, `[reads, conversions]`, in steps; None for no noise."""
         return None if self.on_outputs is None else np.float32(self.steps) * self.on_outputs.take(reads)
 
 
@@ -178,7 +181,7 @@ def _scale(squares, variance, normals):  # type: ignore[no-untyped-def]
 
 
 def on_outputs(array: ProgrammedTile, lines: Singles) -> Singles:
-    """Return what `[reads, lines]` deviations add to the outputs' currents, `[reads, outputs]`, amperes.
+    """Return what `[reads, lines]` deviations add to the outputs' currents, `[reads, conversions]`, amperes.
 
     Outputs that share a reference column share its deviation.
     """
@@ -217,7 +220,7 @@ def cell_places(array: ProgrammedTile) -> Places:
 
 def tile_of_read(part: PlacedTile, array: ProgrammedTile, stimulus: Stimulus, lines: Floats) -> Tile:
     """Return the tile with thresholds that give the deviations `lines` `[lines]`, amperes, of the one read of
-    `stimulus`.
+    `stimulus`, with all its slots.
 
     Which cell contributes how much is drawn; the same `lines` always give the same tile.
     """
@@ -225,7 +228,7 @@ def tile_of_read(part: PlacedTile, array: ProgrammedTile, stimulus: Stimulus, li
         return array.tile
     number = int.from_bytes(hashlib.sha256(lines.astype(np.float64).tobytes()).digest()[:8], "big")
     random = generator(part.chip.draw.seed, Stream.PROOF_CELLS, number)
-    shares = _kind(array).drives(stimulus)[0]
+    shares = _kind(array).drives(stimulus).sum(axis=0)
     target, threshold_of = array.levels.target_amps[part.cell_codes()], curves(part.chip).read
     gain = 1.0 if array.tile.gains is None else array.tile.gains
     if part.chip.cell != part.chip.verify_cell:

@@ -18,12 +18,13 @@ from norsim.jobs.phases import Report, silent
 from norsim.jobs.unit_store import UnitStore
 from norsim.jobs.workers import HERE, Workers
 from norsim.periphery.code_vectors import CodeVectors, LayerCodes
-from norsim.periphery.encoding import Codes
+from norsim.periphery.encoding import Codes, runs, sense_matrix
 from norsim.tiling.program import ProgrammedTile
 from norsim.tiling.read_noise import DrawnNoise, ReadNoise, TileNoise
 from norsim.tiling.tile import ObservedRead, PlacedTile, Sums, TileRead
 
 if TYPE_CHECKING:
+    from norsim.solver.macro.reads import Wanted
     from norsim.solver.macro.tables import Tabulated
 
 # Currents, codes and noise of a tile are kept for parts of this size, because the work on them is memory-bound.
@@ -106,7 +107,7 @@ class Reader:
         """Yield reads of one tile through its model, for some `[vectors, inputs]` codes at a time: first vector, codes,
         read."""
         tile, passes = self._tile_model(part, array), part.chip.encoding.passes(part.layer.input_bits)
-        vectors = max(AMPS_AT_ONCE // (tile.model.summed * passes), 1)
+        vectors = max(AMPS_AT_ONCE // (tile.model.summed * passes * part.slots), 1)
         noise = self._noise_of(part, array, len(layer_codes))
         for start in range(0, len(layer_codes), vectors):
             some = layer_codes[start : start + vectors]
@@ -120,7 +121,8 @@ class Reader:
         the layer's `vectors` and what is known of their reads."""
         tile, passes = self._tile_model(part, array), part.chip.encoding.passes(part.layer.input_bits)
         noise = self._noise_of(part, array, len(vectors))
-        at_once = len(vectors) if noise is None else max(AMPS_AT_ONCE // (tile.model.summed * passes), 1)
+        whole = noise is None and part.slots == 1
+        at_once = len(vectors) if whole else max(AMPS_AT_ONCE // (tile.model.summed * passes * part.slots), 1)
         for start in range(0, len(vectors), at_once):
             some = vectors.take(slice(start, start + at_once))
             drawn = None if noise is None else noise.of_reads(part.codes(some[:]))
@@ -137,7 +139,7 @@ class Reader:
 def read_out(
     part: PlacedTile, layer_codes: Codes, amps: NDArray[np.floating], noise: TileNoise | None
 ) -> TileRead:  # fmt: skip
-    """Add the noise of the next reads to the outputs' `[reads, outputs]` amperes and convert them.
+    """Add the noise of the next reads to the outputs' `[reads, conversions]` amperes and convert them.
 
     `layer_codes` are the `[vectors, inputs]` codes that were read.
     """
@@ -162,14 +164,14 @@ class TileModel:
         return self.part.chip.encoding.passes(self.part.layer.input_bits)
 
     def shape(self, vectors: CodeVectors) -> tuple[int, int, int]:
-        """Return (vectors, passes, outputs)."""
-        return len(vectors), self.passes, len(self.part.outputs)
+        """Return (vectors, passes, conversions)."""
+        return len(vectors), self.passes, self.part.conversions
 
     def read(self, vectors: CodeVectors, noise: DrawnNoise | None) -> TileRead:
         """Read the layer's `vectors`, with the noise of these reads if there is any."""
         shape = self.shape(vectors)
         amps, adc = np.empty((2, shape[0] * shape[1], shape[2]), dtype=np.float32)
-        sums = np.zeros((shape[2], shape[0]))
+        sums = np.zeros((len(self.part.outputs), shape[0]))
         self._fill(vectors, noise, amps=amps, adc=adc, sums=sums)
         lines = None if noise is None else noise.by_pass(self.passes)
         return TileRead(amps.reshape(shape), adc.reshape(shape), sums.T.astype(np.float32), lines)
@@ -193,6 +195,8 @@ class TileModel:
 
         wanted = Wanted(**results)
         part, encoding = self.part, self.array.encoding
+        if part.slots > 1:
+            return self._integrate(vectors, noise, wanted)
         own = vectors.of_inputs(slice(part.inputs.start, part.inputs.stop), part.order)
         if self.model.drive.direction == "wordlines":
             codes, drives, kind = encoding.drives(own.codes).astype(np.uint8, copy=False), NO_DRIVES, "bitline"
@@ -216,3 +220,22 @@ class TileModel:
             digital = part.digital_part(vectors[:])
             output[: len(part.outputs), vector : vector + len(vectors)] += 0.0 if digital is None else digital
         return clips
+
+    def _integrate(self, vectors: CodeVectors, noise: DrawnNoise | None, wanted: Wanted) -> tuple[int, int]:
+        """Do the same for reads of several slots: each different drive of a vector is read once, and its currents count
+        for the slots that it lasts."""
+        part, encoding = self.part, self.array.encoding
+        codes = vectors[:]
+        shares = encoding.shares(encoding.drives(part.codes(codes)), self.passes * part.slots)
+        drives, lasts, first = runs(shares, part.slots)
+        lines = np.add.reduceat(self.model.lines(drives) * lasts[:, None], first, axis=0, dtype=np.float64)
+        sense = encoding.sense(self.array.outputs)
+        amps = (lines @ sense_matrix(sense, sense[0][0][0], self.model.summed)).astype(np.float32)
+        if noise is not None and noise.amps is not None:
+            amps += noise.amps
+        found = part.read_out(codes, amps, None if noise is None else noise.steps)
+        if len(wanted.amps):
+            wanted.amps[:], wanted.adc[:] = amps, found.adc.reshape(amps.shape)
+        outputs = slice(wanted.first_output, wanted.first_output + len(part.outputs))
+        wanted.sums[outputs, wanted.first_vector : wanted.first_vector + len(codes)] += found.sums.T
+        return part.clipped(amps)

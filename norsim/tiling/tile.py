@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from norsim.array.draw import Draw
 from norsim.array.tile import Currents, Floats
 from norsim.chip.model import Chip
-from norsim.periphery.adc import Adc, Flaws
-from norsim.periphery.encoding import Codes, decode, full_scale_amps, sense_parts, sensed_amps
+from norsim.periphery.adc import Adc, Flaws, Ranges
+from norsim.periphery.encoding import Codes, Encoding, decode, full_scale_amps, integrated, sense_parts, sensed_amps
 from norsim.periphery.energy import NO_ENERGY, ReadEnergy
 from norsim.periphery.readout import conversion, convert_and_add
 from norsim.quantization.layer import QuantizedLayer
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 class TileRead:
     """The read of one tile for `[vectors, inputs]` activation codes.
 
-    `amps`  `[vectors, passes, outputs]`, amperes, with the reference or the other line of the pair subtracted
+    `amps`  `[vectors, passes, conversions]`, amperes, with the reference or the other line of the pair subtracted. Each
+            slice of each output has a conversion, those of an output next to each other
     `adc`   same shape, converter codes, whole numbers
     `sums`  `[vectors, outputs]`, the tile's part of sum (q - z) x, in code steps
     `line_noise`  `[vectors, passes, lines]`, amperes: the deviations of the lines' currents that `amps` has from noise
@@ -40,9 +41,9 @@ class TileRead:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(vectors, passes, outputs)."""
-        vectors, passes, outputs = self.amps.shape
-        return vectors, passes, outputs
+        """(vectors, passes, conversions)."""
+        vectors, passes, conversions = self.amps.shape
+        return vectors, passes, conversions
 
     def take(self, which: NDArray[np.int64]) -> TileRead:
         """Return the read of some vectors."""
@@ -54,9 +55,9 @@ class TileRead:
         return part.clipped(self.amps)
 
     def __str__(self) -> str:
-        vectors, passes, outputs = self.shape
+        vectors, passes, conversions = self.shape
         return (
-            f"{vectors} vectors in {passes} passes on {outputs} outputs: {self.amps.min():.3g} A to "
+            f"{vectors} vectors in {passes} passes on {conversions} outputs: {self.amps.min():.3g} A to "
             f"{self.amps.max():.3g} A, codes {self.adc.min():.0f} to {self.adc.max():.0f}, sums {self.sums.min():.4g} "
             f"to {self.sums.max():.4g}"
         )
@@ -68,7 +69,7 @@ class ObservedRead(Protocol):
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(vectors, passes, outputs)."""
+        """(vectors, passes, conversions)."""
 
     def take(self, which: NDArray[np.int64], /) -> TileRead:
         """Return the read of some vectors `[n]`, in memory."""
@@ -91,7 +92,7 @@ class Sums:
     """What is left of the read of one tile whose currents and codes nobody asked for: its sums were added to those of
     its layer.
 
-    `shape`   (vectors, passes, outputs)
+    `shape`   (vectors, passes, conversions)
     `clips`   numbers of currents that the converters clipped at the low and high end
     `take`    reads some vectors again, given by their indices, and returns their `TileRead`
     """
@@ -112,8 +113,8 @@ class PlacedTile:
     `row`, `column`   its place in the grid
     `inputs`, `outputs`   the ranges of the layer's inputs and outputs that it holds
     `order`     `[inputs]`: the input carried by each of its lines; None for the layer's order
-    `adc`       the converter of all its outputs; `flaws`: the deviations of each output's converter from it
-    `gain`, `offset`   `[outputs]`: digital correction, value = amps / lsb * gain + offset
+    `adcs`      the converter of each slice, for all outputs; `flaws`: the deviations of each conversion's from it
+    `gain`, `offset`   `[conversions]`: digital correction, value = amps / lsb * gain + offset
     `energy`    of a read, the mean over the reads of the calibration
     """
 
@@ -124,7 +125,7 @@ class PlacedTile:
     inputs: range
     outputs: range
     order: NDArray[np.int64] | None = field(repr=False)
-    adc: Adc
+    adcs: tuple[Adc, ...]
     flaws: Flaws = field(repr=False)
     gain: Floats = field(repr=False)
     offset: Floats = field(repr=False)
@@ -134,6 +135,26 @@ class PlacedTile:
     def name(self) -> str:
         """Its name in messages and decks."""
         return f"{self.layer.name} tile {self.row},{self.column}"
+
+    @property
+    def encoding(self) -> Encoding:
+        """The chip's encoding for weights of the layer's width."""
+        return self.chip.encoding.for_weights(self.layer.weight_bits)
+
+    @property
+    def conversions(self) -> int:
+        """Conversions per read: one for each slice of each output."""
+        return len(self.outputs) * len(self.adcs)
+
+    @property
+    def slots(self) -> int:
+        """Drives of a read, whose currents are integrated before its conversion."""
+        return self.encoding.slots(self.layer.input_bits)
+
+    @property
+    def ranges(self) -> Ranges:
+        """The ranges of all conversions."""
+        return Ranges.of(self.adcs, len(self.outputs))
 
     @property
     def weights(self) -> Codes:
@@ -148,7 +169,7 @@ class PlacedTile:
 
     @property
     def full_scale_amps(self) -> float:
-        """The current of an output whose cells all have the top code, under the largest drive."""
+        """The current of a slice of an output whose cells all have the top code, under the largest drive."""
         layer = self.layer
         return full_scale_amps(self.chip.encoding, len(self.inputs), layer.weight_bits, layer.input_bits)
 
@@ -159,7 +180,7 @@ class PlacedTile:
 
     def cell_codes(self) -> Codes:
         """Return the level `[wordlines, bitlines]` of each cell."""
-        return self.chip.encoding.cell_codes(self.weights, self.layer.weight_zero)
+        return self.encoding.cell_codes(self.weights, self.layer.weight_zero)
 
     def codes(self, layer_codes: Codes) -> Codes:
         """Return this tile's columns of the layer's `[vectors, inputs]` activation codes, in the order of its lines."""
@@ -167,88 +188,91 @@ class PlacedTile:
         return codes if self.order is None else codes[:, self.order]
 
     def amps(self, currents: Currents) -> Floats:
-        """Return the outputs' amperes `[reads, outputs]`."""
-        return sensed_amps(currents, self.chip.encoding.sense(len(self.outputs)))
+        """Return the amperes that are converted, `[reads, conversions]`, of the currents of all slots of the reads."""
+        return integrated(sensed_amps(currents, self.encoding.sense(len(self.outputs))), self.slots)
 
     def pass_values(self, layer_codes: Codes) -> Floats:
-        """Return the exact integers of each pass, `[vectors, passes, outputs]`."""
+        """Return the exact integers of each pass and slice, `[vectors, passes, conversions]`."""
         layer = self.layer
-        return self.chip.encoding.pass_values(
-            self.codes(layer_codes), self.weights, layer.weight_zero, layer.input_bits
-        )
+        return self.encoding.pass_values(self.codes(layer_codes), self.weights, layer.weight_zero, layer.input_bits)
 
     def ideal_sums(self, layer_codes: Codes) -> Floats:
         """Return the tile's integer sums `[vectors, outputs]` for the layer's `[vectors, inputs]` codes."""
         codes = self.codes(layer_codes)
-        return decode(self.chip.encoding, self.pass_values(layer_codes), codes, self.layer.weight_zero)
+        return decode(self.encoding, self.pass_values(layer_codes), codes, self.layer.weight_zero)
 
     def ideal_read(self, layer_codes: Codes) -> TileRead:
         """Return the read of exact cells on lossless wires, for the layer's `[vectors, inputs]` codes."""
-        amps = self.pass_values(layer_codes) * self.chip.encoding.lsb_amps
+        amps = self.pass_values(layer_codes) * self.encoding.lsb_amps
         return TileRead(amps, self.convert(amps), self.ideal_sums(layer_codes))
 
     def digital_part(self, layer_codes: Codes) -> Floats | None:
         """Return the term `[vectors]` of the sums that is computed from the layer's codes, or None."""
-        return self.chip.encoding.digital_part(self.codes(layer_codes), self.layer.weight_zero)
+        return self.encoding.digital_part(self.codes(layer_codes), self.layer.weight_zero)
 
     def convert(self, amps: Floats) -> Floats:
-        """Return the noise-free codes of this tile's converters for amperes `[..., outputs]`."""
-        return self.adc.convert(amps, self.flaws)
+        """Return the noise-free codes of this tile's converters for amperes `[..., conversions]`."""
+        return self.flaws.convert(amps, self.ranges)
 
     def clipped(self, amps: NDArray[np.floating]) -> tuple[int, int]:
-        """Return the number of currents `[..., outputs]`, amperes, that the converters clip at the low and high end:
-        those that exceed the lowest or the highest code by more than half a step."""
-        low, high = (edge.astype(amps.dtype) for edge in self.flaws.edges(self.adc))
+        """Return the number of currents `[..., conversions]`, amperes, that the converters clip at the low and the high
+        end: those that exceed the lowest or the highest code by more than half a step."""
+        low, high = (edge.astype(amps.dtype) for edge in self.flaws.edges(self.ranges))
         return int(np.count_nonzero(amps < low)), int(np.count_nonzero(amps > high))
 
     def readout(self, kind: str) -> Readout:
         """Return the arguments of the kernel of `macro` that sense lines of a kind, `bitline` or `source`, convert
         their currents, and add the codes."""
-        single, edges = np.float32, self.flaws.edges(self.adc)
+        single, edges = np.float32, self.flaws.edges(self.ranges)
         return (
-            *sense_parts(self.chip.encoding.sense(len(self.outputs)), kind), self._place_values.astype(single),
-            *conversion(self.adc, self.flaws, *self._of_code, single), *(edge.astype(single) for edge in edges),
+            *sense_parts(self.encoding.sense(len(self.outputs)), kind), self._place_values.astype(single),
+            len(self.adcs), *conversion(self.ranges, self.flaws, *self.of_code, single),
+            *(edge.astype(single) for edge in edges),
         )  # fmt: skip
 
     @property
     def _place_values(self) -> Floats:
         """The weight of each pass in the sums."""
-        return self.chip.encoding.place_values(self.chip.encoding.passes(self.layer.input_bits))
+        return self.encoding.place_values(self.encoding.passes(self.layer.input_bits))
 
     @property
-    def _of_code(self) -> tuple[Floats, Floats]:
-        """What a step of a code stands for, and code 0, each `[outputs]`, in units of the sums."""
-        lsb = self.chip.encoding.lsb_amps
-        return self.adc.step_amps / lsb * self.gain, self.adc.low_amps / lsb * self.gain + self.offset
+    def of_code(self) -> tuple[Floats, Floats]:
+        """What a step of a code stands for, and code 0, each `[conversions]`, in units of the sums."""
+        lsb, ranges = self.encoding.lsb_amps, self.ranges
+        step, least = ranges.step_amps / lsb * self.gain, ranges.low_amps / lsb * self.gain + self.offset
+        values = np.tile(self.encoding.slice_values, len(self.outputs))
+        return step * values, least * values
 
     def read_out(
         self, layer_codes: Codes, amps: NDArray[np.floating], noise: NDArray[np.floating] | None = None
     ) -> TileRead:
-        """Convert `[reads, outputs]` amperes to converter codes and to the tile's sums, in the precision of `amps`.
+        """Convert `[reads, conversions]` amperes to converter codes and to the tile's sums, in the precision of `amps`.
 
         `layer_codes` are the `[vectors, inputs]` codes that were read. `noise` is that of the converters, in steps, of
         the shape of `amps`; None for no noise.
         """
-        adc, sums = convert_and_add(amps, self.adc, self.flaws, noise, *self._of_code, self._place_values)
+        adc, sums = convert_and_add(
+            amps, self.ranges, self.flaws, noise, *self.of_code, self._place_values, len(self.adcs)
+        )  # fmt: skip
         digital = self.digital_part(layer_codes)
         if digital is not None:
             sums += digital[:, None]
-        shape = (len(layer_codes), len(self._place_values), len(self.outputs))
+        shape = (len(layer_codes), len(self._place_values), self.conversions)
         return TileRead(amps.reshape(shape), adc.reshape(shape), sums)
 
 
 def placed_tile(layer: QuantizedLayer, chip: Chip, row: int, column: int, inputs: range, outputs: range) -> PlacedTile:
-    """Return the tile of a layer at a place, with those inputs and outputs; its converter spans the full scale."""
-    order = None
+    """Return the tile of a layer at a place, with those inputs and outputs; its converters span the full scale."""
+    order, encoding = None, chip.encoding.for_weights(layer.weight_bits)
     if chip.row_order:
-        loads = span_weights(layer, inputs, outputs).sum(axis=1, dtype=np.int64)
-        order = chip.encoding.order(loads, chip.wires.rows_per_source_line)
-    full = full_scale_amps(chip.encoding, len(inputs), layer.weight_bits, layer.input_bits)
-    random = draw_at(chip, layer, row, column).random("adc")
-    flaws = chip.converters.draw(len(outputs), random, chip.outputs_per_converter)
-    ones, zeros = np.ones(len(outputs)), np.zeros(len(outputs))
+        loads = encoding.slice_codes(span_weights(layer, inputs, outputs)).sum(axis=(1, 2), dtype=np.int64)
+        order = encoding.order(loads, chip.wires.rows_per_source_line)
+    full = full_scale_amps(encoding, len(inputs), layer.weight_bits, layer.input_bits)
+    random, conversions = draw_at(chip, layer, row, column).random("adc"), len(outputs) * encoding.slices
+    flaws = chip.converters.draw(conversions, random, chip.outputs_per_converter)
+    ones, zeros, adcs = np.ones(conversions), np.zeros(conversions), (Adc(chip.adc_bits, -full, full),)
     return PlacedTile(
-        layer, chip, row, column, inputs, outputs, order, Adc(chip.adc_bits, -full, full), flaws, ones, zeros
+        layer, chip, row, column, inputs, outputs, order, adcs * encoding.slices, flaws, ones, zeros
     )  # fmt: skip
 
 

@@ -49,7 +49,7 @@ def effective_weights(grid: TileGrid) -> Tensor:
 
 def _of_tile(part: PlacedTile, array: ProgrammedTile) -> Tensor:
     """`[outputs, inputs]` of a tile, its inputs in the order of its lines."""
-    encoding, inputs = part.chip.encoding, len(part.inputs)
+    encoding, inputs = part.encoding, len(part.inputs)
     model = Macro().model(array.tile, array.drive(np.zeros((1, inputs), np.uint8))).model
     at = torch.full((inputs,), USUAL_DRIVE)
     jacobian: Any = torch.autograd.functional.jacobian
@@ -58,6 +58,8 @@ def _of_tile(part: PlacedTile, array: ProgrammedTile) -> Tensor:
     sense = torch.from_numpy(sense_matrix(encoding.sense(len(part.outputs)), kind, slopes.shape[0])).float()
     steps: Tensor = sense.T @ slopes.float() / (encoding.lsb_amps * encoding.top_drive)
     steps *= torch.from_numpy(part.gain).float()[:, None]
+    values = torch.from_numpy(encoding.slice_values).float()
+    steps = (steps.view(-1, encoding.slices, inputs) * values[:, None]).sum(dim=1)
     digital = encoding.digital_part(np.eye(inputs, dtype=np.uint8), part.layer.weight_zero)
     return steps if digital is None else steps + torch.from_numpy(digital).float()
 

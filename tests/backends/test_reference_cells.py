@@ -143,8 +143,8 @@ def test_lost_charge_moves_cells_towards_their_neutral_threshold(small_chip: Sma
 # Levels whose currents differ by the reference: the encoding's cells for weights 4 above and 4 below zero, which is 8.
 PAIRS = {
     "encoding=bit-serial": ((12, 4), 1),
-    "bit_serial.zero_point=digital": ((12, 4), 1),
-    "bit_serial.zero_point=differential": ((4, 0), 2),
+    "mapping.scheme=digital": ((12, 4), 1),
+    "mapping.scheme=differential": ((4, 0), 2),
     "encoding=linear-pair": ((4, 0), 2),
 }
 

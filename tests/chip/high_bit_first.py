@@ -31,7 +31,4 @@ class HighBitFirst(BitSerial):
 class HighBitFirstSection(BitSerialSection):
     """Keys of the encoding `high-bit-first`: those of `bit-serial`."""
 
-    def encoding(self) -> HighBitFirst:
-        return HighBitFirst(
-            self.wordline_read, self.bitline_read, self.top_level, self.zero_point, self.reference_every
-        )  # fmt: skip
+    kind = HighBitFirst

@@ -51,7 +51,7 @@ def test_quantities_arrive_in_si_units_and_in_their_own_place() -> None:
     settings = (
         "temperature=85 degC", "cell.erased=2900 mV", "cell.programmed=6.5 V", "adc.bits=7",
         "bit_serial.wordline_read=4800 mV", "bit_serial.bitline_read=0.4 V", "bit_serial.top_level=1400 nA",
-        "bit_serial.zero_point=digital", "bit_serial.reference_every=8",
+        "mapping.scheme=digital", "bit_serial.reference_every=8",
         "bit_serial.wires.bitline=0.001 kohm", "bit_serial.wires.bitline_end=2 ohm",
         "bit_serial.wires.source_line=3 ohm", "bit_serial.wires.source_line_end=4 V/A",
         "bit_serial.wires.rows_per_source_line=4", "bit_serial.wires.strap_every=32",
@@ -63,7 +63,7 @@ def test_quantities_arrive_in_si_units_and_in_their_own_place() -> None:
     )  # fmt: skip
     chip = load_chip("etox65", settings)
     assert (chip.wordlines, chip.bitlines, chip.adc_bits) == (64, 48, 7)
-    assert chip.encoding == BitSerial(4.8, 0.4, pytest.approx(1.4e-6), "digital", 8)
+    assert chip.encoding == BitSerial(4.8, 0.4, pytest.approx(1.4e-6), "digital", 8, strap_every=32)
     assert replace(chip.wires, **NO_TIME) == Wires(1.0, 2.0, 3.0, 4.0, 4, 32)
     assert [getattr(chip.wires, name) for name in NO_TIME] == pytest.approx([5.0, 6.0, 7e-15, 8e-18, 9e-12])
     assert chip.cell.temperature_kelvin == pytest.approx(358.15)
@@ -73,7 +73,8 @@ def test_quantities_arrive_in_si_units_and_in_their_own_place() -> None:
 
 def test_the_stress_chip_differs_in_its_source_line_alone() -> None:
     normal, stress = (read_chip_file(name)[0] for name in ("etox65", "etox65-stress"))
-    assert normal["bit_serial"]["wires"].pop("source_line") != stress["bit_serial"]["wires"].pop("source_line")
+    for section in ("bit_serial", "pulse_width"):
+        assert normal[section]["wires"].pop("source_line") != stress[section]["wires"].pop("source_line")
     assert normal.pop("name") != stress.pop("name")
     assert normal == stress
 
@@ -140,8 +141,10 @@ def test_a_setting_that_cannot_be_says_why(setting: str, problem: str) -> None:
         ),
         (lambda c: c.pop("adc"), "adc: Field required"),
         (lambda c: c.update(adc=None), "adc: Input should be"),
-        (lambda c: c.update(encoding="bit-parallel"), "encoding: .*'bit-serial' or 'linear-pair'"),
-        (lambda c: c["bit_serial"].update(zero_point="analog"), "bit_serial.zero_point: .*'differential'"),
+        (lambda c: c.update(encoding="bit-parallel"), "encoding: .*'linear-pair' or 'pulse-width'"),
+        (lambda c: c["mapping"].update(scheme="analog"), "mapping.scheme: .*'differential'"),
+        (lambda c: c["mapping"].update(cell_bits=5), "mapping.cell_bits: "),
+        (lambda c: c["bit_serial"].update(zero_point="digital"), "the key bit_serial.zero_point is now mapping.scheme"),
     ],
 )
 def test_an_unusable_file_says_where(chip_file: Callable[[Change], Path], change: Change, problem: str) -> None:

@@ -25,8 +25,7 @@ class Other(BitSerial):
 class OtherSection(BitSerialSection):
     """Its section of a chip file."""
 
-    def encoding(self) -> Other:
-        return Other(self.wordline_read, self.bitline_read, self.top_level, self.zero_point, self.reference_every)
+    kind = Other
 
 
 def test_a_section_makes_its_encoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,10 +46,50 @@ def test_a_deck_run_by_hand_gives_the_currents_of_run_layer(
     np.testing.assert_allclose(by_hand(tmp_path / "deck"), currents, rtol=0, atol=1e-8 * np.abs(currents).max())
 
 
+def test_a_sliced_deck_run_by_hand_is_read_back(norsim: Run, tmp_path: Path) -> None:
+    """A weight is in the cells that `sense` and `slice_values` state, and nodal has the currents of the deck."""
+    options = ["--network", "digits-cnn", "--layer", "conv1", "--vectors", 2, "--set", "mapping.cell_bits=3"]
+    assert norsim("build-netlist", *options, "--out", tmp_path).code == 0
+    tile = json.loads((tmp_path / "tile.json").read_text())
+    assert (tile["slices"], tile["slice_values"]) == (2, [1, 8]) and np.shape(tile["sense"])[:2] == (2, tile["outputs"])
+    cells, total = np.array(tile["cell_codes"]), np.zeros((tile["inputs"], tile["outputs"]), dtype=int)
+    for value, outputs in zip(tile["slice_values"], tile["sense"], strict=True):
+        for output, lines in enumerate(outputs):
+            total[:, output] += value * sum(sign * cells[:, int(re.sub(r"\D", "", name))] for name, sign in lines)
+    np.testing.assert_array_equal(total, np.array(tile["weights"]) - tile["weight_zero"])
+    subprocess.run(["ngspice", "-b", "tile.cir"], cwd=tmp_path, check=True, capture_output=True)
+    against = ["--against", "nodal", "--tolerance", 1e-6, "--json"]
+    ended = norsim("import-results", tmp_path, tmp_path / "currents.raw", *against)
+    assert ended.code == 0 and ended.json["max_mac_error"] < 0.01 * tile["inputs"] * 15 * 15
+    with np.load(tmp_path / "currents.npz") as found:
+        assert found["currents"].shape == (2, 4, 2, tile["outputs"])
+        assert np.abs(found["mac"] - found["mac_ideal"]).max() == pytest.approx(ended.json["max_mac_error"])
+
+
+def test_a_deck_of_pulses_has_a_read_for_each_slot(norsim: Run, tmp_path: Path) -> None:
+    """Added up by hand, its currents are those of run-layer, and import-results reads them back."""
+    options = ["--network", "digits-cnn", "--layer", "conv1", "--vectors", 2, "--encoding", "pulse-width"]
+    assert norsim("build-netlist", *options, "--out", tmp_path / "deck").code == 0
+    tile = json.loads((tmp_path / "deck" / "tile.json").read_text())
+    assert (tile["passes"], tile["slots"]) == (1, 15) and tile["points"][16] == [1, 0, 1]
+    assert norsim("run-layer", *options, "--out", tmp_path / "run", "--tile", "0,0").code == 0
+    subprocess.run(["ngspice", "-b", "tile.cir"], cwd=tmp_path / "deck", check=True, capture_output=True)
+    raw = tmp_path / "deck" / "currents.raw"
+    names = sorted({name for lines in tile["sense"] for name, _ in lines})
+    table = read_raw(raw, names, 30).reshape(2, 15, -1).sum(axis=1)
+    with np.load(tmp_path / "run" / "currents.npz") as run:
+        assert run["currents"].shape == (2, 1, tile["outputs"])
+        for output, lines in enumerate(tile["sense"]):
+            total = sum(sign * table[:, names.index(name)] for name, sign in lines)
+            assert np.abs(run["currents"][:, 0, output] - total).max() <= 1e-7 * tile["full_scale_amps"]
+        assert np.abs(run["mac"] - run["mac_ideal"]).max() < 0.01 * tile["inputs"] * 15 * 15
+    assert norsim("import-results", tmp_path / "deck", raw, "--against", "nodal", "--tolerance", 1e-6).code == 0
+
+
 @pytest.mark.parametrize("zero_point", ["reference", "digital", "differential", "linear-pair"])
 def test_every_cell_of_the_deck_encodes_its_weight(norsim: Run, tmp_path: Path, zero_point: str) -> None:
     encoding = "linear-pair" if zero_point == "linear-pair" else "bit-serial"
-    setting = [] if zero_point == "linear-pair" else ["--set", f"bit_serial.zero_point={zero_point}"]
+    setting = [] if zero_point == "linear-pair" else ["--set", f"mapping.scheme={zero_point}"]
     network = ["--network", "digits-cnn", "--layer", "conv2", "--vectors", 1]
     assert norsim("build-netlist", *network, "--encoding", encoding, *setting, "--out", tmp_path).code == 0
     tile = json.loads((tmp_path / "tile.json").read_text())

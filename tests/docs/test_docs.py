@@ -29,6 +29,7 @@ from norsim.chip.schema import ChipFile, chip_file
 from norsim.commands import COMMANDS, cli, main
 from norsim.configuration.section import Section
 from norsim.errors import NorsimError
+from norsim.periphery.registry import ENCODINGS, section_key
 from norsim.saved.network_folder import load_network
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -328,7 +329,7 @@ def chip_keys(section: type[BaseModel], before: str = "") -> Iterator[str]:
     for name, field in section.model_fields.items():
         # The section of the unused encoding is optional.
         of_an_encoding = [kind for kind in get_args(field.annotation) if not before and kind is not type(None)]
-        kind = of_an_encoding[0] if name in ("bit_serial", "linear_pair") else field.annotation
+        kind = of_an_encoding[0] if name in map(section_key, ENCODINGS) else field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             yield from chip_keys(kind, f"{before}{name}.")
         else:

@@ -193,7 +193,7 @@ def test_a_sample_holds_the_results_of_its_read(
         amps = sample.part.amps(switched(sample.array.tile, sample.stimulus))
         assert sample.stimulus.vectors == 1
         assert np.array_equal(sample.amps, amps[0])
-        assert np.array_equal(sample.adc, sample.part.adc.convert(sample.amps))
+        assert np.array_equal(sample.adc, sample.part.adcs[0].convert(sample.amps))
 
 
 def test_without_samples_there_is_no_result(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from norsim.errors import ConfigurationError
-from norsim.periphery.adc import Adc, ConverterSpread, Flaws, fit_range
+from norsim.periphery.adc import Adc, ConverterSpread, Flaws, Ranges, fit_range
 from norsim.periphery.readout import convert_and_add
 
 SAMPLES = arrays(np.float64, st.integers(1, 40), elements=st.floats(-1e-4, 1e-4, allow_subnormal=False))
@@ -147,7 +147,7 @@ def flawless(outputs: int) -> Flaws:
 
 def test_a_converter_without_flaws_is_the_ideal_one() -> None:
     adc, amps = Adc(8, -1e-5, 2e-5), np.random.default_rng(0).uniform(-2e-5, 3e-5, (50, 4))
-    assert np.array_equal(adc.convert(amps, flawless(4)), adc.convert(amps))
+    assert np.array_equal(flawless(4).convert(amps, Ranges.of((adc,), 4)), adc.convert(amps))
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,8 @@ def test_a_converter_without_flaws_is_the_ideal_one() -> None:
     ],
 )
 def test_flaws_worked_by_hand(flaws: Flaws, currents: list[float], codes: list[int]) -> None:
-    assert Adc(4, -5e-6, 10e-6).convert(np.array(currents)[:, None], flaws)[:, 0].tolist() == codes
+    found = flaws.convert(np.array(currents)[:, None], Ranges.of((Adc(4, -5e-6, 10e-6),), 1))
+    assert found[:, 0].tolist() == codes
 
 
 def test_flaws_of_many_converters_spread_as_they_should() -> None:
@@ -179,8 +180,9 @@ def test_the_compiled_conversion_is_that_of_numpy(noisy: bool) -> None:
     flaws = ConverterSpread(0.01, 0.7, 0.4).draw(5, random)
     noise = random.standard_normal(amps.shape) if noisy else None
     scale, shift, places = random.random(5), random.random(5), np.array([1.0, 2.0])
-    codes, sums = convert_and_add(amps, adc, flaws, noise, scale, shift, places)
-    seen = flaws.steps(amps, adc) + (0 if noise is None else noise)
+    ranges = Ranges.of((adc,), 5)
+    codes, sums = convert_and_add(amps, ranges, flaws, noise, scale, shift, places, 1)
+    seen = flaws.steps(amps, ranges) + (0 if noise is None else noise)
     expected = np.clip(np.round(seen), 0, 63)
     assert np.array_equal(codes, expected)
     each = (expected * scale + shift).reshape(4, 2, 5)

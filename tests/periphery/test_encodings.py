@@ -12,8 +12,9 @@ from hypothesis.extra.numpy import arrays
 
 from norsim.array.tile import Currents
 from norsim.periphery.bit_serial import BitSerial
-from norsim.periphery.encoding import Encoding, decode, full_scale_amps, sensed_amps
+from norsim.periphery.encoding import Encoding, decode, full_scale_amps, integrated, runs, sensed_amps
 from norsim.periphery.linear_pair import LinearPair
+from norsim.periphery.pulse_width import PulseWidth
 from norsim.solver.input_lines import driven
 
 GROUP = 4
@@ -23,6 +24,7 @@ ENCODINGS = {
     "digital": BitSerial(5.0, 0.5, 1.5e-6, "digital", GROUP),
     "differential": BitSerial(5.0, 0.5, 1.5e-6, "differential", GROUP),
     "linear-pair": LinearPair(5.0, 0.05, 0.3e-6, 0.9e-6),
+    "pulse-width": PulseWidth(5.0, 0.5, 1.5e-6, "reference", GROUP),
 }
 every_encoding = pytest.mark.parametrize("encoding", ENCODINGS.values(), ids=ENCODINGS.keys())
 
@@ -77,7 +79,9 @@ def test_volts_are_those_of_bits_or_of_codes_over_the_top_drive(encoding: Encodi
     stimulus = encoding.drive(product.codes, product.weights.shape[1], product.bits)
     if stimulus.driven == "wordlines":
         volts = stimulus.wordline_volts
-        steps = np.stack([product.codes >> bit & 1 for bit in range(encoding.passes(product.bits))], axis=1)
+        slots, each = encoding.slots(product.bits), range(encoding.passes(product.bits))
+        bits = [product.codes >> bit & 1 for bit in each]
+        steps = np.stack(bits if slots == 1 else [product.codes > slot for slot in range(slots)], axis=1)
     else:
         volts, steps = stimulus.bitline_volts, product.codes
     assert stimulus.full_volts is not None and steps.max() <= encoding.top_drive
@@ -90,7 +94,7 @@ def test_volts_are_those_of_bits_or_of_codes_over_the_top_drive(encoding: Encodi
 def test_an_ideal_array_gives_the_pass_values(encoding: Encoding, product: Product) -> None:
     amps = sensed_amps(ideal_read(encoding, product), encoding.sense(product.weights.shape[1]))
     expected = encoding.pass_values(product.codes, product.weights, product.zero, product.bits)
-    found = amps.reshape(expected.shape) / encoding.lsb_amps
+    found = integrated(amps, encoding.slots(product.bits)).reshape(expected.shape) / encoding.lsb_amps
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
 
 
@@ -169,12 +173,13 @@ def test_program_verify_reads_a_level_as_the_array_does(encoding: Encoding) -> N
     """The current of one cell at each code under the strongest drive is that of the level."""
     weights = np.arange(16, dtype=np.uint8)[None, :]
     stimulus = encoding.drive(np.array([[15]], dtype=np.uint8), 16, 4)
+    slots = encoding.slots(4)
     gate, drain = encoding.verify_volts
     assert stimulus.wordline_volts.max() == gate
     assert stimulus.bitline_volts.max() == pytest.approx(drain, rel=1e-15)
     values = encoding.pass_values(np.array([[15]], dtype=np.uint8), weights, 0, 4)[0, 0]
     levels = encoding.level_amps
-    np.testing.assert_allclose(values * encoding.lsb_amps, levels - levels[0], rtol=1e-12, atol=1e-20)
+    np.testing.assert_allclose(values * encoding.lsb_amps / slots, levels - levels[0], rtol=1e-12, atol=1e-20)
 
 
 def test_drive_has_passes_innermost_and_the_reads_of_one_vector_together() -> None:
@@ -219,6 +224,16 @@ def test_shares_are_those_of_the_volts(encoding: Encoding) -> None:
     """Of the full volts of the lines that carry the input, read by read."""
     codes = np.random.default_rng(1).integers(0, 16, (5, 7), dtype=np.uint8)
     stimulus = encoding.drive(codes, 3, 4)
-    shares = encoding.shares(encoding.drives(codes), encoding.passes(4))
+    shares = encoding.shares(encoding.drives(codes), encoding.passes(4) * encoding.slots(4))
     assert shares.dtype == np.float32
     np.testing.assert_allclose(shares, driven(stimulus).drives(stimulus), rtol=1e-6, atol=0)
+
+
+def test_pulses_start_together_and_last_as_long_as_their_code() -> None:
+    stimulus = ENCODINGS["pulse-width"].drive(np.array([[0, 1, 3], [2, 2, 0]], dtype=np.uint8), 1, 2)
+    up = stimulus.wordline_volts / 5.0
+    assert up.tolist() == [[0, 1, 1], [0, 0, 1], [0, 0, 1], [1, 1, 0], [1, 1, 0], [0, 0, 0]]
+    # The second vector's slots 0 and 1 are the same drive.
+    kept, lasts, first = runs(up.astype(np.float32), 3)
+    assert (len(kept), lasts.tolist(), first.tolist()) == (4, [1, 2, 2, 1], [0, 2])
+    assert np.array_equal(np.add.reduceat(kept * lasts[:, None], first, axis=0), integrated(up, 3))

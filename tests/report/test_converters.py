@@ -22,7 +22,7 @@ from norsim.tiling.grid import place
 def test_used_codes_and_clipped_reads_are_counted(
     small_chip: Callable[..., Chip], make_layer: Callable[..., QuantizedLayer]
 ) -> None:
-    part = replace(place(make_layer(8, 4), small_chip()).tiles[0], adc=Adc(3, 0.0, 7e-6))
+    part = replace(place(make_layer(8, 4), small_chip()).tiles[0], adcs=(Adc(3, 0.0, 7e-6),))
     stimulus = part.chip.encoding.drive(np.ones((1, 8), np.uint8), 4, 4).take(slice(0, 1))
     amps = np.array([[-0.6e-6, 0.0, 3.2e-6, 7.4e-6], [7.6e-6, 1e-6, -0.4e-6, 5e-6]])
     samples = [Sample(0.0, part, stimulus, row, part.convert(row).astype(np.int32)) for row in amps]

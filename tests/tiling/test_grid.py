@@ -27,9 +27,9 @@ Solver = Callable[[Tile, Stimulus], Currents]
 
 # The capacity of a tile of 8 x 8: (inputs, outputs).
 CAPACITIES = {
-    "reference": (("bit_serial.zero_point=reference",), (8, 6)),
-    "digital": (("bit_serial.zero_point=digital",), (8, 8)),
-    "differential": (("bit_serial.zero_point=differential",), (8, 4)),
+    "reference": (("mapping.scheme=reference",), (8, 6)),
+    "digital": (("mapping.scheme=digital",), (8, 8)),
+    "differential": (("mapping.scheme=differential",), (8, 4)),
     "linear-pair": (("encoding=linear-pair",), (8, 4)),
 }
 every_capacity = pytest.mark.parametrize(("settings", "capacity"), CAPACITIES.values(), ids=CAPACITIES.keys())
@@ -90,8 +90,8 @@ def test_the_error_for_an_unknown_place_names_the_valid_ones(small_chip: SmallCh
 @pytest.mark.parametrize(
     ("settings", "fields", "problem"),
     [
-        ((), {"weight_bits": 5}, "5-bit weights need 32 levels, but the cell has 16"),
-        (("encoding=linear-pair",), {"weight_bits": 5}, "5-bit weights need 32 levels"),
+        (("mapping.cell_bits=2",), {"weight_bits": 5}, "a weight of 5 bits takes 3 cells of one strapped group"),
+        (("bit_serial.reference_every=3",), {"weight_bits": 5}, "do not fit between straps every 4 bitlines"),
         (("encoding=linear-pair",), {"input_bits": 5}, "has 5-bit activations, but linear-pair takes at most 4 bits"),
         (("tile.bitlines=1",), {}, "a tile of 8 x 1 is too small for one output of a bit-serial"),
         (
@@ -137,7 +137,7 @@ def test_without_wires_bit_serial_gives_the_integers(
     small_chip: SmallChip, make_layer: MakeLayer, lossless: tuple[str, ...], zero_point: str
 ) -> None:
     """Over 2 x 2 or 2 x 3 tiles; a quarter of a code step is a 10,000th of full scale."""
-    chip = small_chip(*lossless, "adc.bits=16", f"bit_serial.zero_point={zero_point}")
+    chip = small_chip(*lossless, "adc.bits=16", f"mapping.scheme={zero_point}")
     layer = make_layer(11, 9, weight_zero=6)
     grid = place(layer, chip)
     assert len(grid.tiles) == {"reference": 4, "digital": 4, "differential": 6}[zero_point]
@@ -210,7 +210,7 @@ def test_calibration_brings_the_sums_closer_to_the_integers(
         for name, one in (("full scale", grid), (f"column fit {fit}", fitted)):
             deviation = one.multiply(codes, reader_by("ngspice")) - exact_sums(layer, codes)
             errors[name] = np.sqrt(np.square(deviation).mean())
-        assert fitted.tiles[0].adc.step_amps < grid.tiles[0].adc.step_amps
+        assert fitted.tiles[0].adcs[0].step_amps < grid.tiles[0].adcs[0].step_amps
     assert errors["column fit true"] < 0.6 * errors["column fit false"] < errors["full scale"]
 
 
@@ -245,7 +245,7 @@ def test_calibration_of_a_tile_does_not_depend_on_its_neighbours(
     for part in whole.tiles:
         only = replace(grid, tiles=(grid.at(part.row, part.column),))
         (alone,) = only.program().fit(codes, reader, np.random.default_rng(7)).tiles
-        assert alone.adc == part.adc
+        assert alone.adcs == part.adcs
         assert np.array_equal(alone.gain, part.gain) and np.array_equal(alone.offset, part.offset)
 
 

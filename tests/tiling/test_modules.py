@@ -121,7 +121,7 @@ def test_convolution_on_a_lossless_array_is_the_quantized_forward(
     torch.manual_seed(0)
     images = signed(2, 3, 3, 3)
     quantized = quantize(nn.Conv2d(3, 2, 2, padding=(0, 1)), [images])
-    analog = convert(quantized, small_chip(*lossless, "adc.bits=16", f"bit_serial.zero_point={zero_point}"))
+    analog = convert(quantized, small_chip(*lossless, "adc.bits=16", f"mapping.scheme={zero_point}"))
     layer = analog.grid.layer
     assert layer.input_zero > 0 and len(analog.grid.tiles) == 2
     with reading(ready(analog), reader_by("ngspice", Threads(2))), torch.no_grad():
@@ -279,7 +279,7 @@ def test_calibrate_fits_all_layers_except_digital_ones(
     after = {name: layer.grid for name, layer in tiled_layers(analog).items()}
     assert after["stem"] is before["stem"]
     for name in ("body.conv", "head"):
-        assert after[name].tiles[0].adc != before[name].tiles[0].adc
+        assert after[name].tiles[0].adcs != before[name].tiles[0].adcs
         assert (after[name].tiles[0].gain != 1).any()
     assert progress == [(1, 1), (1, 1)]
 

@@ -56,8 +56,8 @@ DEFECTS = (
 CHIPS = {
     "bits": (),
     "bits with noise and defects": (*NOISE, *DEFECTS),
-    "bits, digital zero, ordered rows": ("bit_serial.zero_point=digital", "tile.row_order=true"),
-    "bits, differential, one row per line": ("bit_serial.zero_point=differential",
+    "bits, digital zero, ordered rows": ("mapping.scheme=digital", "tile.row_order=true"),
+    "bits, differential, one row per line": ("mapping.scheme=differential",
                                              "bit_serial.wires.rows_per_source_line=1"),
     "bits, several blocks": ("bit_serial.wires.bitline=60 ohm",),
     "volts": ("encoding=linear-pair",),
@@ -121,10 +121,10 @@ def test_all_tiles_are_read_to_memory(monkeypatch: pytest.MonkeyPatch, name: str
 def from_edges(grid: TileGrid, place: int, amps: NDArray[np.floating], steps: Floats | None) -> Floats:
     """Return how far currents are from where their code changes, in units of full scale."""
     part = grid.tiles[place]
-    seen = part.flaws.steps(amps.astype(np.float64), part.adc) + (0 if steps is None else steps)
-    inside = np.clip(seen, -0.5, 2**part.adc.bits - 0.5)
+    seen = part.flaws.steps(amps.astype(np.float64), part.ranges) + (0 if steps is None else steps)
+    inside = np.clip(seen, -0.5, part.ranges.top + 0.5)
     away = np.where(inside == seen, np.abs(seen - np.floor(seen) - 0.5), np.abs(seen - inside))
-    return away * part.adc.step_amps / part.full_scale_amps
+    return away * part.ranges.step_amps / part.full_scale_amps
 
 
 @pytest.mark.parametrize("name", CHIPS)
@@ -187,7 +187,7 @@ def test_a_read_on_a_device_shows_observers_what_one_in_memory_does() -> None:
     assert one.shape == other.shape
     part = grid.tiles[0]
     low, high = np.quantile(one.amps, [0.21, 0.73])
-    narrow = replace(part, adc=Adc(part.adc.bits, float(low), float(high)))
+    narrow = replace(part, adcs=(Adc(part.ranges.bits, float(low), float(high)),))
     assert min(one.clipped(narrow)) > 0
     assert one.clipped(narrow) == other.clipped(narrow)
     chosen = np.array([0, 5, 8])

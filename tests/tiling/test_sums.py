@@ -39,7 +39,7 @@ LONG = ("tile.wordlines=32", "bit_serial.wires.bitline=400 ohm", "linear_pair.wi
 KINDS = {
     "noise and defects": (*NOISY, *DEFECTS),
     "blocks": LONG,
-    "digital zero": ("bit_serial.zero_point=digital",),
+    "digital zero": ("mapping.scheme=digital",),
 }
 # The zero point of a linear pair is always 0.
 CASES = [("bit-serial", kind) for kind in KINDS] + [("linear-pair", kind) for kind in list(KINDS)[:2]]
@@ -57,11 +57,13 @@ def fitted(grid: TileGrid) -> TileGrid:
     for part in grid.tiles:
         count, adc = (
             len(part.outputs),
-            replace(part.adc, low_amps=-part.full_scale_amps / 9, high_amps=part.full_scale_amps / 7),
+            replace(part.adcs[0], low_amps=-part.full_scale_amps / 9, high_amps=part.full_scale_amps / 7),
         )
         own = Flaws(*(size * random.normal(size=count) for size in (0.02, 0.7, 0.5)))
         parts.append(
-            replace(part, adc=adc, flaws=own, gain=random.uniform(0.9, 1.1, count), offset=random.normal(size=count))
+            replace(
+                part, adcs=(adc,), flaws=own, gain=random.uniform(0.9, 1.1, count), offset=random.normal(size=count)
+            )
         )
     return replace(grid, tiles=tuple(parts), calibrated=True)
 
@@ -97,8 +99,9 @@ def step_by_step(part: PlacedTile, grid: TileGrid, codes: Codes, noise: ReadNois
         if deviations is not None:
             amps = amps + on_outputs(array, deviations)
     lsb = part.chip.encoding.lsb_amps
-    scale, shift = part.adc.step_amps / lsb * part.gain, part.adc.low_amps / lsb * part.gain + part.offset
-    adc, sums = convert_and_add(amps, part.adc, part.flaws, steps, scale, shift, encoding.place_values(passes))
+    (one,) = part.adcs
+    scale, shift = one.step_amps / lsb * part.gain, one.low_amps / lsb * part.gain + part.offset
+    adc, sums = convert_and_add(amps, part.ranges, part.flaws, steps, scale, shift, encoding.place_values(passes), 1)
     digital = encoding.digital_part(own, part.layer.weight_zero)
     if digital is not None:
         sums += digital[:, None]

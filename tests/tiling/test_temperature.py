@@ -40,7 +40,9 @@ def test_a_ratiometric_converter_sees_only_the_ratio_of_current_and_reference(
     """Currents and reference that both double give the same codes and sums."""
     part = place(make_layer(6, 3), small_chip("adc.bits=6")).tiles[0]
     flaws = Flaws(np.array([0.02, 0.0, -0.01]), np.array([0.3, -0.2, 0.0]), np.array([0.5, 0.0, 0.0]))
-    part = replace(part, adc=Adc(6, -2e-6, 5e-6), flaws=flaws, gain=np.array([1.1, 0.9, 1.0]), offset=np.full(3, 2.0))
+    part = replace(
+        part, adcs=(Adc(6, -2e-6, 5e-6),), flaws=flaws, gain=np.array([1.1, 0.9, 1.0]), offset=np.full(3, 2.0)
+    )
     random = np.random.default_rng(0)
     codes, amps = random.integers(0, 16, (5, 6), dtype=np.uint8), random.uniform(-3e-6, 6e-6, (20, 3))
     one, other = part.read_out(codes, amps), at_reference(part, 2.0).read_out(codes, 2.0 * amps)

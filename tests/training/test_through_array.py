@@ -80,7 +80,7 @@ def test_in_torch_it_is_the_same_training(monkeypatch: pytest.MonkeyPatch) -> No
         torch.testing.assert_close(one, other, rtol=0, atol=2e-3 * float(one.abs().max()))
 
 
-@pytest.mark.parametrize("settings", [(), ("tile.row_order=true",), ("bit_serial.zero_point=digital",)])
+@pytest.mark.parametrize("settings", [(), ("tile.row_order=true",), ("mapping.scheme=digital",)])
 @pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
 def test_effective_weights_are_the_slopes_of_the_array(encoding: str, settings: tuple[str, ...]) -> None:
     """Compared with finite differences: all codes at a quarter of full drive, then each input one step higher. The

@@ -11,6 +11,7 @@ import numpy as np
 
 from norsim.backends.registry import BACKENDS, backend_named
 from norsim.chip.load import build_chip
+from norsim.chip.renamed import of_stored_run
 from norsim.commands.shared.options import cell_is_trusted, print_json, trust_option
 from norsim.configuration.strict_yaml import read_yaml
 from norsim.errors import ConfigurationError, ThresholdError
@@ -51,6 +52,7 @@ def command(run: Path, results: Path, against: str | None, tolerance: float | No
     if tolerance is not None and against is None:
         raise ConfigurationError("--tolerance needs --against, the results to compare with")
 
+    from norsim.periphery.encoding import by_slice
     from norsim.tiling.deck_folder import load_folder
 
     folder = load_folder(run, kept_chip(run))
@@ -59,7 +61,7 @@ def command(run: Path, results: Path, against: str | None, tolerance: float | No
     sums = folder.sums(amps)
     arrays: dict[str, Any] = {
         "codes": folder.codes, "weights": folder.weights.astype(np.uint8), "weight_zero": np.array(folder.weight_zero),
-        "currents": amps, "mac": sums, "mac_ideal": folder.exact_sums(),
+        "currents": by_slice(amps, folder.encoding.slices), "mac": sums, "mac_ideal": folder.exact_sums(),
     }  # fmt: skip
     with FolderLock(run):
         write_atomically(run / "currents.npz", lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
@@ -90,7 +92,7 @@ def kept_chip(run: Path) -> Chip:
         raise ConfigurationError(f"{run} is not a folder written by build-netlist: {problem}") from None
     if not isinstance(content, dict):
         raise ConfigurationError(f"{run / 'config.resolved.yaml'}: expected the keys of a chip")
-    return build_chip(content, path, cell_is_trusted()).specimen(seed, 0)
+    return build_chip(of_stored_run(content), path, cell_is_trusted()).specimen(seed, 0)
 
 
 def currents(folder: DeckFolder, results: Path) -> tuple[Results, Floats]:

@@ -158,12 +158,15 @@ def write_decks(grid: TileGrid, codes: Codes, folder: Path) -> None:
 
 def save(path: Path, part: PlacedTile, codes: Codes, read: TileRead) -> None:
     """Write currents.npz of one tile, for the layer's codes `[vectors, inputs]`."""
+    from norsim.periphery.encoding import by_slice
+
+    slices = part.encoding.slices
     arrays: dict[str, Any] = {
         "codes": part.codes(codes),
         "weights": part.weights,
         "weight_zero": np.array(part.layer.weight_zero),
-        "currents": read.amps,
-        "adc": read.adc.astype(np.int32),
+        "currents": by_slice(read.amps, slices),
+        "adc": by_slice(read.adc.astype(np.int32), slices),
         "mac": read.sums,
         "mac_ideal": part.ideal_sums(codes),
     }

@@ -24,6 +24,8 @@ from norsim.tiling.tile import placed_tile
 
 # The arrays of samples.npz: each holds the values of all reads, one read after the other.
 VALUES = ("wordline_volts", "bitline_volts", "amps", "adc", "line_noise")
+# Where the place of a read has the lengths of these; the converter ranges of slices beyond the first follow.
+LENGTHS = 9
 
 
 def samples_table(samples: Sequence[Sample]) -> pa.Table:
@@ -40,8 +42,8 @@ def samples_table(samples: Sequence[Sample]) -> pa.Table:
     rows = [
         {
             "layer": sample.part.layer.name, "row": sample.part.row, "column": sample.part.column,
-            "pass": sample.pass_index, "key": sample.key, "wordline_volts": sample.stimulus.wordline_volts[0],
-            "bitline_volts": sample.stimulus.bitline_volts[0], "amps": sample.amps, "adc": sample.adc,
+            "pass": sample.pass_index, "key": sample.key, "wordline_volts": sample.stimulus.wordline_volts.ravel(),
+            "bitline_volts": sample.stimulus.bitline_volts.ravel(), "amps": sample.amps, "adc": sample.adc,
             "line_noise": sample.line_noise,
         }
         for sample in samples
@@ -54,8 +56,8 @@ def samples_of(table: pa.Table, grids: Mapping[str, TileGrid]) -> list[Sample]:
     arrays = {name: dict(zip(grid.tiles, grid.arrays, strict=False)) for name, grid in grids.items()}
     found = []
     for row in table.to_pylist():
-        wordlines, bitlines = (np.array([row[name]], dtype=np.float64) for name in VALUES[:2])
         part = grids[row["layer"]].at(row["row"], row["column"])
+        wordlines, bitlines = (np.array(row[name], np.float64).reshape(part.slots, -1) for name in VALUES[:2])
         amps, adc = np.array(row["amps"], dtype=np.float64), np.array(row["adc"], dtype=np.int32)
         array = arrays[row["layer"]].get(part)
         noise = None if row["line_noise"] is None else np.array(row["line_noise"], dtype=np.float64)
@@ -68,11 +70,12 @@ def save_samples(samples: Sequence[Sample], at_random: int, file: BinaryIO) -> N
     run. The digests of weights, cells and tables of measured cells are kept too, to notice later changes."""
     places = [
         [
-            sample.part.layer.name, sample.part.row, sample.part.column, sample.part.adc.bits, sample.part.adc.low_amps,
-            sample.part.adc.high_amps, sample.part.chip.draw.chip, sample.pass_index, sample.key,
-            [len(values) for values in _values(sample)],
+            sample.part.layer.name, sample.part.row, sample.part.column, first.bits, first.low_amps, first.high_amps,
+            sample.part.chip.draw.chip, sample.pass_index, sample.key, [len(values) for values in _values(sample)],
+            *([adc.low_amps, adc.high_amps] for adc in others),
         ]
         for sample in samples
+        for first, *others in [sample.part.adcs]
     ]  # fmt: skip
     arrays = {
         name: np.concatenate([_values(sample)[k] for sample in samples]) if samples else np.empty(0)
@@ -101,7 +104,7 @@ def load_samples(path: Path, grids: Mapping[str, TileGrid]) -> tuple[list[Sample
         starts = [0] * len(VALUES)
         samples = []
         for place in content["places"]:
-            ends = [start + length for start, length in zip(starts, place[-1], strict=True)]
+            ends = [start + length for start, length in zip(starts, place[LENGTHS], strict=True)]
             own = [values[name][start:end] for name, start, end in zip(VALUES, starts, ends, strict=True)]
             samples.append(_sample(place, own, grids))
             starts = ends
@@ -138,18 +141,21 @@ def _check_unchanged(path: Path, then: Mapping[str, Mapping[str, str]], grids: M
 
 def _values(sample: Sample) -> tuple[np.ndarray[Any, Any], ...]:
     noise = np.empty(0) if sample.line_noise is None else sample.line_noise
-    return sample.stimulus.wordline_volts[0], sample.stimulus.bitline_volts[0], sample.amps, sample.adc, noise
+    volts = sample.stimulus.wordline_volts.ravel(), sample.stimulus.bitline_volts.ravel()
+    return *volts, sample.amps, sample.adc, noise
 
 
 def _sample(place: Sequence[Any], values: Sequence[np.ndarray[Any, Any]], grids: Mapping[str, TileGrid]) -> Sample:
-    name, row, column, bits, low, high, chip, pass_index, key, _ = place
+    name, row, column, bits, low, high, chip, pass_index, key, _, *ranges = place
     part = grids[name].at(row, column)
     wordlines, bitlines, amps, codes, noise = values
-    if not amps.shape == codes.shape == (len(part.outputs),):
+    if not amps.shape == codes.shape == (part.conversions,):
         raise ValueError(f"a read does not fit {part.name}")
     specimen = part.chip.specimen(part.chip.draw.seed, int(chip))
     there = placed_tile(part.layer, specimen, part.row, part.column, part.inputs, part.outputs)
+    stimulus = Stimulus(wordlines.reshape(part.slots, -1), bitlines.reshape(part.slots, -1))
+    adcs = tuple(Adc(bits, *ends) for ends in ((low, high), *ranges))
     return Sample(
-        float(key), replace(there, adc=Adc(bits, low, high)), Stimulus(wordlines[None], bitlines[None]), amps, codes,
-        None, int(pass_index), noise if len(noise) else None,
+        float(key), replace(there, adcs=adcs), stimulus, amps, codes, None,
+        int(pass_index), noise if len(noise) else None,
     )  # fmt: skip

@@ -49,7 +49,8 @@ Read = TypeVar("Read", bound=Keyed)
 class Sample:
     """One read of the run: its place, its volts, and its results.
 
-    `amps`, `adc`   `[outputs]`: amperes and converter codes
+    `stimulus`  the volts of its slots, of which most encodings have one
+    `amps`, `adc`   `[conversions]`: amperes and converter codes
     `array`     the programmed array of its tile, if it is in memory
     `line_noise`   `[lines]`, amperes: what noise of the cells added to the lines' currents; None without
     """
@@ -148,7 +149,9 @@ class Drawn:
 
     def sample(self) -> Sample:
         """Return the read with its volts."""
-        stimulus = self.array.drive(self.codes[None]).take(slice(self.pass_index, self.pass_index + 1))
+        slots = self.part.slots
+        own = slice(self.pass_index * slots, (self.pass_index + 1) * slots)
+        stimulus = self.array.drive(self.codes[None]).take(own)
         return Sample(
             self.key, self.part, stimulus, self.amps, self.adc, self.array, self.pass_index, self.line_noise
         )  # fmt: skip

@@ -81,7 +81,7 @@ class Verification:
 
 @dataclass(frozen=True, eq=False)
 class Deviation:
-    """The deviation of one read `[outputs]`: amperes, and whether converter codes differ."""
+    """The deviation of one read `[conversions]`: amperes, and whether converter codes differ."""
 
     sample: Sample
     amps: Floats
@@ -95,7 +95,7 @@ class Deviation:
     @property
     def steps(self) -> Floats:
         """The deviation of each output's current, in steps of its converter."""
-        return self.amps / self.sample.part.adc.step_amps
+        return self.amps / self.sample.part.ranges.step_amps
 
 
 Solved = Mapping[int, Deviation]
@@ -203,6 +203,8 @@ def _solve(
     """Solve decks by `witness` until the time is over, at least one; return the deviations by `id` of the read."""
     until = None if seconds is None else time.monotonic() + seconds
     found: dict[int, Deviation] = {}
+    # Slots repeat drives, each of which is solved once: where the currents of a deck's slots are.
+    again: dict[int, NDArray[np.int64]] = {}
     total = sum(map(len, pieces))
     if total:
         progress(0, total)
@@ -211,12 +213,17 @@ def _solve(
         for place, deck in enumerate(pieces):
             if place and until is not None and time.monotonic() > until:
                 return
-            (tile,) = tiles_of(deck[:1])
-            yield Unit(place, tile.name, (tile, joined(deck)))
+            (tile,), stimulus = tiles_of(deck[:1]), joined(deck)
+            if deck[0].part.slots > 1:
+                stimulus, again[place] = stimulus.distinct()
+            yield Unit(place, tile.name, (tile, stimulus))
 
     def done(place: int, currents: Currents) -> None:
+        slots = pieces[place][0].part.slots
+        whole = currents.take(again.pop(place)) if place in again else currents
         for k, sample in enumerate(pieces[place]):
-            found[id(sample)] = _deviation(sample, sample.part.amps(currents.take(slice(k, k + 1)))[0])
+            own = whole.take(slice(k * slots, (k + 1) * slots))
+            found[id(sample)] = _deviation(sample, sample.part.amps(own)[0])
         progress(len(found), total)
 
     workers.run(witness.read, units(), done)

@@ -396,11 +396,11 @@ def _add_noise(noise, first, at_once, count, passes, values):  # type: ignore[no
 
 
 @inner(error_model="numpy")
-def _meet_converters(amps, low, step, top, gain, offset, bow, seen):  # type: ignore[no-untyped-def]
+def _meet_converters(amps, top, low, step, gain, offset, bow, seen):  # type: ignore[no-untyped-def]
     """Set seen[j, r] to what the converter of output j sees of amps[j, r], in steps: see norsim.periphery.readout."""
     for j in range(len(amps)):
         for r in range(READS):
-            ideal = (amps[j, r] * gain[j] - low) / step
+            ideal = (amps[j, r] * gain[j] - low[j]) / step[j]
             share = ideal / top
             seen[j, r] = ideal + offset[j] + bow[j] * share * (UNIT - share)
 
@@ -431,14 +431,14 @@ def _count_clipped(amps, least, most, places_of, clipped, thread):  # type: igno
 
 
 @inner(error_model="numpy")
-def _add_sums(values, first, at_once, count, passes, of_sums, first_output, first_vector):  # type: ignore[no-untyped-def]
-    """Add the values of all passes to the sums of the layer."""
+def _add_sums(values, slices, first, at_once, count, passes, of_sums, first_output, first_vector):  # type: ignore[no-untyped-def]
+    """Add the values of all passes and slices to the sums of the layer."""
     for j in range(len(values)):
         for v in range(count):
             total = NOUGHT
             for p in range(passes):
                 total += values[j, p * at_once + v]
-            of_sums[first_output + j, first_vector + first + v] += total
+            of_sums[first_output + j // slices, first_vector + first + v] += total
 
 
 @inner(error_model="numpy")
@@ -468,13 +468,14 @@ def read(thread, threads, vectors, passes, groups, tables, model, readout, noise
     codes[begins[v] + offsets[i]], of which pass p drives bit p. With drives `[codes]`, shares of full drive, it is
     driven by that of its code, in one pass; with drives `[n]` and no codes, by drives[begins[v] + offsets[i]].
 
-    readout = (lines and signs `[parts, outputs]`, place values `[passes]`, and the arguments of `_convert`): output j
-    senses signs[k, j] times the current of lines[k, j], for each part k. noise = (amperes, converter steps), each
-    `[reads, outputs]` or empty.
+    readout = (lines and signs `[parts, conversions]`, place values `[passes]`, slices of an output, and the arguments
+    of `_convert`): conversion j is of signs[k, j] times the current of lines[k, j], for each part k. noise = (amperes,
+    converter steps), each `[reads, conversions]` or empty. The conversions are of slices of outputs, those of an output
+    next to each other.
 
-    results = (currents of lines `[reads, lines]`, amperes and codes `[reads, outputs]`, sums `[m, n]`, first output,
-    first vector, clipped `[threads, 2]`): each read is v passes + p; the first three are empty if they are not wanted;
-    sums of output j and vector v are added to sums[first output + j, first vector + v].
+    results = (currents of lines `[reads, lines]`, amperes and codes `[reads, conversions]`, sums `[m, n]`, first
+    output, first vector, clipped `[threads, 2]`): each read is v passes + p; the first three are empty if they are not
+    wanted; sums of output o and vector v are added to sums[first output + o, first vector + v].
     """
     codes, drives, begins, offsets = vectors
     per_block, field_rounds, rounds, length, constants = groups
@@ -482,7 +483,7 @@ def read(thread, threads, vectors, passes, groups, tables, model, readout, noise
     bases, entries, counts, byte_weights, ends, segment_nodes, segment_blocks = tables[8:]
     (currents, slopes, local_slopes, mean_slope, shared, nominal, to_blocks, at_blocks, shares, balance, block_slopes,
      own, coupling, sums, together) = model  # fmt: skip
-    (sense_lines, sense_signs, place_values, low, step, top, gain, offset, bow, scale, shift, least,
+    (sense_lines, sense_signs, place_values, slices, top, low, step, gain, offset, bow, scale, shift, least,
      highest) = readout  # fmt: skip
     noise_amps, noise_steps = noise
     of_lines, of_amps, of_codes, of_sums, first_output, first_vector, clipped = results
@@ -550,12 +551,12 @@ def read(thread, threads, vectors, passes, groups, tables, model, readout, noise
         _sense(line_amps, sense_lines, sense_signs, amps)
         if len(noise_amps):
             _add_noise(noise_amps, first, at_once, count, passes, amps)
-        _meet_converters(amps, low, step, top, gain, offset, bow, seen)
+        _meet_converters(amps, top, low, step, gain, offset, bow, seen)
         if len(noise_steps):
             _add_noise(noise_steps, first, at_once, count, passes, seen)
         _convert(seen, top, scale, shift, places_of, adc, values)
         _count_clipped(amps, least, highest, places_of, clipped, thread)
-        _add_sums(values, first, at_once, count, passes, of_sums, first_output, first_vector)
+        _add_sums(values, slices, first, at_once, count, passes, of_sums, first_output, first_vector)
         if len(of_amps):
             _keep(amps, first, at_once, count, passes, of_amps)
             _keep(adc, first, at_once, count, passes, of_codes)

@@ -18,14 +18,14 @@ NOTHING = np.empty((0, 0), dtype=np.float32)
 NO_NOISE, NO_DRIVES, ONE = (NOTHING, NOTHING), np.empty(0, dtype=np.float32), np.float32(1)
 # Lines come in multiples of norsim.solver.simd.NARROW.
 LANES = 16
-NO_READOUT: Readout = (np.empty((0, 0), dtype=np.uint64), NOTHING, NO_DRIVES, ONE, ONE, ONE, *[NO_DRIVES] * 7)
+NO_READOUT: Readout = (np.empty((0, 0), dtype=np.uint64), NOTHING, NO_DRIVES, 1, ONE, *[NO_DRIVES] * 9)
 
 
 class Wanted(NamedTuple):
     """The results of a read that are wanted, as arrays that it fills; those that are empty are not computed.
 
     `lines`   `[vectors x passes, lines]`: currents of the summing lines, amperes
-    `amps`, `adc`   `[vectors x passes, outputs]`: currents of the outputs, amperes, and converter codes
+    `amps`, `adc`   `[vectors x passes, outputs x slices]`: currents that are converted, amperes, and converter codes
     `sums`    `[m, n]`: the sum of output j and vector v is added to sums[`first_output` + j, `first_vector` + v]
     """
 

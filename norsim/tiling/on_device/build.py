@@ -58,7 +58,7 @@ def device_tile(part: PlacedTile, array: ProgrammedTile, backend: Backend, devic
 
     Raises ConfigurationError for an encoding that drives lines in different ways.
     """
-    layer, encoding = part.layer, part.chip.encoding
+    layer, encoding = part.layer, part.encoding
     passes = encoding.passes(layer.input_bits)
     model = backend.model(array.tile, array.drive(np.zeros((1, array.inputs), np.uint8)))
     drives, squares = _by_code(array.encoding, array.inputs, layer.input_bits, passes)
@@ -77,8 +77,9 @@ def device_tile(part: PlacedTile, array: ProgrammedTile, backend: Backend, devic
 
 
 def _by_code(encoding: Encoding, inputs: int, bits: int, passes: int) -> tuple[Tensor | None, Tensor]:
-    """Return the drive `[levels, 1]` of a line, None if it is the code itself, and the squares of its shares of full
-    drive, `[levels, passes]`."""
+    """Return the drive `[levels, slots]` of a line in each slot, None if it is the code itself, and the squares of its
+    shares of full drive, summed over slots, `[levels, passes]`."""
+    slots = encoding.slots(bits)
     codes = np.repeat(np.arange(2**bits, dtype=np.uint8)[:, None], inputs, axis=1)
     drives = np.asarray(encoding.drives(codes))
     if (drives != drives[:, :1]).any():
@@ -86,18 +87,21 @@ def _by_code(encoding: Encoding, inputs: int, bits: int, passes: int) -> tuple[T
             f"the encoding {encoding.name} drives its lines in different ways, which is read only on a CPU; move the "
             'network there with net.to("cpu")'
         )
-    shares = encoding.shares(drives, passes).reshape(len(codes), passes, inputs)[:, :, 0]
+    shares = encoding.shares(drives, passes * slots).reshape(len(codes), passes, slots, inputs)[..., 0]
+    squares = torch.tensor(np.square(shares.sum(axis=2)), dtype=torch.float32)
+    if slots > 1:
+        return torch.tensor(shares[:, 0], dtype=torch.uint8), squares
     same = drives.dtype == np.uint8 and (drives == codes).all()
     whole = drives.dtype == np.uint8
     table = torch.tensor(drives[:, :1], dtype=torch.uint8 if whole else torch.float32)
-    return None if same else table, torch.tensor(np.square(shares), dtype=torch.float32)
+    return None if same else table, squares
 
 
 def _senses(encoding: Encoding, outputs: int) -> tuple[Tensor, Tensor]:
-    """Return the lines `[parts, outputs]` that outputs are summed from, and their signs."""
+    """Return the lines `[parts, conversions]` that conversions are summed from, and their signs."""
     sense = encoding.sense(outputs)
-    many = max(len(terms) for terms in sense)
-    sensed, signs = np.zeros((many, outputs), np.int64), np.zeros((many, outputs), np.float32)
+    shape = (max(len(terms) for terms in sense), len(sense))
+    sensed, signs = np.zeros(shape, np.int64), np.zeros(shape, np.float32)
     for output, terms in enumerate(sense):
         for place, (_, line, sign) in enumerate(terms):
             sensed[place, output], signs[place, output] = line, sign
@@ -106,14 +110,13 @@ def _senses(encoding: Encoding, outputs: int) -> tuple[Tensor, Tensor]:
 
 def _converter(part: PlacedTile, passes: int) -> Converter:
     """Return the converters of a tile: the arguments of norsim.periphery.readout.convert_and_add, in float32."""
-    adc, flaws, lsb = part.adc, part.flaws, part.chip.encoding.lsb_amps
+    ranges, flaws, (scale, shift) = part.ranges, part.flaws, part.of_code
 
     def single(values: Floats | float) -> Tensor:
         return torch.tensor(values, dtype=torch.float32)
 
     return Converter(
-        single(adc.low_amps), single(adc.step_amps), float(2**adc.bits - 1),
-        single(1 + flaws.gain), single(flaws.offset), single(4 * flaws.bow),
-        single(adc.step_amps / lsb * part.gain), single(adc.low_amps / lsb * part.gain + part.offset),
-        tuple(part.chip.encoding.place_values(passes).tolist()),
+        single(ranges.low_amps), single(ranges.step_amps), float(ranges.top),
+        single(1 + flaws.gain), single(flaws.offset), single(4 * flaws.bow), single(scale), single(shift),
+        tuple(part.encoding.place_values(passes).tolist()), part.encoding.slices,
     )  # fmt: skip

@@ -12,10 +12,11 @@ from torch import Tensor
 class Converter:
     """The converters of a tile's outputs, and the digital correction of their codes, in float32.
 
-    `low`, `step`   amperes `[]`; `top`: the highest code
-    `gain`, `offset`, `bow`   `[outputs]`, of Flaws: the factor on a current, the offset, and four times the bow
-    `scale`, `shift`   `[outputs]`: code c stands for c scale + shift
+    `low`, `step`   `[conversions]`, amperes; `top`: the highest code
+    `gain`, `offset`, `bow`   `[conversions]`, of Flaws: the factor on a current, the offset, and four times the bow
+    `scale`, `shift`   `[conversions]`: code c stands for c scale + shift
     `place_values`     weight of each pass in the sum
+    `slices`           conversions of an output, next to each other
     """
 
     low: Tensor
@@ -27,10 +28,11 @@ class Converter:
     scale: Tensor
     shift: Tensor
     place_values: tuple[float, ...]
+    slices: int
 
     def read_out(self, amps: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Convert amperes `[vectors x passes, outputs]`, passes innermost, to codes of that shape and sums `[vectors,
-        outputs]`; `noise` is that of the conversions, in steps."""
+        """Convert amperes `[vectors x passes, conversions]`, passes innermost, to codes of that shape and sums
+        `[vectors, outputs]`; `noise` is that of the conversions, in steps."""
         ideal = (amps * self.gain - self.low) / self.step
         share = ideal / self.top
         seen = ideal + self.offset + self.bow * share * (1 - share)
@@ -42,4 +44,8 @@ class Converter:
         sums = torch.zeros_like(values[:, 0])
         for place, value in enumerate(self.place_values):
             sums += value * values[:, place]
-        return codes, sums
+        by_slice = sums.view(len(sums), -1, self.slices)
+        total = by_slice[..., 0]
+        for one in range(1, self.slices):
+            total = total + by_slice[..., one]
+        return codes, total

@@ -23,9 +23,9 @@ class ObservedDeviceRead:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(vectors, passes, outputs)."""
-        vectors, passes, outputs = self.read.amps.shape
-        return vectors, passes, outputs
+        """(vectors, passes, conversions)."""
+        vectors, passes, conversions = self.read.amps.shape
+        return vectors, passes, conversions
 
     def take(self, which: NDArray[np.int64]) -> TileRead:
         """Return the read of some vectors `[n]`, in memory."""
@@ -38,7 +38,7 @@ class ObservedDeviceRead:
     def clipped(self, part: PlacedTile) -> tuple[int, int]:
         """Return the number of currents that the converters of its tile, `part`, clip at the low and high end."""
         amps = self.read.amps
-        low, high = torch.from_numpy(np.stack(part.flaws.edges(part.adc))).to(amps)
+        low, high = torch.from_numpy(np.stack(part.flaws.edges(part.ranges))).to(amps)
         counts = torch.stack([(amps < low).sum(), (amps > high).sum()]).tolist()
         return int(counts[0]), int(counts[1])
 

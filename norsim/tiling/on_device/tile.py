@@ -18,7 +18,7 @@ from norsim.tiling.on_device.converter import Converter
 @dataclass(frozen=True, eq=False)
 class DeviceRead:
     """The read of a tile for some vectors, as norsim.tiling.tile.TileRead: `amps` and `adc` `[vectors, passes,
-    outputs]`, `sums` `[vectors, outputs]`, `line_noise` `[vectors, passes, lines]` or None."""
+    conversions]`, `sums` `[vectors, outputs]`, `line_noise` `[vectors, passes, lines]` or None."""
 
     amps: Tensor
     adc: Tensor
@@ -33,7 +33,7 @@ class Noise(Protocol):
         """Return standard normal numbers `[reads, lines]`, float32; None without noise of cells."""
 
     def of_converters(self, reads: int) -> Any:
-        """Return the converters' noise `[reads, outputs]`, float32, in steps; None without."""
+        """Return the converters' noise `[reads, conversions]`, float32, in steps; None without."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +43,9 @@ class DeviceTile:
     `tables`     its model
     `inputs`, `outputs`   the first, and the one after the last, of the layer's that it holds
     `order`      `[inputs]`: the input on each of its lines; None for the layer's order
-    `drives`     `[levels, 1]`: the drive of a line for each code; None for the code itself
+    `drives`     `[levels, slots]`: the drive of a line in each slot for each code; None for the code itself
     `top`        the largest drive
-    `sensed`, `signs`   `[parts, outputs]`: lines that an output is summed from, and +1, -1, or 0 for none
+    `sensed`, `signs`   `[parts, conversions]`: lines that a conversion is summed from, and +1, -1, or 0 for none
     `converter`  from currents to sums
     `squares`    `[levels, passes]`: the square of the share of full drive in each pass, for each code
     `variance`   `[inputs, lines]`, amperes squared, of noise of the cells; None without
@@ -88,8 +88,7 @@ class DeviceTile:
         codes = layer_codes[:, self.inputs[0] : self.inputs[1]]
         if self.order is not None:
             codes = codes[:, self.order]
-        drives = codes if self.drives is None else functional.embedding(codes.int(), self.drives)[..., 0]
-        amps = self.sense(self.tables.lines(drives, self.passes, self.top))
+        amps = self.sense(self.integrated(codes))
         lines, converters = (None, None) if noise is None else self.noise(codes, noise)
         if lines is not None:
             amps = amps + self.sense(lines)
@@ -99,8 +98,18 @@ class DeviceTile:
         shape = (len(codes), self.passes, -1)
         return DeviceRead(amps.view(shape), adc.view(shape), sums, None if lines is None else lines.view(shape))
 
+    def integrated(self, codes: Tensor) -> Tensor:
+        """Return the lines' amperes `[reads, lines]` for the tile's codes `[vectors, inputs]`, summed over slots."""
+        if self.drives is None:
+            return self.tables.lines(codes, self.passes, self.top)
+        slots = torch.split(self.drives, 1, dim=1)
+        found = self.tables.lines(functional.embedding(codes.int(), slots[0])[..., 0], self.passes, self.top)
+        for slot in slots[1:]:
+            found = found + self.tables.lines(functional.embedding(codes.int(), slot)[..., 0], self.passes, self.top)
+        return found
+
     def sense(self, lines: Tensor) -> Tensor:
-        """Return the outputs' amperes `[reads, outputs]` of lines' `[reads, lines]`."""
+        """Return the amperes that are converted, `[reads, conversions]`, of lines' `[reads, lines]`."""
         total = lines[:, self.sensed[0]] * self.signs[0]
         for line, sign in zip(self.sensed[1:], self.signs[1:], strict=True):
             total = total.addcmul(lines[:, line], sign)
@@ -108,7 +117,7 @@ class DeviceTile:
 
     def noise(self, codes: Tensor, noise: Noise) -> tuple[Tensor | None, Tensor | None]:
         """Return the deviations of the lines' currents, `[reads, lines]`, amperes, and the noise of the converters,
-        `[reads, outputs]`, in steps, in the next reads."""
+        `[reads, conversions]`, in steps, in the next reads."""
         reads = len(codes) * self.passes
         normals, converters = noise.normals_of_lines(reads), noise.of_converters(reads)
         lines = None

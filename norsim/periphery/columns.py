@@ -1,0 +1,60 @@
+"""Which bitlines hold an output: those of its slices, and those that are subtracted from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from norsim.periphery.mapping import Scheme
+
+Places = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The order of outputs on bitlines.
+
+    `scheme`   what is subtracted from an output's bitlines: the reference columns in the middle of its group, the
+               bitline beside each, or nothing
+    `group`    bitlines of a group, within which the bitlines of an output and its references stay; those that are left
+               over in a group stay unused; None for no groups
+    `slices`   slices of a weight
+    """
+
+    scheme: Scheme
+    group: int | None
+    slices: int
+
+    @property
+    def width(self) -> int:
+        """Bitlines of an output."""
+        return self.slices * (2 if self.scheme == "differential" else 1)
+
+    def outputs_on(self, bitlines: int) -> int:
+        """Return the outputs that fit that many bitlines of one group, beside its reference columns."""
+        return max(bitlines // self.width - (self.scheme == "reference"), 0)
+
+    def capacity(self, bitlines: int) -> int:
+        """Return the outputs that fit that many bitlines."""
+        if self.group is None:
+            return self.outputs_on(bitlines)
+        groups, rest = divmod(bitlines, self.group)
+        return groups * self.outputs_on(self.group) + self.outputs_on(rest)
+
+    def places(self, outputs: int) -> tuple[Places, Places, int]:
+        """Return the bitline of each slice of each output, and that which is subtracted from it, both
+        `[outputs x slices]`, and the number of bitlines. Without anything to subtract both are the same."""
+        each = outputs if self.group is None else self.outputs_on(self.group)
+        number, place = np.divmod(np.arange(outputs), each)
+        start, middle = number * (self.group or 0), np.minimum(each, outputs - number * each) // 2
+        if self.scheme == "reference":
+            own, other = start + (place + (place >= middle)) * self.width, start + middle * self.width
+            plus, minus = (first[:, None] + np.arange(self.slices) for first in (own, other))
+        elif self.scheme == "differential":
+            plus = (start + place * self.width)[:, None] + 2 * np.arange(self.slices)
+            minus = plus + 1
+        else:
+            plus = minus = (start + place * self.width)[:, None] + np.arange(self.slices)
+        return plus.ravel(), minus.ravel(), int(max(plus.max(), minus.max())) + 1
