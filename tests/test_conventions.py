@@ -17,6 +17,7 @@ from norsim.backends.programming import program_levels
 from norsim.backends.registry import read
 from norsim.chip.load import load_chip
 from norsim.periphery.bit_serial import BitSerial
+from norsim.periphery.code_vectors import CodeVectors
 from norsim.periphery.encoding import decode
 from norsim.periphery.linear_pair import LinearPair
 from norsim.quantization.modules import QuantConv2d
@@ -122,7 +123,7 @@ def recorded_codes(part: nn.Module, images: torch.Tensor) -> np.ndarray:
     part.record = []
     with digital(part):
         part(images)
-    return np.concatenate(part.record)
+    return CodeVectors.joined(part.record)[:]
 
 
 @pytest.fixture

@@ -50,7 +50,8 @@ def moments_of(network: nn.Module, inputs: Tensor) -> Named:
 
     def see(name: str, module: nn.Module, values: Tensor) -> Tensor:
         calls[name] = calls.get(name, 0) + 1
-        found[name] = _moments(module, values)
+        if values.numel():
+            found[name] = _moments(module, values)
         return values
 
     with _watched(network, see):
@@ -75,7 +76,7 @@ def correct(quantized: nn.Module, batches: Sequence[Tensor], floats: Sequence[Ma
             name: str, module: nn.Module, values: Tensor, expected: Mapping[str, Moments] = expected,
             share: float = share,
         ) -> Tensor:  # fmt: skip
-            if name not in before:
+            if name not in before or not values.numel():
                 return values
             seen, wanted = _moments(module, values), expected[name]
             if not isinstance(module, NORMS):
@@ -143,7 +144,8 @@ def _watched(network: nn.Module, see: Callable[[str, nn.Module, Tensor], Tensor]
 
 def _moments(module: nn.Module, values: Tensor) -> Moments:
     """Return the moments of `values`, outputs of a layer or inputs of a batch norm, over all axes but the channels'."""
-    by_channel = values.detach().float().movedim(_axis(module, values), 0).flatten(1)
+    axis = _axis(module, values)
+    by_channel = values.detach().float().movedim(axis, 0).reshape(values.shape[axis], -1)
     variance, mean = torch.var_mean(by_channel, dim=1, correction=0)
     return Moments(mean, variance)
 

@@ -148,9 +148,8 @@ class Slots:
 def test_a_layer_called_through_a_reference_out_of_reach_is_named() -> None:
     net = Two(lambda net, x: net.b(net.slots.layer(x)))
     net.slots = Slots(net.a)  # type: ignore[assignment]
-    _, analog = converted(net, rows())
     with pytest.raises(PlacementError, match="layer 'a' is called through a reference"):
-        analog(rows())
+        quantize(net, [rows()])
 
 
 class Scaled(nn.Linear):

@@ -66,7 +66,8 @@ def test_a_network_that_views_colour_images_is_quantized_and_stored(tmp_path: Pa
 
 
 def test_fine_tuning_gives_contiguous_images() -> None:
-    batch = examples_of(colour("train", 20), "crop-flip").batch(torch.arange(4), "crop-flip", torch.Generator())
+    examples = examples_of(colour("train", 20), "crop-flip", torch.device("cpu"))
+    batch = examples.batch(torch.arange(4), "crop-flip", torch.Generator())
     assert batch.shape == (4, 3, 8, 8) and batch.is_contiguous()
 
 
