@@ -20,7 +20,7 @@ from norsim.cell_check.curves import Curves, measure, over_thresholds
 from norsim.cell_check.findings import Finding
 from norsim.chip.model import Chip
 from norsim.errors import ConfigurationError, SolveError
-from norsim.periphery.encoding import full_scale_amps, sensed_amps
+from norsim.periphery.encoding import Encoding, full_scale_amps, integrated, sensed_amps
 from norsim.periphery.programming import Levels
 from norsim.solver import characterize
 from norsim.spice.simulators.choice import chosen_simulator
@@ -29,6 +29,8 @@ KELVIN = 10.0
 # Size of the small tile, and number of activation vectors that it is read with.
 WORDLINES, BITLINES, VECTORS = 32, 32, 4
 AGREEMENT = 1e-5
+# Width of its activation codes without a DAC.
+USUAL_BITS = 4
 # Number of thresholds at which unselected cells are checked, ends of the window included.
 UNSELECTED_STATES = 17
 
@@ -152,8 +154,10 @@ def _small_tile(chip: Chip, levels: Levels, seconds: dict[str, float]) -> list[F
         return [Finding("characterisation", None, "", "", False, str(problem))]
     seconds["nodal_a_cell"] = (time.monotonic() - started) / reads
     sense = chip.encoding.sense(outputs)
-    full = full_scale_amps(chip.encoding, WORDLINES, len(levels.thresholds).bit_length() - 1, 4)
-    error = float(np.abs(sensed_amps(solved, sense) - sensed_amps(exact, sense)).max()) / full
+    bits = _input_bits(chip.encoding)
+    full = full_scale_amps(chip.encoding, WORDLINES, len(levels.thresholds).bit_length() - 1, bits)
+    off = integrated(sensed_amps(solved, sense) - sensed_amps(exact, sense), chip.encoding.slots(bits))
+    error = float(np.abs(off).max()) / full
     tolerance = characterize.TOLERANCE if table.parts == 1 else characterize.KINKED_TOLERANCE
     return [
         findings.fitted(table.error_amps / table.top_amps, tolerance, table.parts),
@@ -168,5 +172,11 @@ def small_tile(chip: Chip, levels: Levels) -> tuple[Tile, Stimulus, int]:
     count = len(levels.thresholds)
     weights = random.integers(0, count, (inputs, outputs), dtype=np.uint8)
     codes = encoding.cell_codes(weights, count // 2)
-    tile = Tile(levels.thresholds[codes], chip.cell, chip.wires, name="cell check")
-    return tile, encoding.drive(random.integers(0, 16, (VECTORS, inputs), dtype=np.uint8), outputs, 4), outputs
+    tile, bits = Tile(levels.thresholds[codes], chip.cell, chip.wires, name="cell check"), _input_bits(encoding)
+    vectors = random.integers(0, 2**bits, (VECTORS, inputs), dtype=np.uint8)
+    return tile, encoding.drive(vectors, outputs, bits), outputs
+
+
+def _input_bits(encoding: Encoding) -> int:
+    """Return the width of the codes that the small tile is read with: that of the DAC if there is one."""
+    return USUAL_BITS if encoding.top_drive == 1 else encoding.top_drive.bit_length()

@@ -1,8 +1,8 @@
 """What changed between versions in the meaning of a chip file: renamed keys, and laws that give other numbers.
 
-A key that has another name now is an error that names it, in files and in settings; only the chips that runs recorded
-are read with the key that all of them had, `bit_serial.zero_point`. A run whose chip uses a law that changed since is
-not solved again, because its reads would differ from those that it kept.
+A key that has another name now is an error that names it, in files and in settings; only the chips of stored runs and
+of saved networks are read with the key that all of them had, `bit_serial.zero_point`. A run whose chip uses a law that
+changed since is not solved again, because its reads would differ from those that it kept.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ CHANGED = {
 
 
 def of_stored_run(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the content of a chip that a run recorded, with `mapping.scheme` in the place of `bit_serial.zero_point`.
+    """Return the content of a chip that a run recorded, or that a deployed network was saved with, with
+    `mapping.scheme` in the place of `bit_serial.zero_point`.
 
     Every bit-serial chip had that key, and its values mean the same.
     """

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from pickle import PicklingError
@@ -18,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from norsim.chip.renamed import of_stored_run
 from norsim.errors import ConfigurationError, DataError
 from norsim.experiments.deployment import Deployment
 from norsim.files import unique_json, write_atomically, write_text
@@ -67,7 +69,9 @@ def load_folder(folder: Path) -> tuple[Deployment, dict[str, Tensor], str]:
     about = _about(folder)
     try:
         content: dict[str, Any] = torch.load(folder / NETWORK, map_location="cpu", weights_only=False)
-        return content["deployment"], content["state"], content["backend"]
+        deployment: Deployment = content["deployment"]
+        choice = replace(deployment.choice, content=of_stored_run(deployment.choice.content))
+        return replace(deployment, choice=choice), content["state"], content["backend"]
     except Exception as problem:  # whatever pickled objects raise
         raise DataError(
             f"{folder / NETWORK} cannot be read ({type(problem).__name__}: {problem}). It was saved by norsim "

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,9 @@ from norsim.errors import ConfigurationError
 from norsim.periphery.columns import Columns
 from norsim.periphery.encoding import Codes, Sense
 from norsim.periphery.mapping import MappingSection, Scheme, digits, halves, slice_names, slice_values, slices_of
+
+# The names of fields before weights had slices, and their present names.
+BEFORE_SLICES = {"zero_point": "scheme", "weight_bits": "cell_bits"}
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,10 @@ class BitSerial:
     activation_bits = 8
     # Wordlines of 0 bits.
     has_unselected_cells = True
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a pickled encoding, also of a deployed network that was saved before weights had slices."""
+        self.__dict__.update({BEFORE_SLICES.get(name, name): value for name, value in state.items()})
 
     @property
     def lsb_amps(self) -> float:

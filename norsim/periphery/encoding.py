@@ -139,13 +139,14 @@ def tile_notes(encoding: Encoding, outputs: Sequence[str], state: str, threshold
         terms = " ".join(f"{'+' if sign > 0 else '-'} i({meters[line]}{index})" for line, index, sign in parts)
         made.append(f"{name} = {terms.removeprefix('+ ')}")
     levels = [f"code {code}: {state}={float(volts)!r}" for code, volts in enumerate(thresholds)]
+    code = "weight" if encoding.slices == 1 else "cell"
     return (
         "Levels, before in-situ programming, spread and other threshold shifts:",
         *(f"  {', '.join(levels[k : k + 3])}" for k in range(0, len(levels), 3)),
         "Outputs are sums of these currents:",
         *(f"  {', '.join(made[k : k + 3])}" for k in range(0, len(made), 3)),
         *_slice_notes(encoding),
-        f"One step of an output (one weight code step times one drive step) is {encoding.lsb_amps:.6g} A.",
+        f"One step of an output (one {code} code step times one drive step) is {encoding.lsb_amps:.6g} A.",
     )
 
 

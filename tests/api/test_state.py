@@ -94,6 +94,25 @@ def test_a_loaded_network_can_do_everything(net: norsim.DeployedNetwork, test_se
     assert torch.equal(again.calibrate()(test_set.x), net(test_set.x))
 
 
+def test_a_network_that_was_saved_before_weights_had_slices_is_read(
+    net: norsim.DeployedNetwork, test_set: Split, tmp_path: Path
+) -> None:
+    """Its chip had the key `bit_serial.zero_point`, and its encoding the fields of that time."""
+    expected, path = net(test_set.x), net.save(tmp_path) / "network.pt"
+    saved = torch.load(path, weights_only=False)
+    choice = saved["deployment"].choice
+    choice.content["bit_serial"]["zero_point"] = choice.content.pop("mapping")["scheme"]
+    fields = vars(choice.chip.encoding)
+    for name, before in (("scheme", "zero_point"), ("cell_bits", "weight_bits")):
+        fields[before] = fields.pop(name)
+    del fields["slices"], fields["strap_every"]
+    torch.save(saved, path)
+    again = norsim.load_deployed(tmp_path)
+    assert torch.equal(again(test_set.x), expected)
+    finer = again.parts.deployment.with_settings({"adc.bits": 10}).choice.chip
+    assert finer.encoding == net.chip.encoding and finer.adc_bits == 10
+
+
 def test_copies_are_networks_of_their_own(net: norsim.DeployedNetwork, test_set: Split) -> None:
     x, logits = test_set.x, net(test_set.x)
     for other in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):

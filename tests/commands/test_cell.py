@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import yaml
 
-from norsim.cell_check.check import CellCheck, check
+from norsim.cell_check.check import CellCheck, check, small_tile
 from norsim.cell_check.curves import Curves
 from norsim.cell_check.findings import Finding, monotone
 from norsim.chip.load import load_chip, presets
+from norsim.periphery.programming import Levels
 from tests.commands.conftest import Run
 
 SAME_CARD = "card of a programmed cell against a shifted erased one"
@@ -174,3 +175,12 @@ def test_digits_are_classified_on_arrays_of_each_cell(norsim: Run, tmp_path: Pat
     assert ended.json["accuracy"] >= ended.json["accuracy_quantized"] - 0.05 and ended.json["accuracy_quantized"] > 0.9
     assert ended.json["verification"]["samples"] > 0
     assert ended.json["verification"]["max_error_full_scale"] < 1e-4
+
+
+@pytest.mark.parametrize("bits", [2, 8])
+def test_the_small_tile_is_read_up_to_the_full_drain_volts(bits: int) -> None:
+    """Codes are as wide as the DAC: others would leave its range, or the larger part of it out."""
+    chip = load_chip("etox65", ("encoding=linear-pair", f"linear_pair.dac_bits={bits}"))
+    levels = Levels(np.linspace(6.0, 3.0, 16), *[chip.encoding.level_amps] * 2)
+    _, stimulus, outputs = small_tile(chip, levels)
+    assert outputs == 16 and 0.9 * 0.05 < stimulus.bitline_volts.max() <= 0.05 * (1 + 1e-12)
