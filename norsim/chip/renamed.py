@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from norsim.errors import ConfigurationError
+from norsim.periphery.registry import section_key
 
 RENAMED = {
     "bit_serial.settle": "bit_serial.wordline_rise",
@@ -35,13 +36,18 @@ def of_stored_run(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of a chip that a run recorded, or that a deployed network was saved with, with
     `mapping.scheme` in the place of `bit_serial.zero_point`.
 
-    Every bit-serial chip had that key, and its values mean the same.
+    Every bit-serial chip had that key, and its values mean the same. Encodings that users derived from bit-serial had
+    it in their own sections; that of the selected encoding counts.
     """
-    section = content.get("bit_serial")
-    if not isinstance(section, Mapping) or "zero_point" not in section:
-        return dict(content)
-    kept = {name: value for name, value in section.items() if name != "zero_point"}
-    return {**content, "bit_serial": kept, "mapping": {"scheme": section["zero_point"]}}
+    kept, schemes = dict(content), {}
+    for name, section in content.items():
+        if isinstance(section, Mapping) and "zero_point" in section:
+            schemes[name] = section["zero_point"]
+            kept[name] = {key: value for key, value in section.items() if key != "zero_point"}
+    if schemes:
+        of_any = next(iter(schemes.values()))
+        kept["mapping"] = {"scheme": schemes.get(section_key(str(content.get("encoding"))), of_any)}
+    return kept
 
 
 def check_renamed(content: Mapping[str, Any], place: str) -> None:

@@ -24,14 +24,17 @@ from norsim.evaluation.proof.defaults import FIRST_CHUNK, PER_TILE
 from norsim.evaluation.proof.kept_reads import samples_table
 from norsim.evaluation.proof.sampling import Quota, Sample
 from norsim.evaluation.rates import Rate, measured, models_to_build, parquet_bytes, timed
-from norsim.periphery.encoding import Codes
+from norsim.periphery.encoding import Codes, runs
 from norsim.spice.deck import deck
 from norsim.tiling.modules import TiledLayer, digital, layer_codes, tiled_layers
 from norsim.tiling.program import program_tile
+from norsim.tiling.reader import VOLTS_AT_ONCE
 from norsim.tiling.tile import PlacedTile
 
-# The largest number of reads of a layer that are searched for equal ones.
+# The largest number of drives of a layer, which is that of reads without slots, that are searched for equal ones.
 COUNTED_READS = 40_000
+# Vectors on which the different drives of a read are counted.
+FEW_VECTORS = 64
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ def estimate_evaluation(
     layers, work = tiled_layers(model), Work(jobs)
     analog = {name: layer for name, layer in layers.items() if not layer.backend_with(backend).gives_integers}
     _, codes = recorded(model, images[:1])
-    most = max(_reads(layers[name], some) for name, some in codes.items())
+    most = max(_reads(layers[name], some) * layers[name].grid.tiles[0].slots for name, some in codes.items())
     counted = min(len(images), BATCH, max(COUNTED_READS // most, 1))
     seconds, codes = recorded(model, images[:counted])
     each, batches = seconds / counted, -(-len(images) // BATCH)
@@ -172,10 +175,10 @@ def estimate_evaluation(
         used, some, reads = layer.backend_with(backend), codes[name], _reads(layer, codes[name])
         at_once = used.reads_per_deck or reads
         tiles = len(layer.grid.tiles)
-        work.batch_bytes = max(work.batch_bytes, at_a_time / counted * _result_bytes(layer, used, some))
+        work.batch_bytes = max(work.batch_bytes, _result_bytes(layer, used, at_a_time / counted * len(some)))
         for part in layer.grid.tiles:
             distinct = reads if used.by_model else _volts(part, some).distinct()[0].vectors
-            fitted = min(layer.grid.chip.calibration.reads, distinct)
+            fitted = min(math.ceil(layer.grid.chip.calibration.reads * _drives(part, some, used)), distinct)
             fit_decks = -(-fitted // at_once)
             work.add(part, some, used, fits * fitted, fits * fit_decks, tiles * fit_decks)
             total = distinct / counted * len(images)
@@ -198,32 +201,46 @@ def estimate_reads(
     work = Work(jobs, own=set_up_seconds)
     text_bytes = 0
     for part in parts:
-        array, reads = program_tile(part), part.chip.calibration.reads
+        array, drives = program_tile(part), _drives(part, codes, backend)
+        reads = math.ceil(part.chip.calibration.reads * drives)
         stimulus = array.drive(part.codes(codes))
         decks = -(-reads // (backend.reads_per_deck or reads))
         work.add(part, codes, backend, reads, decks, decks * len(parts))
-        work.add(part, codes, backend, stimulus.vectors, 1, len(parts))
+        work.add(part, codes, backend, stimulus.vectors // part.slots * drives, 1, len(parts))
         text_bytes += len(deck(array.tile, stimulus))
     work.disk_bytes = copies * work.disk_bytes + text_bytes
     return work.estimate(len(parts))
 
 
-def _result_bytes(layer: TiledLayer, backend: Backend, codes: Codes) -> int:
-    """Return the memory of a layer's results for `[vectors, inputs]` codes.
+def _result_bytes(layer: TiledLayer, backend: Backend, vectors: float) -> float:
+    """Return the memory of a layer's results for that many vectors.
 
     These are its sums, in double precision, and its outputs, in single precision, once more after each of the two
-    functions that usually follow. Without a model, the volts and currents of the lines of all tiles are kept too.
+    functions that usually follow. Without a model, the volts and currents of the lines of all tiles are kept too, those
+    of several slots for some vectors at a time.
     """
-    found = len(codes) * layer.grid.layer.outputs * (8 + 3 * 4)
+    found, first = vectors * layer.grid.layer.outputs * (8 + 3 * 4), layer.grid.tiles[0]
     if not backend.by_model:
         lines = sum(sum(part.cell_codes().shape) for part in layer.grid.tiles)
-        found += 2 * 8 * _reads(layer, codes) * lines
+        volts = vectors * first.encoding.passes(layer.grid.layer.input_bits) * first.slots * lines
+        found += 2 * 8 * (volts if first.slots == 1 else min(volts, VOLTS_AT_ONCE))
     return found
 
 
 def _volts(part: PlacedTile, codes: Codes) -> Stimulus:
     """Return the volts of the layer's `[vectors, inputs]` codes, from ideal drivers."""
     return part.encoding.drive(part.codes(codes), len(part.outputs), part.layer.input_bits)
+
+
+def _drives(part: PlacedTile, codes: Codes, backend: Backend) -> float:
+    """Return the solves that a read of a tile takes, a mean over the layer's `[vectors, inputs]` codes: one for each
+    different drive of its slots. For a model, a read counts as one."""
+    if backend.by_model or part.slots == 1:
+        return 1.0
+    some, encoding = part.codes(codes[:FEW_VECTORS]), part.encoding
+    count = encoding.passes(part.layer.input_bits) * part.slots
+    different, _, first = runs(encoding.shares(encoding.drives(some), count), part.slots)
+    return len(different) / len(first)
 
 
 def _reads(layer: TiledLayer, codes: Codes) -> int:
@@ -248,11 +265,12 @@ def _add_proof(
         share = _reads(layer, codes[name]) / every
         of_passes = layer.grid.chip.encoding.passes(layer.grid.layer.input_bits) / len(layer.grid.tiles)
         reads = spice_sample * share + (of_passes if each_pass and spice_sample else 0.0)
+        drives = _drives(part, codes[name], reference())
         if reads:
-            work.add(part, codes[name], reference(), reads, min(reads, 1.0), len(places))
+            work.add(part, codes[name], reference(), reads * drives, min(reads, 1.0), len(places))
         rung = layer.backend_with(backend).rung_above
         if rung is not None:
-            work.add(part, codes[name], rung, evaluations * PER_TILE, evaluations, len(places))
+            work.add(part, codes[name], rung, evaluations * PER_TILE * drives, evaluations, len(places))
         many = PER_TILE + round(Quota.for_sample(spice_sample).at_random * share + of_passes)
         kept += [_sample(part, codes[name], k) for k in range(many)]
     return parquet_bytes(samples_table(kept))

@@ -107,10 +107,10 @@ class BitSerial:
         group = found.columns.group
         if slices > 1 and group is not None and not found.columns.outputs_on(group):
             key = "reference_every" if self.scheme == "reference" else "strap_every"
+            needed = slices if self.scheme == "digital" else 2 * slices
             raise ConfigurationError(
-                f"a weight of {weight_bits} bits takes {slices} cells of one strapped group in each of its columns, "
-                f"and with the scheme {self.scheme} a group of {group} bitlines ({key}) is too small; increase "
-                f"{key} or mapping.cell_bits"
+                f"with the scheme {self.scheme} a weight of {weight_bits} bits takes {needed} bitlines of one group, "
+                f"but a group of {group} bitlines ({key}) is too small; increase {key} or mapping.cell_bits"
             )
         return found
 

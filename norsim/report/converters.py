@@ -89,7 +89,8 @@ def _read_again(kept: ByLayer, model: nn.Module, data: Dataset, seed: int) -> tu
 def _currents(part: PlacedTile, codes: Codes) -> Floats:
     """`[reads, conversions]` amperes of a tile for the layer's `[vectors, inputs]` codes, by nodal."""
     array = program_tile(part)
-    return part.amps(Nodal().read(array.tile, array.drive(part.codes(codes))))
+    stimulus, again = array.drive(part.codes(codes)).distinct()
+    return part.amps(Nodal().read(array.tile, stimulus).take(again))
 
 
 def _use(layer: str, reads: Sequence[tuple[PlacedTile, Floats]]) -> CodeUse:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # Currents, codes and noise of a tile are kept for parts of this size, because the work on them is memory-bound.
 AMPS_AT_ONCE = 2**19
+# Volts of the lines of a layer's tiles in reads of several slots are kept for parts of this size.
+VOLTS_AT_ONCE = 2**25
 
 # The codes are in memory or, like the read, on a device.
 Observer = Callable[[PlacedTile, ProgrammedTile, LayerCodes, ObservedRead], None]
@@ -95,11 +97,15 @@ class Reader:
                     yield place, first, some, result
                 self.report(f"{self.phase} {part.layer.name}", place + 1, len(tiles))
             return
-        pairs = zip(tiles, arrays, strict=True)
-        requests = [(array.tile, array.drive(part.codes(layer_codes))) for part, array in pairs]
-        for place, (part, currents) in enumerate(zip(tiles, self.currents(requests, tiles[0].layer.name), strict=True)):
-            noise = self._noise_of(part, arrays[place], len(layer_codes))
-            yield place, 0, layer_codes, read_out(part, layer_codes, part.amps(currents), noise)
+        pairs = list(zip(tiles, arrays, strict=True))
+        noises = [self._noise_of(part, array, len(layer_codes)) for part, array in pairs]
+        vectors = _vectors_at_once(tiles, arrays, len(layer_codes))
+        for start in range(0, len(layer_codes), vectors):
+            some = layer_codes[start : start + vectors]
+            requests = [(array.tile, array.drive(part.codes(some))) for part, array in pairs]
+            found = self.currents(requests, tiles[0].layer.name)
+            for place, (part, currents, noise) in enumerate(zip(tiles, found, noises, strict=True)):
+                yield place, start, some, read_out(part, some, part.amps(currents), noise)
 
     def read_by_model(
         self, part: PlacedTile, array: ProgrammedTile, layer_codes: Codes
@@ -134,6 +140,18 @@ class Reader:
 
     def _noise_of(self, part: PlacedTile, array: ProgrammedTile, vectors: int) -> TileNoise | None:
         return None if self.noise is None else self.noise.of_tile(part, array, vectors)
+
+
+def _vectors_at_once(tiles: Sequence[PlacedTile], arrays: Sequence[ProgrammedTile], vectors: int) -> int:
+    """Return the vectors, of a layer's `vectors`, that its tiles are read for at a time without a model.
+
+    With one slot these are all of them, so that equal reads are solved once; many slots would take too much memory.
+    """
+    slots = tiles[0].slots
+    if slots == 1:
+        return max(vectors, 1)
+    lines = sum(sum(array.tile.thresholds.shape) for array in arrays)
+    return max(VOLTS_AT_ONCE // (lines * slots * tiles[0].encoding.passes(tiles[0].layer.input_bits)), 1)
 
 
 def read_out(

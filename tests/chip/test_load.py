@@ -13,6 +13,7 @@ import yaml
 from norsim.array.wires import Wires
 from norsim.chip.load import load_chip, presets, read_chip_file
 from norsim.chip.model import Calibration
+from norsim.chip.renamed import of_stored_run
 from norsim.errors import ConfigurationError
 from norsim.periphery.bit_serial import BitSerial
 from norsim.periphery.linear_pair import LinearPair
@@ -263,3 +264,15 @@ def test_a_cell_file_that_is_not_text_is_refused(chip_file: Callable[[Change], P
     (path.parent / "binary.sp").write_bytes(b"\xff\xfe\x00.subckt")
     with pytest.raises(ConfigurationError, match="binary.sp"):
         load_chip(path)
+
+
+def test_the_chip_of_a_stored_run_has_its_zero_point_as_the_scheme() -> None:
+    """Also that of an encoding derived from bit-serial; chips without the key are as they were."""
+    content, _ = read_chip_file("etox65")
+    assert of_stored_run(content) == content
+    del content["mapping"]
+    stored = {**content, "bit_serial": {**content["bit_serial"], "zero_point": "digital"}}
+    assert of_stored_run(stored) == {**content, "mapping": {"scheme": "digital"}}
+    derived = {**stored, "encoding": "high-bit-first", "high_bit_first": {"zero_point": "differential"}}
+    found = of_stored_run(derived)
+    assert found["mapping"] == {"scheme": "differential"} and found["high_bit_first"] == {}

@@ -11,9 +11,10 @@ import torch
 from norsim.backends.macro import Macro
 from norsim.backends.registry import backend_named, read
 from norsim.chip.model import Chip
+from norsim.evaluation.estimate import _drives
 from norsim.evaluation.proof.kept_reads import load_samples, samples_of, samples_table, save_samples
 from norsim.evaluation.proof.sampling import Quota, Sampler
-from norsim.evaluation.proof.verification import verify
+from norsim.evaluation.proof.verification import decks, verify
 from norsim.jobs.workers import HERE
 from norsim.periphery.encoding import sensed_amps
 from norsim.quantization.layer import QuantizedLayer
@@ -78,6 +79,36 @@ def test_a_pass_is_the_sum_of_its_slots_in_every_backend(grid: TileGrid) -> None
         assert np.abs(expected).max() > 0.02 * part.full_scale_amps
 
 
+def test_many_slots_are_read_for_some_vectors_at_a_time(grid: TileGrid, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that their volts need little memory; the result and its noise are the same."""
+    codes, noise = codes_of(5, 11, 8), ReadNoise(3, images=5)
+    whole = grid.read_whole(codes, reader_by("nodal", noise=noise))
+    lines = sum(sum(array.tile.thresholds.shape) for array in grid.arrays)
+    monkeypatch.setattr("norsim.tiling.reader.VOLTS_AT_ONCE", 2 * 7 * lines)
+    nodal = reader_by("nodal", noise=noise)
+    starts = {first for _, first, some, _ in grid.read(codes, nodal) if len(some) == 2 or first == 4}
+    assert starts == {0, 2, 4}
+    for one, parts in zip(whole, grid.read_whole(codes, nodal), strict=True):
+        assert np.array_equal(one.line_noise, parts.line_noise) and one.shape == parts.shape
+        np.testing.assert_allclose(parts.amps, one.amps, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(grid.multiply(codes, nodal), sum_of(grid, whole), rtol=0, atol=1e-6)
+
+
+def sum_of(grid: TileGrid, whole: list) -> np.ndarray:
+    total = np.zeros((5, grid.layer.outputs))
+    for part, read_ in zip(grid.tiles, whole, strict=True):
+        total[:, part.outputs.start : part.outputs.stop] += read_.sums
+    return total
+
+
+def test_a_read_counts_for_its_different_drives(grid: TileGrid) -> None:
+    part = grid.tiles[0]
+    codes = np.repeat(np.array([[0], [5]], np.uint8), 11, axis=1)
+    assert _drives(part, codes, backend_named("macro")) == 1
+    # Code 0 leaves all slots empty; code 5 has five that are up and two that are not.
+    assert _drives(part, codes, backend_named("nodal")) == 1.5
+
+
 def test_sums_with_noise_are_those_of_reads_and_of_a_device(grid: TileGrid) -> None:
     codes, noise = codes_of(30, 11, 8), ReadNoise(3, images=30)
     sums = grid.multiply(codes, reader_by("macro", noise=noise))
@@ -103,6 +134,8 @@ def test_kept_reads_have_all_slots_and_are_proved(grid: TileGrid, tmp_path_facto
     grid.multiply(codes, reader)
     samples = sampler.samples()
     assert all(sample.stimulus.vectors == 7 for sample in samples)
+    # Two reads of seven slots are a deck of at most 16 drives.
+    assert {len(deck) for deck in decks(samples, [], in_rounds=False)} <= {1, 2}
     found = verify(samples, HERE, backend_named("ngspice"), 4, rungs={"fc": backend_named("nodal")})
     assert found.samples == 4 and found.max_error_full_scale is not None and found.tiles is not None
     assert found.max_error_full_scale < 1e-4 and 0 < found.tiles.reads

@@ -156,7 +156,7 @@ def test_more_conversions_take_more_energy(small_chip: SmallChip, make_layer: Ma
 
 
 def test_a_group_that_is_too_small_is_refused_by_name(small_chip: SmallChip, make_layer: MakeLayer) -> None:
-    with pytest.raises(PlacementError, match="layer 'fc': a weight of 8 bits takes 8 cells of one strapped group"):
+    with pytest.raises(PlacementError, match="'fc': with the scheme reference a weight of 8 bits takes 16 bitlines"):
         place(wide(make_layer, 8, 3), small_chip("mapping.cell_bits=1"))
 
 

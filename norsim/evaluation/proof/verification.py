@@ -134,7 +134,8 @@ def verify(
 
 
 def decks(at_random: Sequence[Sample], passes: Sequence[Sample], in_rounds: bool) -> list[list[Sample]]:
-    """Return the reads as decks: reads of one tile, at most READS_PER_DECK. In rounds, both kinds advance equally.
+    """Return the reads as decks: reads of one tile, at most READS_PER_DECK, each slot of a read counting as one. In
+    rounds, both kinds advance equally.
 
     Both are in random order, so a verification that ends early has done a random part of each.
     """
@@ -150,7 +151,8 @@ def decks(at_random: Sequence[Sample], passes: Sequence[Sample], in_rounds: bool
                 by_tile.setdefault(circuit_of(sample), []).append(sample)
                 seen.add(id(sample))
         for own in by_tile.values():
-            found += [own[start : start + READS_PER_DECK] for start in range(0, len(own), READS_PER_DECK)]
+            each = max(READS_PER_DECK // own[0].part.slots, 1)
+            found += [own[start : start + each] for start in range(0, len(own), each)]
     return found
 
 
