@@ -23,8 +23,8 @@ from norsim.evaluation.end_to_end import chunk_sizes, usual_images
 from norsim.evaluation.proof.defaults import FIRST_CHUNK, PER_TILE
 from norsim.evaluation.proof.kept_reads import samples_table
 from norsim.evaluation.proof.sampling import Quota, Sample
-from norsim.evaluation.rates import Rate, measured, models_to_build, parquet_bytes, timed
-from norsim.periphery.encoding import Codes, runs
+from norsim.evaluation.rates import Rate, drives_per_read, measured, models_to_build, parquet_bytes, timed
+from norsim.periphery.encoding import Codes
 from norsim.spice.deck import deck
 from norsim.tiling.modules import TiledLayer, digital, layer_codes, tiled_layers
 from norsim.tiling.program import program_tile
@@ -33,8 +33,6 @@ from norsim.tiling.tile import PlacedTile
 
 # The largest number of drives of a layer, which is that of reads without slots, that are searched for equal ones.
 COUNTED_READS = 40_000
-# Vectors on which the different drives of a read are counted.
-FEW_VECTORS = 64
 
 
 @dataclass(frozen=True)
@@ -178,7 +176,7 @@ def estimate_evaluation(
         work.batch_bytes = max(work.batch_bytes, _result_bytes(layer, used, at_a_time / counted * len(some)))
         for part in layer.grid.tiles:
             distinct = reads if used.by_model else _volts(part, some).distinct()[0].vectors
-            fitted = min(math.ceil(layer.grid.chip.calibration.reads * _drives(part, some, used)), distinct)
+            fitted = min(math.ceil(layer.grid.chip.calibration.reads * drives_per_read(part, some, used)), distinct)
             fit_decks = -(-fitted // at_once)
             work.add(part, some, used, fits * fitted, fits * fit_decks, tiles * fit_decks)
             total = distinct / counted * len(images)
@@ -201,7 +199,7 @@ def estimate_reads(
     work = Work(jobs, own=set_up_seconds)
     text_bytes = 0
     for part in parts:
-        array, drives = program_tile(part), _drives(part, codes, backend)
+        array, drives = program_tile(part), drives_per_read(part, codes, backend)
         reads = math.ceil(part.chip.calibration.reads * drives)
         stimulus = array.drive(part.codes(codes))
         decks = -(-reads // (backend.reads_per_deck or reads))
@@ -215,9 +213,8 @@ def estimate_reads(
 def _result_bytes(layer: TiledLayer, backend: Backend, vectors: float) -> float:
     """Return the memory of a layer's results for that many vectors.
 
-    These are its sums, in double precision, and its outputs, in single precision, once more after each of the two
-    functions that usually follow. Without a model, the volts and currents of the lines of all tiles are kept too, those
-    of several slots for some vectors at a time.
+    These are its sums in double precision, and its outputs in single precision, once more after each of two functions.
+    Without a model, volts and currents of all lines are kept too, those of several slots for some vectors at a time.
     """
     found, first = vectors * layer.grid.layer.outputs * (8 + 3 * 4), layer.grid.tiles[0]
     if not backend.by_model:
@@ -230,17 +227,6 @@ def _result_bytes(layer: TiledLayer, backend: Backend, vectors: float) -> float:
 def _volts(part: PlacedTile, codes: Codes) -> Stimulus:
     """Return the volts of the layer's `[vectors, inputs]` codes, from ideal drivers."""
     return part.encoding.drive(part.codes(codes), len(part.outputs), part.layer.input_bits)
-
-
-def _drives(part: PlacedTile, codes: Codes, backend: Backend) -> float:
-    """Return the solves that a read of a tile takes, a mean over the layer's `[vectors, inputs]` codes: one for each
-    different drive of its slots. For a model, a read counts as one."""
-    if backend.by_model or part.slots == 1:
-        return 1.0
-    some, encoding = part.codes(codes[:FEW_VECTORS]), part.encoding
-    count = encoding.passes(part.layer.input_bits) * part.slots
-    different, _, first = runs(encoding.shares(encoding.drives(some), count), part.slots)
-    return len(different) / len(first)
 
 
 def _reads(layer: TiledLayer, codes: Codes) -> int:
@@ -265,7 +251,7 @@ def _add_proof(
         share = _reads(layer, codes[name]) / every
         of_passes = layer.grid.chip.encoding.passes(layer.grid.layer.input_bits) / len(layer.grid.tiles)
         reads = spice_sample * share + (of_passes if each_pass and spice_sample else 0.0)
-        drives = _drives(part, codes[name], reference())
+        drives = drives_per_read(part, codes[name], reference())
         if reads:
             work.add(part, codes[name], reference(), reads * drives, min(reads, 1.0), len(places))
         rung = layer.backend_with(backend).rung_above

@@ -17,7 +17,7 @@ from norsim.backends.backend import Backend
 from norsim.errors import SolveError, SolveTimeoutError
 from norsim.jobs.unit_store import currents_table, parquet
 from norsim.jobs.workers import Threads
-from norsim.periphery.encoding import Codes
+from norsim.periphery.encoding import Codes, runs
 from norsim.spice.simulators.running import discard
 from norsim.tiling.program import ProgrammedTile, program_tile
 from norsim.tiling.read_noise import ReadNoise
@@ -30,6 +30,8 @@ MODEL_READS = 4096
 # second is inaccurate, and is repeated with more reads.
 LONGEST_PROBE_SECONDS = 120.0
 SHORTEST_PROBE_SECONDS = 0.5
+# Vectors on which the different drives of a read are counted.
+FEW_VECTORS = 64
 
 
 @dataclass(frozen=True)
@@ -165,3 +167,14 @@ def models_to_build(part: PlacedTile, backend: Backend, chips: float) -> float:
     draw = part.chip.draw
     following = replace(part, chip=replace(part.chip, draw=replace(draw, chip=draw.chip + 1)))
     return 0.0 if chips <= 1 or is_kept(following) else chips - 1
+
+
+def drives_per_read(part: PlacedTile, codes: Codes, backend: Backend) -> float:
+    """Return the solves that a read of a tile takes, a mean over the layer's `[vectors, inputs]` codes: one for each
+    different drive of its slots. For a model, a read counts as one."""
+    if backend.by_model or part.slots == 1:
+        return 1.0
+    some, encoding = part.codes(codes[:FEW_VECTORS]), part.encoding
+    count = encoding.passes(part.layer.input_bits) * part.slots
+    different, _, first = runs(encoding.shares(encoding.drives(some), count), part.slots)
+    return len(different) / len(first)

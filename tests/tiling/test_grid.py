@@ -90,7 +90,11 @@ def test_the_error_for_an_unknown_place_names_the_valid_ones(small_chip: SmallCh
 @pytest.mark.parametrize(
     ("settings", "fields", "problem"),
     [
-        (("mapping.cell_bits=2",), {"weight_bits": 5}, "a weight of 5 bits takes 3 cells of one strapped group"),
+        (
+            ("mapping.cell_bits=2",),
+            {"weight_bits": 5},
+            "takes 6 bitlines of one group, but a group of 4",
+        ),
         (("bit_serial.reference_every=3",), {"weight_bits": 5}, "do not fit between straps every 4 bitlines"),
         (("encoding=linear-pair",), {"input_bits": 5}, "has 5-bit activations, but linear-pair takes at most 4 bits"),
         (("tile.bitlines=1",), {}, "a tile of 8 x 1 is too small for one output of a bit-serial"),

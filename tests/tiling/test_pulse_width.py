@@ -11,10 +11,10 @@ import torch
 from norsim.backends.macro import Macro
 from norsim.backends.registry import backend_named, read
 from norsim.chip.model import Chip
-from norsim.evaluation.estimate import _drives
 from norsim.evaluation.proof.kept_reads import load_samples, samples_of, samples_table, save_samples
 from norsim.evaluation.proof.sampling import Quota, Sampler
 from norsim.evaluation.proof.verification import decks, verify
+from norsim.evaluation.rates import drives_per_read
 from norsim.jobs.workers import HERE
 from norsim.periphery.encoding import sensed_amps
 from norsim.quantization.layer import QuantizedLayer
@@ -104,9 +104,9 @@ def sum_of(grid: TileGrid, whole: list) -> np.ndarray:
 def test_a_read_counts_for_its_different_drives(grid: TileGrid) -> None:
     part = grid.tiles[0]
     codes = np.repeat(np.array([[0], [5]], np.uint8), 11, axis=1)
-    assert _drives(part, codes, backend_named("macro")) == 1
+    assert drives_per_read(part, codes, backend_named("macro")) == 1
     # Code 0 leaves all slots empty; code 5 has five that are up and two that are not.
-    assert _drives(part, codes, backend_named("nodal")) == 1.5
+    assert drives_per_read(part, codes, backend_named("nodal")) == 1.5
 
 
 def test_sums_with_noise_are_those_of_reads_and_of_a_device(grid: TileGrid) -> None:
