@@ -112,8 +112,8 @@ class Reader:
     ) -> Iterator[tuple[int, Codes, TileRead]]:
         """Yield reads of one tile through its model, for some `[vectors, inputs]` codes at a time: first vector, codes,
         read."""
-        tile, passes = self._tile_model(part, array), part.chip.encoding.passes(part.layer.input_bits)
-        vectors = max(AMPS_AT_ONCE // (tile.model.summed * passes * part.slots), 1)
+        tile = self._tile_model(part, array)
+        vectors = tile.vectors_at_once
         noise = self._noise_of(part, array, len(layer_codes))
         for start in range(0, len(layer_codes), vectors):
             some = layer_codes[start : start + vectors]
@@ -125,10 +125,10 @@ class Reader:
     ) -> Iterator[tuple[CodeVectors, Sums]]:
         """Add the sums of one tile to those of its layer, `sums` `[outputs, vectors]`, through its model; yield some of
         the layer's `vectors` and what is known of their reads."""
-        tile, passes = self._tile_model(part, array), part.chip.encoding.passes(part.layer.input_bits)
+        tile = self._tile_model(part, array)
         noise = self._noise_of(part, array, len(vectors))
         whole = noise is None and part.slots == 1
-        at_once = len(vectors) if whole else max(AMPS_AT_ONCE // (tile.model.summed * passes * part.slots), 1)
+        at_once = len(vectors) if whole else tile.vectors_at_once
         for start in range(0, len(vectors), at_once):
             some = vectors.take(slice(start, start + at_once))
             drawn = None if noise is None else noise.of_reads(part.codes(some[:]))
@@ -180,6 +180,11 @@ class TileModel:
     def passes(self) -> int:
         """Number of reads of a vector."""
         return self.part.chip.encoding.passes(self.part.layer.input_bits)
+
+    @property
+    def vectors_at_once(self) -> int:
+        """Number of vectors whose currents, codes and noise are kept at a time."""
+        return max(AMPS_AT_ONCE // (self.model.summed * self.passes * self.part.slots), 1)
 
     def shape(self, vectors: CodeVectors) -> tuple[int, int, int]:
         """Return (vectors, passes, conversions)."""

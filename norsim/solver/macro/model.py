@@ -71,6 +71,10 @@ class Field:
     def solve(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Compute weighted sums, node currents and local slopes `[vectors, nodes]` of drives `[vectors, inputs]`."""
         drive = x @ self.weights
+        return drive, *self.settle(drive)
+
+    def settle(self, drive: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute node currents and local slopes `[vectors, nodes]` of weighted sums `[vectors, nodes]`."""
         level = self.currents[0] + drive * (self.currents[1] + drive * self.currents[2])
         slope = self.slopes[0] + drive * self.slopes[1]
         settled = level
@@ -78,7 +82,7 @@ class Field:
             volts = settled @ self.shared - self.nominal
             settled = level + (slope - self.mean_slope) * volts
         current = level + slope * (settled @ self.shared - self.nominal)
-        return drive, current, self.local_slopes[0] + drive * self.local_slopes[1]
+        return current, self.local_slopes[0] + drive * self.local_slopes[1]
 
     def effective(self, x: Tensor, current: Tensor, local: Tensor) -> Tensor:
         """Return the drive `[vectors, inputs]` that has the same effect at the nominal profile as `x` in the field."""

@@ -24,13 +24,10 @@ from torch.nn import functional
 
 from norsim.solver.macro.float16_parts import Parts, beside, parts
 from norsim.solver.macro.kernels import TERMS
+from norsim.solver.macro.model import Field
 from norsim.solver.macro.tables import Tabulated
 
 Moved = TypeVar("Moved")
-# What the field of a model keeps on a device.
-FIELD = (
-    "currents", "slopes", "local_slopes", "mean_slope", "shared", "nominal", "to_blocks", "at_blocks", "shares",
-)  # fmt: skip
 # Rows and columns of products are padded to multiples of this, which tensor cores need.
 ALIGNED = 8
 
@@ -50,42 +47,27 @@ def moved(value: Moved, device: torch.device | str) -> Moved:
 class Circuit:
     """What follows the sums of a read: its field, and its lines.
 
-    Its fields are those of norsim.solver.macro.model and `Tabulated`, without padded terms; `fixed_and_slopes`
-    `[blocks, TERMS + modes - 1, 2 lines]` has the currents of the field's terms and the slopes beside each other.
+    `mean_field` is that of the model in float32, and the other fields are those of norsim.solver.macro.model and
+    `Tabulated`, without padded terms; `fixed_and_slopes` `[blocks, TERMS + modes - 1, 2 lines]` has the currents of the
+    field's terms and the slopes beside each other.
     """
 
-    currents: Tensor
-    slopes: Tensor
-    local_slopes: Tensor
-    mean_slope: Tensor
-    shared: Tensor
-    nominal: Tensor
+    mean_field: Field
     modes: Tensor
-    to_blocks: Tensor
-    at_blocks: Tensor
-    shares: Tensor
     balance: Tensor
     fixed_and_slopes: Tensor
     own: Tensor
     coupling: Tensor
     sums: Tensor
     together: Tensor
-    rounds: tuple[int, int]
+    rounds: int
 
     def field(self, drive: Tensor) -> tuple[Tensor, Tensor]:
         """Return the modes phi `[reads, modes]` and the terms `[blocks, reads, TERMS + modes - 1]` of sums `[reads,
-        nodes]`, amperes: `Field.solve` and `Field.terms`."""
-        level = self.currents[0] + drive * (self.currents[1] + drive * self.currents[2])
-        slope = self.slopes[0] + drive * self.slopes[1]
-        local = self.local_slopes[0] + drive * self.local_slopes[1]
-        current = level
-        for turn in range(self.rounds[0] + 1):
-            volts = current @ self.shared - self.nominal
-            current = level + ((slope - self.mean_slope) if turn < self.rounds[0] else slope) * volts
+        nodes]`, amperes."""
+        current, local = self.mean_field.settle(drive)
         phi = torch.cat([torch.ones_like(current[:, :1]), current, local], dim=1) @ self.modes.T
-        share, volts = drive @ self.shares, current @ self.to_blocks - self.at_blocks
-        own = (torch.ones_like(volts), share, volts, share * volts, volts * volts, share * volts * volts)
-        terms = torch.stack([*own, volts @ self.balance], dim=2).transpose(0, 1)
+        terms, _ = self.mean_field.terms(drive, current, self.balance)
         return phi, torch.cat([terms, phi[:, 1:].expand(len(terms), -1, -1)], dim=2)
 
     def lines(self, drawn: Sequence[Tensor], terms: Tensor) -> Tensor:
@@ -102,7 +84,7 @@ class Circuit:
             return total + self.sums[0] * deviation[0] / (1 - self.coupling[0, 0] * answer)
         answers = [one + other * own for one, other, own in zip(slope, deviation, self.own, strict=True)]
         settled = deviation
-        for _ in range(self.rounds[1]):
+        for _ in range(self.rounds):
             volts = [sum(ohms * one for ohms, one in zip(row, settled, strict=True)) for row in self.coupling]
             settled = [one + answer * moved for one, answer, moved in zip(deviation, answers, volts, strict=True)]
         for share, one in zip(self.sums, settled, strict=True):
@@ -143,7 +125,7 @@ class BitTables:
         read = one_hot(functional.pad(codes, (0, self.padded - codes.shape[1])), passes, self.count)
         sizes = [len(block.high) for block in self.blocks]
         products = [block.product(one) for block, one in zip(self.blocks, torch.split(read, sizes, dim=1), strict=True)]
-        modes, lanes, nodes = len(self.units), self.circuit.own.shape[1], len(self.circuit.mean_slope)
+        modes, lanes, nodes = len(self.units), self.circuit.own.shape[1], len(self.circuit.mean_field.mean_slope)
         drive = products[0][:, modes * lanes : modes * lanes + nodes]
         for product in products[1:]:
             drive = drive + product[:, modes * lanes : modes * lanes + nodes]
@@ -281,10 +263,11 @@ def _circuit(tabulated: Tabulated) -> Circuit:
 
     slopes = np.pad(padded(model.slopes), ((0, 0), (0, modes - 1), (0, 0)))
     fixed = tabulated.fixed[:, : TERMS + modes - 1]
-    kept: Any = {name: single(getattr(field, name)) for name in FIELD}
+    kept = {part.name: getattr(field, part.name) for part in fields(field)}
+    on_nodes: Any = {name: single(value) if isinstance(value, Tensor) else value for name, value in kept.items()}
     return Circuit(
-        **kept, modes=single(tabulated.modes), balance=single(model.balance),
+        Field(**on_nodes), modes=single(tabulated.modes), balance=single(model.balance),
         fixed_and_slopes=single(np.concatenate([fixed, slopes], axis=2)), own=single(padded(model.own)[:, 0]),
         coupling=single(model.coupling), sums=single(model.sums[0]), together=single(padded(model.together)),
-        rounds=(field.rounds, model.rounds),
+        rounds=model.rounds,
     )  # fmt: skip
