@@ -10,7 +10,6 @@ import torch
 
 from norsim.array.tile import Stimulus
 from norsim.solver import nodal_on_device
-from norsim.solver.macro.on_device import moved
 
 # nodal reads one vector for this number of those of the tile that macro reads.
 SHARE = 8
@@ -28,7 +27,7 @@ def prepare_nodal(wordlines: int, bitlines: int, vectors: int, seconds_of: Secon
     prepared, stimulus = case.prepared(), case.stimulus(max(vectors // SHARE, 1))
     seconds = seconds_of(lambda: nodal.solve(prepared, stimulus), cpu, 3)
     return {
-        "name": case.name, "array": nodal_on_device.on_device(prepared, cpu), "stimulus": stimulus,
+        "name": case.name, "prepared": prepared, "stimulus": stimulus,
         "bitline": nodal.solve(prepared, stimulus).bitline, "seconds": seconds, "threads": numba.get_num_threads(),
     }  # fmt: skip
 
@@ -38,7 +37,7 @@ def measure_nodal(
 ) -> dict[str, Any]:
     """Return the time of a share of `vectors` reads on a device, with volts from memory and currents to it, beside that
     of the kernels' threads, and the largest difference of a line's current, in units of the largest."""
-    array, few = moved(kept["array"], device), kept["stimulus"]
+    array, few = nodal_on_device.on_device(kept["prepared"], device), kept["stimulus"]
     times = -(-vectors // (SHARE * few.vectors))
     many = Stimulus(np.tile(few.wordline_volts, (times, 1)), np.tile(few.bitline_volts, (times, 1)))
     found, again = (nodal_on_device.solve(array, few) for _ in range(2))

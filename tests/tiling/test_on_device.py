@@ -339,7 +339,7 @@ def test_memory_of_a_layer_bounds_its_images_at_once(monkeypatch: pytest.MonkeyP
         DeviceLayer, "sums", lambda self, codes, *rest: calls.append(len(codes)) or sums(self, codes, *rest)
     )
     for most in (2**26, 2**14):
-        monkeypatch.setattr("norsim.tiling.on_device.build.LEAST_BYTES", most)
+        monkeypatch.setattr("norsim.tiling.on_device.layer.LEAST_BYTES", most)
         for layer in tiled_layers(network).values():
             layer.path = None
         calls.clear()

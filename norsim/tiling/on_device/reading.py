@@ -18,8 +18,8 @@ from norsim.periphery.code_vectors import CodeVectors, LayerCodes
 from norsim.periphery.encoding import Codes
 from norsim.solver.macro.float16_parts import full_precision
 from norsim.tiling.grid import TileGrid
-from norsim.tiling.on_device.build import bytes_at_once, device_tile, digital_side
-from norsim.tiling.on_device.layer import DeviceLayer, Observer
+from norsim.tiling.on_device.build import device_tile, digital_side
+from norsim.tiling.on_device.layer import DeviceLayer, Observer, bytes_at_once
 from norsim.tiling.on_device.observed import DeviceCodes, ObservedDeviceRead
 from norsim.tiling.on_device.tile import DeviceRead
 from norsim.tiling.on_device.vectors import padded, patches
