@@ -1,9 +1,9 @@
 """`nodal` in torch on any device: the equations and the sweeps of norsim.solver.nodal, batched over reads.
 
 Once factored, a line's solution is a product of its cells' currents with a fixed matrix, so a sweep is the evaluation
-of polynomials and two batched products of matrices. As in the kernels, the first sweeps are in float32. On a CUDA card
-torch compiles a sweep, if it can, so that cells' volts and currents go to memory once. Arrays are `[bitlines,
-wordlines, reads]`, or `[source lines, bitlines, reads]`.
+of polynomials and two batched products of matrices. As in the kernels, the first sweeps are in float32. For many reads
+on a CUDA card, torch compiles a sweep if it can, so that cells' volts and currents go to memory once. Arrays are
+`[bitlines, wordlines, reads]`, or `[source lines, bitlines, reads]`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ from norsim.solver.nodal_tile import Prepared
 
 # Numbers in an array of one piece of work; about 16 such arrays exist at a time.
 NUMBERS_ON_CPU, NUMBERS_ON_CARD = 2**22, 2**27
+# torch compiles a sweep in about half a minute, so it does only for reads of more cells than this, added up, in a call.
+WORTH_COMPILING = 2**34
+# On a small card they are this share of the bytes of its memory.
+SHARE_OF_BYTES = 1 / 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +69,10 @@ class OnDevice:
     @property
     def at_once(self) -> int:
         """The number of reads in one piece of work."""
-        numbers = NUMBERS_ON_CPU if self.up.device.type == "cpu" else NUMBERS_ON_CARD
+        device, numbers = self.up.device, NUMBERS_ON_CPU
+        if device.type == "cuda":
+            memory = torch.cuda.get_device_properties(device).total_memory
+            numbers = min(NUMBERS_ON_CARD, int(SHARE_OF_BYTES * memory))
         return max(numbers // self.conductances.numel(), 1)
 
     def to(self, kind: torch.dtype) -> OnDevice:
@@ -95,9 +102,9 @@ def on_device(prepared: Prepared, device: torch.device) -> OnDevice:
     )  # fmt: skip
 
 
-def solve(tile: OnDevice, stimulus: Stimulus) -> Currents:
+def solve(tile: OnDevice, stimulus: Stimulus, compiled: bool | None = None) -> Currents:
     """Return the currents of every read, as norsim.solver.nodal.solve does, computed on the device of `tile`, in
-    float64.
+    float64, with a `compiled` sweep; by default for many reads on a CUDA card.
 
     They agree with those of the kernels within the tolerance. Raises OutsideBox as it does.
     """
@@ -105,8 +112,11 @@ def solve(tile: OnDevice, stimulus: Stimulus) -> Currents:
     gates = torch.from_numpy(np.searchsorted(tile.gates, stimulus.wordline_volts)).to(device)
     volts = torch.tensor(stimulus.bitline_volts - stimulus.source_volts, device=device)
     ground = torch.tensor(float(stimulus.source_volts), dtype=torch.float64, device=device)
+    if compiled is None:
+        compiled = device.type == "cuda" and stimulus.vectors * tile.conductances.numel() > WORTH_COMPILING
+    of_sweep = compiled_sweep() if compiled else sweep
     parts = [
-        read(tile, single, some, here, ground)
+        read(tile, single, of_sweep, some, here, ground)
         for some, here in zip(torch.split(gates, tile.at_once), torch.split(volts, tile.at_once), strict=True)
     ]
     nodal.check_box(tile.box, torch.stack([part[3] for part in parts]).cpu().numpy())
@@ -119,17 +129,16 @@ def solve(tile: OnDevice, stimulus: Stimulus) -> Currents:
 
 
 def read(
-    tile: OnDevice, single: OnDevice, gates: Tensor, volts: Tensor, ground: Tensor
+    tile: OnDevice, single: OnDevice, of_sweep: Callable[..., Any], gates: Tensor, volts: Tensor, ground: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Solve reads at gate levels `[reads, wordlines]`, indices, and bitline volts `[reads, bitlines]` above `ground`
-    `[]`; `single` is the tile in float32.
+    `[]`; `single` is the tile in float32, and `of_sweep` is `sweep`, compiled or not.
 
     Return amperes `[reads, bitlines]` and `[reads, source lines]`, residuals `[reads]`, and the lowest and highest
     volts across cells and at their sources, `[4]`.
     """
     reads, (bitlines, wordlines), lines = len(gates), tile.conductances.shape, len(tile.source_lines)
     level, across = gates.T.to(torch.uint8).contiguous(), volts.T.contiguous()
-    of_sweep = _sweep_on(tile.up.device.type == "cuda")
     drop = torch.zeros(bitlines, wordlines, reads, dtype=torch.float32, device=level.device)
     rise = drop.new_zeros(lines, bitlines, reads)
     amps, residual = drop, drop.new_full((reads,), float("inf"))
@@ -173,11 +182,11 @@ def sweep(
 
 
 @cache
-def _sweep_on(card: bool) -> Callable[..., Any]:
-    """Return `sweep`, compiled for any sizes if it is for a card and torch has what it needs to compile."""
+def compiled_sweep() -> Callable[..., Any]:
+    """Return `sweep`, compiled for any sizes if torch has what it needs to compile."""
     from torch.utils._triton import has_triton
 
-    able = card and has_triton() and any(map(shutil.which, ("cc", "gcc", "clang")))
+    able = has_triton() and any(map(shutil.which, ("cc", "gcc", "clang")))
     compiled: Callable[..., Any] = torch.compile(sweep, dynamic=True) if able else sweep
     return compiled
 
