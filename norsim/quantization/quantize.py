@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,10 +12,11 @@ from norsim.data.batches import Data
 from norsim.quantization.attention import split_attention
 from norsim.quantization.forward import check_single_images
 from norsim.quantization.modules import QuantConv1d, QuantConv2d, QuantizedOperands, QuantLinear, quantized_operands
-from norsim.quantization.moments import correct, moments_of
-from norsim.quantization.observe import observe_inputs
 from norsim.quantization.placeable import Placeable, checked_layers, placeable_layers
 from norsim.quantization.plain import plain_copy
+from norsim.quantization.post_training.moments import correct, moments_of
+from norsim.quantization.post_training.observe import observe_inputs
+from norsim.quantization.post_training.rounding import learn_rounding
 from norsim.quantization.replace import replace_modules
 
 
@@ -24,6 +26,7 @@ def quantize(
     weight_bits: int = 4,
     activation_bits: int = 4,
     *,
+    learned_rounding: bool = False,
     report: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> nn.Module:
     """Return a quantized deep copy of `model` in eval mode, calibrated post-training.
@@ -34,7 +37,9 @@ def quantize(
     `q_proj`, `k_proj`, `v_proj` and `out_proj`. Other names stay, shared modules stay shared, and quantized layers keep
     the hooks of the float ones. Scales and zero points minimise the mean squared error of weights and of sampled
     inputs. Then biases and batch norms are corrected for the shifts that rounding causes: see
-    norsim.quantization.moments. Wrappers and computed weights are replaced first: see norsim.quantization.plain.
+    norsim.quantization.post_training.moments. Wrappers and computed weights are replaced first: see
+    norsim.quantization.plain. With `learned_rounding`, weights and scales then learn from the float network's
+    layers, in minutes instead of seconds: see norsim.quantization.post_training.rounding.
     `report(what, done, total)` reports progress: inputs of `calibration`, then layers by name.
 
     Raises PlacementError naming a layer that no array can hold or that calibration never reached,
@@ -44,12 +49,14 @@ def quantize(
     float_copy = _plain(model)
     samples, batches = observe_inputs(float_copy, calibration, report)
     moments = [moments_of(float_copy, inputs) for inputs in batches]
-    quantized = _replaced(float_copy, weight_bits, activation_bits)
+    quantized = _replaced(deepcopy(float_copy) if learned_rounding else float_copy, weight_bits, activation_bits)
     layers = quantized_operands(quantized)
     for done, (name, layer) in enumerate(layers.items()):
         report(f"quantize {name}", done, len(layers))
         layer.fit_scales(samples[name])
     correct(quantized, batches, moments)
+    if learned_rounding:
+        learn_rounding(quantized, float_copy, batches, report)
     return quantized
 
 
