@@ -37,6 +37,7 @@ from norsim.training.checkpoint import CHECKPOINT, LOG, check_device, random_sta
 from norsim.training.fit import check_fit
 from norsim.training.images import to_input
 from norsim.training.learner import CPU, Learner
+from norsim.training.post_training import quantized_once
 from norsim.training.recipes import Recipe
 from norsim.zoo.registry import NetworkSpec
 
@@ -95,7 +96,9 @@ def train(
         run = _Run(spec, train_set, test_set, recipe, folder, resume, progress, start, report, device)
         float_network = run.float_phase()
         seen = run.batches.observed()
-        quantized = quantize(float_network, seen, recipe.weight_bits, recipe.activation_bits, report=report)
+        # A training from here on starts from the random state that a quantization leaves, not from one on disk.
+        by = quantize if recipe.quantized_epochs else quantized_once
+        quantized = by(float_network, seen, recipe.weight_bits, recipe.activation_bits, report=report)
         network = run.phase("quantized", quantized, recipe.quantized_epochs, recipe.quantized_rate, float_network)
     predictions = predict(float_network, test_set, partial(report, "classify float"))
     return TrainResult(spec, recipe, network, float_network, predictions, test_set, tuple(run.records))

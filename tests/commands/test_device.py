@@ -14,13 +14,12 @@ from torch import nn
 from norsim.backends.registry import backend_named
 from norsim.chip.load import load_chip
 from norsim.errors import ConfigurationError
-from norsim.evaluation.batches import fingerprint
 from norsim.experiments.devices import cards as cards_of_torch
 from norsim.experiments.devices import choose_device
 from norsim.experiments.run_folder import RunFolder
 from norsim.folders.output import OutputFolder
 from norsim.quantization.quantize import quantize
-from norsim.tiling.convert import convert
+from norsim.tiling.convert import convert, fingerprint
 
 Run = Callable[..., Any]
 

@@ -16,11 +16,10 @@ from safetensors.torch import load_file
 from norsim.backends.macro import Macro
 from norsim.chip.load import load_chip
 from norsim.data import load
-from norsim.evaluation.batches import fingerprint
 from norsim.paths import models_folder
 from norsim.quantization.quantize import quantize
 from norsim.saved.network_folder import load_network
-from norsim.tiling.convert import convert
+from norsim.tiling.convert import convert, fingerprint
 from norsim.zoo.registry import build
 
 Run = Callable[..., Any]
