@@ -17,7 +17,7 @@ from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
 from norsim.backends.backend import Progress
 from norsim.caches.arrays import MODELS
-from norsim.errors import ConfigurationError, SolveError, first_line
+from norsim.errors import SolveError
 from norsim.jobs.workers import Threads, Unit
 from norsim.solver import characterisation_cache, nodal
 from norsim.solver.characterize import Box, CellTable
@@ -61,17 +61,9 @@ def read_nodal(tile: Tile, stimulus: Stimulus, device: str | None = None) -> Cur
 
 def _solved_on(device: str, prepared: nodal.Prepared, stimulus: Stimulus) -> Currents:
     """Return the currents of a prepared tile, computed in torch on a device."""
-    import torch
+    from norsim.solver.nodal_on_device import solve_on
 
-    from norsim.solver import nodal_on_device
-
-    try:
-        return nodal_on_device.solve(nodal_on_device.on_device(prepared, torch.device(device)), stimulus)
-    except torch.cuda.OutOfMemoryError as problem:
-        raise ConfigurationError(
-            f"the memory of {device} is full while {prepared.tile.name} is solved: {first_line(problem)}. End other "
-            "programs on the card, or use the CPU"
-        ) from problem
+    return solve_on(device, prepared, stimulus)
 
 
 @contextmanager

@@ -34,6 +34,7 @@ def deploy(
     digital: Sequence[str] = (),
     weight_bits: int = 4,
     activation_bits: int = 4,
+    learned_rounding: bool = False,
     encoding: str | None = None,
     seed: int = 0,
     backend: str = "macro",
@@ -51,7 +52,8 @@ def deploy(
       tensors, a tensor of inputs, a norsim data set or an iterable of batches. All of it determines the scales of
       codes; the first inputs, up to the chip's `calibration.images`, determine the ranges of converters.
     - `digital`: names of layers, or patterns such as `layer1.*`, that are computed in integers, without an array.
-    - `weight_bits`, `activation_bits`: widths of codes.
+    - `weight_bits`, `activation_bits`: widths of codes. `learned_rounding` learns the codes from the float network's
+      layers, in minutes: see `norsim.quantize`.
     - `seed`: seed of all random numbers. `report(what, done, total)` reports progress.
 
     Raises PlacementError with the name of a layer that no array can hold, ConfigurationError for a key, chip or layer
@@ -65,7 +67,7 @@ def deploy(
     choice = _chosen(chip, set or {}, encoding, seed)
     original = plain_copy(model)
     seen = _FirstInputs(calibration, choice.chip.calibration.images)
-    quantized = quantize(original, seen, weight_bits, activation_bits, report=report)
+    quantized = quantize(original, seen, weight_bits, activation_bits, learned_rounding=learned_rounding, report=report)
     deployment = Deployment(
         name or type(model).__name__, quantized, choice, matching(quantized, patterns), original,
         KeptInputs(seen.inputs()), seed,

@@ -24,13 +24,15 @@ from norsim.zoo.registry import spec_of
 
 def quantized_folder(
     name: str, weights: Path | None, dataset: str | None, data_folder: Path | None, folder: Path, command: str,
-    normalise: Normalise | None = None, images: int | None = None, report: Report = silent,
+    normalise: Normalise | None = None, images: int | None = None, report: Report = silent, *,
+    learned_rounding: bool = False,
 ) -> None:  # fmt: skip
     """Quantize the network `name`, norsim's or user-supplied, without training, and store it in `folder`.
 
     `weights` is the file of its float weights; a user-supplied network may contain its weights. `normalise` applies to
     all its images and is stored with it. The card is about the first `images` test images, all by default; `command` is
-    the line recorded on it. Raises ConfigurationError if the data set is not known or does not fit the network.
+    the line recorded on it. `learned_rounding` is that of `norsim.quantize`. Raises ConfigurationError if the data set
+    is not known or does not fit the network.
     """
     spec = spec_of(name)
     spec = replace(spec, dataset=dataset or spec.dataset, normalise=normalise)
@@ -46,7 +48,8 @@ def quantized_folder(
         test_set = test_set if images is None else test_set.take(images, None)
     for part in (train_set, test_set):
         check_answers(float_network, part, name)
-    found = train(spec, train_set, test_set, POST_TRAINING, folder, start=state, report=report)
+    recipe = replace(POST_TRAINING, learned_rounding=learned_rounding)
+    found = train(spec, train_set, test_set, recipe, folder, start=state, report=report)
     save_network(found, folder, command, report)
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from norsim.array.tile import Currents, Stimulus
+from norsim.errors import ConfigurationError, first_line
 from norsim.solver import factored_line, nodal
 from norsim.solver.characterize import Box
 from norsim.solver.nodal_kernels import FAR, ROUGH, STALLED
@@ -100,6 +101,20 @@ def on_device(prepared: Prepared, device: torch.device) -> OnDevice:
         moved(arrays.cell_slopes.T),
         moved(factored_line.per_ampere(prepared.bitlines)), moved(factored_line.per_ampere(prepared.source_lines)),
     )  # fmt: skip
+
+
+def solve_on(device: str, prepared: Prepared, stimulus: Stimulus) -> Currents:
+    """Return what `solve` returns for a prepared tile on a torch device, such as `cuda:0`.
+
+    Raises ConfigurationError if the memory of the device is full.
+    """
+    try:
+        return solve(on_device(prepared, torch.device(device)), stimulus)
+    except torch.cuda.OutOfMemoryError as problem:
+        raise ConfigurationError(
+            f"the memory of {device} is full while {prepared.tile.name} is solved: {first_line(problem)}. End other "
+            "programs on the card, or use the CPU"
+        ) from problem
 
 
 def solve(tile: OnDevice, stimulus: Stimulus, compiled: bool | None = None) -> Currents:

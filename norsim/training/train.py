@@ -98,7 +98,10 @@ def train(
         seen = run.batches.observed()
         # A training from here on starts from the random state that a quantization leaves, not from one on disk.
         by = quantize if recipe.quantized_epochs else quantized_once
-        quantized = by(float_network, seen, recipe.weight_bits, recipe.activation_bits, report=report)
+        quantized = by(
+            float_network, seen, recipe.weight_bits, recipe.activation_bits, learned_rounding=recipe.learned_rounding,
+            report=report,
+        )  # fmt: skip
         network = run.phase("quantized", quantized, recipe.quantized_epochs, recipe.quantized_rate, float_network)
     predictions = predict(float_network, test_set, partial(report, "classify float"))
     return TrainResult(spec, recipe, network, float_network, predictions, test_set, tuple(run.records))

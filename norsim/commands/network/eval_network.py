@@ -19,6 +19,7 @@ from norsim.backends.registry import BACKENDS
 from norsim.commands.shared import show
 from norsim.commands.shared.device_option import device_of_options, device_option
 from norsim.commands.shared.network_options import (
+    check_learned_rounding,
     model_is_trusted,
     network_options,
     normalise_of,
@@ -94,7 +95,7 @@ if TYPE_CHECKING:
 @run_options
 def command(
     network: str | None, model: str | None, weights: Path | None,
-    mean: tuple[float, ...] | None, std: tuple[float, ...] | None,
+    mean: tuple[float, ...] | None, std: tuple[float, ...] | None, learned_rounding: bool,
     dataset: str | None, data_folder: Path | None, images: int | None, backend: str,
     pattern: str, compare: Path | None, spice_sample: int, proof_images: int | None, proof_seconds: float | None,
     trials: int, least: float | None,
@@ -115,6 +116,7 @@ def command(
     if least is not None and trials == 1:
         raise ConfigurationError("--yield-above needs several chips, for example --trials 10")
     own = network is None or weights is not None
+    check_learned_rounding(learned_rounding, own)
     if not own:
         check_network(str(network))
     other = None if compare is None else read_predictions(compare)
@@ -151,6 +153,7 @@ def command(
                 normalise,
                 images,
                 report,
+                learned_rounding=learned_rounding,
             )
         network = str(made)
     with reporting(quiet, phases) as report:
