@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor, nn
 
-from norsim.errors import ConfigurationError, PlacementError
+from norsim.errors import ConfigurationError
+from norsim.quantization.exempt import is_exempt, refused
 from norsim.quantization.modules import QuantizedOperands, conv_geometry
 
 Placeable = nn.Conv1d | nn.Conv2d | nn.Linear
@@ -14,9 +17,9 @@ PLACEABLE = (nn.Conv1d, nn.Conv2d, nn.Linear)
 COMPUTES = ("forward", "__call__", "_call_impl", "_wrapped_call_impl", "_conv_forward")
 
 
-def checked_layers(model: nn.Module) -> dict[str, Placeable]:
+def checked_layers(model: nn.Module, digital: Collection[str] = ()) -> dict[str, Placeable]:
     """Return `placeable_layers` of `model`. Raises ConfigurationError if there is none."""
-    layers = placeable_layers(model)
+    layers = placeable_layers(model, digital)
     if not layers:
         raise ConfigurationError(
             f"{type(model).__name__} holds no layer that an array can take, so there is nothing to quantize; expected "
@@ -26,18 +29,21 @@ def checked_layers(model: nn.Module) -> dict[str, Placeable]:
     return layers
 
 
-def placeable_layers(model: nn.Module) -> dict[str, Placeable]:
-    """Return name and module of every Conv1d, Conv2d and Linear, in definition order; a shared module once.
+def placeable_layers(model: nn.Module, digital: Collection[str] = ()) -> dict[str, Placeable]:
+    """Return name and module of every Conv1d, Conv2d and Linear, in definition order; a shared module once. Modules
+    that match the patterns `digital` are left out.
 
     Raises PlacementError for a convolution or a layer class that has no quantized counterpart, for a layer that
     computes something else than torch's, and for weights that are no finite float32 numbers.
     """
     layers: dict[str, Placeable] = {}
     for name, module in model.named_modules():
+        if is_exempt(name, digital):
+            continue
         if isinstance(module, QuantizedOperands):
-            raise PlacementError(f"layer {name!r} is already quantized; pass the float network")
+            raise refused(name, f"layer {name!r} is already quantized; pass the float network")
         if isinstance(module, nn.modules.conv._ConvNd) and not isinstance(module, Placeable):
-            raise PlacementError(f"layer {name!r}: {type(module).__name__} cannot be placed; use Conv1d or Conv2d")
+            raise refused(name, f"layer {name!r}: {type(module).__name__} cannot be placed; use Conv1d or Conv2d")
         if not isinstance(module, Placeable):
             continue
         check_computation(module, name, next(kind for kind in PLACEABLE if isinstance(module, kind)))
@@ -53,35 +59,38 @@ def check_computation(module: nn.Module, name: str, kind: type[nn.Module]) -> No
     """Raise PlacementError if `module`, of torch's class `kind` or a subclass, computes something else than `kind`."""
     for method in COMPUTES:
         if method in vars(module):
-            raise PlacementError(
+            raise refused(
+                name,
                 f"layer {name!r}: its {method} was replaced on this {type(module).__name__}, which norsim cannot "
-                f"follow; use a forward hook, or a module of your own around a plain {kind.__name__}"
+                f"follow; use a forward hook, or a module of your own around a plain {kind.__name__}",
             )
         if getattr(type(module), method, None) is not getattr(kind, method, None):
-            raise PlacementError(
+            raise refused(
+                name,
                 f"layer {name!r}: {type(module).__name__} overrides {method}, which norsim cannot follow; use a plain "
-                f"{kind.__name__} in a module of your own"
+                f"{kind.__name__} in a module of your own",
             )
 
 
-def check_values(layer: Placeable, name: str, key: str) -> None:
+def check_values(layer: nn.Module, name: str, key: str) -> None:
     """Raise PlacementError unless the weight `[outputs, inputs, ...]` or bias `[outputs]` of a layer is a plain dense
     tensor of finite float32 numbers, or None."""
-    value, kind = getattr(layer, key), {"weight": "weights", "bias": "biases"}[key]
+    value, kind = getattr(layer, key), "biases" if key.startswith("bias") else "weights"
     if value is None:
         return
     if key not in layer._parameters and key not in layer._buffers:
-        raise PlacementError(
+        raise refused(
+            name,
             f"layer {name!r} computes its {key} in a hook or a property, which norsim cannot follow; store its value "
-            "as a parameter, or use torch.nn.utils.parametrize"
+            "as a parameter, or use torch.nn.utils.parametrize",
         )
     if type(value) is not Tensor and type(value).__torch_function__ is not nn.Parameter.__torch_function__:
-        raise PlacementError(f"layer {name!r} has {kind} of type {type(value).__name__}; expected a plain tensor")
+        raise refused(name, f"layer {name!r} has {kind} of type {type(value).__name__}; expected a plain tensor")
     if value.dtype != torch.float32:
         narrow = value.dtype in (torch.float64, torch.float16, torch.bfloat16)
         advice = "call model.float() first" if narrow else "pass the network before its conversion"
-        raise PlacementError(f"layer {name!r} has {value.dtype} {kind}; expected float32: {advice}")
+        raise refused(name, f"layer {name!r} has {value.dtype} {kind}; expected float32: {advice}")
     if value.layout != torch.strided:
-        raise PlacementError(f"layer {name!r} has {kind} of layout {value.layout}; expected dense ones: to_dense()")
+        raise refused(name, f"layer {name!r} has {kind} of layout {value.layout}; expected dense ones: to_dense()")
     if not value.is_meta and not torch.isfinite(value).all():
-        raise PlacementError(f"layer {name!r} has {kind} that are not finite; expected trained numbers")
+        raise refused(name, f"layer {name!r} has {kind} that are not finite; expected trained numbers")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from norsim.errors import PlacementError
 from norsim.quantization.copies import independent_copy
+from norsim.quantization.exempt import is_exempt, refused
 from norsim.quantization.forward import check_network
 from norsim.quantization.placeable import PLACEABLE, check_values
 from norsim.quantization.references import HOOKS, hidden_modules
@@ -29,17 +31,18 @@ VARYING = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)
 QUANTIZED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
 
 
-def plain_copy(network: nn.Module) -> nn.Module:
+def plain_copy(network: nn.Module, digital: Collection[str] = ()) -> nn.Module:
     """Return a copy of a float network in eval mode that computes the same with plain modules.
 
     Wrappers by torch.compile and nn.DataParallel are removed. Weights that weight_norm, spectral_norm, pruning or any
     parametrization computes become parameters with their present values. Hooks of state_dict are dropped: they take no
-    part in inference. Raises PlacementError naming a module that is scripted, lazy, quantized by torch, in training
-    mode after eval(), or kept where torch does not see it, and a layer whose weights are no dense float32 numbers;
-    ConfigurationError for a network that cannot be copied.
+    part in inference. Modules that match the patterns `digital` are left as they are. Raises PlacementError naming
+    another one that is scripted, lazy, quantized by torch, in training mode after eval(), or kept where torch does not
+    see it, and a layer whose weights are no dense float32 numbers; ConfigurationError for a network that cannot be
+    copied.
     """
     check_network(network)
-    _check_visible(network)
+    _check_visible(network, digital)
     wrapped = {id(part): inner for part in network.modules() if (inner := _inner(part)) is not None}
     kept: dict[int, Any] = {}
     # A wrapper within another one comes later, and is copied first.
@@ -103,7 +106,7 @@ def _with_hooks(wrapper: nn.Module, inner: nn.Module) -> nn.Module:
     return inner
 
 
-def _check_visible(network: nn.Module) -> None:
+def _check_visible(network: nn.Module, digital: Collection[str]) -> None:
     """Raise PlacementError naming a module whose weights norsim cannot see, or that has none yet."""
     registered = {id(part) for part in network.modules()}
     for name, part in network.named_modules():
@@ -113,15 +116,17 @@ def _check_visible(network: nn.Module) -> None:
             raise PlacementError(
                 f"{kind} has no weights yet; call the network on a batch of images once before you pass it on"
             )
-        if isinstance(part, torch.jit.ScriptModule) and any(value.ndim > 1 for value in part.parameters()):
-            raise PlacementError(
+        exempt = is_exempt(name, digital)
+        if not exempt and isinstance(part, torch.jit.ScriptModule) and any(v.ndim > 1 for v in part.parameters()):
+            raise refused(
+                name,
                 f"{kind} is a module of torch.jit, whose layers cannot be replaced; pass the nn.Module that it was "
-                "scripted or traced from"
+                "scripted or traced from",
             )
-        if type(part).__module__.startswith(QUANTIZED):
-            raise PlacementError(f"{kind} is already quantized by torch; pass the float network")
+        if not exempt and type(part).__module__.startswith(QUANTIZED):
+            raise refused(name, f"{kind} is already quantized by torch; pass the float network")
         for key in ("weight", "bias"):
-            if isinstance(part, PLACEABLE) and key in part._parameters:
+            if not exempt and isinstance(part, PLACEABLE) and key in part._parameters:
                 check_values(part, name, key)
         for attribute, hidden in hidden_modules(part):
             if id(hidden) not in registered and any(True for _ in hidden.parameters()):

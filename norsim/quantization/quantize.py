@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from torch import Tensor, nn
 
 from norsim.data.batches import Data
-from norsim.quantization.attention import split_attention
+from norsim.quantization.equivalents.rewrite import with_equivalents
+from norsim.quantization.exempt import check_patterns, is_exempt
 from norsim.quantization.forward import check_single_images
 from norsim.quantization.modules import QuantConv1d, QuantConv2d, QuantizedOperands, QuantLinear, quantized_operands
-from norsim.quantization.moments import correct, moments_of
+from norsim.quantization.moments import Named, correct, moments_of
 from norsim.quantization.observe import observe_inputs
 from norsim.quantization.placeable import Placeable, checked_layers, placeable_layers
 from norsim.quantization.plain import plain_copy
@@ -24,6 +25,7 @@ def quantize(
     weight_bits: int = 4,
     activation_bits: int = 4,
     *,
+    digital: Collection[str] = (),
     report: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> nn.Module:
     """Return a quantized deep copy of `model` in eval mode, calibrated post-training.
@@ -35,16 +37,17 @@ def quantize(
     the hooks of the float ones. Scales and zero points minimise the mean squared error of weights and of sampled
     inputs. Then biases and batch norms are corrected for the shifts that rounding causes: see
     norsim.quantization.moments. Wrappers and computed weights are replaced first: see norsim.quantization.plain.
+    A module stays as it is if its name, or that of one that contains it, matches one of the patterns `digital`.
     `report(what, done, total)` reports progress: inputs of `calibration`, then layers by name.
 
     Raises PlacementError naming a layer that no array can hold or that calibration never reached,
     ConfigurationError for unusable widths or calibration data, for a network that does not answer each image of a batch
     by itself, and for a network without layers to quantize.
     """
-    float_copy = _plain(model)
-    samples, batches = observe_inputs(float_copy, calibration, report)
-    moments = [moments_of(float_copy, inputs) for inputs in batches]
-    quantized = _replaced(float_copy, weight_bits, activation_bits)
+    float_copy = _plain(model, digital)
+    samples, batches = observe_inputs(float_copy, calibration, report, digital)
+    moments = [_changeable(moments_of(float_copy, inputs), digital) for inputs in batches]
+    quantized = _replaced(float_copy, weight_bits, activation_bits, digital)
     layers = quantized_operands(quantized)
     for done, (name, layer) in enumerate(layers.items()):
         report(f"quantize {name}", done, len(layers))
@@ -53,32 +56,42 @@ def quantize(
     return quantized
 
 
-def replace_layers(model: nn.Module, weight_bits: int = 4, activation_bits: int = 4) -> nn.Module:
-    """Return a copy of `model` in eval mode with a quantized layer, not calibrated, for each Conv1d, Conv2d and Linear.
+def replace_layers(
+    model: nn.Module, weight_bits: int = 4, activation_bits: int = 4, digital: Collection[str] = ()
+) -> nn.Module:
+    """Return a copy of `model` in eval mode with a quantized layer, not calibrated, for each Conv1d, Conv2d and Linear
+    that does not match the patterns `digital`.
 
     Attention is split into linear layers first. Raises PlacementError naming a layer that cannot be placed.
     """
-    return _replaced(_plain(model), weight_bits, activation_bits)
+    return _replaced(_plain(model, digital), weight_bits, activation_bits, digital)
 
 
-def check_quantizable(model: nn.Module, images: Tensor) -> None:
+def check_quantizable(model: nn.Module, images: Tensor, digital: Collection[str] = ()) -> None:
     """Raise the errors of `quantize` that need no calibration, with `images` `[images, ...]`; the model stays as it is.
 
     The float network and one with quantized layers are called on one image and on three.
     """
-    float_copy = _plain(model)
-    checked_layers(float_copy)
+    float_copy = _plain(model, digital)
+    checked_layers(float_copy, digital)
     check_single_images(float_copy, images, values=True)
-    check_single_images(_replaced(float_copy, 4, 4), images)
+    check_single_images(_replaced(float_copy, 4, 4, digital), images)
 
 
-def _plain(model: nn.Module) -> nn.Module:
-    return split_attention(plain_copy(model))
+def _changeable(moments: Named, digital: Collection[str]) -> Named:
+    """Return those of modules that do not match the patterns `digital`."""
+    return {name: one for name, one in moments.items() if not is_exempt(name, digital)}
 
 
-def _replaced(model: nn.Module, weight_bits: int, activation_bits: int) -> nn.Module:
+def _plain(model: nn.Module, digital: Collection[str]) -> nn.Module:
+    copied = plain_copy(model, digital)
+    check_patterns(copied, digital)
+    return with_equivalents(copied, digital)
+
+
+def _replaced(model: nn.Module, weight_bits: int, activation_bits: int, digital: Collection[str]) -> nn.Module:
     """Replace the layers of `model`, which is a copy, and return it."""
-    layers = placeable_layers(model).values()
+    layers = placeable_layers(model, digital).values()
     new: dict[int, nn.Module] = {id(layer): _counterpart(layer, weight_bits, activation_bits) for layer in layers}
     return replace_modules(model, new)
 

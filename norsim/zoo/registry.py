@@ -23,7 +23,8 @@ class NetworkSpec:
 
     `width` multiplies its numbers of channels, above 0 and at most 64; ConfigurationError otherwise. `normalise` is
     applied to its images first. `channels_last`: whether colour images can be in that memory format, which trains
-    faster; a user's forward may need contiguous ones.
+    faster; a user's forward may need contiguous ones. Modules that match the patterns `digital` stay float when it is
+    quantized.
     """
 
     name: str
@@ -33,6 +34,7 @@ class NetworkSpec:
     width: float = 1.0
     normalise: Normalise | None = None
     channels_last: bool = True
+    digital: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.width <= WIDEST:

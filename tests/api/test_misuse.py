@@ -126,7 +126,7 @@ CHIPS: Mapping[str, Wrong] = {
     "unknown encoding": (lambda g: g.deploy(encoding="parallel"), r"encoding: Input should be .*bit-serial"),
     "a name for a chip": (lambda g: norsim.convert(g.quantized, "etox65"),
                           r"chip is 'etox65'; expected a Chip, for example norsim.load_chip\('etox65'\)"),
-    "unknown layer": (lambda g: g.deploy(digital=["head"]), r"'head' matches no layer; known: conv, body.3, fc"),
+    "unknown layer": (lambda g: g.deploy(digital=["head"]), r"'head' matches no module with weights; known: conv"),
     "digital that is no list": (lambda g: g.deploy(digital=True),
                                 r'expected names of layers or patterns, such as \["fc"'),
     "digital of layers": (lambda g: g.deploy(digital=[g.model.fc]), r"expected names of layers or patterns"),
