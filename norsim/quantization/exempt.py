@@ -22,11 +22,13 @@ def _with_parents(name: str) -> Iterator[str]:
         name = name.rpartition(".")[0]
 
 
-def check_patterns(network: nn.Module, patterns: Collection[str]) -> None:
-    """Raise ConfigurationError for a pattern that matches no module of `network` with weights, with all their names."""
+def check_patterns(network: nn.Module, patterns: Collection[str], more: Collection[str] = ()) -> None:
+    """Raise ConfigurationError for a pattern that matches no module of `network` with weights and none of the names
+    `more`; the message has all names."""
     names = [
         name for name, part in network.named_modules() if name and any(value.ndim > 1 for value in part.parameters())
     ]
+    names += [name for name in more if name not in names]
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise ConfigurationError(f"{pattern!r} matches no module with weights; {suggestion(pattern, names)}")

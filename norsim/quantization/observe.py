@@ -27,6 +27,7 @@ def observe_inputs(
     calibration: Data,
     report: Callable[[str, int, int], None] = lambda what, done, total: None,
     digital: Collection[str] = (),
+    size: int | None = None,
 ) -> tuple[dict[str, Tensor], list[Tensor]]:
     """Run all of `calibration` through `model`; return up to 65,537 input values `[n]` of each layer, and the first
     batches `[images, ...]` of inputs.
@@ -40,7 +41,7 @@ def observe_inputs(
     samples = {name: _InputSample(name, layer) for name, layer in layers.items()}
     weights: dict[str, Tensor] = {}
     batches: list[Tensor] = []
-    done, total = 0, size_of(calibration)
+    done, total = 0, size_of(calibration) if size is None else size
     report("quantize", 0, total)
     with forwards((sample.layer, sample) for sample in samples.values()):
         for images in inputs_of(calibration):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Collection
 from typing import Any
@@ -17,8 +18,10 @@ from norsim.errors import PlacementError
 from norsim.quantization.copies import independent_copy
 from norsim.quantization.exempt import is_exempt, refused
 from norsim.quantization.forward import check_network
-from norsim.quantization.placeable import PLACEABLE, check_values
+from norsim.quantization.placeable import OTHER_WIDTHS, PLACEABLE, check_values
 from norsim.quantization.references import HOOKS, hidden_modules
+
+LOG = logging.getLogger(__name__)
 
 STATE_HOOKS = tuple(name for name in HOOKS if "state_dict" in name)
 CALL_HOOKS = (
@@ -39,7 +42,7 @@ def plain_copy(network: nn.Module, digital: Collection[str] = ()) -> nn.Module:
     part in inference. Modules that match the patterns `digital` are left as they are. Raises PlacementError naming
     another one that is scripted, lazy, quantized by torch, in training mode after eval(), or kept where torch does not
     see it, and a layer whose weights are no dense float32 numbers; ConfigurationError for a network that cannot be
-    copied.
+    copied. Weights of another width are converted to float32.
     """
     check_network(network)
     _check_visible(network, digital)
@@ -49,7 +52,7 @@ def plain_copy(network: nn.Module, digital: Collection[str] = ()) -> nn.Module:
     for part in reversed(list(network.modules())):
         if id(part) in wrapped:
             kept[id(part)] = _with_hooks(part, independent_copy(wrapped[id(part)], kept))
-    found: nn.Module = kept[id(network)] if id(network) in kept else independent_copy(network, kept)
+    found: nn.Module = in_single(kept[id(network)] if id(network) in kept else independent_copy(network, kept))
     for name, part in found.named_modules():
         bake(part)
         for hooks in STATE_HOOKS:
@@ -60,6 +63,18 @@ def plain_copy(network: nn.Module, digital: Collection[str] = ()) -> nn.Module:
                 "or depend on the batch; let train() and eval() of the network change it"
             )
     return found
+
+
+def in_single(network: nn.Module) -> nn.Module:
+    """Return `network`, with float32 weights in the place of those of another width, which is noted in the log."""
+    widths = {str(value.dtype) for value in network.parameters() if value.dtype in OTHER_WIDTHS}
+    if not widths:
+        return network
+    LOG.warning(
+        "note: %s has weights of %s; norsim computes with float32, to which they are converted",
+        type(network).__name__, " and ".join(sorted(widths)),
+    )  # fmt: skip
+    return network.float()
 
 
 def bake(part: nn.Module) -> None:

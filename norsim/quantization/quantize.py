@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
+from itertools import chain
 from typing import Any
 
 from torch import Tensor, nn
 
-from norsim.data.batches import Data
+from norsim.data.batches import Data, inputs_of, size_of
+from norsim.quantization.equivalents.products import Product, find_products, route_products
 from norsim.quantization.equivalents.rewrite import with_equivalents
 from norsim.quantization.exempt import check_patterns, is_exempt
 from norsim.quantization.forward import check_single_images
 from norsim.quantization.modules import QuantConv1d, QuantConv2d, QuantizedOperands, QuantLinear, quantized_operands
 from norsim.quantization.moments import Named, correct, moments_of
 from norsim.quantization.observe import observe_inputs
-from norsim.quantization.placeable import Placeable, checked_layers, placeable_layers
+from norsim.quantization.placeable import Placeable, check_loaded, checked_layers, placeable_layers
 from norsim.quantization.plain import plain_copy
 from norsim.quantization.replace import replace_modules
 
@@ -44,8 +46,11 @@ def quantize(
     ConfigurationError for unusable widths or calibration data, for a network that does not answer each image of a batch
     by itself, and for a network without layers to quantize.
     """
-    float_copy = _plain(model, digital)
-    samples, batches = observe_inputs(float_copy, calibration, report, digital)
+    total, stream = size_of(calibration), inputs_of(calibration)
+    first = next(stream, None)
+    float_copy = _prepared(model, first, digital)
+    seen = stream if first is None else chain((first,), stream)
+    samples, batches = observe_inputs(float_copy, seen, report, digital, total)
     moments = [_changeable(moments_of(float_copy, inputs), digital) for inputs in batches]
     quantized = _replaced(float_copy, weight_bits, activation_bits, digital)
     layers = quantized_operands(quantized)
@@ -57,14 +62,20 @@ def quantize(
 
 
 def replace_layers(
-    model: nn.Module, weight_bits: int = 4, activation_bits: int = 4, digital: Collection[str] = ()
+    model: nn.Module,
+    weight_bits: int = 4,
+    activation_bits: int = 4,
+    digital: Collection[str] = (),
+    products: Iterable[Product] = (),
 ) -> nn.Module:
     """Return a copy of `model` in eval mode with a quantized layer, not calibrated, for each Conv1d, Conv2d and Linear
     that does not match the patterns `digital`.
 
-    Attention is split into linear layers first. Raises PlacementError naming a layer that cannot be placed.
+    Other layers are replaced by their equivalents first, and `products` in functions get layers. Raises
+    PlacementError naming a layer that cannot be placed.
     """
-    return _replaced(_plain(model, digital), weight_bits, activation_bits, digital)
+    plain = route_products(_plain(model, digital), products)
+    return _replaced(plain, weight_bits, activation_bits, digital)
 
 
 def check_quantizable(model: nn.Module, images: Tensor, digital: Collection[str] = ()) -> None:
@@ -72,7 +83,7 @@ def check_quantizable(model: nn.Module, images: Tensor, digital: Collection[str]
 
     The float network and one with quantized layers are called on one image and on three.
     """
-    float_copy = _plain(model, digital)
+    float_copy = _prepared(model, images, digital)
     checked_layers(float_copy, digital)
     check_single_images(float_copy, images, values=True)
     check_single_images(_replaced(float_copy, 4, 4, digital), images)
@@ -84,9 +95,19 @@ def _changeable(moments: Named, digital: Collection[str]) -> Named:
 
 
 def _plain(model: nn.Module, digital: Collection[str]) -> nn.Module:
-    copied = plain_copy(model, digital)
-    check_patterns(copied, digital)
-    return with_equivalents(copied, digital)
+    return with_equivalents(plain_copy(model, digital), digital)
+
+
+def _prepared(model: nn.Module, inputs: Tensor | None, digital: Collection[str]) -> nn.Module:
+    """Return the plain copy of a network with layers for the products that it computes in functions for the first of
+    `inputs` `[images, ...]`, if there are any."""
+    check_loaded(model)
+    plain = _plain(model, digital)
+    # Before the network is called.
+    placeable_layers(plain, digital, routed=False)
+    products = [] if inputs is None else find_products(plain, inputs[:2])
+    check_patterns(plain, digital, [one.layer for one in products])
+    return route_products(plain, [one for one in products if not one.is_exempt(digital)])
 
 
 def _replaced(model: nn.Module, weight_bits: int, activation_bits: int, digital: Collection[str]) -> nn.Module:

@@ -12,6 +12,7 @@ from norsim.data import Dataset, load
 from norsim.data.tensors import images_tensor
 from norsim.errors import ConfigurationError, NorsimError, first_line
 from norsim.jobs.phases import Report, silent, step
+from norsim.quantization.placeable import check_loaded
 from norsim.quantization.plain import plain_copy
 from norsim.quantization.quantize import check_quantizable
 from norsim.saved.float_weights import load_float
@@ -56,6 +57,7 @@ def check_storable(network: nn.Module, name: str, digital: tuple[str, ...] = ())
     """Raise ConfigurationError for a network of unsuitable modules, except those that match the patterns `digital`, or
     with a state that is no tensor."""
     try:
+        check_loaded(network)
         plain_copy(network, digital)
     except NorsimError as problem:
         raise type(problem)(f"{name}: {problem}") from problem

@@ -135,8 +135,10 @@ def _watched(model: nn.Module, counter: _Counter, names: Mapping[int, str]) -> I
             counter.of_layers[names[id(part)]] += vectors * layer.inputs * layer.outputs
             part.record = None
 
-    handles = [part.register_forward_pre_hook(enter) for part in model.modules()]
-    handles += [part.register_forward_hook(leave, always_call=True) for part in model.modules()]
+    # Scripted modules take no hooks; what they do counts for the module that calls them.
+    parts = [part for part in model.modules() if not isinstance(part, torch.jit.ScriptModule)]
+    handles = [part.register_forward_pre_hook(enter) for part in parts]
+    handles += [part.register_forward_hook(leave, always_call=True) for part in parts]
     try:
         yield
     finally:

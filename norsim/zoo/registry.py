@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from norsim.errors import ConfigurationError, suggestion
+from norsim.quantization.plain import in_single
 from norsim.user_code import absolute, is_code
 from norsim.zoo import architectures
 from norsim.zoo.normalise import Normalise
@@ -42,7 +43,7 @@ class NetworkSpec:
 
     def build(self) -> nn.Module:
         """Build the untrained network (float32, weights from torch's global random state)."""
-        network = self.builder(self.width)
+        network = in_single(self.builder(self.width))
         return network if self.normalise is None else self.normalise.on(network)
 
 
