@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def converted(model: nn.Module, train_set: Split, **settings: object) -> nn.Module:
     """The network on the same chip, neither programmed nor calibrated."""
     chip = norsim.load_chip("etox65", {**SETTINGS, **settings})
-    return norsim.convert(norsim.quantize(model, train_set.pair), chip, {"fc": {"backend": "ideal"}})
+    return norsim.convert(norsim.quantize(model, train_set.pair, digital=["fc"]), chip)
 
 
 @pytest.mark.parametrize("file", [False, True])

@@ -30,9 +30,9 @@ from norsim.periphery.adc import Adc
 from norsim.periphery.encoding import Codes
 from norsim.quantization.layer import ConvGeometry, QuantizedLayer
 from norsim.quantization.quantize import quantize
-from norsim.tiling import im2col
 from norsim.tiling.calibrate import calibrate, fit_layer
 from norsim.tiling.convert import convert
+from norsim.tiling.convolutions import im2col
 from norsim.tiling.grid import TileGrid, exact_sums, place
 from norsim.tiling.modules import digital, reading, tiled_layers
 from norsim.tiling.on_device.build import device_tile, digital_side

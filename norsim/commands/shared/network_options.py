@@ -32,12 +32,16 @@ def trust_model_option(function: Decorated) -> Decorated:
 
 
 def own_network_options(function: Decorated) -> Decorated:
-    """Add `--model`, `--weights`, `--mean`, `--std` and `--learned-rounding`, for commands that can quantize a float
-    network."""
+    """Add `--model`, `--weights`, `--mean`, `--std`, `--digital` and `--learned-rounding`, for commands that can
+    quantize a float network."""
     for option in (
         click.option("--learned-rounding", is_flag=True,
                      help="Learn the rounding of float weights from the float network's layers, which takes minutes "
                           "and is worth it at 4 bits and below."),
+        click.option("--digital", multiple=True, metavar="PATTERN",
+                     help="Leave the layers digital whose names, or those of modules that contain them, match PATTERN, "
+                          "such as 'head' or 'layer4.*': they are neither quantized nor placed. Repeatable. In a "
+                          "network that is stored quantized they compute with their codes."),
         click.option("--std", metavar="NUMBERS", callback=_numbers,
                      help="With --mean: the divisor of each channel after the subtraction, such as "
                           "0.2470,0.2435,0.2616."),
