@@ -19,7 +19,7 @@ from norsim.errors import NorsimError
 COMMANDS = {
     "doctor": "show the installed software and its features, and simulate one cell as a check",
     "cell": "check whether the cell of a chip file is suitable: curves, window, levels, advice",
-    "train": "train a network: float, then 4-bit",
+    "train": "train a network: float, then quantized",
     "build-netlist": "write the deck of one tile, to read and to run by hand",
     "import-results": "import currents from your own simulator: check, decode and compare them",
     "run-layer": "read one layer, or one of its tiles, for a few activation vectors",

@@ -19,6 +19,7 @@ from norsim.experiments.deployed_folder import load_folder
 from norsim.experiments.deployment import Deployment, KeptInputs, matching
 from norsim.jobs.phases import Report, silent
 from norsim.jobs.workers import HERE, Workers
+from norsim.quantization.by_layer.bits import BitsLike
 from norsim.quantization.forward import check_network
 from norsim.quantization.plain import plain_copy
 from norsim.quantization.quantize import quantize
@@ -32,8 +33,9 @@ def deploy(
     calibration: Data,
     set: Mapping[str, Any] | None = None,
     digital: Sequence[str] = (),
-    weight_bits: int = 4,
-    activation_bits: int = 4,
+    weight_bits: int | None = None,
+    activation_bits: int | None = None,
+    bits: BitsLike | None = None,
     encoding: str | None = None,
     seed: int = 0,
     backend: str = "macro",
@@ -51,7 +53,9 @@ def deploy(
       tensors, a tensor of inputs, a norsim data set or an iterable of batches. All of it determines the scales of
       codes; the first inputs, up to the chip's `calibration.images`, determine the ranges of converters.
     - `digital`: names of layers, or patterns such as `layer1.*`, that are computed in integers, without an array.
-    - `weight_bits`, `activation_bits`: widths of codes.
+    - `weight_bits`, `activation_bits`: widths of codes, 1 to 8 bits, 4 by default. `bits`, instead of these, gives them
+      for all layers, `8` or `"4/8"` (weights/activations), or by patterns, of which the first counts that matches a
+      layer: `{"conv1": "8/8", "*.fc": "4/8", "*": 4}`, or the same as text, `"conv1=8/8,*.fc=4/8,*=4/4"`.
     - `seed`: seed of all random numbers. `report(what, done, total)` reports progress.
 
     Raises PlacementError with the name of a layer that no array can hold, ConfigurationError for a key, chip or layer
@@ -65,7 +69,7 @@ def deploy(
     choice = _chosen(chip, set or {}, encoding, seed)
     original = plain_copy(model)
     seen = _FirstInputs(calibration, choice.chip.calibration.images)
-    quantized = quantize(original, seen, weight_bits, activation_bits, report=report)
+    quantized = quantize(original, seen, weight_bits, activation_bits, bits=bits, report=report)
     deployment = Deployment(
         name or type(model).__name__, quantized, choice, matching(quantized, patterns), original,
         KeptInputs(seen.inputs()), seed,

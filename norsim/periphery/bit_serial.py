@@ -57,7 +57,7 @@ class BitSerial:
 
     name = "bit-serial"
     # The widest codes that a quantized layer can have.
-    activation_bits = 8
+    activation_bits, activation_key = 8, ""
     # Wordlines of 0 bits.
     has_unselected_cells = True
 

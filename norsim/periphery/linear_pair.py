@@ -51,6 +51,7 @@ class LinearPair:
     dac_steps: tuple[float, ...] = ()
 
     name = "linear-pair"
+    activation_key = "linear_pair.dac_bits"
     # All wordlines are biased.
     has_unselected_cells = False
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
 from norsim.data.batches import Data
 from norsim.quantization.attention import split_attention
+from norsim.quantization.by_layer.bits import Bits, BitsLike, LayerBits, chosen_bits, read_bits
 from norsim.quantization.forward import check_single_images
 from norsim.quantization.modules import QuantConv1d, QuantConv2d, QuantizedOperands, QuantLinear, quantized_operands
 from norsim.quantization.moments import correct, moments_of
@@ -21,30 +22,33 @@ from norsim.quantization.replace import replace_modules
 def quantize(
     model: nn.Module,
     calibration: Data,
-    weight_bits: int = 4,
-    activation_bits: int = 4,
+    weight_bits: int | None = None,
+    activation_bits: int | None = None,
     *,
+    bits: BitsLike | None = None,
     report: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> nn.Module:
     """Return a quantized deep copy of `model` in eval mode, calibrated post-training.
 
     `calibration` is any data that `norsim.deploy` accepts, with or without labels, and is read to its end. Every
     Conv1d, Conv2d and Linear, including the first and the last, gets `weight_bits` weights with per-channel scales and
-    one zero point, and unsigned `activation_bits` inputs; so does every projection of nn.MultiheadAttention, as
-    `q_proj`, `k_proj`, `v_proj` and `out_proj`. Other names stay, shared modules stay shared, and quantized layers keep
-    the hooks of the float ones. Scales and zero points minimise the mean squared error of weights and of sampled
-    inputs. Then biases and batch norms are corrected for the shifts that rounding causes: see
+    one zero point, and unsigned `activation_bits` inputs, 4 by default; so does every projection of
+    nn.MultiheadAttention, as `q_proj`, `k_proj`, `v_proj` and `out_proj`. `bits`, instead of these two widths, gives
+    them by layer: see norsim.quantization.by_layer.bits.read_bits. Other names stay, shared modules stay shared, and
+    quantized layers keep the hooks of the float ones. Scales and zero points minimise the mean squared error of weights
+    and of sampled inputs. Then biases and batch norms are corrected for the shifts that rounding causes: see
     norsim.quantization.moments. Wrappers and computed weights are replaced first: see norsim.quantization.plain.
     `report(what, done, total)` reports progress: inputs of `calibration`, then layers by name.
 
     Raises PlacementError naming a layer that no array can hold or that calibration never reached,
-    ConfigurationError for unusable widths or calibration data, for a network that does not answer each image of a batch
-    by itself, and for a network without layers to quantize.
+    ConfigurationError for unusable widths, patterns of layers or calibration data, for a network that does not answer
+    each image of a batch by itself, and for a network without layers to quantize.
     """
     float_copy = _plain(model)
+    widths = _widths(float_copy, chosen_bits(weight_bits, activation_bits, bits))
     samples, batches = observe_inputs(float_copy, calibration, report)
     moments = [moments_of(float_copy, inputs) for inputs in batches]
-    quantized = _replaced(float_copy, weight_bits, activation_bits)
+    quantized = _replaced(float_copy, widths)
     layers = quantized_operands(quantized)
     for done, (name, layer) in enumerate(layers.items()):
         report(f"quantize {name}", done, len(layers))
@@ -58,7 +62,16 @@ def replace_layers(model: nn.Module, weight_bits: int = 4, activation_bits: int 
 
     Attention is split into linear layers first. Raises PlacementError naming a layer that cannot be placed.
     """
-    return _replaced(_plain(model), weight_bits, activation_bits)
+    float_copy = _plain(model)
+    return _replaced(float_copy, _widths(float_copy, chosen_bits(weight_bits, activation_bits, None)))
+
+
+def layer_bits(model: nn.Module, bits: BitsLike) -> dict[str, Bits]:
+    """Return the widths that `bits` gives to each layer of a float network, by name, in definition order.
+
+    Raises PlacementError for a layer that cannot be placed, ConfigurationError for patterns that do not fit its layers.
+    """
+    return _widths(_plain(model), read_bits(bits))
 
 
 def check_quantizable(model: nn.Module, images: Tensor) -> None:
@@ -69,23 +82,29 @@ def check_quantizable(model: nn.Module, images: Tensor) -> None:
     float_copy = _plain(model)
     checked_layers(float_copy)
     check_single_images(float_copy, images, values=True)
-    check_single_images(_replaced(float_copy, 4, 4), images)
+    check_single_images(_replaced(float_copy, _widths(float_copy, read_bits(4))), images)
 
 
 def _plain(model: nn.Module) -> nn.Module:
     return split_attention(plain_copy(model))
 
 
-def _replaced(model: nn.Module, weight_bits: int, activation_bits: int) -> nn.Module:
-    """Replace the layers of `model`, which is a copy, and return it."""
-    layers = placeable_layers(model).values()
-    new: dict[int, nn.Module] = {id(layer): _counterpart(layer, weight_bits, activation_bits) for layer in layers}
+def _widths(model: nn.Module, bits: LayerBits) -> dict[str, Bits]:
+    """Return the widths of each layer of a network without wrappers."""
+    names = list(placeable_layers(model))
+    return bits.of(names) if names else {}
+
+
+def _replaced(model: nn.Module, widths: Mapping[str, Bits]) -> nn.Module:
+    """Replace the layers of `model`, which is a copy, by quantized ones of these widths, and return it."""
+    layers = placeable_layers(model).items()
+    new: dict[int, nn.Module] = {id(layer): _counterpart(layer, widths[name]) for name, layer in layers}
     return replace_modules(model, new)
 
 
-def _counterpart(layer: Placeable, weight_bits: int, activation_bits: int) -> QuantizedOperands:
+def _counterpart(layer: Placeable, bits: Bits) -> QuantizedOperands:
     # No weight is drawn on the meta device, so the caller's random state does not change.
-    options: Any = {"weight_bits": weight_bits, "activation_bits": activation_bits, "device": "meta"}
+    options: Any = {"weight_bits": bits.weights, "activation_bits": bits.activations, "device": "meta"}
     new: QuantizedOperands
     if isinstance(layer, nn.Linear):
         new = QuantLinear(layer.in_features, layer.out_features, layer.bias is not None, **options)

@@ -13,7 +13,7 @@ from norsim.data.tensors import images_tensor
 from norsim.errors import ConfigurationError, NorsimError, first_line
 from norsim.jobs.phases import Report, silent, step
 from norsim.quantization.plain import plain_copy
-from norsim.quantization.quantize import check_quantizable
+from norsim.quantization.quantize import check_quantizable, layer_bits
 from norsim.saved.float_weights import load_float
 from norsim.saved.network_folder import save_network
 from norsim.training.recipes import POST_TRAINING
@@ -24,20 +24,24 @@ from norsim.zoo.registry import spec_of
 
 def quantized_folder(
     name: str, weights: Path | None, dataset: str | None, data_folder: Path | None, folder: Path, command: str,
-    normalise: Normalise | None = None, images: int | None = None, report: Report = silent,
+    normalise: Normalise | None = None, images: int | None = None, report: Report = silent, *,
+    bits: str = POST_TRAINING.bits, width: float = 1.0,
 ) -> None:  # fmt: skip
     """Quantize the network `name`, norsim's or user-supplied, without training, and store it in `folder`.
 
     `weights` is the file of its float weights; a user-supplied network may contain its weights. `normalise` applies to
     all its images and is stored with it. The card is about the first `images` test images, all by default; `command` is
-    the line recorded on it. Raises ConfigurationError if the data set is not known or does not fit the network.
+    the line recorded on it. `bits` are the widths of codes (norsim.quantization.by_layer.bits.read_bits), and `width`
+    is the network's factor of channels. Raises ConfigurationError if the data set is not known or does not fit the
+    network, and for patterns of layers that do not fit it.
     """
-    spec = spec_of(name)
+    spec = spec_of(name, width)
     spec = replace(spec, dataset=dataset or spec.dataset, normalise=normalise)
     if not spec.dataset:
         raise ConfigurationError(f"{name} has no data set: name the one to calibrate and to evaluate it on")
     float_network = spec.build()
     check_storable(float_network, name)
+    layer_bits(float_network, bits)
     state = load_float(weights, float_network) if weights else float_network.state_dict()
     with step(report, "data train"):
         train_set = load(spec.dataset, "train", data_folder)
@@ -46,7 +50,7 @@ def quantized_folder(
         test_set = test_set if images is None else test_set.take(images, None)
     for part in (train_set, test_set):
         check_answers(float_network, part, name)
-    found = train(spec, train_set, test_set, POST_TRAINING, folder, start=state, report=report)
+    found = train(spec, train_set, test_set, replace(POST_TRAINING, bits=bits), folder, start=state, report=report)
     save_network(found, folder, command, report)
 
 

@@ -51,6 +51,22 @@ def own_network_options(function: Decorated) -> Decorated:
     return function
 
 
+def bits_option(function: Decorated) -> Decorated:
+    """Add `--bits`."""
+    return click.option(
+        "--bits", metavar="BITS", callback=_check_bits,
+        help="Bits of weights and activations, 1 to 8: 8, or 4/8 (weights/activations), or by patterns of layer names, "
+             "such as 'conv1=8/8,*.fc=4/8,*=4/4', of which the first counts that matches a layer. Default: 4.",
+    )(function)  # fmt: skip
+
+
+def _check_bits(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """Check the form of `--bits`; its patterns are checked when the layers of the network are known."""
+    from norsim.quantization.by_layer.bits import read_bits
+
+    return value and str(read_bits(value))
+
+
 def _check_model(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
     """Check the form of `--model`. Naming a Python file on the command line implies trust; an ONNX file is not code."""
     if value is not None and not value.lower().endswith(".onnx"):
