@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
@@ -10,13 +11,17 @@ from torch import Tensor, nn
 from norsim.data.batches import Data
 from norsim.quantization.attention import split_attention
 from norsim.quantization.by_layer.bits import Bits, BitsLike, LayerBits, chosen_bits, read_bits
+from norsim.quantization.copies import independent_copy
 from norsim.quantization.forward import check_single_images
 from norsim.quantization.modules import QuantConv1d, QuantConv2d, QuantizedOperands, QuantLinear, quantized_operands
-from norsim.quantization.moments import correct, moments_of
+from norsim.quantization.moments import Moments, correct, moments_of
 from norsim.quantization.observe import observe_inputs
 from norsim.quantization.placeable import Placeable, checked_layers, placeable_layers
 from norsim.quantization.plain import plain_copy
 from norsim.quantization.replace import replace_modules
+
+# What `fit_scales` sets in a layer.
+FITTED = ("weight_scale", "weight_zero", "input_scale", "input_zero")
 
 
 def quantize(
@@ -46,15 +51,61 @@ def quantize(
     """
     float_copy = _plain(model)
     widths = _widths(float_copy, chosen_bits(weight_bits, activation_bits, bits))
-    samples, batches = observe_inputs(float_copy, calibration, report)
-    moments = [moments_of(float_copy, inputs) for inputs in batches]
+    seen = _observed(float_copy, calibration, report)
     quantized = _replaced(float_copy, widths)
     layers = quantized_operands(quantized)
     for done, (name, layer) in enumerate(layers.items()):
         report(f"quantize {name}", done, len(layers))
-        layer.fit_scales(samples[name])
-    correct(quantized, batches, moments)
+        layer.fit_scales(seen.samples[name])
+    correct(quantized, seen.batches, seen.moments)
     return quantized
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """A float network, with what it does on calibration data: it can be quantized to any widths without more data.
+
+    `network`   a copy in eval mode, without wrappers
+    `samples`   input values `[n]` of each layer
+    `batches`, `moments`   batches of inputs `[images, ...]`, and the moments of the float network on each
+    """
+
+    network: nn.Module
+    samples: Mapping[str, Tensor]
+    batches: Sequence[Tensor]
+    moments: Sequence[Mapping[str, Moments]]
+    fits: dict[tuple[str, Bits], dict[str, Tensor]] = field(default_factory=dict)
+
+    def quantized(self, bits: Mapping[str, Bits]) -> nn.Module:
+        """Return what `quantize` returns for these widths of each layer."""
+        return self._corrected(bits, len(self.batches))[0]
+
+    def answers(self, bits: Mapping[str, Bits], batches: int) -> list[Any]:
+        """Return the outputs of the network with these widths for each of the first `batches`, corrected for it."""
+        return self._corrected(bits, batches)[1]
+
+    def _corrected(self, bits: Mapping[str, Bits], batches: int) -> tuple[nn.Module, list[Any]]:
+        found = _replaced(independent_copy(self.network), bits)
+        for name, layer in quantized_operands(found).items():
+            key = name, bits[name]
+            if key not in self.fits:
+                layer.fit_scales(self.samples[name])
+                self.fits[key] = {part: getattr(layer, part).detach().clone() for part in FITTED}
+            for part, value in self.fits[key].items():
+                getattr(layer, part).data.copy_(value)
+        return found, correct(found, self.batches[:batches], self.moments[:batches])
+
+
+def observe(
+    model: nn.Module, calibration: Data, report: Callable[[str, int, int], None] = lambda what, done, total: None
+) -> Observed:
+    """Return a copy of `model` with what it does on `calibration`; arguments and errors as of `quantize`."""
+    return _observed(_plain(model), calibration, report)
+
+
+def _observed(network: nn.Module, calibration: Data, report: Callable[[str, int, int], None]) -> Observed:
+    samples, batches = observe_inputs(network, calibration, report)
+    return Observed(network, samples, batches, [moments_of(network, inputs) for inputs in batches])
 
 
 def replace_layers(model: nn.Module, weight_bits: int = 4, activation_bits: int = 4) -> nn.Module:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,12 @@ from norsim.jobs.phases import Report, silent
 from norsim.quantization.by_layer.bits import Bits, label
 from norsim.quantization.forward import device_name, device_of
 from norsim.quantization.modules import quantized_operands
+from norsim.saved.float_weights import FloatSource
 from norsim.saved.packed_weights import ONNX, decode, encode, fail
 from norsim.saved.shipped import WEIGHTS, network_place
 from norsim.training.train import TrainResult, predict
 from norsim.user_code import is_code
-from norsim.zoo.normalise import Normalise, from_header
+from norsim.zoo.normalise import from_header
 from norsim.zoo.onnx.file import is_onnx, read_content
 from norsim.zoo.registry import NetworkSpec, spec_of
 
@@ -102,22 +103,9 @@ def load_network(folder_or_name: Path | str, trusted: bool = False) -> tuple[nn.
     return network, card
 
 
-@dataclass(frozen=True)
-class KeptFloat:
-    """The float network of a network folder: the file of its weights, and the arguments of the zoo that build it.
-
-    `network`, `width`, `normalise`   its definition;  `dataset`: the data set that it was trained on
-    """
-
-    weights: Path
-    network: str
-    width: float
-    normalise: Normalise | None
-    dataset: str
-
-
-def kept_float(folder_or_name: Path | str, trusted: bool = False) -> KeptFloat:
-    """Return the float network of the folder that `load_network` reads. Raises DataError if it has none."""
+def kept_float(folder_or_name: Path | str, trusted: bool = False) -> tuple[FloatSource, dict[str, Any]]:
+    """Return the float network of the folder that `load_network` reads, and its card. Raises DataError if it has
+    none."""
     folder = network_place(folder_or_name)
     if not (folder / FLOAT).is_file():
         raise DataError(
@@ -125,7 +113,7 @@ def kept_float(folder_or_name: Path | str, trusted: bool = False) -> KeptFloat:
         )
     card = load_network(folder, trusted)[1]
     name = str(folder / ONNX) if is_onnx(card["network"]) else str(card["network"])
-    return KeptFloat(folder / FLOAT, name, float(card["width"]), from_header(card.get("normalise")), card["dataset"])
+    return FloatSource(name, folder / FLOAT, float(card["width"]), from_header(card.get("normalise"))), card
 
 
 def label_of_card(card: dict[str, Any]) -> str:

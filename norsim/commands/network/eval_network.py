@@ -20,9 +20,10 @@ from norsim.commands.shared import show
 from norsim.commands.shared.device_option import device_of_options, device_option
 from norsim.commands.shared.network_options import (
     bits_option,
+    check_normalised,
+    float_source,
     model_is_trusted,
     network_options,
-    normalise_of,
     own_network_options,
 )
 from norsim.commands.shared.options import (
@@ -112,13 +113,14 @@ def command(
       norsim eval-network --network digits-cnn
       norsim eval-network --network digits-cnn --images 20 --backend ngspice
       norsim eval-network --model nets.py:make_net --weights w.safetensors --dataset digits
-      norsim eval-network --network resnet20 --bits 'conv1=8/8,fc=8/8,*=4/6' --data DIR
+      norsim eval-network --network resnet20 --bits 'conv1=8/8,linear=8/8,*=4/6' --data DIR
     """
     started = time.monotonic()
     check_out("eval-network", out)
     if least is not None and trials == 1:
         raise ConfigurationError("--yield-above needs several chips, for example --trials 10")
     own = network is None or weights is not None or bits is not None
+    check_normalised(mean, std, quantizes=model is not None or weights is not None)
     if not own:
         check_network(str(network))
     other = None if compare is None else read_predictions(compare)
@@ -130,31 +132,25 @@ def command(
         from norsim.data.tensors import images_tensor
         from norsim.evaluation.proof.kept_reads import save_samples
         from norsim.evaluation.trials import table_of_chips
-        from norsim.experiments.experiment import dataset_of, open_experiment
+        from norsim.experiments.experiment import open_experiment
         from norsim.quantization.forward import device_name
-        from norsim.saved.network_folder import kept_float
         from norsim.saved.post_training import quantized_folder
         from norsim.tiling.digital import digital_parts
         from norsim.training.recipes import POST_TRAINING
 
     wanted = backend_named(backend)
     device = device_of_options(wanted)
-    normalise = normalise_of(mean, std, quantizes=weights is not None or model is not None)
     made = None
     if own:
         # It goes to the folder of the run once that is known to be a run with the same options.
         made = Path(click.get_current_context().with_resource(TemporaryDirectory())) / "network"
         shown_name = str((made if is_dry_run() else open_output("eval-network", out).path) / "network")
         command_line = shlex.join(["norsim", *sys.argv[1:]])
-        definition, width = network or str(model), 1.0
-        if network is not None and weights is None:
-            kept = kept_float(network, model_is_trusted())
-            definition, weights, width, normalise = kept.network, kept.weights, kept.width, kept.normalise
-            dataset = dataset_of(dataset, {"dataset": kept.dataset}, model_is_trusted())
+        source, dataset = float_source(network, model, weights, mean, std, dataset)
         with reporting(quiet, phases) as report:
             quantized_folder(
-                definition, weights, dataset, data_folder, made, command_line, normalise, images, report,
-                bits=bits or POST_TRAINING.bits, width=width,
+                source.network, source.weights, dataset, data_folder, made, command_line, source.normalise, images,
+                report, bits=bits or POST_TRAINING.bits, width=source.width,
             )  # fmt: skip
         network = str(made)
     with reporting(quiet, phases) as report:

@@ -41,7 +41,10 @@ class LayerBits:
         """Return the widths of each layer. Raises ConfigurationError, with its name, for a layer that no pattern
         matches, and for a pattern without effect."""
         rules = dict(self.rules)
-        found = first_matches(list(rules), names)
+        try:
+            found = first_matches(list(rules), names)
+        except ConfigurationError as problem:
+            raise ConfigurationError(f"bits {self}: {problem}") from None
         left = [name for name, pattern in found.items() if pattern is None]
         if left:
             raise ConfigurationError(
