@@ -104,15 +104,13 @@ def propose(
     seen = observe(network, torch.split(tensors["calibrate"], BATCH), report)
     uniform = layer_bits(network, MAX_BITS)
     choices = choices_of(seen.quantized(uniform), chip, tensors["calibrate"][:1])
+    _check_energy(budget, choices)
     found = measure(seen, choices, report)
     options = {name: options_of(own, found[name]) for name, own in choices.items()}
     widest = path(options)[0]
     trial = Trials(seen, tensors["choose"], data.labels[parts["choose"]], report)
     if budget.points is None:
         chosen = within(options, float(budget.energy or 0) * widest.joules)
-        if chosen is None:
-            least = path(options)[-1].joules / widest.joules
-            raise ConfigurationError(f"no bits take so little energy; the least is {least:.3g} of the widest codes'")
     else:
         chosen = trial.last_within(path(options), budget.points)
     alike = best_uniform(choices, chosen.joules, trial)
@@ -134,14 +132,22 @@ def propose(
     )  # fmt: skip
 
 
+def _check_energy(budget: Budget, choices: Mapping[str, Choices]) -> None:
+    """Raise ConfigurationError, before anything is measured, for a share of energy that no widths take."""
+    narrowest = sum(own.energy(Bits(own.weights[-1], own.activations[-1])) for own in choices.values())
+    least = narrowest / sum(own.energy(own.widest) for own in choices.values())
+    if budget.energy is not None and budget.energy < least:
+        raise ConfigurationError(f"no bits take so little energy; the least is {least:.3g} of the widest codes'")
+
+
 def share(classes: Predictions, labels: Predictions) -> float:
     """Return the share of `classes` `[images]` that are the `labels` `[images]`."""
     return float((classes == labels).mean())
 
 
 def divided(count: int, choose: int, verify: int, seed: int) -> dict[str, NDArray[np.int64]]:
-    """Divide the indices of `count` training images: those that calibrate are spread evenly, as in a training; of the
-    others, up to `choose` and `verify` random ones choose and verify, but at most half of them choose."""
+    """Divide the indices `[images]` of `count` training images: those that calibrate are spread evenly, as in a
+    training; of the others, up to `choose` and `verify` random ones choose and verify, but at most half choose."""
     calibrating = np.arange(count)[:: max(count // CALIBRATION, 1)][:CALIBRATION]
     rest = generator(seed, Stream.BIT_IMAGES).permutation(np.setdiff1d(np.arange(count), calibrating))
     choose = min(choose, len(rest) // 2)

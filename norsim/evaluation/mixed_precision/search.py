@@ -111,10 +111,9 @@ def filled(at: Assignment, options: Mapping[str, list[Option]], joules: float) -
         at = at.with_option(name, option)
 
 
-def within(options: Mapping[str, list[Option]], joules: float) -> Assignment | None:
-    """Return the assignment of the least loss that takes at most `joules`, as far as the path has it; None if even the
-    least energy is above."""
-    for at in path(options):
-        if at.joules <= joules:
-            return filled(at, options, joules)
-    return None
+def within(options: Mapping[str, list[Option]], joules: float) -> Assignment:
+    """Return the assignment of the least loss that takes at most `joules`, as far as the path has it; that of the least
+    energy if all take more."""
+    assignments = path(options)
+    at = next((one for one in assignments if one.joules <= joules), assignments[-1])
+    return filled(at, options, joules)
