@@ -68,6 +68,7 @@ class Observed:
     `network`   a copy in eval mode, without wrappers
     `samples`   input values `[n]` of each layer
     `batches`, `moments`   batches of inputs `[images, ...]`, and the moments of the float network on each
+    `fits`      scales `[outputs]` and zero points that were fitted so far, by layer and widths
     """
 
     network: nn.Module
