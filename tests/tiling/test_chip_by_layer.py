@@ -19,6 +19,8 @@ from norsim.chip.model import Chip
 from norsim.configuration.strict_yaml import parse_yaml, yaml_text
 from norsim.errors import ConfigurationError, PlacementError
 from norsim.evaluation.batches import fingerprint
+from norsim.experiments.attribution import _by_factors
+from norsim.experiments.deployment import Deployment
 from norsim.quantization.layer import QuantizedLayer
 from norsim.tiling.grid import place
 from norsim.tiling.modules import tiled_layers
@@ -150,10 +152,17 @@ def test_converters_have_the_range_that_the_chip_states() -> None:
 
 
 def test_attribution_removes_the_converters_of_layers_too() -> None:
-    net = deployed({"layers": {"*": {"adc": {"bits": 2}}}})
-    x = torch.rand(40, 12, generator=torch.Generator().manual_seed(1))
-    found = net.attribute((x, net.quantized(x).argmax(1)), orders=2)
-    assert abs(found.base_cross_entropy.nats) < 0.05 * abs(found.array_cross_entropy.nats)
+    keys = {"0": {"adc": {"bits": 3}, "tile": {"rows_used": 4}}, "*": {"adc": {"range": "full"}}}
+    quantized = norsim.quantize(nn.Sequential(nn.Linear(12, 6), nn.ReLU(), nn.Linear(6, 3)), [torch.rand(9, 12)])
+    deployment = Deployment("two layers", quantized, choose_chip("etox65", {"layers": keys}))
+    causes, network_with = _by_factors(deployment, "causes", lambda analog: analog)
+
+    def chips(*on: str) -> list[tuple[int, object, int | None]]:
+        found = tiled_layers(network_with(frozenset(on))).values()
+        return [(one.grid.chip.adc_bits, one.grid.chip.adc_range, one.grid.chip.rows_used) for one in found]
+
+    assert chips(*causes) == [(3, "fitted", 4), (8, "full", None)]
+    assert chips("cell") == [(24, "fitted", 4), (24, "fitted", None)]
 
 
 def test_finished_work_is_that_of_the_same_keys(small_chip: SmallChip) -> None:
