@@ -78,7 +78,7 @@ def test_layers_are_quantized_to_their_own_bits() -> None:
     assert codes.max() == 7
     uniform = quantize(network(), [images], bits="5/8")
     assert torch.equal(uniform(images), quantize(network(), [images], 5, 8)(images))
-    assert layer_bits(network(), "3=8,*=1") == {"0": Bits(1, 1), "3": Bits(8, 8), "4": Bits(1, 1)}
+    assert layer_bits(network(), "3=8,*=1", torch.rand(2, 1, 6, 6)) == {"0": Bits(1, 1), "3": Bits(8, 8), "4": Bits(1, 1)}
 
 
 def test_bits_exclude_the_widths_of_all_layers() -> None:
@@ -87,8 +87,11 @@ def test_bits_exclude_the_widths_of_all_layers() -> None:
             quantize(network(), [torch.rand(2, 1, 6, 6)], bits=8, **widths)
 
 
-def test_patterns_are_checked_before_the_data_is_read() -> None:
+def test_patterns_are_checked_before_more_than_a_batch_is_read() -> None:
+    """The first batch shows which products in functions get layers."""
+
     def unread() -> Any:
+        yield torch.rand(2, 1, 6, 6)
         yield pytest.fail("the calibration was read")
 
     with pytest.raises(ConfigurationError, match="'5' matches no layer"):

@@ -18,7 +18,7 @@ from norsim.evaluation.mixed_precision.options import choices_of
 from norsim.evaluation.mixed_precision.proposal import Budget, Proposal, best_uniform, divided, propose, text_of
 from norsim.evaluation.mixed_precision.sensitivity import divergence, measure, scores_of
 from norsim.quantization.by_layer.bits import Bits, read_bits
-from norsim.quantization.quantize import layer_bits, observe, quantize
+from norsim.quantization.quantize import observe, quantize
 
 
 class Net(nn.Module):
@@ -118,7 +118,7 @@ def test_the_layer_with_fine_weights_is_the_most_sensitive(network: nn.Module, f
 def test_sensitivities_are_those_of_networks_quantized_one_by_one(network: nn.Module, data: Dataset) -> None:
     images = torch.from_numpy(data.images[:60]).float() / 16
     seen = observe(network, [images])
-    choices = choices_of(seen.quantized(layer_bits(network, 8)), load_chip("etox65"), images[:1])
+    choices = choices_of(seen.quantized(seen.widths(8)), load_chip("etox65"), images[:1])
     loss = measure(seen, choices)["fine"].loss(Bits(4, 8))
     exact = scores_of(network, images)
     wide, narrow = (
