@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from norsim.data import Dataset
+from norsim.data import Dataset, Samples
+from norsim.data.inputs.structure import Structure
 
 BATCH = 100
-Batches = Iterable[tuple[Tensor, Tensor]]
 
 
 def images_tensor(data: Dataset) -> Tensor:
@@ -20,10 +21,20 @@ def images_tensor(data: Dataset) -> Tensor:
     return torch.from_numpy(data.images).float() / data.full_scale
 
 
-def dataset_batches(data: Dataset) -> Batches:
-    """Return batches of 100 images, `[images, channels, height, width]`, with their labels `[images]`."""
-    images, labels = images_tensor(data), torch.from_numpy(data.labels)
-    return zip(torch.split(images, BATCH), torch.split(labels, BATCH), strict=True)
+def tensors_of(data: Dataset | Samples) -> tuple[Structure, Structure]:
+    """Return inputs and targets as tensors `[samples, ...]`: of a Dataset images float32 in [0, 1], and labels."""
+    if isinstance(data, Dataset):
+        return images_tensor(data), torch.from_numpy(data.labels)
+    return _tensors(data.inputs), _tensors(data.targets)
+
+
+def _tensors(content: Any) -> Structure:
+    if isinstance(content, np.ndarray):
+        return torch.from_numpy(content)
+    if isinstance(content, Mapping):
+        return {key: _tensors(part) for key, part in content.items()}
+    parts = map(_tensors, content)
+    return list(parts) if isinstance(content, list) else tuple(parts)
 
 
 def digest_of(values: Iterable[Any]) -> str:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from norsim.data.batches import Data, inputs_of, size_of
+from norsim.data.inputs.structure import Structure, count_of, mapped, tensors_in
 from norsim.errors import ConfigurationError, PlacementError
 from norsim.quantization.forward import check_single_images, forward
 from norsim.quantization.placeable import Placeable, checked_layers
@@ -23,7 +24,7 @@ KEPT_INPUTS, KEPT_BYTES = 512, 2**28
 @torch.no_grad()
 def observe_inputs(
     model: nn.Module, calibration: Data, report: Callable[[str, int, int], None] = lambda what, done, total: None
-) -> tuple[dict[str, Tensor], list[Tensor]]:
+) -> tuple[dict[str, Tensor], list[Structure]]:
     """Run all of `calibration` through `model`; return up to 65,537 input values `[n]` of each layer, and the first
     batches `[images, ...]` of inputs.
 
@@ -35,7 +36,7 @@ def observe_inputs(
     layers = checked_layers(model)
     samples = {name: _InputSample(name, layer) for name, layer in layers.items()}
     weights: dict[str, Tensor] = {}
-    batches: list[Tensor] = []
+    batches: list[Structure] = []
     done, total = 0, size_of(calibration)
     report("quantize", 0, total)
     with forwards((sample.layer, sample) for sample in samples.values()):
@@ -47,8 +48,8 @@ def observe_inputs(
                 with _paused(samples.values()):
                     check_single_images(model, images)
             if done < KEPT_INPUTS and sum(map(_size, batches)) < KEPT_BYTES:
-                batches.append(images.detach().clone())
-            done += len(images)
+                batches.append(mapped(images, lambda part: part.detach().clone()))
+            done += count_of(images)
             report("quantize", done, total)
     if not weights:
         raise ConfigurationError("calibration is empty; pass at least one batch of inputs")
@@ -61,8 +62,8 @@ def observe_inputs(
     return {name: sample.values() for name, sample in samples.items()}, batches
 
 
-def _size(values: Tensor) -> int:
-    return values.numel() * values.element_size()
+def _size(inputs: Structure) -> int:
+    return sum(part.numel() * part.element_size() for part in tensors_in(inputs))
 
 
 @contextmanager

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from norsim.data.batches import Data
+from norsim.data.inputs.structure import Structure
 from norsim.quantization.attention import split_attention
 from norsim.quantization.forward import check_single_images
 from norsim.quantization.modules import QuantConv1d, QuantConv2d, QuantizedOperands, QuantLinear, quantized_operands
@@ -61,7 +62,7 @@ def replace_layers(model: nn.Module, weight_bits: int = 4, activation_bits: int 
     return _replaced(_plain(model), weight_bits, activation_bits)
 
 
-def check_quantizable(model: nn.Module, images: Tensor) -> None:
+def check_quantizable(model: nn.Module, images: Structure) -> None:
     """Raise the errors of `quantize` that need no calibration, with `images` `[images, ...]`; the model stays as it is.
 
     The float network and one with quantized layers are called on one image and on three.

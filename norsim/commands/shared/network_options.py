@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from norsim.commands.shared.complete import complete_dataset, complete_network
+from norsim.commands.shared.complete import complete_dataset, complete_network, named
 from norsim.commands.shared.options import Decorated, is_set, store_in_context
-from norsim.errors import ConfigurationError
+from norsim.errors import ConfigurationError, suggestion
 from norsim.user_code import is_code
 
 if TYPE_CHECKING:
     from norsim.zoo.normalise import Normalise
 
+# Those of norsim.data.photos, whose import takes long.
+TRANSFORMS = ["imagenet"]
 TRUST_MODEL, OWN_MODEL = "norsim.trust_model", "norsim.own_model"
 
 
@@ -51,6 +53,40 @@ def own_network_options(function: Decorated) -> Decorated:
     return function
 
 
+def transform_option(function: Decorated) -> Decorated:
+    """Add `--transform`."""
+    return click.option(
+        "--transform", type=click.Choice(TRANSFORMS),
+        help="For a folder of photos of any size: imagenet resizes the shorter side to 256 pixels and cuts out the "
+             "middle 224 x 224; with --model or --weights, it is also the default of --mean and --std.",
+    )(function)  # fmt: skip
+
+
+def metric_option(function: Decorated) -> Decorated:
+    """Add `--metric`."""
+    return click.option(
+        "--metric", metavar="NAME|FILE.py:FUNCTION", callback=_check_metric, shell_complete=named(_metrics),
+        help="Judge the outputs by another metric than the share of correct classes: top5, cross-entropy, perplexity, "
+             "prediction-accuracy (of pixels or tokens), miou, mae, rmse, or your function of (outputs, targets) of "
+             "all images (the file is run).",
+    )(function)  # fmt: skip
+
+
+def _metrics() -> list[str]:
+    from norsim.evaluation.quality.named import METRICS
+
+    return ["accuracy", *METRICS]
+
+
+def _check_metric(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """Check a name before slow modules are imported for other reasons."""
+    if value is not None and not is_code(value) and value not in _metrics():
+        raise ConfigurationError(
+            f"--metric: there is no metric {value!r}; {suggestion(value, _metrics())}. Your own is FILE.py:FUNCTION"
+        )
+    return value
+
+
 def _check_model(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
     """Check the form of `--model`. Naming a Python file on the command line implies trust; an ONNX file is not code."""
     if value is not None and not value.lower().endswith(".onnx"):
@@ -72,10 +108,17 @@ def _numbers(context: click.Context, option: click.Parameter, value: str | None)
         ) from None
 
 
-def normalise_of(mean: tuple[float, ...] | None, std: tuple[float, ...] | None, quantizes: bool) -> Normalise | None:
-    """Return the normalisation given by `--mean` and `--std`; `quantizes`: whether the command quantizes a network."""
+def normalise_of(
+    mean: tuple[float, ...] | None, std: tuple[float, ...] | None, quantizes: bool, transform: str | None = None
+) -> Normalise | None:
+    """Return the normalisation given by `--mean` and `--std`, by default that of the transform; `quantizes`: whether
+    the command quantizes a network."""
     if mean is None and std is None:
-        return None
+        if transform is None or not quantizes:
+            return None
+        from norsim.data import photos
+
+        mean, std = photos.TRANSFORMS[transform].mean, photos.TRANSFORMS[transform].std
     if mean is None or std is None:
         raise ConfigurationError("--mean and --std must be given together")
     if not quantizes:
@@ -101,7 +144,8 @@ def network_options(function: Decorated) -> Decorated:
     for option in (
         trust_model_option,
         click.option("--data", "data_folder", type=click.Path(path_type=Path), metavar="DIR",
-                     help="Folder of the data set; needed unless it comes with norsim."),
+                     help="Folder of the data set; needed unless it comes with norsim. FILE.py:FUNCTION gets it as its "
+                          "second argument."),
         click.option("--dataset", metavar="NAME|DIR|FILE", shell_complete=complete_dataset,
                      help="digits, cifar10, a folder of images by class, a .npz file, or FILE.py:FUNCTION (the file "
                           "is run). Default: the data set that the network was trained on."),
