@@ -50,7 +50,15 @@ def load(reference: str, split: str, folder: Path | None = None, choose: Choice 
 
 
 def _called(reference: str, name: str, split: str, folder: Path | None) -> Any:
-    data = call_code(name, split) if folder is None else call_code(name, split, folder)
+    try:
+        data = call_code(name, split) if folder is None else call_code(name, split, folder)
+    except ConfigurationError as problem:
+        if folder is None or "positional argument" not in str(problem):
+            raise
+        raise DataError(
+            f"data set {reference!r} is a path already, so leave out the folder {folder}, or let the function take it "
+            "as a second argument."
+        ) from problem
     if not hasattr(data, "__len__") or not hasattr(data, "__getitem__"):
         raise ConfigurationError(
             f"{reference} returned {type(data).__name__} for {split!r}, expected a torch.utils.data.Dataset: an object "

@@ -129,9 +129,8 @@ def compared_by(
     changed: int | None = None
     share: Interval | None = None
     predicted: int | None = None
-    if counts is not None and sum(counts[1]):
-        changed = sum(counts[0])
-        predicted = sum(counts[1])
+    if counts is not None and max(counts[1], default=0):
+        changed, predicted = int(np.sum(counts[0])), int(np.sum(counts[1]))
         single = max(counts[1]) == 1
         share = clopper_pearson(changed, predicted) if single else share_over_groups(*_predicting(*counts))[1]
     moved, interval = judge(metric, {"lower": lower, "upper": upper}, targets).change("lower", "upper")

@@ -208,7 +208,8 @@ def evaluate(
     known = joined(full) if full else float_predictions if judged_by is None else None
     uses = total(result.uses for result in results)
     at_random = min(kept.quota.at_random, sum(use.reads for use in uses.values()))
-    report("metric", 0, 1)
+    if judged_by is not None:
+        report("metric", 0, 1)
     three = (found, exact, known)
     judged = {**accuracies_of(three, truth), **values_of(judged_by, three, truth)}
     name = getattr(data, "name", "")

@@ -11,6 +11,7 @@ from norsim.backends.registry import BACKENDS, gives_integers
 from norsim.evaluation.attribution import Loss, paired_loss
 from norsim.evaluation.end_to_end import EndToEnd, in_words
 from norsim.evaluation.metrics import ACCURACY
+from norsim.evaluation.quality.words import changes_in_words
 from norsim.experiments.run_record import Answers, Missing, RunRecord
 
 MOST_NAMED = 4
@@ -41,6 +42,7 @@ class Verdict:
     """`headline`  the result in one sentence
     `proof`     the evidence for it, one sentence per item
     `metric`    what the accuracies are values of, where that is not the share of right classes
+    `changes`   the metric's changes, in sentences
     """
 
     headline: str
@@ -48,6 +50,11 @@ class Verdict:
     lost: tuple[Lost, ...]
     proof: tuple[str, ...]
     metric: str | None = None
+    changes: tuple[str, ...] = ()
+
+    def ends(self, ci95: tuple[float, float]) -> str:
+        """Return an interval as `shown`."""
+        return " to ".join(f"{end:.4g}" if self.metric else f"{100 * end:.1f} %" for end in ci95)
 
     def shown(self, accuracy: float) -> str:
         """Return an accuracy in percent, or the value of the metric."""
@@ -58,20 +65,28 @@ def verdict(record: RunRecord) -> Verdict | None:
     """Return the verdict of an evaluation; None for a run without accuracies."""
     if not record.evaluated:
         return None
-    rows, proof = _rows(record), tuple(_proof(record))
     metric = str(record.summary.get("metric") or ACCURACY)
+    rows, proof = _rows(record, metric), tuple(_proof(record))
     if metric != ACCURACY:
-        return Verdict(_headline_of_metric(record, metric), rows, (), proof, metric)
+        return Verdict(
+            _headline_of_metric(record, metric), rows, (), proof, metric, tuple(changes_in_words(record.summary))
+        )
     return Verdict(_headline(record, rows), rows, tuple(_losses(record, rows)), proof)
 
 
-def _rows(record: RunRecord) -> tuple[Row, ...]:
+def _rows(record: RunRecord, metric: str) -> tuple[Row, ...]:
     summary = record.summary
     labels = {
         "accuracy_float": "float", "accuracy_quantized": "4-bit, digital",
         "accuracy": f"on the array ({summary['backend']})",
     }  # fmt: skip
-    return tuple(Row(key, label, summary.get(key), _pair(summary.get(f"{key}_ci95"))) for key, label in labels.items())
+    if metric == ACCURACY:
+        keys = {key: f"{key}_ci95" for key in labels}
+    else:
+        names = ("metric_float", "metric_quantized", "metric_value")
+        labels = dict(zip(names, labels.values(), strict=True))
+        keys = {key: f"{key.removesuffix('_value')}_ci95" for key in names}
+    return tuple(Row(key, label, summary.get(key), _pair(summary.get(keys[key]))) for key, label in labels.items())
 
 
 def _pair(ends: object) -> tuple[float, float] | None:
@@ -92,7 +107,7 @@ def _headline_of_metric(record: RunRecord, metric: str) -> str:
     summary = record.summary
     where = "in integers; no array was read" if gives_integers(summary["backend"]) else "on the array"
     images = f"{summary['images']} test inputs of {summary['dataset'] or 'a user-supplied data set'}"
-    value = f"{metric} of {summary['network'] or 'the network'} is {summary['accuracy']:.4g} on {images}, {where}"
+    value = f"{metric} of {summary['network'] or 'the network'} is {summary['metric_value']:.4g} on {images}, {where}"
     return f"{value}{'' if gives_integers(summary['backend']) else _share_on_array(record)}."
 
 
@@ -153,7 +168,8 @@ def _proof(record: RunRecord) -> list[str]:
 
 def _end_to_end(summary: Mapping[str, Any]) -> str:
     known = {part.name for part in fields(EndToEnd)}
-    return in_words(EndToEnd(**{key: value for key, value in summary["end_to_end"].items() if key in known}))
+    # Runs of earlier versions lack some.
+    return in_words(EndToEnd(**{name: summary["end_to_end"].get(name) for name in known}))
 
 
 def _of_parts(tiles: Mapping[str, Any], passes: Mapping[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from norsim.data import Dataset, Samples, load
 from norsim.data.batches import InputBatches, inputs_of
 from norsim.data.inputs.choice import Choice, everything, first, spread
-from norsim.data.inputs.structure import Structure, described, mapped, shapes, taken
+from norsim.data.inputs.structure import Structure, described, mapped, taken, tensors_in
 from norsim.data.tensors import tensors_of
 from norsim.errors import ConfigurationError, NorsimError, first_line
 from norsim.evaluation.metrics import scores_of
@@ -125,10 +125,14 @@ def check_answers(network: nn.Module, data: Dataset | Samples, name: str, by_met
     try:
         answers = forward(plain_copy(network), pair)
     except NorsimError as problem:
+        why = problem.__cause__
+        if why is None:
+            raise type(problem)(f"{name}: {problem}") from problem
+        shape = ", ".join(str(list(part.shape)) for part in tensors_in(pair))
         raise type(problem)(
-            f"{name} does not accept images {shapes(pair)} of {data.name}: {first_line(problem)}. These are "
+            f"{name} does not accept images {shape} of {data.name}: {type(why).__name__}: {first_line(why)}. These are "
             f"{data.split} images; give images that the network accepts"
-        ) from problem
+        ) from why
     try:
         _check_classes(answers, targets, data, name)
         found = True

@@ -44,6 +44,8 @@ def table_of(
 
 def report_result(found: Evaluation, path: Path, verbose: bool, summary: dict[str, Any]) -> None:
     """Print the result as a table and sentences."""
+    from norsim.evaluation.quality.words import changes_in_words
+
     results = [
         ("float", found.accuracy_float, found.accuracy_float_ci95),
         ("4-bit, digital", found.accuracy_quantized, found.accuracy_quantized_ci95),
@@ -59,7 +61,7 @@ def report_result(found: Evaluation, path: Path, verbose: bool, summary: dict[st
         show.table(("", "accuracy", "95 % interval"), rows, title)
     if found.metric != "accuracy":
         show.table(("", found.metric, "95 % interval"), rows_of_metric(found), title)
-    for text in changes_in_words(found):
+    for text in changes_in_words(summary) if found.chips is None else ():
         show.say(text)
     trials = summary.get("trials")
     if trials:
@@ -108,25 +110,6 @@ def rows_of_metric(found: Evaluation) -> list[tuple[str, str, str]]:
          "unknown" if interval is None else f"{interval[0]:.5g} to {interval[1]:.5g}")
         for name, value, interval in results
     ]  # fmt: skip
-
-
-def changes_in_words(found: Evaluation) -> list[str]:
-    """Return sentences on the changes from the integers and from the float network to the array, on the same images."""
-    texts = []
-    changes = [
-        ("the integers", found.metric_change_quantized, found.metric_change_quantized_ci95),
-        ("the float network", found.metric_change_float, found.metric_change_float_ci95),
-    ]
-    accuracy, known = found.metric == "accuracy", [change for change in changes if change[1] is not None]
-    for start, change, interval in known:
-        if found.chips is None and change is not None and interval is not None:
-            unit, factor, digits = (" points", 100, ".2f") if accuracy else ("", 1, ".4g")
-            low, high = (f"{factor * end:+{digits}}" for end in interval)
-            texts.append(
-                f"From {start} to the array, the {found.metric} changes by {factor * change:+{digits}}{unit} "
-                f"({low} to {high}), paired by image"
-            )
-    return texts
 
 
 def _percent_range(interval: tuple[float, float]) -> str:
