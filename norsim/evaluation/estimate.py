@@ -155,9 +155,8 @@ def estimate_evaluation(
 ) -> Estimate:  # fmt: skip
     """Return the cost of evaluating `images` images on all layers, `evaluations` times, after `fits` calibrations.
 
-    `few` of them, `[n, ...]`, are the ones that work is counted on. All go through the network `passes` times;
-    `copies` of each unit of work are kept on disk. With a `spice_sample` of None, no reads are kept for verification.
-    The end-to-end proof of `proof_images` and `proof_seconds` is made once.
+    Work is counted on `few` of them, `[n, ...]`. All go through the network `passes` times; `copies` of each unit of
+    work are kept on disk. Without a `spice_sample`, no reads are kept. The proof by `proof_images` is made once.
     """
     layers, work = tiled_layers(model), Work(jobs)
     analog = {name: layer for name, layer in layers.items() if not layer.backend_with(backend).gives_integers}

@@ -173,11 +173,9 @@ class DeployedNetwork(nn.Module):
         `[images]` are the float network's classes, if that network is unknown.
         """
         deployment = self.parts.deployment
-        check_count(trials)
         judged_by = metric_of(metric)
+        check_count(trials, judged_by)
         if trials > 1:
-            if judged_by is not None:
-                raise ConfigurationError("several chips are compared by the share of correct classes; omit metric")
             return evaluate_deployment(
                 deployment, data, trials, self.backend, spice_sample=spice_sample, proof_images=proof_images,
                 proof_seconds=proof_seconds, workers=workers, report=report, store=store,

@@ -28,6 +28,8 @@ from torch import Tensor, nn
 
 from norsim.data import Dataset, Samples
 from norsim.data.batches import inputs_of
+from norsim.data.inputs.structure import tensors_in
+from norsim.data.tensors import tensors_of
 from norsim.errors import ConfigurationError, DataError, first_line
 from norsim.evaluation.metrics import classes_of, labels_of
 from norsim.files import make_folder, write_text
@@ -41,7 +43,7 @@ from norsim.training.learner import CPU, Learner
 from norsim.training.recipes import Recipe
 from norsim.zoo.registry import NetworkSpec
 
-EVALUATION_BATCH = 500
+EVALUATION_BATCH, EVALUATION_BYTES = 500, 2**25
 
 
 @dataclass(frozen=True)
@@ -111,10 +113,16 @@ def predict(
     network.eval()
     found: list[NDArray[np.int64]] = []
     progress(0, len(data))
-    for inputs in inputs_of(data, EVALUATION_BATCH):
+    for inputs in inputs_of(data, batch_of(data)):
         found.append(classes_of(forward(network, inputs)))
         progress(sum(map(len, found)), len(data))
     return np.concatenate(found)
+
+
+def batch_of(data: Dataset | Samples) -> int:
+    """Return how many images are classified at a time: EVALUATION_BATCH, or fewer large ones."""
+    single = sum(part.numel() * part.element_size() for part in tensors_in(tensors_of(data.take(1))[0]))
+    return max(1, min(EVALUATION_BATCH, EVALUATION_BYTES // max(single, 1)))
 
 
 def labels_in(data: Dataset | Samples) -> NDArray[np.int64]:

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from norsim.errors import ConfigurationError, DataError
 from norsim.zoo.onnx.attributes import HONOURED
-from norsim.zoo.onnx.file import build_for_any_batch, build_onnx, check_batches
+from norsim.zoo.onnx.batches import check_batches
+from norsim.zoo.onnx.file import build_for_any_batch, build_onnx
 from norsim.zoo.onnx.layers import LAYERS
 from norsim.zoo.onnx.operators import OPERATORS
 from norsim.zoo.onnx.recurrent import RECURRENT

@@ -15,7 +15,7 @@ HINTS: tuple[tuple[type[NorsimError], str, str], ...] = (
     (DataError, "leave out the folder", "--data"),
     (DataError, "of CIFAR-10, so pass one|no CIFAR-10 that can be read", "--data DIR"),
     (ConfigurationError, "^setting ", "--set KEY=VALUE"),
-    (NorsimError, "name a metric|by a metric|give evaluate a metric", "--metric NAME or FILE.py:FUNCTION"),
+    (NorsimError, "name a metric", "--metric NAME or FILE.py:FUNCTION"),
     (ConfigurationError, "matches no layer", "--layers PATTERN"),
     (ConfigurationError, "^the device is", "--device"),
     (ConfigurationError, "activation (codes|vectors)", "--vectors K|FILE"),

@@ -72,7 +72,7 @@ def _chosen(content: Arrays, indices: Indices) -> Arrays:
 
 
 def as_arrays(item: Any) -> Arrays:
-    """Return an input or a target of one sample as arrays in tuples and dicts, real numbers in single precision.
+    """Return an input or a target of one sample as arrays `[...]` in tuples and dicts, real numbers in float32.
 
     Torch's tensors and Pillow's images become arrays, and lists of arrays tuples. Raises TypeError for other objects.
     """

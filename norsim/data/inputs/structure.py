@@ -31,7 +31,7 @@ def tensors_in(content: Structure) -> Iterator[Tensor]:
 
 
 def mapped(content: Structure, change: Callable[[Tensor], Any]) -> Structure:
-    """Return the structure with `change` of each tensor in its place; other values stay."""
+    """Return the structure with `change` of each tensor `[samples, ...]` in its place; other values stay."""
     if isinstance(content, Tensor):
         return change(content)
     if isinstance(content, Mapping):

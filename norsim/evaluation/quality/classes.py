@@ -60,7 +60,8 @@ def nats(scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def predictions(outputs: Structure, targets: Structure) -> Tensor | None:
-    """Return the class of each prediction, int64 of the shape of the targets; None where the targets are no classes."""
+    """Return the class of each prediction, int64 `[images, ...]` as the targets, -1 where these are ignored; None where
+    they are no classes."""
     try:
         scores, truth = scores_and_targets(outputs, targets)
     except (ConfigurationError, DataError):
