@@ -82,7 +82,7 @@ def evaluate_chips(
 
 
 def check_count(trials: int, metric: Metric | None = None) -> None:
-    """Raise ConfigurationError unless `trials` is at least one chip, and one with a `metric` other than the accuracy."""
+    """Raise ConfigurationError unless `trials` is at least one chip, and one alone with another metric."""
     if not isinstance(trials, int) or trials < 1:
         raise ConfigurationError(f"trials is {trials!r}; expected at least 1 chip")
     if trials > 1 and metric is not None:
