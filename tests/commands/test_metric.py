@@ -101,7 +101,7 @@ def test_masks_are_judged_and_reported(norsim: Run) -> None:
 def test_tokens_and_several_inputs_are_judged_on_the_array(norsim: Run) -> None:
     Path("data").mkdir()
     ended = norsim("eval-network", "--model", "own.py:words", "--dataset", "own.py:text", "--data", "data", "--metric",
-                   "perplexity", "--images", 10, "--set", "calibration.reads=8", "--spice-sample", 0, "--proof-images", 4, "--quiet",
+                   "perplexity", "--images", 10, "--set", "calibration.reads=8", "--spice-sample", 0, "--quiet",
                    "--json", "--out", "run")  # fmt: skip
     assert ended.code == 0, ended.err
     found = ended.json
