@@ -46,15 +46,13 @@ def evaluate_chips(
     results of each chip. Raises ConfigurationError for fewer than one chip, and for several chips with a user-supplied
     metric, whose intervals are unknown.
     """
-    check_count(count)
+    check_count(count, metric)
     proof: dict[str, Any] = {"spice_sample": spice_sample, "proof_seconds": proof_seconds}
     if count == 1:
         return evaluate(
             fitted(0), data, backend, metric=metric, workers=workers, report=report, each_pass=each_pass,
             proof_images=proof_images, **proof, **options,
         )  # fmt: skip
-    if metric is not None:
-        raise ConfigurationError("several chips are compared by the share of correct classes; omit metric")
     check_repeatable(data)
     kept = KeptReads(Quota.for_sample(spice_sample))
     each: list[Evaluation] = []
@@ -83,10 +81,12 @@ def evaluate_chips(
     )  # fmt: skip
 
 
-def check_count(trials: int) -> None:
-    """Raise ConfigurationError unless `trials` is at least one chip."""
+def check_count(trials: int, metric: Metric | None = None) -> None:
+    """Raise ConfigurationError unless `trials` is at least one chip, and one alone with another metric."""
     if not isinstance(trials, int) or trials < 1:
         raise ConfigurationError(f"trials is {trials!r}; expected at least 1 chip")
+    if trials > 1 and metric is not None:
+        raise ConfigurationError("several chips are compared by the share of correct classes; omit metric")
 
 
 def table_of_chips(found: Evaluation) -> dict[str, Predictions]:

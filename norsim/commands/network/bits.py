@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from norsim.commands.shared.network_options import (
     float_source,
     network_options,
     own_network_options,
+    transform_option,
 )
 from norsim.commands.shared.options import (
     check_network,
@@ -45,6 +47,7 @@ ASSUMPTIONS = (
 @click.command("bits")
 @network_options
 @own_network_options
+@transform_option
 @click.option(
     "--max-loss",
     type=click.FloatRange(0, 100),
@@ -75,9 +78,10 @@ ASSUMPTIONS = (
 @run_options
 def command(
     network: str | None, model: str | None, weights: Path | None,
-    mean: tuple[float, ...] | None, std: tuple[float, ...] | None,
-    dataset: str | None, data_folder: Path | None, max_loss: float | None, energy: float | None, images: int,
-    verify_images: int, chip_name: str, encoding: str | None, settings: tuple[str, ...],
+    mean: tuple[float, ...] | None, std: tuple[float, ...] | None, digital: tuple[str, ...],
+    dataset: str | None, data_folder: Path | None, transform: str | None, max_loss: float | None,
+    energy: float | None, images: int, verify_images: int,
+    chip_name: str, encoding: str | None, settings: tuple[str, ...],
     seed: int, jobs: int, out: Path | None, as_json: bool, quiet: bool, verbose: bool,
 ) -> None:  # fmt: skip
     """Propose the bits of each layer's weights and activations for a budget: the converter energy (--energy) or the
@@ -106,26 +110,27 @@ def command(
     with reporting(quiet, phases) as report, step(report, "import"):
         import torch
 
-        from norsim.data import load
         from norsim.evaluation.mixed_precision.proposal import Budget, propose
-        from norsim.saved.post_training import check_answers, check_storable
+        from norsim.saved.post_training import DataPlace, check_answers, check_storable
 
-    source, named = float_source(network, model, weights, mean, std, dataset)
+    wanted = DataPlace(dataset, data_folder, transform)
+    source, place = float_source(network, model, weights, mean, std, wanted)
     spec = source.spec()
-    if not (named or spec.dataset):
+    place = replace(place, name=place.name or spec.dataset)
+    if not place.name:
         raise ConfigurationError(f"{source.network} has no data set: give --dataset NAME|DIR|FILE")
     with reporting(quiet, phases) as report:
         float_network = spec.build()
-        check_storable(float_network, source.network)
+        check_storable(float_network, source.network, digital)
         float_network.load_state_dict(source.state(float_network))
         with step(report, "data train"):
-            train_set = load(named or spec.dataset, "train", data_folder)
-        check_answers(float_network, train_set, source.network)
+            train_set = place.load("train")
+        check_answers(float_network, train_set, source.network, digital)
         folder = open_run("bits", out, choice, seed, phases)
         with torch.random.fork_rng(devices=[]):
             found = propose(
                 float_network.eval(), train_set, choice.chip, Budget(max_loss, energy), images=images,
-                verify_images=verify_images, seed=seed, report=report,
+                verify_images=verify_images, seed=seed, digital=digital, report=report,
             )  # fmt: skip
     content: dict[str, Any] = {
         "network": network or str(model), "dataset": train_set.name, "chip": choice.chip.name,
