@@ -6,6 +6,7 @@ import csv
 import io
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,7 +111,7 @@ def command(
     with reporting(quiet, phases) as report, step(report, "import"):
         import torch
 
-        from norsim.evaluation.mixed_precision.proposal import Budget, propose
+        from norsim.evaluation.mixed_precision.proposal import Budget, propose, read_parts
         from norsim.saved.post_training import DataPlace, check_answers, check_storable
 
     wanted = DataPlace(dataset, data_folder, transform)
@@ -124,16 +125,15 @@ def command(
         check_storable(float_network, source.network, digital)
         float_network.load_state_dict(source.state(float_network))
         with step(report, "data train"):
-            train_set = place.load("train")
-        check_answers(float_network, train_set, source.network, digital)
+            parts = read_parts(partial(place.load, "train"), images, verify_images, seed)
+        check_answers(float_network, parts["calibrate"], source.network, digital)
         folder = open_run("bits", out, choice, seed, phases)
         with torch.random.fork_rng(devices=[]):
             found = propose(
-                float_network.eval(), train_set, choice.chip, Budget(max_loss, energy), images=images,
-                verify_images=verify_images, seed=seed, digital=digital, report=report,
-            )  # fmt: skip
+                float_network.eval(), parts, choice.chip, Budget(max_loss, energy), digital=digital, report=report
+            )
     content: dict[str, Any] = {
-        "network": network or str(model), "dataset": train_set.name, "chip": choice.chip.name,
+        "network": network or str(model), "dataset": parts["calibrate"].name, "chip": choice.chip.name,
         "encoding": choice.chip.encoding.name, "max_loss_points": max_loss, "energy": energy, **summary(found),
         "seed": seed, "seconds": time.monotonic() - started,
     }  # fmt: skip

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import glob
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 from norsim.chip.model import Chip
 from norsim.data import Dataset, Samples
 from norsim.data.batches import InputBatches
+from norsim.data.inputs.choice import Choice, Indices
 from norsim.data.inputs.structure import Structure, split, taken
 from norsim.data.tensors import tensors_of
 from norsim.errors import ConfigurationError
@@ -92,18 +92,37 @@ class Proposal:
     images: Mapping[str, int]
 
 
-def propose(
-    network: nn.Module, data: Dataset | Samples, chip: Chip, budget: Budget, *, images: int, verify_images: int,
-    seed: int = 0, digital: Collection[str] = (), report: Report = silent,
-) -> Proposal:  # fmt: skip
-    """Return the bits of each layer of a float `network` that lose least within a `budget`, on training `data`.
+def read_parts(
+    load: Callable[[Choice], Dataset | Samples], choose: int, verify: int, seed: int = 0
+) -> dict[str, Dataset | Samples]:  # fmt: skip
+    """Return the training samples of a proposal by what they are for: the parts that `divided` names.
 
-    `images` choose, and up to `verify_images` others verify. Modules that match the patterns `digital` stay float.
-    Raises ConfigurationError for a budget that nothing meets, for too few images, and as `norsim.quantize`;
-    PlacementError for a layer that `chip` cannot hold; DataError for data without one class for each image.
+    `load` reads a choice of the training samples; it is called once, for these alone. Raises ConfigurationError for too
+    few.
     """
-    parts = divided(len(data), images, verify_images, seed)
-    tensors = {name: tensors_of(data.chosen(part)) for name, part in parts.items()}
+    parts: dict[str, Indices] = {}
+
+    def wanted(available: int) -> Indices:
+        parts.update(divided(available, choose, verify, seed))
+        return np.sort(np.concatenate(list(parts.values())))
+
+    data = load(wanted)
+    read = np.sort(np.concatenate(list(parts.values())))
+    return {name: data.chosen(np.searchsorted(read, part)) for name, part in parts.items()}
+
+
+def propose(
+    network: nn.Module, parts: Mapping[str, Dataset | Samples], chip: Chip, budget: Budget, *,
+    digital: Collection[str] = (), report: Report = silent,
+) -> Proposal:  # fmt: skip
+    """Return the bits of each layer of a float `network` that lose least within a `budget`, on the training data that
+    `read_parts` returns.
+
+    Modules that match the patterns `digital` stay float. Raises ConfigurationError for a budget that nothing meets, and
+    as `norsim.quantize`; PlacementError for a layer that `chip` cannot hold; DataError for data without one class for
+    each image.
+    """
+    tensors = {name: tensors_of(part) for name, part in parts.items()}
     inputs = {name: one[0] for name, one in tensors.items()}
     labels = {name: labels_of(one[1], len(parts[name])) for name, one in tensors.items()}
     seen = observe(network, InputBatches(list(split(inputs["calibrate"], BATCH))), digital, report)
@@ -150,7 +169,7 @@ def share(classes: Predictions, labels: Predictions) -> float:
     return float((classes == labels).mean())
 
 
-def divided(count: int, choose: int, verify: int, seed: int) -> dict[str, NDArray[np.int64]]:
+def divided(count: int, choose: int, verify: int, seed: int) -> dict[str, Indices]:
     """Divide the indices `[images]` of `count` training images: those that calibrate are spread evenly, as in a
     training; of the others, up to `choose` and `verify` random ones choose and verify, but at most half choose."""
     calibrating = np.arange(count)[:: max(count // CALIBRATION, 1)][:CALIBRATION]
