@@ -73,8 +73,12 @@ def evaluate_chips(
         kept.samples, workers, reference(), spice_sample, each_pass=each_pass, seconds=proof_seconds, rungs=rungs,
         report=report,
     )  # fmt: skip
+    first, mean = each[0], float(np.mean(chips.accuracies))
     return replace(
-        each[0], accuracy=float(np.mean(chips.accuracies)), accuracy_ci95=chips.ci95, samples=kept.samples,
+        first, accuracy=mean, accuracy_ci95=chips.ci95, metric_value=mean, metric_ci95=chips.ci95,
+        metric_change_quantized=mean - first.metric_quantized, metric_change_quantized_ci95=None,
+        metric_change_float=None if first.metric_float is None else mean - first.metric_float,
+        metric_change_float_ci95=None, samples=kept.samples,
         at_random=min(kept.quota.at_random, reads), verification=verification,
         seconds=sum(found.seconds for found in each), chips=chips,
         predictions_by_chip=[found.predictions for found in each],

@@ -52,7 +52,7 @@ def read_run(
         if summary.get("metric", ACCURACY) == ACCURACY
         else Missing(f"The outputs were judged by the metric {summary['metric']}, so no class of an image was kept.")
     )
-    data = _data(manifest, card, data_folder, trust_model, answers)
+    data = _data(manifest, card, summary, data_folder, trust_model, answers)
     return RunRecord(str(run), summary, answers, _samples(run, model), model, data, origin, (*own, *others))
 
 
@@ -193,7 +193,12 @@ def _answers(path: Path) -> Answers | Missing:
 
 
 def _data(
-    manifest: Mapping[str, Any], card: Mapping[str, Any], folder: Path | None, trusted: bool, answers: Answers | Missing
+    manifest: Mapping[str, Any],
+    card: Mapping[str, Any],
+    summary: Mapping[str, Any],
+    folder: Path | None,
+    trusted: bool,
+    answers: Answers | Missing,
 ) -> Dataset | Missing:
     """Return the run's test images, if they are available and their labels are those of the run."""
     options = manifest.get("options") or {}
@@ -207,10 +212,10 @@ def _data(
         return Missing(f"The data set is the Python code {name}, which is not run unless it is trusted.")
     where = folder or (Path(recorded["data_folder"]) if recorded["data_folder"] else None)
     try:
-        count = None if isinstance(answers, Missing) else len(answers.labels)
+        count = summary.get("images")
         kept = options.get("transform") or card.get("transform")
         transform = None if kept in (None, "None") else str(kept)
-        data = images_in(load(name, "test", where, everything if count is None else at_most(count), transform))
+        data = images_in(load(name, "test", where, at_most(count) if isinstance(count, int) else everything, transform))
     except NorsimError as problem:
         return Missing(f"The images are not available: {problem} Give the report the folder of the data set.")
     if isinstance(answers, Answers) and not np.array_equal(data.labels[: len(answers.labels)], answers.labels):

@@ -193,7 +193,7 @@ def fixed(): return nn.Sequential(nn.Flatten(0), nn.Unflatten(0, (4, 64)), nn.Li
 
 @pytest.mark.parametrize(("function", "problem"), [
     ("lazy", r"module '1' (LazyLinear) has no weights yet"), ("scripted", "is a module of torch.jit"),
-    ("none", "returns NoneType for 2 images"), ("spare", "layer 'spare' got no input during calibration"),
+    ("none", "returns a NoneType for 2 images"), ("spare", "layer 'spare' got no input during calibration"),
     ("single", "returns [10] for one image and [3, 10] for three"),
     ("fixed", "does not accept images [2, 1, 8, 8] of digits"),
     ("extra", "has a dict as '_extra_state' in its state_dict; expected tensors only"),

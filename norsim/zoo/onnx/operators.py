@@ -126,6 +126,21 @@ def _constant_of_shape(attributes: Attributes, shape: Tensor) -> Tensor:
     return torch.full(integers(shape) or [], value.item(), dtype=value.dtype)
 
 
+def _resize(attributes: Attributes, x: Tensor, *given: Tensor | None) -> Tensor:
+    roi, scales, sizes = (*given, None, None, None)[:3]
+    grown = [] if scales is None else scales.reshape(-1).tolist()
+    _allow(x.numel() * math.prod(grown) if grown else math.prod(integers(sizes) or []))
+    return resize(attributes, x, roi, scales, sizes)
+
+
+def _tile(attributes: Attributes, x: Tensor, repeats: Tensor) -> Tensor:
+    counts = integers(repeats) or []
+    if len(counts) != x.ndim or min(counts, default=0) < 0:
+        raise ValueError(f"repeats {counts} for {x.ndim} axes")
+    _allow(x.numel() * math.prod(counts))
+    return x.repeat(counts)
+
+
 def _expand(attributes: Attributes, x: Tensor, shape: Tensor) -> Tensor:
     sizes = integers(shape) or []
     whole = [1] * (len(sizes) - x.ndim) + list(x.shape)
@@ -232,6 +247,6 @@ OPERATORS: dict[str, Operator] = {
     "Transpose": lambda a, x: x.permute(a.get("perm", list(range(x.ndim))[::-1])),
     "Squeeze": _squeeze, "Unsqueeze": _unsqueeze, "Concat": lambda a, *x: torch.cat(x, a["axis"]), "Split": _split,
     "Slice": _slice, "Gather": _gather, "Pad": _pad, "Shape": _shape, "ConstantOfShape": _constant_of_shape,
-    "Expand": _expand, "Range": _range, "Resize": resize,
-    "Tile": lambda a, x, repeats: x.repeat(integers(repeats)),
+    "Expand": _expand, "Range": _range, "Resize": _resize,
+    "Tile": _tile,
 }  # fmt: skip
