@@ -75,7 +75,7 @@ ASSUMPTIONS = (
 @run_options
 def command(
     network: str | None, model: str | None, weights: Path | None,
-    mean: tuple[float, ...] | None, std: tuple[float, ...] | None,
+    mean: tuple[float, ...] | None, std: tuple[float, ...] | None, digital: tuple[str, ...],
     dataset: str | None, data_folder: Path | None, max_loss: float | None, energy: float | None, images: int,
     verify_images: int, chip_name: str, encoding: str | None, settings: tuple[str, ...],
     seed: int, jobs: int, out: Path | None, as_json: bool, quiet: bool, verbose: bool,
@@ -116,16 +116,16 @@ def command(
         raise ConfigurationError(f"{source.network} has no data set: give --dataset NAME|DIR|FILE")
     with reporting(quiet, phases) as report:
         float_network = spec.build()
-        check_storable(float_network, source.network)
+        check_storable(float_network, source.network, digital)
         float_network.load_state_dict(source.state(float_network))
         with step(report, "data train"):
             train_set = load(named or spec.dataset, "train", data_folder)
-        check_answers(float_network, train_set, source.network)
+        check_answers(float_network, train_set, source.network, digital)
         folder = open_run("bits", out, choice, seed, phases)
         with torch.random.fork_rng(devices=[]):
             found = propose(
                 float_network.eval(), train_set, choice.chip, Budget(max_loss, energy), images=images,
-                verify_images=verify_images, seed=seed, report=report,
+                verify_images=verify_images, digital=digital, seed=seed, report=report,
             )  # fmt: skip
     content: dict[str, Any] = {
         "network": network or str(model), "dataset": train_set.name, "chip": choice.chip.name,

@@ -23,6 +23,7 @@ from norsim.commands.shared.network_options import (
     check_learned_rounding,
     check_normalised,
     float_source,
+    learned_rounding_option,
     model_is_trusted,
     network_options,
     own_network_options,
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
 @network_options
 @own_network_options
 @bits_option
+@learned_rounding_option
 @click.option("--images", type=click.IntRange(min=1), help="Use only the first N test images; all by default.")
 @click.option(
     "--backend",

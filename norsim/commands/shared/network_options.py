@@ -32,12 +32,8 @@ def trust_model_option(function: Decorated) -> Decorated:
 
 
 def own_network_options(function: Decorated) -> Decorated:
-    """Add `--model`, `--weights`, `--mean`, `--std`, `--digital` and `--learned-rounding`, for commands that can
-    quantize a float network."""
+    """Add `--model`, `--weights`, `--mean`, `--std` and `--digital`, for commands that can quantize a float network."""
     for option in (
-        click.option("--learned-rounding", is_flag=True,
-                     help="Learn the rounding of float weights from the float network's layers, which takes minutes "
-                          "and is worth it at 4 bits and below."),
         click.option("--digital", multiple=True, metavar="PATTERN",
                      help="Leave the layers digital whose names, or those of modules that contain them, match PATTERN, "
                           "such as 'head' or 'layer4.*': they are neither quantized nor placed. Repeatable. In a "
@@ -94,6 +90,15 @@ def _numbers(context: click.Context, option: click.Parameter, value: str | None)
         raise ConfigurationError(
             f"--{option.name} {value}: expected one number per channel, such as 0.4914,0.4822,0.4465"
         ) from None
+
+
+def learned_rounding_option(function: Decorated) -> Decorated:
+    """Add `--learned-rounding`."""
+    return click.option(
+        "--learned-rounding", is_flag=True,
+        help="Learn the rounding of float weights from the float network's layers, which takes minutes and is worth it "
+             "at 4 bits and below.",
+    )(function)  # fmt: skip
 
 
 def check_learned_rounding(wanted: bool, quantizes: bool) -> None:

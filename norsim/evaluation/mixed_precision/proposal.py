@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import glob
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,17 +91,18 @@ class Proposal:
 
 
 def propose(
-    network: nn.Module, data: Dataset, chip: Chip, budget: Budget, *, images: int, verify_images: int, seed: int = 0,
-    report: Report = silent,
+    network: nn.Module, data: Dataset, chip: Chip, budget: Budget, *, images: int, verify_images: int,
+    digital: Collection[str] = (), seed: int = 0, report: Report = silent,
 ) -> Proposal:  # fmt: skip
     """Return the bits of each layer of a float `network` that lose least within a `budget`, on training `data`.
 
-    `images` choose, and up to `verify_images` others verify. Raises ConfigurationError for a budget that nothing meets,
-    for too few images, and as `norsim.quantize`; PlacementError for a layer that `chip` cannot hold.
+    `images` choose, and up to `verify_images` others verify. Modules that match the patterns `digital` stay float.
+    Raises ConfigurationError for a budget that nothing meets, for too few images, and as `norsim.quantize`;
+    PlacementError for a layer that `chip` cannot hold.
     """
     parts = divided(len(data), images, verify_images, seed)
     tensors = {name: torch.from_numpy(data.images[part]).float() / data.full_scale for name, part in parts.items()}
-    seen = observe(network, torch.split(tensors["calibrate"], BATCH), report=report)
+    seen = observe(network, torch.split(tensors["calibrate"], BATCH), digital, report)
     uniform = seen.widths(MAX_BITS)
     choices = choices_of(seen.quantized(uniform), chip, tensors["calibrate"][:1])
     _check_energy(budget, choices)
