@@ -97,6 +97,8 @@ def test_bits_are_proposed_for_a_budget(
     assert summary["bits"] == found["bits"]
     rows = list(csv.DictReader((tmp_path / "run" / "sensitivities.csv").read_text().splitlines()))
     assert len(rows) == 3 * (2 + 7) and {row["layer"] for row in rows} == {"conv1", "conv2", "fc"}
+    better = 100 * (found["accuracy_proposed"] - found["uniform"]["accuracy"])
+    assert found["uniform"]["proposed_better_by"]["points"] == pytest.approx(better)
     report_proposal({**found, "max_loss_points": found["loss"]["points"] - 1}, tmp_path / "run")
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == f"--bits '{found['bits']}'"

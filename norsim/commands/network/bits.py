@@ -162,7 +162,7 @@ def summary(found: Proposal) -> dict[str, Any]:
         "accuracy_widest": found.accuracy_widest, "accuracy_float": found.accuracy_float,
         "uniform": None if uniform is None else {
             "bits": text_of(uniform.bits), "converter_energy": uniform.share, "accuracy": uniform.accuracy,
-            "loss": _points(uniform.loss), "proposed_against_it": _points(found.against_uniform),
+            "loss": _points(uniform.loss), "proposed_better_by": _gained(found.against_uniform),
         },
         "layers": layers, "images": dict(found.images), "assumptions": ASSUMPTIONS,
     }  # fmt: skip
@@ -170,6 +170,10 @@ def summary(found: Proposal) -> dict[str, Any]:
 
 def _points(loss: Loss | None) -> dict[str, Any] | None:
     return None if loss is None else {"points": loss.points, "ci95": list(loss.ci95)}
+
+
+def _gained(loss: Loss | None) -> dict[str, Any] | None:
+    return None if loss is None else {"points": -loss.points, "ci95": [-end for end in reversed(loss.ci95)]}
 
 
 def table_of_sensitivities(found: Proposal) -> str:
@@ -216,8 +220,8 @@ def report_proposal(content: dict[str, Any], path: Path) -> None:
     if uniform is not None:
         show.say(
             f"The same bits for all layers, at most as much energy: {uniform['bits']} at "
-            f"{100 * uniform['converter_energy']:.1f} % has {100 * uniform['accuracy']:.2f} %. The proposal loses "
-            f"{_in_words(uniform['proposed_against_it'])} against it"
+            f"{100 * uniform['converter_energy']:.1f} % has {100 * uniform['accuracy']:.2f} %. The proposal is better "
+            f"by {_in_words(uniform['proposed_better_by'])}"
         )
     show.say_path(f"{content['seconds']:.0f} s. Run folder: {path}")
     click.echo(f"--bits '{content['bits']}'")
