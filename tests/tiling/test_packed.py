@@ -125,6 +125,15 @@ def test_cells_between_blocks_are_off_and_leak(small_chip: SmallChip) -> None:
 PAIRS = ("encoding=linear-pair",)
 
 
+def test_pairs_between_blocks_are_off_too(small_chip: SmallChip) -> None:
+    """Where code 0 conducts, both cells of such a pair are programmed."""
+    layer = grouped(5, 3, 1)
+    (part,), (array,) = (grid := place(layer, rows_in_order(small_chip, *PAIRS)).program()).tiles, grid.arrays
+    off = np.repeat(np.arange(5), 2)[:, None] != np.arange(15) // 3
+    volts = array.tile.thresholds[:, np.argsort(part.order)]
+    assert (volts[off] == part.chip.cell.programmed_volts).all() and volts[~off].max() < volts[off].min() - 0.1
+
+
 @pytest.mark.parametrize("settings", [*MAPPINGS.values(), PAIRS], ids=[*MAPPINGS, "linear-pair"])
 def test_backends_agree_on_a_packed_tile(small_chip: SmallChip, settings: tuple[str, ...]) -> None:
     """On wires with resistance; ngspice solves each read in a deck of its own."""
