@@ -194,3 +194,30 @@ def test_the_gradient_of_a_packed_tile_is_that_of_its_groups(
     np.testing.assert_allclose(
         effective_weights(grid).numpy(), layer.weights.astype(int) - layer.weight_zero, rtol=2e-3, atol=0.03
     )
+
+
+# Expansion, outputs, repeats and stride of the blocks of MobileNetV2 (Sandler et al. 2018, table 2).
+BLOCKS = ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1))
+
+
+def mobilenet_layers() -> list[tuple[int, int, int]]:
+    """Return inputs of a group, outputs and groups of every layer of MobileNetV2."""
+    found, inputs = [(27, 32, 1)], 32
+    for expansion, outputs, repeats in BLOCKS:
+        for _ in range(repeats):
+            hidden = inputs * expansion
+            found += [(inputs, hidden, 1)] if expansion > 1 else []
+            found += [(9, hidden, hidden), (hidden, outputs, 1)]
+            inputs = outputs
+    return [*found, (inputs, 1280, 1), (1280, 1000, 1)]
+
+
+@pytest.mark.parametrize(("bits", "most"), [(4, 500), (8, 700)])
+def test_a_mobilenet_takes_hundreds_of_tiles(bits: int, most: int) -> None:
+    chip, tiles, weights = load_chip("etox65"), 0, 0
+    for inputs, outputs, groups in mobilenet_layers():
+        codes = np.zeros((outputs, inputs), np.uint8)
+        geometry = ConvGeometry(groups * inputs, (1, 1), groups=groups)
+        layer = QuantizedLayer("one", codes, 0, np.ones(outputs), bits, 1.0, 0, bits, geometry=geometry)
+        tiles, weights = tiles + len(place(layer, chip).tiles), weights + codes.size
+    assert 3.4e6 < weights < 3.5e6 and tiles <= most
