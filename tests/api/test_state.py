@@ -152,14 +152,16 @@ def test_the_model_stays_as_it_is(model: nn.Module, train_set: Split, test_set: 
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
-def test_other_types_are_refused_with_a_remedy(
-    net: norsim.DeployedNetwork, model: nn.Module, train_set: Split, dtype: torch.dtype
-) -> None:
-    with pytest.raises(norsim.PlacementError, match=rf"layer 'conv' has {dtype} weights; .*call model.float\(\)"):
-        deployed(copy.deepcopy(model).to(dtype), train_set)
+def test_a_deployed_network_keeps_its_type(net: norsim.DeployedNetwork, dtype: torch.dtype) -> None:
     with pytest.raises(norsim.ConfigurationError, match=f"computes in float32, so it cannot be made {dtype}"):
         net.to(dtype)
     assert {value.dtype for value in net.parameters()} == {torch.float32}
+
+
+def test_a_network_of_another_type_is_converted(model: nn.Module, train_set: Split, test_set: Split) -> None:
+    double = norsim.quantize(copy.deepcopy(model).double(), train_set.pair)
+    with torch.no_grad():
+        assert torch.equal(double(test_set.x), norsim.quantize(model, train_set.pair)(test_set.x))
 
 
 def test_bytes_are_refused_with_a_remedy(
