@@ -62,7 +62,7 @@ def chips(lossless: tuple[str, ...]) -> dict[str, Chip]:
     return {name: replace(chip, row_order=name != "reference") for name, chip in made.items()}
 
 
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=8, deadline=None, derandomize=True)
 @given(
     st.sampled_from(list(MAPPINGS)), st.integers(2, 9), st.integers(1, 9), st.integers(1, 9),
     st.sampled_from([1, 4, 8]), st.integers(0, 99),
