@@ -7,7 +7,7 @@ import io
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Stimulus, Tile
 from norsim.backends.backend import Backend
 from norsim.backends.registry import BACKENDS, backend_named
-from norsim.caches.arrays import IMAGES, MODELS, ArrayCache
+from norsim.caches.arrays import FITS, IMAGES, MODELS, QUANTIZATIONS, ArrayCache
 from norsim.chip.load import load_chip
 from norsim.chip.model import Chip
 from norsim.quantization.layer import QuantizedLayer
@@ -40,7 +40,9 @@ settings.register_profile("norsim", deadline=None, max_examples=60)
 settings.load_profile("norsim")
 
 Solver = Callable[[Tile, Stimulus], Currents]
-KEPT_FOR_TESTS = {MODELS.name, IMAGES.name}
+# Tests that are not about these fit and quantize anew.
+ANEW = {FITS.name, QUANTIZATIONS.name}
+KEPT_FOR_TESTS = {MODELS.name, IMAGES.name, *ANEW}
 
 
 class OfTheTest(Backend):
@@ -184,24 +186,29 @@ def shared_units(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
 USUAL_FOLDER = ArrayCache.folder
 
 
-def keep_arrays_in(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    """Keep models and images in `folder`. Characterisations are those of the user, because they take long."""
-    patch.setattr(
-        ArrayCache, "folder", lambda one: folder / one.name if one.name in KEPT_FOR_TESTS else USUAL_FOLDER(one)
-    )
+def keep_arrays_in(folder: Path, patch: pytest.MonkeyPatch, forgotten: Collection[str] = ()) -> None:
+    """Keep arrays in `folder`, without those of the names `forgotten`. Characterisations are those of the user, because
+    they take long."""
+
+    def place(one: ArrayCache) -> Path | None:
+        if one.name in forgotten:
+            return None
+        return folder / one.name if one.name in KEPT_FOR_TESTS else USUAL_FOLDER(one)
+
+    patch.setattr(ArrayCache, "folder", place)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def arrays_of_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Let the tests of this process share models and images on disk."""
     with pytest.MonkeyPatch.context() as patch:
-        keep_arrays_in(tmp_path_factory.mktemp("arrays"), patch)
+        keep_arrays_in(tmp_path_factory.mktemp("arrays"), patch, ANEW)
         yield
 
 
 @pytest.fixture
 def own_arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Let a test keep models and images for itself; return their folder."""
+    """Let a test keep all arrays but characterisations for itself; return their folder."""
     keep_arrays_in(tmp_path / "arrays", monkeypatch)
     return tmp_path / "arrays"
 

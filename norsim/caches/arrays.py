@@ -160,3 +160,7 @@ CELLS = ArrayCache("cells")
 MODELS = ArrayCache("models", most_bytes=2 * 2**30)
 # Decoded images (norsim.data.decoding): about six times those of CIFAR-10.
 IMAGES = ArrayCache("images", most_bytes=2**30)
+# Fits of converters to training images (norsim.tiling.calibrate): those of about 2,000 networks of 300 tiles.
+FITS = ArrayCache("fits", most_bytes=2**30)
+# What post-training quantizations change (norsim.training.post_training).
+QUANTIZATIONS = ArrayCache("quantizations", most_bytes=2**30)

@@ -6,8 +6,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import astuple, dataclass, fields, replace
-from importlib.metadata import version
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,18 +22,15 @@ from norsim.evaluation.clipping import Tally, Use
 from norsim.evaluation.metrics import Predictions, classes_of, plain
 from norsim.evaluation.proof.kept_reads import samples_of, samples_table
 from norsim.evaluation.proof.sampling import KeptReads, Quota, Sample, Sampler
-from norsim.jobs.machine import processor
-from norsim.jobs.unit_store import DECISIVE, UnitStore, unit_key
+from norsim.jobs.unit_store import UnitStore, unit_key
 from norsim.jobs.workers import HERE, Unit, Workers
-from norsim.quantization.forward import device_name, device_of, forward
-from norsim.quantization.layer import QuantizedLayer
+from norsim.quantization.forward import forward
+from norsim.tiling.convert import fingerprint
 from norsim.tiling.grid import TileGrid
 from norsim.tiling.modules import digital, reading, tiled_layers
 from norsim.tiling.read_noise import ReadNoise
 from norsim.tiling.reader import Reader
-from norsim.user_code import code_of
-from norsim.zoo.attributes import attributes, has_own_code
-from norsim.zoo.normalise import normalisation
+from norsim.zoo.attributes import has_own_code
 
 # Classes `[images]`, or the outputs themselves.
 Answers = Any
@@ -208,43 +204,11 @@ def _answers_of(column: pa.ChunkedArray) -> Answers:
     return np.array(column.to_numpy(), np.int64)
 
 
-def fingerprint(model: nn.Module, backend: Backend) -> str:
-    """Return a hash of everything that determines the outputs of a converted network, including its calibration.
-
-    Processors differ in the last bits of their sums, so it includes the name of this one.
-    """
-    rests_on: list[str | None] = [*backend.versions().values()] or [None]
-    parts: list[object] = [
-        processor(),
-        *map(version, DECISIVE),
-        *rests_on,
-        backend.name,
-        str(model),
-        normalisation(model),
-    ]
-    kinds = {type(part) for part in model.modules()}
-    parts += sorted(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)
-    parts += [*code_of(kind.__module__ for kind in kinds), *attributes(model)]
-    # Also the buffers that a state dict lacks.
-    values = dict(model.named_buffers()) | model.state_dict()
-    parts += [*values, digest_of(values.values()), device_name(device_of(model))]
-    for name, layer in tiled_layers(model).items():
-        parts += [name, layer.fixed and layer.fixed.name, repr(layer.grid.chip), *_of_layer(layer.grid.layer)]
-        for tile in layer.grid.tiles:
-            parts += [tile.name, *map(repr, tile.adcs), tile.gain.tobytes().hex(), tile.offset.tobytes().hex()]
-    return unit_key(*parts)
-
-
 def _answered(model: nn.Module, images: Tensor) -> str:
     """Return a hash of the outputs of a converted network, computed in integers, for images `[images, ...]`."""
     with digital(model):
         column = _column(outputs(model, images))
     return hashlib.sha256(column[0].as_py()).hexdigest()
-
-
-def _of_layer(layer: QuantizedLayer) -> list[str]:
-    values = [getattr(layer, field.name) for field in fields(layer)]
-    return [value.tobytes().hex() if isinstance(value, np.ndarray) else repr(value) for value in values]
 
 
 def keep(store: UnitStore, key: str, kept: Kept) -> None:

@@ -60,7 +60,7 @@ class BitSerial:
     name = "bit-serial"
     inputs_on: ClassVar[Literal["wordlines"]] = "wordlines"
     # The widest codes that a quantized layer can have.
-    activation_bits = 8
+    activation_bits, activation_key = 8, ""
     # Wordlines of 0 bits.
     has_unselected_cells = True
 

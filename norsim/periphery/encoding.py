@@ -58,6 +58,10 @@ class Encoding(Protocol):
         """Width of the widest activation codes that the encoding supports."""
 
     @property
+    def activation_key(self) -> str:
+        """The chip key that sets `activation_bits`; empty if none does."""
+
+    @property
     def has_unselected_cells(self) -> bool:
         """Whether a read leaves wordlines at 0 V under the full bitline volts, so that unselected cells leak."""
 

@@ -55,6 +55,7 @@ class LinearPair:
 
     name = "linear-pair"
     inputs_on: ClassVar[Literal["bitlines"]] = "bitlines"
+    activation_key = "linear_pair.dac_bits"
     # All wordlines are biased.
     has_unselected_cells = False
 

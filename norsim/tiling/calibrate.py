@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
-from norsim.backends.backend import Progress
+from norsim.backends.backend import Backend, Progress
 from norsim.backends.registry import backend_named
+from norsim.caches.arrays import FITS
 from norsim.data.batches import Data, first_inputs
+from norsim.data.tensors import digest_of
 from norsim.jobs.phases import Report, silent, step
-from norsim.jobs.unit_store import UnitStore
+from norsim.jobs.unit_store import UnitStore, unit_key
 from norsim.jobs.workers import HERE, Workers
 from norsim.periphery.code_vectors import CodeVectors
 from norsim.periphery.encoding import Codes
 from norsim.random_streams import Stream, generator
-from norsim.tiling.convert import converted_layers
+from norsim.tiling.convert import converted_layers, fingerprint
+from norsim.tiling.fit import fit_as_vector, with_fit
 from norsim.tiling.grid import TileGrid
-from norsim.tiling.modules import layer_vectors
+from norsim.tiling.modules import TiledLayer, layer_vectors
 from norsim.tiling.read_noise import ReadNoise
 from norsim.tiling.reader import Reader
+from norsim.zoo.attributes import has_own_code, is_ours
 
 CALIBRATION_VECTORS = 2048
 
@@ -41,8 +46,10 @@ def calibrate(
     The first inputs of `data`, up to the chip's `calibration.images`, determine the activations of each layer in the
     digital network. `data` is training data of any kind that `norsim.deploy` accepts. Tiles that are not programmed yet
     are programmed first. Digital layers do not change. `progress(done, total)` counts decks or, with
-    `macro`, tiles of a layer, and so does `report("calibrate LAYER", done, total)`. Raises ConfigurationError
-    for a network that was not converted, DataError for unsuitable data.
+    `macro`, tiles of a layer, and so does `report("calibrate LAYER", done, total)`. The fits are kept on disk by the
+    content of network, chip and inputs, so that no later run reads the array for the same ones; those of user-supplied
+    code are not, because its results may depend on anything. Raises ConfigurationError for a network that was not
+    converted, DataError for unsuitable data.
     """
     wanted, layers = backend_named(backend), converted_layers(model)
     on_array = {name: layer for name, layer in layers.items() if not layer.stays_digital}
@@ -55,13 +62,38 @@ def calibrate(
                 progress(done, total)
 
         with step(report, "calibrate"):
-            codes = layer_vectors(model, first_inputs(data, count), on_array)
-        for name, layer in on_array.items():
+            inputs = first_inputs(data, count)
+            key = _key(model, on_array, wanted, inputs, seed)
+            kept = None if key is None else FITS.get(key)
+            codes = layer_vectors(model, inputs, on_array) if kept is None else {}
+        for place, (name, layer) in enumerate(on_array.items()):
             report(f"calibrate {name}", 0, len(layer.grid.tiles))
             reader = Reader(layer.backend_with(wanted), workers, tell, "calibrate", store=store)
-            layer.grid = fit_layer(layer.grid, codes.pop(name), reader, seed)
+            if kept is None:
+                layer.grid = fit_layer(layer.grid, codes.pop(name), reader, seed)
+            else:
+                grid = layer.grid if layer.grid.arrays else layer.grid.program(reader.backend)
+                layer.grid = replace(grid, tiles=with_fit(grid.tiles, kept[str(place)]), calibrated=True)
+                tell(f"calibrate {name}", len(grid.tiles), len(grid.tiles))
+        if key is not None and kept is None:
+            FITS.put(key, {str(n): fit_as_vector(one.grid.tiles) for n, one in enumerate(on_array.values())})
     for layer in layers.values():
         layer.use(Reader(wanted, noise=ReadNoise(seed)))
+
+
+def _key(
+    model: nn.Module, layers: Mapping[str, TiledLayer], backend: Backend, inputs: Tensor, seed: int
+) -> str | None:  # fmt: skip
+    """Return the key of the fits of `layers`, those of a converted network on the array, to `inputs` `[images, ...]`;
+    None if user-supplied code takes part in them."""
+    used = [layer.backend_with(backend) for layer in layers.values()]
+    ours = all(
+        is_ours(part) for one, layer in zip(used, layers.values(), strict=True) for part in (one, layer.grid.chip)
+    )
+    if not ours or has_own_code(model):
+        return None
+    versions = [sorted(one.versions().items()) for one in used]
+    return unit_key("fits", fingerprint(model, backend), digest_of([inputs]), inputs.stride(), seed, versions)
 
 
 def fit_layer(grid: TileGrid, codes: Codes | CodeVectors, reader: Reader, seed: int) -> TileGrid:

@@ -1,9 +1,12 @@
-"""Replace quantized layers by tiled layers, and program them."""
+"""Replace quantized layers by tiled layers, program them, and name a converted network by all that it computes with."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from importlib.metadata import version
 
+import numpy as np
 from torch import nn
 
 from norsim.backends.backend import Backend, Progress
@@ -11,9 +14,12 @@ from norsim.backends.programming import program_levels
 from norsim.backends.registry import backend_named
 from norsim.chip.model import Chip
 from norsim.errors import ConfigurationError
+from norsim.jobs.machine import processor
 from norsim.jobs.phases import Report, silent, step
+from norsim.jobs.unit_store import DECISIVE, unit_key
 from norsim.quantization.copies import independent_copy
 from norsim.quantization.forward import check_network
+from norsim.quantization.layer import QuantizedLayer
 from norsim.quantization.modules import OWN, QuantizedOperands
 from norsim.quantization.replace import replace_modules
 from norsim.tiling.convolutions.im2col import memory_format
@@ -22,6 +28,7 @@ from norsim.tiling.grid import place
 from norsim.tiling.modules import TiledLayer, TiledLinear, tiled_layers
 from norsim.tiling.read_noise import ReadNoise
 from norsim.tiling.reader import Reader
+from norsim.zoo.attributes import described
 
 TILED = {nn.Conv1d: TiledConv1d, nn.Conv2d: TiledConv2d, nn.Linear: TiledLinear}
 
@@ -29,10 +36,11 @@ TILED = {nn.Conv1d: TiledConv1d, nn.Conv2d: TiledConv2d, nn.Linear: TiledLinear}
 def convert(model: nn.Module, chip: Chip, overrides: Mapping[str, Mapping[str, str]] | None = None) -> nn.Module:
     """Return a copy of a quantized network with every quantized layer on `chip`'s tiles; names are kept.
 
-    `overrides` fixes the backend of single layers: `{"conv1": {"backend": "ideal"}}` keeps conv1 digital. The copy
-    cannot be called before `norsim.calibrate`: its tiles are not programmed and its converters have no range. All other
-    modules stay digital: `norsim.digital_modules` lists them. Raises PlacementError for a layer that does not fit,
-    ConfigurationError for a network without quantized layers or an override of an unknown layer.
+    Each layer has the chip's keys for it (`Chip.for_layers`). `overrides` fixes the backend of single layers:
+    `{"conv1": {"backend": "ideal"}}` keeps conv1 digital. The copy cannot be called before `norsim.calibrate`: its
+    tiles are not programmed and its converters have no range. All other modules stay digital: `norsim.digital_modules`
+    lists them. Raises PlacementError for a layer that does not fit, ConfigurationError for a network without quantized
+    layers, for an override of an unknown layer, and for a pattern of the chip's section `layers` without effect.
     """
     check_network(model)
     if not isinstance(chip, Chip):
@@ -44,11 +52,11 @@ def convert(model: nn.Module, chip: Chip, overrides: Mapping[str, Mapping[str, s
             "the network has no quantized layers: call norsim.quantize(network, training_data) first, or use "
             "norsim.deploy, which does all steps"
         )
-    fixed = _fixed(overrides or {}, found)
+    fixed, chips = _fixed(overrides or {}, found), chip.for_layers(list(found))
     new: dict[int, TiledLayer] = {}
     for name, part in found.items():
         kind = next(kind for plain, kind in TILED.items() if isinstance(part, plain))
-        tiled = kind(place(part.quantized_layer(name), chip), fixed.get(name))
+        tiled = kind(place(part.quantized_layer(name), chips[name]), fixed.get(name))
         new[id(part)] = tiled.to(part.weight.device).eval()
         if isinstance(tiled, TiledConv2d):
             tiled.to(memory_format=memory_format(part.weight))  # type: ignore[call-overload]
@@ -123,3 +131,22 @@ def converted_layers(model: nn.Module) -> dict[str, TiledLayer]:
             "on the array, and so does norsim.convert for a quantized network"
         )
     return layers
+
+
+def fingerprint(model: nn.Module, backend: Backend) -> str:
+    """Return a hash of everything that determines the outputs of a converted network, including its calibration.
+
+    Processors differ in the last bits of their sums, so it includes the name of this one.
+    """
+    rests_on: list[str | None] = [*backend.versions().values()] or [None]
+    parts: list[object] = [processor(), *map(version, DECISIVE), *rests_on, backend.name, *described(model)]
+    for name, layer in tiled_layers(model).items():
+        parts += [name, layer.fixed and layer.fixed.name, repr(layer.grid.chip), *_of_layer(layer.grid.layer)]
+        for tile in layer.grid.tiles:
+            parts += [tile.name, *map(repr, tile.adcs), tile.gain.tobytes().hex(), tile.offset.tobytes().hex()]
+    return unit_key(*parts)
+
+
+def _of_layer(layer: QuantizedLayer) -> list[str]:
+    values = [getattr(layer, field.name) for field in fields(layer)]
+    return [value.tobytes().hex() if isinstance(value, np.ndarray) else repr(value) for value in values]

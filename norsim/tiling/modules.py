@@ -153,10 +153,11 @@ class TiledLayer(nn.Module):
         self.calls += 1
         return replace(reader, noise=noise)
 
-    def sums(self, codes: Codes | CodeVectors, images: int) -> NDArray[np.floating]:
+    def sums(self, codes: Codes | CodeVectors, images: int, device: torch.device) -> NDArray[np.floating]:
         """Return the sums `[vectors, outputs]` of (q - z) x for activation codes `[vectors, inputs]`.
 
-        The vectors are those of `images` images, image after image; that matters only for noise.
+        The vectors are those of `images` images, image after image; that matters only for noise. A backend that can
+        computes on `device`.
         """
         if self.record is not None:
             self.record.append(codes)
@@ -164,7 +165,7 @@ class TiledLayer(nn.Module):
             return np.empty((0, self.grid.layer.outputs))
         # Sums in the type of autocast would be rounded.
         with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-            return self.grid.multiply(codes, self.reader_of_call(images))
+            return self.grid.multiply(codes, self.reader_of_call(images).on(str(device)))
 
     def outputs_in_torch(self, path: TensorPath, parts: Iterable[Tensor], vectors: int, images: int) -> Tensor:
         """Return real outputs `[vectors, outputs]`, float32, for codes on a device, in parts `[..., inputs]` of
@@ -223,7 +224,7 @@ class TiledLinear(TiledLayer, nn.Linear):
         path = self.in_torch(input)
         if path is None:
             codes = layer.encode(self.real_numbers(first).cpu().numpy()).reshape(-1, layer.vector_length)
-            found = self.real(self.sums(codes, images))
+            found = self.real(self.sums(codes, images, input.device))
         else:
             vectors = self.real_numbers(first).reshape(-1, layer.vector_length)
             found = self.outputs_in_torch(path, path.codes(vectors), len(vectors), images)

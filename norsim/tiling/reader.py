@@ -66,6 +66,10 @@ class Reader:
     noise: ReadNoise | None = None
     in_torch: bool = False
 
+    def on(self, device: str) -> Reader:
+        """Return the reader whose backend computes on a torch device, such as `cuda:0`, if it can."""
+        return replace(self, backend=self.backend.on(device))
+
     def currents(self, requests: Sequence[tuple[Tile, Stimulus]], layer: str = "") -> list[Currents]:
         """Return the currents of each request for tiles of `layer`, in order; equal reads of a tile are solved once.
 

@@ -280,7 +280,7 @@ class PlacedTile:
 
 
 def placed_tile(layer: QuantizedLayer, chip: Chip, row: int, column: int, inputs: range, outputs: range) -> PlacedTile:
-    """Return the tile of a layer at a place, with those inputs and outputs; its converters span the full scale."""
+    """Return the tile of a layer at a place, with those inputs and outputs; its converters are not fitted."""
     order, encoding, blocks = None, chip.encoding.for_weights(layer.weight_bits), blocks_of(layer, outputs)
     if chip.row_order:
         loads = encoding.slice_codes(span_weights(layer, inputs, outputs, 0)).sum(axis=(1, 2), dtype=np.int64)
@@ -288,7 +288,7 @@ def placed_tile(layer: QuantizedLayer, chip: Chip, row: int, column: int, inputs
     full = full_scale_amps(encoding, len(inputs) // blocks, layer.weight_bits, layer.input_bits)
     random, conversions = draw_at(chip, layer, row, column).random("adc"), len(outputs) * encoding.slices
     flaws = chip.converters.draw(conversions, random, chip.outputs_per_converter)
-    ones, zeros, adcs = np.ones(conversions), np.zeros(conversions), (Adc(chip.adc_bits, -full, full),)
+    ones, zeros, adcs = np.ones(conversions), np.zeros(conversions), (chip.unfitted_adc(full),)
     return PlacedTile(
         layer, chip, row, column, inputs, outputs, order, adcs * encoding.slices, flaws, ones, zeros
     )  # fmt: skip

@@ -8,6 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from norsim.data.tensors import digest_of
+from norsim.quantization.forward import device_name, device_of
+from norsim.user_code import code_of
+from norsim.zoo.normalise import normalisation
+
 PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device)
 OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 
@@ -19,6 +24,29 @@ def has_own_code(model: nn.Module) -> bool:
     plain values nor torch's functions.
     """
     return any(_is_undescribed(part) for part in model.modules())
+
+
+def described(model: nn.Module) -> list[str]:
+    """Return what determines the outputs of a network as texts: its modules and their attributes, hooks and values, and
+    the device that computes it. With user-supplied code, they may depend on more."""
+    kinds = {type(part) for part in model.modules()}
+    # Also the buffers that a state dict lacks.
+    values = dict(model.named_buffers()) | model.state_dict()
+    return [
+        str(model), repr(normalisation(model)), *sorted(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds),
+        *code_of(kind.__module__ for kind in kinds), *attributes(model), *values, digest_of(values.values()),
+        device_name(device_of(model)),
+    ]  # fmt: skip
+
+
+def is_ours(value: Any) -> bool:
+    """Return whether `value`, such as a backend or a chip, consists of norsim's classes and plain values alone, so that
+    its `repr` and norsim's code determine what it does."""
+    if isinstance(value, PLAIN):
+        return True
+    if isinstance(value, list | tuple) and _library(type(value)) == "builtins":
+        return all(map(is_ours, value))
+    return _library(type(value)) == "norsim" and all(map(is_ours, vars(value).values()))
 
 
 def attributes(model: nn.Module) -> list[str]:

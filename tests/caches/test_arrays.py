@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
-from norsim.caches.arrays import CELLS, IMAGES, MODELS, ArrayCache, key_of
+from norsim.caches.arrays import CELLS, FITS, IMAGES, MODELS, QUANTIZATIONS, ArrayCache, key_of
 
 CACHE = ArrayCache("tries")
 ARRAYS = {
@@ -184,9 +184,12 @@ def test_only_own_files_are_listed(folder: Path) -> None:
     assert ArrayCache("none").files() == []
 
 
-def test_models_and_images_are_bounded_and_characterisations_are_small() -> None:
-    assert {one.name for one in (CELLS, MODELS, IMAGES)} == {"cells", "models", "images"}
-    assert MODELS.most_bytes == 2**31 and IMAGES.most_bytes == 2**30
+BOUNDED = (MODELS, FITS, QUANTIZATIONS, IMAGES)
+
+
+def test_all_but_characterisations_which_are_small_are_bounded() -> None:
+    assert {one.name for one in (CELLS, *BOUNDED)} == {"cells", "models", "fits", "quantizations", "images"}
+    assert [one.most_bytes for one in BOUNDED] == [2**31, 2**30, 2**30, 2**30]
 
 
 @pytest.mark.parametrize("blocked", [".", "norsim", "norsim/tries"])

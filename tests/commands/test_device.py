@@ -14,13 +14,12 @@ from torch import nn
 from norsim.backends.registry import backend_named
 from norsim.chip.load import load_chip
 from norsim.errors import ConfigurationError
-from norsim.evaluation.batches import fingerprint
 from norsim.experiments.devices import cards as cards_of_torch
 from norsim.experiments.devices import choose_device
 from norsim.experiments.run_folder import RunFolder
 from norsim.folders.output import OutputFolder
 from norsim.quantization.quantize import quantize
-from norsim.tiling.convert import convert
+from norsim.tiling.convert import convert, fingerprint
 
 Run = Callable[..., Any]
 
@@ -41,8 +40,8 @@ def test_auto_takes_a_card_for_backends_that_compute_on_it(cards: Callable[[int]
     macro, ideal, nodal, ngspice = map(backend_named, ("macro", "ideal", "nodal", "ngspice"))
     cards(2)
     assert [str(choose_device("auto", one)) for one in (macro, ideal, nodal, ngspice)] == [
-        *["cuda:0"] * 2,
-        *["cpu"] * 2,
+        *["cuda:0"] * 3,
+        "cpu",
     ]
     assert str(choose_device("cuda", nodal)) == "cuda:0" and str(choose_device("cuda:1", macro)) == "cuda:1"
     assert str(choose_device("cpu", macro)) == "cpu" and cards_of_torch() == ["card 0", "card 1"]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from norsim.caches.arrays import IMAGES, MODELS, key_of
+from norsim.caches.arrays import FITS, IMAGES, MODELS, QUANTIZATIONS, key_of
 from norsim.commands import main
 from norsim.experiments.run_folder import RunFolder
 from norsim.folders.output import OutputFolder
@@ -130,17 +130,18 @@ def test_units_of_finished_runs_and_old_shared_ones_are_removed(norsim: Run, run
     assert norsim("runs", "verify", runs / "done").code == 0
 
 
-def test_old_models_and_images_are_removed_and_others_are_kept(norsim: Run, tmp_path: Path, own_arrays: Path) -> None:
+def test_old_arrays_are_removed_and_others_are_kept(norsim: Run, tmp_path: Path, own_arrays: Path) -> None:
     (tmp_path / "runs").mkdir()
-    for number, cache in enumerate((MODELS, MODELS, IMAGES)):
+    for number, cache in enumerate((MODELS, MODELS, IMAGES, FITS, QUANTIZATIONS)):
         cache.put(key_of(number), {"values": np.zeros(100)})
-    old = [path for cache, number in ((MODELS, 0), (IMAGES, 2)) if (path := cache.path(key_of(number)))]
+    unused = zip((MODELS, IMAGES, FITS, QUANTIZATIONS), (0, 2, 3, 4), strict=True)
+    old = [path for cache, number in unused if (path := cache.path(key_of(number)))]
     notes = old[0].with_name("notes.txt")
     for path in (*old, notes):
         path.touch()
         os.utime(path, (time.time() - 40 * 24 * 3600,) * 2)
-    assert norsim("runs", "gc", tmp_path / "runs", "--dry-run", "--json").json["files"] == 2 and old[0].exists()
-    assert norsim("runs", "gc", tmp_path / "runs").out.startswith("2 files")
+    assert norsim("runs", "gc", tmp_path / "runs", "--dry-run", "--json").json["files"] == 4 and old[0].exists()
+    assert norsim("runs", "gc", tmp_path / "runs").out.startswith("4 files")
     assert not any(path.exists() for path in old) and notes.exists() and MODELS.has(key_of(1))
 
 

@@ -24,7 +24,7 @@ from norsim.chip.load import load_chip
 from norsim.data import load
 from norsim.errors import ConfigurationError, DataError, SimulatorError, SolveError, SolveTimeoutError, WriteError
 from norsim.evaluation import batches
-from norsim.evaluation.batches import batch_key, fingerprint
+from norsim.evaluation.batches import batch_key
 from norsim.evaluation.proof.kept_reads import load_samples, save_samples
 from norsim.evaluation.proof.sampling import Quota
 from norsim.jobs.dask_cluster import LOST, Cluster, _reaching
@@ -35,7 +35,7 @@ from norsim.saved.network_folder import load_network
 from norsim.solver import characterisation_cache
 from norsim.solver.characterize import Box
 from norsim.spice.simulators.running import Program, own_folder, run
-from norsim.tiling.convert import convert
+from norsim.tiling.convert import convert, fingerprint
 from norsim.training.finetune import fine_tune
 from norsim.training.tuning import Tuning
 from norsim.user_code import call_code

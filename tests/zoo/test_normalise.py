@@ -12,10 +12,9 @@ from torch import nn
 from norsim.backends.ideal import Ideal
 from norsim.chip.load import load_chip
 from norsim.errors import ConfigurationError, DataError
-from norsim.evaluation.batches import fingerprint
 from norsim.quantization.quantize import quantize
 from norsim.saved.packed_weights import decode, encode
-from norsim.tiling.convert import convert
+from norsim.tiling.convert import convert, fingerprint
 from norsim.tiling.digital import digital_operations
 from norsim.tiling.modules import digital
 from norsim.zoo.normalise import Normalise, from_header, normalisation

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from norsim.caches.arrays import CELLS, IMAGES, MODELS
+from norsim.caches.arrays import CELLS, FITS, IMAGES, MODELS, QUANTIZATIONS
 from norsim.commands.shared import show as shown
 from norsim.commands.shared.options import print_json
 from norsim.errors import ConfigurationError, ThresholdError
@@ -119,7 +119,8 @@ def verify(run: Path, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def gc(folder: Path, days: float, dry_run: bool, as_json: bool) -> None:
     """Remove the units of finished runs in FOLDER, and what runs share: old units, and characterisations of cells,
-    models of tiles and decoded images that were not used for as long. Results and other files are kept.
+    models of tiles, fits of converters, quantizations and decoded images that were not used for as long. Results and
+    other files are kept.
 
     \b
     Examples:
@@ -130,7 +131,8 @@ def gc(folder: Path, days: float, dry_run: bool, as_json: bool) -> None:
     kept = [run / name for run in finished for name in written(run) if _is_unit(name)]
     sizes = [stat.st_size for path in kept if path.is_file() and (stat := _stat(path))]
     before = time.time() - days * DAY
-    for path in [*unit_files(shared_units()), *CELLS.files(), *MODELS.files(), *IMAGES.files()]:
+    shared = [path for cache in (CELLS, MODELS, FITS, QUANTIZATIONS, IMAGES) for path in cache.files()]
+    for path in [*unit_files(shared_units()), *shared]:
         # Other processes remove shared files too, and some may be of another user.
         with suppress(OSError):
             stat = path.stat()

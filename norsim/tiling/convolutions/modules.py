@@ -33,7 +33,7 @@ class TiledConvolution(TiledLayer):
                 self.record.append(vectors)
             sums = im2col.exact_convolution(layer, geometry, codes).reshape(*shape[:2], rows * columns)
         else:
-            by_vector = self.sums(vectors, self.image_axis(input.shape[:1])[1])
+            by_vector = self.sums(vectors, self.image_axis(input.shape[:1])[1], input.device)
             sums = by_vector.reshape(len(input), rows * columns, layer.outputs).transpose(0, 2, 1)
         return torch.from_numpy(im2col.decoded(sums, layer)).view(shape)
 

@@ -21,18 +21,6 @@ from norsim.tiling.program import ProgrammedTile
 from norsim.tiling.read_noise import cell_places
 from norsim.tiling.tile import PlacedTile
 
-# Memory for the reads of a tile: a share of the device's, within these bounds. It does not depend on what is free, so
-# that vectors are split alike in every run.
-SHARE, LEAST_BYTES, MOST_BYTES = 1 / 16, 2**26, 2**31
-
-
-def bytes_at_once(device: torch.device) -> int:
-    """Return the memory that one step of work may take on a device."""
-    if device.type != "cuda":
-        return LEAST_BYTES
-    total = torch.cuda.get_device_properties(device).total_memory
-    return int(min(max(SHARE * total, LEAST_BYTES), MOST_BYTES))
-
 
 def digital_side(layer: QuantizedLayer, device: torch.device) -> DigitalSide:
     """Return the integers of a layer as tensors on a device."""
