@@ -176,10 +176,20 @@ class PlacedTile:
 
     def cell_codes(self) -> Codes:
         """Return the level `[wordlines, bitlines]` of each cell."""
-        codes = self.encoding.cell_codes(self.weights_in_layer_order, self.layer.weight_zero)
+        return self._on_lines(self.encoding.cell_codes(self.weights_in_layer_order, self.layer.weight_zero))
+
+    def by_level(self, values: Floats, off: float) -> Floats:
+        """Return the value `[wordlines, bitlines]` of each cell, given those of levels, `[levels]`, and that of a cell
+        that is programmed off."""
+        found: Floats = values[self.cell_codes()]
+        cells = self.encoding.off_cells(len(self.inputs), len(self.outputs))
+        return found if cells is None else np.where(self._on_lines(cells), off, found)
+
+    def _on_lines(self, cells: NDArray[Any]) -> NDArray[Any]:
+        """Return values of cells `[wordlines, bitlines]`, for inputs in the layer's order, in that of its lines."""
         if self.order is None:
-            return codes
-        return codes[self.order] if self.encoding.inputs_on == "wordlines" else codes[:, self.order]
+            return cells
+        return cells[self.order] if self.encoding.inputs_on == "wordlines" else cells[:, self.order]
 
     def own_codes(self, layer_codes: Codes) -> Codes:
         """Return this tile's columns of the layer's `[vectors, inputs]` activation codes, in the layer's order."""

@@ -49,8 +49,7 @@ from norsim.commands.shared.proof_options import (
     proof_in_words,
     proof_options,
     show_macs,
-    warn_of_clipping,
-    warn_of_digital_macs,
+    warn_of_result,
 )
 from norsim.configuration.quantities import engineering
 from norsim.errors import ConfigurationError, ThresholdError
@@ -207,8 +206,7 @@ def command(
         report_result(found, folder.path, verbose, summary)
         if other is not None:
             click.echo("{alike} of {images} images have the same class as in {run}".format(**summary["compared"]))
-    warn_of_clipping(found)
-    warn_of_digital_macs(found)
+    warn_of_result(found)
     check(found, min_accuracy)
     check_proof(found, tolerance, tolerance_steps, max_changed)
 
