@@ -3,12 +3,12 @@
     python -m benchmarks.gpu prepare FILE [--network resnet20 --data DIR --images N]
     python -m benchmarks.gpu measure FILE --out RESULT.json [--device cuda]
 
-`prepare` needs norsim, and `measure` only torch, NumPy, numba and this checkout. `prepare` builds the tables of a
-tile of the preset, and reads some vectors by numba on the CPU. `measure` reads many vectors on the card, compares
-those with the CPU's, and times the read against one float32 product of matrices for each pass. With a network,
-`prepare` also puts its layers in the file, with test images and the classes that the CPU gives the first of them, and
-`measure` counts images per second, beside those of the same network in plain float32. It also times an epoch of a
-training of ResNet-18, which `prepare` quantizes, on random images.
+`prepare` needs norsim, and `measure` only torch, NumPy, numba, Pillow, pyarrow, cloudpickle and this checkout.
+`prepare` builds the tables of a tile of the preset, and reads some vectors by numba on the CPU. `measure` reads many
+vectors on the card, compares those with the CPU's, and times the read against one float32 product of matrices for each
+pass. With a network, `prepare` also puts its layers in the file, with test images and the classes that the CPU gives
+the first of them, and `measure` counts images per second, beside those of the same network in plain float32. It also
+times an epoch of a training of ResNet-18 on random images.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +27,15 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.gpu_nodal import measure_nodal, prepare_nodal
-from benchmarks.gpu_training import measure_training, prepare_training
+from benchmarks.gpu_training import measure_training
 from norsim.quantization.layer import ConvGeometry
 from norsim.solver.macro.float16_parts import full_precision
 from norsim.solver.macro.on_device import moved
-from norsim.tiling.on_device.layer import DeviceLayer
+from norsim.tiling.on_device.layer import DeviceLayer, bytes_at_once
 from norsim.tiling.on_device.tile import DeviceTile
 from norsim.tiling.on_device.vectors import padded, patches
 
-PREPARED = "norsim gpu benchmark 2"
+PREPARED = "norsim gpu benchmark 3"
 PASSES = 4
 CPU = torch.device("cpu")
 
@@ -51,7 +52,8 @@ class OnArray(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> OnArray:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.layer = moved(self.layer, fn(torch.zeros(1)).device)
+        device = fn(torch.zeros(1)).device
+        self.layer = replace(moved(self.layer, device), most_bytes=bytes_at_once(device))
         return self
 
     def forward(self, input: Tensor) -> Tensor:
@@ -256,7 +258,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     found["nodal"] = measure_nodal(kept["nodal"], device, given.vectors, given.repeats, seconds_of)
     if kept["network"] is not None:
         found["network"] = measure_network(kept["network"], device, given.batch, max(given.repeats // 3, 1))
-    return found | {"training": measure_training(kept["training"], device, given.train_images)}
+    return found | {"training": measure_training(given.train_width, device, given.train_images)}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -273,7 +275,7 @@ def main(arguments: list[str] | None = None) -> int:
     first.add_argument("--images", type=int, default=10_000)
     first.add_argument("--checked", type=int, default=100, help="images that numba classifies for comparison")
     first.add_argument("--set", action="append", default=[], help="a chip key for the network, such as adc.bits=9")
-    first.add_argument("--train-width", type=float, default=1.0, help="width of the ResNet-18 that is trained")
+    second.add_argument("--train-width", type=float, default=1.0, help="width of the ResNet-18 that is trained")
     second.add_argument("--out", type=Path, required=True, help="the JSON file to write")
     second.add_argument("--device", default="cuda")
     second.add_argument("--vectors", type=int, default=65_536)
@@ -287,8 +289,7 @@ def main(arguments: list[str] | None = None) -> int:
         network, wanted = None, given.network
         if wanted is not None:
             network = prepare_network(wanted, given.data, given.images, given.checked, tuple(given.set))
-        made = {"tile": tile, "nodal": nodal, "network": network, "training": prepare_training(given.train_width)}
-        torch.save({"kind": PREPARED, **made}, given.file)
+        torch.save({"kind": PREPARED, "tile": tile, "nodal": nodal, "network": network}, given.file)
     else:
         found = measure(given)
         given.out.write_text(json.dumps(found, indent=1) + "\n")

@@ -10,10 +10,11 @@ import torch
 
 from norsim.array.tile import Stimulus
 from norsim.solver import nodal_on_device
-from norsim.solver.macro.on_device import moved
 
 # nodal reads one vector for this number of those of the tile that macro reads.
 SHARE = 8
+# Threads of the kernels that it is compared with.
+THREADS = 2
 SecondsOf = Callable[[Callable[[], Any], torch.device, int], float]
 
 
@@ -26,10 +27,13 @@ def prepare_nodal(wordlines: int, bitlines: int, vectors: int, seconds_of: Secon
 
     case, cpu = Case(wordlines, bitlines, "bit-serial"), torch.device("cpu")
     prepared, stimulus = case.prepared(), case.stimulus(max(vectors // SHARE, 1))
-    seconds = seconds_of(lambda: nodal.solve(prepared, stimulus), cpu, 3)
+    most = numba.get_num_threads()
+    numba.set_num_threads(min(THREADS, most))
+    seconds, threads = seconds_of(lambda: nodal.solve(prepared, stimulus), cpu, 3), numba.get_num_threads()
+    numba.set_num_threads(most)
     return {
-        "name": case.name, "array": nodal_on_device.on_device(prepared, cpu), "stimulus": stimulus,
-        "bitline": nodal.solve(prepared, stimulus).bitline, "seconds": seconds, "threads": numba.get_num_threads(),
+        "name": case.name, "prepared": prepared, "stimulus": stimulus,
+        "bitline": nodal.solve(prepared, stimulus).bitline, "seconds": seconds, "threads": threads,
     }  # fmt: skip
 
 
@@ -38,11 +42,13 @@ def measure_nodal(
 ) -> dict[str, Any]:
     """Return the time of a share of `vectors` reads on a device, with volts from memory and currents to it, beside that
     of the kernels' threads, and the largest difference of a line's current, in units of the largest."""
-    array, few = moved(kept["array"], device), kept["stimulus"]
+    array, few, compiled = nodal_on_device.on_device(kept["prepared"], device), kept["stimulus"], device.type == "cuda"
     times = -(-vectors // (SHARE * few.vectors))
     many = Stimulus(np.tile(few.wordline_volts, (times, 1)), np.tile(few.bitline_volts, (times, 1)))
-    found, again = (nodal_on_device.solve(array, few) for _ in range(2))
-    seconds = seconds_of(lambda: nodal_on_device.solve(array, many), device, max(repeats // 3, 1)) / many.vectors
+    found, again = (nodal_on_device.solve(array, few, compiled) for _ in range(2))
+    seconds = (
+        seconds_of(lambda: nodal_on_device.solve(array, many, compiled), device, max(repeats // 3, 1)) / many.vectors
+    )
     on_cpu = kept["seconds"] / few.vectors
     return {
         "tile": kept["name"], "vectors": many.vectors, "us_vector": 1e6 * seconds, "cpu_us_vector": 1e6 * on_cpu,

@@ -27,24 +27,32 @@ WRITTEN_BY = "<!-- Written by `make bench`; do not edit. -->"
 # The last figures of a card, which `python -m benchmarks.gpu measure FILE --out benchmarks/gpu.json` writes.
 GPU = Path(__file__).with_name("gpu.json")
 # Rows of the table of GPUs: the part of that file, its key, a name, and a unit.
-GPU_ROWS = (
+# Part and key of a figure, its name, its unit, and its aim: a bound, and whether the figure must be above or below it.
+GPU_ROWS: tuple[tuple[str, str, str, str, tuple[str, float] | None], ...] = (
     (
         "tile",
         "read_us_vector",
-        "time of a read, from codes to sums, per vector of four passes, 256x128 bit-serial",
+        "time of a read, codes to sums, per vector of four passes, 256x128 bit-serial",
         "us",
+        None,
     ),
-    ("tile", "compiled_read_us_vector", "the same, compiled by torch.compile", "us"),
-    ("tile", "lines_over_matmul", "time of macro's lines over a float32 matmul per pass", "x"),
-    ("tile", "compiled_lines_over_matmul", "the same, compiled by torch.compile", "x"),
-    ("tile", "max_error_full_scale", "largest deviation from numba on a CPU", "of full scale"),
-    ("nodal", "us_vector", "time of a read by nodal, 256x128 bit-serial", "us"),
-    ("nodal", "speed_over_cpu", "speed of nodal over its threads on a CPU", "x"),
-    ("nodal", "max_error", "largest deviation of nodal from these", "of the largest current"),
-    ("network", "images_per_second", "ResNet-20 on the array", "images/s"),
-    ("network", "over_plain", "time of ResNet-20 on the array over plain float32", "x"),
-    ("training", "float_epoch_seconds", "training epoch of ResNet-18 in float, 50,000 images of 32 x 32", "s"),
-    ("training", "quantized_epoch_seconds", "the same with learned quantizers, beside its teacher", "s"),
+    ("tile", "compiled_read_us_vector", "the same, compiled by torch.compile", "us", None),
+    ("tile", "lines_over_matmul", "time of macro's lines over a float32 matmul per pass", "x", None),
+    ("tile", "compiled_lines_over_matmul", "the same, compiled by torch.compile", "x", None),
+    ("tile", "max_error_full_scale", "largest deviation from numba on a CPU", "of full scale", ("≤", 1e-6)),
+    ("nodal", "us_vector", "time of a read by nodal, 256x128 bit-serial", "us", None),
+    ("nodal", "speed_over_cpu", "speed of nodal over two threads on its machine's CPU", "x", ("≥", 50)),
+    ("nodal", "max_error", "largest deviation of nodal from these", "of the largest current", ("≤", 1e-8)),
+    ("network", "seconds", "ResNet-20 on the array, 10,000 images", "s", ("≤", 5)),
+    ("network", "over_plain", "time of ResNet-20 on the array over plain float32", "x", ("≤", 6)),
+    (
+        "training",
+        "float_epoch_seconds",
+        "training epoch of ResNet-18 in float, 50,000 images of 32 x 32",
+        "s",
+        ("≤", 10),
+    ),
+    ("training", "quantized_epoch_seconds", "the same with learned quantizers, beside its teacher", "s", ("≤", 10)),
 )
 PACKAGES = ("norsim", "numpy", "numba", "scipy", "torch")
 
@@ -160,10 +168,15 @@ def gpu_section(file: Path) -> Iterator[str]:
         else "No GPU was there to measure on. The "
         "script, `python -m benchmarks.gpu`, and all that it measures are tested on CPU tensors."
     )
-    yield from ("", "| measurement | value |", "|---|---|")
-    for part, key, name, unit in GPU_ROWS:
+    yield from ("", "| measurement | value | aim |  |", "|---|---|---|---|")
+    for part, key, name, unit, aim in GPU_ROWS:
         value = (kept.get(part) or {}).get(key)
-        yield f"| {name} | {'no GPU' if not kept else 'not measured' if value is None else _value(value, unit)} |"
+        shown = "no GPU" if not kept else "not measured" if value is None else _value(value, unit)
+        sign, bound = aim or ("", 0.0)
+        wanted = f"{sign} {_value(bound, unit)}" if aim else ""
+        met = value is not None and (value <= bound if sign == "≤" else value >= bound)
+        result = "" if value is None or not aim else "met" if met else "not met"
+        yield f"| {name} | {shown} | {wanted} | {result} |"
     yield ""
 
 

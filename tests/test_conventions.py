@@ -23,7 +23,8 @@ from norsim.periphery.linear_pair import LinearPair
 from norsim.quantization.modules import QuantConv2d
 from norsim.quantization.quantize import quantize
 from norsim.tiling.convert import convert
-from norsim.tiling.modules import TiledConv2d, digital
+from norsim.tiling.convolutions.modules import TiledConv2d
+from norsim.tiling.modules import digital
 
 SENSED = Wires(rows_per_source_line=1, strap_every=None)
 SERIAL = BitSerial(5.0, 0.5, 1.5e-6, "reference", 16)

@@ -24,7 +24,7 @@ class Backend(ABC):
     """One method of computing the currents of a tile.
 
     A subclass in its own file and one line in norsim.backends.registry add a backend to all commands and to Python.
-    Backends have no state: all differences between them are declared here.
+    Backends have no state but the device that they compute on: all differences between them are declared here.
 
     Listing names must be fast, so the module of a backend imports solvers and simulators inside functions.
 
@@ -37,6 +37,7 @@ class Backend(ABC):
                         nothing
     `reads_per_deck`    the largest number of reads in one piece of work; None for all reads of a tile. If a solve
                         starts from the previous one, a fixed number keeps results independent of the workers
+    `on_cards`          it computes on a CUDA card too
     `own_process`       each piece of work runs in its own process, with a time limit
     `reads_to_probe`    number of reads that are timed to estimate its cost
     `claimed_error`     upper bound of its error, in full scale, on wires like those of the preset; None if none is
@@ -52,6 +53,7 @@ class Backend(ABC):
     all_lines = True
     by_model = False
     reads_per_deck: int | None = None
+    on_cards = False
     own_process = False
     reads_to_probe = 64
     claimed_error: float | None = None
@@ -81,6 +83,13 @@ class Backend(ABC):
     def solve_within(self, tile: Tile, stimulus: Stimulus, seconds: float) -> Currents:
         """Call `solve`; a backend with its own process raises SolveTimeoutError after `seconds`."""
         return self.solve(tile, stimulus)
+
+    def on(self, device: str) -> Backend:
+        """Return the backend that reads tiles as this one, on a torch device such as `cuda:0`, if it can; else itself.
+
+        One that is read `by_model` needs no change: who reads its models chooses the device.
+        """
+        return self
 
     def characterise(self, tile: Tile, stimulus: Stimulus) -> None:  # noqa: B027
         """Sweep the cell of `tile` in advance, as far as reads of the tile under volts like `stimulus` need it."""

@@ -39,15 +39,17 @@ LARGE_DROP = 0.2
 ONE_AT_A_TIME = threading.RLock()
 
 
-def read_nodal(tile: Tile, stimulus: Stimulus) -> Currents:
-    """Return the tile's currents by Kirchhoff's laws, with the cell characterised by the simulator.
+def read_nodal(tile: Tile, stimulus: Stimulus, device: str | None = None) -> Currents:
+    """Return the tile's currents by Kirchhoff's laws, with the cell characterised by the simulator, solved on a torch
+    device, or by the kernels on the CPU.
 
-    Raises SolveError if a read does not converge.
+    Raises SolveError if a read does not converge, ConfigurationError if the memory of the device is full.
     """
     with _blaming_the_wires(tile, stimulus):
         table = characterisation(tile, stimulus, np.unique(tile.thresholds))
         with ONE_AT_A_TIME:
-            currents = nodal.solve(nodal.prepare(tile, table), stimulus)
+            prepared = nodal.prepare(tile, table)
+            currents = nodal.solve(prepared, stimulus) if device is None else _solved_on(device, prepared, stimulus)
         if not currents.converged.all():
             raise SolveError(
                 f"nodal did not converge on {int((~currents.converged).sum())} of {stimulus.vectors} reads of "
@@ -55,6 +57,13 @@ def read_nodal(tile: Tile, stimulus: Stimulus) -> Currents:
                 f"{currents.residual.max():.1e} of the total"
             )
     return currents
+
+
+def _solved_on(device: str, prepared: nodal.Prepared, stimulus: Stimulus) -> Currents:
+    """Return the currents of a prepared tile, computed in torch on a device."""
+    from norsim.solver.nodal_on_device import solve_on
+
+    return solve_on(device, prepared, stimulus)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ class Ideal(Backend):
 
     name = "ideal"
     gives_integers = True
+    on_cards = True
     all_lines = False
 
     def solve(self, tile: Tile, stimulus: Stimulus) -> Currents:

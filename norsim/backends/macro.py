@@ -21,6 +21,7 @@ class Macro(Backend):
     most_rows = 8
     all_lines = False
     by_model = True
+    on_cards = True
     claimed_error = 1e-4
     rung_above = Nodal()
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from norsim.commands.shared.hints import hint
+from norsim.commands.shared.hints import hint, in_options
 from norsim.commands.shared.interrupts import INTERRUPTED, interruptible
 from norsim.commands.shared.streams import named_stdout, whole_output, write_to_stderr
 from norsim.commands.shared.warnings import show_warnings
@@ -128,7 +128,7 @@ def _main() -> None:
         with named_stdout():
             cli.main(prog_name="norsim", standalone_mode=False)
     except NorsimError as problem:
-        write_to_stderr(f"norsim: {' '.join(str(problem).split())}{hint(problem)}")
+        write_to_stderr(f"norsim: {in_options(' '.join(str(problem).split()))}{hint(problem)}")
         sys.exit(problem.exit_code)
     except click.ClickException as problem:
         with suppress(OSError):

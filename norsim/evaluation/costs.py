@@ -9,6 +9,7 @@ from torch import nn
 
 from norsim.backends.backend import Backend
 from norsim.evaluation.clipping import Use
+from norsim.tiling.macs import Macs
 from norsim.tiling.modules import TiledLayer, tiled_layers
 
 ASSUMPTIONS = (
@@ -21,9 +22,11 @@ ASSUMPTIONS = (
 )
 
 
-def layer_table(model: nn.Module, backend: Backend, uses: Mapping[str, Use], images: int) -> list[dict[str, Any]]:
-    """Return one row per layer: its tiles, their size, the number of reads, the shares of conversions that are clipped,
-    and their energy and time per image.
+def layer_table(
+    model: nn.Module, backend: Backend, uses: Mapping[str, Use], images: int, macs: Macs
+) -> list[dict[str, Any]]:
+    """Return one row per layer: its tiles, their size, its share of the network's multiply-accumulates, the number of
+    reads, the shares of conversions that are clipped, and their energy and time per image.
 
     All tiles of a layer are read at the same time. Digital layers have no cost.
     """
@@ -31,6 +34,7 @@ def layer_table(model: nn.Module, backend: Backend, uses: Mapping[str, Use], ima
         {
             "name": name,
             "tiles": len(layer.grid.tiles),
+            "macs_share": macs.share(macs.layers[name]),
             "inputs": layer.grid.layer.inputs,
             "outputs": layer.grid.layer.outputs,
             "backend": layer.backend_with(backend).name,

@@ -45,6 +45,7 @@ from norsim.quantization.copies import independent_copy
 from norsim.quantization.forward import device_name, device_of
 from norsim.tiling.convert import converted_layers
 from norsim.tiling.digital import check_on_images
+from norsim.tiling.macs import count_macs
 from norsim.tiling.modules import TiledLayer
 from norsim.tiling.reader import Reader
 
@@ -60,6 +61,8 @@ class Evaluation:
     `verification` is about single reads; `end_to_end` compares classes with those of the next rung of the ladder, None
     if there is none. `samples` are the reads that were kept, `at_random` of them, those with the smallest keys, drawn
     from all reads.
+    `macs_share` is the share of the network's multiply-accumulates that layers on the array do, and `macs_digital` that
+    of each other module, by name; '' is the network itself.
     `device` is where the network was computed: `cpu`, or `cuda` with the name of the card.
     `labels` and predictions are classes `[images]`, or the targets and outputs passed to the metric. `chips` and
     `predictions_by_chip` are the results of several chips.
@@ -79,6 +82,8 @@ class Evaluation:
     verification: Verification
     end_to_end: EndToEnd | None
     layers: list[dict[str, Any]]
+    macs_share: float
+    macs_digital: dict[str, float]
     device: str
     seconds: float
     seed: int
@@ -159,6 +164,7 @@ def evaluate(
     targets: list[Any] = []
     full: list[Any] = []
     shown: list[Tensor] = []
+    first_image: list[Tensor] = []
     answer = classes if metric is None else outputs
 
     def images() -> Iterator[Tensor]:
@@ -171,6 +177,7 @@ def evaluate(
             if len(targets) == 1 and calibration is not None:
                 check_range(some, calibration)
             if len(targets) == 1:
+                first_image.append(some[:1])
                 first = check_on_images(model, some, "the inputs")
                 scores = scores_of(first) if metric is None else None
             if scores is not None:
@@ -198,7 +205,8 @@ def evaluate(
     name = getattr(data, "name", "")
     encodings = {layer.grid.chip.encoding.name for layer in layers.values()}
     count = _count(truth)
-    table = layer_table(model, wanted, uses, count)
+    macs = count_macs(model, first_image[0])
+    table = layer_table(model, wanted, uses, count, macs)
     again = usual_images(image_costs(table)["macs_image"]) if proof_images is None else proof_images
     proof = end_to_end(
         model, torch.cat(shown)[:again], truth, wanted, seconds=proof_seconds, seed=seed, workers=workers, store=store,
@@ -211,7 +219,7 @@ def evaluate(
             kept.samples, workers, reference(), spice_sample, each_pass=each_pass, seconds=proof_seconds,
             rungs=rungs_of(layers, wanted), report=report,
         ) if verified else Verification(0), proof,
-        table, device_name(device_of(model)),
+        table, macs.on_array, macs.elsewhere, device_name(device_of(model)),
         time.monotonic() - started, seed, versions(wanted), truth, found, exact, known, kept.samples, at_random,
         ACCURACY if metric is None else name_of(metric),
     )  # fmt: skip

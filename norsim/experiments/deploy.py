@@ -16,7 +16,7 @@ from norsim.data.batches import Data, inputs_of
 from norsim.errors import ConfigurationError
 from norsim.experiments.deployed import DeployedNetwork
 from norsim.experiments.deployed_folder import load_folder
-from norsim.experiments.deployment import Deployment, KeptInputs, matching
+from norsim.experiments.deployment import Deployment, KeptInputs
 from norsim.jobs.phases import Report, silent
 from norsim.jobs.workers import HERE, Workers
 from norsim.quantization.forward import check_network
@@ -34,6 +34,7 @@ def deploy(
     digital: Sequence[str] = (),
     weight_bits: int = 4,
     activation_bits: int = 4,
+    learned_rounding: bool = False,
     encoding: str | None = None,
     seed: int = 0,
     backend: str = "macro",
@@ -50,8 +51,10 @@ def deploy(
     - `calibration`: training inputs, labelled or not, as a DataLoader, a torch Dataset, a pair (inputs, targets) of
       tensors, a tensor of inputs, a norsim data set or an iterable of batches. All of it determines the scales of
       codes; the first inputs, up to the chip's `calibration.images`, determine the ranges of converters.
-    - `digital`: names of layers, or patterns such as `layer1.*`, that are computed in integers, without an array.
-    - `weight_bits`, `activation_bits`: widths of codes.
+    - `digital`: names of modules, or patterns such as `layer1.*`, that stay as they are: their layers are neither
+      quantized nor placed.
+    - `weight_bits`, `activation_bits`: widths of codes. `learned_rounding` learns the codes from the float network's
+      layers, in minutes: see `norsim.quantize`.
     - `seed`: seed of all random numbers. `report(what, done, total)` reports progress.
 
     Raises PlacementError with the name of a layer that no array can hold, ConfigurationError for a key, chip or layer
@@ -63,13 +66,15 @@ def deploy(
     backend_named(backend)
     patterns = _patterns(digital)
     choice = _chosen(chip, set or {}, encoding, seed)
-    original = plain_copy(model)
+    original = plain_copy(model, patterns)
     seen = _FirstInputs(calibration, choice.chip.calibration.images)
-    quantized = quantize(original, seen, weight_bits, activation_bits, report=report)
-    deployment = Deployment(
-        name or type(model).__name__, quantized, choice, matching(quantized, patterns), original,
-        KeptInputs(seen.inputs()), seed,
+    quantized = quantize(
+        original, seen, weight_bits, activation_bits, digital=patterns, learned_rounding=learned_rounding,
+        report=report,
     )  # fmt: skip
+    deployment = Deployment(
+        name or type(model).__name__, quantized, choice, (), original, KeptInputs(seen.inputs()), seed
+    )
     net = DeployedNetwork(deployment, deployment.converted(), backend)
     return net.calibrate(workers=workers, report=report)
 

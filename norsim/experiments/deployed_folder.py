@@ -25,6 +25,7 @@ from norsim.experiments.deployment import Deployment
 from norsim.files import unique_json, write_atomically, write_text
 from norsim.folders.output import OutputFolder
 from norsim.quantization.modules import quantized_operands
+from norsim.quantization.placeable import PLACEABLE
 
 NETWORK, ABOUT = "network.pt", "network.json"
 FORMAT = 1
@@ -46,10 +47,13 @@ def save_folder(
             f"the network cannot be saved: {problem}. Its classes must be defined in a module, not in a function"
         ) from problem
     chip = deployment.choice.chip
+    layers = quantized_operands(deployment.quantized)
+    floats = () if deployment.original is None else deployment.original.named_modules()
+    exempt = [name for name, module in floats if isinstance(module, PLACEABLE) and name not in layers]
     about = {
         "format": FORMAT, "norsim": version("norsim"), "torch": torch.__version__, "network": deployment.name,
         "chip": chip.name, "encoding": chip.encoding.name, "backend": backend,
-        "layers": list(quantized_operands(deployment.quantized)), "digital": list(deployment.digital),
+        "layers": list(layers), "digital": [*deployment.digital, *exempt],
         "seed": deployment.seed,
     }  # fmt: skip
     with OutputFolder(folder, "net.save", overwrite) as output:

@@ -29,7 +29,7 @@ def choose_device(wanted: str, backend: Backend | None) -> torch.device:
     """Return the device `wanted`: `cpu`, `cuda`, `cuda:N`, or `auto`: the first CUDA card, if there is one and
     `backend`, None for a training without an array, computes on it, else the CPU.
 
-    `nodal` and simulators compute on the CPU, wherever the network is. Raises ConfigurationError for any other text,
+    Simulators compute on the CPU, wherever the network is. Raises ConfigurationError for any other text,
     and for a card that torch does not find.
     """
     import torch
@@ -39,7 +39,7 @@ def choose_device(wanted: str, backend: Backend | None) -> torch.device:
         raise ConfigurationError(f"the device is {wanted!r}; expected auto, cpu, cuda or cuda:N, such as cuda:1")
     count = len(cards())
     if wanted == AUTO:
-        able = backend is None or backend.by_model or backend.gives_integers
+        able = backend is None or backend.on_cards
         return torch.device("cuda:0" if count and able else "cpu")
     if wanted == "cpu":
         return torch.device(wanted)

@@ -18,6 +18,7 @@ from norsim.experiments.deployed import DeployedNetwork
 from norsim.experiments.deployment import Deployment, matching
 from norsim.jobs.phases import Report, silent, step
 from norsim.periphery.encoding import Codes
+from norsim.quantization.exempt import check_patterns, is_exempt
 from norsim.quantization.modules import quantized_operands
 from norsim.random_streams import Stream, generator
 from norsim.saved.network_folder import float_predictions, load_network
@@ -82,10 +83,11 @@ class Experiment:
 
 def open_experiment(
     network: str, choice: ChipChoice, dataset: str | None = None, data_folder: Path | None = None, *,
-    pattern: str = "*", backend: str = "macro", seed: int = 0, trusted: bool = False, name: str | None = None,
-    report: Report = silent,
+    pattern: str = "*", digital: tuple[str, ...] = (), backend: str = "macro", seed: int = 0, trusted: bool = False,
+    name: str | None = None, report: Report = silent,
 ) -> Experiment:  # fmt: skip
-    """Return the trained network `network` deployed on a chip; layers that do not match `pattern` stay digital.
+    """Return the trained network `network` deployed on a chip; layers that do not match `pattern`, or match one of
+    `digital`, compute their integers digitally: the float weights are not stored.
 
     `trusted`: whether Python code that the network names may run; `name`: its name in results, `network` by default.
     `report(what, done, total)` reports progress. Raises ConfigurationError if no layer matches.
@@ -93,7 +95,9 @@ def open_experiment(
     with step(report, "load"):
         model, card = load_network(network, trusted)
     on_array = matching(model, (pattern,))
-    digital = tuple(name for name in quantized_operands(model) if name not in on_array)
+    check_patterns(model, digital)
+    there = [name for name in on_array if not is_exempt(name, digital)]
+    in_integers = tuple(name for name in quantized_operands(model) if name not in there)
     named = dataset_of(dataset, card, trusted)
 
     def training_images(count: int) -> Tensor:
@@ -101,7 +105,7 @@ def open_experiment(
         random = generator(seed, Stream.CALIBRATION_IMAGES)
         return images_tensor(train.take(min(count, len(train)), random))
 
-    deployment = Deployment(name or network, model, choice, digital, inputs=training_images, seed=seed)
+    deployment = Deployment(name or network, model, choice, in_integers, inputs=training_images, seed=seed)
     return Experiment(DeployedNetwork(deployment, deployment.converted(), backend), card, named, data_folder)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,7 @@ class BitSerial:
     `cell_bits`       width of a cell's code
     `slices`          cells that hold a weight code, in neighbouring columns
     `strap_every`     bitlines between two straps, which the slices of a weight do not straddle; None without straps
+    `blocks`          blocks on a tile: groups of a convolution
     """
 
     wordline_volts: float
@@ -54,8 +55,10 @@ class BitSerial:
     cell_bits: int = 4
     slices: int = 1
     strap_every: int | None = None
+    blocks: int = 1
 
     name = "bit-serial"
+    inputs_on: ClassVar[Literal["wordlines"]] = "wordlines"
     # The widest codes that a quantized layer can have.
     activation_bits = 8
     # Wordlines of 0 bits.
@@ -127,7 +130,15 @@ class BitSerial:
     def columns(self) -> Columns:
         """The bitlines of outputs. Without slices, only references need groups."""
         group = self.group if self.scheme == "reference" else self.strap_every if self.slices > 1 else None
-        return Columns(self.scheme, group, self.slices)
+        return Columns(self.scheme, group, self.slices, self.blocks)
+
+    def for_blocks(self, blocks: int) -> BitSerial:
+        """Return this encoding for a tile of that many blocks."""
+        return self if blocks == self.blocks else replace(self, blocks=blocks)
+
+    def blocks_on(self, wordlines: int, bitlines: int, inputs: int, outputs: int) -> int:
+        """Return the blocks of inputs, on wordlines, and outputs that fit, each block with its own reference."""
+        return min(wordlines // inputs, self.columns.blocks_on(bitlines, outputs))
 
     def capacity(self, wordlines: int, bitlines: int) -> tuple[int, int]:
         """Return one input per wordline, and the outputs left beside their reference or negative columns."""
@@ -144,6 +155,7 @@ class BitSerial:
     def cell_codes(self, weights: Codes, zero: int) -> Codes:
         """Convert weight codes `[inputs, outputs]` to level codes `[wordlines, bitlines]`; unused cells are at 0."""
         inputs, outputs = weights.shape
+        own = np.repeat(self._own(inputs, outputs), self.slices, axis=1)
         plus, minus, bitlines = self.columns.places(outputs)
         codes = np.zeros((inputs, bitlines), dtype=np.uint8)
         if self.scheme == "differential":
@@ -151,9 +163,15 @@ class BitSerial:
             codes[:, plus], codes[:, minus] = above.reshape(inputs, -1), below.reshape(inputs, -1)
             return codes
         if self.scheme == "reference":
-            codes[:, minus] = np.tile(self.slice_codes(np.array([zero])).ravel(), outputs)
-        codes[:, plus] = self.slice_codes(weights).reshape(inputs, -1)
+            codes[:, minus] |= own * np.tile(self.slice_codes(np.array([zero])).ravel(), outputs)
+        codes[:, plus] = own * self.slice_codes(weights).reshape(inputs, -1)
         return codes
+
+    def _own(self, inputs: int, outputs: int) -> Codes:
+        """Return 1 where an input and an output belong to the same block, else 0, `[inputs, outputs]`."""
+        of_input, of_output = (np.arange(count) // (count // self.blocks) for count in (inputs, outputs))
+        found: Codes = (of_input[:, None] == of_output).astype(np.uint8)
+        return found
 
     def _line_values(self, weights: Codes, zero: int) -> NDArray[np.int64]:
         """Return what each input adds to each slice of each output, `[inputs, outputs x slices]`, in code steps."""
@@ -163,6 +181,7 @@ class BitSerial:
         else:
             subtracted = self.slice_codes(np.array(0 if self.scheme == "digital" else zero))
             found = self.slice_codes(weights).astype(np.int64) - subtracted
+            found *= self._own(*weights.shape)[..., None]
         return found.reshape(len(weights), -1)
 
     def drives(self, codes: Codes) -> Codes:
@@ -211,8 +230,13 @@ class BitSerial:
         return np.exp2(np.arange(passes, dtype=np.float64))
 
     def digital_part(self, codes: Codes, zero: int) -> Floats | None:
-        """Return the zero point's term `[vectors]` if it is computed from the inputs, else None."""
-        return -zero * codes.sum(axis=1, dtype=np.float64) if self.scheme == "digital" else None
+        """Return the zero point's term `[vectors, blocks]` if it is computed from the inputs, else None."""
+        if self.scheme != "digital":
+            return None
+        found: Floats = -zero * codes.reshape(len(codes), self.blocks, codes.shape[1] // self.blocks).sum(
+            axis=2, dtype=np.float64
+        )
+        return found
 
     def order(self, loads: NDArray[np.int64], rows_per_source_line: int) -> NDArray[np.int64]:
         """Return the order `[inputs]` that pairs the heaviest with the lightest row, to balance shared source lines."""
@@ -232,7 +256,8 @@ class BitSerial:
         if self.scheme == "reference":
             of_zero = np.tile(self.slice_codes(np.array([zero])).ravel(), len(outputs))
             for bitline, code in zip(minus.tolist(), of_zero.tolist(), strict=True):
-                notes[bitline] = f"reference column of its group, every cell at code {code}"
+                kind = "group, every cell" if self.blocks == 1 else "block, every cell of its inputs"
+                notes[bitline] = f"reference column of its {kind} at code {code}"
         for name, bitline, other in zip(names, plus.tolist(), minus.tolist(), strict=True):
             if self.scheme == "differential":
                 notes[bitline], notes[other] = f"{name}, plus", f"{name}, minus"

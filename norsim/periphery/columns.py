@@ -1,8 +1,13 @@
-"""Which bitlines hold an output: those of its slices, and those that are subtracted from them."""
+"""Which bitlines hold an output: those of its slices, and those that are subtracted from them.
+
+A tile can hold several blocks of outputs, each with inputs of its own: groups of a convolution. The reference columns
+of a block have cells only on its own wordlines, so each block has its own; blocks share a strapped group as far as they
+fit.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +26,13 @@ class Columns:
     `group`    bitlines of a group, within which the bitlines of an output and its references stay; those that are left
                over in a group stay unused; None for no groups
     `slices`   slices of a weight
+    `blocks`   blocks of equally many outputs, in order
     """
 
     scheme: Scheme
     group: int | None
     slices: int
+    blocks: int = 1
 
     @property
     def width(self) -> int:
@@ -43,9 +50,36 @@ class Columns:
         groups, rest = divmod(bitlines, self.group)
         return groups * self.outputs_on(self.group) + self.outputs_on(rest)
 
+    def blocks_on(self, bitlines: int, outputs: int) -> int:
+        """Return the blocks of that many outputs each that fit that many bitlines."""
+        if self.scheme != "reference" or self.group is None:
+            return self.capacity(bitlines) // outputs
+        in_group, groups = self._packing(outputs)
+        whole, rest = divmod(bitlines, self.group * groups)
+        wide = self.single.places(outputs)[2]
+        return whole * in_group + (rest // wide if in_group > 1 else int(wide <= rest))
+
+    @property
+    def single(self) -> Columns:
+        """The order of the outputs of one block."""
+        return replace(self, blocks=1)
+
+    def _packing(self, outputs: int) -> tuple[int, int]:
+        """Return how many blocks with references, of that many outputs each, share a strapped group, and how many
+        groups they take; one of the two is 1."""
+        assert self.group is not None
+        each = self.outputs_on(self.group)
+        return max(self.group // ((outputs + 1) * self.slices), 1), -(-outputs // each)
+
     def places(self, outputs: int) -> tuple[Places, Places, int]:
         """Return the bitline of each slice of each output, and that which is subtracted from it, both
         `[outputs x slices]`, and the number of bitlines. Without anything to subtract both are the same."""
+        if self.blocks > 1 and self.scheme == "reference" and self.group is not None:
+            plus, minus, wide = self.single.places(outputs // self.blocks)
+            in_group, groups = self._packing(outputs // self.blocks)
+            number, place = np.divmod(np.arange(self.blocks), in_group)
+            start = number * self.group * groups + place * wide
+            return (start[:, None] + plus).ravel(), (start[:, None] + minus).ravel(), int(start[-1]) + wide
         each = outputs if self.group is None else self.outputs_on(self.group)
         number, place = np.divmod(np.arange(outputs), each)
         start, middle = number * (self.group or 0), np.minimum(each, outputs - number * each) // 2

@@ -11,7 +11,7 @@ its own, with its own conversion: arrays have them as `outputs x slices`, slices
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,8 +92,24 @@ class Encoding(Protocol):
         """Return the number of drives in a pass, one after the other, whose currents are integrated on the lines before
         its conversion. The amperes of a pass are their sum."""
 
+    def for_blocks(self, blocks: int) -> Encoding:
+        """Return the encoding for a tile of that many blocks: groups of a convolution, each with an equal part of the
+        inputs and of the outputs, in order. Cells between blocks are off; weights there are given as their zero."""
+
+    @property
+    def blocks(self) -> int:
+        """Blocks on a tile."""
+
+    def blocks_on(self, wordlines: int, bitlines: int, inputs: int, outputs: int) -> int:
+        """Return the number of blocks of that many inputs and outputs each that fit a tile of that size."""
+
+    @property
+    def inputs_on(self) -> Literal["wordlines", "bitlines"]:
+        """The lines that carry inputs."""
+
     def cell_codes(self, weights: Codes, zero: int) -> Codes:
-        """Convert weight codes `[inputs, outputs]` and their zero to level codes `[wordlines, bitlines]`."""
+        """Convert weight codes `[inputs, outputs]`, in the order of blocks, and their zero to level codes
+        `[wordlines, bitlines]`."""
 
     def drives(self, codes: Codes) -> NDArray[np.generic]:
         """Convert activation codes of any shape, each by itself, to the actual drive of the lines in units of a code's
@@ -118,7 +134,8 @@ class Encoding(Protocol):
         """Return the weight of each pass in the sum of (q - zero) x of a slice, `[passes]`."""
 
     def digital_part(self, codes: Codes, zero: int) -> Floats | None:
-        """Return the term `[vectors]` that is added digitally to the sums of every output, or None."""
+        """Return the term `[vectors, blocks]` that is added digitally to the sums of every output of a block, or
+        None."""
 
     def order(self, loads: NDArray[np.int64], rows_per_source_line: int) -> NDArray[np.int64]:
         """Return the best order `[inputs]` of inputs on lines, given their loads, the sums of their weight codes."""
@@ -164,7 +181,12 @@ def decode(encoding: Encoding, values: Floats, codes: Codes, zero: int) -> Float
     of_slices: Floats = np.einsum("vpo,p->vo", values, encoding.place_values(values.shape[1]))
     sums: Floats = of_slices.reshape(len(values), -1, encoding.slices) @ encoding.slice_values
     digital = encoding.digital_part(codes, zero)
-    return sums if digital is None else sums + digital[:, None]
+    return sums if digital is None else sums + to_outputs(digital, sums.shape[1])
+
+
+def to_outputs(of_blocks: Floats, outputs: int) -> Floats:
+    """Return a term of each block, `[vectors, blocks]`, for each output, `[vectors, outputs]`."""
+    return np.repeat(of_blocks, outputs // of_blocks.shape[1], axis=1)
 
 
 def sense_matrix(sense: Sense, kind: str, lines: int) -> Floats:

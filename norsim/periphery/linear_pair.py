@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,7 @@ class LinearPair:
     `cell_bits`, `activation_bits`  widths of a cell's code and of activation codes
     `slices`          pairs of cells that hold a weight code, on neighbouring pairs of wordlines
     `dac_steps`       error of the DAC's volts for each code, in steps; empty for an ideal DAC
+    `blocks`          blocks on a tile: groups of a convolution
     """
 
     wordline_volts: float
@@ -49,8 +50,10 @@ class LinearPair:
     activation_bits: int = 4
     slices: int = 1
     dac_steps: tuple[float, ...] = ()
+    blocks: int = 1
 
     name = "linear-pair"
+    inputs_on: ClassVar[Literal["bitlines"]] = "bitlines"
     # All wordlines are biased.
     has_unselected_cells = False
 
@@ -105,6 +108,15 @@ class LinearPair:
     def capacity(self, wordlines: int, bitlines: int) -> tuple[int, int]:
         """Return one input per bitline, and outputs of one pair of wordlines per slice."""
         return bitlines, wordlines // (2 * self.slices)
+
+    def for_blocks(self, blocks: int) -> LinearPair:
+        """Return this encoding for a tile of that many blocks. Both cells of a pair between blocks are at code 0, so
+        that their currents cancel."""
+        return self if blocks == self.blocks else replace(self, blocks=blocks)
+
+    def blocks_on(self, wordlines: int, bitlines: int, inputs: int, outputs: int) -> int:
+        """Return the blocks of inputs, on bitlines, and of outputs, on pairs of wordlines, that fit."""
+        return min(bitlines // inputs, wordlines // (2 * self.slices * outputs))
 
     def passes(self, input_bits: int) -> int:
         """Return 1: the whole activation code is applied at once."""

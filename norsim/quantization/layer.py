@@ -200,6 +200,32 @@ class QuantizedLayer:
         self._require(self.outputs % groups == 0, f"{self.outputs} outputs cannot be divided into {groups} groups")
 
 
+def weight_span(layer: QuantizedLayer, inputs: range, outputs: range) -> range:
+    """Return the range of an output's weights that belong to `inputs`, which are counted over all groups; weights are
+    counted within one group."""
+    before = outputs.start // (layer.outputs // layer.groups) * layer.inputs
+    return range(inputs.start - before, inputs.stop - before)
+
+
+def blocks_of(layer: QuantizedLayer, outputs: range) -> int:
+    """Return the number of whole groups of a convolution that are those `outputs`; 1 for a part of one."""
+    return max(len(outputs) // (layer.outputs // layer.groups), 1)
+
+
+def span_weights(layer: QuantizedLayer, inputs: range, outputs: range, between: int) -> NDArray[np.uint8]:
+    """Return the `[inputs, outputs]` weight codes between those inputs and outputs, in the layer's order, and `between`
+    where an input and an output belong to different groups."""
+    blocks = blocks_of(layer, outputs)
+    if blocks == 1:
+        span = weight_span(layer, inputs, outputs)
+        return layer.weights[outputs.start : outputs.stop, span.start : span.stop].T
+    own = layer.weights[outputs.start : outputs.stop].reshape(blocks, -1, layer.inputs)
+    found = np.full((blocks, layer.inputs, blocks, own.shape[1]), between, dtype=np.uint8)
+    diagonal = np.arange(blocks)
+    found[diagonal, :, diagonal] = own.transpose(0, 2, 1)
+    return found.reshape(len(inputs), len(outputs))
+
+
 def fit_grid(values: NDArray[np.float32], bits: int) -> tuple[NDArray[np.float32], int]:
     """Find the scales `[rows]` and the one zero point whose codes fit `values` `[rows, n]` with least squared error.
 

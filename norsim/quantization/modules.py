@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from norsim.errors import ConfigurationError, PlacementError
+from norsim.errors import ConfigurationError
+from norsim.quantization.exempt import refused
 from norsim.quantization.fake_quantize import fake_quantize
 from norsim.quantization.layer import MAX_BITS, ConvGeometry, QuantizedLayer, fit_grid
 
@@ -147,7 +148,7 @@ def conv_geometry(layer: nn.Conv1d | nn.Conv2d, name: str) -> ConvGeometry:
     if layer.padding == "same":
         spans = [step * (size - 1) for step, size in zip(dilation, kernel, strict=True)]
         if any(span % 2 for span in spans):
-            raise PlacementError(f"layer {name!r}: padding 'same' of an even kernel is asymmetric")
+            raise refused(name, f"layer {name!r}: padding 'same' of an even kernel is asymmetric; pad before it")
         padding = _pair([span // 2 for span in spans], 0)
     else:
         padding = (0, 0) if isinstance(layer.padding, str) else _pair(layer.padding, 0)

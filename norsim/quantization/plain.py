@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -14,9 +16,12 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from norsim.errors import PlacementError
 from norsim.quantization.copies import independent_copy
+from norsim.quantization.exempt import is_exempt, refused
 from norsim.quantization.forward import check_network
-from norsim.quantization.placeable import PLACEABLE, check_values
+from norsim.quantization.placeable import OTHER_WIDTHS, PLACEABLE, check_values
 from norsim.quantization.references import HOOKS, hidden_modules
+
+LOG = logging.getLogger(__name__)
 
 STATE_HOOKS = tuple(name for name in HOOKS if "state_dict" in name)
 CALL_HOOKS = (
@@ -29,24 +34,25 @@ VARYING = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)
 QUANTIZED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
 
 
-def plain_copy(network: nn.Module) -> nn.Module:
+def plain_copy(network: nn.Module, digital: Collection[str] = ()) -> nn.Module:
     """Return a copy of a float network in eval mode that computes the same with plain modules.
 
     Wrappers by torch.compile and nn.DataParallel are removed. Weights that weight_norm, spectral_norm, pruning or any
     parametrization computes become parameters with their present values. Hooks of state_dict are dropped: they take no
-    part in inference. Raises PlacementError naming a module that is scripted, lazy, quantized by torch, in training
-    mode after eval(), or kept where torch does not see it, and a layer whose weights are no dense float32 numbers;
-    ConfigurationError for a network that cannot be copied.
+    part in inference. Modules that match the patterns `digital` are left as they are. Raises PlacementError naming
+    another one that is scripted, lazy, quantized by torch, in training mode after eval(), or kept where torch does not
+    see it, and a layer whose weights are no dense float32 numbers; ConfigurationError for a network that cannot be
+    copied. Weights of another width are converted to float32.
     """
     check_network(network)
-    _check_visible(network)
+    _check_visible(network, digital)
     wrapped = {id(part): inner for part in network.modules() if (inner := _inner(part)) is not None}
     kept: dict[int, Any] = {}
     # A wrapper within another one comes later, and is copied first.
     for part in reversed(list(network.modules())):
         if id(part) in wrapped:
             kept[id(part)] = _with_hooks(part, independent_copy(wrapped[id(part)], kept))
-    found: nn.Module = kept[id(network)] if id(network) in kept else independent_copy(network, kept)
+    found: nn.Module = in_single(kept[id(network)] if id(network) in kept else independent_copy(network, kept))
     for name, part in found.named_modules():
         bake(part)
         for hooks in STATE_HOOKS:
@@ -57,6 +63,18 @@ def plain_copy(network: nn.Module) -> nn.Module:
                 "or depend on the batch; let train() and eval() of the network change it"
             )
     return found
+
+
+def in_single(network: nn.Module) -> nn.Module:
+    """Return `network`, with float32 weights in the place of those of another width, which is noted in the log."""
+    widths = {str(value.dtype) for value in network.parameters() if value.dtype in OTHER_WIDTHS}
+    if not widths:
+        return network
+    LOG.warning(
+        "note: %s has weights of %s; norsim computes with float32, to which they are converted",
+        type(network).__name__, " and ".join(sorted(widths)),
+    )  # fmt: skip
+    return network.float()
 
 
 def bake(part: nn.Module) -> None:
@@ -103,7 +121,7 @@ def _with_hooks(wrapper: nn.Module, inner: nn.Module) -> nn.Module:
     return inner
 
 
-def _check_visible(network: nn.Module) -> None:
+def _check_visible(network: nn.Module, digital: Collection[str]) -> None:
     """Raise PlacementError naming a module whose weights norsim cannot see, or that has none yet."""
     registered = {id(part) for part in network.modules()}
     for name, part in network.named_modules():
@@ -113,15 +131,17 @@ def _check_visible(network: nn.Module) -> None:
             raise PlacementError(
                 f"{kind} has no weights yet; call the network on a batch of images once before you pass it on"
             )
-        if isinstance(part, torch.jit.ScriptModule) and any(value.ndim > 1 for value in part.parameters()):
-            raise PlacementError(
+        exempt = is_exempt(name, digital)
+        if not exempt and isinstance(part, torch.jit.ScriptModule) and any(v.ndim > 1 for v in part.parameters()):
+            raise refused(
+                name,
                 f"{kind} is a module of torch.jit, whose layers cannot be replaced; pass the nn.Module that it was "
-                "scripted or traced from"
+                "scripted or traced from",
             )
-        if type(part).__module__.startswith(QUANTIZED):
-            raise PlacementError(f"{kind} is already quantized by torch; pass the float network")
+        if not exempt and type(part).__module__.startswith(QUANTIZED):
+            raise refused(name, f"{kind} is already quantized by torch; pass the float network")
         for key in ("weight", "bias"):
-            if isinstance(part, PLACEABLE) and key in part._parameters:
+            if not exempt and isinstance(part, PLACEABLE) and key in part._parameters:
                 check_values(part, name, key)
         for attribute, hidden in hidden_modules(part):
             if id(hidden) not in registered and any(True for _ in hidden.parameters()):

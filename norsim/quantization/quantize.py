@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
+from copy import deepcopy
+from itertools import chain
 from typing import Any
 
 from torch import Tensor, nn
 
-from norsim.data.batches import Data
-from norsim.quantization.attention import split_attention
+from norsim.data.batches import Data, inputs_of, size_of
+from norsim.quantization.equivalents.products import Product, find_products, route_products
+from norsim.quantization.equivalents.rewrite import with_equivalents
+from norsim.quantization.exempt import check_patterns, is_exempt
 from norsim.quantization.forward import check_single_images
 from norsim.quantization.modules import QuantConv1d, QuantConv2d, QuantizedOperands, QuantLinear, quantized_operands
-from norsim.quantization.moments import correct, moments_of
-from norsim.quantization.observe import observe_inputs
-from norsim.quantization.placeable import Placeable, checked_layers, placeable_layers
+from norsim.quantization.placeable import Placeable, check_loaded, checked_layers, placeable_layers
 from norsim.quantization.plain import plain_copy
+from norsim.quantization.post_training.moments import Named, correct, moments_of
+from norsim.quantization.post_training.observe import observe_inputs
+from norsim.quantization.post_training.rounding import learn_rounding
 from norsim.quantization.replace import replace_modules
 
 
@@ -24,6 +29,8 @@ def quantize(
     weight_bits: int = 4,
     activation_bits: int = 4,
     *,
+    digital: Collection[str] = (),
+    learned_rounding: bool = False,
     report: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> nn.Module:
     """Return a quantized deep copy of `model` in eval mode, calibrated post-training.
@@ -34,51 +41,86 @@ def quantize(
     `q_proj`, `k_proj`, `v_proj` and `out_proj`. Other names stay, shared modules stay shared, and quantized layers keep
     the hooks of the float ones. Scales and zero points minimise the mean squared error of weights and of sampled
     inputs. Then biases and batch norms are corrected for the shifts that rounding causes: see
-    norsim.quantization.moments. Wrappers and computed weights are replaced first: see norsim.quantization.plain.
+    norsim.quantization.post_training.moments. Wrappers and computed weights are replaced first: see
+    norsim.quantization.plain. A module stays as it is if its name, or that of one that contains it, matches one of the
+    patterns `digital`. With `learned_rounding`, weights and scales then learn from the float network's layers, in
+    minutes instead of seconds: see norsim.quantization.post_training.rounding.
     `report(what, done, total)` reports progress: inputs of `calibration`, then layers by name.
 
     Raises PlacementError naming a layer that no array can hold or that calibration never reached,
     ConfigurationError for unusable widths or calibration data, for a network that does not answer each image of a batch
     by itself, and for a network without layers to quantize.
     """
-    float_copy = _plain(model)
-    samples, batches = observe_inputs(float_copy, calibration, report)
-    moments = [moments_of(float_copy, inputs) for inputs in batches]
-    quantized = _replaced(float_copy, weight_bits, activation_bits)
+    total, stream = size_of(calibration), inputs_of(calibration)
+    first = next(stream, None)
+    float_copy = _prepared(model, first, digital)
+    seen = stream if first is None else chain((first,), stream)
+    samples, batches = observe_inputs(float_copy, seen, report, digital, total)
+    moments = [_changeable(moments_of(float_copy, inputs), digital) for inputs in batches]
+    base = deepcopy(float_copy) if learned_rounding else float_copy
+    quantized = _replaced(base, weight_bits, activation_bits, digital)
     layers = quantized_operands(quantized)
     for done, (name, layer) in enumerate(layers.items()):
         report(f"quantize {name}", done, len(layers))
         layer.fit_scales(samples[name])
     correct(quantized, batches, moments)
+    if learned_rounding:
+        learn_rounding(quantized, float_copy, batches, report)
     return quantized
 
 
-def replace_layers(model: nn.Module, weight_bits: int = 4, activation_bits: int = 4) -> nn.Module:
-    """Return a copy of `model` in eval mode with a quantized layer, not calibrated, for each Conv1d, Conv2d and Linear.
+def replace_layers(
+    model: nn.Module,
+    weight_bits: int = 4,
+    activation_bits: int = 4,
+    digital: Collection[str] = (),
+    products: Iterable[Product] = (),
+) -> nn.Module:
+    """Return a copy of `model` in eval mode with a quantized layer, not calibrated, for each Conv1d, Conv2d and Linear
+    that does not match the patterns `digital`.
 
-    Attention is split into linear layers first. Raises PlacementError naming a layer that cannot be placed.
+    Other layers are replaced by their equivalents first, and `products` in functions get layers. Raises
+    PlacementError naming a layer that cannot be placed.
     """
-    return _replaced(_plain(model), weight_bits, activation_bits)
+    plain = route_products(_plain(model, digital), products)
+    return _replaced(plain, weight_bits, activation_bits, digital)
 
 
-def check_quantizable(model: nn.Module, images: Tensor) -> None:
+def check_quantizable(model: nn.Module, images: Tensor, digital: Collection[str] = ()) -> None:
     """Raise the errors of `quantize` that need no calibration, with `images` `[images, ...]`; the model stays as it is.
 
     The float network and one with quantized layers are called on one image and on three.
     """
-    float_copy = _plain(model)
-    checked_layers(float_copy)
+    float_copy = _prepared(model, images, digital)
+    checked_layers(float_copy, digital)
     check_single_images(float_copy, images, values=True)
-    check_single_images(_replaced(float_copy, 4, 4), images)
+    check_single_images(_replaced(float_copy, 4, 4, digital), images)
 
 
-def _plain(model: nn.Module) -> nn.Module:
-    return split_attention(plain_copy(model))
+def _changeable(moments: Named, digital: Collection[str]) -> Named:
+    """Return those of modules that do not match the patterns `digital`."""
+    return {name: one for name, one in moments.items() if not is_exempt(name, digital)}
 
 
-def _replaced(model: nn.Module, weight_bits: int, activation_bits: int) -> nn.Module:
+def _plain(model: nn.Module, digital: Collection[str]) -> nn.Module:
+    return with_equivalents(plain_copy(model, digital), digital)
+
+
+def _prepared(model: nn.Module, inputs: Tensor | None, digital: Collection[str]) -> nn.Module:
+    """Return the plain copy of a network with layers for the products that it computes in functions for the first of
+    `inputs` `[images, ...]`, if there are any."""
+    check_loaded(model)
+    plain = _plain(model, digital)
+    # Before the network is called.
+    placeable_layers(plain, digital, routed=False)
+    products = [] if inputs is None else find_products(plain, inputs[:2])
+    check_patterns(plain, digital, [one.layer for one in products])
+    return route_products(plain, [one for one in products if not one.is_exempt(digital)])
+
+
+def _replaced(model: nn.Module, weight_bits: int, activation_bits: int, digital: Collection[str]) -> nn.Module:
     """Replace the layers of `model`, which is a copy, and return it."""
-    layers = placeable_layers(model).values()
+    layers = placeable_layers(model, digital).values()
     new: dict[int, nn.Module] = {id(layer): _counterpart(layer, weight_bits, activation_bits) for layer in layers}
     return replace_modules(model, new)
 

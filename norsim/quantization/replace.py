@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from torch import Tensor, nn
 
-from norsim.errors import PlacementError
+from norsim.quantization.exempt import refused
 from norsim.quantization.plain import take_hooks
 from norsim.quantization.references import TORCH_KEEPS, redirect
 
@@ -67,9 +67,10 @@ class Replaced:
 
     def __call__(self, *inputs: Any, **named: Any) -> NoReturn:
         """Raise PlacementError."""
-        raise PlacementError(
+        raise refused(
+            self.name,
             f"layer {self.name!r} is called through a reference in an object that norsim cannot change; call it as an "
-            "attribute of its module, such as self.layer(x)"
+            "attribute of its module, such as self.layer(x)",
         )
 
 

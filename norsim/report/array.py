@@ -67,7 +67,7 @@ def exact_amps(part: PlacedTile, stimulus: Stimulus) -> Floats:
     drives = integrated(kind.drives(stimulus), part.slots)
     lines = np.rint(drives * encoding.top_drive).astype(np.uint8)
     bits = encoding.top_drive.bit_length()
-    values = encoding.pass_values(lines, part.weights, part.layer.weight_zero, bits)
+    values = encoding.pass_values(part.in_layer_order(lines), part.weights_in_layer_order, part.layer.weight_zero, bits)
     amps: Floats = values[:, 0] * encoding.lsb_amps
     return amps
 

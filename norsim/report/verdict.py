@@ -12,6 +12,7 @@ from norsim.evaluation.attribution import Loss, paired_loss
 from norsim.evaluation.end_to_end import EndToEnd, in_words
 from norsim.evaluation.metrics import ACCURACY
 from norsim.experiments.run_record import Answers, Missing, RunRecord
+from norsim.tiling.macs import below_share
 
 MOST_NAMED = 4
 
@@ -41,6 +42,7 @@ class Verdict:
     """`headline`  the result in one sentence
     `proof`     the evidence for it, one sentence per item
     `metric`    what the accuracies are values of, where that is not the share of right classes
+    `warning`   what makes the result say little, if anything does
     """
 
     headline: str
@@ -48,6 +50,7 @@ class Verdict:
     lost: tuple[Lost, ...]
     proof: tuple[str, ...]
     metric: str | None = None
+    warning: str | None = None
 
     def shown(self, accuracy: float) -> str:
         """Return an accuracy in percent, or the value of the metric."""
@@ -61,8 +64,16 @@ def verdict(record: RunRecord) -> Verdict | None:
     rows, proof = _rows(record), tuple(_proof(record))
     metric = str(record.summary.get("metric") or ACCURACY)
     if metric != ACCURACY:
-        return Verdict(_headline_of_metric(record, metric), rows, (), proof, metric)
-    return Verdict(_headline(record, rows), rows, tuple(_losses(record, rows)), proof)
+        return Verdict(_headline_of_metric(record, metric), rows, (), proof, metric, _warning(record))
+    return Verdict(_headline(record, rows), rows, tuple(_losses(record, rows)), proof, warning=_warning(record))
+
+
+def _warning(record: RunRecord) -> str | None:
+    share = record.summary.get("macs_share")
+    if share is None or gives_integers(record.summary["backend"]):
+        return None
+    found = below_share(share, record.summary.get("macs_digital", {}))
+    return f"{found[0].upper()}{found[1:]}." if found else None
 
 
 def _rows(record: RunRecord) -> tuple[Row, ...]:
@@ -97,13 +108,15 @@ def _headline_of_metric(record: RunRecord, metric: str) -> str:
 
 
 def _share_on_array(record: RunRecord) -> str:
-    """Name the layers on the array, unless all are."""
-    layers = record.summary["layers"]
+    """Name the layers on the array, unless all are, and the share of the multiply-accumulates there, if it is known."""
+    layers, share = record.summary["layers"], record.summary.get("macs_share")
     there = [str(layer["name"]) for layer in layers if not gives_integers(layer["backend"])]
+    products = "" if share is None else f"{100 * share:.1f} % of its multiply-accumulates"
     if len(there) == len(layers):
-        return ""
+        return f", which does {products}" if products else ""
     named = ", ".join(there) if len(there) <= MOST_NAMED else f"{there[0]} to {there[-1]}"
-    return f", with {len(there)} of its {len(layers)} layers there ({named}) and the others digital"
+    beside = f" and {products}" if products else ""
+    return f", with {len(there)} of its {len(layers)} layers{beside} there ({named}) and the others digital"
 
 
 def _losses(record: RunRecord, rows: tuple[Row, ...]) -> list[Lost]:

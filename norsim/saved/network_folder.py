@@ -67,7 +67,8 @@ def save_tuned(
     The new card keeps the float network of `card` for comparison and records `tuning`.
     """
     name = str(network_place(origin) / ONNX) if is_onnx(card["network"]) else card["network"]
-    spec = replace(spec_of(name, card["width"]), normalise=from_header(card.get("normalise")))
+    normalise, digital = from_header(card.get("normalise")), tuple(card.get("digital", ()))
+    spec = replace(spec_of(name, card["width"]), normalise=normalise, digital=digital)
     payload = _write(network, spec, folder)
     read_back, header = decode(folder / WEIGHTS, trusted=True)
     read_back.to(device_of(network))
@@ -209,7 +210,7 @@ def _read_card(path: Path, header: dict[str, Any], weights: Path) -> dict[str, A
         classes = base64.b64decode(card["float_predictions"], validate=True)
     except (OSError, ValueError, RecursionError, KeyError, TypeError) as problem:
         fail(path, f"it cannot be read ({type(problem).__name__}: {problem})")
-    for key in ("format_version", "network", "width", "normalise", "onnx_sha256"):
+    for key in ("format_version", "network", "width", "normalise", "onnx_sha256", "digital"):
         if card.get(key) != header.get(key):
             fail(path, f"its {key} is not the one in {WEIGHTS}")
     if card.get("weights_sha256") != hashlib.sha256(weights.read_bytes()).hexdigest():

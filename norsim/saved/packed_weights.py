@@ -14,8 +14,10 @@ entry for each tensor of the state dict would be larger than many of the tensors
 
 The metadata has one key, `norsim`, with JSON: `format_version`; `network` and `width`, from which the zoo
 builds the modules (for an ONNX network, `network` is `network.onnx`, a copy of its file in the same folder, whose hash
-is `onnx_sha256`); `layers`, for each quantized layer the batch norm folded with it, or null; and, if the network
-normalises its images, `normalise`, with lists `mean` and `std`.
+is `onnx_sha256`); `layers`, for each quantized layer the batch norm folded with it, or null; if the network normalises
+its images, `normalise`, with lists `mean` and `std`; if some modules are not quantized, `digital`, the patterns of
+their names; and, if layers do products that the network computes in functions, `products`, which
+norsim.quantization.equivalents.products describes.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from norsim.errors import ConfigurationError, DataError
+from norsim.quantization.equivalents.products import Product, as_json, products_of
 from norsim.quantization.layer import MAX_BITS
 from norsim.quantization.modules import SMALLEST_SCALE, QuantConv2d, QuantizedOperands, quantized_operands
 from norsim.quantization.quantize import replace_layers
@@ -77,6 +80,11 @@ def encode(network: nn.Module, spec: NetworkSpec) -> bytes:
         header |= {"network": ONNX, "onnx_sha256": sha256(read_content(Path(spec.name))).hexdigest()}
     if spec.normalise is not None:
         header["normalise"] = asdict(spec.normalise)
+    if spec.digital:
+        header["digital"] = list(spec.digital)
+    products = products_of(folded)
+    if products:
+        header["products"] = as_json(products)
     return save(tensors, {"norsim": json.dumps(header, separators=(",", ":"))})
 
 
@@ -93,7 +101,8 @@ def decode(path: Path, trusted: bool = False) -> tuple[nn.Module, dict[str, Any]
     name = str(_beside(path, header)) if is_onnx(header["network"]) else header["network"]
     try:
         normalise = from_header(header.get("normalise"))
-        network = _untrained(name, header["width"], normalise)
+        products = [Product.of(content) for content in header.get("products", [])]
+        network = _untrained(name, header["width"], normalise, header.get("digital", []), products)
     except ConfigurationError as problem:
         fail(path, str(problem))
     layers = quantized_operands(network)
@@ -113,13 +122,15 @@ def decode(path: Path, trusted: bool = False) -> tuple[nn.Module, dict[str, Any]
     return network, header
 
 
-def _untrained(name: str, width: float, normalise: Normalise | None) -> nn.Module:
+def _untrained(
+    name: str, width: float, normalise: Normalise | None, digital: list[str], products: list[Product]
+) -> nn.Module:
     """Return the modules of a network, with layers to be filled."""
     supplied = is_code(name) or is_onnx(name)
     # Meta tensors take no memory or random numbers, whatever the width; but a user-supplied network may have tensors
     # outside its state dict.
     with torch.random.fork_rng(devices=[]) if supplied else torch.device("meta"):
-        return replace_layers(build(name, width, normalise)).eval()
+        return replace_layers(build(name, width, normalise), digital=digital, products=products).eval()
 
 
 def _beside(path: Path, header: dict[str, Any]) -> Path:
@@ -185,6 +196,11 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         fail(path, "its metadata lacks the network's name or its layers")
     if type(header.get("width")) not in (int, float):
         fail(path, f"its width is {header.get('width')!r}; expected a number")
+    digital = header.get("digital", [])
+    if not isinstance(digital, list) or not all(isinstance(pattern, str) for pattern in digital):
+        fail(path, f"its digital layers are {digital!r}; expected a list of patterns")
+    if not isinstance(header.get("products", []), list):
+        fail(path, f"its products are {header['products']!r}; expected a list")
     return tensors, header
 
 

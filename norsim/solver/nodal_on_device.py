@@ -1,37 +1,48 @@
-"""`nodal` in torch, float64, on any device: the equations and the sweeps of norsim.solver.nodal, batched over reads.
+"""`nodal` in torch on any device: the equations and the sweeps of norsim.solver.nodal, batched over reads.
 
 Once factored, a line's solution is a product of its cells' currents with a fixed matrix, so a sweep is the evaluation
-of polynomials and two batched products of matrices. Arrays are `[bitlines, wordlines, reads]`, or `[source lines,
-bitlines, reads]`.
+of polynomials and two batched products of matrices. As in the kernels, the first sweeps are in float32. For many reads
+on a CUDA card, torch compiles a sweep if it can, so that cells' volts and currents go to memory once. Arrays are
+`[bitlines, wordlines, reads]`, or `[source lines, bitlines, reads]`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from norsim.array.tile import Currents, Stimulus
+from norsim.errors import ConfigurationError, first_line
 from norsim.solver import factored_line, nodal
 from norsim.solver.characterize import Box
+from norsim.solver.nodal_kernels import FAR, ROUGH, STALLED
 from norsim.solver.nodal_tile import Prepared
 
 # Numbers in an array of one piece of work; about 16 such arrays exist at a time.
 NUMBERS_ON_CPU, NUMBERS_ON_CARD = 2**22, 2**27
+# torch compiles a sweep in about half a minute, so it does only for reads of more cells than this, added up, in a call.
+WORTH_COMPILING = 2**34
+# On a small card they are this share of the bytes of its memory.
+SHARE_OF_BYTES = 1 / 256
 
 
 @dataclass(frozen=True, eq=False)
 class OnDevice:
-    """A prepared tile on a device; floats are float64.
+    """A prepared tile on a device; floats are all float64 or all float32.
 
     `coefficients`          `[pieces, gates, powers, source powers, bitlines, wordlines]`, amperes
     `orders`                of each gate, the powers of across and of source volts that count
-    `across_pieces`, `source_pieces`   of each piece: its ends, its middle, and 1 over half its width
+    `across_pieces`, `source_pieces`   `[pieces, 4]`: the ends of each piece, its middle, and 1 over half its width
     `gates`, `box`          the table's gate levels and box, volts
     `per_line`, `strapped`  rows per source line; whether source lines end in straps
-    `floor_amps`            the least current that residuals are relative to
+    `floor_amps`            `[]`: the least current that residuals are relative to
     `up`                    `[gates]`: 1 at levels at which a wordline is up
     `conductances`          `[bitlines, wordlines]`, siemens, which lines were factored for
     `source_conductances`   `[source lines, bitlines]`
@@ -42,13 +53,13 @@ class OnDevice:
 
     coefficients: Tensor
     orders: tuple[tuple[int, int], ...]
-    across_pieces: tuple[tuple[float, ...], ...]
-    source_pieces: tuple[tuple[float, ...], ...]
+    across_pieces: Tensor
+    source_pieces: Tensor
     gates: tuple[float, ...]
     box: Box
     per_line: int
     strapped: bool
-    floor_amps: float
+    floor_amps: Tensor
     up: Tensor
     conductances: Tensor
     source_conductances: Tensor
@@ -59,8 +70,17 @@ class OnDevice:
     @property
     def at_once(self) -> int:
         """The number of reads in one piece of work."""
-        numbers = NUMBERS_ON_CPU if self.up.device.type == "cpu" else NUMBERS_ON_CARD
+        device, numbers = self.up.device, NUMBERS_ON_CPU
+        if device.type == "cuda":
+            memory = torch.cuda.get_device_properties(device).total_memory
+            numbers = min(NUMBERS_ON_CARD, int(SHARE_OF_BYTES * memory))
         return max(numbers // self.conductances.numel(), 1)
+
+    def to(self, kind: torch.dtype) -> OnDevice:
+        """Return the tile with floats of another `kind`."""
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed = {name: value.to(kind) for name, value in values.items() if isinstance(value, Tensor)}
+        return OnDevice(**(values | changed))
 
 
 def on_device(prepared: Prepared, device: torch.device) -> OnDevice:
@@ -73,29 +93,45 @@ def on_device(prepared: Prepared, device: torch.device) -> OnDevice:
     def moved(values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values, np.float64)).to(device)
 
-    across_pieces, source_pieces = (
-        tuple(map(tuple, pieces.tolist())) for pieces in (arrays.across_pieces, arrays.source_pieces)
-    )
     return OnDevice(
-        moved(by_state.transpose(0, 1, 4, 5, 2, 3)), orders, across_pieces, source_pieces,
+        moved(by_state.transpose(0, 1, 4, 5, 2, 3)), orders, moved(arrays.across_pieces), moved(arrays.source_pieces),
         tuple(prepared.table.gates.tolist()), prepared.table.box, arrays.per_line,
-        prepared.tile.wires.strap_every is not None, prepared.floor_amps,
+        prepared.tile.wires.strap_every is not None, moved(np.asarray(prepared.floor_amps)),
         moved(prepared.conducting), moved(arrays.conductances.T), moved(arrays.source_conductances),
         moved(arrays.cell_slopes.T),
         moved(factored_line.per_ampere(prepared.bitlines)), moved(factored_line.per_ampere(prepared.source_lines)),
     )  # fmt: skip
 
 
-def solve(tile: OnDevice, stimulus: Stimulus) -> Currents:
-    """Return the currents of every read, as norsim.solver.nodal.solve does, computed on the tile's device.
+def solve_on(device: str, prepared: Prepared, stimulus: Stimulus) -> Currents:
+    """Return what `solve` returns for a prepared tile on a torch device, such as `cuda:0`.
+
+    Raises ConfigurationError if the memory of the device is full.
+    """
+    try:
+        return solve(on_device(prepared, torch.device(device)), stimulus)
+    except torch.cuda.OutOfMemoryError as problem:
+        raise ConfigurationError(
+            f"the memory of {device} is full while {prepared.tile.name} is solved: {first_line(problem)}. End other "
+            "programs on the card, or use the CPU"
+        ) from problem
+
+
+def solve(tile: OnDevice, stimulus: Stimulus, compiled: bool | None = None) -> Currents:
+    """Return the currents of every read, as norsim.solver.nodal.solve does, computed on the device of `tile`, in
+    float64, with a `compiled` sweep; by default for many reads on a CUDA card.
 
     They agree with those of the kernels within the tolerance. Raises OutsideBox as it does.
     """
-    device = tile.up.device
+    device, single = tile.up.device, tile.to(torch.float32)
     gates = torch.from_numpy(np.searchsorted(tile.gates, stimulus.wordline_volts)).to(device)
-    volts = torch.tensor(stimulus.bitline_volts, device=device)
+    volts = torch.tensor(stimulus.bitline_volts - stimulus.source_volts, device=device)
+    ground = torch.tensor(float(stimulus.source_volts), dtype=torch.float64, device=device)
+    if compiled is None:
+        compiled = device.type == "cuda" and stimulus.vectors * tile.conductances.numel() > WORTH_COMPILING
+    of_sweep = compiled_sweep() if compiled else sweep
     parts = [
-        read(tile, some, here, float(stimulus.source_volts))
+        read(tile, single, of_sweep, some, here, ground)
         for some, here in zip(torch.split(gates, tile.at_once), torch.split(volts, tile.at_once), strict=True)
     ]
     nodal.check_box(tile.box, torch.stack([part[3] for part in parts]).cpu().numpy())
@@ -108,38 +144,77 @@ def solve(tile: OnDevice, stimulus: Stimulus) -> Currents:
 
 
 def read(
-    tile: OnDevice, gates: Tensor, bitline_volts: Tensor, source_volts: float
+    tile: OnDevice, single: OnDevice, of_sweep: Callable[..., Any], gates: Tensor, volts: Tensor, ground: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Solve reads at gate levels `[reads, wordlines]`, indices, and bitline volts `[reads, bitlines]`.
+    """Solve reads at gate levels `[reads, wordlines]`, indices, and bitline volts `[reads, bitlines]` above `ground`
+    `[]`; `single` is the tile in float32, and `of_sweep` is `sweep`, compiled or not.
 
     Return amperes `[reads, bitlines]` and `[reads, source lines]`, residuals `[reads]`, and the lowest and highest
     volts across cells and at their sources, `[4]`.
     """
-    per_line = tile.per_line
-    (bitlines, wordlines), lines, reads = tile.conductances.shape, len(tile.source_lines), len(gates)
-    level, up = gates.T.contiguous(), tile.up[gates.T]
-    volts = bitline_volts.T[:, None] - source_volts
+    reads, (bitlines, wordlines), lines = len(gates), tile.conductances.shape, len(tile.source_lines)
+    level, across = gates.T.to(torch.uint8).contiguous(), volts.T.contiguous()
+    drop = torch.zeros(bitlines, wordlines, reads, dtype=torch.float32, device=level.device)
+    rise = drop.new_zeros(lines, bitlines, reads)
+    amps, residual = drop, drop.new_full((reads,), float("inf"))
+    for of_kind, enough, stalled in ((single, ROUGH, STALLED), (tile, nodal.TOLERANCE, float("inf"))):
+        kind, before = of_kind.up.dtype, float("inf")
+        values = [across.to(kind), ground.to(kind)]
+        near = float(residual.max()) < FAR
+        drop, rise = (one.to(kind) if near else torch.zeros_like(one, dtype=kind) for one in (drop, rise))
+        for _ in range(nodal.MOST_SWEEPS):
+            drop, rise, amps, residual = of_sweep(of_kind, level, *values, drop, rise)
+            worst = float(residual.max())
+            if not (worst > enough and worst < stalled * before):
+                break
+            before = worst
+    source = rise.min() + ground, rise.max() + ground
+    ends = _across(tile, across, drop, rise)
+    extremes = torch.stack([ends.min(), ends.max(), *source])
+    return amps.sum(dim=1).T, _by_line(amps, tile.per_line).sum(dim=1).T, residual, extremes
+
+
+def sweep(
+    tile: OnDevice, level: Tensor, volts: Tensor, ground: Tensor, drop: Tensor, rise: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return drops, rises, cell currents and residuals `[reads]` after a sweep over all bitlines and source lines.
+
+    `level` `[wordlines, reads]` are gate levels, `volts` `[bitlines, reads]` those of bitlines above `ground`.
+    """
+    per_line, wordlines = tile.per_line, tile.conductances.shape[1]
     slopes, source_slopes = tile.conductances[:, :, None], tile.source_conductances[:, :, None]
-    drop = volts.new_zeros(bitlines, wordlines, reads)
-    rise = volts.new_zeros(lines, bitlines, reads)
-    for _ in range(nodal.MOST_SWEEPS):
-        source = rise.transpose(0, 1).repeat_interleave(per_line, dim=1)[:, :wordlines]
-        across = volts - drop - source
-        amps = cell_amps(tile, level, across, source + source_volts)
-        flowing = amps.abs().sum(dim=(0, 1)).clamp_min(tile.floor_amps)
-        new_drop = tile.bitlines @ (amps + slopes * drop)
-        fallen = slopes * (new_drop - drop)
-        amps = amps - up * fallen
-        new_rise = tile.source_lines @ (_by_line(amps, per_line) + source_slopes * rise)
-        lifted = source_slopes * (new_rise - rise)
-        residual = (fallen.abs().sum(dim=(0, 1)) + lifted.abs().sum(dim=(0, 1))) / flowing
-        source_change = (new_rise - rise).transpose(0, 1).repeat_interleave(per_line, dim=1)[:, :wordlines]
-        amps = amps - up * tile.cell_slopes[:, :, None] * source_change
-        drop, rise = new_drop, new_rise
-        if not bool((residual > nodal.TOLERANCE).any()):
-            break
-    extremes = torch.stack([across.min(), across.max(), source.min() + source_volts, source.max() + source_volts])
-    return amps.sum(dim=1).T, _by_line(amps, per_line).sum(dim=1).T, residual, extremes
+    up = tile.up[level.int()]
+    amps = cell_amps(tile, level, _across(tile, volts, drop, rise), _at_cells(tile, rise) + ground)
+    flowing = torch.maximum(amps.abs().sum(dim=(0, 1)), tile.floor_amps)
+    new_drop = tile.bitlines @ (amps + slopes * drop)
+    fallen = slopes * (new_drop - drop)
+    amps = amps - up * fallen
+    new_rise = tile.source_lines @ (_by_line(amps, per_line) + source_slopes * rise)
+    lifted = source_slopes * (new_rise - rise)
+    residual = (fallen.abs().sum(dim=(0, 1)) + lifted.abs().sum(dim=(0, 1))) / flowing
+    amps = amps - up * tile.cell_slopes[:, :, None] * _at_cells(tile, new_rise - rise)[:, :wordlines]
+    return new_drop, new_rise, amps, residual
+
+
+@cache
+def compiled_sweep() -> Callable[..., Any]:
+    """Return `sweep`, compiled for any sizes if torch has what it needs to compile."""
+    from torch.utils._triton import has_triton
+
+    able = has_triton() and any(map(shutil.which, ("cc", "gcc", "clang")))
+    compiled: Callable[..., Any] = torch.compile(sweep, dynamic=True) if able else sweep
+    return compiled
+
+
+def _across(tile: OnDevice, volts: Tensor, drop: Tensor, rise: Tensor) -> Tensor:
+    """Return the volts across all cells, `[bitlines, wordlines, reads]`."""
+    return volts[:, None] - drop - _at_cells(tile, rise)
+
+
+def _at_cells(tile: OnDevice, rise: Tensor) -> Tensor:
+    """Return values at source lines, `[source lines, bitlines, reads]`, for cells, `[bitlines, wordlines, reads]`."""
+    wordlines = tile.conductances.shape[1]
+    return rise.transpose(0, 1).repeat_interleave(tile.per_line, dim=1)[:, :wordlines]
 
 
 def _by_line(amps: Tensor, per_line: int) -> Tensor:
@@ -151,14 +226,12 @@ def _by_line(amps: Tensor, per_line: int) -> Tensor:
 def cell_amps(tile: OnDevice, level: Tensor, across: Tensor, source: Tensor) -> Tensor:
     """Return the currents `[bitlines, wordlines, reads]` of all cells at their volts, of the same shape, and at gate
     levels `[wordlines, reads]`."""
-    total, alone = torch.zeros_like(across), len(tile.across_pieces) * len(tile.source_pieces) == 1
+    total = torch.zeros_like(across)
     for a, (low, high, middle, factor) in enumerate(tile.across_pieces):
         in_a = (across >= low) & (across < high)
         d = (across - middle) * factor
         for b, (bottom, top, centre, scale) in enumerate(tile.source_pieces):
             here = in_a & (source >= bottom) & (source < top)
-            if not alone and not bool(here.any()):
-                continue
             s, piece = (source - centre) * scale, a * len(tile.source_pieces) + b
             for gate, (powers, source_powers) in enumerate(tile.orders):
                 value = torch.zeros_like(across)
@@ -168,5 +241,5 @@ def cell_amps(tile: OnDevice, level: Tensor, across: Tensor, source: Tensor) -> 
                         row = row * s + tile.coefficients[piece, gate, p, q, :, :, None]
                     value = value * d + row
                 if powers:
-                    total += torch.where(here & (level == gate), value, 0.0)
+                    total = total + torch.where(here & (level == gate), value, 0.0)
     return total

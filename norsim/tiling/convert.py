@@ -22,9 +22,10 @@ from norsim.quantization.forward import check_network
 from norsim.quantization.layer import QuantizedLayer
 from norsim.quantization.modules import OWN, QuantizedOperands
 from norsim.quantization.replace import replace_modules
+from norsim.tiling.convolutions.im2col import memory_format
+from norsim.tiling.convolutions.modules import TiledConv1d, TiledConv2d
 from norsim.tiling.grid import place
-from norsim.tiling.im2col import memory_format
-from norsim.tiling.modules import TiledConv1d, TiledConv2d, TiledLayer, TiledLinear, tiled_layers
+from norsim.tiling.modules import TiledLayer, TiledLinear, tiled_layers
 from norsim.tiling.read_noise import ReadNoise
 from norsim.tiling.reader import Reader
 from norsim.zoo.attributes import described

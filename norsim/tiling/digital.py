@@ -114,6 +114,7 @@ def _inside(model: nn.Module, watch: _Watch) -> Iterator[None]:
         watch.depth -= 1
 
     parts = [part for part in model.modules() if isinstance(part, TiledLayer) or not list(part.children())]
+    parts = [part for part in parts if not isinstance(part, torch.jit.ScriptModule)]
     # Within the hooks of the network, whose operations are not those of a module.
     handles = [part.register_forward_pre_hook(enter) for part in parts]
     handles += [part.register_forward_hook(leave, always_call=True, prepend=True) for part in parts]

@@ -10,12 +10,16 @@ from numpy.typing import NDArray
 
 from norsim.array.compiled import njit
 from norsim.array.tile import Currents, Floats, Stimulus
+from norsim.chip.model import Chip
 from norsim.errors import ConfigurationError
 from norsim.periphery.adc import Adc, fit_range
 from norsim.periphery.encoding import Codes
-from norsim.periphery.energy import ReadEnergy, cell_watts, read_energy
+from norsim.periphery.energy import ReadEnergy, cell_watts, line_joules, read_energy, rise_joules
+from norsim.tiling.program import ProgrammedTile
 from norsim.tiling.tile import PlacedTile
 
+# Vectors whose line energies are computed at a time: at least those of a calibration, in one slot.
+AT_ONCE = 2048
 # Count of numbers in a tile's fit besides those of its converters: the energies of a read.
 ENERGIES = 3
 
@@ -74,6 +78,28 @@ def _count(values, least, counts):  # type: ignore[no-untyped-def]
     for i in range(len(values)):
         for j in range(values.shape[1]):
             counts[np.int64(values[i, j]) - least, j] += 1
+
+
+def line_energy(
+    array: ProgrammedTile, chip: Chip, codes: Codes, passes: int, slots: int, some: Stimulus
+) -> float:  # fmt: skip
+    """Return the mean energy per read, of that many slots, of the lines that carry the tile's `[vectors, inputs]`
+    codes; `some` are the volts of a few of these reads."""
+    count = passes * slots
+    if some.full_volts is None:
+        return slots * line_joules(chip.costs, chip.wires, array.drive(codes), count)
+    by_wordline = some.driven == "wordlines"
+    across = array.tile.bitlines if by_wordline else array.tile.wordlines
+    # Fewer vectors at a time if each has many slots.
+    parts = [codes[start : start + AT_ONCE // slots] for start in range(0, len(codes), AT_ONCE // slots)]
+    joules = [
+        rise_joules(
+            chip.costs, chip.wires, array.encoding.shares(array.encoding.drives(part), count), across, count,
+            by_wordline,
+        )
+        for part in parts
+    ]  # fmt: skip
+    return slots * some.full_volts**2 * float(np.average(joules, weights=[len(part) / len(parts[0]) for part in parts]))
 
 
 def at_reference(part: PlacedTile, ratio: float) -> PlacedTile:

@@ -21,16 +21,13 @@ from norsim.chip.model import Chip
 from norsim.errors import ConfigurationError, PlacementError
 from norsim.periphery.code_vectors import CodeVectors
 from norsim.periphery.encoding import Codes, Encoding
-from norsim.periphery.energy import line_joules, rise_joules
+from norsim.quantization.exempt import refused
 from norsim.quantization.layer import QuantizedLayer
-from norsim.tiling.fit import at_reference, fitted
+from norsim.tiling.fit import at_reference, fitted, line_energy
 from norsim.tiling.program import ProgrammedTile, program_tile
 from norsim.tiling.read_noise import on_outputs
 from norsim.tiling.reader import Read, Reader
 from norsim.tiling.tile import PlacedTile, TileRead, joined, placed_tile
-
-# Vectors whose line energies are computed at a time: at least those of a calibration, in one slot.
-AT_ONCE = 2048
 
 LOG = logging.getLogger(__name__)
 
@@ -165,7 +162,7 @@ class TileGrid:
             own = part.codes(codes)
             each = (place * passes + reads % passes)[:, None] * part.slots + np.arange(part.slots)
             stimulus = array.drive(own[vectors]).take(each.ravel())
-            return stimulus, _line_energy(array, self.chip, own, passes, part.slots, stimulus)
+            return stimulus, line_energy(array, self.chip, own, passes, part.slots, stimulus)
 
         ratio = reference_ratio(self.chip)
 
@@ -206,33 +203,11 @@ class TileGrid:
         )
 
 
-def _line_energy(
-    array: ProgrammedTile, chip: Chip, codes: Codes, passes: int, slots: int, some: Stimulus
-) -> float:  # fmt: skip
-    """Return the mean energy per read, of that many slots, of the lines that carry the tile's `[vectors, inputs]`
-    codes; `some` are the volts of a few of these reads."""
-    count = passes * slots
-    if some.full_volts is None:
-        return slots * line_joules(chip.costs, chip.wires, array.drive(codes), count)
-    by_wordline = some.driven == "wordlines"
-    across = array.tile.bitlines if by_wordline else array.tile.wordlines
-    # Fewer vectors at a time if each has many slots.
-    parts = [codes[start : start + AT_ONCE // slots] for start in range(0, len(codes), AT_ONCE // slots)]
-    joules = [
-        rise_joules(
-            chip.costs, chip.wires, array.encoding.shares(array.encoding.drives(part), count), across, count,
-            by_wordline,
-        )
-        for part in parts
-    ]  # fmt: skip
-    return slots * some.full_volts**2 * float(np.average(joules, weights=[len(part) / len(parts[0]) for part in parts]))
-
-
 def place(layer: QuantizedLayer, chip: Chip) -> TileGrid:
     """Distribute the layer's inputs over rows of tiles and its outputs over columns of tiles.
 
-    Each group of a convolution has its own columns of tiles, one group after the other: on lines shared by two groups,
-    the cells of one group under the inputs of the other would be unused.
+    As many groups of a convolution as fit share a tile, as blocks along its diagonal; the cells between blocks are off.
+    A group that does not fit a tile beside another one has its own columns of tiles.
 
     Converters span the full scale until they are calibrated. Raises PlacementError for a layer that the chip cannot
     hold.
@@ -240,11 +215,15 @@ def place(layer: QuantizedLayer, chip: Chip) -> TileGrid:
     _check(layer, chip)
     inputs, outputs = _encoding(layer, chip).capacity(chip.wordlines, chip.bitlines)
     if inputs < 1 or outputs < 1:
-        raise PlacementError(
-            f"a tile of {chip.wordlines} x {chip.bitlines} is too small for one output of a {chip.encoding.name} "
-            "layer; increase tile.wordlines or tile.bitlines"
+        raise refused(
+            layer.name,
+            f"layer {layer.name!r}: a tile of {chip.wordlines} x {chip.bitlines} is too small for one output of a "
+            f"{chip.encoding.name} layer; increase tile.wordlines or tile.bitlines",
         )
     each = layer.outputs // layer.groups
+    packed = min(_encoding(layer, chip).blocks_on(chip.wordlines, chip.bitlines, layer.inputs, each), layer.groups)
+    if packed > 1:
+        return TileGrid(layer, chip, _packed(layer, chip, packed))
     columns = [(group, span) for group in range(layer.groups) for span in _spans(group * each, each, outputs)]
     tiles = []
     for row in range(-(-layer.inputs // inputs)):
@@ -254,20 +233,34 @@ def place(layer: QuantizedLayer, chip: Chip) -> TileGrid:
     return TileGrid(layer, chip, tuple(tiles))
 
 
+def _packed(layer: QuantizedLayer, chip: Chip, groups: int) -> tuple[PlacedTile, ...]:
+    """Return the tiles of a convolution, each with that many of its groups or the last ones."""
+    each = layer.outputs // layer.groups
+    spans = enumerate(_spans(0, layer.groups, groups))
+    return tuple(
+        placed_tile(
+            layer, chip, 0, column, range(layer.inputs * span.start, layer.inputs * span.stop),
+            range(each * span.start, each * span.stop),
+        )
+        for column, span in spans
+    )  # fmt: skip
+
+
 def _encoding(layer: QuantizedLayer, chip: Chip) -> Encoding:
     """Return the chip's encoding for the weights of a layer. Raises PlacementError if they cannot be sliced."""
     try:
         return chip.encoding.for_weights(layer.weight_bits)
     except ConfigurationError as problem:
-        raise PlacementError(f"layer {layer.name!r}: {problem}") from None
+        raise refused(layer.name, f"layer {layer.name!r}: {problem}") from None
 
 
 def _check(layer: QuantizedLayer, chip: Chip) -> None:
     most = chip.encoding.activation_bits
     if layer.input_bits > most:
-        raise PlacementError(
+        raise refused(
+            layer.name,
             f"layer {layer.name!r} has {layer.input_bits}-bit activations, but {chip.encoding.name} takes at most "
-            f"{most} bits"
+            f"{most} bits",
         )
 
 

@@ -63,7 +63,7 @@ def program_tile(part: PlacedTile) -> ProgrammedTile:
     """
     chip, layer = part.chip, part.layer
     levels = program_levels(chip.verify_cell, chip.encoding)
-    encoding = drivers(chip, levels).for_weights(layer.weight_bits)
+    encoding = drivers(chip, levels).for_weights(layer.weight_bits).for_blocks(part.blocks)
     codes = part.cell_codes()
     target = levels.target_amps[codes]
     tile = _in_place(_verified(_nominal(part, levels, codes), part, target), part, target)

@@ -21,7 +21,7 @@ from norsim.periphery.code_vectors import CodeVectors, LayerCodes
 from norsim.periphery.encoding import Codes, runs, sense_matrix
 from norsim.tiling.program import ProgrammedTile
 from norsim.tiling.read_noise import DrawnNoise, ReadNoise, TileNoise
-from norsim.tiling.tile import ObservedRead, PlacedTile, Sums, TileRead
+from norsim.tiling.tile import ObservedRead, PlacedTile, TileRead
 
 if TYPE_CHECKING:
     from norsim.solver.macro.reads import Wanted
@@ -65,6 +65,10 @@ class Reader:
     store: UnitStore | None = None
     noise: ReadNoise | None = None
     in_torch: bool = False
+
+    def on(self, device: str) -> Reader:
+        """Return the reader whose backend computes on a torch device, such as `cuda:0`, if it can."""
+        return replace(self, backend=self.backend.on(device))
 
     def currents(self, requests: Sequence[tuple[Tile, Stimulus]], layer: str = "") -> list[Currents]:
         """Return the currents of each request for tiles of `layer`, in order; equal reads of a tile are solved once.
@@ -169,6 +173,25 @@ def read_out(
 
 
 @dataclass(frozen=True, eq=False)
+class Sums:
+    """What is left of the read of one tile whose currents and codes nobody asked for: its sums were added to those of
+    its layer.
+
+    `shape`   (vectors, passes, conversions)
+    `clips`   numbers of currents that the converters clipped at the low and high end
+    `take`    reads some vectors again, given by their indices, and returns their `TileRead`
+    """
+
+    shape: tuple[int, int, int]
+    clips: tuple[int, int]
+    take: Callable[[NDArray[np.int64]], TileRead] = field(repr=False)
+
+    def clipped(self, part: PlacedTile) -> tuple[int, int]:
+        """Return `clips`, whatever its tile, as TileRead does."""
+        return self.clips
+
+
+@dataclass(frozen=True, eq=False)
 class TileModel:
     """A tile with the model that it is read through."""
 
@@ -241,7 +264,7 @@ class TileModel:
         if part.digital_part(np.empty((0, part.layer.vector_length), np.uint8)) is not None:
             output, vector = wanted.sums[wanted.first_output :], wanted.first_vector
             digital = part.digital_part(vectors[:])
-            output[: len(part.outputs), vector : vector + len(vectors)] += 0.0 if digital is None else digital
+            output[: len(part.outputs), vector : vector + len(vectors)] += 0.0 if digital is None else digital.T
         return clips
 
     def _integrate(self, vectors: CodeVectors, noise: DrawnNoise | None, wanted: Wanted) -> tuple[int, int]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,19 @@ from norsim.array.draw import Draw
 from norsim.array.tile import Currents, Floats
 from norsim.chip.model import Chip
 from norsim.periphery.adc import Adc, Flaws, Ranges
-from norsim.periphery.encoding import Codes, Encoding, decode, full_scale_amps, integrated, sense_parts, sensed_amps
+from norsim.periphery.encoding import (
+    Codes,
+    Encoding,
+    decode,
+    full_scale_amps,
+    integrated,
+    sense_parts,
+    sensed_amps,
+    to_outputs,
+)
 from norsim.periphery.energy import NO_ENERGY, ReadEnergy
 from norsim.periphery.readout import conversion, convert_and_add
-from norsim.quantization.layer import QuantizedLayer
+from norsim.quantization.layer import QuantizedLayer, blocks_of, span_weights
 
 if TYPE_CHECKING:
     from norsim.solver.macro.reads import Readout
@@ -88,25 +97,6 @@ def joined(parts: Sequence[TileRead]) -> TileRead:
 
 
 @dataclass(frozen=True, eq=False)
-class Sums:
-    """What is left of the read of one tile whose currents and codes nobody asked for: its sums were added to those of
-    its layer.
-
-    `shape`   (vectors, passes, conversions)
-    `clips`   numbers of currents that the converters clipped at the low and high end
-    `take`    reads some vectors again, given by their indices, and returns their `TileRead`
-    """
-
-    shape: tuple[int, int, int]
-    clips: tuple[int, int]
-    take: Callable[[NDArray[np.int64]], TileRead] = field(repr=False)
-
-    def clipped(self, part: PlacedTile) -> tuple[int, int]:
-        """Return `clips`, whatever its tile, as TileRead does."""
-        return self.clips
-
-
-@dataclass(frozen=True, eq=False)
 class PlacedTile:
     """One tile of a layer: its place in the grid, and its digital side. norsim.tiling.program programs its cells.
 
@@ -137,9 +127,14 @@ class PlacedTile:
         return f"{self.layer.name} tile {self.row},{self.column}"
 
     @property
+    def blocks(self) -> int:
+        """Groups of a convolution that it holds, each with its own inputs and outputs."""
+        return blocks_of(self.layer, self.outputs)
+
+    @property
     def encoding(self) -> Encoding:
-        """The chip's encoding for weights of the layer's width."""
-        return self.chip.encoding.for_weights(self.layer.weight_bits)
+        """The chip's encoding for weights of the layer's width, in the blocks of this tile."""
+        return self.chip.encoding.for_weights(self.layer.weight_bits).for_blocks(self.blocks)
 
     @property
     def conversions(self) -> int:
@@ -158,20 +153,21 @@ class PlacedTile:
 
     @property
     def weights(self) -> Codes:
-        """`[inputs, outputs]` weight codes of this tile, its inputs in the order of its lines."""
-        weights = span_weights(self.layer, self.inputs, self.outputs)
-        return weights if self.order is None else weights[self.order]
+        """`[inputs, outputs]` weight codes of this tile, its inputs in the order of its lines; between blocks, where
+        cells are off, the code of weight 0."""
+        return self.weights_in_layer_order if self.order is None else self.weights_in_layer_order[self.order]
 
     @property
-    def weight_span(self) -> range:
-        """The range of an output's weights that belong to the tile's inputs."""
-        return weight_span(self.layer, self.inputs, self.outputs)
+    def weights_in_layer_order(self) -> Codes:
+        """The same with the inputs in the layer's order."""
+        return span_weights(self.layer, self.inputs, self.outputs, self.layer.weight_zero)
 
     @property
     def full_scale_amps(self) -> float:
         """The current of a slice of an output whose cells all have the top code, under the largest drive."""
         layer = self.layer
-        return full_scale_amps(self.chip.encoding, len(self.inputs), layer.weight_bits, layer.input_bits)
+        inputs = len(self.inputs) // self.blocks
+        return full_scale_amps(self.chip.encoding, inputs, layer.weight_bits, layer.input_bits)
 
     @property
     def draw(self) -> Draw:
@@ -180,12 +176,23 @@ class PlacedTile:
 
     def cell_codes(self) -> Codes:
         """Return the level `[wordlines, bitlines]` of each cell."""
-        return self.encoding.cell_codes(self.weights, self.layer.weight_zero)
+        codes = self.encoding.cell_codes(self.weights_in_layer_order, self.layer.weight_zero)
+        if self.order is None:
+            return codes
+        return codes[self.order] if self.encoding.inputs_on == "wordlines" else codes[:, self.order]
+
+    def own_codes(self, layer_codes: Codes) -> Codes:
+        """Return this tile's columns of the layer's `[vectors, inputs]` activation codes, in the layer's order."""
+        return layer_codes[:, self.inputs.start : self.inputs.stop]
 
     def codes(self, layer_codes: Codes) -> Codes:
-        """Return this tile's columns of the layer's `[vectors, inputs]` activation codes, in the order of its lines."""
-        codes = layer_codes[:, self.inputs.start : self.inputs.stop]
+        """Return the same in the order of the tile's lines."""
+        codes = self.own_codes(layer_codes)
         return codes if self.order is None else codes[:, self.order]
+
+    def in_layer_order(self, lines: NDArray[Any]) -> NDArray[Any]:
+        """Return values `[n, inputs]` of the lines of the inputs in the layer's order."""
+        return lines if self.order is None else lines[:, np.argsort(self.order)]
 
     def amps(self, currents: Currents) -> Floats:
         """Return the amperes that are converted, `[reads, conversions]`, of the currents of all slots of the reads."""
@@ -193,12 +200,12 @@ class PlacedTile:
 
     def pass_values(self, layer_codes: Codes) -> Floats:
         """Return the exact integers of each pass and slice, `[vectors, passes, conversions]`."""
-        layer = self.layer
-        return self.encoding.pass_values(self.codes(layer_codes), self.weights, layer.weight_zero, layer.input_bits)
+        layer, codes = self.layer, self.own_codes(layer_codes)
+        return self.encoding.pass_values(codes, self.weights_in_layer_order, layer.weight_zero, layer.input_bits)
 
     def ideal_sums(self, layer_codes: Codes) -> Floats:
         """Return the tile's integer sums `[vectors, outputs]` for the layer's `[vectors, inputs]` codes."""
-        codes = self.codes(layer_codes)
+        codes = self.own_codes(layer_codes)
         return decode(self.encoding, self.pass_values(layer_codes), codes, self.layer.weight_zero)
 
     def ideal_read(self, layer_codes: Codes) -> TileRead:
@@ -207,8 +214,9 @@ class PlacedTile:
         return TileRead(amps, self.convert(amps), self.ideal_sums(layer_codes))
 
     def digital_part(self, layer_codes: Codes) -> Floats | None:
-        """Return the term `[vectors]` of the sums that is computed from the layer's codes, or None."""
-        return self.encoding.digital_part(self.codes(layer_codes), self.layer.weight_zero)
+        """Return the term `[vectors, outputs]` of the sums that is computed from the layer's codes, or None."""
+        found = self.encoding.digital_part(self.own_codes(layer_codes), self.layer.weight_zero)
+        return None if found is None else to_outputs(found, len(self.outputs))
 
     def convert(self, amps: Floats) -> Floats:
         """Return the noise-free codes of this tile's converters for amperes `[..., conversions]`."""
@@ -256,18 +264,18 @@ class PlacedTile:
         )  # fmt: skip
         digital = self.digital_part(layer_codes)
         if digital is not None:
-            sums += digital[:, None]
+            sums += digital
         shape = (len(layer_codes), len(self._place_values), self.conversions)
         return TileRead(amps.reshape(shape), adc.reshape(shape), sums)
 
 
 def placed_tile(layer: QuantizedLayer, chip: Chip, row: int, column: int, inputs: range, outputs: range) -> PlacedTile:
     """Return the tile of a layer at a place, with those inputs and outputs; its converters span the full scale."""
-    order, encoding = None, chip.encoding.for_weights(layer.weight_bits)
+    order, encoding, blocks = None, chip.encoding.for_weights(layer.weight_bits), blocks_of(layer, outputs)
     if chip.row_order:
-        loads = encoding.slice_codes(span_weights(layer, inputs, outputs)).sum(axis=(1, 2), dtype=np.int64)
+        loads = encoding.slice_codes(span_weights(layer, inputs, outputs, 0)).sum(axis=(1, 2), dtype=np.int64)
         order = encoding.order(loads, chip.wires.rows_per_source_line)
-    full = full_scale_amps(encoding, len(inputs), layer.weight_bits, layer.input_bits)
+    full = full_scale_amps(encoding, len(inputs) // blocks, layer.weight_bits, layer.input_bits)
     random, conversions = draw_at(chip, layer, row, column).random("adc"), len(outputs) * encoding.slices
     flaws = chip.converters.draw(conversions, random, chip.outputs_per_converter)
     ones, zeros, adcs = np.ones(conversions), np.zeros(conversions), (Adc(chip.adc_bits, -full, full),)
@@ -279,16 +287,3 @@ def placed_tile(layer: QuantizedLayer, chip: Chip, row: int, column: int, inputs
 def draw_at(chip: Chip, layer: QuantizedLayer, row: int, column: int) -> Draw:
     """Return the source of random numbers of a tile of that layer."""
     return chip.draw.at((row, column, *layer.name.encode()))
-
-
-def weight_span(layer: QuantizedLayer, inputs: range, outputs: range) -> range:
-    """Return the range of an output's weights that belong to `inputs`, which are counted over all groups; weights are
-    counted within one group."""
-    before = outputs.start // (layer.outputs // layer.groups) * layer.inputs
-    return range(inputs.start - before, inputs.stop - before)
-
-
-def span_weights(layer: QuantizedLayer, inputs: range, outputs: range) -> Codes:
-    """Return the `[inputs, outputs]` weight codes between those inputs and outputs, in the layer's order."""
-    span = weight_span(layer, inputs, outputs)
-    return layer.weights[outputs.start : outputs.stop, span.start : span.stop].T

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.metadata import version
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,27 +19,46 @@ from norsim.zoo.attributes import described, has_own_code
 
 
 def quantized_once(
-    network: nn.Module, batches: Sequence[Tensor], weight_bits: int, activation_bits: int, report: Report = silent
+    network: nn.Module,
+    batches: Sequence[Tensor],
+    weight_bits: int,
+    activation_bits: int,
+    *,
+    digital: Collection[str] = (),
+    learned_rounding: bool = False,
+    report: Report = silent,
 ) -> nn.Module:
     """Return what `quantize` returns for a float network and calibration `batches` `[images, ...]`; it is kept on disk.
 
     Only what the quantization changes is kept: scales, zero points, biases and statistics. Those of a network with
     user-supplied code are not kept, because its outputs may depend on anything. Raises the errors of `quantize`.
     """
+    options: Any = {"digital": digital, "learned_rounding": learned_rounding, "report": report}
     if has_own_code(network):
-        return quantize(network, batches, weight_bits, activation_bits, report=report)
+        return quantize(network, batches, weight_bits, activation_bits, **options)
     # The last bits of sums depend on the machine, and on the order of the inputs in memory.
     machine = processor(), torch.get_num_threads(), *map(version, DECISIVE)
     inputs = digest_of(batches), *(one.stride() for one in batches)
-    key = unit_key("quantized", *machine, *described(network), *inputs, weight_bits, activation_bits)
+    key = unit_key(
+        "quantized",
+        *machine,
+        *described(network),
+        *inputs,
+        weight_bits,
+        activation_bits,
+        sorted(digital),
+        learned_rounding,
+    )
     kept = QUANTIZATIONS.get(key)
-    plain = replace_layers(network, weight_bits, activation_bits)
+    plain = replace_layers(network, weight_bits, activation_bits, digital)
     before = plain.state_dict()
     if kept is not None:
         plain.load_state_dict(before | {name: torch.from_numpy(values) for name, values in kept.items()})
         return plain
-    found = quantize(network, batches, weight_bits, activation_bits, report=report)
-    after = found.state_dict().items()
-    changed = {name: value.cpu().numpy() for name, value in after if not torch.equal(value, before[name])}
-    QUANTIZATIONS.put(key, changed)
+    found = quantize(network, batches, weight_bits, activation_bits, **options)
+    after = found.state_dict()
+    # A product in a function gets a layer only where inputs show it.
+    if after.keys() == before.keys():
+        changed = {name: value.cpu().numpy() for name, value in after.items() if not torch.equal(value, before[name])}
+        QUANTIZATIONS.put(key, changed)
     return found

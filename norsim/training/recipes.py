@@ -25,7 +25,7 @@ class Recipe:
     the weights off; `distillation` is the share (0 to 1) of the quantized loss that follows the float
     network's outputs at `temperature` (Hinton et al. 2015) instead of the labels. With `precision` bfloat16,
     convolutions and linear layers multiply in it during training, which is faster on processors that support
-    it; weights and the accuracies of the result are still float32.
+    it; weights and the accuracies of the result are still float32. `learned_rounding` is that of `norsim.quantize`.
     """
 
     float_epochs: int
@@ -44,6 +44,7 @@ class Recipe:
     calibration_images: int = 512
     weight_bits: int = 4
     activation_bits: int = 4
+    learned_rounding: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from norsim.backends.macro import Macro
-from norsim.periphery.encoding import sense_matrix
+from norsim.periphery.encoding import sense_matrix, to_outputs
+from norsim.quantization.layer import weight_span
 from norsim.quantization.modules import QuantizedOperands, positive, quantized_operands
 from norsim.quantization.replace import forwards
 from norsim.tiling.grid import TileGrid
@@ -42,13 +43,16 @@ def effective_weights(grid: TileGrid) -> Tensor:
     """
     found = torch.zeros(grid.layer.outputs, grid.layer.inputs)
     for part, array in zip(grid.tiles, grid.arrays, strict=True):
-        columns = np.asarray(part.weight_span) if part.order is None else np.asarray(part.weight_span)[part.order]
-        found[part.outputs.start : part.outputs.stop, torch.from_numpy(columns)] += _of_tile(part, array)
+        blocks, columns = part.blocks, torch.tensor(weight_span(grid.layer, part.inputs, part.outputs))
+        steps = _of_tile(part, array).view(blocks, -1, blocks, len(part.inputs) // blocks)
+        # Between blocks there is only the leakage of cells that are off.
+        own = torch.cat([steps[block, :, block] for block in range(blocks)])
+        found[part.outputs.start : part.outputs.stop, columns[: own.shape[1]]] += own
     return found
 
 
 def _of_tile(part: PlacedTile, array: ProgrammedTile) -> Tensor:
-    """`[outputs, inputs]` of a tile, its inputs in the order of its lines."""
+    """`[outputs, inputs]` of a tile, its inputs in the layer's order."""
     encoding, inputs = part.encoding, len(part.inputs)
     model = Macro().model(array.tile, array.drive(np.zeros((1, inputs), np.uint8))).model
     at = torch.full((inputs,), USUAL_DRIVE)
@@ -60,8 +64,10 @@ def _of_tile(part: PlacedTile, array: ProgrammedTile) -> Tensor:
     steps *= torch.from_numpy(part.gain).float()[:, None]
     values = torch.from_numpy(encoding.slice_values).float()
     steps = (steps.view(-1, encoding.slices, inputs) * values[:, None]).sum(dim=1)
+    if part.order is not None:
+        steps = steps[:, torch.from_numpy(np.argsort(part.order))]
     digital = encoding.digital_part(np.eye(inputs, dtype=np.uint8), part.layer.weight_zero)
-    return steps if digital is None else steps + torch.from_numpy(digital).float()
+    return steps if digital is None else steps + torch.from_numpy(to_outputs(digital, len(steps))).float().T
 
 
 @contextmanager

@@ -98,7 +98,10 @@ def train(
         seen = run.batches.observed()
         # A training from here on starts from the random state that a quantization leaves, not from one on disk.
         by = quantize if recipe.quantized_epochs else quantized_once
-        quantized = by(float_network, seen, recipe.weight_bits, recipe.activation_bits, report=report)
+        quantized = by(
+            float_network, seen, recipe.weight_bits, recipe.activation_bits, digital=spec.digital,
+            learned_rounding=recipe.learned_rounding, report=report,
+        )  # fmt: skip
         network = run.phase("quantized", quantized, recipe.quantized_epochs, recipe.quantized_rate, float_network)
     predictions = predict(float_network, test_set, partial(report, "classify float"))
     return TrainResult(spec, recipe, network, float_network, predictions, test_set, tuple(run.records))
@@ -150,6 +153,7 @@ class _Run:
         data = [train_set.source, len(train_set), test_set.source, len(test_set)]
         width: list[Any] = [] if spec.width == 1 else [spec.width]
         width += [] if spec.normalise is None else [asdict(spec.normalise)]
+        width += [list(spec.digital)] if spec.digital else []
         origin = [] if start is None else [_digest(start)]
         self.identity = json.dumps([spec.name, asdict(recipe), data, *width, *origin])
         self.saved = self._load_checkpoint() if resume else {}

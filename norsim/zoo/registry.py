@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from norsim.errors import ConfigurationError, suggestion
+from norsim.quantization.plain import in_single
 from norsim.user_code import absolute, is_code
 from norsim.zoo import architectures
 from norsim.zoo.normalise import Normalise
@@ -23,7 +24,8 @@ class NetworkSpec:
 
     `width` multiplies its numbers of channels, above 0 and at most 64; ConfigurationError otherwise. `normalise` is
     applied to its images first. `channels_last`: whether colour images can be in that memory format, which trains
-    faster; a user's forward may need contiguous ones.
+    faster; a user's forward may need contiguous ones. Modules that match the patterns `digital` stay float when it is
+    quantized.
     """
 
     name: str
@@ -33,6 +35,7 @@ class NetworkSpec:
     width: float = 1.0
     normalise: Normalise | None = None
     channels_last: bool = True
+    digital: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.width <= WIDEST:
@@ -40,7 +43,7 @@ class NetworkSpec:
 
     def build(self) -> nn.Module:
         """Build the untrained network (float32, weights from torch's global random state)."""
-        network = self.builder(self.width)
+        network = in_single(self.builder(self.width))
         return network if self.normalise is None else self.normalise.on(network)
 
 

@@ -15,7 +15,6 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import norsim
 from norsim.evaluation.proof.defaults import SPICE_SAMPLE
-from norsim.quantization.modules import quantized_operands
 from tests.api.conftest import SETTINGS, Split, deployed
 from tests.api.networks import InDict, InTuple, trained
 
@@ -41,7 +40,7 @@ def test_the_calls_of_the_documentation(model: nn.Module, train_set: Split, test
     net = norsim.deploy(model, "etox65", calibration=loader(train_set), set={"adc.bits": 9}, digital=["fc"],
                         weight_bits=4, activation_bits=4, encoding=None, seed=0)  # fmt: skip
     assert net.calibrated and net.chip.adc_bits == 9 and net.chip.name == "etox65"
-    assert list(net.tiled) == ["conv", "body.3", "fc"]
+    assert list(net.tiled) == ["conv", "body.3"]
     assert net.digital == {"body.0": "ReLU", "body.1": "BatchNorm2d", "body.2": "Flatten", "body.4": "ReLU",
                            "fc": "Linear"}  # fmt: skip
     logits = net(x)
@@ -49,7 +48,7 @@ def test_the_calls_of_the_documentation(model: nn.Module, train_set: Split, test
     assert logits.shape == (60, 10) and logits.dtype == torch.float32
     scale = float(integers.abs().max())
     assert 0 < float((logits - integers).abs().max()) < 0.2 * scale
-    quantized = norsim.quantize(model, loader(train_set), 4, 4)
+    quantized = norsim.quantize(model, loader(train_set), 4, 4, digital=["fc"])
     with torch.no_grad():
         torch.testing.assert_close(integers, quantized(x), rtol=0, atol=1e-4 * scale)
         assert torch.equal(floats, model(x))
@@ -122,8 +121,8 @@ def test_every_function_takes_every_kind_of_data(
 ) -> None:
     """The steps of deploy, and evaluate, give the answers of the deployed network."""
     data = LABELLED[kind]
-    quantized = norsim.quantize(model, data(train_set))
-    analog = norsim.convert(quantized, norsim.load_chip("etox65", SETTINGS), {"fc": {"backend": "ideal"}})
+    quantized = norsim.quantize(model, data(train_set), digital=["fc"])
+    analog = norsim.convert(quantized, norsim.load_chip("etox65", SETTINGS))
     norsim.calibrate(analog, data(train_set))
     found = norsim.evaluate(analog, data(test_set), spice_sample=0)
     assert found.dataset == ("digits" if kind == "norsim data set" else "")
@@ -200,7 +199,7 @@ def test_names_are_kept_and_layers_can_be_called(
     assert [name for name, _ in net.named_modules()] == [name for name, _ in model.named_modules()]
     assert next(net.named_children())[0] == "conv" and net.get_submodule("body.3") is net.tiled["body.3"]
     assert set(net.state_dict()) == {
-        "conv._extra_state", "body.3._extra_state", "fc._extra_state", "body.1.weight", "body.1.bias",
+        "conv._extra_state", "body.3._extra_state", "fc.weight", "fc.bias", "body.1.weight", "body.1.bias",
         "body.1.running_mean", "body.1.running_var", "body.1.num_batches_tracked",
     }  # fmt: skip
     x = test_set.x
@@ -209,19 +208,24 @@ def test_names_are_kept_and_layers_can_be_called(
     assert "chip=etox65, encoding=bit-serial, backend=macro" in text and "(conv): TiledConv2d" in text
 
 
-def test_digital_layers_are_integers_and_a_pattern_without_a_layer_is_refused(
+def test_digital_layers_stay_as_they_are_and_a_pattern_without_a_layer_is_refused(
     net: norsim.DeployedNetwork, model: nn.Module, train_set: Split, test_set: Split
 ) -> None:
     x = test_set.x
     hidden = net.body(net.conv(x))
-    quantized = quantized_operands(norsim.quantize(model, train_set.pair))["fc"]
     with torch.no_grad():
-        torch.testing.assert_close(net.fc(hidden), quantized(hidden), rtol=1e-5, atol=1e-4)
-    assert net.evaluate(test_set.pair, spice_sample=0).layers[2]["reads"] == 0
-    both = deployed(model, train_set, digital="body.*")
+        assert type(net.fc) is nn.Linear and torch.equal(net.fc(hidden), model.get_submodule("fc")(hidden))
+        assert torch.equal(net(x), net.fc(hidden)) and not torch.equal(net.quantized(x), model(x))
+    assert [row["name"] for row in net.evaluate(test_set.pair, spice_sample=0).layers] == ["conv", "body.3"]
+    assert type(norsim.quantize(model, train_set.pair, digital=["fc"]).get_submodule("fc")) is nn.Linear
+    both = deployed(model, train_set, digital="body")
     assert both.digital["body.3"] == "Linear" and "fc" not in both.digital
+    assert list(both.tiled) == ["conv", "fc"]
+    norms = [next(part for part in one.modules() if isinstance(part, nn.BatchNorm2d)) for one in (both, model)]
+    assert torch.equal(*(norm.running_var for norm in norms))
     with pytest.raises(
-        norsim.ConfigurationError, match=r"'fcc' matches no layer; did you mean 'fc'\? Known: conv, body"
+        norsim.ConfigurationError,
+        match=r"'fcc' matches no module with weights; did you mean 'fc'\? Known: conv, body, body.3, fc",
     ):
         deployed(model, train_set, digital=["conv", "fcc"])
 

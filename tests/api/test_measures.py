@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,9 @@ def by_hand(
     model: nn.Module, train_set: Split, test_set: Split, settings: dict[str, Any], chip: int = 0, seed: int = 0
 ) -> norsim.Evaluation:
     """The network on one chip of a design, by the single steps."""
-    quantized = norsim.quantize(model, train_set.pair)
+    quantized = norsim.quantize(model, train_set.pair, digital=["fc"])
     drawn = norsim.load_chip("etox65", settings).specimen(seed, chip)
-    analog = norsim.convert(quantized, drawn, {"fc": {"backend": "ideal"}})
+    analog = norsim.convert(quantized, drawn)
     norsim.calibrate(analog, train_set.pair, seed=seed)
     return norsim.evaluate(analog, test_set.pair, seed=seed, spice_sample=0)
 
@@ -114,7 +115,8 @@ def test_attributions_say_which_layer_it_is(model: nn.Module, train_set: Split, 
     integers = net.evaluate(test_set.pair, spice_sample=0).accuracy_quantized
     for share in found.shares:
         others = [name for name in net.tiled if name != share.name]
-        alone = norsim.deploy(model, "etox65-stress", calibration=train_set.pair, set=bad, digital=others)
+        deployment = replace(net.parts.deployment, digital=tuple(others))
+        alone = norsim.DeployedNetwork(deployment, deployment.converted()).calibrate()
         accuracy = alone.evaluate(test_set.pair, spice_sample=0).accuracy
         assert share.alone.points == pytest.approx(100 * (integers - accuracy))
     assert max(share.alone.points for share in found.shares) > 5 and found.base.points == 0
@@ -210,7 +212,7 @@ def test_finetuning_recovers_a_bad_chip_and_changes_nothing_else(
     assert torch.equal(same(test.x[:20]), net(test.x[:20]))
 
 
-def test_a_layer_that_stays_digital_is_trained_as_integers(
+def test_a_layer_that_stays_digital_is_trained_as_it_is(
     bad: norsim.DeployedNetwork, train_set: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fine-tuning reads the tiles of the other layers only."""
@@ -226,8 +228,8 @@ def test_a_layer_that_stays_digital_is_trained_as_integers(
     monkeypatch.setattr(TileGrid, "multiply", watching)
     net = copy.deepcopy(bad).finetune(train_set.data, steps=2, refresh=1, augmentation="shift")
     assert read == {"conv", "body.3"} and net.digital["fc"] == "Linear"
-    codes = [some.parts.deployment.quantized.fc.weight_codes() for some in (bad, net)]
-    assert codes[0].shape == codes[1].shape
+    kept = [some.parts.deployment.quantized.fc for some in (bad, net)]
+    assert [type(one) for one in kept] == [nn.Linear] * 2 and torch.equal(kept[0].weight, kept[1].weight)
 
 
 def test_an_evaluation_is_reported_with_its_images(

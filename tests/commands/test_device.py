@@ -40,8 +40,8 @@ def test_auto_takes_a_card_for_backends_that_compute_on_it(cards: Callable[[int]
     macro, ideal, nodal, ngspice = map(backend_named, ("macro", "ideal", "nodal", "ngspice"))
     cards(2)
     assert [str(choose_device("auto", one)) for one in (macro, ideal, nodal, ngspice)] == [
-        *["cuda:0"] * 2,
-        *["cpu"] * 2,
+        *["cuda:0"] * 3,
+        "cpu",
     ]
     assert str(choose_device("cuda", nodal)) == "cuda:0" and str(choose_device("cuda:1", macro)) == "cuda:1"
     assert str(choose_device("cpu", macro)) == "cpu" and cards_of_torch() == ["card 0", "card 1"]

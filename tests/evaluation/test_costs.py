@@ -15,6 +15,7 @@ from norsim.backends.registry import backend_named
 from norsim.chip.model import Chip
 from norsim.evaluation.clipping import Use
 from norsim.evaluation.costs import image_costs, layer_table
+from norsim.tiling.macs import count_macs
 from norsim.tiling.modules import layer_codes, tiled_layers
 
 IMAGES, OUTPUTS = 5, 10
@@ -44,7 +45,8 @@ def calibrated(network: Any, small_chip: Callable[..., Chip]) -> Callable[..., n
 
 def row_of(model: nn.Module) -> dict[str, Any]:
     """Return the only layer's row, for two vectors of four passes an image on its four tiles."""
-    (row,) = layer_table(model, backend_named("nodal"), {"0": Use(IMAGES * 2 * 4 * 4)}, IMAGES)
+    macs = count_macs(model, torch.rand(2, 12))
+    (row,) = layer_table(model, backend_named("nodal"), {"0": Use(IMAGES * 2 * 4 * 4)}, IMAGES, macs)
     return row
 
 

@@ -17,7 +17,7 @@ from norsim.data.tensors import images_tensor
 from norsim.errors import ConfigurationError, PlacementError
 from norsim.quantization.quantize import quantize
 from norsim.tiling.digital import digital_operations
-from norsim.tiling.modules import TiledLinear, digital
+from norsim.tiling.modules import TiledLinear, digital, tiled_layers
 from norsim.tiling.read_noise import ReadNoise
 from norsim.training import through_array
 from tests.faults.networks import Two, check_same_answers, converted, rows
@@ -171,8 +171,6 @@ def changed(what: str) -> nn.Module:
     net: Any = Two()
     if what == "forward":
         net.a.forward = lambda x: 2 * functional.linear(x, net.a.weight)
-    elif what == "Scaled overrides forward":
-        net.a = Scaled(8, 6)
     elif what == "Called overrides __call__":
         net.a = Called(8, 6)
     elif what == "Standardised overrides _conv_forward":
@@ -207,7 +205,7 @@ class Forgets(nn.Module):
 
 
 @pytest.mark.parametrize("what", [
-    "forward", "Scaled overrides forward", "Called overrides __call__", "Standardised overrides _conv_forward",
+    "forward", "Called overrides __call__", "Standardised overrides _conv_forward",
     "computes its weight in a hook", "calling the network changes its weight", "attribute 'hidden'",
     "in training mode after eval",
 ])  # fmt: skip
@@ -225,13 +223,21 @@ def test_weights_that_settle_in_the_first_call_are_kept() -> None:
     assert float(converted(Two(call), rows())[0].a.weight.detach().abs().max()) == pytest.approx(0.1)
 
 
-def test_functions_with_weights_stay_digital_and_are_listed() -> None:
+def test_a_forward_around_that_of_torch_is_followed() -> None:
+    net: Any = Two()
+    net.a = Scaled(8, 6)
+    analog = check_same_answers(net, rows())
+    assert list(tiled_layers(analog)) == ["a.weight_product", "b"]
+
+
+def test_functions_with_weights_are_on_the_array() -> None:
     def call(net: Any, x: Tensor) -> Tensor:
         return net.b(torch.relu(functional.linear(x, net.free) + net.a(x)))
 
     net = Two(call)
     net.free = nn.Parameter(torch.randn(6, 8))
-    assert digital_operations(check_same_answers(net, rows()), rows()) == {"linear": 1, "add": 1, "relu": 1}
+    analog = check_same_answers(net, rows())
+    assert digital_operations(analog, rows()) == {"add": 1, "relu": 1} and "free_product" in tiled_layers(analog)
 
 
 def test_tied_weights_and_a_layer_that_is_used_twice() -> None:

@@ -82,7 +82,7 @@ def test_integers_come_back_from_an_ideal_array_with_a_wide_converter(one: Slice
         amps, ranges, flawless, None, values * ranges.step_amps, values * ranges.low_amps, places, encoding.slices
     )  # fmt: skip
     digital = encoding.digital_part(one.codes, one.zero)
-    sums = sums if digital is None else sums + digital[:, None]
+    sums = sums if digital is None else sums + digital
     exact = one.codes.astype(np.int64) @ (one.weights.astype(np.int64) - one.zero)
     assert np.array_equal(np.rint(sums), exact)
     values = encoding.pass_values(one.codes, one.weights, one.zero, one.bits)

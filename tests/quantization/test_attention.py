@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from norsim.chip.load import load_chip
 from norsim.errors import PlacementError
-from norsim.quantization.attention import SplitAttention, split_attention
+from norsim.quantization.equivalents.attention import SplitAttention
+from norsim.quantization.equivalents.rewrite import with_equivalents
 from norsim.quantization.modules import quantized_layers
 from norsim.quantization.quantize import quantize
 from norsim.saved.packed_weights import decode, encode
@@ -66,7 +67,7 @@ def test_split_attention_is_torchs(kind: str, gradients: bool) -> None:
     """With gradients, torch computes step by step; without them, in one fused function if it can."""
     options, masks = KINDS[kind]
     attention = drawn(**options)
-    split = split_attention(copy.deepcopy(attention))
+    split = with_equivalents(copy.deepcopy(attention))
     assert isinstance(split, SplitAttention) and not split.training
     with torch.set_grad_enabled(gradients):
         (expected, weights), (found, own) = (part(*inputs(attention), **masks) for part in (attention, split))
@@ -80,14 +81,14 @@ def test_one_image_needs_no_axis_of_images() -> None:
     attention = drawn(batch_first=True)
     one = [part[0] for part in inputs(attention)]
     mask = {"key_padding_mask": PADDING[0]}
-    for (expected, found) in zip(attention(*one, **mask), split_attention(copy.deepcopy(attention))(*one, **mask),
+    for (expected, found) in zip(attention(*one, **mask), with_equivalents(copy.deepcopy(attention))(*one, **mask),
                                  strict=True):  # fmt: skip
         torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_a_shared_attention_stays_shared() -> None:
     attention = drawn()
-    model = split_attention(nn.ModuleList([attention, nn.Sequential(attention)]))
+    model = with_equivalents(nn.ModuleList([attention, nn.Sequential(attention)]))
     assert isinstance(model[0], SplitAttention) and model[1][0] is model[0]
 
 
@@ -155,7 +156,7 @@ def test_torchs_encoder_is_on_the_array_layer_by_layer(padded: bool, lossless: t
     network, images = Encoder(padded).eval(), torch.rand(4, 1, 5, 6)
     with torch.no_grad():
         expected = network(images)
-        split = split_attention(copy.deepcopy(network))(images)
+        split = with_equivalents(copy.deepcopy(network))(images)
     torch.testing.assert_close(split, expected, rtol=1e-5, atol=1e-5)
     quantized = quantize(network, [images], 8, 8)
     with torch.no_grad():

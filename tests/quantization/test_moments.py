@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from norsim.quantization import observe
-from norsim.quantization.moments import moments_of
+from norsim.quantization.post_training import observe
+from norsim.quantization.post_training.moments import moments_of
 from norsim.quantization.quantize import quantize, replace_layers
 
 NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d}

@@ -189,11 +189,9 @@ def test_parametrized_weight_becomes_a_plain_one() -> None:
 @pytest.mark.parametrize(
     ("layer", "problem"),
     [
-        (nn.Conv2d(3, 4, 2, padding="same"), "asymmetric"),
-        (nn.ConvTranspose2d(3, 4, 3), "ConvTranspose2d"),
-        (nn.Conv3d(3, 4, 3), "Conv3d"),
-        (nn.Conv2d(3, 4, 3).double(), "float64"),
-        (type("Odd", (nn.Linear,), {"forward": lambda self, x: x})(3, 3), "overrides forward"),
+        (type("Odd", (nn.ConvTranspose2d,), {"forward": lambda self, x: x})(3, 4, 3), "Odd overrides forward"),
+        (type("Odd", (nn.Linear,), {"__call__": lambda self, x: x})(3, 3), "overrides __call__"),
+        (nn.LazyConv2d(3, 2), "has no weights yet"),
         (QuantConv2d(3, 4, 3), "already quantized"),
     ],
 )

@@ -25,9 +25,11 @@ from norsim.quantization.quantize import quantize
 from norsim.tiling.calibrate import calibrate
 from norsim.tiling.convert import convert
 from norsim.tiling.grid import TileGrid
+from norsim.tiling.macs import count_macs
 from norsim.tiling.modules import reading, tiled_layers
 from norsim.tiling.reader import Reader
 from tests.conftest import reader_by, ready
+from tests.tiling.real_networks import Deep, DeiT, Functional, KeywordSpotter, Swin, UNet, mobilenet
 
 WIDE = "adc.bits=24"
 # Bound on the deviation of a sum from its integer, in steps of one weight code times one activation code; below 0.5.
@@ -144,7 +146,17 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "torch's transformer": (transformer, (2, 5, 6)),
     "1-d": (along_one_axis, (3, 2, 24)),
     "shared": (Shared, (2, 1, 5, 5)),
+    "mobilenet": (mobilenet, (2, 3, 8, 8)),
+    "u-net": (UNet, (2, 1, 4, 4)),
+    "keyword spotter": (KeywordSpotter, (2, 6, 5)),
+    "swin": (Swin, (1, 3, 8, 8)),
+    "deit": (DeiT, (2, 3, 8, 8)),
+    "products in functions": (Functional, (2, 3, 6, 6)),
+    "volumes and states": (Deep, (2, 2, 3, 3, 3)),
 }
+# The least share of the multiply-accumulates on the array: all but the products of two activations, as in attention.
+LEAST = {"mobilenet": 1.0, "u-net": 1.0, "keyword spotter": 1.0, "swin": 0.89, "deit": 0.89,
+         "products in functions": 1.0, "volumes and states": 1.0}  # fmt: skip
 
 
 def quantized(kind: str) -> tuple[nn.Module, Tensor]:
@@ -208,6 +220,7 @@ def test_a_network_on_lossless_wires_gives_the_integers(
     analog = convert(network, load_chip("etox65", (*lossless, WIDE, "calibration.reads=32")))
     calibrate(analog, images, "nodal")
     assert_integers(analog, images, "nodal", monkeypatch)
+    assert count_macs(analog, images).on_array >= LEAST.get(kind, 0.8)
 
 
 def test_layers_of_one_tile_give_the_integers_with_ngspice(

@@ -15,7 +15,7 @@ from norsim.chip.model import Chip
 from norsim.errors import ConfigurationError, PlacementError
 from norsim.jobs.workers import Threads
 from norsim.periphery.encoding import full_scale_amps
-from norsim.quantization.layer import ConvGeometry, QuantizedLayer
+from norsim.quantization.layer import ConvGeometry, QuantizedLayer, weight_span
 from norsim.tiling.fit import fit_lines
 from norsim.tiling.grid import TileGrid, exact_sums, place
 from norsim.tiling.program import program_tile
@@ -113,12 +113,13 @@ def test_a_layer_that_does_not_fit_is_refused(
         place(make_layer(8, 4, **fields), small_chip(*settings))
 
 
-def test_each_group_of_a_convolution_has_its_own_columns_of_tiles(small_chip: SmallChip, make_layer: MakeLayer) -> None:
+def test_groups_larger_than_a_tile_have_their_own_tiles(small_chip: SmallChip, make_layer: MakeLayer) -> None:
     """Three groups of 10 inputs and 8 outputs, on tiles of 8 by 6: the integers of each block."""
     grid = place(make_layer(10, 24, geometry=ConvGeometry(30, (1, 1), groups=3)), small_chip())
     assert len(grid.tiles) == 2 * 6 and grid.layer.vector_length == 30
     last = grid.at(1, 5)
-    assert (last.inputs, last.outputs, last.weight_span) == (range(28, 30), range(22, 24), range(8, 10))
+    assert (last.inputs, last.outputs, last.blocks) == (range(28, 30), range(22, 24), 1)
+    assert weight_span(grid.layer, last.inputs, last.outputs) == range(8, 10)
     codes = random_codes(5, 30)
     weights = grid.layer.weights.astype(int) - grid.layer.weight_zero
     expected = np.concatenate([codes[:, 10 * g : 10 * g + 10] @ weights[8 * g : 8 * g + 8].T for g in range(3)], 1)

@@ -19,7 +19,8 @@ from norsim.quantization.modules import QuantConv2d
 from norsim.quantization.quantize import quantize
 from norsim.tiling.calibrate import calibrate
 from norsim.tiling.convert import convert
-from norsim.tiling.modules import TiledConv2d, TiledLayer, TiledLinear, digital, layer_codes, reading, tiled_layers
+from norsim.tiling.convolutions.modules import TiledConv2d
+from norsim.tiling.modules import TiledLayer, TiledLinear, digital, layer_codes, reading, tiled_layers
 from tests.conftest import reader_by, ready
 
 SmallChip = Callable[..., Chip]

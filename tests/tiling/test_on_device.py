@@ -20,6 +20,8 @@ from norsim.array.tile import Floats
 from norsim.backends.backend import Backend
 from norsim.backends.ideal import Ideal
 from norsim.backends.macro import Macro
+from norsim.backends.ngspice import Ngspice
+from norsim.backends.nodal import Nodal
 from norsim.chip.load import load_chip
 from norsim.errors import ConfigurationError
 from norsim.evaluation.batches import BatchResult, run_batches
@@ -28,9 +30,9 @@ from norsim.periphery.adc import Adc
 from norsim.periphery.encoding import Codes
 from norsim.quantization.layer import ConvGeometry, QuantizedLayer
 from norsim.quantization.quantize import quantize
-from norsim.tiling import im2col
 from norsim.tiling.calibrate import calibrate, fit_layer
 from norsim.tiling.convert import convert
+from norsim.tiling.convolutions import im2col
 from norsim.tiling.grid import TileGrid, exact_sums, place
 from norsim.tiling.modules import digital, reading, tiled_layers
 from norsim.tiling.on_device.build import device_tile, digital_side
@@ -44,7 +46,7 @@ from norsim.tiling.reader import Reader
 from norsim.tiling.tile import TileRead
 
 MakeLayer = Callable[..., QuantizedLayer]
-CPU = torch.device("cpu")
+CPU, NGSPICE = torch.device("cpu"), Ngspice()
 # In units of full scale: where two paths may convert a current to two codes.
 EDGE = 1e-6
 SMALL = ("tile.wordlines=20", "tile.bitlines=18", "bit_serial.reference_every=6", "bit_serial.wires.strap_every=6")
@@ -331,6 +333,18 @@ def test_convolutions_of_no_images_and_of_small_ones(backend: Backend, in_torch:
             layer(torch.rand(1, 4, 2, 5))
 
 
+def test_nodal_computes_where_the_network_is() -> None:
+    """On a card it is `nodal` in torch, here on CPU tensors; the same codes but at edges."""
+    assert Nodal().on("cuda:1") == Nodal("cuda:1") and Nodal("cuda").on("cpu") == Nodal()
+    assert Reader(Nodal()).on("cuda:0").backend == Nodal("cuda:0") and Reader(NGSPICE).on("cuda:0").backend is NGSPICE
+    whole, codes = grid_of("bits"), codes_of(12, 5, 0.5)
+    for part, one, other in zip(
+        whole.tiles, *(whole.read_whole(codes, Reader(backend)) for backend in (Nodal(), Nodal("cpu"))), strict=True
+    ):
+        assert 0 < np.abs(one.amps - other.amps).max() <= 1e-8 * part.full_scale_amps
+        assert (one.adc != other.adc).mean() < 0.01
+
+
 def test_memory_of_a_layer_bounds_its_images_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     network, images = network_on("bit-serial")
     answers, calls = [], []
@@ -339,7 +353,7 @@ def test_memory_of_a_layer_bounds_its_images_at_once(monkeypatch: pytest.MonkeyP
         DeviceLayer, "sums", lambda self, codes, *rest: calls.append(len(codes)) or sums(self, codes, *rest)
     )
     for most in (2**26, 2**14):
-        monkeypatch.setattr("norsim.tiling.on_device.build.LEAST_BYTES", most)
+        monkeypatch.setattr("norsim.tiling.on_device.layer.LEAST_BYTES", most)
         for layer in tiled_layers(network).values():
             layer.path = None
         calls.clear()

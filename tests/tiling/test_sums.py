@@ -23,8 +23,8 @@ from norsim.periphery.readout import convert_and_add
 from norsim.quantization.layer import ConvGeometry, QuantizedLayer
 from norsim.solver.macro import tables
 from norsim.tiling import reader as reader_module
+from norsim.tiling.convolutions.im2col import decoded, padded_codes, patches
 from norsim.tiling.grid import TileGrid, place
-from norsim.tiling.im2col import decoded, padded_codes, patches
 from norsim.tiling.read_noise import ReadNoise, on_outputs
 from norsim.tiling.tile import PlacedTile, TileRead
 from tests.conftest import reader_by
@@ -104,7 +104,7 @@ def step_by_step(part: PlacedTile, grid: TileGrid, codes: Codes, noise: ReadNois
     adc, sums = convert_and_add(amps, part.ranges, part.flaws, steps, scale, shift, encoding.place_values(passes), 1)
     digital = encoding.digital_part(own, part.layer.weight_zero)
     if digital is not None:
-        sums += digital[:, None]
+        sums += digital
     shape = (len(codes), passes, len(part.outputs))
     by_pass = None if deviations is None else deviations.reshape(*shape[:2], -1)
     return TileRead(amps.reshape(shape), adc.reshape(shape), sums, by_pass)

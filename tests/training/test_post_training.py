@@ -54,6 +54,14 @@ def test_a_kept_quantization_is_the_same_to_the_last_bit(made: list[nn.Module]) 
     )
 
 
+def test_learned_codes_are_kept_apart(made: list[nn.Module], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("norsim.quantization.post_training.rounding.STEPS", 3)
+    _, learned, again = (
+        quantized_once(network(), BATCHES, 2, 4, learned_rounding=wanted) for wanted in (False, True, True)
+    )
+    assert len(made) == 2 and state(learned) == state(again)
+
+
 def test_only_what_changes_is_kept() -> None:
     quantized_once(network(), BATCHES, 4, 4)
     (path,) = QUANTIZATIONS.files()

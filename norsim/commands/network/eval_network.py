@@ -19,6 +19,7 @@ from norsim.backends.registry import BACKENDS
 from norsim.commands.shared import show
 from norsim.commands.shared.device_option import device_of_options, device_option
 from norsim.commands.shared.network_options import (
+    check_learned_rounding,
     model_is_trusted,
     network_options,
     normalise_of,
@@ -40,7 +41,14 @@ from norsim.commands.shared.options import (
     workers_for,
 )
 from norsim.commands.shared.progress import reporting
-from norsim.commands.shared.proof_options import check_proof, proof_in_words, proof_options, warn_of_clipping
+from norsim.commands.shared.proof_options import (
+    check_proof,
+    proof_in_words,
+    proof_options,
+    show_macs,
+    warn_of_clipping,
+    warn_of_digital_macs,
+)
 from norsim.configuration.quantities import engineering
 from norsim.errors import ConfigurationError, ThresholdError
 from norsim.files import copy_files, write_atomically, write_text
@@ -94,7 +102,7 @@ if TYPE_CHECKING:
 @run_options
 def command(
     network: str | None, model: str | None, weights: Path | None,
-    mean: tuple[float, ...] | None, std: tuple[float, ...] | None,
+    mean: tuple[float, ...] | None, std: tuple[float, ...] | None, digital: tuple[str, ...], learned_rounding: bool,
     dataset: str | None, data_folder: Path | None, images: int | None, backend: str,
     pattern: str, compare: Path | None, spice_sample: int, proof_images: int | None, proof_seconds: float | None,
     trials: int, least: float | None,
@@ -115,6 +123,7 @@ def command(
     if least is not None and trials == 1:
         raise ConfigurationError("--yield-above needs several chips, for example --trials 10")
     own = network is None or weights is not None
+    check_learned_rounding(learned_rounding, own)
     if not own:
         check_network(str(network))
     other = None if compare is None else read_predictions(compare)
@@ -151,12 +160,14 @@ def command(
                 normalise,
                 images,
                 report,
+                digital,
+                learned_rounding=learned_rounding,
             )
         network = str(made)
     with reporting(quiet, phases) as report:
         one = open_experiment(
-            str(network), choice, dataset, data_folder, pattern=pattern, backend=backend, seed=seed,
-            trusted=model_is_trusted(), name=shown_name if own else None, report=report,
+            str(network), choice, dataset, data_folder, pattern=pattern, digital=() if own else digital,
+            backend=backend, seed=seed, trusted=model_is_trusted(), name=shown_name if own else None, report=report,
         )  # fmt: skip
         shown, known = one.images(images, report=report)
     if is_dry_run():
@@ -196,6 +207,7 @@ def command(
         if other is not None:
             click.echo("{alike} of {images} images have the same class as in {run}".format(**summary["compared"]))
     warn_of_clipping(found)
+    warn_of_digital_macs(found)
     check(found, min_accuracy)
     check_proof(found, tolerance, tolerance_steps, max_changed)
 
@@ -275,6 +287,7 @@ def report_result(found: Evaluation, path: Path, verbose: bool, summary: dict[st
         )
     from norsim.tiling.digital import listed
 
+    show_macs(found, verbose)
     show.say(f"These stay digital: {listed(summary['digital'], verbose)}")
     show.say(f"Computed on: {found.device}")
     show.say_path(f"{found.seconds:.0f} s. Run folder: {path}")

@@ -75,7 +75,7 @@ def device_of_reads(backend: Backend) -> torch.device:
     Raises ConfigurationError for a card that would have nothing to do, and as `device_of_options`.
     """
     wanted = str(click.get_current_context().meta[DEVICE])
-    if wanted.startswith("cuda") and not backend.by_model:
+    if wanted.startswith("cuda") and (backend.gives_integers or not backend.on_cards):
         raise ConfigurationError(
             f"--device {wanted}: the backend {backend.name} computes on the CPU; use --device cpu, or --backend macro"
         )

@@ -1,4 +1,5 @@
-"""Options that resolve an error: messages from the library name no options, so the command line adds them."""
+"""Options that resolve an error: messages from the library name no options, so the command line adds them, or puts them
+in the place of what to do in Python."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ HINTS: tuple[tuple[type[NorsimError], str, str], ...] = (
     (DataError, "of CIFAR-10, so pass one|no CIFAR-10 that can be read", "--data DIR"),
     (ConfigurationError, "^setting ", "--set KEY=VALUE"),
     (ConfigurationError, "matches no layer", "--layers PATTERN"),
+    (ConfigurationError, "matches no module with weights", "--digital PATTERN"),
     (ConfigurationError, "^the device is", "--device"),
     (ConfigurationError, "activation (codes|vectors)", "--vectors K|FILE"),
     (ConfigurationError, "overwrite or resume it", "--overwrite replaces it, --resume continues an interrupted one"),
@@ -27,6 +29,17 @@ HINTS: tuple[tuple[type[NorsimError], str, str], ...] = (
     (NorsimError, "[Uu]se the ngspice backend", "--backend ngspice"),
     (NorsimError, "resume (it|the run)", "repeat its command with --resume"),
 )
+
+
+# Advice in terms of Python, and the same in options.
+IN_OPTIONS = ((r'digital=\["([^"]*)"\]', r"--digital '\1'"),)
+
+
+def in_options(text: str) -> str:
+    """Return a message with the advice that it gives in terms of Python as options."""
+    for pattern, option in IN_OPTIONS:
+        text = re.sub(pattern, option, text)
+    return text
 
 
 def hint(problem: NorsimError) -> str:

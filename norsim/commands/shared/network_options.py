@@ -32,8 +32,16 @@ def trust_model_option(function: Decorated) -> Decorated:
 
 
 def own_network_options(function: Decorated) -> Decorated:
-    """Add `--model`, `--weights`, `--mean` and `--std`, for commands that can quantize a float network."""
+    """Add `--model`, `--weights`, `--mean`, `--std`, `--digital` and `--learned-rounding`, for commands that can
+    quantize a float network."""
     for option in (
+        click.option("--learned-rounding", is_flag=True,
+                     help="Learn the rounding of float weights from the float network's layers, which takes minutes "
+                          "and is worth it at 4 bits and below."),
+        click.option("--digital", multiple=True, metavar="PATTERN",
+                     help="Leave the layers digital whose names, or those of modules that contain them, match PATTERN, "
+                          "such as 'head' or 'layer4.*': they are neither quantized nor placed. Repeatable. In a "
+                          "network that is stored quantized they compute with their codes."),
         click.option("--std", metavar="NUMBERS", callback=_numbers,
                      help="With --mean: the divisor of each channel after the subtraction, such as "
                           "0.2470,0.2435,0.2616."),
@@ -70,6 +78,14 @@ def _numbers(context: click.Context, option: click.Parameter, value: str | None)
         raise ConfigurationError(
             f"--{option.name} {value}: expected one number per channel, such as 0.4914,0.4822,0.4465"
         ) from None
+
+
+def check_learned_rounding(wanted: bool, quantizes: bool) -> None:
+    """Refuse `--learned-rounding` if it is `wanted` of a command that `quantizes` no network."""
+    if wanted and not quantizes:
+        raise ConfigurationError(
+            "--learned-rounding needs --weights or --model: a trained network already stores its codes"
+        )
 
 
 def normalise_of(mean: tuple[float, ...] | None, std: tuple[float, ...] | None, quantizes: bool) -> Normalise | None:

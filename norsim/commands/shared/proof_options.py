@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from norsim.commands.shared import show
 from norsim.commands.shared.options import Decorated
 from norsim.errors import ThresholdError
 from norsim.evaluation.proof.defaults import SPICE_SAMPLE
 
 if TYPE_CHECKING:
     from norsim.evaluation.evaluate import Evaluation
+
+# Rows of the table of multiply-accumulates without --verbose.
+MOST_ROWS = 8
 
 
 def proof_options(function: Decorated) -> Decorated:
@@ -61,6 +65,38 @@ def warn_of_clipping(found: Evaluation) -> None:
                 "images or reads, or use more bits",
                 err=True,
             )
+
+
+def show_macs(found: Evaluation, verbose: bool) -> None:
+    """Print which share of the multiply-accumulates is on the array, and a table of where they are."""
+    show.say(f"On the array: {100 * found.macs_share:.1f} % of the multiply-accumulates of an image")
+    rows = macs_rows(found)
+    shown = rows if verbose else rows[:MOST_ROWS]
+    more = "" if len(shown) == len(rows) else f": the largest of {len(rows)}; all with --verbose"
+    show.table(("layer", "tiles", "share"), shown, f"Multiply-accumulates of an image{more}")
+
+
+def macs_rows(found: Evaluation) -> list[tuple[str, str, str]]:
+    """Return name, tiles and share of the multiply-accumulates of each layer and digital module, the largest first."""
+    layers = [
+        (str(row["name"]), "digital" if row["name"] in found.macs_digital else str(row["tiles"]), row["macs_share"])
+        for row in found.layers
+    ]
+    known = {row["name"] for row in found.layers}
+    others = [
+        (name or "functions", "digital", share) for name, share in found.macs_digital.items() if name not in known
+    ]
+    largest = sorted([*layers, *others], key=lambda row: -row[2])
+    return [(name, tiles, f"{100 * share:.2f} %") for name, tiles, share in largest]
+
+
+def warn_of_digital_macs(found: Evaluation) -> None:
+    """Warn on stderr if many multiply-accumulates are not on the array."""
+    from norsim.tiling.macs import below_share
+
+    warning = below_share(found.macs_share, found.macs_digital)
+    if warning is not None:
+        click.echo(f"warning: {warning}", err=True)
 
 
 def check_proof(found: Evaluation, tolerance: float | None, steps: float | None, changed: float | None) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -22,18 +20,6 @@ from norsim.tiling.on_device.vectors import DigitalSide
 from norsim.tiling.program import ProgrammedTile
 from norsim.tiling.read_noise import cell_places
 from norsim.tiling.tile import PlacedTile
-
-# Memory for the reads of a tile: a share of the device's, within these bounds. It does not depend on what is free, so
-# that vectors are split alike in every run.
-SHARE, LEAST_BYTES, MOST_BYTES = 1 / 16, 2**26, 2**31
-
-
-def bytes_at_once(device: torch.device) -> int:
-    """Return the memory that one step of work may take on a device."""
-    if device.type != "cuda":
-        return LEAST_BYTES
-    total = torch.cuda.get_device_properties(device).total_memory
-    return int(min(max(SHARE * total, LEAST_BYTES), MOST_BYTES))
 
 
 def digital_side(layer: QuantizedLayer, device: torch.device) -> DigitalSide:
@@ -63,7 +49,6 @@ def device_tile(part: PlacedTile, array: ProgrammedTile, backend: Backend, devic
     model = backend.model(array.tile, array.drive(np.zeros((1, array.inputs), np.uint8)))
     drives, squares = _by_code(array.encoding, array.inputs, layer.input_bits, passes)
     sensed, signs = _senses(encoding, array.outputs)
-    digital = partial(encoding.digital_part, zero=layer.weight_zero)
     variance = None
     if array.read_sigma is not None:
         variance = parts(line_variance(array.read_sigma, cell_places(array)))
@@ -71,7 +56,7 @@ def device_tile(part: PlacedTile, array: ProgrammedTile, backend: Backend, devic
         on_device(model), (part.inputs.start, part.inputs.stop), (part.outputs.start, part.outputs.stop),
         None if part.order is None else torch.from_numpy(part.order), drives, float(encoding.top_drive), sensed, signs,
         _converter(part, passes), squares, variance,
-        None if digital(np.zeros((1, array.inputs), np.uint8)) is None else digital,
+        None if part.digital_part(np.zeros((1, layer.vector_length), np.uint8)) is None else part.digital_part,
     )  # fmt: skip
     return moved(tile, device)
 

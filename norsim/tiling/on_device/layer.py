@@ -13,6 +13,9 @@ from norsim.tiling.on_device.vectors import DigitalSide
 
 # Called with the index of a tile, codes `[vectors, inputs]` of the layer, and the tile's read of them.
 Observer = Callable[[int, Tensor, DeviceRead], None]
+# Memory for the reads of a tile: a share of the device's, within these bounds. It does not depend on what is free, so
+# that vectors are split alike in every run.
+SHARE, LEAST_BYTES, MOST_BYTES = 1 / 16, 2**26, 2**31
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,3 +41,11 @@ class DeviceLayer:
         """Return the number of vectors whose codes and sums take the memory of one step."""
         groups, inputs, outputs = self.side.weights.shape
         return max(self.most_bytes // (groups * (3 * inputs + 24 * outputs)), 1)
+
+
+def bytes_at_once(device: torch.device) -> int:
+    """Return the memory that one step of work may take on a device."""
+    if device.type != "cuda":
+        return LEAST_BYTES
+    total = torch.cuda.get_device_properties(device).total_memory
+    return int(min(max(SHARE * total, LEAST_BYTES), MOST_BYTES))

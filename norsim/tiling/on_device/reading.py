@@ -18,8 +18,8 @@ from norsim.periphery.code_vectors import CodeVectors, LayerCodes
 from norsim.periphery.encoding import Codes
 from norsim.solver.macro.float16_parts import full_precision
 from norsim.tiling.grid import TileGrid
-from norsim.tiling.on_device.build import bytes_at_once, device_tile, digital_side
-from norsim.tiling.on_device.layer import DeviceLayer, Observer
+from norsim.tiling.on_device.build import device_tile, digital_side
+from norsim.tiling.on_device.layer import DeviceLayer, Observer, bytes_at_once
 from norsim.tiling.on_device.observed import DeviceCodes, ObservedDeviceRead
 from norsim.tiling.on_device.tile import DeviceRead
 from norsim.tiling.on_device.vectors import padded, patches
@@ -123,7 +123,7 @@ def read_tiles(grid: TileGrid, codes: Codes, reader: Reader, device: torch.devic
     far as `path_of` says."""
     path = path_of(None, grid, reader, device)
     if path is None or reader.backend.gives_integers:
-        return grid.read_whole(codes, reader)
+        return grid.read_whole(codes, reader.on(str(device)))
     found: dict[int, list[TileRead]] = {}
 
     def observe(part: PlacedTile, array: ProgrammedTile, some: LayerCodes, read: ObservedRead) -> None:
@@ -138,7 +138,7 @@ def read_tiles(grid: TileGrid, codes: Codes, reader: Reader, device: torch.devic
 def path_of(path: TensorPath | None, grid: TileGrid, reader: Reader, device: torch.device) -> TensorPath | None:
     """Return how a layer whose former path is `path` computes in torch on a device; None for NumPy and numba on a CPU.
 
-    Backends that read no models compute on the CPU, wherever the network is.
+    Backends that read no models take vectors from memory, wherever the network is.
     """
     able = reader.backend.by_model or reader.backend.gives_integers
     if not able or (device.type == "cpu" and not reader.in_torch):

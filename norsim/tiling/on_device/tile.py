@@ -49,8 +49,8 @@ class DeviceTile:
     `converter`  from currents to sums
     `squares`    `[levels, passes]`: the square of the share of full drive in each pass, for each code
     `variance`   `[inputs, lines]`, amperes squared, of noise of the cells; None without
-    `digital`    returns the term `[vectors]` that is added to all sums, for codes `[vectors, inputs]` in memory; None
-                 without
+    `digital`    returns the term `[vectors, outputs]` that is added to the sums, for codes `[vectors, inputs]` of the
+                 layer in memory; None without
     """
 
     tables: DeviceTables
@@ -94,7 +94,7 @@ class DeviceTile:
             amps = amps + self.sense(lines)
         adc, sums = self.converter.read_out(amps, converters)
         if self.digital is not None:
-            sums += torch.as_tensor(self.digital(codes.cpu().numpy())).to(sums)[:, None]
+            sums += torch.as_tensor(self.digital(layer_codes.cpu().numpy())).to(sums)
         shape = (len(codes), self.passes, -1)
         return DeviceRead(amps.view(shape), adc.view(shape), sums, None if lines is None else lines.view(shape))
 

@@ -1,6 +1,6 @@
 """Activation codes and the vectors that a layer multiplies, in torch: codes, patches of convolutions, exact sums.
 
-QuantizedLayer and norsim.tiling.im2col do the same in NumPy and numba on a CPU.
+QuantizedLayer and norsim.tiling.convolutions.im2col do the same in NumPy and numba on a CPU.
 """
 
 from __future__ import annotations

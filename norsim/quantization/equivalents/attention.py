@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from norsim.errors import PlacementError
+from norsim.quantization.exempt import refused
 from norsim.quantization.placeable import check_computation
-from norsim.quantization.replace import linear_of, replace_modules
+from norsim.quantization.replace import linear_of
 
 # What an nn.MultiheadAttention computes with, which SplitAttention has in other forms.
 OWN = frozenset((
@@ -101,27 +101,13 @@ class SplitAttention(nn.Module):
         return projected.reshape(*projected.shape[:-1], self.num_heads, -1).transpose(1, 2)
 
 
-def split_attention(model: nn.Module) -> nn.Module:
-    """Replace each nn.MultiheadAttention of `model`, which is a copy, by a SplitAttention, and return the model.
-
-    Raises PlacementError naming one that has more than projections: biases or zeros appended to keys and values, or an
-    overridden forward.
-    """
-    new: dict[int, nn.Module] = {}
-    for name, part in model.named_modules():
-        if isinstance(part, nn.MultiheadAttention):
-            new[id(part)] = SplitAttention(_checked(part, name))
-        if isinstance(part, nn.TransformerEncoder):
-            # Nested tensors are only for the fused function, which is not used.
-            part.use_nested_tensor = False
-    return replace_modules(model, new, OWN)
-
-
-def _checked(attention: nn.MultiheadAttention, name: str) -> nn.MultiheadAttention:
+def checked(attention: nn.MultiheadAttention, name: str) -> nn.MultiheadAttention:
+    """Return `attention`. Raises PlacementError if it has more than projections: biases or zeros appended to keys and
+    values, or an overridden forward."""
     check_computation(attention, name, nn.MultiheadAttention)
     check_computation(attention.out_proj, f"{name}.out_proj", nn.Linear)
     if attention.bias_k is not None or attention.bias_v is not None or attention.add_zero_attn:
-        raise PlacementError(f"layer {name!r}: attention with add_bias_kv or add_zero_attn cannot be placed")
+        raise refused(name, f"layer {name!r}: attention with add_bias_kv or add_zero_attn cannot be placed")
     return attention
 
 

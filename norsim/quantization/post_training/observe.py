@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from norsim.data.batches import Data, inputs_of, size_of
-from norsim.errors import ConfigurationError, PlacementError
+from norsim.errors import ConfigurationError
+from norsim.quantization.exempt import refused
 from norsim.quantization.forward import check_single_images, forward
 from norsim.quantization.placeable import Placeable, checked_layers
 from norsim.quantization.replace import forwards
@@ -22,7 +23,11 @@ KEPT_INPUTS, KEPT_BYTES = 512, 2**28
 
 @torch.no_grad()
 def observe_inputs(
-    model: nn.Module, calibration: Data, report: Callable[[str, int, int], None] = lambda what, done, total: None
+    model: nn.Module,
+    calibration: Data,
+    report: Callable[[str, int, int], None] = lambda what, done, total: None,
+    digital: Collection[str] = (),
+    size: int | None = None,
 ) -> tuple[dict[str, Tensor], list[Tensor]]:
     """Run all of `calibration` through `model`; return up to 65,537 input values `[n]` of each layer, and the first
     batches `[images, ...]` of inputs.
@@ -32,11 +37,11 @@ def observe_inputs(
     batch shows that the model does not answer each image by itself, PlacementError naming a layer whose weight the
     model's forward changes.
     """
-    layers = checked_layers(model)
+    layers = checked_layers(model, digital)
     samples = {name: _InputSample(name, layer) for name, layer in layers.items()}
     weights: dict[str, Tensor] = {}
     batches: list[Tensor] = []
-    done, total = 0, size_of(calibration)
+    done, total = 0, size_of(calibration) if size is None else size
     report("quantize", 0, total)
     with forwards((sample.layer, sample) for sample in samples.values()):
         for images in inputs_of(calibration):
@@ -54,9 +59,10 @@ def observe_inputs(
         raise ConfigurationError("calibration is empty; pass at least one batch of inputs")
     for name, weight in weights.items():
         if not torch.equal(layers[name].weight, weight):
-            raise PlacementError(
+            raise refused(
+                name,
                 f"layer {name!r}: calling the network changes its weight, and programmed cells cannot follow; change "
-                "it before, or compute with torch.nn.functional, which stays digital"
+                "it before, or compute with torch.nn.functional, which stays digital",
             )
     return {name: sample.values() for name, sample in samples.items()}, batches
 
@@ -106,8 +112,9 @@ class _InputSample:
 
     def values(self) -> Tensor:
         if not len(self.kept):
-            raise PlacementError(
+            raise refused(
+                self.name,
                 f"layer {self.name!r} got no input during calibration; call it in the network's forward or remove it. "
-                "A copy of the network is called, so that a global, a cache or a weak reference reaches another layer"
+                "A copy of the network is called, so that a global, a cache or a weak reference reaches another layer",
             )
         return torch.cat([self.kept, torch.tensor([self.lowest])])
