@@ -17,7 +17,7 @@ from norsim.quantization.forward import check_single_images
 from norsim.quantization.modules import QuantConv1d, QuantConv2d, QuantizedOperands, QuantLinear, quantized_operands
 from norsim.quantization.placeable import Placeable, check_loaded, checked_layers, placeable_layers
 from norsim.quantization.plain import plain_copy
-from norsim.quantization.post_training.moments import Named, correct, moments_of
+from norsim.quantization.post_training.moments import Named, correct
 from norsim.quantization.post_training.observe import observe_inputs
 from norsim.quantization.post_training.rounding import learn_rounding
 from norsim.quantization.replace import replace_modules
@@ -55,8 +55,8 @@ def quantize(
     first = next(stream, None)
     float_copy = _prepared(model, first, digital)
     seen = stream if first is None else chain((first,), stream)
-    samples, batches = observe_inputs(float_copy, seen, report, digital, total)
-    moments = [_changeable(moments_of(float_copy, inputs), digital) for inputs in batches]
+    samples, batches, found = observe_inputs(float_copy, seen, report, digital, total)
+    moments = [_changeable(of_batch, digital) for of_batch in found]
     base = deepcopy(float_copy) if learned_rounding else float_copy
     quantized = _replaced(base, weight_bits, activation_bits, digital)
     layers = quantized_operands(quantized)
