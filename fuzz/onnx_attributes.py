@@ -15,7 +15,8 @@ from onnx.reference import ReferenceEvaluator
 
 from fuzz.choices import Choices, NoAnswerError
 from norsim.errors import NorsimError
-from norsim.zoo.onnx.file import build_onnx, check_batches
+from norsim.zoo.onnx.batches import check_batches
+from norsim.zoo.onnx.file import build_onnx
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.standard_normal((2, 4, 6, 6)).astype(np.float32)

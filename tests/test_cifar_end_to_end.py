@@ -10,7 +10,8 @@ from torch import nn
 
 import norsim
 from norsim.data import load
-from norsim.data.tensors import dataset_batches, images_tensor
+from norsim.data.batches import batches_of
+from norsim.data.tensors import images_tensor
 from norsim.jobs.workers import Threads
 from norsim.tiling.modules import tiled_layers
 
@@ -36,4 +37,4 @@ def test_a_tiny_network_runs_on_two_images(encoding: str) -> None:
     assert {name for name, _ in tiled_layers(analog).items()} == {"0", "4"}
     # The network is untrained, so its accuracy is meaningless, but the array must not change its answers.
     assert (result.predictions == result.predictions_quantized).all()
-    assert len(list(dataset_batches(test))) == 1
+    assert len(list(batches_of(test))) == 1

@@ -8,7 +8,7 @@ from norsim.backends.registry import read
 from norsim.chip.load import load_chip
 from norsim.chip.model import Chip
 from norsim.data import Dataset
-from norsim.data import load as load_data
+from norsim.data import load_images as load_data
 from norsim.errors import (
     ConfigurationError,
     DataError,

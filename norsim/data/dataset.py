@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from norsim.data.inputs.choice import Indices, check_count, draw
 from norsim.errors import DataError
 
 Images = npt.NDArray[np.uint8]
@@ -28,6 +30,7 @@ class Dataset:
         classes: the class names, in label order.
         full_scale: the pixel value that means 1.0 (255 for CIFAR-10, 16 for digits).
         source: one line that identifies this copy of the data in result files.
+        available: the number of images of the split, of which these are all or some; 0 for all.
 
     Raises DataError if a shape, a dtype, a label or a pixel does not match this description.
     """
@@ -39,6 +42,7 @@ class Dataset:
     classes: tuple[str, ...]
     full_scale: int
     source: str
+    available: int = 0
 
     def __post_init__(self) -> None:
         """Check every field against every other; raises DataError."""
@@ -58,12 +62,24 @@ class Dataset:
         order, drawn without replacement, the same one for the same seed. Raises DataError if count is below 1 or above
         the number of images.
         """
-        if not 1 <= count <= len(self):
-            raise DataError(f"{self._title()}: {count} images were requested, expected 1 to {len(self)}.")
+        check_count(count, len(self), f"{self._title()}: ")
         if generator is None:
-            return replace(self, images=self.images[:count], labels=self.labels[:count])
-        chosen = np.sort(generator.choice(len(self), size=count, replace=False))
-        return replace(self, images=self.images[chosen], labels=self.labels[chosen])
+            return replace(
+                self, images=self.images[:count], labels=self.labels[:count], available=self.available or len(self)
+            )
+        return self.chosen(draw(count, len(self), generator))
+
+    def chosen(self, indices: Indices) -> Dataset:
+        """Return the images with these indices `[chosen]`, of the same split."""
+        return replace(
+            self, images=self.images[indices], labels=self.labels[indices], available=self.available or len(self)
+        )
+
+    def digests(self) -> npt.NDArray[np.uint32]:
+        """Return a hash of each image with its label, uint32 `[images]`."""
+        pairs = zip(self.images, self.labels, strict=True)
+        found = [hashlib.sha256(image.tobytes() + label.tobytes()).digest()[:4] for image, label in pairs]
+        return np.frombuffer(b"".join(found), "<u4").astype(np.uint32)
 
     def _title(self) -> str:
         return f"data set {self.name!r}, split {self.split!r}"

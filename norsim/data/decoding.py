@@ -59,7 +59,7 @@ class Form(NamedTuple):
 
 def form_of(item: EncodedImage) -> Form:
     """Read the size of an image, and whether it is grey, from its header; DataError as for `decode`."""
-    with _opened(item, "") as image:
+    with opened(item, "") as image:
         width, height = image.size
         if max(width, height) > LARGEST_SIDE:
             raise DataError(f"{item.where}: the image has {width}x{height} pixels, expected at most {LARGEST_SIDE}.")
@@ -103,7 +103,7 @@ def _decoded(encoded: Sequence[EncodedImage], form: Form) -> DecodedImages:
     pixels = np.empty((len(encoded), form.height, form.width, form.channels), dtype=np.uint8)
     formats = set()
     for index, item in enumerate(encoded):
-        with _opened(item, f" of {form.width}x{form.height} pixels") as image:
+        with opened(item, f" of {form.width}x{form.height} pixels") as image:
             _check(image, form, item.where)
             exact = image if image.mode == form.mode else image.convert(form.mode)
             pixels[index] = np.frombuffer(exact.tobytes(), dtype=np.uint8).reshape(pixels.shape[1:])
@@ -112,7 +112,8 @@ def _decoded(encoded: Sequence[EncodedImage], form: Form) -> DecodedImages:
 
 
 @contextmanager
-def _opened(item: EncodedImage, size: str) -> Iterator[Image.Image]:
+def opened(item: EncodedImage, size: str) -> Iterator[Image.Image]:
+    """Yield the image; `size` says in an error which size was expected. Raises DataError if it is unreadable."""
     try:
         with Image.open(io.BytesIO(item.content), formats=FORMATS) as image:
             yield image

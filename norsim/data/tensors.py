@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from norsim.data import Dataset
+from norsim.data import Dataset, Samples
+from norsim.data.inputs.structure import Structure, mapped, tensors_in
 
 BATCH = 100
-Batches = Iterable[tuple[Tensor, Tensor]]
 
 
 def images_tensor(data: Dataset) -> Tensor:
@@ -20,10 +21,20 @@ def images_tensor(data: Dataset) -> Tensor:
     return torch.from_numpy(data.images).float() / data.full_scale
 
 
-def dataset_batches(data: Dataset) -> Batches:
-    """Return batches of 100 images, `[images, channels, height, width]`, with their labels `[images]`."""
-    images, labels = images_tensor(data), torch.from_numpy(data.labels)
-    return zip(torch.split(images, BATCH), torch.split(labels, BATCH), strict=True)
+def tensors_of(data: Dataset | Samples) -> tuple[Structure, Structure]:
+    """Return inputs and targets as tensors `[samples, ...]`: of a Dataset images float32 in [0, 1], and labels."""
+    if isinstance(data, Dataset):
+        return images_tensor(data), torch.from_numpy(data.labels)
+    return _tensors(data.inputs), _tensors(data.targets)
+
+
+def _tensors(content: Any) -> Structure:
+    if isinstance(content, np.ndarray):
+        return torch.from_numpy(content)
+    if isinstance(content, Mapping):
+        return {key: _tensors(part) for key, part in content.items()}
+    parts = map(_tensors, content)
+    return list(parts) if isinstance(content, list) else tuple(parts)
 
 
 def digest_of(values: Iterable[Any]) -> str:
@@ -40,3 +51,11 @@ def digest_of(values: Iterable[Any]) -> str:
         plain = dense.clone(memory_format=torch.contiguous_format)
         found.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes())
     return found.hexdigest()
+
+
+def identity_of(content: Structure) -> list[object]:
+    """Return what tells tensors `[samples, ...]` in a structure from others: values, order in memory, and names."""
+    parts = list(tensors_in(content))
+    # The order in memory too: sums depend on it to the last bit.
+    strides = [part.stride() if part.layout == torch.strided else () for part in parts]
+    return [digest_of(parts), strides, mapped(content, lambda part: None)]

@@ -13,10 +13,11 @@ from torch import nn
 
 from norsim.array.tile import Floats
 from norsim.data.batches import Data, inputs_of
+from norsim.data.inputs.structure import joined
 from norsim.errors import ConfigurationError
 from norsim.evaluation.batches import run_batches
 from norsim.evaluation.intervals import NORMAL_95, Interval, ends, resampled_means, widened
-from norsim.evaluation.metrics import Outcome, Predictions, joined, outcome, scores_of
+from norsim.evaluation.metrics import Outcome, Predictions, outcome, scores_of
 from norsim.evaluation.shapley import Order, Shapley, shapley
 from norsim.tiling.reader import Reader
 

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from norsim.backends.backend import Backend
 from norsim.backends.characterised import ONE_AT_A_TIME
-from norsim.data.tensors import digest_of
+from norsim.data.inputs.structure import Structure, count_of
+from norsim.data.tensors import identity_of
 from norsim.errors import ConfigurationError
 from norsim.evaluation.clipping import Tally, Use
 from norsim.evaluation.metrics import Predictions, classes_of, plain
@@ -69,7 +70,7 @@ class Kept:
 
 def run_batches(
     model: nn.Module,
-    batches: Iterable[Tensor],
+    batches: Iterable[Structure],
     reader: Reader,
     *,
     classify: bool = True,
@@ -104,8 +105,8 @@ def run_batches(
     def units() -> Iterator[Unit]:
         first = 0
         for index, images in enumerate(batches):
-            counts[index], place = len(images), (index, first)
-            first += len(images)
+            counts[index], place = count_of(images), (index, first)
+            first += counts[index]
             if store is not None:
                 # Only a network that answers as before resumes.
                 answered = _answered(model, images) if own_code else ""
@@ -140,7 +141,7 @@ def done_elsewhere(backend: Backend, workers: Workers) -> bool:
 
 
 def run_batch(
-    model: nn.Module, images: Tensor, reader: Reader, classify: bool, quota: Quota, seed: int, place: tuple[int, int]
+    model: nn.Module, images: Structure, reader: Reader, classify: bool, quota: Quota, seed: int, place: tuple[int, int]
 ) -> Kept:
     """Run one batch `[images, ...]`; `place` is its index, and the number of its first image among all images.
 
@@ -157,7 +158,7 @@ def run_batch(
         tally.observe(*read)
         sampler.observe(*read)
 
-    noise = ReadNoise(seed, first_image=first, images=len(images))
+    noise = ReadNoise(seed, first_image=first, images=count_of(images))
     with reading(model, replace(reader, observe=observe, noise=noise)):
         array = answer(model, images)
     columns = pa.table({"array": _column(array), "quantized": _column(quantized)})
@@ -171,18 +172,19 @@ def run_alone(*arguments: Any) -> Kept:
         return run_batch(*arguments)
 
 
-def classes(model: nn.Module, images: Tensor) -> Predictions:
+def classes(model: nn.Module, images: Structure) -> Predictions:
     """Return the class `[images]` of each image. Raises ConfigurationError if the network returns another number."""
     with torch.inference_mode():
         found = classes_of(forward(model, images))
-    if len(found) != len(images):
+    count = count_of(images)
+    if len(found) != count:
         raise ConfigurationError(
-            f"the network returns scores for {len(found)} images of {len(images)}; expected scores [images, classes]"
+            f"the network returns scores for {len(found)} images of {count}; expected scores [images, classes]"
         )
     return found
 
 
-def outputs(model: nn.Module, images: Tensor) -> Any:
+def outputs(model: nn.Module, images: Structure) -> Any:
     """Return the network's outputs for images `[images, ...]`, as tensors on the CPU."""
     with torch.inference_mode():
         return plain(forward(model, images))
@@ -204,7 +206,7 @@ def _answers_of(column: pa.ChunkedArray) -> Answers:
     return np.array(column.to_numpy(), np.int64)
 
 
-def _answered(model: nn.Module, images: Tensor) -> str:
+def _answered(model: nn.Module, images: Structure) -> str:
     """Return a hash of the outputs of a converted network, computed in integers, for images `[images, ...]`."""
     with digital(model):
         column = _column(outputs(model, images))
@@ -224,9 +226,7 @@ def find(store: UnitStore, key: str) -> Kept | None:
 
 
 def batch_key(
-    print_of_model: str, place: tuple[int, int], images: Tensor, classify: bool, quota: Quota, seed: int
+    print_of_model: str, place: tuple[int, int], images: Structure, classify: bool, quota: Quota, seed: int
 ) -> str:  # fmt: skip
     """Return the key of a batch `[images, ...]` at a place, as of `run_batch`, in a store."""
-    # The order in memory too: sums depend on it to the last bit.
-    strides = images.stride() if images.layout == torch.strided else ()
-    return unit_key("batch", print_of_model, *place, digest_of([images]), strides, classify, quota, seed)
+    return unit_key("batch", print_of_model, *place, *identity_of(images), classify, quota, seed)

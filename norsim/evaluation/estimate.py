@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from norsim.array.tile import Stimulus
 from norsim.backends.backend import Backend
 from norsim.backends.registry import reference
+from norsim.data.inputs.structure import Structure, count_of, taken
 from norsim.data.tensors import BATCH
-from norsim.evaluation.batches import classes
+from norsim.evaluation.batches import outputs
 from norsim.evaluation.end_to_end import chunk_sizes, usual_images
 from norsim.evaluation.proof.defaults import FIRST_CHUNK, PER_TILE
 from norsim.evaluation.proof.kept_reads import samples_table
@@ -140,35 +141,34 @@ class Work:
         )  # fmt: skip
 
 
-def recorded(model: nn.Module, images: Tensor) -> tuple[float, dict[str, Codes]]:
+def recorded(model: nn.Module, images: Structure) -> tuple[float, dict[str, Codes]]:
     """Return the seconds of a digital pass of `images` `[images, ...]`, and every layer's codes `[vectors, inputs]`."""
     with digital(model):
-        seconds, _ = timed(lambda: classes(model, images))
+        seconds, _ = timed(lambda: outputs(model, images))
     return seconds, layer_codes(model, images)
 
 
 def estimate_evaluation(
-    model: nn.Module, images: Tensor, backend: Backend, *, calibration_images: int, jobs: int, spice_sample: int | None,
-    proof_images: int | None = 0, proof_seconds: float | None = None, each_pass: bool = True, copies: int,
-    set_up_seconds: float, evaluations: int = 1, passes: int = 1, fits: int = 1,
+    model: nn.Module, few: Structure, images: int, backend: Backend, *, calibration_images: int, jobs: int,
+    spice_sample: int | None, proof_images: int | None = 0, proof_seconds: float | None = None, each_pass: bool = True,
+    copies: int, set_up_seconds: float, evaluations: int = 1, passes: int = 1, fits: int = 1,
 ) -> Estimate:  # fmt: skip
-    """Return the cost of evaluating all `images` on all layers, `evaluations` times, after `fits` calibrations.
+    """Return the cost of evaluating `images` images on all layers, `evaluations` times, after `fits` calibrations.
 
-    The images `[n, channels, height, width]` go through the network `passes` times; `copies` of each unit of work are
-    kept on disk. With a `spice_sample` of None, no reads are kept for verification. `proof_images` and `proof_seconds`
-    are those of the end-to-end proof (norsim.evaluation.end_to_end), which is made once.
+    Work is counted on `few` of them, `[n, ...]`. All go through the network `passes` times; `copies` of each unit of
+    work are kept on disk. Without a `spice_sample`, no reads are kept. The proof by `proof_images` is made once.
     """
     layers, work = tiled_layers(model), Work(jobs)
     analog = {name: layer for name, layer in layers.items() if not layer.backend_with(backend).gives_integers}
-    _, codes = recorded(model, images[:1])
+    _, codes = recorded(model, taken(few, slice(1)))
     most = max(_reads(layers[name], some) * layers[name].grid.tiles[0].slots for name, some in codes.items())
-    counted = min(len(images), BATCH, max(COUNTED_READS // most, 1))
-    seconds, codes = recorded(model, images[:counted])
-    each, batches = seconds / counted, -(-len(images) // BATCH)
+    counted = min(images, count_of(few), BATCH, max(COUNTED_READS // most, 1))
+    seconds, codes = recorded(model, taken(few, slice(counted)))
+    each, batches = seconds / counted, -(-images // BATCH)
     # Every image passes through the digital network and, between the tiles, through its digital part again.
-    work.own = set_up_seconds + each * (2 * passes * len(images) + fits * calibration_images)
+    work.own = set_up_seconds + each * (2 * passes * images + fits * calibration_images)
     # A calibration takes all of its images at a time.
-    at_a_time = max(min(len(images), BATCH), calibration_images if fits else 0)
+    at_a_time = max(min(images, BATCH), calibration_images if fits else 0)
     for name, layer in analog.items():
         used, some, reads = layer.backend_with(backend), codes[name], _reads(layer, codes[name])
         at_once = used.reads_per_deck or reads
@@ -179,15 +179,15 @@ def estimate_evaluation(
             fitted = min(math.ceil(layer.grid.chip.calibration.reads * drives_per_read(part, some, used)), distinct)
             fit_decks = -(-fitted // at_once)
             work.add(part, some, used, fits * fitted, fits * fit_decks, tiles * fit_decks)
-            total = distinct / counted * len(images)
+            total = distinct / counted * images
             decks = 0 if used.by_model else math.ceil(total / batches / at_once)
             work.add(part, some, used, evaluations * total, evaluations * batches * decks, tiles * decks)
             work.kept_bytes += work.kept(part, used)
-    answers = np.zeros(min(len(images), BATCH), np.int64)
+    answers = np.zeros(min(images, BATCH), np.int64)
     answers_bytes = parquet_bytes(pa.table({"array": answers, "quantized": answers}))
     kept_bytes = _add_proof(work, analog, codes, spice_sample, each_pass, backend, evaluations)
     work.disk_bytes += passes * batches * (kept_bytes + answers_bytes)
-    _add_images(work, analog, codes, backend, len(images), counted, proof_images, proof_seconds)
+    _add_images(work, analog, codes, backend, images, counted, proof_images, proof_seconds)
     work.disk_bytes *= copies
     return work.estimate(sum(len(layer.grid.tiles) for layer in analog.values()))
 

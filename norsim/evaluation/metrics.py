@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from norsim.array.tile import Floats
+from norsim.data.inputs.structure import described
 from norsim.errors import ConfigurationError, DataError
 
 Predictions = NDArray[np.int64]
@@ -89,17 +90,6 @@ def labels_of(targets: Any, images: int) -> Predictions:
     return found.astype(np.int64)
 
 
-def described(outputs: Any) -> str:
-    """Return a description of outputs for messages."""
-    if isinstance(outputs, Tensor):
-        return f"a tensor {list(outputs.shape)}"
-    if isinstance(outputs, Mapping):
-        return "a dict of " + ", ".join(f"{key} {described(part)}" for key, part in outputs.items())
-    if isinstance(outputs, (tuple, list)):
-        return f"a {type(outputs).__name__} of " + ", ".join(map(described, outputs[:4]))
-    return f"a {type(outputs).__name__}"
-
-
 def plain(outputs: Any) -> Any:
     """Return outputs as tensors on the CPU in dicts, tuples and lists, of any shape. Raises ConfigurationError for
     other objects."""
@@ -118,46 +108,17 @@ def plain(outputs: Any) -> Any:
     )
 
 
-def joined(parts: Sequence[Any]) -> Any:
-    """Join the outputs or targets of batches: tensors `[images, ...]` and lists directly, dicts and tuples by part.
-
-    Raises DataError for no batches, and for batches that differ in kind or shape.
-    """
-    if not parts:
-        raise DataError("the data is empty: give at least one batch")
-    try:
-        return _joined(parts)
-    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as problem:
-        raise DataError(
-            f"the first batch is {described(parts[0])} and the last {described(parts[-1])}; expected outputs and "
-            "targets of one kind and shape in every batch"
-        ) from problem
-
-
-def _joined(parts: Sequence[Any]) -> Any:
-    first = parts[0]
-    if isinstance(first, Tensor):
-        return torch.cat([part if part.ndim else part[None] for part in parts])
-    if isinstance(first, np.ndarray):
-        return np.concatenate(parts)
-    if isinstance(first, Mapping):
-        return {key: _joined([part[key] for part in parts]) for key in first}
-    if isinstance(first, list):
-        return [one for part in parts for one in part]
-    if isinstance(first, tuple):
-        return tuple(_joined(part) for part in zip(*parts, strict=True))
-    return list(parts)
-
-
 def check_metric(metric: object) -> None:
     """Raise ConfigurationError for a metric that cannot be called; None is the share of correct classes."""
     if metric is not None and not callable(metric):
-        raise ConfigurationError(f"metric is {metric!r}; expected a function of (outputs, targets)")
+        raise ConfigurationError(
+            f"metric is {metric!r}; expected the name of a metric or a function of (outputs, targets)"
+        )
 
 
 def name_of(metric: Metric) -> str:
-    """The name of a metric: of a function its own, of another object that of its class."""
-    return str(getattr(metric, "__name__", type(metric).__name__))
+    """The name of a metric: of a function its own, of another object its `name` or that of its class."""
+    return str(getattr(metric, "__name__", getattr(metric, "name", type(metric).__name__)))
 
 
 def value_of(metric: Metric, outputs: Any, targets: Any) -> float:

@@ -46,15 +46,13 @@ def evaluate_chips(
     results of each chip. Raises ConfigurationError for fewer than one chip, and for several chips with a user-supplied
     metric, whose intervals are unknown.
     """
-    check_count(count)
+    check_count(count, metric)
     proof: dict[str, Any] = {"spice_sample": spice_sample, "proof_seconds": proof_seconds}
     if count == 1:
         return evaluate(
             fitted(0), data, backend, metric=metric, workers=workers, report=report, each_pass=each_pass,
             proof_images=proof_images, **proof, **options,
         )  # fmt: skip
-    if metric is not None:
-        raise ConfigurationError("several chips are compared by the share of correct classes; omit metric")
     check_repeatable(data)
     kept = KeptReads(Quota.for_sample(spice_sample))
     each: list[Evaluation] = []
@@ -75,18 +73,24 @@ def evaluate_chips(
         kept.samples, workers, reference(), spice_sample, each_pass=each_pass, seconds=proof_seconds, rungs=rungs,
         report=report,
     )  # fmt: skip
+    first, mean = each[0], float(np.mean(chips.accuracies))
     return replace(
-        each[0], accuracy=float(np.mean(chips.accuracies)), accuracy_ci95=chips.ci95, samples=kept.samples,
+        first, accuracy=mean, accuracy_ci95=chips.ci95, metric_value=mean, metric_ci95=chips.ci95,
+        metric_change_quantized=mean - first.metric_quantized, metric_change_quantized_ci95=None,
+        metric_change_float=None if first.metric_float is None else mean - first.metric_float,
+        metric_change_float_ci95=None, samples=kept.samples,
         at_random=min(kept.quota.at_random, reads), verification=verification,
         seconds=sum(found.seconds for found in each), chips=chips,
         predictions_by_chip=[found.predictions for found in each],
     )  # fmt: skip
 
 
-def check_count(trials: int) -> None:
-    """Raise ConfigurationError unless `trials` is at least one chip."""
+def check_count(trials: int, metric: Metric | None = None) -> None:
+    """Raise ConfigurationError unless `trials` is at least one chip, and one alone with another metric."""
     if not isinstance(trials, int) or trials < 1:
         raise ConfigurationError(f"trials is {trials!r}; expected at least 1 chip")
+    if trials > 1 and metric is not None:
+        raise ConfigurationError("several chips are compared by the share of correct classes; omit metric")
 
 
 def table_of_chips(found: Evaluation) -> dict[str, Predictions]:

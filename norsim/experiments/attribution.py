@@ -14,6 +14,7 @@ from norsim.backends.ideal import Ideal
 from norsim.backends.programming import neutral_volts
 from norsim.backends.registry import backend_named
 from norsim.data.batches import Data, batches_of, check_repeatable
+from norsim.data.inputs.structure import joined
 from norsim.errors import ConfigurationError
 from norsim.evaluation.attribution import (
     MARGIN_POINTS,
@@ -24,7 +25,7 @@ from norsim.evaluation.attribution import (
     classify,
 )
 from norsim.evaluation.batches import classes
-from norsim.evaluation.metrics import Outcome, Predictions, joined, labels_of
+from norsim.evaluation.metrics import Outcome, Predictions, labels_of
 from norsim.evaluation.shapley import Order, configurations, orders_of
 from norsim.experiments.deployment import Deployment
 from norsim.experiments.factors import FACTORS, By, settings_with

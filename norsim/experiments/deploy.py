@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from norsim.backends.registry import backend_named
 from norsim.chip.load import ChipChoice, choose_chip
 from norsim.chip.model import Chip
-from norsim.data.batches import Data, inputs_of
+from norsim.data.batches import Data, InputBatches, inputs_of
+from norsim.data.inputs.structure import Structure, count_of, joined, mapped, taken
 from norsim.errors import ConfigurationError
 from norsim.experiments.deployed import DeployedNetwork
 from norsim.experiments.deployed_folder import load_folder
@@ -51,7 +51,8 @@ def deploy(
     - `chip`: a preset, a chip file, or a `Chip`; `set` changes its keys, for example `{"adc.bits": 9}`, and `encoding`
       selects another encoding.
     - `calibration`: training inputs, labelled or not, as a DataLoader, a torch Dataset, a pair (inputs, targets) of
-      tensors, a tensor of inputs, a norsim data set or an iterable of batches. All of it determines the scales of
+      tensors, a tensor of inputs, a norsim data set or an iterable of batches. The inputs of a batch are a tensor, or a
+      tuple or dict of tensors for a network that takes several. All of it determines the scales of
       codes; the first inputs, up to the chip's `calibration.images`, determine the ranges of converters.
     - `digital`: names of modules, or patterns such as `layer1.*`, that stay as they are: their layers are neither
       quantized nor placed.
@@ -73,8 +74,8 @@ def deploy(
     original = plain_copy(model, patterns)
     seen = _FirstInputs(calibration, choice.chip.calibration.images)
     quantized = quantize(
-        original, seen, weight_bits, activation_bits, bits=bits, digital=patterns, learned_rounding=learned_rounding,
-        report=report,
+        original, InputBatches(seen), weight_bits, activation_bits, bits=bits, digital=patterns,
+        learned_rounding=learned_rounding, report=report,
     )  # fmt: skip
     deployment = Deployment(
         name or type(model).__name__, quantized, choice, (), original, KeptInputs(seen.inputs()), seed
@@ -122,16 +123,17 @@ class _FirstInputs:
 
     def __init__(self, data: Data, count: int) -> None:
         self.data, self.count = data, count
-        self.kept: list[Tensor] = []
+        self.kept: list[Structure] = []
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[Structure]:
         have = 0
         for inputs in inputs_of(self.data):
             if have < self.count:
-                self.kept.append(inputs[: self.count - have].detach().cpu().clone())
-                have += len(self.kept[-1])
+                some = taken(inputs, slice(self.count - have))
+                self.kept.append(mapped(some, lambda part: part.detach().cpu().clone()))
+                have += count_of(self.kept[-1])
             yield inputs
 
-    def inputs(self) -> Tensor:
+    def inputs(self) -> Structure:
         """Return the kept inputs `[images, ...]`."""
-        return torch.cat(self.kept)
+        return joined(self.kept)

@@ -17,8 +17,9 @@ from norsim.data.batches import Data, first_inputs
 from norsim.errors import ConfigurationError, suggestion
 from norsim.evaluation.attribution import MARGIN_POINTS, ORDERS, Attribution
 from norsim.evaluation.evaluate import Evaluation, evaluate
-from norsim.evaluation.metrics import Metric, check_metric
+from norsim.evaluation.metrics import Metric
 from norsim.evaluation.proof.defaults import SPICE_SAMPLE
+from norsim.evaluation.quality.choice import metric_of
 from norsim.evaluation.trials import check_count
 from norsim.experiments.attribution import attribute_losses
 from norsim.experiments.deployed_folder import save_folder
@@ -156,35 +157,35 @@ class DeployedNetwork(nn.Module):
         return self
 
     def evaluate(
-        self, data: Data, metric: Metric | None = None, *, trials: int = 1, spice_sample: int = SPICE_SAMPLE,
+        self, data: Data, metric: Metric | str | None = None, *, trials: int = 1, spice_sample: int = SPICE_SAMPLE,
         proof_images: int | None = None, proof_seconds: float | None = None, workers: Workers = HERE,
         report: Report = silent, store: Any = None, float_predictions: Any = None,
     ) -> Evaluation:  # fmt: skip
         """Return the accuracy on the array, of the integers and of the float network, with its proof.
 
         `data` is a DataLoader, a torch Dataset, a pair (inputs, targets) of tensors, a norsim data set or an iterable
-        of batches. `metric`, a function of (outputs, targets) of all images, replaces the share of correct classes;
+        of batches. `metric` judges the outputs instead of the share of correct classes: `top5`, `cross-entropy`,
+        `perplexity`, `prediction-accuracy`, `miou`, `mae`, `rmse`, or a function of (outputs, targets) of all images;
         outputs can be tensors, tuples or dicts. `trials` chips of the design are evaluated, this one first.
         `spice_sample` reads, drawn from all reads, and one of every pass of every layer are solved again by ngspice; 0
-        for none. The next rung above the backend classifies the first `proof_images` images again, 0 for none: by
+        for none. The next rung above the backend answers for the first `proof_images` images again, 0 for none: by
         default 30, and up to 1000 of small networks. `proof_seconds` limits each of the two. `float_predictions`
         `[images]` are the float network's classes, if that network is unknown.
         """
         deployment = self.parts.deployment
-        check_count(trials)
-        check_metric(metric)
+        judged_by = metric_of(metric)
+        check_count(trials, judged_by)
         if trials > 1:
-            if metric is not None:
-                raise ConfigurationError("several chips are compared by the share of correct classes; omit metric")
             return evaluate_deployment(
                 deployment, data, trials, self.backend, spice_sample=spice_sample, proof_images=proof_images,
                 proof_seconds=proof_seconds, workers=workers, report=report, store=store,
                 float_predictions=float_predictions,
             )  # fmt: skip
         return evaluate(
-            self.parts.analog, data, self.backend, metric=metric, spice_sample=spice_sample, proof_images=proof_images,
-            proof_seconds=proof_seconds, seed=deployment.seed, workers=workers, report=report, network=deployment.name,
-            original=deployment.original, float_predictions=float_predictions, store=store,
+            self.parts.analog, data, self.backend, metric=judged_by, spice_sample=spice_sample,
+            proof_images=proof_images, proof_seconds=proof_seconds, seed=deployment.seed, workers=workers,
+            report=report, network=deployment.name, original=deployment.original, store=store,
+            float_predictions=float_predictions,
             calibration=deployment.inputs.images if isinstance(deployment.inputs, KeptInputs) else None,
         )  # fmt: skip
 

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 
-from torch import Tensor, nn
+from torch import nn
 
 from norsim.chip.load import ChipChoice, Settings, apply_settings, build_chip
 from norsim.chip.model import Chip
+from norsim.data.batches import InputBatches
+from norsim.data.inputs.structure import Structure, taken
 from norsim.errors import ConfigurationError, suggestion
 from norsim.jobs.phases import Report, silent, step
 from norsim.jobs.unit_store import UnitStore
@@ -24,11 +26,11 @@ from norsim.tiling.digital import check_on_images
 class KeptInputs:
     """Training inputs `[images, ...]` in memory."""
 
-    images: Tensor
+    images: Structure
 
-    def __call__(self, count: int) -> Tensor:
+    def __call__(self, count: int) -> Structure:
         """Return the first `count` of them, or all: `[images, ...]`."""
-        return self.images[:count]
+        return taken(self.images, slice(count))
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +51,7 @@ class Deployment:
     choice: ChipChoice
     digital: tuple[str, ...] = ()
     original: nn.Module | None = None
-    inputs: Callable[[int], Tensor] | None = None
+    inputs: Callable[[int], Structure] | None = None
     seed: int = 0
 
     def converted(self, chip: Chip | None = None) -> nn.Module:
@@ -72,7 +74,7 @@ class Deployment:
         # Before the tiles are programmed, which takes longer.
         check_on_images(analog, inputs, "the inputs of the calibration")
         program(analog, backend, report=report)
-        calibrate(analog, inputs, backend, seed=self.seed, workers=workers, report=report, store=store)
+        calibrate(analog, InputBatches([inputs]), backend, seed=self.seed, workers=workers, report=report, store=store)
         return analog
 
     def specimen(self, number: int) -> Chip:

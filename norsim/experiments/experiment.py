@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from norsim.chip.load import ChipChoice
-from norsim.data import Dataset, load
-from norsim.data.arrays import same_source
-from norsim.data.tensors import images_tensor
+from norsim.data import Dataset, Samples, images_in
+from norsim.data.inputs.choice import Choice, at_most, check_count, drawn, everything, first
+from norsim.data.inputs.structure import Structure
+from norsim.data.tensors import BATCH, tensors_of
 from norsim.errors import ConfigurationError, DataError
 from norsim.evaluation.metrics import Predictions, check_labels, scores_of
 from norsim.experiments.deployed import DeployedNetwork
@@ -21,11 +20,13 @@ from norsim.periphery.encoding import Codes
 from norsim.quantization.exempt import check_patterns, is_exempt
 from norsim.quantization.modules import quantized_operands
 from norsim.random_streams import Stream, generator
-from norsim.saved.network_folder import float_predictions, load_network
+from norsim.saved.network_folder import float_predictions, known_images, load_float_network, load_network
+from norsim.saved.post_training import DataPlace
 from norsim.tiling.digital import check_on_images
 from norsim.tiling.grid import TileGrid
 from norsim.tiling.tile import PlacedTile
-from norsim.tiling.vectors import draw_vectors, read_vectors
+from norsim.tiling.vectors import IMAGES, draw_vectors, read_vectors
+from norsim.training.train import labels_in
 from norsim.user_code import is_code
 
 
@@ -35,18 +36,21 @@ class Experiment:
 
     `net`       the network on a chip, not calibrated yet
     `card`      card of the trained network
-    `dataset`, `data_folder`   name and folder of its data set
+    `place`     where its data are
     """
 
     net: DeployedNetwork
     card: dict[str, Any]
-    dataset: str
-    data_folder: Path | None
+    place: DataPlace
 
-    def data(self, split: str, report: Report = silent) -> Dataset:
-        """Return the `train` or `test` images."""
+    def data(self, split: str, report: Report = silent, choose: Choice = everything) -> Dataset | Samples:
+        """Return the `train` or `test` data, or a choice of them."""
         with step(report, f"data {split}"):
-            return load(self.dataset, split, self.data_folder)
+            return self.place.load(split, choose)
+
+    def pictures(self, split: str, report: Report = silent, choose: Choice = everything) -> Dataset:
+        """Return what `data` returns. Raises DataError unless these are images with a class each."""
+        return images_in(self.data(split, report, choose))
 
     def grid(self, layer: str) -> TileGrid:
         """Return the tiles of a layer. Raises ConfigurationError, with the names of all layers, for an unknown one."""
@@ -58,63 +62,81 @@ class Experiment:
     def vectors(self, layer: str, part: PlacedTile | None, wanted: str, seed: int) -> Codes:
         """Return `[vectors, inputs]` codes: `wanted` is a number of vectors from test images, or the path of a file."""
         if wanted.isdigit():
-            return draw_vectors(self.net.parts.analog, layer, self.data("test"), int(wanted), seed)
+            few = self.data("test", choose=at_most(IMAGES))
+            return draw_vectors(self.net.parts.analog, layer, few, int(wanted), seed)
         return read_vectors(Path(wanted), self.grid(layer).layer, part)
 
     def images(
-        self, count: int | None, split: str = "test", report: Report = silent
-    ) -> tuple[Dataset, Predictions | None]:
-        """Return the first `count` images of a split, all by default, and the float network's classes `[images]`.
+        self, count: int | None, split: str = "test", report: Report = silent, *, by_metric: bool = False
+    ) -> tuple[Dataset | Samples, Predictions | None]:
+        """Return the first `count` samples of a split, all by default, and the float network's classes `[images]`.
 
-        The classes are None unless these are among the test images of the card, which are the first ones of the split.
-        Raises ConfigurationError if the network does not accept these images, DataError if it has fewer scores than
-        they have classes.
+        No others are read. The classes are None unless the card knows these test images. Raises ConfigurationError if
+        the network does not accept the samples, DataError if there are fewer than `count`, and, unless they are judged
+        `by_metric`, if the network has fewer scores than they have classes.
         """
-        data = self.data(split, report)
-        first = images_tensor(data.take(min(3, len(data))))
-        answers = check_on_images(self.net.parts.analog, first, f"the {split} images of {data.name}")
-        check_labels(data.labels, scores_of(answers))
-        shown = data.take(count, None) if count else data
-        known = self.card["dataset"] == data.name and same_source(self.card["data_source"], data.source)
-        if split != "test" or not known or not len(shown) <= self.card["test_images"] <= len(data):
-            return shown, None
-        return shown, float_predictions(self.card)[: len(shown)]
+        data = self.data(split, report, everything if count is None else first(count))
+        self._check(data, by_metric)
+        if split != "test" or self.card["dataset"] != data.name or not known_images(self.card, data):
+            return data, None
+        classes = float_predictions(self.card)
+        return data, classes[: len(data)] if len(classes) else None
+
+    def sample(
+        self, count: int | None, split: str = "test", report: Report = silent, *, by_metric: bool = False
+    ) -> tuple[Dataset | Samples, int]:
+        """Return a few of the samples that `images` returns, and the number of all of them."""
+        data = self.data(split, report, at_most(min(BATCH, count or BATCH)))
+        self._check(data, by_metric)
+        available = data.available or len(data)
+        wanted = available if count is None else count
+        check_count(wanted, available, f"data set {data.name!r}, split {split!r}: ")
+        return data, wanted
+
+    def _check(self, data: Dataset | Samples, by_metric: bool) -> None:
+        inputs, _ = tensors_of(data.take(min(3, len(data))))
+        answers = check_on_images(self.net.parts.analog, inputs, f"the {data.split} images of {data.name}")
+        if not by_metric:
+            check_labels(labels_in(data), scores_of(answers))
 
 
 def open_experiment(
     network: str, choice: ChipChoice, dataset: str | None = None, data_folder: Path | None = None, *,
-    pattern: str = "*", digital: tuple[str, ...] = (), backend: str = "macro", seed: int = 0, trusted: bool = False,
-    name: str | None = None, report: Report = silent,
+    transform: str | None = None, by_metric: bool = False, pattern: str = "*", digital: tuple[str, ...] = (),
+    backend: str = "macro", seed: int = 0, trusted: bool = False, name: str | None = None, report: Report = silent,
 ) -> Experiment:  # fmt: skip
     """Return the trained network `network` deployed on a chip; layers that do not match `pattern`, or match one of
     `digital`, compute their integers digitally: the float weights are not stored.
 
-    `trusted`: whether Python code that the network names may run; `name`: its name in results, `network` by default.
-    `report(what, done, total)` reports progress. Raises ConfigurationError if no layer matches.
+    `trusted`: whether Python code that the network names may run; `name`: its name in results, `network` by default;
+    `by_metric`: whether the outputs of its float network are needed, which is then part of the result if its weights
+    are known. `report(what, done, total)` reports progress. Raises ConfigurationError if no layer matches.
     """
     with step(report, "load"):
         model, card = load_network(network, trusted)
+        original = load_float_network(network, card, trusted) if by_metric else None
     on_array = matching(model, (pattern,))
     check_patterns(model, digital)
     there = [name for name in on_array if not is_exempt(name, digital)]
     in_integers = tuple(name for name in quantized_operands(model) if name not in there)
-    named = dataset_of(dataset, card, trusted)
+    data = data_of(DataPlace(dataset, data_folder, transform), card, trusted)
 
-    def training_images(count: int) -> Tensor:
-        train = load(named, "train", data_folder)
+    def training_inputs(count: int) -> Structure:
         random = generator(seed, Stream.CALIBRATION_IMAGES)
-        return images_tensor(train.take(min(count, len(train)), random))
+        return tensors_of(data.load("train", drawn(count, random)))[0]
 
-    deployment = Deployment(name or network, model, choice, in_integers, inputs=training_images, seed=seed)
-    return Experiment(DeployedNetwork(deployment, deployment.converted(), backend), card, named, data_folder)
+    deployment = Deployment(name or network, model, choice, in_integers, original, training_inputs, seed)
+    return Experiment(DeployedNetwork(deployment, deployment.converted(), backend), card, data)
 
 
-def dataset_of(named: str | None, card: dict[str, Any], trusted: bool) -> str:
-    """Return the data set `named`, by default that of the network's card.
+def data_of(place: DataPlace, card: dict[str, Any], trusted: bool) -> DataPlace:
+    """Return where the data are: what `place` leaves open is as on the network's card.
 
     Raises DataError if the card's data set is Python code that is not trusted.
     """
     kept = str(card["dataset"])
-    if named is None and is_code(kept) and not trusted:
+    if place.name is None and is_code(kept) and not trusted:
         raise DataError(f"the network's data set is the Python code {kept}, which is not run unless it is trusted")
-    return named or kept
+    if place.name is None:
+        return replace(place, name=kept, transform=place.transform or card.get("transform"))
+    return place

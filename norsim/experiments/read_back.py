@@ -15,8 +15,10 @@ from norsim.chip.load import build_chip
 from norsim.chip.model import Chip
 from norsim.chip.renamed import check_laws, check_renamed, of_stored_run
 from norsim.configuration.strict_yaml import read_yaml
-from norsim.data import Dataset, load
+from norsim.data import Dataset, images_in, load
+from norsim.data.inputs.choice import at_most, everything
 from norsim.errors import ConfigurationError, NorsimError
+from norsim.evaluation.metrics import ACCURACY
 from norsim.evaluation.proof.kept_reads import load_samples
 from norsim.evaluation.proof.sampling import Sample
 from norsim.experiments.run_record import Answers, AttributionRecord, Missing, Origin, RunRecord
@@ -44,11 +46,13 @@ def read_run(
     others = [_attribution(path) for path in attributions] if attributions else _beside(run, summary, chip)
     model, card = _network(run, summary, origin, trust_model, trust_cell)
     answers = (
-        _answers(run / "results.csv")
-        if "accuracy" in summary
-        else Missing("A run of attribute keeps no answers of single images.")
+        Missing("A run of attribute keeps no answers of single images.")
+        if "accuracy" not in summary
+        else _answers(run / "results.csv")
+        if summary.get("metric", ACCURACY) == ACCURACY
+        else Missing(f"The outputs were judged by the metric {summary['metric']}, so no class of an image was kept.")
     )
-    data = _data(manifest, card, data_folder, trust_model, answers)
+    data = _data(manifest, card, summary, data_folder, trust_model, answers)
     return RunRecord(str(run), summary, answers, _samples(run, model), model, data, origin, (*own, *others))
 
 
@@ -189,7 +193,12 @@ def _answers(path: Path) -> Answers | Missing:
 
 
 def _data(
-    manifest: Mapping[str, Any], card: Mapping[str, Any], folder: Path | None, trusted: bool, answers: Answers | Missing
+    manifest: Mapping[str, Any],
+    card: Mapping[str, Any],
+    summary: Mapping[str, Any],
+    folder: Path | None,
+    trusted: bool,
+    answers: Answers | Missing,
 ) -> Dataset | Missing:
     """Return the run's test images, if they are available and their labels are those of the run."""
     options = manifest.get("options") or {}
@@ -203,7 +212,10 @@ def _data(
         return Missing(f"The data set is the Python code {name}, which is not run unless it is trusted.")
     where = folder or (Path(recorded["data_folder"]) if recorded["data_folder"] else None)
     try:
-        data = load(name, "test", where)
+        count = summary.get("images")
+        kept = options.get("transform") or card.get("transform")
+        transform = None if kept in (None, "None") else str(kept)
+        data = images_in(load(name, "test", where, at_most(count) if isinstance(count, int) else everything, transform))
     except NorsimError as problem:
         return Missing(f"The images are not available: {problem} Give the report the folder of the data set.")
     if isinstance(answers, Answers) and not np.array_equal(data.labels[: len(answers.labels)], answers.labels):

@@ -120,7 +120,7 @@ def sweep_chip(
             one, data, trials, backend, float_predictions=float_predictions, spice_sample=spice_sample,
             proof_images=0, each_pass=False, workers=workers, report=report, store=store,
         )  # fmt: skip
-        if last.accuracy_ci95 is None:
+        if last.accuracy is None or last.accuracy_ci95 is None:
             raise ConfigurationError("a sweep needs accuracies with known intervals")
         points.append(SweepPoint(
             values, last.accuracy, last.accuracy_ci95, last.chips.sigma if last.chips else None,

@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from norsim.data.inputs.structure import Structure, count_of, mapped, shapes, taken, tensors_in
 from norsim.errors import ConfigurationError, NorsimError, first_line
 
 # Share of the largest output by which answers for different batch sizes may differ, and that of outputs near 0.
 ROUNDING, TINY = 1e-3, 1e-6
 
 
-def forward(network: nn.Module, inputs: Tensor) -> Any:
+def forward(network: nn.Module, inputs: Structure) -> Any:
     """Return what `network` returns for a copy of `inputs` `[images, ...]` on its device.
 
-    A copy, because some networks normalise their input in place. Raises ConfigurationError, with the shape and type of
-    the inputs, if it fails on them.
+    A tuple of tensors gives its arguments in order, a dict those by name. A copy, because some networks normalise their
+    input in place. Raises ConfigurationError, with the shape and type of the inputs, if it fails on them.
     """
-    given = inputs.to(device_of(network), copy=True)
+    device = device_of(network)
+    given = mapped(inputs, lambda part: part.to(device, copy=True))
     try:
         with uncompiled():
-            return network(given)
+            if isinstance(given, Mapping):
+                return network(**given)
+            return network(*given) if isinstance(given, tuple) else network(given)
     except NorsimError:
         raise
     except Exception as problem:  # user code may raise anything
         raise ConfigurationError(
-            f"{type(network).__name__} fails on inputs {list(inputs.shape)} of {inputs.dtype}: "
+            f"{type(network).__name__} fails on inputs {shapes(inputs)}: "
             f"{type(problem).__name__}: {first_line(problem)}. Give inputs that the float network accepts"
         ) from problem
 
@@ -65,19 +69,20 @@ def uncompiled() -> AbstractContextManager[Any]:
 
 
 @torch.no_grad()
-def check_single_images(network: nn.Module, images: Tensor, values: bool = False) -> None:
+def check_single_images(network: nn.Module, images: Structure, values: bool = False) -> None:
     """Check that `network` answers each image by itself: call it on one of `images` `[images, ...]` and on three.
 
     Batches of any size are used later. Raises ConfigurationError if a call fails, if the shapes of outputs do not
     follow the number of images, or, with `values`, if the answer for an image depends on the others of its batch. The
     random state does not change.
     """
-    three = images[[0, 1 % len(images), 2 % len(images)]]
+    count = count_of(images)
+    three = taken(images, torch.tensor([0, 1 % count, 2 % count]))
     with torch.random.fork_rng(devices=[]):
-        alone, together = list(_tensors(forward(network, three[:1]))), list(_tensors(forward(network, three)))
+        alone, together = _tensors(forward(network, taken(three, slice(1)))), _tensors(forward(network, three))
         _check_shapes(network, alone, together)
-        if values and _alike(together, list(_tensors(forward(network, three)))):
-            last = list(_tensors(forward(network, three[2:])))
+        if values and _alike(together, _tensors(forward(network, three))):
+            last = _tensors(forward(network, taken(three, slice(2, 3))))
             for place, single in ((slice(0, 1), alone), (slice(2, 3), last)):
                 if not _alike([part[place] for part in together if len(part) == 3], _single(single, together)):
                     raise ConfigurationError(
@@ -117,13 +122,6 @@ def _alike(some: list[Tensor], others: list[Tensor]) -> bool:
     return True
 
 
-def _tensors(outputs: Any) -> Iterator[Tensor]:
-    """Yield the tensors, with at least one axis, in outputs of any kind."""
-    if isinstance(outputs, Tensor):
-        yield outputs.reshape(1) if not outputs.ndim else outputs
-    elif isinstance(outputs, Mapping):
-        for part in outputs.values():
-            yield from _tensors(part)
-    elif isinstance(outputs, (tuple, list)):
-        for part in outputs:
-            yield from _tensors(part)
+def _tensors(outputs: Any) -> list[Tensor]:
+    """Return the tensors in outputs of any kind, each with at least one axis."""
+    return [part if part.ndim else part.reshape(1) for part in tensors_in(outputs)]

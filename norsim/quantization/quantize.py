@@ -10,7 +10,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from norsim.data.batches import Data, inputs_of, size_of
+from norsim.data.batches import Data, InputBatches, inputs_of, size_of
+from norsim.data.inputs.structure import Structure, taken
 from norsim.quantization.by_layer.bits import Bits, BitsLike, LayerBits, chosen_bits, read_bits
 from norsim.quantization.copies import independent_copy
 from norsim.quantization.equivalents.products import Product, find_products, route_products
@@ -87,7 +88,7 @@ class Observed:
     network: nn.Module
     digital: Collection[str]
     samples: Mapping[str, Tensor]
-    batches: Sequence[Tensor]
+    batches: Sequence[Structure]
     moments: Sequence[Named]
     fits: dict[tuple[str, Bits], dict[str, Tensor]] = field(default_factory=dict)
 
@@ -126,15 +127,15 @@ def observe(
 
 def _prepared_for(
     model: nn.Module, calibration: Data, digital: Collection[str]
-) -> tuple[nn.Module, Iterable[Tensor]]:  # fmt: skip
+) -> tuple[nn.Module, InputBatches]:  # fmt: skip
     """Return the prepared network, and all inputs of `calibration`."""
     stream = inputs_of(calibration)
     first = next(stream, None)
-    return _prepared(model, first, digital), stream if first is None else chain((first,), stream)
+    return _prepared(model, first, digital), InputBatches(stream if first is None else chain((first,), stream))
 
 
 def _observed(
-    network: nn.Module, inputs: Iterable[Tensor], digital: Collection[str], total: int,
+    network: nn.Module, inputs: InputBatches, digital: Collection[str], total: int,
     report: Callable[[str, int, int], None],
 ) -> Observed:  # fmt: skip
     samples, batches, found = observe_inputs(network, inputs, report, digital, total)
@@ -161,7 +162,7 @@ def replace_layers(
     return _replaced(plain, _widths(plain, widths, digital), digital)
 
 
-def layer_bits(model: nn.Module, bits: BitsLike, inputs: Tensor, digital: Collection[str] = ()) -> dict[str, Bits]:
+def layer_bits(model: nn.Module, bits: BitsLike, inputs: Structure, digital: Collection[str] = ()) -> dict[str, Bits]:
     """Return the widths that `bits` gives to each layer of a float network, by name, in definition order; `inputs`
     `[images, ...]` show its layers.
 
@@ -170,7 +171,7 @@ def layer_bits(model: nn.Module, bits: BitsLike, inputs: Tensor, digital: Collec
     return _widths(_prepared(model, inputs, digital), read_bits(bits), digital)
 
 
-def check_quantizable(model: nn.Module, images: Tensor, digital: Collection[str] = ()) -> None:
+def check_quantizable(model: nn.Module, images: Structure, digital: Collection[str] = ()) -> None:
     """Raise the errors of `quantize` that need no calibration, with `images` `[images, ...]`; the model stays as it is.
 
     The float network and one with quantized layers are called on one image and on three.
@@ -190,14 +191,14 @@ def _plain(model: nn.Module, digital: Collection[str]) -> nn.Module:
     return with_equivalents(plain_copy(model, digital), digital)
 
 
-def _prepared(model: nn.Module, inputs: Tensor | None, digital: Collection[str]) -> nn.Module:
+def _prepared(model: nn.Module, inputs: Structure | None, digital: Collection[str]) -> nn.Module:
     """Return the plain copy of a network with layers for the products that it computes in functions for the first of
     `inputs` `[images, ...]`, if there are any."""
     check_loaded(model)
     plain = _plain(model, digital)
     # Before the network is called.
     placeable_layers(plain, digital, routed=False)
-    products = [] if inputs is None else find_products(plain, inputs[:2])
+    products = [] if inputs is None else find_products(plain, taken(inputs, slice(2)))
     check_patterns(plain, digital, [one.layer for one in products])
     return route_products(plain, [one for one in products if not one.is_exempt(digital)])
 

@@ -11,6 +11,7 @@ from norsim.backends.registry import BACKENDS, gives_integers
 from norsim.evaluation.attribution import Loss, paired_loss
 from norsim.evaluation.end_to_end import EndToEnd, in_words
 from norsim.evaluation.metrics import ACCURACY
+from norsim.evaluation.quality.words import changes_in_words
 from norsim.experiments.run_record import Answers, Missing, RunRecord
 from norsim.quantization.by_layer.bits import label_of_rows
 from norsim.tiling.macs import below_share
@@ -44,6 +45,7 @@ class Verdict:
     `proof`     the evidence for it, one sentence per item
     `metric`    what the accuracies are values of, where that is not the share of right classes
     `warning`   what makes the result say little, if anything does
+    `changes`   the metric's changes, in sentences
     """
 
     headline: str
@@ -52,6 +54,11 @@ class Verdict:
     proof: tuple[str, ...]
     metric: str | None = None
     warning: str | None = None
+    changes: tuple[str, ...] = ()
+
+    def ends(self, ci95: tuple[float, float]) -> str:
+        """Return an interval as `shown`."""
+        return " to ".join(f"{end:.4g}" if self.metric else f"{100 * end:.1f} %" for end in ci95)
 
     def shown(self, accuracy: float) -> str:
         """Return an accuracy in percent, or the value of the metric."""
@@ -62,10 +69,11 @@ def verdict(record: RunRecord) -> Verdict | None:
     """Return the verdict of an evaluation; None for a run without accuracies."""
     if not record.evaluated:
         return None
-    rows, proof = _rows(record), tuple(_proof(record))
     metric = str(record.summary.get("metric") or ACCURACY)
+    rows, proof = _rows(record, metric), tuple(_proof(record))
     if metric != ACCURACY:
-        return Verdict(_headline_of_metric(record, metric), rows, (), proof, metric, _warning(record))
+        changes = tuple(changes_in_words(record.summary))
+        return Verdict(_headline_of_metric(record, metric), rows, (), proof, metric, _warning(record), changes)
     return Verdict(_headline(record, rows), rows, tuple(_losses(record, rows)), proof, warning=_warning(record))
 
 
@@ -77,13 +85,19 @@ def _warning(record: RunRecord) -> str | None:
     return f"{found[0].upper()}{found[1:]}." if found else None
 
 
-def _rows(record: RunRecord) -> tuple[Row, ...]:
+def _rows(record: RunRecord, metric: str) -> tuple[Row, ...]:
     summary = record.summary
     labels = {
         "accuracy_float": "float", "accuracy_quantized": f"{label_of_rows(summary['layers'])}, digital",
         "accuracy": f"on the array ({summary['backend']})",
     }  # fmt: skip
-    return tuple(Row(key, label, summary.get(key), _pair(summary.get(f"{key}_ci95"))) for key, label in labels.items())
+    if metric == ACCURACY:
+        keys = {key: f"{key}_ci95" for key in labels}
+    else:
+        names = ("metric_float", "metric_quantized", "metric_value")
+        labels = dict(zip(names, labels.values(), strict=True))
+        keys = {key: f"{key.removesuffix('_value')}_ci95" for key in names}
+    return tuple(Row(key, label, summary.get(key), _pair(summary.get(keys[key]))) for key, label in labels.items())
 
 
 def _pair(ends: object) -> tuple[float, float] | None:
@@ -104,7 +118,7 @@ def _headline_of_metric(record: RunRecord, metric: str) -> str:
     summary = record.summary
     where = "in integers; no array was read" if gives_integers(summary["backend"]) else "on the array"
     images = f"{summary['images']} test inputs of {summary['dataset'] or 'a user-supplied data set'}"
-    value = f"{metric} of {summary['network'] or 'the network'} is {summary['accuracy']:.4g} on {images}, {where}"
+    value = f"{metric} of {summary['network'] or 'the network'} is {summary['metric_value']:.4g} on {images}, {where}"
     return f"{value}{'' if gives_integers(summary['backend']) else _share_on_array(record)}."
 
 
@@ -167,7 +181,8 @@ def _proof(record: RunRecord) -> list[str]:
 
 def _end_to_end(summary: Mapping[str, Any]) -> str:
     known = {part.name for part in fields(EndToEnd)}
-    return in_words(EndToEnd(**{key: value for key, value in summary["end_to_end"].items() if key in known}))
+    # Runs of earlier versions lack some.
+    return in_words(EndToEnd(**{name: summary["end_to_end"].get(name) for name in known}))
 
 
 def _of_parts(tiles: Mapping[str, Any], passes: Mapping[str, Any]) -> list[str]:

@@ -22,7 +22,9 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import nn
 
-from norsim.data import Dataset
+from norsim.data import Dataset, Samples
+from norsim.data.arrays import same_source
+from norsim.data.tensors import images_tensor, tensors_of
 from norsim.errors import ConfigurationError, DataError
 from norsim.files import make_folder, unique_json, write_bytes, write_text
 from norsim.jobs.phases import Report, silent
@@ -31,8 +33,9 @@ from norsim.quantization.forward import device_name, device_of
 from norsim.quantization.modules import quantized_operands
 from norsim.saved.float_weights import FloatSource
 from norsim.saved.packed_weights import ONNX, decode, encode, fail
+from norsim.saved.probe import check_probe, form_of, probe
 from norsim.saved.shipped import WEIGHTS, network_place
-from norsim.training.train import TrainResult, predict
+from norsim.training.train import TrainResult, labels_in, predict
 from norsim.user_code import is_code
 from norsim.zoo.normalise import from_header
 from norsim.zoo.onnx.file import is_onnx, read_content
@@ -42,8 +45,11 @@ FLOAT, CARD = "float.safetensors", "card.json"
 LARGEST_CARD = 16 * 2**20
 
 
-def save_network(result: TrainResult, folder: Path, command: str, report: Report = silent) -> dict[str, Any]:
-    """Write `result` to `folder` and return the card; `command` is the line that repeats the training.
+def save_network(
+    result: TrainResult, folder: Path, command: str, report: Report = silent, transform: str | None = None
+) -> dict[str, Any]:
+    """Write `result` to `folder` and return the card; `command` is the line that repeats the training, and `transform`
+    that of its photos.
 
     The card's quantized accuracy is that of the network read back from the file. The card also has the float network's
     class of each test image, in the order of the test set, which yields its accuracy on any part of the set.
@@ -53,8 +59,10 @@ def save_network(result: TrainResult, folder: Path, command: str, report: Report
     network, header = decode(folder / WEIGHTS, trusted=True)
     card: dict[str, Any] = dict(header)
     if is_code(header["network"]):
-        card["probe"] = probe(network, [2, *result.test_set.images.shape[1:]])
+        card["probe"] = probe(network, form_of(tensors_of(result.test_set.take(min(100, len(result.test_set))))[0]))
     card |= _accuracies(result, network.to(device_of(result.network)), report)
+    if transform is not None:
+        card["transform"] = transform
     card |= _origin(result, command) | _sizes(result, network, header["layers"], payload)
     write_text(folder / CARD, json.dumps(card, indent=1) + "\n")
     return card
@@ -82,7 +90,7 @@ def save_tuned(
         "file_bytes": len(payload), "size_ratio": round(card["float32_file_bytes"] / len(payload), 3),
     }  # fmt: skip
     if "probe" in card:
-        tuned["probe"] = probe(read_back.cpu(), card["probe"]["images"])
+        tuned["probe"] = probe(read_back.cpu(), form_of(images_tensor(test_set.take(1))))
     write_text(folder / CARD, json.dumps(tuned, indent=1) + "\n")
     return tuned
 
@@ -100,7 +108,7 @@ def load_network(folder_or_name: Path | str, trusted: bool = False) -> tuple[nn.
     network, header = decode(path, trusted)
     card = _read_card(folder / CARD, header, path)
     if "probe" in card:
-        _check_probe(network, card)
+        check_probe(network, card)
     return network, card
 
 
@@ -113,8 +121,27 @@ def kept_float(folder_or_name: Path | str, trusted: bool = False) -> tuple[Float
             f"{folder} has no float weights ({FLOAT}), so its network cannot be quantized again; give float weights"
         )
     card = load_network(folder, trusted)[1]
+    return _float_source(folder, card), card
+
+
+def load_float_network(folder_or_name: Path | str, card: dict[str, Any], trusted: bool = False) -> nn.Module | None:
+    """Return the float network that a saved one was made from, in eval mode; None if its folder has no float weights.
+
+    `card` and `trusted` are those of `load_network`.
+    """
+    folder = network_place(folder_or_name)
+    if not (folder / FLOAT).is_file() or (is_code(card["network"]) and not trusted):
+        return None
+    source = _float_source(folder, card)
+    with torch.random.fork_rng(devices=[]):
+        network = source.spec().build()
+    network.load_state_dict(source.state(network))
+    return network.eval()
+
+
+def _float_source(folder: Path, card: dict[str, Any]) -> FloatSource:
     name = str(folder / ONNX) if is_onnx(card["network"]) else str(card["network"])
-    return FloatSource(name, folder / FLOAT, float(card["width"]), from_header(card.get("normalise"))), card
+    return FloatSource(name, folder / FLOAT, float(card["width"]), from_header(card.get("normalise")))
 
 
 def label_of_card(card: dict[str, Any]) -> str:
@@ -123,7 +150,8 @@ def label_of_card(card: dict[str, Any]) -> str:
 
 
 def float_predictions(card: dict[str, Any]) -> NDArray[np.int64]:
-    """Return the float network's class of each test image, int64 `[test images]`, from a loaded card."""
+    """Return the float network's class of each test image, int64 `[test images]`, from a loaded card; none if its data
+    have no classes."""
     content = base64.b64decode(card["float_predictions"])
     wide = len(content) != card["test_images"]
     return np.frombuffer(content, dtype="<u2" if wide else np.uint8).astype(np.int64)
@@ -144,19 +172,40 @@ def _write(network: nn.Module, spec: NetworkSpec, folder: Path) -> bytes:
     return payload
 
 
+def known_images(card: dict[str, Any], data: Dataset | Samples) -> bool:
+    """Return whether `data` are test images that a card is about: the first ones, with the same content."""
+    if len(data) > card["test_images"]:
+        return False
+    if "image_digests" not in card:
+        return same_source(card["data_source"], data.source)
+    kept = np.frombuffer(base64.b64decode(card["image_digests"]), "<u4")
+    return bool(np.array_equal(kept[: len(data)], data.digests()))
+
+
 def _accuracies(result: TrainResult, network: nn.Module, report: Report) -> dict[str, Any]:
-    labels = result.test_set.labels
-    right = {
-        "float": int((result.float_predictions == labels).sum()),
-        "quantized": int((predict(network, result.test_set, partial(report, "classify quantized")) == labels).sum()),
-    }
-    return {
+    """Return what a card says about the test data; accuracies are None where they have no classes."""
+    about: dict[str, Any] = {
         "dataset": result.test_set.name,
         "data_source": result.test_set.source,
-        "test_images": len(labels),
+        "test_images": len(result.test_set),
+        "image_digests": base64.b64encode(result.test_set.digests().astype("<u4").tobytes()).decode(),
+    }
+    if result.float_predictions is None:
+        right: dict[str, int | None] = dict.fromkeys(("float", "quantized"))
+        packed = b""
+    else:
+        labels = labels_in(result.test_set)
+        stored = predict(network, result.test_set, partial(report, "classify quantized"))
+        right = {
+            "float": int((result.float_predictions == labels).sum()), "quantized": int((stored == labels).sum()),
+        }  # fmt: skip
+        packed = _compact(result.float_predictions)
+    shares = {kind: None if count is None else count / about["test_images"] for kind, count in right.items()}
+    return {
+        **about,
         **{f"{kind}_correct": count for kind, count in right.items()},
-        **{f"{kind}_accuracy": count / len(labels) for kind, count in right.items()},
-        "float_predictions": base64.b64encode(_compact(result.float_predictions)).decode(),
+        **{f"{kind}_accuracy": one for kind, one in shares.items()},
+        "float_predictions": base64.b64encode(packed).decode(),
     }
 
 
@@ -166,27 +215,6 @@ def _compact(classes: NDArray[np.int64]) -> bytes:
     if largest >= 2**16:
         raise ConfigurationError(f"the network has a class {largest}; expected at most {2**16} classes")
     return classes.astype("<u2" if largest > 255 else np.uint8).tobytes()
-
-
-def probe(network: nn.Module, shape: list[int]) -> dict[str, Any]:
-    """Return the scores of a network of user-supplied code for random images of `shape` `[images, channels, h, w]`."""
-    images = torch.rand(shape, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        scores = network(images)
-    return {"images": shape, "scores": [[float(f"{score:.6g}") for score in row] for row in scores.tolist()]}
-
-
-def _check_probe(network: nn.Module, card: dict[str, Any]) -> None:
-    """Raise DataError if the network answers otherwise than when it was saved."""
-    kept = np.asarray(card["probe"]["scores"])
-    found = np.asarray(probe(network, card["probe"]["images"])["scores"])
-    # Other machines round sums otherwise, which moves some codes by one.
-    if found.shape != kept.shape or not np.allclose(found, kept, rtol=0, atol=0.25 * kept.std(), equal_nan=True):
-        raise DataError(
-            f"{card['network']} makes another network than the one that was saved: it answers otherwise for the same "
-            "weights. Either its code has changed since, or it draws random values that are neither parameters nor "
-            "buffers of its state dict; seed them, or quantize it again"
-        )
 
 
 def _origin(result: TrainResult, command: str) -> dict[str, Any]:
@@ -241,10 +269,12 @@ def _read_card(path: Path, header: dict[str, Any], weights: Path) -> dict[str, A
     images = card.get("test_images")
     for kind in ("float", "quantized"):
         right, share = card.get(f"{kind}_correct"), card.get(f"{kind}_accuracy")
+        if right is share is None and not classes and isinstance(images, int) and images > 0:
+            continue
         if not (isinstance(right, int) and isinstance(images, int) and 0 <= right <= images > 0):
             fail(path, f"it records {right!r} of {images!r} test images as right ({kind})")
         if share != right / images:
             fail(path, f"its {kind}_accuracy {share!r} is not {right} / {images}")
-    if len(classes) not in (images, 2 * images):
+    if len(classes) not in (images, 2 * images) and (classes or card["float_correct"] is not None):
         fail(path, f"{len(classes)} bytes of float predictions for {images} test images")
     return dict(card)

@@ -2,60 +2,106 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from norsim.data import Dataset, load
-from norsim.data.tensors import images_tensor
+from norsim.data import Dataset, Samples, load
+from norsim.data.batches import inputs_of
+from norsim.data.inputs.choice import Choice, everything, first, spread
+from norsim.data.inputs.structure import Structure, described, mapped, taken, tensors_in
+from norsim.data.tensors import tensors_of
 from norsim.errors import ConfigurationError, NorsimError, first_line
+from norsim.evaluation.metrics import scores_of
 from norsim.jobs.phases import Report, silent, step
+from norsim.quantization.forward import forward
 from norsim.quantization.placeable import check_loaded
 from norsim.quantization.plain import plain_copy
 from norsim.quantization.quantize import check_quantizable, layer_bits
 from norsim.saved.float_weights import load_float
 from norsim.saved.network_folder import save_network
+from norsim.training.post_training import quantized_once
 from norsim.training.recipes import POST_TRAINING
-from norsim.training.train import train
+from norsim.training.train import TrainResult, predict
 from norsim.zoo.normalise import Normalise
-from norsim.zoo.registry import spec_of
+from norsim.zoo.registry import NetworkSpec, spec_of
+
+# What a quantization takes whose codes only need to have the right shapes.
+FEW_IMAGES = 4
+
+
+@dataclass(frozen=True)
+class DataPlace:
+    """Where data are: the name of a data set (None: that of the network's definition), its folder, and the transform of
+    its photos."""
+
+    name: str | None = None
+    folder: Path | None = None
+    transform: str | None = None
+
+    def load(self, split: str, choose: Choice = everything) -> Dataset | Samples:
+        """Return a choice of the samples of a split; see norsim.data.load."""
+        assert self.name is not None
+        return load(self.name, split, self.folder, choose, self.transform)
 
 
 def quantized_folder(
-    name: str, weights: Path | None, dataset: str | None, data_folder: Path | None, folder: Path, command: str,
-    normalise: Normalise | None = None, images: int | None = None, report: Report = silent,
-    digital: tuple[str, ...] = (), *, bits: str = POST_TRAINING.bits, width: float = 1.0,
-    learned_rounding: bool = False,
+    name: str, weights: Path | None, place: DataPlace, folder: Path, command: str,
+    normalise: Normalise | None = None, images: int | None = None, digital: tuple[str, ...] = (), *,
+    bits: str = POST_TRAINING.bits, width: float = 1.0, learned_rounding: bool = False, by_metric: bool = False,
+    shapes_only: bool = False, report: Report = silent,
 ) -> None:  # fmt: skip
     """Quantize the network `name`, norsim's or user-supplied, without training, and store it in `folder`.
 
     `weights` is the file of its float weights; a user-supplied network may contain its weights. `normalise` applies to
-    all its images and is stored with it. The card is about the first `images` test images, all by default; `command` is
-    the line recorded on it. Modules that match the patterns `digital` stay float. `bits` are the widths of codes
+    all its images and is stored with it. Of the training data, only the samples of the calibration are read, and of the
+    test data the first `images`, all by default, which the card is about; `command` is the line recorded on it. Modules
+    that match the patterns `digital` stay float. `bits` are the widths of codes
     (norsim.quantization.by_layer.bits.read_bits), `width` is the network's factor of channels, and `learned_rounding`
-    that of `norsim.quantize`. Raises ConfigurationError if the data set is not known or does not fit the network, and
-    for patterns of layers that do not fit it.
+    that of `norsim.quantize`. With `by_metric`, data need no classes. `shapes_only` takes FEW_IMAGES of both, for a
+    network whose scales do not matter. Raises ConfigurationError if the data set is not known or does not fit the
+    network, and for patterns of layers that do not fit it.
     """
     spec = spec_of(name, width)
-    spec = replace(spec, dataset=dataset or spec.dataset, normalise=normalise, digital=digital)
+    spec = replace(spec, dataset=place.name or spec.dataset, normalise=normalise, digital=digital)
+    place = replace(place, name=spec.dataset)
     if not spec.dataset:
         raise ConfigurationError(f"{name} has no data set: name the one to calibrate and to evaluate it on")
-    float_network = spec.build()
-    check_storable(float_network, name, digital)
-    state = load_float(weights, float_network) if weights else float_network.state_dict()
+    network = spec.build()
+    check_storable(network, name, digital)
+    state = load_float(weights, network) if weights else network.state_dict()
+    recipe = replace(POST_TRAINING, bits=bits, learned_rounding=learned_rounding and not shapes_only)
     with step(report, "data train"):
-        train_set = load(spec.dataset, "train", data_folder)
+        train_set = place.load("train", spread(FEW_IMAGES if shapes_only else recipe.calibration_images))
     with step(report, "data test"):
-        test_set = load(spec.dataset, "test", data_folder)
-        test_set = test_set if images is None else test_set.take(images, None)
-    for part in (train_set, test_set):
-        check_answers(float_network, part, name, digital)
-    layer_bits(float_network, bits, images_tensor(train_set.take(2)), digital)
-    recipe = replace(POST_TRAINING, bits=bits, learned_rounding=learned_rounding)
-    found = train(spec, train_set, test_set, recipe, folder, start=state, report=report)
-    save_network(found, folder, command, report)
+        count = min(images or FEW_IMAGES, FEW_IMAGES) if shapes_only else images
+        test_set = place.load("test", everything if count is None else first(count))
+    network.load_state_dict(state)
+    classes = [check_answers(network, part, name, digital, by_metric) for part in (train_set, test_set)]
+    layer_bits(network, bits, tensors_of(train_set.take(min(2, len(train_set))))[0], digital)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        network = _laid_out(network.eval(), spec, train_set)
+        seen = [_laid_out(some, spec, train_set) for some in inputs_of(train_set, recipe.batch_size)]
+        quantized = quantized_once(
+            network, seen, bits=bits, digital=digital, learned_rounding=recipe.learned_rounding, report=report
+        ).eval()
+    known = predict(network, test_set, partial(report, "classify float")) if all(classes) else None
+    found = TrainResult(spec, recipe, quantized, network, known, test_set, ())
+    save_network(found, folder, command, report, place.transform)
+
+
+def _laid_out(content: Any, spec: NetworkSpec, data: Dataset | Samples) -> Any:
+    """Return a network or inputs in the memory format of the network's definition."""
+    if not (spec.channels_last and isinstance(data, Dataset) and data.images.shape[1] > 1):
+        return content
+    if isinstance(content, nn.Module):
+        return content.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return mapped(content, lambda part: part.contiguous(memory_format=torch.channels_last))
 
 
 def check_storable(network: nn.Module, name: str, digital: tuple[str, ...] = ()) -> None:
@@ -75,30 +121,61 @@ def check_storable(network: nn.Module, name: str, digital: tuple[str, ...] = ())
 
 
 @torch.no_grad()
-def check_answers(network: nn.Module, data: Dataset, name: str, digital: tuple[str, ...] = ()) -> None:
-    """Raise ConfigurationError unless `network` can be quantized and returns a score for each class of `data`.
+def check_answers(
+    network: nn.Module, data: Dataset | Samples, name: str, digital: tuple[str, ...] = (), by_metric: bool = False
+) -> bool:
+    """Return whether `network` returns a score for each class of `data`, and each sample has one class.
 
     Two images are classified, then one and three, by the float network and by one with quantized layers, except in
-    modules that match the patterns `digital`.
+    modules that match the patterns `digital`. Raises ConfigurationError unless `network` can be quantized, and for data
+    without classes unless these are judged `by_metric`.
     """
-    images = images_tensor(data.take(min(3, len(data))))
-    pair = images[:2]
+    some = data.take(min(3, len(data)))
+    inputs, targets = tensors_of(some)
+    pair = taken(inputs, slice(2))
     try:
-        answers = plain_copy(network, digital)(pair)
+        answers = forward(plain_copy(network, digital), pair)
     except NorsimError as problem:
-        raise type(problem)(f"{name}: {problem}") from problem
-    except Exception as problem:  # user code may raise anything
-        raise ConfigurationError(
-            f"{name} does not accept images {list(pair.shape)} of {data.name}: {type(problem).__name__}: "
-            f"{first_line(problem)}. These are {data.split} images; give images that the network accepts"
-        ) from problem
-    if not isinstance(answers, Tensor) or answers.ndim != 2 or len(answers) != len(pair):
-        kind = list(answers.shape) if isinstance(answers, Tensor) else type(answers).__name__
-        raise ConfigurationError(f"{name} returns {kind} for {len(pair)} images; expected scores [images, classes]")
-    if answers.shape[1] < len(data.classes):
-        scores, classes = answers.shape[1], len(data.classes)
-        raise ConfigurationError(f"{name} returns {scores} scores; {data.name} has {classes} classes")
+        why = problem.__cause__
+        if why is None:
+            raise type(problem)(f"{name}: {problem}") from problem
+        shape = ", ".join(str(list(part.shape)) for part in tensors_in(pair))
+        raise type(problem)(
+            f"{name} does not accept images {shape} of {data.name}: {type(why).__name__}: {first_line(why)}. These are "
+            f"{data.split} images; give images that the network accepts"
+        ) from why
     try:
-        check_quantizable(network, images, digital)
+        _check_classes(answers, targets, data, name)
+        found = True
+    except ConfigurationError:
+        if not by_metric:
+            raise
+        found = False
+    try:
+        check_quantizable(network, inputs, digital)
     except ConfigurationError as problem:
         raise type(problem)(f"{name} and the {data.split} images of {data.name}: {problem}") from problem
+    return found
+
+
+def _check_classes(answers: Structure, targets: Structure, data: Dataset | Samples, name: str) -> None:
+    """Raise ConfigurationError unless `answers` are scores `[images, classes]` and `targets` labels `[images]`."""
+    advice = "to judge other answers, name a metric"
+    if not isinstance(targets, Tensor) or targets.ndim != 1 or targets.is_floating_point():
+        kind = described(targets) + (f" of {targets.dtype}" if isinstance(targets, Tensor) else "")
+        raise ConfigurationError(
+            f"the targets of {data.name} are {kind} for {len(targets)} images; an accuracy needs the number of a "
+            f"class for each image; {advice}"
+        )
+    try:
+        scores = scores_of(answers)
+    except ConfigurationError:
+        shape = f"{list(answers.shape)}" if isinstance(answers, Tensor) else described(answers)
+        raise ConfigurationError(
+            f"{name} returns {shape} for {min(2, len(targets))} images; expected scores [images, classes]; {advice}"
+        ) from None
+    classes = len(data.classes) if isinstance(data, Dataset) else int(targets.max()) + 1
+    if scores.shape[1] < classes:
+        raise ConfigurationError(f"{name} returns {scores.shape[1]} scores; {data.name} has {classes} classes")
+    if int(targets.min()) < 0:
+        raise ConfigurationError(f"the labels of {data.name} go down to {int(targets.min())}; expected 0 and above")

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from norsim.backends.backend import Backend, Progress
 from norsim.backends.registry import backend_named
 from norsim.caches.arrays import FITS
 from norsim.data.batches import Data, first_inputs
-from norsim.data.tensors import digest_of
+from norsim.data.inputs.structure import Structure
+from norsim.data.tensors import identity_of
 from norsim.jobs.phases import Report, silent, step
 from norsim.jobs.unit_store import UnitStore, unit_key
 from norsim.jobs.workers import HERE, Workers
@@ -82,7 +83,7 @@ def calibrate(
 
 
 def _key(
-    model: nn.Module, layers: Mapping[str, TiledLayer], backend: Backend, inputs: Tensor, seed: int
+    model: nn.Module, layers: Mapping[str, TiledLayer], backend: Backend, inputs: Structure, seed: int
 ) -> str | None:  # fmt: skip
     """Return the key of the fits of `layers`, those of a converted network on the array, to `inputs` `[images, ...]`;
     None if user-supplied code takes part in them."""
@@ -93,7 +94,7 @@ def _key(
     if not ours or has_own_code(model):
         return None
     versions = [sorted(one.versions().items()) for one in used]
-    return unit_key("fits", fingerprint(model, backend), digest_of([inputs]), inputs.stride(), seed, versions)
+    return unit_key("fits", fingerprint(model, backend), *identity_of(inputs), seed, versions)
 
 
 def fit_layer(grid: TileGrid, codes: Codes | CodeVectors, reader: Reader, seed: int) -> TileGrid:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from norsim.data.batches import Data, first_inputs
+from norsim.data.batches import Data, InputBatches, first_inputs
+from norsim.data.inputs.structure import Structure, taken, tensors_in
 from norsim.data.tensors import BATCH
 from norsim.errors import ConfigurationError
 from norsim.quantization.forward import check_network, check_single_images, forward
@@ -54,7 +55,7 @@ def digital_operations(model: nn.Module, images: Data) -> dict[str, int]:
     return dict(watch.counts.most_common())
 
 
-def check_on_images(model: nn.Module, images: Tensor, what: str) -> Any:
+def check_on_images(model: nn.Module, images: Structure, what: str) -> Any:
     """Return the outputs for the first of `images` `[images, ...]`, all layers digital; `what` says which images.
 
     Raises ConfigurationError if the network fails on them or does not answer each image by itself.
@@ -63,15 +64,15 @@ def check_on_images(model: nn.Module, images: Tensor, what: str) -> Any:
         with digital(model):
             check_single_images(model, images)
             with torch.inference_mode():
-                return forward(model, images[:1])
+                return forward(model, taken(images, slice(1)))
     except ConfigurationError as problem:
-        shape = list(images.shape[1:])
+        shape = ", ".join(str(list(part.shape[1:])) for part in tensors_in(images))
         raise type(problem)(f"{what}, each of shape {shape}, do not fit the network: {problem}") from problem
 
 
-def digital_parts(model: nn.Module, images: Tensor) -> dict[str, Any]:
+def digital_parts(model: nn.Module, images: Structure) -> dict[str, Any]:
     """Return both for `summary.json`: `modules` and `operations`, for images `[n, channels, height, width]`."""
-    return {"modules": digital_modules(model), "operations": digital_operations(model, images)}
+    return {"modules": digital_modules(model), "operations": digital_operations(model, InputBatches([images]))}
 
 
 def listed(parts: Mapping[str, Any], by_name: bool = False) -> str:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
+from norsim.data.inputs.structure import Structure, taken
 from norsim.quantization.forward import forward
 from norsim.tiling.modules import TiledLayer, digital, tiled_layers
 
@@ -62,7 +63,7 @@ class Macs:
         return dict(sorted(shares.items(), key=lambda one: -one[1]))
 
 
-def count_macs(model: nn.Module, images: Tensor) -> Macs:
+def count_macs(model: nn.Module, images: Structure) -> Macs:
     """Count those of the first of `images` `[images, ...]` in a converted network, which computes integers for it."""
     layers, counter = tiled_layers(model), _Counter()
     names = {id(part): name for name, part in model.named_modules()}
@@ -74,7 +75,7 @@ def count_macs(model: nn.Module, images: Tensor) -> Macs:
         _unfused(),
         counter,
     ):
-        forward(model, images[:1])
+        forward(model, taken(images, slice(1)))
     found = {name: counter.of_layers[name] for name in layers}
     stay = frozenset(name for name, layer in layers.items() if layer.stays_digital)
     return Macs(found, {name: count for name, count in counter.of_modules.items() if count}, stay)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from norsim.backends.backend import Backend
 from norsim.backends.ideal import Ideal
+from norsim.data.inputs.structure import Structure
 from norsim.errors import ConfigurationError
 from norsim.periphery.code_vectors import CodeVectors
 from norsim.periphery.encoding import Codes
@@ -261,12 +262,12 @@ def digital(model: nn.Module) -> Iterator[dict[str, TiledLayer]]:
         yield layers
 
 
-def layer_codes(model: nn.Module, images: Tensor, names: Collection[str] | None = None) -> dict[str, Codes]:
+def layer_codes(model: nn.Module, images: Structure, names: Collection[str] | None = None) -> dict[str, Codes]:
     """Return what `layer_vectors` returns as arrays `[vectors, inputs]`."""
     return {name: vectors[:] for name, vectors in layer_vectors(model, images, names).items()}
 
 
-def layer_vectors(model: nn.Module, images: Tensor, names: Collection[str] | None = None) -> dict[str, CodeVectors]:
+def layer_vectors(model: nn.Module, images: Structure, names: Collection[str] | None = None) -> dict[str, CodeVectors]:
     """Return the `[vectors, inputs]` activation codes of layers `names`, by default all, for `images`, all layers
     digital.
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from norsim.data import Dataset
-from norsim.data.tensors import images_tensor
+from norsim.data import Dataset, Samples
+from norsim.data.tensors import tensors_of
 from norsim.errors import ConfigurationError, DataError
 from norsim.periphery.encoding import Codes
 from norsim.quantization.layer import QuantizedLayer
@@ -19,12 +19,12 @@ from norsim.tiling.tile import PlacedTile
 IMAGES = 64
 
 
-def draw_vectors(model: nn.Module, name: str, data: Dataset, count: int, seed: int) -> Codes:
+def draw_vectors(model: nn.Module, name: str, data: Dataset | Samples, count: int, seed: int) -> Codes:
     """Return `[count, inputs]` activation codes of layer `name`, drawn from those of the first 64 images of `data`.
 
     Raises ConfigurationError if there are fewer than `count`.
     """
-    codes = layer_vectors(model, images_tensor(data.take(min(IMAGES, len(data)), None)), [name])[name]
+    codes = layer_vectors(model, tensors_of(data.take(min(IMAGES, len(data)), None))[0], [name])[name]
     if not 1 <= count <= len(codes):
         raise ConfigurationError(
             f"layer {name!r} has {len(codes)} activation vectors in {min(IMAGES, len(data))} images, but {count} were "

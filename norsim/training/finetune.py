@@ -22,9 +22,10 @@ from torch.nn import functional
 from norsim.chip.model import Chip
 from norsim.data import Dataset
 from norsim.data.batches import Data, batches_of
+from norsim.data.inputs.structure import joined
 from norsim.data.tensors import digest_of, images_tensor
 from norsim.errors import ConfigurationError, DataError
-from norsim.evaluation.metrics import joined, labels_of, scores_of
+from norsim.evaluation.metrics import labels_of, scores_of
 from norsim.files import make_folder
 from norsim.jobs.phases import Report, silent
 from norsim.quantization.copies import independent_copy

@@ -7,10 +7,12 @@ from importlib.metadata import version
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from norsim.caches.arrays import QUANTIZATIONS
-from norsim.data.tensors import digest_of
+from norsim.data.batches import InputBatches
+from norsim.data.inputs.structure import Structure
+from norsim.data.tensors import identity_of
 from norsim.jobs.machine import processor
 from norsim.jobs.phases import Report, silent
 from norsim.jobs.unit_store import DECISIVE, unit_key
@@ -21,7 +23,7 @@ from norsim.zoo.attributes import described, has_own_code
 
 def quantized_once(
     network: nn.Module,
-    batches: Sequence[Tensor],
+    batches: Sequence[Structure],
     *,
     bits: BitsLike = 4,
     digital: Collection[str] = (),
@@ -35,10 +37,10 @@ def quantized_once(
     """
     options: Any = {"bits": bits, "digital": digital, "learned_rounding": learned_rounding, "report": report}
     if has_own_code(network):
-        return quantize(network, batches, **options)
+        return quantize(network, InputBatches(batches), **options)
     # The last bits of sums depend on the machine, and on the order of the inputs in memory.
     machine = processor(), torch.get_num_threads(), *map(version, DECISIVE)
-    inputs = digest_of(batches), *(one.stride() for one in batches)
+    inputs = identity_of(list(batches))
     key = unit_key(
         "quantized",
         *machine,
@@ -54,7 +56,7 @@ def quantized_once(
     if kept is not None:
         plain.load_state_dict(before | {name: torch.from_numpy(values) for name, values in kept.items()})
         return plain
-    found = quantize(network, batches, **options)
+    found = quantize(network, InputBatches(batches), **options)
     after = found.state_dict()
     # A product in a function gets a layer only where inputs show it.
     if after.keys() == before.keys():

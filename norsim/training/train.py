@@ -26,8 +26,12 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from norsim.data import Dataset
+from norsim.data import Dataset, Samples
+from norsim.data.batches import inputs_of
+from norsim.data.inputs.structure import tensors_in
+from norsim.data.tensors import images_tensor, tensors_of
 from norsim.errors import ConfigurationError, DataError, first_line
+from norsim.evaluation.metrics import classes_of, labels_of
 from norsim.files import make_folder, write_text
 from norsim.jobs.phases import Report, silent
 from norsim.quantization.forward import device_name, forward
@@ -35,13 +39,12 @@ from norsim.quantization.quantize import layer_bits, quantize
 from norsim.training.batches import Batches
 from norsim.training.checkpoint import CHECKPOINT, LOG, check_device, random_state, set_random_state, write_checkpoint
 from norsim.training.fit import check_fit
-from norsim.training.images import to_input
 from norsim.training.learner import CPU, Learner
 from norsim.training.post_training import quantized_once
 from norsim.training.recipes import Recipe
 from norsim.zoo.registry import NetworkSpec
 
-EVALUATION_BATCH = 500
+EVALUATION_BATCH, EVALUATION_BYTES = 500, 2**25
 
 
 @dataclass(frozen=True)
@@ -58,14 +61,15 @@ class EpochRecord:
 
 @dataclass(frozen=True, eq=False)
 class TrainResult:
-    """The result of a training; `float_predictions` are the float network's classes `[test images]`, int64."""
+    """The result of a training; `float_predictions` are the float network's classes `[test images]`, int64, None where
+    the test data have no classes."""
 
     spec: NetworkSpec
     recipe: Recipe
     network: nn.Module
     float_network: nn.Module
-    float_predictions: NDArray[np.int64]
-    test_set: Dataset
+    float_predictions: NDArray[np.int64] | None
+    test_set: Dataset | Samples
     records: tuple[EpochRecord, ...]
 
 
@@ -109,17 +113,27 @@ def train(
 
 @torch.no_grad()
 def predict(
-    network: nn.Module, data: Dataset, progress: Callable[[int, int], None] = lambda done, total: None
+    network: nn.Module, data: Dataset | Samples, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> NDArray[np.int64]:
     """Return the class that `network` in eval mode assigns to each image of `data`, int64 `[images]`."""
     network.eval()
-    logits: list[Tensor] = []
+    found: list[NDArray[np.int64]] = []
     progress(0, len(data))
-    for part in torch.split(torch.from_numpy(data.images), EVALUATION_BATCH):
-        logits.append(forward(network, to_input(part, data.full_scale)))
-        progress(sum(map(len, logits)), len(data))
-    classes: NDArray[np.int64] = torch.cat(logits).argmax(1).cpu().numpy()
-    return classes
+    for inputs in inputs_of(data, batch_of(data)):
+        found.append(classes_of(forward(network, inputs)))
+        progress(sum(map(len, found)), len(data))
+    return np.concatenate(found)
+
+
+def batch_of(data: Dataset | Samples) -> int:
+    """Return how many images are classified at a time: EVALUATION_BATCH, or fewer large ones."""
+    single = sum(part.numel() * part.element_size() for part in tensors_in(tensors_of(data.take(1))[0]))
+    return max(1, min(EVALUATION_BATCH, EVALUATION_BYTES // max(single, 1)))
+
+
+def labels_in(data: Dataset | Samples) -> NDArray[np.int64]:
+    """Return the label of each image, `[images]`. Raises DataError for data without classes."""
+    return data.labels if isinstance(data, Dataset) else labels_of(data.targets, len(data))
 
 
 def _digest(weights: Mapping[str, Tensor]) -> str:
@@ -174,7 +188,7 @@ class _Run:
             for data in (self.train_set, self.test_set):
                 check_fit(network, data)
             # Patterns that do not fit are an error now, not after the float phase.
-            first = to_input(torch.from_numpy(self.train_set.images[:2]), self.train_set.full_scale).to(self.device)
+            first = images_tensor(self.train_set.take(min(2, len(self.train_set)))).to(self.device)
             layer_bits(network, self.recipe.bits, first, self.spec.digital)
             network = self.phase("float", network, self.recipe.float_epochs, self.recipe.float_rate)
         self.float_state = network.state_dict()

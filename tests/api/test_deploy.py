@@ -157,9 +157,11 @@ def test_scores_may_be_in_a_dict_or_a_tuple(
 
     found = in_dict.evaluate((x, y), mean_of_largest, spice_sample=0)
     assert found.metric == "mean_of_largest"
-    assert found.accuracy == pytest.approx(float(net(x).max(dim=1).values.mean()))
+    assert found.metric_value == pytest.approx(float(net(x).max(dim=1).values.mean()))
+    # Classes are known besides, since one of the outputs is scores and the targets are labels.
+    assert found.accuracy == share_right(net(x), y)
     assert torch.equal(seen[0][0]["logits"], net(x)) and torch.equal(seen[0][0]["mean"], x.mean(dim=(1, 2, 3)))
-    assert all(torch.equal(targets, y) for _, targets in seen)
+    assert all(torch.equal(targets, y) for _, targets in seen[:3])
 
 
 @pytest.fixture(scope="module")
@@ -181,16 +183,22 @@ def test_a_regression_is_judged_by_a_metric(curve: tuple[nn.Module, Tensor, Tens
     net = norsim.deploy(model, calibration=x, weight_bits=4, activation_bits=4)
     found = net.evaluate([(x[:50], y[:50]), (x[50:80], y[50:80])], mse)
     assert torch.equal(found.predictions, torch.cat([net(x[:50]), net(x[50:80])])) and torch.equal(found.labels, y[:80])
-    assert found.accuracy == mse(net(x[:80]), y[:80])
-    assert found.accuracy_quantized == mse(net.quantized(x[:80]), y[:80])
-    assert found.accuracy_float == mse(net.original(x[:80]), y[:80])
-    assert found.accuracy_float < found.accuracy and abs(found.accuracy - found.accuracy_quantized) < 0.01
+    assert found.metric_value == mse(net(x[:80]), y[:80])
+    assert found.metric_quantized == mse(net.quantized(x[:80]), y[:80])
+    assert found.metric_float == mse(net.original(x[:80]), y[:80])
+    assert found.metric_float < found.metric_value and abs(found.metric_value - found.metric_quantized) < 0.01
+    assert found.metric_ci95 is not None and found.metric_ci95[0] < found.metric_value < found.metric_ci95[1]
+    # The change is paired by input, so it is known better than the values themselves.
+    change, ends = found.metric_change_float, found.metric_change_float_ci95
+    assert change == found.metric_value - found.metric_float and ends is not None and ends[0] < change < ends[1]
+    assert found.end_to_end is not None and found.end_to_end.changed is found.end_to_end.predictions is None
+    assert abs(found.end_to_end.metric_difference or 1) < 1e-4
     assert mse(net(x[:80]), net.quantized(x[:80])) < 0.01 * float(y.var())
-    assert (found.metric, found.images, found.accuracy_ci95, found.drop_points) == ("mse", 80, None, None)
+    assert (found.metric, found.images, found.accuracy, found.drop_points) == ("mse", 80, None, None)
     assert 0 < (found.verification.max_error_full_scale or 0) < 1e-4
     page = norsim.write_report(found, tmp_path).read_text()
-    assert f"mse of Sequential is {found.accuracy:.4g} on 80 test inputs" in page
-    assert f"{100 * found.accuracy:.2f} %" not in page
+    assert f"mse of Sequential is {found.metric_value:.4g} on 80 test inputs" in page
+    assert f"{100 * found.metric_value:.2f} %" not in page and "paired by image" in page
 
 
 def test_names_are_kept_and_layers_can_be_called(

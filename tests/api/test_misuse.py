@@ -162,7 +162,7 @@ DATA: Mapping[str, Wrong] = {
     "no labels in batches": (lambda g: g.net.attribute([g.x]),
                              r"inputs and no targets.*give pairs \(inputs, targets\)"),
     "three parts": (lambda g: g.net.evaluate([(g.x, g.y, g.y)]), r"a batch holds 3 parts; expected a tensor of inputs"),
-    "batches of dicts": (lambda g: g.net.evaluate([{"x": g.x}]), r"a batch holds a dict; expected a tensor of inputs"),
+    "batches of dicts": (lambda g: g.net.evaluate([{"x": g.x}]), r"the data has inputs and no targets"),
     "inputs in a list": (lambda g: g.net.evaluate([([[0.5]], g.y)]),
                          r"inputs of type list; expected a tensor \[images"),
     "fewer labels": (lambda g: g.net.evaluate((g.x, g.y[:7])), r"shape \[7\] do not belong together; expected as many"),
@@ -208,7 +208,7 @@ QUESTIONS: Mapping[str, Wrong] = {
                             r"of a tensor \[20, 10\] .*KeyError: 'no such output'. Expected a function that"),
     "a metric of many numbers": (lambda g: g.net.evaluate((g.x, g.y), lambda out, _: out),
                                  r"Expected a function that ret"),
-    "the name of a metric": (lambda g: g.net.evaluate((g.x, g.y), "mse"), r"metric is 'mse'; expected a function of"),
+    "the name of a metric": (lambda g: g.net.evaluate((g.x, g.y), "mse"), r"no metric 'mse'; did you mean 'rmse'"),
     "a metric of several chips": (lambda g: g.net.evaluate((g.x, g.y), broken_metric, trials=2), r"omit metric"),
     "no class scores": (lambda g: g.scalar.evaluate((g.x, g.y)), r"returns a tensor \[80\]; an accuracy needs scores "
                         r"\[images, classes\]. .*give evaluate a metric, a function of \(outputs, targets\)"),

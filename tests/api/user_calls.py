@@ -42,7 +42,7 @@ def measure(net: norsim.DeployedNetwork, data: norsim.Dataset, metric: Callable[
     rows: list[dict[str, Any]] = found.rows()
     points: list[float] = [share.alone.points for share in losses.shares]
     print(tuned, report, rows)
-    return [result.accuracy, found.best.accuracy, *points]
+    return [result.metric_value, found.best.accuracy, *points]
 
 
 def steps(folder: Path) -> dict[str, Any]:

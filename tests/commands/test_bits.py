@@ -106,6 +106,12 @@ def test_bits_are_proposed_for_a_budget(
     assert "Accuracy on 300 other training images, in integers" in text and "That is more than --max-loss" in text
 
 
+def test_what_stays_digital_gets_no_bits(norsim: Run, float_folder: Path, tmp_path: Path) -> None:
+    words = ("bits", "--network", float_folder, "--images", 50, "--verify-images", 50, "--energy", 0.5, "--json")
+    found = norsim(*words, "--digital", "fc", "--out", tmp_path / "run").json
+    assert [row["name"] for row in found["layers"]] == ["conv1", "conv2"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -143,7 +143,7 @@ def test_ideal_wires_and_a_wide_converter_give_the_class_of_the_integers(
         (("--model", "{nets}:make_trouble", *FEW), "nets.py, line 55: ValueError: no weights today"),
         (
             ("--model", "{nets}:give_pair", *FEW),
-            "returns tuple for 2 images; expected scores [images, classes]",
+            "returns a tuple of a tensor [2, 10], a tensor [2, 10] for 2 images; expected scores [images, classes]",
         ),
         (("--model", "{nets}:give_image", *FEW), "returns [2, 10, 1] for 2 images"),
         (("--model", "{nets}:give_few", *FEW), "returns 4 scores; digits has 10 classes"),

@@ -14,7 +14,7 @@ from norsim.chip.load import load_chip
 from norsim.data import Dataset, load
 from norsim.quantization.quantize import quantize
 from norsim.saved.network_folder import load_network
-from norsim.saved.post_training import quantized_folder
+from norsim.saved.post_training import DataPlace, quantized_folder
 from norsim.tiling.convert import convert
 from norsim.tiling.modules import digital, reading
 from norsim.training.finetune import examples_of
@@ -57,7 +57,7 @@ def test_a_network_that_views_colour_images_is_quantized_and_stored(tmp_path: Pa
     arrays = {f"{one.split}_{kind}": getattr(one, kind) for one in (train, test) for kind in ("images", "labels")}
     np.savez(tmp_path / "colour.npz", **arrays, full_scale=16)
     place = tmp_path / "network"
-    quantized_folder(f"{tmp_path}/nets.py:make", None, str(tmp_path / "colour.npz"), None, place, "norsim")
+    quantized_folder(f"{tmp_path}/nets.py:make", None, DataPlace(str(tmp_path / "colour.npz")), place, "norsim")
     network, _ = load_network(str(place), trusted=True)
     analog = convert(network, load_chip("etox65", SMALL))
     images = torch.from_numpy(test.images).float() / 16

@@ -16,7 +16,7 @@ from norsim.chip.load import load_chip
 from norsim.errors import ConfigurationError
 from norsim.quantization.modules import quantized_operands
 from norsim.quantization.quantize import quantize
-from norsim.saved.post_training import quantized_folder
+from norsim.saved.post_training import DataPlace, quantized_folder
 from norsim.tiling.convert import convert
 from norsim.tiling.modules import digital
 from tests.commands.conftest import Run, norsim
@@ -193,7 +193,7 @@ def fixed(): return nn.Sequential(nn.Flatten(0), nn.Unflatten(0, (4, 64)), nn.Li
 
 @pytest.mark.parametrize(("function", "problem"), [
     ("lazy", r"module '1' (LazyLinear) has no weights yet"), ("scripted", "is a module of torch.jit"),
-    ("none", "returns NoneType for 2 images"), ("spare", "layer 'spare' got no input during calibration"),
+    ("none", "returns a NoneType for 2 images"), ("spare", "layer 'spare' got no input during calibration"),
     ("single", "returns [10] for one image and [3, 10] for three"),
     ("fixed", "does not accept images [2, 1, 8, 8] of digits"),
     ("extra", "has a dict as '_extra_state' in its state_dict; expected tensors only"),
@@ -210,7 +210,7 @@ def test_a_command_refuses_and_leaves_no_folder(norsim: Run, tmp_path: Path, fun
 def test_a_function_that_returns_the_same_network_twice(tmp_path: Path) -> None:
     (tmp_path / "nets.py").write_text(NETS + "\nONE = plain()\ndef one(): return ONE\n")
     for place in ("first", "second"):
-        quantized_folder(f"{tmp_path}/nets.py:one", None, "digits", None, tmp_path / place, "norsim")
+        quantized_folder(f"{tmp_path}/nets.py:one", None, DataPlace("digits"), tmp_path / place, "norsim")
     stored = [(tmp_path / place / "weights.safetensors").read_bytes() for place in ("first", "second")]
     assert stored[0] == stored[1]
 

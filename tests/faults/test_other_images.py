@@ -16,7 +16,7 @@ from norsim.data import load
 from norsim.errors import ConfigurationError, DataError, NorsimError
 from norsim.experiments import deployment
 from norsim.quantization.forward import check_single_images
-from norsim.saved.post_training import quantized_folder
+from norsim.saved.post_training import DataPlace, quantized_folder
 from norsim.training.recipes import Recipe
 from norsim.training.train import train
 from norsim.zoo.registry import spec_of
@@ -57,13 +57,13 @@ def test_other_test_images_are_refused_at_once(norsim: Run, tmp_path: Path, kind
     ended = norsim("eval-network", "--model", f"{tmp_path}/nets.py:flat", "--dataset", data, "--out", tmp_path / "run")
     assert ended.code == 2 and not (tmp_path / "run").exists()
     with pytest.raises(ConfigurationError, match=problem):
-        quantized_folder(f"{tmp_path}/nets.py:flat", None, str(data), None, tmp_path / "network", "norsim")
+        quantized_folder(f"{tmp_path}/nets.py:flat", None, DataPlace(str(data)), tmp_path / "network", "norsim")
     assert not (tmp_path / "network").exists()
 
 
 def test_other_sizes_that_a_network_accepts_are_no_problem(tmp_path: Path) -> None:
     data = written(tmp_path, lambda x: x[:, :, :7, :7])
-    quantized_folder(f"{tmp_path}/nets.py:pooled", None, str(data), None, tmp_path / "network", "norsim")
+    quantized_folder(f"{tmp_path}/nets.py:pooled", None, DataPlace(str(data)), tmp_path / "network", "norsim")
     assert (tmp_path / "network" / "card.json").exists()
 
 

@@ -17,7 +17,7 @@ from norsim.quantization.equivalents.products import Product, as_json, find_prod
 from norsim.quantization.modules import quantized_operands
 from norsim.quantization.quantize import quantize
 from norsim.saved.network_folder import load_network
-from norsim.saved.post_training import quantized_folder
+from norsim.saved.post_training import DataPlace, quantized_folder
 from norsim.tiling.convert import convert
 from norsim.tiling.digital import digital_parts
 from norsim.tiling.macs import count_macs
@@ -155,7 +155,9 @@ def make(): return Net()
 def test_a_stored_network_has_its_layers_for_functions_again(tmp_path: Path) -> None:
     (tmp_path / "nets.py").write_text(NET)
     folder = tmp_path / "network"
-    quantized_folder(f"{tmp_path}/nets.py:make", None, "digits", None, folder, "norsim", images=20, digital=("head",))
+    quantized_folder(
+        f"{tmp_path}/nets.py:make", None, DataPlace("digits"), folder, "norsim", images=20, digital=("head",)
+    )
     network, card = load_network(folder, trusted=True)
     assert list(quantized_operands(network)) == ["gru.ih_l0", "gru.hh_l0", "kernel_product", "out_product"]
     assert card["digital"] == ["head"] and type(network.get_submodule("head")) is nn.Linear

@@ -17,8 +17,9 @@ from norsim.errors import ConfigurationError, PlacementError
 from norsim.quantization.layer import QuantizedLayer
 from norsim.quantization.modules import QuantConv2d, QuantizedOperands, QuantLinear, positive, quantized_layers
 from norsim.quantization.quantize import quantize
+from norsim.training.images import to_input
 from norsim.training.recipes import Recipe
-from norsim.training.train import predict, to_input, train
+from norsim.training.train import predict, train
 from norsim.zoo.registry import spec_of
 
 

@@ -77,3 +77,27 @@ def test_inference_mode_is_refused() -> None:
     network, batches, _ = network_and_inputs()
     with torch.inference_mode(), pytest.raises(ConfigurationError, match="by gradients"):
         quantize(network, batches, learned_rounding=True)
+
+
+def test_a_network_of_several_inputs_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Halves(nn.Module):
+        """`Net` for two parts of an image."""
+
+        def __init__(self, net: nn.Module) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, low: Tensor, high: Tensor) -> Tensor:
+            found: Tensor = self.net(torch.cat([low, high], 2))
+            return found
+
+    monkeypatch.setattr(rounding, "STEPS", 20)
+    network, batches, others = network_and_inputs()
+    parts = [{"low": some[:, :, :1], "high": some[:, :, 1:]} for some in (*batches, others)]
+    alone = quantize(network, batches, 2, 4, learned_rounding=True)
+    found = quantize(Halves(network), parts[:-1], 2, 4, learned_rounding=True)
+    expected = {f"net.{name}": value for name, value in alone.state_dict().items()}
+    assert expected.keys() == found.state_dict().keys()
+    assert all(torch.equal(value, expected[name]) for name, value in found.state_dict().items())
+    nearest = quantize(network, batches, 2, 4)
+    assert mean_distance(found, Halves(network), parts[-1:]) < mean_distance(nearest, network, [others])

@@ -23,8 +23,9 @@ from norsim.saved import network_folder
 from norsim.saved.float_weights import load_float
 from norsim.saved.fold import fold
 from norsim.saved.network_folder import float_predictions, load_network, save_network
+from norsim.training.images import to_input
 from norsim.training.recipes import RECIPES
-from norsim.training.train import TrainResult, predict, to_input
+from norsim.training.train import TrainResult, predict
 from norsim.zoo.registry import NetworkSpec, build, spec_of
 from tests.conftest import contents
 from tests.saved.test_fold import stir

@@ -89,3 +89,20 @@ def test_a_small_share_is_a_warning_that_names_the_rest() -> None:
     warning = below_share(0.09, {"lstm": 0.6, "": 0.3})
     assert warning is not None and "only 9.0 % of the network's multiply-accumulates are on the array" in warning
     assert "most of the others are in lstm (60.0 %), the network itself (30.0 %)" in warning
+
+
+def test_those_of_a_network_of_several_inputs_are_counted() -> None:
+    class Pair(nn.Module):
+        """A layer of one input, and a product in a function with another."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.own = nn.Linear(WIDTH, 4)
+            self.weight = nn.Parameter(torch.rand(4, HIDDEN))
+
+        def forward(self, one: Tensor, other: Tensor) -> Tensor:
+            return self.own(one) + functional.linear(other, self.weight)
+
+    inputs = {"one": torch.rand(8, WIDTH), "other": torch.rand(8, HIDDEN)}
+    found = count_macs(convert(quantize(Pair(), [inputs]), load_chip("etox65")), inputs)
+    assert found.layers == {"own": 4 * WIDTH, "weight_product": 4 * HIDDEN} and found.on_array == 1

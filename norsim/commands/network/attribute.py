@@ -90,7 +90,10 @@ def command(
             network, choice, dataset, data_folder, backend=backend, seed=seed, trusted=model_is_trusted(),
             report=report,
         )  # fmt: skip
-        shown, known = one.images(images, report=report)
+        if is_dry_run():
+            few, total = one.sample(images, report=report)
+        else:
+            shown, known = one.images(images, report=report)
     if is_dry_run():
         names = tuple(FACTORS.get(by, one.net.tiled))
         sets = configurations(names, drawn_orders(names, orders, seed))
@@ -98,7 +101,7 @@ def command(
         # By layers, those on the array add up to whole networks, and one fit serves all of them.
         count, fits = (times, times) if by in FACTORS else (-(-sum(map(len, sets)) // len(names)), 1)
         show_evaluation_cost(
-            one.net, shown, started, jobs, as_json, spice_sample=None, evaluations=count, passes=times, fits=fits
+            one.net, few, total, started, jobs, as_json, spice_sample=None, evaluations=count, passes=times, fits=fits
         )
         return
     with reporting(quiet, phases) as report, workers_for(jobs) as workers:

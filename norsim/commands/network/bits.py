@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from norsim.commands.shared.network_options import (
     float_source,
     network_options,
     own_network_options,
+    transform_option,
 )
 from norsim.commands.shared.options import (
     check_network,
@@ -45,6 +48,7 @@ ASSUMPTIONS = (
 @click.command("bits")
 @network_options
 @own_network_options
+@transform_option
 @click.option(
     "--max-loss",
     type=click.FloatRange(0, 100),
@@ -76,8 +80,9 @@ ASSUMPTIONS = (
 def command(
     network: str | None, model: str | None, weights: Path | None,
     mean: tuple[float, ...] | None, std: tuple[float, ...] | None, digital: tuple[str, ...],
-    dataset: str | None, data_folder: Path | None, max_loss: float | None, energy: float | None, images: int,
-    verify_images: int, chip_name: str, encoding: str | None, settings: tuple[str, ...],
+    dataset: str | None, data_folder: Path | None, transform: str | None, max_loss: float | None,
+    energy: float | None, images: int, verify_images: int,
+    chip_name: str, encoding: str | None, settings: tuple[str, ...],
     seed: int, jobs: int, out: Path | None, as_json: bool, quiet: bool, verbose: bool,
 ) -> None:  # fmt: skip
     """Propose the bits of each layer's weights and activations for a budget: the converter energy (--energy) or the
@@ -106,29 +111,29 @@ def command(
     with reporting(quiet, phases) as report, step(report, "import"):
         import torch
 
-        from norsim.data import load
-        from norsim.evaluation.mixed_precision.proposal import Budget, propose
-        from norsim.saved.post_training import check_answers, check_storable
+        from norsim.evaluation.mixed_precision.proposal import Budget, propose, read_parts
+        from norsim.saved.post_training import DataPlace, check_answers, check_storable
 
-    source, named = float_source(network, model, weights, mean, std, dataset)
+    wanted = DataPlace(dataset, data_folder, transform)
+    source, place = float_source(network, model, weights, mean, std, wanted)
     spec = source.spec()
-    if not (named or spec.dataset):
+    place = replace(place, name=place.name or spec.dataset)
+    if not place.name:
         raise ConfigurationError(f"{source.network} has no data set: give --dataset NAME|DIR|FILE")
     with reporting(quiet, phases) as report:
         float_network = spec.build()
         check_storable(float_network, source.network, digital)
         float_network.load_state_dict(source.state(float_network))
         with step(report, "data train"):
-            train_set = load(named or spec.dataset, "train", data_folder)
-        check_answers(float_network, train_set, source.network, digital)
+            parts = read_parts(partial(place.load, "train"), images, verify_images, seed)
+        check_answers(float_network, parts["calibrate"], source.network, digital)
         folder = open_run("bits", out, choice, seed, phases)
         with torch.random.fork_rng(devices=[]):
             found = propose(
-                float_network.eval(), train_set, choice.chip, Budget(max_loss, energy), images=images,
-                verify_images=verify_images, digital=digital, seed=seed, report=report,
-            )  # fmt: skip
+                float_network.eval(), parts, choice.chip, Budget(max_loss, energy), digital=digital, report=report
+            )
     content: dict[str, Any] = {
-        "network": network or str(model), "dataset": train_set.name, "chip": choice.chip.name,
+        "network": network or str(model), "dataset": parts["calibrate"].name, "chip": choice.chip.name,
         "encoding": choice.chip.encoding.name, "max_loss_points": max_loss, "energy": energy, **summary(found),
         "seed": seed, "seconds": time.monotonic() - started,
     }  # fmt: skip

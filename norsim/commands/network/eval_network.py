@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import shlex
 import sys
 import time
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from norsim.backends.registry import BACKENDS
-from norsim.commands.shared import show
+from norsim.commands.network.shown_result import report_result, table_of, warn_of_labels
 from norsim.commands.shared.device_option import device_of_options, device_option
 from norsim.commands.shared.network_options import (
     bits_option,
@@ -24,9 +23,11 @@ from norsim.commands.shared.network_options import (
     check_normalised,
     float_source,
     learned_rounding_option,
+    metric_option,
     model_is_trusted,
     network_options,
     own_network_options,
+    transform_option,
 )
 from norsim.commands.shared.options import (
     check_network,
@@ -44,21 +45,12 @@ from norsim.commands.shared.options import (
     workers_for,
 )
 from norsim.commands.shared.progress import reporting
-from norsim.commands.shared.proof_options import (
-    check_proof,
-    proof_in_words,
-    proof_options,
-    show_macs,
-    warn_of_result,
-)
-from norsim.configuration.quantities import engineering
+from norsim.commands.shared.proof_options import check_proof, proof_options, warn_of_result
 from norsim.errors import ConfigurationError, ThresholdError
 from norsim.files import copy_files, write_atomically, write_text
 from norsim.jobs.phases import Phases, step
-from norsim.quantization.by_layer.bits import label_of_rows
 
 if TYPE_CHECKING:
-    from norsim.data import Dataset
     from norsim.evaluation.evaluate import Evaluation
     from norsim.evaluation.metrics import Predictions
 
@@ -66,9 +58,11 @@ if TYPE_CHECKING:
 @click.command("eval-network")
 @network_options
 @own_network_options
+@transform_option
 @bits_option
 @learned_rounding_option
 @click.option("--images", type=click.IntRange(min=1), help="Use only the first N test images; all by default.")
+@metric_option
 @click.option(
     "--backend",
     type=click.Choice(list(BACKENDS)),
@@ -109,9 +103,9 @@ def command(
     network: str | None, model: str | None, weights: Path | None,
     mean: tuple[float, ...] | None, std: tuple[float, ...] | None, bits: str | None,
     digital: tuple[str, ...], learned_rounding: bool,
-    dataset: str | None, data_folder: Path | None, images: int | None, backend: str,
-    pattern: str, compare: Path | None, spice_sample: int, proof_images: int | None, proof_seconds: float | None,
-    trials: int, least: float | None,
+    dataset: str | None, data_folder: Path | None, transform: str | None, images: int | None, metric: str | None,
+    backend: str, pattern: str, compare: Path | None, spice_sample: int, proof_images: int | None,
+    proof_seconds: float | None, trials: int, least: float | None,
     min_accuracy: float | None, tolerance: float | None, tolerance_steps: float | None, max_changed: float | None,
     chip_name: str, encoding: str | None, settings: tuple[str, ...],
     seed: int, jobs: int, out: Path | None, as_json: bool, quiet: bool, verbose: bool,
@@ -124,6 +118,7 @@ def command(
       norsim eval-network --network digits-cnn --images 20 --backend ngspice
       norsim eval-network --model nets.py:make_net --weights w.safetensors --dataset digits
       norsim eval-network --network resnet20 --bits 'conv1=8/8,linear=8/8,*=4/6' --data DIR
+      norsim eval-network --model nets.py:make_gpt --dataset text.py:windows --metric perplexity
     """
     started = time.monotonic()
     check_out("eval-network", out)
@@ -132,6 +127,7 @@ def command(
     own = network is None or weights is not None or bits is not None
     check_normalised(mean, std, quantizes=model is not None or weights is not None)
     check_learned_rounding(learned_rounding, own)
+    check_options_of_metric(metric, trials, min_accuracy, compare)
     if not own:
         check_network(str(network))
     other = None if compare is None else read_predictions(compare)
@@ -140,39 +136,47 @@ def command(
     phases = Phases()
     with reporting(quiet, phases) as report, step(report, "import"):
         from norsim.backends.registry import backend_named
-        from norsim.data.tensors import images_tensor
+        from norsim.data.tensors import tensors_of
         from norsim.evaluation.proof.kept_reads import save_samples
+        from norsim.evaluation.quality.choice import metric_of
         from norsim.evaluation.trials import table_of_chips
         from norsim.experiments.experiment import open_experiment
         from norsim.quantization.forward import device_name
-        from norsim.saved.post_training import quantized_folder
+        from norsim.saved.post_training import DataPlace, quantized_folder
         from norsim.tiling.digital import digital_parts
         from norsim.training.recipes import POST_TRAINING
 
     wanted = backend_named(backend)
     device = device_of_options(wanted)
+    judged_by, place = metric_of(metric), DataPlace(dataset, data_folder, transform)
+    by_metric = judged_by is not None
     made = None
     if own:
         # It goes to the folder of the run once that is known to be a run with the same options.
         made = Path(click.get_current_context().with_resource(TemporaryDirectory())) / "network"
         shown_name = str((made if is_dry_run() else open_output("eval-network", out).path) / "network")
         command_line = shlex.join(["norsim", *sys.argv[1:]])
-        source, dataset = float_source(network, model, weights, mean, std, dataset)
+        source, place = float_source(network, model, weights, mean, std, place)
         with reporting(quiet, phases) as report:
             quantized_folder(
-                source.network, source.weights, dataset, data_folder, made, command_line, source.normalise, images,
-                report, digital, bits=bits or POST_TRAINING.bits, width=source.width, learned_rounding=learned_rounding,
+                source.network, source.weights, place, made, command_line, source.normalise, images, digital,
+                bits=bits or POST_TRAINING.bits, width=source.width, learned_rounding=learned_rounding,
+                by_metric=by_metric, shapes_only=is_dry_run(), report=report,
             )  # fmt: skip
         network = str(made)
     with reporting(quiet, phases) as report:
         one = open_experiment(
-            str(network), choice, dataset, data_folder, pattern=pattern, digital=() if own else digital,
-            backend=backend, seed=seed, trusted=model_is_trusted(), name=shown_name if own else None, report=report,
+            str(network), choice, place.name, data_folder, transform=place.transform, by_metric=by_metric,
+            pattern=pattern, digital=() if own else digital, backend=backend, seed=seed, trusted=model_is_trusted(),
+            name=shown_name if own else None, report=report,
         )  # fmt: skip
-        shown, known = one.images(images, report=report)
+        if is_dry_run():
+            few, total = one.sample(images, report=report, by_metric=by_metric)
+        else:
+            shown, known = one.images(images, report=report, by_metric=by_metric)
     if is_dry_run():
         show_evaluation_cost(
-            one.net, shown, started, jobs, as_json, spice_sample=spice_sample, proof_images=proof_images,
+            one.net, few, total, started, jobs, as_json, spice_sample=spice_sample, proof_images=proof_images,
             proof_seconds=proof_seconds, evaluations=trials, passes=trials, fits=trials,
         )  # fmt: skip
         return
@@ -185,14 +189,14 @@ def command(
         if trials == 1 and not wanted.gives_integers:
             one.net.calibrate(**options)
         found = one.net.evaluate(
-            shown, trials=trials, spice_sample=spice_sample, proof_images=proof_images, proof_seconds=proof_seconds,
-            float_predictions=known, **options,
+            shown, judged_by, trials=trials, spice_sample=spice_sample, proof_images=proof_images,
+            proof_seconds=proof_seconds, float_predictions=known, **options,
         )  # fmt: skip
         report("write", 0, 1)
         found = replace(found, seconds=time.monotonic() - started)
-        write_text(folder.path / "results.csv", table_of_images(found, shown, known, table_of_chips(found)))
+        write_text(folder.path / "results.csv", table_of(found, judged_by, known, table_of_chips(found)))
         write_atomically(folder.path / "samples.npz", partial(save_samples, found.samples, found.at_random))
-        summary = found.summary() | {"digital": digital_parts(one.net.parts.analog, images_tensor(shown.take(1)))}
+        summary = found.summary() | {"digital": digital_parts(one.net.parts.analog, tensors_of(shown.take(1))[0])}
     if found.chips is not None:
         summary["trials"] = {"count": trials, **asdict(found.chips)}
         if least is not None:
@@ -207,21 +211,18 @@ def command(
         if other is not None:
             click.echo("{alike} of {images} images have the same class as in {run}".format(**summary["compared"]))
     warn_of_result(found)
+    warn_of_labels(found)
     check(found, min_accuracy)
     check_proof(found, tolerance, tolerance_steps, max_changed)
 
 
-def table_of_images(
-    found: Evaluation, data: Dataset, known: Predictions | None, others: dict[str, Predictions]
-) -> str:  # fmt: skip
-    """Return results.csv: for each image its label and the class from each network, `[images]`; `others` by column."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["image", "label", "array", "quantized", "float", *others])
-    full = known if known is not None else [""] * len(data)
-    rows = zip(data.labels, found.predictions, found.predictions_quantized, full, *others.values(), strict=True)
-    writer.writerows([image, *row] for image, row in enumerate(rows))
-    return text.getvalue()
+def check_options_of_metric(metric: str | None, trials: int, least: float | None, compare: Path | None) -> None:
+    """Raise ConfigurationError for options that are about accuracies, together with another metric."""
+    if metric is None or metric == "accuracy":
+        return
+    for wrong, option in ((trials > 1, "--trials"), (least is not None, "--min-accuracy"), (compare, "--compare")):
+        if wrong:
+            raise ConfigurationError(f"{option} needs the share of correct classes; leave out --metric {metric}")
 
 
 def read_predictions(run: Path) -> dict[int, int]:
@@ -242,61 +243,8 @@ def agreement(predictions: Predictions, other: dict[int, int], run: str) -> dict
     return {"run": run, "images": len(both), "alike": alike}
 
 
-def report_result(found: Evaluation, path: Path, verbose: bool, summary: dict[str, Any]) -> None:
-    """Print the result as a table and sentences."""
-    results = [
-        ("float", found.accuracy_float, found.accuracy_float_ci95),
-        (f"{label_of_rows(found.layers)}, digital", found.accuracy_quantized, found.accuracy_quantized_ci95),
-        (f"on the array ({found.backend})", found.accuracy, found.accuracy_ci95),
-    ]
-    rows = []
-    for name, accuracy, interval in results:
-        known = accuracy is not None and interval is not None
-        ends = f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}" if known and interval else "unknown"
-        rows.append((name, f"{100 * accuracy:.2f} %" if accuracy is not None else "unknown", ends))
-    title = f"{found.network} on {found.dataset}, {found.images} test images, {found.encoding}"
-    show.table(("", "accuracy", "95 % interval"), rows, title)
-    trials = summary.get("trials")
-    if trials:
-        lowest, highest = min(trials["accuracies"]), max(trials["accuracies"])
-        show.say(
-            f"{trials['count']} chips: {100 * lowest:.2f} % to {100 * highest:.2f} %. Spread between chips, without "
-            f"the chance of the images: {100 * trials['sigma']:.2f} points ({100 * trials['sigma_ci95'][0]:.2f} to "
-            f"{100 * trials['sigma_ci95'][1]:.2f}). The interval covers all chips of the design and all images; for "
-            f"these images alone it is {_percent_range(trials['ci95_chips'])}, for these chips alone "
-            f"{_percent_range(trials['ci95_images'])}"
-        )
-        if "yield" in trials:
-            above = trials["yield"]
-            show.say(
-                f"{100 * above['accuracy']:g} % is reached by {100 * above['share']:.0f} % of these chips "
-                f"({_percent_range(above['ci95'])}), and by {100 * above['model_share']:.0f} % of all chips "
-                f"({_percent_range(above['model_ci95'])}) if their accuracies have a normal distribution with that "
-                "spread"
-            )
-    for line in proof_in_words(found):
-        show.say(line)
-    cost = summary["energy"]
-    if cost["joules_image"]:
-        share = 100 * cost["converters_joules_image"] / cost["joules_image"]
-        show.say(
-            f"Cost per image: {engineering(cost['joules_image'], 'J')} in cells, driven lines and converters, "
-            f"{share:.1f} % of it in converters, and {engineering(cost['latency_seconds'], 's')} (summary.json states "
-            "what is included)"
-        )
-    from norsim.tiling.digital import listed
-
-    show_macs(found, verbose)
-    show.say(f"These stay digital: {listed(summary['digital'], verbose)}")
-    show.say(f"Computed on: {found.device}")
-    show.say_path(f"{found.seconds:.0f} s. Run folder: {path}")
-
-
-def _percent_range(interval: tuple[float, float]) -> str:
-    return f"{100 * interval[0]:.2f} % to {100 * interval[1]:.2f} %"
-
-
 def check(found: Evaluation, min_accuracy: float | None) -> None:
     """Raise ThresholdError for an accuracy below the requested one."""
-    if min_accuracy is not None and found.accuracy < min_accuracy:
-        raise ThresholdError(f"accuracy {found.accuracy:.4f} is below --min-accuracy {min_accuracy}")
+    if min_accuracy is not None and (found.accuracy is None or found.accuracy < min_accuracy):
+        reached = "unknown" if found.accuracy is None else f"{found.accuracy:.4f}"
+        raise ThresholdError(f"accuracy {reached} is below --min-accuracy {min_accuracy}")

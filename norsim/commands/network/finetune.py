@@ -23,7 +23,6 @@ from norsim.commands.shared.options import (
     print_json,
 )
 from norsim.commands.shared.progress import reporting
-from norsim.data.arrays import same_source
 from norsim.errors import ConfigurationError
 from norsim.jobs.events import recording_events
 from norsim.jobs.phases import Phases, step
@@ -97,9 +96,11 @@ def command(
     with reporting(quiet, phases) as bar, step(bar, "import"):
         import torch
 
+        from norsim.data import images_in
+        from norsim.data.inputs.choice import at_most
         from norsim.experiments.experiment import open_experiment
         from norsim.quantization.forward import device_name
-        from norsim.saved.network_folder import save_tuned
+        from norsim.saved.network_folder import known_images, save_tuned
 
     device = device_of_options(backend_named("macro"))
     if jobs:
@@ -109,11 +110,10 @@ def command(
             network, choice, dataset, data_folder, seed=seed, trusted=model_is_trusted(), report=bar
         )  # fmt: skip
         card, chip = one.card, choice.chip
-        train_set, test_set = one.data("train", bar), one.data("test", bar)
-    if card["test_images"] < len(test_set):
+        train_set = images_in(one.data("train", bar))
         # Those that its card is about: an evaluation of a user's network may have been on the first ones only.
-        test_set = test_set.take(card["test_images"], None)
-    if len(test_set) != card["test_images"] or not same_source(card["data_source"], test_set.source):
+        test_set = images_in(one.data("test", bar, at_most(card["test_images"])))
+    if len(test_set) != card["test_images"] or not known_images(card, test_set):
         raise ConfigurationError(
             f"--data: {network} was trained on another copy of {card['dataset']}; give the folder of that copy"
         )

@@ -125,11 +125,14 @@ def command(
     except ConfigurationError as problem:
         raise type(problem)(f"--vary: {problem}") from None
     with reporting(quiet, phases) as report:
-        shown, known = one.images(images, split, report)
+        if is_dry_run():
+            few, total = one.sample(images, split, report)
+        else:
+            shown, known = one.images(images, split, report)
     if is_dry_run():
         times = trials * len(chips)
         show_evaluation_cost(
-            one.net, shown, started, jobs, as_json, spice_sample=spice_sample, each_pass=False, evaluations=times,
+            one.net, few, total, started, jobs, as_json, spice_sample=spice_sample, each_pass=False, evaluations=times,
             passes=times, fits=times,
         )  # fmt: skip
         return

@@ -102,7 +102,7 @@ def command(
     with reporting(quiet, phases) as bar, step(bar, "import"):
         import torch
 
-        from norsim.data import load
+        from norsim.data import load_images
         from norsim.quantization.forward import device_name
         from norsim.saved.float_weights import load_float
         from norsim.saved.network_folder import label_of_card, save_network
@@ -116,9 +116,9 @@ def command(
     weights = mean_of([load_float(path, spec.build()) for path in starts]) if starts else None
     with reporting(quiet, phases) as bar:
         with step(bar, "data train"):
-            train_set = load(spec.dataset, "train", data_folder)
+            train_set = load_images(spec.dataset, "train", data_folder)
         with step(bar, "data test"):
-            test_set = load(spec.dataset, "test", data_folder)
+            test_set = load_images(spec.dataset, "test", data_folder)
     if dry_run:
         show_estimate(estimate_training(spec, train_set, test_set, recipe, device), as_json)
         return

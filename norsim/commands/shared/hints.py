@@ -18,6 +18,7 @@ HINTS: tuple[tuple[type[NorsimError], str, str], ...] = (
     (ConfigurationError, "^setting ", "--set KEY=VALUE"),
     (ConfigurationError, "^(the )?bits |^code width", "--bits"),
     (ConfigurationError, "^the section `layers`", "--set layers.PATTERN.KEY=VALUE, or the chip file"),
+    (NorsimError, "name a metric", "--metric NAME or FILE.py:FUNCTION"),
     (ConfigurationError, "matches no layer", "--layers PATTERN"),
     (ConfigurationError, "matches no module with weights", "--digital PATTERN"),
     (DataError, "has no float weights", "--weights FILE"),

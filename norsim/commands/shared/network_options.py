@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from norsim.commands.shared.complete import complete_dataset, complete_network
+from norsim.commands.shared.complete import complete_dataset, complete_network, named
 from norsim.commands.shared.options import Decorated, is_set, store_in_context
-from norsim.errors import ConfigurationError
+from norsim.errors import ConfigurationError, suggestion
 from norsim.user_code import is_code
 
 if TYPE_CHECKING:
     from norsim.saved.float_weights import FloatSource
+    from norsim.saved.post_training import DataPlace
 
+# Those of norsim.data.photos, whose import takes long.
+TRANSFORM_NAMES = ["imagenet"]
 TRUST_MODEL, OWN_MODEL = "norsim.trust_model", "norsim.own_model"
 
 
@@ -55,6 +58,15 @@ def own_network_options(function: Decorated) -> Decorated:
     return function
 
 
+def learned_rounding_option(function: Decorated) -> Decorated:
+    """Add `--learned-rounding`."""
+    return click.option(
+        "--learned-rounding", is_flag=True,
+        help="Learn the rounding of float weights from the float network's layers, which takes minutes and is worth it "
+             "at 4 bits and below.",
+    )(function)  # fmt: skip
+
+
 def bits_option(function: Decorated) -> Decorated:
     """Add `--bits`."""
     return click.option(
@@ -69,6 +81,40 @@ def _check_bits(context: click.Context, option: click.Parameter, value: str | No
     from norsim.quantization.by_layer.bits import read_bits
 
     return value and str(read_bits(value))
+
+
+def transform_option(function: Decorated) -> Decorated:
+    """Add `--transform`."""
+    return click.option(
+        "--transform", type=click.Choice(TRANSFORM_NAMES),
+        help="For a folder of photos of any size: imagenet resizes the shorter side to 256 pixels and cuts out the "
+             "middle 224 x 224; with --model or --weights, it is also the default of --mean and --std.",
+    )(function)  # fmt: skip
+
+
+def metric_option(function: Decorated) -> Decorated:
+    """Add `--metric`."""
+    return click.option(
+        "--metric", metavar="NAME|FILE.py:FUNCTION", callback=_check_metric, shell_complete=named(_metrics),
+        help="Judge the outputs by another metric than the share of correct classes: top5, cross-entropy, perplexity, "
+             "prediction-accuracy (of pixels or tokens), miou, mae, rmse, or your function of (outputs, targets) of "
+             "all images (the file is run).",
+    )(function)  # fmt: skip
+
+
+def _metrics() -> list[str]:
+    from norsim.evaluation.quality.named import METRICS
+
+    return ["accuracy", *METRICS]
+
+
+def _check_metric(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """Check a name before slow modules are imported for other reasons."""
+    if value is not None and not is_code(value) and value not in _metrics():
+        raise ConfigurationError(
+            f"--metric: there is no metric {value!r}; {suggestion(value, _metrics())}. Your own is FILE.py:FUNCTION"
+        )
+    return value
 
 
 def _check_model(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
@@ -90,15 +136,6 @@ def _numbers(context: click.Context, option: click.Parameter, value: str | None)
         raise ConfigurationError(
             f"--{option.name} {value}: expected one number per channel, such as 0.4914,0.4822,0.4465"
         ) from None
-
-
-def learned_rounding_option(function: Decorated) -> Decorated:
-    """Add `--learned-rounding`."""
-    return click.option(
-        "--learned-rounding", is_flag=True,
-        help="Learn the rounding of float weights from the float network's layers, which takes minutes and is worth it "
-             "at 4 bits and below.",
-    )(function)  # fmt: skip
 
 
 def check_learned_rounding(wanted: bool, quantizes: bool) -> None:
@@ -124,13 +161,16 @@ def check_normalised(mean: tuple[float, ...] | None, std: tuple[float, ...] | No
 
 def float_source(
     network: str | None, model: str | None, weights: Path | None, mean: tuple[float, ...] | None,
-    std: tuple[float, ...] | None, dataset: str | None,
-) -> tuple[FloatSource, str | None]:  # fmt: skip
-    """Return the float network that the options name, and the name of its data set, None for the usual one.
+    std: tuple[float, ...] | None, place: DataPlace,
+) -> tuple[FloatSource, DataPlace]:  # fmt: skip
+    """Return the float network that the options name, and where its data are; a `place` without a name is completed
+    from its card, if it has one.
 
-    With `--network` alone it is the one that the folder of the trained network keeps.
+    With `--network` alone it is the one that the folder of the trained network keeps. By default the normalisation of
+    float weights is that of the transform.
     """
-    from norsim.experiments.experiment import dataset_of
+    from norsim.data.photos import TRANSFORMS
+    from norsim.experiments.experiment import data_of
     from norsim.saved.float_weights import FloatSource
     from norsim.saved.network_folder import kept_float
     from norsim.zoo.normalise import Normalise
@@ -138,9 +178,11 @@ def float_source(
     check_normalised(mean, std, quantizes=model is not None or weights is not None)
     if network is not None and weights is None:
         source, card = kept_float(network, model_is_trusted())
-        return source, dataset_of(dataset, card, model_is_trusted())
+        return source, data_of(place, card, model_is_trusted())
+    if mean is None and place.transform is not None:
+        mean, std = TRANSFORMS[place.transform].mean, TRANSFORMS[place.transform].std
     normalise = None if mean is None or std is None else Normalise(mean, std)
-    return FloatSource(network or str(model), weights, normalise=normalise), dataset
+    return FloatSource(network or str(model), weights, normalise=normalise), place
 
 
 def _network_or_model(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
@@ -157,7 +199,8 @@ def network_options(function: Decorated) -> Decorated:
     for option in (
         trust_model_option,
         click.option("--data", "data_folder", type=click.Path(path_type=Path), metavar="DIR",
-                     help="Folder of the data set; needed unless it comes with norsim."),
+                     help="Folder of the data set; needed unless it comes with norsim. FILE.py:FUNCTION gets it as its "
+                          "second argument."),
         click.option("--dataset", metavar="NAME|DIR|FILE", shell_complete=complete_dataset,
                      help="digits, cifar10, a folder of images by class, a .npz file, or FILE.py:FUNCTION (the file "
                           "is run). Default: the data set that the network was trained on."),

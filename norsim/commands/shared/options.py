@@ -25,7 +25,7 @@ from norsim.periphery.registry import ENCODINGS
 from norsim.saved.shipped import network_place
 
 if TYPE_CHECKING:
-    from norsim.data import Dataset
+    from norsim.data import Dataset, Samples
     from norsim.evaluation.estimate import Estimate
     from norsim.experiments.deployed import DeployedNetwork
     from norsim.experiments.run_folder import RunFolder
@@ -163,18 +163,19 @@ def show_estimate(found: Estimate, as_json: bool) -> None:
 
 
 def show_evaluation_cost(
-    net: DeployedNetwork, shown: Dataset, started: float, jobs: int, as_json: bool, **counts: Any
+    net: DeployedNetwork, few: Dataset | Samples, images: int, started: float, jobs: int, as_json: bool, **counts: Any
 ) -> None:
-    """Print the estimate of `--dry-run` for evaluations of `shown`, after set-up from `started` (monotonic seconds).
+    """Print the estimate of `--dry-run` for evaluations of `images` images, of which these are a `few`, after set-up
+    from `started` (monotonic seconds).
 
     `counts`: the spice_sample, evaluations, passes and fits of estimate_evaluation.
     """
     from norsim.backends.registry import backend_named
-    from norsim.data.tensors import images_tensor
+    from norsim.data.tensors import tensors_of
     from norsim.evaluation.estimate import estimate_evaluation
 
     taken = estimate_evaluation(
-        net.parts.analog, images_tensor(shown), backend_named(net.backend),
+        net.parts.analog, tensors_of(few)[0], images, backend_named(net.backend),
         calibration_images=net.chip.calibration.images, jobs=jobs, copies=copies(),
         set_up_seconds=time.monotonic() - started, **counts,
     )  # fmt: skip

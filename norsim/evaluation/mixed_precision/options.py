@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from norsim.chip.model import Chip
+from norsim.data.inputs.structure import Structure, count_of
 from norsim.errors import PlacementError
 from norsim.quantization.by_layer.bits import MAX_BITS, Bits
 from norsim.quantization.forward import forward
@@ -55,7 +56,7 @@ class Choices:
         return self.joules * self.conversions[bits.weights] * self.passes[bits.activations]
 
 
-def choices_of(network: nn.Module, chip: Chip, images: Tensor) -> dict[str, Choices]:
+def choices_of(network: nn.Module, chip: Chip, images: Structure) -> dict[str, Choices]:
     """Return the widths that each layer of a quantized network can have on `chip`; `images` `[images, ...]` are a few.
 
     Raises PlacementError for a layer that the chip holds at no width.
@@ -92,12 +93,12 @@ def _worth_trying(costs: Mapping[int, int]) -> tuple[int, ...]:
     return tuple(sorted((width for width in kept if width in (widest, *range(LEAST_BITS, widest))), reverse=True))
 
 
-def _vectors_per_image(network: nn.Module, images: Tensor) -> dict[str, float]:
+def _vectors_per_image(network: nn.Module, images: Structure) -> dict[str, float]:
     """Return the number of activation vectors per image that each layer multiplies."""
     counted: dict[str, float] = {}
 
     def count(name: str, layer: QuantizedOperands, output: Tensor) -> None:
-        counted[name] = counted.get(name, 0.0) + output.numel() / layer.weight.shape[0] / len(images)
+        counted[name] = counted.get(name, 0.0) + output.numel() / layer.weight.shape[0] / count_of(images)
 
     handles = [
         layer.register_forward_hook(lambda layer, _, output, name=name: count(name, layer, output))

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import glob
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from norsim.chip.model import Chip
-from norsim.data import Dataset
+from norsim.data import Dataset, Samples
+from norsim.data.batches import InputBatches
+from norsim.data.inputs.choice import Choice, Indices
+from norsim.data.inputs.structure import Structure, split, taken
+from norsim.data.tensors import tensors_of
 from norsim.errors import ConfigurationError
 from norsim.evaluation.attribution import Loss, paired_loss
-from norsim.evaluation.metrics import Predictions
+from norsim.evaluation.metrics import Predictions, labels_of
 from norsim.evaluation.mixed_precision.options import Choices, choices_of
 from norsim.evaluation.mixed_precision.search import Assignment, path, within
 from norsim.evaluation.mixed_precision.sensitivity import Sensitivity, measure, options_of, scores_of
@@ -90,45 +92,66 @@ class Proposal:
     images: Mapping[str, int]
 
 
-def propose(
-    network: nn.Module, data: Dataset, chip: Chip, budget: Budget, *, images: int, verify_images: int,
-    digital: Collection[str] = (), seed: int = 0, report: Report = silent,
-) -> Proposal:  # fmt: skip
-    """Return the bits of each layer of a float `network` that lose least within a `budget`, on training `data`.
+def read_parts(
+    load: Callable[[Choice], Dataset | Samples], choose: int, verify: int, seed: int = 0
+) -> dict[str, Dataset | Samples]:  # fmt: skip
+    """Return the training samples of a proposal by what they are for: the parts that `divided` names.
 
-    `images` choose, and up to `verify_images` others verify. Modules that match the patterns `digital` stay float.
-    Raises ConfigurationError for a budget that nothing meets, for too few images, and as `norsim.quantize`;
-    PlacementError for a layer that `chip` cannot hold.
+    `load` reads a choice of the training samples; it is called once, for these alone. Raises ConfigurationError for too
+    few.
     """
-    parts = divided(len(data), images, verify_images, seed)
-    tensors = {name: torch.from_numpy(data.images[part]).float() / data.full_scale for name, part in parts.items()}
-    seen = observe(network, torch.split(tensors["calibrate"], BATCH), digital, report)
+    parts: dict[str, Indices] = {}
+
+    def wanted(available: int) -> Indices:
+        parts.update(divided(available, choose, verify, seed))
+        return np.sort(np.concatenate(list(parts.values())))
+
+    data = load(wanted)
+    read = np.sort(np.concatenate(list(parts.values())))
+    return {name: data.chosen(np.searchsorted(read, part)) for name, part in parts.items()}
+
+
+def propose(
+    network: nn.Module, parts: Mapping[str, Dataset | Samples], chip: Chip, budget: Budget, *,
+    digital: Collection[str] = (), report: Report = silent,
+) -> Proposal:  # fmt: skip
+    """Return the bits of each layer of a float `network` that lose least within a `budget`, on the training data that
+    `read_parts` returns.
+
+    Modules that match the patterns `digital` stay float. Raises ConfigurationError for a budget that nothing meets, and
+    as `norsim.quantize`; PlacementError for a layer that `chip` cannot hold; DataError for data without one class for
+    each image.
+    """
+    tensors = {name: tensors_of(part) for name, part in parts.items()}
+    inputs = {name: one[0] for name, one in tensors.items()}
+    labels = {name: labels_of(one[1], len(parts[name])) for name, one in tensors.items()}
+    seen = observe(network, InputBatches(list(split(inputs["calibrate"], BATCH))), digital, report)
     uniform = seen.widths(MAX_BITS)
-    choices = choices_of(seen.quantized(uniform), chip, tensors["calibrate"][:1])
+    choices = choices_of(seen.quantized(uniform), chip, taken(inputs["calibrate"], slice(1)))
     _check_energy(budget, choices)
     found = measure(seen, choices, report)
     options = {name: options_of(own, found[name]) for name, own in choices.items()}
     widest = path(options)[0]
-    trial = Trials(seen, tensors["choose"], data.labels[parts["choose"]], report)
+    trial = Trials(seen, inputs["choose"], labels["choose"], report)
     if budget.points is None:
         chosen = within(options, float(budget.energy or 0) * widest.joules)
     else:
         chosen = trial.last_within(path(options), budget.points)
     alike = best_uniform(choices, chosen.joules, trial)
-    labels = data.labels[parts["verify"]]
-    check = Trials(seen, tensors["verify"], labels, report, "verify")
+    right = labels["verify"]
+    check = Trials(seen, inputs["verify"], right, report, "verify")
     first, last = check.classes(widest.bits), check.classes(chosen.bits)
 
     def judged(bits: Mapping[str, Bits]) -> Judged:
         joules = sum(choices[name].energy(one) for name, one in bits.items())
         classes = check.classes(bits)
-        return Judged(bits, joules / widest.joules, share(classes, labels), paired_loss(first, classes, labels))
+        return Judged(bits, joules / widest.joules, share(classes, right), paired_loss(first, classes, right))
 
-    full = scores_of(seen.network, tensors["verify"]).argmax(1).numpy()
+    full = scores_of(seen.network, inputs["verify"]).argmax(1).numpy()
     return Proposal(
-        choices, found, widest.joules, judged(chosen.bits), share(first, labels), share(full, labels),
+        choices, found, widest.joules, judged(chosen.bits), share(first, right), share(full, right),
         None if alike is None else judged(alike),
-        None if alike is None else paired_loss(check.classes(alike), last, labels),
+        None if alike is None else paired_loss(check.classes(alike), last, right),
         {name: len(part) for name, part in parts.items()},
     )  # fmt: skip
 
@@ -146,7 +169,7 @@ def share(classes: Predictions, labels: Predictions) -> float:
     return float((classes == labels).mean())
 
 
-def divided(count: int, choose: int, verify: int, seed: int) -> dict[str, NDArray[np.int64]]:
+def divided(count: int, choose: int, verify: int, seed: int) -> dict[str, Indices]:
     """Divide the indices `[images]` of `count` training images: those that calibrate are spread evenly, as in a
     training; of the others, up to `choose` and `verify` random ones choose and verify, but at most half choose."""
     calibrating = np.arange(count)[:: max(count // CALIBRATION, 1)][:CALIBRATION]
@@ -165,7 +188,9 @@ class Trials:
     `images` `[images, ...]`, `labels` `[images]`
     """
 
-    def __init__(self, seen: Observed, images: Tensor, labels: Predictions, report: Report, what: str = "try") -> None:
+    def __init__(
+        self, seen: Observed, images: Structure, labels: Predictions, report: Report, what: str = "try"
+    ) -> None:  # fmt: skip
         self.seen, self.images, self.labels, self.report, self.what = seen, images, labels, report, what
         self.done: dict[tuple[tuple[str, Bits], ...], Predictions] = {}
 

@@ -11,14 +11,17 @@ a layer has at any width; it is measured when the proposed network is evaluated 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from norsim.errors import DataError
+from norsim.data.inputs.structure import Structure, count_of, joined, split
+from norsim.errors import ConfigurationError, DataError
+from norsim.evaluation import metrics
 from norsim.evaluation.mixed_precision.options import Choices
 from norsim.evaluation.mixed_precision.search import Option
 from norsim.jobs.phases import Report, silent
@@ -47,12 +50,19 @@ class Sensitivity:
 
 
 @torch.no_grad()
-def scores_of(network: nn.Module, images: Tensor) -> Tensor:
+def scores_of(network: nn.Module, images: Structure) -> Tensor:
     """Return the scores `[images, classes]` of a network for `images` `[images, ...]`. Raises DataError for others."""
-    found = [forward(network, part) for part in torch.split(images, AT_ONCE)]
-    if not all(isinstance(part, Tensor) and part.ndim == 2 for part in found):
-        raise DataError("the network returns no scores [images, classes], by which sensitivities are measured")
-    return torch.cat(found).float().cpu()
+    return _scores(forward(network, part) for part in split(images, AT_ONCE))
+
+
+def _scores(outputs: Iterable[Any]) -> Tensor:
+    """Return the scores `[images, classes]` in the outputs of batches. Raises DataError for others."""
+    try:
+        return torch.cat([metrics.scores_of(part) for part in outputs]).float().cpu()
+    except ConfigurationError as problem:
+        raise DataError(
+            "the network returns no scores [images, classes], by which sensitivities are measured"
+        ) from problem
 
 
 def divergence(reference: Tensor, scores: Tensor) -> float:
@@ -65,10 +75,10 @@ def measure(seen: Observed, choices: Mapping[str, Choices], report: Report = sil
     """Return the sensitivity of each layer at the widths of its choices, on the first images that calibrate."""
     widest = {name: own.widest for name, own in choices.items()}
     batches = _batches(seen)
-    exact = scores_of(seen.network, torch.cat(list(seen.batches[:batches])))
+    exact = scores_of(seen.network, joined(seen.batches[:batches]))
 
     def nats(bits: Mapping[str, Bits]) -> float:
-        return divergence(exact, torch.cat(seen.answers(bits, batches)))
+        return divergence(exact, _scores(seen.answers(bits, batches)))
 
     base, total, done = nats(widest), sum(len(own.weights) + len(own.activations) for own in choices.values()), 0
     found = {}
@@ -102,7 +112,7 @@ def _batches(seen: Observed) -> int:
     """Return how many batches have `IMAGES`; all of them if there are fewer."""
     images = 0
     for count, batch in enumerate(seen.batches, 1):
-        images += len(batch)
+        images += count_of(batch)
         if images >= IMAGES:
             return count
     return len(seen.batches)

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from norsim.data.inputs.structure import Structure, count_of
 from norsim.quantization.forward import forward
 from norsim.quantization.modules import QuantizedOperands
 from norsim.quantization.placeable import PLACEABLE
@@ -43,7 +44,7 @@ Named = dict[str, Moments]
 
 
 @torch.no_grad()
-def moments_of(network: nn.Module, inputs: Tensor) -> Named:
+def moments_of(network: nn.Module, inputs: Structure) -> Named:
     """Return the moments of one batch of `inputs` `[images, ...]` by module name, for modules that it calls once."""
     found: Named = {}
     calls: dict[str, int] = {}
@@ -60,7 +61,7 @@ def moments_of(network: nn.Module, inputs: Tensor) -> Named:
 
 
 @torch.no_grad()
-def correct(quantized: nn.Module, batches: Sequence[Tensor], floats: Sequence[Mapping[str, Moments]]) -> list[Any]:
+def correct(quantized: nn.Module, batches: Sequence[Structure], floats: Sequence[Mapping[str, Moments]]) -> list[Any]:
     """Correct the biases and the batch norms of a `quantized` network in place; return its outputs for each batch, as
     corrected for that batch.
 
@@ -70,9 +71,9 @@ def correct(quantized: nn.Module, batches: Sequence[Tensor], floats: Sequence[Ma
     known = set.intersection(*(set(one) for one in floats)) if floats else set()
     before = {name: _own(module) for name, module in quantized.named_modules() if name in known and _own(module)}
     total = {name: [torch.zeros_like(value) for value in own] for name, own in before.items()}
-    images = sum(len(inputs) for inputs in batches)
+    images = sum(map(count_of, batches))
     for inputs, expected in zip(batches, floats, strict=True):
-        share = len(inputs) / images
+        share = count_of(inputs) / images
 
         def see(
             name: str, module: nn.Module, values: Tensor, expected: Mapping[str, Moments] = expected,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from norsim.data.batches import Data, inputs_of, size_of
+from norsim.data.inputs.structure import Structure, count_of, mapped, tensors_in
 from norsim.errors import ConfigurationError
 from norsim.quantization.exempt import refused
 from norsim.quantization.forward import check_single_images, forward
@@ -29,7 +30,7 @@ def observe_inputs(
     report: Callable[[str, int, int], None] = lambda what, done, total: None,
     digital: Collection[str] = (),
     size: int | None = None,
-) -> tuple[dict[str, Tensor], list[Tensor], list[Named]]:
+) -> tuple[dict[str, Tensor], list[Structure], list[Named]]:
     """Run all of `calibration` through `model`; return up to 65,537 input values `[n]` of each layer, the first batches
     `[images, ...]` of inputs, and the moments of the layers in each of these.
 
@@ -41,14 +42,14 @@ def observe_inputs(
     layers = checked_layers(model, digital)
     samples = {name: _InputSample(name, layer) for name, layer in layers.items()}
     weights: dict[str, Tensor] = {}
-    batches: list[Tensor] = []
+    batches: list[Structure] = []
     moments: list[Named] = []
     done, total = 0, size_of(calibration) if size is None else size
     report("quantize", 0, total)
     with forwards((sample.layer, sample) for sample in samples.values()):
         for images in inputs_of(calibration):
             if done < KEPT_INPUTS and sum(map(_size, batches)) < KEPT_BYTES:
-                batches.append(images.detach().clone())
+                batches.append(mapped(images, lambda part: part.detach().clone()))
                 moments.append(moments_of(model, images))
             else:
                 forward(model, images)
@@ -57,7 +58,7 @@ def observe_inputs(
                 weights = {name: layer.weight.detach().clone() for name, layer in layers.items()}
                 with _paused(samples.values()):
                     check_single_images(model, images)
-            done += len(images)
+            done += count_of(images)
             report("quantize", done, total)
     if not weights:
         raise ConfigurationError("calibration is empty; pass at least one batch of inputs")
@@ -71,8 +72,8 @@ def observe_inputs(
     return {name: sample.values() for name, sample in samples.items()}, batches, moments
 
 
-def _size(values: Tensor) -> int:
-    return values.numel() * values.element_size()
+def _size(inputs: Structure) -> int:
+    return sum(part.numel() * part.element_size() for part in tensors_in(inputs))
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from norsim.data.inputs.structure import Structure, count_of, taken
 from norsim.errors import ConfigurationError
 from norsim.quantization.forward import forward
 from norsim.quantization.modules import QuantizedOperands, positive, quantized_operands
@@ -37,7 +38,7 @@ Outputs = dict[str, list[Tensor]]
 def learn_rounding(
     quantized: nn.Module,
     float_network: nn.Module,
-    batches: Sequence[Tensor],
+    batches: Sequence[Structure],
     report: Callable[[str, int, int], None] = lambda what, done, total: None,
     steps: int | None = None,
 ) -> None:
@@ -71,7 +72,7 @@ def learn_rounding(
             for step in range(steps):
                 report("learn rounding", step, steps)
                 batch = batches[int(torch.randint(len(batches), (1,), generator=random))]
-                inputs = batch[torch.randint(len(batch), (count,), generator=random).to(batch.device)]
+                inputs = taken(batch, torch.randint(count_of(batch), (count,), generator=random))
                 of_float.clear()
                 found.clear()
                 with torch.no_grad():
@@ -99,7 +100,7 @@ def learn_rounding(
 
 
 @torch.no_grad()
-def mean_distance(quantized: nn.Module, float_network: nn.Module, batches: Sequence[Tensor]) -> float:
+def mean_distance(quantized: nn.Module, float_network: nn.Module, batches: Sequence[Structure]) -> float:
     """Return the mean over `batches` of inputs `[images, ...]` and over layers of the distance that is learned from."""
     found, layers = [], quantized_operands(quantized)
     for inputs in batches:
@@ -141,10 +142,10 @@ def _outputs(network: nn.Module, names: Sequence[str] | dict[str, QuantizedOpera
             hook.remove()
 
 
-def _inputs_at_once(network: nn.Module, inputs: Tensor, outputs: Outputs) -> int:
+def _inputs_at_once(network: nn.Module, inputs: Structure, outputs: Outputs) -> int:
     """Return the number of `inputs` `[images, ...]` of a step, from the `outputs` that one of them fills."""
     with torch.no_grad():
-        forward(network, inputs[:1])
+        forward(network, taken(inputs, slice(1)))
     size = sum(one.numel() * one.element_size() for calls in outputs.values() for one in calls)
     return min(max(MOST_BYTES // max(size, 1), 1), MOST_INPUTS)
 

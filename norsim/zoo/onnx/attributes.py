@@ -9,6 +9,7 @@ from torch import Tensor
 
 _CONVOLUTION = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 _POOL = ("auto_pad", "ceil_mode", "kernel_shape", "pads", "strides")
+_RECURRENT = ("activations", "clip", "direction", "hidden_size", "layout")
 _REDUCE = ("axes", "keepdims", "noop_with_empty_axes")
 
 # The attributes that an operator's function or layer takes, and those without effect in a network that only answers:
@@ -21,12 +22,17 @@ HONOURED: Mapping[str, tuple[str, ...]] = {
     "LayerNormalization": ("axis", "epsilon"), "LeakyRelu": ("alpha",), "LogSoftmax": ("axis",),
     "MaxPool": (*_POOL, "dilations", "storage_order"), "Mod": ("fmod",), "Pad": ("mode",), "ReduceMax": _REDUCE,
     "ReduceMean": _REDUCE, "ReduceMin": _REDUCE, "ReduceSum": _REDUCE, "Reshape": ("allowzero",),
+    "Resize": ("antialias", "axes", "coordinate_transformation_mode", "cubic_coeff_a", "exclude_outside",
+               "keep_aspect_ratio_policy", "mode", "nearest_mode"),
+    "ConvTranspose": (*_CONVOLUTION, "output_padding"), "LSTM": (*_RECURRENT, "input_forget"),
+    "GRU": (*_RECURRENT, "linear_before_reset"), "RNN": _RECURRENT,
     "Shape": ("end", "start"), "Softmax": ("axis",), "Split": ("axis", "num_outputs"), "Transpose": ("perm",),
 }  # fmt: skip
 
 # Attributes that are 0 or 1; the standard gives other numbers no meaning.
 FLAGS = frozenset({
-    "allowzero", "ceil_mode", "count_include_pad", "fmod", "keepdims", "noop_with_empty_axes", "storage_order",
+    "allowzero", "antialias", "ceil_mode", "count_include_pad", "exclude_outside", "fmod", "input_forget",
+    "keepdims", "layout", "linear_before_reset", "noop_with_empty_axes", "storage_order",
     "training_mode", "transA", "transB",
 })  # fmt: skip
 

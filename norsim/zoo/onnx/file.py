@@ -11,19 +11,24 @@ import torch
 from torch import Tensor, nn
 
 from norsim.errors import ConfigurationError, DataError, first_line
-from norsim.zoo.onnx.attributes import ignored
-from norsim.zoo.onnx.graph import GraphError, Node, OnnxNetwork
+from norsim.zoo.onnx.attributes import FLAGS, ignored
+from norsim.zoo.onnx.batches import check_batches
+from norsim.zoo.onnx.graph import GraphError, Node, OnnxNetwork, OnnxNetworkOfSeveral, Source
 from norsim.zoo.onnx.layers import LAYERS
 from norsim.zoo.onnx.operators import OPERATORS
+from norsim.zoo.onnx.recurrent import RECURRENT
+from norsim.zoo.onnx.reference import ReferenceNode, why_not
+from norsim.zoo.onnx.resize import is_plain
 
 SUFFIX = ".onnx"
-FIRST_OPSET = 13
+# Files of older opsets, down to the second one, are converted to the first.
+OPSET, OLDEST_OPSET = 13, 9
+# The opset in which Resize got modes of coordinates.
+FIRST_OF_MODES = 11
 LARGEST_BYTES = 2**31 - 1
-# Names of the standard's own domain, and its number of the type float32.
+# Names of the standard's own domain, and its numbers of the types that inputs can have.
 STANDARD = ("", "ai.onnx")
-FLOAT = 1
-# The longest side of images on which a network is tried when it is read.
-LARGEST_SIDE = 512
+TYPES = {1: torch.float32, 6: torch.int32, 7: torch.int64, 9: torch.bool}
 
 
 def is_onnx(name: str) -> bool:
@@ -54,8 +59,9 @@ def build_for_any_batch(path: Path) -> nn.Module:
 def build_onnx(path: Path, content: bytes | None = None) -> OnnxNetwork:
     """Return the network in the file, with its weights, in eval mode. Only known operators are executed.
 
-    It maps a batch of images to a batch of outputs. Raises ConfigurationError if the package onnx is missing or the
-    network is not supported, DataError for a damaged file.
+    It maps a batch of each input to a batch of each output. Nodes that norsim has no operator for are computed by the
+    package onnx. Raises ConfigurationError if that package is missing or the network is not supported, DataError for a
+    damaged file.
     """
     try:
         import onnx
@@ -74,8 +80,9 @@ def build_onnx(path: Path, content: bytes | None = None) -> OnnxNetwork:
                 raise DataError(f"{path}: {value.name!r} is in another file; export the network as one file")
         onnx.checker.check_model(model)
         _check_splits(path, model)
+        model = _converted(path, model)
         model = onnx.shape_inference.infer_shapes(model)
-    except DataError:
+    except (ConfigurationError, DataError):
         raise
     except Exception as problem:  # protobuf and the checker raise anything on a damaged file
         raise DataError(f"{path} is not a valid ONNX file: {type(problem).__name__}: {first_line(problem)}") from None
@@ -113,52 +120,114 @@ def _check_splits(path: Path, model: Any) -> None:
                 )
 
 
-def _network(model: Any, digest: str) -> OnnxNetwork:
-    from onnx import helper
+def _converted(path: Path, model: Any) -> Any:
+    """Return the model in a known opset. Raises ConfigurationError if it is too old, or cannot be converted."""
+    from onnx import version_converter
 
-    graph = model.graph
     opsets = {entry.version for entry in model.opset_import if entry.domain in STANDARD}
     opset = min(opsets, default=0)
     if len(opsets) > 1:
-        raise GraphError(f"it has opsets {' and '.join(map(str, sorted(opsets)))}; expected one: export it again")
-    if opset < FIRST_OPSET:
-        raise GraphError(f"it has opset {opset}; expected {FIRST_OPSET} or later: export it again")
+        found = " and ".join(map(str, sorted(opsets)))
+        raise ConfigurationError(f"{path}: it has opsets {found}; expected one: export it again")
+    if opset >= OPSET:
+        return model
+    if opset < OLDEST_OPSET:
+        raise ConfigurationError(f"{path}: it has opset {opset}; expected {OLDEST_OPSET} or later: export it again")
+    try:
+        found = version_converter.convert_version(model, OPSET)
+        if opset < FIRST_OF_MODES:
+            _set_modes(found)
+        return found
+    except Exception as problem:  # the converter raises several kinds
+        raise ConfigurationError(
+            f"{path}: it has opset {opset}, which the package onnx cannot convert to {OPSET} ({first_line(problem)}); "
+            f"export it again, with opset {OPSET} or later"
+        ) from problem
+
+
+def _set_modes(model: Any) -> None:
+    """Let each Resize, which was a Resize or an Upsample without modes of coordinates, compute as it did; the converter
+    leaves the defaults of later opsets."""
+    from onnx import helper
+
+    for node in model.graph.node:
+        if node.op_type == "Resize":
+            node.attribute.append(helper.make_attribute("coordinate_transformation_mode", "asymmetric"))
+            node.attribute.append(helper.make_attribute("nearest_mode", "floor"))
+
+
+def _network(model: Any, digest: str) -> OnnxNetwork:
+    graph = model.graph
+    opset = next(entry.version for entry in model.opset_import if entry.domain in STANDARD)
     replaced = [function.name for function in model.functions if function.domain in STANDARD]
     if replaced:
         raise GraphError(f"it defines the operator {replaced[0]} otherwise than the standard, which is not supported")
     constants = {value.name: _tensor(value) for value in graph.initializer}
     inputs = [value for value in graph.input if value.name not in constants]
-    if len(inputs) != 1 or len(graph.output) != 1:
-        raise GraphError(f"it has {len(inputs)} inputs and {len(graph.output)} outputs; expected one of each")
-    for what, value in (("input", inputs[0]), ("output", graph.output[0])):
-        kind = value.type.tensor_type.elem_type
-        if kind != FLOAT:
-            name = helper.tensor_dtype_to_string(kind).removeprefix("TensorProto.").lower() if kind else "not a tensor"
-            raise GraphError(f"its {what} {value.name!r} is {name}; expected a tensor of floats of 32 bits")
+    if not inputs or not graph.output:
+        raise GraphError(f"it has {len(inputs)} inputs and {len(graph.output)} outputs; expected at least one of each")
+    for value in inputs:
+        if value.type.tensor_type.elem_type not in TYPES:
+            raise GraphError(
+                f"its input {value.name!r} is {_type(value)}; expected a tensor of float32, int32, int64 or bool"
+            )
+    if not any(value.type.tensor_type.elem_type == 1 for value in graph.output):
+        value = graph.output[0]
+        raise GraphError(f"its output {value.name!r} is {_type(value)}; expected a tensor of floats of 32 bits")
     nodes = []
     for index, proto in enumerate(graph.node):
         attributes = {part.name: _attribute(part) for part in proto.attribute}
         if proto.op_type == "Constant" and proto.domain in STANDARD:
             constants[proto.output[0]] = _constant(attributes)
             continue
-        kind = proto.op_type if proto.domain in STANDARD else f"{proto.domain}.{proto.op_type}"
-        if kind == "Split":
-            attributes.setdefault("num_outputs", len(proto.output))
-        name = proto.name or f"{proto.op_type}_{index}"
-        extra = ignored(kind, attributes, _defaults(kind, opset))
-        if extra is not None and (kind in OPERATORS or kind in LAYERS):
-            raise GraphError(f"ONNX node {name!r} ({kind}): its attribute {extra} is not supported")
-        if kind == "BatchNormalization" and opset < 14 and any(proto.output[1:]):
-            # Before opset 14, which has an attribute for it, these outputs state the training mode.
-            raise GraphError(f"ONNX node {name!r} ({kind}): it is in training mode; export the network in eval mode")
-        nodes.append(Node(kind, name, tuple(proto.input), tuple(proto.output), attributes))
+        nodes.append(_node(proto, index, attributes, opset))
     ranks = {
         value.name: len(value.type.tensor_type.shape.dim)
         for value in (*graph.value_info, *graph.input)
         if value.type.tensor_type.HasField("shape")
     }
-    shape = tuple(axis.dim_value for axis in inputs[0].type.tensor_type.shape.dim)
-    return OnnxNetwork(nodes, constants, ranks, inputs[0].name, graph.output[0].name, digest, shape)
+    sources = {
+        value.name: Source(
+            tuple(axis.dim_value for axis in value.type.tensor_type.shape.dim), TYPES[value.type.tensor_type.elem_type]
+        )
+        for value in inputs
+    }
+    kind = OnnxNetwork if len(sources) == 1 else OnnxNetworkOfSeveral
+    return kind(nodes, constants, ranks, sources, tuple(value.name for value in graph.output), digest)
+
+
+def _node(proto: Any, index: int, attributes: dict[str, Any], opset: int) -> Node:
+    """Return a node, which onnx computes if norsim has no operator for it. Raises GraphError if neither has."""
+    kind = proto.op_type if proto.domain in STANDARD else f"{proto.domain}.{proto.op_type}"
+    if kind == "Split":
+        attributes.setdefault("num_outputs", len(proto.output))
+    name = proto.name or f"{proto.op_type}_{index}"
+    extra = ignored(kind, attributes, _defaults(kind, opset))
+    known = kind in OPERATORS or kind in LAYERS
+    if extra is not None and known and (kind in LAYERS or extra.partition("=")[0] in FLAGS):
+        raise GraphError(f"ONNX node {name!r} ({kind}): its attribute {extra} is not supported")
+    if kind == "BatchNormalization" and opset < 14 and any(proto.output[1:]):
+        # Before opset 14, which has an attribute for it, these outputs state the training mode.
+        raise GraphError(f"ONNX node {name!r} ({kind}): it is in training mode; export the network in eval mode")
+    beyond = (kind == "Resize" and not is_plain(attributes)) or (kind == "MaxPool" and any(proto.output[1:]))
+    reference = None
+    if proto.domain in STANDARD and (not known or extra is not None or beyond or kind in RECURRENT):
+        problem = why_not(proto, opset)
+        if problem is None:
+            reference = ReferenceNode(proto.SerializeToString(), opset)
+        elif kind not in RECURRENT:
+            raise GraphError(f"ONNX node {name!r}: {problem}, so it is not supported")
+    elif not known:
+        raise GraphError(f"ONNX node {name!r}: operator {kind} is not supported: it is not of the ONNX standard")
+    return Node(kind, name, tuple(proto.input), tuple(proto.output), attributes, reference)
+
+
+def _type(value: Any) -> str:
+    """Return the type of an input or output in words."""
+    from onnx import helper
+
+    kind = value.type.tensor_type.elem_type
+    return helper.tensor_dtype_to_string(kind).removeprefix("TensorProto.").lower() if kind else "not a tensor"
 
 
 def _defaults(kind: str, opset: int) -> dict[str, Any]:
@@ -172,30 +241,6 @@ def _defaults(kind: str, opset: int) -> dict[str, Any]:
         name: helper.get_attribute_value(about.default_value)
         for name, about in schema.attributes.items() if about.default_value.name
     }  # fmt: skip
-
-
-@torch.no_grad()
-def check_batches(network: OnnxNetwork) -> None:
-    """Raise GraphError if a network answers for batches of one and of three images otherwise than image by image.
-
-    Nothing is checked if the file does not state the size of an image.
-    """
-    shape = network.shape
-    if not shape[1:] or not all(0 < size <= LARGEST_SIDE for size in shape[1:]):
-        return
-    images = torch.rand(3, *shape[1:], generator=torch.Generator().manual_seed(0))
-    advice = "a constant of its graph is for one batch size; export it with a dynamic first axis"
-    each, together = [network(one[None]) for one in images], network(images)
-    rows = [len(answer) if answer.ndim else 0 for answer in (*each, together)]
-    if rows != [1, 1, 1, 3]:
-        raise GraphError(f"it gives {rows[0]} answers for one image and {rows[3]} for three: {advice}")
-    if not together.numel():
-        raise GraphError(f"its output has shape {list(together.shape)}, so no values")
-    if not torch.isfinite(together).all():
-        raise GraphError("its output for random images has values that are not finite")
-    scale = float(together.abs().max()) or 1.0
-    if together.is_floating_point() and not (torch.cat(each) - together).abs().max() <= 1e-3 * scale:
-        raise GraphError("it answers otherwise for an image among others than for the image alone")
 
 
 def _tensor(proto: Any) -> Tensor:

@@ -48,6 +48,30 @@ def _convolution(attributes: Attributes, weights: list[Tensor], bias: Tensor | N
     return layer
 
 
+def _transposed(attributes: Attributes, weights: list[Tensor], bias: Tensor | None, rank: int) -> nn.Module:
+    weight, groups = weights[0], attributes.get("group", 1)
+    axes = weight.ndim - 2
+    kind: Any = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d}.get(axes)
+    if kind is None or "output_shape" in attributes:
+        raise ValueError(f"a transposed convolution along {axes} axes, or of a stated output_shape")
+    before, behind = padding(attributes, axes)
+    further = list(attributes.get("output_padding", [0] * axes))
+    # What is cut off less at the end is padding of the output.
+    more = [one + start - end for one, start, end in zip(further, before, behind, strict=True)]
+    strides, dilations = along(attributes, "strides", axes), along(attributes, "dilations", axes)
+    if any(not 0 <= one < max(pair) for one, *pair in zip(more, strides, dilations, strict=True)):
+        raise ValueError(f"pads {before + behind} with output_padding {further}")
+    layer: nn.Module = kind(
+        weight.shape[0], weight.shape[1] * groups, tuple(weight.shape[2:]), stride=tuple(strides),
+        padding=tuple(before), output_padding=tuple(more), dilation=tuple(dilations), groups=groups,
+        bias=len(weights) > 1, device="meta",
+    )  # fmt: skip
+    layer.weight = _parameter(weight)
+    if len(weights) > 1:
+        layer.bias = _parameter(weights[1], weight.shape[1] * groups)
+    return layer
+
+
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Module:
     return linear_of(_parameter(weight), None if bias is None else _parameter(bias))
 
@@ -81,4 +105,10 @@ def _norm(attributes: Attributes, weights: list[Tensor], bias: Tensor | None, ra
     return norm
 
 
-LAYERS = {"Conv": _convolution, "Gemm": _gemm, "MatMul": _product, "BatchNormalization": _norm}
+LAYERS = {
+    "Conv": _convolution,
+    "ConvTranspose": _transposed,
+    "Gemm": _gemm,
+    "MatMul": _product,
+    "BatchNormalization": _norm,
+}

@@ -1,4 +1,4 @@
-"""ONNX operators without weights as functions of tensors, for opset 13 and later.
+"""ONNX operators without weights as functions of tensors, for opset 13 and later; other files are converted to it.
 
 Each takes the node's attributes and its inputs (None for an omitted one) and returns its output or a tuple of outputs.
 Semantics follow the ONNX operator specification.
@@ -6,6 +6,7 @@ Semantics follow the ONNX operator specification.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,7 @@ from torch.nn import functional
 
 from norsim.zoo.onnx.axes import Attributes, around, axes_of, axis_of, integers
 from norsim.zoo.onnx.pools import pool
+from norsim.zoo.onnx.resize import resize
 
 Operator = Callable[..., Any]
 
@@ -124,6 +126,21 @@ def _constant_of_shape(attributes: Attributes, shape: Tensor) -> Tensor:
     return torch.full(integers(shape) or [], value.item(), dtype=value.dtype)
 
 
+def _resize(attributes: Attributes, x: Tensor, *given: Tensor | None) -> Tensor:
+    roi, scales, sizes = (*given, None, None, None)[:3]
+    grown = [] if scales is None else scales.reshape(-1).tolist()
+    _allow(x.numel() * math.prod(grown) if grown else math.prod(integers(sizes) or []))
+    return resize(attributes, x, roi, scales, sizes)
+
+
+def _tile(attributes: Attributes, x: Tensor, repeats: Tensor) -> Tensor:
+    counts = integers(repeats) or []
+    if len(counts) != x.ndim or min(counts, default=0) < 0:
+        raise ValueError(f"repeats {counts} for {x.ndim} axes")
+    _allow(x.numel() * math.prod(counts))
+    return x.repeat(counts)
+
+
 def _expand(attributes: Attributes, x: Tensor, shape: Tensor) -> Tensor:
     sizes = integers(shape) or []
     whole = [1] * (len(sizes) - x.ndim) + list(x.shape)
@@ -188,8 +205,20 @@ def _gelu(attributes: Attributes, x: Tensor) -> Tensor:
     return functional.gelu(x, approximate=attributes.get("approximate", b"none").decode())
 
 
+def _of_all(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
+    """Return an operator of any number of tensors, whose shapes are broadcast."""
+    return lambda attributes, first, *others: functools.reduce(function, others, first)
+
+
+def _mean(attributes: Attributes, *inputs: Tensor) -> Tensor:
+    return functools.reduce(torch.add, inputs) / len(inputs)
+
+
 OPERATORS: dict[str, Operator] = {
     # between tensors
+    "Max": _of_all(torch.maximum), "Min": _of_all(torch.minimum), "Sum": _of_all(torch.add), "Mean": _mean,
+    "And": lambda a, x, y: x & y, "Or": lambda a, x, y: x | y,
+    "LessOrEqual": lambda a, x, y: x <= y, "GreaterOrEqual": lambda a, x, y: x >= y,
     "Add": lambda a, x, y: x + y, "Sub": lambda a, x, y: x - y, "Mul": lambda a, x, y: x * y, "Div": _divide,
     "Pow": lambda a, x, y: x**y, "MatMul": lambda a, x, y: x @ y, "Equal": lambda a, x, y: x == y,
     "Less": lambda a, x, y: x < y, "Greater": lambda a, x, y: x > y, "Where": lambda a, c, x, y: torch.where(c, x, y),
@@ -202,7 +231,9 @@ OPERATORS: dict[str, Operator] = {
     "LeakyRelu": lambda a, x: functional.leaky_relu(x, a.get("alpha", 0.01)), "Neg": lambda a, x: -x,
     "Not": lambda a, x: ~x, "Reciprocal": lambda a, x: x.reciprocal(), "Relu": lambda a, x: torch.relu(x),
     "Sigmoid": lambda a, x: torch.sigmoid(x), "Sqrt": lambda a, x: x.sqrt(), "Tanh": lambda a, x: torch.tanh(x),
-    "Softplus": lambda a, x: functional.softplus(x), "Dropout": _dropout,
+    "Softplus": lambda a, x: functional.softplus(x), "Dropout": _dropout, "Floor": lambda a, x: x.floor(),
+    "Ceil": lambda a, x: x.ceil(), "Round": lambda a, x: x.round(), "Sign": lambda a, x: x.sign(),
+    "Sin": lambda a, x: x.sin(), "Cos": lambda a, x: x.cos(),
     # over axes
     "Softmax": lambda a, x: torch.softmax(x, a.get("axis", -1)), "LayerNormalization": _layer_norm,
     "LogSoftmax": lambda a, x: torch.log_softmax(x, a.get("axis", -1)),
@@ -216,6 +247,6 @@ OPERATORS: dict[str, Operator] = {
     "Transpose": lambda a, x: x.permute(a.get("perm", list(range(x.ndim))[::-1])),
     "Squeeze": _squeeze, "Unsqueeze": _unsqueeze, "Concat": lambda a, *x: torch.cat(x, a["axis"]), "Split": _split,
     "Slice": _slice, "Gather": _gather, "Pad": _pad, "Shape": _shape, "ConstantOfShape": _constant_of_shape,
-    "Expand": _expand,
-    "Range": _range,
+    "Expand": _expand, "Range": _range, "Resize": _resize,
+    "Tile": _tile,
 }  # fmt: skip

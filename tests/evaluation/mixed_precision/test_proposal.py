@@ -12,10 +12,19 @@ from torch import nn
 import norsim
 from norsim.array.tile import Currents
 from norsim.chip.load import load_chip
-from norsim.data import Dataset
+from norsim.data import Dataset, Samples
+from norsim.data.inputs.choice import Choice
 from norsim.errors import ConfigurationError, DataError
 from norsim.evaluation.mixed_precision.options import choices_of
-from norsim.evaluation.mixed_precision.proposal import Budget, Proposal, best_uniform, divided, propose, text_of
+from norsim.evaluation.mixed_precision.proposal import (
+    Budget,
+    Proposal,
+    best_uniform,
+    divided,
+    propose,
+    read_parts,
+    text_of,
+)
 from norsim.evaluation.mixed_precision.sensitivity import divergence, measure, scores_of
 from norsim.quantization.by_layer.bits import Bits, read_bits
 from norsim.quantization.quantize import observe, quantize
@@ -52,9 +61,13 @@ def data(network: nn.Module) -> Dataset:
     return Dataset("noise", "train", pixels, labels, tuple("abcde"), 16, "drawn")
 
 
+def parts_of(data: Dataset | Samples, choose: int, verify: int) -> dict[str, Dataset | Samples]:
+    return read_parts(lambda wanted: data.chosen(wanted(len(data))), choose, verify)
+
+
 @pytest.fixture(scope="module")
 def found(network: nn.Module, data: Dataset) -> Proposal:
-    return propose(network, data, load_chip("etox65"), Budget(energy=0.4), images=150, verify_images=200)
+    return propose(network, parts_of(data, 150, 200), load_chip("etox65"), Budget(energy=0.4))
 
 
 def test_energies_are_those_of_an_evaluation(
@@ -144,12 +157,42 @@ def test_the_proposal_is_verified_on_images_of_its_own(network: nn.Module, data:
     assert found.against_uniform is not None and found.proposed.accuracy > found.uniform.accuracy
 
 
+class Two(nn.Module):
+    """The network `Net` for the two halves of an image, its scores in a dict."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, low: torch.Tensor, high: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"scores": self.net(torch.cat([low, high], 2))}
+
+
+def test_a_network_of_several_inputs_gets_the_same_proposal(network: nn.Module, data: Dataset, found: Proposal) -> None:
+    pixels = data.images.astype(np.float32) / 16
+    inputs = {"low": pixels[:, :, :2], "high": pixels[:, :, 2:]}
+    samples = Samples("halves", "train", inputs, data.labels, "drawn", np.zeros(len(data), np.uint32), len(data))
+    again = propose(Two(network), parts_of(samples, 150, 200), load_chip("etox65"), Budget(energy=0.4))
+    assert {f"net.{name}": bits for name, bits in found.proposed.bits.items()} == again.proposed.bits
+    assert again.proposed.accuracy == found.proposed.accuracy
+
+
+def test_only_the_samples_of_a_proposal_are_read(data: Dataset) -> None:
+    read = []
+
+    def load(wanted: Choice) -> Dataset:
+        read.append(wanted(len(data)))
+        return data.chosen(read[-1])
+
+    parts = read_parts(load, 30, 40)
+    assert len(read) == 1 and len(read[0]) == 512 + 30 + 40
+    for name, places in divided(len(data), 30, 40, 0).items():
+        np.testing.assert_array_equal(parts[name].images, data.images[places])
+
+
 def test_a_loss_is_a_budget_too(network: nn.Module, data: Dataset) -> None:
     chip, limits = load_chip("etox65"), (2.0, 100.0)
-    shares = [
-        propose(network, data, chip, Budget(points=most), images=150, verify_images=100).proposed.share
-        for most in limits
-    ]
+    shares = [propose(network, parts_of(data, 150, 100), chip, Budget(points=most)).proposed.share for most in limits]
     assert 1 > shares[0] > shares[1]
     # With any loss allowed it is the least energy: two bits of activations, one slice of weights.
     assert shares[1] == pytest.approx(4 / 8 * 1 / 4)
@@ -189,7 +232,7 @@ def test_budgets_and_data_that_allow_no_search_are_refused(make: Callable[[], ob
 
 def test_a_budget_below_the_least_energy_is_refused(network: nn.Module, data: Dataset) -> None:
     with pytest.raises(ConfigurationError, match="no bits take so little energy; the least is 0.125"):
-        propose(network, data, load_chip("etox65"), Budget(energy=0.1), images=20, verify_images=20)
+        propose(network, parts_of(data, 20, 20), load_chip("etox65"), Budget(energy=0.1))
 
 
 def test_texts_name_the_layers_that_differ_from_most() -> None:
