@@ -27,7 +27,7 @@ from norsim.chip.cell_schema import SpiceNumber
 from norsim.chip.load import presets
 from norsim.chip.schema import chip_file
 from norsim.configuration.quantities import Conversion, any_quantity
-from norsim.configuration.section import section_of
+from norsim.configuration.section import by_pattern, section_of
 from norsim.periphery.registry import ENCODINGS, section_key
 
 PAGE = Path(__file__).parent / "chip-file.md"
@@ -113,7 +113,11 @@ def keys(section: str) -> Iterator[tuple[str, FieldInfo]]:
     model: Any = reduce(lambda found, name: section_of(found.model_fields[name].annotation), names, chip_file())
     for name, field in model.model_fields.items():
         below = section_of(field.annotation)
-        if below is None or (section != "chip" and name != "wires" and get_origin(field.annotation)):
+        if (
+            below is None
+            or by_pattern(field.annotation)
+            or (section != "chip" and name != "wires" and get_origin(field.annotation))
+        ):
             yield ".".join([*names, name]), field
 
 

@@ -40,6 +40,7 @@ class Stream(IntEnum):
     IMAGE_BOOTSTRAP = 22
     CHIP_INTERVALS = 23
     READ_BOOTSTRAP = 24
+    BIT_IMAGES = 25
 
 
 def generator(seed: int, stream: Stream, *place: int) -> np.random.Generator:

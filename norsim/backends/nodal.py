@@ -8,7 +8,7 @@ from norsim.array.tile import Currents, Stimulus, Tile
 from norsim.backends.backend import Backend
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class Nodal(Backend):
     """The reference for large tiles.
 

@@ -11,12 +11,13 @@ import numpy as np
 from pydantic import ValidationError
 
 from norsim.chip.cell_files import build_cell
+from norsim.chip.layer_keys import range_of
 from norsim.chip.model import Calibration, Chip
 from norsim.chip.renamed import check_renamed, check_setting
 from norsim.chip.schema import chip_file
 from norsim.chip.silicon import build_silicon
 from norsim.configuration.quantities import has_unit
-from norsim.configuration.section import Section, problem_of, section_of
+from norsim.configuration.section import Section, by_pattern, problem_of, section_of
 from norsim.configuration.strict_yaml import parse_yaml, read_yaml
 from norsim.errors import ConfigurationError, suggestion
 from norsim.paths import models_folder
@@ -123,6 +124,18 @@ def _with(content: dict[str, Any], keys: list[str], value: Any, setting: str, se
         raise ConfigurationError(f"setting {setting!r}: there is no key {first!r}; {suggestion(first, known)}")
     if not rest:
         return {**content, first: value}
+    below = by_pattern(known[first].annotation)
+    if below is not None:
+        # A pattern may have dots, so it ends where a key of the section begins.
+        length = next((place for place, key in enumerate(rest) if place and key in below.model_fields), len(rest))
+        pattern, rest = ".".join(rest[:length]), rest[length:]
+        part = content.get(first) or {}
+        if not rest or not isinstance(part, dict):
+            raise ConfigurationError(
+                f"setting {setting!r}: expected {first}.PATTERN.KEY, for example {first}.conv1.adc.bits=9"
+            )
+        inside = _with(part.get(pattern) or {}, rest, value, setting, below)
+        return {**content, first: {**part, pattern: inside}}
     below = section_of(known[first].annotation)
     if below is None:
         raise ConfigurationError(f"setting {setting!r}: {first!r} has no keys below it")
@@ -150,5 +163,6 @@ def build_chip(content: dict[str, Any], path: Path, trust_cell: bool = False) ->
         build_silicon(file.silicon, path.parent), file.silicon.programmed_at, file.silicon.tracking,
         file.silicon.in_situ, encoded.wordline_rise, file.tile.row_order,
         Costs(cost.sample, cost.conversion, cost.adc_step, cost.held, cost.pump_efficiency), adc.shared_by,
-        adc.reference == "ratiometric",
+        adc.reference == "ratiometric", adc_range=range_of(adc.range), rows_used=file.tile.rows_used,
+        layers=tuple(section.keys(pattern) for pattern, section in file.layers.items()),
     )  # fmt: skip

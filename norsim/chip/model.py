@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from norsim.array.cell import Cell
 from norsim.array.draw import NOMINAL, Draw
 from norsim.array.variation import PERFECT, Silicon
 from norsim.array.wires import Wires
-from norsim.periphery.adc import IDEAL_CONVERTERS, ConverterSpread
+from norsim.chip.layer_keys import AdcRange, LayerKeys
+from norsim.errors import ConfigurationError
+from norsim.periphery.adc import IDEAL_CONVERTERS, Adc, ConverterSpread
 from norsim.periphery.encoding import Encoding
 from norsim.periphery.energy import USUAL_COSTS, Costs
+from norsim.quantization.by_layer.patterns import first_matches
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,10 @@ class Chip:
     `costs`      time and energy of a read
     `outputs_per_converter`   outputs of a tile that share a converter, which converts one after the other
     `draw`       which one of all chips of this design it is
+    `adc_range`  range of each output's converter: `fitted` on training images, `full` for the full scale of the tile in
+                 both directions, or the amperes of the lowest and the highest code
+    `rows_used`  inputs of a layer on one tile, at most; None for as many as it holds
+    `layers`     keys that differ between layers, by patterns of their names; see `for_layers`
     """
 
     name: str
@@ -73,10 +81,36 @@ class Chip:
     outputs_per_converter: int = 1
     ratiometric: bool = False
     draw: Draw = NOMINAL
+    adc_range: AdcRange = "fitted"
+    rows_used: int | None = None
+    layers: tuple[LayerKeys, ...] = ()
 
     def specimen(self, seed: int, number: int) -> Chip:
         """Return chip number `number` of those of this design that `seed` draws."""
         return replace(self, draw=Draw(seed, number))
+
+    def for_layers(self, names: Sequence[str]) -> dict[str, Chip]:
+        """Return the chip with the keys of each layer. Raises ConfigurationError for a pattern without effect."""
+        try:
+            found = first_matches([keys.pattern for keys in self.layers], names)
+        except ConfigurationError as problem:
+            raise ConfigurationError(f"the section `layers` of chip {self.name}: {problem}") from None
+        own = {keys.pattern: self._with_keys(keys) for keys in self.layers}
+        plain = self._with_keys(LayerKeys("*"))
+        return {name: plain if pattern is None else own[pattern] for name, pattern in found.items()}
+
+    def _with_keys(self, keys: LayerKeys) -> Chip:
+        bits = self.adc_bits if keys.adc_bits is None else keys.adc_bits
+        rows = self.rows_used if keys.rows_used is None else keys.rows_used
+        return replace(
+            self, adc_bits=bits, adc_range=keys.adc_range or self.adc_range, rows_used=rows, layers=()
+        )  # fmt: skip
+
+    def unfitted_adc(self, full_scale_amps: float) -> Adc:
+        """Return the converter of a slice of a tile before its range is fitted: over the full scale in both directions,
+        unless the range is fixed."""
+        ends = (-full_scale_amps, full_scale_amps) if isinstance(self.adc_range, str) else self.adc_range
+        return Adc(self.adc_bits, *ends)
 
     def fresh(self) -> Chip:
         """Return the same specimen just after programming, at the temperature of programming."""

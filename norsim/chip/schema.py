@@ -13,6 +13,7 @@ from pydantic import Field, create_model, model_validator
 from norsim.array.non_idealities import registry
 from norsim.array.non_idealities.non_ideality import NonIdeality
 from norsim.chip.cell_schema import CellSection
+from norsim.chip.layer_keys import AdcBits, LayerSection, RangeKey, RowsUsed, range_of
 from norsim.chip.silicon import SiliconSection, silicon_section
 from norsim.configuration.quantities import Kelvin, NotNegative, Seconds, Share, Steps, quantity
 from norsim.configuration.section import Section
@@ -30,16 +31,22 @@ class TileSection(Section):
     """Bitlines of a tile."""
     row_order: bool = False
     """Whether to order inputs by their weights so that source lines are loaded least."""
+    rows_used: RowsUsed | None = None
+    """Inputs of a layer on one tile, at most: fewer rows add up to less current and less IR drop, but take more tiles
+    and conversions. null: as many as a tile holds."""
 
 
 class AdcSection(Section):
-    """`adc`: resolution and standard deviations of errors; the range is fitted on training images.
+    """`adc`: resolution, range and standard deviations of errors.
 
     See norsim.periphery.adc.ConverterSpread: `gain` is a share, the others are in steps.
     """
 
-    bits: Annotated[int, Field(ge=1, le=24)]
+    bits: AdcBits
     """Resolution of the converter of each output."""
+    range: RangeKey = "fitted"
+    """Currents of the lowest and the highest code: `fitted` to each tile on training images, `full` for the full scale
+    of the tile in both directions, or fixed, such as `[-2 uA, 8 uA]`."""
     gain: Share = 0.0
     """Standard deviation of the gain error between converters, as a share."""
     offset: Steps = 0.0
@@ -53,6 +60,11 @@ class AdcSection(Section):
     reference: Literal["fixed", "ratiometric"] = "fixed"
     """Whether the converters' range is fixed or follows the current of reference cells from the temperature of the
     calibration to that of reads."""
+
+    @model_validator(mode="after")
+    def _has_a_range(self) -> AdcSection:
+        range_of(self.range)
+        return self
 
 
 class DacSection(Section):
@@ -112,6 +124,9 @@ class ChipFile(LeadingKeys):
     cost: CostSection = CostSection()
     silicon: SiliconSection = SiliconSection()
     calibration: CalibrationSection
+    layers: dict[str, LayerSection] = Field(default={})
+    """Keys of layers by patterns of their names, such as `{conv1: {adc: {bits: 9}}}`; a layer has those of the first
+    pattern that matches its name."""
 
     @model_validator(mode="after")
     def _has_its_encoding(self) -> ChipFile:

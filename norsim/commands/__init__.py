@@ -19,10 +19,11 @@ from norsim.errors import NorsimError
 COMMANDS = {
     "doctor": "show the installed software and its features, and simulate one cell as a check",
     "cell": "check whether the cell of a chip file is suitable: curves, window, levels, advice",
-    "train": "train a network: float, then 4-bit",
+    "train": "train a network: float, then quantized",
     "build-netlist": "write the deck of one tile, to read and to run by hand",
     "import-results": "import currents from your own simulator: check, decode and compare them",
     "run-layer": "read one layer, or one of its tiles, for a few activation vectors",
+    "bits": "propose the bits of each layer for a loss of accuracy or a converter energy",
     "eval-network": "measure the accuracy a network keeps on the array",
     "finetune": "train a quantized network further, through the currents of its arrays",
     "sweep": "measure the accuracy over values of any chip keys, as a table and curves",
@@ -51,6 +52,8 @@ def import_command(name: str) -> click.Command:
             from norsim.commands.tile.import_results import command
         case "run-layer":
             from norsim.commands.tile.run_layer import command
+        case "bits":
+            from norsim.commands.network.bits import command
         case "eval-network":
             from norsim.commands.network.eval_network import command
         case "finetune":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import reduce
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -32,6 +32,11 @@ def section_of(annotation: Any) -> type[Section] | None:
     return kinds[0] if kinds else None
 
 
+def by_pattern(annotation: Any) -> type[Section] | None:
+    """Return the section class of a key that has one for each of several patterns; None for any other key."""
+    return section_of(annotation) if get_origin(annotation) is dict else None
+
+
 def problem_of(problem: ValidationError, section: type[Section]) -> str:
     """Return the first problem of a section's content: the key, what was expected, and the value as written."""
     # A misspelt key also makes the correct one missing; report the misspelling.
@@ -56,12 +61,17 @@ def _keys(loc: tuple[int | str, ...], section: type[Section]) -> tuple[list[str]
     keys: list[str] = []
     last, below = section, {section.__name__: section}
     inside: type[Section] | None = section
+    pattern = False
     for part in map(str, loc):
-        if inside is not None:
+        if pattern:
+            keys.append(part)
+            pattern = False
+        elif inside is not None:
             last, field = inside, inside.model_fields.get(part)
             keys.append(part)
             inside = section_of(field.annotation) if field else None
             below = _sections(field.annotation) if field else {}
+            pattern = field is not None and by_pattern(field.annotation) is not None
         elif part in below:
             inside = below[part]
         elif part not in TYPES:

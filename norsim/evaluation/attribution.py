@@ -97,7 +97,7 @@ class Share:
 class Attribution:
     """Losses in points, all on the same images.
 
-    `quantization`  from the float network to the digital 4-bit network; None if the former is unknown
+    `quantization`  from the float network to the digital quantized network; None if the former is unknown
     `array`     from the digital network to the array, and `shares` of it
     `base`      the loss with all causes off: that of integers read through a lossless array
     `remainder` the array's loss minus the sum of `base` and of the losses by each cause alone, which is their

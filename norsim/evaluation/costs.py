@@ -25,8 +25,9 @@ ASSUMPTIONS = (
 def layer_table(
     model: nn.Module, backend: Backend, uses: Mapping[str, Use], images: int, macs: Macs
 ) -> list[dict[str, Any]]:
-    """Return one row per layer: its tiles, their size, its share of the network's multiply-accumulates, the number of
-    reads, the shares of conversions that are clipped, and their energy and time per image.
+    """Return one row per layer: its tiles, their size, its share of the network's multiply-accumulates, the bits of its
+    codes and converters, the number of reads, the shares of conversions that are clipped, and their energy and time per
+    image.
 
     All tiles of a layer are read at the same time. Digital layers have no cost.
     """
@@ -37,6 +38,9 @@ def layer_table(
             "macs_share": macs.share(macs.layers[name]),
             "inputs": layer.grid.layer.inputs,
             "outputs": layer.grid.layer.outputs,
+            "weight_bits": layer.grid.layer.weight_bits,
+            "activation_bits": layer.grid.layer.input_bits,
+            "adc_bits": layer.grid.chip.adc_bits,
             "backend": layer.backend_with(backend).name,
             "reads": use.reads,
             **use.shares(),

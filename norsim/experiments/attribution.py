@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Sequence
-from typing import get_args
+from typing import Any, get_args
 
 from torch import nn
 
@@ -92,8 +93,15 @@ def _by_factors(
     losing = any(isinstance(one, ChargeLoss) and one.neutral_volts is None for one in chip.silicon.mechanisms)
     neutral = [f"silicon.neutral={neutral_volts(chip.cell)} V"] if losing else []
 
+    # Layers with converters of their own lose these with the chip's.
+    layers: dict[str, Any] = deployment.choice.content.get("layers") or {}
+    plain = {name: {key: value for key, value in keys.items() if key != "adc"} for name, keys in layers.items()}
+
     def network_with(on: frozenset[str]) -> nn.Module:
-        return fit(deployment.with_settings([*settings_with(wires, on, factors), *neutral]).converted())
+        settings = [*settings_with(wires, on, factors), *neutral]
+        if plain and "converter" in factors and "converter" not in on:
+            settings.append(f"layers={json.dumps(plain)}")
+        return fit(deployment.with_settings(settings).converted())
 
     return tuple(factors), network_with
 

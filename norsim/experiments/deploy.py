@@ -19,6 +19,7 @@ from norsim.experiments.deployed_folder import load_folder
 from norsim.experiments.deployment import Deployment, KeptInputs
 from norsim.jobs.phases import Report, silent
 from norsim.jobs.workers import HERE, Workers
+from norsim.quantization.by_layer.bits import BitsLike
 from norsim.quantization.forward import check_network
 from norsim.quantization.plain import plain_copy
 from norsim.quantization.quantize import quantize
@@ -32,8 +33,9 @@ def deploy(
     calibration: Data,
     set: Mapping[str, Any] | None = None,
     digital: Sequence[str] = (),
-    weight_bits: int = 4,
-    activation_bits: int = 4,
+    weight_bits: int | None = None,
+    activation_bits: int | None = None,
+    bits: BitsLike | None = None,
     learned_rounding: bool = False,
     encoding: str | None = None,
     seed: int = 0,
@@ -53,8 +55,10 @@ def deploy(
       codes; the first inputs, up to the chip's `calibration.images`, determine the ranges of converters.
     - `digital`: names of modules, or patterns such as `layer1.*`, that stay as they are: their layers are neither
       quantized nor placed.
-    - `weight_bits`, `activation_bits`: widths of codes. `learned_rounding` learns the codes from the float network's
-      layers, in minutes: see `norsim.quantize`.
+    - `weight_bits`, `activation_bits`: widths of codes, 1 to 8 bits, 4 by default. `bits`, instead of these, gives them
+      for all layers, `8` or `"4/8"` (weights/activations), or by patterns, of which the first counts that matches a
+      layer: `{"conv1": "8/8", "*.fc": "4/8", "*": 4}`, or the same as text, `"conv1=8/8,*.fc=4/8,*=4/4"`.
+      `learned_rounding` learns the codes from the float network's layers, in minutes: see `norsim.quantize`.
     - `seed`: seed of all random numbers. `report(what, done, total)` reports progress.
 
     Raises PlacementError with the name of a layer that no array can hold, ConfigurationError for a key, chip or layer
@@ -69,7 +73,7 @@ def deploy(
     original = plain_copy(model, patterns)
     seen = _FirstInputs(calibration, choice.chip.calibration.images)
     quantized = quantize(
-        original, seen, weight_bits, activation_bits, digital=patterns, learned_rounding=learned_rounding,
+        original, seen, weight_bits, activation_bits, bits=bits, digital=patterns, learned_rounding=learned_rounding,
         report=report,
     )  # fmt: skip
     deployment = Deployment(

@@ -24,7 +24,7 @@ from norsim.errors import ConfigurationError, DataError
 from norsim.experiments.deployment import Deployment
 from norsim.files import unique_json, write_atomically, write_text
 from norsim.folders.output import OutputFolder
-from norsim.quantization.modules import quantized_operands
+from norsim.quantization.modules import bits_of, quantized_operands
 from norsim.quantization.placeable import PLACEABLE
 
 NETWORK, ABOUT = "network.pt", "network.json"
@@ -54,6 +54,7 @@ def save_folder(
         "format": FORMAT, "norsim": version("norsim"), "torch": torch.__version__, "network": deployment.name,
         "chip": chip.name, "encoding": chip.encoding.name, "backend": backend,
         "layers": list(layers), "digital": [*deployment.digital, *exempt],
+        "bits": {name: str(bits) for name, bits in bits_of(deployment.quantized).items()},
         "seed": deployment.seed,
     }  # fmt: skip
     with OutputFolder(folder, "net.save", overwrite) as output:

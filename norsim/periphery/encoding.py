@@ -58,6 +58,10 @@ class Encoding(Protocol):
         """Width of the widest activation codes that the encoding supports."""
 
     @property
+    def activation_key(self) -> str:
+        """The chip key that sets `activation_bits`; empty if none does."""
+
+    @property
     def has_unselected_cells(self) -> bool:
         """Whether a read leaves wordlines at 0 V under the full bitline volts, so that unselected cells leak."""
 
@@ -110,6 +114,10 @@ class Encoding(Protocol):
     def cell_codes(self, weights: Codes, zero: int) -> Codes:
         """Convert weight codes `[inputs, outputs]`, in the order of blocks, and their zero to level codes
         `[wordlines, bitlines]`."""
+
+    def off_cells(self, inputs: int, outputs: int) -> NDArray[np.bool_] | None:
+        """Return which cells `[wordlines, bitlines]` are programmed off, whatever the current of code 0, None for none:
+        those between blocks."""
 
     def drives(self, codes: Codes) -> NDArray[np.generic]:
         """Convert activation codes of any shape, each by itself, to the actual drive of the lines in units of a code's

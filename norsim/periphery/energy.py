@@ -47,6 +47,10 @@ class Costs:
     held: bool = False
     pump_efficiency: float = 0.5
 
+    def conversion_joules(self, bits: int) -> float:
+        """Return the energy of one conversion to `bits`."""
+        return self.joules_per_step * float(2**bits)
+
     def read_seconds(self, conversions: int, slots: int = 1) -> float:
         """Return the seconds from one read, of some slots, to the next if each converter makes `conversions` of them in
         a read."""
@@ -143,4 +147,4 @@ def read_energy(
     a read.
     """
     seconds = costs.conducting_seconds(min(outputs, per_converter), slots)
-    return ReadEnergy(watts * seconds, line_energy, outputs * costs.joules_per_step * 2**bits)
+    return ReadEnergy(watts * seconds, line_energy, outputs * costs.conversion_joules(bits))

@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from norsim.array.compiled import njit
 from norsim.errors import ConfigurationError, PlacementError
+from norsim.quantization.by_layer.bits import MAX_BITS
 
-MAX_BITS = 8
 TINY = 1e-8
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 CLIP_FRACTIONS = 0.05 ** (np.arange(41) / 40)

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from norsim.errors import ConfigurationError
+from norsim.quantization.by_layer.bits import Bits
 from norsim.quantization.exempt import refused
 from norsim.quantization.fake_quantize import fake_quantize
-from norsim.quantization.layer import MAX_BITS, ConvGeometry, QuantizedLayer, fit_grid
+from norsim.quantization.layer import ConvGeometry, QuantizedLayer, fit_grid
 
 SMALLEST_SCALE = 1e-8
 # Attributes that a quantized layer has, and the layer on tiles that replaces it has not.
@@ -40,10 +40,8 @@ class QuantizedOperands(nn.Module):
     def __init__(self, *shape: Any, weight_bits: int = 4, activation_bits: int = 4, **options: Any) -> None:
         """Make a layer that is not calibrated; `shape` and `options` as for the torch layer, widths of 1 to 8 bits."""
         super().__init__(*shape, **options)
-        for bits in (weight_bits, activation_bits):
-            if type(bits) is not int or not 1 <= bits <= MAX_BITS:
-                raise ConfigurationError(f"code width is {bits!r} bits; expected an integer from 1 to {MAX_BITS}")
-        self.weight_bits, self.input_bits = weight_bits, activation_bits
+        bits = Bits(weight_bits, activation_bits)
+        self.weight_bits, self.input_bits = bits.weights, bits.activations
         self.weight_scale = nn.Parameter(torch.full((self.weight.shape[0],), 1 / (2**weight_bits - 1)))
         self.weight_zero = nn.Parameter(torch.full((1,), float(2 ** (weight_bits - 1))))
         self.input_scale = nn.Parameter(torch.full((1,), 1 / (2**activation_bits - 1)))
@@ -169,6 +167,11 @@ def _pair(values: Sequence[int], vertical: int) -> tuple[int, int]:
 def quantized_operands(network: nn.Module) -> dict[str, QuantizedOperands]:
     """Return the quantized layers of `network` by name, in the order of definition."""
     return {name: part for name, part in network.named_modules() if isinstance(part, QuantizedOperands)}
+
+
+def bits_of(network: nn.Module) -> dict[str, Bits]:
+    """Return the widths of each quantized layer of `network`, by name, in the order of definition."""
+    return {name: Bits(layer.weight_bits, layer.input_bits) for name, layer in quantized_operands(network).items()}
 
 
 def quantized_layers(model: nn.Module) -> dict[str, QuantizedLayer]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
 from torch import Tensor, nn
 
 from norsim.data.batches import Data, inputs_of, size_of
+from norsim.quantization.by_layer.bits import Bits, BitsLike, LayerBits, chosen_bits, read_bits
+from norsim.quantization.copies import independent_copy
 from norsim.quantization.equivalents.products import Product, find_products, route_products
 from norsim.quantization.equivalents.rewrite import with_equivalents
 from norsim.quantization.exempt import check_patterns, is_exempt
@@ -22,13 +25,17 @@ from norsim.quantization.post_training.observe import observe_inputs
 from norsim.quantization.post_training.rounding import learn_rounding
 from norsim.quantization.replace import replace_modules
 
+# What `fit_scales` sets in a layer.
+FITTED = ("weight_scale", "weight_zero", "input_scale", "input_zero")
+
 
 def quantize(
     model: nn.Module,
     calibration: Data,
-    weight_bits: int = 4,
-    activation_bits: int = 4,
+    weight_bits: int | None = None,
+    activation_bits: int | None = None,
     *,
+    bits: BitsLike | None = None,
     digital: Collection[str] = (),
     learned_rounding: bool = False,
     report: Callable[[str, int, int], None] = lambda what, done, total: None,
@@ -37,10 +44,11 @@ def quantize(
 
     `calibration` is any data that `norsim.deploy` accepts, with or without labels, and is read to its end. Every
     Conv1d, Conv2d and Linear, including the first and the last, gets `weight_bits` weights with per-channel scales and
-    one zero point, and unsigned `activation_bits` inputs; so does every projection of nn.MultiheadAttention, as
-    `q_proj`, `k_proj`, `v_proj` and `out_proj`. Other names stay, shared modules stay shared, and quantized layers keep
-    the hooks of the float ones. Scales and zero points minimise the mean squared error of weights and of sampled
-    inputs. Then biases and batch norms are corrected for the shifts that rounding causes: see
+    one zero point, and unsigned `activation_bits` inputs, 4 by default; so does every projection of
+    nn.MultiheadAttention, as `q_proj`, `k_proj`, `v_proj` and `out_proj`. `bits`, instead of these two widths, gives
+    them by layer: see norsim.quantization.by_layer.bits.read_bits. Other names stay, shared modules stay shared, and
+    quantized layers keep the hooks of the float ones. Scales and zero points minimise the mean squared error of weights
+    and of sampled inputs. Then biases and batch norms are corrected for the shifts that rounding causes: see
     norsim.quantization.post_training.moments. Wrappers and computed weights are replaced first: see
     norsim.quantization.plain. A module stays as it is if its name, or that of one that contains it, matches one of the
     patterns `digital`. With `learned_rounding`, weights and scales then learn from the float network's layers, in
@@ -48,25 +56,90 @@ def quantize(
     `report(what, done, total)` reports progress: inputs of `calibration`, then layers by name.
 
     Raises PlacementError naming a layer that no array can hold or that calibration never reached,
-    ConfigurationError for unusable widths or calibration data, for a network that does not answer each image of a batch
-    by itself, and for a network without layers to quantize.
+    ConfigurationError for unusable widths, patterns of layers or calibration data, for a network that does not answer
+    each image of a batch by itself, and for a network without layers to quantize.
     """
-    total, stream = size_of(calibration), inputs_of(calibration)
-    first = next(stream, None)
-    float_copy = _prepared(model, first, digital)
-    seen = stream if first is None else chain((first,), stream)
-    samples, batches, found = observe_inputs(float_copy, seen, report, digital, total)
-    moments = [_changeable(of_batch, digital) for of_batch in found]
-    base = deepcopy(float_copy) if learned_rounding else float_copy
-    quantized = _replaced(base, weight_bits, activation_bits, digital)
+    float_copy, stream = _prepared_for(model, calibration, digital)
+    widths = _widths(float_copy, chosen_bits(weight_bits, activation_bits, bits), digital)
+    seen = _observed(float_copy, stream, digital, size_of(calibration), report)
+    quantized = _replaced(deepcopy(float_copy) if learned_rounding else float_copy, widths, digital)
     layers = quantized_operands(quantized)
     for done, (name, layer) in enumerate(layers.items()):
         report(f"quantize {name}", done, len(layers))
-        layer.fit_scales(samples[name])
-    correct(quantized, batches, moments)
+        layer.fit_scales(seen.samples[name])
+    correct(quantized, seen.batches, seen.moments)
     if learned_rounding:
-        learn_rounding(quantized, float_copy, batches, report)
+        learn_rounding(quantized, float_copy, seen.batches, report)
     return quantized
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """A float network, with what it does on calibration data: it can be quantized to any widths without more data.
+
+    `network`   a copy in eval mode, without wrappers
+    `digital`   the patterns of modules that stay as they are
+    `samples`   input values `[n]` of each layer
+    `batches`, `moments`   batches of inputs `[images, ...]`, and the moments of the float network on each
+    `fits`      scales `[outputs]` and zero points that were fitted so far, by layer and widths
+    """
+
+    network: nn.Module
+    digital: Collection[str]
+    samples: Mapping[str, Tensor]
+    batches: Sequence[Tensor]
+    moments: Sequence[Named]
+    fits: dict[tuple[str, Bits], dict[str, Tensor]] = field(default_factory=dict)
+
+    def widths(self, bits: BitsLike) -> dict[str, Bits]:
+        """Return the widths that `bits` gives to each layer, by name, in definition order."""
+        return _widths(self.network, read_bits(bits), self.digital)
+
+    def quantized(self, bits: Mapping[str, Bits]) -> nn.Module:
+        """Return what `quantize` returns for these widths of each layer."""
+        return self._corrected(bits, len(self.batches))[0]
+
+    def answers(self, bits: Mapping[str, Bits], batches: int) -> list[Any]:
+        """Return the outputs of the network with these widths for each of the first `batches`, corrected for it."""
+        return self._corrected(bits, batches)[1]
+
+    def _corrected(self, bits: Mapping[str, Bits], batches: int) -> tuple[nn.Module, list[Any]]:
+        found = _replaced(independent_copy(self.network), bits, self.digital)
+        for name, layer in quantized_operands(found).items():
+            key = name, bits[name]
+            if key not in self.fits:
+                layer.fit_scales(self.samples[name])
+                self.fits[key] = {part: getattr(layer, part).detach().clone() for part in FITTED}
+            for part, value in self.fits[key].items():
+                getattr(layer, part).data.copy_(value)
+        return found, correct(found, self.batches[:batches], self.moments[:batches])
+
+
+def observe(
+    model: nn.Module, calibration: Data, digital: Collection[str] = (),
+    report: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> Observed:  # fmt: skip
+    """Return a copy of `model` with what it does on `calibration`; arguments and errors as of `quantize`."""
+    float_copy, stream = _prepared_for(model, calibration, digital)
+    return _observed(float_copy, stream, digital, size_of(calibration), report)
+
+
+def _prepared_for(
+    model: nn.Module, calibration: Data, digital: Collection[str]
+) -> tuple[nn.Module, Iterable[Tensor]]:  # fmt: skip
+    """Return the prepared network, and all inputs of `calibration`."""
+    stream = inputs_of(calibration)
+    first = next(stream, None)
+    return _prepared(model, first, digital), stream if first is None else chain((first,), stream)
+
+
+def _observed(
+    network: nn.Module, inputs: Iterable[Tensor], digital: Collection[str], total: int,
+    report: Callable[[str, int, int], None],
+) -> Observed:  # fmt: skip
+    samples, batches, found = observe_inputs(network, inputs, report, digital, total)
+    moments = [_changeable(of_batch, digital) for of_batch in found]
+    return Observed(network, digital, samples, batches, moments)
 
 
 def replace_layers(
@@ -75,15 +148,26 @@ def replace_layers(
     activation_bits: int = 4,
     digital: Collection[str] = (),
     products: Iterable[Product] = (),
+    bits: BitsLike | None = None,
 ) -> nn.Module:
     """Return a copy of `model` in eval mode with a quantized layer, not calibrated, for each Conv1d, Conv2d and Linear
-    that does not match the patterns `digital`.
+    that does not match the patterns `digital`. `bits`, instead of the two widths, gives them by layer.
 
     Other layers are replaced by their equivalents first, and `products` in functions get layers. Raises
     PlacementError naming a layer that cannot be placed.
     """
     plain = route_products(_plain(model, digital), products)
-    return _replaced(plain, weight_bits, activation_bits, digital)
+    widths = chosen_bits(weight_bits, activation_bits, None) if bits is None else read_bits(bits)
+    return _replaced(plain, _widths(plain, widths, digital), digital)
+
+
+def layer_bits(model: nn.Module, bits: BitsLike, inputs: Tensor, digital: Collection[str] = ()) -> dict[str, Bits]:
+    """Return the widths that `bits` gives to each layer of a float network, by name, in definition order; `inputs`
+    `[images, ...]` show its layers.
+
+    Raises PlacementError for a layer that cannot be placed, ConfigurationError for patterns that do not fit its layers.
+    """
+    return _widths(_prepared(model, inputs, digital), read_bits(bits), digital)
 
 
 def check_quantizable(model: nn.Module, images: Tensor, digital: Collection[str] = ()) -> None:
@@ -94,7 +178,7 @@ def check_quantizable(model: nn.Module, images: Tensor, digital: Collection[str]
     float_copy = _prepared(model, images, digital)
     checked_layers(float_copy, digital)
     check_single_images(float_copy, images, values=True)
-    check_single_images(_replaced(float_copy, 4, 4, digital), images)
+    check_single_images(_replaced(float_copy, _widths(float_copy, read_bits(4), digital), digital), images)
 
 
 def _changeable(moments: Named, digital: Collection[str]) -> Named:
@@ -118,16 +202,22 @@ def _prepared(model: nn.Module, inputs: Tensor | None, digital: Collection[str])
     return route_products(plain, [one for one in products if not one.is_exempt(digital)])
 
 
-def _replaced(model: nn.Module, weight_bits: int, activation_bits: int, digital: Collection[str]) -> nn.Module:
-    """Replace the layers of `model`, which is a copy, and return it."""
-    layers = placeable_layers(model, digital).values()
-    new: dict[int, nn.Module] = {id(layer): _counterpart(layer, weight_bits, activation_bits) for layer in layers}
+def _widths(model: nn.Module, bits: LayerBits, digital: Collection[str]) -> dict[str, Bits]:
+    """Return the widths of each layer of a network without wrappers."""
+    names = list(placeable_layers(model, digital))
+    return bits.of(names) if names else {}
+
+
+def _replaced(model: nn.Module, widths: Mapping[str, Bits], digital: Collection[str]) -> nn.Module:
+    """Replace the layers of `model`, which is a copy, by quantized ones of these widths, and return it."""
+    layers = placeable_layers(model, digital).items()
+    new: dict[int, nn.Module] = {id(layer): _counterpart(layer, widths[name]) for name, layer in layers}
     return replace_modules(model, new)
 
 
-def _counterpart(layer: Placeable, weight_bits: int, activation_bits: int) -> QuantizedOperands:
+def _counterpart(layer: Placeable, bits: Bits) -> QuantizedOperands:
     # No weight is drawn on the meta device, so the caller's random state does not change.
-    options: Any = {"weight_bits": weight_bits, "activation_bits": activation_bits, "device": "meta"}
+    options: Any = {"weight_bits": bits.weights, "activation_bits": bits.activations, "device": "meta"}
     new: QuantizedOperands
     if isinstance(layer, nn.Linear):
         new = QuantLinear(layer.in_features, layer.out_features, layer.bias is not None, **options)

@@ -80,14 +80,14 @@ def paired(labels: Predictions, first: Predictions, second: Predictions) -> Pair
 
 
 def flips(answers: Answers, data: Dataset) -> list[Flips]:
-    """Return images that only the 4-bit network or only the array classifies correctly."""
+    """Return images that only the quantized network or only the array classifies correctly."""
     before, after = answers.quantized == answers.labels, answers.array == answers.labels
-    said = {"array": answers.array, "4-bit": answers.quantized}
+    said = {"array": answers.array, "quantized": answers.quantized}
     if answers.full is not None:
         said["float"] = answers.full
     return _of_kinds([
-        ("right in 4 bits, wrong on the array", before & ~after),
-        ("wrong in 4 bits, right on the array", ~before & after),
+        ("right in integers, wrong on the array", before & ~after),
+        ("wrong in integers, right on the array", ~before & after),
         ("wrong in both, but as another class", ~before & ~after & (answers.array != answers.quantized)),
     ], answers.labels, said, data)  # fmt: skip
 

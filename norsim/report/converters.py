@@ -64,7 +64,7 @@ def uses(reads: ByLayer, model: nn.Module | Missing, data: Dataset | Missing, se
             return Uses(_of_kept(reads), f"{kept}; further reads failed: {problem}")
         return Uses(found, f"For this page up to {TILES} tiles of each layer were read "
                     f"again by nodal, with {VECTORS} activation vectors each, drawn (seed {seed}) from the first "
-                    f"{count} test images in the 4-bit network, and with the run's converter ranges.")  # fmt: skip
+                    f"{count} test images in the quantized network, and with the run's converter ranges.")  # fmt: skip
     reason = model.reason if isinstance(model, Missing) else data.reason if isinstance(data, Missing) else ""
     return Uses(_of_kept(reads), f"{kept}. {reason}")
 

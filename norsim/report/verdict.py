@@ -12,6 +12,7 @@ from norsim.evaluation.attribution import Loss, paired_loss
 from norsim.evaluation.end_to_end import EndToEnd, in_words
 from norsim.evaluation.metrics import ACCURACY
 from norsim.experiments.run_record import Answers, Missing, RunRecord
+from norsim.quantization.by_layer.bits import label_of_rows
 from norsim.tiling.macs import below_share
 
 MOST_NAMED = 4
@@ -79,7 +80,7 @@ def _warning(record: RunRecord) -> str | None:
 def _rows(record: RunRecord) -> tuple[Row, ...]:
     summary = record.summary
     labels = {
-        "accuracy_float": "float", "accuracy_quantized": "4-bit, digital",
+        "accuracy_float": "float", "accuracy_quantized": f"{label_of_rows(summary['layers'])}, digital",
         "accuracy": f"on the array ({summary['backend']})",
     }  # fmt: skip
     return tuple(Row(key, label, summary.get(key), _pair(summary.get(f"{key}_ci95"))) for key, label in labels.items())
@@ -120,7 +121,7 @@ def _share_on_array(record: RunRecord) -> str:
 
 
 def _losses(record: RunRecord, rows: tuple[Row, ...]) -> list[Lost]:
-    """Return the losses from float to 4 bits, from 4 bits to the array, and in total."""
+    """Return the losses from float to the quantized network, from there to the array, and in total."""
     full, quantized, array = rows
     answers, one_chip = record.answers, "trials" not in record.summary
     kinds = {"accuracy_float": "full", "accuracy_quantized": "quantized", "accuracy": "array"}
@@ -134,7 +135,7 @@ def _losses(record: RunRecord, rows: tuple[Row, ...]) -> list[Lost]:
         return Lost(key, label, points, loss.ci95 if loss else None)
 
     found = [
-        lost("drop_quantization", "by 4 bits", full, quantized),
+        lost("drop_quantization", "by quantization", full, quantized),
         lost("drop_array", "by the array", quantized, array),
         lost("drop_points", "from float to the array", full, array),
     ]

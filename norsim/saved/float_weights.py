@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from norsim.errors import DataError
 from norsim.saved.packed_weights import free_buffers
 from norsim.saved.weight_files import read_weights
+from norsim.zoo.normalise import Normalise
+from norsim.zoo.registry import NetworkSpec, spec_of
 
 # How deep state dicts are looked for in the dicts of a checkpoint.
 DEPTH = 3
@@ -33,6 +35,24 @@ class Found:
 
     def __str__(self) -> str:
         return ".".join(self.place) or "the file itself"
+
+
+@dataclass(frozen=True)
+class FloatSource:
+    """A float network: its definition by name, and the file of its weights; None for weights that it contains."""
+
+    network: str
+    weights: Path | None = None
+    width: float = 1.0
+    normalise: Normalise | None = None
+
+    def spec(self) -> NetworkSpec:
+        """Return its definition."""
+        return replace(spec_of(self.network, self.width), normalise=self.normalise)
+
+    def state(self, network: nn.Module) -> dict[str, Tensor]:
+        """Return its state dict, with entries of any shape such as `[outputs, inputs]`, for the built `network`."""
+        return load_float(self.weights, network) if self.weights else network.state_dict()
 
 
 def load_float(path: Path, network: nn.Module) -> dict[str, Tensor]:

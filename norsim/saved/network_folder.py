@@ -26,8 +26,10 @@ from norsim.data import Dataset
 from norsim.errors import ConfigurationError, DataError
 from norsim.files import make_folder, unique_json, write_bytes, write_text
 from norsim.jobs.phases import Report, silent
+from norsim.quantization.by_layer.bits import Bits, label
 from norsim.quantization.forward import device_name, device_of
 from norsim.quantization.modules import quantized_operands
+from norsim.saved.float_weights import FloatSource
 from norsim.saved.packed_weights import ONNX, decode, encode, fail
 from norsim.saved.shipped import WEIGHTS, network_place
 from norsim.training.train import TrainResult, predict
@@ -100,6 +102,24 @@ def load_network(folder_or_name: Path | str, trusted: bool = False) -> tuple[nn.
     if "probe" in card:
         _check_probe(network, card)
     return network, card
+
+
+def kept_float(folder_or_name: Path | str, trusted: bool = False) -> tuple[FloatSource, dict[str, Any]]:
+    """Return the float network of the folder that `load_network` reads, and its card. Raises DataError if it has
+    none."""
+    folder = network_place(folder_or_name)
+    if not (folder / FLOAT).is_file():
+        raise DataError(
+            f"{folder} has no float weights ({FLOAT}), so its network cannot be quantized again; give float weights"
+        )
+    card = load_network(folder, trusted)[1]
+    name = str(folder / ONNX) if is_onnx(card["network"]) else str(card["network"])
+    return FloatSource(name, folder / FLOAT, float(card["width"]), from_header(card.get("normalise"))), card
+
+
+def label_of_card(card: dict[str, Any]) -> str:
+    """Return what the stored network is called by its widths, such as 4-bit."""
+    return label(Bits(layer["weight_bits"], layer["input_bits"]) for layer in card["layers"].values())
 
 
 def float_predictions(card: dict[str, Any]) -> NDArray[np.int64]:

@@ -37,8 +37,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from norsim.errors import ConfigurationError, DataError
+from norsim.quantization.by_layer.bits import MAX_BITS
 from norsim.quantization.equivalents.products import Product, as_json, products_of
-from norsim.quantization.layer import MAX_BITS
 from norsim.quantization.modules import SMALLEST_SCALE, QuantConv2d, QuantizedOperands, quantized_operands
 from norsim.quantization.quantize import replace_layers
 from norsim.saved.fold import fold, is_foldable, neutral

@@ -14,7 +14,7 @@ from norsim.errors import ConfigurationError, NorsimError, first_line
 from norsim.jobs.phases import Report, silent, step
 from norsim.quantization.placeable import check_loaded
 from norsim.quantization.plain import plain_copy
-from norsim.quantization.quantize import check_quantizable
+from norsim.quantization.quantize import check_quantizable, layer_bits
 from norsim.saved.float_weights import load_float
 from norsim.saved.network_folder import save_network
 from norsim.training.recipes import POST_TRAINING
@@ -26,16 +26,19 @@ from norsim.zoo.registry import spec_of
 def quantized_folder(
     name: str, weights: Path | None, dataset: str | None, data_folder: Path | None, folder: Path, command: str,
     normalise: Normalise | None = None, images: int | None = None, report: Report = silent,
-    digital: tuple[str, ...] = (), *, learned_rounding: bool = False,
+    digital: tuple[str, ...] = (), *, bits: str = POST_TRAINING.bits, width: float = 1.0,
+    learned_rounding: bool = False,
 ) -> None:  # fmt: skip
     """Quantize the network `name`, norsim's or user-supplied, without training, and store it in `folder`.
 
     `weights` is the file of its float weights; a user-supplied network may contain its weights. `normalise` applies to
     all its images and is stored with it. The card is about the first `images` test images, all by default; `command` is
-    the line recorded on it. Modules that match the patterns `digital` stay float. `learned_rounding` is that of
-    `norsim.quantize`. Raises ConfigurationError if the data set is not known or does not fit the network.
+    the line recorded on it. Modules that match the patterns `digital` stay float. `bits` are the widths of codes
+    (norsim.quantization.by_layer.bits.read_bits), `width` is the network's factor of channels, and `learned_rounding`
+    that of `norsim.quantize`. Raises ConfigurationError if the data set is not known or does not fit the network, and
+    for patterns of layers that do not fit it.
     """
-    spec = spec_of(name)
+    spec = spec_of(name, width)
     spec = replace(spec, dataset=dataset or spec.dataset, normalise=normalise, digital=digital)
     if not spec.dataset:
         raise ConfigurationError(f"{name} has no data set: name the one to calibrate and to evaluate it on")
@@ -49,7 +52,8 @@ def quantized_folder(
         test_set = test_set if images is None else test_set.take(images, None)
     for part in (train_set, test_set):
         check_answers(float_network, part, name, digital)
-    recipe = replace(POST_TRAINING, learned_rounding=learned_rounding)
+    layer_bits(float_network, bits, images_tensor(train_set.take(2)), digital)
+    recipe = replace(POST_TRAINING, bits=bits, learned_rounding=learned_rounding)
     found = train(spec, train_set, test_set, recipe, folder, start=state, report=report)
     save_network(found, folder, command, report)
 

@@ -36,10 +36,11 @@ TILED = {nn.Conv1d: TiledConv1d, nn.Conv2d: TiledConv2d, nn.Linear: TiledLinear}
 def convert(model: nn.Module, chip: Chip, overrides: Mapping[str, Mapping[str, str]] | None = None) -> nn.Module:
     """Return a copy of a quantized network with every quantized layer on `chip`'s tiles; names are kept.
 
-    `overrides` fixes the backend of single layers: `{"conv1": {"backend": "ideal"}}` keeps conv1 digital. The copy
-    cannot be called before `norsim.calibrate`: its tiles are not programmed and its converters have no range. All other
-    modules stay digital: `norsim.digital_modules` lists them. Raises PlacementError for a layer that does not fit,
-    ConfigurationError for a network without quantized layers or an override of an unknown layer.
+    Each layer has the chip's keys for it (`Chip.for_layers`). `overrides` fixes the backend of single layers:
+    `{"conv1": {"backend": "ideal"}}` keeps conv1 digital. The copy cannot be called before `norsim.calibrate`: its
+    tiles are not programmed and its converters have no range. All other modules stay digital: `norsim.digital_modules`
+    lists them. Raises PlacementError for a layer that does not fit, ConfigurationError for a network without quantized
+    layers, for an override of an unknown layer, and for a pattern of the chip's section `layers` without effect.
     """
     check_network(model)
     if not isinstance(chip, Chip):
@@ -51,11 +52,11 @@ def convert(model: nn.Module, chip: Chip, overrides: Mapping[str, Mapping[str, s
             "the network has no quantized layers: call norsim.quantize(network, training_data) first, or use "
             "norsim.deploy, which does all steps"
         )
-    fixed = _fixed(overrides or {}, found)
+    fixed, chips = _fixed(overrides or {}, found), chip.for_layers(list(found))
     new: dict[int, TiledLayer] = {}
     for name, part in found.items():
         kind = next(kind for plain, kind in TILED.items() if isinstance(part, plain))
-        tiled = kind(place(part.quantized_layer(name), chip), fixed.get(name))
+        tiled = kind(place(part.quantized_layer(name), chips[name]), fixed.get(name))
         new[id(part)] = tiled.to(part.weight.device).eval()
         if isinstance(tiled, TiledConv2d):
             tiled.to(memory_format=memory_format(part.weight))  # type: ignore[call-overload]

@@ -34,16 +34,19 @@ def fitted(
     drives, joules per read; the others belong to the tile's `reads` `[n]` among these drives. `amps` `[n, conversions]`
     are measured: the `currents` under `stimulus`, with noise of the cells; `noise`, of the same shape, is that of the
     converters in steps, None without. For each slice of each output, a line in the exact values is fitted to the
-    measured amperes; the range of a slice is that of its lines over all of `layer_codes`.
+    measured amperes; the range of a slice is that of its lines over all of `layer_codes`,
+    unless the chip sets another one.
     """
     exact = part.pass_values(layer_codes).reshape(-1, part.conversions)
     lsb, chip, slices = part.encoding.lsb_amps, part.chip, len(part.adcs)
     slope, intercept = fit_lines(exact[reads], amps, flat_slope=lsb)
-    of_slices = (slice(one, None, slices) for one in range(slices))
-    adcs = tuple(
-        _range_of(np.ascontiguousarray(exact[:, own]), slope[own], intercept[own], chip.adc_bits, lsb)
-        for own in of_slices
-    )
+    adcs = (chip.unfitted_adc(part.full_scale_amps),) * slices
+    if chip.adc_range == "fitted":
+        of_slices = (slice(one, None, slices) for one in range(slices))
+        adcs = tuple(
+            _range_of(np.ascontiguousarray(exact[:, own]), slope[own], intercept[own], chip.adc_bits, lsb)
+            for own in of_slices
+        )
     part = replace(part, adcs=adcs)
     watts = cell_watts(stimulus, currents)
     energy = read_energy(

@@ -221,7 +221,17 @@ def place(layer: QuantizedLayer, chip: Chip) -> TileGrid:
             f"{chip.encoding.name} layer; increase tile.wordlines or tile.bitlines",
         )
     each = layer.outputs // layer.groups
+    if chip.rows_used is not None:
+        if chip.rows_used > inputs:
+            raise refused(
+                layer.name,
+                f"layer {layer.name!r}: tile.rows_used is {chip.rows_used}, but a tile of {chip.wordlines} x "
+                f"{chip.bitlines} takes at most {inputs} inputs in {chip.encoding.name}; lower it, or leave it out",
+            )
+        inputs = chip.rows_used
     packed = min(_encoding(layer, chip).blocks_on(chip.wordlines, chip.bitlines, layer.inputs, each), layer.groups)
+    if chip.rows_used is not None:
+        packed = min(packed, chip.rows_used // layer.inputs)
     if packed > 1:
         return TileGrid(layer, chip, _packed(layer, chip, packed))
     columns = [(group, span) for group in range(layer.groups) for span in _spans(group * each, each, outputs)]
@@ -255,12 +265,12 @@ def _encoding(layer: QuantizedLayer, chip: Chip) -> Encoding:
 
 
 def _check(layer: QuantizedLayer, chip: Chip) -> None:
-    most = chip.encoding.activation_bits
+    most, key = chip.encoding.activation_bits, chip.encoding.activation_key
     if layer.input_bits > most:
         raise refused(
             layer.name,
             f"layer {layer.name!r} has {layer.input_bits}-bit activations, but {chip.encoding.name} takes at most "
-            f"{most} bits",
+            f"{most} bits{f': set {key} to {layer.input_bits}' if key else ''}, or quantize its activations to {most}",
         )
 
 

@@ -177,10 +177,20 @@ class PlacedTile:
 
     def cell_codes(self) -> Codes:
         """Return the level `[wordlines, bitlines]` of each cell."""
-        codes = self.encoding.cell_codes(self.weights_in_layer_order, self.layer.weight_zero)
+        return self._on_lines(self.encoding.cell_codes(self.weights_in_layer_order, self.layer.weight_zero))
+
+    def by_level(self, values: Floats, off: float) -> Floats:
+        """Return the value `[wordlines, bitlines]` of each cell, given those of levels, `[levels]`, and that of a cell
+        that is programmed off."""
+        found: Floats = values[self.cell_codes()]
+        cells = self.encoding.off_cells(len(self.inputs), len(self.outputs))
+        return found if cells is None else np.where(self._on_lines(cells), off, found)
+
+    def _on_lines(self, cells: NDArray[Any]) -> NDArray[Any]:
+        """Return values of cells `[wordlines, bitlines]`, for inputs in the layer's order, in that of its lines."""
         if self.order is None:
-            return codes
-        return codes[self.order] if self.encoding.inputs_on == "wordlines" else codes[:, self.order]
+            return cells
+        return cells[self.order] if self.encoding.inputs_on == "wordlines" else cells[:, self.order]
 
     def own_codes(self, layer_codes: Codes) -> Codes:
         """Return this tile's columns of the layer's `[vectors, inputs]` activation codes, in the layer's order."""
@@ -281,7 +291,7 @@ def _sensed(encoding: Encoding, outputs: int, kind: str) -> tuple[NDArray[np.uin
 
 
 def placed_tile(layer: QuantizedLayer, chip: Chip, row: int, column: int, inputs: range, outputs: range) -> PlacedTile:
-    """Return the tile of a layer at a place, with those inputs and outputs; its converters span the full scale."""
+    """Return the tile of a layer at a place, with those inputs and outputs; its converters are not fitted."""
     order, encoding, blocks = None, chip.encoding.for_weights(layer.weight_bits), blocks_of(layer, outputs)
     if chip.row_order:
         loads = encoding.slice_codes(span_weights(layer, inputs, outputs, 0)).sum(axis=(1, 2), dtype=np.int64)
@@ -289,7 +299,7 @@ def placed_tile(layer: QuantizedLayer, chip: Chip, row: int, column: int, inputs
     full = full_scale_amps(encoding, len(inputs) // blocks, layer.weight_bits, layer.input_bits)
     random, conversions = draw_at(chip, layer, row, column).random("adc"), len(outputs) * encoding.slices
     flaws = chip.converters.draw(conversions, random, chip.outputs_per_converter)
-    ones, zeros, adcs = np.ones(conversions), np.zeros(conversions), (Adc(chip.adc_bits, -full, full),)
+    ones, zeros, adcs = np.ones(conversions), np.zeros(conversions), (chip.unfitted_adc(full),)
     return PlacedTile(
         layer, chip, row, column, inputs, outputs, order, adcs * encoding.slices, flaws, ones, zeros
     )  # fmt: skip

@@ -1,1 +1,1 @@
-"""Training: in float, at 4 bits, and through the circuit."""
+"""Training: in float, quantized, and through the circuit."""

@@ -14,6 +14,7 @@ from norsim.data.tensors import digest_of
 from norsim.jobs.machine import processor
 from norsim.jobs.phases import Report, silent
 from norsim.jobs.unit_store import DECISIVE, unit_key
+from norsim.quantization.by_layer.bits import BitsLike, read_bits
 from norsim.quantization.quantize import quantize, replace_layers
 from norsim.zoo.attributes import described, has_own_code
 
@@ -21,9 +22,8 @@ from norsim.zoo.attributes import described, has_own_code
 def quantized_once(
     network: nn.Module,
     batches: Sequence[Tensor],
-    weight_bits: int,
-    activation_bits: int,
     *,
+    bits: BitsLike = 4,
     digital: Collection[str] = (),
     learned_rounding: bool = False,
     report: Report = silent,
@@ -33,9 +33,9 @@ def quantized_once(
     Only what the quantization changes is kept: scales, zero points, biases and statistics. Those of a network with
     user-supplied code are not kept, because its outputs may depend on anything. Raises the errors of `quantize`.
     """
-    options: Any = {"digital": digital, "learned_rounding": learned_rounding, "report": report}
+    options: Any = {"bits": bits, "digital": digital, "learned_rounding": learned_rounding, "report": report}
     if has_own_code(network):
-        return quantize(network, batches, weight_bits, activation_bits, **options)
+        return quantize(network, batches, **options)
     # The last bits of sums depend on the machine, and on the order of the inputs in memory.
     machine = processor(), torch.get_num_threads(), *map(version, DECISIVE)
     inputs = digest_of(batches), *(one.stride() for one in batches)
@@ -44,18 +44,17 @@ def quantized_once(
         *machine,
         *described(network),
         *inputs,
-        weight_bits,
-        activation_bits,
+        str(read_bits(bits)),
         sorted(digital),
         learned_rounding,
     )
     kept = QUANTIZATIONS.get(key)
-    plain = replace_layers(network, weight_bits, activation_bits, digital)
+    plain = replace_layers(network, digital=digital, bits=bits)
     before = plain.state_dict()
     if kept is not None:
         plain.load_state_dict(before | {name: torch.from_numpy(values) for name, values in kept.items()})
         return plain
-    found = quantize(network, batches, weight_bits, activation_bits, **options)
+    found = quantize(network, batches, **options)
     after = found.state_dict()
     # A product in a function gets a layer only where inputs show it.
     if after.keys() == before.keys():

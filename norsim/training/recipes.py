@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from norsim.errors import ConfigurationError
+from norsim.quantization.by_layer.bits import read_bits
 
 # Largest translation in pixels, whether images are mirrored, and the side of the square greyed at a random place
 # (DeVries and Taylor, "Improved regularization of convolutional neural networks with Cutout", 2017).
@@ -25,7 +26,8 @@ class Recipe:
     the weights off; `distillation` is the share (0 to 1) of the quantized loss that follows the float
     network's outputs at `temperature` (Hinton et al. 2015) instead of the labels. With `precision` bfloat16,
     convolutions and linear layers multiply in it during training, which is faster on processors that support
-    it; weights and the accuracies of the result are still float32. `learned_rounding` is that of `norsim.quantize`.
+    it; weights and the accuracies of the result are still float32. `bits` are the widths of codes, as text for
+    norsim.quantization.by_layer.bits.read_bits, and `learned_rounding` is that of `norsim.quantize`.
     """
 
     float_epochs: int
@@ -42,8 +44,7 @@ class Recipe:
     temperature: float = 2.0
     precision: Literal["float32", "bfloat16"] = "float32"
     calibration_images: int = 512
-    weight_bits: int = 4
-    activation_bits: int = 4
+    bits: str = "4/4"
     learned_rounding: bool = False
     seed: int = 0
 
@@ -53,6 +54,7 @@ class Recipe:
             raise ConfigurationError(f"augmentation is {self.augmentation!r}; expected one of {known}")
         if self.precision not in ("float32", "bfloat16"):
             raise ConfigurationError(f"precision is {self.precision!r}; expected float32 or bfloat16")
+        read_bits(self.bits)
         for field in ("label_smoothing", "ema_decay", "distillation", "momentum"):
             if not 0 <= getattr(self, field) <= 1:
                 raise ConfigurationError(f"{field} is {getattr(self, field)}; expected 0 to 1")

@@ -31,7 +31,7 @@ from norsim.errors import ConfigurationError, DataError, first_line
 from norsim.files import make_folder, write_text
 from norsim.jobs.phases import Report, silent
 from norsim.quantization.forward import device_name, forward
-from norsim.quantization.quantize import quantize
+from norsim.quantization.quantize import layer_bits, quantize
 from norsim.training.batches import Batches
 from norsim.training.checkpoint import CHECKPOINT, LOG, check_device, random_state, set_random_state, write_checkpoint
 from norsim.training.fit import check_fit
@@ -99,8 +99,8 @@ def train(
         # A training from here on starts from the random state that a quantization leaves, not from one on disk.
         by = quantize if recipe.quantized_epochs else quantized_once
         quantized = by(
-            float_network, seen, recipe.weight_bits, recipe.activation_bits, digital=spec.digital,
-            learned_rounding=recipe.learned_rounding, report=report,
+            float_network, seen, bits=recipe.bits, digital=spec.digital, learned_rounding=recipe.learned_rounding,
+            report=report,
         )  # fmt: skip
         network = run.phase("quantized", quantized, recipe.quantized_epochs, recipe.quantized_rate, float_network)
     predictions = predict(float_network, test_set, partial(report, "classify float"))
@@ -173,6 +173,9 @@ class _Run:
                 network.load_state_dict(self.start)
             for data in (self.train_set, self.test_set):
                 check_fit(network, data)
+            # Patterns that do not fit are an error now, not after the float phase.
+            first = to_input(torch.from_numpy(self.train_set.images[:2]), self.train_set.full_scale).to(self.device)
+            layer_bits(network, self.recipe.bits, first, self.spec.digital)
             network = self.phase("float", network, self.recipe.float_epochs, self.recipe.float_rate)
         self.float_state = network.state_dict()
         return network.eval()

@@ -155,7 +155,7 @@ def test_ideal_wires_and_a_wide_converter_give_the_class_of_the_integers(
         (("--images", 3), "Missing option '--network'"),
         (("--model", "{nets}:make_net", *FEW, "--mean", "0.5"), "--mean and --std must be given together"),
         (("--network", "digits-cnn", "--mean", "0", "--std", "1"), "--mean and --std need --weights or --model"),
-        (("--network", "digits-cnn", "--learned-rounding"), "--learned-rounding needs --weights or --model"),
+        (("--network", "digits-cnn", "--learned-rounding"), "--learned-rounding needs --weights, --model or --bits"),
         (
             ("--model", "{nets}:make_net", *FEW, "--mean", "half", "--std", "1"),
             "--mean half: expected one number per channel",

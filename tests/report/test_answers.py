@@ -41,7 +41,7 @@ def test_images_are_grouped_by_who_classifies_them_correctly() -> None:
     lost, won, other = flips(Answers(LABELS, array, quantized, None), images(6))
     assert [kind.count for kind in (lost, won, other)] == [1, 1, 1]
     assert [kind.shown[0].image for kind in (lost, won, other)] == [2, 1, 5]
-    assert lost.shown[0].said == (("array", "class <0>"), ("4-bit", "class <1>"))
+    assert lost.shown[0].said == (("array", "class <0>"), ("quantized", "class <1>"))
     a_only, _, _ = disagreements(LABELS, quantized, array, images(6))
     assert a_only.shown[0].said == (("A", "class <1>"), ("B", "class <0>"))
 

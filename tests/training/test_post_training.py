@@ -44,7 +44,7 @@ def state(found: nn.Module) -> dict[str, bytes]:
 
 def test_a_kept_quantization_is_the_same_to_the_last_bit(made: list[nn.Module]) -> None:
     float_network = network()
-    first, second = (quantized_once(float_network, BATCHES, 4, 3) for _ in range(2))
+    first, second = (quantized_once(float_network, BATCHES, bits="4/3") for _ in range(2))
     assert len(made) == 1 and state(first) == state(second) and str(first) == str(second)
     with torch.no_grad():
         assert torch.equal(first(IMAGES), second(IMAGES))
@@ -57,13 +57,13 @@ def test_a_kept_quantization_is_the_same_to_the_last_bit(made: list[nn.Module]) 
 def test_learned_codes_are_kept_apart(made: list[nn.Module], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("norsim.quantization.post_training.rounding.STEPS", 3)
     _, learned, again = (
-        quantized_once(network(), BATCHES, 2, 4, learned_rounding=wanted) for wanted in (False, True, True)
+        quantized_once(network(), BATCHES, bits="2/4", learned_rounding=wanted) for wanted in (False, True, True)
     )
     assert len(made) == 2 and state(learned) == state(again)
 
 
 def test_only_what_changes_is_kept() -> None:
-    quantized_once(network(), BATCHES, 4, 4)
+    quantized_once(network(), BATCHES)
     (path,) = QUANTIZATIONS.files()
     kept = QUANTIZATIONS.get(path.stem)
     assert kept is not None and {"0.weight_scale", "4.input_scale", "1.running_var", "0.bias"} <= set(kept)
@@ -73,20 +73,21 @@ def test_only_what_changes_is_kept() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        lambda: (network(1), BATCHES, 4, 4),
-        lambda: (network(eps=1e-3), BATCHES, 4, 4),
-        lambda: (network(), [IMAGES], 4, 4),
-        lambda: (network(), [BATCHES[0], BATCHES[1] + 1e-6], 4, 4),
-        lambda: (network(), BATCHES, 3, 4),
-        lambda: (network(), BATCHES, 4, 3),
+        lambda: (network(1), BATCHES, "4/4"),
+        lambda: (network(eps=1e-3), BATCHES, "4/4"),
+        lambda: (network(), [IMAGES], "4/4"),
+        lambda: (network(), [BATCHES[0], BATCHES[1] + 1e-6], "4/4"),
+        lambda: (network(), BATCHES, "3/4"),
+        lambda: (network(), BATCHES, "4/3"),
     ],
     ids=["weights", "attribute", "batches", "inputs", "weight-bits", "activation-bits"],
 )
 def test_another_network_or_other_inputs_are_quantized_anew(
-    made: list[nn.Module], other: Callable[[], tuple[nn.Module, list[Tensor], int, int]]
+    made: list[nn.Module], other: Callable[[], tuple[nn.Module, list[Tensor], str]]
 ) -> None:
-    quantized_once(network(), BATCHES, 4, 4)
-    quantized_once(*other())
+    quantized_once(network(), BATCHES)
+    found, batches, bits = other()
+    quantized_once(found, batches, bits=bits)
     assert len(made) == 2
 
 
@@ -96,5 +97,5 @@ class Own(nn.Sequential):
 
 def test_nothing_is_kept_for_code_of_users(made: list[nn.Module]) -> None:
     for _ in range(2):
-        quantized_once(Own(network()), BATCHES, 4, 4)
+        quantized_once(Own(network()), BATCHES)
     assert len(made) == 2 and QUANTIZATIONS.files() == []

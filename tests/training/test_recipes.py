@@ -14,7 +14,7 @@ from norsim.zoo.registry import NETWORKS
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_has_a_recipe_for_4_bits(name: str) -> None:
-    assert RECIPES[name].weight_bits == RECIPES[name].activation_bits == 4
+    assert RECIPES[name].bits == "4/4"
 
 
 @pytest.mark.parametrize(

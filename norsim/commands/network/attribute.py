@@ -61,9 +61,9 @@ def command(
     total.
 
     A cause is removed by an ideal cell, lossless wires or a 24-bit converter. Losses are in percentage points relative
-    to the digital 4-bit network, on the same images; a recovered loss is negative. The rise of the mean cross-entropy,
-    in nats, shows effects that change no class. An equivalence test states whether the losses by each one alone add up
-    to the total within --margin.
+    to the digital quantized network, on the same images; a recovered loss is negative. The rise of the mean
+    cross-entropy, in nats, shows effects that change no class. An equivalence test states whether the losses by each
+    one alone add up to the total within --margin.
 
     \b
     Examples:

@@ -19,10 +19,13 @@ from norsim.backends.registry import BACKENDS
 from norsim.commands.shared import show
 from norsim.commands.shared.device_option import device_of_options, device_option
 from norsim.commands.shared.network_options import (
+    bits_option,
     check_learned_rounding,
+    check_normalised,
+    float_source,
+    learned_rounding_option,
     model_is_trusted,
     network_options,
-    normalise_of,
     own_network_options,
 )
 from norsim.commands.shared.options import (
@@ -46,13 +49,13 @@ from norsim.commands.shared.proof_options import (
     proof_in_words,
     proof_options,
     show_macs,
-    warn_of_clipping,
-    warn_of_digital_macs,
+    warn_of_result,
 )
 from norsim.configuration.quantities import engineering
 from norsim.errors import ConfigurationError, ThresholdError
 from norsim.files import copy_files, write_atomically, write_text
 from norsim.jobs.phases import Phases, step
+from norsim.quantization.by_layer.bits import label_of_rows
 
 if TYPE_CHECKING:
     from norsim.data import Dataset
@@ -63,6 +66,8 @@ if TYPE_CHECKING:
 @click.command("eval-network")
 @network_options
 @own_network_options
+@bits_option
+@learned_rounding_option
 @click.option("--images", type=click.IntRange(min=1), help="Use only the first N test images; all by default.")
 @click.option(
     "--backend",
@@ -102,7 +107,8 @@ if TYPE_CHECKING:
 @run_options
 def command(
     network: str | None, model: str | None, weights: Path | None,
-    mean: tuple[float, ...] | None, std: tuple[float, ...] | None, digital: tuple[str, ...], learned_rounding: bool,
+    mean: tuple[float, ...] | None, std: tuple[float, ...] | None, bits: str | None,
+    digital: tuple[str, ...], learned_rounding: bool,
     dataset: str | None, data_folder: Path | None, images: int | None, backend: str,
     pattern: str, compare: Path | None, spice_sample: int, proof_images: int | None, proof_seconds: float | None,
     trials: int, least: float | None,
@@ -117,12 +123,14 @@ def command(
       norsim eval-network --network digits-cnn
       norsim eval-network --network digits-cnn --images 20 --backend ngspice
       norsim eval-network --model nets.py:make_net --weights w.safetensors --dataset digits
+      norsim eval-network --network resnet20 --bits 'conv1=8/8,linear=8/8,*=4/6' --data DIR
     """
     started = time.monotonic()
     check_out("eval-network", out)
     if least is not None and trials == 1:
         raise ConfigurationError("--yield-above needs several chips, for example --trials 10")
-    own = network is None or weights is not None
+    own = network is None or weights is not None or bits is not None
+    check_normalised(mean, std, quantizes=model is not None or weights is not None)
     check_learned_rounding(learned_rounding, own)
     if not own:
         check_network(str(network))
@@ -139,30 +147,22 @@ def command(
         from norsim.quantization.forward import device_name
         from norsim.saved.post_training import quantized_folder
         from norsim.tiling.digital import digital_parts
+        from norsim.training.recipes import POST_TRAINING
 
     wanted = backend_named(backend)
     device = device_of_options(wanted)
-    normalise = normalise_of(mean, std, quantizes=own)
     made = None
     if own:
         # It goes to the folder of the run once that is known to be a run with the same options.
         made = Path(click.get_current_context().with_resource(TemporaryDirectory())) / "network"
         shown_name = str((made if is_dry_run() else open_output("eval-network", out).path) / "network")
         command_line = shlex.join(["norsim", *sys.argv[1:]])
+        source, dataset = float_source(network, model, weights, mean, std, dataset)
         with reporting(quiet, phases) as report:
             quantized_folder(
-                network or str(model),
-                weights,
-                dataset,
-                data_folder,
-                made,
-                command_line,
-                normalise,
-                images,
-                report,
-                digital,
-                learned_rounding=learned_rounding,
-            )
+                source.network, source.weights, dataset, data_folder, made, command_line, source.normalise, images,
+                report, digital, bits=bits or POST_TRAINING.bits, width=source.width, learned_rounding=learned_rounding,
+            )  # fmt: skip
         network = str(made)
     with reporting(quiet, phases) as report:
         one = open_experiment(
@@ -206,8 +206,7 @@ def command(
         report_result(found, folder.path, verbose, summary)
         if other is not None:
             click.echo("{alike} of {images} images have the same class as in {run}".format(**summary["compared"]))
-    warn_of_clipping(found)
-    warn_of_digital_macs(found)
+    warn_of_result(found)
     check(found, min_accuracy)
     check_proof(found, tolerance, tolerance_steps, max_changed)
 
@@ -247,7 +246,7 @@ def report_result(found: Evaluation, path: Path, verbose: bool, summary: dict[st
     """Print the result as a table and sentences."""
     results = [
         ("float", found.accuracy_float, found.accuracy_float_ci95),
-        ("4-bit, digital", found.accuracy_quantized, found.accuracy_quantized_ci95),
+        (f"{label_of_rows(found.layers)}, digital", found.accuracy_quantized, found.accuracy_quantized_ci95),
         (f"on the array ({found.backend})", found.accuracy, found.accuracy_ci95),
     ]
     rows = []

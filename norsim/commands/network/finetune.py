@@ -77,7 +77,7 @@ def command(
     distillation: float, chip_name: str, encoding: str | None, settings: tuple[str, ...], seed: int, jobs: int | None,
     out: Path | None, resume: bool, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
-    """Train a quantized network further, through the currents of its arrays, and write new 4-bit weights.
+    """Train a quantized network further, through the currents of its arrays, and write new weights of the same widths.
 
     The forward pass reads the tiles with macro; the backward pass is the gradient of their models. Pass the folder to
     --network of other commands.

@@ -216,6 +216,6 @@ def report_points(content: dict[str, Any], path: Path) -> None:
         )
     show.say(f"Computed on: {content['device']}")
     show.say_path(
-        f"Digital 4-bit network: {100 * content['accuracy_quantized']:.2f} %. {content['seconds']:.0f} s. "
+        f"Digital quantized network: {100 * content['accuracy_quantized']:.2f} %. {content['seconds']:.0f} s. "
         f"Run folder: {path}"
     )

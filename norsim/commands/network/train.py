@@ -1,4 +1,4 @@
-"""`norsim train`: float, then 4-bit; writes the trained network to DIR as a card and packed weights."""
+"""`norsim train`: float, then quantized; writes the trained network to DIR as a card and packed weights."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 
 from norsim.commands.shared.complete import complete_definition
 from norsim.commands.shared.device_option import device_of_options, device_option
+from norsim.commands.shared.network_options import bits_option
 from norsim.commands.shared.options import check_out, open_output, overwrite_option, print_json, show_estimate
 from norsim.commands.shared.progress import reporting
 from norsim.configuration.strict_yaml import parse_yaml
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     metavar="KEY=VALUE",
     help="Change a field of the network's training recipe, for example float_epochs=5. Repeatable.",
 )
+@bits_option
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of weights, batches and augmentation.")
 @click.option("-j", "--jobs", type=click.IntRange(min=1), help="Number of threads; the result depends on it.")
 @click.option(
@@ -74,14 +76,16 @@ if TYPE_CHECKING:
 @click.option("-q", "--quiet", is_flag=True, help="Do not report progress.")  # fmt: skip
 def command(
     network: str, width: float, data_folder: Path | None, starts: tuple[Path, ...], settings: tuple[str, ...],
-    seed: int | None, jobs: int | None, out: Path | None, resume: bool, dry_run: bool, as_json: bool, quiet: bool,
+    bits: str | None, seed: int | None, jobs: int | None, out: Path | None, resume: bool, dry_run: bool, as_json: bool,
+    quiet: bool,
 ) -> None:  # fmt: skip
-    """Train a network in float, then with 4-bit weights and activations.
+    """Train a network in float, then with quantized weights and activations, of 4 bits unless --bits says otherwise.
 
     \b
     Examples:
       norsim train --network digits-cnn --out runs/digits-cnn
       norsim train --network vgg11 --width 0.25 --data DIR
+      norsim train --network digits-cnn --bits 'conv1=8/8,*=4/4'
       norsim train --network resnet18 --data DIR --device cuda
     """
     if resume and out is None:
@@ -92,6 +96,7 @@ def command(
         raise ConfigurationError(f"no network is called {network!r}; {suggestion(network, RECIPES)}")
     recipe = change_recipe(RECIPES[network], settings)
     recipe = recipe if seed is None else replace(recipe, seed=seed)
+    recipe = recipe if bits is None else replace(recipe, bits=bits)
 
     phases = Phases()
     with reporting(quiet, phases) as bar, step(bar, "import"):
@@ -100,7 +105,7 @@ def command(
         from norsim.data import load
         from norsim.quantization.forward import device_name
         from norsim.saved.float_weights import load_float
-        from norsim.saved.network_folder import save_network
+        from norsim.saved.network_folder import label_of_card, save_network
         from norsim.training.estimate import estimate_training
         from norsim.training.train import train
         from norsim.zoo.registry import spec_of
@@ -130,6 +135,7 @@ def command(
         "network": network,
         "width": width,
         "dataset": spec.dataset,
+        "bits": recipe.bits,
         "accuracy_float": card["float_accuracy"],
         "accuracy_quantized": card["quantized_accuracy"],
         "size_ratio": card["size_ratio"],
@@ -141,7 +147,7 @@ def command(
         print_json(result)
     else:
         click.echo(f"{network}: float {100 * card['float_accuracy']:.2f} %, "
-                   f"4-bit {100 * card['quantized_accuracy']:.2f} % "
+                   f"{label_of_card(card)} {100 * card['quantized_accuracy']:.2f} % "
                    f"at 1/{card['size_ratio']:.2f} of the size. Computed on {card['device']}. "
                    f"Saved in {folder}")  # fmt: skip
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from norsim.chip.load import presets
 from norsim.chip.schema import chip_file
-from norsim.configuration.section import section_of
+from norsim.configuration.section import by_pattern, section_of
 from norsim.saved.shipped import shipped_networks
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
@@ -44,7 +44,9 @@ def chip_keys(section: type[BaseModel] | None = None, before: str = "") -> Itera
     """Yield `key.key=` for every value of a chip file."""
     for name, field in (section or chip_file()).model_fields.items():
         below = section_of(field.annotation)
-        if below is None:
+        if by_pattern(field.annotation) is not None:
+            yield f"{before}{name}."
+        elif below is None:
             yield f"{before}{name}="
         else:
             yield from chip_keys(below, f"{before}{name}.")

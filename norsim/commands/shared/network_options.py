@@ -13,7 +13,7 @@ from norsim.errors import ConfigurationError
 from norsim.user_code import is_code
 
 if TYPE_CHECKING:
-    from norsim.zoo.normalise import Normalise
+    from norsim.saved.float_weights import FloatSource
 
 TRUST_MODEL, OWN_MODEL = "norsim.trust_model", "norsim.own_model"
 
@@ -32,12 +32,8 @@ def trust_model_option(function: Decorated) -> Decorated:
 
 
 def own_network_options(function: Decorated) -> Decorated:
-    """Add `--model`, `--weights`, `--mean`, `--std`, `--digital` and `--learned-rounding`, for commands that can
-    quantize a float network."""
+    """Add `--model`, `--weights`, `--mean`, `--std` and `--digital`, for commands that can quantize a float network."""
     for option in (
-        click.option("--learned-rounding", is_flag=True,
-                     help="Learn the rounding of float weights from the float network's layers, which takes minutes "
-                          "and is worth it at 4 bits and below."),
         click.option("--digital", multiple=True, metavar="PATTERN",
                      help="Leave the layers digital whose names, or those of modules that contain them, match PATTERN, "
                           "such as 'head' or 'layer4.*': they are neither quantized nor placed. Repeatable. In a "
@@ -57,6 +53,22 @@ def own_network_options(function: Decorated) -> Decorated:
     ):  # fmt: skip
         function = option(function)
     return function
+
+
+def bits_option(function: Decorated) -> Decorated:
+    """Add `--bits`."""
+    return click.option(
+        "--bits", metavar="BITS", callback=_check_bits,
+        help="Bits of weights and activations, 1 to 8: 8, or 4/8 (weights/activations), or by patterns of layer names, "
+             "such as 'conv1=8/8,*.fc=4/8,*=4/4', of which the first counts that matches a layer. Default: 4.",
+    )(function)  # fmt: skip
+
+
+def _check_bits(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """Check the form of `--bits`; its patterns are checked when the layers of the network are known."""
+    from norsim.quantization.by_layer.bits import read_bits
+
+    return value and str(read_bits(value))
 
 
 def _check_model(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
@@ -80,27 +92,55 @@ def _numbers(context: click.Context, option: click.Parameter, value: str | None)
         ) from None
 
 
+def learned_rounding_option(function: Decorated) -> Decorated:
+    """Add `--learned-rounding`."""
+    return click.option(
+        "--learned-rounding", is_flag=True,
+        help="Learn the rounding of float weights from the float network's layers, which takes minutes and is worth it "
+             "at 4 bits and below.",
+    )(function)  # fmt: skip
+
+
 def check_learned_rounding(wanted: bool, quantizes: bool) -> None:
     """Refuse `--learned-rounding` if it is `wanted` of a command that `quantizes` no network."""
     if wanted and not quantizes:
         raise ConfigurationError(
-            "--learned-rounding needs --weights or --model: a trained network already stores its codes"
+            "--learned-rounding needs --weights, --model or --bits: a trained network already stores its codes"
         )
 
 
-def normalise_of(mean: tuple[float, ...] | None, std: tuple[float, ...] | None, quantizes: bool) -> Normalise | None:
-    """Return the normalisation given by `--mean` and `--std`; `quantizes`: whether the command quantizes a network."""
+def check_normalised(mean: tuple[float, ...] | None, std: tuple[float, ...] | None, quantizes: bool) -> None:
+    """Raise ConfigurationError for `--mean` and `--std` that do not belong together, or to float weights: `quantizes`
+    says whether the command line names some."""
     if mean is None and std is None:
-        return None
+        return
     if mean is None or std is None:
         raise ConfigurationError("--mean and --std must be given together")
     if not quantizes:
         raise ConfigurationError(
             "--mean and --std need --weights or --model: a trained network already stores its normalisation"
         )
+
+
+def float_source(
+    network: str | None, model: str | None, weights: Path | None, mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None, dataset: str | None,
+) -> tuple[FloatSource, str | None]:  # fmt: skip
+    """Return the float network that the options name, and the name of its data set, None for the usual one.
+
+    With `--network` alone it is the one that the folder of the trained network keeps.
+    """
+    from norsim.experiments.experiment import dataset_of
+    from norsim.saved.float_weights import FloatSource
+    from norsim.saved.network_folder import kept_float
     from norsim.zoo.normalise import Normalise
 
-    return Normalise(mean, std)
+    check_normalised(mean, std, quantizes=model is not None or weights is not None)
+    if network is not None and weights is None:
+        source, card = kept_float(network, model_is_trusted())
+        return source, dataset_of(dataset, card, model_is_trusted())
+    normalise = None if mean is None or std is None else Normalise(mean, std)
+    return FloatSource(network or str(model), weights, normalise=normalise), dataset
 
 
 def _network_or_model(context: click.Context, option: click.Parameter, value: str | None) -> str | None:

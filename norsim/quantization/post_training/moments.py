@@ -60,11 +60,13 @@ def moments_of(network: nn.Module, inputs: Tensor) -> Named:
 
 
 @torch.no_grad()
-def correct(quantized: nn.Module, batches: Sequence[Tensor], floats: Sequence[Mapping[str, Moments]]) -> None:
-    """Correct the biases and the batch norms of a `quantized` network in place.
+def correct(quantized: nn.Module, batches: Sequence[Tensor], floats: Sequence[Mapping[str, Moments]]) -> list[Any]:
+    """Correct the biases and the batch norms of a `quantized` network in place; return its outputs for each batch, as
+    corrected for that batch.
 
     `floats` are the moments of the float network, of the same module names, on the same `batches` `[images, ...]`.
     """
+    outputs = []
     known = set.intersection(*(set(one) for one in floats)) if floats else set()
     before = {name: _own(module) for name, module in quantized.named_modules() if name in known and _own(module)}
     total = {name: [torch.zeros_like(value) for value in own] for name, own in before.items()}
@@ -92,7 +94,7 @@ def correct(quantized: nn.Module, batches: Sequence[Tensor], floats: Sequence[Ma
             return values
 
         with _watched(quantized, see):
-            forward(quantized, inputs)
+            outputs.append(forward(quantized, inputs))
     for name, own in before.items():
         module: Any = quantized.get_submodule(name)
         changed = [value + more for value, more in zip(own, total[name], strict=True)]
@@ -100,6 +102,7 @@ def correct(quantized: nn.Module, batches: Sequence[Tensor], floats: Sequence[Ma
             module.running_mean, module.running_var = changed
         else:
             module.bias.copy_(changed[0])
+    return outputs
 
 
 def _own(module: nn.Module) -> list[Tensor]:
