@@ -119,8 +119,10 @@ class _Content:
 
     def __init__(self, tile: Tile) -> None:
         self.tile = tile
-        state = tile.thresholds.tobytes() + (b"" if tile.gains is None else tile.gains.tobytes())
-        self.key = (hashlib.sha256(state).digest(), tile.thresholds.shape, tile.cell, tile.wires)
+        state = hashlib.sha256(np.ascontiguousarray(tile.thresholds).data)
+        if tile.gains is not None:
+            state.update(np.ascontiguousarray(tile.gains).data)
+        self.key = (state.digest(), tile.thresholds.shape, tile.cell, tile.wires)
 
     def __hash__(self) -> int:
         return hash(self.key)

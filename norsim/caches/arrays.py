@@ -1,15 +1,21 @@
-"""Arrays that runs on this machine share: one `.npz` file per entry, named by a hash of all that determines it.
+"""Arrays that runs on this machine share: one file per entry, named by a hash of all that determines it.
 
 Files are written atomically and checked when they are read: a damaged one counts as absent, is made again and
 replaced. If the folder of caches cannot be written, nothing is kept, which costs only time.
+
+A file is a line of JSON, which lists name, type and shape of each array; the values of the arrays, one after the other;
+and the SHA-256 of all that. Everything begins at a multiple of `ALIGNMENT` bytes. A run reads hundreds of entries of
+tens of arrays each, which takes a fraction of the time that files of NumPy take.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +28,9 @@ from norsim.files import replace_file
 from norsim.paths import cache_folder
 
 Arrays = Mapping[str, NDArray[Any]]
-# The entry that holds the checksum of all others.
-DIGEST = "digest"
-# The name of an entry, or of one that is being written.
-ENTRY = re.compile(r"\.?[0-9a-f]{64}\.npz(\.\d+)?")
+SUFFIX, ALIGNMENT, DIGEST_BYTES = ".arrays", 64, 32
+# The name of an entry, or of one that is being written; those of earlier versions are files of NumPy.
+ENTRY = re.compile(r"\.?[0-9a-f]{64}\.(arrays|npz)(\.\d+)?")
 # After the bound was passed, this share of it is kept, so that not every new entry removes another.
 KEPT_SHARE = 0.9
 # All entries are counted about this often before new ones of the size of the bound are written.
@@ -56,7 +61,7 @@ class ArrayCache:
     def path(self, key: str) -> Path | None:
         """Return the file of an entry, whether it exists or not; None if nothing can be kept."""
         folder = self.folder()
-        return None if folder is None else folder / f"{key}.npz"
+        return None if folder is None else folder / f"{key}{SUFFIX}"
 
     def has(self, key: str) -> bool:
         """Return whether there is an entry, which may be damaged."""
@@ -71,7 +76,7 @@ class ArrayCache:
             return None
         try:
             arrays = _read(path)
-        except Exception:  # NumPy and zipfile raise anything on a damaged file
+        except Exception:  # a damaged file can have any content
             return None
         if arrays is not None:
             with suppress(OSError):
@@ -86,11 +91,9 @@ class ArrayCache:
             return
         if self.most_bytes is not None and sum(one.nbytes for one in arrays.values()) > KEPT_SHARE * self.most_bytes:
             return
-        content: dict[str, Any] = {**arrays, DIGEST: np.array(_digest(arrays))}
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Before 2.1, NumPy took an option such as allow_pickle for another array.
-            replace_file(path, lambda file: np.savez(file, **content))
+            replace_file(path, lambda file: file.writelines(_content(arrays)))
             self._bound(path, path.stat().st_size)
 
     def files(self) -> list[Path]:
@@ -136,22 +139,38 @@ def _is_own(path: Path) -> bool:
     return os.path.isfile(path) and not os.path.islink(path)
 
 
+def _content(arrays: Arrays) -> Iterator[bytes]:
+    """Yield the content of a file, in parts."""
+    listed = [[name, values.dtype.str, values.shape] for name, values in arrays.items()]
+    line = json.dumps(listed).encode()
+    digest = hashlib.sha256()
+    for part in (line + b" " * (-(len(line) + 1) % ALIGNMENT) + b"\n", *map(_padded, arrays.values())):
+        digest.update(part)
+        yield part
+    yield digest.digest()
+
+
+def _padded(values: NDArray[Any]) -> bytes:
+    """Return the values of an array as bytes, up to a multiple of ALIGNMENT."""
+    content = np.ascontiguousarray(values).reshape(-1).view(np.uint8).tobytes()
+    return content + bytes(-len(content) % ALIGNMENT)
+
+
 def _read(path: Path) -> dict[str, NDArray[Any]] | None:
-    """Return the arrays in a file; None if their checksum differs from the one in it."""
-    with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
-        arrays = {name: kept[name] for name in kept.files}
-    said = arrays.pop(DIGEST)
-    return arrays if str(said) == _digest(arrays) else None
-
-
-def _digest(arrays: Arrays) -> str:
-    """Return the SHA-256 of all names, types, shapes and values, in the order of the names."""
-    found = hashlib.sha256()
-    for name in sorted(arrays):
-        values = np.ascontiguousarray(arrays[name])
-        found.update(f"{name} {values.dtype.str} {arrays[name].shape} ".encode())
-        found.update(values.reshape(-1).view(np.uint8).data)
-    return found.hexdigest()
+    """Return the arrays in a file; None if its checksum differs from the one in it."""
+    with open(path, "rb") as file:
+        # In memory that may be written to, as torch expects.
+        content = bytearray(os.fstat(file.fileno()).st_size)
+        file.readinto(content)
+    values, kept = memoryview(content)[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
+    if hashlib.sha256(values).digest() != kept:
+        return None
+    found, place = {}, content.index(b"\n") + 1
+    for name, kind, shape in json.loads(values[:place].tobytes()):
+        count = math.prod(shape)
+        found[name] = np.frombuffer(content, kind, count, place).reshape(shape) if count else np.empty(shape, kind)
+        place += -(-found[name].nbytes // ALIGNMENT) * ALIGNMENT
+    return found
 
 
 # Characterisations of cells (norsim.solver.characterisation_cache).

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, t
+from scipy.special import ndtr, stdtrit
 
 from norsim.array.tile import Floats
 from norsim.evaluation.intervals import Interval, ends, wilson
@@ -81,7 +81,7 @@ def compare_chips(right: NDArray[np.bool_]) -> Chips:
 
     def reach(square: float, count: int) -> float:
         """Return the half width of the interval from the mean square between `count` chips or images."""
-        return float(t.ppf(0.975, count - 1)) * math.sqrt(square / right.size)
+        return float(stdtrit(count - 1, 0.975)) * math.sqrt(square / right.size)
 
     def interval(half: float) -> Interval:
         return max(mean - half, 0.0), min(mean + half, 1.0)
@@ -142,5 +142,5 @@ def _reached(means: Floats, sigmas: Floats, least: float) -> Floats:
     """Return the share of chips that reach `least`, for each mean and spread; without a spread, all or none."""
     known = sigmas > 0
     found = (means >= least).astype(float)
-    found[known] = norm.cdf((means[known] - least) / sigmas[known])
+    found[known] = ndtr((means[known] - least) / sigmas[known])
     return found

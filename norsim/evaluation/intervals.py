@@ -1,5 +1,6 @@
 """Confidence intervals, 95 % unless stated otherwise.
 
+The functions of scipy.special are those behind scipy.stats, which takes a second to import.
 Random numbers of intervals have a constant seed, so an interval depends only on its data.
 """
 
@@ -10,8 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
-from scipy.stats import binomtest, t
+from scipy.special import betaincinv, stdtrit
 
 from norsim.array.tile import Floats
 from norsim.random_streams import Stream, generator
@@ -26,8 +26,11 @@ Interval = tuple[float, float]
 
 def wilson(successes: int, trials: int) -> Interval:
     """Return Wilson's 95 % interval of a share (E. B. Wilson, J. Am. Stat. Assoc. 22, 1927)."""
-    interval = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
-    return float(interval.low), float(interval.high)
+    share, square = successes / trials, NORMAL_95**2
+    twice = 2 * (trials + square)
+    centre = (2 * trials * share + square) / twice
+    half = NORMAL_95 / twice * math.sqrt(4 * trials * share * (1 - share) + square)
+    return centre - half if successes else 0.0, centre + half if successes < trials else 1.0
 
 
 def resampled_means(values: NDArray[np.floating], largest: float = 0.0) -> Floats:
@@ -64,14 +67,14 @@ def widened(value: float, interval: Interval, samples: NDArray[np.floating]) -> 
     `samples` `[n]` are independent estimates of `value`, for instance one per random order. Half widths are added as in
     Burdick and Graybill's intervals of sums of variance components (1992).
     """
-    half = float(t.ppf(0.975, len(samples) - 1) * samples.std(ddof=1)) / math.sqrt(len(samples))
+    half = float(stdtrit(len(samples) - 1, 0.975) * samples.std(ddof=1)) / math.sqrt(len(samples))
     return value - math.hypot(value - interval[0], half), value + math.hypot(interval[1] - value, half)
 
 
 def clopper_pearson(successes: int, trials: int) -> Interval:
     """Return the exact 95 % interval of a share (C. J. Clopper and E. S. Pearson, Biometrika 26, 1934)."""
-    interval = binomtest(successes, trials).proportion_ci(0.95, method="exact")
-    return float(interval.low), float(interval.high)
+    low = float(betaincinv(successes, trials - successes + 1, 0.025)) if successes else 0.0
+    return low, float(betaincinv(successes + 1, trials - successes, 0.975)) if successes < trials else 1.0
 
 
 def share_over_groups(counts: Sequence[int], sizes: Sequence[int]) -> tuple[float, Interval]:
@@ -92,6 +95,8 @@ def share_over_groups(counts: Sequence[int], sizes: Sequence[int]) -> tuple[floa
     def of_groups(some: Floats, those: Floats, axis: int = -1) -> Floats:
         ratio: Floats = some.sum(axis=axis) / those.sum(axis=axis)
         return ratio
+
+    from scipy import stats
 
     random = generator(0, Stream.READ_BOOTSTRAP)
     found = stats.bootstrap(

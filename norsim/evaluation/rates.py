@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import itemgetter
@@ -32,6 +33,8 @@ LONGEST_PROBE_SECONDS = 120.0
 SHORTEST_PROBE_SECONDS = 0.5
 # Vectors on which the different drives of a read are counted.
 FEW_VECTORS = 64
+# Largest ratio of the numbers of cells of two tiles, one of whose rates stands for that of the other.
+SIMILAR = 4.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Rate:
     `bytes`     size of a stored read
     `at_least`  whether the seconds are only a lower bound
     `kept_bytes`  memory that the tile and its model take until the end of the run
+    `scaled`    whether it is that of another size of tile, in proportion to the cells
     """
 
     start: float
@@ -50,6 +54,31 @@ class Rate:
     bytes: float = 0.0
     at_least: bool = False
     kept_bytes: int = 0
+    scaled: bool = False
+
+
+def near(
+    rates: Mapping[tuple[str, bool, tuple[int, ...]], Rate], backend: Backend, alone: bool, shape: tuple[int, ...]
+) -> Rate | None:
+    """Return the rate of single reads by a simulator for tiles of `shape` (wordlines, bitlines), from a measured one of
+    at most SIMILAR times as many or as few cells, in proportion; None if there is none.
+
+    `rates` are those measured so far, by backend, whether reads are `alone`, and shape. A network has tiles of many
+    sizes, and a simulator takes seconds for one read.
+    """
+    if backend.simulator is None or not alone:
+        return None
+    measured = {
+        own: math.prod(shape) / math.prod(own)
+        for (name, kind, own), rate in rates.items()
+        if (name, kind) == (backend.name, alone) and not rate.scaled
+    }
+    own = min(measured, key=lambda one: abs(math.log(measured[one])), default=None)
+    if own is None or not 1 / SIMILAR <= measured[own] <= SIMILAR:
+        return None
+    known, ratio = rates[backend.name, alone, own], measured[own]
+    return Rate(ratio * known.start, ratio * known.read, ratio * known.bytes, known.at_least,
+                round(ratio * known.kept_bytes), scaled=True)  # fmt: skip
 
 
 def measured(part: PlacedTile, codes: Codes, backend: Backend, jobs: int, alone: bool) -> Rate:

@@ -24,7 +24,7 @@ from norsim.configuration.quantities import Amperes, Volts, quantity
 from norsim.configuration.section import Section
 from norsim.configuration.wires import WiresSection
 from norsim.errors import ConfigurationError
-from norsim.periphery.columns import Columns
+from norsim.periphery.columns import Columns, same_block
 from norsim.periphery.encoding import Codes, Sense
 from norsim.periphery.mapping import MappingSection, Scheme, digits, halves, slice_names, slice_values, slices_of
 
@@ -155,7 +155,7 @@ class BitSerial:
     def cell_codes(self, weights: Codes, zero: int) -> Codes:
         """Convert weight codes `[inputs, outputs]` to level codes `[wordlines, bitlines]`; unused cells are at 0."""
         inputs, outputs = weights.shape
-        own = np.repeat(self._own(inputs, outputs), self.slices, axis=1)
+        own = np.repeat(same_block(inputs, outputs, self.blocks), self.slices, axis=1).astype(np.uint8)
         plus, minus, bitlines = self.columns.places(outputs)
         codes = np.zeros((inputs, bitlines), dtype=np.uint8)
         if self.scheme == "differential":
@@ -167,11 +167,8 @@ class BitSerial:
         codes[:, plus] = own * self.slice_codes(weights).reshape(inputs, -1)
         return codes
 
-    def _own(self, inputs: int, outputs: int) -> Codes:
-        """Return 1 where an input and an output belong to the same block, else 0, `[inputs, outputs]`."""
-        of_input, of_output = (np.arange(count) // (count // self.blocks) for count in (inputs, outputs))
-        found: Codes = (of_input[:, None] == of_output).astype(np.uint8)
-        return found
+    def off_cells(self, inputs: int, outputs: int) -> None:
+        """Return None: cells at code 0 are off."""
 
     def _line_values(self, weights: Codes, zero: int) -> NDArray[np.int64]:
         """Return what each input adds to each slice of each output, `[inputs, outputs x slices]`, in code steps."""
@@ -181,7 +178,7 @@ class BitSerial:
         else:
             subtracted = self.slice_codes(np.array(0 if self.scheme == "digital" else zero))
             found = self.slice_codes(weights).astype(np.int64) - subtracted
-            found *= self._own(*weights.shape)[..., None]
+            found *= same_block(len(weights), weights.shape[1], self.blocks)[..., None]
         return found.reshape(len(weights), -1)
 
     def drives(self, codes: Codes) -> Codes:

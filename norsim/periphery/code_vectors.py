@@ -43,9 +43,16 @@ class CodeVectors:
 
     @classmethod
     def joined(cls, parts: Sequence[Codes | CodeVectors]) -> CodeVectors:
-        """Return all vectors of `parts`, each `[vectors, inputs]`; those of a single one are not copied."""
-        if len(parts) == 1 and isinstance(parts[0], CodeVectors):
-            return parts[0]
+        """Return all vectors of `parts`, each `[vectors, inputs]`; overlapping patches are not copied."""
+        patches = [part for part in parts if isinstance(part, CodeVectors)]
+        if len(patches) == 1 == len(parts):
+            return patches[0]
+        alike = all(np.array_equal(one.offsets, patches[0].offsets) for one in patches)
+        if patches and len(patches) == len(parts) and alike:
+            before = np.cumsum([0, *(one.codes.size for one in patches[:-1])]).astype(np.uint64)
+            begins = [one.begins + start for one, start in zip(patches, before, strict=True)]
+            codes = np.concatenate([one.codes.reshape(-1) for one in patches])
+            return cls(codes, np.concatenate(begins), patches[0].offsets)
         return cls.of_rows(parts[0][:] if len(parts) == 1 else np.concatenate([part[:] for part in parts]))
 
     def __len__(self) -> int:

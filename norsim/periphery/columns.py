@@ -17,6 +17,13 @@ from norsim.periphery.mapping import Scheme
 Places = NDArray[np.int64]
 
 
+def same_block(inputs: int, outputs: int, blocks: int) -> NDArray[np.bool_]:
+    """Return whether an input and an output belong to the same of that many equal blocks, `[inputs, outputs]`."""
+    of_input, of_output = (np.arange(count) // (count // blocks) for count in (inputs, outputs))
+    found: NDArray[np.bool_] = of_input[:, None] == of_output
+    return found
+
+
 @dataclass(frozen=True)
 class Columns:
     """The order of outputs on bitlines.

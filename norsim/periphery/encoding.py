@@ -115,6 +115,10 @@ class Encoding(Protocol):
         """Convert weight codes `[inputs, outputs]`, in the order of blocks, and their zero to level codes
         `[wordlines, bitlines]`."""
 
+    def off_cells(self, inputs: int, outputs: int) -> NDArray[np.bool_] | None:
+        """Return which cells `[wordlines, bitlines]` are programmed off, whatever the current of code 0, None for none:
+        those between blocks."""
+
     def drives(self, codes: Codes) -> NDArray[np.generic]:
         """Convert activation codes of any shape, each by itself, to the actual drive of the lines in units of a code's
         step, same shape."""

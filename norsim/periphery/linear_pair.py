@@ -24,6 +24,7 @@ from norsim.array.tile import Floats, Stimulus
 from norsim.configuration.quantities import Amperes, Volts
 from norsim.configuration.section import Section
 from norsim.configuration.wires import SensedWiresSection
+from norsim.periphery.columns import same_block
 from norsim.periphery.encoding import Codes, Sense
 from norsim.periphery.mapping import MappingSection, digits, halves, slice_names, slice_values, slices_of
 
@@ -111,13 +112,18 @@ class LinearPair:
         return bitlines, wordlines // (2 * self.slices)
 
     def for_blocks(self, blocks: int) -> LinearPair:
-        """Return this encoding for a tile of that many blocks. Both cells of a pair between blocks are at code 0, so
-        that their currents cancel."""
+        """Return this encoding for a tile of that many blocks."""
         return self if blocks == self.blocks else replace(self, blocks=blocks)
 
     def blocks_on(self, wordlines: int, bitlines: int, inputs: int, outputs: int) -> int:
         """Return the blocks of inputs, on bitlines, and of outputs, on pairs of wordlines, that fit."""
         return min(bitlines // inputs, wordlines // (2 * self.slices * outputs))
+
+    def off_cells(self, inputs: int, outputs: int) -> NDArray[np.bool_] | None:
+        """Return the cells of the pairs between blocks, `[2 outputs x slices, inputs]`: code 0 would conduct."""
+        if self.blocks == 1:
+            return None
+        return np.repeat(~same_block(inputs, outputs, self.blocks).T, 2 * self.slices, axis=0)
 
     def passes(self, input_bits: int) -> int:
         """Return 1: the whole activation code is applied at once."""

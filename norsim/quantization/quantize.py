@@ -21,7 +21,7 @@ from norsim.quantization.forward import check_single_images
 from norsim.quantization.modules import QuantConv1d, QuantConv2d, QuantizedOperands, QuantLinear, quantized_operands
 from norsim.quantization.placeable import Placeable, check_loaded, checked_layers, placeable_layers
 from norsim.quantization.plain import plain_copy
-from norsim.quantization.post_training.moments import Named, correct, moments_of
+from norsim.quantization.post_training.moments import Named, correct
 from norsim.quantization.post_training.observe import observe_inputs
 from norsim.quantization.post_training.rounding import learn_rounding
 from norsim.quantization.replace import replace_modules
@@ -138,8 +138,8 @@ def _observed(
     network: nn.Module, inputs: InputBatches, digital: Collection[str], total: int,
     report: Callable[[str, int, int], None],
 ) -> Observed:  # fmt: skip
-    samples, batches = observe_inputs(network, inputs, report, digital, total)
-    moments = [_changeable(moments_of(network, some), digital) for some in batches]
+    samples, batches, found = observe_inputs(network, inputs, report, digital, total)
+    moments = [_changeable(of_batch, digital) for of_batch in found]
     return Observed(network, digital, samples, batches, moments)
 
 

@@ -24,27 +24,42 @@ from norsim.solver import nodal_kernels
 from norsim.solver.characterize import Box
 from norsim.solver.nodal_tile import Prepared, prepare
 
-__all__ = ["Nodes", "OutsideBox", "Prepared", "check_box", "check_volts", "nodes", "prepare", "relax", "solve"]
+__all__ = [
+    "Nodes",
+    "OutsideBox",
+    "Prepared",
+    "check_box",
+    "check_volts",
+    "mean_volts",
+    "nodes",
+    "prepare",
+    "relax",
+    "solve",
+]
 
 TOLERANCE = 1e-8
 MOST_SWEEPS = 400
+# The lines that are solved.
+Free = Literal["both", "bitlines", "source lines", "none"]
 # One call of the kernel solves this number of blocks of reads, fewer on large tiles, because a call ends before it is
 # interrupted.
 BLOCKS_AT_ONCE, CELLS_AT_ONCE = 128, 2**25
 
 
-def solve(prepared: Prepared, stimulus: Stimulus) -> Currents:
+def solve(prepared: Prepared, stimulus: Stimulus, threads: int | None = None) -> Currents:
     """Return the currents of every read; `converged` and `residual` are the state after the last sweep.
 
-    `residual` is the violation of Kirchhoff's current law, over all cells, relative to the current (see FLOOR). Raises
-    SolveError if the volts of a cell are outside the box that it was characterised for.
+    It takes `threads`, by default those of numba. `residual` is the violation of Kirchhoff's current law, over all
+    cells, relative to the current (see FLOOR). Raises SolveError if the volts of a cell are outside the box that it was
+    characterised for.
     """
     parts = []
     cells = prepared.tile.thresholds.size * nodal_kernels.LANES
-    blocks = min(max(CELLS_AT_ONCE // cells, numba.get_num_threads()), BLOCKS_AT_ONCE)
+    threads = threads or numba.get_num_threads()
+    blocks = min(max(CELLS_AT_ONCE // cells, threads), BLOCKS_AT_ONCE)
     size = blocks * nodal_kernels.LANES
     for start in range(0, stimulus.vectors, size):
-        parts.append(_solve_some(prepared, stimulus.take(slice(start, start + size))))
+        parts.append(_solve_some(prepared, stimulus.take(slice(start, start + size)), threads))
     bitline, source, residual = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     if prepared.tile.wires.strap_every is not None:
         source = source.sum(axis=1, keepdims=True)
@@ -57,7 +72,7 @@ def relax(
     bitline_volts: Floats,
     drop: Floats | None,
     rise: Floats | None,
-    free: Literal["both", "bitlines", "source lines", "none"],
+    free: Free,
     tolerance: float = TOLERANCE,
 ) -> tuple[Floats, Floats, Floats]:
     """Solve a few vectors; return cell currents, drops and rises, each `[wordlines, bitlines, lanes]`.
@@ -67,11 +82,35 @@ def relax(
     these volts, so one kind of line can be solved while the other is held. It takes this thread only, so that several
     tiles can be solved at a time. Raises SolveError if the sweeps do not converge to `tolerance`.
     """
-    tile, lanes = prepared.tile, gates.shape[1]
-    drop = np.zeros((tile.wordlines, tile.bitlines, lanes)) if drop is None else drop
-    rise = np.zeros((tile.source_lines, tile.bitlines, lanes)) if rise is None else rise
-    gates, bitline_volts, drop, rise = (_in_blocks(values) for values in (gates, bitline_volts, drop, rise))
-    amps, residual = np.empty(drop.shape), np.zeros((len(drop), nodal_kernels.HALF))
+    found = _relax_blocks(prepared, gates, bitline_volts, drop, rise, free, tolerance)
+    amps, drop, rise = (_by_lane(values, gates.shape[1]) for values in found)
+    return amps, drop, rise
+
+
+def mean_volts(
+    prepared: Prepared, gates: NDArray[np.int64], bitline_volts: Floats, tolerance: float
+) -> tuple[Floats, Floats]:
+    """Return drops `[wordlines, bitlines]` and rises `[source lines, bitlines]`, volts, as the mean over a few vectors
+    of the same arguments as those of `relax`, whose errors it raises."""
+    _, *found = _relax_blocks(prepared, gates, bitline_volts, None, None, "both", tolerance)
+    lanes, half = gates.shape[1], nodal_kernels.HALF
+    # The last block repeats the last vector.
+    shares = (np.arange(len(found[0]) * half) < lanes).astype(np.float64).reshape(-1, 1, half, 1) / lanes
+    drop, rise = ((values @ shares).sum(axis=(0, 3)) for values in found)
+    return drop, rise
+
+
+def _relax_blocks(
+    prepared: Prepared, gates: NDArray[np.int64], bitline_volts: Floats, drop: Floats | None, rise: Floats | None,
+    free: Free, tolerance: float,
+) -> tuple[Floats, Floats, Floats]:  # fmt: skip
+    """Do `relax`, and return what it returns in blocks, `[blocks, wordlines, bitlines, HALF]`."""
+    tile, half = prepared.tile, nodal_kernels.HALF
+    gates, bitline_volts = _in_blocks(gates), _in_blocks(bitline_volts)
+    size = len(gates), tile.wordlines, tile.bitlines, half
+    drop = np.zeros(size) if drop is None else _in_blocks(drop)
+    rise = np.zeros((len(gates), tile.source_lines, tile.bitlines, half)) if rise is None else _in_blocks(rise)
+    amps, residual = np.empty(size), np.zeros((len(gates), half))
     kernel: Any = nodal_kernels.relax
     kernel(
         gates, bitline_volts, 0.0, prepared.double, prepared.conducting, free in ("both", "bitlines"),
@@ -83,19 +122,26 @@ def relax(
             f"the lines of {tile.name} do not converge: Kirchhoff's current law is violated by "
             f"{residual.max():.1e} of the total current; use the ngspice backend"
         )
-    amps, drop, rise = (
-        np.ascontiguousarray(np.moveaxis(values, 0, 2).reshape(*values.shape[1:3], -1)[:, :, :lanes])
-        for values in (amps, drop, rise)
-    )
     return amps, drop, rise
 
 
 def _in_blocks(values: NDArray[Any]) -> NDArray[Any]:
     """Return `[..., lanes]` as `[blocks, ..., HALF]`, a copy; the last lane is repeated to fill the last block."""
-    lanes = values.shape[-1]
-    order = np.minimum(np.arange(-(-lanes // nodal_kernels.HALF) * nodal_kernels.HALF), lanes - 1)
-    padded = values[..., order].reshape(*values.shape[:-1], -1, nodal_kernels.HALF)
-    return np.ascontiguousarray(np.moveaxis(padded, -2, 0))
+    lanes, half = values.shape[-1], nodal_kernels.HALF
+    found = np.empty((-(-lanes // half), *values.shape[:-1], half), values.dtype)
+    for block, part in enumerate(found):
+        some = values[..., block * half : (block + 1) * half]
+        part[..., : some.shape[-1]], part[..., some.shape[-1] :] = some, some[..., -1:]
+    return found
+
+
+def _by_lane(blocks: Floats, lanes: int) -> Floats:
+    """Return `[blocks, ..., HALF]` as `[..., lanes]`, a copy."""
+    found, half = np.empty((*blocks.shape[1:-1], lanes)), nodal_kernels.HALF
+    for block, values in enumerate(blocks):
+        some = found[..., block * half : (block + 1) * half]
+        some[:] = values[..., : some.shape[-1]]
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +177,7 @@ def check_volts(prepared: Prepared, bitline_volts: Floats, drop: Floats, rise: F
     check_box(prepared.table.box, np.array([[across.min(), across.max(), source.min(), source.max()]]))
 
 
-def _solve_some(prepared: Prepared, stimulus: Stimulus) -> tuple[Floats, Floats, Floats]:
+def _solve_some(prepared: Prepared, stimulus: Stimulus, threads: int) -> tuple[Floats, Floats, Floats]:
     vectors, lanes, half = stimulus.vectors, nodal_kernels.LANES, nodal_kernels.HALF
     blocks = -(-vectors // lanes)
     # The last block is padded with its last vector.
@@ -144,7 +190,7 @@ def _solve_some(prepared: Prepared, stimulus: Stimulus) -> tuple[Floats, Floats,
     residual, extremes = np.empty((blocks, 2, half)), np.empty((blocks, 2, 4, half))
     extremes[:, :, ::2], extremes[:, :, 1::2] = np.inf, -np.inf
     solver: Any = nodal_kernels.solve
-    threads = min(numba.get_num_threads(), blocks)
+    threads = min(threads, blocks)
 
     def work(thread: int) -> None:
         solver(

@@ -67,7 +67,14 @@ def count_macs(model: nn.Module, images: Structure) -> Macs:
     """Count those of the first of `images` `[images, ...]` in a converted network, which computes integers for it."""
     layers, counter = tiled_layers(model), _Counter()
     names = {id(part): name for name, part in model.named_modules()}
-    with torch.no_grad(), digital(model), _watched(model, counter, names), _unfused(), counter:
+    with (
+        torch.random.fork_rng(devices=[]),
+        torch.no_grad(),
+        digital(model),
+        _watched(model, counter, names),
+        _unfused(),
+        counter,
+    ):
         forward(model, taken(images, slice(1)))
     found = {name: counter.of_layers[name] for name in layers}
     stay = frozenset(name for name, layer in layers.items() if layer.stays_digital)

@@ -25,6 +25,9 @@ from norsim.tiling.on_device.reading import TensorPath, path_of
 from norsim.tiling.read_noise import image_axis
 from norsim.tiling.reader import Reader
 
+# Values of images that pass through a network at a time while codes are recorded.
+VALUES_AT_ONCE = 2**22
+
 
 class TiledLayer(nn.Module):
     """A layer whose multiply-accumulates are done by the array; it has no gradient.
@@ -278,8 +281,20 @@ def layer_vectors(model: nn.Module, images: Structure, names: Collection[str] | 
                 if layer is None:
                     raise ConfigurationError(f"no layer {name!r} on the array; the layers are {', '.join(layers)}")
                 layer.record = recorded[name] = []
-            forward(model, images)
+            # Large images in parts, whose activations fit the memory.
+            parts = torch.split(images, max(VALUES_AT_ONCE // max(images[:1].numel(), 1), 1))
+            for part in parts:
+                forward(model, part)
         finally:
             for layer in layers.values():
                 layer.record = None
-    return {name: CodeVectors.joined(found) for name, found in recorded.items()}
+    return {name: CodeVectors.joined(_by_call(found, len(parts))) for name, found in recorded.items()}
+
+
+def _by_call(recorded: list[Codes | CodeVectors], parts: int) -> list[Codes | CodeVectors]:
+    """Return what a layer recorded for several parts of images in the order of one pass of all: call after call, as far
+    as it is called equally often for each part."""
+    calls, more = divmod(len(recorded), parts)
+    if more:
+        return recorded
+    return [recorded[part * calls + call] for call in range(calls) for part in range(parts)]

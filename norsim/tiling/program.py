@@ -64,9 +64,8 @@ def program_tile(part: PlacedTile) -> ProgrammedTile:
     chip, layer = part.chip, part.layer
     levels = program_levels(chip.verify_cell, chip.encoding)
     encoding = drivers(chip, levels).for_weights(layer.weight_bits).for_blocks(part.blocks)
-    codes = part.cell_codes()
-    target = levels.target_amps[codes]
-    tile = _in_place(_verified(_nominal(part, levels, codes), part, target), part, target)
+    target = part.by_level(levels.target_amps, 0.0)
+    tile = _in_place(_verified(_nominal(part, levels), part, target), part, target)
     cells = (tile.thresholds, target, chip.cell, curves(chip), part.draw, tile.gains)
     thresholds, read_sigma = chip.silicon.thresholds(*cells), chip.silicon.read_sigma(*cells)
     gate_volts = np.full(tile.bitlines, encoding.wordline_volts)
@@ -85,15 +84,16 @@ def program_tile(part: PlacedTile) -> ProgrammedTile:
     )  # fmt: skip
 
 
-def _nominal(part: PlacedTile, levels: Levels, codes: Codes) -> Tile:
+def _nominal(part: PlacedTile, levels: Levels) -> Tile:
     """Return the tile with every cell at the threshold of its level."""
     chip, layer = part.chip, part.layer
     carried = np.asarray(part.inputs) if part.order is None else np.asarray(part.inputs)[part.order]
     inputs = [input_note(layer, int(k)) for k in carried]
     outputs = [f"layer {layer.name}, output channel {k}" for k in part.outputs]
     wordlines, bitlines = part.encoding.line_notes(inputs, outputs, layer.weight_zero)
+    thresholds = part.by_level(levels.thresholds, chip.verify_cell.programmed_volts)
     return Tile(
-        levels.thresholds[codes], chip.verify_cell, chip.wires, tuple(wordlines), tuple(bitlines),
+        thresholds, chip.verify_cell, chip.wires, tuple(wordlines), tuple(bitlines),
         f"layer {layer.name}, tile {part.row},{part.column}: inputs {part.inputs.start} to "
         f"{part.inputs.stop - 1}, outputs {part.outputs.start} to {part.outputs.stop - 1}",
         _notes(part, levels),

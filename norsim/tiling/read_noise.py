@@ -229,7 +229,7 @@ def tile_of_read(part: PlacedTile, array: ProgrammedTile, stimulus: Stimulus, li
     number = int.from_bytes(hashlib.sha256(lines.astype(np.float64).tobytes()).digest()[:8], "big")
     random = generator(part.chip.draw.seed, Stream.PROOF_CELLS, number)
     shares = _kind(array).drives(stimulus).sum(axis=0)
-    target, threshold_of = array.levels.target_amps[part.cell_codes()], curves(part.chip).read
+    target, threshold_of = part.by_level(array.levels.target_amps, 0.0), curves(part.chip).read
     gain = 1.0 if array.tile.gains is None else array.tile.gains
     if part.chip.cell != part.chip.verify_cell:
         # At another temperature than that of program-verify, cells conduct other currents than targets.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -176,10 +177,20 @@ class PlacedTile:
 
     def cell_codes(self) -> Codes:
         """Return the level `[wordlines, bitlines]` of each cell."""
-        codes = self.encoding.cell_codes(self.weights_in_layer_order, self.layer.weight_zero)
+        return self._on_lines(self.encoding.cell_codes(self.weights_in_layer_order, self.layer.weight_zero))
+
+    def by_level(self, values: Floats, off: float) -> Floats:
+        """Return the value `[wordlines, bitlines]` of each cell, given those of levels, `[levels]`, and that of a cell
+        that is programmed off."""
+        found: Floats = values[self.cell_codes()]
+        cells = self.encoding.off_cells(len(self.inputs), len(self.outputs))
+        return found if cells is None else np.where(self._on_lines(cells), off, found)
+
+    def _on_lines(self, cells: NDArray[Any]) -> NDArray[Any]:
+        """Return values of cells `[wordlines, bitlines]`, for inputs in the layer's order, in that of its lines."""
         if self.order is None:
-            return codes
-        return codes[self.order] if self.encoding.inputs_on == "wordlines" else codes[:, self.order]
+            return cells
+        return cells[self.order] if self.encoding.inputs_on == "wordlines" else cells[:, self.order]
 
     def own_codes(self, layer_codes: Codes) -> Codes:
         """Return this tile's columns of the layer's `[vectors, inputs]` activation codes, in the layer's order."""
@@ -231,11 +242,11 @@ class PlacedTile:
     def readout(self, kind: str) -> Readout:
         """Return the arguments of the kernel of `macro` that sense lines of a kind, `bitline` or `source`, convert
         their currents, and add the codes."""
-        single, edges = np.float32, self.flaws.edges(self.ranges)
+        single, encoding, ranges = np.float32, self.encoding, self.ranges
         return (
-            *sense_parts(self.encoding.sense(len(self.outputs)), kind), self._place_values.astype(single),
-            len(self.adcs), *conversion(self.ranges, self.flaws, *self.of_code, single),
-            *(edge.astype(single) for edge in edges),
+            *_sensed(encoding, len(self.outputs), kind), self._place_values.astype(single), len(self.adcs),
+            *conversion(ranges, self.flaws, *self._of_code(encoding, ranges), single),
+            *(edge.astype(single) for edge in self.flaws.edges(ranges)),
         )  # fmt: skip
 
     @property
@@ -246,9 +257,12 @@ class PlacedTile:
     @property
     def of_code(self) -> tuple[Floats, Floats]:
         """What a step of a code stands for, and code 0, each `[conversions]`, in units of the sums."""
-        lsb, ranges = self.encoding.lsb_amps, self.ranges
+        return self._of_code(self.encoding, self.ranges)
+
+    def _of_code(self, encoding: Encoding, ranges: Ranges) -> tuple[Floats, Floats]:
+        lsb = encoding.lsb_amps
         step, least = ranges.step_amps / lsb * self.gain, ranges.low_amps / lsb * self.gain + self.offset
-        values = np.tile(self.encoding.slice_values, len(self.outputs))
+        values = np.tile(encoding.slice_values, len(self.outputs))
         return step * values, least * values
 
     def read_out(
@@ -267,6 +281,13 @@ class PlacedTile:
             sums += digital
         shape = (len(layer_codes), len(self._place_values), self.conversions)
         return TileRead(amps.reshape(shape), adc.reshape(shape), sums)
+
+
+@lru_cache(maxsize=64)
+def _sensed(encoding: Encoding, outputs: int, kind: str) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
+    """Return the lines of a kind that are sensed, and their signs, as `sense_parts`: the same for all tiles of as many
+    outputs, of which a network has hundreds."""
+    return sense_parts(encoding.sense(outputs), kind)
 
 
 def placed_tile(layer: QuantizedLayer, chip: Chip, row: int, column: int, inputs: range, outputs: range) -> PlacedTile:

@@ -195,9 +195,11 @@ class _Run:
         self, name: str, network: nn.Module, epochs: int, peak: float, teacher: nn.Module | None = None
     ) -> nn.Module:
         """Train `network` for `epochs`, less those in the checkpoint; return the final network."""
+        if not epochs:
+            # Without an optimiser, with which torch imports its compiler.
+            return network.eval()
         learner = Learner(network, self.recipe, self.device, teacher)
-        if epochs:
-            make_folder(self.folder)
+        make_folder(self.folder)
         first, count = 0, len(self.batches)
         if self.saved.get("phase") == name:
             with self._restoring():

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from norsim.commands.network.bits import report_proposal
 from norsim.data import load
 from norsim.evaluation.mixed_precision.proposal import text_of
 from norsim.quantization.by_layer.bits import Bits, read_bits
@@ -79,7 +80,9 @@ def test_patterns_are_checked_before_a_training(norsim: Run, tmp_path: Path) -> 
     assert not (tmp_path / "run" / "log.csv").exists()
 
 
-def test_bits_are_proposed_for_a_budget(norsim: Run, float_folder: Path, tmp_path: Path) -> None:
+def test_bits_are_proposed_for_a_budget(
+    norsim: Run, float_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ("bits", "--network", float_folder, "--images", 200, "--verify-images", 300)
     found = norsim(*words, "--energy", 0.3, "--out", tmp_path / "run", "--json").json
     assert found["converter_energy"] <= 0.3 and found["images"] == {"calibrate": 512, "choose": 200, "verify": 300}
@@ -94,9 +97,13 @@ def test_bits_are_proposed_for_a_budget(norsim: Run, float_folder: Path, tmp_pat
     assert summary["bits"] == found["bits"]
     rows = list(csv.DictReader((tmp_path / "run" / "sensitivities.csv").read_text().splitlines()))
     assert len(rows) == 3 * (2 + 7) and {row["layer"] for row in rows} == {"conv1", "conv2", "fc"}
-    shown = norsim(*words, "--energy", 0.3, "--out", tmp_path / "shown")
-    assert shown.out.splitlines()[-1] == f"--bits '{found['bits']}'"
-    assert "other training images, in integers" in shown.out
+    better = 100 * (found["accuracy_proposed"] - found["uniform"]["accuracy"])
+    assert found["uniform"]["proposed_better_by"]["points"] == pytest.approx(better)
+    report_proposal({**found, "max_loss_points": found["loss"]["points"] - 1}, tmp_path / "run")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == f"--bits '{found['bits']}'"
+    text = " ".join(" ".join(lines).split())
+    assert "Accuracy on 300 other training images, in integers" in text and "That is more than --max-loss" in text
 
 
 def test_what_stays_digital_gets_no_bits(norsim: Run, float_folder: Path, tmp_path: Path) -> None:

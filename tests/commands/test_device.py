@@ -161,5 +161,5 @@ def test_the_device_is_part_of_the_key_of_a_batch(monkeypatch: pytest.MonkeyPatc
     network = convert(quantize(nn.Sequential(nn.Linear(4, 3)), [torch.rand(8, 4)]), load_chip("etox65"))
     before = fingerprint(network, backend_named("ideal"))
     assert fingerprint(network, backend_named("ideal")) == before
-    monkeypatch.setattr("norsim.evaluation.batches.device_name", lambda device: "cuda NVIDIA H100")
+    monkeypatch.setattr("norsim.zoo.attributes.device_name", lambda device: "cuda NVIDIA H100")
     assert fingerprint(network, backend_named("ideal")) != before

@@ -13,10 +13,11 @@ from norsim.array.tile import Currents, Stimulus, Tile
 from norsim.backends.backend import Backend, uncounted
 from norsim.backends.macro import Macro
 from norsim.backends.nodal import Nodal
+from norsim.backends.registry import backend_named
 from norsim.chip.model import Chip
 from norsim.errors import SolveError, SolveTimeoutError
 from norsim.evaluation.estimate import Work
-from norsim.evaluation.rates import LONGEST_PROBE_SECONDS, Rate, kept_bytes, measured
+from norsim.evaluation.rates import LONGEST_PROBE_SECONDS, Rate, kept_bytes, measured, near
 from norsim.quantization.layer import QuantizedLayer
 from norsim.tiling.grid import place
 from norsim.tiling.program import program_tile
@@ -88,3 +89,15 @@ def test_models_of_chips_that_are_not_kept_count(
     work.rates[macro.name, False, part.cell_codes().shape] = rate
     work.add(part, CODES, macro, reads=100, starts=chips, together=1)
     assert work.own == built * rate.start
+
+
+def test_a_simulators_rate_for_a_similar_tile_is_scaled_by_the_cells() -> None:
+    ngspice, known = backend_named("ngspice"), Rate(1.0, 2.0, 300.0, kept_bytes=1000)
+    rate = {("ngspice", True, (64, 32)): known, ("ngspice", False, (16, 4)): known}
+    found = near(rate, ngspice, True, (64, 64))
+    assert found == Rate(2.0, 4.0, 600.0, kept_bytes=2000, scaled=True)
+    # Neither one that is scaled itself, nor of much larger tiles, nor of many reads, nor of a backend without decks.
+    rate["ngspice", True, (64, 64)] = found
+    assert near(rate, ngspice, True, (256, 64)) is None
+    assert near(rate, ngspice, False, (16, 8)) is None
+    assert near({("nodal", True, (64, 32)): known}, backend_named("nodal"), True, (64, 32)) is None

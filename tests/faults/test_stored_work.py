@@ -23,7 +23,6 @@ from norsim.backends.ideal import Ideal
 from norsim.chip.load import load_chip
 from norsim.data import load
 from norsim.errors import ConfigurationError, DataError, SimulatorError, SolveError, SolveTimeoutError, WriteError
-from norsim.evaluation import batches
 from norsim.evaluation.batches import batch_key
 from norsim.evaluation.proof.kept_reads import load_samples, save_samples
 from norsim.evaluation.proof.sampling import Quota
@@ -190,14 +189,14 @@ def test_versions_of_decisive_libraries_are_in_the_fingerprint(
 ) -> None:  # fmt: skip
     found = {fingerprint(analog, Ideal())}
     for name in DECISIVE:
-        monkeypatch.setattr(batches, "version", lambda one, other=name: "0" if one == other else "1")
+        monkeypatch.setattr("norsim.tiling.convert.version", lambda one, other=name: "0" if one == other else "1")
         found.add(fingerprint(analog, Ideal()))
     assert len(found) == 1 + len(DECISIVE) and {"numba", "scipy"} <= set(DECISIVE)
 
 
 def test_the_processor_is_in_the_fingerprint(analog: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     here = fingerprint(analog, Ideal())
-    monkeypatch.setattr(batches, "processor", lambda: "another processor")
+    monkeypatch.setattr("norsim.tiling.convert.processor", lambda: "another processor")
     assert fingerprint(analog, Ideal()) != here
 
 

@@ -15,12 +15,13 @@ from norsim.chip.load import load_chip
 from norsim.chip.model import Chip
 from norsim.errors import ConfigurationError
 from norsim.jobs.workers import Threads
+from norsim.quantization.forward import forward
 from norsim.quantization.modules import QuantConv2d
 from norsim.quantization.quantize import quantize
 from norsim.tiling.calibrate import calibrate
 from norsim.tiling.convert import convert
 from norsim.tiling.convolutions.modules import TiledConv2d
-from norsim.tiling.modules import TiledLayer, TiledLinear, digital, layer_codes, reading, tiled_layers
+from norsim.tiling.modules import TiledLayer, TiledLinear, digital, layer_codes, layer_vectors, reading, tiled_layers
 from tests.conftest import reader_by, ready
 
 SmallChip = Callable[..., Chip]
@@ -241,6 +242,23 @@ def test_layer_codes_are_those_of_the_digital_network(network: nn.Module, images
     assert analog.head.record is None
     with pytest.raises(ConfigurationError, match="no layer 'foot' on the array; the layers are stem, body.conv, head"):
         layer_codes(analog, images, ["foot"])
+
+
+def test_codes_of_large_images_are_recorded_in_parts(
+    network: nn.Module, images: Tensor, chip: Chip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the order of one pass, also of a layer that is called twice; patches are not copied."""
+    analog = convert(network, chip)
+    whole = layer_vectors(analog, images)
+    monkeypatch.setattr("norsim.tiling.modules.VALUES_AT_ONCE", 2 * images[0].numel())
+    calls = []
+    with monkeypatch.context() as patch:
+        patch.setattr("norsim.tiling.modules.forward", lambda *given: calls.append(len(given[1])) or forward(*given))
+        parts = layer_vectors(analog, images)
+    assert calls == [2, 2] and len(parts["body.conv"]) == 2 * 4 * 25
+    for name, vectors in whole.items():
+        assert np.array_equal(parts[name][:], vectors[:])
+    assert parts["stem"].codes.size == whole["stem"].codes.size == 4 * 7 * 7
 
 
 def test_layer_codes_read_no_array_even_with_a_fixed_backend(

@@ -62,7 +62,7 @@ def chips(lossless: tuple[str, ...]) -> dict[str, Chip]:
     return {name: replace(chip, row_order=name != "reference") for name, chip in made.items()}
 
 
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=8, deadline=None, derandomize=True)
 @given(
     st.sampled_from(list(MAPPINGS)), st.integers(2, 9), st.integers(1, 9), st.integers(1, 9),
     st.sampled_from([1, 4, 8]), st.integers(0, 99),
@@ -125,6 +125,15 @@ def test_cells_between_blocks_are_off_and_leak(small_chip: SmallChip) -> None:
 PAIRS = ("encoding=linear-pair",)
 
 
+def test_pairs_between_blocks_are_off_too(small_chip: SmallChip) -> None:
+    """Where code 0 conducts, both cells of such a pair are programmed."""
+    layer = grouped(5, 3, 1)
+    (part,), (array,) = (grid := place(layer, rows_in_order(small_chip, *PAIRS)).program()).tiles, grid.arrays
+    off = np.repeat(np.arange(5), 2)[:, None] != np.arange(15) // 3
+    volts = array.tile.thresholds[:, np.argsort(part.order)]
+    assert (volts[off] == part.chip.cell.programmed_volts).all() and volts[~off].max() < volts[off].min() - 0.1
+
+
 @pytest.mark.parametrize("settings", [*MAPPINGS.values(), PAIRS], ids=[*MAPPINGS, "linear-pair"])
 def test_backends_agree_on_a_packed_tile(small_chip: SmallChip, settings: tuple[str, ...]) -> None:
     """On wires with resistance; ngspice solves each read in a deck of its own."""
@@ -185,3 +194,30 @@ def test_the_gradient_of_a_packed_tile_is_that_of_its_groups(
     np.testing.assert_allclose(
         effective_weights(grid).numpy(), layer.weights.astype(int) - layer.weight_zero, rtol=2e-3, atol=0.03
     )
+
+
+# Expansion, outputs, repeats and stride of the blocks of MobileNetV2 (Sandler et al. 2018, table 2).
+BLOCKS = ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1))
+
+
+def mobilenet_layers() -> list[tuple[int, int, int]]:
+    """Return inputs of a group, outputs and groups of every layer of MobileNetV2."""
+    found, inputs = [(27, 32, 1)], 32
+    for expansion, outputs, repeats in BLOCKS:
+        for _ in range(repeats):
+            hidden = inputs * expansion
+            found += [(inputs, hidden, 1)] if expansion > 1 else []
+            found += [(9, hidden, hidden), (hidden, outputs, 1)]
+            inputs = outputs
+    return [*found, (inputs, 1280, 1), (1280, 1000, 1)]
+
+
+@pytest.mark.parametrize(("bits", "most"), [(4, 500), (8, 700)])
+def test_a_mobilenet_takes_hundreds_of_tiles(bits: int, most: int) -> None:
+    chip, tiles, weights = load_chip("etox65"), 0, 0
+    for inputs, outputs, groups in mobilenet_layers():
+        codes = np.zeros((outputs, inputs), np.uint8)
+        geometry = ConvGeometry(groups * inputs, (1, 1), groups=groups)
+        layer = QuantizedLayer("one", codes, 0, np.ones(outputs), bits, 1.0, 0, bits, geometry=geometry)
+        tiles, weights = tiles + len(place(layer, chip).tiles), weights + codes.size
+    assert 3.4e6 < weights < 3.5e6 and tiles <= most

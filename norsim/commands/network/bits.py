@@ -37,7 +37,7 @@ from norsim.jobs.phases import Phases, step
 
 if TYPE_CHECKING:
     from norsim.evaluation.attribution import Loss
-    from norsim.evaluation.mixed_precision.proposal import Judged, Proposal
+    from norsim.evaluation.mixed_precision.proposal import Proposal
 
 ASSUMPTIONS = (
     "networks are computed in integers, without an array; energy is that of the converters alone: conversions of all "
@@ -163,20 +163,22 @@ def summary(found: Proposal) -> dict[str, Any]:
     return {
         "bits": text_of(proposed.bits), "bits_widest": text_of({n: c.widest for n, c in found.choices.items()}),
         "converters_joules_image": proposed.share * found.joules, "converters_joules_image_widest": found.joules,
-        **_judged(proposed), "accuracy_widest": found.accuracy_widest, "accuracy_float": found.accuracy_float,
+        "converter_energy": proposed.share, "accuracy_proposed": proposed.accuracy, "loss": _points(proposed.loss),
+        "accuracy_widest": found.accuracy_widest, "accuracy_float": found.accuracy_float,
         "uniform": None if uniform is None else {
-            "bits": text_of(uniform.bits), **_judged(uniform), "proposed_against_it": _points(found.against_uniform),
+            "bits": text_of(uniform.bits), "converter_energy": uniform.share, "accuracy": uniform.accuracy,
+            "loss": _points(uniform.loss), "proposed_better_by": _gained(found.against_uniform),
         },
         "layers": layers, "images": dict(found.images), "assumptions": ASSUMPTIONS,
     }  # fmt: skip
 
 
-def _judged(one: Judged) -> dict[str, Any]:
-    return {"converter_energy": one.share, "accuracy": one.accuracy, "loss": _points(one.loss)}
-
-
 def _points(loss: Loss | None) -> dict[str, Any] | None:
     return None if loss is None else {"points": loss.points, "ci95": list(loss.ci95)}
+
+
+def _gained(loss: Loss | None) -> dict[str, Any] | None:
+    return None if loss is None else {"points": -loss.points, "ci95": [-end for end in reversed(loss.ci95)]}
 
 
 def table_of_sensitivities(found: Proposal) -> str:
@@ -210,8 +212,8 @@ def report_proposal(content: dict[str, Any], path: Path) -> None:
     )
     show.say(
         f"Accuracy on {content['images']['verify']} other training images, in integers: "
-        f"{100 * content['accuracy']:.2f} %, with {before} bits {100 * content['accuracy_widest']:.2f} %, float "
-        f"{100 * content['accuracy_float']:.2f} %. Lost against {before} bits: {_in_words(content['loss'])}"
+        f"{100 * content['accuracy_proposed']:.2f} %, with {before} bits {100 * content['accuracy_widest']:.2f} %, "
+        f"float {100 * content['accuracy_float']:.2f} %. Lost against {before} bits: {_in_words(content['loss'])}"
     )
     budget = content["max_loss_points"]
     if budget is not None and content["loss"]["points"] > budget:
@@ -223,8 +225,8 @@ def report_proposal(content: dict[str, Any], path: Path) -> None:
     if uniform is not None:
         show.say(
             f"The same bits for all layers, at most as much energy: {uniform['bits']} at "
-            f"{100 * uniform['converter_energy']:.1f} % has {100 * uniform['accuracy']:.2f} %. The proposal loses "
-            f"{_in_words(uniform['proposed_against_it'])} against it"
+            f"{100 * uniform['converter_energy']:.1f} % has {100 * uniform['accuracy']:.2f} %. The proposal is better "
+            f"by {_in_words(uniform['proposed_better_by'])}"
         )
     show.say_path(f"{content['seconds']:.0f} s. Run folder: {path}")
     click.echo(f"--bits '{content['bits']}'")

@@ -45,7 +45,7 @@ from norsim.commands.shared.options import (
     workers_for,
 )
 from norsim.commands.shared.progress import reporting
-from norsim.commands.shared.proof_options import check_proof, proof_options, warn_of_clipping, warn_of_digital_macs
+from norsim.commands.shared.proof_options import check_proof, proof_options, warn_of_result
 from norsim.errors import ConfigurationError, ThresholdError
 from norsim.files import copy_files, write_atomically, write_text
 from norsim.jobs.phases import Phases, step
@@ -210,8 +210,7 @@ def command(
         report_result(found, folder.path, verbose, summary)
         if other is not None:
             click.echo("{alike} of {images} images have the same class as in {run}".format(**summary["compared"]))
-    warn_of_clipping(found)
-    warn_of_digital_macs(found)
+    warn_of_result(found)
     warn_of_labels(found)
     check(found, min_accuracy)
     check_proof(found, tolerance, tolerance_steps, max_changed)

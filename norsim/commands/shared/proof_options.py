@@ -90,6 +90,12 @@ def macs_rows(found: Evaluation) -> list[tuple[str, str, str]]:
     return [(name, tiles, f"{100 * share:.2f} %") for name, tiles, share in largest]
 
 
+def warn_of_result(found: Evaluation) -> None:
+    """Warn on stderr of what makes a result say little: clipped currents, and many multiply-accumulates elsewhere."""
+    warn_of_clipping(found)
+    warn_of_digital_macs(found)
+
+
 def warn_of_digital_macs(found: Evaluation) -> None:
     """Warn on stderr if many multiply-accumulates are not on the array."""
     from norsim.tiling.macs import below_share

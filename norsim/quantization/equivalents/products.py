@@ -61,7 +61,7 @@ def find_products(network: nn.Module, inputs: Any) -> list[Product]:
     digital.
     """
     watch = _Watch(network)
-    with watch.modules(), watch:
+    with torch.random.fork_rng(devices=[]), watch.modules(), watch:
         forward(network, inputs)
     names = _names(network)
     found: dict[str, list[Product]] = {}

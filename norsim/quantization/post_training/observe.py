@@ -15,6 +15,7 @@ from norsim.errors import ConfigurationError
 from norsim.quantization.exempt import refused
 from norsim.quantization.forward import check_single_images, forward
 from norsim.quantization.placeable import Placeable, checked_layers
+from norsim.quantization.post_training.moments import Named, moments_of
 from norsim.quantization.replace import forwards
 
 SAMPLES_PER_BATCH, SAMPLES_PER_LAYER = 8192, 65536
@@ -29,9 +30,9 @@ def observe_inputs(
     report: Callable[[str, int, int], None] = lambda what, done, total: None,
     digital: Collection[str] = (),
     size: int | None = None,
-) -> tuple[dict[str, Tensor], list[Structure]]:
-    """Run all of `calibration` through `model`; return up to 65,537 input values `[n]` of each layer, and the first
-    batches `[images, ...]` of inputs.
+) -> tuple[dict[str, Tensor], list[Structure], list[Named]]:
+    """Run all of `calibration` through `model`; return up to 65,537 input values `[n]` of each layer, the first batches
+    `[images, ...]` of inputs, and the moments of the layers in each of these.
 
     Values are drawn without bias between batches, from a separately seeded generator; the smallest value seen is
     always among them, because it determines whether codes need a zero point. Raises ConfigurationError if the first
@@ -42,18 +43,21 @@ def observe_inputs(
     samples = {name: _InputSample(name, layer) for name, layer in layers.items()}
     weights: dict[str, Tensor] = {}
     batches: list[Structure] = []
+    moments: list[Named] = []
     done, total = 0, size_of(calibration) if size is None else size
     report("quantize", 0, total)
     with forwards((sample.layer, sample) for sample in samples.values()):
         for images in inputs_of(calibration):
-            forward(model, images)
+            if done < KEPT_INPUTS and sum(map(_size, batches)) < KEPT_BYTES:
+                batches.append(mapped(images, lambda part: part.detach().clone()))
+                moments.append(moments_of(model, images))
+            else:
+                forward(model, images)
             if not weights:
                 # Copied after a call, because a forward may normalise its weights in the first one.
                 weights = {name: layer.weight.detach().clone() for name, layer in layers.items()}
                 with _paused(samples.values()):
                     check_single_images(model, images)
-            if done < KEPT_INPUTS and sum(map(_size, batches)) < KEPT_BYTES:
-                batches.append(mapped(images, lambda part: part.detach().clone()))
             done += count_of(images)
             report("quantize", done, total)
     if not weights:
@@ -65,7 +69,7 @@ def observe_inputs(
                 f"layer {name!r}: calling the network changes its weight, and programmed cells cannot follow; change "
                 "it before, or compute with torch.nn.functional, which stays digital",
             )
-    return {name: sample.values() for name, sample in samples.items()}, batches
+    return {name: sample.values() for name, sample in samples.items()}, batches, moments
 
 
 def _size(inputs: Structure) -> int:

@@ -23,9 +23,6 @@ REFUSED = 1e-2
 WORTHWHILE = 0.85
 BLOCKS = (1, 2, 4, 8, 16, 32, 64)
 CHECK_VECTORS = 48
-# Residual of the sweeps that the model is compared with. Their error is a fraction of it, because each sweep of lines
-# that a model fits is closer by more than half.
-CHECK_TOLERANCE = 1e-5
 FIT_VECTORS = 96
 
 
@@ -63,13 +60,17 @@ def build(tile: Tile, drive: Driven, table: CellTable, dtype: torch.dtype = torc
 
 
 def _exact(prepared: nodal.Prepared, drive: Driven, x: Floats) -> Floats:
-    """Return the currents `[vectors, lines]` of the summing lines under drives `x` `[vectors, inputs]`, by nodal."""
-    stimulus = drive.stimulus(x, prepared.tile)
-    gates, volts = np.searchsorted(prepared.table.gates, stimulus.wordline_volts).T, stimulus.bitline_volts.T
-    amps, drop, rise = nodal.relax(prepared, gates, volts, None, None, "both", CHECK_TOLERANCE)
-    nodal.check_volts(prepared, volts, drop, rise)
-    lines: Floats = amps.sum(axis=0 if drive.direction == "wordlines" else 1).T
-    return lines
+    """Return the currents `[vectors, lines]` of the summing lines under drives `x` `[vectors, inputs]`, by nodal.
+
+    Raises SolveError if it does not converge. It takes this thread only, so that several models are built at a time.
+    """
+    found = nodal.solve(prepared, drive.stimulus(x, prepared.tile), threads=1)
+    if not found.converged.all():
+        raise SolveError(
+            f"the lines of {prepared.tile.name} do not converge: Kirchhoff's current law is violated by "
+            f"{found.residual.max():.1e} of the total current; use the ngspice backend"
+        )
+    return found.bitline if drive.direction == "wordlines" else found.source
 
 
 def random_drives(tile: Tile, drive: Driven, count: int, random: np.random.Generator) -> Floats:

@@ -66,8 +66,7 @@ def _nominal(prepared: Prepared, drive: Driven, random: np.random.Generator) -> 
     x = (random.random(size) < random.uniform(0.1, 0.7, (NOMINAL_VECTORS, 1))).astype(np.float64)
     stimulus = drive.stimulus(x, tile)
     gates = np.searchsorted(prepared.table.gates, stimulus.wordline_volts).T
-    _, drop, rise = nodal.relax(prepared, gates, stimulus.bitline_volts.T, None, None, "both", NOMINAL_TOLERANCE)
-    return drop.mean(axis=2), rise.mean(axis=2)
+    return nodal.mean_volts(prepared, gates, stimulus.bitline_volts.T, NOMINAL_TOLERANCE)
 
 
 def _wordline_groups(prepared: Prepared, drive: Driven, random: np.random.Generator) -> Presolved:
