@@ -177,6 +177,7 @@ def test_an_exported_lstm_is_computed(tmp_path: Path) -> None:
         found, "etox65", calibration=[((tokens, scale),)], weight_bits=8, activation_bits=8,
         set={"calibration.reads": 4, "tile.wordlines": 32, "tile.bitlines": 36},
     )  # fmt: skip
+    assert len(deployed.tiled) == 5
     result = deployed.evaluate(((tokens, scale), torch.randint(3, (4, 7))), "cross-entropy", spice_sample=0,
                                proof_images=0)  # fmt: skip
     assert result.accuracy is None and abs(result.metric_value - (result.metric_float or 0)) < 0.05

@@ -20,22 +20,24 @@ class Recurrent(nn.Module):
     """A recurrent layer with the inputs and outputs of ONNX: `[steps, images, inputs]` to `[steps, directions, images,
     hidden]`, and the last states `[directions, images, hidden]`, one or, of an LSTM, two.
 
-    `layer` is torch's. With `backwards`, the only direction is from the last step to the first. `images_first`: whether
-    images are the first axis of all of these.
+    `layer` is torch's, or computes the same. With `backwards`, the only direction is from the last step to the first.
+    `images_first`: whether images are the first axis of all of these.
     """
 
     def __init__(self, layer: nn.LSTM | nn.GRU | nn.RNN, backwards: bool, images_first: bool) -> None:
         super().__init__()
         self.layer, self.backwards, self.images_first = layer, backwards, images_first
+        # Its equivalent on an array is of another class.
+        self.has_cells = isinstance(layer, nn.LSTM)
 
     def forward(self, x: Tensor, *states: Tensor | None) -> tuple[Tensor, ...]:
         """Return the outputs for `x`, from the initial `states`, zeros where they are None."""
         x = x.transpose(0, 1) if self.images_first else x
         x = x.flip(0) if self.backwards else x
         known = [one.transpose(0, 1) if self.images_first else one for one in states if one is not None]
-        if isinstance(self.layer, nn.LSTM) and len(known) == 1:
+        if self.has_cells and len(known) == 1:
             known.append(torch.zeros_like(known[0]))
-        given = None if not known else tuple(known) if isinstance(self.layer, nn.LSTM) else known[0]
+        given = None if not known else tuple(known) if self.has_cells else known[0]
         found, last = self.layer(x, given)
         found = found.flip(0) if self.backwards else found
         steps, images, _ = found.shape
