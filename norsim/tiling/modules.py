@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from norsim.backends.backend import Backend
 from norsim.backends.ideal import Ideal
-from norsim.data.inputs.structure import Structure
+from norsim.data.inputs.structure import Structure, split, tensors_in
 from norsim.errors import ConfigurationError
 from norsim.periphery.code_vectors import CodeVectors
 from norsim.periphery.encoding import Codes
@@ -282,7 +282,8 @@ def layer_vectors(model: nn.Module, images: Structure, names: Collection[str] | 
                     raise ConfigurationError(f"no layer {name!r} on the array; the layers are {', '.join(layers)}")
                 layer.record = recorded[name] = []
             # Large images in parts, whose activations fit the memory.
-            parts = torch.split(images, max(VALUES_AT_ONCE // max(images[:1].numel(), 1), 1))
+            of_one = sum(part[:1].numel() for part in tensors_in(images))
+            parts = list(split(images, max(VALUES_AT_ONCE // max(of_one, 1), 1)))
             for part in parts:
                 forward(model, part)
         finally:

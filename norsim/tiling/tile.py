@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -20,8 +19,8 @@ from norsim.periphery.encoding import (
     decode,
     full_scale_amps,
     integrated,
-    sense_parts,
     sensed_amps,
+    sensed_lines,
     to_outputs,
 )
 from norsim.periphery.energy import NO_ENERGY, ReadEnergy
@@ -166,8 +165,7 @@ class PlacedTile:
     @property
     def full_scale_amps(self) -> float:
         """The current of a slice of an output whose cells all have the top code, under the largest drive."""
-        layer = self.layer
-        inputs = len(self.inputs) // self.blocks
+        layer, inputs = self.layer, len(self.inputs) // self.blocks
         return full_scale_amps(self.chip.encoding, inputs, layer.weight_bits, layer.input_bits)
 
     @property
@@ -244,7 +242,7 @@ class PlacedTile:
         their currents, and add the codes."""
         single, encoding, ranges = np.float32, self.encoding, self.ranges
         return (
-            *_sensed(encoding, len(self.outputs), kind), self._place_values.astype(single), len(self.adcs),
+            *sensed_lines(encoding, len(self.outputs), kind), self._place_values.astype(single), len(self.adcs),
             *conversion(ranges, self.flaws, *self._of_code(encoding, ranges), single),
             *(edge.astype(single) for edge in self.flaws.edges(ranges)),
         )  # fmt: skip
@@ -281,13 +279,6 @@ class PlacedTile:
             sums += digital
         shape = (len(layer_codes), len(self._place_values), self.conversions)
         return TileRead(amps.reshape(shape), adc.reshape(shape), sums)
-
-
-@lru_cache(maxsize=64)
-def _sensed(encoding: Encoding, outputs: int, kind: str) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
-    """Return the lines of a kind that are sensed, and their signs, as `sense_parts`: the same for all tiles of as many
-    outputs, of which a network has hundreds."""
-    return sense_parts(encoding.sense(outputs), kind)
 
 
 def placed_tile(layer: QuantizedLayer, chip: Chip, row: int, column: int, inputs: range, outputs: range) -> PlacedTile:
