@@ -40,7 +40,6 @@ from norsim.training.batches import Batches
 from norsim.training.checkpoint import CHECKPOINT, LOG, check_device, random_state, set_random_state, write_checkpoint
 from norsim.training.fit import check_fit
 from norsim.training.learner import CPU, Learner
-from norsim.training.post_training import quantized_once
 from norsim.training.recipes import Recipe
 from norsim.zoo.registry import NetworkSpec
 
@@ -100,9 +99,7 @@ def train(
         run = _Run(spec, train_set, test_set, recipe, folder, resume, progress, start, report, device)
         float_network = run.float_phase()
         seen = run.batches.observed()
-        # A training from here on starts from the random state that a quantization leaves, not from one on disk.
-        by = quantize if recipe.quantized_epochs else quantized_once
-        quantized = by(
+        quantized = quantize(
             float_network, seen, bits=recipe.bits, digital=spec.digital, learned_rounding=recipe.learned_rounding,
             report=report,
         )  # fmt: skip

@@ -12,6 +12,7 @@ import pytest
 
 from norsim.quantization.quantize import quantize
 from norsim.saved import post_training
+from norsim.training import post_training as once
 
 Run = Callable[..., Any]
 IDEAL = ("--backend", "ideal", "--quiet", "--json")
@@ -85,7 +86,7 @@ def test_a_dry_run_takes_a_few_images(norsim: Run, own: Path, monkeypatch: pytes
         sizes.append(sum(map(len, calibration.batches)))
         return quantize(model, calibration, *options, **named)
 
-    monkeypatch.setattr(post_training, "quantize", counted)
+    monkeypatch.setattr(once, "quantize", counted)
     started = time.monotonic()
     # Without --images, a run would classify all 3000.
     words = [word for word in EVALUATE if word not in ("--images", 7)]
