@@ -219,9 +219,9 @@ def sense_parts(sense: Sense, kind: str) -> tuple[NDArray[np.uint64], NDArray[np
 
 
 @lru_cache(maxsize=64)
-def sensed_lines(encoding: Encoding, outputs: int, kind: str) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
-    """Return the lines of a kind that are sensed, and their signs, as `sense_parts`: the same for all tiles of as many
-    outputs, of which a network has hundreds."""
+def sensed_parts(encoding: Encoding, outputs: int, kind: str) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
+    """Return lines and signs `[parts, outputs]`, as `sense_parts`, of an encoding with that many outputs: the same for
+    hundreds of tiles of a network."""
     return sense_parts(encoding.sense(outputs), kind)
 
 

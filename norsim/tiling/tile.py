@@ -20,7 +20,7 @@ from norsim.periphery.encoding import (
     full_scale_amps,
     integrated,
     sensed_amps,
-    sensed_lines,
+    sensed_parts,
     to_outputs,
 )
 from norsim.periphery.energy import NO_ENERGY, ReadEnergy
@@ -242,8 +242,8 @@ class PlacedTile:
         their currents, and add the codes."""
         single, encoding, ranges = np.float32, self.encoding, self.ranges
         return (
-            *sensed_lines(encoding, len(self.outputs), kind), self._place_values.astype(single), len(self.adcs),
-            *conversion(ranges, self.flaws, *self._of_code(encoding, ranges), single),
+            *sensed_parts(encoding, len(self.outputs), kind), self._place_values.astype(single), len(self.adcs),
+            *conversion(ranges, self.flaws, *self.of_code, single),
             *(edge.astype(single) for edge in self.flaws.edges(ranges)),
         )  # fmt: skip
 
@@ -255,9 +255,7 @@ class PlacedTile:
     @property
     def of_code(self) -> tuple[Floats, Floats]:
         """What a step of a code stands for, and code 0, each `[conversions]`, in units of the sums."""
-        return self._of_code(self.encoding, self.ranges)
-
-    def _of_code(self, encoding: Encoding, ranges: Ranges) -> tuple[Floats, Floats]:
+        encoding, ranges = self.encoding, self.ranges
         lsb = encoding.lsb_amps
         step, least = ranges.step_amps / lsb * self.gain, ranges.low_amps / lsb * self.gain + self.offset
         values = np.tile(encoding.slice_values, len(self.outputs))
