@@ -11,6 +11,7 @@ its own, with its own conversion: arrays have them as `outputs x slices`, slices
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -215,6 +216,13 @@ def sense_parts(sense: Sense, kind: str) -> tuple[NDArray[np.uint64], NDArray[np
     padded = np.array([parts + [(0, 0)] * (most - len(parts)) for parts in each]).reshape(len(sense), most, 2)
     lines, signs = padded.transpose(2, 1, 0)
     return np.ascontiguousarray(lines, dtype=np.uint64), np.ascontiguousarray(signs, dtype=np.float32)
+
+
+@lru_cache(maxsize=64)
+def sensed_parts(encoding: Encoding, outputs: int, kind: str) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
+    """Return lines and signs `[parts, outputs]`, as `sense_parts`, of an encoding with that many outputs: the same for
+    hundreds of tiles of a network."""
+    return sense_parts(encoding.sense(outputs), kind)
 
 
 def sensed_amps(currents: Currents, sense: Sense) -> Floats:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from norsim.backends.backend import Backend
 from norsim.backends.ideal import Ideal
-from norsim.data.inputs.structure import Structure, split, tensors_in
+from norsim.data.inputs.structure import Structure, split, taken, tensors_in
 from norsim.errors import ConfigurationError
 from norsim.periphery.code_vectors import CodeVectors
 from norsim.periphery.encoding import Codes
@@ -268,10 +268,8 @@ def layer_codes(model: nn.Module, images: Structure, names: Collection[str] | No
 
 
 def layer_vectors(model: nn.Module, images: Structure, names: Collection[str] | None = None) -> dict[str, CodeVectors]:
-    """Return the `[vectors, inputs]` activation codes of layers `names`, by default all, for `images`, in integers.
-
-    Raises ConfigurationError for a name that is not a converted layer.
-    """
+    """Return the `[vectors, inputs]` activation codes of layers `names`, by default all, for `images`, all layers
+    digital. Raises ConfigurationError for a name that is not a converted layer."""
     with digital(model) as layers, torch.inference_mode():
         wanted = {name: layers.get(name) for name in (layers if names is None else names)}
         recorded: dict[str, list[Codes | CodeVectors]] = {}
@@ -281,8 +279,8 @@ def layer_vectors(model: nn.Module, images: Structure, names: Collection[str] | 
                     raise ConfigurationError(f"no layer {name!r} on the array; the layers are {', '.join(layers)}")
                 layer.record = recorded[name] = []
             # Large images in parts, whose activations fit the memory.
-            values = sum(part[:1].numel() for part in tensors_in(images))
-            parts = list(split(images, max(VALUES_AT_ONCE // max(values, 1), 1)))
+            each = sum(one.numel() for one in tensors_in(taken(images, slice(1))))
+            parts = list(split(images, max(VALUES_AT_ONCE // max(each, 1), 1)))
             for part in parts:
                 forward(model, part)
         finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -20,8 +19,8 @@ from norsim.periphery.encoding import (
     decode,
     full_scale_amps,
     integrated,
-    sense_parts,
     sensed_amps,
+    sensed_parts,
     to_outputs,
 )
 from norsim.periphery.energy import NO_ENERGY, ReadEnergy
@@ -166,8 +165,7 @@ class PlacedTile:
     @property
     def full_scale_amps(self) -> float:
         """The current of a slice of an output whose cells all have the top code, under the largest drive."""
-        layer = self.layer
-        inputs = len(self.inputs) // self.blocks
+        layer, inputs = self.layer, len(self.inputs) // self.blocks
         return full_scale_amps(self.chip.encoding, inputs, layer.weight_bits, layer.input_bits)
 
     @property
@@ -244,8 +242,8 @@ class PlacedTile:
         their currents, and add the codes."""
         single, encoding, ranges = np.float32, self.encoding, self.ranges
         return (
-            *_sensed(encoding, len(self.outputs), kind), self._place_values.astype(single), len(self.adcs),
-            *conversion(ranges, self.flaws, *self._of_code(encoding, ranges), single),
+            *sensed_parts(encoding, len(self.outputs), kind), self._place_values.astype(single), len(self.adcs),
+            *conversion(ranges, self.flaws, *self.of_code, single),
             *(edge.astype(single) for edge in self.flaws.edges(ranges)),
         )  # fmt: skip
 
@@ -257,9 +255,7 @@ class PlacedTile:
     @property
     def of_code(self) -> tuple[Floats, Floats]:
         """What a step of a code stands for, and code 0, each `[conversions]`, in units of the sums."""
-        return self._of_code(self.encoding, self.ranges)
-
-    def _of_code(self, encoding: Encoding, ranges: Ranges) -> tuple[Floats, Floats]:
+        encoding, ranges = self.encoding, self.ranges
         lsb = encoding.lsb_amps
         step, least = ranges.step_amps / lsb * self.gain, ranges.low_amps / lsb * self.gain + self.offset
         values = np.tile(encoding.slice_values, len(self.outputs))
@@ -281,13 +277,6 @@ class PlacedTile:
             sums += digital
         shape = (len(layer_codes), len(self._place_values), self.conversions)
         return TileRead(amps.reshape(shape), adc.reshape(shape), sums)
-
-
-@lru_cache(maxsize=64)
-def _sensed(encoding: Encoding, outputs: int, kind: str) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
-    """Return the lines of a kind that are sensed, and their signs, as `sense_parts`: the same for all tiles of as many
-    outputs, of which a network has hundreds."""
-    return sense_parts(encoding.sense(outputs), kind)
 
 
 def placed_tile(layer: QuantizedLayer, chip: Chip, row: int, column: int, inputs: range, outputs: range) -> PlacedTile:
