@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent / "extensions"))
 
@@ -41,3 +42,12 @@ html_static_path = ["static"]
 html_css_files = ["norsim.css"]
 html_copy_source = False
 html_theme_options = {"top_of_page_buttons": []}
+
+
+def setup(app: Any) -> None:
+    """Leave out what `AMBIGUOUS` names."""
+    app.connect("autodoc-skip-member", lambda app, what, name, *rest: name in AMBIGUOUS or None)
+
+
+# Keys of a chip with the name of a built-in type, to which annotations would link; the page of the chip file has them.
+AMBIGUOUS = {"range"}

@@ -74,16 +74,21 @@ def _chosen(content: Arrays, indices: Indices) -> Arrays:
 def as_arrays(item: Any) -> Arrays:
     """Return an input or a target of one sample as arrays `[...]` in tuples and dicts, real numbers in float32.
 
-    Torch's tensors and Pillow's images become arrays, and lists of arrays tuples. Raises TypeError for other objects.
+    Torch's tensors, Pillow's images and nested lists of numbers become arrays, and lists of arrays tuples. Raises
+    TypeError for other objects.
     """
     if isinstance(item, Mapping):
         return {str(key): as_arrays(part) for key, part in item.items()}
-    if isinstance(item, tuple) or (isinstance(item, list) and not all(isinstance(one, int | float) for one in item)):
+    if isinstance(item, tuple) or (isinstance(item, list) and not _is_numbers(item)):
         return tuple(map(as_arrays, item))
     found = np.asarray(item)
     if found.dtype.kind not in "biuf":
         raise TypeError(f"{type(item).__name__} of {found.dtype}")
     return found.astype(np.float32) if found.dtype.kind == "f" else found
+
+
+def _is_numbers(item: list[Any]) -> bool:
+    return all(isinstance(one, int | float) or (isinstance(one, list) and _is_numbers(one)) for one in item)
 
 
 def stacked(items: Sequence[Arrays], where: str) -> Arrays:
