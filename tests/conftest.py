@@ -40,9 +40,9 @@ settings.register_profile("norsim", deadline=None, max_examples=60)
 settings.load_profile("norsim")
 
 Solver = Callable[[Tile, Stimulus], Currents]
-# Tests that are not about these fit and quantize anew.
-ANEW = {FITS.name, QUANTIZATIONS.name}
-KEPT_FOR_TESTS = {MODELS.name, IMAGES.name, *ANEW}
+# Off by default: only tests of these caches take fits and quantizations from the disk.
+OFF_BY_DEFAULT = {FITS.name, QUANTIZATIONS.name}
+KEPT_FOR_TESTS = {MODELS.name, IMAGES.name, *OFF_BY_DEFAULT}
 
 
 class OfTheTest(Backend):
@@ -202,7 +202,7 @@ def keep_arrays_in(folder: Path, patch: pytest.MonkeyPatch, forgotten: Collectio
 def arrays_of_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Let the tests of this process share models and images on disk."""
     with pytest.MonkeyPatch.context() as patch:
-        keep_arrays_in(tmp_path_factory.mktemp("arrays"), patch, ANEW)
+        keep_arrays_in(tmp_path_factory.mktemp("arrays"), patch, OFF_BY_DEFAULT)
         yield
 
 

@@ -49,7 +49,12 @@ def read_nodal(tile: Tile, stimulus: Stimulus, device: str | None = None) -> Cur
         table = characterisation(tile, stimulus, np.unique(tile.thresholds))
         with ONE_AT_A_TIME:
             prepared = nodal.prepare(tile, table)
-            currents = nodal.solve(prepared, stimulus) if device is None else _solved_on(device, prepared, stimulus)
+            if device is None:
+                currents = nodal.solve(prepared, stimulus)
+            else:
+                from norsim.solver.nodal_on_device import solve_on
+
+                currents = solve_on(device, prepared, stimulus)
         if not currents.converged.all():
             raise SolveError(
                 f"nodal did not converge on {int((~currents.converged).sum())} of {stimulus.vectors} reads of "
@@ -57,13 +62,6 @@ def read_nodal(tile: Tile, stimulus: Stimulus, device: str | None = None) -> Cur
                 f"{currents.residual.max():.1e} of the total"
             )
     return currents
-
-
-def _solved_on(device: str, prepared: nodal.Prepared, stimulus: Stimulus) -> Currents:
-    """Return the currents of a prepared tile, computed in torch on a device."""
-    from norsim.solver.nodal_on_device import solve_on
-
-    return solve_on(device, prepared, stimulus)
 
 
 @contextmanager

@@ -18,7 +18,14 @@ from norsim.quantization.equivalents.products import Product, find_products, rou
 from norsim.quantization.equivalents.rewrite import with_equivalents
 from norsim.quantization.exempt import check_patterns, is_exempt
 from norsim.quantization.forward import check_single_images
-from norsim.quantization.modules import QuantConv1d, QuantConv2d, QuantizedOperands, QuantLinear, quantized_operands
+from norsim.quantization.modules import (
+    QuantConv1d,
+    QuantConv2d,
+    QuantizedOperands,
+    QuantLinear,
+    bits_of,
+    quantized_operands,
+)
 from norsim.quantization.placeable import Placeable, check_loaded, checked_layers, placeable_layers
 from norsim.quantization.plain import plain_copy
 from norsim.quantization.post_training.moments import Named, correct
@@ -64,10 +71,7 @@ def quantize(
     widths = _widths(float_copy, chosen_bits(weight_bits, activation_bits, bits), digital)
     seen = _observed(float_copy, stream, digital, size_of(calibration), report)
     quantized = _replaced(deepcopy(float_copy) if learned_rounding else float_copy, widths, digital)
-    layers = quantized_operands(quantized)
-    for done, (name, layer) in enumerate(layers.items()):
-        report(f"quantize {name}", done, len(layers))
-        layer.fit_scales(seen.samples[name])
+    seen.fit(quantized, report)
     correct(quantized, seen.batches, seen.moments)
     if learned_rounding:
         learn_rounding(quantized, float_copy, seen.batches, report)
@@ -106,14 +110,23 @@ class Observed:
 
     def _corrected(self, bits: Mapping[str, Bits], batches: int) -> tuple[nn.Module, list[Any]]:
         found = _replaced(independent_copy(self.network), bits, self.digital)
-        for name, layer in quantized_operands(found).items():
-            key = name, bits[name]
+        self.fit(found)
+        return found, correct(found, self.batches[:batches], self.moments[:batches])
+
+    def fit(
+        self, quantized: nn.Module, report: Callable[[str, int, int], None] = lambda what, done, total: None
+    ) -> None:
+        """Fit the scales and zero points of all layers of a `quantized` form of the network, in place, to the samples
+        of their inputs; `report(what, done, total)` counts layers."""
+        layers, widths = quantized_operands(quantized), bits_of(quantized)
+        for done, (name, layer) in enumerate(layers.items()):
+            report(f"quantize {name}", done, len(layers))
+            key = name, widths[name]
             if key not in self.fits:
                 layer.fit_scales(self.samples[name])
                 self.fits[key] = {part: getattr(layer, part).detach().clone() for part in FITTED}
             for part, value in self.fits[key].items():
                 getattr(layer, part).data.copy_(value)
-        return found, correct(found, self.batches[:batches], self.moments[:batches])
 
 
 def observe(
@@ -145,21 +158,20 @@ def _observed(
 
 def replace_layers(
     model: nn.Module,
-    weight_bits: int = 4,
-    activation_bits: int = 4,
+    weight_bits: int | None = None,
+    activation_bits: int | None = None,
     digital: Collection[str] = (),
     products: Iterable[Product] = (),
     bits: BitsLike | None = None,
 ) -> nn.Module:
     """Return a copy of `model` in eval mode with a quantized layer, not calibrated, for each Conv1d, Conv2d and Linear
-    that does not match the patterns `digital`. `bits`, instead of the two widths, gives them by layer.
+    that does not match the patterns `digital`, with widths as of `quantize`.
 
     Other layers are replaced by their equivalents first, and `products` in functions get layers. Raises
     PlacementError naming a layer that cannot be placed.
     """
     plain = route_products(_plain(model, digital), products)
-    widths = chosen_bits(weight_bits, activation_bits, None) if bits is None else read_bits(bits)
-    return _replaced(plain, _widths(plain, widths, digital), digital)
+    return _replaced(plain, _widths(plain, chosen_bits(weight_bits, activation_bits, bits), digital), digital)
 
 
 def layer_bits(model: nn.Module, bits: BitsLike, inputs: Structure, digital: Collection[str] = ()) -> dict[str, Bits]:

@@ -168,9 +168,8 @@ def read(
             if not (worst > enough and worst < stalled * before):
                 break
             before = worst
-    source = rise.min() + ground, rise.max() + ground
-    ends = _across(tile, across, drop, rise)
-    extremes = torch.stack([ends.min(), ends.max(), *source])
+    volts_across = across[:, None] - drop - _at_cells(tile, rise)
+    extremes = torch.stack([volts_across.min(), volts_across.max(), rise.min() + ground, rise.max() + ground])
     return amps.sum(dim=1).T, _by_line(amps, tile.per_line).sum(dim=1).T, residual, extremes
 
 
@@ -181,18 +180,17 @@ def sweep(
 
     `level` `[wordlines, reads]` are gate levels, `volts` `[bitlines, reads]` those of bitlines above `ground`.
     """
-    per_line, wordlines = tile.per_line, tile.conductances.shape[1]
     slopes, source_slopes = tile.conductances[:, :, None], tile.source_conductances[:, :, None]
-    up = tile.up[level.int()]
-    amps = cell_amps(tile, level, _across(tile, volts, drop, rise), _at_cells(tile, rise) + ground)
+    up, source = tile.up[level.int()], _at_cells(tile, rise)
+    amps = cell_amps(tile, level, volts[:, None] - drop - source, source + ground)
     flowing = torch.maximum(amps.abs().sum(dim=(0, 1)), tile.floor_amps)
     new_drop = tile.bitlines @ (amps + slopes * drop)
     fallen = slopes * (new_drop - drop)
     amps = amps - up * fallen
-    new_rise = tile.source_lines @ (_by_line(amps, per_line) + source_slopes * rise)
+    new_rise = tile.source_lines @ (_by_line(amps, tile.per_line) + source_slopes * rise)
     lifted = source_slopes * (new_rise - rise)
     residual = (fallen.abs().sum(dim=(0, 1)) + lifted.abs().sum(dim=(0, 1))) / flowing
-    amps = amps - up * tile.cell_slopes[:, :, None] * _at_cells(tile, new_rise - rise)[:, :wordlines]
+    amps = amps - up * tile.cell_slopes[:, :, None] * _at_cells(tile, new_rise - rise)
     return new_drop, new_rise, amps, residual
 
 
@@ -204,11 +202,6 @@ def compiled_sweep() -> Callable[..., Any]:
     able = has_triton() and any(map(shutil.which, ("cc", "gcc", "clang")))
     compiled: Callable[..., Any] = torch.compile(sweep, dynamic=True) if able else sweep
     return compiled
-
-
-def _across(tile: OnDevice, volts: Tensor, drop: Tensor, rise: Tensor) -> Tensor:
-    """Return the volts across all cells, `[bitlines, wordlines, reads]`."""
-    return volts[:, None] - drop - _at_cells(tile, rise)
 
 
 def _at_cells(tile: OnDevice, rise: Tensor) -> Tensor:

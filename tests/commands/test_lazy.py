@@ -114,7 +114,7 @@ def test_images_without_classes_need_a_metric(norsim: Run, own: Path) -> None:
 
 
 def test_labels_that_are_numbered_otherwise_are_said(norsim: Run, own: Path) -> None:
-    """An accuracy of 0 is not left without a word: here scores of a thousand classes, the last three of which win."""
+    """An accuracy of 0 comes with a warning: here there are scores of a thousand classes, and the last three win."""
     text = OWN.replace("nn.Linear(16, 3))", "nn.Linear(16, 1000), Last())")
     Path("own.py").write_text(
         text

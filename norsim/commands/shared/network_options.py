@@ -167,7 +167,7 @@ def float_source(
     from its card, if it has one.
 
     With `--network` alone it is the one that the folder of the trained network keeps. By default the normalisation of
-    float weights is that of the transform.
+    float weights is that of the transform. `check_normalised` checks `--mean` and `--std` before slow imports.
     """
     from norsim.data.photos import TRANSFORMS
     from norsim.experiments.experiment import data_of
@@ -175,7 +175,6 @@ def float_source(
     from norsim.saved.network_folder import kept_float
     from norsim.zoo.normalise import Normalise
 
-    check_normalised(mean, std, quantizes=model is not None or weights is not None)
     if network is not None and weights is None:
         source, card = kept_float(network, model_is_trusted())
         return source, data_of(place, card, model_is_trusted())

@@ -15,7 +15,7 @@ mean does not fall, as with many bits, nothing changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -127,7 +127,7 @@ def _groups(layer: QuantizedOperands) -> Iterator[dict[str, object]]:
 
 
 @contextmanager
-def _outputs(network: nn.Module, names: Sequence[str] | dict[str, QuantizedOperands]) -> Iterator[Outputs]:
+def _outputs(network: nn.Module, names: Iterable[str]) -> Iterator[Outputs]:
     """Collect the outputs of layers `names`, by name, in the order of their calls, within the block."""
     found: Outputs = {}
 
