@@ -20,6 +20,8 @@ from norsim.tiling.tile import PlacedTile
 
 # Vectors whose line energies are computed at a time: at least those of a calibration, in one slot.
 AT_ONCE = 2048
+# Reads of a pass with up to this place value weigh alike in a fit.
+ALIKE = 8.0
 # Count of numbers in a tile's fit besides those of its converters: the energies of a read.
 ENERGIES = 3
 
@@ -35,11 +37,14 @@ def fitted(
     are measured: the `currents` under `stimulus`, with noise of the cells; `noise`, of the same shape, is that of the
     converters in steps, None without. For each slice of each output, a line in the exact values is fitted to the
     measured amperes; the range of a slice is that of its lines over all of `layer_codes`,
-    unless the chip sets another one.
+    unless the chip sets another one. Errors of a pass count in the sum by its place value, so reads weigh by it; passes
+    up to the fourth bit weigh alike, since a few reads that weigh most would make the fit noisier than they help.
     """
     exact = part.pass_values(layer_codes).reshape(-1, part.conversions)
     lsb, chip, slices = part.encoding.lsb_amps, part.chip, len(part.adcs)
-    slope, intercept = fit_lines(exact[reads], amps, flat_slope=lsb)
+    places = part.encoding.place_values(part.encoding.passes(part.layer.input_bits))
+    weights = np.maximum(places / ALIKE, 1.0)[reads % len(places)]
+    slope, intercept = fit_lines(exact[reads], amps, weights, flat_slope=lsb)
     adcs = (chip.unfitted_adc(part.full_scale_amps),) * slices
     if chip.adc_range == "fitted":
         of_slices = (slice(one, None, slices) for one in range(slices))
@@ -57,7 +62,7 @@ def fitted(
     if chip.calibration.column_fit:
         noisy = amps if noise is None else amps + part.ranges.step_amps * noise
         seen = part.ranges.amps(part.convert(noisy))
-        gain, offset = fit_lines(seen / lsb, exact[reads], flat_slope=1.0)
+        gain, offset = fit_lines(seen / lsb, exact[reads], weights, flat_slope=1.0)
     return replace(part, gain=gain, offset=offset, energy=energy)
 
 
@@ -114,17 +119,20 @@ def at_reference(part: PlacedTile, ratio: float) -> PlacedTile:
     return replace(part, adcs=adcs, gain=part.gain / ratio)
 
 
-def fit_lines(x: Floats, y: Floats, flat_slope: float) -> tuple[Floats, Floats]:
-    """Return slope and intercept `[columns]` of the least-squares lines of y `[n, columns]` over x `[n, columns]`.
+def fit_lines(x: Floats, y: Floats, weights: Floats, flat_slope: float) -> tuple[Floats, Floats]:
+    """Return slope and intercept `[columns]` of the least-squares lines of y `[n, columns]` over x `[n, columns]`, with
+    `weights` `[n]` of the squares.
 
     A column with constant x does not determine its slope and gets `flat_slope`.
     """
-    centred = x - x.mean(axis=0)
-    spread = np.square(centred).sum(axis=0)
-    flat = spread <= 1e-12 * np.square(x).sum(axis=0)
-    along = (centred * (y - y.mean(axis=0))).sum(axis=0)
+    share = (weights / weights.sum())[:, None]
+    middle, level = (share * x).sum(axis=0), (share * y).sum(axis=0)
+    centred = x - middle
+    spread = (share * np.square(centred)).sum(axis=0)
+    flat = spread <= 1e-12 * (share * np.square(x)).sum(axis=0)
+    along = (share * centred * (y - level)).sum(axis=0)
     slope = np.where(flat, flat_slope, along / np.where(flat, 1.0, spread))
-    return slope, y.mean(axis=0) - slope * x.mean(axis=0)
+    return slope, level - slope * middle
 
 
 def fit_as_vector(tiles: Sequence[PlacedTile]) -> Floats:

@@ -275,10 +275,12 @@ def test_fitted_lines_are_least_squares_and_a_flat_column_keeps_its_slope() -> N
     random = np.random.default_rng(2)
     x, y = random.normal(size=(30, 3)), random.normal(size=(30, 3))
     x[:, 1] = 4.0
-    slope, intercept = fit_lines(x, y, flat_slope=2.5)
+    weights = random.uniform(1, 4, 30)
+    slope, intercept = fit_lines(x, y, weights, flat_slope=2.5)
     for column in (0, 2):
-        assert [slope[column], intercept[column]] == pytest.approx(list(np.polyfit(x[:, column], y[:, column], 1)))
-    assert slope[1] == 2.5 and intercept[1] == pytest.approx(y[:, 1].mean() - 10.0)
+        expected = np.polyfit(x[:, column], y[:, column], 1, w=np.sqrt(weights))
+        assert [slope[column], intercept[column]] == pytest.approx(list(expected))
+    assert slope[1] == 2.5 and intercept[1] == pytest.approx(np.average(y[:, 1], weights=weights) - 10.0)
 
 
 def repeated_reads(grid: TileGrid, codes: np.ndarray) -> list[tuple[Tile, Stimulus]]:
