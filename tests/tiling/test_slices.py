@@ -14,6 +14,7 @@ from norsim.backends.registry import read
 from norsim.chip.model import Chip
 from norsim.errors import ConfigurationError, PlacementError
 from norsim.quantization.layer import QuantizedLayer
+from norsim.tiling import fit
 from norsim.tiling.fit import fit_as_vector, with_fit
 from norsim.tiling.grid import TileGrid, exact_sums, place
 from norsim.tiling.on_device.build import device_tile
@@ -168,3 +169,21 @@ def test_a_cell_of_one_bit_has_a_ratiometric_reference(small_chip: SmallChip, ma
     grid = place(wide(make_layer, 8, 2), chip).program()
     found = grid.fit(codes_of(4, 8), reader_by("nodal"), np.random.default_rng(0))
     assert all(np.isfinite(part.gain).all() for part in found.tiles)
+
+
+def test_high_bits_decide_the_fit_of_a_column(
+    small_chip: SmallChip, make_layer: MakeLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wires compress the reads of low bits, which drive many wordlines; activations are as small as those of ReLU."""
+    layer = wide(make_layer, 64, 6)
+    codes = np.random.default_rng(1).exponential(20, (400, 64)).clip(0, 255).astype(np.uint8)
+    chip = small_chip(*GROUPS, "tile.wordlines=64", "bit_serial.wires.source_line=100 ohm", "adc.bits=10")
+    macro, grid, exact = reader_by("macro"), place(layer, chip).program(), exact_sums(layer, codes)
+
+    def error() -> float:
+        fitted = grid.fit(codes, macro, np.random.default_rng(0))
+        return float(np.square(fitted.multiply(codes, macro) - exact).mean() ** 0.5)
+
+    weighted = error()
+    monkeypatch.setattr(fit, "ALIKE", np.inf)
+    assert weighted < 0.5 * error()
