@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Literal
 
 from norsim.errors import ConfigurationError
 
@@ -21,6 +22,10 @@ class Wires:
     `strap_every`        bitlines between two straps to ground. A strap takes a column pitch of its own,
                          so n cells between two straps have n + 1 segments. The array's edges are straps
                          as well. None: no straps; the line is sensed at the end next to bitline 0.
+    `strap_ends`         where straps are grounded: at `one` end, beside wordline 0, at `both`, or, with `all`, ideally
+                         at each source line, so that the next two do not count
+    `strap_ohms`         metal of a strap, along a bitline from cell to cell
+    `ground_ohms`        between each grounded end of a strap and ground
 
     `wordline_ohms`, `wordline_end_ohms`   one segment of a wordline, and its driver
     `wordline_farads`, `bitline_farads`, `source_farads`   capacitance to ground per cell: wire, gate and junction
@@ -39,6 +44,9 @@ class Wires:
     wordline_farads: float = 0.0
     bitline_farads: float = 0.0
     source_farads: float = 0.0
+    strap_ends: Literal["one", "both", "all"] = "all"
+    strap_ohms: float = 0.0
+    ground_ohms: float = 0.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -47,6 +55,15 @@ class Wires:
                 raise ConfigurationError(f"{field.name} must be finite and not negative, not {value}")
         if self.rows_per_source_line < 1 or (self.strap_every is not None and self.strap_every < 1):
             raise ConfigurationError("rows_per_source_line and strap_every must be at least 1")
+        if self.has_strap_metal and not self.source_ohms:
+            raise ConfigurationError(
+                "straps with a resistance need source lines with one: set source_ohms above 0, or strap_ends to all"
+            )
+
+    @property
+    def has_strap_metal(self) -> bool:
+        """Whether the straps of source lines have a resistance to ground."""
+        return self.strap_every is not None and self.strap_ends != "all" and bool(self.strap_ohms or self.ground_ohms)
 
     def source_lines(self, wordlines: int) -> int:
         """Return the number of source lines of an array with `wordlines` wordlines."""

@@ -19,6 +19,7 @@ class Macro(Backend):
     name = "macro"
     # A model has all 2^rows states of the rows of a source line.
     most_rows = 8
+    strap_metal = False
     all_lines = False
     by_model = True
     on_cards = True
@@ -29,7 +30,7 @@ class Macro(Backend):
         """Return the currents of the summed lines. Raises SolveError for a tile that the model does not fit."""
         from norsim.backends.characterised import read_macro
 
-        self.check_rows(tile.wires.rows_per_source_line)
+        self.check_wires(tile.wires)
         return read_macro(tile, stimulus)
 
     def characterise(self, tile: Tile, stimulus: Stimulus) -> None:
@@ -44,7 +45,7 @@ class Macro(Backend):
         from norsim.backends.characterised import build_models
 
         for tile, _ in requests:
-            self.check_rows(tile.wires.rows_per_source_line)
+            self.check_wires(tile.wires)
         build_models(requests, progress)
 
     def is_stored(self, tile: Tile, stimulus: Stimulus) -> bool:
@@ -63,5 +64,5 @@ class Macro(Backend):
         """Return the tile's model, built on first use. Raises ConfigurationError or SolveError if it has none."""
         from norsim.backends.characterised import reduced
 
-        self.check_rows(tile.wires.rows_per_source_line)
+        self.check_wires(tile.wires)
         return reduced(tile, stimulus)

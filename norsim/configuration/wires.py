@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -52,9 +52,16 @@ class WiresSection(SensedWiresSection):
     """Wordlines that share a source line; all of a tile's if it has fewer. `macro` takes at most 8."""
     strap_every: Annotated[int, Field(ge=2, le=8192)] | None
     """Bitlines between two straps to ground, with straps at both edges; null: no straps, sensed beside bitline 0."""
+    strap_ends: Literal["one", "both", "all"] = "all"
+    """Where straps are grounded: at the end beside wordline 0, at both, or ideally at each source line (`all`)."""
+    strap: Ohms = 0.0
+    """Metal of a strap, along a bitline from cell to cell."""
+    ground: Ohms = 0.0
+    """Between each grounded end of a strap and ground."""
 
     def build(self) -> Wires:
         """Return the wires, in SI units."""
         return replace(
-            super().build(), rows_per_source_line=self.rows_per_source_line, strap_every=self.strap_every
+            super().build(), rows_per_source_line=self.rows_per_source_line, strap_every=self.strap_every,
+            strap_ends=self.strap_ends, strap_ohms=self.strap, ground_ohms=self.ground,
         )  # fmt: skip

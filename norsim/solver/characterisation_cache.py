@@ -13,6 +13,7 @@ from norsim.caches.arrays import CELLS, key_of
 from norsim.paths import sources_digest
 from norsim.solver import characterize
 from norsim.solver.characterize import Box, CellTable, Sweep
+from norsim.solver.strap_metal import metal_rise
 from norsim.solver.threshold_interpolation import between
 
 # Part of every key: whatever makes a table, as imported. After a change, tables are made again.
@@ -84,7 +85,8 @@ def _rise(tile: Tile, amps: Floats) -> float:
     # An upper bound: all current of a segment enters at its middle, and all current of a line leaves by one strap.
     groups = np.add.reduceat(lines, np.arange(0, tile.bitlines, wires.strap_every), axis=1)
     middle = wires.source_ohms * (min(wires.strap_every, tile.bitlines) + 1) / 4
-    return float((middle * groups.max(axis=1) + wires.source_end_ohms * lines.sum(axis=1)).max())
+    of_lines = float((middle * groups.max(axis=1) + wires.source_end_ohms * lines.sum(axis=1)).max())
+    return of_lines + metal_rise(wires, lines)
 
 
 def _rounded(volts: float) -> float:

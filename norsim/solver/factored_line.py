@@ -49,9 +49,12 @@ def bitlines(wires: Wires, conductances: Floats) -> Chain:
 
 
 def source_lines(wires: Wires, conductances: Floats) -> Chain:
-    """Factor source lines, strapped or sensed, with cells of `conductances` `[source lines, bitlines]`, siemens."""
+    """Factor source lines, strapped or sensed, with cells of `conductances` `[source lines, bitlines]`, siemens.
+
+    Straps of metal with a resistance are taken as grounded here; norsim.solver.strap_metal adds what they rise.
+    """
     bitlines = conductances.shape[1]
-    end = _inverse(wires.source_end_ohms)
+    end = np.inf if wires.has_strap_metal else _inverse(wires.source_end_ohms)
     if wires.strap_every is None:
         return _factor(wires.source_ohms, np.arange(bitlines), conductances, {0: end})
     nodes: list[int] = []

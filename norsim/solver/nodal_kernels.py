@@ -188,11 +188,66 @@ def solve_bitlines(  # type: ignore[no-untyped-def]
 
 
 @njit(**HOT)
+def _by_matrix(like, matrix, k, values, place, result, at, lanes):  # type: ignore[no-untyped-def]
+    """Store matrix[k] times the `[straps, lanes]` values from `place` in `result` from `at`."""
+    straps = matrix.shape[1]
+    for row in range(straps):
+        total = like
+        for column in range(straps):
+            total = add(
+                total, multiply(spread(like, matrix[k, row, column]), load(like, values, place + column * lanes))
+            )
+        store(total, result, at + row * lanes)
+
+
+@njit(**HOT)
+def solve_straps(  # type: ignore[no-untyped-def]
+    like, per_line, wordlines, conductances, strap, before, after, contacts, shares, first, ohms, contact_ohms, rise,
+    amps, ports, beyond, metal, lanes,
+):  # fmt: skip
+    """Set `ports` `[source lines, straps, lanes]` to the volts of strap nodes, with cells linearised about the old
+    rises: see norsim.solver.strap_metal. `beyond`, of the same shape, and `metal` `[2, straps, lanes]` are scratch."""
+    (lines, bitlines), straps = conductances.shape, first.shape[1]
+    each = straps * lanes
+    ports[:] = 0.0
+    for k in range(lines - 1, -1, -1):
+        for j in range(bitlines):
+            here = multiply(spread(like, conductances[k, j]), load(like, rise, (k * bitlines + j) * lanes))
+            for row in range(k * per_line, min((k + 1) * per_line, wordlines)):
+                here = add(here, load(like, amps, (row * bitlines + j) * lanes))
+            place = k * each + strap[j] * lanes
+            store(add(load(like, ports, place), multiply(spread(like, before[k, j]), here)), ports, place)
+            place += lanes
+            store(add(load(like, ports, place), multiply(spread(like, after[k, j]), here)), ports, place)
+        _by_matrix(like, contacts, k, ports, k * each, beyond, k * each, lanes)
+        if k + 1 < lines:
+            _by_matrix(like, shares, k + 1, beyond, (k + 1) * each, metal, 0, lanes)
+            for s in range(straps):
+                place = k * each + s * lanes
+                store(add(load(like, beyond, place), load(like, metal, s * lanes)), beyond, place)
+    for k in range(lines):
+        for s in range(straps):
+            place = k * each + s * lanes
+            if k:
+                near = multiply(spread(like, ohms), load(like, beyond, place))
+                store(add(load(like, metal, s * lanes), near), metal, each + s * lanes)
+            else:
+                store(load(like, beyond, place), metal, each + s * lanes)
+        _by_matrix(like, shares if k else first, k, metal, each, metal, 0, lanes)
+        for s in range(straps):
+            drop = multiply(spread(like, contact_ohms), load(like, ports, k * each + s * lanes))
+            store(add(load(like, metal, s * lanes), drop), metal, each + s * lanes)
+        _by_matrix(like, contacts, k, metal, each, ports, k * each, lanes)
+
+
+@njit(**HOT)
 def solve_source_lines(  # type: ignore[no-untyped-def]
-    like, per_line, wordlines, conductances, ohms, lost, ends, cell, slopes, rise, amps, along, lanes, up, moved
+    like, per_line, wordlines, conductances, ohms, lost, ends, cell, slopes, strap, before, after, ports, straps, rise,
+    amps, along, lanes, up, moved,
 ):  # fmt: skip
     """Solve the rises of source lines, with cells linearised about the old ones. The currents of cells whose wordline
-    is `up` follow their `slopes` `[wordlines, bitlines]`; `along` is scratch for one line."""
+    is `up` follow their `slopes` `[wordlines, bitlines]`; `along` is scratch for one line. `ports` has the volts of
+    strap nodes; without metal, `straps` is 0."""
     (lines, bitlines), nodes = conductances.shape, len(cell)
     change = load(like, moved, 0)
     for k in range(lines):
@@ -215,10 +270,14 @@ def solve_source_lines(  # type: ignore[no-untyped-def]
                 volts = add(volts, multiply(spread(like, ohms - ohms * share), load(like, along, m * lanes)))
             j = cell[m]
             if j >= 0:
-                at = (k * bitlines + j) * lanes
-                lifted = subtract(volts, load(like, rise, at))
+                at, new = (k * bitlines + j) * lanes, volts
+                if straps:
+                    place = (k * straps + strap[j]) * lanes
+                    new = add(new, multiply(spread(like, before[k, j]), load(like, ports, place)))
+                    new = add(new, multiply(spread(like, after[k, j]), load(like, ports, place + lanes)))
+                lifted = subtract(new, load(like, rise, at))
                 change = add(change, magnitude(multiply(spread(like, conductances[k, j]), lifted)))
-                store(volts, rise, at)
+                store(new, rise, at)
                 for row in range(k * per_line, min((k + 1) * per_line, wordlines)):
                     place = (row * bitlines + j) * lanes
                     follow = multiply(spread(like, slopes[row, j]), load(like, up, row * lanes))
@@ -229,7 +288,24 @@ def solve_source_lines(  # type: ignore[no-untyped-def]
 @inner()
 def _sweep(like, tile, block, free_bitlines, free_source_lines, watched):  # type: ignore[no-untyped-def]
     """Evaluate all cells, then solve the lines that are free."""
-    volts, source_volts, drop, rise, amps, masks, present, up, totals, along, flowing, moved, bounds = block
+    (
+        volts,
+        source_volts,
+        drop,
+        rise,
+        amps,
+        masks,
+        present,
+        up,
+        totals,
+        along,
+        flowing,
+        moved,
+        bounds,
+        ports,
+        beyond,
+        metal,
+    ) = block
     (wordlines, bitlines), lanes = tile.states.shape, tile.sizes[4]
     flowing[:], moved[:] = 0.0, 0.0
     for first in range(0, bitlines, CHUNK):
@@ -244,9 +320,17 @@ def _sweep(like, tile, block, free_bitlines, free_source_lines, watched):  # typ
                 moved,
             )  # fmt: skip
     if free_source_lines:
+        straps = tile.first.shape[1]
+        if straps:
+            solve_straps(
+                like, tile.per_line, wordlines, tile.source_conductances, tile.strap, tile.before, tile.after,
+                tile.contacts, tile.shares, tile.first, tile.metal_ohms, tile.contact_ohms, rise, amps, ports, beyond,
+                metal, lanes,
+            )  # fmt: skip
         solve_source_lines(
             like, tile.per_line, wordlines, tile.source_conductances, tile.source_ohms, tile.source_lost,
-            tile.source_ends, tile.cell, tile.cell_slopes, rise, amps, along, lanes, up, moved,
+            tile.source_ends, tile.cell, tile.cell_slopes, tile.strap, tile.before, tile.after, ports, straps, rise,
+            amps, along, lanes, up, moved,
         )  # fmt: skip
 
 
@@ -296,13 +380,15 @@ def _gates(gates, first, lanes, orders, conducting, masks, present, up):  # type
 def _scratch(tile, source_volts):  # type: ignore[no-untyped-def]
     """Return arrays for one block at a time, in the precision of the tile, as `_sweep` takes them."""
     (levels, _, _, _, lanes), kind = tile.sizes, tile.coefficients.dtype
-    wordlines, bitlines = tile.states.shape
+    (wordlines, bitlines), straps = tile.states.shape, tile.contacts.shape[0] * tile.contacts.shape[1]
     return (
         np.zeros(bitlines * lanes, kind), source_volts, np.zeros(wordlines * bitlines * lanes, kind),
         np.zeros(tile.source_conductances.size * lanes, kind), np.zeros(wordlines * bitlines * lanes, kind),
         np.zeros(wordlines * levels * lanes, kind), np.zeros(wordlines * levels, np.bool_),
         np.zeros(wordlines * lanes, kind), np.zeros(wordlines * CHUNK * lanes, kind),
         np.zeros(len(tile.cell) * lanes, kind), np.zeros(lanes, kind), np.zeros(lanes, kind), np.zeros(4 * lanes, kind),
+        np.zeros(straps * lanes, kind), np.zeros(straps * lanes, kind),
+        np.zeros(2 * tile.contacts.shape[1] * lanes, kind),
     )  # fmt: skip
 
 

@@ -48,7 +48,10 @@ class OnDevice:
     `source_conductances`   `[source lines, bitlines]`
     `cell_slopes`           `[bitlines, wordlines]`: of cells in their source volts
     `bitlines`              `[bitlines, wordlines, wordlines]`, ohms: drops for currents
-    `source_lines`          `[source lines, bitlines, bitlines]`, ohms: rises for currents
+    `source_lines`          `[source lines, bitlines, bitlines]`, ohms: rises for currents, with grounded straps
+    `ports`                 `[source lines, straps, bitlines]`: shares of cells' currents that flow into straps
+    `metal`                 `[source lines x straps, source lines x straps]`, ohms: volts of strap nodes for the
+                            currents that flow into grounded straps; empty if these are ideal
     """
 
     coefficients: Tensor
@@ -66,6 +69,8 @@ class OnDevice:
     cell_slopes: Tensor
     bitlines: Tensor
     source_lines: Tensor
+    ports: Tensor
+    metal: Tensor
 
     @property
     def at_once(self) -> int:
@@ -93,6 +98,7 @@ def on_device(prepared: Prepared, device: torch.device) -> OnDevice:
     def moved(values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values, np.float64)).to(device)
 
+    straps = prepared.straps
     return OnDevice(
         moved(by_state.transpose(0, 1, 4, 5, 2, 3)), orders, moved(arrays.across_pieces), moved(arrays.source_pieces),
         tuple(prepared.table.gates.tolist()), prepared.table.box, arrays.per_line,
@@ -100,6 +106,7 @@ def on_device(prepared: Prepared, device: torch.device) -> OnDevice:
         moved(prepared.conducting), moved(arrays.conductances.T), moved(arrays.source_conductances),
         moved(arrays.cell_slopes.T),
         moved(factored_line.per_ampere(prepared.bitlines)), moved(factored_line.per_ampere(prepared.source_lines)),
+        moved(straps.at_ports()), moved(straps.per_ampere()),
     )  # fmt: skip
 
 
@@ -187,7 +194,11 @@ def sweep(
     new_drop = tile.bitlines @ (amps + slopes * drop)
     fallen = slopes * (new_drop - drop)
     amps = amps - up * fallen
-    new_rise = tile.source_lines @ (_by_line(amps, tile.per_line) + source_slopes * rise)
+    into_lines = _by_line(amps, tile.per_line) + source_slopes * rise
+    new_rise = tile.source_lines @ into_lines
+    if tile.metal.numel():
+        into_straps = tile.ports @ into_lines
+        new_rise = new_rise + tile.ports.mT @ (tile.metal @ into_straps.flatten(0, 1)).view_as(into_straps)
     lifted = source_slopes * (new_rise - rise)
     residual = (fallen.abs().sum(dim=(0, 1)) + lifted.abs().sum(dim=(0, 1))) / flowing
     amps = amps - up * tile.cell_slopes[:, :, None] * _at_cells(tile, new_rise - rise)

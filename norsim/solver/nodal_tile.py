@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from norsim.array.tile import Floats, Tile
 from norsim.solver import factored_line, nodal_kernels
 from norsim.solver.characterize import CellTable
+from norsim.solver.strap_metal import StrapMetal, strap_metal
 
 # Powers of the polynomials count that can add this share of the largest current, in float64 and in float32.
 NEGLIGIBLE, ROUGH = 1e-12, 1e-9
@@ -35,6 +36,7 @@ class TileArrays(NamedTuple):
                         1 - a `[wordlines, bitlines]` and 1 / Y_0
     `source_conductances`, `source_ohms`, `source_lost`, `source_ends`, `cell`   the same of source lines, and Chain's
                         `cell`; `cell_slopes` `[wordlines, bitlines]` of cells in their source volts
+    `strap`, `before`, `after`, `contacts`, `shares`, `first`, `metal_ohms`, `contact_ohms`   of StrapMetal
     """
 
     coefficients: NDArray[np.floating]
@@ -54,6 +56,14 @@ class TileArrays(NamedTuple):
     source_ends: NDArray[np.floating]
     cell: NDArray[np.int64]
     cell_slopes: NDArray[np.floating]
+    strap: NDArray[np.int64]
+    before: NDArray[np.floating]
+    after: NDArray[np.floating]
+    contacts: NDArray[np.floating]
+    shares: NDArray[np.floating]
+    first: NDArray[np.floating]
+    metal_ohms: np.floating
+    contact_ohms: np.floating
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +79,7 @@ class Prepared:
     conducting: NDArray[np.bool_]
     bitlines: factored_line.Chain
     source_lines: factored_line.Chain
+    straps: StrapMetal
     single: TileArrays
     double: TileArrays
 
@@ -87,7 +98,7 @@ def prepare(tile: Tile, table: CellTable) -> Prepared:
     whole = np.pad(at_cells, ((0, -len(states) % per_line), (0, 0)))
     on_lines = whole.reshape(-1, per_line, tile.bitlines).sum(axis=1)
     bitlines = factored_line.bitlines(tile.wires, steepest[states])
-    source_lines = factored_line.source_lines(tile.wires, on_lines)
+    source_lines, straps = factored_line.source_lines(tile.wires, on_lines), strap_metal(tile.wires, on_lines)
     pieces = [_pieces(edges) for edges in (table.across_edges, table.source_edges)]
     monomials = table.monomials()
     # Powers of the source volts are evaluated by four.
@@ -95,8 +106,10 @@ def prepare(tile: Tile, table: CellTable) -> Prepared:
 
     def arrays(kind: Kind, lanes: int, negligible: float) -> TileArrays:
         def line(slopes: Floats, of: factored_line.Chain, shares: Floats) -> tuple[Any, Any, Any, Any]:
-            lost = np.ascontiguousarray(1 - shares, kind)
-            return slopes.astype(kind), kind(of.ohms), lost, of.last.astype(kind)
+            return slopes.astype(kind), kind(of.ohms), of_kind(1 - shares), of.last.astype(kind)
+
+        def of_kind(values: Floats) -> NDArray[Any]:
+            return np.ascontiguousarray(values, kind)
 
         _, _, gates, of_states, powers, source_powers = padded.shape
         return TileArrays(
@@ -104,11 +117,13 @@ def prepare(tile: Tile, table: CellTable) -> Prepared:
             (gates, of_states, powers, source_powers, lanes), pieces[0].astype(kind), pieces[1].astype(kind), states,
             per_line, *line(steepest[states], bitlines, bitlines.share.T),
             *line(on_lines, source_lines, source_lines.share), source_lines.cell, at_cells.astype(kind),
+            straps.strap, of_kind(straps.before), of_kind(straps.after), of_kind(straps.contacts),
+            of_kind(straps.shares), of_kind(straps.first), kind(straps.ohms), kind(straps.contact_ohms),
         )  # fmt: skip
 
     slopes = np.maximum(drain, source).max(axis=1)
     return Prepared(
-        tile, table, slopes > DOWN * slopes.max(), bitlines, source_lines,
+        tile, table, slopes > DOWN * slopes.max(), bitlines, source_lines, straps,
         arrays(np.float32, nodal_kernels.LANES, ROUGH), arrays(np.float64, nodal_kernels.HALF, NEGLIGIBLE),
     )  # fmt: skip
 

@@ -113,10 +113,17 @@ def header(tile: Tile, stimulus: Stimulus, run: list[str], point: str = "point o
         f"* source line  {wires.source_ohms:g} ohm per segment, {wires.source_end_ohms:g} ohm at its ends, "
         f"{wires.rows_per_source_line} wordline(s) per line, {straps}"
     )
+    if wires.has_strap_metal:
+        yield (
+            f"* straps       {wires.strap_ohms:g} ohm per cell, grounded at {wires.strap_ends} of their ends through "
+            f"{wires.ground_ohms:g} ohm"
+        )
     yield f"* Cells: Xi_j is the cell of wordline i and bitline j; {tile.cell.state} is its threshold."
     if wires.strap_every and wires.source_ohms:
         yield "* Wires: Rslk_j is the segment of source line k from bitline j - 1, or from a strap, to bitline j;"
         yield "*        Rslk_jw is the segment from bitline j - 1 to the strap before bitline j."
+    if wires.has_strap_metal:
+        yield "*        Rgms_k is the metal of strap s from source line k - 1 to k; Rgnds and Rgndsf ground its ends."
     for note in (*tile.notes, *stimulus.notes):
         yield from textwrap.wrap(printable(note), 116, initial_indent="* ", subsequent_indent="*   ",
                                  break_long_words=False, break_on_hyphens=False)  # fmt: skip

@@ -2,7 +2,8 @@
 
 Node names: `wl3` wordline 3; `bl5_3` bitline 5 at wordline 3 (`bl5` if the line has no resistance);
 `d3_5` the drain of cell (3, 5) if cells have gains;
-`sl1_5` source line 1 at bitline 5 (`sl1` likewise); `st1_2` its strap 2; `0` ground and bulk.
+`sl1_5` source line 1 at bitline 5 (`sl1` likewise); `st1_2` its contact to strap 2; `gm2_1` the metal of strap 2 at
+source line 1 (`gm2` if it has no resistance along it); `0` ground and bulk.
 A segment is named after the node at its far end; the segment that ends at the strap before bitline 9 is `Rsl1_9w`, and
 `Rsl1_9` is the one after that strap.
 Ammeters: `Vbl5` in bitline 5, `Vsl1` in source line 1, `Vret` in the common return of all straps. The bulk has none:
@@ -73,6 +74,8 @@ def elements(tile: Tile, stimulus: Stimulus) -> Iterator[Item]:
     for line in range(tile.source_lines):
         yield from _source_line(tile, stimulus, line)
     if tile.wires.strap_every:
+        if tile.wires.has_strap_metal:
+            yield from _metal(tile, tile.wires.strap_every)
         yield Comment("ammeter in the common return of all straps")
         yield Element("V", "ret", ("ret", "0"), number(stimulus.source_volts))
 
@@ -147,15 +150,40 @@ def _strapped(tile: Tile, line: int, every: int) -> Iterator[Element]:
     wires = tile.wires
     before = sorted({*range(0, tile.bitlines, every), tile.bitlines})
     for strap, j in enumerate(before):
-        contact = f"st{line}_{strap}" if wires.source_end_ohms and wires.source_ohms else "ret"
+        metal = _metal_node(tile, strap, line)
+        contact = f"st{line}_{strap}" if wires.source_end_ohms and wires.source_ohms else metal
         if wires.source_end_ohms:
             top = contact if wires.source_ohms else f"sl{line}"
-            yield Element("R", f"st{line}_{strap}", (top, "ret"), number(wires.source_end_ohms))
+            yield Element("R", f"st{line}_{strap}", (top, metal), number(wires.source_end_ohms))
         if wires.source_ohms:
             yield from _to_strap(tile, line, j, contact)
     for j in sorted(set(range(tile.bitlines if wires.source_ohms else 0)) - set(before)):
         here = _source_node(tile, line, j)
         yield Element("R", here, (_source_node(tile, line, j - 1), here), number(wires.source_ohms))
+
+
+def _metal_node(tile: Tile, strap: int, line: int) -> Node:
+    """Return the node of a strap at a source line."""
+    wires, last = tile.wires, tile.source_lines - 1
+    grounded = line == 0 or (wires.strap_ends == "both" and line == last)
+    if not wires.has_strap_metal or (grounded and not wires.ground_ohms):
+        return "ret"
+    return f"gm{strap}_{line}" if wires.strap_ohms else f"gm{strap}"
+
+
+def _metal(tile: Tile, every: int) -> Iterator[Item]:
+    """Yield the metal of all straps, each from its near end to its far end."""
+    wires, last = tile.wires, tile.source_lines - 1
+    ohms = wires.strap_ohms * wires.rows_per_source_line
+    yield Comment(f"straps: metal along the bitlines, grounded at {wires.strap_ends} of their ends")
+    for strap in range(-(-tile.bitlines // every) + 1):
+        ends = [("", 0), ("f", last)] if wires.strap_ends == "both" else [("", 0)]
+        for name, line in ends if wires.ground_ohms else []:
+            node = _metal_node(tile, strap, line)
+            yield Element("R", f"gnd{strap}{name}", (node, "ret"), number(wires.ground_ohms))
+        for line in range(1, last + 1 if wires.strap_ohms else 0):
+            nodes = _metal_node(tile, strap, line - 1), _metal_node(tile, strap, line)
+            yield Element("R", f"gm{strap}_{line}", nodes, number(ohms))
 
 
 def _to_strap(tile: Tile, line: int, j: int, contact: Node) -> Iterator[Element]:

@@ -55,9 +55,11 @@ class TileGrid:
     def check(self, backend: Backend) -> None:
         """Raise ConfigurationError if `backend` cannot read tiles with this encoding and these source lines."""
         backend.check_encoding(self.chip.encoding.name)
+        wires = self.chip.wires
         if backend.most_rows is not None:
             rows = max(len(part.cell_codes()) for part in self.tiles)
-            backend.check_rows(min(self.chip.wires.rows_per_source_line, rows))
+            wires = replace(wires, rows_per_source_line=min(wires.rows_per_source_line, rows))
+        backend.check_wires(wires)
 
     def program(self, backend: Backend | None = None, progress: Progress | None = None) -> TileGrid:
         """Return the grid with every tile programmed, and prepare `backend` to read it; `progress(done, total)` counts

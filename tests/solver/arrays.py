@@ -108,3 +108,14 @@ def layouts() -> dict[str, Wires]:
         "source lines of one node": Wires(40.0, 300.0, 0.0, 60.0, 2, 4),
         "contacts only": Wires(0.0, 300.0, 0.0, 60.0, 2, None),
     }
+
+
+def metal_layouts() -> dict[str, Wires]:
+    """Return layouts with straps that have a resistance, which matters to cells of a microampere."""
+    contacts, ideal = Wires(40.0, 300.0, 150.0, 60.0, 2, 4), Wires(40.0, 300.0, 150.0, 0.0, 3, 3)
+    return {
+        "straps grounded at one end": replace(contacts, strap_ends="one", strap_ohms=60.0, ground_ohms=90.0),
+        "straps grounded at both ends": replace(ideal, strap_ends="both", strap_ohms=60.0, ground_ohms=90.0),
+        "straps that end at ground": replace(contacts, strap_ends="both", strap_ohms=150.0),
+        "pads with a resistance": replace(ideal, strap_ends="one", ground_ohms=150.0),
+    }

@@ -36,10 +36,10 @@ def node_volts(nodes: int, edges: Sequence[Edge], held: dict[int, float], drawn:
 
 
 def line_edges(cells: Sequence[int], ends: Sequence[int], first: int, ohms: float, end_ohms: float, every: int | None):
-    """Return a line through `cells`: edges from node to node and to the held node `ends[0]`; new nodes from `first` on.
+    """Return a line through `cells`: edges from node to node and to the nodes `ends`; new nodes from `first` on.
 
-    With `every`, a strap is before each `every`-th cell and after the last one; without, the line ends
-    next to its first cell.
+    With `every`, a strap is before each `every`-th cell and after the last one, each with its own end, or all with the
+    same; without, the line ends next to its first cell.
     """
     nodes, straps = list(cells), [cells[0]]
     if every:
@@ -52,7 +52,9 @@ def line_edges(cells: Sequence[int], ends: Sequence[int], first: int, ohms: floa
         straps.append(first + len(straps))
         nodes.append(straps[-1])
     edges = [(a, b, ohms) for a, b in pairwise(nodes)]
-    return edges + [(strap, ends[0], end_ohms) for strap in straps], first + (len(straps) if every else 0)
+    pads = ends if len(ends) > 1 else [ends[0]] * len(straps)
+    edges += [(strap, pad, end_ohms) for strap, pad in zip(straps, pads, strict=True)]
+    return edges, first + (len(straps) if every else 0)
 
 
 def resistor_tile(ohms: Floats, wires: Wires, bitline_volts: Floats) -> tuple[Floats, Floats]:
@@ -67,8 +69,19 @@ def resistor_tile(ohms: Floats, wires: Wires, bitline_volts: Floats) -> tuple[Fl
     for j in range(columns):
         wire, free = line_edges(drains[:, j], [drivers[j]], free, wires.bitline_ohms, wires.bitline_end_ohms, None)
         edges += wire
+    metal = np.full((lines, 1), ground)
+    if wires.has_strap_metal:
+        straps = -(-columns // wires.strap_every) + 1
+        metal = free + np.arange(lines * straps).reshape(lines, straps)
+        free += metal.size
+        ohms_between = wires.strap_ohms * wires.rows_per_source_line
+        edges += [(a, b, ohms_between) for a, b in zip(metal[:-1].ravel(), metal[1:].ravel(), strict=True)]
+        pads = [*metal[0], *(metal[-1] if wires.strap_ends == "both" else [])]
+        edges += [(pad, ground, wires.ground_ohms) for pad in pads]
     for k in range(lines):
-        wire, free = line_edges(sources[k], [ground], free, wires.source_ohms, wires.source_end_ohms, wires.strap_every)
+        wire, free = line_edges(
+            sources[k], metal[k].tolist(), free, wires.source_ohms, wires.source_end_ohms, wires.strap_every
+        )
         edges += wire
     of_cell = [(drains[i, j], sources[i // wires.rows_per_source_line, j]) for i in range(rows) for j in range(columns)]
     edges += [(a, b, r) for (a, b), r in zip(of_cell, ohms.ravel(), strict=True)]

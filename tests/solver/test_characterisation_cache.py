@@ -15,7 +15,9 @@ from norsim.array.wires import Wires
 from norsim.caches.arrays import CELLS
 from norsim.solver import characterisation_cache, nodal
 from norsim.solver.characterize import Box, CellTable, characterize
-from tests.solver.arrays import channel, characterized, layouts, ohmic
+from tests.solver.arrays import channel, characterized, layouts, metal_layouts, ohmic
+
+LAYOUTS = layouts() | metal_layouts()
 
 GATES, STATES, BOX = np.array([0.0, 5.0]), np.array([3.1, 4.4]), Box(-0.01, 0.51, 0.0, 0.02)
 
@@ -158,7 +160,7 @@ def drives(rows: int, columns: int, mixed: bool) -> Stimulus:
 
 
 @pytest.mark.parametrize("mixed", [False, True], ids=["one bitline voltage", "mixed bitline volts"])
-@pytest.mark.parametrize("wires", layouts().values(), ids=layouts().keys())
+@pytest.mark.parametrize("wires", LAYOUTS.values(), ids=LAYOUTS.keys())
 def test_bounds_hold_the_volts_that_are_reached(resistor_cell: Cell, wires: Wires, mixed: bool) -> None:
     """Checked with a hundred times the wire resistance of `layouts`, for a transistor and a resistor."""
     heavy = replace(wires, **{name: 30 * getattr(wires, name) for name in ("bitline_ohms", "source_ohms")})

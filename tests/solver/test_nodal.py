@@ -18,14 +18,28 @@ from norsim.errors import SolveError
 from norsim.periphery.encoding import full_scale_amps
 from norsim.solver import nodal
 from norsim.solver.characterize import Sweep
-from tests.solver.arrays import ENCODINGS, NO_LOSS, Array, array_of, channel, characterized, layouts, ohmic, table_of
+from tests.solver.arrays import (
+    ENCODINGS,
+    NO_LOSS,
+    Array,
+    array_of,
+    channel,
+    characterized,
+    layouts,
+    metal_layouts,
+    ohmic,
+    table_of,
+)
 from tests.solver.resistors import resistor_tile
 
+LAYOUTS = layouts() | metal_layouts()
 STATES = np.array([3.2, 3.9, 4.4, 5.5])
 OHMS = st.one_of(st.just(0.0), st.floats(0.1, 1e3))
+STRAPS = st.tuples(st.sampled_from(["one", "both", "all"]), OHMS, OHMS)
 DRAWN_WIRES = st.builds(
-    Wires, OHMS, OHMS, OHMS, OHMS, st.integers(1, 3), st.one_of(st.none(), st.integers(1, 6), st.just(16))
-)
+    lambda straps, *wires: Wires(*wires, 0.0, 0.0, 0.0, 0.0, 0.0, *(straps if wires[2] else ("all", 0.0, 0.0))),
+    STRAPS, OHMS, OHMS, OHMS, OHMS, st.integers(1, 3), st.one_of(st.none(), st.integers(1, 6), st.just(16)),
+)  # fmt: skip
 
 
 def tile_of(cell: Cell, wires: Wires, rows: int = 12, columns: int = 10) -> Tile:
@@ -54,7 +68,7 @@ def test_resistor_cells_meet_a_sparse_nodal_matrix(
         np.testing.assert_allclose(found.source[vector], source, rtol=0, atol=1e-8 * max(scale, source.max()))
 
 
-@pytest.mark.parametrize("wires", layouts().values(), ids=layouts().keys())
+@pytest.mark.parametrize("wires", LAYOUTS.values(), ids=LAYOUTS.keys())
 def test_currents_of_resistor_cells_add_up_as_their_volts_do(resistor_cell: Cell, wires: Wires) -> None:
     one, other = np.random.default_rng(1).uniform(0.0, 0.3, (2, 10))
     tile = tile_of(resistor_cell, wires)
@@ -134,7 +148,7 @@ def test_kirchhoff_holds_at_every_node(resistor_cell: Cell, wires: Wires, mixed:
             assert returned == pytest.approx(solved.source[vector, 0], rel=3e-8)
 
 
-@pytest.mark.parametrize("wires", layouts().values(), ids=layouts().keys())
+@pytest.mark.parametrize("wires", LAYOUTS.values(), ids=LAYOUTS.keys())
 def test_what_goes_in_comes_out(resistor_cell: Cell, wires: Wires) -> None:
     tile, stimulus = tile_of(resistor_cell, wires), reads(12, 10, True)
     found = nodal.solve(solver_of(tile, stimulus, channel), stimulus)

@@ -16,12 +16,14 @@ from norsim.backends.registry import read
 from norsim.chip.load import load_chip
 from norsim.data import load
 from norsim.data.tensors import images_tensor
+from norsim.errors import ConfigurationError
 from norsim.periphery.encoding import full_scale_amps
 from norsim.quantization.layer import QuantizedLayer
 from norsim.tiling.grid import place
 from norsim.tiling.program import program_tile
-from tests.solver.arrays import ENCODINGS, OHMS, array_of, layouts
+from tests.solver.arrays import ENCODINGS, OHMS, array_of, layouts, metal_layouts
 
+LAYOUTS = layouts() | metal_layouts()
 BOUNDS = {"ngspice-shared": 1e-8, "nodal": 1e-6, "macro": 1e-4}
 
 
@@ -45,7 +47,7 @@ def test_the_wires_do_decide_what_nodal_is_tested_on(encoding: str) -> None:
 
 
 @pytest.mark.parametrize("top", [0.5, 0.05], ids=["full read volts", "mixed small drain volts"])
-@pytest.mark.parametrize("wires", layouts().values(), ids=layouts().keys())
+@pytest.mark.parametrize("wires", LAYOUTS.values(), ids=LAYOUTS.keys())
 def test_nodal_meets_ngspice_in_every_layout(wires: Wires, top: float) -> None:
     """Bits on the wordlines, with equal or different bitline volts; errors are relative to the largest current."""
     cell, random = load_chip("etox65").cell, np.random.default_rng(3)
@@ -157,3 +159,9 @@ def test_every_rung_sees_the_same_ailing_silicon(
     programmed = program_tile(sound)
     nominal = sound.amps(read(programmed.tile, programmed.drive(codes), "nodal"))
     assert np.abs(nominal - found["nodal"]).max() / part.full_scale_amps > 1e-3
+
+
+def test_macro_refuses_straps_with_a_resistance() -> None:
+    array = array_of("bit-serial", 32, 20, strap_ends="one", strap_ohms=0.4)
+    with pytest.raises(ConfigurationError, match="takes straps that are ideally grounded.* Use the nodal backend"):
+        read(array.tile, array.stimulus(3, 1), "macro")
