@@ -33,7 +33,6 @@ class Backend(ABC):
     `gives_integers`    it computes sums of integers; it reads no array and has no currents
     `encodings`         names of the encodings it can read; None for all
     `most_rows`         the largest number of rows that can share a source line; None for any number
-    `strap_metal`       it takes straps that have a resistance to ground
     `all_lines`         it returns the currents of bitlines and source lines, not only of the lines that are summed
     `by_model`          it reads a tile through a model that is built once (`model`); repeated reads cost next to
                         nothing
@@ -52,7 +51,6 @@ class Backend(ABC):
     gives_integers = False
     encodings: frozenset[str] | None = None
     most_rows: int | None = None
-    strap_metal = True
     all_lines = True
     by_model = False
     reads_per_deck: int | None = None
@@ -135,19 +133,13 @@ class Backend(ABC):
         return {one.name: one.identity() for one in (self.witness, self.simulator) if one is not None}
 
     def check_wires(self, wires: Wires) -> None:
-        """Raise ConfigurationError if it cannot read arrays with these source lines and straps."""
+        """Raise ConfigurationError if it cannot read arrays with these source lines."""
         rows = wires.rows_per_source_line
         if self.most_rows is not None and rows > self.most_rows:
             raise ConfigurationError(
                 f"the backend {self.name} takes at most {self.most_rows} rows per source line, but a tile has {rows}: "
                 f"its model of a tile has every state of these rows, 2^{rows} of them. Use the nodal backend, whose "
                 f"cost does not depend on it, or set rows_per_source_line to at most {self.most_rows}"
-            )
-        if wires.has_strap_metal and not self.strap_metal:
-            raise ConfigurationError(
-                f"the backend {self.name} takes straps that are ideally grounded: its model of a tile has no current "
-                f"from one source line to another, but straps grounded at {wires.strap_ends} of their ends have. Use "
-                "the nodal backend, or set strap_ends to all"
             )
 
     def check_encoding(self, name: str) -> None:

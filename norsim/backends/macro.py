@@ -19,7 +19,6 @@ class Macro(Backend):
     name = "macro"
     # A model has all 2^rows states of the rows of a source line.
     most_rows = 8
-    strap_metal = False
     all_lines = False
     by_model = True
     on_cards = True

@@ -74,55 +74,61 @@ def relax(
     rise: Floats | None,
     free: Free,
     tolerance: float = TOLERANCE,
+    straps: Floats | None = None,
 ) -> tuple[Floats, Floats, Floats]:
     """Solve a few vectors; return cell currents, drops and rises, each `[wordlines, bitlines, lanes]`.
 
     Rises are by source line. `gates` `[wordlines, lanes]` are indices of the table's gate levels, `bitline_volts` is
     `[bitlines, lanes]`. The sweeps start from `drop` and `rise`; None is 0 V everywhere. Lines that are not `free` keep
-    these volts, so one kind of line can be solved while the other is held. It takes this thread only, so that several
+    these volts, so one kind of line can be solved while the other is held. Straps with a resistance are solved with
+    source lines, or held at `straps` `[source lines, straps, lanes]`, volts. It takes this thread only, so that several
     tiles can be solved at a time. Raises SolveError if the sweeps do not converge to `tolerance`.
     """
-    found = _relax_blocks(prepared, gates, bitline_volts, drop, rise, free, tolerance)
-    amps, drop, rise = (_by_lane(values, gates.shape[1]) for values in found)
+    found = _relax_blocks(prepared, gates, bitline_volts, drop, rise, free, tolerance, straps)
+    amps, drop, rise = (_by_lane(values, gates.shape[1]) for values in found[:3])
     return amps, drop, rise
 
 
 def mean_volts(
     prepared: Prepared, gates: NDArray[np.int64], bitline_volts: Floats, tolerance: float
-) -> tuple[Floats, Floats]:
-    """Return drops `[wordlines, bitlines]` and rises `[source lines, bitlines]`, volts, as the mean over a few vectors
-    of the same arguments as those of `relax`, whose errors it raises."""
+) -> tuple[Floats, Floats, Floats]:
+    """Return drops `[wordlines, bitlines]`, rises `[source lines, bitlines]`, and rises of strap nodes `[source lines,
+    straps]`, volts, as the mean over a few vectors of the same arguments as those of `relax`, whose errors it
+    raises."""
     _, *found = _relax_blocks(prepared, gates, bitline_volts, None, None, "both", tolerance)
     lanes, half = gates.shape[1], nodal_kernels.HALF
     # The last block repeats the last vector.
     shares = (np.arange(len(found[0]) * half) < lanes).astype(np.float64).reshape(-1, 1, half, 1) / lanes
-    drop, rise = ((values @ shares).sum(axis=(0, 3)) for values in found)
-    return drop, rise
+    drop, rise, straps = ((values @ shares).sum(axis=(0, 3)) for values in found)
+    return drop, rise, straps
 
 
 def _relax_blocks(
     prepared: Prepared, gates: NDArray[np.int64], bitline_volts: Floats, drop: Floats | None, rise: Floats | None,
-    free: Free, tolerance: float,
-) -> tuple[Floats, Floats, Floats]:  # fmt: skip
-    """Do `relax`, and return what it returns in blocks, `[blocks, wordlines, bitlines, HALF]`."""
+    free: Free, tolerance: float, straps: Floats | None = None,
+) -> tuple[Floats, Floats, Floats, Floats]:  # fmt: skip
+    """Do `relax`, and return what it returns in blocks, `[blocks, wordlines, bitlines, HALF]`, and the volts of strap
+    nodes, `[blocks, source lines, straps, HALF]`."""
     tile, half = prepared.tile, nodal_kernels.HALF
     gates, bitline_volts = _in_blocks(gates), _in_blocks(bitline_volts)
     size = len(gates), tile.wordlines, tile.bitlines, half
     drop = np.zeros(size) if drop is None else _in_blocks(drop)
     rise = np.zeros((len(gates), tile.source_lines, tile.bitlines, half)) if rise is None else _in_blocks(rise)
     amps, residual = np.empty(size), np.zeros((len(gates), half))
+    size_of_straps = (len(gates), *prepared.straps.contacts.shape[:2], half)
+    metal = np.zeros(size_of_straps) if straps is None else _in_blocks(straps)
     kernel: Any = nodal_kernels.relax
     kernel(
         gates, bitline_volts, 0.0, prepared.double, prepared.conducting, free in ("both", "bitlines"),
-        free in ("both", "source lines"), prepared.floor_amps, tolerance,
-        MOST_SWEEPS, drop, rise, amps, residual,
+        free in ("both", "source lines"), straps is None, prepared.floor_amps, tolerance,
+        MOST_SWEEPS, drop, rise, metal, amps, residual,
     )  # fmt: skip
     if free != "none" and not residual.max() <= tolerance:
         raise SolveError(
             f"the lines of {tile.name} do not converge: Kirchhoff's current law is violated by "
             f"{residual.max():.1e} of the total current; use the ngspice backend"
         )
-    return amps, drop, rise
+    return amps, drop, rise, metal
 
 
 def _in_blocks(values: NDArray[Any]) -> NDArray[Any]:

@@ -286,7 +286,7 @@ def solve_source_lines(  # type: ignore[no-untyped-def]
 
 
 @inner()
-def _sweep(like, tile, block, free_bitlines, free_source_lines, watched):  # type: ignore[no-untyped-def]
+def _sweep(like, tile, block, free_bitlines, free_source_lines, free_straps, watched):  # type: ignore[no-untyped-def]
     """Evaluate all cells, then solve the lines that are free."""
     (
         volts,
@@ -321,7 +321,7 @@ def _sweep(like, tile, block, free_bitlines, free_source_lines, watched):  # typ
             )  # fmt: skip
     if free_source_lines:
         straps = tile.first.shape[1]
-        if straps:
+        if straps and free_straps:
             solve_straps(
                 like, tile.per_line, wordlines, tile.source_conductances, tile.strap, tile.before, tile.after,
                 tile.contacts, tile.shares, tile.first, tile.metal_ohms, tile.contact_ohms, rise, amps, ports, beyond,
@@ -336,8 +336,8 @@ def _sweep(like, tile, block, free_bitlines, free_source_lines, watched):  # typ
 
 @inner()
 def _settle(  # type: ignore[no-untyped-def]
-    like, tile, block, free_bitlines, free_source_lines, floor, tolerance, stalled, most_sweeps, residual, pace,
-    watched,
+    like, tile, block, free_bitlines, free_source_lines, free_straps, floor, tolerance, stalled, most_sweeps, residual,
+    pace, watched,
 ):  # fmt: skip
     """Sweep until `residual` `[lanes]`, the change of currents over the total current or `floor`, is at most
     `tolerance`, or more than `stalled` times that of the sweep before; return the number of sweeps. `pace` `[1]` is the
@@ -345,7 +345,7 @@ def _settle(  # type: ignore[no-untyped-def]
     flowing, moved = block[10], block[11]
     before = np.inf
     for sweep in range(most_sweeps):
-        _sweep(like, tile, block, free_bitlines, free_source_lines, watched)
+        _sweep(like, tile, block, free_bitlines, free_source_lines, free_straps, watched)
         worst = 0.0
         for lane in range(len(residual)):
             residual[lane] = moved[lane] / max(flowing[lane], floor)
@@ -435,7 +435,7 @@ def solve(  # type: ignore[no-untyped-def]
         _gates(gates[block], 0, LANES, single.orders, conducting, rough[5], rough[6], rough[7])
         pace[0] = 0.0
         sweeps = _settle(
-            sixteen, single, rough, True, True, floor, ROUGH, STALLED, most_sweeps - 1, change, pace, False
+            sixteen, single, rough, True, True, True, floor, ROUGH, STALLED, most_sweeps - 1, change, pace, False
         )  # fmt: skip
         near, paced = True, pace[0]
         for lane in range(LANES):
@@ -450,8 +450,8 @@ def solve(  # type: ignore[no-untyped-def]
             _gates(gates[block], first, HALF, double.orders, conducting, fine[5], fine[6], fine[7])
             fine[12][:], pace[0] = bounds[block, half].ravel(), paced
             _settle(
-                eight, double, fine, True, True, floor, tolerance, np.inf, most_sweeps - sweeps, residual[block, half],
-                pace, True,
+                eight, double, fine, True, True, True, floor, tolerance, np.inf, most_sweeps - sweeps,
+                residual[block, half], pace, True,
             )  # fmt: skip
             bounds[block, half] = fine[12].reshape(4, HALF)
             _collect(eight, states, per_line, fine[4], bitline_amps[block, half], source_amps[block, half])
@@ -459,21 +459,23 @@ def solve(  # type: ignore[no-untyped-def]
 
 @njit(nogil=True)
 def relax(  # type: ignore[no-untyped-def]
-    gates, volts, source_volts, tile, conducting, free_bitlines, free_source_lines, floor, tolerance, most_sweeps, drop,
-    rise, amps, residual,
+    gates, volts, source_volts, tile, conducting, free_bitlines, free_source_lines, free_straps, floor, tolerance,
+    most_sweeps, drop, rise, straps, amps, residual,
 ):  # fmt: skip
-    """Solve blocks of HALF reads from `drop` and `rise`, which are changed in place; lines that are not free keep
-    theirs. `amps` receives the currents of cells at these volts. Arrays are `[blocks, ..., HALF]`."""
+    """Solve blocks of HALF reads from `drop`, `rise` and `straps`, which are changed in place; what is not free keeps
+    its volts. `amps` receives the currents of cells at these volts. Arrays are `[blocks, ..., HALF]`."""
     eight, work = double_zero(), _scratch(tile, source_volts)
     free = free_bitlines or free_source_lines
     for block in range(len(gates)):
         work[0][:], work[2][:], work[3][:] = volts[block].ravel(), drop[block].ravel(), rise[block].ravel()
         _gates(gates[block], 0, HALF, tile.orders, conducting, work[5], work[6], work[7])
+        work[13][:] = straps[block].ravel()
         if free:
             _settle(
-                eight, tile, work, free_bitlines, free_source_lines, floor, tolerance, np.inf, most_sweeps,
-                residual[block], np.zeros(1), False,
+                eight, tile, work, free_bitlines, free_source_lines, free_straps, floor, tolerance, np.inf,
+                most_sweeps, residual[block], np.zeros(1), False,
             )  # fmt: skip
-        _sweep(eight, tile, work, False, False, False)
+        _sweep(eight, tile, work, False, False, False, False)
         drop[block], rise[block] = work[2].reshape(drop[block].shape), work[3].reshape(rise[block].shape)
+        straps[block] = work[13].reshape(straps[block].shape)
         amps[block] = work[4].reshape(drop[block].shape)

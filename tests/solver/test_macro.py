@@ -21,7 +21,19 @@ from norsim.solver import nodal
 from norsim.solver.input_lines import Driven, driven
 from norsim.solver.macro import build, presolve
 from norsim.solver.macro.model import Macro
-from tests.solver.arrays import ENCODINGS, NO_LOSS, Array, array_of, channel, characterized, layouts, table_of
+from tests.solver.arrays import (
+    ENCODINGS,
+    NO_LOSS,
+    Array,
+    array_of,
+    channel,
+    characterized,
+    layouts,
+    metal_layouts,
+    table_of,
+)
+
+LAYOUTS = layouts() | metal_layouts()
 
 CHIPS = {"the default chip": (1.0, 1e-4), "wires times ten": (10.0, 1e-3)}
 Built = tuple[Array, Macro, nodal.Prepared]
@@ -86,7 +98,7 @@ def test_without_wires_a_line_carries_the_sum_of_its_cells(
     assert np.abs(lines - exact_sums(array, stimulus)).max() <= bound * scale
 
 
-@pytest.mark.parametrize("wires", layouts().values(), ids=layouts().keys())
+@pytest.mark.parametrize("wires", LAYOUTS.values(), ids=LAYOUTS.keys())
 def test_macro_knows_all_layouts_that_bits_can_be_read_in(resistor_cell: Cell, wires: Wires) -> None:
     """The number of rows is odd, so the last group is not full."""
     random = np.random.default_rng(6)

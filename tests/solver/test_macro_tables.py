@@ -17,8 +17,10 @@ from norsim.solver import nodal
 from norsim.solver.input_lines import Driven
 from norsim.solver.macro import build, tables
 from norsim.solver.macro.tables import NEAR, Tabulated, tabulate
-from tests.solver.arrays import ENCODINGS, array_of, channel, characterized, layouts
+from tests.solver.arrays import ENCODINGS, array_of, channel, characterized, layouts, metal_layouts
 from tests.solver.test_macro import built, fresh_drives, line_errors
+
+LAYOUTS = layouts() | metal_layouts()
 
 
 def tables_of(encoding: str, times: float) -> Tabulated:
@@ -87,7 +89,7 @@ def test_a_read_does_not_depend_on_its_neighbours_and_passes_are_bits(encoding: 
             np.testing.assert_array_equal(model.lines(codes >> bit & 1), together[bit::4])
 
 
-@pytest.mark.parametrize("wires", layouts().values(), ids=layouts().keys())
+@pytest.mark.parametrize("wires", LAYOUTS.values(), ids=LAYOUTS.keys())
 def test_tables_know_all_layouts_that_bits_can_be_read_in(resistor_cell: Cell, wires: Wires) -> None:
     random = np.random.default_rng(6)
     tile = Tile(random.choice([3.2, 3.9, 4.4, 5.5], (31, 10)), resistor_cell, wires)

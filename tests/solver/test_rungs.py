@@ -16,7 +16,6 @@ from norsim.backends.registry import read
 from norsim.chip.load import load_chip
 from norsim.data import load
 from norsim.data.tensors import images_tensor
-from norsim.errors import ConfigurationError
 from norsim.periphery.encoding import full_scale_amps
 from norsim.quantization.layer import QuantizedLayer
 from norsim.tiling.grid import place
@@ -159,9 +158,3 @@ def test_every_rung_sees_the_same_ailing_silicon(
     programmed = program_tile(sound)
     nominal = sound.amps(read(programmed.tile, programmed.drive(codes), "nodal"))
     assert np.abs(nominal - found["nodal"]).max() / part.full_scale_amps > 1e-3
-
-
-def test_macro_refuses_straps_with_a_resistance() -> None:
-    array = array_of("bit-serial", 32, 20, strap_ends="one", strap_ohms=0.4)
-    with pytest.raises(ConfigurationError, match="takes straps that are ideally grounded.* Use the nodal backend"):
-        read(array.tile, array.stimulus(3, 1), "macro")

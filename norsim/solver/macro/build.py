@@ -13,9 +13,16 @@ from norsim.errors import SolveError
 from norsim.solver import nodal
 from norsim.solver.characterize import CellTable
 from norsim.solver.input_lines import Driven
-from norsim.solver.macro.mean_field import MOST_ROUNDS, Line, fit_field, group_features, line_of
+from norsim.solver.macro.mean_field import (
+    MOST_ROUNDS,
+    Line,
+    change_of_straps,
+    fit_field,
+    group_features,
+    line_of,
+)
 from norsim.solver.macro.model import Field, Macro, features
-from norsim.solver.macro.presolve import Presolved, presolve
+from norsim.solver.macro.presolve import Presolved, presolve, subsets
 
 TOLERANCE = 4e-5
 REFUSED = 1e-2
@@ -93,7 +100,7 @@ def assemble(
     Tables are fitted on the drives `fit` `[vectors, inputs]`, to sums over the presolved groups.
     """
     line = line_of(tile, drive, len(solved.level), blocks)
-    field, to_groups, at_groups = fit_field(drive, solved, line, fit)
+    field, of_lines, of_straps = fit_field(drive, solved, line, fit)
     shared = line.mean.T @ line.shared @ line.mean
     # Lossless wires share no resistance; then no line moves and there is no balance current.
     inverse = np.linalg.pinv(shared, rcond=1e-10, hermitian=True)
@@ -101,10 +108,14 @@ def assemble(
 
     weighted, current, local = field.solve(fit)
     terms, _ = field.terms(weighted, current, torch.from_numpy(inverse))
-    level = line.tables(solved.level)
-    before, after = (_levels(x, drive, line, level) for x in (fit, field.effective(fit, current, 0 * local)))
-    volts = (current.numpy() @ to_groups - at_groups).T
-    rest, slope = _in_field(solved, line, group_features(fit, drive, line), volts)
+    level, still = _parted(solved, line)
+    before = _levels(fit, drive, line, line.tables(solved.level))
+    after = _levels(field.effective(fit, current, 0 * local), drive, line, level)
+    if still:
+        after += _levels(fit, drive, line, still)
+    volts = of_lines.volts(current.numpy())
+    lifts = None if of_straps is None else of_straps.volts(current.numpy())
+    rest, slope = _in_field(solved, line, group_features(fit, drive, line), volts, lifts)
     at_rest, slopes, own = _fits(terms.numpy(), after, rest - (after - before), slope)
 
     offset = line.summed(solved.level[:, 0]) - nominal
@@ -124,9 +135,28 @@ def assemble(
     return Macro(
         drive, line.rows, line.groups_per_block,
         Field(**{name: kept(part) for name, part in vars(field).items() if name != "rounds"}, rounds=MOST_ROUNDS),
-        tuple(kept(table) for table in (*level, fixed)), kept(slopes), kept(own), kept(shared @ answer),
-        kept(answer.sum(axis=0)[None]), kept(inverse), kept(together), MOST_ROUNDS, full_scale_amps, np.inf,
+        tuple(kept(table) for table in (*level, fixed)), tuple(kept(table) for table in still), kept(slopes),
+        kept(own), kept(shared @ answer), kept(answer.sum(axis=0)[None]), kept(inverse), kept(together), MOST_ROUNDS,
+        full_scale_amps, np.inf,
     )  # fmt: skip
+
+
+def _parted(solved: Presolved, line: Line) -> tuple[list[Floats], list[Floats]]:
+    """Return tables of levels under drives that the field changes, and, with metal straps, under drives as they are.
+
+    A rise of the straps changes a drive by one factor for all lines, but cells of different levels lose different
+    shares of their current. So each line's level is parted: the factor acts on the part that makes it the line's own
+    slope.
+    """
+    if solved.lifted is None:
+        return line.tables(solved.level), []
+    change = np.pad(change_of_straps(solved, line), (0, len(solved.level) * line.rows - len(line.of_input)))
+    by_row, moving = change.reshape(-1, line.rows), solved.level.copy()
+    for place, rows in enumerate(subsets(line.rows)[1:], 1):
+        factor = by_row[:, rows].sum(axis=1)
+        changed = np.abs(factor) > 1e-9 * np.abs(change).max()
+        moving[changed, place] = solved.lifted.slope[changed, place] / factor[changed, None]
+    return line.tables(moving), line.tables(solved.level - moving)
 
 
 def _levels(x: Tensor, drive: Driven, line: Line, tables: list[Floats]) -> Floats:
@@ -136,8 +166,9 @@ def _levels(x: Tensor, drive: Driven, line: Line, tables: list[Floats]) -> Float
     return total
 
 
-def _in_field(solved: Presolved, line: Line, x: Floats, volts: Floats) -> tuple[Floats, Floats]:
-    """Return the currents that `volts` `[groups, vectors]` common to all lines add, and the local slopes there.
+def _in_field(solved: Presolved, line: Line, x: Floats, volts: Floats, lifts: Floats | None) -> tuple[Floats, Floats]:
+    """Return the currents that `volts` `[groups, vectors]` common to all lines and `lifts`, of the same shape, of all
+    straps add, and the local slopes there.
 
     Both are `[blocks, vectors, lines]`; `x` are features `[groups, vectors, features]`.
     """
@@ -145,10 +176,13 @@ def _in_field(solved: Presolved, line: Line, x: Floats, volts: Floats) -> tuple[
     for block in range(line.blocks):
         part = slice(block * line.groups_per_block, (block + 1) * line.groups_per_block)
         v = volts[part, :, None]
-        for values, weights in (
-            (rest, ((solved.common, x[part] * v), (solved.bend, x[part] * v**2 / 2))),
-            (slope, ((solved.local, x[part]), (solved.bend, x[part] * v))),
-        ):
+        of_rest = [(solved.common, x[part] * v), (solved.bend, x[part] * v**2 / 2)]
+        of_slope = [(solved.local, x[part]), (solved.bend, x[part] * v)]
+        if lifts is not None and solved.lifted is not None:
+            m, lifted = lifts[part, :, None], solved.lifted
+            of_rest += [(lifted.slope, x[part] * m), (lifted.bend, x[part] * m**2 / 2), (lifted.cross, x[part] * v * m)]
+            of_slope += [(lifted.cross, x[part] * m)]
+        for values, weights in ((rest, of_rest), (slope, of_slope)):
             for table, weight in weights:
                 values[block] += np.tensordot(weight, table[part], axes=([0, 2], [0, 1]))
     return rest, slope

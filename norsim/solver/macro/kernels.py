@@ -143,7 +143,9 @@ def _take_differences(running, before):  # type: ignore[no-untyped-def]
 
 
 @inner(fastmath=SUMS, error_model="numpy")
-def _solve_field(rounds, currents, slopes, local_slopes, mean_slope, shared, nominal, field):  # type: ignore[no-untyped-def]
+def _solve_field(  # type: ignore[no-untyped-def]
+    rounds, currents, slopes, local_slopes, bends, mean_slope, shared, nominal, field
+):  # fmt: skip
     """Do `Field.solve` for READS reads with weighted sums field[0]: currents and local slopes go to field[1] and
     field[2], each `[nodes, READS]`."""
     nodes = len(mean_slope)
@@ -154,6 +156,7 @@ def _solve_field(rounds, currents, slopes, local_slopes, mean_slope, shared, nom
             field[1, n, r], field[3, n, r] = level, level
             field[2, n, r] = local_slopes[0, n] + drive * local_slopes[1, n]
             field[4, n, r] = slopes[0, n] + drive * slopes[1, n]
+            field[6, n, r] = drive * bends[n]
     for turn in range(rounds + 1):
         for n in range(nodes):
             for r in range(READS):
@@ -165,7 +168,8 @@ def _solve_field(rounds, currents, slopes, local_slopes, mean_slope, shared, nom
         for n in range(nodes):
             mean = mean_slope[n] if turn < rounds else np.float32(0.0)
             for r in range(READS):
-                field[1, n, r] = field[3, n, r] + (field[4, n, r] - mean) * field[5, n, r]
+                slope = field[4, n, r] - mean + field[6, n, r] * field[5, n, r]
+                field[1, n, r] = field[3, n, r] + slope * field[5, n, r]
 
 
 @inner(fastmath=SUMS, error_model="numpy")
@@ -481,8 +485,8 @@ def read(thread, threads, vectors, passes, groups, tables, model, readout, noise
     per_block, field_rounds, rounds, length, constants = groups
     rows, factors, shifts, fixed, modes, weights, node_of, spots = tables[:8]
     bases, entries, counts, byte_weights, ends, segment_nodes, segment_blocks = tables[8:]
-    (currents, slopes, local_slopes, mean_slope, shared, nominal, to_blocks, at_blocks, shares, balance, block_slopes,
-     own, coupling, sums, together) = model  # fmt: skip
+    (currents, slopes, local_slopes, bends, mean_slope, shared, nominal, to_blocks, at_blocks, shares, balance,
+     block_slopes, own, coupling, sums, together) = model  # fmt: skip
     (sense_lines, sense_signs, place_values, slices, top, low, step, gain, offset, bow, scale, shift, least,
      highest) = readout  # fmt: skip
     noise_amps, noise_steps = noise
@@ -501,7 +505,7 @@ def read(thread, threads, vectors, passes, groups, tables, model, readout, noise
     of_factors, of_shifts = np.empty(0 if bits else len(offsets), np.float32), np.empty(shifts.shape[1], np.float32)
     of_rows, weighed = np.zeros(0 if bits else len(rows), np.float32), np.empty(most, np.float32)
     of_terms, slope_terms = np.zeros(fixed.shape[1], np.float32), np.zeros(block_slopes.shape[1], np.float32)
-    field, phi = np.empty((6, nodes, READS), np.float32), np.empty((len(modes), READS), np.float32)
+    field, phi = np.empty((7, nodes, READS), np.float32), np.empty((len(modes), READS), np.float32)
     terms, running = np.empty((blocks, TERMS, READS), np.float32), field[0]
     deviation, slope = np.zeros((READS, blocks, lanes), np.float32), np.zeros((READS, blocks, lanes), np.float32)
     line_amps = np.zeros((READS, lanes), np.float32)
@@ -528,7 +532,7 @@ def read(thread, threads, vectors, passes, groups, tables, model, readout, noise
                 starts, running,
             )  # fmt: skip
         _take_differences(running, before)
-        _solve_field(field_rounds, currents, slopes, local_slopes, mean_slope, shared, nominal, field)
+        _solve_field(field_rounds, currents, slopes, local_slopes, bends, mean_slope, shared, nominal, field)
         _take_terms(field, to_blocks, at_blocks, shares, balance, terms)
         _take_modes(field, modes, phi)
         _add_rows(

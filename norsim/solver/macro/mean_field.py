@@ -12,9 +12,10 @@ from torch import Tensor
 from norsim.array.tile import Floats, Tile
 from norsim.solver.input_lines import Driven
 from norsim.solver.macro.model import Field, features
-from norsim.solver.macro.presolve import Presolved
+from norsim.solver.macro.presolve import Presolved, mean_weights
 
-MOST_NODES = 8
+# Metal straps move cells ten times as far as bitlines do, so their field has more nodes.
+MOST_NODES, MOST_NODES_OF_METAL = 8, 32
 MOST_ROUNDS = 40
 
 
@@ -75,40 +76,69 @@ def line_of(tile: Tile, drive: Driven, groups: int, blocks: int) -> Line:
     return Line(rows, size, -(-groups // size), shared, np.arange(drive.inputs(tile)) // rows)
 
 
-def fit_field(drive: Driven, solved: Presolved, line: Line, fit: Tensor) -> tuple[Field, Floats, Floats]:
+@dataclass(frozen=True, eq=False)
+class AtGroups:
+    """Volts at groups, over their nominal values, for currents of nodes: currents @ `ohms` - `nominal`.
+
+    `ohms` `[nodes, groups]`, `nominal` `[groups]`
+    """
+
+    ohms: Floats
+    nominal: Floats
+
+    def volts(self, currents: Floats) -> Floats:
+        """Return volts `[groups, vectors]` for currents `[vectors, nodes]`."""
+        found: Floats = (currents @ self.ohms - self.nominal).T
+        return found
+
+
+def fit_field(drive: Driven, solved: Presolved, line: Line, fit: Tensor) -> tuple[Field, AtGroups, AtGroups | None]:
     """Fit the mean field of all lines, with its nodes' currents and slopes, on the drives `fit` `[vectors, inputs]`.
 
-    Also returns `[nodes, groups]` and `[groups]`: volts at each group = currents @ first - second.
+    Also returns the volts of lines at groups and, with metal straps, those of these. Straps follow the same currents as
+    lines, so they are further volts of the lines in the field: as many as change a current alike.
     """
     groups = len(solved.level)
-    count = min(groups, MOST_NODES)
+    count = min(groups, MOST_NODES if solved.lifted is None else MOST_NODES_OF_METAL)
     nodes = _means(np.arange(groups) * count // groups)
     member = (nodes > 0).astype(np.float64)
-    # A group's own line responds to the summing lines in proportion to their conductances, so these weight the mean.
-    weight = np.abs(solved.local).sum(axis=(0, 1))
-    weight = weight / (weight @ solved.shape)
+    weight = mean_weights(solved.local, solved.shape)
     mean = {name: getattr(solved, name) @ weight for name in ("level", "common", "local")}
     profile = solved.profile @ weight
     own = line.own_feature
     weights = member[line.of_input] * mean["level"][line.of_input, own][:, None]
     x = group_features(fit, drive, line)
-    sums = fit.numpy() @ weights
+    sums, of_products = fit.numpy() @ weights, np.empty((0, 0, 0))
+    if solved.lifted is not None:
+        of_products = (mean["level"][:, 1 + line.rows :, None] * member[:, None]).transpose(1, 0, 2)
+        sums = sums + sum(x[:, :, 1 + line.rows + kind].T @ one for kind, one in enumerate(of_products))
     found = {name: (x @ values[:, :, None])[:, :, 0].T @ member for name, values in mean.items()}
     to_groups = nodes.T @ line.shared
     mean_slope = found["common"].mean(axis=0)
-    answer = np.linalg.inv(np.eye(len(mean_slope)) - mean_slope[:, None] * (to_groups @ nodes))
+    between, at_rest = to_groups @ nodes, profile @ nodes
+    metal, bends = None, np.zeros(count)
+    if solved.lifted is not None:
+        metal = AtGroups(nodes.T @ solved.lifted.shared, solved.lifted.profile)
+        slope = (x @ (solved.lifted.slope @ weight)[:, :, None])[:, :, 0].T @ member
+        ratio = slope.mean(axis=0) / np.where(mean_slope, mean_slope, -np.inf)
+        between, at_rest = between + (metal.ohms @ nodes) * ratio, at_rest + (metal.nominal @ nodes) * ratio
+        bent = (x @ (solved.lifted.bend @ weight)[:, :, None])[:, :, 0].T @ member
+        bends = np.where(ratio, bent.mean(axis=0) / np.where(ratio, 2 * ratio**2 * sums.mean(axis=0), 1.0), 0.0)
+    answer = np.linalg.inv(np.eye(len(mean_slope)) - mean_slope[:, None] * between)
     to_blocks = to_groups @ line.mean
     full = weights.sum(axis=0)
     shares = (member.T @ line.mean > 0).astype(np.float64)
-    response, shift = _responses(drive, solved, line, to_groups, profile, to_blocks)
+    response, shift = _responses(drive, solved, line, to_groups, profile, to_blocks, metal)
     values = {
         "weights": weights,
+        "products": of_products,
         "currents": _polynomials(sums, found["level"], 2),
         "slopes": _polynomials(sums, found["common"], 1),
         "local_slopes": _polynomials(sums, found["local"], 1),
+        "bends": bends,
         "mean_slope": mean_slope,
-        "shared": to_groups @ nodes @ answer,
-        "nominal": profile @ nodes @ answer,
+        "shared": between @ answer,
+        "nominal": at_rest @ answer,
         "response": response,
         "shift": shift,
         "to_blocks": to_blocks,
@@ -117,7 +147,7 @@ def fit_field(drive: Driven, solved: Presolved, line: Line, fit: Tensor) -> tupl
     }
     tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in values.items()}
     field = Field(**tensors, rounds=MOST_ROUNDS)
-    return field, to_groups, profile
+    return field, AtGroups(to_groups, profile), metal
 
 
 def _polynomials(x: Floats, y: Floats, degree: int) -> Floats:
@@ -130,7 +160,13 @@ def _polynomials(x: Floats, y: Floats, degree: int) -> Floats:
 
 
 def _responses(
-    drive: Driven, solved: Presolved, line: Line, to_groups: Floats, profile: Floats, to_blocks: Floats
+    drive: Driven,
+    solved: Presolved,
+    line: Line,
+    to_groups: Floats,
+    profile: Floats,
+    to_blocks: Floats,
+    metal: AtGroups | None,
 ) -> tuple[Floats, Floats]:
     """Return `Field.response` and `Field.shift`, each `[1 + 2 nodes, inputs]`.
 
@@ -150,8 +186,24 @@ def _responses(
     volts, at_rest = to_groups[:, group], -profile[group]
     within = volts - to_blocks[:, group // line.groups_per_block]
     response = np.vstack([1 + change * at_rest, change * volts, within])
+    if metal is not None and solved.lifted is not None:
+        lifted = change_of_straps(solved, line)
+        response[0] -= lifted * metal.nominal[group]
+        response[1 : 1 + len(volts)] += lifted * metal.ohms[:, group]
     shift = np.vstack([still * at_rest, still * volts, np.zeros_like(within)])
     return response, shift if still.any() else np.empty((0, 0))
+
+
+def change_of_straps(solved: Presolved, line: Line) -> Floats:
+    """Return the change `[inputs]` of a drive by a volt on the straps, as `_responses` has it for lines; 0 for no
+    metal."""
+    if solved.lifted is None:
+        return np.zeros(len(line.of_input))
+    group, own = line.of_input, line.own_feature
+    level = solved.level[group, own]
+    weight = np.maximum(np.square(level).sum(axis=1), 1e-40)
+    found: Floats = (solved.lifted.slope[group, own] * level).sum(axis=1) / weight
+    return found
 
 
 def group_features(x: Tensor, drive: Driven, line: Line) -> Floats:

@@ -41,9 +41,12 @@ class Field:
     """The common motion of all lines, from the mean currents of nodes, each a few neighbouring groups.
 
     `weights`   `[inputs, nodes]`, amperes: the mean current of one fully driven input
+    `products`  `[kinds, groups, nodes]`, amperes: what each product of bits of a group adds to that; empty if their
+                effect on average is enough
     `currents`  `[3, nodes]`: polynomial of a node's current in the weighted sum of its inputs
     `slopes`    `[2, nodes]`, `local_slopes` likewise: the current's slope, linear in that sum, when all lines move
                 together, and when one moves alone
+    `bends`     `[nodes]`: half of the slope's change with volts, for a sum of 1; 0 without metal straps
     `mean_slope`  `[nodes]`: the slope's mean over drives, whose response is included in the next two
     `shared`, `nominal`  ohms `[nodes, nodes]` and volts `[nodes]`: nodes' volts = settled @ shared - nominal
     `response`, `shift`  `[1 + 2 nodes, inputs]`: linear in (1, currents, local slopes), the factor on an input's drive
@@ -55,9 +58,11 @@ class Field:
     """
 
     weights: Tensor
+    products: Tensor
     currents: Tensor
     slopes: Tensor
     local_slopes: Tensor
+    bends: Tensor
     mean_slope: Tensor
     shared: Tensor
     nominal: Tensor
@@ -71,17 +76,20 @@ class Field:
     def solve(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Compute weighted sums, node currents and local slopes `[vectors, nodes]` of drives `[vectors, inputs]`."""
         drive = x @ self.weights
+        for kind, weights in zip(products(x, len(self.products), self.products.shape[1]), self.products, strict=False):
+            drive = drive + kind @ weights
         return drive, *self.settle(drive)
 
     def settle(self, drive: Tensor) -> tuple[Tensor, Tensor]:
         """Compute node currents and local slopes `[vectors, nodes]` of weighted sums `[vectors, nodes]`."""
         level = self.currents[0] + drive * (self.currents[1] + drive * self.currents[2])
-        slope = self.slopes[0] + drive * self.slopes[1]
+        slope, bend = self.slopes[0] + drive * self.slopes[1], drive * self.bends
         settled = level
         for _ in range(self.rounds):
             volts = settled @ self.shared - self.nominal
-            settled = level + (slope - self.mean_slope) * volts
-        current = level + slope * (settled @ self.shared - self.nominal)
+            settled = level + (slope - self.mean_slope + bend * volts) * volts
+        volts = settled @ self.shared - self.nominal
+        current = level + (slope + bend * volts) * volts
         return current, self.local_slopes[0] + drive * self.local_slopes[1]
 
     def effective(self, x: Tensor, current: Tensor, local: Tensor) -> Tensor:
@@ -106,6 +114,7 @@ class Macro:
     `field`     the common motion of all lines
     `tables`    `[blocks, features of a block, lines]` for each of `features`, and a last one for the field's terms,
                 amperes: deviation currents
+    `still`     the same for features of the drive that is not changed by the field; none without metal straps
     `slopes`    `[blocks, TERMS, lines]` and `own` `[blocks, 1, lines]`: the local slope of a block, A/V, minus the
                 mean slope, is linear in the field's terms and in the line's own current
     `coupling`  `[blocks, blocks]`, ohms, and `sums` `[1, blocks]`: from deviation currents to volts and to the line's
@@ -121,6 +130,7 @@ class Macro:
     groups_per_block: int
     field: Field
     tables: tuple[Tensor, ...]
+    still: tuple[Tensor, ...]
     slopes: Tensor
     own: Tensor
     coupling: Tensor
@@ -156,9 +166,11 @@ class Macro:
         terms, balance = self.field.terms(drive, current, self.balance)
         moved = self.field.effective(x, current, local)
         deviation = torch.bmm(terms, self.tables[-1])
-        parts = features(moved, self.drive, self.rows_per_group, self.blocks, self.groups_per_block)
-        for part, table in zip(parts, self.tables, strict=False):
-            deviation = torch.baddbmm(deviation, part, table)
+        for of_drive, tables in ((moved, self.tables[:-1]), (x, self.still)):
+            if tables:
+                parts = features(of_drive, self.drive, self.rows_per_group, self.blocks, self.groups_per_block)
+                for part, table in zip(parts, tables, strict=True):
+                    deviation = torch.baddbmm(deviation, part, table)
         slope = torch.bmm(terms, self.slopes).addcmul_(deviation, self.own)
         settled = deviation
         for _ in range(self.rounds):
@@ -173,6 +185,16 @@ def _across(matrix: Tensor, values: Tensor) -> Tensor:
     if matrix.numel() == 1:
         return values * matrix
     return (matrix @ values.flatten(1)).view(-1, *values.shape[1:])
+
+
+def products(x: Tensor, kinds: int, groups: int) -> list[Tensor]:
+    """Return products of bits `[vectors, groups]` of drives `[vectors, inputs]`, of which there are `kinds`."""
+    if not kinds:
+        return []
+    # 2^rows - 1 - rows kinds of products belong to that many rows.
+    rows = int(kinds + 1).bit_length()
+    x = torch.nn.functional.pad(x, (0, groups * rows - x.shape[1])).view(len(x), groups, rows)
+    return [reduce(torch.mul, [x[:, :, row] for row in state]) for state in subsets(rows)[1 + rows :]]
 
 
 def features(x: Tensor, drive: Driven, rows_per_group: int, blocks: int, groups_per_block: int) -> list[Tensor]:

@@ -14,11 +14,12 @@ from itertools import combinations
 
 import numpy as np
 
-from norsim.array.tile import Floats
+from norsim.array.tile import Floats, Tile
 from norsim.errors import ConfigurationError
 from norsim.solver import nodal
 from norsim.solver.input_lines import Driven
 from norsim.solver.nodal import Prepared
+from norsim.solver.strap_metal import strap_metal
 
 NOMINAL_VECTORS = 32
 CODE_NODES = np.array([0.0, 0.5, 1.0])
@@ -46,6 +47,27 @@ class Presolved:
     bend: Floats
     profile: Floats
     shape: Floats
+    lifted: Lifted | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Lifted:
+    """What the rise of metal straps does to groups of cells: see norsim.solver.strap_metal.
+
+    Straps of a tile rise nearly alike, because source lines in parallel connect them. So the rise at a group is one
+    number m over its nominal value, times the share of each strap; what is left is small.
+
+    `slope`, `bend`, `cross`   `[groups, features, lines]`, in A/V, A/V^2, A/V^2: derivatives of the current in m, twice
+                in m, and in m and the common motion of the summing lines
+    `profile`   `[groups]`, volts: the nominal rise
+    `shared`    `[groups, groups]`, ohms: the rise at the second group for a mean current of all lines in the first
+    """
+
+    slope: Floats
+    bend: Floats
+    cross: Floats
+    profile: Floats
+    shared: Floats
 
 
 def presolve(prepared: Prepared, drive: Driven, random: np.random.Generator) -> Presolved:
@@ -59,8 +81,9 @@ def subsets(size: int) -> list[tuple[int, ...]]:
     return [chosen for count in range(size + 1) for chosen in combinations(range(size), count)]
 
 
-def _nominal(prepared: Prepared, drive: Driven, random: np.random.Generator) -> tuple[Floats, Floats]:
-    """Return drops `[wordlines, bitlines]` and rises `[source lines, bitlines]`, the mean over random drives."""
+def _nominal(prepared: Prepared, drive: Driven, random: np.random.Generator) -> tuple[Floats, Floats, Floats]:
+    """Return drops `[wordlines, bitlines]`, rises `[source lines, bitlines]`, and rises of straps `[source lines,
+    straps]`, the mean over random drives."""
     tile = prepared.tile
     size = (NOMINAL_VECTORS, drive.inputs(tile))
     x = (random.random(size) < random.uniform(0.1, 0.7, (NOMINAL_VECTORS, 1))).astype(np.float64)
@@ -74,26 +97,74 @@ def _wordline_groups(prepared: Prepared, drive: Driven, random: np.random.Genera
     tile = prepared.tile
     per_line = tile.wires.rows_per_source_line
     states = subsets(per_line)
-    drop, _ = _nominal(prepared, drive, random)
+    drop, _, metal = _nominal(prepared, drive, random)
     step = SHIFT * float(drop.max()) + 1e-6
+    share = _shape(metal.mean(axis=0)) if metal.size else np.empty(0)
+    lift = SHIFT * float(metal.max(initial=0.0)) + 1e-6
+    # Shifts of all lines and of all straps: those of the lines alone first.
+    of_lines, of_straps = np.array([-1, 0, 1, 0, 0, -1, 1]), np.array([0, 0, 0, -1, 1, -1, 1])
+    if not metal.size:
+        of_lines, of_straps = of_lines[:3], of_straps[:3]
     on = np.array([[row % per_line in state for row in range(tile.wordlines)] for state in states])
     up = int(np.searchsorted(prepared.table.gates, drive.top_volts))
-    gates = np.where(np.repeat(on, 3, axis=0), up, 0).T.astype(np.int64)
-    shifts = np.tile([-step, 0.0, step], len(states))
+    gates = np.where(np.repeat(on, len(of_lines), axis=0), up, 0).T.astype(np.int64)
+    shifts, lifts = (np.tile(one, len(states)) for one in (step * of_lines, lift * of_straps))
     volts = np.full((tile.bitlines, len(shifts)), drive.rest_volts)
     shape = _shape(drop.mean(axis=0))
     moved = drop[:, :, None] + shape[:, None] * shifts
-    together, _, rise = nodal.relax(prepared, gates, volts, moved, None, "source lines")
-    held = np.repeat(rise[:, :, 1::3], 3, axis=2)
+    straps = metal[:, :, None] + share[:, None] * lifts
+    together, _, rise = nodal.relax(prepared, gates, volts, moved, None, "source lines", straps=straps)
+    held = np.repeat(rise[:, :, 1 :: len(of_lines)], len(of_lines), axis=2)
     alone, _, _ = nodal.relax(prepared, gates, volts, drop[:, :, None] + shifts, held, "none")
-    sizes = (tile.source_lines, tile.bitlines, len(states), 3)
+    sizes = (tile.source_lines, tile.bitlines, len(states), len(of_lines))
     both = [_grouped(amps, per_line).reshape(sizes) for amps in (together, alone)]
     profile = _grouped(drop[:, :, None], per_line)[:, :, 0] / _grouped(np.ones((*drop.shape, 1)), per_line)[:, :, 0]
+
+    def by_feature(values: Floats) -> Floats:
+        found: Floats = np.einsum("fs,gls->gfl", _inclusion(states), values)
+        return found
+
     # u has the sign of the drop: a larger drop means lower volts.
-    level, common, local, bend = (
-        np.einsum("fs,gls->gfl", _inclusion(states), part) for part in _slopes(both[0], both[1], step)
-    )
-    return Presolved(level, common, local, bend, profile, shape)
+    level, common, local, bend = map(by_feature, _slopes(both[0], both[1], step))
+    if not metal.size:
+        return Presolved(level, common, local, bend, profile, shape)
+    amps = both[0]
+    slope = (amps[..., 4] - amps[..., 3]) / (2 * lift)
+    bent = (amps[..., 4] - 2 * amps[..., 1] + amps[..., 3]) / lift**2
+    corners, edges = amps[..., 5:7].sum(axis=-1), amps[..., [0, 2, 3, 4]].sum(axis=-1)
+    cross = (corners - edges + 2 * amps[..., 1]) / (2 * step * lift)
+    along = _mean_over_straps(share)
+    ohms = _metal_ohms(tile, level, local, shape, along)
+    lifted = Lifted(by_feature(slope), by_feature(bent), by_feature(cross), metal @ along, ohms)
+    return Presolved(level, common, local, bend, profile, shape, lifted)
+
+
+def _mean_over_straps(share: Floats) -> Floats:
+    """Return the weights `[straps]` that give m of rises m `share`."""
+    return share / (share @ share)
+
+
+def mean_weights(local: Floats, shape: Floats) -> Floats:
+    """Return the weights `[lines]` of the mean over lines.
+
+    A group's own line responds to the summing lines in proportion to their conductances, so these weight the mean.
+    """
+    weight = np.abs(local).sum(axis=(0, 1))
+    found: Floats = weight / (weight @ shape)
+    return found
+
+
+def _metal_ohms(tile: Tile, level: Floats, local: Floats, shape: Floats, along: Floats) -> Floats:
+    """Return `Lifted.shared`: lines draw currents in proportion to their mean levels."""
+    straps = strap_metal(tile.wires, np.zeros((tile.source_lines, tile.bitlines)))
+    drawn = level[:, 1:].sum(axis=(0, 1))
+    drawn = drawn / (drawn @ mean_weights(local, shape))
+    ports = straps.at_ports() @ drawn
+    lines, count = ports.shape
+    each = np.zeros((lines, count, lines))
+    each[np.arange(lines), :, np.arange(lines)] = ports
+    found: Floats = np.einsum("s,gsk->kg", along, straps.volts(each))
+    return found
 
 
 def _bitline_groups(prepared: Prepared, drive: Driven, random: np.random.Generator) -> Presolved:
@@ -104,7 +175,7 @@ def _bitline_groups(prepared: Prepared, drive: Driven, random: np.random.Generat
             "macro sums along source lines only if each row has its own line, sensed at its end; set "
             "rows_per_source_line to 1 and strap_every to None, or use the nodal backend"
         )
-    _, profile = _nominal(prepared, drive, random)
+    _, profile, _ = _nominal(prepared, drive, random)
     step = SHIFT * float(profile.max()) + 1e-6
     count = len(CODE_NODES)
     shifts = np.tile([-step, 0.0, step], count)

@@ -87,9 +87,12 @@ def model_of(arrays: Mapping[str, NDArray[Any]]) -> Tabulated:
                 found[name.removeprefix(prefix)] = torch.from_numpy(value) if as_tensor else value
         return {name: value for name, value in found.items() if "." not in name}
 
-    listed = own("model.tables.", True)
+    def listed(prefix: str) -> tuple[Any, ...]:
+        found = own(prefix, True)
+        return tuple(found[str(place)] for place in range(len(found)))
+
     macro = Macro(
         **own("model.", True), drive=Driven(**own("model.drive.", False)), field=Field(**own("model.field.", True)),
-        tables=tuple(listed[str(place)] for place in range(len(listed))),
+        tables=listed("model.tables."), still=listed("model.still."),
     )  # fmt: skip
     return Tabulated(model=macro, **own("", False))

@@ -138,8 +138,8 @@ class Tabulated:
         """The kernel's arguments from the model."""
         model, field = self.model, self.model.field
         of_field = (
-            field.currents, field.slopes, field.local_slopes, field.mean_slope, field.shared, field.nominal,
-            field.to_blocks, field.at_blocks, field.shares, model.balance,
+            field.currents, field.slopes, field.local_slopes, field.bends, field.mean_slope, field.shared,
+            field.nominal, field.to_blocks, field.at_blocks, field.shares, model.balance,
         )  # fmt: skip
         of_lines = (model.slopes.numpy(), model.own.numpy())
         return (
@@ -151,14 +151,13 @@ class Tabulated:
 def tabulate(model: Macro, drives: Floats) -> Tabulated:
     """Tabulate `model` to within `NEAR` on `drives` `[vectors, inputs]`; modes are fitted on half of these.
 
-    The number of modes is the smallest that is near enough; if more modes no longer help, rows get constants.
-
-    Raises SolveError if even all modes leave a deviation of more than 1e-2 of full scale from the model.
+    The number of modes is the smallest that is near enough; if more modes no longer help, or if the model has currents
+    that the field does not change, rows get constants. Raises SolveError if even all modes leave a deviation of more than 1e-2 of full scale from the model.
     """
     exact = model.lines(torch.from_numpy(drives)).numpy()
     state = _states(model, drives[::2])
     best: Tabulated | None = None
-    for constants in (False, True):
+    for constants in (True,) if model.still else (False, True):
         for count in range(1 if best is None else best.modes.shape[0], state.shape[1] + 1):
             if best is not None and best.error <= NEAR:
                 break
@@ -234,9 +233,11 @@ def _tables_of_bits(model: Macro, factors: _Factors, constants: bool) -> tuple[F
         """Reshape `[inputs, n]` to `[groups, rows of a group, n]`, zeros beyond the last input."""
         return np.pad(values, ((0, groups * count - inputs), (0, 0))).reshape(groups, count, -1)
 
-    singles, factor = by_group(_features(model.tables[0], inputs)), by_group(factors.factor.T)
-    features = subsets(count)[1:]
-    tables = [singles[:, row] for row in range(count)] + [_features(table, groups) for table in model.tables[1:-1]]
+    factor, features = by_group(factors.factor.T), subsets(count)[1:]
+    tables, still = (
+        [*by_group(_features(one[0], inputs)).transpose(1, 0, 2), *(_features(table, groups) for table in one[1:])]
+        if one else [] for one in (model.tables[:-1], model.still)
+    )  # fmt: skip
     bits = [sum(1 << row for row in feature) for feature in features]
     of_features = np.array([factor[:, feature, :].prod(axis=1) for feature in features])  # [features, groups, vectors]
     rows, shares = [], []
@@ -249,6 +250,8 @@ def _tables_of_bits(model: Macro, factors: _Factors, constants: bool) -> tuple[F
         # What a state draws is linear in its features, so these are fitted in place of the currents of lines.
         fitted = _least_squares((factors.phi @ share).T, of_features[parts].transpose(1, 2, 0), constants)
         rows.append(fitted @ table.transpose(1, 0, 2))
+        if still:
+            rows[-1][:, 1] += sum(still[k] for k in parts)
         shares.append(share.T)
     weights = by_group(model.field.weights.double().numpy().sum(axis=1, keepdims=True))[:, :, 0]
     has = np.array([[state >> row & 1 for row in range(count)] for state in range(1, 2**count)])
@@ -257,7 +260,10 @@ def _tables_of_bits(model: Macro, factors: _Factors, constants: bool) -> tuple[F
     table = np.stack(rows, axis=1).transpose(2, 0, 1, 3).reshape(-1, lines)
     psi = np.pad(np.stack(shares, axis=1).reshape(-1, modes), ((0, len(table) + 1 - groups * len(rows)), (0, 0)))
     psi[groups * len(rows) : -1, 0] = 1
-    return table, psi, nothing, (weights @ has.T).ravel()
+    of_states = weights @ has.T
+    for one, feature in zip(model.field.products.double().numpy().sum(axis=2), features[count:], strict=False):
+        of_states += one[:, None] * has[:, feature].all(axis=1)
+    return table, psi, nothing, of_states.ravel()
 
 
 def _least_squares(basis: Floats, values: Floats, constants: bool) -> Floats:
