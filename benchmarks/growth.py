@@ -31,6 +31,8 @@ from norsim.tiling.reader import Reader
 
 # Tiles at which the peak memory is stated: more than the largest network measured, so it is extrapolated.
 MANY_TILES = 1000
+# Seconds of CPU for which the calls of a layer are repeated.
+LEAST_SECONDS = 0.5
 # Networks of benchmarks.networks, in the order of their claims.
 NETWORKS = ("small", "large", "transformer")
 
@@ -53,7 +55,9 @@ def reads(side: int, widths: Sequence[float], vectors: Sequence[int], size: tupl
     """Measure the largest time of a read over the smallest, for a layer of `side` x `side` tiles of a `size`, whose
     vectors are as many as `vectors`, and for one of that times each of `widths` with the first of `vectors`.
 
-    The layer fills its tiles at any width, so that all reads are of the same size.
+    The layer fills its tiles at any width, so that all reads are of the same size. CPU seconds per read are compared,
+    with all that a layer does for its reads at run time: drive, sums, conversion, addition, and what each tile takes
+    once a call. Building models, and the first call, which loads kernels, belong to set-up.
     """
     times = {}
     for width in sorted({*widths, 1.0}):
@@ -79,9 +83,10 @@ def _codes(vectors: int, inputs: int) -> Any:
 
 
 def _seconds_per_read(grid: TileGrid, vectors: int, repeats: int) -> float:
-    """Return the least of several times, of CPU, because other work only adds to it."""
-    codes, reader, times = _codes(vectors, grid.layer.inputs), Reader(Macro()), []
-    for _ in range(repeats + 1):
+    """Return the least of several times, of CPU, because other work only adds to it: at least `repeats` times, and for
+    LEAST_SECONDS, because the threads of earlier work wait busily for some milliseconds, as long as a small call."""
+    codes, reader, times = _codes(vectors, grid.layer.inputs), Reader(Macro()), list[float]()
+    while len(times) < repeats + 1 or sum(times) < LEAST_SECONDS:
         started = time.process_time()
         grid.multiply(codes, reader)
         times.append(time.process_time() - started)

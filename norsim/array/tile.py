@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -90,6 +92,15 @@ class Tile:
         for notes, lines in ((self.wordline_notes, self.wordlines), (self.bitline_notes, self.bitlines)):
             if len(notes) not in (0, lines):
                 raise ConfigurationError(f"{len(notes)} notes for {lines} lines: give one per line, or none")
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of the thresholds and gains. Each read looks up the tile's model by it, and hashing takes longer than
+        reading a few hundred vectors."""
+        state = hashlib.sha256(self.thresholds.tobytes())
+        if self.gains is not None:
+            state.update(self.gains.tobytes())
+        return state.hexdigest()
 
     @property
     def wordlines(self) -> int:

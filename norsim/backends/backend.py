@@ -108,9 +108,10 @@ class Backend(ABC):
         """Return whether `prepare` finds its work on `tile` done by an earlier run."""
         return False
 
-    def time_to_build(self, tile: Tile, stimulus: Stimulus) -> float:
-        """Return the seconds of `prepare` for each of many tiles like this one, measured now."""
-        return 0.0
+    def times_to_build(self, tile: Tile, stimulus: Stimulus) -> tuple[float, float]:
+        """Return the seconds of `prepare` for each of many tiles like this one, and those that only the first takes,
+        measured now."""
+        return 0.0, 0.0
 
     @property
     def simulator(self) -> Simulator | None:

@@ -53,11 +53,11 @@ class Macro(Backend):
 
         return is_stored(tile, stimulus)
 
-    def time_to_build(self, tile: Tile, stimulus: Stimulus) -> float:
-        """Measure the build of a model."""
-        from norsim.backends.characterised import time_to_build
+    def times_to_build(self, tile: Tile, stimulus: Stimulus) -> tuple[float, float]:
+        """Measure the builds of two models."""
+        from norsim.backends.characterised import times_to_build
 
-        return time_to_build(tile, stimulus)
+        return times_to_build(tile, stimulus)
 
     def model(self, tile: Tile, stimulus: Stimulus) -> Tabulated:
         """Return the tile's model, built on first use. Raises ConfigurationError or SolveError if it has none."""

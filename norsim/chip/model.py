@@ -120,6 +120,11 @@ class Chip:
         """Return the same specimen as its calibration reads it: the noise that a chip keeps has other draws then."""
         return replace(self, draw=replace(self.draw, calibrating=True)) if self.silicon.noise_of_chip() else self
 
+    def when_fitted(self) -> Chip:
+        """Return the same specimen in its state when converters are fitted: right after programming, or as it is, but
+        for the noise that a chip keeps, whose draws are others then."""
+        return self.fresh() if self.calibration.fresh else self.in_calibration()
+
     @property
     def verify_cell(self) -> Cell:
         """Return the cell as program-verify reads it."""

@@ -59,6 +59,12 @@ class Deployment:
         overrides = {name: {"backend": "ideal"} for name in self.digital}
         return convert(self.quantized, chip or self.choice.chip, overrides)
 
+    def calibration_inputs(self) -> Structure:
+        """Return the training inputs `[images, ...]` of a calibration. Raises ConfigurationError without any."""
+        if self.inputs is None:
+            raise ConfigurationError("the network has no calibration data; give training inputs to calibrate it")
+        return self.inputs(self.choice.chip.calibration.images)
+
     def fit(
         self, analog: nn.Module, backend: str, *, workers: Workers = HERE, report: Report = silent,
         store: UnitStore | None = None,
@@ -67,10 +73,8 @@ class Deployment:
 
         Raises ConfigurationError without calibration data, and for inputs that the network does not answer one by one.
         """
-        if self.inputs is None:
-            raise ConfigurationError("the network has no calibration data; give training inputs to calibrate it")
         with step(report, "data"):
-            inputs = self.inputs(self.choice.chip.calibration.images)
+            inputs = self.calibration_inputs()
         # Before the tiles are programmed, which takes longer.
         check_on_images(analog, inputs, "the inputs of the calibration")
         program(analog, backend, report=report)

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from norsim.data import Dataset, Samples, load
 from norsim.data.batches import inputs_of
 from norsim.data.inputs.choice import Choice, everything, first, spread
-from norsim.data.inputs.structure import Structure, described, mapped, taken, tensors_in
+from norsim.data.inputs.structure import Structure, count_of, described, mapped, taken, tensors_in
 from norsim.data.tensors import tensors_of
 from norsim.errors import ConfigurationError, NorsimError, first_line
+from norsim.evaluation.dry_run.rates import timed
 from norsim.evaluation.metrics import scores_of
 from norsim.jobs.phases import Report, silent, step
 from norsim.quantization.forward import forward
@@ -24,13 +25,15 @@ from norsim.quantization.plain import plain_copy
 from norsim.quantization.quantize import check_quantizable, layer_bits
 from norsim.saved.float_weights import load_float
 from norsim.saved.network_folder import save_network
-from norsim.training.post_training import quantized_once
+from norsim.training.estimate import seconds_left_out
+from norsim.training.post_training import is_kept, quantized_once
 from norsim.training.recipes import POST_TRAINING
 from norsim.training.train import TrainResult, predict
 from norsim.zoo.normalise import Normalise
 from norsim.zoo.registry import NetworkSpec, spec_of
 
-# What a quantization takes whose codes only need to have the right shapes.
+# What a quantization takes of each batch whose codes only need to have the right shapes: as many values of each layer's
+# inputs are sampled as of a whole batch, so that fitting scales to them takes as long.
 FEW_IMAGES = 4
 
 
@@ -54,7 +57,7 @@ def quantized_folder(
     normalise: Normalise | None = None, images: int | None = None, digital: tuple[str, ...] = (), *,
     bits: str = POST_TRAINING.bits, width: float = 1.0, learned_rounding: bool = False, by_metric: bool = False,
     shapes_only: bool = False, report: Report = silent,
-) -> None:  # fmt: skip
+) -> float:  # fmt: skip
     """Quantize the network `name`, norsim's or user-supplied, without training, and store it in `folder`.
 
     `weights` is the file of its float weights; a user-supplied network may contain its weights. `normalise` applies to
@@ -62,9 +65,10 @@ def quantized_folder(
     test data the first `images`, all by default, which the card is about; `command` is the line recorded on it. Modules
     that match the patterns `digital` stay float. `bits` are the widths of codes
     (norsim.quantization.by_layer.bits.read_bits), `width` is the network's factor of channels, and `learned_rounding`
-    that of `norsim.quantize`. With `by_metric`, data need no classes. `shapes_only` takes FEW_IMAGES of both, for a
-    network whose scales do not matter. Raises ConfigurationError if the data set is not known or does not fit the
-    network, and for patterns of layers that do not fit it.
+    that of `norsim.quantize`. With `by_metric`, data need no classes. `shapes_only` takes FEW_IMAGES of each batch and
+    of the test data, for a network whose scales do not matter, unless its quantization is kept on disk; returned are
+    the seconds that the whole takes besides, 0 without `shapes_only`. Raises ConfigurationError if the data set is not
+    known or does not fit the network, and for patterns of layers that do not fit it.
     """
     spec = spec_of(name, width)
     spec = replace(spec, dataset=place.name or spec.dataset, normalise=normalise, digital=digital)
@@ -74,25 +78,37 @@ def quantized_folder(
     network = spec.build()
     check_storable(network, name, digital)
     state = load_float(weights, network) if weights else network.state_dict()
-    recipe = replace(POST_TRAINING, bits=bits, learned_rounding=learned_rounding and not shapes_only)
+    recipe = replace(POST_TRAINING, bits=bits, learned_rounding=learned_rounding)
     with step(report, "data train"):
-        train_set = place.load("train", spread(FEW_IMAGES if shapes_only else recipe.calibration_images))
+        train_set = place.load("train", spread(recipe.calibration_images))
     with step(report, "data test"):
         count = min(images or FEW_IMAGES, FEW_IMAGES) if shapes_only else images
         test_set = place.load("test", everything if count is None else first(count))
     network.load_state_dict(state)
     classes = [check_answers(network, part, name, digital, by_metric) for part in (train_set, test_set)]
     layer_bits(network, bits, tensors_of(train_set.take(min(2, len(train_set))))[0], digital)
+    left_out = 0.0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         network = _laid_out(network.eval(), spec, train_set)
         seen = [_laid_out(some, spec, train_set) for some in inputs_of(train_set, recipe.batch_size)]
+        options: Any = {"bits": bits, "digital": digital, "learned_rounding": learned_rounding}
+        few = shapes_only and not is_kept(network, seen, **options)
+        used = [taken(some, slice(FEW_IMAGES)) for some in seen] if few else seen
         quantized = quantized_once(
-            network, seen, bits=bits, digital=digital, learned_rounding=recipe.learned_rounding, report=report
+            network, used, **options | {"learned_rounding": learned_rounding and not few}, report=report
         ).eval()
-    known = predict(network, test_set, partial(report, "classify float")) if all(classes) else None
+        if few:
+            left_out = seconds_left_out(network, quantized, seen, sum(map(count_of, used)), **options)
+    known = None
+    if all(classes):
+        seconds, known = timed(lambda: predict(network, test_set, partial(report, "classify float")))
+        if shapes_only:
+            available = test_set.available or len(test_set)
+            left_out += seconds * ((images or available) / len(test_set) - 1)
     found = TrainResult(spec, recipe, quantized, network, known, test_set, ())
     save_network(found, folder, command, report, place.transform)
+    return left_out
 
 
 def _laid_out(content: Any, spec: NetworkSpec, data: Dataset | Samples) -> Any:

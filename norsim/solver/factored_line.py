@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from norsim.array.compiled import njit
 from norsim.array.tile import Floats
 from norsim.array.wires import Wires
 
@@ -89,13 +90,26 @@ def _inverse(ohms: float) -> float:
 
 def _factor(ohms: float, cell: NDArray[np.int64], conductances: Floats, ends: dict[int, float]) -> Chain:
     """Factor chains of `conductances` `[chains, nodes]`; `ends` are the conductances to the line's volts, by node."""
+    to_volts = np.zeros(len(cell))
+    to_volts[list(ends)] = list(ends.values())
+    share, last = np.empty(conductances.shape), np.empty(len(conductances))
+    _eliminate(float(ohms), np.ascontiguousarray(conductances, np.float64), to_volts, _inverse(ohms), share, last)
+    return Chain(ohms, cell.astype(np.int64), share, last)
+
+
+@njit(nogil=True, error_model="numpy")
+def _eliminate(ohms, conductances, to_volts, segment, share, last):  # type: ignore[no-untyped-def]
+    """Set share `[chains, nodes]` and last `[chains]` of chains of `conductances` `[chains, nodes]`, with further ones
+    `to_volts` `[nodes]`; `segment` is that of `ohms`."""
     chains, nodes = conductances.shape
-    share = np.ones((chains, nodes))
-    beyond = np.zeros(chains)
-    for m in range(nodes - 1, -1, -1):
-        total = conductances[:, m] + beyond + ends.get(m, 0.0)
-        ideal = np.isinf(total)
-        # The deviation of a node at an ideal strap is 0, so the next node sees only the segment.
-        share[:, m] = np.where(ideal, 0.0, 1 / (1 + ohms * np.where(ideal, 0.0, total)))
-        beyond = np.where(ideal, _inverse(ohms), share[:, m] * np.where(ideal, 0.0, total))
-    return Chain(ohms, cell.astype(np.int64), share, np.where(np.isinf(total), 0.0, 1 / total))
+    for chain in range(chains):
+        beyond = total = 0.0
+        for m in range(nodes - 1, -1, -1):
+            total = conductances[chain, m] + beyond + to_volts[m]
+            if np.isinf(total):
+                # The deviation of a node at an ideal strap is 0, so the next node sees only the segment.
+                share[chain, m], beyond = 0.0, segment
+            else:
+                share[chain, m] = 1 / (1 + ohms * total)
+                beyond = share[chain, m] * total
+        last[chain] = 0.0 if np.isinf(total) else 1 / total

@@ -82,6 +82,13 @@ def calibrate(
         layer.use(Reader(wanted, noise=ReadNoise(seed)))
 
 
+def fits_are_kept(model: nn.Module, backend: Backend, inputs: Structure, seed: int) -> bool:
+    """Return whether `calibrate` finds the fits of a converted network to `inputs` `[images, ...]` on disk."""
+    layers = {name: layer for name, layer in converted_layers(model).items() if not layer.stays_digital}
+    key = _key(model, layers, backend, inputs, seed)
+    return key is not None and FITS.has(key)
+
+
 def _key(
     model: nn.Module, layers: Mapping[str, TiledLayer], backend: Backend, inputs: Structure, seed: int
 ) -> str | None:  # fmt: skip

@@ -187,9 +187,8 @@ class TileGrid:
         return replace(self, tiles=tiles, calibrated=True)
 
     def _when_fitted(self, backend: Backend) -> TileGrid:
-        """Return the grid in its state when converters are fitted: right after programming, or as it is, but for the
-        noise that a chip keeps, whose draws are others then."""
-        chip = self.chip.fresh() if self.chip.calibration.fresh else self.chip.in_calibration()
+        """Return the grid in its state when converters are fitted."""
+        chip = self.chip.when_fitted()
         if chip == self.chip:
             return self
         return replace(self, chip=chip, tiles=tuple(replace(part, chip=chip) for part in self.tiles)).program(backend)

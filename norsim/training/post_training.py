@@ -35,31 +35,40 @@ def quantized_once(
     Only what the quantization changes is kept: scales, zero points, biases and statistics. Those of a network with
     user-supplied code are not kept, because its outputs may depend on anything. Raises the errors of `quantize`.
     """
-    options: Any = {"bits": bits, "digital": digital, "learned_rounding": learned_rounding, "report": report}
-    if has_own_code(network):
-        return quantize(network, InputBatches(batches), **options)
-    # The last bits of sums depend on the machine, and on the order of the inputs in memory.
-    machine = processor(), torch.get_num_threads(), *map(version, DECISIVE)
-    inputs = identity_of(list(batches))
-    key = unit_key(
-        "quantized",
-        *machine,
-        *described(network),
-        *inputs,
-        str(read_bits(bits)),
-        sorted(digital),
-        learned_rounding,
-    )
+    options: Any = {"bits": bits, "digital": digital, "learned_rounding": learned_rounding}
+    key = _key(network, batches, **options)
+    if key is None:
+        return quantize(network, InputBatches(batches), **options, report=report)
     kept = QUANTIZATIONS.get(key)
     plain = replace_layers(network, digital=digital, bits=bits)
     before = plain.state_dict()
     if kept is not None:
         plain.load_state_dict(before | {name: torch.from_numpy(values) for name, values in kept.items()})
         return plain
-    found = quantize(network, InputBatches(batches), **options)
+    found = quantize(network, InputBatches(batches), **options, report=report)
     after = found.state_dict()
     # A product in a function gets a layer only where inputs show it.
     if after.keys() == before.keys():
         changed = {name: value.cpu().numpy() for name, value in after.items() if not torch.equal(value, before[name])}
         QUANTIZATIONS.put(key, changed)
     return found
+
+
+def is_kept(network: nn.Module, batches: Sequence[Structure], **options: Any) -> bool:
+    """Return whether `quantized_once`, with its `options`, finds its result on disk."""
+    key = _key(network, batches, **options)
+    return key is not None and QUANTIZATIONS.has(key)
+
+
+def _key(
+    network: nn.Module, batches: Sequence[Structure], bits: BitsLike, digital: Collection[str], learned_rounding: bool
+) -> str | None:  # fmt: skip
+    """Return the key of a quantization; None if user-supplied code takes part in it."""
+    if has_own_code(network):
+        return None
+    # The last bits of sums depend on the machine, and on the order of the inputs in memory.
+    machine = processor(), torch.get_num_threads(), *map(version, DECISIVE)
+    return unit_key(
+        "quantized", *machine, *described(network), *identity_of(list(batches)), str(read_bits(bits)), sorted(digital),
+        learned_rounding,
+    )  # fmt: skip

@@ -124,3 +124,10 @@ def test_join_undoes_taking_apart() -> None:
     for name in ("bitline", "source", "converged", "residual"):
         assert np.array_equal(getattr(again, name), getattr(whole, name))
     assert again.backend == "b"
+
+
+def test_tiles_of_equal_cells_have_equal_digests(resistor_cell: Cell) -> None:
+    volts, wires = np.array([[3.5, 4.0], [4.5, 5.0]]), Wires(0.4, 20.0, 20.0, 0.0)
+    one, same = Tile(volts, resistor_cell, wires), Tile(volts.copy(), resistor_cell, wires, name="another")
+    others = [Tile(volts - 0.01, resistor_cell, wires), Tile(volts, resistor_cell, wires, gains=np.ones((2, 2)))]
+    assert one.digest == same.digest and len({one.digest, *(other.digest for other in others)}) == 3

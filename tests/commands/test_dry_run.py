@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from norsim.backends.backend import Backend
-from norsim.evaluation import estimate, rates
+from norsim.evaluation.dry_run import rates, work
 from norsim.experiments.factors import FACTORS
 from norsim.periphery.encoding import Codes
 from norsim.tiling.tile import PlacedTile
@@ -46,7 +46,7 @@ def short_probes(monkeypatch: pytest.MonkeyPatch) -> None:
             known[key] = rates.measured(part, codes, backend, jobs, alone)
         return known[key]
 
-    monkeypatch.setattr(estimate, "measured", measured)
+    monkeypatch.setattr(work, "measured", measured)
 
 
 # Seconds are those of an idle machine, which `make test` does not leave idle.

@@ -24,7 +24,7 @@ from norsim.backends.registry import backend_named, read
 from norsim.chip.load import load_chip
 from norsim.commands import cli
 from norsim.errors import ConfigurationError, SimulatorError, SolveError, SolveTimeoutError
-from norsim.evaluation import rates
+from norsim.evaluation.dry_run import rates
 from norsim.spice.simulators import libngspice, neospice, neutral, ngspice
 from norsim.spice.simulators.probe import abilities
 from norsim.spice.simulators.running import discard, own_folder

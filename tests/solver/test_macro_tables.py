@@ -54,10 +54,11 @@ def test_more_modes_come_nearer_and_all_of_them_are_exact(encoding: str) -> None
     array, model, _ = built(encoding, 10.0)
     drives = fresh_drives(array, 33)
     state = tables._states(model, drives)
+    axes = tables._axes(model, state)
     exact = model.lines(torch.from_numpy(drives)).numpy()
 
     def error(modes: int, constants: bool = True) -> float:
-        found = tables._with_modes(model, state, modes, constants)
+        found = tables._with_modes(model, state, axes[:, : modes - 1], constants)
         codes, top = codes_of(drives, found)
         return float(np.abs(found.lines(codes, top=top) - exact).max()) / model.full_scale_amps
 

@@ -11,10 +11,10 @@ import torch
 from norsim.backends.macro import Macro
 from norsim.backends.registry import backend_named, read
 from norsim.chip.model import Chip
+from norsim.evaluation.dry_run.rates import drives_per_read
 from norsim.evaluation.proof.kept_reads import load_samples, samples_of, samples_table, save_samples
 from norsim.evaluation.proof.sampling import Quota, Sampler
 from norsim.evaluation.proof.verification import decks, verify
-from norsim.evaluation.rates import drives_per_read
 from norsim.jobs.workers import HERE
 from norsim.periphery.encoding import sensed_amps
 from norsim.quantization.layer import QuantizedLayer

@@ -150,7 +150,7 @@ def command(
     device = device_of_options(wanted)
     judged_by, place = metric_of(metric), DataPlace(dataset, data_folder, transform)
     by_metric = judged_by is not None
-    made = None
+    made, left_out = None, 0.0
     if own:
         # It goes to the folder of the run once that is known to be a run with the same options.
         made = Path(click.get_current_context().with_resource(TemporaryDirectory())) / "network"
@@ -158,7 +158,7 @@ def command(
         command_line = shlex.join(["norsim", *sys.argv[1:]])
         source, place = float_source(network, model, weights, mean, std, place)
         with reporting(quiet, phases) as report:
-            quantized_folder(
+            left_out = quantized_folder(
                 source.network, source.weights, place, made, command_line, source.normalise, images, digital,
                 bits=bits or POST_TRAINING.bits, width=source.width, learned_rounding=learned_rounding,
                 by_metric=by_metric, shapes_only=is_dry_run(), report=report,
@@ -176,7 +176,7 @@ def command(
             shown, known = one.images(images, report=report, by_metric=by_metric)
     if is_dry_run():
         show_evaluation_cost(
-            one.net, few, total, started, jobs, as_json, spice_sample=spice_sample, proof_images=proof_images,
+            one.net, few, total, started, jobs, as_json, left_out, spice_sample=spice_sample, proof_images=proof_images,
             proof_seconds=proof_seconds, evaluations=trials, passes=trials, fits=trials,
         )  # fmt: skip
         return

@@ -26,7 +26,7 @@ from norsim.saved.shipped import network_place
 
 if TYPE_CHECKING:
     from norsim.data import Dataset, Samples
-    from norsim.evaluation.estimate import Estimate
+    from norsim.evaluation.dry_run.work import Estimate
     from norsim.experiments.deployed import DeployedNetwork
     from norsim.experiments.run_folder import RunFolder
     from norsim.jobs.phases import Phases
@@ -163,21 +163,23 @@ def show_estimate(found: Estimate, as_json: bool) -> None:
 
 
 def show_evaluation_cost(
-    net: DeployedNetwork, few: Dataset | Samples, images: int, started: float, jobs: int, as_json: bool, **counts: Any
-) -> None:
+    net: DeployedNetwork, few: Dataset | Samples, images: int, started: float, jobs: int, as_json: bool,
+    left_out: float = 0.0, **counts: Any,
+) -> None:  # fmt: skip
     """Print the estimate of `--dry-run` for evaluations of `images` images, of which these are a `few`, after set-up
-    from `started` (monotonic seconds).
+    from `started` (monotonic seconds), which takes `left_out` more seconds in a run.
 
     `counts`: the spice_sample, evaluations, passes and fits of estimate_evaluation.
     """
     from norsim.backends.registry import backend_named
     from norsim.data.tensors import tensors_of
-    from norsim.evaluation.estimate import estimate_evaluation
+    from norsim.evaluation.dry_run.estimate import estimate_evaluation
 
+    inputs, backend = tensors_of(few)[0], backend_named(net.backend)
+    calibration = None if backend.gives_integers else net.parts.deployment.calibration_inputs()
     taken = estimate_evaluation(
-        net.parts.analog, tensors_of(few)[0], images, backend_named(net.backend),
-        calibration_images=net.chip.calibration.images, jobs=jobs, copies=copies(),
-        set_up_seconds=time.monotonic() - started, **counts,
+        net.parts.analog, inputs, images, backend, calibration=calibration, jobs=jobs,
+        copies=copies(), set_up_seconds=time.monotonic() - started + left_out, seed=net.parts.deployment.seed, **counts,
     )  # fmt: skip
     show_estimate(taken, as_json)
 

@@ -77,7 +77,7 @@ def command(
 
     phases = Phases()
     with reporting(quiet, phases) as report, step(report, "import"):
-        from norsim.evaluation.estimate import estimate_reads
+        from norsim.evaluation.dry_run.estimate import estimate_reads
         from norsim.experiments.experiment import open_experiment
         from norsim.quantization.forward import device_name
         from norsim.tiling.on_device.reading import read_tiles

@@ -26,6 +26,7 @@ from norsim.data.inputs.structure import Structure, count_of
 from norsim.quantization.forward import forward
 from norsim.quantization.modules import QuantizedOperands
 from norsim.quantization.placeable import PLACEABLE
+from norsim.quantization.post_training.by_channel import mean_and_variance
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 # A channel whose variance is below this share of the batch norm's own has no ratio worth using.
@@ -148,10 +149,7 @@ def _watched(network: nn.Module, see: Callable[[str, nn.Module, Tensor], Tensor]
 
 def _moments(module: nn.Module, values: Tensor) -> Moments:
     """Return the moments of `values`, outputs of a layer or inputs of a batch norm, over all axes but the channels'."""
-    axis = _axis(module, values)
-    by_channel = values.detach().float().movedim(axis, 0).reshape(values.shape[axis], -1)
-    variance, mean = torch.var_mean(by_channel, dim=1, correction=0)
-    return Moments(mean, variance)
+    return Moments(*mean_and_variance(values, _axis(module, values)))
 
 
 def _axis(module: nn.Module, values: Tensor) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from math import isfinite
 from typing import Any
 
 import torch
@@ -105,9 +106,11 @@ class _InputSample:
 
     def keep(self, flat: Tensor) -> None:
         """Keep some of the inputs `[n]`."""
-        if not torch.isfinite(flat).all():
+        lowest, highest = (float(end) for end in torch.aminmax(flat))
+        # The ends of values with a nan are nan.
+        if not (isfinite(lowest) and isfinite(highest)):
             raise ConfigurationError(f"layer {self.name!r} has a calibration input that is not finite")
-        self.lowest = min(self.lowest, float(flat.min()))
+        self.lowest = min(self.lowest, lowest)
         count = min(flat.numel(), SAMPLES_PER_BATCH)
         places = torch.randint(flat.numel(), (count,), generator=self.generator)
         values = torch.cat([self.kept, flat[places.to(flat.device)].cpu()])

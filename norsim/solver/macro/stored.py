@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import fields
@@ -31,11 +30,10 @@ def model_key(tile: Tile, drive: Driven, simulator: str) -> str:
     """Return the key of the model of `tile` under `drive`: a hash of the thresholds and gains `[wordlines, bitlines]`,
     the cell, the wires, the drive, and the code; `simulator` is the name and version of the one that characterises the
     cell."""
-    cell, gains = tile.cell, tile.gains
-    state = hashlib.sha256(tile.thresholds.tobytes() + (b"" if gains is None else gains.tobytes())).hexdigest()
+    cell = tile.cell
     return key_of(
-        cell.digest, cell.erased_volts, cell.programmed_volts, tile.thresholds.shape, gains is None, state, tile.wires,
-        drive, simulator, MADE_BY,
+        cell.digest, cell.erased_volts, cell.programmed_volts, tile.thresholds.shape, tile.gains is None, tile.digest,
+        tile.wires, drive, simulator, MADE_BY,
     )  # fmt: skip
 
 

@@ -156,12 +156,13 @@ def tabulate(model: Macro, drives: Floats) -> Tabulated:
     """
     exact = model.lines(torch.from_numpy(drives)).numpy()
     state = _states(model, drives[::2])
+    axes = _axes(model, state)
     best: Tabulated | None = None
     for constants in (True,) if model.still else (False, True):
         for count in range(1 if best is None else best.modes.shape[0], state.shape[1] + 1):
             if best is not None and best.error <= NEAR:
                 break
-            found = _with_modes(model, state, count, constants)
+            found = _with_modes(model, state, axes[:, : count - 1], constants)
             error = float(np.abs(found.lines(drives) - exact).max()) / model.full_scale_amps
             if best is not None and not error <= max(NEAR, WORTHWHILE * best.error):
                 break
@@ -181,15 +182,25 @@ def _states(model: Macro, drives: Floats) -> Floats:
     return np.hstack([np.ones((len(drives), 1)), current.double().numpy(), local.double().numpy()])
 
 
-def _with_modes(model: Macro, state: Floats, count: int, constants: bool = False) -> Tabulated:
-    """Make tables with `count` modes of fields `state` `[vectors, 1 + 2 nodes]`, with or without constants in the rows
-    of bits."""
-    field = model.field
-    response = field.response.double().numpy()
-    shift = field.shift.double().numpy() if field.shift.numel() else np.zeros_like(response)
+def _responses(model: Macro) -> tuple[Floats, Floats]:
+    """Return what an input's factor and its shift take from the field, each `[1 + 2 nodes, inputs]`."""
+    response = model.field.response.double().numpy()
+    return response, model.field.shift.double().numpy() if model.field.shift.numel() else np.zeros_like(response)
+
+
+def _axes(model: Macro, state: Floats) -> Floats:
+    """Return the singular vectors `[2 inputs, n]` of the factors and shifts in fields `state` `[vectors, 1 + 2 nodes]`,
+    those with the largest singular values first."""
+    values = state @ np.hstack(_responses(model))
+    axes: Floats = np.linalg.svd(values - values.mean(axis=0), full_matrices=False)[2].T
+    return axes
+
+
+def _with_modes(model: Macro, state: Floats, axes: Floats, constants: bool = False) -> Tabulated:
+    """Make tables with a mode that is 1 and one for each of the `axes` `[2 inputs, modes - 1]` of fields `state`
+    `[vectors, 1 + 2 nodes]`, with or without constants in the rows of bits."""
+    response, shift = _responses(model)
     both = np.hstack([response, shift])
-    values = state @ both
-    axes = np.linalg.svd(values - values.mean(axis=0), full_matrices=False)[2][: count - 1].T
     modes = np.hstack([np.eye(len(both))[:, :1], both @ axes])
     factors = _Factors(state @ modes, state @ response, state @ shift)
     fixed = np.pad(model.tables[-1].double().numpy(), ((0, 0), (0, modes.shape[1] - 1), (0, 0)))

@@ -16,8 +16,8 @@ from norsim.backends.nodal import Nodal
 from norsim.backends.registry import backend_named
 from norsim.chip.model import Chip
 from norsim.errors import SolveError, SolveTimeoutError
-from norsim.evaluation.estimate import Work
-from norsim.evaluation.rates import LONGEST_PROBE_SECONDS, Rate, kept_bytes, measured, near
+from norsim.evaluation.dry_run.estimate import Work
+from norsim.evaluation.dry_run.rates import LONGEST_PROBE_SECONDS, Rate, kept_bytes, measured, near
 from norsim.quantization.layer import QuantizedLayer
 from norsim.tiling.grid import place
 from norsim.tiling.program import program_tile
@@ -50,6 +50,8 @@ def test_a_timeout_gives_a_lower_bound_for_any_message(
     chip, layer = small_chip(), make_layer(5, 2)
     found = rate(chip, layer, SolveTimeoutError(words))
     cells = program_tile(place(layer, chip).tiles[0]).tile.thresholds
+    assert found.program > 0
+    found = replace(found, program=0.0, once=0.0)
     assert found == Rate(0.0, LONGEST_PROBE_SECONDS, at_least=True, kept_bytes=cells.nbytes)
 
 
@@ -101,3 +103,23 @@ def test_a_simulators_rate_for_a_similar_tile_is_scaled_by_the_cells() -> None:
     assert near(rate, ngspice, True, (256, 64)) is None
     assert near(rate, ngspice, False, (16, 8)) is None
     assert near({("nodal", True, (64, 32)): known}, backend_named("nodal"), True, (64, 32)) is None
+
+
+def test_a_models_rate_has_all_that_a_run_does_for_a_tile(
+    small_chip: Callable[..., Chip], make_layer: Callable[..., QuantizedLayer], own_arrays: Path
+) -> None:
+    part = place(make_layer(5, 2), small_chip()).tiles[0]
+    found = measured(part, CODES, Macro(), jobs=1, alone=False)
+    assert min(found.program, found.start, found.fit, found.call + found.read) > 0 and found.once >= 0
+
+
+def test_what_only_the_first_read_takes_counts_once(
+    small_chip: Callable[..., Chip], make_layer: Callable[..., QuantizedLayer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rate = Rate(0.0, 0.25, call=2.0, program=10.0, fit=100.0, once=1000.0)
+    monkeypatch.setattr("norsim.evaluation.dry_run.work.measured", lambda *_: rate)
+    part, work = place(make_layer(5, 2), small_chip()).tiles[0], Work(jobs=1)
+    work.add(part, CODES, Nodal(), reads=4, starts=0, together=1, programs=1, fits=1)
+    assert work.own == 1000 + 10 + 100 + 1
+    work.add(part, CODES, Nodal(), reads=8, starts=0, together=1, calls=3)
+    assert work.own == 1000 + 10 + 100 + 1 + 2 + 6

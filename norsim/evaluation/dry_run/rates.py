@@ -1,4 +1,5 @@
-"""The duration of a read of a tile, measured once for each size of tile, backend and kind of read."""
+"""What a tile takes to be programmed, modelled, fitted and read, measured once for each size of tile, backend and kind
+of read."""
 
 from __future__ import annotations
 
@@ -12,14 +13,19 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
+from numba import get_num_threads
 
 from norsim.array.tile import Currents, Stimulus, Tile
 from norsim.backends.backend import Backend
 from norsim.errors import SolveError, SolveTimeoutError
+from norsim.evaluation.proof.sampling import Quota, Sampler
 from norsim.jobs.unit_store import currents_table, parquet
 from norsim.jobs.workers import Threads
+from norsim.periphery.code_vectors import CodeVectors
 from norsim.periphery.encoding import Codes, runs
 from norsim.spice.simulators.running import discard
+from norsim.tiling.calibrate import CALIBRATION_VECTORS, fit_layer
+from norsim.tiling.grid import TileGrid
 from norsim.tiling.program import ProgrammedTile, program_tile
 from norsim.tiling.read_noise import ReadNoise
 from norsim.tiling.reader import Reader
@@ -31,6 +37,8 @@ MODEL_READS = 4096
 # second is inaccurate, and is repeated with more reads.
 LONGEST_PROBE_SECONDS = 120.0
 SHORTEST_PROBE_SECONDS = 0.5
+# Number of times that work of milliseconds is repeated.
+SHORT_PROBES = 3
 # Vectors on which the different drives of a read are counted.
 FEW_VECTORS = 64
 # Largest ratio of the numbers of cells of two tiles, one of whose rates stands for that of the other.
@@ -39,10 +47,14 @@ SIMILAR = 4.0
 
 @dataclass(frozen=True)
 class Rate:
-    """The cost of reads for one size of tile.
+    """The cost of one size of tile.
 
     `start`     seconds before the first read
     `read`      seconds per read
+    `call`      seconds of reading the tile once for many vectors, besides those of its reads
+    `program`   seconds to program the tile
+    `fit`       seconds to fit its converters, with the reads of that
+    `once`      seconds that only the first of all these takes: it characterises the cell, and loads kernels
     `bytes`     size of a stored read
     `at_least`  whether the seconds are only a lower bound
     `kept_bytes`  memory that the tile and its model take until the end of the run
@@ -55,6 +67,10 @@ class Rate:
     at_least: bool = False
     kept_bytes: int = 0
     scaled: bool = False
+    call: float = 0.0
+    program: float = 0.0
+    fit: float = 0.0
+    once: float = 0.0
 
 
 def near(
@@ -84,7 +100,8 @@ def near(
 def measured(part: PlacedTile, codes: Codes, backend: Backend, jobs: int, alone: bool) -> Rate:
     """Measure the rate of reading a tile, with activations like `codes` `[vectors, inputs]`; `alone`: one read at a
     time."""
-    array = program_tile(part)
+    first, _ = timed(lambda: program_tile(part))
+    program, array = timed(lambda: program_tile(part))
     if backend.by_model:
         found = _model_rate(part, array, codes, backend)
     else:
@@ -92,7 +109,8 @@ def measured(part: PlacedTile, codes: Codes, backend: Backend, jobs: int, alone:
             found = _rate(array, part.codes(codes), backend, jobs, 1 if alone else backend.reads_to_probe)
         except SolveTimeoutError:
             found = Rate(0.0, LONGEST_PROBE_SECONDS, at_least=True)
-    return replace(found, kept_bytes=kept_bytes(array, backend))
+    once = found.once + max(first - program, 0.0)
+    return replace(found, program=program, once=once, kept_bytes=kept_bytes(array, backend))
 
 
 def kept_bytes(array: ProgrammedTile, backend: Backend) -> int:
@@ -127,21 +145,23 @@ def _rate(array: ProgrammedTile, codes: Codes, backend: Backend, jobs: int, read
             return backend.read(array.tile, some)
         return _probed(backend, array.tile, some, jobs)
 
+    first = 0.0
     if backend.simulator is None:
         # The very first read includes the characterisation of the cell.
-        solve(1)
+        first, _ = timed(lambda: solve(1))
     one, currents = timed(lambda: solve(1))
     if one < SHORTEST_PROBE_SECONDS:
         # The very first read also fills caches that later ones use.
         one, currents = min((timed(lambda: solve(1)) for _ in range(2)), key=itemgetter(0))
+    once = max(first - one, 0.0)
     if many == 1:
-        return Rate(0.0, one, parquet_bytes(currents_table(currents)))
+        return Rate(0.0, one, parquet_bytes(currents_table(currents)), once=once)
     few, currents = timed(partial(solve, many))
     while few < SHORTEST_PROBE_SECONDS and many < stimulus.vectors and reads > 1:
         many = min(4 * many, stimulus.vectors)
         few, currents = timed(partial(solve, many))
     each = max((few - one) / (many - 1), 0.0)
-    return Rate(max(one - each, 0.0), each, parquet_bytes(currents_table(currents)) / many)
+    return Rate(max(one - each, 0.0), each, parquet_bytes(currents_table(currents)) / many, once=once)
 
 
 def _probed(backend: Backend, tile: Tile, stimulus: Stimulus, jobs: int) -> Currents:
@@ -161,20 +181,43 @@ def _probed(backend: Backend, tile: Tile, stimulus: Stimulus, jobs: int) -> Curr
 
 
 def _model_rate(part: PlacedTile, array: ProgrammedTile, codes: Codes, backend: Backend) -> Rate:
-    """Measure a backend with models: the time to build one, and the time of many reads through it."""
-    passes, reader = part.chip.encoding.passes(part.layer.input_bits), Reader(backend, noise=ReadNoise(0))
+    """Measure a backend with models as a run uses it: the time to build one, to fit the converters of its tile, and to
+    read it for few vectors and for many, whose sums are added and of which some reads are kept."""
+    layer, passes = part.layer, part.chip.encoding.passes(part.layer.input_bits)
+    reader, quota = Reader(backend, noise=ReadNoise(0)), Quota()
 
-    def read(some: Codes) -> None:
-        for _ in reader.read_by_model(part, array, some):
-            pass
+    def read(vectors: int) -> float:
+        """Return the seconds of reading the tile for that many vectors."""
+        some = CodeVectors.of_rows(np.resize(codes, (vectors, codes.shape[1])))
+        sums = np.zeros((layer.outputs, vectors))
 
-    build = backend.time_to_build(*array.request())
-    # The very first read includes loading its kernels.
-    read(codes[:1])
-    vectors = max(MODEL_READS // passes, 1)
-    some = np.resize(codes, (vectors, codes.shape[1]))
-    seconds, _ = timed(lambda: read(some))
-    return Rate(build, seconds / (vectors * passes))
+        def whole() -> None:
+            sampler = Sampler(quota, 0)
+            for own, found in reader.sum_by_model(part, array, some, sums):
+                sampler.observe(part, array, own, found)
+
+        return timed(whole)[0]
+
+    build, once = backend.times_to_build(*array.request())
+    vectors = max(MODEL_READS // passes, 2)
+    # The very first read includes loading its kernels. The least of several times, because other work only adds to it.
+    first = read(1)
+    one, many = (min(read(count) for _ in range(SHORT_PROBES)) for count in (1, vectors))
+    each = max((many - one) / (vectors - 1), 0.0)
+    fit, first_fit = times_to_fit(part, array, np.resize(codes, (CALIBRATION_VECTORS, codes.shape[1])), backend)
+    once += max(first - one, 0.0) + first_fit
+    return Rate(build, each / passes, call=max(one - each, 0.0), fit=fit, once=once)
+
+
+def times_to_fit(part: PlacedTile, array: ProgrammedTile, codes: Codes, backend: Backend) -> tuple[float, float]:
+    """Return the seconds to fit the converters of each of many tiles like this one to `[vectors, inputs]` codes, in
+    threads, and those that the first takes besides."""
+    grid, times = TileGrid(part.layer, part.chip, (part,), (array,)), []
+    for _ in range(1 + SHORT_PROBES):
+        seconds, _ = timed(lambda: fit_layer(grid, codes, Reader(backend), 0))
+        times.append(seconds)
+    least = min(times[1:])
+    return least / get_num_threads(), max(times[0] - least, 0.0)
 
 
 def parquet_bytes(table: pa.Table) -> int:

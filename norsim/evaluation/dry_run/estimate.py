@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import math
-import resource
-import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
-import torch
 from torch import nn
 
 from norsim.array.tile import Stimulus
@@ -20,125 +16,23 @@ from norsim.backends.registry import reference
 from norsim.data.inputs.structure import Structure, count_of, taken
 from norsim.data.tensors import BATCH
 from norsim.evaluation.batches import outputs
+from norsim.evaluation.dry_run.rates import drives_per_read, parquet_bytes, timed
+from norsim.evaluation.dry_run.work import Estimate, Work
 from norsim.evaluation.end_to_end import chunk_sizes, usual_images
 from norsim.evaluation.proof.defaults import FIRST_CHUNK, PER_TILE
 from norsim.evaluation.proof.kept_reads import samples_table
 from norsim.evaluation.proof.sampling import Quota, Sample
-from norsim.evaluation.rates import Rate, drives_per_read, measured, models_to_build, near, parquet_bytes, timed
 from norsim.periphery.encoding import Codes
 from norsim.spice.deck import deck
+from norsim.tiling.calibrate import fits_are_kept
 from norsim.tiling.modules import TiledLayer, digital, layer_codes, tiled_layers
 from norsim.tiling.program import program_tile
 from norsim.tiling.reader import VOLTS_AT_ONCE
 from norsim.tiling.tile import PlacedTile
+from norsim.zoo.attributes import has_own_code
 
 # The largest number of drives of a layer, which is that of reads without slots, that are searched for equal ones.
 COUNTED_READS = 40_000
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """The estimated cost of a run.
-
-    `tiles`     number of arrays that it reads
-    `decks`     number of decks for a simulator
-    `solves`    number of reads of a tile that are solved, including those of the calibration and verification
-    `seconds`   on this machine, with its number of jobs, and `core_hours` of work in them
-    `memory_bytes`  peak memory, including simulators
-    `disk_bytes`    in the run's folder and in the cache shared by runs
-    `at_least`  whether a read took so long that the estimate is only a lower bound
-    """
-
-    tiles: int
-    decks: int
-    solves: int
-    seconds: float
-    core_hours: float
-    memory_bytes: int
-    disk_bytes: int
-    at_least: bool
-
-    def summary(self) -> dict[str, Any]:
-        """Return the JSON content of a dry run."""
-        return {"dry_run": True, **asdict(self)}
-
-
-@dataclass
-class Work:
-    """A sum of work: seconds of this process, of simulators and of waiting for them, decks, solves and bytes.
-
-    `kept_bytes` is the memory of all tiles, `batch_bytes` that of a layer's results on a batch of images.
-    """
-
-    jobs: int
-    own: float = 0.0
-    simulators: float = 0.0
-    waiting: float = 0.0
-    decks: float = 0.0
-    solves: float = 0.0
-    disk_bytes: float = 0.0
-    kept_bytes: float = 0.0
-    batch_bytes: float = 0.0
-    at_least: bool = False
-    rates: dict[tuple[str, bool, tuple[int, ...]], Rate] = field(default_factory=dict)
-
-    def add(
-        self, part: PlacedTile, codes: Codes, backend: Backend, reads: float, starts: float, together: float
-    ) -> None:  # fmt: skip
-        """Add `reads` reads of a tile with activation codes like `codes` `[vectors, inputs]`, in `starts` decks.
-
-        `together` decks are independent of each other and can be solved at the same time. A model that is kept on disk
-        need not be built.
-        """
-        if starts and backend.by_model:
-            starts = models_to_build(part, backend, starts)
-        rate = self.rate(part, codes, backend, alone=reads <= starts)
-        seconds = starts * rate.start + reads * rate.read
-        self.solves += reads
-        if backend.simulator is not None:
-            # A library solves in this process, one deck at a time.
-            at_a_time = min(self.jobs, max(together, 1)) if backend.own_process else 1
-            self.simulators += seconds
-            self.waiting += seconds / at_a_time
-            self.decks += starts
-            self.disk_bytes += reads * rate.bytes
-        else:
-            self.own += seconds
-
-    def rate(self, part: PlacedTile, codes: Codes, backend: Backend, alone: bool) -> Rate:
-        """Return the rate of reading tiles of that size, measured on the first one; `alone`: one read at a time.
-
-        `codes` are `[vectors, inputs]`.
-        """
-        key = (backend.name, alone, part.cell_codes().shape)
-        if key not in self.rates:
-            self.rates[key] = near(self.rates, backend, *key[1:]) or measured(part, codes, backend, self.jobs, alone)
-            self.at_least |= self.rates[key].at_least
-        return self.rates[key]
-
-    def kept(self, part: PlacedTile, backend: Backend) -> int:
-        """Return the bytes that a tile whose reads were added keeps in memory."""
-        own = backend.name, part.cell_codes().shape
-        return next(rate.kept_bytes for (name, _, shape), rate in self.rates.items() if (name, shape) == own)
-
-    def estimate(self, tiles: int) -> Estimate:
-        """Return the sum. Memory is the peak of this process so far, what a run keeps besides, its tiles and a layer's
-        results, and that of a simulator for each job.
-
-        A child counts the memory of this process until it runs its own program, so a simulator's memory is known, and
-        counted, only where it is larger.
-        """
-        unit = 1 if sys.platform == "darwin" else 1024
-        kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-        own, simulator = (unit * resource.getrusage(kind).ru_maxrss for kind in kinds)
-        simulator = simulator if simulator > own else 0
-        return Estimate(
-            tiles, round(self.decks), round(self.solves),
-            self.own + self.waiting,
-            (self.own * torch.get_num_threads() + self.simulators) / 3600,
-            round(own + self.jobs * simulator + self.kept_bytes + self.batch_bytes), round(self.disk_bytes),
-            self.at_least,
-        )  # fmt: skip
 
 
 def recorded(model: nn.Module, images: Structure) -> tuple[float, dict[str, Codes]]:
@@ -149,26 +43,34 @@ def recorded(model: nn.Module, images: Structure) -> tuple[float, dict[str, Code
 
 
 def estimate_evaluation(
-    model: nn.Module, few: Structure, images: int, backend: Backend, *, calibration_images: int, jobs: int,
+    model: nn.Module, few: Structure, images: int, backend: Backend, *, calibration: Structure | None, jobs: int,
     spice_sample: int | None, proof_images: int | None = 0, proof_seconds: float | None = None, each_pass: bool = True,
-    copies: int, set_up_seconds: float, evaluations: int = 1, passes: int = 1, fits: int = 1,
+    copies: int, set_up_seconds: float, seed: int = 0, evaluations: int = 1, passes: int = 1, fits: int = 1,
 ) -> Estimate:  # fmt: skip
-    """Return the cost of evaluating `images` images on all layers, `evaluations` times, after `fits` calibrations.
+    """Return the cost of evaluating `images` images on all layers, `evaluations` times, after as many `fits` to the
+    inputs `calibration` `[images, ...]`, unless these fits are kept on disk; None without any fit.
 
     Work is counted on `few` of them, `[n, ...]`. All go through the network `passes` times; `copies` of each unit of
     work are kept on disk. Without a `spice_sample`, no reads are kept. The proof by `proof_images` is made once.
     """
     layers, work = tiled_layers(model), Work(jobs)
     analog = {name: layer for name, layer in layers.items() if not layer.backend_with(backend).gives_integers}
-    _, codes = recorded(model, taken(few, slice(1)))
+    first, codes = recorded(model, taken(few, slice(1)))
     most = max(_reads(layers[name], some) * layers[name].grid.tiles[0].slots for name, some in codes.items())
     counted = min(images, count_of(few), BATCH, max(COUNTED_READS // most, 1))
     seconds, codes = recorded(model, taken(few, slice(counted)))
     each, batches = seconds / counted, -(-images // BATCH)
-    # Every image passes through the digital network and, between the tiles, through its digital part again.
-    work.own = set_up_seconds + each * (2 * passes * images + fits * calibration_images)
+    programs, calibrated = fits, 0 if calibration is None else count_of(calibration)
+    # Only the fits of the first chip are looked up.
+    if analog and fits and calibration is not None and fits_are_kept(model, backend, calibration, seed):
+        fits -= 1
+    # Every image passes through the digital network and, between the tiles, through its digital part again; twice
+    # through the network if its code is the user's, because only one that answers as before resumes.
+    each_image = each * (3 if has_own_code(model) else 2)
+    work.own = set_up_seconds + max(first - each, 0.0)
+    work.own += passes * images * each_image + fits * calibrated * each
     # A calibration takes all of its images at a time.
-    at_a_time = max(min(images, BATCH), calibration_images if fits else 0)
+    at_a_time = max(min(images, BATCH), calibrated if fits else 0)
     for name, layer in analog.items():
         used, some, reads = layer.backend_with(backend), codes[name], _reads(layer, codes[name])
         at_once = used.reads_per_deck or reads
@@ -178,10 +80,14 @@ def estimate_evaluation(
             distinct = reads if used.by_model else _volts(part, some).distinct()[0].vectors
             fitted = min(math.ceil(layer.grid.chip.calibration.reads * drives_per_read(part, some, used)), distinct)
             fit_decks = -(-fitted // at_once)
-            work.add(part, some, used, fits * fitted, fits * fit_decks, tiles * fit_decks)
+            # A model is needed with or without the fit.
+            starts = programs if used.by_model else fits * fit_decks
+            work.add(part, some, used, fits * fitted, starts, tiles * fit_decks, programs=programs, fits=fits)
+            _add_other_state(work, part, some, used, fits)
             total = distinct / counted * images
             decks = 0 if used.by_model else math.ceil(total / batches / at_once)
-            work.add(part, some, used, evaluations * total, evaluations * batches * decks, tiles * decks)
+            count = evaluations * batches
+            work.add(part, some, used, evaluations * total, count * decks, tiles * decks, calls=count)
             work.kept_bytes += work.kept(part, used)
     answers = np.zeros(min(images, BATCH), np.int64)
     answers_bytes = parquet_bytes(pa.table({"array": answers, "quantized": answers}))
@@ -190,6 +96,13 @@ def estimate_evaluation(
     _add_images(work, analog, codes, backend, images, counted, proof_images, proof_seconds)
     work.disk_bytes *= copies
     return work.estimate(sum(len(layer.grid.tiles) for layer in analog.values()))
+
+
+def _add_other_state(work: Work, part: PlacedTile, codes: Codes, backend: Backend, fits: float) -> None:
+    """Add what a tile takes whose converters are fitted in another state of its cells than it is read in."""
+    chip = part.chip.when_fitted()
+    if chip != part.chip:
+        work.add(replace(part, chip=chip), codes, backend, 0, fits if backend.by_model else 0, 1, programs=fits)
 
 
 def estimate_reads(
@@ -203,8 +116,8 @@ def estimate_reads(
         reads = math.ceil(part.chip.calibration.reads * drives)
         stimulus = array.drive(part.codes(codes))
         decks = -(-reads // (backend.reads_per_deck or reads))
-        work.add(part, codes, backend, reads, decks, decks * len(parts))
-        work.add(part, codes, backend, stimulus.vectors // part.slots * drives, 1, len(parts))
+        work.add(part, codes, backend, reads, decks, decks * len(parts), programs=1, fits=1)
+        work.add(part, codes, backend, stimulus.vectors // part.slots * drives, 1, len(parts), calls=1)
         text_bytes += len(deck(array.tile, stimulus))
     work.disk_bytes = copies * work.disk_bytes + text_bytes
     return work.estimate(len(parts))
