@@ -32,6 +32,7 @@ def of_bitlines(conductances, ohms, lost, ends, drop, amps, totals, up, moved): 
 def of_source_lines(  # type: ignore[no-untyped-def]
     per_line, wordlines, conductances, ohms, lost, ends, cell, slopes, rise, amps, along, up, moved
 ):
+    """Solve with ideal straps."""
     nodal_kernels.solve_source_lines(
         double_zero(),
         per_line,
@@ -42,6 +43,11 @@ def of_source_lines(  # type: ignore[no-untyped-def]
         ends,
         cell,
         slopes,
+        cell,
+        slopes,
+        slopes,
+        moved,
+        0,
         rise,
         amps,
         along,

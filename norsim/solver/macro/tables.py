@@ -29,8 +29,8 @@ from norsim.solver.macro.bit_layout import BitLayout, bit_layout, no_bits
 from norsim.solver.macro.build import REFUSED, WORTHWHILE
 from norsim.solver.macro.kernels import TERMS
 from norsim.solver.macro.model import Macro
-from norsim.solver.macro.presolve import subsets
 from norsim.solver.macro.reads import NO_DRIVES, Readout, Singles, Vectors, Wanted, padded, single
+from norsim.solver.macro.rows import Factors, tables_of_bits, tables_of_volts
 
 NEAR = 2.5e-5
 
@@ -152,7 +152,9 @@ def tabulate(model: Macro, drives: Floats) -> Tabulated:
     """Tabulate `model` to within `NEAR` on `drives` `[vectors, inputs]`; modes are fitted on half of these.
 
     The number of modes is the smallest that is near enough; if more modes no longer help, or if the model has currents
-    that the field does not change, rows get constants. Raises SolveError if even all modes leave a deviation of more than 1e-2 of full scale from the model.
+    that the field does not change, rows get constants.
+
+    Raises SolveError if even all modes leave a deviation of more than 1e-2 of full scale from the model.
     """
     exact = model.lines(torch.from_numpy(drives)).numpy()
     state = _states(model, drives[::2])
@@ -202,110 +204,15 @@ def _with_modes(model: Macro, state: Floats, axes: Floats, constants: bool = Fal
     response, shift = _responses(model)
     both = np.hstack([response, shift])
     modes = np.hstack([np.eye(len(both))[:, :1], both @ axes])
-    factors = _Factors(state @ modes, state @ response, state @ shift)
+    factors = Factors(state @ modes, state @ response, state @ shift)
     fixed = np.pad(model.tables[-1].double().numpy(), ((0, 0), (0, modes.shape[1] - 1), (0, 0)))
     if model.drive.direction == "wordlines":
-        rows, of_factors, of_shifts, weights = _tables_of_bits(model, factors, constants)
+        rows, of_factors, of_shifts, weights = tables_of_bits(model, factors, constants)
     else:
-        rows, of_factors, of_shifts, weights, rest = _tables_of_volts(model, factors)
+        rows, of_factors, of_shifts, weights, rest = tables_of_volts(model, factors)
         fixed[:, 0] += rest[:, 0]
         fixed[:, TERMS:] = rest[:, 1:]
     return Tabulated(
         model, single(modes.T), padded(np.pad(rows, ((0, 1), (0, 0)))), single(of_factors.T), single(of_shifts.T),
         padded(fixed), single(weights),
     )  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class _Factors:
-    """`phi` `[vectors, modes]`, and an input's factor and shift, each `[vectors, inputs]`, for the same reads."""
-
-    phi: Floats
-    factor: Floats
-    shift: Floats
-
-    def of(self, values: Floats) -> Floats:
-        """Return the least-squares coefficients `[modes, n]` of `values` `[vectors, n]` in phi."""
-        scale = np.maximum(np.abs(self.phi).max(axis=0), 1e-30)
-        found: Floats = np.linalg.lstsq(self.phi / scale, values, rcond=1e-12)[0] / scale[:, None]
-        return found
-
-
-def _tables_of_bits(model: Macro, factors: _Factors, constants: bool) -> tuple[Floats, Floats, Floats, Floats]:
-    """Return rows, factors, empty shifts, and weights: see `Tabulated`.
-
-    A state's factor is that of the field on the sum of all lines; each line's row is fitted to it. With `constants`, a
-    second row is the part that is independent of the factor.
-    """
-    count, inputs = model.rows_per_group, factors.factor.shape[1]
-    groups = -(-inputs // count)
-
-    def by_group(values: Floats) -> Floats:
-        """Reshape `[inputs, n]` to `[groups, rows of a group, n]`, zeros beyond the last input."""
-        return np.pad(values, ((0, groups * count - inputs), (0, 0))).reshape(groups, count, -1)
-
-    factor, features = by_group(factors.factor.T), subsets(count)[1:]
-    tables, still = (
-        [*by_group(_features(one[0], inputs)).transpose(1, 0, 2), *(_features(table, groups) for table in one[1:])]
-        if one else [] for one in (model.tables[:-1], model.still)
-    )  # fmt: skip
-    bits = [sum(1 << row for row in feature) for feature in features]
-    of_features = np.array([factor[:, feature, :].prod(axis=1) for feature in features])  # [features, groups, vectors]
-    rows, shares = [], []
-    for state in range(1, 2**count):
-        parts = [k for k, own in enumerate(bits) if state & own == own]
-        table = np.array([tables[k] for k in parts])  # [parts, groups, lines]
-        weight = np.abs(table).sum(axis=2)
-        weight = weight / np.maximum(weight.sum(axis=0), 1e-40)
-        share = factors.of(np.einsum("pgv,pg->vg", of_features[parts], weight))
-        # What a state draws is linear in its features, so these are fitted in place of the currents of lines.
-        fitted = _least_squares((factors.phi @ share).T, of_features[parts].transpose(1, 2, 0), constants)
-        rows.append(fitted @ table.transpose(1, 0, 2))
-        if still:
-            rows[-1][:, 1] += sum(still[k] for k in parts)
-        shares.append(share.T)
-    weights = by_group(model.field.weights.double().numpy().sum(axis=1, keepdims=True))[:, :, 0]
-    has = np.array([[state >> row & 1 for row in range(count)] for state in range(1, 2**count)])
-    lines, modes, nothing = rows[0].shape[-1], factors.phi.shape[1], np.empty((0, factors.phi.shape[1]))
-    # Constants come after all other rows.
-    table = np.stack(rows, axis=1).transpose(2, 0, 1, 3).reshape(-1, lines)
-    psi = np.pad(np.stack(shares, axis=1).reshape(-1, modes), ((0, len(table) + 1 - groups * len(rows)), (0, 0)))
-    psi[groups * len(rows) : -1, 0] = 1
-    of_states = weights @ has.T
-    for one, feature in zip(model.field.products.double().numpy().sum(axis=2), features[count:], strict=False):
-        of_states += one[:, None] * has[:, feature].all(axis=1)
-    return table, psi, nothing, of_states.ravel()
-
-
-def _least_squares(basis: Floats, values: Floats, constants: bool) -> Floats:
-    """Return the coefficients `[groups, 1 or 2, n]` of `values` `[groups, vectors, n]` in `basis` `[groups, vectors]`,
-    and, with `constants`, in 1."""
-    centre = basis.mean(axis=1, keepdims=True) if constants else np.zeros((len(basis), 1))
-    deviation = basis - centre
-    power, least = (deviation**2).sum(axis=1), 1e-18 * (basis**2).sum(axis=1)
-    # A basis that does not vary is a constant.
-    inverse = np.where(power > least, 1 / np.maximum(power, 1e-300), 0.0)
-    slope: Floats = inverse[:, None, None] * (deviation[:, None, :] @ values)
-    if not constants:
-        return slope
-    return np.concatenate([slope, values.mean(axis=1, keepdims=True) - centre[:, :, None] * slope], axis=1)
-
-
-def _tables_of_volts(model: Macro, factors: _Factors) -> tuple[Floats, Floats, Floats, Floats, Floats]:
-    """Return the same for x and x^2, line by line, and the currents at x = 0, `[blocks, modes, lines]`."""
-    first, second = (_features(table, factors.factor.shape[1]) for table in model.tables[:2])
-    at_rest = factors.shift * factors.factor
-    drawn = factors.of(at_rest).T[:, :, None] * first[:, None, :]
-    drawn += factors.of(at_rest**2).T[:, :, None] * second[:, None, :]
-    starts = np.arange(0, len(drawn), model.groups_per_block)
-    return (
-        np.stack([first, second], axis=1).reshape(-1, first.shape[1]), factors.of(factors.factor).T,
-        factors.of(factors.shift).T, model.field.weights.double().numpy().sum(axis=1),
-        np.add.reduceat(drawn, starts, axis=0),
-    )  # fmt: skip
-
-
-def _features(table: torch.Tensor, count: int) -> Floats:
-    """Flatten `[blocks, features of a block, lines]` to `[features, lines]`, without the last block's padding."""
-    flat: Floats = table.double().numpy().reshape(-1, table.shape[2])[:count]
-    return flat
