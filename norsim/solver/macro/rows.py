@@ -28,7 +28,7 @@ class Factors:
 
 
 def tables_of_bits(model: Macro, factors: Factors, constants: bool) -> tuple[Floats, Floats, Floats, Floats]:
-    """Return rows `[n, lines]`, factors `[n + 1, modes]`, empty shifts, and weights `[groups x states]`: see `Tabulated`.
+    """Return rows `[n, lines]`, factors `[n + 1, modes]`, no shifts, and weights `[groups x states]`: see `Tabulated`.
 
     A state's factor is that of the field on the sum of all lines; each line's row is fitted to it. With `constants`, a
     second row is the part that is independent of the factor.
