@@ -1,20 +1,24 @@
 """The current of a channel: the charge equations of EKV with the effects of short channels.
 
 All volts are against the bulk. The terminal of the lower potential acts as the source, so the current is symmetric. In
-order:
+order, with v_ds >= 0:
 
     overdrive      e = v_g - v_s - V_T - gamma (y(phi + v_s) - y(phi)) + (sigma + sigmab v_s) v_ds,
                    y(x) = sqrt((x + sqrt(x^2 + 0.04)) / 2), a square root that is smooth below 0
-    charges        q = s ln(1 + exp(e / s)) at the source, s = 2 n U_T; likewise q_d of e - a v at the drain
-    saturation     v = v_ds / (1 + (v_ds / v_sat)^knee)^(1/knee),
-                   v_sat^2 = (ec (sqrt(1 + 2 q / (a ec)) - 1))^2 + (4 U_T)^2
-    current        I = beta / (2 a) (q^2 - q_d^2) / sqrt(1 + (theta q)^2) / (1 + body v_s) / (1 + v / ec)
-                   (1 + lambda ln(1 + (v_ds - v) / ve))
+    charge         q = s ln(1 + exp(e / s)) at the source, in volts, s = 2 n U_T
+    saturation     the drain-source voltage at which the current is largest, with E = a ec:
+                   x = 2 q^2 / (E s (1 + sqrt(1 + 2 q / E))^2),   v_sat = (e - s (x + ln tanh x)) / a,
+                   and the part of v_ds that acts, v = v_ds / (1 + (v_ds / v_sat)^knee)^(1/knee)
+    charge         q_d = s ln(1 + exp((e - a v) / s)) at the drain
+    current        I = beta / (2 a) (q^2 - q_d^2) / sqrt(1 + (theta q)^2) / (1 + body v_s) / (1 + (q - q_d) / E)
+                   (1 + lambda ln(1 + v_ds / ve))
 
 Sources: charges and current from weak to strong inversion, Enz, Krummenacher and Vittoz, Analog Integrated Circuits and
-Signal Processing 8 (1995), 83; the saturation voltage of a channel with velocity saturation, Sodini, Ko and Moll, IEEE
-Trans. Electron Devices 31 (1984), 1386; the smooth minimum of two voltages and the logarithm of channel-length
-modulation follow BSIM (Cheng et al., 1997). Mobility falls with the charge (theta), which covers series resistance too.
+Signal Processing 8 (1995), 83; velocity saturation, Sodini, Ko and Moll, IEEE Trans. Electron Devices 31 (1984), 1386,
+here with the charges q - q_d in place of a v_ds, so that it does not act in weak inversion; a smooth minimum of v_ds
+and v_sat, and the logarithm of channel-length modulation, after BSIM (Cheng et al., IEEE Trans. Electron Devices 44
+(1997), 277). Mobility falls with the charge (theta), which covers series resistance too. x s is the charge at the drain
+where the current is largest; ln tanh x, which is at least ln(1 - exp(-x)), keeps v_sat at or below that point.
 
 Temperature: U_T = k T / q, V_T rises by tcv per kelvin, and beta follows (T / tref)^bex; the defaults -1 mV/K and -1.5
 are those of EKV 2.6. The current is once differentiable, rises with gate and drain volts, and is 0 without v_ds.
@@ -34,7 +38,10 @@ from norsim.array.tile import Floats
 @dataclass(frozen=True)
 class Parameter:
     """A parameter of the channel: the value that a fit starts from, or assumes if the data do not tell it; its bounds,
-    its unit, and what it means. `needs` is what must vary in the data: "bulk" or "drain" volts, or "kelvin"."""
+    its unit, and what it means.
+
+    The data tell it if `needs`, "bulk" or "drain" volts or "kelvin", has at least `levels` different values in them.
+    """
 
     start: float
     low: float
@@ -42,6 +49,7 @@ class Parameter:
     unit: str
     meaning: str
     needs: str = ""
+    levels: int = 2
 
 
 PARAMETERS = {
@@ -49,7 +57,7 @@ PARAMETERS = {
     "n": Parameter(1.3, 1.0, 4.0, "", "slope of weak inversion, over k T / q"),
     "theta": Parameter(0.4, 0.0, 5.0, "1/V", "fall of the mobility with the charge, and series resistance"),
     "gamma": Parameter(0.4, 0.0, 3.0, "V^0.5", "body effect", "bulk"),
-    "phi": Parameter(0.8, 0.4, 1.5, "V", "surface potential of the body effect", "bulk"),
+    "phi": Parameter(0.8, 0.3, 1.5, "V", "surface potential of the body effect", "bulk", 3),
     "sigmab": Parameter(0.005, 0.0, 0.3, "1/V", "rise of sigma with the source-bulk voltage", "bulk"),
     "body": Parameter(0.02, 0.0, 1.0, "1/V", "fall of the mobility with the source-bulk voltage", "bulk"),
     "a": Parameter(1.2, 1.0, 3.0, "", "bulk charge: fall of the overdrive along the channel, over the drain volts",
@@ -58,12 +66,12 @@ PARAMETERS = {
     "ec": Parameter(1.5, 0.1, 100.0, "V", "critical field of velocity saturation x length", "drain"),
     "knee": Parameter(3.0, 2.0, 8.0, "", "sharpness of the onset of saturation", "drain"),
     "lambda": Parameter(0.05, 0.005, 1.0, "", "channel-length modulation", "drain"),
-    "ve": Parameter(0.3, 0.05, 2.0, "V", "voltage of channel-length modulation", "drain"),
+    "ve": Parameter(0.3, 0.1, 2.0, "V", "voltage of channel-length modulation", "drain"),
     "tcv": Parameter(-1e-3, -1e-2, 1e-2, "V/K", "temperature slope of the threshold", "kelvin"),
     "bex": Parameter(-1.5, -4.0, 2.0, "", "temperature exponent of beta", "kelvin"),
 }  # fmt: skip
-# Smooths the square root of the body effect, V^2, and the least saturation voltage in units of k T / q.
-ROOT_V2, LEAST_SATURATION = 0.04, 4.0
+# Smooths the square root of the body effect, V^2; and keeps a logarithm finite.
+ROOT_V2, LEAST = 0.04, 1e-300
 VOLTS_PER_KELVIN = Boltzmann / elementary_charge
 
 
@@ -81,17 +89,16 @@ def amps(
     at = threshold + get("tcv") * (kelvin - get("tref")) + barrier
     over = gate - low - at + (get("sigma") + get("sigmab") * low) * across
     scale = 2 * get("n") * thermal
-    charge = _softplus(over, scale)
-    strong = get("ec") * (np.sqrt(1 + 2 * charge / (get("a") * get("ec"))) - 1)
-    ratio = across / np.hypot(strong, LEAST_SATURATION * thermal)
-    inside = across / (1 + ratio ** get("knee")) ** (1 / get("knee"))
+    charge, field = _softplus(over, scale), get("a") * get("ec")
+    pinched = 2 * (charge / (1 + np.sqrt(1 + 2 * charge / field))) ** 2 / (field * scale)
+    saturated = (over - scale * (pinched + np.log(np.tanh(pinched) + LEAST))) / get("a")
+    inside = across / (1 + (across / saturated) ** get("knee")) ** (1 / get("knee"))
     end = _softplus(over - get("a") * inside, scale)
     gain = get("beta") / (2 * get("a")) * (kelvin / get("tref")) ** get("bex")
     mobility = np.sqrt(1 + (get("theta") * charge) ** 2) * (1 + get("body") * low)
-    length = 1 + get("lambda") * np.log1p((across - inside) / get("ve"))
-    found: Floats = (
-        np.sign(drain - source) * gain * (charge - end) * (charge + end) / mobility / (1 + inside / get("ec")) * length
-    )
+    fast = 1 + (charge - end) / field
+    length = 1 + get("lambda") * np.log1p(across / get("ve"))
+    found: Floats = np.sign(drain - source) * gain * (charge - end) * (charge + end) / mobility / fast * length
     return found
 
 

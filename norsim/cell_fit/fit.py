@@ -24,7 +24,7 @@ SOFT = 0.03
 STARTS, FIRST_STEPS, MOST_STEPS = (-0.4, -0.2, 0.0, 0.2), 40, 1000
 # Below this share of the largest current a transistor of the first estimate is off.
 ONSET = 1e-3
-# Differences of voltages and temperatures that count as a variation.
+# Voltages and temperatures that are this far apart count as different.
 LEAST_VOLTS, LEAST_KELVIN = 0.02, 2.0
 
 
@@ -66,8 +66,8 @@ def fit(points: Points, states: Sequence[str], noise: float, divider: Divider) -
     """
     points = points.take(points.drain != points.source)
     tref = float(np.median(points.kelvin))
-    missing = _not_varied(points)
-    free = [name for name, one in PARAMETERS.items() if one.needs not in missing]
+    levels = _levels(points)
+    free = [name for name, one in PARAMETERS.items() if not one.needs or levels[one.needs] >= one.levels]
     assumed = tuple(name for name in PARAMETERS if name not in free)
     fixed = {"tref": tref, **{name: PARAMETERS[name].start for name in assumed}}
     floor = max(NOISES * noise, SMALLEST_SHARE * float(np.abs(points.amps).max()))
@@ -118,14 +118,23 @@ def _inner(name: str, value: float) -> float:
     return float(np.log(value)) if name == "beta" else value
 
 
-def _not_varied(points: Points) -> set[str]:
-    """Return what does not vary in the data: "bulk", "drain" or "kelvin"."""
-    spans = {
-        "bulk": (float(np.ptp(np.minimum(points.source, points.drain))), LEAST_VOLTS),
-        "drain": (float(np.ptp(points.drain - points.source)), LEAST_VOLTS),
-        "kelvin": (float(np.ptp(points.kelvin)), LEAST_KELVIN),
+def _levels(points: Points) -> dict[str, int]:
+    """Return how many different values the "bulk" and "drain" volts over the source and the "kelvin" have."""
+    source, across = np.minimum(points.source, points.drain), np.abs(points.drain - points.source)
+    return {
+        "bulk": _different(source, LEAST_VOLTS),
+        "drain": _different(across, LEAST_VOLTS),
+        "kelvin": _different(points.kelvin, LEAST_KELVIN),
     }
-    return {name for name, (span, least) in spans.items() if span < least}
+
+
+def _different(values: Floats, least: float) -> int:
+    """Return how many of `values` `[n]` are at least `least` apart."""
+    count, last = 0, -np.inf
+    for value in np.unique(values):
+        if value >= last + least:
+            count, last = count + 1, value
+    return count
 
 
 def _onsets(points: Points, states: int, divider: Divider) -> Floats:

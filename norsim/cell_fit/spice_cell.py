@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from norsim.cell_fit.channel import LEAST_SATURATION, PARAMETERS, ROOT_V2, VOLTS_PER_KELVIN
+from norsim.cell_fit.channel import LEAST, PARAMETERS, ROOT_V2, VOLTS_PER_KELVIN
 from norsim.cell_fit.divider import Divider
 from norsim.cell_fit.fit import Fitted
 
@@ -18,7 +18,9 @@ def netlist(name: str, fitted: Fitted, cell: Divider, threshold: float, remarks:
     values = {key: fitted.values[key] for key in (*PARAMETERS, "tref")}
     given = [f"{key}={value!r}" for key, value in values.items()]
     low, across, over = "min(v(d,b),v(s,b))", "abs(v(d,s))", "v(over,b)"
-    charge, inside, end = "max(v(charge,b),0)", "max(v(inside,b),0)", "v(over,b)-({a})*v(inside,b)"
+    drained, end = "(v(charge,b)-v(end,b))", "v(over,b)-({a})*v(inside,b)"
+    # Newton's method passes through charges below 0, where the expressions must stay defined.
+    pinched = "2*(max(v(charge,b),0)/(1+sqrt(1+2*max(v(charge,b),0)/({field}))))^2/({field*scale})"
     lines = [
         *(f"* {line}" for line in remarks),
         f".subckt {name} d g s b vt={threshold!r}",
@@ -26,7 +28,7 @@ def netlist(name: str, fitted: Fitted, cell: Divider, threshold: float, remarks:
         *(f".param {' '.join(given[start : start + 4])}" for start in range(0, len(given), 4)),
         f".param kelvin={{temper+{CELSIUS_ZERO}}}",
         f".param ut={{{VOLTS_PER_KELVIN!r}*kelvin}}",
-        ".param scale={2*n*ut} gain={beta/(2*a)*(kelvin/tref)^bex}",
+        ".param scale={2*n*ut} field={a*ec} gain={beta/(2*a)*(kelvin/tref)^bex}",
         f".param root0={{sqrt((phi+sqrt(phi*phi+{ROOT_V2}))/2)}}",
         ".param at={ag*vt+tcv*(kelvin-tref)-gamma*root0}",
         "* the overdrive of the floating gate over the source, with body effect and drain-induced barrier lowering",
@@ -35,14 +37,13 @@ def netlist(name: str, fitted: Fitted, cell: Divider, threshold: float, remarks:
         f"+(({{sigma}})+({{sigmab}})*{low})*{across}",
         "* the charge at the source, in volts",
         f"Bcharge charge b V=max({over},0)+({{scale}})*ln(1+exp(-abs({over})/({{scale}})))",
-        "* the part of the drain-source volts inside the channel",
-        f"Binside inside b V={across}/(1+({across}/sqrt((({{ec}})*(sqrt(1+2*{charge}/({{a*ec}}))-1))^2"
-        f"+({{{LEAST_SATURATION**2}*ut*ut}})))^({{knee}}))^({{1/knee}})",
+        "* the drain-source volts of the largest current, and the part of the drain-source volts that acts",
+        f"Bsat sat b V=max((v(over,b)-({{scale}})*({pinched}+ln(tanh({pinched})+{LEAST})))/({{a}}),1m)",
+        f"Binside inside b V={across}/(1+({across}/max(v(sat,b),1m))^({{knee}}))^({{1/knee}})",
         "* the charge at the drain, in volts",
         f"Bend end b V=max({end},0)+({{scale}})*ln(1+exp(-abs({end})/({{scale}})))",
-        "Bcell d s I=({gain})*sgn(v(d,s))*(v(charge,b)-v(end,b))*(v(charge,b)+v(end,b))"
-        f"/sqrt(1+(({{theta}})*v(charge,b))^2)/(1+({{body}})*{low})/(1+{inside}/({{ec}}))"
-        f"*(1+({{lambda}})*ln(1+max({across}-v(inside,b),0)/({{ve}})))",
+        f"Bcell d s I=({{gain}})*sgn(v(d,s))*{drained}*(v(charge,b)+v(end,b))/sqrt(1+(({{theta}})*v(charge,b))^2)"
+        f"/(1+({{body}})*{low})/(1+max({drained},0)/({{field}}))*(1+({{lambda}})*ln(1+{across}/({{ve}})))",
         f".ends {name}",
     ]
     return "\n".join(lines) + "\n"

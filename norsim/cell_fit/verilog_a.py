@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from norsim.cell_fit.channel import LEAST_SATURATION, PARAMETERS, ROOT_V2, VOLTS_PER_KELVIN
+from norsim.cell_fit.channel import LEAST, PARAMETERS, ROOT_V2, VOLTS_PER_KELVIN
 from norsim.cell_fit.divider import Divider
 from norsim.cell_fit.fit import Fitted
 
@@ -31,9 +31,12 @@ EQUATIONS = f"""\
         else
             charge = scale * ln(1.0 + exp(over / scale));
 
-        // The part of the drain-source volts inside the channel. The least ratio keeps the derivative of pow finite.
-        strong = ec * (sqrt(1.0 + 2.0 * charge / (a * ec)) - 1.0);
-        ratio = across / sqrt(strong * strong + {LEAST_SATURATION**2} * ut * ut);
+        // The drain-source volts of the largest current, and the part of the drain-source volts that acts.
+        // The least ratio keeps the derivative of pow finite.
+        field = a * ec;
+        pinched = charge / (1.0 + sqrt(1.0 + 2.0 * charge / field));
+        pinched = 2.0 * pinched * pinched / (field * scale);
+        ratio = across * a / (over - scale * (pinched + ln(tanh(pinched) + {LEAST})));
         if (ratio < 1.0e-9)
             ratio = 1.0e-9;
         inside = across / pow(1.0 + pow(ratio, knee), 1.0 / knee);
@@ -47,13 +50,13 @@ EQUATIONS = f"""\
 
         current = way * beta / (2.0 * a) * pow($temperature / tref, bex)
                 * (charge - drained) * (charge + drained) / sqrt(1.0 + theta * charge * theta * charge)
-                / (1.0 + body * low) / (1.0 + inside / ec)
-                * (1.0 + lambda * ln(1.0 + (across - inside) / ve));
+                / (1.0 + body * low) / (1.0 + (charge - drained) / field)
+                * (1.0 + lambda * ln(1.0 + across / ve));
         I(d, s) <+ current;
     end
 endmodule
 """
-VARIABLES = "ut, scale, across, low, way, at, over, charge, strong, ratio, inside, drained, current"
+VARIABLES = "ut, scale, across, low, way, at, over, charge, field, pinched, ratio, inside, drained, current"
 
 
 def module(name: str, fitted: Fitted, cell: Divider, threshold: float, remarks: list[str]) -> str:
