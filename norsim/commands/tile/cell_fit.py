@@ -98,7 +98,7 @@ def fit_command(
         found = fit_cell(name, curves, behind, coupling, not all_curves, noise)
     remarks = [
         f"a cell that norsim fitted to {', '.join(path.name for path in files)}.",
-        "Equations and meaning of the parameters: norsim/cell_fit/channel.py, and docs/howto/measured-curves.md.",
+        "Equations and meaning of the parameters: norsim/cell_fit/channel.py, and docs/tutorials/your-curves.md.",
     ]
     options = {
         "files": ", ".join(map(str, files)), "measured": measured, "coupling": str(asdict(coupling)),
