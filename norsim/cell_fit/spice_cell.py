@@ -19,8 +19,10 @@ def netlist(name: str, fitted: Fitted, cell: Divider, threshold: float, remarks:
     given = [f"{key}={value!r}" for key, value in values.items()]
     low, across, over = "min(v(d,b),v(s,b))", "abs(v(d,s))", "v(over,b)"
     drained, end = "(v(charge,b)-v(end,b))", "v(over,b)-({a})*v(inside,b)"
-    # Newton's method passes through charges below 0, where the expressions must stay defined.
-    pinched = "2*(max(v(charge,b),0)/(1+sqrt(1+2*max(v(charge,b),0)/({field}))))^2/({field*scale})"
+    charge = f"(max({over},0)+({{scale}})*ln(1+exp(-abs({over})/({{scale}}))))"
+    # With the charge's node in place of its expression, cells that are off would have derivatives of 1e9 in the matrix,
+    # and ngspice's pivoting would fill it.
+    pinched = f"2*({charge}/(1+sqrt(1+2*{charge}/({{field}}))))^2/({{field*scale}})"
     lines = [
         *(f"* {line}" for line in remarks),
         f".subckt {name} d g s b vt={threshold!r}",
@@ -36,7 +38,7 @@ def netlist(name: str, fitted: Fitted, cell: Divider, threshold: float, remarks:
         f"-({{gamma}})*sqrt((({{phi}})+{low}+sqrt((({{phi}})+{low})^2+{ROOT_V2}))/2)"
         f"+(({{sigma}})+({{sigmab}})*{low})*{across}",
         "* the charge at the source, in volts",
-        f"Bcharge charge b V=max({over},0)+({{scale}})*ln(1+exp(-abs({over})/({{scale}})))",
+        f"Bcharge charge b V={charge}",
         "* the drain-source volts of the largest current, and the part of the drain-source volts that acts",
         f"Bsat sat b V=max((v(over,b)-({{scale}})*({pinched}+ln(tanh({pinched})+{LEAST})))/({{a}}),1m)",
         f"Binside inside b V={across}/(1+({across}/max(v(sat,b),1m))^({{knee}}))^({{1/knee}})",
