@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from norsim.cell_fit.chip_file import chip_text
 from norsim.cell_fit.csv_file import read_csv
 from norsim.cell_fit.divider import Divider
 from norsim.cell_fit.fit import Fitted, fit
@@ -16,8 +15,9 @@ from norsim.cell_fit.judge import Judgement, judge
 from norsim.cell_fit.mdm import read_mdm
 from norsim.cell_fit.measured import Curve, fitted_half, noise_amps, points_of, states_of
 from norsim.cell_fit.read_point import ReadPoint, read_point
-from norsim.cell_fit.spice_cell import netlist
-from norsim.cell_fit.verilog_a import module
+from norsim.cell_fit.writers.chip_file import chip_text
+from norsim.cell_fit.writers.spice_cell import netlist
+from norsim.cell_fit.writers.verilog_a import module
 from norsim.errors import DataError
 
 READERS = {".mdm": read_mdm, ".csv": read_csv}
