@@ -18,7 +18,7 @@ from norsim.errors import NorsimError
 
 COMMANDS = {
     "doctor": "show the installed software and its features, and simulate one cell as a check",
-    "cell": "check whether the cell of a chip file is suitable: curves, window, levels, advice",
+    "cell": "check whether the cell of a chip file is suitable, or fit a cell to measured curves",
     "train": "train a network: float, then quantized",
     "build-netlist": "write the deck of one tile, to read and to run by hand",
     "import-results": "import currents from your own simulator: check, decode and compare them",

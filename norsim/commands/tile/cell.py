@@ -22,6 +22,7 @@ from norsim.commands.shared.options import (
     print_json,
 )
 from norsim.commands.shared.progress import reporting
+from norsim.commands.tile.cell_fit import fit_command
 from norsim.errors import ThresholdError
 from norsim.files import write_text
 from norsim.jobs.phases import Phases, step
@@ -38,12 +39,16 @@ VERDICTS = {True: "ok", False: "FAILS", None: ""}
 
 @click.group("cell")
 def command() -> None:
-    """Examine the cell of a chip file.
+    """Examine the cell of a chip file, or make a cell of measured curves.
 
     \b
     Examples:
       norsim cell check --chip bsim3
+      norsim cell fit curves.csv --out runs/fit
     """
+
+
+command.add_command(fit_command)
 
 
 @command.command("check")

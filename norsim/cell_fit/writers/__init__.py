@@ -1,0 +1,1 @@
+"""The files of a fitted cell: netlist, Verilog-A and chip file."""
