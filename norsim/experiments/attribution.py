@@ -28,7 +28,7 @@ from norsim.evaluation.batches import classes
 from norsim.evaluation.metrics import Outcome, Predictions, labels_of
 from norsim.evaluation.shapley import Order, configurations, orders_of
 from norsim.experiments.deployment import Deployment
-from norsim.experiments.factors import FACTORS, By, settings_with
+from norsim.experiments.factors import By, factors_of, settings_with
 from norsim.jobs.phases import Report, silent
 from norsim.jobs.unit_store import UnitStore
 from norsim.jobs.workers import HERE, Workers
@@ -88,7 +88,8 @@ def _by_factors(
     deployment: Deployment, by: str, fit: Callable[[nn.Module], nn.Module]
 ) -> tuple[tuple[str, ...], Callable[[frozenset[str]], nn.Module]]:
     """Return the factors, and a function that returns the calibrated network on a chip with only some of them."""
-    factors, chip = FACTORS[by], deployment.choice.chip
+    chip = deployment.choice.chip
+    factors = factors_of(by, chip.wires)
     wires = f"{section_key(chip.encoding.name)}.wires"
     # The ideal cell that replaces the chip's has no charge of its own: it loses that of the cell it replaces.
     losing = any(isinstance(one, ChargeLoss) and one.neutral_volts is None for one in chip.silicon.mechanisms)

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from norsim.array.wires import Wires
+
 By = Literal["causes", "cures", "layers"]
 
 
@@ -42,6 +44,18 @@ FACTORS = {
         "row order": Factor(("tile.row_order=false",), ("tile.row_order=true",)),
     },
 }
+
+
+# Straps with a resistance need source lines with one.
+OF_METAL = {
+    "source line": Factor(("{wires}.source_line=1 mohm", "{wires}.source_line_end=0 ohm")),
+    "straps": Factor(("{wires}.strap_ends=all",)),
+}
+
+
+def factors_of(by: str, wires: Wires) -> Mapping[str, Factor]:
+    """Return the parts of a chip with these `wires` that can be switched, by name."""
+    return FACTORS[by] | OF_METAL if by == "causes" and wires.has_strap_metal else FACTORS[by]
 
 
 def settings_with(wires: str, on: frozenset[str], factors: Mapping[str, Factor]) -> list[str]:

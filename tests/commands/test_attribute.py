@@ -10,7 +10,7 @@ import pytest
 
 from norsim.chip.load import choose_chip
 from norsim.chip.model import Chip
-from norsim.experiments.factors import FACTORS, settings_with
+from norsim.experiments.factors import FACTORS, factors_of, settings_with
 from tests.commands.conftest import Run
 
 # Of one layer, because the simulator is swept for each layer and encoding; `make soak` takes the shipped network too.
@@ -78,6 +78,23 @@ def test_a_chip_is_unchanged_with_all_causes_and_ideal_with_none(encoding: str) 
     assert (wires.bitline_ohms, wires.bitline_end_ohms, wires.source_ohms, wires.source_end_ohms) == (0, 0, 0, 0)
     assert ideal.adc_bits == 24 and ideal.cell.subcircuit == "linear"
     assert chip_with("cell").cell == whole.cell
+
+
+def test_straps_with_a_resistance_are_a_cause(norsim: Run, tmp_path: Path) -> None:
+    metal = [f"bit_serial.wires.{text}" for text in ("strap_ends=one", "strap=0.4 ohm", "ground=20 ohm")]
+    whole = choose_chip("etox65", metal).chip
+    causes = factors_of("causes", whole.wires)
+    assert list(causes) == [*FACTORS["causes"], "straps"]
+
+    def chip_with(*on: str) -> Chip:
+        return choose_chip("etox65", [*metal, *settings_with("bit_serial.wires", frozenset(on), causes)]).chip
+
+    assert chip_with(*causes) == whole
+    assert not chip_with(*set(causes) - {"straps"}).wires.has_strap_metal
+    assert chip_with("straps").wires.has_strap_metal
+    options = ["--network", "digits-cnn", "--images", 40, *(word for text in metal for word in ("--set", text))]
+    ended = norsim("attribute", *options, "--dry-run", "--json")
+    assert ended.code == 0, ended.err
 
 
 def test_mitigations_on_a_bad_chip(norsim: Run, tmp_path: Path, network: list[object]) -> None:
