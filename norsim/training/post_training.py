@@ -17,7 +17,8 @@ from norsim.jobs.machine import processor
 from norsim.jobs.phases import Report, silent
 from norsim.jobs.unit_store import DECISIVE, unit_key
 from norsim.quantization.by_layer.bits import BitsLike, read_bits
-from norsim.quantization.quantize import quantize, replace_layers
+from norsim.quantization.post_training.ranges import MSE, read_range
+from norsim.quantization.quantize import quantize, uncalibrated
 from norsim.zoo.attributes import described, has_own_code
 
 
@@ -27,6 +28,7 @@ def quantized_once(
     *,
     bits: BitsLike = 4,
     digital: Collection[str] = (),
+    activation_range: str | float = MSE,
     learned_rounding: bool = False,
     report: Report = silent,
 ) -> nn.Module:
@@ -35,7 +37,10 @@ def quantized_once(
     Only what the quantization changes is kept: scales, zero points, biases and statistics. Those of a network with
     user-supplied code are not kept, because its outputs may depend on anything. Raises the errors of `quantize`.
     """
-    options: Any = {"bits": bits, "digital": digital, "learned_rounding": learned_rounding, "report": report}
+    options: Any = {
+        "bits": bits, "digital": digital, "activation_range": activation_range, "learned_rounding": learned_rounding,
+        "report": report,
+    }  # fmt: skip
     if has_own_code(network):
         return quantize(network, InputBatches(batches), **options)
     # The last bits of sums depend on the machine, and on the order of the inputs in memory.
@@ -48,18 +53,16 @@ def quantized_once(
         *inputs,
         str(read_bits(bits)),
         sorted(digital),
+        read_range(activation_range),
         learned_rounding,
     )
     kept = QUANTIZATIONS.get(key)
-    plain = replace_layers(network, digital=digital, bits=bits)
+    plain = uncalibrated(network, batches[0], bits, digital)
     before = plain.state_dict()
     if kept is not None:
         plain.load_state_dict(before | {name: torch.from_numpy(values) for name, values in kept.items()})
         return plain
     found = quantize(network, InputBatches(batches), **options)
-    after = found.state_dict()
-    # A product in a function gets a layer only where inputs show it.
-    if after.keys() == before.keys():
-        changed = {name: value.cpu().numpy() for name, value in after.items() if not torch.equal(value, before[name])}
-        QUANTIZATIONS.put(key, changed)
+    after = found.state_dict().items()
+    QUANTIZATIONS.put(key, {name: value.cpu().numpy() for name, value in after if not torch.equal(value, before[name])})
     return found
