@@ -64,6 +64,8 @@ def deploy(
       `activation_range` is `"mse"`, the range of activations with least squared error, or the percentile to which
       codes reach, such as 99.9. `learned_rounding` learns the codes from the float network's layers, in minutes: see
       `norsim.quantize`.
+    - `backend`: what reads the array. `ideal` computes integers, for which tiles are neither programmed nor calibrated;
+      `net.backend` and `net.calibrate` do that later.
     - `seed`: seed of all random numbers. `report(what, done, total)` reports progress.
 
     Raises PlacementError with the name of a layer that no array can hold, ConfigurationError for a key, chip or layer
@@ -72,7 +74,7 @@ def deploy(
     check_network(model)
     if isinstance(model, DeployedNetwork):
         raise ConfigurationError("the network is already deployed; deploy the original model")
-    backend_named(backend)
+    reads = not backend_named(backend).gives_integers
     patterns = _patterns(digital)
     choice = _chosen(chip, set or {}, encoding, seed)
     original = plain_copy(model, patterns)
@@ -85,7 +87,7 @@ def deploy(
         name or type(model).__name__, quantized, choice, (), original, KeptInputs(seen.inputs()), seed
     )
     net = DeployedNetwork(deployment, deployment.converted(), backend)
-    return net.calibrate(workers=workers, report=report)
+    return net.calibrate(workers=workers, report=report) if reads else net
 
 
 def load_deployed(folder: Path | str) -> DeployedNetwork:

@@ -247,3 +247,48 @@ def test_widths_and_encoding_are_those_that_were_asked_for(model: nn.Module, tra
     chip = norsim.load_chip("etox65", SETTINGS)
     as_object = norsim.deploy(model, chip, calibration=train_set.pair, digital=["fc"])
     assert torch.equal(as_object(test_set.x), deployed(model, train_set)(test_set.x))
+
+
+class Halves(nn.Module):
+    """A network for the two halves of a vector, in a dict."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, low: Tensor, high: Tensor) -> Tensor:
+        found: Tensor = self.net(torch.cat([low, high], 1))
+        return found
+
+
+def test_several_inputs_are_attributed_and_learned_from_as_one() -> None:
+    torch.manual_seed(0)
+    x, y = torch.rand(40, 6), torch.randint(0, 3, (40,))
+    net = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3))
+    halves = [({"low": x[start : start + 20, :3], "high": x[start : start + 20, 3:]}, y[start : start + 20])
+              for start in (0, 20)]  # fmt: skip
+    found = []
+    for model, data in ((net, [(x[:20], y[:20]), (x[20:], y[20:])]), (Halves(net), halves)):
+        deployed = norsim.deploy(model, calibration=data, set={"calibration.reads": 16}, weight_bits=2)
+        losses = deployed.attribute(data, by="layers").shares
+        tuned = deployed.finetune(data, steps=2, refresh=1, batch_size=8)
+        layers = [layer.grid.layer for layer in tuned.tiled.values()]
+        found.append(([one.alone for one in losses], [(one.weights.tobytes(), one.bias) for one in layers]))
+    (losses, first), (again, second) = found
+    assert losses == again
+    for (codes, bias), (same, other) in zip(first, second, strict=True):
+        assert codes == same and bias is not None and other is not None
+        # Fits are drawn by the names of layers, which differ.
+        np.testing.assert_allclose(bias, other, atol=1e-4)
+    assert not np.array_equal(first[-1][1], net[2].bias.detach())
+
+
+def test_integers_need_no_calibration() -> None:
+    x = torch.rand(20, 4)
+    net = norsim.deploy(nn.Linear(4, 3), calibration=x, backend="ideal")
+    assert torch.equal(net(x), net.quantized(x)) and not net.calibrated
+    assert net.evaluate((x, torch.zeros(20, dtype=torch.int64))).backend == "ideal"
+    net.backend = "macro"
+    with pytest.raises(norsim.ConfigurationError, match="is not calibrated"):
+        net(x)
+    assert torch.allclose(net.calibrate()(x), net.quantized(x), atol=0.1)

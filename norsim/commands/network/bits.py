@@ -182,7 +182,7 @@ def _points(loss: Loss | None) -> dict[str, Any] | None:
 
 
 def _gained(loss: Loss | None) -> dict[str, Any] | None:
-    return None if loss is None else {"points": -loss.points, "ci95": [-end for end in reversed(loss.ci95)]}
+    return None if loss is None else {"points": 0 - loss.points, "ci95": [-end for end in reversed(loss.ci95)]}
 
 
 def table_of_sensitivities(found: Proposal) -> str:
