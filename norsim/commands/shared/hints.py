@@ -23,6 +23,7 @@ HINTS: tuple[tuple[type[NorsimError], str, str], ...] = (
     (ConfigurationError, "matches no layer", "--layers PATTERN"),
     (ConfigurationError, "matches no module with weights", "--digital PATTERN"),
     (DataError, "has no float weights", "--weights FILE"),
+    (ConfigurationError, "^no bits take so little energy", "--energy"),
     (ConfigurationError, "^the device is", "--device"),
     (ConfigurationError, "activation (codes|vectors)", "--vectors K|FILE"),
     (ConfigurationError, "overwrite or resume it", "--overwrite replaces it, --resume continues an interrupted one"),
