@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from norsim.data import Dataset, Samples, load
 from norsim.data.batches import inputs_of
 from norsim.data.inputs.choice import Choice, everything, first, spread
-from norsim.data.inputs.structure import Structure, described, mapped, tensors_in
+from norsim.data.inputs.structure import Structure, described, mapped, taken, tensors_in
 from norsim.data.tensors import tensors_of
 from norsim.errors import ConfigurationError, NorsimError, first_line
 from norsim.evaluation.metrics import scores_of
@@ -129,7 +129,8 @@ def check_answers(
     Two images are classified by a plain copy, in which modules that match the patterns `digital` stay as they are.
     Raises ConfigurationError if that fails, and for data without classes unless these are judged `by_metric`.
     """
-    pair, targets = tensors_of(data.take(min(2, len(data))))
+    inputs, targets = tensors_of(data.take(min(3, len(data))))
+    pair = taken(inputs, slice(2))
     try:
         answers = forward(plain_copy(network, digital), pair)
     except NorsimError as problem:
