@@ -20,6 +20,8 @@ Predictions = NDArray[np.int64]
 Metric = Callable[[Any, Any], float]
 # The name of the share of right classes, which is the metric unless another one is given.
 ACCURACY = "accuracy"
+# What to do with outputs and targets that are no classes. Several chips, sweeps and attributions compare accuracies.
+OTHERWISE = "To judge others, give evaluate a metric, a function of (outputs, targets), with one chip"
 
 
 def classes_of(outputs: Any) -> Predictions:
@@ -38,8 +40,7 @@ def scores_of(outputs: Any) -> Tensor:
     scores = [part for part in parts if isinstance(part, Tensor) and part.ndim == 2 and part.is_floating_point()]
     if len(scores) != 1:
         raise ConfigurationError(
-            f"the network returns {described(outputs)}; an accuracy needs scores [images, classes]. To judge other "
-            "outputs, give evaluate a metric, a function of (outputs, targets)"
+            f"the network returns {described(outputs)}; an accuracy needs scores [images, classes]. {OTHERWISE}"
         )
     return scores[0]
 
@@ -85,7 +86,7 @@ def labels_of(targets: Any, images: int) -> Predictions:
         kind = f"{found.dtype} of shape {list(found.shape)}" if found.dtype != object else described(targets)
         raise DataError(
             f"targets are {kind} for {images} images; an accuracy needs one integer label of at least 0 per "
-            "image. For other targets, give evaluate a metric, a function of (outputs, targets)"
+            f"image. {OTHERWISE}"
         )
     return found.astype(np.int64)
 

@@ -90,7 +90,9 @@ def check_count(trials: int, metric: Metric | None = None) -> None:
     if not isinstance(trials, int) or trials < 1:
         raise ConfigurationError(f"trials is {trials!r}; expected at least 1 chip")
     if trials > 1 and metric is not None:
-        raise ConfigurationError("several chips are compared by the share of correct classes; omit metric")
+        raise ConfigurationError(
+            "several chips are compared by the share of correct classes; omit metric, or evaluate one chip"
+        )
 
 
 def table_of_chips(found: Evaluation) -> dict[str, Predictions]:

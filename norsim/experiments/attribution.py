@@ -14,7 +14,7 @@ from norsim.backends.ideal import Ideal
 from norsim.backends.programming import neutral_volts
 from norsim.backends.registry import backend_named
 from norsim.data.batches import Data, batches_of, check_repeatable
-from norsim.data.inputs.structure import joined
+from norsim.data.inputs.structure import count_of, joined
 from norsim.errors import ConfigurationError
 from norsim.evaluation.attribution import (
     MARGIN_POINTS,
@@ -57,7 +57,7 @@ def attribute_losses(
         raise ConfigurationError(f"by is {by!r}; expected one of {', '.join(get_args(By))}")
     check_margin(margin)
     check_repeatable(data)
-    labels = joined([labels_of(answers, len(some)) for some, answers in batches_of(data)])
+    labels = joined([labels_of(answers, count_of(some)) for some, answers in batches_of(data)])
     if float_predictions is None and deployment.original is not None:
         float_predictions = joined([classes(deployment.original, some) for some, _ in batches_of(data)])
     reader, done = Reader(backend_named(backend), workers, store=store), itertools.count(1)

@@ -22,6 +22,7 @@ from norsim.jobs.workers import HERE, Workers
 from norsim.quantization.by_layer.bits import BitsLike
 from norsim.quantization.forward import check_network
 from norsim.quantization.plain import plain_copy
+from norsim.quantization.post_training.ranges import MSE
 from norsim.quantization.quantize import quantize
 from norsim.tiling.convert import program
 
@@ -36,6 +37,7 @@ def deploy(
     weight_bits: int | None = None,
     activation_bits: int | None = None,
     bits: BitsLike | None = None,
+    activation_range: str | float = MSE,
     learned_rounding: bool = False,
     encoding: str | None = None,
     seed: int = 0,
@@ -59,7 +61,11 @@ def deploy(
     - `weight_bits`, `activation_bits`: widths of codes, 1 to 8 bits, 4 by default. `bits`, instead of these, gives them
       for all layers, `8` or `"4/8"` (weights/activations), or by patterns, of which the first counts that matches a
       layer: `{"conv1": "8/8", "*.fc": "4/8", "*": 4}`, or the same as text, `"conv1=8/8,*.fc=4/8,*=4/4"`.
-      `learned_rounding` learns the codes from the float network's layers, in minutes: see `norsim.quantize`.
+      `activation_range` is `"mse"`, the range of activations with least squared error, or the percentile to which
+      codes reach, such as 99.9. `learned_rounding` learns the codes from the float network's layers, in minutes: see
+      `norsim.quantize`.
+    - `backend`: what reads the array. `ideal` computes integers, for which tiles are neither programmed nor calibrated;
+      `net.backend` and `net.calibrate` do that later.
     - `seed`: seed of all random numbers. `report(what, done, total)` reports progress.
 
     Raises PlacementError with the name of a layer that no array can hold, ConfigurationError for a key, chip or layer
@@ -68,20 +74,20 @@ def deploy(
     check_network(model)
     if isinstance(model, DeployedNetwork):
         raise ConfigurationError("the network is already deployed; deploy the original model")
-    backend_named(backend)
+    reads = not backend_named(backend).gives_integers
     patterns = _patterns(digital)
     choice = _chosen(chip, set or {}, encoding, seed)
     original = plain_copy(model, patterns)
     seen = _FirstInputs(calibration, choice.chip.calibration.images)
     quantized = quantize(
         original, InputBatches(seen), weight_bits, activation_bits, bits=bits, digital=patterns,
-        learned_rounding=learned_rounding, report=report,
+        activation_range=activation_range, learned_rounding=learned_rounding, report=report,
     )  # fmt: skip
     deployment = Deployment(
         name or type(model).__name__, quantized, choice, (), original, KeptInputs(seen.inputs()), seed
     )
     net = DeployedNetwork(deployment, deployment.converted(), backend)
-    return net.calibrate(workers=workers, report=report)
+    return net.calibrate(workers=workers, report=report) if reads else net
 
 
 def load_deployed(folder: Path | str) -> DeployedNetwork:

@@ -241,6 +241,19 @@ def fit_grid(values: NDArray[np.float32], bits: int) -> tuple[NDArray[np.float32
     return scale, zero
 
 
+def fit_percentile(values: NDArray[np.float32], bits: int, percent: float) -> tuple[NDArray[np.float32], int]:
+    """Return the scale `[1]` and the zero point with which the highest and the lowest code of `values` `[n]` are at the
+    percentiles `percent` and 100 - `percent`; values without negative ones have the zero point 0."""
+    top = 2**bits - 1
+    for share in (percent, 100.0):
+        low, high = (float(value) for value in np.percentile(values, (100 - share, share)))
+        low, high = min(low, 0.0) if values.min() < 0 else 0.0, max(high, 0.0)
+        if high - low >= TINY:
+            return np.array([(high - low) / top], np.float32), round(-low / (high - low) * top)
+    # Values that are all 0, or nearly so, fit every scale.
+    return np.array([1 / top], np.float32), 0
+
+
 def _fit_scales(values: NDArray[np.float32], zero: int, top: int) -> tuple[NDArray[np.float32], float]:
     above = values.max(1) / (top - zero) if zero < top else np.zeros(len(values))
     below = -values.min(1) / zero if zero else np.zeros(len(values))

@@ -19,7 +19,7 @@ from torch.nn import functional
 from norsim.quantization.by_layer.bits import Bits
 from norsim.quantization.exempt import refused
 from norsim.quantization.fake_quantize import fake_quantize
-from norsim.quantization.layer import ConvGeometry, QuantizedLayer, fit_grid
+from norsim.quantization.layer import ConvGeometry, QuantizedLayer, fit_grid, fit_percentile
 
 SMALLEST_SCALE = 1e-8
 # Attributes that a quantized layer has, and the layer on tiles that replaces it has not.
@@ -82,13 +82,15 @@ class QuantizedOperands(nn.Module):
         return int(self.weight_zero.detach().round().clamp(0, 2**self.weight_bits - 1).item())
 
     @torch.no_grad()
-    def fit_scales(self, sample: Tensor) -> None:
-        """Fit all scales and zero points to the weight itself and to a `sample` `[n]` of the inputs."""
+    def fit_scales(self, sample: Tensor, percent: float | None = None) -> None:
+        """Fit all scales and zero points to the weight itself and to a `sample` `[n]` of the inputs, up to the
+        percentile `percent` of these if it is given."""
         threads = torch.get_num_threads()
         scale, zero = fit_grid(self.weight.flatten(1).cpu().numpy(), self.weight_bits)
         self.weight_scale.copy_(torch.from_numpy(scale))
         self.weight_zero.fill_(zero)
-        scale, zero = fit_grid(sample[None].numpy(), self.input_bits)
+        values, bits = sample.numpy(), self.input_bits
+        scale, zero = fit_grid(values[None], bits) if percent is None else fit_percentile(values, bits, percent)
         self.input_scale.copy_(torch.from_numpy(scale))
         self.input_zero.fill_(zero)
         # numba's threads are those of the same library, which then gives torch as many.

@@ -30,6 +30,7 @@ from norsim.quantization.placeable import Placeable, check_loaded, checked_layer
 from norsim.quantization.plain import plain_copy
 from norsim.quantization.post_training.moments import Named, correct
 from norsim.quantization.post_training.observe import observe_inputs
+from norsim.quantization.post_training.ranges import MSE, read_range
 from norsim.quantization.post_training.rounding import learn_rounding
 from norsim.quantization.replace import replace_modules
 
@@ -45,6 +46,7 @@ def quantize(
     *,
     bits: BitsLike | None = None,
     digital: Collection[str] = (),
+    activation_range: str | float = MSE,
     learned_rounding: bool = False,
     report: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> nn.Module:
@@ -56,20 +58,22 @@ def quantize(
     nn.MultiheadAttention, as `q_proj`, `k_proj`, `v_proj` and `out_proj`. `bits`, instead of these two widths, gives
     them by layer: see norsim.quantization.by_layer.bits.read_bits. Other names stay, shared modules stay shared, and
     quantized layers keep the hooks of the float ones. Scales and zero points minimise the mean squared error of weights
-    and of sampled inputs. Then biases and batch norms are corrected for the shifts that rounding causes: see
-    norsim.quantization.post_training.moments. Wrappers and computed weights are replaced first: see
-    norsim.quantization.plain. A module stays as it is if its name, or that of one that contains it, matches one of the
-    patterns `digital`. With `learned_rounding`, weights and scales then learn from the float network's layers, in
-    minutes instead of seconds: see norsim.quantization.post_training.rounding.
+    and of sampled inputs; with a number as `activation_range`, such as 99.9, the codes of inputs reach to that
+    percentile instead: see norsim.quantization.post_training.ranges. Then biases and batch norms are corrected for the
+    shifts that rounding causes: see norsim.quantization.post_training.moments. Wrappers and computed weights are
+    replaced first: see norsim.quantization.plain. A module stays as it is if its name, or that of one that contains it,
+    matches one of the patterns `digital`. With `learned_rounding`, weights and scales then learn from the float
+    network's layers, in minutes instead of seconds: see norsim.quantization.post_training.rounding.
     `report(what, done, total)` reports progress: inputs of `calibration`, then layers by name.
 
     Raises PlacementError naming a layer that no array can hold or that calibration never reached,
     ConfigurationError for unusable widths, patterns of layers or calibration data, for a network that does not answer
     each image of a batch by itself, and for a network without layers to quantize.
     """
+    percent = read_range(activation_range)
     float_copy, stream = _prepared_for(model, calibration, digital)
     widths = _widths(float_copy, chosen_bits(weight_bits, activation_bits, bits), digital)
-    seen = _observed(float_copy, stream, digital, size_of(calibration), report)
+    seen = _observed(float_copy, stream, digital, size_of(calibration), report, percent)
     quantized = _replaced(deepcopy(float_copy) if learned_rounding else float_copy, widths, digital)
     seen.fit(quantized, report)
     correct(quantized, seen.batches, seen.moments)
@@ -86,6 +90,7 @@ class Observed:
     `digital`   the patterns of modules that stay as they are
     `samples`   input values `[n]` of each layer
     `batches`, `moments`   batches of inputs `[images, ...]`, and the moments of the float network on each
+    `percent`   the percentile to which codes of inputs reach; None for the least squared error
     `fits`      scales `[outputs]` and zero points that were fitted so far, by layer and widths
     """
 
@@ -94,6 +99,7 @@ class Observed:
     samples: Mapping[str, Tensor]
     batches: Sequence[Structure]
     moments: Sequence[Named]
+    percent: float | None = None
     fits: dict[tuple[str, Bits], dict[str, Tensor]] = field(default_factory=dict)
 
     def widths(self, bits: BitsLike) -> dict[str, Bits]:
@@ -123,7 +129,7 @@ class Observed:
             report(f"quantize {name}", done, len(layers))
             key = name, widths[name]
             if key not in self.fits:
-                layer.fit_scales(self.samples[name])
+                layer.fit_scales(self.samples[name], self.percent)
                 self.fits[key] = {part: getattr(layer, part).detach().clone() for part in FITTED}
             for part, value in self.fits[key].items():
                 getattr(layer, part).data.copy_(value)
@@ -149,11 +155,11 @@ def _prepared_for(
 
 def _observed(
     network: nn.Module, inputs: InputBatches, digital: Collection[str], total: int,
-    report: Callable[[str, int, int], None],
+    report: Callable[[str, int, int], None], percent: float | None = None,
 ) -> Observed:  # fmt: skip
     samples, batches, found = observe_inputs(network, inputs, report, digital, total)
     moments = [_changeable(of_batch, digital) for of_batch in found]
-    return Observed(network, digital, samples, batches, moments)
+    return Observed(network, digital, samples, batches, moments, percent)
 
 
 def replace_layers(
@@ -174,6 +180,13 @@ def replace_layers(
     return _replaced(plain, _widths(plain, chosen_bits(weight_bits, activation_bits, bits), digital), digital)
 
 
+def uncalibrated(model: nn.Module, inputs: Structure, bits: BitsLike, digital: Collection[str] = ()) -> nn.Module:
+    """Return the copy of `model` that `quantize` makes, before it is calibrated; `inputs` `[images, ...]` show the
+    products in functions. Raises the errors of `quantize` for layers and patterns of them."""
+    float_copy = _prepared(model, inputs, digital)
+    return _replaced(float_copy, _widths(float_copy, read_bits(bits), digital), digital)
+
+
 def layer_bits(model: nn.Module, bits: BitsLike, inputs: Structure, digital: Collection[str] = ()) -> dict[str, Bits]:
     """Return the widths that `bits` gives to each layer of a float network, by name, in definition order; `inputs`
     `[images, ...]` show its layers.
@@ -183,15 +196,18 @@ def layer_bits(model: nn.Module, bits: BitsLike, inputs: Structure, digital: Col
     return _widths(_prepared(model, inputs, digital), read_bits(bits), digital)
 
 
-def check_quantizable(model: nn.Module, images: Structure, digital: Collection[str] = ()) -> None:
+def check_quantizable(
+    model: nn.Module, images: Structure, digital: Collection[str] = (), bits: BitsLike = 4
+) -> None:  # fmt: skip
     """Raise the errors of `quantize` that need no calibration, with `images` `[images, ...]`; the model stays as it is.
 
     The float network and one with quantized layers are called on one image and on three.
     """
     float_copy = _prepared(model, images, digital)
     checked_layers(float_copy, digital)
+    widths = _widths(float_copy, read_bits(bits), digital)
     check_single_images(float_copy, images, values=True)
-    check_single_images(_replaced(float_copy, _widths(float_copy, read_bits(4), digital), digital), images)
+    check_single_images(_replaced(float_copy, widths, digital), images)
 
 
 def _changeable(moments: Named, digital: Collection[str]) -> Named:

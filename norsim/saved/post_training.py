@@ -22,12 +22,12 @@ from norsim.jobs.phases import Report, silent, step
 from norsim.quantization.forward import forward
 from norsim.quantization.placeable import check_loaded
 from norsim.quantization.plain import plain_copy
-from norsim.quantization.quantize import check_quantizable, layer_bits
+from norsim.quantization.quantize import check_quantizable
 from norsim.saved.float_weights import load_float
 from norsim.saved.network_folder import save_network
 from norsim.training.estimate import seconds_left_out
 from norsim.training.post_training import is_kept, quantized_once
-from norsim.training.recipes import POST_TRAINING
+from norsim.training.recipes import POST_TRAINING, Recipe
 from norsim.training.train import TrainResult, predict
 from norsim.zoo.normalise import Normalise
 from norsim.zoo.registry import NetworkSpec, spec_of
@@ -55,20 +55,19 @@ class DataPlace:
 def quantized_folder(
     name: str, weights: Path | None, place: DataPlace, folder: Path, command: str,
     normalise: Normalise | None = None, images: int | None = None, digital: tuple[str, ...] = (), *,
-    bits: str = POST_TRAINING.bits, width: float = 1.0, learned_rounding: bool = False, by_metric: bool = False,
-    shapes_only: bool = False, report: Report = silent,
+    recipe: Recipe = POST_TRAINING, width: float = 1.0, by_metric: bool = False, shapes_only: bool = False,
+    report: Report = silent,
 ) -> float:  # fmt: skip
     """Quantize the network `name`, norsim's or user-supplied, without training, and store it in `folder`.
 
     `weights` is the file of its float weights; a user-supplied network may contain its weights. `normalise` applies to
     all its images and is stored with it. Of the training data, only the samples of the calibration are read, and of the
     test data the first `images`, all by default, which the card is about; `command` is the line recorded on it. Modules
-    that match the patterns `digital` stay float. `bits` are the widths of codes
-    (norsim.quantization.by_layer.bits.read_bits), `width` is the network's factor of channels, and `learned_rounding`
-    that of `norsim.quantize`. With `by_metric`, data need no classes. `shapes_only` takes FEW_IMAGES of each batch and
-    of the test data, for a network whose scales do not matter, unless its quantization is kept on disk; returned are
-    the seconds that the whole takes besides, 0 without `shapes_only`. Raises ConfigurationError if the data set is not
-    known or does not fit the network, and for patterns of layers that do not fit it.
+    that match the patterns `digital` stay float. `recipe` has the widths of codes and how they are found, and `width`
+    is the network's factor of channels. With `by_metric`, data need no classes. `shapes_only` takes FEW_IMAGES of each
+    batch and of the test data, for a network whose scales do not matter, unless its quantization is kept on disk;
+    returned are the seconds that the whole takes besides, 0 without `shapes_only`. Raises ConfigurationError if the
+    data set is not known or does not fit the network, and for patterns of layers that do not fit it.
     """
     spec = spec_of(name, width)
     spec = replace(spec, dataset=place.name or spec.dataset, normalise=normalise, digital=digital)
@@ -78,7 +77,6 @@ def quantized_folder(
     network = spec.build()
     check_storable(network, name, digital)
     state = load_float(weights, network) if weights else network.state_dict()
-    recipe = replace(POST_TRAINING, bits=bits, learned_rounding=learned_rounding)
     with step(report, "data train"):
         train_set = place.load("train", spread(recipe.calibration_images))
     with step(report, "data test"):
@@ -86,20 +84,27 @@ def quantized_folder(
         test_set = place.load("test", everything if count is None else first(count))
     network.load_state_dict(state)
     classes = [check_answers(network, part, name, digital, by_metric) for part in (train_set, test_set)]
-    layer_bits(network, bits, tensors_of(train_set.take(min(2, len(train_set))))[0], digital)
+    check_layers(network, train_set, name, digital, recipe.bits)
     left_out = 0.0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         network = _laid_out(network.eval(), spec, train_set)
         seen = [_laid_out(some, spec, train_set) for some in inputs_of(train_set, recipe.batch_size)]
-        options: Any = {"bits": bits, "digital": digital, "learned_rounding": learned_rounding}
+        options: Any = {
+            "bits": recipe.bits, "digital": digital, "activation_range": recipe.activation_range,
+            "learned_rounding": recipe.learned_rounding,
+        }  # fmt: skip
         few = shapes_only and not is_kept(network, seen, **options)
         used = [taken(some, slice(FEW_IMAGES)) for some in seen] if few else seen
         quantized = quantized_once(
-            network, used, **options | {"learned_rounding": learned_rounding and not few}, report=report
+            network, used, **options | {"learned_rounding": recipe.learned_rounding and not few}, report=report
         ).eval()
         if few:
-            left_out = seconds_left_out(network, quantized, seen, sum(map(count_of, used)), **options)
+            done = sum(map(count_of, used))
+            left_out = seconds_left_out(
+                network, quantized, seen, done, bits=recipe.bits, digital=digital,
+                learned_rounding=recipe.learned_rounding,
+            )  # fmt: skip
     known = None
     if all(classes):
         seconds, known = timed(lambda: predict(network, test_set, partial(report, "classify float")))
@@ -142,12 +147,10 @@ def check_answers(
 ) -> bool:
     """Return whether `network` returns a score for each class of `data`, and each sample has one class.
 
-    Two images are classified, then one and three, by the float network and by one with quantized layers, except in
-    modules that match the patterns `digital`. Raises ConfigurationError unless `network` can be quantized, and for data
-    without classes unless these are judged `by_metric`.
+    Two images are classified by a plain copy, in which modules that match the patterns `digital` stay as they are.
+    Raises ConfigurationError if that fails, and for data without classes unless these are judged `by_metric`.
     """
-    some = data.take(min(3, len(data)))
-    inputs, targets = tensors_of(some)
+    inputs, targets = tensors_of(data.take(min(3, len(data))))
     pair = taken(inputs, slice(2))
     try:
         answers = forward(plain_copy(network, digital), pair)
@@ -162,16 +165,26 @@ def check_answers(
         ) from why
     try:
         _check_classes(answers, targets, data, name)
-        found = True
     except ConfigurationError:
         if not by_metric:
             raise
-        found = False
+        return False
+    return True
+
+
+def check_layers(
+    network: nn.Module, data: Dataset | Samples, name: str, digital: tuple[str, ...] = (), bits: str = "4"
+) -> None:  # fmt: skip
+    """Check that the layers of `network` can have codes of `bits`, except in modules that match the patterns `digital`.
+
+    The float network and one with quantized layers are called on one image of `data` and on three. Raises the errors of
+    norsim.quantization.quantize.check_quantizable.
+    """
+    inputs, _ = tensors_of(data.take(min(3, len(data))))
     try:
-        check_quantizable(network, inputs, digital)
+        check_quantizable(network, inputs, digital, bits)
     except ConfigurationError as problem:
         raise type(problem)(f"{name} and the {data.split} images of {data.name}: {problem}") from problem
-    return found
 
 
 def _check_classes(answers: Structure, targets: Structure, data: Dataset | Samples, name: str) -> None:

@@ -22,7 +22,10 @@ def probe(network: nn.Module, form: Any) -> dict[str, Any]:
     random = torch.Generator().manual_seed(0)
     with torch.inference_mode():
         answers = forward(network, _drawn(form, random))
-    numbers = torch.cat([part.double().reshape(2, -1) for part in tensors_in(answers) if len(part) == 2], 1)
+    parts = list(tensors_in(answers))
+    # Outputs may be the same for any number of inputs, or count these along another axis.
+    of_each = [part for part in parts if part.ndim and len(part) == 2]
+    numbers = torch.cat([part.double().reshape(2 if of_each else 1, -1) for part in of_each or parts], 1)
     places = np.linspace(0, numbers.shape[1] - 1, min(KEPT, numbers.shape[1])).astype(int)
     rows = numbers[:, places].tolist()
     return {"inputs": form, "scores": [[float(f"{score:.6g}") for score in row] for row in rows]}

@@ -21,9 +21,9 @@ from torch.nn import functional
 
 from norsim.chip.model import Chip
 from norsim.data import Dataset
-from norsim.data.batches import Data, batches_of
-from norsim.data.inputs.structure import joined
-from norsim.data.tensors import digest_of, images_tensor
+from norsim.data.batches import Data, InputBatches, batches_of
+from norsim.data.inputs.structure import Structure, count_of, joined, mapped, split, taken, tensors_in
+from norsim.data.tensors import BATCH, digest_of, images_tensor
 from norsim.errors import ConfigurationError, DataError
 from norsim.evaluation.metrics import labels_of, scores_of
 from norsim.files import make_folder
@@ -43,29 +43,30 @@ from norsim.training.tuning import Tuning
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """What is learned from: `inputs` `[examples, ...]`, on the device that computes, with labels `targets`
-    `[examples]`, in memory; bytes count in `full_scale`.
+    """What is learned from: `inputs` `[examples, ...]`, a tensor or several in a tuple or dict, on the device that
+    computes, with labels `targets` `[examples]`, in memory; bytes count in `full_scale`.
 
     `source` is the data set that they are of, whose images can be shifted and mirrored; None for other data.
     """
 
-    inputs: Tensor
+    inputs: Structure
     targets: Tensor
     full_scale: int
     source: Dataset | None
 
-    def calibration(self, count: int, random: np.random.Generator) -> Tensor:
+    def calibration(self, count: int, random: np.random.Generator) -> Structure:
         """Up to `count` of the inputs `[examples, ...]`, drawn at random, in their order."""
-        count = min(count, len(self.inputs))
+        available = len(self.targets)
+        count = min(count, available)
         if self.source is not None:
             return images_tensor(self.source.take(count, random))
-        return self.inputs[np.sort(random.choice(len(self.inputs), count, replace=False))]
+        return taken(self.inputs, torch.from_numpy(np.sort(random.choice(available, count, replace=False))))
 
-    def batch(self, chosen: Tensor, augmentation: str, random: torch.Generator) -> Tensor:
+    def batch(self, chosen: Tensor, augmentation: str, random: torch.Generator) -> Structure:
         """The inputs `[batch, ...]` with those numbers, augmented."""
         mirrored = torch.rand(len(chosen), generator=random) < 0.5
-        device = self.inputs.device
-        inputs = self.inputs[chosen.to(device)]
+        device = next(tensors_in(self.inputs)).device
+        inputs = taken(self.inputs, chosen.to(device))
         if self.source is None:
             return inputs
         moves = draw_moves(len(chosen), inputs.shape[2:], augmentation, random)
@@ -80,9 +81,9 @@ def examples_of(data: Data, augmentation: str, device: torch.device) -> Examples
         return Examples(pixels, torch.from_numpy(data.labels), data.full_scale, data)
     if augmentation != "none":
         raise ConfigurationError(f"augmentation {augmentation!r} needs a norsim data set, whose pixels are bytes")
-    batches = [(inputs, labels_of(targets, len(inputs))) for inputs, targets in batches_of(data)]
+    batches = [(inputs, labels_of(targets, count_of(inputs))) for inputs, targets in batches_of(data)]
     inputs, labels = joined([some for some, _ in batches]), joined([some for _, some in batches])
-    return Examples(inputs.to(device), torch.from_numpy(labels), 1, None)
+    return Examples(mapped(inputs, lambda part: part.to(device)), torch.from_numpy(labels), 1, None)
 
 
 def fine_tune(
@@ -110,7 +111,7 @@ def fine_tune(
     examples = examples_of(data, tuning.augmentation, device)
     optimiser = torch.optim.Adam(_groups(student, tuning.rate), betas=(0.9, 0.99))
     shares = [group["lr"] for group in optimiser.param_groups]
-    learned = digest_of([*student.state_dict().values(), examples.inputs, examples.targets])
+    learned = digest_of([*student.state_dict().values(), *tensors_in(examples.inputs), examples.targets])
     identity = repr((chip, asdict(tuning), *digital, str(student), learned))
     done = _load(folder / CHECKPOINT, student, optimiser, identity) if resume else 0
     for first in range(done, tuning.steps, tuning.refresh):
@@ -161,7 +162,7 @@ def _programmed(
     )
     inputs = examples.calibration(chip.calibration.images, generator(tuning.seed, Stream.CALIBRATION_IMAGES))
     program(analog, report=report)
-    calibrate(analog, inputs, seed=tuning.seed, report=report)
+    calibrate(analog, InputBatches(list(split(inputs, BATCH))), seed=tuning.seed, report=report)
     return analog
 
 
@@ -184,7 +185,7 @@ def _groups(student: nn.Module, rate: float) -> list[dict[str, Any]]:
     return groups
 
 
-def _loss(student: nn.Module, teacher: nn.Module, images: Tensor, labels: Tensor, tuning: Tuning) -> Tensor:
+def _loss(student: nn.Module, teacher: nn.Module, images: Structure, labels: Tensor, tuning: Tuning) -> Tensor:
     logits = scores_of(forward(student, images))
     if int(labels.min()) < 0 or int(labels.max()) >= logits.shape[1]:
         raise DataError(
@@ -193,7 +194,7 @@ def _loss(student: nn.Module, teacher: nn.Module, images: Tensor, labels: Tensor
         )
     loss = functional.cross_entropy(logits, labels.to(logits.device))
     with torch.no_grad():
-        target = functional.log_softmax(scores_of(teacher(images)) / tuning.temperature, 1)
+        target = functional.log_softmax(scores_of(forward(teacher, images)) / tuning.temperature, 1)
     ours = functional.log_softmax(logits / tuning.temperature, 1)
     distance = functional.kl_div(ours, target, reduction="batchmean", log_target=True)
     return (1 - tuning.distillation) * loss + tuning.distillation * tuning.temperature**2 * distance

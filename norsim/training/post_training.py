@@ -17,7 +17,8 @@ from norsim.jobs.machine import processor
 from norsim.jobs.phases import Report, silent
 from norsim.jobs.unit_store import DECISIVE, unit_key
 from norsim.quantization.by_layer.bits import BitsLike, read_bits
-from norsim.quantization.quantize import quantize, replace_layers
+from norsim.quantization.post_training.ranges import MSE, read_range
+from norsim.quantization.quantize import quantize, uncalibrated
 from norsim.zoo.attributes import described, has_own_code
 
 
@@ -27,6 +28,7 @@ def quantized_once(
     *,
     bits: BitsLike = 4,
     digital: Collection[str] = (),
+    activation_range: str | float = MSE,
     learned_rounding: bool = False,
     report: Report = silent,
 ) -> nn.Module:
@@ -35,22 +37,21 @@ def quantized_once(
     Only what the quantization changes is kept: scales, zero points, biases and statistics. Those of a network with
     user-supplied code are not kept, because its outputs may depend on anything. Raises the errors of `quantize`.
     """
-    options: Any = {"bits": bits, "digital": digital, "learned_rounding": learned_rounding}
+    options: Any = {
+        "bits": bits, "digital": digital, "activation_range": activation_range, "learned_rounding": learned_rounding,
+    }  # fmt: skip
     key = _key(network, batches, **options)
     if key is None:
         return quantize(network, InputBatches(batches), **options, report=report)
     kept = QUANTIZATIONS.get(key)
-    plain = replace_layers(network, digital=digital, bits=bits)
+    plain = uncalibrated(network, batches[0], bits, digital)
     before = plain.state_dict()
     if kept is not None:
         plain.load_state_dict(before | {name: torch.from_numpy(values) for name, values in kept.items()})
         return plain
     found = quantize(network, InputBatches(batches), **options, report=report)
-    after = found.state_dict()
-    # A product in a function gets a layer only where inputs show it.
-    if after.keys() == before.keys():
-        changed = {name: value.cpu().numpy() for name, value in after.items() if not torch.equal(value, before[name])}
-        QUANTIZATIONS.put(key, changed)
+    after = found.state_dict().items()
+    QUANTIZATIONS.put(key, {name: value.cpu().numpy() for name, value in after if not torch.equal(value, before[name])})
     return found
 
 
@@ -61,7 +62,8 @@ def is_kept(network: nn.Module, batches: Sequence[Structure], **options: Any) ->
 
 
 def _key(
-    network: nn.Module, batches: Sequence[Structure], bits: BitsLike, digital: Collection[str], learned_rounding: bool
+    network: nn.Module, batches: Sequence[Structure], bits: BitsLike, digital: Collection[str],
+    activation_range: str | float, learned_rounding: bool,
 ) -> str | None:  # fmt: skip
     """Return the key of a quantization; None if user-supplied code takes part in it."""
     if has_own_code(network):
@@ -70,5 +72,5 @@ def _key(
     machine = processor(), torch.get_num_threads(), *map(version, DECISIVE)
     return unit_key(
         "quantized", *machine, *described(network), *identity_of(list(batches)), str(read_bits(bits)), sorted(digital),
-        learned_rounding,
+        read_range(activation_range), learned_rounding,
     )  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Literal
 
 from norsim.errors import ConfigurationError
 from norsim.quantization.by_layer.bits import read_bits
+from norsim.quantization.post_training.ranges import MSE, read_range
 
 # Largest translation in pixels, whether images are mirrored, and the side of the square greyed at a random place
 # (DeVries and Taylor, "Improved regularization of convolutional neural networks with Cutout", 2017).
@@ -27,7 +28,8 @@ class Recipe:
     network's outputs at `temperature` (Hinton et al. 2015) instead of the labels. With `precision` bfloat16,
     convolutions and linear layers multiply in it during training, which is faster on processors that support
     it; weights and the accuracies of the result are still float32. `bits` are the widths of codes, as text for
-    norsim.quantization.by_layer.bits.read_bits, and `learned_rounding` is that of `norsim.quantize`.
+    norsim.quantization.by_layer.bits.read_bits; `activation_range`, as text, and `learned_rounding` are those of
+    `norsim.quantize`.
     """
 
     float_epochs: int
@@ -45,6 +47,7 @@ class Recipe:
     precision: Literal["float32", "bfloat16"] = "float32"
     calibration_images: int = 512
     bits: str = "4/4"
+    activation_range: str = MSE
     learned_rounding: bool = False
     seed: int = 0
 
@@ -55,6 +58,7 @@ class Recipe:
         if self.precision not in ("float32", "bfloat16"):
             raise ConfigurationError(f"precision is {self.precision!r}; expected float32 or bfloat16")
         read_bits(self.bits)
+        read_range(self.activation_range)
         for field in ("label_smoothing", "ema_decay", "distillation", "momentum"):
             if not 0 <= getattr(self, field) <= 1:
                 raise ConfigurationError(f"{field} is {getattr(self, field)}; expected 0 to 1")

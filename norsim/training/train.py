@@ -100,8 +100,8 @@ def train(
         float_network = run.float_phase()
         seen = run.batches.observed()
         quantized = quantize(
-            float_network, seen, bits=recipe.bits, digital=spec.digital, learned_rounding=recipe.learned_rounding,
-            report=report,
+            float_network, seen, bits=recipe.bits, digital=spec.digital, activation_range=recipe.activation_range,
+            learned_rounding=recipe.learned_rounding, report=report,
         )  # fmt: skip
         network = run.phase("quantized", quantized, recipe.quantized_epochs, recipe.quantized_rate, float_network)
     predictions = predict(float_network, test_set, partial(report, "classify float"))

@@ -247,3 +247,41 @@ def test_widths_and_encoding_are_those_that_were_asked_for(model: nn.Module, tra
     chip = norsim.load_chip("etox65", SETTINGS)
     as_object = norsim.deploy(model, chip, calibration=train_set.pair, digital=["fc"])
     assert torch.equal(as_object(test_set.x), deployed(model, train_set)(test_set.x))
+
+
+class Parts(nn.Module):
+    """A network for the parts of a vector, in a dict."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3))
+
+    def forward(self, low: Tensor, high: Tensor | None = None) -> Tensor:
+        found: Tensor = self.net(low if high is None else torch.cat([low, high], 1))
+        return found
+
+
+def test_several_inputs_are_attributed_and_learned_from_as_one() -> None:
+    x, y = torch.rand(40, 6, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 3
+    found = []
+    for inputs in (lambda some: some, lambda some: {"low": some[:, :2], "high": some[:, 2:]}):
+        data = [(inputs(x[:20]), y[:20]), (inputs(x[20:]), y[20:])]
+        net = norsim.deploy(Parts(), calibration=data, set={"calibration.reads": 16}, weight_bits=2)
+        losses = net.attribute(data, by="layers").shares
+        net.finetune(data, steps=2, refresh=1, batch_size=8)
+        layers = [layer.grid.layer for layer in net.tiled.values()]
+        found.append((losses, [(one.weights.tolist(), np.asarray(one.bias).tolist()) for one in layers]))
+    assert found[0] == found[1]
+    assert found[0][1][1][1] != Parts().get_parameter("net.2.bias").tolist()
+
+
+def test_integers_need_no_calibration() -> None:
+    x = torch.rand(20, 4)
+    net = norsim.deploy(nn.Linear(4, 3), calibration=x, backend="ideal")
+    assert torch.equal(net(x), net.quantized(x)) and not net.calibrated
+    assert net.evaluate((x, torch.zeros(20, dtype=torch.int64))).backend == "ideal"
+    net.backend = "macro"
+    with pytest.raises(norsim.ConfigurationError, match="is not calibrated"):
+        net(x)
+    assert torch.allclose(net.calibrate()(x), net.quantized(x), atol=0.1)

@@ -135,7 +135,6 @@ CHIPS: Mapping[str, Wrong] = {
     "negative seed": (lambda g: g.deploy(seed=-1), r"seed is -1; expected an integer of at least 0"),
     "unknown backend": (lambda g: g.deploy(backend="hspice"), r"no backend 'hspice'; choose one of ideal, ngspice"),
     "no backend": (lambda g: g.deploy(backend=None), r"no backend None; choose one of ideal, ngspice"),
-    "integers have no currents": (lambda g: g.deploy(backend="ideal"), r"set net.backend = 'macro' first"),
     "set an unknown backend": (lambda g: setattr(g.net, "backend", ["macro"]), r"no backend \['macro'\]; choose one"),
     "read by integers": (lambda g: norsim.read(one_cell(), one_read(), "ideal"),
                          r"has no currents; choose another one"),

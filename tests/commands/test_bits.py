@@ -14,6 +14,7 @@ from norsim.commands.network.bits import report_proposal
 from norsim.data import load
 from norsim.evaluation.mixed_precision.proposal import text_of
 from norsim.quantization.by_layer.bits import Bits, read_bits
+from norsim.quantization.quantize import Observed
 from norsim.saved.network_folder import save_network
 from norsim.training.recipes import Recipe
 from norsim.training.train import train
@@ -38,10 +39,12 @@ def test_a_network_is_quantized_to_the_bits_of_its_layers(norsim: Run, float_fol
     assert kept == {"conv1": (8, 8), "conv2": (4, 4), "fc": (4, 4)} and card["recipe"]["bits"] == "conv1=8/8,*=4/4"
     words = ("eval-network", "--network", float_folder, "--images", 30, "--backend", "ideal", "--json")
     trained = norsim(*words, "--out", tmp_path / "trained").json
-    given = norsim(*words, "--bits", "fc=2,*=8/5", "--out", tmp_path / "given")
+    given = norsim(*words, "--bits", "fc=2,*=8/5", "--activation-range", 99.9, "--out", tmp_path / "given")
     rows = {row["name"]: (row["weight_bits"], row["activation_bits"]) for row in given.json["layers"]}
     assert rows == {"conv1": (8, 5), "conv2": (8, 5), "fc": (2, 2)}
     assert {row["name"]: row["weight_bits"] for row in trained["layers"]} == {"conv1": 8, "conv2": 4, "fc": 4}
+    card = json.loads((tmp_path / "given" / "network" / "card.json").read_text())
+    assert card["recipe"]["activation_range"] == "99.9"
     # The options are part of what a run is resumed by.
     assert json.loads((tmp_path / "given" / "manifest.json").read_text())["options"]["bits"] == "fc=2/2,*=8/5"
     other = norsim(*words, "--bits", 8, "--out", tmp_path / "given", "--resume")
@@ -104,6 +107,36 @@ def test_bits_are_proposed_for_a_budget(
     assert lines[-1] == f"--bits '{found['bits']}'"
     text = " ".join(" ".join(lines).split())
     assert "Accuracy on 300 other training images, in integers" in text and "That is more than --max-loss" in text
+
+
+def test_an_interrupted_search_continues(
+    norsim: Run, float_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("bits", "--network", float_folder, "--images", 60, "--verify-images", 60, "--max-loss", 2, "--json")
+    made: list[Any] = []
+    usual, last = Observed._corrected, [1000]
+
+    def counted(*given: Any) -> Any:
+        if len(made) == last[0]:
+            raise KeyboardInterrupt
+        made.append(given)
+        return usual(*given)
+
+    monkeypatch.setattr(Observed, "_corrected", counted)
+    whole = norsim(*words, "--out", tmp_path / "whole").json
+    of_whole = len(made)
+    last[0] = of_whole + 20
+    assert norsim(*words, "--out", tmp_path / "run").code == 130
+    last[0] = 1000
+    other = norsim(*words, "--seed", 1, "--out", tmp_path / "run", "--resume")
+    assert other.code == 2 and "seed" in other.err
+    made.clear()
+    resumed = norsim(*words, "--out", tmp_path / "run", "--resume").json
+    # Of the 20 networks, one only shows which widths there are, and is made again.
+    assert len(made) == of_whole - 19
+    for content in (whole, resumed):
+        del content["seconds"], content["out"]
+    assert resumed == whole
 
 
 def test_what_stays_digital_gets_no_bits(norsim: Run, float_folder: Path, tmp_path: Path) -> None:

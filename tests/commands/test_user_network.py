@@ -156,6 +156,8 @@ def test_ideal_wires_and_a_wide_converter_give_the_class_of_the_integers(
         (("--model", "{nets}:make_net", *FEW, "--mean", "0.5"), "--mean and --std must be given together"),
         (("--network", "digits-cnn", "--mean", "0", "--std", "1"), "--mean and --std need --weights or --model"),
         (("--network", "digits-cnn", "--learned-rounding"), "--learned-rounding needs --weights, --model or --bits"),
+        (("--network", "digits-cnn", "--activation-range", "99"), "--activation-range needs --weights, --model or"),
+        (("--model", "{nets}:make_net", *FEW, "--activation-range", "p99"), "the range of activations is 'p99'"),
         (
             ("--model", "{nets}:make_net", *FEW, "--mean", "half", "--std", "1"),
             "--mean half: expected one number per channel",

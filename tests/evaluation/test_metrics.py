@@ -123,6 +123,13 @@ def test_a_slow_function_has_no_interval(monkeypatch: pytest.MonkeyPatch) -> Non
     assert found.values == {"array": 1.0} and found.interval("array") is None
 
 
+@pytest.mark.parametrize("outputs", [torch.rand(4, 30), (torch.rand(30, 2), torch.tensor(2.0))])
+def test_outputs_that_do_not_count_images_first_have_no_interval(outputs: Any) -> None:
+    found = judge(lambda some, _: float(torch.as_tensor(some[0]).mean()), {"array": outputs}, torch.rand(30))
+    assert found.values["array"] == pytest.approx(float(outputs[0].mean())) and found.interval("array") is None
+    assert of_each(lambda *_: 1.0, outputs, torch.rand(30)) == [""] * 30
+
+
 def test_values_that_some_resamples_lack_give_no_interval() -> None:
     def of_positives(outputs: Tensor, targets: Tensor) -> float:
         return 1 / float((targets > 0).sum())

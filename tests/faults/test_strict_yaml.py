@@ -151,6 +151,11 @@ def test_recipes_are_as_strict(settings: tuple[str, ...]) -> None:
         change_recipe(POST_TRAINING, settings)
 
 
+def test_a_number_is_the_text_of_a_recipe() -> None:
+    recipe = change_recipe(POST_TRAINING, ("bits=8", "activation_range=99.9"))
+    assert (recipe.bits, recipe.activation_range) == ("8", "99.9")
+
+
 @pytest.mark.parametrize("text", ['{"a": 1, "a": 1}', '{"b": [{"a": 1, "a": 2}]}'])
 def test_a_key_twice_in_json_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="'a' is given twice"):

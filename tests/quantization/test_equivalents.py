@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from norsim.errors import PlacementError
+from norsim.errors import ConfigurationError, PlacementError
 from norsim.quantization.equivalents.rewrite import with_equivalents
 from norsim.quantization.placeable import placeable_layers
 from norsim.quantization.quantize import quantize
@@ -50,6 +50,16 @@ RECURRENT: dict[str, Any] = {
     "projections": lambda: nn.LSTM(3, 5, 2, bias=False, bidirectional=True, proj_size=2),
     "rnn": lambda: nn.RNN(3, 4), "relu": lambda: nn.RNN(3, 4, nonlinearity="relu"),
 }  # fmt: skip
+
+
+def test_a_transposed_convolution_takes_the_size_of_its_output() -> None:
+    layer, x = nn.ConvTranspose2d(3, 4, 3, (2, 3), 1), torch.rand(2, 3, 4, 5)
+    split: Any = with_equivalents(copy.deepcopy(nn.Sequential(layer))).get_submodule("0")
+    for size in ([7, 13], [8, 15], [2, 4, 7, 14]):
+        torch.testing.assert_close(split(x, output_size=size), layer(x, output_size=size))
+    for size in ([9, 13], [7, 12]):
+        with pytest.raises(ConfigurationError, match=r"expected \[7, 13\], or more by less than the strides \[2, 3\]"):
+            split(x, output_size=size)
 
 
 @pytest.mark.parametrize("given", ["tokens", "state", "without images"])

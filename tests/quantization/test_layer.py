@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from norsim.errors import ConfigurationError, PlacementError
-from norsim.quantization.layer import CLIP_FRACTIONS, ConvGeometry, QuantizedLayer, fit_grid
+from norsim.quantization.layer import CLIP_FRACTIONS, ConvGeometry, QuantizedLayer, fit_grid, fit_percentile
 
 
 def layer(**changes: Any) -> QuantizedLayer:
@@ -144,3 +144,20 @@ def test_the_scales_are_those_of_a_plain_search(bits: int, rows: int, count: int
         fits = {other: plain_fit(values, other, top) for other in near}
         np.testing.assert_array_equal(scale, fits[zero][0])
         assert fits[zero][1] <= min(error for _, error in fits.values()) * (1 + 1e-12)
+
+
+def test_a_percentile_sets_the_ends_of_the_codes() -> None:
+    """Of 10,001 even values, 50 are above the 99.5th percentile; the lowest code moves only if there are negative
+    ones."""
+    values = np.linspace(0, 2, 10001, dtype=np.float32)
+    scale, zero = fit_percentile(values, 4, 99.5)
+    assert zero == 0 and scale[0] * 15 == pytest.approx(1.99)
+    scale, zero = fit_percentile(values - 1, 8, 99.5)
+    assert zero in (127, 128) and scale[0] * 255 == pytest.approx(1.98)
+    assert fit_percentile(values, 4, 100)[0][0] * 15 == pytest.approx(2)
+    assert fit_percentile(-values, 4, 90)[1] == 15
+    # One value in a thousand is not 0.
+    rare = np.zeros(1000, np.float32)
+    rare[3] = 3
+    assert fit_percentile(rare, 2, 99)[0][0] == 1
+    assert fit_percentile(0 * rare, 2, 99) == (np.float32(1 / 3), 0)

@@ -258,3 +258,16 @@ def test_torch_keeps_its_number_of_threads() -> None:
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+def test_codes_of_activations_reach_to_the_percentile() -> None:
+    """Of the 32 x 243 even inputs of the first layer, one in 32 is above 10."""
+    data = torch.linspace(0, 1, 32 * 243).reshape(32, 3, 9, 9)
+    data[0] += 10
+    for given, end in ((95, 1.0), ("100", 10.0)):
+        layer = quantize(small_network(), [data], activation_range=given).get_submodule("conv1")
+        assert isinstance(layer, QuantizedOperands)
+        assert layer.input_scale.item() * 15 == pytest.approx(end, abs=0.1)
+    for wrong in (50, 100.1, "wide", float("nan"), True, None):
+        with pytest.raises(ConfigurationError, match="expected 'mse', or a percentile"):
+            quantize(small_network(), [data], activation_range=wrong)  # type: ignore[arg-type]

@@ -54,12 +54,13 @@ def test_a_kept_quantization_is_the_same_to_the_last_bit(made: list[nn.Module]) 
     )
 
 
-def test_learned_codes_are_kept_apart(made: list[nn.Module], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_are_kept_apart(made: list[nn.Module], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("norsim.quantization.post_training.rounding.STEPS", 3)
-    _, learned, again = (
-        quantized_once(network(), BATCHES, bits="2/4", learned_rounding=wanted) for wanted in (False, True, True)
-    )
-    assert len(made) == 2 and state(learned) == state(again)
+    options: list[dict[str, Any]] = [
+        {}, {"learned_rounding": True}, {"learned_rounding": True}, {"activation_range": 90}, {"activation_range": "90"}
+    ]  # fmt: skip
+    _, learned, again, clipped, same = (quantized_once(network(), BATCHES, bits="2/4", **one) for one in options)
+    assert len(made) == 3 and state(learned) == state(again) and state(clipped) == state(same)
 
 
 def test_only_what_changes_is_kept() -> None:

@@ -27,6 +27,7 @@ from norsim.commands.shared.options import (
     chip_options,
     open_run,
     print_json,
+    resume_option,
     run_options,
 )
 from norsim.commands.shared.progress import reporting
@@ -76,6 +77,7 @@ ASSUMPTIONS = (
     help="Other training images, at most, that verify the proposal.",
 )
 @chip_options
+@resume_option
 @run_options
 def command(
     network: str | None, model: str | None, weights: Path | None,
@@ -112,7 +114,7 @@ def command(
         import torch
 
         from norsim.evaluation.mixed_precision.proposal import Budget, propose, read_parts
-        from norsim.saved.post_training import DataPlace, check_answers, check_storable
+        from norsim.saved.post_training import DataPlace, check_answers, check_layers, check_storable
 
     wanted = DataPlace(dataset, data_folder, transform)
     source, place = float_source(network, model, weights, mean, std, wanted)
@@ -127,11 +129,13 @@ def command(
         with step(report, "data train"):
             parts = read_parts(partial(place.load, "train"), images, verify_images, seed)
         check_answers(float_network, parts["calibrate"], source.network, digital)
+        check_layers(float_network, parts["calibrate"], source.network, digital)
         folder = open_run("bits", out, choice, seed, phases)
         with torch.random.fork_rng(devices=[]):
             found = propose(
-                float_network.eval(), parts, choice.chip, Budget(max_loss, energy), digital=digital, report=report
-            )
+                float_network.eval(), parts, choice.chip, Budget(max_loss, energy), digital=digital, report=report,
+                store=folder.units,
+            )  # fmt: skip
     content: dict[str, Any] = {
         "network": network or str(model), "dataset": parts["calibrate"].name, "chip": choice.chip.name,
         "encoding": choice.chip.encoding.name, "max_loss_points": max_loss, "energy": energy, **summary(found),
@@ -178,7 +182,7 @@ def _points(loss: Loss | None) -> dict[str, Any] | None:
 
 
 def _gained(loss: Loss | None) -> dict[str, Any] | None:
-    return None if loss is None else {"points": -loss.points, "ci95": [-end for end in reversed(loss.ci95)]}
+    return None if loss is None else {"points": 0 - loss.points, "ci95": [-end for end in reversed(loss.ci95)]}
 
 
 def table_of_sensitivities(found: Proposal) -> str:

@@ -19,14 +19,14 @@ from norsim.commands.network.shown_result import report_result, table_of, warn_o
 from norsim.commands.shared.device_option import device_of_options, device_option
 from norsim.commands.shared.network_options import (
     bits_option,
-    check_learned_rounding,
     check_normalised,
+    check_post_training,
     float_source,
-    learned_rounding_option,
     metric_option,
     model_is_trusted,
     network_options,
     own_network_options,
+    post_training_options,
     transform_option,
 )
 from norsim.commands.shared.options import (
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 @own_network_options
 @transform_option
 @bits_option
-@learned_rounding_option
+@post_training_options
 @click.option("--images", type=click.IntRange(min=1), help="Use only the first N test images; all by default.")
 @metric_option
 @click.option(
@@ -102,7 +102,7 @@ if TYPE_CHECKING:
 def command(
     network: str | None, model: str | None, weights: Path | None,
     mean: tuple[float, ...] | None, std: tuple[float, ...] | None, bits: str | None,
-    digital: tuple[str, ...], learned_rounding: bool,
+    digital: tuple[str, ...], activation_range: str, learned_rounding: bool,
     dataset: str | None, data_folder: Path | None, transform: str | None, images: int | None, metric: str | None,
     backend: str, pattern: str, compare: Path | None, spice_sample: int, proof_images: int | None,
     proof_seconds: float | None, trials: int, least: float | None,
@@ -126,7 +126,7 @@ def command(
         raise ConfigurationError("--yield-above needs several chips, for example --trials 10")
     own = network is None or weights is not None or bits is not None
     check_normalised(mean, std, quantizes=model is not None or weights is not None)
-    check_learned_rounding(learned_rounding, own)
+    check_post_training(activation_range, learned_rounding, own)
     check_options_of_metric(metric, trials, min_accuracy, compare)
     if not own:
         check_network(str(network))
@@ -157,11 +157,14 @@ def command(
         shown_name = str((made if is_dry_run() else open_output("eval-network", out).path) / "network")
         command_line = shlex.join(["norsim", *sys.argv[1:]])
         source, place = float_source(network, model, weights, mean, std, place)
+        recipe = replace(
+            POST_TRAINING, bits=bits or POST_TRAINING.bits, activation_range=activation_range,
+            learned_rounding=learned_rounding,
+        )  # fmt: skip
         with reporting(quiet, phases) as report:
             left_out = quantized_folder(
                 source.network, source.weights, place, made, command_line, source.normalise, images, digital,
-                bits=bits or POST_TRAINING.bits, width=source.width, learned_rounding=learned_rounding,
-                by_metric=by_metric, shapes_only=is_dry_run(), report=report,
+                recipe=recipe, width=source.width, by_metric=by_metric, shapes_only=is_dry_run(), report=report,
             )  # fmt: skip
         network = str(made)
     with reporting(quiet, phases) as report:

@@ -190,6 +190,9 @@ def change_recipe(recipe: Recipe, settings: tuple[str, ...]) -> Recipe:
             value: Any = parse_yaml(text, key)
         except ConfigurationError as problem:
             raise ConfigurationError(f"--recipe {setting!r}: {problem}") from None
+        if kinds[key] is str and type(value) in (int, float):
+            # The bits 8, and the percentile 99.9.
+            value = text
         if type(value) is not kinds[key] and not (kinds[key] is float and type(value) is int):
             raise ConfigurationError(f"--recipe {setting!r}: expected a {kinds[key].__name__} for {key}")
         recipe = replace(recipe, **{key: kinds[key](value)})

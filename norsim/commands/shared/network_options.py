@@ -58,13 +58,19 @@ def own_network_options(function: Decorated) -> Decorated:
     return function
 
 
-def learned_rounding_option(function: Decorated) -> Decorated:
-    """Add `--learned-rounding`."""
-    return click.option(
-        "--learned-rounding", is_flag=True,
-        help="Learn the rounding of float weights from the float network's layers, which takes minutes and is worth it "
-             "at 4 bits and below.",
-    )(function)  # fmt: skip
+def post_training_options(function: Decorated) -> Decorated:
+    """Add `--activation-range` and `--learned-rounding`."""
+    for option in (
+        click.option("--learned-rounding", is_flag=True,
+                     help="Learn the rounding of float weights from the float network's layers, which takes minutes "
+                          "and is worth it at 4 bits and below."),
+        click.option("--activation-range", metavar="mse|PERCENT", default="mse", show_default=True,
+                     callback=_check_range,
+                     help="What the codes of activations cover: the range of least squared error, or all values up to "
+                          "a percentile, such as 99.9."),
+    ):  # fmt: skip
+        function = option(function)
+    return function
 
 
 def bits_option(function: Decorated) -> Decorated:
@@ -74,6 +80,13 @@ def bits_option(function: Decorated) -> Decorated:
         help="Bits of weights and activations, 1 to 8: 8, or 4/8 (weights/activations), or by patterns of layer names, "
              "such as 'conv1=8/8,*.fc=4/8,*=4/4', of which the first counts that matches a layer. Default: 4.",
     )(function)  # fmt: skip
+
+
+def _check_range(context: click.Context, option: click.Parameter, value: str) -> str:
+    from norsim.quantization.post_training.ranges import read_range
+
+    read_range(value)
+    return value
 
 
 def _check_bits(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
@@ -138,12 +151,13 @@ def _numbers(context: click.Context, option: click.Parameter, value: str | None)
         ) from None
 
 
-def check_learned_rounding(wanted: bool, quantizes: bool) -> None:
-    """Refuse `--learned-rounding` if it is `wanted` of a command that `quantizes` no network."""
-    if wanted and not quantizes:
-        raise ConfigurationError(
-            "--learned-rounding needs --weights, --model or --bits: a trained network already stores its codes"
-        )
+def check_post_training(activation_range: str, learned_rounding: bool, quantizes: bool) -> None:
+    """Refuse `--activation-range` and `--learned-rounding` for a command that `quantizes` no network."""
+    for wanted, option in ((activation_range != "mse", "--activation-range"), (learned_rounding, "--learned-rounding")):
+        if wanted and not quantizes:
+            raise ConfigurationError(
+                f"{option} needs --weights, --model or --bits: a trained network already stores its codes"
+            )
 
 
 def check_normalised(mean: tuple[float, ...] | None, std: tuple[float, ...] | None, quantizes: bool) -> None:

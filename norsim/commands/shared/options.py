@@ -89,11 +89,18 @@ def resume_options(function: Decorated) -> Decorated:
                      help="Only estimate the cost of the run, from rates measured on a few reads."),
         click.option("--cache/--no-cache", default=True, expose_value=False, callback=store_in_context(CACHE),
                      help="Share finished work with other runs on this machine; the default."),
-        click.option("--resume", is_flag=True, expose_value=False, callback=store_in_context(RESUME),
-                     help="Continue the interrupted run in --out DIR; the results do not depend on the interruption."),
+        resume_option,
     ):  # fmt: skip
         function = option(function)
     return function
+
+
+def resume_option(function: Decorated) -> Decorated:
+    """Add `--resume`, for commands that open their folder with `open_run`."""
+    return click.option(
+        "--resume", is_flag=True, expose_value=False, callback=store_in_context(RESUME),
+        help="Continue the interrupted run in --out DIR; the results do not depend on the interruption.",
+    )(function)  # fmt: skip
 
 
 def overwrite_option(function: Decorated) -> Decorated:

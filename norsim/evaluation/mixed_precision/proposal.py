@@ -23,10 +23,12 @@ from norsim.data.tensors import tensors_of
 from norsim.errors import ConfigurationError
 from norsim.evaluation.attribution import Loss, paired_loss
 from norsim.evaluation.metrics import Predictions, labels_of
+from norsim.evaluation.mixed_precision.kept import Answers
 from norsim.evaluation.mixed_precision.options import Choices, choices_of
 from norsim.evaluation.mixed_precision.search import Assignment, path, within
 from norsim.evaluation.mixed_precision.sensitivity import Sensitivity, measure, options_of, scores_of
 from norsim.jobs.phases import Report, silent
+from norsim.jobs.unit_store import UnitStore
 from norsim.quantization.by_layer.bits import MAX_BITS, Bits
 from norsim.quantization.quantize import Observed, observe
 from norsim.random_streams import Stream, generator
@@ -113,14 +115,15 @@ def read_parts(
 
 def propose(
     network: nn.Module, parts: Mapping[str, Dataset | Samples], chip: Chip, budget: Budget, *,
-    digital: Collection[str] = (), report: Report = silent,
+    digital: Collection[str] = (), report: Report = silent, store: UnitStore | None = None,
 ) -> Proposal:  # fmt: skip
     """Return the bits of each layer of a float `network` that lose least within a `budget`, on the training data that
     `read_parts` returns.
 
-    Modules that match the patterns `digital` stay float. Raises ConfigurationError for a budget that nothing meets, and
-    as `norsim.quantize`; PlacementError for a layer that `chip` cannot hold; DataError for data without one class for
-    each image.
+    What quantized networks answer is taken from `store` if it has that, and added to it otherwise. Modules that match
+    the patterns `digital` stay float. Raises ConfigurationError for a budget that nothing meets, and as
+    `norsim.quantize`; PlacementError for a layer that `chip` cannot hold; DataError for data without one class for each
+    image.
     """
     tensors = {name: tensors_of(part) for name, part in parts.items()}
     inputs = {name: one[0] for name, one in tensors.items()}
@@ -129,17 +132,19 @@ def propose(
     uniform = seen.widths(MAX_BITS)
     choices = choices_of(seen.quantized(uniform), chip, taken(inputs["calibrate"], slice(1)))
     _check_energy(budget, choices)
-    found = measure(seen, choices, report)
+    found = measure(seen, choices, report, store)
     options = {name: options_of(own, found[name]) for name, own in choices.items()}
     widest = path(options)[0]
-    trial = Trials(seen, inputs["choose"], labels["choose"], report)
+    full = scores_of(seen.network, inputs["verify"])
+    answers = Answers.of(seen, full, store)
+    trial = Trials(seen, inputs["choose"], labels["choose"], report, "try", answers)
     if budget.points is None:
         chosen = within(options, float(budget.energy or 0) * widest.joules)
     else:
         chosen = trial.last_within(path(options), budget.points)
     alike = best_uniform(choices, chosen.joules, trial)
     right = labels["verify"]
-    check = Trials(seen, inputs["verify"], right, report, "verify")
+    check = Trials(seen, inputs["verify"], right, report, "verify", answers)
     first, last = check.classes(widest.bits), check.classes(chosen.bits)
 
     def judged(bits: Mapping[str, Bits]) -> Judged:
@@ -147,9 +152,8 @@ def propose(
         classes = check.classes(bits)
         return Judged(bits, joules / widest.joules, share(classes, right), paired_loss(first, classes, right))
 
-    full = scores_of(seen.network, inputs["verify"]).argmax(1).numpy()
     return Proposal(
-        choices, found, widest.joules, judged(chosen.bits), share(first, right), share(full, right),
+        choices, found, widest.joules, judged(chosen.bits), share(first, right), share(full.argmax(1).numpy(), right),
         None if alike is None else judged(alike),
         None if alike is None else paired_loss(check.classes(alike), last, right),
         {name: len(part) for name, part in parts.items()},
@@ -185,13 +189,14 @@ def divided(count: int, choose: int, verify: int, seed: int) -> dict[str, Indice
 class Trials:
     """Quantized networks on labelled images: each assignment is classified once.
 
-    `images` `[images, ...]`, `labels` `[images]`
+    `images` `[images, ...]`, `labels` `[images]`; `kept` are answers of an interrupted search
     """
 
     def __init__(
-        self, seen: Observed, images: Structure, labels: Predictions, report: Report, what: str = "try"
+        self, seen: Observed, images: Structure, labels: Predictions, report: Report, what: str, kept: Answers
     ) -> None:  # fmt: skip
         self.seen, self.images, self.labels, self.report, self.what = seen, images, labels, report, what
+        self.kept = kept.about_inputs(what, images)
         self.done: dict[tuple[tuple[str, Bits], ...], Predictions] = {}
 
     def classes(self, bits: Mapping[str, Bits]) -> Predictions:
@@ -199,7 +204,9 @@ class Trials:
         key = tuple(sorted(bits.items(), key=lambda pair: pair[0]))
         if key not in self.done:
             self.report(f"{self.what} bits", len(self.done), len(self.done) + 1)
-            self.done[key] = scores_of(self.seen.quantized(bits), self.images).argmax(1).numpy()
+            self.done[key] = self.kept.once(
+                bits, lambda: scores_of(self.seen.quantized(bits), self.images).argmax(1).numpy()
+            )
         return self.done[key]
 
     def last_within(self, assignments: list[Assignment], points: float) -> Assignment:

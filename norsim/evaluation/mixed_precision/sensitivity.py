@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -22,9 +23,11 @@ from torch.nn import functional
 from norsim.data.inputs.structure import Structure, count_of, joined, split
 from norsim.errors import ConfigurationError, DataError
 from norsim.evaluation import metrics
+from norsim.evaluation.mixed_precision.kept import Answers
 from norsim.evaluation.mixed_precision.options import Choices
 from norsim.evaluation.mixed_precision.search import Option
 from norsim.jobs.phases import Report, silent
+from norsim.jobs.unit_store import UnitStore
 from norsim.quantization.by_layer.bits import Bits
 from norsim.quantization.forward import forward
 from norsim.quantization.quantize import Observed
@@ -71,14 +74,19 @@ def divergence(reference: Tensor, scores: Tensor) -> float:
     return float((first.exp() * (first - second)).sum(dim=1).mean())
 
 
-def measure(seen: Observed, choices: Mapping[str, Choices], report: Report = silent) -> dict[str, Sensitivity]:
-    """Return the sensitivity of each layer at the widths of its choices, on the first images that calibrate."""
+def measure(
+    seen: Observed, choices: Mapping[str, Choices], report: Report = silent, store: UnitStore | None = None
+) -> dict[str, Sensitivity]:
+    """Return the sensitivity of each layer at the widths of its choices, on the first images that calibrate; losses
+    are taken from `store` if it has them, and added to it otherwise."""
     widest = {name: own.widest for name, own in choices.items()}
     batches = _batches(seen)
     exact = scores_of(seen.network, joined(seen.batches[:batches]))
+    answers = Answers.of(seen, exact, store)
 
     def nats(bits: Mapping[str, Bits]) -> float:
-        return divergence(exact, _scores(seen.answers(bits, batches)))
+        found = answers.once(bits, lambda: np.array([divergence(exact, _scores(seen.answers(bits, batches)))]))
+        return float(found[0])
 
     base, total, done = nats(widest), sum(len(own.weights) + len(own.activations) for own in choices.values()), 0
     found = {}

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from norsim.array.tile import Floats
-from norsim.data.inputs.structure import Structure, count_of, taken
+from norsim.data.inputs.structure import Structure, count_of, taken, tensors_in
 from norsim.errors import ConfigurationError
 from norsim.evaluation.intervals import RESAMPLES, WEIGHTS, Interval, ends, wilson
 from norsim.evaluation.metrics import Metric, value_of
@@ -98,7 +98,7 @@ def _by_calls(metric: Metric, outputs: Mapping[str, Structure], targets: Structu
     values = {name: value_of(metric, found, targets) for name, found in outputs.items()}
     each = max(time.monotonic() - started, 1e-9)
     images, calls = count_of(targets), min(CALLS, int(SECONDS / each))
-    if calls < FEWEST_CALLS or images < 2:
+    if calls < FEWEST_CALLS or images < 2 or not all(_counts(found, images) for found in outputs.values()):
         return Judged(values, {}, {})
     random = generator(0, Stream.IMAGE_BOOTSTRAP)
     found: dict[str, list[float]] = {name: [] for name in outputs}
@@ -108,6 +108,11 @@ def _by_calls(metric: Metric, outputs: Mapping[str, Structure], targets: Structu
         for name, answers in outputs.items():
             found[name].append(_value(metric, taken(answers, places), some))
     return Judged(values, {name: np.array(one) for name, one in found.items()}, {})
+
+
+def _counts(outputs: Structure, images: int) -> bool:
+    """Return whether the first axis of all tensors in the outputs counts the images, so that some can be taken."""
+    return all(part.ndim and len(part) == images for part in tensors_in(outputs))
 
 
 def _value(metric: Metric, outputs: Structure, targets: Structure) -> float:
@@ -121,7 +126,7 @@ def _value(metric: Metric, outputs: Structure, targets: Structure) -> float:
 def of_each(metric: Metric, outputs: Structure, targets: Structure) -> list[float | str]:
     """Return the value of each image by itself, `[images]`; an empty text where it has none."""
     images = count_of(targets)
-    if outputs is None:
+    if outputs is None or not _counts(outputs, images):
         return [""] * images
     if isinstance(metric, SumMetric):
         found = metric.value(metric.sums(outputs, targets)).tolist()

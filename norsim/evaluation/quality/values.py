@@ -84,7 +84,8 @@ def _gain(start: Predictions | None, end: Predictions, labels: Predictions) -> t
     if start is None:
         return None, None
     loss = paired_loss(start, end, labels)
-    return -loss.points / 100, (-loss.ci95[1] / 100, -loss.ci95[0] / 100)
+    # 0 minus, because the negative of 0.0 would be shown as -0.00.
+    return 0 - loss.points / 100, (-loss.ci95[1] / 100, -loss.ci95[0] / 100)
 
 
 def class_counts(found: Structure, other: Structure, truth: Structure) -> tuple[list[int], list[int]] | None:

@@ -68,7 +68,8 @@ class SplitRecurrent(nn.Module):
         """
         if not isinstance(input, Tensor):
             raise ConfigurationError(
-                f"a recurrent layer on the array is given a {type(input).__name__}; give a padded tensor"
+                f"a recurrent layer on the array is given a {type(input).__name__}; give a padded tensor, or leave the "
+                "layer digital"
             )
         single = input.ndim == 2
         tokens = input.unsqueeze(1) if single else input.transpose(0, 1) if self.batch_first else input

@@ -43,10 +43,10 @@ class SplitTransposed(nn.Module):
         self.train(layer.training)
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """Return `[images, outputs, ...]`. Raises ConfigurationError for an `output_size`, which would change the
-        padding."""
-        if output_size is not None:
-            raise ConfigurationError("a transposed convolution on the array takes no output_size; use output_padding")
+        """Return `[images, outputs, ...]`, of the size `output_size` along the last axes if it is given.
+
+        Raises ConfigurationError for a size that no output padding below the stride gives.
+        """
         axes = len(self.kernel_size)
         single = input.ndim == axes + 1
         images = input[None] if single else input
@@ -54,7 +54,16 @@ class SplitTransposed(nn.Module):
         parts = self.product(images.flatten(2)).unflatten(1, (self.out_channels, -1)).unflatten(3, size)
         steps = list(zip(size, self.stride, self.dilation, self.kernel_size, strict=True))
         whole = [(length - 1) * stride + dilation * (kernel - 1) + 1 for length, stride, dilation, kernel in steps]
+        paddings: Any = self.padding
         more: Any = self.output_padding
+        if output_size is not None:
+            least = [length - 2 * padding for length, padding in zip(whole, paddings, strict=True)]
+            more = [wanted - length for wanted, length in zip(output_size[-axes:], least, strict=True)]
+            if any(not 0 <= extra < stride for extra, stride in zip(more, self.stride, strict=True)):
+                raise ConfigurationError(
+                    f"the output_size of a transposed convolution is {list(output_size)}; expected {least}, or more by "
+                    f"less than the strides {list(self.stride)}"
+                )
         found: Tensor = parts.new_zeros(
             *parts.shape[:2], *(length + extra for length, extra in zip(whole, more, strict=True))
         )
@@ -64,7 +73,6 @@ class SplitTransposed(nn.Module):
                 for at, (length, stride, dilation, _) in zip(place, steps, strict=True)
             ]
             found[(slice(None), slice(None), *where)] += parts[:, :, number]
-        paddings: Any = self.padding
         for axis, (padding, length, extra) in enumerate(zip(paddings, whole, more, strict=True), 2):
             found = found.narrow(axis, padding, length + extra - 2 * padding)
         if self.bias is not None:
