@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.cases import Case
 from norsim.array.tile import Currents, Floats, Stimulus
 from norsim.backends.batch import read_all
-from norsim.backends.ngspice import Ngspice
+from norsim.backends.simulators.ngspice import Ngspice
 from norsim.errors import SolveError
 from norsim.jobs.workers import Threads
 from norsim.solver import nodal

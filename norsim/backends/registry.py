@@ -9,10 +9,11 @@ from norsim.array.tile import Currents, Stimulus, Tile
 from norsim.backends.backend import Backend
 from norsim.backends.ideal import Ideal
 from norsim.backends.macro import Macro
-from norsim.backends.neospice import Neospice
-from norsim.backends.ngspice import Ngspice
-from norsim.backends.ngspice_shared import NgspiceShared
 from norsim.backends.nodal import Nodal
+from norsim.backends.simulators.neospice import Neospice
+from norsim.backends.simulators.ngspice import Ngspice
+from norsim.backends.simulators.ngspice_shared import NgspiceShared
+from norsim.backends.simulators.vacask import Vacask
 from norsim.errors import ConfigurationError
 from norsim.spice.simulators.choice import Simulator, chosen_simulator
 
@@ -27,6 +28,7 @@ BACKENDS = by_name([
     Ngspice(),
     NgspiceShared(),
     Neospice(),
+    Vacask(),
     Nodal(),
     Macro(),
 ])  # fmt: skip

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from norsim.array.cell import Cell
 from norsim.array.tile import Stimulus, Tile
 from norsim.spice.elements import Comment, Drive, Element, ammeters, elements, number, printable
+from norsim.spice.verilog_a import compiled_files
 
 if TYPE_CHECKING:
     from PySpice.Spice.Netlist import Circuit
@@ -144,7 +145,7 @@ def options(cell: Cell, tolerances: str = OPTIONS) -> str:
 
 def control(cell: Cell, *commands: str) -> Iterator[str]:
     """Yield the control block: load the cell's compiled models, then run `commands`."""
-    loads = (compiled(path) for path, _ in cell.osdi)
+    loads = (compiled(path) for path in compiled_files(cell))
     yield from (".control", *loads, ONE_THREAD, *commands, "quit", ".endc", ".end", "")
 
 

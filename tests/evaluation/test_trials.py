@@ -9,8 +9,8 @@ from torch import nn
 import norsim
 from norsim.array.tile import Currents, Stimulus, Tile
 from norsim.backends import registry
-from norsim.backends.neospice import Neospice
 from norsim.backends.nodal import Nodal
+from norsim.backends.simulators.neospice import Neospice
 from norsim.errors import ConfigurationError
 from norsim.evaluation.trials import evaluate_chips
 from norsim.spice.simulators.choice import SIMULATORS

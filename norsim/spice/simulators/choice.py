@@ -16,7 +16,8 @@ from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.errors import ConfigurationError
 from norsim.spice.deck import deck
 from norsim.spice.dialects import neospice as neospice_dialect
-from norsim.spice.simulators import neospice, neutral, ngspice
+from norsim.spice.dialects import vacask as vacask_dialect
+from norsim.spice.simulators import neospice, neutral, ngspice, vacask
 
 VARIABLE = "NORSIM_SIMULATOR"
 
@@ -57,6 +58,7 @@ SIMULATORS = {
     "neospice": Simulator(
         "neospice", neospice.find_neospice, neospice_dialect.deck, neospice.drain_amps, neospice.lost_amps
     ),
+    "vacask": Simulator("vacask", vacask.identity, vacask_dialect.deck, vacask.drain_amps, vacask.lost_amps),
 }
 
 
