@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Stimulus, Tile
 from norsim.backends.backend import Backend
 from norsim.backends.ideal import Ideal
@@ -56,9 +57,10 @@ def backend_of(simulator: Simulator) -> Backend:
     return next(one for one in BACKENDS.values() if one.simulator == simulator and one.own_process)
 
 
-def reference() -> Backend:
-    """Return the backend of the simulator that NORSIM_SIMULATOR selects: it reads single cells and verifies reads."""
-    return backend_of(chosen_simulator())
+def reference(cell: Cell | None = None) -> Backend:
+    """Return the backend of the simulator for `cell` (norsim.spice.simulators.choice): it reads single cells and
+    verifies reads."""
+    return backend_of(chosen_simulator(cell))
 
 
 def read(tile: Tile, stimulus: Stimulus, backend: str = "ngspice") -> Currents:

@@ -251,9 +251,10 @@ def _add_proof(
         share = _reads(layer, codes[name]) / every
         of_passes = layer.grid.chip.encoding.passes(layer.grid.layer.input_bits) / len(layer.grid.tiles)
         reads = spice_sample * share + (of_passes if each_pass and spice_sample else 0.0)
-        drives = drives_per_read(part, codes[name], reference())
+        by = reference(layer.grid.chip.cell)
+        drives = drives_per_read(part, codes[name], by)
         if reads:
-            work.add(part, codes[name], reference(), reads * drives, min(reads, 1.0), len(places))
+            work.add(part, codes[name], by, reads * drives, min(reads, 1.0), len(places))
         rung = layer.backend_with(backend).rung_above
         if rung is not None:
             work.add(part, codes[name], rung, evaluations * PER_TILE * drives, evaluations, len(places))

@@ -25,7 +25,7 @@ from norsim.quantization.replace import replace_modules
 from norsim.tiling.convolutions.im2col import memory_format
 from norsim.tiling.convolutions.modules import TiledConv1d, TiledConv2d
 from norsim.tiling.grid import place
-from norsim.tiling.modules import TiledLayer, TiledLinear, tiled_layers
+from norsim.tiling.modules import TiledLayer, TiledLinear, cells_of, tiled_layers
 from norsim.tiling.read_noise import ReadNoise
 from norsim.tiling.reader import Reader
 from norsim.zoo.attributes import described
@@ -138,7 +138,8 @@ def fingerprint(model: nn.Module, backend: Backend) -> str:
 
     Processors differ in the last bits of their sums, so it includes the name of this one.
     """
-    rests_on: list[str | None] = [*backend.versions().values()] or [None]
+    cells = cells_of(tiled_layers(model))
+    rests_on: list[str | None] = [*backend.versions(cells).values()] or [None]
     parts: list[object] = [processor(), *map(version, DECISIVE), *rests_on, backend.name, *described(model)]
     for name, layer in tiled_layers(model).items():
         parts += [name, layer.fixed and layer.fixed.name, repr(layer.grid.chip), *_of_layer(layer.grid.layer)]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from norsim.backends import characterised, programming
-from norsim.spice.simulators.choice import VARIABLE, chosen_simulator
+from norsim.spice.simulators.choice import VARIABLE, named_simulator
 from tests.commands.conftest import Run
 from tests.processes import start
 
@@ -23,7 +23,7 @@ def clean_caches() -> Iterator[None]:
 
 
 def _forget() -> None:
-    for remembered in (chosen_simulator, programming.program_levels, programming.curve, characterised.macro_model):
+    for remembered in (named_simulator, programming.program_levels, programming.curve, characterised.macro_model):
         remembered.cache_clear()
 
 

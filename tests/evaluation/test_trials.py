@@ -34,7 +34,7 @@ def test_the_chosen_simulator_verifies(
         solved.append(stimulus.vectors)
         return Nodal().solve(tile, stimulus)
 
-    monkeypatch.setattr(registry, "chosen_simulator", lambda: SIMULATORS["neospice"])
+    monkeypatch.setattr(registry, "chosen_simulator", lambda cell=None: SIMULATORS["neospice"])
     monkeypatch.setattr(Neospice, "solve", solve)
     data = torch.rand(8, 6), torch.arange(8) % 3
     verification = net.evaluate(data, trials=trials, spice_sample=5).verification

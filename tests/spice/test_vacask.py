@@ -181,7 +181,10 @@ def against_kirchhoff(path: Path) -> None:
 
 
 FILES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "a full disk, of which it says nothing": (lambda path: os.truncate(path, 0), "empty currents.raw.*disk may be full"),
+    "a full disk, of which it says nothing": (
+        lambda path: os.truncate(path, 0),
+        "empty currents.raw.*disk may be full",
+    ),
     "a folder that cannot be written": (lambda path: path.unlink(), "wrote no readable currents.raw"),
     "half a file": (truncated, r"bytes of data; expected \d+"),
     "another number of points": (shifted, "states 2 points"),
@@ -206,9 +209,7 @@ def test_a_file_that_cannot_be_trusted_is_refused(
         vacask.read(TILE, STIMULUS)
 
 
-def test_settings_of_the_user_and_the_folder_change_nothing(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_settings_of_the_user_and_the_folder_change_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / ".vacaskrc.toml").write_text("[Paths\nbroken")
     for name in ("HOME", "TMPDIR", "SIM_MODULE_PATH", "SIM_INCLUDE_PATH", "SIM_OPENVAF"):
         monkeypatch.setenv(name, str(tmp_path))

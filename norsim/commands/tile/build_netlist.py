@@ -72,7 +72,7 @@ def command(
     from norsim.tiling.program import program_tile
 
     # The levels can be known already, so that nothing else here would run the simulator.
-    chosen_simulator().warnings(choice.chip.cell, np.array([choice.chip.cell.erased_volts]))
+    chosen_simulator(choice.chip.cell).warnings(choice.chip.cell, np.array([choice.chip.cell.erased_volts]))
     one = open_experiment(network, choice, dataset, data_folder, seed=seed, trusted=model_is_trusted())
     part = one.grid(layer).at(*place)
     codes, array = one.vectors(layer, part, vectors, seed), program_tile(part)

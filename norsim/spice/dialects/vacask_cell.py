@@ -202,10 +202,11 @@ class _Cell(Writer):
             self.used.add(module)
         else:
             part.refuse(f"a model {kind!r} of this kind is not known to mean the same in VACASK")
-        yield f"model {_name(part, name)} {module} ("
         written = [*head, *(f"{key}={value}" for key, value in {**values, **changed}.items())]
+        yield f"model {_name(part, name)} {module}{' (' if written else ''}"
         yield from (f"  {' '.join(written[start : start + 8])}" for start in range(0, len(written), 8))
-        yield ")"
+        if written:
+            yield ")"
 
     def named(self, part: Statement, words: tuple[str, ...]) -> dict[str, str]:
         """Return `name=value` words as a dictionary with translated values, and with names as they are written."""
