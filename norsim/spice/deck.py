@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from norsim.array.cell import Cell
 from norsim.array.tile import Stimulus, Tile
+from norsim.spice.braces import with_parentheses
 from norsim.spice.elements import Comment, Drive, Element, ammeters, elements, number, printable
 from norsim.spice.verilog_a import compiled_files
 
@@ -132,8 +133,8 @@ def _sources(tile: Tile) -> str:
 
 def cell_text(cell: Cell) -> Iterator[str]:
     """Yield the definition of a cell: its model cards and its netlist."""
-    yield cell.models.strip()
-    yield cell.netlist.strip()
+    yield with_parentheses(cell.models.strip())
+    yield with_parentheses(cell.netlist.strip())
 
 
 def options(cell: Cell, tolerances: str = OPTIONS) -> str:

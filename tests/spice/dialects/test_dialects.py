@@ -275,7 +275,7 @@ def test_what_a_cell_says_beside_its_text_is_not_left_out_in_silence() -> None:
     plain = cell_of("R1 d s 1")
     known = CellOfTomorrow(plain.subcircuit, plain.netlist, plain.models, plain.state, 0.0, 20.0)
     assert text_of(known, "hspice") == text_of(plain, "hspice")
-    problem = "the cell's options is for ngspice only and cannot be written for Xyce"
+    problem = "the cell's options cannot be written for Xyce"
     with pytest.raises(ConfigurationError, match=problem):
         text_of(replace(known, options=("scale=1e-6",)), "xyce")
 
