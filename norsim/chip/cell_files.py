@@ -167,16 +167,16 @@ def _check_module(section: CellSection, files: list[Path]) -> None:
     """Raise ConfigurationError if none of the Verilog-A files has the module of the cell, or it has other terminals."""
     if section.module is None or not files or section.osdi:
         return
-    modules = {name: count for path in files for name, count in modules_of(path).items()}
-    if section.module not in modules:
+    modules = {name.lower(): count for path in files for name, count in modules_of(path).items()}
+    if section.module.lower() not in modules:
         raise ConfigurationError(
             f"cell.module: {' and '.join(path.name for path in files)} has no module {section.module!r}; "
             f"{suggestion(section.module, modules)}"
         )
-    if modules[section.module] not in (0, len(section.pins)):
+    terminals = modules[section.module.lower()]
+    if terminals not in (0, len(section.pins)):
         raise ConfigurationError(
-            f"the module {section.module} has {modules[section.module]} terminals, but cell.pins has "
-            f"{len(section.pins)}"
+            f"the module {section.module} has {terminals} terminals, but cell.pins has {len(section.pins)}"
         )
 
 

@@ -74,7 +74,7 @@ class CellSection(Section):
     model: Name | None = None
     """Model card of a transistor, with or without bins, instead of `cell.subcircuit`."""
     module: Name | None = None
-    """Verilog-A module of `cell.verilog_a` or `cell.osdi`, as it is written there, instead of `cell.subcircuit`."""
+    """Verilog-A module of `cell.verilog_a` or `cell.osdi`, instead of `cell.subcircuit`."""
     pins: Annotated[list[Pin], Field(min_length=3, max_length=32)] = Field(["drain", "gate", "source", "bulk"])
     """The model's nodes in order: `drain`, `gate`, `source`, `bulk`, `ground`, or a voltage such as `1.2 V`. `bulk` is
     the array's well, which decks tie to 0 V; `ground` is always 0 V."""

@@ -113,7 +113,7 @@ def test_a_compiled_file_is_the_same_cell(write: Write, tmp_path: Path) -> None:
     assert amps(ready, 3.0, 0.5, 1.0) == amps(source, 3.0, 0.5, 1.0)
     assert chosen_simulator(ready).name == "ngspice" and chosen_simulator(source).name == "vacask"
     fewer = load_chip(write(verilog_a=None, osdi=["ready.osdi"], pins=["drain", "gate", "source"]), trust_cell=True)
-    with pytest.raises(SolveError, match="module Linear has 4 terminals, but the cell connects 3"):
+    with pytest.raises(SolveError, match="module linear has 4 terminals, but the cell connects 3"):
         amps(fewer.cell, 3.0, 0.5, 1.0)
 
 
@@ -123,7 +123,7 @@ def map_path(cell: Cell) -> tuple[Path, str]:
 
 
 REFUSED = {
-    "an unknown module": ({"module": "linear"}, "has no module 'linear'; did you mean 'Linear'"),
+    "an unknown module": ({"module": "Liner"}, "has no module 'Liner'; did you mean 'linear'"),
     "too few pins": ({"pins": ["drain", "gate", "source"]}, "Linear has 4 terminals, but cell.pins has 3"),
     "no file": ({"verilog_a": ["other.va"]}, r"no file 'other\.va'"),
     "a module without files": ({"verilog_a": None}, "`module` needs `verilog_a`"),

@@ -106,6 +106,7 @@ R2 o s 1k
 G1 d s o b 1u
 I1 d s 2u
 C1 d s 1f
+F1 d s V1 {first/10}
 Xinner n s inside ohms={last*1k}
 .ends
 .subckt inside p n ohms=1

@@ -1,9 +1,9 @@
 """A cell in VACASK's netlist language: other words, other order, and device models that are compiled Verilog-A.
 
-VACASK distinguishes upper and lower case and ngspice does not, so all names become lower case, except those of compiled
-modules and of their parameters. A parameter must be known before another one uses it, so the parameters of a subcircuit
-come first, in order of use. BSIM4, BSIM3 and level 1 are the modules of VACASK's folder `spice`, which are translations
-of ngspice's models. At DC a capacitor conducts nothing, and it is left out.
+VACASK distinguishes upper and lower case and ngspice does not, so all names become lower case; VACASK does so itself with
+those of compiled modules and their parameters. A parameter must be known before another one uses it, so the parameters of
+a subcircuit come first, in order of use. BSIM4, BSIM3 and level 1 are the modules of VACASK's folder `spice`, which are
+translations of ngspice's models. At DC a capacitor conducts nothing, and it is left out.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def cell_lines(cell: Cell) -> tuple[list[str], list[str]]:
     """
     parts = written_parts(cell, GRAMMAR, FIELDS)
     compiled = {part.parts[1].lower() for part in parts if part.card == ".model" and _is_module(cell, part)}
-    lowered = [_lowered(part, compiled) for part in parts]
+    lowered = [_lowered(part) for part in parts]
     writer = _Cell(GRAMMAR, lowered, compiled)
     lines = list(writer.scope(lowered))
     return [FILES[module] for module in sorted(writer.used)], lines
@@ -90,26 +90,15 @@ def modules(cell: Cell) -> dict[str, set[int]]:
 
 
 def _kind(card: Statement) -> str:
-    return card.parts[2].partition("(")[0] if len(card.parts) > 2 else ""
+    return card.parts[2].partition("(")[0].lower() if len(card.parts) > 2 else ""
 
 
 def _is_module(cell: Cell, card: Statement) -> bool:
-    return bool(cell.osdi or cell.verilog_a) and _kind(card).lower() not in ("nmos", "pmos", "d", "r", "c")
+    return bool(cell.osdi or cell.verilog_a) and _kind(card) not in ("nmos", "pmos", "d", "r", "c")
 
 
-def _lowered(part: Statement, compiled: set[str]) -> Statement:
-    """Return a statement with its names in lower case, but for those of compiled modules and their parameters."""
-    if part.card.startswith("n"):
-        return part._replace(parts=tuple(_value_lowered(word) for word in part.parts))
-    if part.card == ".model" and part.parts[1].lower() in compiled:
-        module = tuple(_value_lowered(word) if "=" in word and "(" not in word else word for word in part.parts[2:])
-        return part._replace(parts=(".model", part.parts[1].lower(), *module))
+def _lowered(part: Statement) -> Statement:
     return part._replace(parts=tuple(word.lower() for word in part.parts))
-
-
-def _value_lowered(word: str) -> str:
-    name, sign, value = word.partition("=")
-    return f"{name}={value.lower()}" if sign else word.lower()
 
 
 class _Cell(Writer):
@@ -124,7 +113,7 @@ class _Cell(Writer):
     def by_kind(self) -> dict[str, Callable[[Statement], Iterator[str]]]:
         """Return the method that writes a statement, by its card or by the letter of its element."""
         known = {kind: write for kind, write in super().by_kind().items() if kind not in ("b", "d")}
-        return {**known, "c": self.capacitor, "n": self.module_device}
+        return {**known, "c": self.capacitor, "f": self.current_controlled, "n": self.module_device}
 
     def unknown(self, kind: str) -> str:
         """Return why a statement of that kind is refused."""
@@ -191,7 +180,7 @@ class _Cell(Writer):
         # A version is not always a number: 4.8.1.
         words = {word.partition("=")[0].lower(): word for word in bare_card(part)}
         version = words.pop("version", "").partition("=")[2] if name not in self.compiled else ""
-        values = self.named(part, tuple(words.values()))
+        values = self.assigned(part, tuple(words.values()))
         if name in self.compiled:
             module, head = kind, []
         elif kind in ("nmos", "pmos"):
@@ -207,11 +196,6 @@ class _Cell(Writer):
         yield from (f"  {' '.join(written[start : start + 8])}" for start in range(0, len(written), 8))
         if written:
             yield ")"
-
-    def named(self, part: Statement, words: tuple[str, ...]) -> dict[str, str]:
-        """Return `name=value` words as a dictionary with translated values, and with names as they are written."""
-        names = {word.partition("=")[0].lower(): word.partition("=")[0] for word in words}
-        return {names[key]: value for key, value in self.assigned(part, words).items()}
 
     def passive(self, part: Statement) -> Iterator[str]:
         """Write a resistor."""
@@ -234,6 +218,13 @@ class _Cell(Writer):
         kind = {"e": "vcvs", "g": "vccs"}[part.card[0]]
         yield self._instance(part, list(part.parts[:5]), kind, {"gain": value})
 
+    def current_controlled(self, part: Statement) -> Iterator[str]:
+        """Write a source of the current through a voltage source beside it, times a gain."""
+        if len(part.parts) != 5 or "=" in "".join(part.parts[:4]):
+            part.refuse("expected a name, two nodes, a voltage source and a gain")
+        meter, gain = f'"{_name(part, part.parts[3])}"', self.value(part, part.parts[4])
+        yield self._instance(part, list(part.parts[:3]), "cccs", {"gain": gain, "ctlinst": meter})
+
     def mosfet(self, part: Statement) -> Iterator[str]:
         """Write a transistor."""
         yield self._instance(part, list(part.parts[:5]), part.parts[5], self.transistor(part)[1])
@@ -245,7 +236,7 @@ class _Cell(Writer):
             part.refuse(
                 "expected a model card of a compiled module. Name its file under cell.verilog_a, or under cell.osdi"
             )
-        yield self._instance(part, words[:-1], words[-1], self.named(part, assignments(part)))
+        yield self._instance(part, words[:-1], words[-1], self.assigned(part, assignments(part)))
 
 
 def _end(parts: list[Statement], start: int) -> int:
