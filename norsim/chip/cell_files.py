@@ -13,10 +13,10 @@ from norsim.array.cell import Cell
 from norsim.chip.cell_schema import CellSection, LibrarySection
 from norsim.errors import ConfigurationError, UntrustedCellError, suggestion
 from norsim.paths import models_folder, netlists_folder
+from norsim.spice.cell_text.verilog_a import digest_of, modules_of
 from norsim.spice.lines import Card, text_of
 from norsim.spice.model_files import PARAMETERS, Source, is_file
 from norsim.spice.own_names import check_names
-from norsim.spice.verilog_a import digest_of, modules_of
 from norsim.spice.wrapper import NAME, STATE, Inner, check_defined, wrapper
 
 # An absolute path, in quotes or up to a blank.

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from norsim.array.cell import Cell
 from norsim.array.tile import Stimulus, Tile
-from norsim.spice.braces import with_parentheses
+from norsim.spice.cell_text.braces import with_parentheses
+from norsim.spice.cell_text.verilog_a import compiled_files
 from norsim.spice.elements import Comment, Drive, Element, ammeters, elements, number, printable
-from norsim.spice.verilog_a import compiled_files
 
 if TYPE_CHECKING:
     from PySpice.Spice.Netlist import Circuit

@@ -44,7 +44,7 @@ Write = Callable[..., Path]
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep compiled files of a test apart."""
-    monkeypatch.setattr(compiled, "COMPILED", ArrayCache(f"test-{tmp_path.name}"))
+    monkeypatch.setattr(compiled, "COMPILED", ArrayCache(str(tmp_path / "compiled")))
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ import numpy as np
 
 from norsim.array.cell import Cell
 from norsim.array.tile import Floats, Stimulus, Tile
+from norsim.spice.cell_text.verilog_a import compiled_files
 from norsim.spice.deck import celsius, header
 from norsim.spice.dialects.vacask_cell import RESISTOR, cell_lines, modules
 from norsim.spice.elements import Comment, Drive, Element, Item, ammeters, elements, number
-from norsim.spice.verilog_a import compiled_files
 
 NAME = "tile.sim"
 # VACASK stops a read's iteration when both hold; these agree with ngspice and nodal to 1e-9 of full scale.

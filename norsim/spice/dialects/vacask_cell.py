@@ -1,8 +1,8 @@
 """A cell in VACASK's netlist language: other words, other order, and device models that are compiled Verilog-A.
 
-VACASK distinguishes upper and lower case and ngspice does not, so all names become lower case; VACASK does so itself with
-those of compiled modules and their parameters. A parameter must be known before another one uses it, so the parameters of
-a subcircuit come first, in order of use. BSIM4, BSIM3 and level 1 are the modules of VACASK's folder `spice`, which are
+VACASK distinguishes upper and lower case and ngspice does not, so all names become lower case; VACASK does so itself
+with those of compiled modules and their parameters. A parameter must be known before another one uses it, so those of a
+subcircuit come first, in order of use. BSIM4, BSIM3 and level 1 are the modules of VACASK's folder `spice`, which are
 translations of ngspice's models. At DC a capacitor conducts nothing, and it is left out.
 """
 

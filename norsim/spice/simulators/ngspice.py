@@ -18,6 +18,7 @@ import numpy as np
 from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
 from norsim.errors import SimulatorError, SolveError
+from norsim.spice.cell_text.verilog_a import compiled_files
 from norsim.spice.deck import RAW_FILE, compiled, deck
 from norsim.spice.elements import ammeters
 from norsim.spice.kirchhoff import currents_from
@@ -27,7 +28,6 @@ from norsim.spice.simulators.messages import check, warnings_in
 from norsim.spice.simulators.probe import abilities
 from norsim.spice.simulators.running import ENDS, LARGEST_BYTES, Program, own_environment, own_folder, run
 from norsim.spice.single_cells import SingleCells, sweep_deck, swept_deck, terminals
-from norsim.spice.verilog_a import compiled_files
 
 EXECUTABLE_VARIABLE = "NORSIM_NGSPICE"
 # Limit of single cells in a deck, because ngspice's time to read a deck grows faster than the deck.

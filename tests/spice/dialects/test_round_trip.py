@@ -12,7 +12,7 @@ from norsim.array.cell import Cell
 from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import Wires
 from norsim.backends.registry import read
-from norsim.spice.braces import with_parentheses
+from norsim.spice.cell_text.braces import with_parentheses
 from norsim.spice.dialects import deck
 from norsim.spice.elements import Drive, Element, ammeters, elements
 from norsim.spice.statements import Statement, statements
