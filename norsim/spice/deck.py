@@ -75,7 +75,8 @@ def preamble(tile: Tile, stimulus: Stimulus) -> list[str]:
     mode = tile.cell.compatibility
     command = f"ngspice -D ngbehavior={mode} -b" if mode else "ngspice -b"
     run = f"{command} on this file writes {RAW_FILE}: i(vblJ) flows into bitline J,"
-    return [*header(tile, stimulus, [run, _sources(tile)]), *cell_text(tile.cell)]
+    first = [f"First compile the cell: openvaf-r {path}" for path, _ in tile.cell.verilog_a]
+    return [*header(tile, stimulus, [run, _sources(tile), *first]), *cell_text(tile.cell)]
 
 
 def source_of(item: Element | Drive) -> Element:

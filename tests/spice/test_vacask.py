@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,7 +20,10 @@ from norsim.backends.registry import read
 from norsim.cell_check.check import small_tile
 from norsim.chip.load import load_chip
 from norsim.errors import ConfigurationError, SimulatorError, SolveError, SolveTimeoutError
+from norsim.spice.dialects import DIALECTS
 from norsim.spice.dialects import vacask as dialect
+from norsim.spice.elements import ammeters
+from norsim.spice.results import read_results
 from norsim.spice.simulators import compiled, ngspice, vacask
 from norsim.spice.simulators.running import Program, own_folder, run
 from tests.spice.test_deck import bit_serial, linear_pair
@@ -70,6 +74,16 @@ def test_it_gives_the_currents_of_ngspice_and_nodal(
         assert np.abs(found.bitline - other.bitline).max() <= TOLERANCE * full_scale
         assert np.abs(found.source - other.source).max() <= TOLERANCE * full_scale
     assert folders() == []
+
+
+def test_a_deck_that_is_run_by_hand_is_read_back(tmp_path: Path) -> None:
+    tile, stimulus = bit_serial()
+    (tmp_path / "tile.cir").write_text(DIALECTS["vacask"](tile, stimulus))
+    program = str(compiled.installed_file("bin", "vacask"))
+    subprocess.run([program, "-sp", "-se", "tile.cir"], cwd=tmp_path, check=True, capture_output=True)
+    found = read_results(tmp_path / "currents.raw", ammeters(tile), stimulus.vectors)
+    assert found.format == "VACASK raw file"
+    assert np.array_equal(found.table[:, : tile.bitlines], vacask.read(tile, stimulus).bitline)
 
 
 def test_volts_of_source_lines_and_of_all_bitlines_can_step() -> None:
@@ -150,7 +164,7 @@ def test_a_singular_matrix_is_an_error_and_its_folder_is_kept(folders: Folders) 
     with pytest.raises(SolveError, match="^VACASK ended with code 1; it says .Factorization failed[^\n]*$"):
         vacask.read(Tile([[3.0, 4.0]], SINGULAR, Wires(strap_every=1)), STIMULUS)
     (kept,) = folders()
-    assert {"tile.sim", "vacask.log"} <= {path.name for path in kept.iterdir()}
+    assert {"tile.cir", "vacask.log"} <= {path.name for path in kept.iterdir()}
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ RUNS = {
     "ngspice": ("ngspice -b tile.cir", RAW_FILE),
     "hspice": ("hspice -i tile.cir -o tile", "tile.lis"),
     "xyce": ("Xyce tile.cir", "currents.csv"),
+    "vacask": ("vacask -sp -se tile.cir", RAW_FILE),
 }
 
 

@@ -18,7 +18,7 @@ from norsim.spice.deck import celsius, header
 from norsim.spice.dialects.vacask_cell import RESISTOR, cell_lines, modules
 from norsim.spice.elements import Comment, Drive, Element, Item, ammeters, elements, number
 
-NAME = "tile.sim"
+NAME = "tile.cir"
 # VACASK stops a read's iteration when both hold; these agree with ngspice and nodal to 1e-9 of full scale.
 OPTIONS = "gmin=1e-15 abstol=1e-15 reltol=1e-9 vntol=1e-12"
 # The analysis, whose results are in a file of that name.
@@ -28,12 +28,13 @@ SAVED_AT_ONCE = 8
 
 
 def deck(tile: Tile, stimulus: Stimulus) -> str:
-    """Return the deck of a tile: `vacask tile.sim` writes the ammeters' currents of every read to `currents.raw`.
+    """Return the deck of a tile: `vacask tile.cir` writes the ammeters' currents of every read to `currents.raw`.
 
     Raises ConfigurationError for a cell that VACASK cannot have.
     """
-    run = ["vacask -sp -se tile.sim on this file writes currents.raw: vblJ:flow(br) flows into bitline J,",
-           "vret:flow(br) or vslK:flow(br) out of the source lines."]  # fmt: skip
+    run = ["vacask -sp -se tile.cir on this file writes currents.raw: vblJ:flow(br) flows into bitline J,",
+           "vret:flow(br) or vslK:flow(br) out of the source lines. norsim import-results reads it.",
+           *(f"First compile the cell: openvaf-r {path}" for path, _ in tile.cell.verilog_a)]  # fmt: skip
     heading = [f"//{line[1:]}" for line in header(tile, stimulus, run, "point of the sweep")][1:]
     names = [name[2:-1] for name in ammeters(tile)]
     return _deck("NOR-flash tile", heading, tile.cell, elements(tile, stimulus), stimulus.vectors, names)

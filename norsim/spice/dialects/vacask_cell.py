@@ -158,7 +158,8 @@ class _Cell(Writer):
             if part.parts:
                 yield from super().lines([part])
             else:
-                yield f"// {printable(part.text.lstrip('*').strip())}".rstrip()
+                # A backslash at the end of a comment could continue it.
+                yield f"// {printable(part.text.lstrip('*').strip())}".rstrip(" \\")
 
     def call(self, part: Statement) -> Iterator[str]:
         """Write a call of a subcircuit, with as many nodes as it has."""

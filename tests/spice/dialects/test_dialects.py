@@ -31,7 +31,7 @@ OTHERS = ("hspice", "xyce")
 CARD = (models_folder() / "devices" / "etox65.lib").read_text()
 
 
-@pytest.mark.parametrize("dialect", OTHERS)
+@pytest.mark.parametrize("dialect", [*OTHERS, "vacask"])
 @pytest.mark.parametrize("name", DECKS)
 def test_deck_is_the_golden_one(name: str, dialect: str) -> None:
     """NORSIM_UPDATE_GOLDEN=1 rewrites the files; review the difference before committing."""
@@ -48,7 +48,7 @@ def test_a_deck_that_nobody_has_run_says_so(dialect: str) -> None:
 
 
 def test_a_dialect_that_there_is_not_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="no dialect 'spectre'; choose one of ngspice, hspice, xyce"):
+    with pytest.raises(ConfigurationError, match="no dialect 'spectre'; choose one of ngspice, hspice, xyce, vacask"):
         deck(*DECKS["bit-serial-4x5"](), "spectre")
 
 
