@@ -44,10 +44,10 @@ from norsim.jobs.unit_store import UnitStore
 from norsim.jobs.workers import HERE, Workers
 from norsim.quantization.copies import independent_copy
 from norsim.quantization.forward import device_name, device_of
-from norsim.tiling.convert import converted_layers
+from norsim.tiling.convert import cells_of, converted_layers
 from norsim.tiling.digital import check_on_images
 from norsim.tiling.macs import count_macs
-from norsim.tiling.modules import TiledLayer, cells_of
+from norsim.tiling.modules import TiledLayer
 from norsim.tiling.reader import Reader
 
 

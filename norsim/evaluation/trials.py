@@ -21,7 +21,8 @@ from norsim.evaluation.proof.sampling import KeptReads, Quota
 from norsim.evaluation.proof.verification import verify
 from norsim.jobs.phases import Report, silent
 from norsim.jobs.workers import HERE, Workers
-from norsim.tiling.modules import cells_of, tiled_layers
+from norsim.tiling.convert import cells_of
+from norsim.tiling.modules import tiled_layers
 
 
 def evaluate_chips(

@@ -9,6 +9,7 @@ from importlib.metadata import version
 import numpy as np
 from torch import nn
 
+from norsim.array.cell import Cell
 from norsim.backends.backend import Backend, Progress
 from norsim.backends.programming import program_levels
 from norsim.backends.registry import backend_named
@@ -25,7 +26,7 @@ from norsim.quantization.replace import replace_modules
 from norsim.tiling.convolutions.im2col import memory_format
 from norsim.tiling.convolutions.modules import TiledConv1d, TiledConv2d
 from norsim.tiling.grid import place
-from norsim.tiling.modules import TiledLayer, TiledLinear, cells_of, tiled_layers
+from norsim.tiling.modules import TiledLayer, TiledLinear, tiled_layers
 from norsim.tiling.read_noise import ReadNoise
 from norsim.tiling.reader import Reader
 from norsim.zoo.attributes import described
@@ -131,6 +132,11 @@ def converted_layers(model: nn.Module) -> dict[str, TiledLayer]:
             "on the array, and so does norsim.convert for a quantized network"
         )
     return layers
+
+
+def cells_of(layers: Mapping[str, TiledLayer]) -> list[Cell]:
+    """Return the cells of converted layers, each once."""
+    return list(dict.fromkeys(layer.grid.chip.cell for layer in layers.values()))
 
 
 def fingerprint(model: nn.Module, backend: Backend) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from norsim.array.cell import Cell
 from norsim.backends.backend import Backend
 from norsim.backends.ideal import Ideal
 from norsim.data.inputs.structure import Structure, split, taken, tensors_in
@@ -237,11 +236,6 @@ class TiledLinear(TiledLayer, nn.Linear):
 def tiled_layers(model: nn.Module) -> dict[str, TiledLayer]:
     """Return the converted layers by name, in order of definition."""
     return {name: part for name, part in model.named_modules() if isinstance(part, TiledLayer)}
-
-
-def cells_of(layers: Mapping[str, TiledLayer]) -> list[Cell]:
-    """Return the cells of converted layers, each once."""
-    return list(dict.fromkeys(layer.grid.chip.cell for layer in layers.values()))
 
 
 @contextmanager

@@ -154,7 +154,7 @@ def test_simulators_that_cannot_load_it_say_which_can(
     monkeypatch: pytest.MonkeyPatch, write: Write, tmp_path: Path
 ) -> None:
     tile, stimulus = Tile([[3.0]], load_chip("etox-va").cell, Wires(strap_every=1)), Stimulus([[5.0]], [[0.5]])
-    with pytest.raises(SimulatorError, match=r"cannot load OSDI models.*floating_gate\.osdi: use VACASK"):
+    with pytest.raises(SimulatorError, match=r"cannot load OSDI models.*floating_gate\.osdi. Use the vacask backend"):
         read(tile, stimulus, "ngspice")
     for name in ("hspice", "xyce"):
         with pytest.raises(ConfigurationError, match="the cell's verilog_a cannot be written"):

@@ -61,6 +61,7 @@ class Writer:
                     part.refuse(f"{name} and {grammar.parameter(name)} would be the same parameter in {grammar.name}")
 
     def lines(self, parts: list[Statement]) -> Iterator[str]:
+        """Yield the lines of statements."""
         for part in parts:
             if not part.parts:
                 yield part.text
@@ -101,10 +102,12 @@ class Writer:
         return found
 
     def subcircuit(self, part: Statement) -> Iterator[str]:
+        """Write the heading of a subcircuit."""
         nodes = [word for word in part.parts[1:] if "=" not in word]
         yield self._with(" ".join([".subckt", *nodes]), self.assigned(part, assignments(part)))
 
     def call(self, part: Statement) -> Iterator[str]:
+        """Write a call of a subcircuit."""
         words = [word for word in part.parts if "=" not in word]
         yield self._with(" ".join(words), self.assigned(part, assignments(part)))
 
@@ -113,13 +116,16 @@ class Writer:
         return " ".join([text, self.grammar.parameters, *found] if self.grammar.parameters else [text, *found])
 
     def ends(self, part: Statement) -> Iterator[str]:
+        """Write the end of a subcircuit."""
         yield " ".join(part.parts)
 
     def parameter(self, part: Statement) -> Iterator[str]:
+        """Write parameters."""
         found = self.assigned(part, part.parts[1:], bare=True)
         yield " ".join([".param", *(f"{self.grammar.parameter(name)}={value}" for name, value in found.items())])
 
     def card(self, part: Statement) -> Iterator[str]:
+        """Write a model card."""
         if len(part.parts) < 3:
             part.refuse("expected a name and a kind")
         yield from self.card_as(part, part.parts[1], {})
@@ -167,6 +173,7 @@ class Writer:
         yield " ".join([*part.parts[:5], self.value(part, part.parts[5])])
 
     def behavioural(self, part: Statement) -> Iterator[str]:
+        """Write a behavioural source."""
         quantity, sign, text = " ".join(part.parts[3:]).partition("=")
         if not sign or quantity.lower() not in ("v", "i"):
             part.refuse("expected a name, two nodes and v=... or i=...")
@@ -176,6 +183,7 @@ class Writer:
         yield self.grammar.source(name, nodes, quantity.lower(), self.grammar.quoted(written))
 
     def diode(self, part: Statement) -> Iterator[str]:
+        """Write a diode."""
         if len(part.parts) < 4 or set(self.assigned(part, part.parts[4:])) - {"area"}:
             part.refuse("expected a name, two nodes, a card and optionally area=")
         found = self.assigned(part, part.parts[4:])
@@ -194,6 +202,7 @@ class Writer:
         return card, found
 
     def mosfet(self, part: Statement) -> Iterator[str]:
+        """Write a transistor, with a card of its own for its threshold shift if the dialect needs one."""
         card, found = self.transistor(part)
         own = _own_card(self, part, found, card) if self.grammar.own_cards and "delvto" in found else None
         yield from own or ()

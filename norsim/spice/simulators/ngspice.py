@@ -116,9 +116,8 @@ def run_deck(cell: Cell, folder: Path, timeout_seconds: float, largest_bytes: in
     needed = compiled_files(cell)
     if needed and not abilities(executable).osdi:
         raise SimulatorError(
-            f"{version_line(executable)} cannot load OSDI models, and the cell needs {Path(needed[0]).name}: use "
-            "VACASK (--backend vacask, NORSIM_SIMULATOR=vacask), or install ngspice 43 or newer, built with OSDI; "
-            "`norsim doctor` shows what is installed"
+            f"{version_line(executable)} cannot load OSDI models, and the cell needs {Path(needed[0]).name}. Use the "
+            "vacask backend, or install ngspice 43 or newer, built with OSDI; `norsim doctor` shows what is installed"
         )
     mode = ["-D", f"ngbehavior={cell.compatibility}"] if cell.compatibility else []
     if cell.compatibility:
@@ -132,8 +131,7 @@ def run_deck(cell: Cell, folder: Path, timeout_seconds: float, largest_bytes: in
     if other:
         raise SimulatorError(
             f"{version_line(executable)} cannot load {Path(needed[0]).name if needed else 'a model'}: it says "
-            f"{other[0]!r}. ngspice 44 and newer take what openvaf-r writes; or use VACASK (--backend vacask, "
-            "NORSIM_SIMULATOR=vacask)"
+            f"{other[0]!r}. Use the vacask backend, or ngspice 44 or newer, which takes what openvaf-r writes"
         )
     check(output, cell)
     if code != 0:
