@@ -228,6 +228,7 @@ def _declared(parts: list[Statement]) -> Iterator[str]:
 
 
 def assignments(part: Statement) -> tuple[str, ...]:
+    """Return the words of a statement that assign a value to a name."""
     return tuple(word for word in part.parts if "=" in word)
 
 
@@ -241,6 +242,7 @@ def bare_card(part: Statement) -> tuple[str, ...]:
 
 
 def level_of(card: Statement, grammar: Grammar) -> int:
+    """Return a transistor's level by ngspice's numbers. Raises ConfigurationError for one that the dialect lacks."""
     given = dict(word.lower().split("=", 1) for word in bare_card(card) if "=" in word).get("level", "1")
     if not given.isdigit() or int(given) not in grammar.levels:
         card.refuse(f"{grammar.name} is not known to have an equivalent of ngspice's level {given}")
