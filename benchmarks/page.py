@@ -168,20 +168,23 @@ def vacask_section(file: Path) -> Iterator[str]:
         yield from ("Not measured yet: `python -m benchmarks.vacask` measures it.", "")
         return
     yield (
-        f"{kept['machine']}, {kept['date']}, {kept['vacask']}, {kept['ngspice']}. Seconds of all reads of a row "
-        f"together with the start, beside other work on the machine, at most {kept['limit_seconds']:g} s each; ngspice "
+        f"{kept['machine']}, {kept['date']}, {kept['vacask']}, {kept['ngspice']}. Processor seconds of all reads "
+        f"of a row together with the start; a solve is stopped after {kept['limit_seconds']:g} s by the clock. ngspice "
         "has VACASK's tolerances here, `reltol=1e-9`. Differences are the largest over outputs and reads, of full "
         "scale; at most 1e-8 is the bound."
     )
     heads = ("tile", "reads", "VACASK, s", "ngspice, s", "VACASK to nodal", "ngspice to nodal", "VACASK to ngspice")
     yield from ("", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|")
     for row in kept["rows"]:
-        times = ["not finished" if row[f"{name}_seconds"] is None else _number(row[f"{name}_seconds"])
-                 for name in ("vacask", "ngspice")]  # fmt: skip
+        times = [_finished(row["vacask_seconds"], True), _finished(row["ngspice_seconds"], row["ngspice_run"])]
         apart = ["" if row[name] is None else _number(row[name])
                  for name in ("vacask_to_nodal", "ngspice_to_nodal", "vacask_to_ngspice")]  # fmt: skip
         yield f"| {' | '.join([row['tile'], str(row['reads']), *times, *apart])} |"
     yield ""
+
+
+def _finished(seconds: float | None, was_run: bool) -> str:
+    return _number(seconds) if seconds is not None else "not finished" if was_run else "not run"
 
 
 def gpu_section(file: Path) -> Iterator[str]:

@@ -12,8 +12,9 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 
 import numpy as np
 
@@ -36,16 +37,17 @@ BOUND, LIMIT_SECONDS = 1e-8, 600.0
 
 @dataclass(frozen=True)
 class Row:
-    """One tile: seconds of `reads` reads together with the start, None for a simulator that passed the limit, and the
-    largest differences in units of full scale."""
+    """One tile: processor seconds of `reads` reads together with the start, None for a simulator that passed the limit
+    or was not run, and the largest differences in units of full scale."""
 
     tile: str
     reads: int
     vacask_seconds: float | None
-    ngspice_seconds: float | None
     vacask_to_nodal: float | None
-    ngspice_to_nodal: float | None
-    vacask_to_ngspice: float | None
+    ngspice_run: bool = False
+    ngspice_seconds: float | None = None
+    ngspice_to_nodal: float | None = None
+    vacask_to_ngspice: float | None = None
 
     @property
     def met(self) -> bool:
@@ -64,45 +66,63 @@ def ngspice_read(tile: Tile, stimulus: Stimulus, seconds: float) -> Currents:
 
 
 def timed(case: Case, stimulus: Stimulus, limit: float, read: Callable[..., Currents]) -> tuple[Floats | None, float]:
-    """Return the outputs `[vectors, outputs]` by a simulator, None if it passes the limit, and the seconds it took."""
-    started = time.perf_counter()
+    """Return the outputs `[vectors, outputs]` by a simulator, None if it passes the limit, and its processor seconds,
+    which other work on the machine changes little."""
+    before = getrusage(RUSAGE_CHILDREN)
     try:
         currents = read(case.tile, stimulus, limit)
     except SolveTimeoutError as problem:
         discard(problem)
         return None, limit
-    return case.outputs(currents), time.perf_counter() - started
+    after = getrusage(RUSAGE_CHILDREN)
+    return case.outputs(currents), after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def measure(case: Case, reads: int, limit: float) -> Row:
-    """Solve `reads` reads of a case by all three."""
+def apart(left: Floats | None, right: Floats | None) -> float | None:
+    """Return the largest difference of outputs `[vectors, outputs]`; None if one of them is not there."""
+    return None if left is None or right is None else float(np.abs(left - right).max())
+
+
+def by_vacask(case: Case, reads: int, limit: float) -> tuple[Row, Floats | None, Floats]:
+    """Solve reads of a case by VACASK and nodal; return the outputs `[vectors, outputs]` of both too."""
     stimulus = case.stimulus(reads)
     exact = by_nodal(case, stimulus)
-    one, one_seconds = timed(case, stimulus, limit, vacask.read)
-    other, other_seconds = timed(case, stimulus, limit, ngspice_read)
+    found, seconds = timed(case, stimulus, limit, vacask.read)
+    return Row(case.name, reads, None if found is None else seconds, apart(found, exact)), found, exact
 
-    def apart(left: Floats | None, right: Floats | None) -> float | None:
-        return None if left is None or right is None else float(np.abs(left - right).max())
 
-    return Row(
-        case.name, reads, None if one is None else one_seconds, None if other is None else other_seconds,
-        apart(one, exact), apart(other, exact), apart(one, other),
+def with_ngspice(case: Case, row: Row, found: Floats | None, exact: Floats, limit: float) -> Row:
+    """Return a row with what ngspice adds, compared with VACASK's and nodal's outputs `[vectors, outputs]`."""
+    other, seconds = timed(case, case.stimulus(row.reads), limit, ngspice_read)
+    return replace(
+        row, ngspice_run=True, ngspice_seconds=None if other is None else seconds,
+        ngspice_to_nodal=apart(other, exact), vacask_to_ngspice=apart(found, other),
     )  # fmt: skip
 
 
 def run(sizes: Sequence[tuple[int, int]], reads: int, limit: float, out: Path) -> list[Row]:
-    """Measure all cases; write the results after each, so that an interrupted run has those before."""
+    """Measure all cases, first by VACASK, then by ngspice, the slower; write the results after each, so that an
+    interrupted run has those before."""
+    cases = [Case(*size, kind, ohms) for size in sizes for kind in ENCODINGS for ohms in RESISTANCES]
     rows: list[Row] = []
-    for size in sizes:
-        for encoding in ENCODINGS:
-            for resistance in RESISTANCES:
-                rows.append(measure(Case(*size, encoding, resistance), reads, limit))
-                print(f"{time.strftime('%H:%M:%S')} {rows[-1]}", file=sys.stderr, flush=True)
-                kept = {
-                    "machine": processor(), "date": time.strftime("%Y-%m-%d"), "vacask": vacask.identity(),
-                    "ngspice": ngspice.identity(), "limit_seconds": limit, "rows": [asdict(row) for row in rows],
-                }  # fmt: skip
-                write_text(out, json.dumps(kept, indent=1) + "\n")
+    solved: list[tuple[Floats | None, Floats]] = []
+
+    def keep(row: Row) -> None:
+        print(f"{time.strftime('%H:%M:%S')} {row}", file=sys.stderr, flush=True)
+        kept = {
+            "machine": processor(), "date": time.strftime("%Y-%m-%d"), "vacask": vacask.identity(),
+            "ngspice": ngspice.identity(), "limit_seconds": limit, "rows": [asdict(row) for row in rows],
+        }  # fmt: skip
+        write_text(out, json.dumps(kept, indent=1) + "\n")
+
+    for case in cases:
+        row, found, exact = by_vacask(case, reads, limit)
+        rows.append(row)
+        solved.append((found, exact))
+        keep(row)
+    for place, case in enumerate(cases):
+        rows[place] = with_ngspice(case, rows[place], *solved[place], limit)
+        keep(rows[place])
     return rows
 
 

@@ -33,7 +33,7 @@ def test_a_simulator_that_passes_the_limit_is_no_failure_unless_it_is_vacask(mon
 
     case = Case(8, 16, "linear-pair")
     monkeypatch.setattr(vacask, "ngspice_read", slow)
-    row = vacask.measure(case, 1, 50.0)
+    row = vacask.with_ngspice(case, *vacask.by_vacask(case, 1, 50.0), 50.0)
     assert row.met and row.ngspice_seconds is None and row.vacask_to_ngspice is None
     assert not replace(row, vacask_seconds=None).met and not replace(row, vacask_to_nodal=1e-7).met
 
