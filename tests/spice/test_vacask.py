@@ -112,7 +112,7 @@ def test_a_sweep_of_cells_gives_what_single_cells_do() -> None:
 
 
 ELEMENTS = """.subckt c d g s b vt=3
-.param last={first*2} first={vt+1}
+.param last={first*2*e} first={vt+1} e=1e0
 R1 d m {first*1k}
 V1 m n dc 0.1
 E1 o b g s {last/100}

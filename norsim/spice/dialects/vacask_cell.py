@@ -32,7 +32,7 @@ MODULES = {1: "sp_mos1", 8: "sp_bsim3v3", 49: "sp_bsim3v3", 14: "sp_bsim4v8", 54
 # The versions that each module is known to equal; a card without one has ngspice's default, which is among them.
 VERSIONS = {"sp_bsim4v8": ("", "4.8"), "sp_bsim3v3": ("", "3.3"), "sp_mos1": ("",)}
 NAME = re.compile(r"\w+", re.ASCII)
-SYMBOL = re.compile(r"[a-z_]\w*", re.IGNORECASE | re.ASCII)
+SYMBOL = re.compile(r"(?<![\w.])[a-z_]\w*", re.ASCII)
 # Words of its language.
 RESERVED = {
     "load", "include", "model", "subckt", "ends", "parameters", "ground", "control", "endc", "abort", "var", "options",
