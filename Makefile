@@ -66,6 +66,7 @@ docs: venv
 	$(BIN)/python -m sphinx -W --keep-going -E -q -b html -d build/doctrees docs build/site
 
 bench: venv
+	$(BIN)/python -m benchmarks.vacask
 	$(BIN)/python -m benchmarks
 
 # For example make profile NETWORK=resnet20 DATA=DIR ARGS="--images 100".

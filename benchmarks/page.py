@@ -54,13 +54,15 @@ GPU_ROWS: tuple[tuple[str, str, str, str, tuple[str, float] | None], ...] = (
     ),
     ("training", "quantized_epoch_seconds", "the same with learned quantizers, beside its teacher", "s", ("≤", 10)),
 )
+# The last figures of `python -m benchmarks.vacask`.
+VACASK = Path(__file__).with_name("vacask.json")
 PACKAGES = ("norsim", "numpy", "numba", "scipy", "torch")
 
 
 def page(found: Found) -> str:
     """Return the whole page."""
     parts = (_head, _claims, _notes, _machine, _rungs, _growth)
-    return "\n".join([*(line for part in parts for line in part(found)), *gpu_section(GPU)])
+    return "\n".join([*(line for part in parts for line in part(found)), *vacask_section(VACASK), *gpu_section(GPU)])
 
 
 def unmet(found: Found) -> list[Claim]:
@@ -128,9 +130,9 @@ def _rungs(found: Found) -> Iterator[str]:
         yield from (_deviation(deviation) for deviation in deviations)
         yield ""
     yield (
-        "A tile that ngspice's sparse solver does not finish is checked cell by cell: ngspice solves the current of "
-        "each cell at nodal's volts, the wires' volts follow from these by Kirchhoff's current law, and ngspice "
-        "solves the currents again."
+        "A tile that ngspice's sparse solver does not finish is solved by VACASK. Without VACASK it is checked cell by "
+        "cell: ngspice solves the current of each cell at nodal's volts, the wires' volts follow from these by "
+        "Kirchhoff's current law, and ngspice solves the currents again."
     )
     yield "The first read is the full drive, the second one line alone; the others have random densities."
     yield ""
@@ -156,6 +158,33 @@ def _point(point: Point) -> str:
         return f"| {tile} | {point.batch} | failed | {_one_line(point.problem)} |"
     nodal = "" if np.isnan(point.nodal) else _number(1e6 * point.nodal)
     return f"| {tile} | {point.batch} | {_number(1e6 * point.macro)} | {nodal} |"
+
+
+def vacask_section(file: Path) -> Iterator[str]:
+    """Yield the lines about VACASK, from the file of the last figures, if there is one."""
+    kept: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    yield from ("## VACASK, ngspice and nodal", "")
+    if not kept:
+        yield from ("Not measured yet: `python -m benchmarks.vacask` measures it.", "")
+        return
+    yield (
+        f"{kept['machine']}, {kept['date']}, {kept['vacask']}, {kept['ngspice']}. Processor seconds of all reads "
+        f"of a row together with the start; a solve is stopped after {kept['limit_seconds']:g} s by the clock. ngspice "
+        "has VACASK's tolerances here, `reltol=1e-9`. Differences are the largest over outputs and reads, of full "
+        "scale; at most 1e-8 is the bound."
+    )
+    heads = ("tile", "reads", "VACASK, s", "ngspice, s", "VACASK to nodal", "ngspice to nodal", "VACASK to ngspice")
+    yield from ("", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|")
+    for row in kept["rows"]:
+        times = [_finished(row["vacask_seconds"], True), _finished(row["ngspice_seconds"], row["ngspice_run"])]
+        apart = ["" if row[name] is None else _number(row[name])
+                 for name in ("vacask_to_nodal", "ngspice_to_nodal", "vacask_to_ngspice")]  # fmt: skip
+        yield f"| {' | '.join([row['tile'], str(row['reads']), *times, *apart])} |"
+    yield ""
+
+
+def _finished(seconds: float | None, was_run: bool) -> str:
+    return _number(seconds) if seconds is not None else "not finished" if was_run else "not run"
 
 
 def gpu_section(file: Path) -> Iterator[str]:

@@ -18,6 +18,7 @@ EXCEPTIONS = {
         "--set", "--trust-cell", "--trust-model",
     },
     "spice/simulators/running.py": {"--pdeathsig"},
+    "spice/simulators/vacask.py": {"--tomlfile"},
     "spice/simulators/ngspice.py": {"--version", " does not answer --version as ngspice does. Reinstall ngspice"},
 }  # fmt: skip
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs ngspice, its shared library and Python's venv module if they are missing, and with the argument `browser` also
-# the browser for the tests of reports. Without the rights to do so, prints the command to run.
+# what only the tests need: the browser for those of reports, and the linker for cells in Verilog-A. Without the rights to do
+# so, prints the command to run.
 set -eu
 
 missing=""
@@ -9,6 +10,7 @@ ldconfig -p 2>/dev/null | grep -q 'libngspice\.so' || missing="$missing libngspi
 python3 -c 'import ensurepip' >/dev/null 2>&1 || missing="$missing python3-venv"
 if [ "${1:-}" = browser ]; then
     command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
+    command -v ld >/dev/null 2>&1 || missing="$missing binutils"
     command -v chromedriver >/dev/null 2>&1 || missing="$missing chromium-driver"
 fi
 [ -n "$missing" ] || exit 0

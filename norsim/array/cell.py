@@ -29,7 +29,8 @@ class Cell:
     `options`        ngspice options that the models need, by name, e.g. `scale`
     `compatibility`  ngspice's mode for models written for another simulator, e.g. `hsa`; empty for ngspice's own syntax
     `neutral_volts`  threshold without stored charge, volts, if the state is a charge; None if the netlist tells it
-    `osdi`           compiled Verilog-A models that ngspice loads: path and SHA-256 of each
+    `osdi`           compiled Verilog-A models that the simulator loads: path and SHA-256 of each
+    `verilog_a`      Verilog-A files that are compiled for the simulator: path, and SHA-256 of it with its includes
     `files`          further files that a trusted cell lets ngspice read: path and SHA-256 of each
     `allowed_parameters`  parameters, in lower case, that ngspice may ignore because it does not know them
     `origins`        for messages: the files of `models` and `netlist`, as numbers of lines of both texts joined by a
@@ -51,6 +52,7 @@ class Cell:
     options: tuple[tuple[str, str], ...] = ()
     compatibility: str = ""
     osdi: tuple[tuple[str, str], ...] = ()
+    verilog_a: tuple[tuple[str, str], ...] = ()
     files: tuple[tuple[str, str], ...] = ()
     neutral_volts: float | None = None
     allowed_parameters: tuple[str, ...] = ()
@@ -94,5 +96,5 @@ class Cell:
         needs = (self.options, self.compatibility, tuple(digest for _, digest in self.osdi))
         if any(needs):
             text.append(repr(needs))
-        text += [digest for _, digest in self.files]
+        text += [digest for _, digest in (*self.files, *self.verilog_a)]
         return hashlib.sha256("\0".join(text).encode()).hexdigest()

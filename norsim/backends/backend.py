@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from norsim.array.tile import Currents, Stimulus, Tile
@@ -11,6 +11,7 @@ from norsim.array.wires import Wires
 from norsim.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from norsim.array.cell import Cell
     from norsim.solver.macro.tables import Tabulated
     from norsim.spice.simulators.choice import Simulator
 
@@ -118,20 +119,20 @@ class Backend(ABC):
         """The simulator that solves its decks; None for a backend without decks."""
         return None
 
-    @property
-    def witness(self) -> Simulator | None:
-        """The simulator that verifies its reads; None if there is nothing to verify."""
+    def witness(self, cell: Cell | None = None) -> Simulator | None:
+        """Return the simulator that verifies its reads of tiles of `cell`; None if there is nothing to verify."""
         from norsim.spice.simulators.choice import chosen_simulator
 
-        return chosen_simulator()
+        return chosen_simulator(cell)
 
-    def versions(self) -> dict[str, str]:
-        """Return the versions, by name, of the simulators that its results depend on: for reading, programming and
-        verifying.
+    def versions(self, cells: Iterable[Cell]) -> dict[str, str]:
+        """Return the versions, by name, of the simulators that results for `cells` depend on: for reading, programming
+        and verifying.
 
         Raises SimulatorError if one of them is missing.
         """
-        return {one.name: one.identity() for one in (self.witness, self.simulator) if one is not None}
+        used = (*(self.witness(cell) for cell in cells), self.simulator)
+        return {one.name: one.identity() for one in used if one is not None}
 
     def check_wires(self, wires: Wires) -> None:
         """Raise ConfigurationError if it cannot read arrays with these source lines."""

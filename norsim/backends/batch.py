@@ -20,7 +20,8 @@ def read_all(
     """Return the currents of each of `requests`, in order, read by `workers`; `progress(done, total)` reports progress.
 
     Reads of a simulator are taken from `store` if it has them, and added to it otherwise. The key of such a unit is its
-    deck, which holds the cell, the wires, all volts and options, and the simulator's version. Raises SolveError with
+    deck, which holds the cell, the wires, all volts and options, with the content of files that the deck names, and the
+    simulator's version. Raises SolveError with
     the number and names of the failed reads.
     """
     by = backend.simulator
@@ -32,7 +33,8 @@ def read_all(
     def units() -> Iterator[Unit]:
         for place, (tile, stimulus) in enumerate(requests):
             if kept is not None and by is not None:
-                keys[place] = unit_key(backend.name, simulator, by.deck(tile, stimulus))
+                named = [digest for _, digest in (*tile.cell.osdi, *tile.cell.verilog_a, *tile.cell.files)]
+                keys[place] = unit_key(backend.name, simulator, by.deck(tile, stimulus), *named)
                 found = kept.get(keys[place])
                 if found is not None:
                     finish(place, currents_of(found))

@@ -70,7 +70,7 @@ def _blaming_the_wires(tile: Tile, stimulus: Stimulus) -> Iterator[None]:
         yield
     except SolveError as problem:
         read = float(stimulus.bitline_volts.max()) - stimulus.source_volts
-        along = characterisation_cache.lossless_drops(tile, stimulus, chosen_simulator().drain_amps)
+        along = characterisation_cache.lossless_drops(tile, stimulus, chosen_simulator(tile.cell).drain_amps)
         if max(along) < LARGE_DROP * read:
             raise
         line = ("bitlines", "source lines")[int(np.argmax(along))]
@@ -157,7 +157,7 @@ def is_stored(tile: Tile, stimulus: Stimulus) -> bool:
 
 
 def _key(tile: Tile, drive: Driven) -> str:
-    return model_key(tile, drive, chosen_simulator().identity())
+    return model_key(tile, drive, chosen_simulator(tile.cell).identity())
 
 
 def built(tile: Tile, drive: Driven) -> Tabulated:
@@ -202,7 +202,7 @@ def characterisation(tile: Tile, stimulus: Stimulus, thresholds: Floats) -> Cell
 
     Raises SolveError for a cell that polynomials do not fit, or with current through its gate or bulk.
     """
-    simulator = chosen_simulator()
+    simulator = chosen_simulator(tile.cell)
     box, gates = characterisation_cache.bounds(tile, stimulus, simulator.drain_amps), np.unique(stimulus.wordline_volts)
     table = characterisation_cache.table(tile.cell, gates, thresholds, box, simulator.drain_amps, simulator.identity())
     lost = _lost_amps(tile.cell, tuple(gates.tolist()), box)
@@ -221,4 +221,4 @@ def _lost_amps(cell: Cell, gates: tuple[float, ...], box: Box) -> float:
     ends = product(gates, (box.across_low, box.across_high), (box.source_low, box.source_high),
                    (cell.erased_volts, cell.programmed_volts))  # fmt: skip
     gate, across, source, thresholds = np.array(list(ends)).T
-    return float(np.abs(chosen_simulator().lost_amps(cell, gate, across + source, source, thresholds)).max())
+    return float(np.abs(chosen_simulator(cell).lost_amps(cell, gate, across + source, source, thresholds)).max())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Stimulus, Tile
 from norsim.backends.backend import Backend
 from norsim.errors import ConfigurationError
@@ -19,7 +20,6 @@ class Ideal(Backend):
         """Raise ConfigurationError: there are no currents to solve for."""
         raise ConfigurationError("the backend ideal computes integers and has no currents; choose another one")
 
-    @property
-    def witness(self) -> None:
+    def witness(self, cell: Cell | None = None) -> None:
         """None: integers need no verification."""
         return None

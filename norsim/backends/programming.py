@@ -32,7 +32,7 @@ def cell_amps(cell: Cell, thresholds: Floats, gate_volts: float, drain_volts: fl
     """
     tile = Tile(np.atleast_2d(thresholds), cell, Wires(strap_every=1))
     stimulus = Stimulus(np.array([[gate_volts]]), np.full((1, tile.bitlines), drain_volts))
-    currents: Floats = reference().read(tile, stimulus).bitline[0]
+    currents: Floats = reference(cell).read(tile, stimulus).bitline[0]
     return currents
 
 
@@ -86,7 +86,7 @@ def neutral_volts(cell: Cell) -> float:
 
     Raises ConfigurationError if neither the cell nor its netlist tells it.
     """
-    found = chosen_simulator().neutral_volts(cell) if cell.neutral_volts is None else cell.neutral_volts
+    found = chosen_simulator(cell).neutral_volts(cell) if cell.neutral_volts is None else cell.neutral_volts
     if found is None:
         raise ConfigurationError(
             f"the threshold of the cell {cell.subcircuit} without stored charge is not known: its state is no charge, "

@@ -5,14 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Stimulus, Tile
 from norsim.backends.backend import Backend
 from norsim.backends.ideal import Ideal
 from norsim.backends.macro import Macro
-from norsim.backends.neospice import Neospice
-from norsim.backends.ngspice import Ngspice
-from norsim.backends.ngspice_shared import NgspiceShared
 from norsim.backends.nodal import Nodal
+from norsim.backends.simulators.neospice import Neospice
+from norsim.backends.simulators.ngspice import Ngspice
+from norsim.backends.simulators.ngspice_shared import NgspiceShared
+from norsim.backends.simulators.vacask import Vacask
 from norsim.errors import ConfigurationError
 from norsim.spice.simulators.choice import Simulator, chosen_simulator
 
@@ -27,6 +29,7 @@ BACKENDS = by_name([
     Ngspice(),
     NgspiceShared(),
     Neospice(),
+    Vacask(),
     Nodal(),
     Macro(),
 ])  # fmt: skip
@@ -54,9 +57,10 @@ def backend_of(simulator: Simulator) -> Backend:
     return next(one for one in BACKENDS.values() if one.simulator == simulator and one.own_process)
 
 
-def reference() -> Backend:
-    """Return the backend of the simulator that NORSIM_SIMULATOR selects: it reads single cells and verifies reads."""
-    return backend_of(chosen_simulator())
+def reference(cell: Cell | None = None) -> Backend:
+    """Return the backend of the simulator for `cell` (norsim.spice.simulators.choice): it reads single cells and
+    verifies reads."""
+    return backend_of(chosen_simulator(cell))
 
 
 def read(tile: Tile, stimulus: Stimulus, backend: str = "ngspice") -> Currents:

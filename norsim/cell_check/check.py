@@ -1,4 +1,4 @@
-"""The check of a cell, step by step, with the simulator that NORSIM_SIMULATOR selects as the witness."""
+"""The check of a cell, step by step, with the simulator for the cell as the witness."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def check(
     `progress(what, done, total)` is called at every step. Raises SimulatorError without a simulator, and SolveError if
     not even single cells can be swept.
     """
-    simulator, encoding, cell = chosen_simulator(), chip.encoding, chip.cell
+    simulator, encoding, cell = chosen_simulator(chip.cell), chip.encoding, chip.cell
     ends, read_volts = (cell.erased_volts, cell.programmed_volts), encoding.verify_volts
     steps = ("window", "levels", "curves", "leaks", "temperature", "small tile")
     found: list[Finding] = []
@@ -116,10 +116,10 @@ def _leaks(chip: Chip) -> list[Finding]:
     if encoding.has_unselected_cells:
         states = np.linspace(cell.erased_volts, cell.programmed_volts, UNSELECTED_STATES)
         zero = np.zeros(len(states))
-        off = chosen_simulator().drain_amps(cell, zero, np.full(len(states), drain), zero, states)
+        off = chosen_simulator(cell).drain_amps(cell, zero, np.full(len(states), drain), zero, states)
         found.append(findings.unselected(off, states, chip.wordlines, encoding))
     points: Floats = np.array(list(product((0.0, gate), (0.0, drain), (0.0,), ends)))
-    amps = float(np.abs(chosen_simulator().lost_amps(cell, *points.T)).max())
+    amps = float(np.abs(chosen_simulator(cell).lost_amps(cell, *points.T)).max())
     return [*found, findings.lost(amps, float(encoding.level_amps[-1]), MOST_LOST)]
 
 
@@ -133,15 +133,15 @@ def _same_card(cell: Cell, card: Cell, read_volts: tuple[float, float]) -> Findi
 def _amps(cell: Cell, threshold: float, gate: float, drain: float) -> float:
     """Return the current into the drain of a single cell at those volts, amperes, wherever it leaves."""
     volts = (np.array([value]) for value in (gate, drain, 0.0, threshold))
-    return float(chosen_simulator().drain_amps(cell, *volts)[0])
+    return float(chosen_simulator(cell).drain_amps(cell, *volts)[0])
 
 
 def _small_tile(chip: Chip, levels: Levels, seconds: dict[str, float]) -> list[Finding]:
     """Check the characterisation for a small tile, and compare nodal with the simulator on it."""
     tile, stimulus, outputs = small_tile(chip, levels)
-    by, started = chosen_simulator().name, time.monotonic()
+    by, started = chosen_simulator(chip.cell).name, time.monotonic()
     reads = tile.thresholds.size * stimulus.vectors
-    exact = reference().read(tile, stimulus)
+    exact = reference(chip.cell).read(tile, stimulus)
     seconds[f"{by}_a_cell"] = (time.monotonic() - started) / reads
     started = time.monotonic()
     try:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from norsim.array.cell import Cell
 from norsim.chip.cell_schema import CellSection, LibrarySection
-from norsim.errors import ConfigurationError, UntrustedCellError
+from norsim.errors import ConfigurationError, UntrustedCellError, suggestion
 from norsim.paths import models_folder, netlists_folder
+from norsim.spice.cell_text.verilog_a import digest_of, modules_of
 from norsim.spice.lines import Card, text_of
 from norsim.spice.model_files import PARAMETERS, Source, is_file
 from norsim.spice.own_names import check_names
@@ -40,6 +41,8 @@ def build_cell(
     own = reader.cards(section.netlist, None, netlists_folder() / "cells") if section.netlist else []
     netlist = text_of(own) if own else ""
     inner, every = inner_of(section), [*chain.from_iterable(cards), *own]
+    sources = tuple(_verilog_a(name, chip, trust_cell) for name in section.verilog_a)
+    _check_module(section, [Path(path) for path, _ in sources])
     check_defined(inner, every, section.allow_unknown_parameters)
     check_names(every)
     _check_given(section.params, every)
@@ -57,6 +60,7 @@ def build_cell(
         options=tuple(sorted(section.options.items())),
         compatibility=_whole(section.compatibility),
         osdi=tuple(_compiled(name, chip, trust_cell) for name in section.osdi),
+        verilog_a=sources,
         files=_named_files(every) if trust_cell else (),
         neutral_volts=_neutral(section) if state_is_charge else None,
         allowed_parameters=tuple(sorted(name.lower() for name in section.allow_unknown_parameters)),
@@ -109,8 +113,8 @@ def inner_of(section: CellSection) -> Inner:
     if section.state_erased is not None and section.state_programmed is not None:
         ends = (section.state_erased, section.state_programmed)
     return Inner(
-        section.subcircuit or str(section.model), section.subcircuit is None, tuple(section.pins), section.state, ends,
-        tuple(section.instance.items()),
+        section.subcircuit or section.model or str(section.module), section.model is not None, tuple(section.pins),
+        section.state, ends, tuple(section.instance.items()), section.module is not None,
     )  # fmt: skip
 
 
@@ -144,15 +148,51 @@ def _named_files(cards: list[Card]) -> tuple[tuple[str, str], ...]:
     )
 
 
+def _verilog_a(name: str, chip: Path, trust_cell: bool) -> tuple[str, str]:
+    """Return a Verilog-A file's path, and the SHA-256 of it with its includes."""
+    beside, packaged = (chip.parent / name).resolve(), netlists_folder() / "cells" / name
+    if not is_file(beside):
+        if Path(name).name == name and is_file(packaged):
+            return str(packaged), digest_of(packaged)
+        raise ConfigurationError(f"chip file {chip}: no file {name!r} beside it or in {packaged.parent}")
+    if not trust_cell:
+        raise UntrustedCellError(
+            f"cell.verilog_a: {beside} becomes machine code, which no simulator runs unless the cell is trusted"
+        )
+    _check_name("cell.verilog_a", beside)
+    return str(beside), digest_of(beside)
+
+
+def _check_module(section: CellSection, files: list[Path]) -> None:
+    """Raise ConfigurationError if none of the Verilog-A files has the module of the cell, or it has other terminals."""
+    if section.module is None or not files or section.osdi:
+        return
+    modules = {name.lower(): count for path in files for name, count in modules_of(path).items()}
+    if section.module.lower() not in modules:
+        raise ConfigurationError(
+            f"cell.module: {' and '.join(path.name for path in files)} has no module {section.module!r}; "
+            f"{suggestion(section.module, modules)}"
+        )
+    terminals = modules[section.module.lower()]
+    if terminals not in (0, len(section.pins)):
+        raise ConfigurationError(
+            f"the module {section.module} has {terminals} terminals, but cell.pins has {len(section.pins)}"
+        )
+
+
+def _check_name(key: str, path: Path) -> None:
+    if not path.as_posix().isprintable() or '"' in str(path):
+        raise ConfigurationError(f"{key}: no simulator can load a file of that name: {str(path)!r}")
+
+
 def _compiled(name: str, chip: Path, trust_cell: bool) -> tuple[str, str]:
     """Return a compiled model's path and SHA-256."""
     path = (chip.parent / name).resolve()
     if not trust_cell:
         raise UntrustedCellError(
-            f"cell.osdi: {path} is machine code, which ngspice does not run unless the cell is trusted"
+            f"cell.osdi: {path} is machine code, which no simulator runs unless the cell is trusted"
         )
     if not is_file(path):
         raise ConfigurationError(f"chip file {chip}: no file {name!r} beside it")
-    if not path.as_posix().isprintable() or '"' in path.name:
-        raise ConfigurationError(f"cell.osdi: ngspice cannot load a file of that name: {str(path)!r}")
+    _check_name("cell.osdi", path)
     return str(path), hashlib.sha256(path.read_bytes()).hexdigest()

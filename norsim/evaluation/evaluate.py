@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from norsim.array.cell import Cell
 from norsim.backends.backend import Backend, Progress
 from norsim.backends.registry import backend_named, reference
 from norsim.data.batches import Data, batches_of, check_range, size_of
@@ -43,7 +44,7 @@ from norsim.jobs.unit_store import UnitStore
 from norsim.jobs.workers import HERE, Workers
 from norsim.quantization.copies import independent_copy
 from norsim.quantization.forward import device_name, device_of
-from norsim.tiling.convert import converted_layers
+from norsim.tiling.convert import cells_of, converted_layers
 from norsim.tiling.digital import check_on_images
 from norsim.tiling.macs import count_macs
 from norsim.tiling.modules import TiledLayer
@@ -220,7 +221,7 @@ def evaluate(
     three = (found, exact, known)
     judged = {**accuracies_of(three, truth), **values_of(judged_by, three, truth)}
     name = getattr(data, "name", "")
-    encodings = {layer.grid.chip.encoding.name for layer in layers.values()}
+    encodings, cells = {layer.grid.chip.encoding.name for layer in layers.values()}, cells_of(layers)
     count = count_of(truth)
     macs = count_macs(model, first_image[0])
     table = layer_table(model, wanted, uses, count, macs)
@@ -230,16 +231,16 @@ def evaluate(
         workers=workers, store=store, batches_done=batches_done,
     ) if proven else None  # fmt: skip
     verification = verify(
-        kept.samples, workers, reference(), spice_sample, each_pass=each_pass, seconds=proof_seconds,
+        kept.samples, workers, reference(*cells[:1]), spice_sample, each_pass=each_pass, seconds=proof_seconds,
         rungs=rungs_of(layers, wanted), report=report,
     ) if verified else Verification(0)  # fmt: skip
     return Evaluation(
         network=network, dataset=name if isinstance(name, str) else "", images=count, backend=wanted.name,
         encoding=", ".join(sorted(encodings)), **judged, verification=verification, end_to_end=proof, layers=table,
         macs_share=macs.on_array, macs_digital=macs.elsewhere, device=device_name(device_of(model)),
-        seconds=time.monotonic() - started, seed=seed, versions=versions(wanted), labels=truth, predictions=found,
-        predictions_quantized=exact, predictions_float=known, samples=kept.samples, at_random=at_random,
-        metric=ACCURACY if judged_by is None else name_of(judged_by),
+        seconds=time.monotonic() - started, seed=seed, versions=versions(wanted, cells), labels=truth,
+        predictions=found, predictions_quantized=exact, predictions_float=known, samples=kept.samples,
+        at_random=at_random, metric=ACCURACY if judged_by is None else name_of(judged_by),
     )  # fmt: skip
 
 
@@ -264,12 +265,12 @@ def rungs_of(layers: Mapping[str, TiledLayer], backend: Backend) -> dict[str, Ba
     return {name: one.rung_above for name, one in used.items() if one.rung_above is not None}
 
 
-def versions(backend: Backend) -> dict[str, str | None]:
-    """Return the versions of the software that results depend on."""
+def versions(backend: Backend, cells: Sequence[Cell]) -> dict[str, str | None]:
+    """Return the versions of the software that results for `cells` depend on."""
     return {
         "norsim": version("norsim"),
         "ngspice": None,
-        **backend.versions(),
+        **backend.versions(cells),
         "torch": torch.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),

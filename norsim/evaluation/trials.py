@@ -21,6 +21,7 @@ from norsim.evaluation.proof.sampling import KeptReads, Quota
 from norsim.evaluation.proof.verification import verify
 from norsim.jobs.phases import Report, silent
 from norsim.jobs.workers import HERE, Workers
+from norsim.tiling.convert import cells_of
 from norsim.tiling.modules import tiled_layers
 
 
@@ -70,8 +71,8 @@ def evaluate_chips(
         reads += sum(layer["reads"] for layer in found.layers)
     chips = compare_chips(np.array([found.predictions == found.labels for found in each]))
     verification = verify(
-        kept.samples, workers, reference(), spice_sample, each_pass=each_pass, seconds=proof_seconds, rungs=rungs,
-        report=report,
+        kept.samples, workers, reference(*cells_of(tiled_layers(model))[:1]), spice_sample, each_pass=each_pass,
+        seconds=proof_seconds, rungs=rungs, report=report,
     )  # fmt: skip
     first, mean = each[0], float(np.mean(chips.accuracies))
     return replace(

@@ -28,6 +28,8 @@ LINEAR = (
     "cell.pins=[drain, gate, source, bulk]", "cell.state_erased=null", "cell.state_programmed=null",
     "cell.programmed_as=null", "cell.instance={{}}", "cell.params={{}}", "cell.options={{}}", "cell.compatibility=''",
     "cell.osdi=[]",
+    "cell.verilog_a=[]",
+    "cell.module=null",
 )  # fmt: skip
 
 

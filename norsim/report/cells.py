@@ -49,7 +49,7 @@ def curves(samples: Sequence[Sample], solved: SolvedTile | Missing) -> Curves | 
         gate = np.linspace(max(levels.thresholds.min() - BELOW_VOLTS, 0.0), ABOVE * read, POINTS)
         gates, thresholds = (grid.ravel() for grid in np.meshgrid(gate, levels.thresholds))
         nothing = np.zeros(gates.shape)
-        amps = chosen_simulator().drain_amps(chip.cell, gates, nothing + drain, nothing, thresholds)
+        amps = chosen_simulator(chip.cell).drain_amps(chip.cell, gates, nothing + drain, nothing, thresholds)
     except NorsimError as problem:
         return Missing(f"The cell's curves could not be measured: {problem}")
     spread = None if isinstance(solved, Missing) else _spread(solved, len(levels.thresholds))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from norsim.array.cell import Cell
 from norsim.array.tile import Stimulus, Tile
+from norsim.spice.cell_text.braces import with_parentheses
+from norsim.spice.cell_text.verilog_a import compiled_files
 from norsim.spice.elements import Comment, Drive, Element, ammeters, elements, number, printable
 
 if TYPE_CHECKING:
@@ -73,7 +75,8 @@ def preamble(tile: Tile, stimulus: Stimulus) -> list[str]:
     mode = tile.cell.compatibility
     command = f"ngspice -D ngbehavior={mode} -b" if mode else "ngspice -b"
     run = f"{command} on this file writes {RAW_FILE}: i(vblJ) flows into bitline J,"
-    return [*header(tile, stimulus, [run, _sources(tile)]), *cell_text(tile.cell)]
+    first = [f"First compile the cell: openvaf-r {path}" for path, _ in tile.cell.verilog_a]
+    return [*header(tile, stimulus, [run, _sources(tile), *first]), *cell_text(tile.cell)]
 
 
 def source_of(item: Element | Drive) -> Element:
@@ -138,8 +141,8 @@ def _sources(tile: Tile) -> str:
 
 def cell_text(cell: Cell) -> Iterator[str]:
     """Yield the definition of a cell: its model cards and its netlist."""
-    yield cell.models.strip()
-    yield cell.netlist.strip()
+    yield with_parentheses(cell.models.strip())
+    yield with_parentheses(cell.netlist.strip())
 
 
 def options(cell: Cell, tolerances: str = OPTIONS) -> str:
@@ -151,7 +154,7 @@ def options(cell: Cell, tolerances: str = OPTIONS) -> str:
 
 def control(cell: Cell, *commands: str) -> Iterator[str]:
     """Yield the control block: load the cell's compiled models, then run `commands`."""
-    loads = (compiled(path) for path, _ in cell.osdi)
+    loads = (compiled(path) for path in compiled_files(cell))
     yield from (".control", *loads, ONE_THREAD, *commands, "quit", ".endc", ".end", "")
 
 

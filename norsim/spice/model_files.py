@@ -236,6 +236,12 @@ def _check(card: Card) -> None:
             _refuse(first, f"{name} does not describe a circuit")
     elif name[0] == "+":
         _refuse(first, "it continues no card")
+    elif name[0] == "n":
+        _refuse(
+            first,
+            "an N device is a compiled Verilog-A model, whose file belongs under cell.osdi, or its source under "
+            "cell.verilog_a, in the chip file; with cell.module no netlist is needed",
+        )
     elif name[0] not in DEVICES:
         _refuse(first, f"devices with the letter {name[0]!r} are not allowed")
     if not card.text.replace("\t", " ").isprintable():

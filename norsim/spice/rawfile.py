@@ -1,4 +1,4 @@
-"""Reader of ngspice's binary raw files, with checks of everything in them."""
+"""Reader of binary raw files of ngspice and VACASK, with checks of everything in them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ LONGEST_HEADER = 1 << 26
 OTHER_VECTORS = 16
 
 
-def read_raw(path: Path, names: list[str], points: int) -> Floats:
-    """Read the named vectors of a binary, real raw file: `[points, names]`, in the order of `names`.
+def read_raw(path: Path, names: list[str], points: int, simulator: str = "ngspice") -> Floats:
+    """Read the named vectors of a binary, real raw file of `simulator`: `[points, names]`, in the order of `names`.
 
     Raises SolveError if the file is missing, truncated, longer than its header states, has another number of points,
     lacks one of the vectors, or has a value that is not finite.
@@ -25,11 +25,13 @@ def read_raw(path: Path, names: list[str], points: int) -> Floats:
         if path.stat().st_size > most:
             raise SolveError(f"{path} has {path.stat().st_size} bytes; expected at most {most}")
         content = path.read_bytes()
+        if not content:
+            raise SolveError(f"{simulator} wrote an empty {path.name} in {path.parent}; the disk may be full")
     except OSError as problem:
-        raise SolveError(f"ngspice wrote no readable {path.name} in {path.parent}: {problem.strerror}") from None
+        raise SolveError(f"{simulator} wrote no readable {path.name} in {path.parent}: {problem.strerror}") from None
     marker = content.find(b"Binary:\n", 0, LONGEST_HEADER)
     if marker < 0:
-        raise SolveError(f"{path} is not a binary ngspice raw file: its header has no line 'Binary:'")
+        raise SolveError(f"{path} is not a binary raw file of {simulator}: its header has no line 'Binary:'")
     fields, vectors = _header(path, content[:marker].decode("latin-1").splitlines())
     if fields.get("flags") != "real":
         raise SolveError(f"{path} has {fields.get('flags', 'unnamed')} data; expected real data")

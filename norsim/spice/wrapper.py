@@ -29,7 +29,7 @@ OF_ANY_CALL = ("m",)
 class Inner:
     """The wrapped model of a cell, and how it is connected.
 
-    `name`        a subcircuit, or a transistor's model card if `is_card`
+    `name`        a subcircuit, a transistor's model card if `is_card`, or a compiled module if `is_module`
     `pins`        its nodes in order: drain, gate, source, bulk, ground, or a fixed voltage against ground, in volts
     `state`       the state parameter; None if the threshold is shifted by a voltage source in series with the gate
     `state_ends`  value of the parameter at the erased and at the programmed threshold, in its own unit, linear between
@@ -43,10 +43,11 @@ class Inner:
     state: str | None
     state_ends: tuple[float, float] | None
     parameters: tuple[tuple[str, str], ...]
+    is_module: bool = False
 
     def is_plain(self) -> bool:
         """Return whether the model already has the interface of a cell and needs no wrapper."""
-        return not self.is_card and self.pins == tuple(PINS) and bool(self.state) and not (
+        return not (self.is_card or self.is_module) and self.pins == tuple(PINS) and bool(self.state) and not (
             self.state_ends or self.parameters or "." in f"{self.name}{self.state}"
         )  # fmt: skip
 
@@ -72,8 +73,11 @@ def wrapper(inner: Inner, erased_volts: float, programmed_volts: float) -> str:
     words = [f"{name}={value}" for name, value in inner.parameters]
     if inner.state is not None:
         words.append(f"{inner.state}={{{_state(inner.state_ends, erased_volts, programmed_volts)}}}")
-    kind = "M" if inner.is_card else "X"
-    return "\n".join([*lines, *sources, " ".join([f"{kind}cell", *nodes, inner.name, *words]), f".ends {NAME}"])
+    kind, name = "M" if inner.is_card else "X", inner.name
+    if inner.is_module:
+        kind, name = "N", f"{PREFIX}card"
+        lines.insert(0, f".model {name} {inner.name}")
+    return "\n".join([*lines, *sources, " ".join([f"{kind}cell", *nodes, name, *words]), f".ends {NAME}"])
 
 
 def _state(ends: tuple[float, float] | None, erased_volts: float, programmed_volts: float) -> str:
@@ -88,11 +92,17 @@ def check_defined(inner: Inner, found: Iterable[Card], allowed: Iterable[str] = 
     subcircuit has other nodes, or if a call gives a subcircuit a parameter that it does not have, because ngspice
     ignores unknown parameters. Those in `allowed` it may ignore."""
     defined = _Defined.of(found)
+    if inner.is_module:
+        _check_calls(defined, {name.lower() for name in allowed})
+        return
     kind = "card" if inner.is_card else "subcircuit"
     there = list(dict.fromkeys(defined.models if inner.is_card else defined.subcircuits))
     if inner.name.lower() not in there:
         known = f"they define {', '.join(there[:8])}" if there else f"they define no {kind}"
-        raise ConfigurationError(f"the cell's files define no {kind} {inner.name!r}; {known}")
+        raise ConfigurationError(
+            f"the cell's files define no {kind} {inner.name!r}; {known}. A compiled Verilog-A module is named under "
+            "cell.module, and its file under cell.osdi, or its source under cell.verilog_a"
+        )
     _check_calls(defined, {name.lower() for name in allowed})
     if inner.is_card:
         return

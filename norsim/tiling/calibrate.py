@@ -100,7 +100,9 @@ def _key(
     )
     if not ours or has_own_code(model):
         return None
-    versions = [sorted(one.versions().items()) for one in used]
+    versions = [
+        sorted(one.versions([layer.grid.chip.cell]).items()) for one, layer in zip(used, layers.values(), strict=True)
+    ]
     return unit_key("fits", fingerprint(model, backend), *identity_of(inputs), seed, versions)
 
 

@@ -9,6 +9,7 @@ from importlib.metadata import version
 import numpy as np
 from torch import nn
 
+from norsim.array.cell import Cell
 from norsim.backends.backend import Backend, Progress
 from norsim.backends.programming import program_levels
 from norsim.backends.registry import backend_named
@@ -133,12 +134,18 @@ def converted_layers(model: nn.Module) -> dict[str, TiledLayer]:
     return layers
 
 
+def cells_of(layers: Mapping[str, TiledLayer]) -> list[Cell]:
+    """Return the cells of converted layers, each once."""
+    return list(dict.fromkeys(layer.grid.chip.cell for layer in layers.values()))
+
+
 def fingerprint(model: nn.Module, backend: Backend) -> str:
     """Return a hash of everything that determines the outputs of a converted network, including its calibration.
 
     Processors differ in the last bits of their sums, so it includes the name of this one.
     """
-    rests_on: list[str | None] = [*backend.versions().values()] or [None]
+    cells = cells_of(tiled_layers(model))
+    rests_on: list[str | None] = [*backend.versions(cells).values()] or [None]
     parts: list[object] = [processor(), *map(version, DECISIVE), *rests_on, backend.name, *described(model)]
     for name, layer in tiled_layers(model).items():
         parts += [name, layer.fixed and layer.fixed.name, repr(layer.grid.chip), *_of_layer(layer.grid.layer)]

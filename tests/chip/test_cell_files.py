@@ -64,7 +64,7 @@ def test_a_corner_is_a_section_of_its_library() -> None:
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        (("cell.model=sq",), "give either `subcircuit`, or `model`"),
+        (("cell.model=sq",), "give one of `subcircuit`, `model`"),
         (("cell.pins=[drain, gate, bulk]",), "`pins` has no source"),
         (("cell.pins=[drain, gate, source, lid]",), "expected drain, gate, source, bulk, ground or volts"),
         (("cell.state_erased=null",), "belong together"),

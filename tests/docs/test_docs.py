@@ -41,7 +41,7 @@ CONTINUED = re.compile(r" *\\\n *")
 # The blocks of a tutorial run one after the other in one folder.
 TUTORIALS = [*sorted((ROOT / "docs" / "tutorials").glob("*.md")), ROOT / "CONTRIBUTING.md"]
 # The first line of a block that the reader saves as a file.
-FILE_NAME = re.compile(r"[#*] (\w+\.(?:py|yaml|lib|sp))\b")
+FILE_NAME = re.compile(r"(?:[#*]|//) (\w+\.(?:py|yaml|lib|sp|va))\b")
 # A part of a shell script: a line, with the text that it reads up to END.
 DOCUMENT_OR_LINE = re.compile(r".* <<'END'\n(?:.*\n)*?END\n|.*\n")
 # After a command that is expected to fail.
@@ -145,8 +145,10 @@ def test_tutorials_run(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     said = ""
-    for block in (block for block in blocks("python", "yaml", "spice", "sh", "text") if block.document == document):
-        if block.language in ("python", "yaml", "spice"):
+    for block in (
+        block for block in blocks("python", "yaml", "spice", "verilog", "sh", "text") if block.document == document
+    ):
+        if block.language in ("python", "yaml", "spice", "verilog"):
             named = FILE_NAME.match(block.text)
             assert named, f"{block.name}: a file starts with its name"
             (tmp_path / named[1]).write_text(block.text)

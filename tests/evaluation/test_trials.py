@@ -9,8 +9,8 @@ from torch import nn
 import norsim
 from norsim.array.tile import Currents, Stimulus, Tile
 from norsim.backends import registry
-from norsim.backends.neospice import Neospice
 from norsim.backends.nodal import Nodal
+from norsim.backends.simulators.neospice import Neospice
 from norsim.errors import ConfigurationError
 from norsim.evaluation.trials import evaluate_chips
 from norsim.spice.simulators.choice import SIMULATORS
@@ -34,7 +34,7 @@ def test_the_chosen_simulator_verifies(
         solved.append(stimulus.vectors)
         return Nodal().solve(tile, stimulus)
 
-    monkeypatch.setattr(registry, "chosen_simulator", lambda: SIMULATORS["neospice"])
+    monkeypatch.setattr(registry, "chosen_simulator", lambda cell=None: SIMULATORS["neospice"])
     monkeypatch.setattr(Neospice, "solve", solve)
     data = torch.rand(8, 6), torch.arange(8) % 3
     verification = net.evaluate(data, trials=trials, spice_sample=5).verification

@@ -19,7 +19,7 @@ from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Stimulus, Tile
 from norsim.array.wires import Wires
 from norsim.backends.batch import read_all
-from norsim.backends.ngspice import Ngspice
+from norsim.backends.simulators.ngspice import Ngspice
 from norsim.errors import SolveError, WriteError
 from norsim.jobs.unit_store import UnitStore, currents_of, currents_table, unit_key
 from norsim.jobs.workers import Threads

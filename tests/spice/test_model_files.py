@@ -20,7 +20,7 @@ from norsim.spice.deck import deck
 from norsim.spice.model_files import CIRCUIT, DEVICES, Source
 from norsim.spice.simulators.ngspice import find_ngspice
 
-SHIPPED = [*sorted((netlists_folder() / "cells").glob("*")), *sorted((models_folder() / "devices").glob("*"))]
+SHIPPED = [*sorted((netlists_folder() / "cells").glob("*.sp")), *sorted((models_folder() / "devices").glob("*"))]
 SHELL = "shell touch ran"
 # Each of these makes ngspice start a program, at any place in a deck.
 COMMANDS = {
@@ -36,7 +36,7 @@ OTHERS = {
     "options": (".options gmin=1", "options belong under cell.options"),
     "output": (".save all", ".save does not describe a circuit"),
     "a code model": ("A1 in out filesource", "devices with the letter 'a' are not allowed"),
-    "a Verilog device": ("N1 d g s b module", "devices with the letter 'n' are not allowed"),
+    "a Verilog device": ("N1 d g s b module", "an N device is a compiled Verilog-A model"),
     "a program": ('.model p d_process(process_file="/bin/sh")', "it names a file"),
     "a data file": ('V1 a 0 pwl file="/etc/passwd"', "it names a file"),
     "a shared library": (".osdi evil.so", ".osdi does not describe a circuit"),

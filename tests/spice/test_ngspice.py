@@ -89,11 +89,11 @@ def test_a_program_that_answers_rightly_is_believed(
 
 BROKEN = {
     "no raw file": (lambda raw: {"raw": None}, "wrote no readable currents.raw"),
-    "an empty raw file": (lambda raw: {"raw": b""}, "not a binary ngspice raw file"),
+    "an empty raw file": (lambda raw: {"raw": b""}, "wrote an empty currents.raw.*the disk may be full"),
     "a truncated raw file": (lambda raw: {"raw": raw(METERS, GOOD)[:-5]}, "19 bytes of data; expected 24"),
     "an ASCII raw file": (
         lambda raw: {"raw": raw(METERS, GOOD).split(b"Binary:")[0] + b"Values:\n0\t1e-6\n\t2e-6\n\t3e-6\n"},
-        "not a binary ngspice raw file",
+        "not a binary raw file of ngspice",
     ),
     "a NaN": (lambda raw: {"raw": raw(METERS, [[1e-6, np.nan, 3e-6]])}, r"i\(vbl1\) is nan at point 0"),
     "a missing vector": (lambda raw: {"raw": raw(METERS[1:], [GOOD[0][1:]])}, r"the first is i\(vbl0\)"),
@@ -109,7 +109,7 @@ BROKEN = {
         lambda raw: {"raw": raw(METERS, [[1e-6, 2e-6, 3.0001e-6]])},
         "Kirchhoff's current law fails at point 0",
     ),
-    "garbage": (lambda raw: {"raw": np.random.default_rng(1).bytes(5000)}, "not a binary ngspice raw file"),
+    "garbage": (lambda raw: {"raw": np.random.default_rng(1).bytes(5000)}, "not a binary raw file of ngspice"),
     "a killed program": (lambda raw: {"raw": raw(METERS, GOOD), "end": "kill -KILL $$"}, "possibly for lack of memory"),
     "an endless raw file": (
         lambda raw: {"raw": raw(METERS, GOOD), "end": "head -c 300000000 /dev/zero >> currents.raw; kill -XFSZ $$"},

@@ -20,8 +20,8 @@ from norsim.array.tile import Floats
 from norsim.backends.backend import Backend
 from norsim.backends.ideal import Ideal
 from norsim.backends.macro import Macro
-from norsim.backends.ngspice import Ngspice
 from norsim.backends.nodal import Nodal
+from norsim.backends.simulators.ngspice import Ngspice
 from norsim.chip.load import load_chip
 from norsim.errors import ConfigurationError
 from norsim.evaluation.batches import BatchResult, run_batches

@@ -33,6 +33,7 @@ HINTS: tuple[tuple[type[NorsimError], str, str], ...] = (
     (ThresholdError, "predictions differ between|changed predictions needs", "--max-changed"),
     (NorsimError, "[Uu]se the nodal backend", "--backend nodal"),
     (NorsimError, "[Uu]se the ngspice backend", "--backend ngspice"),
+    (NorsimError, "[Uu]se the vacask backend", "--backend vacask, or NORSIM_SIMULATOR=vacask"),
     (NorsimError, "resume (it|the run)", "repeat its command with --resume"),
 )
 

@@ -209,7 +209,7 @@ def open_run(
     checks = {key: value for key, value in sorted(context.params.items()) if key in CHECKS}
     if "backend" in context.params:
         # An unusable simulator is noticed before an earlier result is deleted.
-        backend_named(context.params["backend"]).versions()
+        backend_named(context.params["backend"]).versions([choice.chip.cell])
     place = open_output(command, out)
     folder = RunFolder(place, choice.content, choice.path, seed, options, resume, shared, checks, device)
     if phases is not None:

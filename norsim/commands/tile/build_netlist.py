@@ -27,6 +27,7 @@ RUNS = {
     "ngspice": ("ngspice -b tile.cir", RAW_FILE),
     "hspice": ("hspice -i tile.cir -o tile", "tile.lis"),
     "xyce": ("Xyce tile.cir", "currents.csv"),
+    "vacask": ("vacask -sp -se tile.cir", RAW_FILE),
 }
 
 
@@ -72,7 +73,7 @@ def command(
     from norsim.tiling.program import program_tile
 
     # The levels can be known already, so that nothing else here would run the simulator.
-    chosen_simulator().warnings(choice.chip.cell, np.array([choice.chip.cell.erased_volts]))
+    chosen_simulator(choice.chip.cell).warnings(choice.chip.cell, np.array([choice.chip.cell.erased_volts]))
     one = open_experiment(network, choice, dataset, data_folder, seed=seed, trusted=model_is_trusted())
     part = one.grid(layer).at(*place)
     codes, array = one.vectors(layer, part, vectors, seed), program_tile(part)

@@ -125,7 +125,8 @@ def summary(found: CellCheck, chip: Chip) -> dict[str, Any]:
         ]
     return {
         "chip": chip.name, "cell": chip.cell.subcircuit, "encoding": chip.encoding.name,
-        "temperature_kelvin": chip.cell.temperature_kelvin, "simulator": chosen_simulator().identity(), "ok": found.ok,
+        "temperature_kelvin": chip.cell.temperature_kelvin,
+        "simulator": chosen_simulator(chip.cell).identity(), "ok": found.ok,
         "findings": [asdict(finding) for finding in found.findings], "levels": levels, "warnings": found.warnings,
     }  # fmt: skip
 
@@ -142,7 +143,7 @@ def report_findings(found: CellCheck, chip: Chip, folder: Path) -> None:
             mark = "!" if finding.ok is False else "-"
             show.advise(f"{mark} {finding.name}: {finding.advice}")
     for warning in found.warnings:
-        show.advise(f"! {chosen_simulator().name} warns: {warning}")
+        show.advise(f"! {chosen_simulator(chip.cell).name} warns: {warning}")
     times = ", ".join(f"{part.replace('_', ' ')} {seconds:.2g} s" for part, seconds in found.seconds.items())
     show.say_path(f"Time: {times or 'not measured'}. Run folder: {folder}")
 

@@ -160,13 +160,13 @@ def _add_proof(
     every = sum(_reads(layers[name], codes[name]) for name, _ in places)
     kept = []
     for name, part in places:
-        layer = layers[name]
+        layer, by = layers[name], reference(part.chip.cell)
         share = _reads(layer, codes[name]) / every
         of_passes = layer.grid.chip.encoding.passes(layer.grid.layer.input_bits) / len(layer.grid.tiles)
         reads = spice_sample * share + (of_passes if each_pass and spice_sample else 0.0)
-        drives = drives_per_read(part, codes[name], reference())
+        drives = drives_per_read(part, codes[name], by)
         if reads:
-            work.add(part, codes[name], reference(), reads * drives, min(reads, 1.0), len(places))
+            work.add(part, codes[name], by, reads * drives, min(reads, 1.0), len(places))
         rung = layer.backend_with(backend).rung_above
         if rung is not None:
             work.add(part, codes[name], rung, evaluations * PER_TILE * drives, evaluations, len(places))

@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from norsim.array.tile import Stimulus, Tile
 from norsim.errors import ConfigurationError
 from norsim.spice import deck as ngspice
-from norsim.spice.dialects import hspice, xyce
+from norsim.spice.dialects import hspice, vacask, xyce
 
 DIALECTS: Mapping[str, Callable[[Tile, Stimulus], str]] = {
     "ngspice": ngspice.deck,
     "hspice": hspice.deck,
     "xyce": xyce.deck,
+    "vacask": vacask.deck,
 }
 
 

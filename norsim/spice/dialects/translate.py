@@ -6,7 +6,7 @@ that another simulator interprets differently would be worse than none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
@@ -25,20 +25,23 @@ WRITTEN = {
 
 def cell_text(cell: Cell, grammar: Grammar) -> list[str]:
     """Return the lines that define a cell. Raises ConfigurationError for constructs not known in the dialect."""
+    parts = written_parts(cell, grammar, WRITTEN)
+    return list(Writer(grammar, parts).lines(parts))
+
+
+def written_parts(cell: Cell, grammar: Grammar, written: Set[str]) -> list[Statement]:
+    """Return the statements of a cell. Raises ConfigurationError if it needs a field of Cell that is not `written`."""
     for field in fields(cell):
-        if field.name not in WRITTEN and getattr(cell, field.name) != _default(field):
-            raise ConfigurationError(
-                f"the cell's {field.name} is for ngspice only and cannot be written for {grammar.name}"
-            )
-    parts = [*statements(cell.models, "the cell's model cards"), *statements(cell.netlist, "the cell's netlist")]
-    return list(_Writer(grammar, parts).lines(parts))
+        if field.name not in written and getattr(cell, field.name) != _default(field):
+            raise ConfigurationError(f"the cell's {field.name} cannot be written for {grammar.name}")
+    return [*statements(cell.models, "the cell's model cards"), *statements(cell.netlist, "the cell's netlist")]
 
 
 def _default(field: Field[Any]) -> Any:
     return field.default if field.default_factory is MISSING else field.default_factory()
 
 
-class _Writer:
+class Writer:
     """A translator of a cell's statements, with the cell's parameters and cards."""
 
     def __init__(self, grammar: Grammar, parts: list[Statement]) -> None:
@@ -58,15 +61,29 @@ class _Writer:
                     part.refuse(f"{name} and {grammar.parameter(name)} would be the same parameter in {grammar.name}")
 
     def lines(self, parts: list[Statement]) -> Iterator[str]:
+        """Yield the lines of statements."""
         for part in parts:
             if not part.parts:
                 yield part.text
                 continue
             kind = part.card if part.card.startswith(".") else part.card[0]
-            write = WRITERS.get(kind)
+            write = self.by_kind().get(kind)
             if write is None:
-                part.refuse(f"{kind!r} is not known to mean the same in {self.grammar.name}")
-            yield from write(self, part)
+                part.refuse(self.unknown(kind))
+            yield from write(part)
+
+    def by_kind(self) -> dict[str, Callable[[Statement], Iterator[str]]]:
+        """Return the method that writes a statement, by its card or by the letter of its element."""
+        return {
+            ".subckt": self.subcircuit, ".ends": self.ends, ".param": self.parameter, ".params": self.parameter,
+            ".model": self.card, "r": self.passive, "c": self.passive, "v": self.independent, "i": self.independent,
+            "e": self.linear, "g": self.linear, "b": self.behavioural, "d": self.diode, "m": self.mosfet,
+            "x": self.call,
+        }  # fmt: skip
+
+    def unknown(self, kind: str) -> str:
+        """Return why a statement of that kind is refused."""
+        return f"{kind!r} is not known to mean the same in {self.grammar.name}"
 
     def value(self, part: Statement, word: str, bare: bool = False) -> str:
         """Translate a value to a number or a quoted expression."""
@@ -85,37 +102,42 @@ class _Writer:
         return found
 
     def subcircuit(self, part: Statement) -> Iterator[str]:
+        """Write the heading of a subcircuit."""
         nodes = [word for word in part.parts[1:] if "=" not in word]
-        yield self._with(" ".join([".subckt", *nodes]), self.assigned(part, _assignments(part)))
+        yield self._with(" ".join([".subckt", *nodes]), self.assigned(part, assignments(part)))
 
     def call(self, part: Statement) -> Iterator[str]:
+        """Write a call of a subcircuit."""
         words = [word for word in part.parts if "=" not in word]
-        yield self._with(" ".join(words), self.assigned(part, _assignments(part)))
+        yield self._with(" ".join(words), self.assigned(part, assignments(part)))
 
     def _with(self, text: str, parameters: dict[str, str]) -> str:
         found = [f"{self.grammar.parameter(name)}={value}" for name, value in parameters.items()]
         return " ".join([text, self.grammar.parameters, *found] if self.grammar.parameters else [text, *found])
 
     def ends(self, part: Statement) -> Iterator[str]:
+        """Write the end of a subcircuit."""
         yield " ".join(part.parts)
 
     def parameter(self, part: Statement) -> Iterator[str]:
+        """Write parameters."""
         found = self.assigned(part, part.parts[1:], bare=True)
         yield " ".join([".param", *(f"{self.grammar.parameter(name)}={value}" for name, value in found.items())])
 
     def card(self, part: Statement) -> Iterator[str]:
+        """Write a model card."""
         if len(part.parts) < 3:
             part.refuse("expected a name and a kind")
         yield from self.card_as(part, part.parts[1], {})
 
     def card_as(self, part: Statement, name: str, changed: dict[str, str]) -> Iterator[str]:
         """Write a model card under `name`, with some of its parameters changed."""
-        kind, words = part.parts[2].lower().partition("(")[0], _bare_card(part)
+        kind, words = part.parts[2].lower().partition("(")[0], bare_card(part)
         # A version is not always a number: 4.8.1.
         version = next((word.partition("=")[2] for word in words if word.lower().startswith("version=")), "")
         found = self.assigned(part, tuple(word for word in words if not word.lower().startswith("version=")))
         if kind in ("nmos", "pmos"):
-            level = _level(part, self.grammar)
+            level = level_of(part, self.grammar)
             found["level"] = str(self.grammar.levels[level].level)
             version = self.grammar.version(part, level, version)
             head = [f"level={found.pop('level')}", *([f"version={version}"] if version else [])]
@@ -151,6 +173,7 @@ class _Writer:
         yield " ".join([*part.parts[:5], self.value(part, part.parts[5])])
 
     def behavioural(self, part: Statement) -> Iterator[str]:
+        """Write a behavioural source."""
         quantity, sign, text = " ".join(part.parts[3:]).partition("=")
         if not sign or quantity.lower() not in ("v", "i"):
             part.refuse("expected a name, two nodes and v=... or i=...")
@@ -160,20 +183,27 @@ class _Writer:
         yield self.grammar.source(name, nodes, quantity.lower(), self.grammar.quoted(written))
 
     def diode(self, part: Statement) -> Iterator[str]:
+        """Write a diode."""
         if len(part.parts) < 4 or set(self.assigned(part, part.parts[4:])) - {"area"}:
             part.refuse("expected a name, two nodes, a card and optionally area=")
         found = self.assigned(part, part.parts[4:])
         yield " ".join([*part.parts[:4], *(f"{key}={value}" for key, value in found.items())])
 
-    def mosfet(self, part: Statement) -> Iterator[str]:
+    def transistor(self, part: Statement) -> tuple[Statement, dict[str, str]]:
+        """Return a transistor's model card and its translated parameters."""
         card = self.cards.get(part.parts[5].lower()) if len(part.parts) > 5 else None
         if card is None:
             part.refuse("expected a name, four nodes and a model card of the cell")
         found = self.assigned(part, part.parts[6:])
         found = {"delvto" if name == "delvt0" else name: value for name, value in found.items()}
-        unknown = set(found) - self.grammar.levels[_level(card, self.grammar)].instance
+        unknown = set(found) - self.grammar.levels[level_of(card, self.grammar)].instance
         if unknown:
             part.refuse(f"{self.grammar.name} has no {sorted(unknown)[0]} on a transistor of that level")
+        return card, found
+
+    def mosfet(self, part: Statement) -> Iterator[str]:
+        """Write a transistor, with a card of its own for its threshold shift if the dialect needs one."""
+        card, found = self.transistor(part)
         own = _own_card(self, part, found, card) if self.grammar.own_cards and "delvto" in found else None
         yield from own or ()
         name = f"{part.parts[0]}_card" if own else part.parts[5]
@@ -181,11 +211,9 @@ class _Writer:
         yield " ".join([*part.parts[:5], name, *(f"{key}={value}" for key, value in left.items())])
 
 
-def _own_card(writer: _Writer, part: Statement, found: dict[str, str], card: Statement) -> list[str]:
+def _own_card(writer: Writer, part: Statement, found: dict[str, str], card: Statement) -> list[str]:
     """Return the model card of one transistor, with its threshold shift in the card's `vth0`."""
-    given = writer.assigned(
-        card, tuple(word for word in _bare_card(card) if word.lower().startswith(("vth0=", "vfb=")))
-    )
+    given = writer.assigned(card, tuple(word for word in bare_card(card) if word.lower().startswith(("vth0=", "vfb="))))
     if "vth0" not in given or "vfb" in given:
         card.refuse(f"a shifted threshold for {writer.grammar.name} needs a card with vth0 and without vfb")
     inner = [value.strip("".join(writer.grammar.quotes)) for value in (given["vth0"], found["delvto"])]
@@ -199,11 +227,12 @@ def _declared(parts: list[Statement]) -> Iterator[str]:
             yield from (word.partition("=")[0].lower() for word in part.parts[1:] if "=" in word)
 
 
-def _assignments(part: Statement) -> tuple[str, ...]:
+def assignments(part: Statement) -> tuple[str, ...]:
+    """Return the words of a statement that assign a value to a name."""
     return tuple(word for word in part.parts if "=" in word)
 
 
-def _bare_card(part: Statement) -> tuple[str, ...]:
+def bare_card(part: Statement) -> tuple[str, ...]:
     """Return a card's parameters, which can be in brackets."""
     _, bracket, rest = part.parts[2].partition("(")
     words = [*([rest] if rest else []), *part.parts[3:]]
@@ -212,8 +241,9 @@ def _bare_card(part: Statement) -> tuple[str, ...]:
     return tuple(word for word in words if word)
 
 
-def _level(card: Statement, grammar: Grammar) -> int:
-    given = dict(word.lower().split("=", 1) for word in _bare_card(card) if "=" in word).get("level", "1")
+def level_of(card: Statement, grammar: Grammar) -> int:
+    """Return a transistor's level by ngspice's numbers. Raises ConfigurationError for one that the dialect lacks."""
+    given = dict(word.lower().split("=", 1) for word in bare_card(card) if "=" in word).get("level", "1")
     if not given.isdigit() or int(given) not in grammar.levels:
         card.refuse(f"{grammar.name} is not known to have an equivalent of ngspice's level {given}")
     return int(given)
@@ -225,11 +255,3 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-WRITERS: dict[str, Callable[[_Writer, Statement], Iterator[str]]] = {
-    ".subckt": _Writer.subcircuit, ".ends": _Writer.ends, ".param": _Writer.parameter, ".params": _Writer.parameter,
-    ".model": _Writer.card, "r": _Writer.passive, "c": _Writer.passive, "v": _Writer.independent,
-    "i": _Writer.independent, "e": _Writer.linear, "g": _Writer.linear, "b": _Writer.behavioural,
-    "d": _Writer.diode, "m": _Writer.mosfet, "x": _Writer.call,
-}  # fmt: skip

@@ -20,6 +20,10 @@ READERS: tuple[tuple[str, Callable[[Text], bool], Callable[[Text], dict[str, lis
 )
 
 
+# In the names of currents in VACASK's raw files, and how much of a file has the first of them.
+BRANCH, HEADER_BYTES = b"flow(br)", 4096
+
+
 class Results(NamedTuple):
     """The requested vectors, `table` `[points, names]`, the format of the file, and the simulator's warnings."""
 
@@ -29,22 +33,27 @@ class Results(NamedTuple):
 
 
 def read_results(path: Path, names: list[str], points: int) -> Results:
-    """Read the named vectors of a results file: an HSPICE listing or CSDF, a Xyce table, or an ngspice raw file.
+    """Read the named vectors of a file of results: an HSPICE listing or CSDF, a Xyce table, or a raw file of ngspice or
+    VACASK.
 
     Raises SolveError with the line if the file has no such format, reports an error, is truncated, lacks a vector or a
     point, has one twice, or has a value that is not a finite number.
     """
     try:
         with open(path, "rb") as file:
-            start = file.read(6)
+            start = file.read(HEADER_BYTES)
     except OSError as problem:
         raise SolveError(f"{path} cannot be read: {problem.strerror}") from None
-    if start == b"Title:":
+    if start.startswith(b"Title:") and BRANCH in start:
+        found = read_raw(path, [f"{name[2:-1]}:{BRANCH.decode()}" for name in names], points, "VACASK")
+        return Results(found, "VACASK raw file")
+    if start.startswith(b"Title:"):
         return Results(read_raw(path, names, points), "ngspice raw file")
     text = read_text(path)
     for kind, is_one, columns in READERS:
         if is_one(text):
             return Results(gathered(text, columns(text), names, points), kind, tuple(hspice.warnings(text)))
     raise SolveError(
-        f"{path} has no known format: expected an HSPICE listing or CSDF, a Xyce .prn or .csv, or an ngspice raw file"
+        f"{path} has no known format: expected an HSPICE listing or CSDF, a Xyce .prn or .csv, or a raw file of "
+        "ngspice or VACASK"
     )

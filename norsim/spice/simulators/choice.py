@@ -1,4 +1,4 @@
-"""The simulator for characterisation, programming and verification: ngspice, or by choice another.
+"""The simulator for characterisation, programming and verification: ngspice, VACASK for Verilog-A, or a chosen one.
 
 The environment variable NORSIM_SIMULATOR names it, for systems on which ngspice cannot be installed. It is read once,
 so a process does not mix characterisations by different simulators.
@@ -16,7 +16,8 @@ from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.errors import ConfigurationError
 from norsim.spice.deck import deck
 from norsim.spice.dialects import neospice as neospice_dialect
-from norsim.spice.simulators import neospice, neutral, ngspice
+from norsim.spice.dialects import vacask as vacask_dialect
+from norsim.spice.simulators import neospice, neutral, ngspice, vacask
 
 VARIABLE = "NORSIM_SIMULATOR"
 
@@ -57,13 +58,25 @@ SIMULATORS = {
     "neospice": Simulator(
         "neospice", neospice.find_neospice, neospice_dialect.deck, neospice.drain_amps, neospice.lost_amps
     ),
+    "vacask": Simulator("vacask", vacask.identity, vacask_dialect.deck, vacask.drain_amps, vacask.lost_amps),
 }
 
 
 @lru_cache
-def chosen_simulator() -> Simulator:
-    """Return the simulator of this process. Raises ConfigurationError if NORSIM_SIMULATOR has an unknown name."""
-    name = os.environ.get(VARIABLE) or "ngspice"
-    if name not in SIMULATORS:
+def named_simulator() -> Simulator | None:
+    """Return the simulator that NORSIM_SIMULATOR names, None without it.
+
+    Raises ConfigurationError for an unknown name.
+    """
+    name = os.environ.get(VARIABLE)
+    if name and name not in SIMULATORS:
         raise ConfigurationError(f"no simulator {name!r} ({VARIABLE}={name}); choose one of {', '.join(SIMULATORS)}")
-    return SIMULATORS[name]
+    return SIMULATORS[name] if name else None
+
+
+def chosen_simulator(cell: Cell | None = None) -> Simulator:
+    """Return the simulator for `cell`: the named one, else VACASK for a cell in Verilog-A, else ngspice.
+
+    It depends on the cell alone, not on what is installed. Raises the errors of `named_simulator`.
+    """
+    return named_simulator() or SIMULATORS["vacask" if cell is not None and cell.verilog_a else "ngspice"]

@@ -93,7 +93,7 @@ def identity() -> str:
 
 def read(tile: Tile, stimulus: Stimulus) -> Currents:
     """Return the tile's currents, solved inside this process. Raises SimulatorError or SolveError."""
-    if tile.cell.osdi:
+    if tile.cell.osdi or tile.cell.verilog_a:
         raise SimulatorError("the ngspice-shared backend cannot load OSDI models; use the ngspice backend")
     handle = library()
     text, _, _ = deck(tile, stimulus).partition("\n.control")

@@ -6,7 +6,6 @@ exit code alone proves nothing: the log, the raw file and Kirchhoff's current la
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -18,11 +17,13 @@ import numpy as np
 
 from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
-from norsim.errors import ConfigurationError, SimulatorError, SolveError
+from norsim.errors import SimulatorError, SolveError
+from norsim.spice.cell_text.verilog_a import compiled_files
 from norsim.spice.deck import RAW_FILE, compiled, deck
 from norsim.spice.elements import ammeters
 from norsim.spice.kirchhoff import currents_from
 from norsim.spice.rawfile import read_raw
+from norsim.spice.simulators.compiled import copies
 from norsim.spice.simulators.messages import check, warnings_in
 from norsim.spice.simulators.probe import abilities
 from norsim.spice.simulators.running import ENDS, LARGEST_BYTES, Program, own_environment, own_folder, run
@@ -36,6 +37,8 @@ SWEEP_SECONDS = 600.0
 # The sparse solver for large circuits, if ngspice was built with it. Emitted decks do without, so they run anywhere.
 KLU = ".options klu"
 MANY_CELLS = 1024
+# What ngspice says of a compiled model whose version of OSDI it does not have.
+OTHER_OSDI = re.compile(r"[^\n]*only supports OSDI v[^\n]*", re.IGNORECASE)
 
 
 @lru_cache
@@ -110,19 +113,26 @@ def run_deck(cell: Cell, folder: Path, timeout_seconds: float, largest_bytes: in
     cell needs.
     """
     executable = find_ngspice()
-    if cell.osdi and not abilities(executable).osdi:
+    needed = compiled_files(cell)
+    if needed and not abilities(executable).osdi:
         raise SimulatorError(
-            f"{version_line(executable)} cannot load OSDI models, and the cell needs {Path(cell.osdi[0][0]).name}: "
-            "install ngspice 40 or newer, built with OSDI; `norsim doctor` shows what is installed"
+            f"{version_line(executable)} cannot load OSDI models, and the cell needs {Path(needed[0]).name}. Use the "
+            "vacask backend, or install ngspice 43 or newer, built with OSDI; `norsim doctor` shows what is installed"
         )
     mode = ["-D", f"ngbehavior={cell.compatibility}"] if cell.compatibility else []
     if cell.compatibility:
         # For running the deck by hand; norsim's own run does not read this file.
         (folder / ".spiceinit").write_text(mode_file(cell))
-    if cell.osdi:
+    if needed:
         _copy_compiled(cell, folder)
     program = Program("ngspice", [executable, "-n", *mode, "-b", "tile.cir"], own_environment(folder))
     code, output = run(program, folder, timeout_seconds, largest_bytes)
+    other = OTHER_OSDI.search(output)
+    if other:
+        raise SimulatorError(
+            f"{version_line(executable)} cannot load {Path(needed[0]).name if needed else 'a model'}: it says "
+            f"{other[0]!r}. Use the vacask backend, or ngspice 44 or newer, which takes what openvaf-r writes"
+        )
     check(output, cell)
     if code != 0:
         raise SolveError(f"ngspice ended with code {code}{ENDS.get(-code, '')}")
@@ -130,20 +140,10 @@ def run_deck(cell: Cell, folder: Path, timeout_seconds: float, largest_bytes: in
 
 
 def _copy_compiled(cell: Cell, folder: Path) -> None:
-    """Copy the compiled models of `cell` into `folder`, and let `folder/tile.cir` load the copies.
-
-    Raises ConfigurationError if a file is no longer the one whose SHA-256 the cell has.
-    """
+    """Copy the compiled models of `cell` into `folder`, and let `folder/tile.cir` load the copies."""
     text = (folder / "tile.cir").read_text()
-    for place, (path, digest) in enumerate(cell.osdi):
-        try:
-            content = Path(path).read_bytes()
-        except OSError as problem:
-            raise ConfigurationError(f"the compiled model {path} cannot be read: {problem.strerror}") from None
-        if hashlib.sha256(content).hexdigest() != digest:
-            raise ConfigurationError(f"the compiled model {path} has changed since the chip was loaded; load it again")
-        (folder / f"{place}.osdi").write_bytes(content)
-        text = text.replace(compiled(path), compiled(str(folder / f"{place}.osdi")))
+    for name, copy in copies(cell, folder):
+        text = text.replace(compiled(name), compiled(str(copy)))
     (folder / "tile.cir").write_text(text)
 
 

@@ -31,7 +31,7 @@ OTHERS = ("hspice", "xyce")
 CARD = (models_folder() / "devices" / "etox65.lib").read_text()
 
 
-@pytest.mark.parametrize("dialect", OTHERS)
+@pytest.mark.parametrize("dialect", [*OTHERS, "vacask"])
 @pytest.mark.parametrize("name", DECKS)
 def test_deck_is_the_golden_one(name: str, dialect: str) -> None:
     """NORSIM_UPDATE_GOLDEN=1 rewrites the files; review the difference before committing."""
@@ -48,7 +48,7 @@ def test_a_deck_that_nobody_has_run_says_so(dialect: str) -> None:
 
 
 def test_a_dialect_that_there_is_not_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="no dialect 'spectre'; choose one of ngspice, hspice, xyce"):
+    with pytest.raises(ConfigurationError, match="no dialect 'spectre'; choose one of ngspice, hspice, xyce, vacask"):
         deck(*DECKS["bit-serial-4x5"](), "spectre")
 
 
@@ -275,7 +275,7 @@ def test_what_a_cell_says_beside_its_text_is_not_left_out_in_silence() -> None:
     plain = cell_of("R1 d s 1")
     known = CellOfTomorrow(plain.subcircuit, plain.netlist, plain.models, plain.state, 0.0, 20.0)
     assert text_of(known, "hspice") == text_of(plain, "hspice")
-    problem = "the cell's options is for ngspice only and cannot be written for Xyce"
+    problem = "the cell's options cannot be written for Xyce"
     with pytest.raises(ConfigurationError, match=problem):
         text_of(replace(known, options=("scale=1e-6",)), "xyce")
 

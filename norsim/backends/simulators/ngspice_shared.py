@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from norsim.array.tile import Currents, Stimulus, Tile
-from norsim.backends.simulated import Simulated
+from norsim.backends.simulators.simulated import Simulated
 from norsim.spice.simulators import libngspice
 from norsim.spice.simulators.choice import SIMULATORS, Simulator
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from norsim.array.tile import Currents, Stimulus, Tile
-from norsim.backends.simulated import Simulated
+from norsim.backends.simulators.simulated import Simulated
 from norsim.spice.simulators import ngspice
 from norsim.spice.simulators.choice import SIMULATORS, Simulator
 

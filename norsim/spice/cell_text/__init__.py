@@ -1,0 +1,1 @@
+"""The files of a cell before they are in a deck: Verilog-A, and terms of equations."""
