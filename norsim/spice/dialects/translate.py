@@ -19,7 +19,7 @@ from norsim.spice.statements import Statement, statements, value_of
 # The fields of a cell that a dialect can express; any other field is for ngspice's deck only.
 WRITTEN = {
     "subcircuit", "netlist", "models", "state", "erased_volts", "programmed_volts", "temperature_kelvin",
-    "lowest_volts", "highest_volts", "allowed_parameters", "origins",
+    "lowest_volts", "highest_volts", "allowed_parameters", "origins", "notes",
 }  # fmt: skip
 
 
@@ -44,6 +44,7 @@ class _Writer:
     def __init__(self, grammar: Grammar, parts: list[Statement]) -> None:
         self.grammar = grammar
         self.names = frozenset(_declared(parts))
+        self.inside = _set_inside(parts)
         self.cards: dict[str, Statement] = {}
         for part in parts:
             if (
@@ -90,7 +91,11 @@ class _Writer:
 
     def call(self, part: Statement) -> Iterator[str]:
         words = [word for word in part.parts if "=" not in word]
-        yield self._with(" ".join(words), self.assigned(part, _assignments(part)))
+        given = self.assigned(part, _assignments(part))
+        hidden = sorted(self.inside.get(words[-1].lower(), frozenset()) & given.keys())
+        if hidden:
+            part.refuse(f"it sets {hidden[0]}, a .param in the body of the subcircuit. Move it to the .subckt line")
+        yield self._with(" ".join(words), given)
 
     def _with(self, text: str, parameters: dict[str, str]) -> str:
         found = [f"{self.grammar.parameter(name)}={value}" for name, value in parameters.items()]
@@ -199,6 +204,20 @@ def _declared(parts: list[Statement]) -> Iterator[str]:
             yield from (word.partition("=")[0].lower() for word in part.parts[1:] if "=" in word)
 
 
+def _set_inside(parts: list[Statement]) -> dict[str, frozenset[str]]:
+    """Return the names of the `.param` cards in each subcircuit, which only ngspice lets a call set."""
+    found: dict[str, frozenset[str]] = {}
+    inside: list[str] = []
+    for part in parts:
+        if part.card == ".subckt":
+            inside.append(part.parts[1].lower())
+        elif part.card == ".ends":
+            inside = inside[:-1]
+        elif part.card in (".param", ".params") and inside:
+            found[inside[-1]] = found.get(inside[-1], frozenset()) | frozenset(_declared([part]))
+    return found
+
+
 def _assignments(part: Statement) -> tuple[str, ...]:
     return tuple(word for word in part.parts if "=" in word)
 
@@ -214,9 +233,10 @@ def _bare_card(part: Statement) -> tuple[str, ...]:
 
 def _level(card: Statement, grammar: Grammar) -> int:
     given = dict(word.lower().split("=", 1) for word in _bare_card(card) if "=" in word).get("level", "1")
-    if not given.isdigit() or int(given) not in grammar.levels:
+    # Foundries write 54.0 too.
+    if not _is_number(given) or float(given) not in grammar.levels:
         card.refuse(f"{grammar.name} is not known to have an equivalent of ngspice's level {given}")
-    return int(given)
+    return int(float(given))
 
 
 def _is_number(text: str) -> bool:
