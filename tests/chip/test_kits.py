@@ -9,12 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from norsim.array.cell import Cell
+from norsim.array.tile import Floats
 from norsim.backends.programming import cell_amps
+from norsim.chip import cell_files
 from norsim.chip.load import load_chip
 from norsim.errors import ConfigurationError, UntrustedCellError
+from norsim.spice import single_cells
 from norsim.spice.drawn import at_mean
 from norsim.spice.lines import Card, Line, cards, lines_of
-from norsim.spice.simulators.ngspice import find_ngspice
+from norsim.spice.simulators.ngspice import CELLS, find_ngspice
+from norsim.spice.single_cells import SingleCells, cards_of
 from tests.chip.kit import kit_chip, write_kit
 
 GATE, DRAIN = 1.2, 0.5
@@ -139,6 +144,28 @@ def test_a_corner_is_for_entries_without_a_section(tmp_path: Path) -> None:
     assert both.digest == alone.digest and ".param extra=1" in both.models
     with pytest.raises(ConfigurationError, match="no library section 'tr'; its sections: tt, ss, ff, tt_mm"):
         load_chip(kit_chip(tmp_path, corner="tr"))
+
+
+def test_cells_with_many_cards_are_in_several_decks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_kit(tmp_path)
+    cell = load_chip(kit_chip(tmp_path)).cell
+    assert cards_of(cell) == 6
+    sizes: list[int] = []
+
+    def solve(one: Cell, points: Floats) -> Floats:
+        sizes.append(len(points))
+        return CELLS.solve(one, points)
+
+    volts = np.linspace(0.5, 1.5, 5)
+    points = (np.full(5, GATE), DRAIN * volts, np.zeros(5), volts)
+    whole = SingleCells(solve, 512).drain_amps(cell, *points)
+    monkeypatch.setattr(single_cells, "CARDS_AT_ONCE", 12)
+    parts = SingleCells(solve, 512).drain_amps(cell, *points)
+    assert sizes == [5, 2, 2, 1]
+    np.testing.assert_allclose(parts, whole, rtol=1e-5)
+    monkeypatch.setattr(cell_files, "MANY_CARDS", 6)
+    assert "a copy of 6 model cards" in load_chip(kit_chip(tmp_path)).cell.notes[-1]
+    assert len(load_chip(kit_chip(tmp_path, compatibility="hsa")).cell.notes) == 1
 
 
 def test_a_parameter_that_a_body_has_not_is_refused(tmp_path: Path) -> None:
