@@ -93,7 +93,8 @@ def _expanded(cell: Cell, call: str) -> list[str]:
 
 def _parts(lines: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """Return the elements of the kit, and all model cards by name."""
-    cards = dict(line.split(maxsplit=2)[1:3] for line in lines if line.startswith(".model"))
+    parted = [line.split(maxsplit=2) for line in lines if line.startswith(".model")]
+    cards = {name: text for _, name, text in parted}
     elements = [line for line in lines if re.match(r"[a-z]\.xkit\.|mkit\s", line)]
     for line in elements:
         if line[0] not in KNOWN or "temper" in line:

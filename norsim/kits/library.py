@@ -30,7 +30,7 @@ def find_library(root: Path, corner: str, transistor: str, trusted: bool, mode: 
     defined = {file: names_in(root, file, corner, trusted, mode) for file in libraries}
     found = [file for file, names in defined.items() if transistor.lower() in names]
     if not found:
-        known = sorted(set().union(*defined.values()))
+        known = sorted({name for names in defined.values() for name in names})
         raise ConfigurationError(
             f"the section {corner} of {', '.join(libraries)} in {root} defines no subcircuit or transistor card "
             f"{transistor!r}; {suggestion(transistor, known)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -113,13 +114,11 @@ def import_command(
         write_text(folder.path / "kit.yaml", yaml_text(kit.content))
         report("write it flat, and compare", 1, 3)
 
-        def write(netlist: str, content: dict[str, object]) -> None:
-            cell = content["cell"]
-            assert isinstance(cell, dict)
+        def write(netlist: str, content: dict[str, Any]) -> None:
             said = (
                 f"* {transistor} of {root.name}, corner {corner}, {' '.join(f'{k}={v}' for k, v in instance.items())}"
             )
-            write_text(folder.path / cell["netlist"], f"{said}\n* Written by norsim cell import.\n{netlist}")
+            write_text(folder.path / content["cell"]["netlist"], f"{said}\n* Written by norsim cell import.\n{netlist}")
             write_text(folder.path / "chip.yaml", yaml_text(content))
 
         found = flatten(wanted, kit, folder.path, write)
@@ -141,7 +140,7 @@ def import_command(
         [("library", str(content["library"])), ("bin", chosen),
          ("threshold in the kit", f"{kit.threshold:.4g} V"),
          ("currents", f"within {found.difference:.1e} of the kit's" if found.difference else "the same as the kit's"),
-         ("time of a read in ngspice", f"{ratio:.2g} times shorter than with the kit in place")],
+         ("time of a read in ngspice", f"1/{ratio:.3g} of that with the kit in place")],
         f"{transistor} at {corner}, {', '.join(f'{k} {v}' for k, v in instance.items())}",
     )  # fmt: skip
     show.say_path(f"Next: norsim cell check --chip {folder.path / 'chip.yaml'}")
