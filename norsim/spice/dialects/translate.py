@@ -25,8 +25,9 @@ WRITTEN = {
 
 def cell_text(cell: Cell, grammar: Grammar) -> list[str]:
     """Return the lines that define a cell. Raises ConfigurationError for constructs not known in the dialect."""
+    written = WRITTEN | {"options"} if {option[0] for option in cell.options} <= grammar.options else WRITTEN
     for field in fields(cell):
-        if field.name not in WRITTEN and getattr(cell, field.name) != _default(field):
+        if field.name not in written and getattr(cell, field.name) != _default(field):
             raise ConfigurationError(
                 f"the cell's {field.name} is for ngspice only and cannot be written for {grammar.name}"
             )

@@ -260,6 +260,14 @@ def test_a_parameter_that_only_ngspice_lets_a_call_set_is_refused(dialect: str) 
         text_of(cell_of("Xpart d s part l=2", cards), dialect)
 
 
+def test_hspice_has_the_option_scale() -> None:
+    scaled = replace(cell_of("R1 d s 1"), options=(("scale", "1u"),))
+    assert "scale=1u" in " ".join(text_of(scaled, "hspice")).split(".option ")[1].split()
+    for options, dialect in (((("scale", "1u"),), "xyce"), ((("wnflag", "1"),), "hspice")):
+        with pytest.raises(ConfigurationError, match="options is for ngspice only"):
+            text_of(replace(scaled, options=options), dialect)
+
+
 @pytest.mark.parametrize("dialect", OTHERS)
 def test_a_level_is_compared_as_a_number(dialect: str) -> None:
     plain, pointed = (
