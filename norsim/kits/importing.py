@@ -29,8 +29,8 @@ THRESHOLD_AMPS = 1e-7
 GATES, DRAINS = 41, 4
 # A programmed cell's threshold above the gate volts of the read.
 ABOVE_READ = 0.5
-# The top level as a share of the erased cell's current.
-TOP_SHARE = 0.5
+# The top level: a share of the erased cell's current, but at most that of the preset etox65, since more bends on wires.
+TOP_SHARE, MOST_TOP_AMPS = 0.5, 1.6e-6
 # Size of the tile whose read is timed, and its reads.
 WORDLINES, BITLINES, READS = 8, 4, 4
 # The shortest of some repeated reads counts, but a slow kit is not read again.
@@ -153,7 +153,7 @@ def in_place(wanted: Wanted, folder: Path) -> InPlace:
         )
     threshold = round(threshold, 4)
     cell["erased"] = f"{threshold:g} V"
-    content = _chip(f"{wanted.transistor}-in-place", cell, wanted, TOP_SHARE * float(amps[-1, -1]))
+    content = _chip(f"{wanted.transistor}-in-place", cell, wanted, _top_amps(amps))
     return InPlace(content, built, call, threshold, amps)
 
 
@@ -216,7 +216,12 @@ def _flat_content(wanted: Wanted, kit: InPlace, name: str) -> dict[str, Any]:
         "programmed": kit.content["cell"]["programmed"], "options": dict(kit.cell.options),
         "compatibility": wanted.compatibility,
     }  # fmt: skip
-    return _chip(name, cell, wanted, TOP_SHARE * float(kit.amps[-1, -1]))
+    return _chip(name, cell, wanted, _top_amps(kit.amps))
+
+
+def _top_amps(amps: Floats) -> float:
+    """Return the top level, amperes, of a cell with these curves `[drains, gates]`."""
+    return min(TOP_SHARE * float(amps[-1, -1]), MOST_TOP_AMPS)
 
 
 def _chip(name: str, cell: dict[str, Any], wanted: Wanted, top_amps: float) -> dict[str, Any]:
