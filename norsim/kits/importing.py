@@ -16,7 +16,7 @@ from norsim.backends.registry import reference
 from norsim.chip.load import build_chip
 from norsim.errors import ConfigurationError, SolveError, suggestion
 from norsim.kits import curves
-from norsim.kits.flat import Flat, flats
+from norsim.kits.flat import flats
 from norsim.kits.library import find_library, names_in
 from norsim.spice.wrapper import PINS
 
@@ -165,20 +165,19 @@ def flatten(wanted: Wanted, kit: InPlace, folder: Path, write: Callable[[str, di
     """
     gate, drain = wanted.read_volts
     name = f"{wanted.transistor.lower()}_flat".replace(".", "_")
-    tried: list[tuple[float, Flat]] = []
+    errors: list[float] = []
     for flat in flats(kit.cell, kit.call, name):
         content = _flat_content(wanted, kit, name)
         write(flat.text(kit.threshold), content)
         cell = build_chip(content, folder / "chip.yaml").cell
         call = f"X1 {' '.join(PINS.values())} {cell.subcircuit} {cell.state}={kit.threshold!r}"
-        tried.append((curves.difference(curves.curves(cell, call, gate, drain, GATES, DRAINS), kit.amps), flat))
-        if tried[-1][0] <= AGREEMENT:
+        errors.append(curves.difference(curves.curves(cell, call, gate, drain, GATES, DRAINS), kit.amps))
+        if errors[-1] <= AGREEMENT:
             seconds = _timed(wanted, kit, content, folder)
-            return Imported(flat.text(kit.threshold), content, flat.bins, tried[-1][0], seconds)
-    error = min(error for error, _ in tried)
+            return Imported(flat.text(kit.threshold), content, flat.bins, errors[-1], seconds)
     raise SolveError(
-        f"the currents of the flat card of {wanted.transistor} differ from those of the kit by {error:.1e}; expected "
-        f"at most {AGREEMENT:g}. Use the kit in place, with cell.models_root"
+        f"the currents of the flat card of {wanted.transistor} differ from those of the kit by {min(errors):.1e}; "
+        f"expected at most {AGREEMENT:g}. Use the kit in place, with cell.models_root"
     )
 
 
