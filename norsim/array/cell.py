@@ -35,6 +35,7 @@ class Cell:
     `allowed_parameters`  parameters, in lower case, that ngspice may ignore because it does not know them
     `origins`        for messages: the files of `models` and `netlist`, as numbers of lines of both texts joined by a
                      line break, from 1, at which a file begins or goes on, its name, and the number of that line there
+    `notes`          for messages: what norsim changed in the files, in sentences
 
     Raises ConfigurationError if the window is empty, a limit lies inside it, a name is not a valid SPICE name, or the
     netlist does not define the subcircuit.
@@ -57,6 +58,7 @@ class Cell:
     neutral_volts: float | None = None
     allowed_parameters: tuple[str, ...] = ()
     origins: tuple[tuple[int, str, int], ...] = field(default=(), compare=False, repr=False)
+    notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.erased_volts < self.programmed_volts:

@@ -95,7 +95,7 @@ def check(
     found += _leaks(chip)
     if programmed_card is not None:
         found.append(_same_card(cell, programmed_card, read_volts))
-    warnings = simulator.warnings(cell, states)
+    warnings = [*cell.notes, *simulator.warnings(cell, states)]
     now("temperature")
     middle = float(states[len(states) // 2])
     around = [replace(cell, temperature_kelvin=cell.temperature_kelvin + by) for by in (-KELVIN, KELVIN)]

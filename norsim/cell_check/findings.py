@@ -60,14 +60,29 @@ def window(thresholds: Floats, amps: Floats, ends: tuple[float, float], encoding
     erased, programmed = (float(np.interp(end, thresholds, amps)) for end in ends)
     reached, off = last_above(thresholds, amps, top), last_above(thresholds, amps, OFF * step_amps(encoding))
     found = [
-        Finding("current of an erased cell", erased, "A", f"at least the top level, {top:.3g} A", erased >= top,
-                "" if erased >= top else _lack(erased, programmed, encoding)),
+        *reach(erased, programmed, encoding),
         Finding("on/off ratio", erased / programmed if programmed > 0 else None, "",
                 advice="" if programmed > 0 else "a programmed cell conducts nothing"),
         Finding("threshold of the top level", reached, "V"),
         Finding(f"threshold at which {OFF:g} of a step is left", off, "V",
                 advice="" if off is not None else "no threshold turns the cell off to this level"),
     ]  # fmt: skip
+    return found
+
+
+def reach(erased: float, programmed: float, encoding: Encoding) -> list[Finding]:
+    """Check that currents of the erased and the programmed cell, amperes, reach the lowest and the highest level."""
+    base, top = (float(level) for level in encoding.level_amps[[0, -1]])
+    found = [
+        Finding("current of an erased cell", erased, "A", f"at least the top level, {top:.3g} A", erased >= top,
+                "" if erased >= top else _lack(erased, programmed, encoding)),
+    ]  # fmt: skip
+    if base > 0:
+        ok = programmed <= base
+        key = (read_keys(encoding) or UNNAMED_KEYS)[2].replace("top_level", "base_level")
+        advice = f"raise {key} to {1.1 * programmed:.2g} A or more, or {PROGRAMMED} if cells can be programmed further"
+        expected = f"at most the base level, {base:.3g} A"
+        found.insert(0, Finding("current of a programmed cell", programmed, "A", expected, ok, "" if ok else advice))
     return found
 
 

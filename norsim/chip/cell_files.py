@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -14,11 +14,17 @@ from norsim.chip.cell_schema import CellSection, LibrarySection
 from norsim.errors import ConfigurationError, UntrustedCellError, suggestion
 from norsim.paths import models_folder, netlists_folder
 from norsim.spice.cell_text.verilog_a import digest_of, modules_of
+from norsim.spice.drawn import at_mean
 from norsim.spice.lines import Card, text_of
 from norsim.spice.model_files import PARAMETERS, Source, is_file
+from norsim.spice.options import taken_options
 from norsim.spice.own_names import check_names
+from norsim.spice.simulators.messages import LOG
+from norsim.spice.single_cells import cards_of
 from norsim.spice.wrapper import NAME, STATE, Inner, check_defined, wrapper
 
+# Model cards in the subcircuits of a cell from which a note says that ngspice reads them slowly.
+MANY_CARDS = 32
 # An absolute path, in quotes or up to a blank.
 FILE_NAME = re.compile(r"\"(/[^\"]+)\"|'(/[^']+)'|(?<![\w.])(/[^\s\"'=,()]+)")
 
@@ -34,11 +40,17 @@ def build_cell(
     defines the cell.
     """
     parts = [model if isinstance(model, LibrarySection) else LibrarySection(file=model) for model in section.models]
-    reader = _Reader(chip, trust_cell, section.compatibility)
-    cards = [reader.cards(part.file, part.section, models_folder() / "devices") for part in parts]
+    reader = _Reader(chip, _root(section, chip), trust_cell, section.compatibility)
+    parts = _at_corner(parts, section.corner, reader)
+    read = [reader.cards(part.file, part.section, models_folder() / "devices") for part in parts]
+    read.append(reader.cards(section.netlist, None, netlists_folder() / "cells") if section.netlist else [])
+    read, notes = _at_means(read)
+    options = dict(section.options)
+    for place, found in enumerate(read):
+        read[place], options = taken_options(found, options)
+    *cards, own = read
     given = [f".param {name}={value}" for name, value in section.params.items()]
     models = "\n".join([*given, *map(text_of, cards)])
-    own = reader.cards(section.netlist, None, netlists_folder() / "cells") if section.netlist else []
     netlist = text_of(own) if own else ""
     inner, every = inner_of(section), [*chain.from_iterable(cards), *own]
     sources = tuple(_verilog_a(name, chip, trust_cell) for name in section.verilog_a)
@@ -47,7 +59,7 @@ def build_cell(
     check_names(every)
     _check_given(section.params, every)
     plain = inner.is_plain()
-    return Cell(
+    made = Cell(
         subcircuit=inner.name if plain else NAME,
         netlist=netlist if plain else "\n".join([netlist, wrapper(inner, section.erased, section.programmed)]).strip(),
         models=models,
@@ -57,7 +69,7 @@ def build_cell(
         temperature_kelvin=kelvin,
         lowest_volts=section.lowest,
         highest_volts=section.highest,
-        options=tuple(sorted(section.options.items())),
+        options=tuple(sorted(options.items())),
         compatibility=_whole(section.compatibility),
         osdi=tuple(_compiled(name, chip, trust_cell) for name in section.osdi),
         verilog_a=sources,
@@ -65,7 +77,75 @@ def build_cell(
         neutral_volts=_neutral(section) if state_is_charge else None,
         allowed_parameters=tuple(sorted(name.lower() for name in section.allow_unknown_parameters)),
         origins=_origins(len(given), [*cards, own] if own else cards),
+        notes=notes,
     )
+    return replace(made, notes=(*notes, *_slow(made)))
+
+
+def _slow(cell: Cell) -> tuple[str, ...]:
+    """Return a note about a cell that ngspice reads slowly, because it copies many cards for each instance."""
+    cards = cards_of(cell)
+    if cards < MANY_CARDS or "hs" in cell.compatibility:
+        return ()
+    note = (
+        f"each cell has a copy of {cards} model cards, which ngspice reads slowly in decks of many cells; norsim cell "
+        "import writes the one card that a size needs, and ngspice drops the others itself with cell.compatibility hsa"
+    )
+    LOG.warning("%s", note)
+    return (note,)
+
+
+def _root(section: CellSection, chip: Path) -> Path | None:
+    """Return the folder of the kit, None without one. Raises ConfigurationError if it is no folder."""
+    if section.models_root is None:
+        return None
+    root = chip.parent / Path(section.models_root).expanduser()
+    if not root.is_dir():
+        raise ConfigurationError(
+            f"cell.models_root: there is no folder {root}. Give the folder of the kit's model files"
+        )
+    return root
+
+
+def _at_corner(parts: list[LibrarySection], corner: str | None, reader: _Reader) -> list[LibrarySection]:
+    """Return the entries of `cell.models`, those without a section at the corner. Files without sections are whole.
+
+    Raises ConfigurationError if the corner has no effect.
+    """
+    if corner is None:
+        return parts
+    packaged = models_folder() / "devices"
+    found = [
+        part.model_copy(update={"section": corner})
+        if part.section is None and reader.source(packaged).sections(reader.path(part.file, packaged))
+        else part
+        for part in parts
+    ]
+    if found == parts:
+        raise ConfigurationError(
+            f"cell.corner is {corner}, but no entry of cell.models without a section has a file with sections. Name "
+            "the library under cell.models without its section, or remove cell.corner"
+        )
+    return found
+
+
+def _at_means(read: list[list[Card]]) -> tuple[list[list[Card]], tuple[str, ...]]:
+    """Return the cards of each file with drawn numbers at their means, and a note that says so, which is logged too."""
+    calls: list[tuple[str, str]] = []
+    result: list[list[Card]] = []
+    for found in read:
+        taken = [at_mean(card) for card in found]
+        result.append([card for card, _ in taken])
+        calls += [(card.where, call) for card, drawn in taken for call in drawn]
+    if not calls:
+        return result, ()
+    where, call = calls[0]
+    note = (
+        f"random numbers of the cell's files are taken at their mean, {len(calls)} in all, the first {call[:60]!r} in "
+        f"{where}. Cells and chips differ only by the section silicon of the chip file"
+    )
+    LOG.warning("%s", note)
+    return result, (note,)
 
 
 def _check_given(params: Mapping[str, str], files: list[Card]) -> None:
@@ -120,19 +200,34 @@ def inner_of(section: CellSection) -> Inner:
 
 @dataclass(frozen=True)
 class _Reader:
-    """Reads the files that a chip file names, from beside it or from norsim's files."""
+    """Reads the files that a chip file names, from beside it, from the kit's folder or from norsim's files."""
 
     chip: Path
+    root: Path | None
     trust_cell: bool
     mode: str
 
+    def folders(self, packaged: Path) -> tuple[Path, ...]:
+        """Return the folders in which a file is sought, in order; the last is `packaged`."""
+        return (self.chip.parent, *([self.root] if self.root else []), packaged)
+
+    def source(self, packaged: Path) -> Source:
+        """Return what reads the files in these folders."""
+        return Source(self.folders(packaged), self.trust_cell, self.mode)
+
+    def path(self, name: str, packaged: Path) -> Path:
+        """Return the path of a file. Raises ConfigurationError if there is none."""
+        for folder in self.folders(packaged):
+            if is_file(folder / name):
+                return folder / name
+        _, *others = self.folders(packaged)
+        raise ConfigurationError(
+            f"chip file {self.chip}: no file {name!r} beside it or in {' or '.join(map(str, others))}"
+        )
+
     def cards(self, name: str, part: str | None, packaged: Path) -> list[Card]:
         """Return the cards of a file, or of a section of it."""
-        for folder in (self.chip.parent, packaged):
-            if is_file(folder / name):
-                source = Source((self.chip.parent, packaged), self.trust_cell, self.mode)
-                return source.cards(folder / name, part)
-        raise ConfigurationError(f"chip file {self.chip}: no file {name!r} beside it or in {packaged}")
+        return self.source(packaged).cards(self.path(name, packaged), part)
 
 
 def _named_files(cards: list[Card]) -> tuple[tuple[str, str], ...]:

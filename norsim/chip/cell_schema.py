@@ -64,11 +64,17 @@ class LibrarySection(Section):
 class CellSection(Section):
     """`cell`: its files, subcircuit or transistor, connections, state parameter and threshold window."""
 
+    models_root: Annotated[str, Field(min_length=1)] | None = None
+    """Folder of a foundry kit, absolute or relative to the chip file. Its files are used in place: `netlist` and
+    `models` are sought there too, and links in it are followed as long as they stay in it."""
+    corner: Annotated[str, Field(pattern=SECTION)] | None = None
+    """Section of every entry of `models` that names none, if its file has sections; for example `tt`."""
+
     netlist: str | None = None
     """File that defines the subcircuit, beside the chip file, else in `netlists/cells/`."""
     models: list[str | LibrarySection] = Field([])
-    """Further model files, beside the chip file, else in `models/devices/`. An entry is a file name, or `{file:
-    cards.lib, section: tt}` for the lines between `.lib tt` and `.endl`."""
+    """Further model files, beside the chip file, in `models_root`, else in `models/devices/`. An entry is a file name,
+    or `{file: cards.lib, section: tt}` for the lines between `.lib tt` and `.endl`."""
     subcircuit: Name | None = None
     """Name of the cell's subcircuit."""
     model: Name | None = None
@@ -101,7 +107,7 @@ class CellSection(Section):
     params: dict[Name, SpiceNumber] = Field({})
     """`.param` definitions before the files."""
     options: dict[Name, SpiceNumber] = Field({})
-    """ngspice options that the models need, for example `{scale: 1u}`."""
+    """ngspice options that the models need, for example `{scale: 1u}`, beside those of `.option` cards in the files."""
     compatibility: Annotated[str, Field(pattern=COMPATIBILITY)] = ""
     """ngspice mode for models of another simulator, for example `hsa`, as in `ngspice -D ngbehavior=hsa`. The command
     `build-netlist` writes it to `.spiceinit` beside the deck."""

@@ -18,7 +18,8 @@ from norsim.errors import NorsimError
 
 COMMANDS = {
     "doctor": "show the installed software and its features, and simulate one cell as a check",
-    "cell": "check whether the cell of a chip file is suitable, or fit a cell to measured curves",
+    "cell": "check the cell of a chip file, fit one to measured curves, or import one from a foundry kit",
+    "chip": "check a chip file without a network: units, reach of levels, converters",
     "train": "train a network: float, then quantized",
     "build-netlist": "write the deck of one tile, to read and to run by hand",
     "import-results": "import currents from your own simulator: check, decode and compare them",
@@ -44,6 +45,8 @@ def import_command(name: str) -> click.Command:
             from norsim.commands.completion import command
         case "cell":
             from norsim.commands.tile.cell import command
+        case "chip":
+            from norsim.commands.tile.chip import command
         case "train":
             from norsim.commands.network.train import command
         case "build-netlist":

@@ -58,6 +58,11 @@ class Sweep:
         """The first of the points with the highest accuracy."""
         return max(self.points, key=lambda point: point.accuracy)
 
+    @property
+    def worst(self) -> SweepPoint:
+        """The first of the points with the lowest accuracy, such as the worst corner."""
+        return min(self.points, key=lambda point: point.accuracy)
+
     def rows(self) -> list[dict[str, Any]]:
         """Return the points as rows of a table: one column per key, then accuracy, interval and spread."""
         return [{**point.values, **{k: v for k, v in asdict(point).items() if k != "values"}} for point in self.points]

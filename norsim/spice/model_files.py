@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from norsim.errors import ConfigurationError, UntrustedCellError
 from norsim.spice.lines import FOREIGN, Card, Line, cards, lines_of, readable, text_of, without_remark
-from norsim.spice.options import OWN_OPTIONS
+from norsim.spice.options import OWN_OPTIONS, is_option, options_of
 
 # Cards that describe a cell. Analyses, options and output belong to the deck that norsim writes around it.
 PARAMETERS = {".param", ".params", ".para", ".parameter", ".parameters"}
@@ -25,7 +25,6 @@ CIRCUIT = {".subckt", ".ends", ".model", ".func", ".global", ".if", ".elseif", "
 IDLE = {".csparam"}
 # Marks around text that other simulators must not list; ngspice does not know them.
 MARKS = {".prot", ".unprot", ".protect", ".unprotect"}
-OPTIONS = (".opt",)
 # Cards that would change or add to the analysis of norsim's deck; trusted files cannot have them either.
 ANALYSES = {
     ".temp", ".op", ".dc", ".tran", ".ac", ".tf", ".noise", ".disto", ".pz", ".sens", ".sp", ".pss", ".four", ".save",
@@ -33,9 +32,6 @@ ANALYSES = {
 }  # fmt: skip
 DEVICES = set("bcdefghijklmqrstuvwxz")
 FILES = re.compile(r"\bfile\s*=|\b(?:input|process|lib|sim)_(?:file|args)\b", re.IGNORECASE)
-# Functions that return a new random number in each process. A cell must be the same in all processes; norsim draws its
-# own random numbers by seed.
-DRAWN = re.compile(r"\b(a?gauss|a?unif|limit)\s*\(", re.IGNORECASE)
 # Characters that some programs take for the end of a line; remarks can have any other.
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 LARGEST_BYTES = 1 << 26
@@ -70,6 +66,10 @@ class Source:
         found = self._file(path, known) if section is None else self._section(path, section, known)
         return list(self._expanded(found, 0, known))
 
+    def sections(self, path: Path) -> list[str]:
+        """Return the names of a file's library sections, in lower case; raises the same errors."""
+        return list(_starts(self._file(path, {})))
+
     def _file(self, path: Path, known: dict[Path, list[Card]]) -> list[Card]:
         """Return the cards of a file with its includes; `.lib` cards are left. `known` has the files read before."""
         if path not in known:
@@ -80,17 +80,9 @@ class Source:
         """Return a card that is part of the cell; cards of other sections of a library are not checked."""
         if FOREIGN.search(card.text):
             _invalid(card.lines[0], "it has a letter that is not in UTF-8. Save the file in UTF-8")
-        drawn = DRAWN.search(card.text)
-        if drawn:
-            raise ConfigurationError(
-                f"{card.where}: {card.text[:80]!r} is not allowed: {drawn[1]}() returns another number in each run "
-                "of the simulator. Use its mean, and set the spread of cells under silicon in the chip file"
-            )
         if not self.trusted:
             _check(card)
-        elif card.name in ANALYSES or (
-            card.name.startswith(OPTIONS) and OWN_OPTIONS & set(re.split(r"[\s=]+", card.text.lower()))
-        ):
+        elif card.name in ANALYSES or (is_option(card) and OWN_OPTIONS & set(re.split(r"[\s=]+", card.text.lower()))):
             raise ConfigurationError(
                 f"{card.where}: {card.text[:80]!r} would change the analysis. Remove it; options belong under "
                 "cell.options in the chip file, the temperature under temperature"
@@ -140,11 +132,7 @@ class Source:
     def _section(self, path: Path, section: str, known: dict[Path, list[Card]]) -> list[Card]:
         """Return the cards between `.lib SECTION` and the next `.endl` of a file."""
         found = self._file(path, known)
-        starts: dict[str, int] = {}
-        for place, card in enumerate(found):
-            words = _words(card.text) if card.name.startswith(".lib") else []
-            if len(words) == 1:
-                starts.setdefault(words[0].lower(), place)
+        starts = _starts(found)
         start = starts.get(section.lower())
         if start is None:
             there = ", ".join(starts) or "none"
@@ -185,6 +173,16 @@ class Source:
             return decoded(path.read_bytes())
         except (OSError, ValueError) as problem:
             raise ConfigurationError(f"{path} cannot be read: {problem}") from None
+
+
+def _starts(found: list[Card]) -> dict[str, int]:
+    """Return the place of the card that begins each library section, by its name in lower case; the first counts."""
+    starts: dict[str, int] = {}
+    for place, card in enumerate(found):
+        words = _words(card.text) if card.name.startswith(".lib") else []
+        if len(words) == 1:
+            starts.setdefault(words[0].lower(), place)
+    return starts
 
 
 def is_file(path: Path) -> bool:
@@ -230,9 +228,9 @@ def _check(card: Card) -> None:
     if not name:
         return
     if name.startswith("."):
-        if name.startswith(OPTIONS):
-            _refuse(first, "options belong under cell.options in the chip file")
-        if name not in CIRCUIT:
+        if is_option(card) and not options_of(card):
+            _refuse(first, "a file can only have options that models need, with a number each; see cell.options")
+        if not is_option(card) and name not in CIRCUIT:
             _refuse(first, f"{name} does not describe a circuit")
     elif name[0] == "+":
         _refuse(first, "it continues no card")

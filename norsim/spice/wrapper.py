@@ -106,7 +106,8 @@ def check_defined(inner: Inner, found: Iterable[Card], allowed: Iterable[str] = 
     _check_calls(defined, {name.lower() for name in allowed})
     if inner.is_card:
         return
-    nodes, parameters = _heading(defined.subcircuits[inner.name.lower()])
+    nodes = _heading(defined.subcircuits[inner.name.lower()])[0]
+    parameters = defined.parameters[inner.name.lower()]
     if len(nodes) != len(inner.pins):
         raise ConfigurationError(
             f"the subcircuit {inner.name} has {len(nodes)} nodes ({' '.join(nodes)}), but cell.pins has "
@@ -121,17 +122,23 @@ def check_defined(inner: Inner, found: Iterable[Card], allowed: Iterable[str] = 
 
 @dataclass(frozen=True)
 class _Defined:
-    """The subcircuits, and the transistor cards without bin numbers, outside subcircuits; and all calls."""
+    """The subcircuits, and the transistor cards without bin numbers, outside subcircuits; and all calls.
+
+    `parameters` has those of each subcircuit: ngspice lets a call set the ones of its heading and of any `.param` card
+    in its body.
+    """
 
     subcircuits: dict[str, Statement]
+    parameters: dict[str, list[str]]
     models: dict[str, Statement]
     calls: list[Statement]
     local: set[str]
 
     @classmethod
     def of(cls, found: Iterable[Card]) -> _Defined:
-        result = cls({}, {}, [], set())
+        result = cls({}, {}, {}, [], set())
         around: list[Card] = []
+        outer = ""
         for card in found:
             if card.name == ".subckt":
                 part = statement(card, strict=False)
@@ -140,7 +147,11 @@ class _Defined:
                     result.local.add(name)
                 else:
                     result.subcircuits.setdefault(name, part)
+                    result.parameters.setdefault(name, _heading(part)[1])
+                    outer = name
                 around.append(card)
+            elif card.name.startswith(".param") and len(around) == 1:
+                result.parameters[outer] += _heading(statement(card, strict=False))[1]
             elif card.name == ".ends" and not around:
                 raise ConfigurationError(f"{card.where}: {card.text[:80]!r} has no .subckt")
             elif card.name == ".ends":
@@ -162,7 +173,7 @@ def _check_calls(defined: _Defined, allowed: set[str]) -> None:
         heading = defined.subcircuits.get(names[-1].lower()) if names else None
         if heading is None or names[-1].lower() in defined.local:
             continue
-        parameters = _heading(heading)[1]
+        parameters = defined.parameters[names[-1].lower()]
         unknown = [name for name in given if name not in (*parameters, *allowed, *OF_ANY_CALL)]
         if unknown:
             known = f"it has {', '.join(parameters)}" if parameters else "it has none"

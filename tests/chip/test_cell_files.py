@@ -216,16 +216,6 @@ def test_a_number_without_a_point_is_one_in_yaml_too(tmp_path: Path) -> None:
     assert (section.state_erased, section.state_programmed) == (1e-15, 2e-15)
 
 
-@pytest.mark.parametrize("function", ["agauss(0,0.02,1)", "unif(0.4, 0.1)"])
-def test_numbers_that_are_drawn_anew_in_each_run_are_refused(tmp_path: Path, function: str) -> None:
-    """Program-verify would never converge on such a cell; trusting the file makes no difference."""
-    (tmp_path / "drawn.lib").write_text(f".param off={function}\n.model nch nmos level=1 vto={{1+off}} kp=60u\n")
-    cell = {"models": ["drawn.lib"], "model": "nch", "erased": "1 V", "programmed": "2.5 V"}
-    for trust in (False, True):
-        with pytest.raises(ConfigurationError, match="line 1: .* returns another number in each run"):
-            load_chip(chip_of(tmp_path, cell), trust_cell=trust)
-
-
 LEAKY = """* leaky.sp: a switched conductance, and a resistor from its drain into the well
 .subckt leaky d g s b vt=0
 Bcell d s I={(1-vt)*1e-5}*V(d,s)*u(V(g)-1)

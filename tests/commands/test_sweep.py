@@ -19,6 +19,8 @@ def test_a_sweep_has_one_row_per_point_and_a_curve(norsim: Run, tmp_path: Path) 
     ended = norsim("sweep", *ON_DIGITS, "--vary", "adc.bits=2,8", "--out", tmp_path, "--json")
     assert ended.code == 0, ended.err
     coarse, fine = ended.json["points"]
+    lowest = min(ended.json["points"], key=lambda point: point["accuracy"])
+    assert all(lowest[key] == value for key, value in ended.json["worst"].items())
     assert (coarse["adc.bits"], fine["adc.bits"]) == ("2", "8")
     assert coarse["accuracy"] < fine["accuracy"] - 0.1 and fine["accuracy"] > 0.9
     assert fine["low"] < fine["accuracy"] <= fine["high"] and fine["max_error_full_scale"] < 1e-4

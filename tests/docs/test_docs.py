@@ -271,6 +271,13 @@ def options(command: str, sub: str = "") -> set[str]:
     return {name for part in found.get_params(context) for name in (*part.opts, *part.secondary_opts)} | {"--help"}
 
 
+def parts_of(command: str) -> list[str]:
+    """Return the commands in a group; none for any other command."""
+    context = click.Context(cli)
+    found = cli.get_command(context, command)
+    return found.list_commands(context) if isinstance(found, click.Group) else []
+
+
 def command_lines() -> Iterator[tuple[str, list[str]]]:
     """Yield every `norsim ...` in a block or in the text, as (document, arguments)."""
     for document in DOCUMENTS:
@@ -295,7 +302,8 @@ def test_commands_and_options_exist() -> None:
 
 
 def test_options_in_the_text_exist() -> None:
-    known = set().union(*(options(command) for command in COMMANDS)) | {"--version"}
+    known = set().union(*(options(command, sub) for command in COMMANDS for sub in ("", *parts_of(command))))
+    known |= {"--version"}
     for document in DOCUMENTS:
         for text in INLINE.findall(prose(document)):
             if text.startswith("--"):

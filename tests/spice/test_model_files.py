@@ -33,7 +33,7 @@ COMMANDS = {
 }
 OTHERS = {
     "an analysis": (".tran 1n 1u", ".tran does not describe a circuit"),
-    "options": (".options gmin=1", "options belong under cell.options"),
+    "options": (".options gmin=1", "a file can only have options that models need"),
     "output": (".save all", ".save does not describe a circuit"),
     "a code model": ("A1 in out filesource", "devices with the letter 'a' are not allowed"),
     "a Verilog device": ("N1 d g s b module", "an N device is a compiled Verilog-A model"),

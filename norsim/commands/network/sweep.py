@@ -155,6 +155,7 @@ def command(
         "encoding": last.encoding, "split": split, "trials": trials, "keys": list(found.keys),
         "fitted_fresh": found.fitted_fresh,
         "accuracy_float": last.accuracy_float, "accuracy_quantized": last.accuracy_quantized, "points": rows,
+        "worst": dict(found.worst.values),
         "layers": last.layers, "device": last.device, "seed": seed,
         "seconds": time.monotonic() - started, "versions": last.versions,
     }  # fmt: skip
@@ -217,6 +218,7 @@ def report_points(content: dict[str, Any], path: Path) -> None:
             "Converters are fitted just after programming, and used at all times; --set calibration.fresh=false fits "
             "them again at each time"
         )
+    show.say(f"Lowest accuracy: {', '.join(f'{key}={value}' for key, value in content['worst'].items())}")
     show.say(f"Computed on: {content['device']}")
     show.say_path(
         f"Digital quantized network: {100 * content['accuracy_quantized']:.2f} %. {content['seconds']:.0f} s. "

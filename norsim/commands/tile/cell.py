@@ -23,6 +23,7 @@ from norsim.commands.shared.options import (
 )
 from norsim.commands.shared.progress import reporting
 from norsim.commands.tile.cell_fit import fit_command
+from norsim.commands.tile.import_cell import import_command
 from norsim.errors import ThresholdError
 from norsim.files import write_text
 from norsim.jobs.phases import Phases, step
@@ -39,16 +40,18 @@ VERDICTS = {True: "ok", False: "FAILS", None: ""}
 
 @click.group("cell")
 def command() -> None:
-    """Examine the cell of a chip file, or make a cell of measured curves.
+    """Examine the cell of a chip file, or make one of measured curves or of a foundry kit's transistor.
 
     \b
     Examples:
       norsim cell check --chip bsim3
       norsim cell fit curves.csv --out runs/fit
+      norsim cell import --pdk kit --transistor nch --corner tt --w 0.42 --l 0.18
     """
 
 
 command.add_command(fit_command)
+command.add_command(import_command)
 
 
 @command.command("check")
@@ -143,7 +146,8 @@ def report_findings(found: CellCheck, chip: Chip, folder: Path) -> None:
             mark = "!" if finding.ok is False else "-"
             show.advise(f"{mark} {finding.name}: {finding.advice}")
     for warning in found.warnings:
-        show.advise(f"! {chosen_simulator(chip.cell).name} warns: {warning}")
+        about = "" if warning in chip.cell.notes else f"{chosen_simulator(chip.cell).name} warns: "
+        show.advise(f"! {about}{warning}")
     times = ", ".join(f"{part.replace('_', ' ')} {seconds:.2g} s" for part, seconds in found.seconds.items())
     show.say_path(f"Time: {times or 'not measured'}. Run folder: {folder}")
 

@@ -35,6 +35,7 @@ class Grammar:
     `source`      writes a behavioural source: name, nodes, `v` or `i`, quoted expression -> line
     `functions`   the dialect's names of functions that ngspice names differently
     `reserved`    names that cannot be parameters in the dialect
+    `options`     the cell's options that the dialect has under the same name
     `own_cards`   whether the threshold shift of a transistor is written into a separate model card
     """
 
@@ -46,6 +47,7 @@ class Grammar:
     source: Callable[[str, str, str, str], str] = as_ngspice
     functions: Mapping[str, str] = field(default_factory=dict)
     reserved: frozenset[str] = frozenset()
+    options: frozenset[str] = frozenset()
     own_cards: bool = False
 
     def quoted(self, expression: str) -> str:

@@ -44,7 +44,7 @@ _BSIM3 = Level(53, GEOMETRY | {"delvto"})
 _BSIM4 = Level(54, GEOMETRY | STRESS | {"delvto"})
 GRAMMAR = Grammar(
     "HSPICE", ("'", "'"), "", {8: _BSIM3, 49: _BSIM3, 14: _BSIM4, 54: _BSIM4}, _version, _source,
-    {"ln": "log"}, frozenset({"time", "hertz", "temper"}),
+    {"ln": "log"}, frozenset({"time", "hertz", "temper"}), frozenset({"scale"}),
 )  # fmt: skip
 
 
@@ -69,7 +69,7 @@ def _analysis(tile: Tile, stimulus: Stimulus) -> Iterator[str]:
     for k, row in enumerate(rows(drives, stimulus.vectors)):
         yield wrapped(" ".join(["+", str(k), *row]))
     yield ".enddata"
-    yield wrapped(f".option {OPTIONS}")
+    yield wrapped(" ".join([f".option {OPTIONS}", *(f"{name}={value}" for name, value in tile.cell.options)]))
     yield f".temp {celsius(tile.cell)}"
     yield f".dc data={TABLE}"
     names = ammeters(tile)

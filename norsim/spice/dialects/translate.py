@@ -19,7 +19,7 @@ from norsim.spice.statements import Statement, statements, value_of
 # The fields of a cell that a dialect can express; any other field is for ngspice's deck only.
 WRITTEN = {
     "subcircuit", "netlist", "models", "state", "erased_volts", "programmed_volts", "temperature_kelvin",
-    "lowest_volts", "highest_volts", "allowed_parameters", "origins",
+    "lowest_volts", "highest_volts", "allowed_parameters", "origins", "notes",
 }  # fmt: skip
 
 
@@ -31,8 +31,9 @@ def cell_text(cell: Cell, grammar: Grammar) -> list[str]:
 
 def written_parts(cell: Cell, grammar: Grammar, written: Set[str]) -> list[Statement]:
     """Return the statements of a cell. Raises ConfigurationError if it needs a field of Cell that is not `written`."""
+    known = written | {"options"} if {option[0] for option in cell.options} <= grammar.options else written
     for field in fields(cell):
-        if field.name not in written and getattr(cell, field.name) != _default(field):
+        if field.name not in known and getattr(cell, field.name) != _default(field):
             raise ConfigurationError(f"the cell's {field.name} cannot be written for {grammar.name}")
     return [*statements(cell.models, "the cell's model cards"), *statements(cell.netlist, "the cell's netlist")]
 
@@ -47,6 +48,7 @@ class Writer:
     def __init__(self, grammar: Grammar, parts: list[Statement]) -> None:
         self.grammar = grammar
         self.names = frozenset(_declared(parts))
+        self.inside = _set_inside(parts)
         self.cards: dict[str, Statement] = {}
         for part in parts:
             if (
@@ -109,7 +111,11 @@ class Writer:
     def call(self, part: Statement) -> Iterator[str]:
         """Write a call of a subcircuit."""
         words = [word for word in part.parts if "=" not in word]
-        yield self._with(" ".join(words), self.assigned(part, assignments(part)))
+        given = self.assigned(part, assignments(part))
+        hidden = sorted(self.inside.get(words[-1].lower(), frozenset()) & given.keys())
+        if hidden:
+            part.refuse(f"it sets {hidden[0]}, a .param in the body of the subcircuit. Move it to the .subckt line")
+        yield self._with(" ".join(words), given)
 
     def _with(self, text: str, parameters: dict[str, str]) -> str:
         found = [f"{self.grammar.parameter(name)}={value}" for name, value in parameters.items()]
@@ -227,6 +233,20 @@ def _declared(parts: list[Statement]) -> Iterator[str]:
             yield from (word.partition("=")[0].lower() for word in part.parts[1:] if "=" in word)
 
 
+def _set_inside(parts: list[Statement]) -> dict[str, frozenset[str]]:
+    """Return the names of the `.param` cards in each subcircuit, which only ngspice lets a call set."""
+    found: dict[str, frozenset[str]] = {}
+    inside: list[str] = []
+    for part in parts:
+        if part.card == ".subckt":
+            inside.append(part.parts[1].lower())
+        elif part.card == ".ends":
+            inside = inside[:-1]
+        elif part.card in (".param", ".params") and inside:
+            found[inside[-1]] = found.get(inside[-1], frozenset()) | frozenset(_declared([part]))
+    return found
+
+
 def assignments(part: Statement) -> tuple[str, ...]:
     """Return the words of a statement that assign a value to a name."""
     return tuple(word for word in part.parts if "=" in word)
@@ -244,9 +264,10 @@ def bare_card(part: Statement) -> tuple[str, ...]:
 def level_of(card: Statement, grammar: Grammar) -> int:
     """Return a transistor's level by ngspice's numbers. Raises ConfigurationError for one that the dialect lacks."""
     given = dict(word.lower().split("=", 1) for word in bare_card(card) if "=" in word).get("level", "1")
-    if not given.isdigit() or int(given) not in grammar.levels:
+    # Foundries write 54.0 too.
+    if not _is_number(given) or float(given) not in grammar.levels:
         card.refuse(f"{grammar.name} is not known to have an equivalent of ngspice's level {given}")
-    return int(given)
+    return int(float(given))
 
 
 def _is_number(text: str) -> bool:

@@ -252,6 +252,31 @@ def test_a_card_that_is_not_known_is_refused(card: str, dialect: str, why: str) 
         text_of(cell_of("R1 d s 1", card), dialect)
 
 
+@pytest.mark.parametrize("dialect", OTHERS)
+def test_a_parameter_that_only_ngspice_lets_a_call_set_is_refused(dialect: str) -> None:
+    cards = ".subckt part a b\n.param l=1\nR1 a b {l}\n.ends part"
+    assert any(line.startswith("Xpart d s part") for line in text_of(cell_of("Xpart d s part", cards), dialect))
+    with pytest.raises(ConfigurationError, match="line 2: .*it sets l, a .param in the body"):
+        text_of(cell_of("Xpart d s part l=2", cards), dialect)
+
+
+def test_hspice_has_the_option_scale() -> None:
+    scaled = replace(cell_of("R1 d s 1"), options=(("scale", "1u"),))
+    assert "scale=1u" in " ".join(text_of(scaled, "hspice")).split(".option ")[1].split()
+    for options, dialect in (((("scale", "1u"),), "xyce"), ((("wnflag", "1"),), "hspice")):
+        with pytest.raises(ConfigurationError, match="options is for ngspice only"):
+            text_of(replace(scaled, options=options), dialect)
+
+
+@pytest.mark.parametrize("dialect", OTHERS)
+def test_a_level_is_compared_as_a_number(dialect: str) -> None:
+    plain, pointed = (
+        text_of(cell_of("R1 d s 1", f".model n nmos level={level} version=4.8 vth0=0.4"), dialect)
+        for level in ("54", "54.0")
+    )
+    assert plain == pointed
+
+
 def test_two_cards_or_parameters_that_would_be_one_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="model cards, line 2: .*another card has the same name"):
         text_of(cell_of("R1 d s 1", ".model n nmos level=14\n.model N pmos level=14"), "hspice")

@@ -1,0 +1,160 @@
+"""`norsim cell import`: a transistor of a foundry kit as a flat card and a chip file."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from norsim.commands.shared import show
+from norsim.commands.shared.options import (
+    cell_is_trusted,
+    check_out,
+    open_run,
+    overwrite_option,
+    print_json,
+    trust_option,
+)
+from norsim.commands.shared.progress import reporting
+from norsim.configuration.quantities import Conversion
+from norsim.configuration.strict_yaml import yaml_text
+from norsim.errors import ConfigurationError
+from norsim.files import write_text
+from norsim.jobs.phases import Phases, step
+
+PARAMETER = re.compile(r"([A-Za-z_]\w*)=(\S+)")
+
+
+@click.command("import")
+@click.option(
+    "--pdk",
+    "root",
+    required=True,
+    metavar="DIR",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of the kit's model files.",
+)
+@click.option("--transistor", required=True, metavar="NAME", help="Subcircuit or model card of the transistor.")
+@click.option("--corner", required=True, metavar="NAME", help="Section of the kit's library, for example tt.")
+@click.option("--w", "width", required=True, metavar="NUMBER", help="Width, as the kit's netlists write it.")
+@click.option("--l", "length", required=True, metavar="NUMBER", help="Length, likewise.")
+@click.option(
+    "--parameter",
+    "parameters",
+    multiple=True,
+    metavar="NAME=NUMBER",
+    help="Further parameter of the transistor, for example nf=2. Repeatable.",
+)
+@click.option(
+    "--library",
+    metavar="FILE",
+    help="Library in the kit's folder; by default the one whose section defines the transistor.",
+)
+@click.option(
+    "--pins",
+    default="drain,gate,source,bulk",
+    show_default=True,
+    metavar="PIN,PIN,...",
+    help="Nodes of the subcircuit in order: drain, gate, source, bulk or ground.",
+)
+@click.option(
+    "--wordline-read", "gate", default="1.8 V", show_default=True, metavar="VOLTS", help="Gate voltage of a read."
+)
+@click.option(
+    "--bitline-read", "drain", default="0.5 V", show_default=True, metavar="VOLTS", help="Drain voltage of a read."
+)
+@click.option("--compatibility", default="", metavar="MODE", help="ngspice mode of the kit's files, for example hsa.")
+@trust_option
+@overwrite_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder of the result; runs/cell-import-DATE-TIME by default.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, and nothing else.")
+@click.option("-q", "--quiet", is_flag=True, help="Do not report progress.")
+def import_command(
+    root: Path, transistor: str, corner: str, width: str, length: str, parameters: tuple[str, ...],
+    library: str | None, pins: str, gate: str, drain: str, compatibility: str, out: Path | None, as_json: bool,
+    quiet: bool,
+) -> None:  # fmt: skip
+    """Write a transistor of a foundry kit as a flat card and a chip file.
+
+    ngspice evaluates the expressions of the kit at the corner, random numbers at their mean, and the bin of the size is
+    chosen. The folder gets chip.yaml with the flat netlist NAME_flat.sp, and kit.yaml, which uses the kit in place. The
+    currents of both are compared.
+
+    \b
+    Examples:
+      norsim cell import --pdk kit --transistor nch --corner tt --w 0.42 --l 0.18 --out nch
+    """
+    started = time.monotonic()
+    check_out("cell-import", out)
+    instance = dict([("w", width), ("l", length), *map(_parameter, parameters)])
+
+    phases = Phases()
+    with reporting(quiet, phases) as report, step(report, "import"):
+        from norsim.chip.load import ChipChoice, build_chip
+        from norsim.kits.importing import Wanted, flatten, in_place
+
+    wanted = Wanted(
+        root, corner, transistor, instance, (_volts("--wordline-read", gate), _volts("--bitline-read", drain)), library,
+        tuple(pin.strip() for pin in pins.split(",")), compatibility, trusted=cell_is_trusted(),
+    )  # fmt: skip
+    with reporting(quiet, phases) as report:
+        report("read the kit", 0, 3)
+        kit = in_place(wanted, Path.cwd())
+        path = Path.cwd() / "kit.yaml"
+        choice = ChipChoice(kit.content, path, build_chip(kit.content, path, wanted.trusted), wanted.trusted)
+        folder = open_run("cell-import", out, choice, 0, phases)
+        write_text(folder.path / "kit.yaml", yaml_text(kit.content))
+        report("write it flat, and compare", 1, 3)
+
+        def write(netlist: str, content: dict[str, Any]) -> None:
+            said = (
+                f"* {transistor} of {root.name}, corner {corner}, {' '.join(f'{k}={v}' for k, v in instance.items())}"
+            )
+            write_text(folder.path / content["cell"]["netlist"], f"{said}\n* Written by norsim cell import.\n{netlist}")
+            write_text(folder.path / "chip.yaml", yaml_text(content))
+
+        found = flatten(wanted, kit, folder.path, write)
+        report("write it flat, and compare", 3, 3)
+    ratio = found.read_seconds[0] / found.read_seconds[1]
+    content = {
+        "transistor": transistor, "corner": corner, "library": kit.content["cell"]["models"][0], "instance": instance,
+        "bins": list(found.bins), "erased_volts": kit.threshold, "difference": found.difference,
+        "read_seconds": {"kit": found.read_seconds[0], "flat": found.read_seconds[1]}, "read_time_ratio": ratio,
+        "notes": list(kit.cell.notes), "chip": "chip.yaml", "netlist": found.content["cell"]["netlist"],
+    }  # fmt: skip
+    folder.finish({**content, "seconds": {"total": time.monotonic() - started}})
+    if as_json:
+        print_json({**content, "out": str(folder.path)})
+        return
+    chosen = ", ".join(found.bins) or "none: the card has no bins"
+    show.table(
+        ("", "found"),
+        [("library", str(content["library"])), ("bin", chosen),
+         ("threshold in the kit", f"{kit.threshold:.4g} V"),
+         ("currents", f"within {found.difference:.1e} of the kit's" if found.difference else "the same as the kit's"),
+         ("time of a read in ngspice", f"1/{ratio:.3g} of that with the kit in place")],
+        f"{transistor} at {corner}, {', '.join(f'{k} {v}' for k, v in instance.items())}",
+    )  # fmt: skip
+    show.say_path(f"Next: norsim cell check --chip {folder.path / 'chip.yaml'}")
+
+
+def _parameter(text: str) -> tuple[str, str]:
+    match = PARAMETER.fullmatch(text)
+    if match is None:
+        raise ConfigurationError(f"--parameter {text!r}: expected NAME=NUMBER, for example nf=2")
+    return match[1], match[2]
+
+
+def _volts(option: str, text: str) -> float:
+    try:
+        return float(Conversion("volt")(text))
+    except ValueError as problem:
+        raise ConfigurationError(f"{option} {text!r}: {problem}") from None
