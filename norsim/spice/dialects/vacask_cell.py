@@ -228,7 +228,8 @@ class _Cell(Writer):
 
     def mosfet(self, part: Statement) -> Iterator[str]:
         """Write a transistor."""
-        yield self._instance(part, list(part.parts[:5]), part.parts[5], self.transistor(part)[1])
+        _, found = self.transistor(part)
+        yield self._instance(part, list(part.parts[:5]), part.parts[5], found)
 
     def module_device(self, part: Statement) -> Iterator[str]:
         """Write a device of a compiled module."""

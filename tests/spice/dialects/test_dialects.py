@@ -264,7 +264,7 @@ def test_hspice_has_the_option_scale() -> None:
     scaled = replace(cell_of("R1 d s 1"), options=(("scale", "1u"),))
     assert "scale=1u" in " ".join(text_of(scaled, "hspice")).split(".option ")[1].split()
     for options, dialect in (((("scale", "1u"),), "xyce"), ((("wnflag", "1"),), "hspice")):
-        with pytest.raises(ConfigurationError, match="options is for ngspice only"):
+        with pytest.raises(ConfigurationError, match="options cannot be written for"):
             text_of(replace(scaled, options=options), dialect)
 
 
@@ -300,7 +300,7 @@ def test_what_a_cell_says_beside_its_text_is_not_left_out_in_silence() -> None:
     plain = cell_of("R1 d s 1")
     known = CellOfTomorrow(plain.subcircuit, plain.netlist, plain.models, plain.state, 0.0, 20.0)
     assert text_of(known, "hspice") == text_of(plain, "hspice")
-    problem = "the cell's options cannot be written for Xyce"
+    problem = "the cell's options cannot be written for"
     with pytest.raises(ConfigurationError, match=problem):
         text_of(replace(known, options=("scale=1e-6",)), "xyce")
 
