@@ -46,7 +46,7 @@ def command() -> None:
     Examples:
       norsim cell check --chip bsim3
       norsim cell fit curves.csv --out runs/fit
-      norsim cell import --pdk kit --transistor nch --corner tt --w 0.42 --l 0.18
+      norsim cell import --pdk DIR --transistor nch --corner tt --w 0.42 --l 0.18
     """
 
 

@@ -90,7 +90,7 @@ def import_command(
 
     \b
     Examples:
-      norsim cell import --pdk kit --transistor nch --corner tt --w 0.42 --l 0.18 --out nch
+      norsim cell import --pdk DIR --transistor nch --corner tt --w 0.42 --l 0.18 --out nch
     """
     started = time.monotonic()
     check_out("cell-import", out)

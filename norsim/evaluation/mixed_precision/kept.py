@@ -27,7 +27,7 @@ from norsim.zoo.attributes import described
 
 
 @dataclass(frozen=True)
-class Answers:
+class KeptAnswers:
     """Answers of quantized forms of one network: kept ones, or new ones that are then kept.
 
     `store`   where they are; None keeps nothing
@@ -38,7 +38,7 @@ class Answers:
     about: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, seen: Observed, exact: Tensor, store: UnitStore | None) -> Answers:
+    def of(cls, seen: Observed, exact: Tensor, store: UnitStore | None) -> KeptAnswers:
         """Return the answers of forms of the network that was `seen`. Its own scores `[images, classes]` are `exact`:
         they tell networks apart whose user-supplied code differs."""
         if store is None:
@@ -48,11 +48,11 @@ class Answers:
         samples = digest_of(seen.samples.values())
         return cls(store, (*machine, *described(seen.network), *seen.digital, *inputs, samples, digest_of([exact])))
 
-    def about_inputs(self, what: str, inputs: Structure) -> Answers:
+    def about_inputs(self, what: str, inputs: Structure) -> KeptAnswers:
         """Return the answers to other `inputs` `[images, ...]`, which are for `what`."""
         if self.store is None:
             return self
-        return Answers(self.store, (*self.about, what, *map(str, identity_of(inputs))))
+        return KeptAnswers(self.store, (*self.about, what, *map(str, identity_of(inputs))))
 
     def once(self, bits: Mapping[str, Bits], compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         """Return the answer `[n]` of the network with these bits of each layer; `compute` finds one that is new."""

@@ -23,7 +23,7 @@ from norsim.data.tensors import tensors_of
 from norsim.errors import ConfigurationError
 from norsim.evaluation.attribution import Loss, paired_loss
 from norsim.evaluation.metrics import Predictions, labels_of
-from norsim.evaluation.mixed_precision.kept import Answers
+from norsim.evaluation.mixed_precision.kept import KeptAnswers
 from norsim.evaluation.mixed_precision.options import Choices, choices_of
 from norsim.evaluation.mixed_precision.search import Assignment, path, within
 from norsim.evaluation.mixed_precision.sensitivity import Sensitivity, measure, options_of, scores_of
@@ -136,7 +136,7 @@ def propose(
     options = {name: options_of(own, found[name]) for name, own in choices.items()}
     widest = path(options)[0]
     full = scores_of(seen.network, inputs["verify"])
-    answers = Answers.of(seen, full, store)
+    answers = KeptAnswers.of(seen, full, store)
     trial = Trials(seen, inputs["choose"], labels["choose"], report, "try", answers)
     if budget.points is None:
         chosen = within(options, float(budget.energy or 0) * widest.joules)
@@ -193,7 +193,7 @@ class Trials:
     """
 
     def __init__(
-        self, seen: Observed, images: Structure, labels: Predictions, report: Report, what: str, kept: Answers
+        self, seen: Observed, images: Structure, labels: Predictions, report: Report, what: str, kept: KeptAnswers
     ) -> None:  # fmt: skip
         self.seen, self.images, self.labels, self.report, self.what = seen, images, labels, report, what
         self.kept = kept.about_inputs(what, images)

@@ -23,7 +23,7 @@ from torch.nn import functional
 from norsim.data.inputs.structure import Structure, count_of, joined, split
 from norsim.errors import ConfigurationError, DataError
 from norsim.evaluation import metrics
-from norsim.evaluation.mixed_precision.kept import Answers
+from norsim.evaluation.mixed_precision.kept import KeptAnswers
 from norsim.evaluation.mixed_precision.options import Choices
 from norsim.evaluation.mixed_precision.search import Option
 from norsim.jobs.phases import Report, silent
@@ -82,7 +82,7 @@ def measure(
     widest = {name: own.widest for name, own in choices.items()}
     batches = _batches(seen)
     exact = scores_of(seen.network, joined(seen.batches[:batches]))
-    answers = Answers.of(seen, exact, store)
+    answers = KeptAnswers.of(seen, exact, store)
 
     def nats(bits: Mapping[str, Bits]) -> float:
         found = answers.once(bits, lambda: np.array([divergence(exact, _scores(seen.answers(bits, batches)))]))

@@ -7,12 +7,14 @@ from functools import partial
 
 import numpy as np
 import torch
-from numba import get_num_threads
 from numpy.typing import NDArray
 from torch import Tensor
 
 from norsim.array.compiled import in_threads, njit
 from norsim.array.tile import Floats
+
+# Parts that values are summed in, by as many threads as there are.
+PARTS = 16
 
 
 def mean_and_variance(values: Tensor, axis: int) -> tuple[Tensor, Tensor]:
@@ -26,38 +28,35 @@ def mean_and_variance(values: Tensor, axis: int) -> tuple[Tensor, Tensor]:
         by_channel = values.movedim(axis, 0).reshape(values.shape[axis], -1)
         variance, mean = torch.var_mean(by_channel, dim=1, correction=0)
         return mean, variance
-    found = _by_numba(*_laid_out(values, axis))
+    # In the order of a contiguous tensor: sums must not depend on the layout in memory either.
+    found = _by_numba(values.contiguous(), axis % values.ndim)
     return found[0], found[1]
-
-
-def _laid_out(values: Tensor, axis: int) -> tuple[Tensor, int]:
-    """Return contiguous values and the axis of their channels: of the last axis if they are so in memory."""
-    last = values.movedim(axis, -1)
-    if last.is_contiguous():
-        return last, values.ndim - 1
-    return values.contiguous(), axis
 
 
 def _by_numba(values: Tensor, axis: int) -> Tensor:
     """Return mean and variance `[2, channels]` of contiguous `values`."""
     channels = values.shape[axis]
     parts = values.numpy().reshape(math.prod(values.shape[:axis]), channels, -1)
-    threads = max(min(get_num_threads(), len(parts)), 1)
-    ends = [len(parts) * thread // threads for thread in range(threads + 1)]
+    # Sums must not depend on the number of threads.
+    ends = [len(parts) * place // PARTS for place in range(PARTS + 1)]
+    # numba's own number starts its threads, after which torch rounds differently than in a training that is resumed.
+    threads = min(torch.get_num_threads(), PARTS)
     found, mean = np.zeros((2, channels)), np.zeros(channels)
     for moment in range(2):
-        sums = np.zeros((threads, channels))
-        work = partial(_add_part, parts, ends, mean, bool(moment), sums)
+        sums = np.zeros((PARTS, channels))
+        work = partial(_add_parts, parts, ends, mean, bool(moment), sums, threads)
         in_threads(work, threads)
         found[moment] = sums.sum(axis=0) / (parts.shape[0] * parts.shape[2])
         mean = found[0]
     return torch.from_numpy(found.astype(np.float32))
 
 
-def _add_part(
-    parts: NDArray[np.float32], ends: list[int], mean: Floats, squared: bool, sums: Floats, thread: int
+def _add_parts(
+    parts: NDArray[np.float32], ends: list[int], mean: Floats, squared: bool, sums: Floats, threads: int, thread: int
 ) -> None:  # fmt: skip
-    _add(parts[ends[thread] : ends[thread + 1]], mean, squared, sums[thread])
+    """Sum every `threads`th part from `thread`."""
+    for place in range(thread, PARTS, threads):
+        _add(parts[ends[place] : ends[place + 1]], mean, squared, sums[place])
 
 
 @njit(nogil=True, fastmath={"reassoc", "contract"}, error_model="numpy")
