@@ -34,7 +34,7 @@ def test_they_do_not_depend_on_the_number_of_threads(monkeypatch: pytest.MonkeyP
     values = torch.randn(37, 4, 3, generator=torch.Generator().manual_seed(1))
     found = []
     for threads in (1, 2, 5):
-        monkeypatch.setattr("norsim.quantization.post_training.by_channel.get_num_threads", lambda n=threads: n)
+        monkeypatch.setattr("norsim.quantization.post_training.by_channel.torch.get_num_threads", lambda n=threads: n)
         found.append(torch.stack(mean_and_variance(values, 1)))
     assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
 
