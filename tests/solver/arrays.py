@@ -119,3 +119,6 @@ def metal_layouts() -> dict[str, Wires]:
         "straps that end at ground": replace(contacts, strap_ends="both", strap_ohms=150.0),
         "pads with a resistance": replace(ideal, strap_ends="one", ground_ohms=150.0),
     }
+
+
+LAYOUTS = layouts() | metal_layouts()

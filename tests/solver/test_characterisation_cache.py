@@ -15,9 +15,7 @@ from norsim.array.wires import Wires
 from norsim.caches.arrays import CELLS
 from norsim.solver import characterisation_cache, nodal
 from norsim.solver.characterize import Box, CellTable, characterize
-from tests.solver.arrays import channel, characterized, layouts, metal_layouts, ohmic
-
-LAYOUTS = layouts() | metal_layouts()
+from tests.solver.arrays import LAYOUTS, channel, characterized, ohmic
 
 GATES, STATES, BOX = np.array([0.0, 5.0]), np.array([3.1, 4.4]), Box(-0.01, 0.51, 0.0, 0.02)
 

@@ -23,17 +23,14 @@ from norsim.solver.macro import build, presolve
 from norsim.solver.macro.model import Macro
 from tests.solver.arrays import (
     ENCODINGS,
+    LAYOUTS,
     NO_LOSS,
     Array,
     array_of,
     channel,
     characterized,
-    layouts,
-    metal_layouts,
     table_of,
 )
-
-LAYOUTS = layouts() | metal_layouts()
 
 CHIPS = {"the default chip": (1.0, 1e-4), "wires times ten": (10.0, 1e-3)}
 Built = tuple[Array, Macro, nodal.Prepared]

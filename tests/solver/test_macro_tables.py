@@ -17,10 +17,8 @@ from norsim.solver import nodal
 from norsim.solver.input_lines import Driven
 from norsim.solver.macro import build, tables
 from norsim.solver.macro.tables import NEAR, Tabulated, tabulate
-from tests.solver.arrays import ENCODINGS, array_of, channel, characterized, layouts, metal_layouts
+from tests.solver.arrays import ENCODINGS, LAYOUTS, array_of, channel, characterized
 from tests.solver.test_macro import built, fresh_drives, line_errors
-
-LAYOUTS = layouts() | metal_layouts()
 
 
 def tables_of(encoding: str, times: float) -> Tabulated:

@@ -20,19 +20,18 @@ from norsim.solver import nodal
 from norsim.solver.characterize import Sweep
 from tests.solver.arrays import (
     ENCODINGS,
+    LAYOUTS,
     NO_LOSS,
     Array,
     array_of,
     channel,
     characterized,
     layouts,
-    metal_layouts,
     ohmic,
     table_of,
 )
 from tests.solver.resistors import resistor_tile
 
-LAYOUTS = layouts() | metal_layouts()
 STATES = np.array([3.2, 3.9, 4.4, 5.5])
 OHMS = st.one_of(st.just(0.0), st.floats(0.1, 1e3))
 STRAPS = st.tuples(st.sampled_from(["one", "both", "all"]), OHMS, OHMS)

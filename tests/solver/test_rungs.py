@@ -20,9 +20,8 @@ from norsim.periphery.encoding import full_scale_amps
 from norsim.quantization.layer import QuantizedLayer
 from norsim.tiling.grid import place
 from norsim.tiling.program import program_tile
-from tests.solver.arrays import ENCODINGS, OHMS, array_of, layouts, metal_layouts
+from tests.solver.arrays import ENCODINGS, LAYOUTS, OHMS, array_of
 
-LAYOUTS = layouts() | metal_layouts()
 BOUNDS = {"ngspice-shared": 1e-8, "nodal": 1e-6, "macro": 1e-4}
 
 

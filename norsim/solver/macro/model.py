@@ -194,7 +194,12 @@ def products(x: Tensor, kinds: int, groups: int) -> list[Tensor]:
     # 2^rows - 1 - rows kinds of products belong to that many rows.
     rows = int(kinds + 1).bit_length()
     x = torch.nn.functional.pad(x, (0, groups * rows - x.shape[1])).view(len(x), groups, rows)
-    return [reduce(torch.mul, [x[:, :, row] for row in state]) for state in subsets(rows)[1 + rows :]]
+    return _products([x[:, :, row] for row in range(rows)])
+
+
+def _products(bits: list[Tensor]) -> list[Tensor]:
+    """Return the products of two or more of `bits`, tensors of one shape, in the order of `subsets`."""
+    return [reduce(torch.mul, [bits[row] for row in state]) for state in subsets(len(bits))[1 + len(bits) :]]
 
 
 def features(x: Tensor, drive: Driven, rows_per_group: int, blocks: int, groups_per_block: int) -> list[Tensor]:
@@ -209,6 +214,5 @@ def features(x: Tensor, drive: Driven, rows_per_group: int, blocks: int, groups_
     if drive.direction == "bitlines":
         kinds = [x, x * x]
     else:
-        products = subsets(rows_per_group)[1 + rows_per_group :]
-        kinds = [x, *(reduce(torch.mul, [x[:, :, row::rows_per_group] for row in state]) for state in products)]
+        kinds = [x, *_products([x[:, :, row::rows_per_group] for row in range(rows_per_group)])]
     return [kind.transpose(0, 1) for kind in kinds]
