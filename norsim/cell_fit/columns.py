@@ -19,7 +19,6 @@ NAMES = {
     "kelvin": ("temperaturekelvin", "tempk"),
     "celsius": ("temperaturecelsius", "temperature", "temp"),
 }
-CELSIUS_ZERO = 273.15
 LARGEST_BYTES = 64 << 20
 
 

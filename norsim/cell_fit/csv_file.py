@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from norsim.cell_fit.columns import CELSIUS_ZERO, lines_of, number, places, require
+from norsim.array.measured import ZERO_CELSIUS
+from norsim.cell_fit.columns import lines_of, number, places, require
 from norsim.cell_fit.measured import ALL_STATES, Curve, checked
 from norsim.errors import DataError
 
@@ -66,7 +67,7 @@ def _point(row: list[str], names: list[str], found: Mapping[str, int], where: st
         return otherwise if place is None else number(row[place], names[place], where)
 
     volts = tuple(value(terminal, 0.0) for terminal in TERMINALS)
-    warm = value("celsius", kelvin - CELSIUS_ZERO) + CELSIUS_ZERO
+    warm = value("celsius", kelvin - ZERO_CELSIUS) + ZERO_CELSIUS
     state = row[found["state"]].strip() if "state" in found else ALL_STATES
     return _Point((volts[0], volts[1], volts[2], volts[3]), value("amps", 0.0), state, value("kelvin", warm), line)
 

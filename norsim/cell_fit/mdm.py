@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from norsim.cell_fit.columns import CELSIUS_ZERO, lines_of, meaning, number, places, quantity_of, require
+from norsim.array.measured import ZERO_CELSIUS
+from norsim.cell_fit.columns import lines_of, meaning, number, places, quantity_of, require
 from norsim.cell_fit.measured import ALL_STATES, Curve, checked
 from norsim.errors import DataError
 
@@ -122,4 +123,4 @@ def _curve(path: Path, block: _Block, kelvin: float) -> Curve:
 def _kelvin(constants: Mapping[str, float], otherwise: float) -> float:
     if "kelvin" in constants:
         return constants["kelvin"]
-    return constants["celsius"] + CELSIUS_ZERO if "celsius" in constants else otherwise
+    return constants["celsius"] + ZERO_CELSIUS if "celsius" in constants else otherwise

@@ -11,6 +11,7 @@ import hashlib
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from norsim.array.tile import Currents, Floats
 from norsim.errors import DataError, WriteError
 from norsim.files import replace_file
+from norsim.jobs.machine import processor
 from norsim.paths import cache_folder, sources_digest
 
 # Part of every key: a change of the format invalidates all older units.
@@ -35,6 +37,11 @@ UNIT = re.compile(r"\.?(?P<key>[0-9a-f]{2}[\w-]*)\.(parquet|sha256)(\.\d+)?")
 def code_digest() -> str:
     """Return a hash of norsim's code, so that no version uses the units of another."""
     return CODE
+
+
+def arithmetic() -> tuple[str, ...]:
+    """Return what the last bit of a result depends on, besides the number of threads: processor and libraries."""
+    return processor(), *map(version, DECISIVE)
 
 
 def unit_key(*parts: object) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
-from importlib.metadata import version
 
 import numpy as np
 from torch import nn
@@ -15,9 +14,8 @@ from norsim.backends.programming import program_levels
 from norsim.backends.registry import backend_named
 from norsim.chip.model import Chip
 from norsim.errors import ConfigurationError
-from norsim.jobs.machine import processor
 from norsim.jobs.phases import Report, silent, step
-from norsim.jobs.unit_store import DECISIVE, unit_key
+from norsim.jobs.unit_store import arithmetic, unit_key
 from norsim.quantization.copies import independent_copy
 from norsim.quantization.forward import check_network
 from norsim.quantization.layer import QuantizedLayer
@@ -146,7 +144,7 @@ def fingerprint(model: nn.Module, backend: Backend) -> str:
     """
     cells = cells_of(tiled_layers(model))
     rests_on: list[str | None] = [*backend.versions(cells).values()] or [None]
-    parts: list[object] = [processor(), *map(version, DECISIVE), *rests_on, backend.name, *described(model)]
+    parts: list[object] = [*arithmetic(), *rests_on, backend.name, *described(model)]
     for name, layer in tiled_layers(model).items():
         parts += [name, layer.fixed and layer.fixed.name, repr(layer.grid.chip), *_of_layer(layer.grid.layer)]
         for tile in layer.grid.tiles:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -13,9 +12,8 @@ from norsim.caches.arrays import QUANTIZATIONS
 from norsim.data.batches import InputBatches
 from norsim.data.inputs.structure import Structure
 from norsim.data.tensors import identity_of
-from norsim.jobs.machine import processor
 from norsim.jobs.phases import Report, silent
-from norsim.jobs.unit_store import DECISIVE, unit_key
+from norsim.jobs.unit_store import arithmetic, unit_key
 from norsim.quantization.by_layer.bits import BitsLike, read_bits
 from norsim.quantization.post_training.ranges import MSE, read_range
 from norsim.quantization.quantize import quantize, uncalibrated
@@ -69,7 +67,7 @@ def _key(
     if has_own_code(network):
         return None
     # The last bits of sums depend on the machine, and on the order of the inputs in memory.
-    machine = processor(), torch.get_num_threads(), *map(version, DECISIVE)
+    machine = *arithmetic(), torch.get_num_threads()
     return unit_key(
         "quantized", *machine, *described(network), *identity_of(list(batches)), str(read_bits(bits)), sorted(digital),
         read_range(activation_range), learned_rounding,

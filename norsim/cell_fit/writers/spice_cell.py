@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from norsim.array.measured import ZERO_CELSIUS
 from norsim.cell_fit.channel import LEAST, PARAMETERS, ROOT_V2, VOLTS_PER_KELVIN
 from norsim.cell_fit.divider import Divider
 from norsim.cell_fit.fit import Fitted
-
-CELSIUS_ZERO = 273.15
 
 
 def netlist(name: str, fitted: Fitted, cell: Divider, threshold: float, remarks: list[str]) -> str:
@@ -28,7 +27,7 @@ def netlist(name: str, fitted: Fitted, cell: Divider, threshold: float, remarks:
         f".subckt {name} d g s b vt={threshold!r}",
         f".param ag={cell.gate!r} ad={cell.drain!r} as={cell.source!r}",
         *(f".param {' '.join(given[start : start + 4])}" for start in range(0, len(given), 4)),
-        f".param kelvin={{temper+{CELSIUS_ZERO}}}",
+        f".param kelvin={{temper+{ZERO_CELSIUS}}}",
         f".param ut={{{VOLTS_PER_KELVIN!r}*kelvin}}",
         ".param scale={2*n*ut} field={a*ec} gain={beta/(2*a)*(kelvin/tref)^bex}",
         f".param root0={{sqrt((phi+sqrt(phi*phi+{ROOT_V2}))/2)}}",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,7 @@ from torch import Tensor
 
 from norsim.data.inputs.structure import Structure
 from norsim.data.tensors import digest_of, identity_of
-from norsim.jobs.machine import processor
-from norsim.jobs.unit_store import DECISIVE, UnitStore, unit_key
+from norsim.jobs.unit_store import UnitStore, arithmetic, unit_key
 from norsim.quantization.by_layer.bits import Bits
 from norsim.quantization.quantize import Observed
 from norsim.zoo.attributes import described
@@ -43,7 +41,7 @@ class KeptAnswers:
         they tell networks apart whose user-supplied code differs."""
         if store is None:
             return cls()
-        machine = processor(), str(torch.get_num_threads()), *map(version, DECISIVE)
+        machine = *arithmetic(), str(torch.get_num_threads())
         inputs = [str(part) for batch in seen.batches for part in identity_of(batch)]
         samples = digest_of(seen.samples.values())
         return cls(store, (*machine, *described(seen.network), *seen.digital, *inputs, samples, digest_of([exact])))

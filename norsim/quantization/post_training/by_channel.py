@@ -20,8 +20,7 @@ PARTS = 16
 def mean_and_variance(values: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     """Return mean and variance `[channels]`, in single precision, of `values` over all axes but `axis`.
 
-    torch.var_mean sums in double precision too, so the results agree to the last bit, but it takes several times as
-    long.
+    torch.var_mean sums in double precision too, so results agree but for a last bit. It takes several times as long.
     """
     values = values.detach().float()
     if values.device.type != "cpu":

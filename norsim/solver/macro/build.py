@@ -150,7 +150,9 @@ def _parted(solved: Presolved, line: Line) -> tuple[list[Floats], list[Floats]]:
     """
     if solved.lifted is None:
         return line.tables(solved.level), []
-    change = np.pad(change_of_straps(solved, line), (0, len(solved.level) * line.rows - len(line.of_input)))
+    change = np.pad(
+        change_of_straps(solved.level, solved.lifted, line), (0, len(solved.level) * line.rows - len(line.of_input))
+    )
     by_row, moving = change.reshape(-1, line.rows), solved.level.copy()
     for place, rows in enumerate(subsets(line.rows)[1:], 1):
         factor = by_row[:, rows].sum(axis=1)

@@ -12,7 +12,7 @@ from torch import Tensor
 from norsim.array.tile import Floats, Tile
 from norsim.solver.input_lines import Driven
 from norsim.solver.macro.model import Field, features
-from norsim.solver.macro.presolve import Presolved, mean_weights
+from norsim.solver.macro.presolve import Lifted, Presolved, mean_weights
 
 # Metal straps move cells ten times as far as bitlines do, so their field has more nodes.
 MOST_NODES, MOST_NODES_OF_METAL = 8, 32
@@ -175,34 +175,34 @@ def _responses(
     """
     group, own = line.of_input, line.own_feature
     level, common = solved.level[group, own], solved.common[group, own]
-    weight = np.maximum(np.square(level).sum(axis=1), 1e-40)
-    still = (solved.common[group, 0] * level).sum(axis=1) / weight
+    still = _per_drive(solved.common[group, 0], level)
     if drive.direction == "wordlines":
         # A row that is off stays off.
         still[:] = 0.0
-        change = (common * level).sum(axis=1) / weight
+        change = _per_drive(common, level)
     else:
-        change = ((common - 2 * still[:, None] * solved.level[group, 2]) * level).sum(axis=1) / weight
+        change = _per_drive(common - 2 * still[:, None] * solved.level[group, 2], level)
     volts, at_rest = to_groups[:, group], -profile[group]
     within = volts - to_blocks[:, group // line.groups_per_block]
     response = np.vstack([1 + change * at_rest, change * volts, within])
     if metal is not None and solved.lifted is not None:
-        lifted = change_of_straps(solved, line)
+        lifted = change_of_straps(solved.level, solved.lifted, line)
         response[0] -= lifted * metal.nominal[group]
         response[1 : 1 + len(volts)] += lifted * metal.ohms[:, group]
     shift = np.vstack([still * at_rest, still * volts, np.zeros_like(within)])
     return response, shift if still.any() else np.empty((0, 0))
 
 
-def change_of_straps(solved: Presolved, line: Line) -> Floats:
-    """Return the change `[inputs]` of a drive by a volt on the straps, as `_responses` has it for lines; 0 for no
-    metal."""
-    if solved.lifted is None:
-        return np.zeros(len(line.of_input))
+def change_of_straps(level: Floats, lifted: Lifted, line: Line) -> Floats:
+    """Return the change `[inputs]` of a drive by a volt on the straps; `level` `[groups, features, lines]`."""
     group, own = line.of_input, line.own_feature
-    level = solved.level[group, own]
-    weight = np.maximum(np.square(level).sum(axis=1), 1e-40)
-    found: Floats = (solved.lifted.slope[group, own] * level).sum(axis=1) / weight
+    return _per_drive(lifted.slope[group, own], level[group, own])
+
+
+def _per_drive(slopes: Floats, level: Floats) -> Floats:
+    """Return the change of drive per volt `[inputs]` that fits `slopes` `[inputs, lines]` best, for currents `level` of
+    a full drive."""
+    found: Floats = (slopes * level).sum(axis=1) / np.maximum(np.square(level).sum(axis=1), 1e-40)
     return found
 
 

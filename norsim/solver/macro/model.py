@@ -76,7 +76,7 @@ class Field:
     def solve(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Compute weighted sums, node currents and local slopes `[vectors, nodes]` of drives `[vectors, inputs]`."""
         drive = x @ self.weights
-        for kind, weights in zip(products(x, len(self.products), self.products.shape[1]), self.products, strict=False):
+        for kind, weights in zip(products(x, len(self.products), self.products.shape[1]), self.products, strict=True):
             drive = drive + kind @ weights
         return drive, *self.settle(drive)
 

@@ -129,8 +129,8 @@ def _wordline_groups(prepared: Prepared, drive: Driven, random: np.random.Genera
     if not metal.size:
         return Presolved(level, common, local, bend, profile, shape)
     amps = both[0]
-    slope = (amps[..., 4] - amps[..., 3]) / (2 * lift)
-    bent = (amps[..., 4] - 2 * amps[..., 1] + amps[..., 3]) / lift**2
+    by_straps = amps[..., [3, 1, 4]]
+    _, slope, _, bent = _slopes(by_straps, by_straps, lift)
     corners, edges = amps[..., 5:7].sum(axis=-1), amps[..., [0, 2, 3, 4]].sum(axis=-1)
     cross = (corners - edges + 2 * amps[..., 1]) / (2 * step * lift)
     along = _mean_over_straps(share)
