@@ -189,14 +189,14 @@ def test_versions_of_decisive_libraries_are_in_the_fingerprint(
 ) -> None:  # fmt: skip
     found = {fingerprint(analog, Ideal())}
     for name in DECISIVE:
-        monkeypatch.setattr("norsim.tiling.convert.version", lambda one, other=name: "0" if one == other else "1")
+        monkeypatch.setattr("norsim.jobs.unit_store.version", lambda one, other=name: "0" if one == other else "1")
         found.add(fingerprint(analog, Ideal()))
     assert len(found) == 1 + len(DECISIVE) and {"numba", "scipy"} <= set(DECISIVE)
 
 
 def test_the_processor_is_in_the_fingerprint(analog: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     here = fingerprint(analog, Ideal())
-    monkeypatch.setattr("norsim.tiling.convert.processor", lambda: "another processor")
+    monkeypatch.setattr("norsim.jobs.unit_store.processor", lambda: "another processor")
     assert fingerprint(analog, Ideal()) != here
 
 
