@@ -63,7 +63,7 @@ CHIPS = {
                                              "bit_serial.wires.rows_per_source_line=1"),
     "bits, several blocks": ("bit_serial.wires.bitline=60 ohm",),
     "bits, metal straps, several blocks": ("bit_serial.wires.strap_ends=one", "bit_serial.wires.strap=40 ohm",
-                           "bit_serial.wires.ground=20 ohm"),
+                                           "bit_serial.wires.bitline=60 ohm", "bit_serial.wires.ground=20 ohm"),
     "volts": ("encoding=linear-pair",),
     "volts with noise, defects and a DAC": ("encoding=linear-pair", *NOISE, *DEFECTS, "dac.steps=0.2"),
     "volts, several blocks": ("encoding=linear-pair", "linear_pair.wires.source_line=40 ohm"),

@@ -7,10 +7,12 @@ many these are, and the sum of their weights.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from norsim.array.tile import Floats
 
 # Places of a byte, and its states.
 EIGHT, STATES = 8, 256
@@ -26,6 +28,7 @@ class BitLayout(NamedTuple):
     `bases`    `[bytes]`: the first table row of a byte
     `entries`  `[256, 8]`: the rows of a byte's state, counted from its first; `counts` `[256]`: their number
     `weights`  `[bytes, 256]`: the sum of the weights of a byte's state
+    `moments`  `[bytes, 256]`: the part of that which belongs to the next node; empty if there is none
     `ends`     `[segments + 1]`: the first byte of each run of bytes with one node and one block, and that after all
     `nodes`, `blocks`   `[segments]`: their node and their block
     """
@@ -36,6 +39,7 @@ class BitLayout(NamedTuple):
     entries: NDArray[np.uint32]
     counts: NDArray[np.uint64]
     weights: NDArray[np.float32]
+    moments: NDArray[np.float32]
     ends: NDArray[np.uint64]
     nodes: NDArray[np.int64]
     blocks: NDArray[np.int64]
@@ -45,15 +49,21 @@ def no_bits() -> BitLayout:
     """Return the layout of a tile whose inputs are volts."""
     number, place = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.uint64)
     row, weight = np.empty((0, 0), dtype=np.uint32), np.empty((0, 0), dtype=np.float32)
-    return BitLayout(place, 0, row.ravel(), row, place, weight, place, number, number)
+    return BitLayout(place, 0, row.ravel(), row, place, weight, weight, place, number, number)
 
 
 def bit_layout(
-    inputs: int, count: int, per_block: int, node_of: NDArray[np.int64], weights: NDArray[np.float32]
+    inputs: int,
+    count: int,
+    per_block: int,
+    node_of: NDArray[np.int64],
+    beyond: Floats,
+    weights: NDArray[np.float32],
 ) -> BitLayout:
     """Lay out `inputs` in groups of `count`, `per_block` of them in a block.
 
-    `node_of` `[groups]` is the node of each group, `weights` `[groups x (2^count - 1)]` those of its states.
+    `node_of` `[groups]` is the node of each group, `beyond` `[groups]` the share of its weights that belongs to the
+    next node; `weights` `[groups x (2^count - 1)]` are those of its states.
     """
     groups, states = len(node_of), 2**count - 1
     slot = 1 << (count - 1).bit_length()
@@ -67,13 +77,20 @@ def bit_layout(
     number = np.arange(inputs)
     entries, counts, states_of = _states(count, slot)
     first = np.concatenate([start + np.arange(0, size, each) for start, size in zip(starts, sizes, strict=True)])
-    by_state = np.pad(weights.reshape(groups, states), ((0, each), (1, 0)))  # of each group, state 0 first
     own = np.arange(each) < (np.repeat(starts + sizes, np.diff(ends)) - first)[:, None]  # [bytes, groups of a byte]
-    of_groups = by_state[first[:, None] + np.arange(each)] * own[:, :, None]
-    of_bytes = sum(of_groups[:, group, states_of[:, group]] for group in range(each))
+    by_group = weights.reshape(groups, states)
+
+    def of_bytes(values: NDArray[Any]) -> NDArray[np.float32]:
+        """Sum values `[groups, states]` over the groups of bytes, `[bytes, 256]`."""
+        by_state = np.pad(values, ((0, each), (1, 0)))  # of each group, state 0 first
+        of_groups = by_state[first[:, None] + np.arange(each)] * own[:, :, None]
+        found = sum(of_groups[:, group, states_of[:, group]] for group in range(each))
+        return np.ascontiguousarray(found, dtype=np.float32)
+
+    moments = of_bytes(by_group * beyond[:, None]) if beyond.any() else np.empty((0, 0), dtype=np.float32)
     return BitLayout(
         (place[number // count] + number % count).astype(np.uint64), int(-(-ends[-1] * EIGHT // BYTES) * BYTES),
-        (first * states).astype(np.uint32), entries, counts, np.ascontiguousarray(of_bytes, dtype=np.float32),
+        (first * states).astype(np.uint32), entries, counts, of_bytes(by_group), moments,
         ends.astype(np.uint64), node_of[starts].astype(np.int64), block_of[starts].astype(np.int64),
     )  # fmt: skip
 

@@ -13,6 +13,7 @@ from norsim.errors import SolveError
 from norsim.solver import nodal
 from norsim.solver.characterize import CellTable
 from norsim.solver.input_lines import Driven
+from norsim.solver.macro.kernels import BALANCE
 from norsim.solver.macro.mean_field import (
     MOST_ROUNDS,
     Line,
@@ -20,9 +21,11 @@ from norsim.solver.macro.mean_field import (
     fit_field,
     group_features,
     line_of,
+    nodes_of,
 )
-from norsim.solver.macro.model import Field, Macro, features
+from norsim.solver.macro.model import Field, Macro, changed_features, features
 from norsim.solver.macro.presolve import Presolved, presolve, subsets
+from norsim.solver.macro.strap_response import StrapResponse, no_response, strap_response
 
 TOLERANCE = 4e-5
 REFUSED = 1e-2
@@ -109,10 +112,13 @@ def assemble(
     weighted, current, local = field.solve(fit)
     terms, _ = field.terms(weighted, current, torch.from_numpy(inverse))
     level, still = _parted(solved, line)
-    before = _levels(fit, drive, line, line.tables(solved.level))
-    after = _levels(field.effective(fit, current, 0 * local), drive, line, level)
-    if still:
-        after += _levels(fit, drive, line, still)
+    moved, layout = field.effective(fit, current, 0 * local), (drive, line.rows, line.blocks, line.groups_per_block)
+    before = _levels(features(fit, *layout), line, solved.level)
+    if still is None:
+        after = _levels(features(moved, *layout), line, level)
+    else:
+        after = _levels(changed_features(fit, moved, *layout), line, level)
+        after += _levels(features(fit, *layout), line, still)
     volts = of_lines.volts(current.numpy())
     lifts = None if of_straps is None else of_straps.volts(current.numpy())
     rest, slope = _in_field(solved, line, group_features(fit, drive, line), volts, lifts)
@@ -121,35 +127,47 @@ def assemble(
     offset = line.summed(solved.level[:, 0]) - nominal
     fixed = at_rest.copy()
     fixed[:, 0] += offset
-    fixed[:, -1] -= solved.shape
+    fixed[:, BALANCE] -= solved.shape
     mean_slope = slope.mean(axis=(1, 2))
     # `own` was fitted to the current of the features; in the model, the current includes `fixed` as well.
     slopes = slopes - own * fixed
     slopes[:, 0] -= mean_slope[:, None]
     answer = np.linalg.inv(np.eye(line.blocks) - mean_slope[:, None] * shared)
+    together = np.array([nominal.sum(axis=0), solved.shape])
+    straps = no_response()
+    if solved.lifted is not None:
+        x = group_features(fit, drive, line)
+        straps, spread = strap_response(tile, solved, solved.lifted, x, nodes_of(solved)[1])
+        # A block's current reaches the end of a line times this; a part's is its sum over blocks.
+        reached = answer.sum(axis=0)[np.arange(len(spread)) // line.groups_per_block]
+        level, still = (_beside(one, spread / reached[:, None, None]) for one in (level, still))
+        fixed, slopes, own, together = (
+            np.pad(one, (*[(0, 0)] * (one.ndim - 1), (0, spread.shape[2]))) for one in (fixed, slopes, own, together)
+        )
 
     def kept(values: np.ndarray | Tensor) -> Tensor:
         return torch.asarray(values).contiguous().to(dtype)
 
-    together = np.array([nominal.sum(axis=0), solved.shape])
     return Macro(
         drive, line.rows, line.groups_per_block,
         Field(**{name: kept(part) for name, part in vars(field).items() if name != "rounds"}, rounds=MOST_ROUNDS),
-        tuple(kept(table) for table in (*level, fixed)), tuple(kept(table) for table in still), kept(slopes),
-        kept(own), kept(shared @ answer), kept(answer.sum(axis=0)[None]), kept(inverse), kept(together), MOST_ROUNDS,
-        full_scale_amps, np.inf,
+        tuple(kept(table) for table in (*line.tables(level), fixed)),
+        () if still is None else tuple(kept(table) for table in line.tables(still)), kept(slopes),
+        kept(own), kept(shared @ answer), kept(answer.sum(axis=0)[None]), kept(inverse), kept(together),
+        StrapResponse(*(kept(one) for one in vars(straps).values())), MOST_ROUNDS, full_scale_amps, np.inf,
     )  # fmt: skip
 
 
-def _parted(solved: Presolved, line: Line) -> tuple[list[Floats], list[Floats]]:
-    """Return tables of levels under drives that the field changes, and, with metal straps, under drives as they are.
+def _parted(solved: Presolved, line: Line) -> tuple[Floats, Floats | None]:
+    """Return levels `[groups, features, lines]` under drives that the field changes, and, with metal straps, under
+    drives as they are.
 
     A rise of the straps changes a drive by one factor for all lines, but cells of different levels lose different
     shares of their current. So each line's level is parted: the factor acts on the part that makes it the line's own
     slope.
     """
     if solved.lifted is None:
-        return line.tables(solved.level), []
+        return solved.level, None
     change = np.pad(
         change_of_straps(solved.level, solved.lifted, line), (0, len(solved.level) * line.rows - len(line.of_input))
     )
@@ -158,13 +176,21 @@ def _parted(solved: Presolved, line: Line) -> tuple[list[Floats], list[Floats]]:
         factor = by_row[:, rows].sum(axis=1)
         changed = np.abs(factor) > 1e-9 * np.abs(change).max()
         moving[changed, place] = solved.lifted.slope[changed, place] / factor[changed, None]
-    return line.tables(moving), line.tables(solved.level - moving)
+    return moving, solved.level - moving
 
 
-def _levels(x: Tensor, drive: Driven, line: Line, tables: list[Floats]) -> Floats:
-    """Return currents `[blocks, vectors, lines]` under drives `x` with all lines at their nominal profile."""
-    parts = features(x, drive, line.rows, line.blocks, line.groups_per_block)
-    total: Floats = np.sum([part.numpy() @ table for part, table in zip(parts, tables, strict=True)], axis=0)
+def _beside(values: Floats | None, spread: Floats) -> Floats:
+    """Return currents `[groups, features, lines]` with those of parts beside them, from the currents of lines by
+    `spread` `[groups, lines, parts]`."""
+    assert values is not None
+    return np.concatenate([values, values @ spread], axis=2)
+
+
+def _levels(parts: list[Tensor], line: Line, values: Floats) -> Floats:
+    """Return currents `[blocks, vectors, lines]` with all lines at their nominal profile, from features of drives and
+    the currents of groups, `[groups, features, lines]`."""
+    both = zip(parts, line.tables(values), strict=True)
+    total: Floats = np.sum([part.numpy() @ table for part, table in both], axis=0)
     return total
 
 
@@ -197,10 +223,11 @@ def _fits(terms: Floats, current: Floats, rest: Floats, slope: Floats) -> tuple[
     lines = rest.shape[2]
     of_rest, of_slope = np.zeros((2, blocks, count, lines))
     own = np.zeros((blocks, 1, lines))
+    fitted = [k for k in range(2, count) if k != BALANCE]
     for b in range(blocks):
         scale = np.maximum(np.abs(terms[b]).max(axis=0), 1e-30)
         field, drive = terms[b] / scale, terms[b][:, :3] / scale[:3]
-        of_rest[b, 2:-1] = np.linalg.lstsq(field[:, 2:-1], rest[b], rcond=1e-8)[0] / scale[2:-1, None]
+        of_rest[b, fitted] = np.linalg.lstsq(field[:, fitted], rest[b], rcond=1e-8)[0] / scale[fitted, None]
         basis = np.linalg.qr(drive)[0]
         beyond = current[b] - basis @ (basis.T @ current[b])
         weight = np.square(beyond).sum(axis=0)

@@ -43,6 +43,10 @@ SUMS = {"contract", "nsz", "arcp", "reassoc"}
 
 # 1, share of full drive, volts, share volts, volts^2, share volts^2, balance current.
 TERMS = 7
+BALANCE = TERMS - 1
+# With metal straps also the sums over nodes of their drive times m, m^2, m v and v^2, with m the volts of straps, and v
+# those of lines.
+TERMS_OF_STRAPS = 4
 
 # Number of rows that are added at a time.
 FOUR = 4
@@ -50,6 +54,8 @@ FOUR = 4
 ZERO, ONE, TWO, THREE, STEP, EIGHT = (np.uint64(number) for number in (0, 1, 2, 3, 4, 8))
 # With an integer, numba would compute in 64 bits.
 NOUGHT, UNIT = np.float32(0), np.float32(1)
+# The least sum that is divided by.
+LEAST = np.finfo(np.float32).tiny
 # Lanes of norsim.solver.simd.WIDE and NARROW, and codes per word of bits.
 WIDE, NARROW, WORD = np.uint64(32), np.uint64(16), np.uint64(64)
 
@@ -57,16 +63,18 @@ WIDE, NARROW, WORD = np.uint64(32), np.uint64(16), np.uint64(64)
 @inner(fastmath=SUMS, error_model="numpy")
 def _choose_bits(  # type: ignore[no-untyped-def]
     codes, begins, offsets, spots, first, count, at_once, passes, row, words, bytes_of, bases, entries, counts, weights,
-    ends, nodes, blocks, constants, nothing, most, places, starts, running,
+    moments, ends, nodes, blocks, constants, nothing, most, places, starts, running, moved,
 ):  # fmt: skip
     """Choose the rows that each read of a chunk sums, by block from starts[r]; each block's rows are padded with the
     row `nothing` to a multiple of FOUR. Read r = p at_once + v is that of bit p of vector first + v.
 
     `row` receives the codes of a vector in the places of a norsim.solver.macro.bit_layout; `words` is scratch for their
     bits, and `bytes_of` the same memory. running[n, r] is set to the running sum of weights up to the last group of
-    node n, if it has any. A row is followed by its constant, `constants` rows further on, unless these are 0.
+    node n, if it has any, and moved[n, r] to that of `moments`, unless these are empty. A row is followed by its
+    constant, `constants` rows further on, unless these are 0.
     """
     inputs, segments = np.uint64(len(offsets)), np.uint64(len(nodes))
+    shared = len(moments) > 0
     for v in range(count):
         begin = begins[first + v]
         for i in range(inputs):
@@ -76,7 +84,7 @@ def _choose_bits(  # type: ignore[no-untyped-def]
             for word in range(len(words)):
                 words[word] = bits_of(row, np.uint64(word) * WORD, np.uint8(p))
             origin = np.uint64(r * most)
-            taken, weight, block = origin, NOUGHT, 0
+            taken, weight, moment, block = origin, NOUGHT, NOUGHT, 0
             starts[r, 0] = origin
             for segment in range(segments):
                 if blocks[segment] != block:
@@ -88,7 +96,10 @@ def _choose_bits(  # type: ignore[no-untyped-def]
                     store_sums(places, taken, entries, state << THREE, bases[at])
                     taken += counts[state]
                     weight += weights[(at << EIGHT) + state]
+                    if shared:
+                        moment += moments[(at << EIGHT) + state]
                 running[nodes[segment], r] = weight
+                moved[nodes[segment], r] = moment
             starts[r, block + 1] = _end_block(places, starts[r, block], taken, constants, nothing)
 
 
@@ -143,6 +154,15 @@ def _take_differences(running, before):  # type: ignore[no-untyped-def]
 
 
 @inner(fastmath=SUMS, error_model="numpy")
+def _share_with_next(sums, moments):  # type: ignore[no-untyped-def]
+    """Move `moments` `[nodes, READS]`, a part of the sums of each node, to the next node."""
+    for n in range(len(sums) - 1):
+        for r in range(READS):
+            sums[n, r] -= moments[n, r]
+            sums[n + 1, r] += moments[n, r]
+
+
+@inner(fastmath=SUMS, error_model="numpy")
 def _solve_field(  # type: ignore[no-untyped-def]
     rounds, currents, slopes, local_slopes, bends, mean_slope, shared, nominal, field
 ):  # fmt: skip
@@ -193,6 +213,32 @@ def _take_terms(field, to_blocks, at_blocks, shares, balance, terms):  # type: i
             siemens = balance[c, b]
             for r in range(READS):
                 terms[b, 6, r] += terms[c, 2, r] * siemens
+
+
+@inner(fastmath=SUMS, error_model="numpy")
+def _take_terms_of_straps(field, lifts, shares, terms):  # type: ignore[no-untyped-def]
+    """Set the terms of metal straps, after all others; field[3] and field[4] are scratch."""
+    nodes, blocks = shares.shape
+    for k in range(2):
+        for n in range(nodes):
+            for r in range(READS):
+                field[3 + k, n, r] = -lifts[k, 0, n]
+            for m in range(nodes):
+                ohms = lifts[k, 1 + m, n]
+                for r in range(READS):
+                    field[3 + k, n, r] += field[1, m, r] * ohms
+    for b in range(blocks):
+        for k in range(TERMS_OF_STRAPS):
+            for r in range(READS):
+                terms[b, TERMS + k, r] = NOUGHT
+        for n in range(nodes):
+            share = shares[n, b]
+            for r in range(READS):
+                drive, of_lines, of_straps = share * field[0, n, r], field[3, n, r], field[4, n, r]
+                terms[b, TERMS, r] += drive * of_straps
+                terms[b, TERMS + 1, r] += drive * of_straps * of_straps
+                terms[b, TERMS + 2, r] += drive * of_straps * of_lines
+                terms[b, TERMS + 3, r] += drive * of_lines * of_lines
 
 
 @inner(fastmath=SUMS, error_model="numpy")
@@ -301,20 +347,20 @@ def _add_rows(  # type: ignore[no-untyped-def]
     the lines; balanced[r] to the sum of the balance currents.
     """
     blocks = starts.shape[1] - 1
-    modes = len(phi)
+    modes, count_terms = len(phi), terms.shape[1]
     for p in range(passes):
         for v in range(count):
             r = p * at_once + v
             if not bits:
                 _weigh_volts(volts, r, factors, shifts, phi, of_factors, of_shifts, of_rows)
             for k in range(1, modes):
-                of_terms[TERMS - 1 + k] = phi[k, r]
+                of_terms[count_terms - 1 + k] = phi[k, r]
             balance = NOUGHT
             for b in range(blocks):
-                balance += terms[b, TERMS - 1, r]
+                balance += terms[b, BALANCE, r]
             balanced[r] = balance
             for b in range(blocks):
-                for k in range(TERMS):
+                for k in range(count_terms):
                     of_terms[k], slope_terms[k] = terms[b, k, r], terms[b, k, r]
                 first, last = starts[r, b], starts[r, b + 1]
                 if bits:
@@ -375,6 +421,44 @@ def _settle(rounds, deviation, slope, own, coupling, shares, together, balanced,
             share = shares[0, b]
             for j in range(lanes):
                 line_amps[r, j] += share * settled[b, j]
+
+
+@inner(fastmath=SUMS, error_model="numpy")
+def _change_by_straps(straps, field, line_amps, mean, rise):  # type: ignore[no-untyped-def]
+    """Do `StrapResponse.changed` for each read of a chunk: change line_amps[r] of lines by the rises of straps.
+
+    `mean` `[straps]` and `rise` `[places x straps]` are scratch.
+    """
+    shares, of_parts, of_field, at_rest, of_straps = straps
+    nodes, places = shares.shape
+    count, lines = of_straps.shape
+    for r in range(READS):
+        for k in range(len(rise)):
+            rise[k] = at_rest[k]
+        for part in range(len(of_parts)):
+            amps = line_amps[r, lines + part]
+            for k in range(len(rise)):
+                rise[k] += amps * of_parts[part, k]
+        for n in range(nodes):
+            amps = field[1, n, r]
+            for k in range(len(rise)):
+                rise[k] += amps * of_field[n, k]
+        whole = NOUGHT
+        for s in range(count):
+            mean[s] = NOUGHT
+        for place in range(places):
+            share = NOUGHT
+            for n in range(nodes):
+                share += field[0, n, r] * shares[n, place]
+            whole += share
+            for s in range(count):
+                mean[s] += share * rise[place * count + s]
+        scale = UNIT / max(whole, LEAST)
+        for j in range(lines):
+            change = NOUGHT
+            for s in range(count):
+                change += mean[s] * of_straps[s, j]
+            line_amps[r, j] += line_amps[r, j] * change * scale
 
 
 @inner(error_model="numpy")
@@ -464,9 +548,9 @@ def _keep_lines(line_amps, first, at_once, count, passes, found):  # type: ignor
 
 
 @njit(nogil=True, fastmath=SUMS, error_model="numpy")
-def read(thread, threads, vectors, passes, groups, tables, model, readout, noise, results):  # type: ignore[no-untyped-def]
+def read(thread, threads, vectors, passes, groups, tables, model, straps, readout, noise, results):  # type: ignore[no-untyped-def]
     """Do a thread's share of reading vectors through a tile, one of `threads` shares; see Tabulated for `groups`,
-    `tables` and `model`, whose lines are padded with zeros to the width of `rows`.
+    `tables`, `model` and `straps`, whose lines are padded with zeros to the width of `rows`.
 
     vectors = (codes `[n]`, drives, begins `[vectors]`, offsets `[inputs]`): input i of vector v has the code
     codes[begins[v] + offsets[i]], of which pass p drives bit p. With drives `[codes]`, shares of full drive, it is
@@ -484,9 +568,10 @@ def read(thread, threads, vectors, passes, groups, tables, model, readout, noise
     codes, drives, begins, offsets = vectors
     per_block, field_rounds, rounds, length, constants = groups
     rows, factors, shifts, fixed, modes, weights, node_of, spots = tables[:8]
-    bases, entries, counts, byte_weights, ends, segment_nodes, segment_blocks = tables[8:]
-    (currents, slopes, local_slopes, bends, mean_slope, shared, nominal, to_blocks, at_blocks, shares, balance,
+    bases, entries, counts, byte_weights, moments, ends, segment_nodes, segment_blocks = tables[8:]
+    (currents, slopes, local_slopes, bends, mean_slope, shared, nominal, to_blocks, at_blocks, shares, lifts, balance,
      block_slopes, own, coupling, sums, together) = model  # fmt: skip
+    metal = len(straps[1]) > 0
     (sense_lines, sense_signs, place_values, slices, top, low, step, gain, offset, bow, scale, shift, least,
      highest) = readout  # fmt: skip
     noise_amps, noise_steps = noise
@@ -506,7 +591,8 @@ def read(thread, threads, vectors, passes, groups, tables, model, readout, noise
     of_rows, weighed = np.zeros(0 if bits else len(rows), np.float32), np.empty(most, np.float32)
     of_terms, slope_terms = np.zeros(fixed.shape[1], np.float32), np.zeros(block_slopes.shape[1], np.float32)
     field, phi = np.empty((7, nodes, READS), np.float32), np.empty((len(modes), READS), np.float32)
-    terms, running = np.empty((blocks, TERMS, READS), np.float32), field[0]
+    terms, running, moved_on = np.empty((blocks, block_slopes.shape[1], READS), np.float32), field[0], field[1]
+    mean, rise = np.empty(len(straps[4]), np.float32), np.empty(len(straps[3]), np.float32)
     deviation, slope = np.zeros((READS, blocks, lanes), np.float32), np.zeros((READS, blocks, lanes), np.float32)
     line_amps = np.zeros((READS, lanes), np.float32)
     first_found = line_amps.reshape(-1) if blocks == 1 else deviation.reshape(-1)
@@ -519,12 +605,12 @@ def read(thread, threads, vectors, passes, groups, tables, model, readout, noise
         count = min(first + at_once, len(begins)) - first
         for n in range(nodes):
             for r in range(READS):
-                running[n, r] = np.nan
+                running[n, r], moved_on[n, r] = np.nan, np.nan
         if bits:
             _choose_bits(
                 codes, begins, offsets, spots, first, count, at_once, passes, row, words, bytes_of, bases, entries,
-                counts, byte_weights, ends, segment_nodes, segment_blocks, constants, nothing, most, places, starts,
-                running,
+                counts, byte_weights, moments, ends, segment_nodes, segment_blocks, constants, nothing, most, places,
+                starts, running, moved_on,
             )  # fmt: skip
         else:
             _choose_volts(
@@ -532,8 +618,13 @@ def read(thread, threads, vectors, passes, groups, tables, model, readout, noise
                 starts, running,
             )  # fmt: skip
         _take_differences(running, before)
+        if len(moments):
+            _take_differences(moved_on, before)
+            _share_with_next(running, moved_on)
         _solve_field(field_rounds, currents, slopes, local_slopes, bends, mean_slope, shared, nominal, field)
         _take_terms(field, to_blocks, at_blocks, shares, balance, terms)
+        if metal:
+            _take_terms_of_straps(field, lifts, shares, terms)
         _take_modes(field, modes, phi)
         _add_rows(
             rows.reshape(-1), fixed.reshape(-1), block_slopes.reshape(-1), width, bits, factors, phi, volts, shifts,
@@ -543,6 +634,8 @@ def read(thread, threads, vectors, passes, groups, tables, model, readout, noise
         )  # fmt: skip
         if blocks > 1:
             _settle(rounds, deviation, slope, own, coupling, sums, together, balanced, settled, moved, line_amps)
+        if metal:
+            _change_by_straps(straps, field, line_amps, mean, rise)
         if len(of_lines):
             _keep_lines(line_amps, first, at_once, count, passes, of_lines)
         if not outputs:

@@ -13,9 +13,10 @@ from norsim.array.tile import Floats, Tile
 from norsim.solver.input_lines import Driven
 from norsim.solver.macro.model import Field, features
 from norsim.solver.macro.presolve import Lifted, Presolved, mean_weights
+from norsim.solver.macro.strap_response import hats
 
 # Metal straps move cells ten times as far as bitlines do, so their field has more nodes.
-MOST_NODES, MOST_NODES_OF_METAL = 8, 32
+MOST_NODES, MOST_NODES_OF_METAL = 8, 16
 MOST_ROUNDS = 40
 
 
@@ -98,10 +99,9 @@ def fit_field(drive: Driven, solved: Presolved, line: Line, fit: Tensor) -> tupl
     Also returns the volts of lines at groups and, with metal straps, those of these. Straps follow the same currents as
     lines, so they are further volts of the lines in the field: as many as change a current alike.
     """
-    groups = len(solved.level)
-    count = min(groups, MOST_NODES if solved.lifted is None else MOST_NODES_OF_METAL)
-    nodes = _means(np.arange(groups) * count // groups)
-    member = (nodes > 0).astype(np.float64)
+    places, member = nodes_of(solved)
+    # Volts at nodes are means of those at groups.
+    nodes, count = member / member.sum(axis=0), member.shape[1]
     weight = mean_weights(solved.local, solved.shape)
     mean = {name: getattr(solved, name) @ weight for name in ("level", "common", "local")}
     profile = solved.profile @ weight
@@ -113,12 +113,13 @@ def fit_field(drive: Driven, solved: Presolved, line: Line, fit: Tensor) -> tupl
         of_products = (mean["level"][:, 1 + line.rows :, None] * member[:, None]).transpose(1, 0, 2)
         sums = sums + sum(x[:, :, 1 + line.rows + kind].T @ one for kind, one in enumerate(of_products))
     found = {name: (x @ values[:, :, None])[:, :, 0].T @ member for name, values in mean.items()}
-    to_groups = nodes.T @ line.shared
+    to_groups = nodes.T @ line.shared if solved.lifted is None else _from_nodes(line.shared, places, member)
+    lines = AtGroups(to_groups, profile)
     mean_slope = found["common"].mean(axis=0)
     between, at_rest = to_groups @ nodes, profile @ nodes
     metal, bends = None, np.zeros(count)
     if solved.lifted is not None:
-        metal = AtGroups(nodes.T @ solved.lifted.shared, solved.lifted.profile)
+        metal = AtGroups(_from_nodes(solved.lifted.shared, places, member), solved.lifted.profile)
         slope = (x @ (solved.lifted.slope @ weight)[:, :, None])[:, :, 0].T @ member
         ratio = slope.mean(axis=0) / np.where(mean_slope, mean_slope, -np.inf)
         between, at_rest = between + (metal.ohms @ nodes) * ratio, at_rest + (metal.nominal @ nodes) * ratio
@@ -130,6 +131,7 @@ def fit_field(drive: Driven, solved: Presolved, line: Line, fit: Tensor) -> tupl
     shares = (member.T @ line.mean > 0).astype(np.float64)
     response, shift = _responses(drive, solved, line, to_groups, profile, to_blocks, metal)
     values = {
+        "members": member,
         "weights": weights,
         "products": of_products,
         "currents": _polynomials(sums, found["level"], 2),
@@ -143,11 +145,43 @@ def fit_field(drive: Driven, solved: Presolved, line: Line, fit: Tensor) -> tupl
         "shift": shift,
         "to_blocks": to_blocks,
         "at_blocks": profile @ line.mean,
+        "lifts": np.empty((0, 0, 0)) if metal is None else np.stack([_at(lines, nodes), _at(metal, nodes)]),
         "shares": shares / np.maximum((full[:, None] * shares).sum(axis=0), 1e-30),
     }
     tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in values.items()}
     field = Field(**tensors, rounds=MOST_ROUNDS)
-    return field, AtGroups(to_groups, profile), metal
+    return field, lines, metal
+
+
+def nodes_of(solved: Presolved) -> tuple[NDArray[np.int64], Floats]:
+    """Return the groups `[nodes]` at nodes of the field, and the share `[groups, nodes]` of a group in each.
+
+    A node is a run of groups. With metal straps it is one group: others are shared by the nodes before and after them,
+    so that the moment of the currents along the straps is kept.
+    """
+    groups = len(solved.level)
+    if solved.lifted is not None:
+        return hats(min(groups, MOST_NODES_OF_METAL), groups)
+    count = min(groups, MOST_NODES)
+    run = np.arange(groups) * count // groups
+    return np.searchsorted(run, np.arange(count)), (run[:, None] == np.arange(count)).astype(np.float64)
+
+
+def _at(volts: AtGroups, nodes: Floats) -> Floats:
+    """Return what takes (-1, currents of nodes) to volts at nodes, `[1 + nodes, nodes]`."""
+    return np.vstack([volts.nominal @ nodes, volts.ohms @ nodes])
+
+
+def _from_nodes(shared: Floats, places: NDArray[np.int64], member: Floats) -> Floats:
+    """Return the ohms `[nodes, groups]` from currents of nodes to volts of groups, of which `shared` `[groups, groups]`
+    are the ohms.
+
+    Currents act as if they flowed at the nodes, and volts are linear between these; to which is added how far the volts
+    of a current that is spread over its node's groups deviate from that.
+    """
+    at_nodes, spread = shared[places][:, places] @ member.T, (member / member.sum(axis=0)).T
+    found: Floats = at_nodes + spread @ shared - spread @ member @ at_nodes
+    return found
 
 
 def _polynomials(x: Floats, y: Floats, degree: int) -> Floats:

@@ -29,8 +29,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from norsim.array.tile import Floats
 from norsim.solver.input_lines import Driven
 from norsim.solver.macro.presolve import subsets
+from norsim.solver.macro.strap_response import StrapResponse
 
 # Vectors are processed in parts that fit a core's cache, because all but the matrix products is memory-bound.
 VALUES_AT_ONCE = 2**20
@@ -40,6 +42,7 @@ VALUES_AT_ONCE = 2**20
 class Field:
     """The common motion of all lines, from the mean currents of nodes, each a few neighbouring groups.
 
+    `members`   `[groups, nodes]`: the share of a group's current in each node; two next to each other may share it
     `weights`   `[inputs, nodes]`, amperes: the mean current of one fully driven input
     `products`  `[kinds, groups, nodes]`, amperes: what each product of bits of a group adds to that; empty if their
                 effect on average is enough
@@ -54,9 +57,12 @@ class Field:
                 term added to the drive before; `shift` is empty if a line at rest draws nothing
     `to_blocks`, `at_blocks`  ohms `[nodes, blocks]` and volts `[blocks]`: the mean field's volts by block
     `shares`    `[nodes, blocks]`: the share of full drive by block, in nodes' weighted sums
+    `lifts`     ohms and volts `[2, 1 + nodes, nodes]`: volts of lines, and of metal straps, at nodes, from (-1,
+                currents); empty without metal straps
     `rounds`    rounds of the fixed point between nodes, in addition to the mean slope's response
     """
 
+    members: Tensor
     weights: Tensor
     products: Tensor
     currents: Tensor
@@ -71,6 +77,7 @@ class Field:
     to_blocks: Tensor
     at_blocks: Tensor
     shares: Tensor
+    lifts: Tensor
     rounds: int
 
     def solve(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -101,10 +108,12 @@ class Field:
         """Return the terms of the tables, `[blocks, vectors, TERMS]`, and balance currents `[vectors, blocks]`."""
         share, volts = drive @ self.shares, current @ self.to_blocks - self.at_blocks
         amps = volts @ balance
-        terms = torch.stack(
-            [torch.ones_like(volts), share, volts, share * volts, volts * volts, share * volts * volts, amps], dim=2
-        )
-        return terms.transpose(0, 1), amps
+        terms = [torch.ones_like(volts), share, volts, share * volts, volts * volts, share * volts * volts, amps]
+        if self.lifts.numel():
+            of_lines, of_straps = (current @ one[1:] - one[0] for one in self.lifts)
+            of_nodes = (of_straps, of_straps * of_straps, of_straps * of_lines, of_lines * of_lines)
+            terms += [(drive * one) @ self.shares for one in of_nodes]
+        return torch.stack(terms, dim=2).transpose(0, 1), amps
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +130,7 @@ class Macro:
                 current, with the mean slope's response included
     `balance`   `[blocks, blocks]`, siemens: from the mean field's volts to the equivalent currents
     `together`  `[2, lines]`: the line's nominal current, amperes, and its share of the balance current
+    `straps`    what metal straps change beyond their common rise; its parts are further lines, after all others
     `full_scale_amps`  the top cell current times the number of inputs, the unit of `error`
     `error`     the largest deviation from nodal on the check vectors
     """
@@ -137,6 +147,7 @@ class Macro:
     sums: Tensor
     balance: Tensor
     together: Tensor
+    straps: StrapResponse
     rounds: int
     full_scale_amps: float
     error: float
@@ -146,16 +157,22 @@ class Macro:
         """Number of blocks of a summing line."""
         return len(self.coupling)
 
+    @property
+    def summed(self) -> int:
+        """Number of summing lines, without parts."""
+        return self.own.shape[2] - len(self.straps.of_parts)
+
     def lines(self, x: Tensor) -> Tensor:
         """Compute currents `[vectors, lines]`, amperes, of drives `[vectors, inputs]` in [0, 1]."""
         return torch.cat([self._lines(part) for part in torch.split(x.to(self.own.dtype), self.at_once(x.shape[1]))])
 
-    def node_of(self) -> NDArray[np.int64]:
-        """Return the node `[groups]` of the field that each group's inputs belong to. Nodes are runs of groups, in
-        order."""
-        found = np.abs(self.field.weights.numpy()[:: self.rows_per_group]).argmax(axis=1)
-        # A group without current has no weight at any node; in another node than its neighbours it would end their run.
-        return np.maximum.accumulate(found).astype(np.int64)
+    def node_of(self) -> tuple[NDArray[np.int64], Floats]:
+        """Return the first node `[groups]` of each group, in order, and the share `[groups]` of its current that is in
+        the next."""
+        members = self.field.members.double().numpy()
+        first = (members > 0).argmax(axis=1)
+        beyond = np.pad(members, ((0, 0), (0, 1)))[np.arange(len(members)), first + 1]
+        return first.astype(np.int64), beyond
 
     def at_once(self, inputs: int) -> int:
         """Return the best number of vectors of `inputs` inputs to process at a time."""
@@ -166,18 +183,20 @@ class Macro:
         terms, balance = self.field.terms(drive, current, self.balance)
         moved = self.field.effective(x, current, local)
         deviation = torch.bmm(terms, self.tables[-1])
-        for of_drive, tables in ((moved, self.tables[:-1]), (x, self.still)):
-            if tables:
-                parts = features(of_drive, self.drive, self.rows_per_group, self.blocks, self.groups_per_block)
-                for part, table in zip(parts, tables, strict=True):
-                    deviation = torch.baddbmm(deviation, part, table)
+        layout = (self.drive, self.rows_per_group, self.blocks, self.groups_per_block)
+        of_moved = features(moved, *layout) if not self.still else changed_features(x, moved, *layout)
+        for part, table in zip(of_moved, self.tables[:-1], strict=True):
+            deviation = torch.baddbmm(deviation, part, table)
+        if self.still:
+            for part, table in zip(features(x, *layout), self.still, strict=True):
+                deviation = torch.baddbmm(deviation, part, table)
         slope = torch.bmm(terms, self.slopes).addcmul_(deviation, self.own)
         settled = deviation
         for _ in range(self.rounds):
             settled = torch.addcmul(deviation, slope, _across(self.coupling, settled))
         total = _across(self.sums, settled)[0]
         together = torch.stack([torch.ones_like(balance[:, 0]), balance.sum(dim=1)], dim=1)
-        return torch.addmm(total, together, self.together)
+        return self.straps.changed(torch.addmm(total, together, self.together), drive, current)
 
 
 def _across(matrix: Tensor, values: Tensor) -> Tensor:
@@ -216,3 +235,23 @@ def features(x: Tensor, drive: Driven, rows_per_group: int, blocks: int, groups_
     else:
         kinds = [x, *_products([x[:, :, row::rows_per_group] for row in range(rows_per_group)])]
     return [kind.transpose(0, 1) for kind in kinds]
+
+
+def changed_features(
+    x: Tensor, moved: Tensor, drive: Driven, rows_per_group: int, blocks: int, groups_per_block: int
+) -> list[Tensor]:
+    """Compute `features` of bits `x`, each times the sum of the changes to which the field brings its bits, `moved`.
+
+    Metal straps change a bit by much more than lines do; changes of a product of bits by them add up.
+    """
+    layout = (drive, rows_per_group, blocks, groups_per_block)
+    first, *kinds = features(x, *layout)
+    change = features(moved - x, *layout)[0]
+    bits, changes = ([one[:, :, row::rows_per_group] for row in range(rows_per_group)] for one in (first, change))
+    found = [first + change]
+    for kind, state in zip(kinds, subsets(rows_per_group)[1 + rows_per_group :], strict=True):
+        for row in state:
+            others = [bits[other] for other in state if other != row]
+            kind = kind + reduce(torch.mul, others, changes[row])
+        found.append(kind)
+    return found

@@ -23,8 +23,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from norsim.solver.macro.float16_parts import Parts, beside, parts
-from norsim.solver.macro.kernels import TERMS
+from norsim.solver.macro.kernels import BALANCE
 from norsim.solver.macro.model import Field
+from norsim.solver.macro.strap_response import StrapResponse
 from norsim.solver.macro.tables import Tabulated
 
 Moved = TypeVar("Moved")
@@ -48,7 +49,7 @@ class Circuit:
     """What follows the sums of a read: its field, and its lines.
 
     `mean_field` is that of the model in float32, and the other fields are those of norsim.solver.macro.model and
-    `Tabulated`, without padded terms; `fixed_and_slopes` `[blocks, TERMS + modes - 1, 2 lines]` has the currents of the
+    `Tabulated`, without padded terms; `fixed_and_slopes` `[blocks, terms + modes - 1, 2 lines]` has the currents of the
     field's terms and the slopes beside each other.
     """
 
@@ -60,15 +61,16 @@ class Circuit:
     coupling: Tensor
     sums: Tensor
     together: Tensor
+    straps: StrapResponse
     rounds: int
 
-    def field(self, drive: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the modes phi `[reads, modes]` and the terms `[blocks, reads, TERMS + modes - 1]` of sums `[reads,
-        nodes]`, amperes."""
+    def field(self, drive: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the currents of nodes `[reads, nodes]`, the modes phi `[reads, modes]` and the terms `[blocks, reads,
+        terms + modes - 1]` of sums `[reads, nodes]`, amperes."""
         current, local = self.mean_field.settle(drive)
         phi = torch.cat([torch.ones_like(current[:, :1]), current, local], dim=1) @ self.modes.T
         terms, _ = self.mean_field.terms(drive, current, self.balance)
-        return phi, torch.cat([terms, phi[:, 1:].expand(len(terms), -1, -1)], dim=2)
+        return current, phi, torch.cat([terms, phi[:, 1:].expand(len(terms), -1, -1)], dim=2)
 
     def lines(self, drawn: Sequence[Tensor], terms: Tensor) -> Tensor:
         """Return the lines' currents `[reads, lines]`, amperes, from what the groups of each block draw, `[reads,
@@ -77,7 +79,7 @@ class Circuit:
         added = [weighted(one, table) for one, table in zip(terms, self.fixed_and_slopes, strict=True)]
         deviation = [one + more[:, :width] for one, more in zip(drawn, added, strict=True)]
         slope = [more[:, width:] for more in added]
-        balanced = terms[:, :, TERMS - 1].sum(dim=0)[:, None]
+        balanced = terms[:, :, BALANCE].sum(dim=0)[:, None]
         total = self.together[0] + balanced * self.together[1]
         if len(deviation) == 1:
             answer = slope[0] + deviation[0] * self.own[0]
@@ -129,10 +131,11 @@ class BitTables:
         drive = products[0][:, modes * lanes : modes * lanes + nodes]
         for product in products[1:]:
             drive = drive + product[:, modes * lanes : modes * lanes + nodes]
-        phi, terms = self.circuit.field(drive * self.weight_unit)
+        drive = drive * self.weight_unit
+        current, phi, terms = self.circuit.field(drive)
         factors = phi * self.units
         drawn = [_by_modes(product, factors, lanes) for product in products]
-        return self.circuit.lines(drawn, terms)
+        return self.circuit.straps.changed(self.circuit.lines(drawn, terms), drive, current)
 
     def bytes_per_vector(self, passes: int) -> int:
         """Return the memory that `lines` takes for a vector, roughly."""
@@ -160,7 +163,7 @@ class VoltTables:
         """Compute currents `[vectors, lines]`, amperes, of codes `[vectors, inputs]`, of which `top` is full drive, in
         one pass. Lines are padded as in `Tabulated`."""
         x = codes.to(torch.float32) * float(np.float32(1 / top))
-        phi, terms = self.circuit.field(x @ self.weights)
+        _, phi, terms = self.circuit.field(x @ self.weights)
         factor = weighted(phi, self.factors)
         # As kernels._weigh_volts: ((x + shift) factor)^n minus its value at rest.
         first, second = x * factor, x * (x + 2 * weighted(phi, self.shifts)) * factor * factor
@@ -218,7 +221,7 @@ def _of_bits(tabulated: Tabulated) -> BitTables:
         by_mode[0] += rows[count:]
     padded = -(-groups // ALIGNED) * ALIGNED
     more = ((0, (padded - groups) * states), (0, 0))
-    weights = _by_node(tabulated.weights[:, None], np.repeat(model.node_of(), states), len(model.field.mean_slope))
+    weights = tabulated.weights[:, None] * np.repeat(model.field.members.numpy(), states, axis=0)
     tables = [parts(np.pad(one, more)) for one in by_mode]
     weighed = parts(np.pad(weights, (more[0], (0, -weights.shape[1] % ALIGNED))))
     whole, each = beside([*tables, weighed]), model.groups_per_block * states
@@ -238,15 +241,10 @@ def _of_volts(tabulated: Tabulated) -> VoltTables:
     starts = (*range(0, inputs, model.groups_per_block), inputs)
     rows = tabulated.rows[:-1].reshape(inputs, 2, -1)
     blocks = tuple(parts(np.concatenate([rows[start:end, 0], rows[start:end, 1]])) for start, end in pairwise(starts))
-    weights = _by_node(tabulated.weights[:, None], model.node_of(), len(model.field.mean_slope))
+    weights = tabulated.weights[:, None] * model.field.members.numpy()
     return VoltTables(
         _circuit(tabulated), blocks, starts, *map(torch.tensor, (tabulated.factors, tabulated.shifts, weights))
     )  # fmt: skip
-
-
-def _by_node(weights: NDArray[Any], node_of: NDArray[np.int64], nodes: int) -> NDArray[Any]:
-    """Spread `weights` `[rows, 1]` over the columns `[nodes]` of the rows' nodes."""
-    return np.where(node_of[:, None] == np.arange(nodes), weights, np.float32(0))
 
 
 def _circuit(tabulated: Tabulated) -> Circuit:
@@ -262,12 +260,13 @@ def _circuit(tabulated: Tabulated) -> Circuit:
         return np.pad(array, (*[(0, 0)] * (array.ndim - 1), (0, lanes - array.shape[-1])))
 
     slopes = np.pad(padded(model.slopes), ((0, 0), (0, modes - 1), (0, 0)))
-    fixed = tabulated.fixed[:, : TERMS + modes - 1]
+    fixed = tabulated.fixed[:, : slopes.shape[1]]
     kept = {part.name: getattr(field, part.name) for part in fields(field)}
+    straps = StrapResponse(*(single(part) for part in vars(model.straps).values()))
     on_nodes: Any = {name: single(value) if isinstance(value, Tensor) else value for name, value in kept.items()}
     return Circuit(
         Field(**on_nodes), modes=single(tabulated.modes), balance=single(model.balance),
         fixed_and_slopes=single(np.concatenate([fixed, slopes], axis=2)), own=single(padded(model.own)[:, 0]),
         coupling=single(model.coupling), sums=single(model.sums[0]), together=single(padded(model.together)),
-        rounds=model.rounds,
+        straps=straps, rounds=model.rounds,
     )  # fmt: skip

@@ -59,15 +59,22 @@ class Lifted:
 
     `slope`, `bend`, `cross`   `[groups, features, lines]`, in A/V, A/V^2, A/V^2: derivatives of the current in m, twice
                 in m, and in m and the common motion of the summing lines
-    `profile`   `[groups]`, volts: the nominal rise
+    `nominal`   `[groups, straps]`, volts: the nominal rise of each strap; `share` `[straps]`: its share of m
     `shared`    `[groups, groups]`, ohms: the rise at the second group for a mean current of all lines in the first
     """
 
     slope: Floats
     bend: Floats
     cross: Floats
-    profile: Floats
+    nominal: Floats
+    share: Floats
     shared: Floats
+
+    @property
+    def profile(self) -> Floats:
+        """`[groups]`, volts: the nominal m."""
+        found: Floats = self.nominal @ mean_over_straps(self.share)
+        return found
 
 
 def presolve(prepared: Prepared, drive: Driven, random: np.random.Generator) -> Presolved:
@@ -133,13 +140,13 @@ def _wordline_groups(prepared: Prepared, drive: Driven, random: np.random.Genera
     _, slope, _, bent = _slopes(by_straps, by_straps, lift)
     corners, edges = amps[..., 5:7].sum(axis=-1), amps[..., [0, 2, 3, 4]].sum(axis=-1)
     cross = (corners - edges + 2 * amps[..., 1]) / (2 * step * lift)
-    along = _mean_over_straps(share)
+    along = mean_over_straps(share)
     ohms = _metal_ohms(tile, level, local, shape, along)
-    lifted = Lifted(by_feature(slope), by_feature(bent), by_feature(cross), metal @ along, ohms)
+    lifted = Lifted(by_feature(slope), by_feature(bent), by_feature(cross), metal, share, ohms)
     return Presolved(level, common, local, bend, profile, shape, lifted)
 
 
-def _mean_over_straps(share: Floats) -> Floats:
+def mean_over_straps(share: Floats) -> Floats:
     """Return the weights `[straps]` that give m of rises m `share`."""
     return share / (share @ share)
 

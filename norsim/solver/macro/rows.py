@@ -46,7 +46,7 @@ def tables_of_bits(model: Macro, factors: Factors, constants: bool) -> tuple[Flo
         if one else [] for one in (model.tables[:-1], model.still)
     )  # fmt: skip
     bits = [sum(1 << row for row in feature) for feature in features]
-    of_features = np.array([factor[:, feature, :].prod(axis=1) for feature in features])  # [features, groups, vectors]
+    of_features = np.array([_together(factor[:, feature, :], bool(model.still)) for feature in features])
     rows, shares = [], []
     for state in range(1, 2**count):
         parts = [k for k, own in enumerate(bits) if state & own == own]
@@ -71,6 +71,12 @@ def tables_of_bits(model: Macro, factors: Factors, constants: bool) -> tuple[Flo
     for one, feature in zip(model.field.products.double().numpy().sum(axis=2), features[count:], strict=False):
         of_states += one[:, None] * has[:, feature].all(axis=1)
     return table, psi, nothing, of_states.ravel()
+
+
+def _together(factors: Floats, metal: bool) -> Floats:
+    """Return the factor `[groups, vectors]` of a product of bits with `factors` `[groups, bits, vectors]`."""
+    found: Floats = 1 + (factors - 1).sum(axis=1) if metal else factors.prod(axis=1)
+    return found
 
 
 def _least_squares(basis: Floats, values: Floats, constants: bool) -> Floats:

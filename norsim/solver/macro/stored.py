@@ -17,6 +17,7 @@ from norsim.caches.arrays import MODELS, key_of
 from norsim.paths import sources_digest
 from norsim.solver.input_lines import Driven
 from norsim.solver.macro.model import Field, Macro
+from norsim.solver.macro.strap_response import StrapResponse
 from norsim.solver.macro.tables import Tabulated
 
 # Part of every key: whatever makes a model, as imported. After a change, models are built again.
@@ -56,7 +57,7 @@ def arrays_of(model: Tabulated) -> dict[str, NDArray[Any]]:
     def add(prefix: str, part: Any) -> None:
         for field in fields(part):
             name, value = f"{prefix}{field.name}", getattr(part, field.name)
-            if isinstance(value, (Macro, Field, Driven)):
+            if isinstance(value, (Macro, Field, Driven, StrapResponse)):
                 add(f"{name}.", value)
             elif isinstance(value, tuple):
                 arrays.update({f"{name}.{place}": table.numpy() for place, table in enumerate(value)})
@@ -91,6 +92,7 @@ def model_of(arrays: Mapping[str, NDArray[Any]]) -> Tabulated:
 
     macro = Macro(
         **own("model.", True), drive=Driven(**own("model.drive.", False)), field=Field(**own("model.field.", True)),
-        tables=listed("model.tables."), still=listed("model.still."),
+        straps=StrapResponse(**own("model.straps.", True)), tables=listed("model.tables."),
+        still=listed("model.still."),
     )  # fmt: skip
     return Tabulated(model=macro, **own("", False))

@@ -33,6 +33,9 @@ from norsim.solver.macro.reads import NO_DRIVES, Readout, Singles, Vectors, Want
 from norsim.solver.macro.rows import Factors, tables_of_bits, tables_of_volts
 
 NEAR = 2.5e-5
+# Numbers of modes that are tried in vain with metal straps. If these are grounded at both ends, a mode may help only
+# with the next one.
+PATIENCE = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +73,7 @@ class Tabulated:
     @property
     def summed(self) -> int:
         """Number of summing lines."""
-        return self.model.own.shape[2]
+        return self.model.summed
 
     def lines(self, codes: NDArray[Any], passes: int = 1, top: float = 1.0) -> Singles:
         """Compute currents `[vectors x passes, lines]`, amperes, passes innermost, of codes `[vectors, inputs]`.
@@ -109,8 +112,8 @@ class Tabulated:
             np.uint64(constants if self.drive.direction == "wordlines" else 0),
         )  # fmt: skip
         arguments = (
-            (codes, drives, begins, offsets), passes, groups, self._tables, self._of_model, readout, noise,
-            (*wanted, clipped),
+            (codes, drives, begins, offsets), passes, groups, self._tables, self._of_model, self._of_straps, readout,
+            noise,            (*wanted, clipped),
         )  # fmt: skip
         in_threads(lambda thread: kernels.read(thread, threads, *arguments), threads)
         return tuple(clipped.sum(axis=0).tolist())
@@ -120,9 +123,9 @@ class Tabulated:
         """The kernel's arguments from these tables, with the node of each group."""
         layout = self._layout
         return (
-            self.rows, self.factors, self.shifts, self.fixed, self.modes, self.weights, self.model.node_of(),
-            layout.spots, layout.bases, layout.entries.ravel(), layout.counts, layout.weights.ravel(), layout.ends,
-            layout.nodes, layout.blocks,
+            self.rows, self.factors, self.shifts, self.fixed, self.modes, self.weights, self.model.node_of()[0],
+            layout.spots, layout.bases, layout.entries.ravel(), layout.counts, layout.weights.ravel(),
+            layout.moments.ravel(), layout.ends, layout.nodes, layout.blocks,
         )  # fmt: skip
 
     @cached_property
@@ -131,7 +134,7 @@ class Tabulated:
         model, inputs = self.model, self.model.field.weights.shape[0]
         if self.drive.direction == "bitlines":
             return no_bits()
-        return bit_layout(inputs, model.rows_per_group, model.groups_per_block, model.node_of(), self.weights)
+        return bit_layout(inputs, model.rows_per_group, model.groups_per_block, *model.node_of(), self.weights)
 
     @cached_property
     def _of_model(self) -> tuple[Singles, ...]:
@@ -139,13 +142,18 @@ class Tabulated:
         model, field = self.model, self.model.field
         of_field = (
             field.currents, field.slopes, field.local_slopes, field.bends, field.mean_slope, field.shared,
-            field.nominal, field.to_blocks, field.at_blocks, field.shares, model.balance,
+            field.nominal, field.to_blocks, field.at_blocks, field.shares, field.lifts, model.balance,
         )  # fmt: skip
         of_lines = (model.slopes.numpy(), model.own.numpy())
         return (
             *(single(part.numpy()) for part in of_field), *(padded(part) for part in of_lines),
             single(model.coupling.numpy()), single(model.sums.numpy()), padded(model.together.numpy()),
         )  # fmt: skip
+
+    @cached_property
+    def _of_straps(self) -> tuple[Singles, ...]:
+        """The kernel's arguments from the response of straps."""
+        return tuple(single(part.numpy()) for part in vars(self.model.straps).values())
 
 
 def tabulate(model: Macro, drives: Floats) -> Tabulated:
@@ -160,15 +168,18 @@ def tabulate(model: Macro, drives: Floats) -> Tabulated:
     state = _states(model, drives[::2])
     axes = _axes(model, state)
     best: Tabulated | None = None
+    patience = PATIENCE if model.still else 1
     for constants in (True,) if model.still else (False, True):
+        vain = 0
         for count in range(1 if best is None else best.modes.shape[0], state.shape[1] + 1):
-            if best is not None and best.error <= NEAR:
+            if vain == patience or (best is not None and best.error <= NEAR):
                 break
             found = _with_modes(model, state, axes[:, : count - 1], constants)
             error = float(np.abs(found.lines(drives) - exact).max()) / model.full_scale_amps
             if best is not None and not error <= max(NEAR, WORTHWHILE * best.error):
-                break
-            best = replace(found, error=error)
+                vain += 1
+                continue
+            best, vain = replace(found, error=error), 0
     if best is None or not best.error <= REFUSED:
         raise SolveError(
             "the tables of a reduced model deviate from it by "
