@@ -162,7 +162,8 @@ def build_chip(content: dict[str, Any], path: Path, trust_cell: bool = False) ->
         ConverterSpread(adc.gain, adc.offset, adc.bow, adc.noise), file.dac.steps,
         build_silicon(file.silicon, path.parent), file.silicon.programmed_at, file.silicon.tracking,
         file.silicon.in_situ, encoded.wordline_rise, file.tile.row_order,
-        Costs(cost.sample, cost.conversion, cost.adc_step, cost.held, cost.pump_efficiency), adc.shared_by,
+        Costs(cost.sample, cost.conversion, cost.adc_step, cost.held, cost.pump_efficiency,
+              cost.circuits.build()), adc.shared_by,
         adc.reference == "ratiometric", adc_range=range_of(adc.range), rows_used=file.tile.rows_used,
         layers=tuple(section.keys(pattern) for pattern, section in file.layers.items()),
     )  # fmt: skip

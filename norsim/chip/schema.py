@@ -13,6 +13,7 @@ from pydantic import Field, create_model, model_validator
 from norsim.array.non_idealities import registry
 from norsim.array.non_idealities.non_ideality import NonIdeality
 from norsim.chip.cell_schema import CellSection
+from norsim.chip.circuit_schema import CircuitSection
 from norsim.chip.layer_keys import AdcBits, LayerSection, RangeKey, RowsUsed, range_of
 from norsim.chip.silicon import SiliconSection, silicon_section
 from norsim.configuration.quantities import Kelvin, NotNegative, Seconds, Share, Steps, quantity
@@ -87,6 +88,7 @@ class CostSection(Section):
     """Whether each output has a sample-and-hold: cells conduct for `cost.sample`, not until the last conversion."""
     pump_efficiency: Annotated[float, Field(gt=0, le=1)] = USUAL_COSTS.pump_efficiency
     """Efficiency of the pump that supplies the wordlines. The default is an estimate."""
+    circuits: CircuitSection = CircuitSection()
 
 
 class CalibrationSection(Section):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Digits are ASCII, because \d matches those of all scripts.
 NUMBER = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 PLAIN_NUMBER = re.compile(NUMBER)
-QUANTITY = re.compile(rf"({NUMBER}|[-+]?(?:nan|inf))\s*([^\W\d_]+(?:[/*][^\W\d_]+)*)")
+QUANTITY = re.compile(rf"({NUMBER}|[-+]?(?:nan|inf))\s*([^\W\d_]+2?(?:[/*][^\W\d_]+2?)*)")
 # Limits of chip files. Beyond them a value is no property of an array, and the work or memory that it needs is
 # unbounded: a cell's curve is measured every few millivolts, and models of transistors end between 1000 K and 2000 K.
 MOST_VOLTS, MOST_AMPERES, MOST_OHMS = 100, 1, 10**9
@@ -33,6 +33,11 @@ def _units() -> pint.UnitRegistry[float]:
     return pint.UnitRegistry(autoconvert_offset_to_baseunit=True)
 
 
+def _squared(unit: str) -> str:
+    """Return a unit as pint writes it: `mm**2` for `mm2`."""
+    return unit.replace("2", "**2")
+
+
 def _converted(text: str, unit: str | None = None) -> float:
     """Convert a quantity to a number in `unit`, by default the SI unit. Raises ValueError if the text is no quantity or
     has another dimension."""
@@ -42,8 +47,8 @@ def _converted(text: str, unit: str | None = None) -> float:
     import pint
 
     try:
-        found = _units().Quantity(float(match[1]), match[2])
-        return float((found.to_base_units() if unit is None else found.to(unit)).magnitude)
+        found = _units().Quantity(float(match[1]), _squared(match[2]))
+        return float((found.to_base_units() if unit is None else found.to(_squared(unit))).magnitude)
     except pint.PintError as problem:
         raise ValueError(str(problem)) from None
 
@@ -97,7 +102,7 @@ def has_unit(value: Any, unit: str) -> bool:
 def _kind(value: Any) -> Any:
     """Return the dimension of a value; None for a bare number."""
     match = QUANTITY.fullmatch(str(value).strip())
-    return _units().Quantity(1.0, match[2]).dimensionality if match else None
+    return _units().Quantity(1.0, _squared(match[2])).dimensionality if match else None
 
 
 Volts = Annotated[float, quantity("volt"), Field(ge=-MOST_VOLTS, le=MOST_VOLTS, allow_inf_nan=False)]
@@ -108,6 +113,9 @@ Farads = Annotated[float, quantity("farad"), NotNegative]
 Kelvin = Annotated[float, quantity("kelvin"), Field(gt=0, le=MOST_KELVIN, allow_inf_nan=False)]
 Seconds = Annotated[float, quantity("second"), Field(ge=0, le=MOST_SECONDS, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Watts = Annotated[float, quantity("watt"), NotNegative]
+Joules = Annotated[float, quantity("joule"), NotNegative]
+SquareMetres = Annotated[float, quantity("m2"), NotNegative]
 Steps = Annotated[float, Field(ge=0, le=MOST_STEPS, allow_inf_nan=False)]
 
 

@@ -20,6 +20,7 @@ from norsim.data.batches import Data, batches_of, check_range, size_of
 from norsim.data.inputs.structure import Structure, count_of, joined, taken, tensors_in
 from norsim.errors import ConfigurationError, DataError
 from norsim.evaluation.batches import classes, done_elsewhere, outputs, run_batches
+from norsim.evaluation.chip_costs import chip_costs, costs_of_layers, vectors_of
 from norsim.evaluation.chips import Chips
 from norsim.evaluation.clipping import total
 from norsim.evaluation.costs import image_costs, layer_table
@@ -65,6 +66,7 @@ class Evaluation:
     `verification` is about single reads; `end_to_end` compares predictions with those of the next rung of the ladder,
     None if there is none. `samples` are the reads that were kept, `at_random` of them, those with the smallest keys,
     drawn from all reads.
+    `chip_costs` are energy, time and area of the chip: see norsim.evaluation.chip_costs.
     `macs_share` is the share of the network's multiply-accumulates that layers on the array do, and `macs_digital` that
     of each other module, by name; '' is the network itself.
     `device` is where the network was computed: `cpu`, or `cuda` with the name of the card.
@@ -109,6 +111,7 @@ class Evaluation:
     metric_change_quantized_ci95: Interval | None
     metric_change_float: float | None
     metric_change_float_ci95: Interval | None
+    chip_costs: dict[str, Any] = field(repr=False)
     chips: Chips | None = field(default=None, repr=False)
     predictions_by_chip: list[Predictions] = field(default_factory=list, repr=False)
 
@@ -123,7 +126,7 @@ class Evaluation:
         """Return the content of summary.json."""
         kept = {part.name: getattr(self, part.name) for part in fields(self) if part.repr}
         proof = {"verification": asdict(self.verification), "end_to_end": self.end_to_end and asdict(self.end_to_end)}
-        content = {**kept, **proof, "energy": image_costs(self.layers)}
+        content = {**kept, **proof, "energy": {**image_costs(self.layers), "chip": self.chip_costs}}
         return {**content, "drop_points": self.drop_points}
 
 
@@ -225,6 +228,7 @@ def evaluate(
     count = count_of(truth)
     macs = count_macs(model, first_image[0])
     table = layer_table(model, wanted, uses, count, macs)
+    whole = chip_costs(list(costs_of_layers(model, vectors_of(table))))
     again = usual_images(image_costs(table)["macs_image"]) if proof_images is None else proof_images
     proof = end_to_end(
         model, taken(joined(shown), slice(again)), truth, wanted, metric=judged_by, seconds=proof_seconds, seed=seed,
@@ -240,7 +244,7 @@ def evaluate(
         macs_share=macs.on_array, macs_digital=macs.elsewhere, device=device_name(device_of(model)),
         seconds=time.monotonic() - started, seed=seed, versions=versions(wanted, cells), labels=truth,
         predictions=found, predictions_quantized=exact, predictions_float=known, samples=kept.samples,
-        at_random=at_random, metric=ACCURACY if judged_by is None else name_of(judged_by),
+        at_random=at_random, metric=ACCURACY if judged_by is None else name_of(judged_by), chip_costs=whole,
     )  # fmt: skip
 
 

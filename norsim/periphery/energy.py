@@ -12,7 +12,8 @@ serves, one after the other.
   * time         sample time and conversions; with a sample-and-hold the longer of both, since the next sample is taken
                  while the last one is converted
 
-Regulators of the bitline volts, drivers, references, clocks, digital logic and data movement are not included.
+Regulators of the bitline volts, drivers, references, digital logic and data movement are in
+norsim.periphery.circuits.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from norsim.array.compiled import njit
 from norsim.array.tile import Currents, Stimulus
 from norsim.array.wires import Wires
+from norsim.periphery.circuits.table import USUAL_CIRCUITS, Circuits
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Costs:
                           single-ended-to-differential-converter", 2023
     `held`                whether each output has a sample-and-hold, so that cells conduct for the sample alone
     `pump_efficiency`     of the pump that supplies the wordlines, above 0 and at most 1; the default is an estimate
+    `circuits`            costs of the circuits around the arrays, which are no part of a read's energy here
     """
 
     sample_seconds: float = 2e-9
@@ -46,6 +49,7 @@ class Costs:
     joules_per_step: float = 6.1e-15
     held: bool = False
     pump_efficiency: float = 0.5
+    circuits: Circuits = USUAL_CIRCUITS
 
     def conversion_joules(self, bits: int) -> float:
         """Return the energy of one conversion to `bits`."""

@@ -13,6 +13,7 @@ from torch import nn
 import norsim
 from norsim.backends.registry import backend_named
 from norsim.chip.model import Chip
+from norsim.evaluation.chip_costs import chip_costs, costs_of_layers, vectors_of
 from norsim.evaluation.clipping import Use
 from norsim.evaluation.costs import image_costs, layer_table
 from norsim.tiling.macs import count_macs
@@ -109,3 +110,45 @@ def test_outputs_that_share_a_converter_share_its_errors(network: Any, small_chi
         assert values.shape == (6,) and len(set(values[:4])) == len(set(values[4:])) == 1 and values[3] != values[4]
     (layer,) = tiled_layers(norsim.convert(network[0], small_chip(*errors))).values()
     assert len(set(layer.grid.tiles[0].flaws.gain)) == 6
+
+
+def test_a_whole_chip_is_the_sum_of_its_tiles_layers_and_shared_circuits(
+    calibrated: Callable[..., nn.Module],
+) -> None:
+    """Two vectors an image, of four passes, on tiles of 6, 4, 6 and 4 outputs with a converter for up to four of
+    them."""
+    model = calibrated("adc.shared_by=4", "cost.circuits.supply=1 V", "cost.circuits.feature=45 nm")
+    row = row_of(model)
+    assert vectors_of([row]) == {"0": 2.0}
+    (layer,) = list(costs_of_layers(model, {"0": 2.0}))
+    found = chip_costs([layer])
+    (tiled,) = tiled_layers(model).values()
+    chip, its = tiled.grid.chip, tiled.grid.chip.costs.circuits
+    for kind in ("cells", "lines", "converters"):
+        assert found["joules"][kind] == pytest.approx(row[f"{kind}_joules_image"])
+    seconds = 8 * (3e-9 + 4 * 20e-9)
+    assert found["latency_seconds"] == found["interval_seconds"] == pytest.approx(seconds)
+    assert found["joules"]["amplifiers"] == pytest.approx(6 * its.amplifier_watts * seconds)
+    # 8 bits of a code, 4 of the activation and one of two rows of tiles.
+    width = 8 + 4 + 1
+    adds = 8 * 20 * width * (its.adder_joules + its.register_joules)
+    products = 2 * width * (20 * 8 + OUTPUTS * 16) * its.multiplier_joules
+    assert found["joules"]["digital"] == pytest.approx((adds + products) * (1 / 0.9) ** 2)
+    bits = 2 * (12 + OUTPUTS) * 4
+    assert found["joules"]["buffers"] == pytest.approx(bits * its.buffer_joules * (1 / 0.9) ** 2)
+    side = found["square_metres"] ** 0.5
+    assert found["joules"]["transfers"] == pytest.approx(bits * its.wire_joules_metre / 1.44 * 2 / 3 * side)
+    assert found["joules_image"] == pytest.approx(sum(found["joules"].values()))
+    areas = found["areas"]
+    assert found["square_metres"] == pytest.approx(sum(areas.values()))
+    assert areas["cells"] == pytest.approx(4 * chip.wordlines * chip.bitlines * 10 * 45e-9**2)
+    assert areas["converters"] == pytest.approx(6 * its.converter_square_metres)
+    assert areas["buffers"] == pytest.approx(2 * OUTPUTS * 4 * 200 * 45e-9**2)
+    assert areas["pumps"] == its.pump_square_metres
+    assert found["tops"] == pytest.approx(2e-12 * 2 * 12 * OUTPUTS / seconds)
+
+
+def test_a_network_that_reads_no_array_has_an_area_and_no_energy(calibrated: Callable[..., nn.Module]) -> None:
+    found = chip_costs(list(costs_of_layers(calibrated(), {})))
+    assert found["joules_image"] == 0 and found["tops_per_watt"] is None and found["tops"] is None
+    assert found["square_metres"] > 0

@@ -92,12 +92,30 @@ def report_result(found: Evaluation, path: Path, verbose: bool, summary: dict[st
             f"{share:.1f} % of it in converters, and {engineering(cost['latency_seconds'], 's')} (summary.json states "
             "what is included)"
         )
+        show.say(chip_in_words(cost["chip"]))
     from norsim.tiling.digital import listed
 
     show_macs(found, verbose)
     show.say(f"These stay digital: {listed(summary['digital'], verbose)}")
     show.say(f"Computed on: {found.device}")
     show.say_path(f"{found.seconds:.0f} s. Run folder: {path}")
+
+
+def chip_in_words(chip: dict[str, Any]) -> str:
+    """Return a sentence on energy and area of the whole chip, with the largest parts first."""
+    joules, areas = chip["joules"], chip["areas"]
+    return (
+        f"With the circuits around the arrays (cost.circuits): {engineering(chip['joules_image'], 'J')} per image, "
+        f"{chip['tops_per_watt']:.3g} TOPS/W ({_largest(joules)}), on {1e6 * chip['square_metres']:.3g} mm2 "
+        f"({_largest(areas)})"
+    )
+
+
+def _largest(parts: dict[str, float]) -> str:
+    """Return the shares of parts, in per cent, from the largest to those of at least 1 %."""
+    total = sum(parts.values())
+    shares = sorted(((100 * part / total, name) for name, part in parts.items()), reverse=True)
+    return ", ".join(f"{name} {share:.0f} %" for share, name in shares if share >= 1)
 
 
 def rows_of_metric(found: Evaluation) -> list[tuple[str, str, str]]:

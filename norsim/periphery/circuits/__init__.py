@@ -1,0 +1,1 @@
+"""What a chip has around its arrays, from drivers to buffers, with its costs."""
