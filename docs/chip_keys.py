@@ -37,6 +37,7 @@ PRESET = "etox65"
 KINDS = {
     "volt": "voltage", "ampere": "current", "ohm": "resistance", "farad": "capacitance", "kelvin": "temperature",
     "second": "time", "joule": "energy", "electron_volt": "energy",
+    "meter": "length", "m2": "area", "watt": "power", "J/m": "energy per length",
 }  # fmt: skip
 UNITS = pint.UnitRegistry()
 PLAIN = {str: "text", int: "integer", float: "number", bool: "true or false"}
@@ -102,8 +103,9 @@ def default(field: FieldInfo) -> str:
         check.func.unit for check in conditions(field.metadata) if isinstance(getattr(check, "func", None), Conversion)
     ]
     if units and field.default is not None:
-        compact = UNITS.Quantity(field.default, units[0]).to_compact()
-        return f"`{compact.magnitude:g} {compact.units:~}`".replace("Ω", "ohm")
+        compact = UNITS.Quantity(field.default, units[0].replace("2", "**2")).to_compact()
+        text = f"`{compact.magnitude:g} {compact.units:~}`".replace("Ω", "ohm")
+        return text.replace(" ** 2", "2").replace(" / ", "/")
     return shown(field.default)
 
 

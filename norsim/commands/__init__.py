@@ -29,6 +29,7 @@ COMMANDS = {
     "finetune": "train a quantized network further, through the currents of its arrays",
     "sweep": "measure the accuracy over values of any chip keys, as a table and curves",
     "attribute": "measure how much accuracy each part of the array or each layer costs",
+    "export": "write a network on a chip as files that other programs read",
     "report": "write an HTML page about one run, or about two side by side",
     "verify": "solve a sample of the reads of a finished run again, by ngspice or another solver",
     "runs": "list runs, show one, verify its files, remove work that is no longer needed",
@@ -65,6 +66,8 @@ def import_command(name: str) -> click.Command:
             from norsim.commands.network.sweep import command
         case "attribute":
             from norsim.commands.network.attribute import command
+        case "export":
+            from norsim.commands.network.export import command
         case "report":
             from norsim.commands.run.report import command
         case "verify":
