@@ -67,6 +67,7 @@ docs: venv
 
 bench: venv
 	$(BIN)/python -m benchmarks.vacask
+	$(BIN)/python -m benchmarks.macros
 	$(BIN)/python -m benchmarks
 
 # For example make profile NETWORK=resnet20 DATA=DIR ARGS="--images 100".

@@ -18,8 +18,8 @@ from typing import Any
 PAGE = Path(__file__).with_suffix(".md")
 TABLE = re.compile(r"<!-- table -->\n.*?<!-- end of table -->", re.DOTALL)
 HEAD = (
-    "| chip | energy | cells | lines | converters | TOPS/W | latency | number of converters |\n"
-    "|---|---|---|---|---|---|---|---|"
+    "| chip | energy | cells | lines | converters | TOPS/W | latency | number of converters "
+    "| whole chip | TOPS/W | area |\n|---|---|---|---|---|---|---|---|---|---|---|"
 )
 # What is set on the preset chip, in the order of the rows.
 CHIPS: tuple[tuple[str, ...], ...] = (
@@ -49,6 +49,9 @@ def row(chip: tuple[str, ...], energy: dict[str, Any]) -> str:
     joules = [1e9 * energy[f"{part}joules_image"] for part in ("", "cells_", "lines_", "converters_")]
     values = [f"{value:.4g} nJ" for value in joules]
     values += [f"{energy['tops_per_watt']:.3g}", f"{1e3 * energy['latency_seconds']:.3g} ms", str(energy["converters"])]
+    chip = energy["chip"]
+    values += [f"{1e9 * chip['joules_image']:.4g} nJ", f"{chip['tops_per_watt']:.3g}"]
+    values += [f"{1e6 * chip['square_metres']:.3g} mm²"]
     return f"| {' | '.join([name, *values])} |"
 
 

@@ -29,7 +29,7 @@ def by_name(entries: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def test_counts_times_energies_are_the_energy_of_an_image(norsim: Run, tmp_path: Path) -> None:
-    """As Accelergy 0.4 calculates: each action's energy in the ERT, pJ, times its count; areas in square micrometres."""
+    """As Accelergy 0.4 calculates: each action's energy in the ERT, pJ, times its count; areas in um2."""
     options = ("--network", "digits-cnn", "--quiet", "--json")
     ended = norsim("export", "--to", "accelergy", *options, "--out", tmp_path / "export").json
     assert ended["to"] == "accelergy" and ended["files"] == ["ERT.yaml", "ART.yaml", "action_counts.yaml"]
@@ -41,7 +41,9 @@ def test_counts_times_energies_are_the_energy_of_an_image(norsim: Run, tmp_path:
     for name, entry in by_name(counts["local"]).items():
         joules = {action["name"]: action["energy"] for action in energies[name]["actions"]}
         total += sum(joules[action["name"]] * action["counts"] for action in entry["action_counts"])
-    run = norsim("eval-network", *options, "--images", 1, "--spice-sample", 0, "--proof-images", 0, "--out", tmp_path / "run")
+    run = norsim(
+        "eval-network", *options, "--images", 1, "--spice-sample", 0, "--proof-images", 0, "--out", tmp_path / "run"
+    )
     chip = run.json["energy"]["chip"]
     assert total == pytest.approx(1e12 * chip["joules_image"], rel=1e-9)
     assert sum(one["area"] for one in areas.values()) == pytest.approx(1e12 * chip["square_metres"], rel=1e-9)

@@ -10,6 +10,7 @@ import torch
 
 import norsim
 from norsim.chip.load import load_chip
+from norsim.evaluation.chip_costs import chip_square_metres, costs_of_layers
 from norsim.periphery.energy import Costs, line_joules
 from norsim.saved.network_folder import load_network
 from norsim.tiling.modules import layer_codes, tiled_layers
@@ -44,12 +45,15 @@ def test_converters_and_latency_from_the_shapes_of_the_layers(
         conversions += reads * sum(outputs)
         converters += sum(-(-count // shared) for count in outputs)
         seconds += reads * (2e-9 + min(shared, max(outputs)) * 50e-9)
-    energy, cells, lines, of_converters, tops, latency, number = shown[name]
+    energy, cells, lines, of_converters, tops, latency, number, whole, whole_tops, area = shown[name]
     assert of_converters == f"{conversions * 256 * 6.1e-15 * 1e9:.4g} nJ"
     assert latency == f"{1e3 * seconds:.3g} ms" and number == str(converters)
     joules = [float(value.removesuffix(" nJ")) for value in (energy, cells, lines, of_converters)]
     assert joules[0] == pytest.approx(sum(joules[1:]), rel=1e-3)
     assert float(tops) == pytest.approx(2e-3 * macs / joules[0], rel=1e-2)
+    assert float(whole_tops) == pytest.approx(2e-3 * macs / float(whole.removesuffix(" nJ")), rel=1e-2)
+    areas = chip_square_metres(list(costs_of_layers(converted, {key: len(value) for key, value in codes.items()})))
+    assert area == f"{1e6 * sum(areas.values()):.3g} mm²"
     text = " ".join(PAGE.read_text().split())
     assert f"{macs / 1e6:.1f} million multiply-accumulates" in text
     if name == "`etox65`":
