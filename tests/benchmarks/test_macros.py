@@ -32,14 +32,14 @@ def test_published_numbers_per_operation() -> None:
 
 
 def test_what_is_counted_and_what_is_missing_by_hand() -> None:
-    """Two outputs of four inputs are 16 operations: 32 fJ of 50 fJ counted, 2 fJ each; 32 fJ in all at 2 fJ published."""
+    """Two outputs of four inputs are 16 operations: 32 fJ of 50 fJ are counted, 2 fJ each."""
     macro = replace(MYTHIC, layers=(4, 2), femtojoules=3.0, left_out=("buffers",), square_millimetres=2.0)
     found = {
         "joules": {"cells": 30e-15, "lines": 2e-15, "buffers": 18e-15},
         "areas": {"cells": 1e-6, "buffers": 5e-6},
         "seconds": 4e-9,
     }
-    name, published, every, counted, ratio, area, predicted_area = comparison(macro, found)
+    _, published, every, counted, ratio, area, predicted_area = comparison(macro, found)
     assert (published, every, counted) == ("3 fJ", "3.12 fJ", "2 fJ")
     assert ratio == "0.67 ×, within 2 ×" and (area, predicted_area) == ("2 mm²", "1 mm²")
     # 1 fJ x 16 operations over 2 outputs, in 4 ns.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -53,9 +54,10 @@ def test_the_energy_of_a_read_by_part() -> None:
     })  # fmt: skip
 
 
-def test_a_regulator_takes_nothing_at_its_supply_or_above() -> None:
-    volts = {v: tile_joules(PLAIN, TileWork(**{**vars(TILE), "load_volts": v}))["regulators"] for v in (0.9, 1.5)}
-    assert volts == {0.9: 0.0, 1.5: 0.0}
+@pytest.mark.parametrize(("volts", "share"), [(0.3, 2.0), (-0.3, 2.0), (0.9, 0.0), (1.5, 0.0), (0.0, 0.0)])
+def test_a_regulator_takes_the_drop_from_its_supply(volts: float, share: float) -> None:
+    found = tile_joules(PLAIN, replace(TILE, load_volts=volts))
+    assert found["regulators"] == pytest.approx(share * found["cells"])
 
 
 def test_drivers_are_the_rest_of_a_geometric_series() -> None:

@@ -56,6 +56,10 @@ def test_numbers_of_the_page_are_those_of_the_summary(page: Path, macro_run: Pat
     for key in ("accuracy", "accuracy_float", "accuracy_quantized", "max_error_full_scale", "joules_image"):
         assert found[key] == known[key]
     assert found["drop_points"] == pytest.approx(known["drop_points"])
+    chip = known["energy"]["chip"]
+    assert (found["chip_joules_image"], found["square_metres"]) == (chip["joules_image"], chip["square_metres"])
+    for part in {*chip["joules"], *chip["areas"]}:
+        assert f"<tr><td>{part}</td>" in page.read_text()
 
 
 def test_the_same_run_gives_the_same_bytes(page: Path, macro_run: Path, tmp_path: Path) -> None:

@@ -88,13 +88,18 @@ def tile_joules(circuits: Circuits, work: TileWork) -> Parts:
     scaling = work.products * bits * work.bits * circuits.multiplier_joules
     return {
         "cells": its.cells,
-        "regulators": its.cells * max(circuits.supply_volts / work.load_volts - 1.0, 0.0),
+        "regulators": its.cells * _drop_share(circuits.supply_volts, abs(work.load_volts)),
         "lines": its.lines,
         "drivers": its.lines * circuits.driver_share,
         "amplifiers": work.converters * circuits.amplifier_watts * work.seconds,
         "converters": its.converters,
         "digital": circuits.logic_joules(adding + scaling),
     }
+
+
+def _drop_share(supply: float, volts: float) -> float:
+    """Return what a linear regulator takes beside a load at `volts`, as a share of that; nothing for a load at 0 V."""
+    return max(supply / volts - 1.0, 0.0) if volts else 0.0
 
 
 def tile_square_metres(circuits: Circuits, work: TileWork) -> Parts:
