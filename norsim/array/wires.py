@@ -7,6 +7,9 @@ from typing import Literal
 
 from norsim.errors import ConfigurationError
 
+# Names and ohms of resistances in series.
+EndParts = tuple[tuple[str, float], ...]
+
 
 @dataclass(frozen=True)
 class Wires:
@@ -18,6 +21,8 @@ class Wires:
     `bitline_end_ohms`   between the bitline's volts and its first cell: driver or sense amplifier
     `source_ohms`        one segment of a source line, from cell to cell
     `source_end_ohms`    between a source line's end and its volts: strap contact or sense amplifier
+    `bitline_end_parts`, `source_end_parts`   what these two consist of, from the volts to the array: names in decks and
+                         ohms, which add up to them; empty for one resistance
     `rows_per_source_line`  2 if a row pair shares its diffusion, 1 if each row has its own line
     `strap_every`        bitlines between two straps to ground. A strap takes a column pitch of its own,
                          so n cells between two straps have n + 1 segments. The array's edges are straps
@@ -47,12 +52,18 @@ class Wires:
     strap_ends: Literal["one", "both", "all"] = "all"
     strap_ohms: float = 0.0
     ground_ohms: float = 0.0
+    bitline_end_parts: EndParts = ()
+    source_end_parts: EndParts = ()
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name.endswith(("_ohms", "_farads")) and not 0 <= value < float("inf"):
                 raise ConfigurationError(f"{field.name} must be finite and not negative, not {value}")
+        for line, parts in (("bitline", self.bitline_end_parts), ("source", self.source_end_parts)):
+            whole, total = getattr(self, f"{line}_end_ohms"), sum(ohms for _, ohms in parts)
+            if parts and abs(total - whole) > 1e-9 * whole:
+                raise ConfigurationError(f"{line}_end_parts add up to {total:g} ohm, not to {line}_end_ohms, {whole:g}")
         if self.rows_per_source_line < 1 or (self.strap_every is not None and self.strap_every < 1):
             raise ConfigurationError("rows_per_source_line and strap_every must be at least 1")
         if self.has_strap_metal and not self.source_ohms:

@@ -156,8 +156,11 @@ def build_chip(content: dict[str, Any], path: Path, trust_cell: bool = False) ->
     is_charge = has_unit(content["cell"].get("state_erased"), "coulomb")
     cell = build_cell(file.cell, file.temperature, path, trust_cell, is_charge)
     encoded, adc, cost = file.encoded, file.adc, file.cost
+    encoding = encoded.encoding(file.mapping)
+    sensing = file.sense.build(encoding.inputs_on)
+    wires = sensing.at_the_end_of(encoded.wires.build(), encoding.inputs_on)
     return Chip(
-        file.name, cell, encoded.wires.build(), file.tile.wordlines, file.tile.bitlines, encoded.encoding(file.mapping),
+        file.name, cell, wires, file.tile.wordlines, file.tile.bitlines, encoding,
         adc.bits, Calibration(**file.calibration.model_dump()),
         ConverterSpread(adc.gain, adc.offset, adc.bow, adc.noise), file.dac.steps,
         build_silicon(file.silicon, path.parent), file.silicon.programmed_at, file.silicon.tracking,
@@ -165,5 +168,5 @@ def build_chip(content: dict[str, Any], path: Path, trust_cell: bool = False) ->
         Costs(cost.sample, cost.conversion, cost.adc_step, cost.held, cost.pump_efficiency,
               cost.circuits.build()), adc.shared_by,
         adc.reference == "ratiometric", adc_range=range_of(adc.range), rows_used=file.tile.rows_used,
-        layers=tuple(section.keys(pattern) for pattern, section in file.layers.items()),
+        layers=tuple(section.keys(pattern) for pattern, section in file.layers.items()), sensing=sensing,
     )  # fmt: skip

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from norsim.array.cell import Cell
 from norsim.array.draw import NOMINAL, Draw
+from norsim.array.tile import Floats
 from norsim.array.variation import PERFECT, Silicon
 from norsim.array.wires import Wires
 from norsim.chip.layer_keys import AdcRange, LayerKeys
@@ -14,6 +15,7 @@ from norsim.errors import ConfigurationError
 from norsim.periphery.adc import IDEAL_CONVERTERS, Adc, ConverterSpread
 from norsim.periphery.encoding import Encoding
 from norsim.periphery.energy import USUAL_COSTS, Costs
+from norsim.periphery.sensing import IDEAL_SENSING, Sensing
 from norsim.quantization.by_layer.patterns import first_matches
 
 
@@ -58,6 +60,7 @@ class Chip:
     `adc_range`  range of each output's converter: `fitted` on training images, `full` for the full scale of the tile in
                  both directions, or the amperes of the lowest and the highest code
     `rows_used`  inputs of a layer on one tile, at most; None for as many as it holds
+    `sensing`    amplifiers and what else is between summing lines and converters; its resistances are in `wires` too
     `layers`     keys that differ between layers, by patterns of their names; see `for_layers`
     """
 
@@ -84,6 +87,7 @@ class Chip:
     adc_range: AdcRange = "fitted"
     rows_used: int | None = None
     layers: tuple[LayerKeys, ...] = ()
+    sensing: Sensing = IDEAL_SENSING
 
     def specimen(self, seed: int, number: int) -> Chip:
         """Return chip number `number` of those of this design that `seed` draws."""
@@ -130,6 +134,15 @@ class Chip:
         """Return the cell as program-verify reads it."""
         kelvin = self.cell.temperature_kelvin if self.programmed_kelvin is None else self.programmed_kelvin
         return replace(self.cell, temperature_kelvin=kelvin)
+
+    def amplifier_offsets(self, place: Draw, lines: int) -> Floats | None:
+        """Return the input offsets `[lines]`, volts, of the amplifiers of the first bitlines of a tile, whose random
+        numbers are those of `place`; None without offsets."""
+        if not self.sensing.has_offset:
+            return None
+        offset, drift = (place.normal(f"amplifier {name}", (self.bitlines,))[:lines] for name in ("offset", "drift"))
+        kelvin = self.cell.temperature_kelvin - self.verify_cell.temperature_kelvin
+        return self.sensing.offsets(offset, drift, kelvin)
 
     def driven(self, wordline_volts: float) -> Encoding:
         """Return the encoding with this specimen's drivers and with `wordline_volts` on an active wordline."""

@@ -21,6 +21,7 @@ from norsim.configuration.section import Section
 from norsim.periphery.energy import USUAL_COSTS
 from norsim.periphery.mapping import MappingSection
 from norsim.periphery.registry import ENCODINGS, EncodingSection, section_key
+from norsim.periphery.sensing import SenseSection
 
 
 class TileSection(Section):
@@ -121,6 +122,7 @@ class ChipFile(LeadingKeys):
     """A chip file, without the sections that registries determine: see `chip_file`."""
 
     mapping: MappingSection = MappingSection()
+    sense: SenseSection = SenseSection()
     adc: AdcSection
     dac: DacSection = DacSection()
     cost: CostSection = CostSection()

@@ -114,11 +114,21 @@ IDEAL_CONVERTERS = ConverterSpread()
 
 @dataclass(frozen=True, eq=False)
 class Flaws:
-    """The errors of the converter of each slice of each output, `[outputs x slices]`: see ConverterSpread."""
+    """The errors of the converter of each slice of each output, `[outputs x slices]`: see ConverterSpread.
+
+    `amps`   by how much the current that a converter gets from its amplifiers is too high, amperes
+    """
 
     gain: Floats
     offset: Floats
     bow: Floats
+    amps: Floats | float = 0.0
+
+    def low_amps(self, ranges: Ranges) -> Floats:
+        """Return the output of ideal amplifiers, times 1 + gain, at which a converter without offset has its lowest
+        code."""
+        low: Floats = ranges.low_amps - (1 + self.gain) * self.amps
+        return low
 
     def convert(self, amps: Floats, ranges: Ranges) -> Floats:
         """Return the codes, as whole numbers, of currents `[..., outputs x slices]`, without noise."""
@@ -128,7 +138,7 @@ class Flaws:
     def steps(self, amps: Floats, ranges: Ranges) -> Floats:
         """Return currents `[..., outputs x slices]` in steps above the lowest code, with the converters' errors but no
         noise."""
-        ideal = (amps * (1 + self.gain) - ranges.low_amps) / ranges.step_amps
+        ideal = (amps * (1 + self.gain) - self.low_amps(ranges)) / ranges.step_amps
         share = ideal / ranges.top
         seen: Floats = ideal + self.offset + 4 * self.bow * share * (1 - share)
         return seen
@@ -140,8 +150,8 @@ class Flaws:
         step half a step from them.
         """
         return (
-            (ranges.low_amps + (-0.5 - self.offset) * ranges.step_amps) / (1 + self.gain),
-            (ranges.high_amps + (0.5 - self.offset) * ranges.step_amps) / (1 + self.gain),
+            (ranges.low_amps + (-0.5 - self.offset) * ranges.step_amps) / (1 + self.gain) - self.amps,
+            (ranges.high_amps + (0.5 - self.offset) * ranges.step_amps) / (1 + self.gain) - self.amps,
         )
 
 

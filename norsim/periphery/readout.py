@@ -44,7 +44,7 @@ def conversion(ranges: Ranges, flaws: Flaws, scale: Floats, shift: Floats, kind:
     """Return the arguments of a kernel that converts, in a precision: the highest code, and `[outputs x slices]` low
     ends, steps, gains, offsets, bows, and the scale and shift of what a code stands for."""
     return (
-        kind(ranges.top), ranges.low_amps.astype(kind), ranges.step_amps.astype(kind), (1 + flaws.gain).astype(kind),
+        kind(ranges.top), flaws.low_amps(ranges).astype(kind), ranges.step_amps.astype(kind), (1 + flaws.gain).astype(kind),
         flaws.offset.astype(kind), (4 * flaws.bow).astype(kind), scale.astype(kind), shift.astype(kind),
     )  # fmt: skip
 

@@ -110,7 +110,7 @@ def _relax_blocks(
     """Do `relax`, and return what it returns in blocks, `[blocks, wordlines, bitlines, HALF]`, and the volts of strap
     nodes, `[blocks, source lines, straps, HALF]`."""
     tile, half = prepared.tile, nodal_kernels.HALF
-    gates, bitline_volts = _in_blocks(gates), _in_blocks(bitline_volts)
+    gates, bitline_volts = _in_blocks(gates), _in_blocks(tile.applied(bitline_volts.T).T)
     size = len(gates), tile.wordlines, tile.bitlines, half
     drop = np.zeros(size) if drop is None else _in_blocks(drop)
     rise = np.zeros((len(gates), tile.source_lines, tile.bitlines, half)) if rise is None else _in_blocks(rise)
@@ -171,7 +171,7 @@ def nodes(prepared: Prepared, stimulus: Stimulus, free: Literal["both", "none"] 
     """
     gates, volts = np.searchsorted(prepared.table.gates, stimulus.wordline_volts[:1]).T, stimulus.bitline_volts[:1].T
     amps, drop, rise = relax(prepared, gates, volts, None, None, free)
-    check_volts(prepared, volts, drop, rise)
+    check_volts(prepared, prepared.tile.applied(volts.T).T, drop, rise)
     return Nodes(amps[:, :, 0], drop[:, :, 0], rise[:, :, 0])
 
 
@@ -190,7 +190,8 @@ def _solve_some(prepared: Prepared, stimulus: Stimulus, threads: int) -> tuple[F
     order = np.minimum(np.arange(blocks * lanes), vectors - 1)
     gates = np.searchsorted(prepared.table.gates, stimulus.wordline_volts)[order]
     gates = np.ascontiguousarray(gates.reshape(blocks, lanes, -1).transpose(0, 2, 1))
-    volts = np.ascontiguousarray(stimulus.bitline_volts[order].reshape(blocks, lanes, -1).transpose(0, 2, 1))
+    volts = prepared.tile.applied(stimulus.bitline_volts)
+    volts = np.ascontiguousarray(volts[order].reshape(blocks, lanes, -1).transpose(0, 2, 1))
     bitline = np.empty((blocks, 2, prepared.tile.bitlines, half))
     source = np.empty((blocks, 2, prepared.tile.source_lines, half))
     residual, extremes = np.empty((blocks, 2, half)), np.empty((blocks, 2, 4, half))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any
 
@@ -116,7 +116,8 @@ def solve_on(device: str, prepared: Prepared, stimulus: Stimulus) -> Currents:
     Raises ConfigurationError if the memory of the device is full.
     """
     try:
-        return solve(on_device(prepared, torch.device(device)), stimulus)
+        applied = replace(stimulus, bitline_volts=prepared.tile.applied(stimulus.bitline_volts))
+        return solve(on_device(prepared, torch.device(device)), applied)
     except torch.cuda.OutOfMemoryError as problem:
         raise ConfigurationError(
             f"the memory of {device} is full while {prepared.tile.name} is solved: {first_line(problem)}. End other "

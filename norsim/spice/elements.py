@@ -1,12 +1,14 @@
 """The circuit of a tile as a list of elements, from which both the deck and the PySpice circuit are made.
 
 Node names: `wl3` wordline 3; `bl5_3` bitline 5 at wordline 3 (`bl5` if the line has no resistance);
+`off5` bitline 5 after its amplifier's offset; `virt5`, `amp5`, `gbl5` and `mux5`, with an `s` before the number for
+source lines, the far ends of what its sense path consists of (norsim.periphery.sensing);
 `d3_5` the drain of cell (3, 5) if cells have gains;
 `sl1_5` source line 1 at bitline 5 (`sl1` likewise); `st1_2` its contact to strap 2; `gm2_1` the metal of strap 2 at
 source line 1 (`gm2` if it has no resistance along it); `0` ground and bulk.
 A segment is named after the node at its far end; the segment that ends at the strap before bitline 9 is `Rsl1_9w`, and
 `Rsl1_9` is the one after that strap.
-Ammeters: `Vbl5` in bitline 5, `Vsl1` in source line 1, `Vret` in the common return of all straps. The bulk has none:
+`Voff5` is an offset. Ammeters: `Vbl5` in bitline 5, `Vsl1` in source line 1, `Vret` in the common return of all straps. The bulk has none:
 with a node shared by all cells, ngspice would take ten times as long.
 """
 
@@ -18,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from norsim.array.tile import Floats, Stimulus, Tile
+from norsim.array.wires import EndParts
 
 Node = str
 
@@ -105,11 +108,15 @@ def _bitline(tile: Tile, stimulus: Stimulus, j: int) -> Iterator[Item]:
     """Yield drive, ammeter, end resistance, then a segment and a cell for each wordline."""
     yield from _note("bitline", j, tile.bitline_notes)
     yield Drive(f"drive{j}", stimulus.bitline_volts[:, j])
-    near = _bitline_node(tile, 0, j)
+    near, held = _bitline_node(tile, 0, j), f"drive{j}"
+    if tile.offsets is not None:
+        held = f"off{j}"
+        yield Element("V", held, (held, f"drive{j}"), number(tile.offsets[j]))
     after_meter = f"end{j}" if tile.wires.bitline_end_ohms else near
-    yield Element("V", f"bl{j}", (f"drive{j}", after_meter), "0")
+    yield Element("V", f"bl{j}", (held, after_meter), "0")
     if tile.wires.bitline_end_ohms:
-        yield Element("R", f"end{j}", (after_meter, near), number(tile.wires.bitline_end_ohms))
+        parts = tile.wires.bitline_end_parts or (("end", tile.wires.bitline_end_ohms),)
+        yield from _in_series(parts, str(j), after_meter, near)
     for i in range(tile.wordlines):
         here = _bitline_node(tile, i, j)
         if i and tile.wires.bitline_ohms:
@@ -120,6 +127,16 @@ def _bitline(tile: Tile, stimulus: Stimulus, j: int) -> Iterator[Item]:
             yield Element("X", f"{i}_{j}", (here, f"wl{i}", source, "0"), state)
         else:
             yield from _amplified(i, j, (here, f"wl{i}", source, "0"), state, float(tile.gains[i, j]))
+
+
+def _in_series(parts: EndParts, line: str, first: Node, last: Node) -> Iterator[Element]:
+    """Yield the resistances at the end of a line, from its volts to the array; each is named after its far end, but for
+    the last one."""
+    here = first
+    for place, (name, ohms) in enumerate(parts, 1):
+        after = last if place == len(parts) else f"{name}{line}"
+        yield Element("R", f"{name}{line}", (here, after), number(ohms))
+        here = after
 
 
 def _amplified(i: int, j: int, nodes: tuple[Node, ...], state: str, gain: float) -> Iterator[Item]:
@@ -201,7 +218,10 @@ def _sensed(tile: Tile, stimulus: Stimulus, line: int) -> Iterator[Element]:
     meter = f"sense{line}" if tile.wires.source_end_ohms else near
     yield Element("V", f"sl{line}", (meter, "0"), number(stimulus.source_volts))
     if tile.wires.source_end_ohms:
-        yield Element("R", f"sense{line}", (near, meter), number(tile.wires.source_end_ohms))
+        if tile.wires.source_end_parts:
+            yield from _in_series(tile.wires.source_end_parts, f"s{line}", meter, near)
+        else:
+            yield Element("R", f"sense{line}", (near, meter), number(tile.wires.source_end_ohms))
     for j in range(1, tile.bitlines if tile.wires.source_ohms else 0):
         here = _source_node(tile, line, j)
         yield Element("R", here, (_source_node(tile, line, j - 1), here), number(tile.wires.source_ohms))

@@ -18,12 +18,12 @@ PREFIX = "norsim_"
 OURS = re.compile(rf"\b{PREFIX}\w*", re.IGNORECASE)
 # Nodes of tiles, of single cells and of transients (norsim.spice.elements, single_cells, transient).
 NODE = re.compile(
-    r"(?:wl|bl|sl|st)\d+(?:_\d+)?|(?:drive|end|sense|drv)\d+|[dgps]\d+(?:_\d+)?|ret|idx|d|x\d+(?:_\d+)?\..*",
+    r"(?:wl|bl|sl|st|gm)\d+(?:_\d+)?|(?:drive|end|sense|drv|off)\d+|(?:virt|amp|gbl|mux|end)s?\d+|[dgps]\d+(?:_\d+)?|ret|idx|d|x\d+(?:_\d+)?\..*",
     re.IGNORECASE,
 )
 # Their elements, after the letter of the kind.
 ELEMENT = re.compile(
-    r"(?:wl|bl|sl|st)\d+(?:_\d+)?w?|(?:drive|end|sense|drv)\d+|[mdgps]?\d+(?:_\d+)?|ret|idx|d", re.IGNORECASE
+    r"(?:wl|bl|sl|st|gm)\d+(?:_\d+)?w?|gnd\d+f?|(?:drive|end|sense|drv|off)\d+|(?:virt|amp|gbl|mux|end)s?\d+|[mdgps]?\d+(?:_\d+)?|ret|idx|d", re.IGNORECASE
 )
 KINDS = set("bcfrvx")
 # Functions in the expressions and in the list of saved currents of norsim's decks.

@@ -22,6 +22,8 @@ from norsim.tiling.program import ProgrammedTile
 from norsim.tiling.tile import PlacedTile
 
 ARRAY = "tile.npz"
+# Arrays that a tile may have besides its thresholds.
+PER_TILE = ("gains", "offsets")
 # A deck's title as results repeat it, in their first bytes.
 TITLE = re.compile(rb"NOR-flash tile, deck ([0-9a-f]{16})", re.IGNORECASE)
 TITLE_WITHIN = 1 << 20
@@ -113,10 +115,10 @@ def titled(text: str) -> tuple[str, str]:
 
 def save_array(file: BinaryIO, tile: Tile, stimulus: Stimulus, codes: Codes) -> None:
     """Write the array of a deck as a NumPy archive; codes are `[vectors, inputs]`."""
-    gains = {} if tile.gains is None else {"gains": tile.gains}
+    more = {name: getattr(tile, name) for name in PER_TILE if getattr(tile, name) is not None}
     np.savez_compressed(
         file, allow_pickle=False, thresholds=tile.thresholds, codes=codes, wordline_volts=stimulus.wordline_volts,
-        bitline_volts=stimulus.bitline_volts, source_volts=np.array(stimulus.source_volts), **gains,
+        bitline_volts=stimulus.bitline_volts, source_volts=np.array(stimulus.source_volts), **more,
     )  # fmt: skip
 
 
@@ -144,7 +146,8 @@ def _written(deck: Path) -> float:
 
 def _deck_folder(description: dict[str, Any], arrays: dict[str, Any], chip: Chip) -> DeckFolder:
     name = f"layer {description['layer']}, tile {description['tile']}"
-    tile = Tile(arrays["thresholds"], chip.cell, chip.wires, name=name, gains=arrays.get("gains"))
+    more = {key: arrays.get(key) for key in PER_TILE}
+    tile = Tile(arrays["thresholds"], chip.cell, chip.wires, name=name, **more)
     stimulus = Stimulus(arrays["wordline_volts"], arrays["bitline_volts"], float(arrays["source_volts"]))
     each = description["sense"]
     if "slices" in description:

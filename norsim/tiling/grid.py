@@ -169,7 +169,7 @@ class TileGrid:
         ratio = reference_ratio(self.chip)
 
         def fit(part: PlacedTile, *measured: Any) -> PlacedTile:
-            return replace(at_reference(fitted(part, codes, reads, *measured), ratio), chip=self.chip)
+            return at_reference(fitted(part, codes, reads, *measured), ratio).on(self.chip)
 
         # What takes one thread each is done for several tiles at a time; kernels that use all threads are called here.
         with ThreadPoolExecutor(get_num_threads()) as pool:
@@ -191,7 +191,7 @@ class TileGrid:
         chip = self.chip.when_fitted()
         if chip == self.chip:
             return self
-        return replace(self, chip=chip, tiles=tuple(replace(part, chip=chip) for part in self.tiles)).program(backend)
+        return replace(self, chip=chip, tiles=tuple(part.on(chip) for part in self.tiles)).program(backend)
 
     def at(self, row: int, column: int) -> PlacedTile:
         """Return the tile at a place in the grid. Raises PlacementError, with the valid places, for another."""

@@ -78,8 +78,10 @@ def program_tile(part: PlacedTile) -> ProgrammedTile:
         # See norsim.array.non_idealities.transistor_mismatch: nothing changes at the gate volts of program-verify.
         thresholds = thresholds - slopes * (gate_volts - chip.encoding.verify_volts[0])
     thresholds = np.clip(thresholds, *chip.cell.limits)
+    volts = chip.amplifier_offsets(part.draw, tile.bitlines)
+    offsets = None if volts is None else chip.sensing.offset_share * volts
     return ProgrammedTile(
-        replace(tile, thresholds=thresholds, cell=chip.cell), levels, encoding, len(part.inputs), len(part.outputs),
+        replace(tile, thresholds=thresholds, cell=chip.cell, offsets=offsets), levels, encoding, len(part.inputs), len(part.outputs),
         layer.input_bits, read_sigma,
     )  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -19,6 +19,7 @@ from norsim.periphery.encoding import (
     decode,
     full_scale_amps,
     integrated,
+    sense_matrix,
     sensed_amps,
     sensed_parts,
     to_outputs,
@@ -177,6 +178,15 @@ class PlacedTile:
         """Return the level `[wordlines, bitlines]` of each cell."""
         return self._on_lines(self.encoding.cell_codes(self.weights_in_layer_order, self.layer.weight_zero))
 
+    def on(self, chip: Chip) -> PlacedTile:
+        """Return the tile on a chip that differs in its state: its temperature or its age."""
+        volts = chip.amplifier_offsets(self.draw, chip.bitlines)
+        if volts is None:
+            return replace(self, chip=chip)
+        sense = sense_matrix(self.encoding.sense(len(self.outputs)), "bitline", chip.bitlines)
+        amps = self.slots * (chip.sensing.output_amps(volts) @ sense)
+        return replace(self, chip=chip, flaws=replace(self.flaws, amps=amps))
+
     def by_level(self, values: Floats, off: float) -> Floats:
         """Return the value `[wordlines, bitlines]` of each cell, given those of levels, `[levels]`, and that of a cell
         that is programmed off."""
@@ -291,7 +301,7 @@ def placed_tile(layer: QuantizedLayer, chip: Chip, row: int, column: int, inputs
     ones, zeros, adcs = np.ones(conversions), np.zeros(conversions), (chip.unfitted_adc(full),)
     return PlacedTile(
         layer, chip, row, column, inputs, outputs, order, adcs * encoding.slices, flaws, ones, zeros
-    )  # fmt: skip
+    ).on(chip)  # fmt: skip
 
 
 def draw_at(chip: Chip, layer: QuantizedLayer, row: int, column: int) -> Draw:

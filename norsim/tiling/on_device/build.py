@@ -101,7 +101,7 @@ def _converter(part: PlacedTile, passes: int) -> Converter:
         return torch.tensor(values, dtype=torch.float32)
 
     return Converter(
-        single(ranges.low_amps), single(ranges.step_amps), float(ranges.top),
+        single(flaws.low_amps(ranges)), single(ranges.step_amps), float(ranges.top),
         single(1 + flaws.gain), single(flaws.offset), single(4 * flaws.bow), single(scale), single(shift),
         tuple(part.encoding.place_values(passes).tolist()), part.encoding.slices,
     )  # fmt: skip
