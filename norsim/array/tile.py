@@ -51,8 +51,8 @@ class Tile:
     `name`            name of the tile in messages and deck titles
     `gains`           `[wordlines, bitlines]`: the current of a cell in units of that of the nominal cell with its
                       threshold and volts, above 0; None: 1
-    `offsets`         `[bitlines]`, volts: by how much each bitline's amplifier holds it above the volts of the stimulus;
-                      None: 0 V
+    `offsets`         `[bitlines]`, volts: by how much each bitline's amplifier holds it above its volts in a
+                      stimulus; None: 0 V
 
     Raises ConfigurationError for a threshold outside the cell's limits, for gains of another shape or not above 0, and
     for offsets of another shape.
@@ -102,8 +102,8 @@ class Tile:
 
     @cached_property
     def digest(self) -> str:
-        """A hash of thresholds, gains and offsets. Each read looks up the tile's model by it, and hashing takes longer than
-        reading a few hundred vectors."""
+        """A hash of thresholds, gains and offsets. Each read looks up the tile's model by it, and hashing takes longer
+        than reading a few hundred vectors."""
         state = hashlib.sha256(self.thresholds.tobytes())
         if self.gains is not None:
             state.update(self.gains.tobytes())

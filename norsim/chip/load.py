@@ -162,11 +162,14 @@ def build_chip(content: dict[str, Any], path: Path, trust_cell: bool = False) ->
     return Chip(
         file.name, cell, wires, file.tile.wordlines, file.tile.bitlines, encoding,
         adc.bits, Calibration(**file.calibration.model_dump()),
-        ConverterSpread(adc.gain, adc.offset, adc.bow, adc.noise), file.dac.steps,
+        ConverterSpread(adc.gain, adc.offset, adc.bow, adc.noise, adc.inl, adc.type), file.dac.steps,
         build_silicon(file.silicon, path.parent), file.silicon.programmed_at, file.silicon.tracking,
         file.silicon.in_situ, encoded.wordline_rise, file.tile.row_order,
-        Costs(cost.sample, cost.conversion, cost.adc_step, cost.held, cost.pump_efficiency,
-              cost.circuits.build()), adc.shared_by,
+        Costs(
+            cost.sample, cost.conversion, cost.adc_step, cost.held, cost.pump_efficiency,
+            cost.circuits.build(), adc.type, cost.cycle, cost.decision,
+        ),
+        adc.shared_by,
         adc.reference == "ratiometric", adc_range=range_of(adc.range), rows_used=file.tile.rows_used,
         layers=tuple(section.keys(pattern) for pattern, section in file.layers.items()), sensing=sensing,
     )  # fmt: skip

@@ -16,8 +16,9 @@ from norsim.chip.cell_schema import CellSection
 from norsim.chip.circuit_schema import CircuitSection
 from norsim.chip.layer_keys import AdcBits, LayerSection, RangeKey, RowsUsed, range_of
 from norsim.chip.silicon import SiliconSection, silicon_section
-from norsim.configuration.quantities import Kelvin, NotNegative, Seconds, Share, Steps, quantity
+from norsim.configuration.quantities import MOST_SECONDS, Kelvin, NotNegative, Seconds, Share, Steps, quantity
 from norsim.configuration.section import Section
+from norsim.periphery.adc import Kind
 from norsim.periphery.energy import USUAL_COSTS
 from norsim.periphery.mapping import MappingSection
 from norsim.periphery.registry import ENCODINGS, EncodingSection, section_key
@@ -57,6 +58,11 @@ class AdcSection(Section):
     """Standard deviation of the bow between converters, in steps at mid-scale."""
     noise: Steps = 0.0
     """Standard deviation of the noise of each conversion, in steps."""
+    type: Kind = "sar"
+    """Kind of the converters, which sets the pattern of `adc.inl`, and, with `cost.cycle` and `cost.decision`, the time
+    and energy of a conversion."""
+    inl: Steps = 0.0
+    """Standard deviation of the thresholds from a straight line, in steps at mid-scale; of at most 12 bits."""
     shared_by: Annotated[int, Field(ge=1, le=8192)] = 1
     """Neighbouring outputs of a tile that share one converter, with its errors; it converts one after the other."""
     reference: Literal["fixed", "ratiometric"] = "fixed"
@@ -85,6 +91,12 @@ class CostSection(Section):
     """Time per conversion. The default is that of Pelzers, van der Struijk and Harpe (2023), 65 nm, 20 MS/s."""
     adc_step: Annotated[float, quantity("joule"), NotNegative] = USUAL_COSTS.joules_per_step
     """Energy per conversion for each of the converter's 2^bits steps. The default is of the same converter."""
+    cycle: Annotated[float, quantity("second"), Field(gt=0, le=MOST_SECONDS)] | None = None
+    """Cycle of the converters' clock, instead of `cost.conversion`: `sar` takes one a bit, `ramp` 2^bits, `flash`
+    one."""
+    decision: Annotated[float, quantity("joule"), NotNegative] | None = None
+    """Energy of a decision of a comparator, instead of `cost.adc_step`: `sar` makes one a bit, `ramp` and `flash`
+    2^bits - 1."""
     held: bool = USUAL_COSTS.held
     """Whether each output has a sample-and-hold: cells conduct for `cost.sample`, not until the last conversion."""
     pump_efficiency: Annotated[float, Field(gt=0, le=1)] = USUAL_COSTS.pump_efficiency

@@ -16,8 +16,8 @@ ASSUMPTIONS = (
     "cells conduct until the last conversion of a read ends (with cost.held for cost.sample, with pulse-width for its "
     "slots), on the mean currents of the calibration's reads; a line that rises by dV to V draws C dV V, lines rest at "
     "0 V before each vector, and wordline volts come from a pump with cost.pump_efficiency; a conversion takes "
-    "cost.adc_step for each of its 2^bits steps; all tiles of a layer are read at once, adc.shared_by outputs of a "
-    "tile one after the other; regulators of bitline volts, drivers, references, clocks, the digital part and data "
+    "cost.adc_step for each of its 2^bits steps, or cost.decision for each decision of its comparators; all tiles of a "
+    "layer are read at once, adc.shared_by outputs of a tile one after the other; regulators of bitline volts, drivers, references, clocks, the digital part and data "
     "movement are left out"
 )
 
@@ -62,7 +62,9 @@ def _costs(layer: TiledLayer, reads: float) -> dict[str, float]:
     outputs = [part.conversions for part in layer.grid.tiles]
     conversions = min(max(outputs), chip.outputs_per_converter)
     converters = sum(-(-count // chip.outputs_per_converter) for count in outputs) if reads else 0
-    seconds = reads * chip.costs.read_seconds(conversions, chip.encoding.slots(shape.input_bits))
+    seconds = reads * chip.costs.for_bits(chip.adc_bits).read_seconds(
+        conversions, chip.encoding.slots(shape.input_bits)
+    )
     return {"macs_image": macs, **parts, "seconds_image": seconds, "converters": converters}
 
 

@@ -38,7 +38,7 @@ FACTORS = {
         "cell": Factor(LINEAR),
         "bitline": Factor(("{wires}.bitline=0 ohm", "{wires}.bitline_end=0 ohm")),
         "source line": Factor(("{wires}.source_line=0 ohm", "{wires}.source_line_end=0 ohm")),
-        "converter": Factor(("adc.bits=24", "adc.range=fitted")),
+        "converter": Factor(("adc.bits=24", "adc.range=fitted", "adc.inl=0")),
     },
     "cures": {
         "column fit": Factor(("calibration.column_fit=false",), ("calibration.column_fit=true",)),

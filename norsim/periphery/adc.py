@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,10 @@ from numpy.typing import NDArray
 from norsim.array.tile import Floats
 from norsim.errors import ConfigurationError
 
+Kind = Literal["sar", "ramp", "flash"]
+
+# A table of thresholds has one for each code of each converter.
+MOST_TABLE_BITS = 12
 SHRINK = np.linspace(1.0, 0.5, 26)
 
 
@@ -94,12 +99,16 @@ class ConverterSpread:
     has its maximum, b, at mid-scale.
 
     `gain`      relative;  `offset`, `bow`, `noise`  in steps
+    `inl`       deviation of thresholds, in steps at mid-scale, with the pattern of the converter's `kind`: see
+                `threshold_errors`
     """
 
     gain: float = 0.0
     offset: float = 0.0
     bow: float = 0.0
     noise: float = 0.0
+    inl: float = 0.0
+    kind: Kind = "sar"
 
     def draw(self, outputs: int, random: np.random.Generator, outputs_per_converter: int = 1) -> Flaws:
         """Draw the errors seen by `outputs` outputs, of which each `outputs_per_converter` neighbours share a
@@ -107,6 +116,59 @@ class ConverterSpread:
         gain, offset, bow = random.standard_normal((3, -(-outputs // outputs_per_converter)))
         own = np.arange(outputs) // outputs_per_converter
         return Flaws(self.gain * gain[own], self.offset * offset[own], self.bow * bow[own])
+
+    def with_thresholds(
+        self, flaws: Flaws, bits: int, of_tile: Callable[[], np.random.Generator],
+        of_chip: Callable[[], np.random.Generator], outputs_per_converter: int = 1,
+    ) -> Flaws:  # fmt: skip
+        """Return `flaws` with thresholds drawn from the random numbers of the tile, or, because all converters of a
+        chip compare with one ramp, from those of the chip.
+
+        Raises ConfigurationError for more than 12 bits.
+        """
+        if not self.inl:
+            return flaws
+        if bits > MOST_TABLE_BITS:
+            raise ConfigurationError(
+                f"adc.inl draws each of the 2^{bits} thresholds of a converter; give at most {MOST_TABLE_BITS} bits, "
+                "or set adc.inl to 0"
+            )
+        own = np.arange(len(flaws.gain)) // outputs_per_converter
+        if self.kind == "ramp":
+            errors = threshold_errors(self.kind, bits, 1, of_chip())[np.zeros_like(own)]
+        else:
+            errors = threshold_errors(self.kind, bits, int(own[-1]) + 1, of_tile())[own]
+        thresholds = np.arange(2**bits) - 0.5 + self.inl * errors
+        # A flash converter counts its comparators, and a ramp its steps: thresholds act in their order.
+        return replace(flaws, thresholds=thresholds if self.kind == "sar" else np.sort(thresholds, axis=1))
+
+
+def threshold_errors(kind: Kind, bits: int, converters: int, random: np.random.Generator) -> Floats:
+    """Draw deviations `[converters, 2^bits]` of the thresholds below each code, with a variance of 1 at mid-scale.
+
+      * `sar`     binary-weighted capacitors of independent units, so bit k has the weight 2^k + s 2^(k/2) x_k, with x_k
+                  normal. A threshold adds the errors of its bits
+      * `ramp`    a ramp of independent steps: a random walk
+      * `flash`   an offset of each comparator
+
+    The first two are taken from the line through their ends, since gain and offset are other keys. Code 0 has none.
+    """
+    top = 2**bits - 1
+    if kind == "flash":
+        offsets: Floats = random.standard_normal((converters, top + 1))
+        return offsets
+    if kind == "ramp":
+        each = random.standard_normal((converters, top + 1))
+        each[:, 0] = 0.0
+        errors = np.cumsum(each, axis=1)
+    else:
+        weights = random.standard_normal((converters, bits)) * np.exp2(np.arange(bits) / 2)
+        errors = weights @ (np.arange(top + 1) >> np.arange(bits)[:, None] & 1)
+    middle = (top + 1) // 2
+    # At mid-scale c = 2^(bits - 1) units with the errors of all subtracted: c (top - c) / top is the variance.
+    straight: Floats = errors - errors[:, -1:] * (np.arange(top + 1) / top)
+    scaled: Floats = straight / np.sqrt(middle * (top - middle) / top) if top > 1 else 0 * straight
+    return scaled
 
 
 IDEAL_CONVERTERS = ConverterSpread()
@@ -117,12 +179,14 @@ class Flaws:
     """The errors of the converter of each slice of each output, `[outputs x slices]`: see ConverterSpread.
 
     `amps`   by how much the current that a converter gets from its amplifiers is too high, amperes
+    `thresholds`  `[outputs x slices, 2^bits]`, steps: where a code begins; None for half a step below each
     """
 
     gain: Floats
     offset: Floats
     bow: Floats
     amps: Floats | float = 0.0
+    thresholds: Floats | None = None
 
     def low_amps(self, ranges: Ranges) -> Floats:
         """Return the output of ideal amplifiers, times 1 + gain, at which a converter without offset has its lowest
@@ -132,8 +196,11 @@ class Flaws:
 
     def convert(self, amps: Floats, ranges: Ranges) -> Floats:
         """Return the codes, as whole numbers, of currents `[..., outputs x slices]`, without noise."""
+        seen = self.steps(amps, ranges)
+        if self.thresholds is not None:
+            return searched(seen, self.thresholds, ranges.bits)
         # Ties go to the even code, in NumPy as in torch.
-        return self.steps(amps, ranges).round().clip(0, ranges.top)
+        return seen.round().clip(0, ranges.top)
 
     def steps(self, amps: Floats, ranges: Ranges) -> Floats:
         """Return currents `[..., outputs x slices]` in steps above the lowest code, with the converters' errors but no
@@ -153,6 +220,17 @@ class Flaws:
             (ranges.low_amps + (-0.5 - self.offset) * ranges.step_amps) / (1 + self.gain) - self.amps,
             (ranges.high_amps + (0.5 - self.offset) * ranges.step_amps) / (1 + self.gain) - self.amps,
         )
+
+
+def searched(seen: Floats, thresholds: Floats, bits: int) -> Floats:
+    """Return the codes, as whole numbers, of currents `[..., outputs x slices]` in steps, found bit by bit as a SAR
+    converter does: a bit is set if the current is not below the threshold `[outputs x slices, 2^bits]` of the code."""
+    columns = np.arange(len(thresholds))
+    codes = np.zeros(seen.shape, np.int64)
+    for bit in range(bits - 1, -1, -1):
+        trial = codes | 1 << bit
+        codes = np.where(seen >= thresholds[columns, trial], trial, codes)
+    return codes.astype(seen.dtype)
 
 
 def fit_range(samples: Floats, bits: int, least_amps: float, counts: NDArray[np.int64] | None = None) -> Adc:

@@ -9,6 +9,10 @@ serves, one after the other.
                  A line that stays up or falls draws nothing. Wordline volts come from a pump: divided by its efficiency
   * converters   E = F 2^bits for each output, with Walden's figure of merit F (R. H. Walden, "Analog-to-digital
                  converter survey and analysis", IEEE J. Sel. Areas Commun. 17, 1999), all bits taken as effective ones
+                 With the energy of a decision of a comparator instead, a SAR converter takes it once a bit, a ramp and
+                 a flash once for each of their 2^bits - 1 thresholds
+  * time         a conversion takes its time, or, of a cycle of the clock, `bits` in a SAR converter, 2^bits in a ramp,
+                 one in a flash
   * time         sample time and conversions; with a sample-and-hold the longer of both, since the next sample is taken
                  while the last one is converted
 
@@ -18,7 +22,7 @@ norsim.periphery.circuits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +30,7 @@ from numpy.typing import NDArray
 from norsim.array.compiled import njit
 from norsim.array.tile import Currents, Stimulus
 from norsim.array.wires import Wires
+from norsim.periphery.adc import Kind
 from norsim.periphery.circuits.table import USUAL_CIRCUITS, Circuits
 
 
@@ -40,6 +45,9 @@ class Costs:
                           M. van der Struijk and P. Harpe, "A 0.0022 mm2 10 bit 20 MS/s SAR ADC with passive
                           single-ended-to-differential-converter", 2023
     `held`                whether each output has a sample-and-hold, so that cells conduct for the sample alone
+    `converter`           kind of the converters
+    `cycle_seconds`, `decision_joules`   a cycle of their clock, and the energy of a comparator's decision; None for the
+                          two figures above
     `pump_efficiency`     of the pump that supplies the wordlines, above 0 and at most 1; the default is an estimate
     `circuits`            costs of the circuits around the arrays, which are no part of a read's energy here
     """
@@ -50,9 +58,21 @@ class Costs:
     held: bool = False
     pump_efficiency: float = 0.5
     circuits: Circuits = USUAL_CIRCUITS
+    converter: Kind = "sar"
+    cycle_seconds: float | None = None
+    decision_joules: float | None = None
+
+    def for_bits(self, bits: int) -> Costs:
+        """Return the same with the time of a conversion to `bits`."""
+        if self.cycle_seconds is None:
+            return self
+        cycles = {"sar": bits, "ramp": 2**bits, "flash": 1}[self.converter]
+        return replace(self, conversion_seconds=cycles * self.cycle_seconds)
 
     def conversion_joules(self, bits: int) -> float:
         """Return the energy of one conversion to `bits`."""
+        if self.decision_joules is not None:
+            return self.decision_joules * float(bits if self.converter == "sar" else 2**bits - 1)
         return self.joules_per_step * float(2**bits)
 
     def read_seconds(self, conversions: int, slots: int = 1) -> float:
@@ -150,5 +170,5 @@ def read_energy(
     Each converter, with `bits`, serves up to `per_converter` of the `outputs`. `watts` are the mean over the `slots` of
     a read.
     """
-    seconds = costs.conducting_seconds(min(outputs, per_converter), slots)
+    seconds = costs.for_bits(bits).conducting_seconds(min(outputs, per_converter), slots)
     return ReadEnergy(watts * seconds, line_energy, outputs * costs.conversion_joules(bits))

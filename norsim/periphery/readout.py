@@ -34,7 +34,8 @@ def convert_and_add(
     sums = np.zeros((len(amps) // len(place_values), amps.shape[1] // slices), dtype=kind)
     nothing = np.empty((0, 0), dtype=kind)
     _convert_and_add(
-        np.ascontiguousarray(amps), *conversion(ranges, flaws, scale, shift, kind),
+        np.ascontiguousarray(amps), *conversion(ranges, flaws, scale, shift, kind), ranges.bits,
+        nothing if flaws.thresholds is None else flaws.thresholds.astype(kind),
         nothing if noise is None else noise.astype(kind), place_values.astype(kind), slices, codes, sums,
     )  # fmt: skip
     return codes, sums
@@ -44,14 +45,15 @@ def conversion(ranges: Ranges, flaws: Flaws, scale: Floats, shift: Floats, kind:
     """Return the arguments of a kernel that converts, in a precision: the highest code, and `[outputs x slices]` low
     ends, steps, gains, offsets, bows, and the scale and shift of what a code stands for."""
     return (
-        kind(ranges.top), flaws.low_amps(ranges).astype(kind), ranges.step_amps.astype(kind), (1 + flaws.gain).astype(kind),
-        flaws.offset.astype(kind), (4 * flaws.bow).astype(kind), scale.astype(kind), shift.astype(kind),
+        kind(ranges.top), flaws.low_amps(ranges).astype(kind), ranges.step_amps.astype(kind),
+        (1 + flaws.gain).astype(kind), flaws.offset.astype(kind), (4 * flaws.bow).astype(kind), scale.astype(kind),
+        shift.astype(kind),
     )  # fmt: skip
 
 
 @njit(parallel=True, error_model="numpy")
 def _convert_and_add(  # type: ignore[no-untyped-def]
-    amps, top, low, step, gain, offset, bow, scale, shift, noise, place_values, slices, codes, sums
+    amps, top, low, step, gain, offset, bow, scale, shift, bits, thresholds, noise, place_values, slices, codes, sums
 ):
     passes = len(place_values)
     # With an integer, numba would compute in 64 bits.
@@ -65,7 +67,16 @@ def _convert_and_add(  # type: ignore[no-untyped-def]
                 seen = ideal + offset[j] + bow[j] * share * (one - share)
                 if len(noise):
                     seen += noise[read, j]
-                # Ties go to the even code, as in Adc.convert.
-                code = min(max(np.rint(seen), nought), top)
+                if len(thresholds):
+                    # As norsim.periphery.adc.searched.
+                    found = 0
+                    for bit in range(bits - 1, -1, -1):
+                        trial = found | 1 << bit
+                        if seen >= thresholds[j, trial]:
+                            found = trial
+                    code = nought + amps.dtype.type(found)
+                else:
+                    # Ties go to the even code, as in Adc.convert.
+                    code = min(max(np.rint(seen), nought), top)
                 codes[read, j] = code
                 sums[v, j // slices] += place * (code * scale[j] + shift[j])

@@ -8,15 +8,15 @@ current I from the amplifier into the line, v_o - v_x = I R, so
     v_x = V_os A / (1 + A) - I R / (1 + A),        v_o (1 + 1 / A) / R = I + V_os / R,
 
 a source of V_os A / (1 + A) behind the resistance R / (1 + A), and an output in amperes that is V_os / R too high. An
-integrator with the capacitor C is reset as a follower, at v_x = v_o = V_os A / (1 + A), and then integrates for the time
-T. Its output is the difference from the reset, so the offset cancels there and not on the line. With a constant current
-v_x falls by I t / (C (1 + A)), on average by that of the resistance
+integrator with the capacitor C is reset as a follower, at v_x = v_o = V_os A / (1 + A), and then integrates for the
+time T. Its output is the difference from the reset, so the offset cancels there and not on the line. With a constant
+current v_x falls by I t / (C (1 + A)), on average by that of the resistance
 
     R = T / (2 C (1 + A)).
 
 The mean current of a line of conductance g differs from that with this resistance by less than (g R)^2 / 3, relatively.
-These are the equations of an operational amplifier with one pole at zero: Sedra and Smith, "Microelectronic Circuits",
-chapter 2, sections on finite open-loop gain and on offset. The common factor 1 + 1 / A belongs to the converters' range.
+These are the equations of an operational amplifier of finite gain: Sedra and Smith, "Microelectronic Circuits",
+chapter 2. The common factor 1 + 1 / A belongs to the converters' range.
 """
 
 from __future__ import annotations

@@ -23,7 +23,8 @@ NODE = re.compile(
 )
 # Their elements, after the letter of the kind.
 ELEMENT = re.compile(
-    r"(?:wl|bl|sl|st|gm)\d+(?:_\d+)?w?|gnd\d+f?|(?:drive|end|sense|drv|off)\d+|(?:virt|amp|gbl|mux|end)s?\d+|[mdgps]?\d+(?:_\d+)?|ret|idx|d", re.IGNORECASE
+    r"(?:wl|bl|sl|st|gm)\d+(?:_\d+)?w?|gnd\d+f?|(?:drive|end|sense|drv|off)\d+|(?:virt|amp|gbl|mux|end)s?\d+|[mdgps]?\d+(?:_\d+)?|ret|idx|d",
+    re.IGNORECASE,
 )
 KINDS = set("bcfrvx")
 # Functions in the expressions and in the list of saved currents of norsim's decks.

@@ -146,8 +146,8 @@ def _written(deck: Path) -> float:
 
 def _deck_folder(description: dict[str, Any], arrays: dict[str, Any], chip: Chip) -> DeckFolder:
     name = f"layer {description['layer']}, tile {description['tile']}"
-    more = {key: arrays.get(key) for key in PER_TILE}
-    tile = Tile(arrays["thresholds"], chip.cell, chip.wires, name=name, **more)
+    gains, offsets = (arrays.get(key) for key in PER_TILE)
+    tile = Tile(arrays["thresholds"], chip.cell, chip.wires, name=name, gains=gains, offsets=offsets)
     stimulus = Stimulus(arrays["wordline_volts"], arrays["bitline_volts"], float(arrays["source_volts"]))
     each = description["sense"]
     if "slices" in description:

@@ -81,8 +81,8 @@ def program_tile(part: PlacedTile) -> ProgrammedTile:
     volts = chip.amplifier_offsets(part.draw, tile.bitlines)
     offsets = None if volts is None else chip.sensing.offset_share * volts
     return ProgrammedTile(
-        replace(tile, thresholds=thresholds, cell=chip.cell, offsets=offsets), levels, encoding, len(part.inputs), len(part.outputs),
-        layer.input_bits, read_sigma,
+        replace(tile, thresholds=thresholds, cell=chip.cell, offsets=offsets), levels, encoding, len(part.inputs),
+        len(part.outputs), layer.input_bits, read_sigma,
     )  # fmt: skip
 
 

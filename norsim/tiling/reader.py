@@ -241,7 +241,7 @@ class TileModel:
 
         wanted = Wanted(**results)
         part, encoding = self.part, self.array.encoding
-        if part.slots > 1:
+        if part.slots > 1 or part.flaws.thresholds is not None:
             return self._integrate(vectors, noise, wanted)
         own = vectors.of_inputs(slice(part.inputs.start, part.inputs.stop), part.order)
         if self.model.drive.direction == "wordlines":
@@ -268,8 +268,8 @@ class TileModel:
         return clips
 
     def _integrate(self, vectors: CodeVectors, noise: DrawnNoise | None, wanted: Wanted) -> tuple[int, int]:
-        """Do the same for reads of several slots: each different drive of a vector is read once, and its currents count
-        for the slots that it lasts."""
+        """Do the same for reads of several slots, and for converters with thresholds of their own: each different drive
+        of a vector is read once, and its currents count for the slots that it lasts."""
         part, encoding = self.part, self.array.encoding
         codes = vectors[:]
         shares = encoding.shares(encoding.drives(part.codes(codes)), self.passes * part.slots)

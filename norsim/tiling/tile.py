@@ -297,7 +297,11 @@ def placed_tile(layer: QuantizedLayer, chip: Chip, row: int, column: int, inputs
         order = encoding.order(loads, chip.wires.rows_per_source_line)
     full = full_scale_amps(encoding, len(inputs) // blocks, layer.weight_bits, layer.input_bits)
     random, conversions = draw_at(chip, layer, row, column).random("adc"), len(outputs) * encoding.slices
-    flaws = chip.converters.draw(conversions, random, chip.outputs_per_converter)
+    flaws = chip.converters.with_thresholds(
+        chip.converters.draw(conversions, random, chip.outputs_per_converter), chip.adc_bits,
+        lambda: draw_at(chip, layer, row, column).random("adc thresholds"), lambda: chip.draw.of_chip("adc ramp"),
+        chip.outputs_per_converter,
+    )  # fmt: skip
     ones, zeros, adcs = np.ones(conversions), np.zeros(conversions), (chip.unfitted_adc(full),)
     return PlacedTile(
         layer, chip, row, column, inputs, outputs, order, adcs * encoding.slices, flaws, ones, zeros

@@ -104,4 +104,5 @@ def _converter(part: PlacedTile, passes: int) -> Converter:
         single(flaws.low_amps(ranges)), single(ranges.step_amps), float(ranges.top),
         single(1 + flaws.gain), single(flaws.offset), single(4 * flaws.bow), single(scale), single(shift),
         tuple(part.encoding.place_values(passes).tolist()), part.encoding.slices,
+        None if flaws.thresholds is None else single(flaws.thresholds),
     )  # fmt: skip
