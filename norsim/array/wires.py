@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from norsim.errors import ConfigurationError
 
-# Names and ohms of resistances in series.
-EndParts = tuple[tuple[str, float], ...]
+
+class EndPart(NamedTuple):
+    """A resistance at the end of a line, with the capacitance to ground at its side of the array; `name` is its name in
+    decks."""
+
+    name: str
+    ohms: float
+    farads: float = 0.0
+
+
+EndParts = tuple[EndPart, ...]
 
 
 @dataclass(frozen=True)
@@ -21,8 +30,8 @@ class Wires:
     `bitline_end_ohms`   between the bitline's volts and its first cell: driver or sense amplifier
     `source_ohms`        one segment of a source line, from cell to cell
     `source_end_ohms`    between a source line's end and its volts: strap contact or sense amplifier
-    `bitline_end_parts`, `source_end_parts`   what these two consist of, from the volts to the array: names in decks and
-                         ohms, which add up to them; empty for one resistance
+    `bitline_end_parts`, `source_end_parts`   what these two consist of, from the volts to the array; their ohms add
+                         up to them; empty for one resistance
     `rows_per_source_line`  2 if a row pair shares its diffusion, 1 if each row has its own line
     `strap_every`        bitlines between two straps to ground. A strap takes a column pitch of its own,
                          so n cells between two straps have n + 1 segments. The array's edges are straps
@@ -61,7 +70,7 @@ class Wires:
             if field.name.endswith(("_ohms", "_farads")) and not 0 <= value < float("inf"):
                 raise ConfigurationError(f"{field.name} must be finite and not negative, not {value}")
         for line, parts in (("bitline", self.bitline_end_parts), ("source", self.source_end_parts)):
-            whole, total = getattr(self, f"{line}_end_ohms"), sum(ohms for _, ohms in parts)
+            whole, total = getattr(self, f"{line}_end_ohms"), sum(part.ohms for part in parts)
             if parts and abs(total - whole) > 1e-9 * whole:
                 raise ConfigurationError(f"{line}_end_parts add up to {total:g} ohm, not to {line}_end_ohms, {whole:g}")
         if self.rows_per_source_line < 1 or (self.strap_every is not None and self.strap_every < 1):
@@ -72,6 +81,21 @@ class Wires:
             )
 
     @property
+    def bitline_end(self) -> EndParts:
+        """What is between a bitline's volts and its first cell."""
+        return self.bitline_end_parts or _one(self.bitline_end_ohms)
+
+    @property
+    def source_end(self) -> EndParts:
+        """What is between a source line's volts and its end."""
+        return self.source_end_parts or _one(self.source_end_ohms)
+
+    @property
+    def wordline_end(self) -> EndParts:
+        """What is between a wordline's driver and its first cell."""
+        return _one(self.wordline_end_ohms)
+
+    @property
     def has_strap_metal(self) -> bool:
         """Whether the straps of source lines have a resistance to ground."""
         return self.strap_every is not None and self.strap_ends != "all" and bool(self.strap_ohms or self.ground_ohms)
@@ -79,3 +103,7 @@ class Wires:
     def source_lines(self, wordlines: int) -> int:
         """Return the number of source lines of an array with `wordlines` wordlines."""
         return -(-wordlines // self.rows_per_source_line)
+
+
+def _one(ohms: float) -> EndParts:
+    return (EndPart("end", ohms),) if ohms else ()

@@ -23,6 +23,7 @@ from norsim.errors import ConfigurationError, suggestion
 from norsim.paths import models_folder
 from norsim.periphery.adc import ConverterSpread
 from norsim.periphery.energy import Costs
+from norsim.periphery.registry import section_key
 
 # Keys of a chip file with values, or texts `key=value`.
 Settings = Mapping[str, Any] | Sequence[str]
@@ -157,7 +158,12 @@ def build_chip(content: dict[str, Any], path: Path, trust_cell: bool = False) ->
     cell = build_cell(file.cell, file.temperature, path, trust_cell, is_charge)
     encoded, adc, cost = file.encoded, file.adc, file.cost
     encoding = encoded.encoding(file.mapping)
-    sensing = file.sense.build(encoding.inputs_on)
+    sensing = file.sense.build(encoding)
+    if sensing.read_seconds is not None and encoded.wordline_rise is not None:
+        raise ConfigurationError(
+            f"chip file {path}: sense.read_time includes the lag of gates that {section_key(encoding.name)}."
+            "wordline_rise sets; give one of the two"
+        )
     wires = sensing.at_the_end_of(encoded.wires.build(), encoding.inputs_on)
     return Chip(
         file.name, cell, wires, file.tile.wordlines, file.tile.bitlines, encoding,
@@ -166,7 +172,7 @@ def build_chip(content: dict[str, Any], path: Path, trust_cell: bool = False) ->
         build_silicon(file.silicon, path.parent), file.silicon.programmed_at, file.silicon.tracking,
         file.silicon.in_situ, encoded.wordline_rise, file.tile.row_order,
         Costs(
-            cost.sample, cost.conversion, cost.adc_step, cost.held, cost.pump_efficiency,
+            sensing.sample_seconds(cost.sample), cost.conversion, cost.adc_step, cost.held, cost.pump_efficiency,
             cost.circuits.build(), adc.type, cost.cycle, cost.decision,
         ),
         adc.shared_by,

@@ -17,8 +17,8 @@ ASSUMPTIONS = (
     "slots), on the mean currents of the calibration's reads; a line that rises by dV to V draws C dV V, lines rest at "
     "0 V before each vector, and wordline volts come from a pump with cost.pump_efficiency; a conversion takes "
     "cost.adc_step for each of its 2^bits steps, or cost.decision for each decision of its comparators; all tiles of a "
-    "layer are read at once, adc.shared_by outputs of a tile one after the other; regulators of bitline volts, drivers, references, clocks, the digital part and data "
-    "movement are left out"
+    "layer are read at once, adc.shared_by outputs of a tile one after the other; regulators of bitline volts, "
+    "amplifiers, drivers, references, clocks, the digital part and data movement are left out"
 )
 
 

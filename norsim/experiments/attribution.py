@@ -89,7 +89,7 @@ def _by_factors(
 ) -> tuple[tuple[str, ...], Callable[[frozenset[str]], nn.Module]]:
     """Return the factors, and a function that returns the calibrated network on a chip with only some of them."""
     chip = deployment.choice.chip
-    factors = factors_of(by, chip.wires)
+    factors = factors_of(by, chip)
     wires = f"{section_key(chip.encoding.name)}.wires"
     # The ideal cell that replaces the chip's has no charge of its own: it loses that of the cell it replaces.
     losing = any(isinstance(one, ChargeLoss) and one.neutral_volts is None for one in chip.silicon.mechanisms)

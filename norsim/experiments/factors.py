@@ -6,10 +6,11 @@ Each part has one entry in `FACTORS`: the settings of a chip file without it, an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from norsim.array.wires import Wires
+from norsim.chip.model import Chip
+from norsim.periphery.sensing import IDEAL_SENSING
 
 By = Literal["causes", "cures", "layers"]
 
@@ -55,9 +56,24 @@ OF_METAL = {
 }
 
 
-def factors_of(by: str, wires: Wires) -> Mapping[str, Factor]:
-    """Return the parts of a chip with these `wires` that can be switched, by name."""
-    return FACTORS[by] | OF_METAL if by == "causes" and wires.has_strap_metal else FACTORS[by]
+# The sense path, and how long it waits.
+SENSING = Factor((
+    "sense.amplifier=ideal", "sense.gain=null", "sense.window=0 s", "sense.input=0 ohm", "sense.multiplexer=0 ohm",
+    "sense.global_bitline=0 ohm", "sense.offset=0 V", "sense.offset_drift=0 V/K",
+))  # fmt: skip
+READ_TIME = Factor(("sense.read_time=null",))
+
+
+def factors_of(by: str, chip: Chip) -> Mapping[str, Factor]:
+    """Return the parts of a chip that can be switched, by name."""
+    found = FACTORS[by]
+    if by != "causes":
+        return found
+    if chip.wires.has_strap_metal:
+        found = found | OF_METAL
+    if replace(chip.sensing, read_seconds=None, global_farads=0.0) != IDEAL_SENSING:
+        found = found | {"sensing": SENSING}
+    return found if chip.sensing.read_seconds is None else found | {"read time": READ_TIME}
 
 
 def settings_with(wires: str, on: frozenset[str], factors: Mapping[str, Factor]) -> list[str]:

@@ -27,10 +27,11 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from norsim.array.tile import Floats
-from norsim.array.wires import EndParts, Wires
-from norsim.configuration.quantities import Farads, NotNegative, Ohms, Seconds, quantity
+from norsim.array.wires import EndPart, EndParts, Wires
+from norsim.configuration.quantities import MOST_SECONDS, Farads, NotNegative, Ohms, Seconds, quantity
 from norsim.configuration.section import Section
 from norsim.errors import ConfigurationError
+from norsim.periphery.encoding import Encoding
 
 Amplifier = Literal["ideal", "transimpedance", "integrating"]
 Side = Literal["wordlines", "bitlines"]
@@ -46,6 +47,7 @@ class Sensing:
     `window_seconds`   time for which an integrating amplifier integrates
     `input_ohms`, `multiplexer_ohms`, `global_ohms`   in series with the line, from the amplifier on: its input, the
                     column multiplexer, and the global bitline
+    `global_farads`   capacitance of the global bitline to ground, between these two
     `offset_volts`, `offset_drift`   standard deviation of the input offset over amplifiers, and of its drift, volts per
                     kelvin
     `read_seconds`  from the step of the input to the sample, or to the end of the integration; None for settled reads
@@ -59,6 +61,7 @@ class Sensing:
     input_ohms: float = 0.0
     multiplexer_ohms: float = 0.0
     global_ohms: float = 0.0
+    global_farads: float = 0.0
     offset_volts: float = 0.0
     offset_drift: float = 0.0
     read_seconds: float | None = None
@@ -95,12 +98,17 @@ class Sensing:
         return volts
 
     def parts(self) -> EndParts:
-        """Return the resistances from the amplifier to the array, by their names in decks, without those of 0."""
-        each = (
-            ("virt", self.virtual_ohms), ("amp", self.input_ohms), ("gbl", self.global_ohms),
-            ("mux", self.multiplexer_ohms),
-        )  # fmt: skip
-        return tuple((name, ohms) for name, ohms in each if ohms)
+        """Return what is between the amplifier and the array, without resistances of 0.
+
+        The capacitance of the global bitline is at its side of the array. Without any resistance between, the amplifier
+        holds it.
+        """
+        each = (("virt", self.virtual_ohms), ("amp", self.input_ohms), ("gbl", self.global_ohms))
+        found = [EndPart(name, ohms) for name, ohms in each if ohms]
+        if found:
+            found[-1] = found[-1]._replace(farads=self.global_farads)
+        multiplexer = [EndPart("mux", self.multiplexer_ohms)] if self.multiplexer_ohms else []
+        return (*found, *multiplexer)
 
     def at_the_end_of(self, wires: Wires, inputs_on: Side) -> Wires:
         """Return `wires` with the sense path between the lines that do not carry inputs and their volts."""
@@ -108,15 +116,14 @@ class Sensing:
         if not parts:
             return wires
         if inputs_on == "bitlines":
-            parts = _with_own(parts, wires.source_end_ohms)
-            return replace(wires, source_end_ohms=sum(ohms for _, ohms in parts), source_end_parts=parts)
-        parts = _with_own(parts, wires.bitline_end_ohms)
-        return replace(wires, bitline_end_ohms=sum(ohms for _, ohms in parts), bitline_end_parts=parts)
+            parts += wires.source_end
+            return replace(wires, source_end_ohms=sum(part.ohms for part in parts), source_end_parts=parts)
+        parts += wires.bitline_end
+        return replace(wires, bitline_end_ohms=sum(part.ohms for part in parts), bitline_end_parts=parts)
 
-
-def _with_own(parts: EndParts, end_ohms: float) -> EndParts:
-    """Return parts, and after them what the wires have at their end."""
-    return (*parts, ("end", end_ohms)) if end_ohms else parts
+    def sample_seconds(self, sample: float) -> float:
+        """Return the time of a sample, which is `sample` unless the read or its integration says otherwise."""
+        return self.window_seconds or sample if self.read_seconds is None else self.read_seconds
 
 
 IDEAL_SENSING = Sensing()
@@ -145,6 +152,11 @@ class SenseSection(Section):
     """Series resistance of the column multiplexer."""
     global_bitline: Ohms = 0.0
     """Resistance of the global bitline between multiplexer and amplifier."""
+    global_farads: Farads = 0.0
+    """Capacitance of the global bitline to ground, at its end beside the multiplexer."""
+    read_time: Annotated[float, quantity("second"), Field(gt=0, le=MOST_SECONDS)] | None = None
+    """Time from the step of the lines that carry inputs to the sample, or to the end of the integration, instead of
+    `cost.sample`; null: reads are settled. Not in pulse-width."""
     offset: Annotated[float, quantity("volt"), Field(ge=0, le=1)] = 0.0
     """Standard deviation of the input offset over amplifiers, one per bitline. Not in linear-pair."""
     offset_drift: Annotated[float, quantity("volt/kelvin"), NotNegative] = 0.0
@@ -157,16 +169,27 @@ class SenseSection(Section):
             raise ValueError("a transimpedance amplifier needs feedback, such as '20 kohm'")
         if self.amplifier == "integrating" and not (self.feedback_farads and self.window):
             raise ValueError("an integrating amplifier needs feedback_farads and window, such as '1 pF' and '10 ns'")
+        if self.window and self.amplifier != "integrating":
+            raise ValueError(f"a window of integration needs amplifier: integrating, not {self.amplifier}")
+        if self.read_time is not None and self.window > self.read_time:
+            raise ValueError("the window of integration is longer than read_time, which it ends with")
         return self
 
-    def build(self, inputs_on: Side) -> Sensing:
-        """Return the sense path, in SI units. Raises ConfigurationError for offsets of source-line amplifiers."""
-        if inputs_on == "bitlines" and (self.offset or self.offset_drift):
+    def build(self, encoding: Encoding) -> Sensing:
+        """Return the sense path, in SI units.
+
+        Raises ConfigurationError for offsets of source-line amplifiers, and for the time of a read of several slots.
+        """
+        if self.read_time is not None and encoding.slots(encoding.activation_bits) > 1:
+            raise ConfigurationError(
+                f"sense.read_time is that of one sample, but {encoding.name} integrates over many slots; leave it out"
+            )
+        if encoding.inputs_on == "bitlines" and (self.offset or self.offset_drift):
             raise ConfigurationError(
                 "sense.offset and sense.offset_drift are those of amplifiers on bitlines, but this encoding senses "
                 "source lines; set both to 0, or use another encoding"
             )
         return Sensing(
             self.amplifier, self.gain, self.feedback, self.feedback_farads, self.window, self.input, self.multiplexer,
-            self.global_bitline, self.offset, self.offset_drift,
+            self.global_bitline, self.global_farads, self.offset, self.offset_drift, self.read_time,
         )  # fmt: skip

@@ -16,6 +16,7 @@ from norsim.evaluation.proof.sampling import Sample
 from norsim.evaluation.proof.verification import tiles_of
 from norsim.experiments.run_record import Missing
 from norsim.periphery.encoding import integrated
+from norsim.periphery.sensing import IDEAL_SENSING
 from norsim.solver.input_lines import driven
 from norsim.tiling.program import program_tile
 from norsim.tiling.tile import PlacedTile
@@ -102,7 +103,7 @@ def _solved(sample: Sample) -> SolvedTile:
     # In the first of several slots every input that is not zero is up.
     part, stimulus = sample.part, sample.stimulus.take(slice(0, 1))
     (tile,), chip = tiles_of([sample]), part.chip
-    nominal = replace(chip.fresh(), silicon=PERFECT, in_situ=False, wordline_rise_seconds=None)
+    nominal = replace(chip.fresh(), silicon=PERFECT, in_situ=False, wordline_rise_seconds=None, sensing=IDEAL_SENSING)
     exact = program_tile(replace(part, chip=nominal)).tile
     up = stimulus.wordline_volts > 0
     ideal_volts = replace(stimulus, wordline_volts=np.where(up, chip.encoding.wordline_volts, 0.0))

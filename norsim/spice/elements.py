@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from norsim.array.tile import Floats, Stimulus, Tile
-from norsim.array.wires import EndParts
+from norsim.array.wires import EndPart, EndParts
 
 Node = str
 
@@ -93,11 +93,11 @@ def _note(line: str, index: int, notes: tuple[str, ...]) -> Iterator[Comment]:
         yield Comment(f"{line} {index}: {printable(notes[index])}")
 
 
-def _bitline_node(tile: Tile, i: int, j: int) -> Node:
+def bitline_node(tile: Tile, i: int, j: int) -> Node:
     return f"bl{j}_{i}" if tile.wires.bitline_ohms else f"bl{j}"
 
 
-def _source_node(tile: Tile, line: int, j: int) -> Node:
+def source_node(tile: Tile, line: int, j: int) -> Node:
     wires = tile.wires
     if wires.source_ohms:
         return f"sl{line}_{j}"
@@ -108,20 +108,19 @@ def _bitline(tile: Tile, stimulus: Stimulus, j: int) -> Iterator[Item]:
     """Yield drive, ammeter, end resistance, then a segment and a cell for each wordline."""
     yield from _note("bitline", j, tile.bitline_notes)
     yield Drive(f"drive{j}", stimulus.bitline_volts[:, j])
-    near, held = _bitline_node(tile, 0, j), f"drive{j}"
+    near, held = bitline_node(tile, 0, j), f"drive{j}"
     if tile.offsets is not None:
         held = f"off{j}"
         yield Element("V", held, (held, f"drive{j}"), number(tile.offsets[j]))
     after_meter = f"end{j}" if tile.wires.bitline_end_ohms else near
     yield Element("V", f"bl{j}", (held, after_meter), "0")
     if tile.wires.bitline_end_ohms:
-        parts = tile.wires.bitline_end_parts or (("end", tile.wires.bitline_end_ohms),)
-        yield from _in_series(parts, str(j), after_meter, near)
+        yield from _in_series(tile.wires.bitline_end, str(j), after_meter, near)
     for i in range(tile.wordlines):
-        here = _bitline_node(tile, i, j)
+        here = bitline_node(tile, i, j)
         if i and tile.wires.bitline_ohms:
-            yield Element("R", here, (_bitline_node(tile, i - 1, j), here), number(tile.wires.bitline_ohms))
-        source = _source_node(tile, i // tile.wires.rows_per_source_line, j)
+            yield Element("R", here, (bitline_node(tile, i - 1, j), here), number(tile.wires.bitline_ohms))
+        source = source_node(tile, i // tile.wires.rows_per_source_line, j)
         state = f"{tile.cell.subcircuit} {tile.cell.state}={number(tile.thresholds[i, j])}"
         if tile.gains is None:
             yield Element("X", f"{i}_{j}", (here, f"wl{i}", source, "0"), state)
@@ -133,10 +132,15 @@ def _in_series(parts: EndParts, line: str, first: Node, last: Node) -> Iterator[
     """Yield the resistances at the end of a line, from its volts to the array; each is named after its far end, but for
     the last one."""
     here = first
-    for place, (name, ohms) in enumerate(parts, 1):
-        after = last if place == len(parts) else f"{name}{line}"
-        yield Element("R", f"{name}{line}", (here, after), number(ohms))
+    for part, after in far_ends(parts, line, last):
+        yield Element("R", f"{part.name}{line}", (here, after), number(part.ohms))
         here = after
+
+
+def far_ends(parts: EndParts, line: str, last: Node) -> Iterator[tuple[EndPart, Node]]:
+    """Yield the resistances at the end of a line, each with its node at the side of the array."""
+    for place, part in enumerate(parts, 1):
+        yield part, last if place == len(parts) else f"{part.name}{line}"
 
 
 def _amplified(i: int, j: int, nodes: tuple[Node, ...], state: str, gain: float) -> Iterator[Item]:
@@ -175,8 +179,8 @@ def _strapped(tile: Tile, line: int, every: int) -> Iterator[Element]:
         if wires.source_ohms:
             yield from _to_strap(tile, line, j, contact)
     for j in sorted(set(range(tile.bitlines if wires.source_ohms else 0)) - set(before)):
-        here = _source_node(tile, line, j)
-        yield Element("R", here, (_source_node(tile, line, j - 1), here), number(wires.source_ohms))
+        here = source_node(tile, line, j)
+        yield Element("R", here, (source_node(tile, line, j - 1), here), number(wires.source_ohms))
 
 
 def _metal_node(tile: Tile, strap: int, line: int) -> Node:
@@ -207,14 +211,14 @@ def _to_strap(tile: Tile, line: int, j: int, contact: Node) -> Iterator[Element]
     """Yield the segments on both sides of the strap before bitline j."""
     ohms = number(tile.wires.source_ohms)
     if j:
-        yield Element("R", f"sl{line}_{j}w", (_source_node(tile, line, j - 1), contact), ohms)
+        yield Element("R", f"sl{line}_{j}w", (source_node(tile, line, j - 1), contact), ohms)
     if j < tile.bitlines:
-        yield Element("R", f"sl{line}_{j}", (contact, _source_node(tile, line, j)), ohms)
+        yield Element("R", f"sl{line}_{j}", (contact, source_node(tile, line, j)), ohms)
 
 
 def _sensed(tile: Tile, stimulus: Stimulus, line: int) -> Iterator[Element]:
     """Yield a source line sensed at the end next to bitline 0, through the sense amplifier's resistance and ammeter."""
-    near = _source_node(tile, line, 0)
+    near = source_node(tile, line, 0)
     meter = f"sense{line}" if tile.wires.source_end_ohms else near
     yield Element("V", f"sl{line}", (meter, "0"), number(stimulus.source_volts))
     if tile.wires.source_end_ohms:
@@ -223,5 +227,5 @@ def _sensed(tile: Tile, stimulus: Stimulus, line: int) -> Iterator[Element]:
         else:
             yield Element("R", f"sense{line}", (near, meter), number(tile.wires.source_end_ohms))
     for j in range(1, tile.bitlines if tile.wires.source_ohms else 0):
-        here = _source_node(tile, line, j)
-        yield Element("R", here, (_source_node(tile, line, j - 1), here), number(tile.wires.source_ohms))
+        here = source_node(tile, line, j)
+        yield Element("R", here, (source_node(tile, line, j - 1), here), number(tile.wires.source_ohms))

@@ -14,7 +14,7 @@ import numpy as np
 from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.errors import ConfigurationError, SolveError
 from norsim.spice.deck import INDEX, RAW_FILE, control, line_of, options, preamble, source_of, wrapped
-from norsim.spice.elements import Comment, Element, ammeters, elements, number
+from norsim.spice.elements import Comment, Element, ammeters, bitline_node, elements, far_ends, number, source_node
 from norsim.spice.rawfile import read_raw
 from norsim.spice.simulators.ngspice import run_deck
 from norsim.spice.simulators.running import own_folder
@@ -97,6 +97,19 @@ def _in_time(tile: Tile, stimulus: Stimulus, seconds: float) -> Iterator[Element
             yield item._replace(value=_step(item.value, seconds))
         else:
             yield item
+    yield from _at_ends(tile)
+
+
+def _at_ends(tile: Tile) -> Iterator[Element]:
+    """Yield the capacitors between the parts at the ends of lines."""
+    wires = tile.wires
+    ends = [(wires.bitline_end, str(j), bitline_node(tile, 0, j)) for j in range(tile.bitlines)]
+    if not wires.strap_every:
+        ends += [(wires.source_end, f"s{k}", source_node(tile, k, 0)) for k in range(tile.source_lines)]
+    for parts, line, last in ends:
+        for part, node in far_ends(parts, line, last):
+            if part.farads:
+                yield Element("C", f"{part.name}{line}", (node, "0"), number(part.farads))
 
 
 def _gate(tile: Tile, i: int, j: int) -> str:
@@ -115,6 +128,15 @@ def _wordline(tile: Tile, i: int, volts: str, seconds: float) -> Iterator[Elemen
 
 def _step(volts: str, seconds: float) -> str:
     return f"PWL(0 0 {number(EDGE * seconds)} {volts})"
+
+
+def mean_amps(seconds: Floats, amps: Floats, end_seconds: float, window_seconds: float) -> Floats:
+    """Return the mean of `amps` `[times, lines]` over the window before a time, or their values at that time, from
+    straight lines between the simulated times `seconds` `[times]`; `[lines]`."""
+    times = np.linspace(end_seconds - window_seconds, end_seconds, 1001) if window_seconds else np.array([end_seconds])
+    found = np.stack([np.interp(times, seconds, line) for line in amps.T], axis=1)
+    mean: Floats = (found[1:] + found[:-1]).mean(axis=0) / 2 if window_seconds else found[0]
+    return mean
 
 
 def settling_seconds(transient: Transient, amps: Floats, settled: Floats, within_amps: float) -> float:

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from norsim.array.settling import gate_shares
+from norsim.array import settling
 from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.backends.programming import aimed, program_levels
 from norsim.backends.reference_cells import curves, drivers
 from norsim.periphery.encoding import Codes, Encoding, tile_notes
 from norsim.periphery.programming import Levels
 from norsim.quantization.layer import QuantizedLayer
+from norsim.tiling.in_time import gains_in_time
 from norsim.tiling.tile import PlacedTile
 
 
@@ -69,9 +70,12 @@ def program_tile(part: PlacedTile) -> ProgrammedTile:
     cells = (tile.thresholds, target, chip.cell, curves(chip), part.draw, tile.gains)
     thresholds, read_sigma = chip.silicon.thresholds(*cells), chip.silicon.read_sigma(*cells)
     gate_volts = np.full(tile.bitlines, encoding.wordline_volts)
+    gains, seen = tile.gains, gains_in_time(chip, thresholds, encoding.wordline_volts, lambda a: curves(chip).read(a))
+    if seen is not None:
+        gains = seen if gains is None else gains * seen
     if chip.wordline_rise_seconds is not None:
         # A gate that lags behind its driver acts like a cell whose threshold is higher by the missing voltage.
-        gate_volts = gate_volts * gate_shares(chip.wires, tile.bitlines, chip.wordline_rise_seconds)
+        gate_volts = gate_volts * settling.gate_shares(chip.wires, tile.bitlines, chip.wordline_rise_seconds)
         thresholds = thresholds + (encoding.wordline_volts - gate_volts)
     slopes = chip.silicon.slopes(thresholds.shape, part.draw)
     if slopes is not None:
@@ -81,8 +85,8 @@ def program_tile(part: PlacedTile) -> ProgrammedTile:
     volts = chip.amplifier_offsets(part.draw, tile.bitlines)
     offsets = None if volts is None else chip.sensing.offset_share * volts
     return ProgrammedTile(
-        replace(tile, thresholds=thresholds, cell=chip.cell, offsets=offsets), levels, encoding, len(part.inputs),
-        len(part.outputs), layer.input_bits, read_sigma,
+        replace(tile, thresholds=thresholds, cell=chip.cell, gains=gains, offsets=offsets), levels, encoding,
+        len(part.inputs), len(part.outputs), layer.input_bits, read_sigma,
     )  # fmt: skip
 
 
