@@ -2,9 +2,9 @@
 
 A cell whose gate lags behind the wordline's driver by d volts conducts like one with a threshold higher by d; one with
 an input on its bitline conducts in proportion to its drain volts. The currents take their way along the sensed line
-(norsim.array.settling). Each read starts from lines at rest, with all volts but those of the input applied. Left out are
-the charge that gates couple into bitlines, the conductances of cells beside those of the line, and the source lines and
-straps of arrays that are sensed on bitlines.
+(norsim.array.settling). Each read starts from lines at rest, with all volts but those of the input applied. Left out
+are the charge that gates couple into bitlines, the conductances of cells beside those of the line, and the source lines
+and straps of arrays that are sensed on bitlines.
 """
 
 from __future__ import annotations

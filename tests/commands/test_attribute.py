@@ -83,7 +83,7 @@ def test_a_chip_is_unchanged_with_all_causes_and_ideal_with_none(encoding: str) 
 def test_straps_with_a_resistance_are_a_cause(norsim: Run, tmp_path: Path) -> None:
     metal = [f"bit_serial.wires.{text}" for text in ("strap_ends=one", "strap=0.4 ohm", "ground=20 ohm")]
     whole = choose_chip("etox65", metal).chip
-    causes = factors_of("causes", whole.wires)
+    causes = factors_of("causes", whole)
     assert list(causes) == [*FACTORS["causes"], "straps"]
 
     def chip_with(*on: str) -> Chip:

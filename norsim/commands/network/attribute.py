@@ -95,7 +95,7 @@ def command(
         else:
             shown, known = one.images(images, report=report)
     if is_dry_run():
-        names = tuple(factors_of(by, choice.chip.wires) if by in FACTORS else one.net.tiled)
+        names = tuple(factors_of(by, choice.chip) if by in FACTORS else one.net.tiled)
         sets = configurations(names, drawn_orders(names, orders, seed))
         times = len(sets)
         # By layers, those on the array add up to whole networks, and one fit serves all of them.
