@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from norsim.errors import ConfigurationError
 
 
-class EndPart(NamedTuple):
+@dataclass(frozen=True)
+class EndPart:
     """A resistance at the end of a line, with the capacitance to ground at its side of the array; `name` is its name in
     decks."""
 

@@ -6,11 +6,10 @@ Each part has one entry in `FACTORS`: the settings of a chip file without it, an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from norsim.chip.model import Chip
-from norsim.periphery.sensing import IDEAL_SENSING
 
 By = Literal["causes", "cures", "layers"]
 
@@ -71,7 +70,7 @@ def factors_of(by: str, chip: Chip) -> Mapping[str, Factor]:
         return found
     if chip.wires.has_strap_metal:
         found = found | OF_METAL
-    if replace(chip.sensing, read_seconds=None, global_farads=0.0) != IDEAL_SENSING:
+    if chip.sensing.parts() or chip.sensing.has_offset:
         found = found | {"sensing": SENSING}
     return found if chip.sensing.read_seconds is None else found | {"read time": READ_TIME}
 

@@ -140,7 +140,9 @@ class ConverterSpread:
             errors = threshold_errors(self.kind, bits, int(own[-1]) + 1, of_tile())[own]
         thresholds = np.arange(2**bits) - 0.5 + self.inl * errors
         # A flash converter counts its comparators, and a ramp its steps: thresholds act in their order.
-        return replace(flaws, thresholds=thresholds if self.kind == "sar" else np.sort(thresholds, axis=1))
+        if self.kind != "sar":
+            thresholds[:, 1:] = np.sort(thresholds[:, 1:], axis=1)
+        return replace(flaws, thresholds=thresholds)
 
 
 def threshold_errors(kind: Kind, bits: int, converters: int, random: np.random.Generator) -> Floats:

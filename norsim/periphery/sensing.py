@@ -106,7 +106,7 @@ class Sensing:
         each = (("virt", self.virtual_ohms), ("amp", self.input_ohms), ("gbl", self.global_ohms))
         found = [EndPart(name, ohms) for name, ohms in each if ohms]
         if found:
-            found[-1] = found[-1]._replace(farads=self.global_farads)
+            found[-1] = replace(found[-1], farads=self.global_farads)
         multiplexer = [EndPart("mux", self.multiplexer_ohms)] if self.multiplexer_ohms else []
         return (*found, *multiplexer)
 

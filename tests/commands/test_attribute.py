@@ -97,6 +97,27 @@ def test_straps_with_a_resistance_are_a_cause(norsim: Run, tmp_path: Path) -> No
     assert ended.code == 0, ended.err
 
 
+def test_the_sense_path_and_the_time_of_a_read_are_causes(norsim: Run, tmp_path: Path) -> None:
+    """On one layer: a short read behind a slow line costs accuracy, and attribution finds and reports it."""
+    slow = (
+        "sense.amplifier=transimpedance", "sense.feedback=20 kohm", "sense.gain=200", "sense.multiplexer=50 ohm",
+        "sense.global_farads=20 pF", "sense.offset=1 mV", "sense.read_time=1 ns", "calibration.column_fit=false",
+    )  # fmt: skip
+    whole = choose_chip("etox65", slow).chip
+    causes = factors_of("causes", whole)
+    assert list(causes) == [*FACTORS["causes"], "sensing", "read time"]
+
+    def chip_with(*on: str) -> Chip:
+        return choose_chip("etox65", [*slow, *settings_with("bit_serial.wires", frozenset(on), causes)]).chip
+
+    assert chip_with(*causes) == whole
+    plain = choose_chip("etox65", ()).chip
+    ideal = chip_with(*set(causes) - {"sensing", "read time"})
+    assert ideal.wires == plain.wires and ideal.costs == plain.costs and not ideal.sensing.has_offset
+    assert chip_with("sensing").sensing.read_seconds is None and chip_with("read time").sensing.read_seconds == 1e-9
+    assert list(factors_of("causes", chip_with("read time"))) == [*FACTORS["causes"], "read time"]
+
+
 def test_mitigations_on_a_bad_chip(norsim: Run, tmp_path: Path, network: list[object]) -> None:
     """Long source lines of bare diffusion: accuracy collapses, and programming in place recovers it."""
     bad = ["--set", "bit_serial.wires.source_line=1 kohm", "--images", 60, "--chip", "etox65-stress"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from norsim.errors import ConfigurationError
-from norsim.periphery.adc import Adc, ConverterSpread, Flaws, Ranges, fit_range
+from norsim.periphery.adc import (
+    Adc,
+    ConverterSpread,
+    Flaws,
+    Kind,
+    Ranges,
+    fit_range,
+    searched,
+    threshold_errors,
+)
 from norsim.periphery.readout import convert_and_add
 
 SAMPLES = arrays(np.float64, st.integers(1, 40), elements=st.floats(-1e-4, 1e-4, allow_subnormal=False))
@@ -173,17 +184,79 @@ def test_flaws_of_many_converters_spread_as_they_should() -> None:
         assert abs(values.mean()) <= 4 * sigma / np.sqrt(20_000)
 
 
+def drawn(kind: Kind, bits: int, outputs: int, per_converter: int = 1) -> Flaws:
+    """Return converters with thresholds 0.8 steps from a straight line at mid-scale."""
+    spread = ConverterSpread(inl=0.8, kind=kind)
+    ideal = Flaws(np.zeros(outputs), np.zeros(outputs), np.zeros(outputs))
+    of_tile, of_chip = (lambda: np.random.default_rng(3)), (lambda: np.random.default_rng(4))
+    return spread.with_thresholds(ideal, bits, of_tile, of_chip, per_converter)
+
+
+def test_a_sar_converter_worked_by_hand() -> None:
+    """Capacitors of 1, 2.5 and 4.2 units: codes begin half a step below 1, 2.5, 3.5, 4.2, 5.2, 6.7 and 7.7; code 6 is
+    tried after 4, so a current between 6.2 and 7.2 has it."""
+    weights = np.array([1.0, 2.5, 4.2])
+    thresholds = (weights @ (np.arange(8) >> np.arange(3)[:, None] & 1) - 0.5)[None]
+    seen = np.array([-3.0, 0.4, 0.6, 1.9, 2.1, 2.9, 3.1, 3.6, 3.8, 6.1, 6.3, 7.1, 7.3, 99.0])[:, None]
+    assert searched(seen, thresholds, 3)[:, 0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 5, 6, 6, 7, 7]
+    # A top bit that is too heavy: the code below it is wide. One that is too light: codes below it are never found.
+    light = (np.array([1.0, 2.0, 2.4]) @ (np.arange(8) >> np.arange(3)[:, None] & 1) - 0.5)[None]
+    assert set(searched(np.linspace(-1, 9, 400)[:, None], light, 3)[:, 0]) == {0, 1, 2, 4, 5, 6, 7}
+
+
+@pytest.mark.parametrize("kind", ["sar", "ramp", "flash"])
+def test_thresholds_spread_by_their_law(kind: Kind) -> None:
+    """The variance is 1 at mid-scale; at a quarter that of a walk, 3/4, or of the capacitors, or of a comparator."""
+    errors = threshold_errors(kind, 8, 20_000, np.random.default_rng(0))
+    assert errors[:, 128].std() == pytest.approx(1.0, rel=0.02)
+    # Bit 6 alone has 64 units of 255: 64 (1 - 64/255) / (128 (1 - 128/255)).
+    assert errors[:, 64].var() == pytest.approx(1.0 if kind == "flash" else 0.75, rel=0.05)
+    assert np.abs(errors[:, -1]).max() > 1 if kind == "flash" else np.abs(errors[:, -1]).max() < 1e-12
+    steps = np.diff(errors, axis=1).var(axis=0)
+    # Where the top bit replaces all others, 255 units change; half of the steps change one. A ramp has equal steps.
+    assert steps[127] / np.median(steps) == pytest.approx({"sar": 255, "ramp": 1, "flash": 1}[kind], rel=0.5)
+
+
+def test_converters_that_are_shared_share_thresholds_and_a_ramp_is_that_of_the_chip() -> None:
+    for kind in ("sar", "flash"):
+        thresholds = drawn(kind, 5, 6, per_converter=2).thresholds
+        assert thresholds is not None and thresholds.shape == (6, 32)
+        assert np.array_equal(thresholds[::2], thresholds[1::2]) and not np.array_equal(thresholds[0], thresholds[2])
+    ramp = drawn("ramp", 5, 6).thresholds
+    assert ramp is not None and (ramp == ramp[0]).all() and (np.diff(ramp[0]) >= 0).all()
+    ideal = Flaws(np.zeros(1), np.zeros(1), np.zeros(1))
+    assert ConverterSpread(kind="flash").with_thresholds(ideal, 24, *[np.random.default_rng] * 2) is ideal
+    with pytest.raises(ConfigurationError, match="at most 12 bits, or set adc.inl to 0"):
+        drawn("sar", 13, 1)
+
+
+def test_a_flash_converter_counts_its_comparators() -> None:
+    """Bit by bit on sorted thresholds is the number of comparators, in any order, that are below a current."""
+    comparators = np.arange(32) - 0.5 + 1.4 * np.random.default_rng(1).standard_normal((3, 32))
+    seen = np.random.default_rng(2).uniform(-3, 34, (50, 3))
+    counted = (seen[:, :, None] >= comparators[:, 1:]).sum(axis=2)
+    ordered = np.concatenate([comparators[:, :1], np.sort(comparators[:, 1:], axis=1)], axis=1)
+    assert np.array_equal(searched(seen, ordered, 5), counted)
+
+
+@pytest.mark.parametrize("kind", [None, "sar", "flash"])
 @pytest.mark.parametrize("noisy", [False, True])
-def test_the_compiled_conversion_is_that_of_numpy(noisy: bool) -> None:
+def test_the_compiled_conversion_is_that_of_numpy(noisy: bool, kind: Kind | None) -> None:
     random = np.random.default_rng(1)
     adc, amps = Adc(6, -1e-5, 2e-5), random.uniform(-1.2e-5, 2.2e-5, (8, 5))
     flaws = ConverterSpread(0.01, 0.7, 0.4).draw(5, random)
     noise = random.standard_normal(amps.shape) if noisy else None
+    if kind is not None:
+        flaws = replace(flaws, thresholds=drawn(kind, 6, 5).thresholds, amps=np.linspace(-1e-6, 1e-6, 5))
     scale, shift, places = random.random(5), random.random(5), np.array([1.0, 2.0])
     ranges = Ranges.of((adc,), 5)
     codes, sums = convert_and_add(amps, ranges, flaws, noise, scale, shift, places, 1)
     seen = flaws.steps(amps, ranges) + (0 if noise is None else noise)
     expected = np.clip(np.round(seen), 0, 63)
+    if flaws.thresholds is not None:
+        straight, expected = expected, searched(seen, flaws.thresholds, 6)
+        assert (straight != expected).any()
+        assert noisy or np.array_equal(flaws.convert(amps, ranges), expected)
     assert np.array_equal(codes, expected)
     each = (expected * scale + shift).reshape(4, 2, 5)
     np.testing.assert_allclose(sums, each[:, 0] + 2 * each[:, 1])

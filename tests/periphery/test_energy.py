@@ -78,3 +78,15 @@ def test_the_time_of_a_read() -> None:
     # With a sample-and-hold, the next sample is taken during the conversions.
     assert HELD.read_seconds(1) == pytest.approx(10e-9) and HELD.read_seconds(8) == pytest.approx(80e-9)
     assert Costs(sample_seconds=50e-9, conversion_seconds=10e-9, held=True).read_seconds(2) == pytest.approx(50e-9)
+
+
+def test_kinds_of_converters_by_hand() -> None:
+    """A cycle of 2 ns and 10 fJ a decision: 8 bits take 16, 512 and 2 ns, and 8, 255 and 255 decisions."""
+    for kind, seconds, decisions in (("sar", 16e-9, 8), ("ramp", 512e-9, 255), ("flash", 2e-9, 255)):
+        costs = Costs(sample_seconds=3e-9, converter=kind, cycle_seconds=2e-9, decision_joules=10e-15)
+        assert costs.for_bits(8).read_seconds(4) == pytest.approx(3e-9 + 4 * seconds)
+        assert costs.conversion_joules(8) == pytest.approx(decisions * 10e-15)
+        found = read_energy(costs, watts=1e-6, line_energy=0.0, outputs=6, per_converter=4, bits=8)
+        assert found.cells == pytest.approx(1e-6 * (3e-9 + 4 * seconds))
+        assert found.converters == pytest.approx(6 * decisions * 10e-15)
+    assert COSTS.for_bits(8) is COSTS

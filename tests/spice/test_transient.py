@@ -16,7 +16,7 @@ from norsim.backends.registry import read
 from norsim.chip.load import load_chip
 from norsim.errors import ConfigurationError, SolveError
 from norsim.quantization.layer import QuantizedLayer
-from norsim.spice.transient import Transient, read_in_time, settling_seconds, transient_deck
+from norsim.spice.transient import Transient, mean_amps, read_in_time, settling_seconds, transient_deck
 from norsim.tiling.grid import place
 from norsim.tiling.program import program_tile
 from tests.solver.arrays import ENCODINGS, array_of
@@ -107,6 +107,82 @@ def test_gates_that_lag_act_like_higher_thresholds(make_layer: Callable[..., Qua
         assert np.abs(found - in_time.bitline[k]).max() / part.full_scale_amps <= 1e-2
     # The lag matters: the first of these reads is far from settled.
     assert np.abs(in_time.bitline[25] - in_time.bitline[-1]).max() / part.full_scale_amps > 0.05
+
+
+SLOW_GATES = ("bit_serial.wires.wordline=20 kohm", "bit_serial.wires.wordline_farads=15 fF")
+SENSE = ("sense.input=2 kohm", "sense.multiplexer=1 kohm")
+# Settings, the window of an integration, the simulated time, and times of samples with a bound of the error and a loss
+# that is exceeded, both in full scales.
+READS = {
+    "gates and a slow global bitline": (
+        (*SLOW_GATES, *SENSE, "sense.global_farads=20 pF"), 0.0, 4e-7,
+        [(5e-8, 1e-3, 0.35), (1e-7, 1e-3, 0.3), (2e-7, 1e-3, 0.05)],
+    ),
+    "bitlines": (
+        (*SENSE, "sense.global_farads=2 pF", "bit_serial.wires.bitline_farads=20 fF"), 0.0, 4e-8,
+        [(2e-9, 6e-3, 0.25), (5e-9, 3e-3, 0.1), (1e-8, 1e-3, 0.03)],
+    ),
+    "an integrator": (
+        (
+            *SENSE, "sense.global_farads=2 pF", "sense.amplifier=integrating", "sense.feedback_farads=1 pF",
+            "sense.gain=1000", "sense.window=6 ns",
+        ), 6e-9, 4e-8, [(7e-9, 5e-3, 0.15), (1e-8, 2e-3, 0.05)],
+    ),
+    "drains and source lines": (
+        (
+            "encoding=linear-pair", "sense.input=300 ohm", "sense.global_farads=2 pF", "sense.multiplexer=100 ohm",
+            "linear_pair.wires.bitline_end=2 kohm", "linear_pair.wires.bitline_farads=20 fF",
+        ), 0.0, 6e-9, [(3e-10, 1e-2, 0.1), (8e-10, 1e-2, 0.05)],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("settings", "window", "seconds", "samples"), READS.values(), ids=READS.keys())
+def test_a_sample_that_is_taken_early_is_that_of_the_transient(
+    settings: tuple[str, ...], window: float, seconds: float, samples: list[tuple[float, float, float]],
+    make_layer: Callable[..., QuantizedLayer],
+) -> None:  # fmt: skip
+    """From the edge of the input to the sample, or to the end of the integration, through gates, cells, lines and
+    amplifiers: the analytic gains of cells in nodal against ngspice over time."""
+    size = ("tile.wordlines=12", "tile.bitlines=16")
+    settled = load_chip("etox65", (*size, *settings))
+    inputs, outputs = settled.encoding.capacity(12, 16)
+    layer = make_layer(inputs, outputs)
+    part = place(layer, settled).tiles[0]
+    array = program_tile(part)
+    codes = np.random.default_rng(1).integers(0, 16, (1, inputs), dtype=np.uint8)
+    codes[0, :3] = 15
+    stimulus = array.drive(codes).take(slice(0, 1))
+    lines = "bitline" if settled.encoding.inputs_on == "wordlines" else "source"
+    in_time = read_in_time(array.tile, stimulus, seconds)
+    currents, end = getattr(in_time, lines), getattr(read(array.tile, stimulus, "nodal"), lines)[0]
+    assert np.abs(currents[-1] - end).max() <= 1e-3 * part.full_scale_amps
+    for at, bound, lost in samples:
+        chip = load_chip("etox65", (*size, *settings, f"sense.read_time={1e12 * at} ps"))
+        found = getattr(read(program_tile(place(layer, chip).tiles[0]).tile, stimulus, "nodal"), lines)[0]
+        seen = mean_amps(in_time.seconds, currents, at, window)
+        assert np.abs(found - seen).max() <= bound * part.full_scale_amps
+        assert np.abs(found - end).max() > lost * part.full_scale_amps
+
+
+def test_a_read_that_ends_before_any_current_arrives_is_refused(make_layer: Callable[..., QuantizedLayer]) -> None:
+    chip = load_chip("etox65", (*SENSE, "sense.global_farads=2 pF", "sense.read_time=1 ps"))
+    with pytest.raises(ConfigurationError, match="make sense.read_time longer"):
+        program_tile(place(make_layer(4, 2), chip).tiles[0])
+
+
+def test_a_long_read_is_a_settled_one(make_layer: Callable[..., QuantizedLayer]) -> None:
+    """After a thousand time constants gains are 1, and currents those of a chip without a time, to 1e-9."""
+    path = ("tile.wordlines=12", "tile.bitlines=16", *SENSE, "sense.global_farads=2 pF")
+    layer = make_layer(12, 10)
+    late, settled = (
+        program_tile(place(layer, load_chip("etox65", (*path, *more))).tiles[0])
+        for more in (("sense.read_time=100 us",), ())
+    )
+    assert late.tile.gains is not None and np.abs(late.tile.gains - 1).max() <= 1e-9
+    stimulus = settled.drive(np.full((1, 12), 15, np.uint8))
+    one, other = (read(array.tile, stimulus, "nodal").bitline for array in (late, settled))
+    np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
 def test_currents_that_do_not_settle_are_told() -> None:
