@@ -36,7 +36,7 @@ ALL_ENCODINGS = re.compile(r"<!-- encodings -->\n.*?<!-- end of encodings -->", 
 PRESET = "etox65"
 KINDS = {
     "volt": "voltage", "ampere": "current", "ohm": "resistance", "farad": "capacitance", "kelvin": "temperature",
-    "second": "time", "joule": "energy", "electron_volt": "energy",
+    "second": "time", "joule": "energy", "electron_volt": "energy", "volt/kelvin": "voltage per kelvin",
     "meter": "length", "m2": "area", "watt": "power", "J/m": "energy per length",
 }  # fmt: skip
 UNITS = pint.UnitRegistry()

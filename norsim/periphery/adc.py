@@ -215,8 +215,8 @@ class Flaws:
     def edges(self, ranges: Ranges) -> tuple[Floats, Floats]:
         """Return the currents `[outputs x slices]`, amperes, half a step outside the lowest and the highest code.
 
-        They include gain and offset. The bow is left out: it is 0 at both codes, and less than 2 b / (2^bits - 1) of a
-        step half a step from them.
+        They include gain and offset. Thresholds of their own are left out, and so is the bow: it is 0 at both codes,
+        and less than 2 b / (2^bits - 1) of a step half a step from them.
         """
         return (
             (ranges.low_amps + (-0.5 - self.offset) * ranges.step_amps) / (1 + self.gain) - self.amps,

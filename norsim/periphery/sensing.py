@@ -138,7 +138,7 @@ class SenseSection(Section):
     amplifier: Amplifier = "ideal"
     """Kind of the amplifier of each summing line: `ideal`, `transimpedance` with `feedback`, or `integrating` with
     `feedback_farads` and `window`."""
-    gain: Annotated[float, Field(ge=1, le=1e9)] | None = None
+    gain: Annotated[float, Field(ge=1, le=10**9)] | None = None
     """Open-loop gain of the amplifier; null for an infinite one."""
     feedback: Ohms = 0.0
     """Feedback resistor of a transimpedance amplifier."""

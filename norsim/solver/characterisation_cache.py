@@ -33,8 +33,7 @@ def bounds(tile: Tile, stimulus: Stimulus, sweep: Sweep) -> Box:
     and no node of a resistive network lies outside the volts that drive it. Widths are rounded up to a few
     values per decade, so that similar tiles share a characterisation.
     """
-    applied, ground = tile.applied(stimulus.bitline_volts), stimulus.source_volts
-    high, low = float(applied.max()), float(applied.min())
+    (low, high), ground = _applied(tile, stimulus), stimulus.source_volts
     drop, rise = (min(volts, high - ground) for volts in lossless_drops(tile, stimulus, sweep))
     # Current flows back into a bitline only from a rise caused by its neighbours.
     across_low = max(low - drop - rise - ground, 0.0 if low == high else -rise)
@@ -45,10 +44,18 @@ def bounds(tile: Tile, stimulus: Stimulus, sweep: Sweep) -> Box:
     return Box(least, top, ground - MARGIN * lift, ground + lift)
 
 
+def _applied(tile: Tile, stimulus: Stimulus) -> tuple[float, float]:
+    """Return bounds of the volts that bitlines are held at; offsets are rounded up, so that tiles share their cells."""
+    low, high = float(stimulus.bitline_volts.min()), float(stimulus.bitline_volts.max())
+    if tile.offsets is None:
+        return low, high
+    return low - _rounded(-float(tile.offsets.min())), high + _rounded(float(tile.offsets.max()))
+
+
 def lossless_drops(tile: Tile, stimulus: Stimulus, sweep: Sweep) -> tuple[float, float]:
     """Return the largest drop along a bitline and the largest rise along a source line, volts, if every cell conducted
     its current at the largest drive of `stimulus` without any drop: upper bounds."""
-    gate, high = float(stimulus.wordline_volts.max()), float(tile.applied(stimulus.bitline_volts).max())
+    gate, (_, high) = float(stimulus.wordline_volts.max()), _applied(tile, stimulus)
     states, where = np.unique(tile.thresholds, return_inverse=True)
     if len(states) > MOST_STATES:
         # Rounded down, because a lower threshold draws more.

@@ -57,7 +57,8 @@ def lost_by_all(tile: Tile, stimulus: Stimulus, lost: Lost) -> Floats:
     if len(np.unique(thresholds)) > MOST_STATES:
         thresholds = np.round(thresholds / COARSE_VOLTS) * COARSE_VOLTS
     (gates, gate), (drains, drain), (states, state) = (
-        np.unique(volts, return_inverse=True) for volts in (stimulus.wordline_volts, stimulus.bitline_volts, thresholds)
+        np.unique(volts, return_inverse=True)
+        for volts in (stimulus.wordline_volts, tile.applied(stimulus.bitline_volts), thresholds)
     )
     shape = (len(gates), len(drains), len(states))
     volts = [axis.ravel() for axis in np.meshgrid(gates, drains, states, indexing="ij")]
