@@ -12,7 +12,7 @@ from norsim.array.variation import PERFECT, Silicon
 from norsim.array.wires import Wires
 from norsim.chip.layer_keys import AdcRange, LayerKeys
 from norsim.errors import ConfigurationError
-from norsim.periphery.adc import IDEAL_CONVERTERS, Adc, ConverterSpread
+from norsim.periphery.adc import IDEAL_CONVERTERS, Adc, ConverterSpread, Flaws
 from norsim.periphery.encoding import Encoding
 from norsim.periphery.energy import USUAL_COSTS, Costs
 from norsim.periphery.sensing import IDEAL_SENSING, Sensing
@@ -134,6 +134,15 @@ class Chip:
         """Return the cell as program-verify reads it."""
         kelvin = self.cell.temperature_kelvin if self.programmed_kelvin is None else self.programmed_kelvin
         return replace(self.cell, temperature_kelvin=kelvin)
+
+    def converter_flaws(self, place: Draw, conversions: int) -> Flaws:
+        """Return the errors of the converters of that many conversions of a tile, whose random numbers are those of
+        `place`."""
+        shared = self.outputs_per_converter
+        return self.converters.with_thresholds(
+            self.converters.draw(conversions, place.random("adc"), shared), self.adc_bits,
+            lambda: place.random("adc thresholds"), lambda: self.draw.of_chip("adc ramp"), shared,
+        )  # fmt: skip
 
     def amplifier_offsets(self, place: Draw, lines: int) -> Floats | None:
         """Return the input offsets `[lines]`, volts, of the amplifiers of the first bitlines of a tile, whose random

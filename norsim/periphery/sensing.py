@@ -86,14 +86,14 @@ class Sensing:
         return bool(self.offset_volts or self.offset_drift)
 
     def output_amps(self, offsets: Floats) -> Floats:
-        """Return by how many amperes outputs are too high for input offsets, volts, of the same shape."""
+        """Return by how many amperes outputs are too high for input offsets, volts; both `[lines]`."""
         shifted = self.amplifier == "transimpedance"
         amps: Floats = offsets / self.feedback_ohms if shifted else 0.0 * offsets
         return amps
 
     def offsets(self, normal: Floats, drift: Floats, kelvin: float) -> Floats:
-        """Return input offsets, volts, from standard normal numbers of the same shape, `kelvin` above the temperature
-        of programming."""
+        """Return input offsets `[lines]`, volts, from standard normal numbers `[lines]` for the offset and its drift,
+        `kelvin` above the temperature of programming."""
         volts: Floats = self.offset_volts * normal + self.offset_drift * kelvin * drift
         return volts
 

@@ -94,10 +94,12 @@ def _note(line: str, index: int, notes: tuple[str, ...]) -> Iterator[Comment]:
 
 
 def bitline_node(tile: Tile, i: int, j: int) -> Node:
+    """Return the node of a bitline at a wordline."""
     return f"bl{j}_{i}" if tile.wires.bitline_ohms else f"bl{j}"
 
 
 def source_node(tile: Tile, line: int, j: int) -> Node:
+    """Return the node of a source line at a bitline."""
     wires = tile.wires
     if wires.source_ohms:
         return f"sl{line}_{j}"

@@ -13,7 +13,7 @@ from norsim.array.tile import Currents, Floats, Stimulus
 from norsim.chip.model import Chip
 from norsim.errors import ConfigurationError
 from norsim.periphery.adc import Adc, fit_range
-from norsim.periphery.encoding import Codes
+from norsim.periphery.encoding import Codes, sense_matrix
 from norsim.periphery.energy import ReadEnergy, cell_watts, line_joules, read_energy, rise_joules
 from norsim.tiling.program import ProgrammedTile
 from norsim.tiling.tile import PlacedTile
@@ -108,6 +108,17 @@ def line_energy(
         for part in parts
     ]  # fmt: skip
     return slots * some.full_volts**2 * float(np.average(joules, weights=[len(part) / len(parts[0]) for part in parts]))
+
+
+def on_chip(part: PlacedTile, chip: Chip) -> PlacedTile:
+    """Return `part` on a chip that differs from its own in its state alone, with the offsets that its amplifiers have
+    there."""
+    volts = chip.amplifier_offsets(part.draw, chip.bitlines)
+    if volts is None:
+        return replace(part, chip=chip)
+    sense = sense_matrix(part.encoding.sense(len(part.outputs)), "bitline", chip.bitlines)
+    amps = part.slots * (chip.sensing.output_amps(volts) @ sense)
+    return replace(part, chip=chip, flaws=replace(part.flaws, amps=amps))
 
 
 def at_reference(part: PlacedTile, ratio: float) -> PlacedTile:

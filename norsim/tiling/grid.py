@@ -23,7 +23,7 @@ from norsim.periphery.code_vectors import CodeVectors
 from norsim.periphery.encoding import Codes, Encoding
 from norsim.quantization.exempt import refused
 from norsim.quantization.layer import QuantizedLayer
-from norsim.tiling.fit import at_reference, fitted, line_energy
+from norsim.tiling.fit import at_reference, fitted, line_energy, on_chip
 from norsim.tiling.program import ProgrammedTile, program_tile
 from norsim.tiling.read_noise import on_outputs
 from norsim.tiling.reader import Read, Reader
@@ -169,7 +169,7 @@ class TileGrid:
         ratio = reference_ratio(self.chip)
 
         def fit(part: PlacedTile, *measured: Any) -> PlacedTile:
-            return at_reference(fitted(part, codes, reads, *measured), ratio).on(self.chip)
+            return on_chip(at_reference(fitted(part, codes, reads, *measured), ratio), self.chip)
 
         # What takes one thread each is done for several tiles at a time; kernels that use all threads are called here.
         with ThreadPoolExecutor(get_num_threads()) as pool:
@@ -191,7 +191,7 @@ class TileGrid:
         chip = self.chip.when_fitted()
         if chip == self.chip:
             return self
-        return replace(self, chip=chip, tiles=tuple(part.on(chip) for part in self.tiles)).program(backend)
+        return replace(self, chip=chip, tiles=tuple(on_chip(part, chip) for part in self.tiles)).program(backend)
 
     def at(self, row: int, column: int) -> PlacedTile:
         """Return the tile at a place in the grid. Raises PlacementError, with the valid places, for another."""
@@ -240,7 +240,7 @@ def place(layer: QuantizedLayer, chip: Chip) -> TileGrid:
     for row in range(-(-layer.inputs // inputs)):
         for column, (group, span) in enumerate(columns):
             rows = _spans(group * layer.inputs, layer.inputs, inputs)[row]
-            tiles.append(placed_tile(layer, chip, row, column, rows, span))
+            tiles.append(on_chip(placed_tile(layer, chip, row, column, rows, span), chip))
     return TileGrid(layer, chip, tuple(tiles))
 
 
@@ -249,9 +249,11 @@ def _packed(layer: QuantizedLayer, chip: Chip, groups: int) -> tuple[PlacedTile,
     each = layer.outputs // layer.groups
     spans = enumerate(_spans(0, layer.groups, groups))
     return tuple(
-        placed_tile(
-            layer, chip, 0, column, range(layer.inputs * span.start, layer.inputs * span.stop),
-            range(each * span.start, each * span.stop),
+        on_chip(
+            placed_tile(
+                layer, chip, 0, column, range(layer.inputs * span.start, layer.inputs * span.stop),
+                range(each * span.start, each * span.stop),
+            ), chip,
         )
         for column, span in spans
     )  # fmt: skip

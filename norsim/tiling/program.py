@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from norsim.array import settling
+from norsim.array import in_time, settling
 from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.backends.programming import aimed, program_levels
 from norsim.backends.reference_cells import curves, drivers
+from norsim.chip.model import Chip
 from norsim.periphery.encoding import Codes, Encoding, tile_notes
 from norsim.periphery.programming import Levels
 from norsim.quantization.layer import QuantizedLayer
-from norsim.tiling.in_time import gains_in_time
 from norsim.tiling.tile import PlacedTile
 
 
@@ -70,7 +70,7 @@ def program_tile(part: PlacedTile) -> ProgrammedTile:
     cells = (tile.thresholds, target, chip.cell, curves(chip), part.draw, tile.gains)
     thresholds, read_sigma = chip.silicon.thresholds(*cells), chip.silicon.read_sigma(*cells)
     gate_volts = np.full(tile.bitlines, encoding.wordline_volts)
-    gains, seen = tile.gains, gains_in_time(chip, thresholds, encoding.wordline_volts, lambda a: curves(chip).read(a))
+    gains, seen = tile.gains, _seen(chip, thresholds, encoding.wordline_volts)
     if seen is not None:
         gains = seen if gains is None else gains * seen
     if chip.wordline_rise_seconds is not None:
@@ -88,6 +88,19 @@ def program_tile(part: PlacedTile) -> ProgrammedTile:
         replace(tile, thresholds=thresholds, cell=chip.cell, gains=gains, offsets=offsets), levels, encoding,
         len(part.inputs), len(part.outputs), layer.input_bits, read_sigma,
     )  # fmt: skip
+
+
+def _seen(chip: Chip, thresholds: Floats, gate_volts: float) -> Floats | None:
+    """Return the share of each cell's current, `[wordlines, bitlines]` as `thresholds`, that a read sees; None if reads
+    settle."""
+    seconds, window = chip.sensing.read_seconds, chip.sensing.window_seconds
+    if seconds is None:
+        return None
+    if chip.encoding.inputs_on == "bitlines":
+        wordlines, bitlines = thresholds.shape
+        return in_time.through_source_lines(chip.wires, (wordlines, bitlines), seconds, window)
+    top, read = float(chip.encoding.level_amps.max()), curves(chip).read
+    return in_time.through_bitlines(chip.wires, thresholds, seconds, window, gate_volts, top, read)
 
 
 def _nominal(part: PlacedTile, levels: Levels) -> Tile:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -19,7 +19,6 @@ from norsim.periphery.encoding import (
     decode,
     full_scale_amps,
     integrated,
-    sense_matrix,
     sensed_amps,
     sensed_parts,
     to_outputs,
@@ -178,15 +177,6 @@ class PlacedTile:
         """Return the level `[wordlines, bitlines]` of each cell."""
         return self._on_lines(self.encoding.cell_codes(self.weights_in_layer_order, self.layer.weight_zero))
 
-    def on(self, chip: Chip) -> PlacedTile:
-        """Return the tile on a chip that differs in its state: its temperature or its age."""
-        volts = chip.amplifier_offsets(self.draw, chip.bitlines)
-        if volts is None:
-            return replace(self, chip=chip)
-        sense = sense_matrix(self.encoding.sense(len(self.outputs)), "bitline", chip.bitlines)
-        amps = self.slots * (chip.sensing.output_amps(volts) @ sense)
-        return replace(self, chip=chip, flaws=replace(self.flaws, amps=amps))
-
     def by_level(self, values: Floats, off: float) -> Floats:
         """Return the value `[wordlines, bitlines]` of each cell, given those of levels, `[levels]`, and that of a cell
         that is programmed off."""
@@ -296,16 +286,12 @@ def placed_tile(layer: QuantizedLayer, chip: Chip, row: int, column: int, inputs
         loads = encoding.slice_codes(span_weights(layer, inputs, outputs, 0)).sum(axis=(1, 2), dtype=np.int64)
         order = encoding.order(loads, chip.wires.rows_per_source_line)
     full = full_scale_amps(encoding, len(inputs) // blocks, layer.weight_bits, layer.input_bits)
-    random, conversions = draw_at(chip, layer, row, column).random("adc"), len(outputs) * encoding.slices
-    flaws = chip.converters.with_thresholds(
-        chip.converters.draw(conversions, random, chip.outputs_per_converter), chip.adc_bits,
-        lambda: draw_at(chip, layer, row, column).random("adc thresholds"), lambda: chip.draw.of_chip("adc ramp"),
-        chip.outputs_per_converter,
-    )  # fmt: skip
+    conversions = len(outputs) * encoding.slices
+    flaws = chip.converter_flaws(draw_at(chip, layer, row, column), conversions)
     ones, zeros, adcs = np.ones(conversions), np.zeros(conversions), (chip.unfitted_adc(full),)
     return PlacedTile(
         layer, chip, row, column, inputs, outputs, order, adcs * encoding.slices, flaws, ones, zeros
-    ).on(chip)  # fmt: skip
+    )  # fmt: skip
 
 
 def draw_at(chip: Chip, layer: QuantizedLayer, row: int, column: int) -> Draw:

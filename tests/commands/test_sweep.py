@@ -118,3 +118,14 @@ def test_converter_noise_differs_between_chips_and_is_reproducible(norsim: Run, 
     with open(tmp_path / "a" / "results.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["array"] for row in rows] != [row["array_1"] for row in rows]
+
+
+def test_a_read_that_is_too_short_loses_accuracy(norsim: Run, tmp_path: Path, linear_digits: Path) -> None:
+    """Behind a slow global bitline; a read of many time constants has the accuracy of a settled one."""
+    slow = ["--set", "sense.input=50 ohm", "--set", "sense.global_farads=2 pF", "--set", "calibration.column_fit=false"]
+    network = ["--network", linear_digits, "--trust-model", "--dataset", "digits", "--images", 60]
+    times = ["--vary", "sense.read_time=60 ps,5 ns,null"]
+    ended = norsim("sweep", *network, *slow, *times, "--out", tmp_path / "run", "--json")
+    assert ended.code == 0, ended.err
+    short, long, settled = (point["accuracy"] for point in ended.json["points"])
+    assert short < settled - 0.2 and long == settled

@@ -20,6 +20,7 @@ from norsim.quantization.layer import QuantizedLayer
 from norsim.spice.deck import control, deck
 from norsim.spice.rawfile import read_raw
 from norsim.spice.simulators.ngspice import run_deck
+from norsim.tiling.fit import on_chip
 from norsim.tiling.grid import place
 from norsim.tiling.on_device.reading import read_tiles
 from norsim.tiling.program import program_tile
@@ -153,9 +154,9 @@ def test_offsets_drift_from_the_temperature_of_programming(make_layer: MakeLayer
     np.testing.assert_allclose(all_of - fresh, moved, atol=1e-15)
     assert moved.std() == pytest.approx(20e-6 * 58, rel=0.1) and fresh.std() == pytest.approx(3e-3, rel=0.1)
     part = place(make_layer(24, 10), both).tiles[0]
-    now, then = np.asarray(part.flaws.amps), np.asarray(part.on(both.fresh()).flaws.amps)
+    now, then = np.asarray(part.flaws.amps), np.asarray(on_chip(part, both.fresh()).flaws.amps)
     assert np.abs(now - then).max() > 1e-9
-    assert np.array_equal(np.asarray(part.on(both.fresh()).on(both).flaws.amps), now)
+    assert np.array_equal(np.asarray(on_chip(on_chip(part, both.fresh()), both).flaws.amps), now)
 
 
 def test_offsets_and_thresholds_convert_alike_in_numpy_in_the_kernels_and_in_torch(make_layer: MakeLayer) -> None:

@@ -19,6 +19,7 @@ from norsim.errors import DataError
 from norsim.evaluation.proof.sampling import Sample
 from norsim.periphery.adc import Adc
 from norsim.quantization.layer import QuantizedLayer
+from norsim.tiling.fit import on_chip
 from norsim.tiling.grid import TileGrid
 from norsim.tiling.tile import placed_tile
 
@@ -152,7 +153,8 @@ def _sample(place: Sequence[Any], values: Sequence[np.ndarray[Any, Any]], grids:
     if not amps.shape == codes.shape == (part.conversions,):
         raise ValueError(f"a read does not fit {part.name}")
     specimen = part.chip.specimen(part.chip.draw.seed, int(chip))
-    there = placed_tile(part.layer, specimen, part.row, part.column, part.inputs, part.outputs)
+    placed = placed_tile(part.layer, specimen, part.row, part.column, part.inputs, part.outputs)
+    there = on_chip(placed, specimen)
     stimulus = Stimulus(wordlines.reshape(part.slots, -1), bitlines.reshape(part.slots, -1))
     adcs = tuple(Adc(bits, *ends) for ends in ((low, high), *ranges))
     return Sample(

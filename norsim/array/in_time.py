@@ -14,7 +14,7 @@ import numpy as np
 from norsim.array import settling
 from norsim.array.tile import Floats
 from norsim.array.variation import ThresholdOf
-from norsim.chip.model import Chip
+from norsim.array.wires import Wires
 
 # Thresholds between which shares are interpolated, and currents that the cell's curve is taken at.
 NODES, CURRENTS = 33, 2000
@@ -23,28 +23,24 @@ LEAST_OF_TOP, MOST_OF_TOP = 1e-8, 1e2
 LEAST_GAIN = 1e-9
 
 
-def gains_in_time(chip: Chip, thresholds: Floats, gate_volts: float, curve: ThresholdOf) -> Floats | None:
-    """Return the share `[wordlines, bitlines]` of each cell's settled current that a sample sees; None if reads settle.
+def through_bitlines(
+    wires: Wires, thresholds: Floats, seconds: float, window_seconds: float, gate_volts: float, top_amps: float,
+    curve: ThresholdOf,
+) -> Floats:  # fmt: skip
+    """Return the share `[wordlines, bitlines]` of each cell's settled current that a sample of bitlines sees.
 
-    `thresholds`, of that shape, are those of the cells, `gate_volts` those of a wordline that is up, and `curve` gives
-    the thresholds of currents at these. Raises ConfigurationError for a time in which hardly any current arrives.
+    The sample, or the mean over the window before it, is `seconds` after wordlines step to `gate_volts`. `thresholds`,
+    of that shape, are those of the cells, and `curve` gives the thresholds of currents at these volts, of which
+    `top_amps` is a large one. Raises ConfigurationError for a time in which hardly any current arrives.
     """
-    seconds, window, wires = chip.sensing.read_seconds, chip.sensing.window_seconds, chip.wires
-    if seconds is None:
-        return None
     wordlines, bitlines = thresholds.shape
-    if chip.encoding.inputs_on == "bitlines":
-        times, weights = settling.seen_times(settling.source_line(wires, bitlines), bitlines, seconds, window)
-        shares: Floats = weights @ _over_time(settling.bitline(wires, wordlines), wordlines, times)
-        found: Floats = np.maximum(shares.T, LEAST_GAIN)
-        return found
-    times, weights = settling.seen_times(settling.bitline(wires, wordlines), wordlines, seconds, window)
+    times, weights = settling.seen_times(settling.bitline(wires, wordlines), wordlines, seconds, window_seconds)
     line = settling.wordline(wires, bitlines)
     if line is None:
         return np.broadcast_to(weights.sum(axis=1)[:, None], thresholds.shape).copy()
     missing = gate_volts * (1 - _over_time(line, bitlines, times))
     nodes = np.linspace(thresholds.min(), thresholds.max() + 1e-3, NODES)
-    amps = _current_of(curve, float(chip.encoding.level_amps.max()))
+    amps = _current_of(curve, top_amps)
     settled = amps(nodes)[:, None, None]
     # A cell that is off is off all the time.
     moving = np.where(settled > 0, amps(nodes[:, None, None] + missing) / np.where(settled > 0, settled, 1.0), 1.0)
@@ -54,6 +50,19 @@ def gains_in_time(chip: Chip, thresholds: Floats, gate_volts: float, curve: Thre
     i, j = np.indices(thresholds.shape)
     low, high = shares[below, i, j], shares[below + 1, i, j]
     gains: Floats = np.maximum(low + (place - below) * (high - low), LEAST_GAIN)
+    return gains
+
+
+def through_source_lines(wires: Wires, shape: tuple[int, int], seconds: float, window_seconds: float) -> Floats:
+    """Return the share of each cell's settled current, an array of `shape` (wordlines, bitlines), that a sample of
+    source lines sees `seconds` after bitlines step, or the mean over the window before that.
+
+    Raises ConfigurationError for a time in which hardly any current arrives.
+    """
+    wordlines, bitlines = shape
+    times, weights = settling.seen_times(settling.source_line(wires, bitlines), bitlines, seconds, window_seconds)
+    shares: Floats = weights @ _over_time(settling.bitline(wires, wordlines), wordlines, times)
+    gains: Floats = np.maximum(shares.T, LEAST_GAIN)
     return gains
 
 
