@@ -13,6 +13,7 @@ transposes of each other. Shares are computed from the eigenvectors of C^-1/2 G 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -55,11 +56,13 @@ class Response:
         return mean
 
 
+@lru_cache(maxsize=16)
 def ladder(ohms: float, farads: float, cells: int, end: EndParts) -> Response | None:
     """Return the response of a line of `cells` nodes with `ohms` between them and `farads` at each, behind the parts
     at its end; None for a line that does not lag.
 
-    A line without anything at its end has a millionth of a segment's resistance there.
+    A line without anything at its end has a millionth of a segment's resistance there. The last results are kept,
+    because the tiles of a chip have few different lines.
     """
     resistances, capacitances, place = _nodes(ohms, farads, cells, end)
     if not resistances:

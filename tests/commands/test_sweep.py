@@ -120,12 +120,11 @@ def test_converter_noise_differs_between_chips_and_is_reproducible(norsim: Run, 
     assert [row["array"] for row in rows] != [row["array_1"] for row in rows]
 
 
-def test_a_read_that_is_too_short_loses_accuracy(norsim: Run, tmp_path: Path, linear_digits: Path) -> None:
-    """Behind a slow global bitline; a read of many time constants has the accuracy of a settled one."""
+def test_a_read_that_is_too_short_loses_accuracy(norsim: Run, tmp_path: Path) -> None:
+    """Behind a slow global bitline; a read of many time constants has the accuracy of the digital network."""
     slow = ["--set", "sense.input=50 ohm", "--set", "sense.global_farads=2 pF", "--set", "calibration.column_fit=false"]
-    network = ["--network", linear_digits, "--trust-model", "--dataset", "digits", "--images", 60]
-    times = ["--vary", "sense.read_time=60 ps,5 ns,null"]
-    ended = norsim("sweep", *network, *slow, *times, "--out", tmp_path / "run", "--json")
+    times = ["--vary", "sense.read_time=100 ps,5 ns", "--spice-sample", 0]
+    ended = norsim("sweep", *ON_DIGITS, *slow, *times, "--out", tmp_path / "run", "--json")
     assert ended.code == 0, ended.err
-    short, long, settled = (point["accuracy"] for point in ended.json["points"])
-    assert short < settled - 0.2 and long == settled
+    short, long = (point["accuracy"] for point in ended.json["points"])
+    assert short < 0.6 and abs(long - ended.json["accuracy_quantized"]) < 0.02
