@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from norsim.array.cell import Cell
+from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import EndPart, Wires
 from norsim.backends.registry import backend_named, read
 from norsim.chip.load import load_chip
@@ -20,6 +21,7 @@ from norsim.quantization.layer import QuantizedLayer
 from norsim.spice.deck import control, deck
 from norsim.spice.rawfile import read_raw
 from norsim.spice.simulators.ngspice import run_deck
+from norsim.spice.transient import transient_deck
 from norsim.tiling.fit import on_chip
 from norsim.tiling.grid import place
 from norsim.tiling.on_device.reading import read_tiles
@@ -128,6 +130,31 @@ def test_nodal_and_macro_meet_ngspice_behind_a_sense_path(encoding: str, make_la
     assert np.abs(amps["macro"] - amps["ngspice"]).max() <= 5e-5 * full
     plain = parts[1].amps(read(arrays[1].tile, stimulus, "nodal"))
     assert np.abs(plain - amps["ngspice"]).max() > 1e-3 * full
+
+
+def test_a_deck_has_an_element_for_each_part() -> None:
+    """Of bitlines, with an offset, and of source lines, whose global line is a capacitor in time."""
+    cell = load_chip("etox65").cell
+    path = Sensing("transimpedance", 99.0, 2e3, input_ohms=3.0, multiplexer_ohms=40.0, global_farads=1e-12)
+    wires = path.at_the_end_of(Wires(bitline_end_ohms=5.0, strap_every=1), "wordlines")
+    tile = Tile([[4.0, 4.5]], cell, wires, offsets=[0.25, 0.0])
+    lines = deck(tile, Stimulus([[5.0]], [[0.5, 0.5]])).splitlines()
+    start = lines.index("Vdrive0 drive0 0 0.5")
+    assert lines[start + 1 : start + 7] == [
+        "Voff0 off0 drive0 0.25", "Vbl0 off0 end0 0", "Rvirt0 end0 virt0 20.0", "Ramp0 virt0 amp0 3.0",
+        "Rmux0 amp0 mux0 40.0", "Rend0 mux0 bl0 5.0",
+    ]  # fmt: skip
+    sensed = path.at_the_end_of(Wires(source_end_ohms=5.0, rows_per_source_line=1, strap_every=None), "bitlines")
+    assert (sensed.source_end_ohms, sensed.bitline_end_ohms) == (68.0, 0.0)
+    drive = Stimulus([[5.0]], [[0.05, 0.05]], driven="bitlines")
+    of_lines = transient_deck(Tile([[4.0, 4.5]], cell, sensed), drive, 1e-9).splitlines()
+    for line in (
+        "Rvirts0 sense0 virts0 20.0",
+        "Rmuxs0 amps0 muxs0 40.0",
+        "Rends0 muxs0 sl0 5.0",
+        "Camps0 amps0 0 1e-12",
+    ):
+        assert line in of_lines
 
 
 def test_a_path_of_zeros_is_today_s_chip_to_the_last_digit(make_layer: MakeLayer) -> None:
