@@ -77,7 +77,8 @@ def _layer_costs(name: str, layer: TiledLayer, vectors: float) -> LayerCosts:
     shape, chip = grid.layer, grid.chip
     circuits, passes = chip.costs.circuits, chip.encoding.passes(shape.input_bits)
     slots, shared = chip.encoding.slots(shape.input_bits), chip.outputs_per_converter
-    seconds = chip.costs.read_seconds(min(max(part.conversions for part in grid.tiles), shared), slots)
+    conversions = min(max(part.conversions for part in grid.tiles), shared)
+    seconds = chip.costs.for_bits(chip.adc_bits).read_seconds(conversions, slots)
     encoding = chip.encoding.for_weights(shape.weight_bits)
     rows = len({part.row for part in grid.tiles})
     place_values = float(encoding.place_values(passes).sum() * encoding.slice_values.sum())
