@@ -240,7 +240,7 @@ def features(x: Tensor, drive: Driven, rows_per_group: int, blocks: int, groups_
 def changed_features(
     x: Tensor, moved: Tensor, drive: Driven, rows_per_group: int, blocks: int, groups_per_block: int
 ) -> list[Tensor]:
-    """Compute `features` of bits `x`, each times the sum of the changes to which the field brings its bits, `moved`.
+    """Compute `features` of bits `x` `[vectors, inputs]`, each plus the changes of its bits to `moved`, of that shape.
 
     Metal straps change a bit by much more than lines do; changes of a product of bits by them add up.
     """
