@@ -138,8 +138,8 @@ class Stimulus:
     `wordline_volts`  `[vectors, wordlines]`, volts
     `bitline_volts`   `[vectors, bitlines]`, volts, before the driver's or sense amplifier's resistance
     `source_volts`    volts at the straps, or at the source lines' sense amplifiers
-    `driven`, `full_volts`  which lines carry the input, and the volts of the largest input: only a reduced model
-                      needs them
+    `driven`, `full_volts`, `off_volts`  which lines carry the input, and the volts of the largest input and of an
+                      input of 0: only a reduced model and the energy of the lines need them
     `notes`           lines of text on what the reads stand for, written at the top of decks; `take` drops them
     """
 
@@ -149,16 +149,17 @@ class Stimulus:
     driven: Literal["wordlines", "bitlines"] | None
     full_volts: float | None
     notes: tuple[str, ...]
+    off_volts: float
 
     def __init__(
         self, wordline_volts: ArrayLike, bitline_volts: ArrayLike, source_volts: float = 0.0,
         driven: Literal["wordlines", "bitlines"] | None = None, full_volts: float | None = None,
-        notes: tuple[str, ...] = (),
+        notes: tuple[str, ...] = (), off_volts: float = 0.0,
     ) -> None:  # fmt: skip
         _set(
             self, wordline_volts=frozen(wordline_volts, "wordline_volts [vectors, wordlines]", 2),
             bitline_volts=frozen(bitline_volts, "bitline_volts [vectors, bitlines]", 2),
-            source_volts=source_volts, driven=driven, full_volts=full_volts, notes=notes,
+            source_volts=source_volts, driven=driven, full_volts=full_volts, notes=notes, off_volts=off_volts,
         )  # fmt: skip
         if len(self.wordline_volts) != len(self.bitline_volts):
             raise ConfigurationError(

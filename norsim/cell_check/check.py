@@ -116,9 +116,11 @@ def _leaks(chip: Chip) -> list[Finding]:
     if encoding.has_unselected_cells:
         states = np.linspace(cell.erased_volts, cell.programmed_volts, UNSELECTED_STATES)
         zero = np.zeros(len(states))
-        off = chosen_simulator(cell).drain_amps(cell, zero, np.full(len(states), drain), zero, states)
+        off = chosen_simulator(cell).drain_amps(
+            cell, zero + encoding.off_volts, np.full(len(states), drain), zero, states
+        )
         found.append(findings.unselected(off, states, chip.wordlines, encoding))
-    points: Floats = np.array(list(product((0.0, gate), (0.0, drain), (0.0,), ends)))
+    points: Floats = np.array(list(product((encoding.off_volts, gate), (0.0, drain), (0.0,), ends)))
     amps = float(np.abs(chosen_simulator(cell).lost_amps(cell, *points.T)).max())
     return [*found, findings.lost(amps, float(encoding.level_amps[-1]), MOST_LOST)]
 

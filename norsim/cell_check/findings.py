@@ -194,17 +194,18 @@ def slope(curves: Curves, kelvin: float) -> Finding:
 
 
 def unselected(amps: Floats, thresholds: Floats, wordlines: int, encoding: Encoding) -> Finding:
-    """Check the total leakage of the `wordlines` cells of a bitline at 0 V on the gate.
+    """Check the total leakage of the `wordlines` cells of a bitline at `off_volts` on the gate.
 
     One cell leaks `amps` `[n]` at `thresholds` `[n]`, volts; the worst counts.
     """
     worst = int(np.argmax(np.abs(amps)))
     share = abs(float(amps[worst])) * wordlines / step_amps(encoding)
     ok = share <= HALF_A_STEP
-    what = f"raise {ERASED}" if worst == 0 else "if the cell is ambipolar, use a smaller window"
+    lower = f"raise {ERASED}, lower wordline_off of the encoding's section"
+    what = lower if worst == 0 else "if the cell is ambipolar, use a smaller window"
     advice = (
-        f"a cell at {thresholds[worst]:.3g} V conducts {amps[worst]:.2g} A at 0 V on the gate: {what}, or reduce "
-        "tile.wordlines"
+        f"a cell at {thresholds[worst]:.3g} V conducts {amps[worst]:.2g} A at {encoding.off_volts:g} V on the "
+        f"gate: {what}, or reduce tile.wordlines"
     )
     return Finding(f"leakage of {wordlines} unselected cells", share, "steps", f"at most {HALF_A_STEP:g}", ok,
                    "" if ok else advice)  # fmt: skip

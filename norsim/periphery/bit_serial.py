@@ -17,7 +17,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from norsim.array.tile import Floats, Stimulus
 from norsim.configuration.quantities import Amperes, Volts, quantity
@@ -36,7 +36,7 @@ BEFORE_SLICES = {"zero_point": "scheme", "weight_bits": "cell_bits"}
 class BitSerial:
     """The bit-serial encoding.
 
-    `wordline_volts`  gate volts of a 1 bit; a 0 bit is 0 V
+    `wordline_volts`  gate volts of a 1 bit, and `off_volts` those of a 0 bit
     `bitline_volts`   read volts on every bitline
     `top_amps`        cell current of the highest cell code
     `scheme`          where the zero point's term comes from
@@ -56,6 +56,7 @@ class BitSerial:
     slices: int = 1
     strap_every: int | None = None
     blocks: int = 1
+    off_volts: float = 0.0
 
     name = "bit-serial"
     inputs_on: ClassVar[Literal["wordlines"]] = "wordlines"
@@ -195,9 +196,11 @@ class BitSerial:
 
     def _stimulus(self, shares: NDArray[np.float32], outputs: int, notes: tuple[str, ...]) -> Stimulus:
         """Return the volts of wordlines that are up, 1, or not, 0, in `shares` `[reads, wordlines]`."""
-        wordlines = shares.astype(np.float64) * self.wordline_volts
+        wordlines = self.off_volts + shares.astype(np.float64) * (self.wordline_volts - self.off_volts)
         volts = np.full((len(wordlines), self.columns.places(outputs)[2]), self.bitline_volts)
-        return Stimulus(wordlines, volts, driven="wordlines", full_volts=self.wordline_volts, notes=notes)
+        return Stimulus(
+            wordlines, volts, driven="wordlines", full_volts=self.wordline_volts, notes=notes, off_volts=self.off_volts
+        )
 
     def shares(self, drives: NDArray[np.generic], count: int) -> NDArray[np.float32]:
         """Return the drives' bits `[vectors x passes, inputs]`, least significant first: a wordline is up or down."""
@@ -271,7 +274,9 @@ class BitSerialSection(Section):
     """
 
     wordline_read: Volts
-    """Gate voltage of a 1 bit; a 0 bit is 0 V."""
+    """Gate voltage of a 1 bit."""
+    wordline_off: Volts = 0.0
+    """Gate voltage of a 0 bit, below `wordline_read`; a negative one cuts the leakage of unselected cells."""
     bitline_read: Volts
     """Voltage of every bitline."""
     top_level: Amperes
@@ -289,9 +294,18 @@ class BitSerialSection(Section):
     # The encoding that the section builds.
     kind: ClassVar[type[BitSerial]] = BitSerial
 
+    @model_validator(mode="after")
+    def _selects(self) -> BitSerialSection:
+        if self.wordline_off and not self.wordline_off < self.wordline_read:
+            raise ValueError(
+                f"`wordline_off` is {self.wordline_off:g} V; expected less than `wordline_read`, which is "
+                f"{self.wordline_read:g} V"
+            )
+        return self
+
     def encoding(self, mapping: MappingSection) -> BitSerial:
         """Return the encoding, in SI units."""
         return self.kind(
             self.wordline_read, self.bitline_read, self.top_level, mapping.scheme, self.reference_every,
-            mapping.cell_bits, strap_every=self.wires.strap_every,
+            mapping.cell_bits, strap_every=self.wires.strap_every, off_volts=self.wordline_off,
         )  # fmt: skip

@@ -51,6 +51,10 @@ class Encoding(Protocol):
         """Gate volts of a wordline that is up."""
 
     @property
+    def off_volts(self) -> float:
+        """Gate volts of a wordline that is not selected."""
+
+    @property
     def top_drive(self) -> int:
         """Largest drive of a line in one pass, in units of an activation code's step."""
 
@@ -64,7 +68,7 @@ class Encoding(Protocol):
 
     @property
     def has_unselected_cells(self) -> bool:
-        """Whether a read leaves wordlines at 0 V under the full bitline volts, so that unselected cells leak."""
+        """Whether a read leaves wordlines at `off_volts` under full bitline volts, so that unselected cells leak."""
 
     def driven(self, wordline_volts: float, dac_sigma: float, random: Callable[[], np.random.Generator]) -> Encoding:
         """Return the encoding with one chip's drivers: these volts on a wordline that is up, and, if the encoding has

@@ -6,7 +6,8 @@ serves, one after the other.
   * cells        E = t sum over lines of V I. Cells conduct until the last conversion ends; with a sample-and-hold per
                  output they conduct for the sample time alone
   * lines        E = C (V_2 - V_1) V_2 for each line that rises from V_1 to V_2: its supply at V_2 delivers the charge.
-                 A line that stays up or falls draws nothing. Wordline volts come from a pump: divided by its efficiency
+                 A line that stays up or falls draws nothing, unless it falls below 0 V (`swing_squared`). Wordline
+                 volts come from a pump: divided by its efficiency
   * converters   E = F 2^bits for each output, with Walden's figure of merit F (R. H. Walden, "Analog-to-digital
                  converter survey and analysis", IEEE J. Sel. Areas Commun. 17, 1999), all bits taken as effective ones
                  With the energy of a decision of a comparator instead, a SAR converter takes it once a bit, a ramp and
@@ -124,11 +125,17 @@ def cell_watts(stimulus: Stimulus, currents: Currents) -> float:
 def line_joules(costs: Costs, wires: Wires, stimulus: Stimulus, passes: int) -> float:
     """Return the mean energy per read that supplies give to the lines that carry the input; see `rise_joules`.
 
-    `stimulus` has whole vectors, `passes` reads each, in the order in which they are read.
+    `stimulus` has whole vectors, `passes` reads each, in the order in which they are read. Lines rest at its
+    `off_volts`; those of a supply below 0 V take energy from it when they fall.
     """
     by_wordline = stimulus.driven == "wordlines"
     lines = stimulus.wordline_volts, stimulus.bitline_volts
     moved, still = lines if by_wordline else lines[::-1]
+    off = stimulus.off_volts
+    if off:
+        top = float(moved.max()) if stimulus.full_volts is None else stimulus.full_volts
+        shares = (moved - off) / (top - off)
+        return swing_squared(top, off) * rise_joules(costs, wires, shares, still.shape[1], passes, by_wordline)
     return rise_joules(costs, wires, moved, still.shape[1], passes, by_wordline)
 
 
@@ -138,12 +145,22 @@ def rise_joules(
     """Return the mean energy per read that supplies give to the lines that carry the input, at `[reads, lines]` volts.
 
     The lines, wordlines or bitlines, cross `across` others. They rest at 0 V before the first pass of each vector, and
-    go from pass to pass without a rest. Lines that carry no input stay at their volts.
+    go from pass to pass without a rest. Lines that carry no input stay at their volts. With shares of a swing instead
+    of volts, the result is to be multiplied by `swing_squared`.
     """
     farads = across * (wires.wordline_farads if by_wordline else wires.bitline_farads)
     efficiency = costs.pump_efficiency if by_wordline else 1.0
     joules: float = farads * float(_rises(volts, passes)) / efficiency
     return joules
+
+
+def swing_squared(top_volts: float, off_volts: float) -> float:
+    """Return the energy, joules per farad, that supplies give to a line for each rise from `off_volts` to `top_volts`.
+
+    The supply at V_2 delivers C (V_2 - V_1) V_2. When the line falls again, its charge goes into the supply at V_1; one
+    below 0 V has to pump it out, C (V_2 - V_1) |V_1|, and one above is not credited with it.
+    """
+    return (top_volts - off_volts) * (top_volts - min(off_volts, 0.0)) if off_volts else top_volts**2
 
 
 @njit(nogil=True)

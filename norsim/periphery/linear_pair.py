@@ -57,7 +57,7 @@ class LinearPair:
     inputs_on: ClassVar[Literal["bitlines"]] = "bitlines"
     activation_key = "linear_pair.dac_bits"
     # All wordlines are biased.
-    has_unselected_cells = False
+    has_unselected_cells, off_volts = False, 0.0
 
     @property
     def lsb_amps(self) -> float:

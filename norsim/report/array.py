@@ -105,8 +105,9 @@ def _solved(sample: Sample) -> SolvedTile:
     (tile,), chip = tiles_of([sample]), part.chip
     nominal = replace(chip.fresh(), silicon=PERFECT, in_situ=False, wordline_rise_seconds=None, sensing=IDEAL_SENSING)
     exact = program_tile(replace(part, chip=nominal)).tile
-    up = stimulus.wordline_volts > 0
-    ideal_volts = replace(stimulus, wordline_volts=np.where(up, chip.encoding.wordline_volts, 0.0))
+    low = chip.encoding.off_volts
+    up = stimulus.wordline_volts > max(low, 0.0)
+    ideal_volts = replace(stimulus, wordline_volts=np.where(up, chip.encoding.wordline_volts, low))
     found, ideal = read_nodes(tile, stimulus), read_nodes(exact, ideal_volts, lossless=True)
     off = errors(sample)
     return SolvedTile(

@@ -17,12 +17,13 @@ Direction = Literal["wordlines", "bitlines"]
 class Driven:
     """A kind of drive: bits on `wordlines` under constant bitline volts, or volts on `bitlines`.
 
-    `top_volts` are the volts of drive 1; the other kind of line is held at `rest_volts`.
+    `top_volts` are the volts of drive 1, `off_volts` those of drive 0; the other kind of line is held at `rest_volts`.
     """
 
     direction: Direction
     top_volts: float
     rest_volts: float
+    off_volts: float = 0.0
 
     def inputs(self, tile: Tile) -> int:
         """Return the number of lines of `tile` that carry the input."""
@@ -30,14 +31,15 @@ class Driven:
 
     def stimulus(self, x: Floats, tile: Tile) -> Stimulus:
         """Convert drives `[vectors, inputs]` between 0 and 1 to volts."""
+        volts = self.off_volts + x * (self.top_volts - self.off_volts)
         if self.direction == "wordlines":
-            return Stimulus(x * self.top_volts, np.full((len(x), tile.bitlines), self.rest_volts))
-        return Stimulus(np.full((len(x), tile.wordlines), self.rest_volts), x * self.top_volts)
+            return Stimulus(volts, np.full((len(x), tile.bitlines), self.rest_volts))
+        return Stimulus(np.full((len(x), tile.wordlines), self.rest_volts), volts)
 
     def drives(self, stimulus: Stimulus) -> Floats:
         """Convert volts to drives `[vectors, inputs]`, the inverse of `stimulus`."""
         volts = stimulus.wordline_volts if self.direction == "wordlines" else stimulus.bitline_volts
-        return volts / self.top_volts
+        return (volts - self.off_volts) / (self.top_volts - self.off_volts)
 
 
 def driven(stimulus: Stimulus) -> Driven:
@@ -48,9 +50,9 @@ def driven(stimulus: Stimulus) -> Driven:
     wordlines, bitlines = stimulus.wordline_volts, stimulus.bitline_volts
     top, one_bitline, one_wordline = float(wordlines.max()), np.ptp(bitlines) == 0, np.ptp(wordlines) == 0
     stated, grounded = stimulus.driven, stimulus.source_volts == 0
-    up = (stated == "wordlines" and stimulus.full_volts) or top
-    if stated != "bitlines" and one_bitline and np.isin(wordlines, (0.0, up)).all() and grounded and up > 0:
-        return Driven("wordlines", up, float(bitlines[0, 0]))
+    up, off = (stated == "wordlines" and stimulus.full_volts) or top, stimulus.off_volts
+    if stated != "bitlines" and one_bitline and np.isin(wordlines, (off, up)).all() and grounded and up > max(off, 0.0):
+        return Driven("wordlines", up, float(bitlines[0, 0]), off)
     full = stimulus.full_volts or float(bitlines.max())
     if stated != "wordlines" and one_wordline and bitlines.min() >= 0 and grounded and full > 0:
         return Driven("bitlines", full, top)

@@ -39,7 +39,8 @@ class Transient:
 
 
 def read_in_time(tile: Tile, stimulus: Stimulus, seconds: float) -> Transient:
-    """Simulate one read, a `stimulus` of one vector, over `seconds` after its input steps from 0 V.
+    """Simulate one read, a `stimulus` of one vector, over `seconds` after its input steps from 0 V, or from
+    `off_volts` of the stimulus.
 
     Raises ConfigurationError for several vectors or a stimulus that does not state which lines it drives, SolveError if
     ngspice does not reach the end.
@@ -73,7 +74,7 @@ def transient_deck(tile: Tile, stimulus: Stimulus, seconds: float) -> str:
 
 def _in_time(tile: Tile, stimulus: Stimulus, seconds: float) -> Iterator[Element | Comment]:
     """Yield the elements at DC, with the input's sources stepping, gates on ladders, and capacitors."""
-    wires, up = tile.wires, stimulus.driven == "wordlines"
+    wires, up, off = tile.wires, stimulus.driven == "wordlines", stimulus.off_volts
     for item in elements(tile, stimulus):
         if isinstance(item, Comment):
             yield item
@@ -92,9 +93,10 @@ def _in_time(tile: Tile, stimulus: Stimulus, seconds: float) -> Iterator[Element
                 if farads and node != "ret":
                     yield Element("C", f"{kind}{i}_{j}", (node, "0"), number(farads))
         elif item.kind == "V" and item.name.startswith("wl"):
-            yield from _wordline(tile, int(item.name[2:]), item.value, seconds if up else 0.0)
+            value = _step(item.value, seconds, off) if up else item.value
+            yield from _wordline(tile, int(item.name[2:]), value)
         elif item.kind == "V" and item.name.startswith("drive") and not up:
-            yield item._replace(value=_step(item.value, seconds))
+            yield item._replace(value=_step(item.value, seconds, off))
         else:
             yield item
     yield from _at_ends(tile)
@@ -116,9 +118,9 @@ def _gate(tile: Tile, i: int, j: int) -> str:
     return f"wl{i}_{j}" if tile.wires.wordline_ohms else f"wl{i}"
 
 
-def _wordline(tile: Tile, i: int, volts: str, seconds: float) -> Iterator[Element]:
-    """Yield a driver and its resistance; the driver steps in a simulation of `seconds`, unless these are 0."""
-    near, value = _gate(tile, i, 0), _step(volts, seconds) if seconds else volts
+def _wordline(tile: Tile, i: int, value: str) -> Iterator[Element]:
+    """Yield a driver of that value and its resistance."""
+    near = _gate(tile, i, 0)
     if tile.wires.wordline_end_ohms:
         yield Element("V", f"wl{i}", (f"drv{i}", "0"), value)
         yield Element("R", f"drv{i}", (f"drv{i}", near), number(tile.wires.wordline_end_ohms))
@@ -126,8 +128,8 @@ def _wordline(tile: Tile, i: int, volts: str, seconds: float) -> Iterator[Elemen
         yield Element("V", f"wl{i}", (near, "0"), value)
 
 
-def _step(volts: str, seconds: float) -> str:
-    return f"PWL(0 0 {number(EDGE * seconds)} {volts})"
+def _step(volts: str, seconds: float, off_volts: float) -> str:
+    return f"PWL(0 {number(off_volts)} {number(EDGE * seconds)} {volts})"
 
 
 def mean_amps(seconds: Floats, amps: Floats, end_seconds: float, window_seconds: float) -> Floats:

@@ -148,7 +148,8 @@ def _deck_folder(description: dict[str, Any], arrays: dict[str, Any], chip: Chip
     name = f"layer {description['layer']}, tile {description['tile']}"
     gains, offsets = (arrays.get(key) for key in PER_TILE)
     tile = Tile(arrays["thresholds"], chip.cell, chip.wires, name=name, gains=gains, offsets=offsets)
-    stimulus = Stimulus(arrays["wordline_volts"], arrays["bitline_volts"], float(arrays["source_volts"]))
+    volts = arrays["wordline_volts"], arrays["bitline_volts"], float(arrays["source_volts"])
+    stimulus = Stimulus(*volts, off_volts=chip.encoding.off_volts)
     each = description["sense"]
     if "slices" in description:
         each = [parts for of_output in zip(*each, strict=True) for parts in of_output]

@@ -14,7 +14,7 @@ from norsim.chip.model import Chip
 from norsim.errors import ConfigurationError
 from norsim.periphery.adc import Adc, fit_range
 from norsim.periphery.encoding import Codes, sense_matrix
-from norsim.periphery.energy import ReadEnergy, cell_watts, line_joules, read_energy, rise_joules
+from norsim.periphery.energy import ReadEnergy, cell_watts, line_joules, read_energy, rise_joules, swing_squared
 from norsim.tiling.program import ProgrammedTile
 from norsim.tiling.tile import PlacedTile
 
@@ -107,7 +107,11 @@ def line_energy(
         )
         for part in parts
     ]  # fmt: skip
-    return slots * some.full_volts**2 * float(np.average(joules, weights=[len(part) / len(parts[0]) for part in parts]))
+    return (
+        slots
+        * swing_squared(some.full_volts, some.off_volts)
+        * float(np.average(joules, weights=[len(part) / len(parts[0]) for part in parts]))
+    )
 
 
 def on_chip(part: PlacedTile, chip: Chip) -> PlacedTile:

@@ -75,7 +75,9 @@ def program_tile(part: PlacedTile) -> ProgrammedTile:
         gains = seen if gains is None else gains * seen
     if chip.wordline_rise_seconds is not None:
         # A gate that lags behind its driver acts like a cell whose threshold is higher by the missing voltage.
-        gate_volts = gate_volts * settling.gate_shares(chip.wires, tile.bitlines, chip.wordline_rise_seconds)
+        off = encoding.off_volts
+        shares = settling.gate_shares(chip.wires, tile.bitlines, chip.wordline_rise_seconds)
+        gate_volts = off + (gate_volts - off) * shares
         thresholds = thresholds + (encoding.wordline_volts - gate_volts)
     slopes = chip.silicon.slopes(thresholds.shape, part.draw)
     if slopes is not None:

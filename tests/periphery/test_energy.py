@@ -90,3 +90,12 @@ def test_kinds_of_converters_by_hand() -> None:
         assert found.cells == pytest.approx(1e-6 * (3e-9 + 4 * seconds))
         assert found.converters == pytest.approx(6 * decisions * 10e-15)
     assert COSTS.for_bits(8) is COSTS
+
+
+def test_wordlines_that_rest_below_ground_take_energy_when_they_fall() -> None:
+    """One line rises by 6 V twice in three reads of three passes: 6 V at 5 V, and 6 V into -1 V, each time."""
+    volts = np.array([[5.0, -1.0], [-1.0, -1.0], [5.0, -1.0]])
+    stimulus = Stimulus(volts, np.full((3, 4), 0.5), driven="wordlines", full_volts=5.0, off_volts=-1.0)
+    assert line_joules(COSTS, WIRES, stimulus, passes=3) == pytest.approx(2 / 3 * 4 * 1e-16 * 6 * (5 + 1) / 0.25)
+    above = Stimulus(volts.clip(min=1.0), np.full((3, 4), 0.5), driven="wordlines", full_volts=5.0, off_volts=1.0)
+    assert line_joules(COSTS, WIRES, above, passes=3) == pytest.approx(2 / 3 * 4 * 1e-16 * 4 * 5 / 0.25)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from torch import nn
 
 import norsim
 from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import Wires
+from norsim.backends.programming import aimed, cell_amps
 from norsim.backends.registry import read
 from norsim.chip.load import load_chip
 from norsim.data import load
 from norsim.data.tensors import images_tensor
+from norsim.paths import models_folder
 from norsim.periphery.encoding import full_scale_amps
 from norsim.quantization.layer import QuantizedLayer
 from norsim.tiling.grid import place
@@ -157,3 +161,30 @@ def test_every_rung_sees_the_same_ailing_silicon(
     programmed = program_tile(sound)
     nominal = sound.amps(read(programmed.tile, programmed.drive(codes), "nodal"))
     assert np.abs(nominal - found["nodal"]).max() / part.full_scale_amps > 1e-3
+
+
+@pytest.mark.parametrize("encoding", ["bit-serial", "pulse-width"])
+def test_deselected_wordlines_at_other_volts_on_every_rung(encoding: str) -> None:
+    """At 3.4 V on deselected wordlines erased cells leak: without a selected one, by hand, as single cells do. At -1 V
+    they do not. All rungs agree."""
+    section, bits = encoding.replace("-", "_"), 2
+    keys = yaml.safe_load((models_folder() / "chips" / "etox65.yaml").read_text())["bit_serial"]
+    random, leaks = np.random.default_rng(5), []
+    codes = random.integers(0, 2**bits, (3, 24), dtype=np.uint8)
+    codes[0] = 0
+    for off in (-1.0, 3.4):
+        settings = {"encoding": encoding, section: {**keys, "wordline_off": f"{off} V"}}
+        chip = load_chip("etox65", settings)
+        stimulus, wires = chip.encoding.drive(codes, 15, bits), replace(chip.wires, source_ohms=150.0)
+        assert set(np.unique(stimulus.wordline_volts)) == {off, 5.0}
+        tile = Tile(random.choice([3.4, 3.7, 4.0, 6.0], (24, 16)), chip.cell, wires)
+        found = {backend: read(tile, stimulus, backend).bitline for backend in ("ngspice", "nodal", "macro")}
+        scale = chip.encoding.lsb_amps * 24 * 15
+        for backend, bound in (("nodal", 1e-6), ("macro", 1e-4)):
+            assert np.abs(found[backend] - found["ngspice"]).max() <= bound * scale
+        alone = cell_amps(chip.cell, tile.thresholds.ravel(), off, 0.5).reshape(tile.thresholds.shape).sum(axis=0)
+        np.testing.assert_allclose(found["ngspice"][0], alone, rtol=2e-2, atol=1e-12)
+        leaks.append(float(alone.max()))
+        aim = aimed(tile, stimulus, np.full(tile.thresholds.shape, 5e-7), np.random.default_rng(0))
+        assert 3.0 < aim.thresholds.min() < aim.thresholds.max() < 4.5
+    assert leaks[1] > 1e-9 > 1e3 * abs(leaks[0])

@@ -60,9 +60,10 @@ def samples_of(table: pa.Table, grids: Mapping[str, TileGrid]) -> list[Sample]:
         part = grids[row["layer"]].at(row["row"], row["column"])
         wordlines, bitlines = (np.array(row[name], np.float64).reshape(part.slots, -1) for name in VALUES[:2])
         amps, adc = np.array(row["amps"], dtype=np.float64), np.array(row["adc"], dtype=np.int32)
+        stimulus = Stimulus(wordlines, bitlines, off_volts=part.encoding.off_volts)
         array = arrays[row["layer"]].get(part)
         noise = None if row["line_noise"] is None else np.array(row["line_noise"], dtype=np.float64)
-        found.append(Sample(row["key"], part, Stimulus(wordlines, bitlines), amps, adc, array, row["pass"], noise))
+        found.append(Sample(row["key"], part, stimulus, amps, adc, array, row["pass"], noise))
     return found
 
 
@@ -154,8 +155,8 @@ def _sample(place: Sequence[Any], values: Sequence[np.ndarray[Any, Any]], grids:
         raise ValueError(f"a read does not fit {part.name}")
     specimen = part.chip.specimen(part.chip.draw.seed, int(chip))
     placed = placed_tile(part.layer, specimen, part.row, part.column, part.inputs, part.outputs)
-    there = on_chip(placed, specimen)
-    stimulus = Stimulus(wordlines.reshape(part.slots, -1), bitlines.reshape(part.slots, -1))
+    there, off = on_chip(placed, specimen), part.encoding.off_volts
+    stimulus = Stimulus(wordlines.reshape(part.slots, -1), bitlines.reshape(part.slots, -1), off_volts=off)
     adcs = tuple(Adc(bits, *ends) for ends in ((low, high), *ranges))
     return Sample(
         float(key), replace(there, adcs=adcs), stimulus, amps, codes, None,
