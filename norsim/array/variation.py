@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from norsim.array.cell import Cell
+from norsim.array.clipped import ROUNDING, Clipped, clipped
 from norsim.array.draw import Draw
 from norsim.array.non_idealities.non_ideality import NonIdeality, ProgrammedCells
 from norsim.array.retention import USUAL_RETENTION, Retention
@@ -41,11 +42,14 @@ class CellCurves:
 
     `verify`, `read`   return the thresholds `[n]` of currents `[n]` under the verify read, at the temperature of
                        program-verify and at that of reads
+    `most_amps`        returns the current of a cell at its lowest threshold: the most that `verify` reaches, or with
+                       True the most that `read` does
     `neutral_volts`    returns the threshold of the cell without stored charge
     """
 
     verify: ThresholdOf
     read: ThresholdOf
+    most_amps: Callable[[bool], float]
     neutral_volts: Callable[[], float]
 
 
@@ -88,12 +92,20 @@ class Silicon:
         `cell` is at the temperature of reads, and `curves` are its own; `gains`, of the shape of `programmed`, are the
         factors on the cells' currents, None for 1.
         """
+        return self.state(programmed, target_amps, cell, curves, draw, gains)[0]
+
+    def state(
+        self, programmed: Floats, target_amps: Floats, cell: Cell, curves: CellCurves, draw: Draw,
+        gains: Floats | None = None,
+    ) -> tuple[Floats, Clipped]:  # fmt: skip
+        """Return `thresholds`, and how many of the cells cannot reach them."""
         cells = self._cells(programmed, target_amps, cell, curves)
         volts = programmed + self._shift(cells, draw)
-        volts += self._shift_of_currents(cells, curves, draw, np.ones(volts.shape) if gains is None else gains)
+        shift, missing = self._shift_of_currents(cells, curves, draw, np.ones(volts.shape) if gains is None else gains)
+        volts += shift
         for mechanism in self.mechanisms:
             volts = mechanism.broken(volts, cells, draw)
-        return np.clip(volts, *cell.limits)
+        return np.clip(volts, *cell.limits), clipped(volts, cell.limits, missing)
 
     def gains(self, shape: tuple[int, int], draw: Draw) -> Floats | None:
         """Return the factors on the currents of a tile's cells, `[wordlines, bitlines]`; None: all are 1."""
@@ -145,21 +157,27 @@ class Silicon:
             total += mechanism.shift(cells, draw)
         return total
 
-    def _shift_of_currents(self, cells: ProgrammedCells, curves: CellCurves, draw: Draw, gains: Floats) -> Floats:
-        """Return the shifts `[wordlines, bitlines]`, volts, that make cells conduct the currents of the mechanisms;
-        `gains`, same shape, are the factors on the cells' currents."""
+    def _shift_of_currents(
+        self, cells: ProgrammedCells, curves: CellCurves, draw: Draw, gains: Floats
+    ) -> tuple[Floats, Floats]:
+        """Return the shifts `[wordlines, bitlines]`, volts, that make cells conduct the currents of the mechanisms, and
+        what is missing of these, amperes; `gains`, same shape, are the factors on the cells' currents."""
         target = amps = cells.target_amps
         for mechanism in self.mechanisms:
             amps = mechanism.currents(amps, cells, draw)
-        shift, at_read = np.zeros(target.shape), any(mechanism.at_read() for mechanism in self.mechanisms)
+        shift, missing = np.zeros(target.shape), np.zeros(target.shape)
+        at_read = any(mechanism.at_read() for mechanism in self.mechanisms)
         # At another temperature, a cell that conducts its target has another threshold than the programmed one.
         moved = (amps != target) | (at_read & (target > 0))
         if moved.any():
             curve, wanted = curves.read if at_read else curves.verify, target[moved] / gains[moved]
             # Program-verify does not go beyond the programmed threshold to reach 0 A.
             verified = np.where(wanted > 0, curves.verify(wanted), cells.cell.programmed_volts)
-            shift[moved] = curve(np.maximum(amps[moved], 0.0) / gains[moved]) - verified
-        return shift
+            now = np.maximum(amps[moved], 0.0) / gains[moved]
+            shift[moved] = curve(now) - verified
+            most = curves.most_amps(at_read)
+            missing[moved] = np.where(now > most * (1 + ROUNDING), (now - most) * gains[moved], 0.0)
+        return shift, missing
 
 
 def _amps_per_volt(amps: Floats, threshold_of: ThresholdOf) -> Floats:

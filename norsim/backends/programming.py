@@ -81,6 +81,12 @@ def curve(cell: Cell, encoding: Encoding) -> Callable[[Floats], Floats]:
 
 
 @lru_cache(maxsize=32)
+def most_amps(cell: Cell, encoding: Encoding) -> float:
+    """Return the current, amperes, of `cell` at its lowest threshold under the verify read of `encoding`."""
+    return float(cell_amps(cell, np.array([cell.limits[0]]), *encoding.verify_volts)[0])
+
+
+@lru_cache(maxsize=32)
 def neutral_volts(cell: Cell) -> float:
     """Return the threshold of `cell` without stored charge, volts.
 
@@ -116,8 +122,9 @@ def tracked_volts(cell: Cell, threshold: float, amps: float, gate_volts: float, 
     return found
 
 
-def aimed(tile: Tile, stimulus: Stimulus, target_amps: Floats, random: np.random.Generator) -> Tile:
-    """Return `tile` with each threshold moved until its cell in the array conducts `target_amps`.
+def aimed(tile: Tile, stimulus: Stimulus, target_amps: Floats, random: np.random.Generator) -> tuple[Tile, Floats]:
+    """Return `tile` with each threshold moved until its cell in the array conducts `target_amps`, and what is missing
+    of the currents, amperes, where the window ends before.
 
     `target_amps` is `[wordlines, bitlines]`. The load is that of random drives of the kind of `stimulus`; see
     norsim.solver.in_situ.

@@ -7,7 +7,7 @@ import numpy as np
 from norsim.array.draw import TYPICAL
 from norsim.array.tile import Currents, Floats
 from norsim.array.variation import CellCurves
-from norsim.backends.programming import cell_amps, curve, neutral_volts, program_levels, tracked_volts
+from norsim.backends.programming import cell_amps, curve, most_amps, neutral_volts, program_levels, tracked_volts
 from norsim.chip.model import Chip
 from norsim.periphery.encoding import Encoding, sensed_amps
 from norsim.periphery.programming import Levels
@@ -17,6 +17,7 @@ def curves(chip: Chip) -> CellCurves:
     """Return the curves of the chip's cell, which the simulator measures when they are first needed."""
     return CellCurves(
         lambda amps: curve(chip.verify_cell, chip.encoding)(amps), lambda amps: curve(chip.cell, chip.encoding)(amps),
+        lambda at_read: most_amps(chip.cell if at_read else chip.verify_cell, chip.encoding),
         lambda: neutral_volts(chip.cell),
     )  # fmt: skip
 

@@ -44,6 +44,7 @@ def layer_table(
             "backend": layer.backend_with(backend).name,
             "reads": use.reads,
             **use.shares(),
+            "clipped_cells": layer.grid.clipped.content(),
             **_costs(layer, use.reads / images / len(layer.grid.tiles)),
         }
         for name, layer in tiled_layers(model).items()

@@ -32,6 +32,7 @@ class SweepPoint:
     `accuracy`    the mean over the chips, with its 95 % interval `ci95`
     `sigma`       the spread between chips (norsim.evaluation.chips); None for one chip
     `max_error_full_scale`   largest error of all parts of the verification; None without one
+    `clipped_cells`   cells of the first chip that conduct less than they should, at the lowest threshold
     """
 
     values: Mapping[str, Any]
@@ -39,6 +40,7 @@ class SweepPoint:
     ci95: Interval
     sigma: float | None
     max_error_full_scale: float | None
+    clipped_cells: int = 0
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,7 @@ def sweep_chip(
         points.append(SweepPoint(
             values, last.accuracy, last.accuracy_ci95, last.chips.sigma if last.chips else None,
             max((error for _, error, _ in largest_errors(last.verification) if error is not None), default=None),
+            sum(row["clipped_cells"]["low"] for row in last.layers),
         ))  # fmt: skip
         done(points[-1])
     return Sweep(tuple(vary), tuple(points), last, fits_fresh(deployment, vary))

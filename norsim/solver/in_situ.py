@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from norsim.array.clipped import ROUNDING
 from norsim.array.tile import Floats, Tile
 from norsim.solver import nodal
 from norsim.solver.characterize import CellTable
@@ -32,26 +33,32 @@ LEAST_SHARE = 1e-3
 TableOf = Callable[[Tile, Floats], CellTable]
 
 
-def aim(tile: Tile, drive: Driven, target_amps: Floats, table_of: TableOf, random: np.random.Generator) -> Tile:
-    """Return `tile` with thresholds at which its cells conduct `target_amps` `[wordlines, bitlines]` in their places.
+def aim(
+    tile: Tile, drive: Driven, target_amps: Floats, table_of: TableOf, random: np.random.Generator
+) -> tuple[Tile, Floats]:
+    """Return `tile` with thresholds at which its cells conduct `target_amps` `[wordlines, bitlines]` in their places,
+    and the currents that are missing, amperes, same shape.
 
     Targets are currents under full drive. `table_of(tile, thresholds)` characterises the cell at `thresholds` `[n]`,
     sorted, over the volts that cells of `tile` can see. A cell that cannot reach its target within its window is left
     at the end of the window.
     """
-    x = _drives(tile, drive, random)
+    x, missing = _drives(tile, drive, random), np.zeros(target_amps.shape)
     wanted = target_amps > LEAST_SHARE * target_amps.max()
     nominal = target_amps if tile.gains is None else target_amps / tile.gains
     for _ in range(ROUNDS):
         table = table_of(tile, np.unique(tile.thresholds))
         across, source = _volts_in_place(nodal.prepare(tile, table), drive, x)
         thresholds = tile.thresholds.copy()
-        thresholds[wanted] = _thresholds(tile, drive, across[wanted], source[wanted], nominal[wanted], table_of)
+        volts = across[wanted], source[wanted]
+        thresholds[wanted], reached = _thresholds(tile, drive, *volts, nominal[wanted], table_of)
+        short = (thresholds[wanted] <= tile.cell.erased_volts) & (reached < 1 - ROUNDING)
+        missing[wanted] = np.where(short, (1 - reached) * target_amps[wanted], 0.0)
         moved = float(np.abs(thresholds - tile.thresholds).max())
         tile = replace(tile, thresholds=thresholds)
         if moved <= SETTLED_VOLTS:
             break
-    return tile
+    return tile, missing
 
 
 def _drives(tile: Tile, drive: Driven, random: np.random.Generator) -> Floats:
@@ -74,8 +81,11 @@ def _volts_in_place(prepared: nodal.Prepared, drive: Driven, x: Floats) -> tuple
     return (across * weight).sum(axis=2) / total, (rise * weight).sum(axis=2) / total
 
 
-def _thresholds(tile: Tile, drive: Driven, across: Floats, source: Floats, target: Floats, table_of: TableOf) -> Floats:
-    """Find thresholds `[n]`, within the cell's window, at which cells with those volts conduct `target`."""
+def _thresholds(
+    tile: Tile, drive: Driven, across: Floats, source: Floats, target: Floats, table_of: TableOf
+) -> tuple[Floats, Floats]:
+    """Find thresholds `[n]`, within the cell's window, at which cells with those volts conduct `target`, and the share
+    of it, `[n]`, that they conducted in the last step."""
     gate = drive.top_volts if drive.direction == "wordlines" else drive.rest_volts
     low, high = tile.cell.erased_volts, tile.cell.programmed_volts
     found = np.full(target.shape, (low + high) / 2)
@@ -95,4 +105,4 @@ def _thresholds(tile: Tile, drive: Driven, across: Floats, source: Floats, targe
         found = np.clip(found + np.clip(step, -LARGEST_STEP_VOLTS, LARGEST_STEP_VOLTS), low, high)
         if np.abs(step).max() <= SETTLED_VOLTS / 10:
             break
-    return found
+    return found, np.exp(here) / target

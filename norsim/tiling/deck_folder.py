@@ -220,4 +220,5 @@ def describe_deck(part: PlacedTile, array: ProgrammedTile, vectors: int) -> dict
         "weight_zero": layer.weight_zero,
         "level_thresholds": array.levels.thresholds.tolist(),
         "cell_codes": part.cell_codes().astype(np.int64).tolist(),
+        "clipped_cells": array.clipped.content(),
     }

@@ -14,6 +14,7 @@ from numba import get_num_threads
 from numpy.typing import NDArray
 from torch import Tensor
 
+from norsim.array.clipped import Clipped
 from norsim.array.tile import Stimulus
 from norsim.backends.backend import Backend, Progress, uncounted
 from norsim.backends.reference_cells import reference_ratio
@@ -24,7 +25,7 @@ from norsim.periphery.encoding import Codes, Encoding
 from norsim.quantization.exempt import refused
 from norsim.quantization.layer import QuantizedLayer
 from norsim.tiling.fit import at_reference, fitted, line_energy, on_chip
-from norsim.tiling.program import ProgrammedTile, program_tile
+from norsim.tiling.program import ProgrammedTile, program_tile, warn_of_cells
 from norsim.tiling.read_noise import on_outputs
 from norsim.tiling.reader import Read, Reader
 from norsim.tiling.tile import PlacedTile, TileRead, joined, placed_tile
@@ -52,6 +53,11 @@ class TileGrid:
         """Whether its reads have noise that is drawn for each read, of cells or of converters."""
         return self.chip.converters.noise > 0 or any(array.read_sigma is not None for array in self.arrays)
 
+    @property
+    def clipped(self) -> Clipped:
+        """How many of its cells cannot reach their state."""
+        return sum((array.clipped for array in self.arrays), Clipped())
+
     def check(self, backend: Backend) -> None:
         """Raise ConfigurationError if `backend` cannot read tiles with this encoding and these source lines."""
         backend.check_encoding(self.chip.encoding.name)
@@ -72,6 +78,7 @@ class TileGrid:
             if progress and backend is None:
                 progress(len(arrays), len(self.tiles))
         programmed = replace(self, arrays=tuple(arrays))
+        warn_of_cells(f"layer {self.layer.name}", programmed.clipped)
         if backend is not None:
             programmed.prepare(backend, progress or uncounted)
             programmed._warn(backend)

@@ -5,19 +5,23 @@ The simulator finds the thresholds of the levels, and cells are programmed in pl
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from norsim.array import in_time, settling
+from norsim.array.clipped import Clipped, clipped
 from norsim.array.tile import Floats, Stimulus, Tile
-from norsim.backends.programming import aimed, program_levels
+from norsim.backends.programming import aimed, cell_amps, program_levels
 from norsim.backends.reference_cells import curves, drivers
 from norsim.chip.model import Chip
 from norsim.periphery.encoding import Codes, Encoding, tile_notes
 from norsim.periphery.programming import Levels
 from norsim.quantization.layer import QuantizedLayer
 from norsim.tiling.tile import PlacedTile
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +34,7 @@ class ProgrammedTile:
     `inputs`, `outputs`, `input_bits`   its number of inputs and of outputs, and the width of its activation codes
     `read_sigma`   `[wordlines, bitlines]`, amperes: standard deviation of each cell's current under the verify read,
                    from one read to the next; None without noise that is drawn for each read
+    `clipped`      how many of its cells cannot reach their state
     """
 
     tile: Tile = field(repr=False)
@@ -39,6 +44,7 @@ class ProgrammedTile:
     outputs: int
     input_bits: int
     read_sigma: Floats | None = field(default=None, repr=False)
+    clipped: Clipped = field(default=Clipped(), repr=False)
 
     def __str__(self) -> str:
         volts = self.tile.thresholds
@@ -66,9 +72,10 @@ def program_tile(part: PlacedTile) -> ProgrammedTile:
     levels = program_levels(chip.verify_cell, chip.encoding)
     encoding = drivers(chip, levels).for_weights(layer.weight_bits).for_blocks(part.blocks)
     target = part.by_level(levels.target_amps, 0.0)
-    tile = _in_place(_verified(_nominal(part, levels), part, target), part, target)
+    verified, missing = _verified(_nominal(part, levels), part, target)
+    tile, in_place = _in_place(verified, part, target)
     cells = (tile.thresholds, target, chip.cell, curves(chip), part.draw, tile.gains)
-    thresholds, read_sigma = chip.silicon.thresholds(*cells), chip.silicon.read_sigma(*cells)
+    (thresholds, lost), read_sigma = chip.silicon.state(*cells), chip.silicon.read_sigma(*cells)
     gate_volts = np.full(tile.bitlines, encoding.wordline_volts)
     gains, seen = tile.gains, _seen(chip, thresholds, encoding.wordline_volts)
     if seen is not None:
@@ -83,12 +90,14 @@ def program_tile(part: PlacedTile) -> ProgrammedTile:
     if slopes is not None:
         # See norsim.array.non_idealities.transistor_mismatch: nothing changes at the gate volts of program-verify.
         thresholds = thresholds - slopes * (gate_volts - chip.encoding.verify_volts[0])
+    of_program = clipped(tile.thresholds, chip.cell.limits, np.maximum(missing, in_place))
     thresholds = np.clip(thresholds, *chip.cell.limits)
     volts = chip.amplifier_offsets(part.draw, tile.bitlines)
     offsets = None if volts is None else chip.sensing.offset_share * volts
     return ProgrammedTile(
         replace(tile, thresholds=thresholds, cell=chip.cell, gains=gains, offsets=offsets), levels, encoding,
         len(part.inputs), len(part.outputs), layer.input_bits, read_sigma,
+        max(lost, of_program, key=lambda one: one.low),
     )  # fmt: skip
 
 
@@ -103,6 +112,15 @@ def _seen(chip: Chip, thresholds: Floats, gate_volts: float) -> Floats | None:
         return in_time.through_source_lines(chip.wires, (wordlines, bitlines), seconds, window)
     top, read = float(chip.encoding.level_amps.max()), curves(chip).read
     return in_time.through_bitlines(chip.wires, thresholds, seconds, window, gate_volts, top, read)
+
+
+def warn_of_cells(name: str, found: Clipped) -> None:
+    """Warn of cells of `name` that conduct less than they should, because no threshold is low enough."""
+    if found.low:
+        LOG.warning(
+            "warning: %s: %s, so they conduct less than they should. Lower the currents of the levels or cell.erased "
+            "(beyond program-verify: cell.lowest), or check what the section silicon does to them", name, found,
+        )  # fmt: skip
 
 
 def _nominal(part: PlacedTile, levels: Levels) -> Tile:
@@ -121,25 +139,30 @@ def _nominal(part: PlacedTile, levels: Levels) -> Tile:
     )  # fmt: skip
 
 
-def _verified(tile: Tile, part: PlacedTile, target: Floats) -> Tile:
+def _verified(tile: Tile, part: PlacedTile, target: Floats) -> tuple[Tile, Floats]:
     """Return the tile with the gains of its cells, and with thresholds at which each conducts its `target`, amperes
-    `[wordlines, bitlines]`, under the verify read as far as its window reaches."""
+    `[wordlines, bitlines]`, under the verify read as far as its window reaches; and what is missing, amperes."""
     chip = part.chip
     gains = chip.silicon.gains(tile.thresholds.shape, part.draw)
     if gains is None:
-        return tile
+        return tile, np.zeros(target.shape)
     threshold_of, on, thresholds = curves(chip).verify, target > 0, tile.thresholds.copy()
     thresholds[on] += threshold_of(target[on] / gains[on]) - threshold_of(target[on])
     window = chip.verify_cell.erased_volts, chip.verify_cell.programmed_volts
-    return replace(tile, thresholds=np.clip(thresholds, *window), gains=gains)
+    missing = np.zeros(target.shape)
+    low = on & (thresholds < window[0])
+    if low.any():
+        reached = cell_amps(chip.verify_cell, np.array(window[:1]), *chip.encoding.verify_volts)[0]
+        missing[low] = np.maximum(target[low] - reached * gains[low], 0.0)
+    return replace(tile, thresholds=np.clip(thresholds, *window), gains=gains), missing
 
 
-def _in_place(tile: Tile, part: PlacedTile, target: Floats) -> Tile:
+def _in_place(tile: Tile, part: PlacedTile, target: Floats) -> tuple[Tile, Floats]:
     """Return the tile with cells that conduct `target` `[wordlines, bitlines]` in the array, if the chip programs in
-    place."""
+    place; and what is missing, amperes."""
     chip = part.chip
     if not chip.in_situ:
-        return tile
+        return tile, np.zeros(target.shape)
     nothing = np.zeros((1, len(part.inputs)), np.uint8)
     kind = part.encoding.drive(nothing, len(part.outputs), part.layer.input_bits)
     return aimed(tile, kind, target, np.random.default_rng(0))

@@ -157,7 +157,7 @@ def test_spreads_in_current_are_those_of_the_cell_with_its_gain(make_layer: Make
     def threshold_of(amps: np.ndarray) -> np.ndarray:
         return 6.0 - amps / 1e-6
 
-    curves = CellCurves(threshold_of, threshold_of, lambda: 0.0)
+    curves = CellCurves(threshold_of, threshold_of, lambda _: 4.5e-6, lambda: 0.0)
     plain = silicon.thresholds(threshold_of(target), target, cell, curves, DRAW)
     scaled = silicon.thresholds(threshold_of(target / gains), target, cell, curves, DRAW, gains)
     np.testing.assert_allclose(gains * (6.0 - scaled), 6.0 - plain, rtol=1e-12)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from norsim.array.cell import Cell
+from norsim.array.clipped import Clipped
 from norsim.array.draw import NUMBERS, Draw, number_of
 from norsim.array.measured import Measured, read_measured
 from norsim.array.non_idealities.broken_cells import BrokenCells
@@ -56,7 +57,7 @@ def threshold_of(amps: Floats) -> Floats:
 
 
 # Of the same cell at both temperatures; it holds no charge at 2.5 V.
-CURVES = CellCurves(threshold_of, threshold_of, lambda: 2.5)
+CURVES = CellCurves(threshold_of, threshold_of, lambda _: 4.5e-6, lambda: 2.5)
 
 
 def drawn(silicon: Silicon, cell: Cell, amps: float = 500e-9, draw: Draw = FIRST) -> Floats:
@@ -425,3 +426,19 @@ def test_a_chip_stays_the_one_that_its_seed_has_always_drawn(
     wanted = np.array([float.fromhex(volts) for volts in EVERYTHING[kind].split()]).reshape(4, 5)
     np.testing.assert_array_max_ulp(found, wanted, maxulp=4)
     assert ((found == 3.0).sum(), (found == 7.5).sum()) == (2, 2)
+
+
+def test_cells_that_cannot_reach_their_state_are_counted(cell: Cell) -> None:
+    """The lowest threshold is 1.5 V, at 4.5 uA: a loss of charge down to -0.5 V lacks 2 V, a mean of 5.5 uA 1 uA."""
+    target = np.full((3, 27), 500e-9)
+    programmed = threshold_of(target)
+    none = Silicon((ProgrammingSpread(1e-3),)).state(programmed, target, cell, CURVES, FIRST)[1]
+    assert none == Clipped(81)
+    volts, found = Silicon((ChargeLoss(1.0, -0.5),), seconds=1e9).state(programmed, target, cell, CURVES, FIRST)
+    assert (volts == 1.5).all() and found == Clipped(81, 81, 0, pytest.approx(2.0), 0.0)
+    upwards = MeanDrift(5e-6, 500e-9, 1.0)
+    _, found = Silicon((CurrentSpreads(mean_drift=upwards),), seconds=1.0).state(
+        programmed, target, cell, CURVES, FIRST
+    )
+    assert (found.low, found.high) == (81, 0) and found.amps == pytest.approx(1e-6, rel=1e-3)
+    assert "81 of 81 cells" in str(found) and "A short" in str(found)

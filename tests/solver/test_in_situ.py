@@ -53,7 +53,7 @@ def test_without_wires_nothing_moves(encoding: str) -> None:
     levels = program_levels(array.tile.cell, array.encoding)
     codes = np.random.default_rng(0).choice(CODES, array.tile.thresholds.shape)
     tile = replace(array.tile, thresholds=levels.thresholds[codes])
-    moved = aimed(tile, array.stimulus(2, 0), levels.target_amps[codes], np.random.default_rng(0))
+    moved, missing = aimed(tile, array.stimulus(2, 0), levels.target_amps[codes], np.random.default_rng(0))
     np.testing.assert_allclose(moved.thresholds, tile.thresholds, atol=2e-4)
 
 
@@ -64,3 +64,14 @@ def test_thresholds_go_down_and_stay_in_the_window(make_layer: object) -> None:
     assert moved.thresholds.min() >= plain.cell.erased_volts
     # A cell that must be off stays as it is.
     assert (change[plain.thresholds == 6.0] == 0).all()
+
+
+def test_cells_that_the_wires_put_out_of_reach_are_counted(make_layer: object) -> None:
+    """Behind 30 kohm, cells at the end of the window stay below their targets: as many as are missing current."""
+    within = program_tile(of_codes("bit-serial", ("silicon.in_situ=true",), make_layer))
+    assert within.clipped.low == 0 and within.clipped.cells == within.tile.thresholds.size
+    lossy = ("silicon.in_situ=true", "bit_serial.wires.bitline_end=30 kohm", "cell.erased=3.6 V")
+    found = program_tile(of_codes("bit-serial", lossy, make_layer))
+    at_end = found.tile.thresholds <= found.tile.cell.erased_volts
+    assert 0 < found.clipped.low <= at_end.sum()
+    assert 0 < found.clipped.amps < 1.6e-6

@@ -185,6 +185,6 @@ def test_deselected_wordlines_at_other_volts_on_every_rung(encoding: str) -> Non
         alone = cell_amps(chip.cell, tile.thresholds.ravel(), off, 0.5).reshape(tile.thresholds.shape).sum(axis=0)
         np.testing.assert_allclose(found["ngspice"][0], alone, rtol=2e-2, atol=1e-12)
         leaks.append(float(alone.max()))
-        aim = aimed(tile, stimulus, np.full(tile.thresholds.shape, 5e-7), np.random.default_rng(0))
+        aim, _ = aimed(tile, stimulus, np.full(tile.thresholds.shape, 5e-7), np.random.default_rng(0))
         assert 3.0 < aim.thresholds.min() < aim.thresholds.max() < 4.5
     assert leaks[1] > 1e-9 > 1e3 * abs(leaks[0])

@@ -70,13 +70,14 @@ def command(
     from norsim.spice.simulators.choice import chosen_simulator
     from norsim.spice.simulators.ngspice import mode_file
     from norsim.tiling.deck_folder import describe_deck, save_array, titled
-    from norsim.tiling.program import program_tile
+    from norsim.tiling.program import program_tile, warn_of_cells
 
     # The levels can be known already, so that nothing else here would run the simulator.
     chosen_simulator(choice.chip.cell).warnings(choice.chip.cell, np.array([choice.chip.cell.erased_volts]))
     one = open_experiment(network, choice, dataset, data_folder, seed=seed, trusted=model_is_trusted())
     part = one.grid(layer).at(*place)
     codes, array = one.vectors(layer, part, vectors, seed), program_tile(part)
+    warn_of_cells(part.name, array.clipped)
     placed, stimulus = array.tile, array.drive(part.codes(codes))
     (text, digest), (hint, results) = titled(deck(placed, stimulus, dialect)), RUNS[dialect]
     folder = open_run("build-netlist", out, choice, seed)

@@ -114,6 +114,7 @@ def command(
         save(folder.path / name, placed, codes, read)
     seconds = time.monotonic() - started
     summary = summarize(network, layer, tile, backend, grid.tiles, len(codes), device_name(device), seconds)
+    summary["clipped_cells"] = grid.clipped.content()
     folder.finish(summary)
     if as_json:
         print_json({**summary, "out": str(folder.path)})
