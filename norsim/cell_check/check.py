@@ -94,7 +94,7 @@ def check(
     now("leaks")
     found += _leaks(chip)
     if programmed_card is not None:
-        found.append(_same_card(cell, programmed_card, read_volts))
+        found += _same_card(cell, programmed_card, encoding)
     warnings = [*cell.notes, *simulator.warnings(cell, states)]
     now("temperature")
     middle = float(states[len(states) // 2])
@@ -125,11 +125,15 @@ def _leaks(chip: Chip) -> list[Finding]:
     return [*found, findings.lost(amps, float(encoding.level_amps[-1]), MOST_LOST)]
 
 
-def _same_card(cell: Cell, card: Cell, read_volts: tuple[float, float]) -> Finding:
-    """Compare both with the overdrive that an erased cell has in a read."""
-    gate = read_volts[0] + cell.programmed_volts - cell.erased_volts
-    shifted = _amps(cell, cell.programmed_volts, gate, read_volts[1])
-    return findings.same_card(shifted, _amps(card, card.erased_volts, gate, read_volts[1]))
+def _same_card(cell: Cell, card: Cell, encoding: Encoding) -> list[Finding]:
+    """Compare both with the overdrive that an erased cell has in a read, and in the read itself."""
+    read, drain = encoding.verify_volts
+    above = read + cell.programmed_volts - cell.erased_volts
+    pairs = [
+        (_amps(cell, cell.programmed_volts, gate, drain), _amps(card, card.erased_volts, gate, drain), gate, drain)
+        for gate in (above, read)
+    ]
+    return [findings.same_card(*pairs[0]), findings.same_leak(*pairs[1], encoding)]
 
 
 def _amps(cell: Cell, threshold: float, gate: float, drain: float) -> float:

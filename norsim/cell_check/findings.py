@@ -234,14 +234,31 @@ def temperature(amps: tuple[float, float], kelvin_apart: float) -> Finding:
     return Finding("temperature slope of the middle level", percent, "%/K", advice=advice)
 
 
-def same_card(shifted: float, card: float) -> Finding:
-    """Compare the currents, amperes, of a programmed cell's own card and of an erased cell with a shifted threshold."""
+def same_card(shifted: float, card: float, gate: float, drain: float) -> Finding:
+    """Compare the currents, amperes, of a programmed cell's own card and of an erased cell with a shifted threshold, at
+    `gate` and `drain` volts that give them the overdrive of an erased cell in a read."""
     off = abs(shifted / card - 1) if card > 0 else None
     ok = off is not None and off <= 0.1
+    at = (
+        f"at {gate:g} V on the gate, the overdrive of an erased cell in a read, and {drain:g} V at the drain, the card "
+        f"conducts {card:.3g} A, the shifted cell {shifted:.3g} A"
+    )
     return Finding("card of a programmed cell against a shifted erased one", off, "of its current", "at most 0.1", ok,
-                   "" if ok else "they differ in more than their threshold, or cell.programmed is not the threshold of "
-                   "that card: change cell.programmed, or use a model with a state parameter, set in cell.state",
-                   )  # fmt: skip
+                   at if ok else f"{at}: they differ in more than their threshold, or cell.programmed is not the "
+                   "threshold of that card: change cell.programmed, or use a model with a state parameter, set in "
+                   "cell.state")  # fmt: skip
+
+
+def same_leak(shifted: float, card: float, gate: float, drain: float, encoding: Encoding) -> Finding:
+    """Compare the same currents, amperes, at the chip's own read, `gate` and `drain` volts, in steps between levels."""
+    off = abs(shifted - card) / step_amps(encoding)
+    ok = off <= HALF_A_STEP
+    at = f"at the read, {gate:g} V on the gate and {drain:g} V at the drain, the card conducts {card:.3g} A"
+    times = f", {card / shifted:.3g} times the {shifted:.3g} A" if shifted > 0 else f", and not the {shifted:.3g} A"
+    advice = f"{at}{times} of the shifted cell that norsim uses"
+    return Finding("card of a programmed cell at the read", off, "steps", f"at most {HALF_A_STEP:g}", ok,
+                   advice if ok else f"{advice}: the lowest level is not that card's; change cell.programmed, or "
+                   "use a model with a state parameter, set in cell.state")  # fmt: skip
 
 
 def fitted(error: float, tolerance: float, parts: int) -> Finding:

@@ -85,15 +85,18 @@ class CellSection(Section):
     """The model's nodes in order: `drain`, `gate`, `source`, `bulk`, `ground`, or a voltage such as `1.2 V`. `bulk` is
     the array's well, which decks tie to 0 V; `ground` is always 0 V."""
     state: Name | None = None
-    """Parameter that sets a cell's state; null: a voltage source at the gate shifts the threshold."""
+    """Parameter that sets a cell's state. null: the model has none; it is an erased cell, and a voltage source in
+    series with its gate shifts the threshold, so that a cell at V_T conducts what the model does at V_G - (V_T -
+    `erased`)."""
     state_erased: Parameter | None = None
     """Value of the parameter at the erased end of the window, for example `0.1 fC` or `10 uS`; null: the parameter is
     the threshold in volts."""
     state_programmed: Parameter | None = None
     """Value at the programmed end; linear in between."""
     programmed_as: Name | None = None
-    """Model card of a programmed cell, if `cell.model` is that of an erased one. Only `cell check` uses it: cells in
-    between are shifted erased ones."""
+    """Model card of a programmed cell, if `cell.model` is that of an erased one. Only `cell check` uses it, since cells
+    are shifted erased ones: it compares the currents of both at the read voltages, and with the gate higher by
+    `programmed` - `erased`, at the drain volts of the read."""
     erased: Volts
     """Lowest programmable threshold."""
     programmed: Volts

@@ -9,6 +9,7 @@ from torch import nn
 
 from norsim.backends.backend import Backend
 from norsim.evaluation.clipping import Use
+from norsim.periphery.energy import USUAL_COSTS
 from norsim.tiling.macs import Macs
 from norsim.tiling.modules import TiledLayer, tiled_layers
 
@@ -45,6 +46,7 @@ def layer_table(
             "reads": use.reads,
             **use.shares(),
             "clipped_cells": layer.grid.clipped.content(),
+            "adc_step_joules": layer.grid.chip.costs.joules_per_step,
             **_costs(layer, use.reads / images / len(layer.grid.tiles)),
         }
         for name, layer in tiled_layers(model).items()
@@ -74,14 +76,18 @@ def image_costs(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     `joules_image` is the sum of its parts; `tops_per_watt` counts a multiply-accumulate as two operations;
     `latency_seconds` is the time of one image alone, layer after layer; `interval_seconds` is the time from one image
-    to the next if all layers work at once; `converters` is their number on the chip.
+    to the next if all layers work at once; `converters` is their number on the chip. `adc_step_joules` is the energy of
+    a conversion for each of its steps, most of the energy on usual chips, and `adc_step_is_default` whether it is
+    norsim's, that of one published converter.
     """
     parts = {kind: sum(row[f"{kind}_joules_image"] for row in layers) for kind in ("cells", "lines", "converters")}
     seconds = [row["seconds_image"] for row in layers]
+    step = layers[0]["adc_step_joules"] if layers else USUAL_COSTS.joules_per_step
     macs, joules = sum(row["macs_image"] for row in layers), sum(parts.values())
     return {
         "macs_image": macs, "joules_image": joules, **{f"{kind}_joules_image": part for kind, part in parts.items()},
         "tops_per_watt": 2e-12 * macs / joules if joules else None,
         "latency_seconds": sum(seconds), "interval_seconds": max(seconds, default=0.0),
-        "converters": sum(row["converters"] for row in layers), "assumptions": ASSUMPTIONS,
+        "converters": sum(row["converters"] for row in layers), "adc_step_joules": step,
+        "adc_step_is_default": step == USUAL_COSTS.joules_per_step, "assumptions": ASSUMPTIONS,
     }  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from norsim.errors import ConfigurationError, SolveError, suggestion
 from norsim.kits import curves
 from norsim.kits.flat import flats
 from norsim.kits.library import find_library, names_in
+from norsim.spice.simulators.running import own_folder
 from norsim.spice.wrapper import PINS
 
 # Largest difference of a current from the kit's, relative.
@@ -157,23 +157,23 @@ def in_place(wanted: Wanted, folder: Path) -> InPlace:
     return InPlace(content, built, call, threshold, amps)
 
 
-def flatten(wanted: Wanted, kit: InPlace, folder: Path, write: Callable[[str, dict[str, Any]], None]) -> Imported:
-    """Return the flat transistor of `kit`; `write(netlist, content)` writes both as files of `folder`, from which the
-    chip is loaded for the check.
+def flatten(wanted: Wanted, kit: InPlace) -> Imported:
+    """Return the flat transistor of `kit`, checked against it. No file is left behind.
 
     Raises ConfigurationError as `flats` does, and SolveError if currents differ from the kit's by more than AGREEMENT.
     """
     gate, drain = wanted.read_volts
     name = f"{wanted.transistor.lower()}_flat".replace(".", "_")
     errors: list[float] = []
+    content = _flat_content(wanted, kit, name)
     for flat in flats(kit.cell, kit.call, name):
-        content = _flat_content(wanted, kit, name)
-        write(flat.text(kit.threshold), content)
-        cell = build_chip(content, folder / "chip.yaml").cell
+        with own_folder() as folder:
+            (folder / content["cell"]["netlist"]).write_text(flat.text(kit.threshold))
+            cell = build_chip(content, folder / "chip.yaml").cell
         call = f"X1 {' '.join(PINS.values())} {cell.subcircuit} {cell.state}={kit.threshold!r}"
         errors.append(curves.difference(curves.curves(cell, call, gate, drain, GATES, DRAINS), kit.amps))
         if errors[-1] <= AGREEMENT:
-            seconds = _timed(wanted, kit, content, folder)
+            seconds = _timed(wanted, kit, cell)
             return Imported(flat.text(kit.threshold), content, flat.bins, errors[-1], seconds)
     raise SolveError(
         f"the currents of the flat card of {wanted.transistor} differ from those of the kit by {min(errors):.1e}; "
@@ -181,8 +181,8 @@ def flatten(wanted: Wanted, kit: InPlace, folder: Path, write: Callable[[str, di
     )
 
 
-def _timed(wanted: Wanted, kit: InPlace, content: dict[str, Any], folder: Path) -> tuple[float, float]:
-    """Return the seconds that the reads of a small tile take with the kit in place and with the flat card.
+def _timed(wanted: Wanted, kit: InPlace, flat: Cell) -> tuple[float, float]:
+    """Return the seconds that the reads of a small tile take with the kit in place and with the flat cell.
 
     Raises SolveError if their currents differ by more than AGREEMENT of the largest.
     """
@@ -190,9 +190,9 @@ def _timed(wanted: Wanted, kit: InPlace, content: dict[str, Any], folder: Path) 
     thresholds = np.full((WORDLINES, BITLINES), kit.threshold)
     stimulus = Stimulus(np.tile([[gate], [0.8 * gate]], (READS // 2, WORDLINES)), np.full((READS, BITLINES), drain))
     seconds, amps = [], []
-    for one, trusted in ((kit.content, wanted.trusted), (content, False)):
-        chip = build_chip(one, folder / "chip.yaml", trusted)
-        tile = Tile(thresholds, chip.cell, chip.wires, name="import")
+    chip = build_chip(kit.content, Path("kit.yaml"), wanted.trusted)
+    for cell in (chip.cell, flat):
+        tile = Tile(thresholds, cell, chip.wires, name="import")
         taken: list[float] = []
         while len(taken) < REPEATS and sum(taken) < ENOUGH_SECONDS:
             started = time.perf_counter()

@@ -33,6 +33,7 @@ from norsim.array.tile import Currents, Stimulus
 from norsim.array.wires import Wires
 from norsim.periphery.adc import Kind
 from norsim.periphery.circuits.table import USUAL_CIRCUITS, Circuits
+from norsim.configuration.quantities import engineering
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,12 @@ class Costs:
 
 
 USUAL_COSTS = Costs()
+
+
+def step_in_words(joules: float) -> str:
+    """Return the energy of a conversion for each of its steps, and whether it is only the default."""
+    default = "norsim's default; set cost.adc_step to that of your converter"
+    return f"{engineering(joules, 'J')} a step ({default if joules == USUAL_COSTS.joules_per_step else 'as set'})"
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from norsim.cell_check.check import CellCheck, check, small_tile
 from norsim.cell_check.curves import Curves
 from norsim.cell_check.findings import Finding, monotone
 from norsim.chip.load import load_chip, presets
+from norsim.paths import models_folder
 from norsim.periphery.programming import Levels
 from tests.commands.conftest import Run
 
@@ -162,7 +163,7 @@ def test_the_command_fails_with_advice(norsim: Run, tmp_path: Path) -> None:
         "cell", "check", "--chip", "square-law", "--set", "cell.programmed=2.2 V", "--out", tmp_path, "--quiet"
     )
     assert ended.code == 5 and SAME_CARD in ended.err
-    assert "FAILS" in ended.out and f"! {SAME_CARD}: they differ" in ended.out
+    assert "FAILS" in ended.out and f"! {SAME_CARD}: at" in ended.out and "they differ" in " ".join(ended.out.split())
     assert not json.loads((tmp_path / "summary.json").read_text())["ok"]
 
 
@@ -184,3 +185,24 @@ def test_the_small_tile_is_read_up_to_the_full_drain_volts(bits: int) -> None:
     levels = Levels(np.linspace(6.0, 3.0, 16), *[chip.encoding.level_amps] * 2)
     _, stimulus, outputs = small_tile(chip, levels)
     assert outputs == 16 and 0.9 * 0.05 < stimulus.bitline_volts.max() <= 0.05 * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("volts", [3.0, 2.3])
+def test_the_card_of_a_programmed_cell_at_both_voltages(norsim: Run, tmp_path: Path, volts: float) -> None:
+    """Level 1 by hand: an erased cell of 1 V read at 2.5 V, and a card of `volts` that stands for the one of 3 V."""
+    (tmp_path / "cards.sp").write_text(f".model e nmos vto=1 kp=1e-5\n.model p nmos vto={volts} kp=1e-5\n")
+    chip = yaml.safe_load((models_folder() / "chips" / "square-law.yaml").read_text())
+    chip["cell"] = {
+        "models": ["cards.sp"], "model": "e", "programmed_as": "p", "erased": "1 V", "programmed": "3 V",
+        "instance": {"w": "1u", "l": "1u"},
+    }  # fmt: skip
+    chip["bit_serial"] |= {"wordline_read": "2.5 V", "bitline_read": "0.5 V", "top_level": "1.5 uA"}
+    (tmp_path / "chip.yaml").write_text(yaml.safe_dump(chip))
+    ended = norsim("cell", "check", "--chip", tmp_path / "chip.yaml", "--out", tmp_path / "out", "--json", "-q")
+    found = {one["name"]: one for one in ended.json["findings"]}
+    over, read = found[SAME_CARD], found["card of a programmed cell at the read"]
+    shifted, card = (1e-5 * ((4.5 - vt) * 0.5 - 0.5**2 / 2) for vt in (3.0, volts))
+    assert over["value"] == pytest.approx(1 - shifted / card, rel=1e-4, abs=1e-6)
+    assert "at 4.5 V on the gate" in over["advice"] and "2.5 V on the gate and 0.5 V at the drain" in read["advice"]
+    assert read["value"] == pytest.approx(max(2.5 - volts, 0) ** 2 / 2 * 1e-5 / (1.5e-6 / 15), rel=1e-3, abs=1e-4)
+    assert read["ok"] is over["ok"] is (volts == 3.0)

@@ -53,7 +53,7 @@ def test_without_wires_nothing_moves(encoding: str) -> None:
     levels = program_levels(array.tile.cell, array.encoding)
     codes = np.random.default_rng(0).choice(CODES, array.tile.thresholds.shape)
     tile = replace(array.tile, thresholds=levels.thresholds[codes])
-    moved, missing = aimed(tile, array.stimulus(2, 0), levels.target_amps[codes], np.random.default_rng(0))
+    moved, _ = aimed(tile, array.stimulus(2, 0), levels.target_amps[codes], np.random.default_rng(0))
     np.testing.assert_allclose(moved.thresholds, tile.thresholds, atol=2e-4)
 
 

@@ -35,6 +35,7 @@ from norsim.configuration.quantities import engineering
 from norsim.errors import ConfigurationError
 from norsim.files import write_text
 from norsim.jobs.phases import Phases, step
+from norsim.periphery.energy import step_in_words
 
 if TYPE_CHECKING:
     from norsim.evaluation.attribution import Loss
@@ -139,7 +140,7 @@ def command(
     content: dict[str, Any] = {
         "network": network or str(model), "dataset": parts["calibrate"].name, "chip": choice.chip.name,
         "encoding": choice.chip.encoding.name, "max_loss_points": max_loss, "energy": energy, **summary(found),
-        "seed": seed, "seconds": time.monotonic() - started,
+        "adc_step_joules": choice.chip.costs.joules_per_step, "seed": seed, "seconds": time.monotonic() - started,
     }  # fmt: skip
     write_text(folder.path / "sensitivities.csv", table_of_sensitivities(found))
     folder.finish(content)
@@ -212,7 +213,8 @@ def report_proposal(content: dict[str, Any], path: Path) -> None:
     before = content["bits_widest"]
     show.say(
         f"Converter energy per image: {engineering(content['converters_joules_image'], 'J')}, "
-        f"{100 * content['converter_energy']:.1f} % of that of {before} bits"
+        f"{100 * content['converter_energy']:.1f} % of that of {before} bits, at "
+        f"{step_in_words(content['adc_step_joules'])}"
     )
     show.say(
         f"Accuracy on {content['images']['verify']} other training images, in integers: "

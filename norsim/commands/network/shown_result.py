@@ -84,13 +84,15 @@ def report_result(found: Evaluation, path: Path, verbose: bool, summary: dict[st
             )
     for line in proof_in_words(found):
         show.say(line)
+    from norsim.periphery.energy import step_in_words
+
     cost = summary["energy"]
     if cost["joules_image"]:
         share = 100 * cost["converters_joules_image"] / cost["joules_image"]
         show.say(
             f"Cost per image: {engineering(cost['joules_image'], 'J')} in cells, driven lines and converters, "
-            f"{share:.1f} % of it in converters, and {engineering(cost['latency_seconds'], 's')} (summary.json states "
-            "what is included)"
+            f"{share:.1f} % of it in converters, at {step_in_words(cost['adc_step_joules'])}, and "
+            f"{engineering(cost['latency_seconds'], 's')} (summary.json states what is included)"
         )
         show.say(chip_in_words(cost["chip"]))
     from norsim.tiling.digital import listed

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -114,14 +113,11 @@ def import_command(
         write_text(folder.path / "kit.yaml", yaml_text(kit.content))
         report("write it flat, and compare", 1, 3)
 
-        def write(netlist: str, content: dict[str, Any]) -> None:
-            said = (
-                f"* {transistor} of {root.name}, corner {corner}, {' '.join(f'{k}={v}' for k, v in instance.items())}"
-            )
-            write_text(folder.path / content["cell"]["netlist"], f"{said}\n* Written by norsim cell import.\n{netlist}")
-            write_text(folder.path / "chip.yaml", yaml_text(content))
-
-        found = flatten(wanted, kit, folder.path, write)
+        found = flatten(wanted, kit)
+        sizes = " ".join(f"{name}={value}" for name, value in instance.items())
+        said = f"* {transistor} of {root.name}, corner {corner}, {sizes}\n* Written by norsim cell import.\n"
+        write_text(folder.path / found.content["cell"]["netlist"], said + found.netlist)
+        write_text(folder.path / "chip.yaml", yaml_text(found.content))
         report("write it flat, and compare", 3, 3)
     ratio = found.read_seconds[0] / found.read_seconds[1]
     content = {

@@ -37,6 +37,8 @@ WORD = re.compile(r"\[(\w+)\]|\((\w+)\)|\|=\|([^|]+)\|")
 DECK_LINE = re.compile(r" (?:on line|Check line no) \d+(?= )", re.IGNORECASE)
 # Largest number of warnings that are shown with an error.
 MOST_BEFORE = 3
+# Of a longer line of a message, such as an echoed model card, this many letters at its start and at its end are shown.
+HEAD, TAIL = 120, 40
 
 LOG = logging.getLogger(__name__)
 
@@ -92,11 +94,26 @@ def check_log(log: str) -> None:
     A solution found by stepping gmin or the sources is accepted if the stepping completed, since its last step is the
     original circuit.
     """
+    message = _trouble(log)
+    if message:
+        raise SolveError(f"ngspice says {joined(message)!r}")
+
+
+def _trouble(log: str) -> list[str]:
+    """Return the first message of a log that reports a problem, no lines without one."""
     found = list(messages(log))
     for place, message in enumerate(found):
         lines = [line for line in message if TROUBLE.search(line)]
         if lines and not (place <= _completed(found) and all(STEPPING.search(line) for line in lines)):
-            raise SolveError(f"ngspice says {' / '.join(message)!r}")
+            return message
+    return []
+
+
+def joined(message: list[str]) -> str:
+    """Return the lines of a message as one text for people, without the middle of very long ones."""
+    return " / ".join(
+        line if len(line) <= HEAD + TAIL else f"{line[:HEAD].rstrip()} ... {line[-TAIL:].lstrip()}" for line in message
+    )
 
 
 def _completed(found: list[list[str]]) -> int:
@@ -111,8 +128,8 @@ def warnings_in(log: str, cell: Cell) -> list[str]:
     """
     found = list(messages(log))
     kept = [message for place, message in enumerate(found) if _warns(message, place <= _completed(found))]
-    texts = [DECK_LINE.sub("", " / ".join(message)) for message in kept]
-    return list(dict.fromkeys(f"{text}{place_of(cell, text)}" for text in texts))
+    texts = [(DECK_LINE.sub("", joined(message)), DECK_LINE.sub("", " / ".join(message))) for message in kept]
+    return list(dict.fromkeys(f"{text}{place_of(cell, whole)}" for text, whole in texts))
 
 
 def _warns(message: list[str], stepped: bool) -> bool:
@@ -135,14 +152,14 @@ def check(log: str, cell: Cell) -> None:
         raise ConfigurationError(
             f"ngspice does not know these parameters of the cell's models or elements: {places}. Correct them. Those "
             "of model cards and calls that it may ignore can be listed under cell.allow_unknown_parameters. ngspice "
-            f"says {' / '.join(next(message for message in messages(log) if UNKNOWN.search(' '.join(message))))!r}"
+            f"says {joined(next(message for message in messages(log) if UNKNOWN.search(' '.join(message))))!r}"
         )
     try:
         check_log(log)
     except SolveError as problem:
         before = [text for text in warnings_in(log, cell) if text[:40] not in str(problem)][:MOST_BEFORE]
         also = f". It warns as well: {'; '.join(before)}" if before else ""
-        raise SolveError(f"{problem}{place_of(cell, str(problem))}{also}") from None
+        raise SolveError(f"{problem}{place_of(cell, ' / '.join(_trouble(log)))}{also}") from None
     for text in warnings_in(log, cell):
         LOG.warning("ngspice warns about the cell: %s", text)
 
