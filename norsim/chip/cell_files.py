@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -20,21 +20,25 @@ from norsim.spice.model_files import PARAMETERS, Source, is_file
 from norsim.spice.options import taken_options
 from norsim.spice.own_names import check_names
 from norsim.spice.simulators.messages import LOG
-from norsim.spice.single_cells import cards_of
+from norsim.spice.single_cells import cards_of, is_slow
 from norsim.spice.wrapper import NAME, STATE, Inner, check_defined, wrapper
 
-# Model cards in the subcircuits of a cell from which a note says that ngspice reads them slowly.
-MANY_CARDS = 32
 # An absolute path, in quotes or up to a blank.
 FILE_NAME = re.compile(r"\"(/[^\"]+)\"|'(/[^']+)'|(?<![\w.])(/[^\s\"'=,()]+)")
 
 
 def build_cell(
-    section: CellSection, kelvin: float, chip: Path, trust_cell: bool, state_is_charge: bool = False
+    section: CellSection,
+    kelvin: float,
+    chip: Path,
+    trust_cell: bool,
+    state_is_charge: bool = False,
+    drawn: bool = False,
 ) -> Cell:
     """Build the cell of a chip file at a temperature in kelvin; its files are beside the chip file or norsim's.
 
-    `state_is_charge` says whether the ends of its state are charges.
+    `state_is_charge` says whether the ends of its state are charges. With `drawn`, random functions in
+    subcircuits stay, so that each instance in a deck differs; elsewhere and otherwise they are at their mean.
 
     Raises ConfigurationError if a file is missing or has forbidden content (norsim.spice.model_files), or if no file
     defines the cell.
@@ -44,7 +48,7 @@ def build_cell(
     parts = _at_corner(parts, section.corner, reader)
     read = [reader.cards(part.file, part.section, models_folder() / "devices") for part in parts]
     read.append(reader.cards(section.netlist, None, netlists_folder() / "cells") if section.netlist else [])
-    read, notes = _at_means(read)
+    read, notes = _at_means(read, drawn)
     options = dict(section.options)
     for place, found in enumerate(read):
         read[place], options = taken_options(found, options)
@@ -84,12 +88,12 @@ def build_cell(
 
 def _slow(cell: Cell) -> tuple[str, ...]:
     """Return a note about a cell that ngspice reads slowly, because it copies many cards for each instance."""
-    cards = cards_of(cell)
-    if cards < MANY_CARDS or "hs" in cell.compatibility:
+    if not is_slow(cell):
         return ()
     note = (
-        f"each cell has a copy of {cards} model cards, which ngspice reads slowly in decks of many cells; norsim cell "
-        "import writes the one card that a size needs, and ngspice drops the others itself with cell.compatibility hsa"
+        f"each cell has a copy of {cards_of(cell)} model cards, which ngspice reads slowly in decks of many cells; "
+        "norsim cell import writes the one card that a size needs, and ngspice drops the others itself with "
+        "cell.compatibility hsa"
     )
     LOG.warning("%s", note)
     return (note,)
@@ -129,14 +133,23 @@ def _at_corner(parts: list[LibrarySection], corner: str | None, reader: _Reader)
     return found
 
 
-def _at_means(read: list[list[Card]]) -> tuple[list[list[Card]], tuple[str, ...]]:
-    """Return the cards of each file with drawn numbers at their means, and a note that says so, which is logged too."""
+def _with_depth(found: list[Card]) -> Iterator[tuple[Card, bool]]:
+    """Yield each card, and whether it is in a subcircuit."""
+    depth = 0
+    for card in found:
+        depth += (card.name == ".subckt") - (card.name == ".ends")
+        yield card, depth > 0 and card.name != ".subckt"
+
+
+def _at_means(read: list[list[Card]], drawn: bool) -> tuple[list[list[Card]], tuple[str, ...]]:
+    """Return the cards of each file with drawn numbers at their means, but with `drawn` not in subcircuits, and a note
+    that says so, which is logged too."""
     calls: list[tuple[str, str]] = []
     result: list[list[Card]] = []
     for found in read:
-        taken = [at_mean(card) for card in found]
+        taken = [(card, ()) if inside and drawn else at_mean(card) for card, inside in _with_depth(found)]
         result.append([card for card, _ in taken])
-        calls += [(card.where, call) for card, drawn in taken for call in drawn]
+        calls += [(card.where, call) for card, replaced in taken for call in replaced]
     if not calls:
         return result, ()
     where, call = calls[0]

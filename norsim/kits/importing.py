@@ -12,11 +12,14 @@ import numpy as np
 from norsim.array.cell import Cell
 from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.backends.registry import reference
+from norsim.chip.cell_files import build_cell
 from norsim.chip.load import build_chip
+from norsim.chip.schema import chip_file
 from norsim.errors import ConfigurationError, SolveError, suggestion
 from norsim.kits import curves
 from norsim.kits.flat import flats
 from norsim.kits.library import find_library, names_in
+from norsim.kits.mismatch import Mismatch, sample
 from norsim.spice.simulators.running import own_folder
 from norsim.spice.wrapper import PINS
 
@@ -155,6 +158,20 @@ def in_place(wanted: Wanted, folder: Path) -> InPlace:
     cell["erased"] = f"{threshold:g} V"
     content = _chip(f"{wanted.transistor}-in-place", cell, wanted, _top_amps(amps))
     return InPlace(content, built, call, threshold, amps)
+
+
+def sampled(wanted: Wanted, kit: InPlace, section: str, count: int, seed: int) -> Mismatch:
+    """Return `count` transistors as the statistics of the library's `section` draw them in ngspice.
+
+    Raises ConfigurationError if nothing is drawn there, and what `in_place` raises.
+    """
+    path = Path("kit.yaml")
+    content = {**kit.content, "cell": {**kit.content["cell"], "corner": section}}
+    file = chip_file().model_validate(content)
+    drawn, mean = (
+        build_cell(file.cell, file.temperature, path, wanted.trusted, drawn=drawn) for drawn in (True, False)
+    )
+    return sample(drawn, mean, kit.call, wanted.read_volts, count, seed)
 
 
 def flatten(wanted: Wanted, kit: InPlace) -> Imported:

@@ -17,6 +17,8 @@ from norsim.spice.elements import Drive, number
 CELLS_AT_ONCE, DRIVES_AT_ONCE = 128, 256
 # Model cards in subcircuits of all cells of a deck: 16 cells with 180 bins take ngspice 0.2 s to read, 64 take 2.5 s.
 CARDS_AT_ONCE = 3000
+# Model cards in the subcircuits of a cell from which ngspice reads its decks slowly.
+MANY_CARDS = 32
 # With the tolerances of other decks, a simulator that steps to very close volts accepts its solution at the last ones.
 CLOSE = "gmin=1e-15 abstol=1e-15 reltol=1e-9 vntol=1e-12"
 
@@ -67,6 +69,12 @@ class SingleCells:
             return found[drive.ravel(), own.ravel()]
         parts = [points[start : start + most] for start in range(0, len(points), most)]
         return np.concatenate([self.solve(cell, part) for part in parts])
+
+
+def is_slow(cell: Cell) -> bool:
+    """Return whether ngspice reads decks of the cell slowly, since it copies many cards for each instance; in its modes
+    for HSPICE it drops the bins that do not fit."""
+    return cards_of(cell) >= MANY_CARDS and "hs" not in cell.compatibility
 
 
 def cards_of(cell: Cell) -> int:

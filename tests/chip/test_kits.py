@@ -12,7 +12,6 @@ import pytest
 from norsim.array.cell import Cell
 from norsim.array.tile import Floats
 from norsim.backends.programming import cell_amps
-from norsim.chip import cell_files
 from norsim.chip.load import load_chip
 from norsim.errors import ConfigurationError, UntrustedCellError
 from norsim.spice import single_cells
@@ -163,7 +162,7 @@ def test_cells_with_many_cards_are_in_several_decks(tmp_path: Path, monkeypatch:
     parts = SingleCells(solve, 512).drain_amps(cell, *points)
     assert sizes == [5, 2, 2, 1]
     np.testing.assert_allclose(parts, whole, rtol=1e-5)
-    monkeypatch.setattr(cell_files, "MANY_CARDS", 6)
+    monkeypatch.setattr(single_cells, "MANY_CARDS", 6)
     assert "a copy of 6 model cards" in load_chip(kit_chip(tmp_path)).cell.notes[-1]
     assert len(load_chip(kit_chip(tmp_path, compatibility="hsa")).cell.notes) == 1
 

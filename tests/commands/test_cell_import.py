@@ -9,10 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from norsim.array.non_idealities.pdk_mismatch import read_transistors
 from norsim.backends.programming import cell_amps
+from norsim.backends.registry import read
 from norsim.chip.load import load_chip
+from norsim.errors import ConfigurationError
 from norsim.kits import importing
 from norsim.kits.flat import Flat, flats
+from norsim.quantization.layer import QuantizedLayer
+from norsim.tiling.grid import place
+from norsim.tiling.program import program_tile
 from tests.chip.kit import write_kit
 from tests.chip.test_kits import DRAIN, GATE, by_hand
 from tests.commands.conftest import Run
@@ -90,3 +96,48 @@ def test_a_card_that_differs_from_the_kit_is_an_error(
     monkeypatch.setattr(importing, "flats", wrong)
     found = norsim(*words(write_kit(tmp_path), tmp_path / "out", "tt", 0.42, 0.18))
     assert found.code == 4 and "differ from those of the kit by" in found.err
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert "kit.yaml" in left and not left & {"chip.yaml", "nch_flat.sp"}
+
+
+def test_the_kits_mismatch_is_split_by_program_verify_and_felt_alike_on_every_rung(norsim: Run, tmp_path: Path) -> None:
+    """By hand, one standard deviation of the threshold is 0.004/sqrt(w l) V. 5 % of mobility are less of current, which
+    saturates."""
+    kit, out = write_kit(tmp_path), tmp_path / "out"
+    cell = kit / "cells" / "nch.pm3.spice"
+    cell.write_text(cell.read_text().replace("u0=0.035", "u0='0.035*(1+mm_switch*AGAUSS(0,0.05,1))'"))
+    wanted = [*words(kit, out, "tt", 0.42, 0.18), "--mismatch", "tt_mm", "--samples", "400"]
+    found = norsim(*wanted).json["mismatch"]
+    # Four standard errors of a standard deviation of 400 are 14 %; body effect and mobility add to the threshold.
+    assert found["threshold_sigma_volts"] == pytest.approx(1.08 * 0.004 / (0.42 * 0.18) ** 0.5, rel=0.2)
+    assert 0.025 < found["gain_sigma"] < 0.05
+    # Against the kit's own transistors, each verified by its own current, at lower drain volts.
+    assert found["form_share"] < 0.5 * found["away_share"] and found["form_share"] < 2e-3
+    table = (out / "mismatch.csv").read_text()
+    again = norsim(*wanted, "--overwrite").json["mismatch"]
+    assert again == found and (out / "mismatch.csv").read_text() == table
+    part = place(a_layer(), load_chip(out / "chip.yaml", {"tile.wordlines": 16, "tile.bitlines": 16})).tiles[0]
+    array = program_tile(part)
+    assert array.tile.gains is not None and array.tile.gains.std() == pytest.approx(found["gain_sigma"], rel=0.3)
+    codes = np.random.default_rng(0).integers(0, 16, (3, 12), dtype=np.uint8)
+    stimulus = array.drive(codes)
+    exact = read(array.tile, stimulus, "ngspice").bitline
+    for backend, bound in (("nodal", 1e-6), ("macro", 1e-4)):
+        error = np.abs(read(array.tile, stimulus, backend).bitline - exact).max()
+        assert error <= bound * part.full_scale_amps
+    # Alone under the verify read, each cell conducts its target whatever transistor it is.
+    alone = cell_amps(array.tile.cell, array.tile.thresholds.ravel(), GATE, DRAIN) * array.tile.gains.ravel()
+    np.testing.assert_allclose(alone, part.by_level(array.levels.target_amps, 0.0).ravel(), atol=1e-10, rtol=1e-4)
+
+
+def test_a_section_without_statistics_is_named(norsim: Run, tmp_path: Path) -> None:
+    found = norsim(*words(write_kit(tmp_path), tmp_path / "out", "tt", 0.42, 0.18), "--mismatch", "ss")
+    assert found.code == 2 and "the mismatch section draws no random numbers" in found.err
+    (tmp_path / "few.csv").write_text("threshold_v,gain,slope\n0,1,0\n")
+    with pytest.raises(ConfigurationError, match="at least 8 transistors"):
+        read_transistors(tmp_path / "few.csv")
+
+
+def a_layer() -> QuantizedLayer:
+    codes = np.random.default_rng(1).integers(0, 16, (8, 12))
+    return QuantizedLayer("fc", codes, 7, np.full(8, 0.5), weight_bits=4, input_scale=0.25, input_zero=0, input_bits=4)

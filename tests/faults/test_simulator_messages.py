@@ -17,7 +17,7 @@ from norsim.chip.load import load_chip
 from norsim.commands import cli
 from norsim.errors import ConfigurationError, SolveError
 from norsim.spice.simulators import ngspice
-from norsim.spice.simulators.messages import ONCE, check_log, messages
+from norsim.spice.simulators.messages import ONCE, check, check_log, messages
 from tests.faults.kit_files import C, Edit, K, by_norsim, write
 
 # ngspice prints the second name of an unknown parameter on stdout, the rest on stderr.
@@ -203,3 +203,14 @@ def test_the_log_of_a_run_has_no_line_inside_another(tmp_path: Path, caplog: pyt
     ngspice.find_ngspice.cache_clear()
     told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(told) == 400 and all(text.endswith(f"Warning: number {k} ends here") for k, text in enumerate(told))
+
+
+def test_a_long_card_is_quoted_in_part_and_still_named() -> None:
+    """ngspice echoes a whole card of 4 KB before what it says about it."""
+    cell = load_chip("bsim3").cell
+    card = f".model nch nmos level=8 {' '.join(f'pvth{k}=0' for k in range(500))} wrong=1"
+    with pytest.raises(SolveError) as caught:
+        check(f"Error on line 12 :\n{card}\nunknown model type level\n", replace(cell, models=card))
+    told = str(caught.value)
+    assert told.startswith("ngspice says 'Error on line 12 : / .model nch nmos level=8 pvth0=0") and " ... " in told
+    assert "wrong=1 / unknown model type level'" in told and len(told) < 400 < len(card)

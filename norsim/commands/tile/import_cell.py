@@ -66,6 +66,15 @@ PARAMETER = re.compile(r"([A-Za-z_]\w*)=(\S+)")
     "--bitline-read", "drain", default="0.5 V", show_default=True, metavar="VOLTS", help="Drain voltage of a read."
 )
 @click.option("--compatibility", default="", metavar="MODE", help="ngspice mode of the kit's files, for example hsa.")
+@click.option(
+    "--mismatch",
+    metavar="NAME",
+    help="Section of the library that switches the mismatch on: sample transistors there, and write mismatch.csv.",
+)
+@click.option(
+    "--samples", default=200, show_default=True, type=click.IntRange(8, 100_000), help="Transistors that are sampled."
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Seed of the samples.")
 @trust_option
 @overwrite_option
 @click.option(
@@ -78,18 +87,20 @@ PARAMETER = re.compile(r"([A-Za-z_]\w*)=(\S+)")
 @click.option("-q", "--quiet", is_flag=True, help="Do not report progress.")
 def import_command(
     root: Path, transistor: str, corner: str, width: str, length: str, parameters: tuple[str, ...],
-    library: str | None, pins: str, gate: str, drain: str, compatibility: str, out: Path | None, as_json: bool,
-    quiet: bool,
+    library: str | None, pins: str, gate: str, drain: str, compatibility: str, mismatch: str | None, samples: int,
+    seed: int, out: Path | None, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Write a transistor of a foundry kit as a flat card and a chip file.
 
     ngspice evaluates the expressions of the kit at the corner, random numbers at their mean, and the bin of the size is
     chosen. The folder gets chip.yaml with the flat netlist NAME_flat.sp, and kit.yaml, which uses the kit in place. The
-    currents of both are compared.
+    currents of both are compared. With --mismatch, ngspice draws transistors from the kit's own statistics, which
+    become cells of chip.yaml by silicon.pdk_mismatch.
 
     \b
     Examples:
       norsim cell import --pdk DIR --transistor nch --corner tt --w 0.42 --l 0.18 --out nch
+      norsim cell import --pdk DIR --transistor nch --corner tt --w 0.42 --l 0.18 --mismatch tt_mm
     """
     started = time.monotonic()
     check_out("cell-import", out)
@@ -98,33 +109,39 @@ def import_command(
     phases = Phases()
     with reporting(quiet, phases) as report, step(report, "import"):
         from norsim.chip.load import ChipChoice, build_chip
-        from norsim.kits.importing import Wanted, flatten, in_place
+        from norsim.kits.importing import Wanted, flatten, in_place, sampled
 
     wanted = Wanted(
         root, corner, transistor, instance, (_volts("--wordline-read", gate), _volts("--bitline-read", drain)), library,
         tuple(pin.strip() for pin in pins.split(",")), compatibility, trusted=cell_is_trusted(),
     )  # fmt: skip
     with reporting(quiet, phases) as report:
-        report("read the kit", 0, 3)
+        report("read the kit", 0, 4)
         kit = in_place(wanted, Path.cwd())
         path = Path.cwd() / "kit.yaml"
         choice = ChipChoice(kit.content, path, build_chip(kit.content, path, wanted.trusted), wanted.trusted)
-        folder = open_run("cell-import", out, choice, 0, phases)
+        folder = open_run("cell-import", out, choice, seed, phases)
         write_text(folder.path / "kit.yaml", yaml_text(kit.content))
-        report("write it flat, and compare", 1, 3)
+        report("write it flat, and compare", 1, 4)
 
         found = flatten(wanted, kit)
         sizes = " ".join(f"{name}={value}" for name, value in instance.items())
         said = f"* {transistor} of {root.name}, corner {corner}, {sizes}\n* Written by norsim cell import.\n"
         write_text(folder.path / found.content["cell"]["netlist"], said + found.netlist)
+        report("sample its mismatch", 3, 4)
+        spread = sampled(wanted, kit, mismatch, samples, seed) if mismatch else None
+        if spread is not None:
+            write_text(folder.path / "mismatch.csv", spread.table())
+            found.content["silicon"] = {"pdk_mismatch": "mismatch.csv"}
         write_text(folder.path / "chip.yaml", yaml_text(found.content))
-        report("write it flat, and compare", 3, 3)
+        report("sample its mismatch", 4, 4)
     ratio = found.read_seconds[0] / found.read_seconds[1]
     content = {
         "transistor": transistor, "corner": corner, "library": kit.content["cell"]["models"][0], "instance": instance,
         "bins": list(found.bins), "erased_volts": kit.threshold, "difference": found.difference,
         "read_seconds": {"kit": found.read_seconds[0], "flat": found.read_seconds[1]}, "read_time_ratio": ratio,
         "notes": list(kit.cell.notes), "chip": "chip.yaml", "netlist": found.content["cell"]["netlist"],
+        "mismatch": None if spread is None else {"section": mismatch, "seed": seed, **spread.summary()},
     }  # fmt: skip
     folder.finish({**content, "seconds": {"total": time.monotonic() - started}})
     if as_json:
@@ -139,6 +156,8 @@ def import_command(
          ("time of a read in ngspice", f"1/{ratio:.3g} of that with the kit in place")],
         f"{transistor} at {corner}, {', '.join(f'{k} {v}' for k, v in instance.items())}",
     )  # fmt: skip
+    if spread is not None:
+        show.say(spread.in_words())
     show.say_path(f"Next: norsim cell check --chip {folder.path / 'chip.yaml'}")
 
 
