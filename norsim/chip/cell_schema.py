@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from norsim.configuration.quantities import NUMBER, Conversion, Volts, any_quantity, same_kind
+from norsim.configuration.quantities import NUMBER, Conversion, Volts, any_quantity, quantity, same_kind
 from norsim.configuration.section import Section
 from norsim.errors import suggestion
 from norsim.spice.options import KNOWN_OPTIONS, OWN_OPTIONS
@@ -61,6 +61,19 @@ class LibrarySection(Section):
     """Name of the `.lib` section; null: the whole file."""
 
 
+class EndOfLifeSection(Section):
+    """`cell.end_of_life`: what differs in the files of an aged cell, and when."""
+
+    corner: Annotated[str, Field(pattern=SECTION)] | None = None
+    """`cell.corner` of the aged cell; null: the same."""
+    model: Name | None = None
+    """`cell.model`, the card, of the aged cell; null: the same."""
+    params: dict[Name, SpiceNumber] = Field({})
+    """`cell.params` of the aged cell, beside those of the cell."""
+    after: Annotated[float, quantity("second"), Field(gt=0, allow_inf_nan=False)]
+    """Time since programming at which the cell is that one. In between thresholds move with the logarithm of time."""
+
+
 class CellSection(Section):
     """`cell`: its files, subcircuit or transistor, connections, state parameter and threshold window."""
 
@@ -97,6 +110,8 @@ class CellSection(Section):
     """Model card of a programmed cell, if `cell.model` is that of an erased one. Only `cell check` uses it, since cells
     are shifted erased ones: it compares the currents of both at the read voltages, and with the gate higher by
     `programmed` - `erased`, at the drain volts of the read."""
+    end_of_life: EndOfLifeSection | None = None
+    """The card of an aged cell: retention between two cards, at the time `silicon.time`."""
     erased: Volts
     """Lowest programmable threshold."""
     programmed: Volts
@@ -133,6 +148,13 @@ class CellSection(Section):
             raise ValueError(f"`state_erased` is {ends[0]} and `state_programmed` {ends[1]}: give both in one unit")
         return content
 
+    def at_end_of_life(self) -> CellSection:
+        """Return the section of the aged cell."""
+        end = self.end_of_life
+        assert end is not None, "the cell has an aged card"
+        changed = {"corner": end.corner or self.corner, "model": end.model or self.model, "end_of_life": None}
+        return self.model_copy(update={**changed, "params": {**self.params, **end.params}})
+
     @model_validator(mode="after")
     def _agrees(self) -> CellSection:
         if sum(name is not None for name in (self.subcircuit, self.model, self.module)) != 1:
@@ -152,6 +174,11 @@ class CellSection(Section):
             raise ValueError("`state_erased` and `state_programmed` need `state`, the name of the parameter")
         if self.programmed_as is not None and self.state is not None:
             raise ValueError("`programmed_as` is for a cell without `state`")
+        end = self.end_of_life
+        if end is not None and not (end.corner or end.model or end.params):
+            raise ValueError("`end_of_life` needs `corner`, `model` or `params`: what differs in the aged cell")
+        if end is not None and end.model and self.model is None:
+            raise ValueError("`end_of_life.model` is for a cell with `model`")
         ours = OWN_OPTIONS & {name.lower() for name in self.options}
         if ours:
             raise ValueError(f"`options` cannot set {sorted(ours)[0]}, which norsim sets")

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from norsim.chip.cell_files import build_cell
 from norsim.chip.layer_keys import range_of
-from norsim.chip.model import Calibration, Chip
+from norsim.chip.model import Calibration, Chip, EndOfLife
 from norsim.chip.renamed import check_renamed, check_setting
 from norsim.chip.schema import chip_file
 from norsim.chip.silicon import build_silicon
@@ -156,6 +156,11 @@ def build_chip(content: dict[str, Any], path: Path, trust_cell: bool = False) ->
         raise ConfigurationError(f"chip file {path}: {problem_of(problem, chip_file())}") from None
     is_charge = has_unit(content["cell"].get("state_erased"), "coulomb")
     cell = build_cell(file.cell, file.temperature, path, trust_cell, is_charge)
+    ages = file.cell.end_of_life
+    old = None
+    if ages is not None:
+        aged = build_cell(file.cell.at_end_of_life(), file.temperature, path, trust_cell, is_charge)
+        old = EndOfLife(aged, ages.after)
     encoded, adc, cost = file.encoded, file.adc, file.cost
     encoding = encoded.encoding(file.mapping)
     sensing = file.sense.build(encoding)
@@ -178,4 +183,5 @@ def build_chip(content: dict[str, Any], path: Path, trust_cell: bool = False) ->
         adc.shared_by,
         adc.reference == "ratiometric", adc_range=range_of(adc.range), rows_used=file.tile.rows_used,
         layers=tuple(section.keys(pattern) for pattern, section in file.layers.items()), sensing=sensing,
+        end_of_life=old,
     )  # fmt: skip

@@ -37,6 +37,14 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class EndOfLife:
+    """The cell as its aged card describes it, at the temperature of reads, `seconds` after programming."""
+
+    cell: Cell
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Chip:
     """The hardware; `norsim.chip.load.load_chip` loads one from a YAML file.
 
@@ -61,6 +69,7 @@ class Chip:
                  both directions, or the amperes of the lowest and the highest code
     `rows_used`  inputs of a layer on one tile, at most; None for as many as it holds
     `sensing`    amplifiers and what else is between summing lines and converters; its resistances are in `wires` too
+    `end_of_life`   the cell at the end of its life; None without an aged card
     `layers`     keys that differ between layers, by patterns of their names; see `for_layers`
     """
 
@@ -88,6 +97,7 @@ class Chip:
     rows_used: int | None = None
     layers: tuple[LayerKeys, ...] = ()
     sensing: Sensing = IDEAL_SENSING
+    end_of_life: EndOfLife | None = None
 
     def specimen(self, seed: int, number: int) -> Chip:
         """Return chip number `number` of those of this design that `seed` draws."""

@@ -13,6 +13,7 @@ import numpy as np
 from norsim.array import in_time, settling
 from norsim.array.clipped import Clipped, clipped
 from norsim.array.tile import Floats, Stimulus, Tile
+from norsim.backends.end_of_life import aged
 from norsim.backends.programming import aimed, cell_amps, program_levels
 from norsim.backends.reference_cells import curves, drivers
 from norsim.chip.model import Chip
@@ -76,6 +77,7 @@ def program_tile(part: PlacedTile) -> ProgrammedTile:
     tile, in_place = _in_place(verified, part, target)
     cells = (tile.thresholds, target, chip.cell, curves(chip), part.draw, tile.gains)
     (thresholds, lost), read_sigma = chip.silicon.state(*cells), chip.silicon.read_sigma(*cells)
+    thresholds = aged(chip, thresholds)
     gate_volts = np.full(tile.bitlines, encoding.wordline_volts)
     gains, seen = tile.gains, _seen(chip, thresholds, encoding.wordline_volts)
     if seen is not None:
@@ -90,14 +92,14 @@ def program_tile(part: PlacedTile) -> ProgrammedTile:
     if slopes is not None:
         # See norsim.array.non_idealities.transistor_mismatch: nothing changes at the gate volts of program-verify.
         thresholds = thresholds - slopes * (gate_volts - chip.encoding.verify_volts[0])
-    of_program = clipped(tile.thresholds, chip.cell.limits, np.maximum(missing, in_place))
+    at_last = clipped(thresholds, chip.cell.limits, np.maximum(missing, in_place))
     thresholds = np.clip(thresholds, *chip.cell.limits)
     volts = chip.amplifier_offsets(part.draw, tile.bitlines)
     offsets = None if volts is None else chip.sensing.offset_share * volts
     return ProgrammedTile(
         replace(tile, thresholds=thresholds, cell=chip.cell, gains=gains, offsets=offsets), levels, encoding,
         len(part.inputs), len(part.outputs), layer.input_bits, read_sigma,
-        max(lost, of_program, key=lambda one: one.low),
+        max(lost, at_last, key=lambda one: one.low),
     )  # fmt: skip
 
 

@@ -126,7 +126,10 @@ def test_the_kits_mismatch_is_split_by_program_verify_and_felt_alike_on_every_ru
         error = np.abs(read(array.tile, stimulus, backend).bitline - exact).max()
         assert error <= bound * part.full_scale_amps
     # Alone under the verify read, each cell conducts its target whatever transistor it is.
-    alone = cell_amps(array.tile.cell, array.tile.thresholds.ravel(), GATE, DRAIN) * array.tile.gains.ravel()
+    alone = (
+        cell_amps(array.tile.cell, array.tile.thresholds.ravel(), *array.encoding.verify_volts)
+        * array.tile.gains.ravel()
+    )
     np.testing.assert_allclose(alone, part.by_level(array.levels.target_amps, 0.0).ravel(), atol=1e-10, rtol=1e-4)
 
 
