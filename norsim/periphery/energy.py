@@ -31,9 +31,9 @@ from numpy.typing import NDArray
 from norsim.array.compiled import njit
 from norsim.array.tile import Currents, Stimulus
 from norsim.array.wires import Wires
+from norsim.configuration.quantities import engineering
 from norsim.periphery.adc import Kind
 from norsim.periphery.circuits.table import USUAL_CIRCUITS, Circuits
-from norsim.configuration.quantities import engineering
 
 
 @dataclass(frozen=True)
