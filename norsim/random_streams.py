@@ -41,6 +41,7 @@ class Stream(IntEnum):
     CHIP_INTERVALS = 23
     READ_BOOTSTRAP = 24
     BIT_IMAGES = 25
+    KIT_TRANSISTORS = 26
 
 
 def generator(seed: int, stream: Stream, *place: int) -> np.random.Generator:

@@ -98,7 +98,7 @@ class Silicon:
         self, programmed: Floats, target_amps: Floats, cell: Cell, curves: CellCurves, draw: Draw,
         gains: Floats | None = None,
     ) -> tuple[Floats, Clipped]:  # fmt: skip
-        """Return `thresholds`, and how many of the cells cannot reach them."""
+        """Return the thresholds `[wordlines, bitlines]` as `thresholds` does, and how many cells cannot reach them."""
         cells = self._cells(programmed, target_amps, cell, curves)
         volts = programmed + self._shift(cells, draw)
         shift, missing = self._shift_of_currents(cells, curves, draw, np.ones(volts.shape) if gains is None else gains)

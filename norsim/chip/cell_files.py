@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -14,7 +14,7 @@ from norsim.chip.cell_schema import CellSection, LibrarySection
 from norsim.errors import ConfigurationError, UntrustedCellError, suggestion
 from norsim.paths import models_folder, netlists_folder
 from norsim.spice.cell_text.verilog_a import digest_of, modules_of
-from norsim.spice.drawn import at_mean
+from norsim.spice.drawn import at_means
 from norsim.spice.lines import Card, text_of
 from norsim.spice.model_files import PARAMETERS, Source, is_file
 from norsim.spice.options import taken_options
@@ -48,7 +48,7 @@ def build_cell(
     parts = _at_corner(parts, section.corner, reader)
     read = [reader.cards(part.file, part.section, models_folder() / "devices") for part in parts]
     read.append(reader.cards(section.netlist, None, netlists_folder() / "cells") if section.netlist else [])
-    read, notes = _at_means(read, drawn)
+    read, notes = at_means(read, drawn)
     options = dict(section.options)
     for place, found in enumerate(read):
         read[place], options = taken_options(found, options)
@@ -131,34 +131,6 @@ def _at_corner(parts: list[LibrarySection], corner: str | None, reader: _Reader)
             "the library under cell.models without its section, or remove cell.corner"
         )
     return found
-
-
-def _with_depth(found: list[Card]) -> Iterator[tuple[Card, bool]]:
-    """Yield each card, and whether it is in a subcircuit."""
-    depth = 0
-    for card in found:
-        depth += (card.name == ".subckt") - (card.name == ".ends")
-        yield card, depth > 0 and card.name != ".subckt"
-
-
-def _at_means(read: list[list[Card]], drawn: bool) -> tuple[list[list[Card]], tuple[str, ...]]:
-    """Return the cards of each file with drawn numbers at their means, but with `drawn` not in subcircuits, and a note
-    that says so, which is logged too."""
-    calls: list[tuple[str, str]] = []
-    result: list[list[Card]] = []
-    for found in read:
-        taken = [(card, ()) if inside and drawn else at_mean(card) for card, inside in _with_depth(found)]
-        result.append([card for card, _ in taken])
-        calls += [(card.where, call) for card, replaced in taken for call in replaced]
-    if not calls:
-        return result, ()
-    where, call = calls[0]
-    note = (
-        f"random numbers of the cell's files are taken at their mean, {len(calls)} in all, the first {call[:60]!r} in "
-        f"{where}. Cells and chips differ only by the section silicon of the chip file"
-    )
-    LOG.warning("%s", note)
-    return result, (note,)
 
 
 def _check_given(params: Mapping[str, str], files: list[Card]) -> None:

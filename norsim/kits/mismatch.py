@@ -22,6 +22,7 @@ from scipy.optimize import least_squares
 from norsim.array.cell import Cell
 from norsim.array.tile import Floats
 from norsim.errors import ConfigurationError, SolveError
+from norsim.random_streams import Stream, generator
 from norsim.spice.deck import RAW_FILE, cell_text, control, options
 from norsim.spice.elements import number
 from norsim.spice.rawfile import read_raw
@@ -113,7 +114,7 @@ def sample(cell: Cell, mean: Cell, call: str, read_volts: tuple[float, float], c
 
 def _seed(seed: int, first: int) -> int:
     """Return ngspice's seed for the deck whose first transistor is number `first`: above 0, and far from each other."""
-    return int(np.random.default_rng((seed, first)).integers(1, 2**31 - 1))
+    return int(generator(seed, Stream.KIT_TRANSISTORS, first).integers(1, 2**31 - 1))
 
 
 def _curves(cell: Cell, call: str, read_volts: tuple[float, float], count: int, seed: int) -> Floats:

@@ -7,6 +7,8 @@ shifted and added digitally:
 
 where x_i[p] is bit p of x_i. norsim.periphery.mapping says where the term with z comes from, and how a weight of more
 bits than a cell has is cut into slices.
+
+Longer than 300 lines because the encoding and its section of a chip file belong together.
 """
 
 from __future__ import annotations

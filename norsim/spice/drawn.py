@@ -8,9 +8,11 @@ between cells by seed. The mean of each function is its first argument, in HSPIC
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from norsim.errors import ConfigurationError
 from norsim.spice.lines import Card
+from norsim.spice.simulators.messages import LOG
 
 DRAWN = re.compile(r"\b(a?gauss|a?unif|limit)\s*\(", re.IGNORECASE)
 # Numbers of arguments: `limit` of three is no random number in PSPICE.
@@ -61,3 +63,31 @@ def _arguments(text: str, start: int, card: Card) -> tuple[int, list[str]]:
         else:
             found[-1] += letter
     raise ConfigurationError(f"{card.where}: {text[max(start - 20, 0) :][:80]!r} has no closing parenthesis")
+
+
+def _with_depth(found: list[Card]) -> Iterator[tuple[Card, bool]]:
+    """Yield each card, and whether it is in a subcircuit."""
+    depth = 0
+    for card in found:
+        depth += (card.name == ".subckt") - (card.name == ".ends")
+        yield card, depth > 0 and card.name != ".subckt"
+
+
+def at_means(read: list[list[Card]], drawn: bool) -> tuple[list[list[Card]], tuple[str, ...]]:
+    """Return the cards of each file with drawn numbers at their means, but with `drawn` not in subcircuits, and a note
+    that says so, which is logged too."""
+    calls: list[tuple[str, str]] = []
+    result: list[list[Card]] = []
+    for found in read:
+        taken = [(card, ()) if inside and drawn else at_mean(card) for card, inside in _with_depth(found)]
+        result.append([card for card, _ in taken])
+        calls += [(card.where, call) for card, replaced in taken for call in replaced]
+    if not calls:
+        return result, ()
+    where, call = calls[0]
+    note = (
+        f"random numbers of the cell's files are taken at their mean, {len(calls)} in all, the first {call[:60]!r} in "
+        f"{where}. Cells and chips differ only by the section silicon of the chip file"
+    )
+    LOG.warning("%s", note)
+    return result, (note,)

@@ -68,8 +68,7 @@ class TileGrid:
         backend.check_wires(wires)
 
     def program(self, backend: Backend | None = None, progress: Progress | None = None) -> TileGrid:
-        """Return the grid with every tile programmed, and prepare `backend` to read it; `progress(done, total)` counts
-        tiles."""
+        """Return the grid with all tiles programmed and `backend` prepared; `progress(done, total)` counts tiles."""
         if backend is not None:
             self.check(backend)
         arrays = []

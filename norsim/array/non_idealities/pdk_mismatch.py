@@ -77,8 +77,8 @@ class PdkMismatch(NonIdeality):
         metadata=key(
             "pdk_mismatch",
             "Table of transistors sampled from a kit's own statistics, beside the chip file: their gain and slope "
-            "differ between cells, their threshold is removed by program-verify. `norsim cell import --mismatch` "
-            "writes it.",
+            "differ between cells, their threshold is removed by program-verify. `norsim cell import` writes "
+            "it.",
             reader=read_transistors,
         ),
     )  # fmt: skip
