@@ -20,6 +20,7 @@ from norsim.array.non_idealities.current_spreads import AgedSpread, CurrentSprea
 from norsim.array.non_idealities.key import keys_of
 from norsim.array.non_idealities.mean_drift import MeanDrift
 from norsim.array.non_idealities.non_ideality import NonIdeality
+from norsim.array.non_idealities.pdk_mismatch import PdkMismatch
 from norsim.array.non_idealities.programming_spread import ProgrammingSpread
 from norsim.array.non_idealities.registry import NON_IDEALITIES
 from norsim.array.non_idealities.telegraph_noise import TelegraphNoise
@@ -399,7 +400,7 @@ EVERYTHING = {
 def everything(measured: Measured | None = None) -> Silicon:
     """Return silicon with all non-idealities."""
     parts = (
-        TransistorMismatch(0.1, 0.02), ProgrammingSpread(4e-3), ThresholdDrift(0.015, 0.02),
+        TransistorMismatch(0.1, 0.02), PdkMismatch(), ProgrammingSpread(4e-3), ThresholdDrift(0.015, 0.02),
         ChargeLoss(0.01, neutral_volts=2.0), TelegraphNoise(5e-3),
         CurrentSpreads(PROGRAMMED, AGED, DRIFT, READ, "per_chip", measured),
         BrokenCells(stuck=0.1, open=0.1),
