@@ -24,12 +24,12 @@ LEAST_GAIN = 1e-9
 
 
 def through_bitlines(
-    wires: Wires, thresholds: Floats, seconds: float, window_seconds: float, gate_volts: float, top_amps: float,
+    wires: Wires, thresholds: Floats, seconds: float, window_seconds: float, step_volts: float, top_amps: float,
     curve: ThresholdOf,
 ) -> Floats:  # fmt: skip
     """Return the share `[wordlines, bitlines]` of each cell's settled current that a sample of bitlines sees.
 
-    The sample, or the mean over the window before it, is `seconds` after wordlines step to `gate_volts`. `thresholds`,
+    The sample, or the mean over the window before it, is `seconds` after wordlines step by `step_volts`. `thresholds`,
     of that shape, are those of the cells, and `curve` gives the thresholds of currents at these volts, of which
     `top_amps` is a large one. Raises ConfigurationError for a time in which hardly any current arrives.
     """
@@ -38,7 +38,7 @@ def through_bitlines(
     line = settling.wordline(wires, bitlines)
     if line is None:
         return np.broadcast_to(weights.sum(axis=1)[:, None], thresholds.shape).copy()
-    missing = gate_volts * (1 - _over_time(line, bitlines, times))
+    missing = step_volts * (1 - _over_time(line, bitlines, times))
     nodes = np.linspace(thresholds.min(), thresholds.max() + 1e-3, NODES)
     amps = _current_of(curve, top_amps)
     settled = amps(nodes)[:, None, None]

@@ -79,7 +79,7 @@ def program_tile(part: PlacedTile) -> ProgrammedTile:
     (thresholds, lost), read_sigma = chip.silicon.state(*cells), chip.silicon.read_sigma(*cells)
     thresholds = aged(chip, thresholds)
     gate_volts = np.full(tile.bitlines, encoding.wordline_volts)
-    gains, seen = tile.gains, _seen(chip, thresholds, encoding.wordline_volts)
+    gains, seen = tile.gains, _seen(chip, thresholds, encoding.wordline_volts - encoding.off_volts)
     if seen is not None:
         gains = seen if gains is None else gains * seen
     if chip.wordline_rise_seconds is not None:
@@ -103,9 +103,9 @@ def program_tile(part: PlacedTile) -> ProgrammedTile:
     )  # fmt: skip
 
 
-def _seen(chip: Chip, thresholds: Floats, gate_volts: float) -> Floats | None:
-    """Return the share of each cell's current, `[wordlines, bitlines]` as `thresholds`, that a read sees; None if reads
-    settle."""
+def _seen(chip: Chip, thresholds: Floats, step_volts: float) -> Floats | None:
+    """Return the share of each cell's current, `[wordlines, bitlines]` as `thresholds`, that a read sees, whose
+    wordlines step by `step_volts`; None if reads settle."""
     seconds, window = chip.sensing.read_seconds, chip.sensing.window_seconds
     if seconds is None:
         return None
@@ -113,7 +113,7 @@ def _seen(chip: Chip, thresholds: Floats, gate_volts: float) -> Floats | None:
         wordlines, bitlines = thresholds.shape
         return in_time.through_source_lines(chip.wires, (wordlines, bitlines), seconds, window)
     top, read = float(chip.encoding.level_amps.max()), curves(chip).read
-    return in_time.through_bitlines(chip.wires, thresholds, seconds, window, gate_volts, top, read)
+    return in_time.through_bitlines(chip.wires, thresholds, seconds, window, step_volts, top, read)
 
 
 def warn_of_cells(name: str, found: Clipped) -> None:
