@@ -89,7 +89,7 @@ def _layer_costs(name: str, layer: TiledLayer, vectors: float) -> LayerCosts:
             part.energy, seconds, chip.encoding.verify_volts[1], chip.wordlines * chip.bitlines,
             chip.wordlines if chip.encoding.inputs_on == "wordlines" else chip.bitlines,
             -(-part.conversions // shared), part.conversions, chip.adc_bits,
-            part.conversions / passes if chip.calibration.column_fit else 0.0, width,
+            part.conversions / passes if chip.calibration.column_fit else 0.0, width, chip.costs.converter,
         )  # fmt: skip
         tiles.append((part, tile_joules(circuits, work), tile_square_metres(circuits, work)))
     bits = shape.input_bits

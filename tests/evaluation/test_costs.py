@@ -148,6 +148,13 @@ def test_a_whole_chip_is_the_sum_of_its_tiles_layers_and_shared_circuits(
     assert found["tops"] == pytest.approx(2e-12 * 2 * 12 * OUTPUTS / seconds)
 
 
+def test_the_area_of_converters_is_that_of_their_kind(calibrated: Callable[..., nn.Module]) -> None:
+    """Six of them, as above: a flash of 8 bits has 255 comparators."""
+    (layer,) = list(costs_of_layers(calibrated("adc.shared_by=4", "adc.type=flash"), {"0": 2.0}))
+    its = layer.circuits
+    assert layer.square_metres()["converters"] == pytest.approx(6 * 255 * its.amplifier_square_metres)
+
+
 def test_a_network_that_reads_no_array_has_an_area_and_no_energy(calibrated: Callable[..., nn.Module]) -> None:
     found = chip_costs(list(costs_of_layers(calibrated(), {})))
     assert found["joules_image"] == 0 and found["tops_per_watt"] is None and found["tops"] is None

@@ -19,15 +19,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
+from norsim.periphery.adc import Kind
 from norsim.periphery.circuits.table import WIRE_VOLTS, Circuits
 from norsim.periphery.energy import ReadEnergy
 
 # Bits of the factor that makes a sum an activation code.
 SCALE_BITS = 16
 Parts = dict[str, float]
-Kind = Literal["sar", "ramp", "flash"]
 
 
 @dataclass(frozen=True)
