@@ -53,9 +53,11 @@ class Tile:
                       threshold and volts, above 0; None: 1
     `offsets`         `[bitlines]`, volts: by how much each bitline's amplifier holds it above its volts in a
                       stimulus; None: 0 V
+    `leaks`           `[bitlines]`, amperes: what other cells draw from each bitline, before its first cell and behind
+                      its end resistance (norsim.array.neighbours); None: nothing
 
     Raises ConfigurationError for a threshold outside the cell's limits, for gains of another shape or not above 0, and
-    for offsets of another shape.
+    for offsets or leaks of another shape.
     """
 
     thresholds: Floats
@@ -67,17 +69,19 @@ class Tile:
     notes: tuple[str, ...]
     gains: Floats | None
     offsets: Floats | None
+    leaks: Floats | None
 
     def __init__(
         self, thresholds: ArrayLike, cell: Cell, wires: Wires, wordline_notes: tuple[str, ...] = (),
         bitline_notes: tuple[str, ...] = (), name: str = "NOR-flash tile", notes: tuple[str, ...] = (),
-        gains: ArrayLike | None = None, offsets: ArrayLike | None = None,
+        gains: ArrayLike | None = None, offsets: ArrayLike | None = None, leaks: ArrayLike | None = None,
     ) -> None:  # fmt: skip
         _set(
             self, thresholds=frozen(thresholds, "thresholds [wordlines, bitlines]", 2), cell=cell, wires=wires,
             wordline_notes=wordline_notes, bitline_notes=bitline_notes, name=name, notes=notes,
             gains=None if gains is None else frozen(gains, "gains [wordlines, bitlines]", 2),
             offsets=None if offsets is None else frozen(offsets, "offsets [bitlines]", 1),
+            leaks=None if leaks is None else frozen(leaks, "leaks [bitlines]", 1),
         )  # fmt: skip
         if wires.rows_per_source_line > self.wordlines:
             _set(self, wires=replace(wires, rows_per_source_line=self.wordlines))
@@ -94,26 +98,35 @@ class Tile:
                 f"gains of shape {self.gains.shape}, from {self.gains.min():g}: expected one above 0 for each of the "
                 f"{self.wordlines} x {self.bitlines} cells"
             )
-        if self.offsets is not None and len(self.offsets) != self.bitlines:
-            raise ConfigurationError(f"{len(self.offsets)} offsets for {self.bitlines} bitlines: expected one for each")
+        for name, values in (("offsets", self.offsets), ("leaks", self.leaks)):
+            if values is not None and len(values) != self.bitlines:
+                raise ConfigurationError(f"{len(values)} {name} for {self.bitlines} bitlines: expected one for each")
         for notes, lines in ((self.wordline_notes, self.wordlines), (self.bitline_notes, self.bitlines)):
             if len(notes) not in (0, lines):
                 raise ConfigurationError(f"{len(notes)} notes for {lines} lines: give one per line, or none")
 
     @cached_property
     def digest(self) -> str:
-        """A hash of thresholds, gains and offsets. Each read looks up the tile's model by it, and hashing takes longer
-        than reading a few hundred vectors."""
+        """A hash of thresholds, gains, offsets and leaks. Each read looks up the tile's model by it, and hashing takes
+        longer than reading a few hundred vectors."""
         state = hashlib.sha256(self.thresholds.tobytes())
         if self.gains is not None:
             state.update(self.gains.tobytes())
         if self.offsets is not None:
             state.update(b"offsets" + self.offsets.tobytes())
+        if self.leaks is not None:
+            state.update(b"leaks" + self.leaks.tobytes())
         return state.hexdigest()
 
     def applied(self, bitline_volts: Floats) -> Floats:
-        """Return the volts `[..., bitlines]` at which amplifiers hold bitlines that should have `bitline_volts`."""
-        return bitline_volts if self.offsets is None else bitline_volts + self.offsets
+        """Return the volts `[..., bitlines]` at which amplifiers hold bitlines that should have `bitline_volts`, less
+        what leaks drop between amplifier and array: they act on the cells like a lower offset."""
+        volts = bitline_volts if self.offsets is None else bitline_volts + self.offsets
+        return volts if self.leaks is None else volts - self.leaks * self.wires.bitline_end_ohms
+
+    def with_leaks(self, amps: Floats) -> Floats:
+        """Return the currents `[..., bitlines]` of bitlines whose cells draw `amps`."""
+        return amps if self.leaks is None else amps + self.leaks
 
     @property
     def wordlines(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -15,7 +16,7 @@ from norsim.backends.characterised import ONE_AT_A_TIME, characterisation
 from norsim.backends.registry import reference
 from norsim.errors import ConfigurationError
 from norsim.periphery.encoding import Encoding
-from norsim.periphery.programming import Levels, find_levels, threshold_curve
+from norsim.periphery.programming import Levels, current_curve, find_levels, threshold_curve
 from norsim.solver import in_situ
 from norsim.solver.characterize import CellTable
 from norsim.solver.input_lines import driven
@@ -23,6 +24,8 @@ from norsim.spice.simulators.choice import chosen_simulator
 
 # A drive of up to this many steps (4 bits) is not checked against the cell's law, finer ones at this many drain volts.
 MOST_STEPS_UNCHECKED, DRIVES, HALF = 15, 16, 0.5
+# How far over-erased cells can be below the erased threshold, in windows.
+OVER_ERASED = 2
 
 
 def cell_amps(cell: Cell, thresholds: Floats, gate_volts: float, drain_volts: float | Floats) -> Floats:
@@ -84,6 +87,19 @@ def curve(cell: Cell, encoding: Encoding) -> Callable[[Floats], Floats]:
 def most_amps(cell: Cell, encoding: Encoding) -> float:
     """Return the current, amperes, of `cell` at its lowest threshold under the verify read of `encoding`."""
     return float(cell_amps(cell, np.array([cell.limits[0]]), *encoding.verify_volts)[0])
+
+
+@lru_cache(maxsize=32)
+def leakage(cell: Cell, encoding: Encoding) -> Callable[[Floats], Floats]:
+    """Return a function from thresholds `[n]` of `cell` to its currents `[n]` with its wordline not selected, and its
+    bitline as in the verify read of `encoding`.
+
+    Over-erased cells have thresholds below the cell's limits, by up to OVER_ERASED windows; lower ones count as that.
+    """
+    _, drain = encoding.verify_volts
+    least = cell.erased_volts - OVER_ERASED * (cell.programmed_volts - cell.erased_volts)
+    over_erased = replace(cell, lowest_volts=min(least, cell.limits[0]))
+    return current_curve(over_erased, lambda c, volts: cell_amps(c, volts, encoding.off_volts, drain))
 
 
 @lru_cache(maxsize=32)

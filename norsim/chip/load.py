@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from norsim.array.neighbours import NO_NEIGHBOURS
 from norsim.chip.cell_files import build_cell
 from norsim.chip.layer_keys import range_of
 from norsim.chip.model import Calibration, Chip, EndOfLife
 from norsim.chip.renamed import check_renamed, check_setting
 from norsim.chip.schema import chip_file
-from norsim.chip.silicon import build_silicon
+from norsim.chip.silicon import build_pulses, build_silicon
 from norsim.configuration.quantities import has_unit
 from norsim.configuration.section import Section, by_pattern, problem_of, section_of
 from norsim.configuration.strict_yaml import parse_yaml, read_yaml
@@ -169,6 +170,12 @@ def build_chip(content: dict[str, Any], path: Path, trust_cell: bool = False) ->
             f"chip file {path}: sense.read_time includes the lag of gates that {section_key(encoding.name)}."
             "wordline_rise sets; give one of the two"
         )
+    neighbours = file.neighbours.build()
+    if encoding.inputs_on == "bitlines" and neighbours != NO_NEIGHBOURS:
+        raise ConfigurationError(
+            f"chip file {path}: neighbours are those of sensed bitlines, but {encoding.name} senses source lines; "
+            "leave the section out, or use another encoding"
+        )
     wires = sensing.at_the_end_of(encoded.wires.build(), encoding.inputs_on)
     return Chip(
         file.name, cell, wires, file.tile.wordlines, file.tile.bitlines, encoding,
@@ -183,5 +190,5 @@ def build_chip(content: dict[str, Any], path: Path, trust_cell: bool = False) ->
         adc.shared_by,
         adc.reference == "ratiometric", adc_range=range_of(adc.range), rows_used=file.tile.rows_used,
         layers=tuple(section.keys(pattern) for pattern, section in file.layers.items()), sensing=sensing,
-        end_of_life=old,
+        end_of_life=old, pulses=build_pulses(file.silicon, path.parent), neighbours=neighbours,
     )  # fmt: skip

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 from norsim.array.cell import Cell
 from norsim.array.draw import NOMINAL, Draw
+from norsim.array.neighbours import NO_NEIGHBOURS, Neighbours
+from norsim.array.program_pulses import ProgramPulses
 from norsim.array.tile import Floats
 from norsim.array.variation import PERFECT, Silicon
 from norsim.array.wires import Wires
@@ -70,6 +72,8 @@ class Chip:
     `rows_used`  inputs of a layer on one tile, at most; None for as many as it holds
     `sensing`    amplifiers and what else is between summing lines and converters; its resistances are in `wires` too
     `end_of_life`   the cell at the end of its life; None without an aged card
+    `pulses`     how cells are programmed; None: each has the threshold that program-verify aims at
+    `neighbours` cells beside those of a tile on its bitlines
     `layers`     keys that differ between layers, by patterns of their names; see `for_layers`
     """
 
@@ -98,6 +102,8 @@ class Chip:
     layers: tuple[LayerKeys, ...] = ()
     sensing: Sensing = IDEAL_SENSING
     end_of_life: EndOfLife | None = None
+    pulses: ProgramPulses | None = None
+    neighbours: Neighbours = NO_NEIGHBOURS
 
     def specimen(self, seed: int, number: int) -> Chip:
         """Return chip number `number` of those of this design that `seed` draws."""

@@ -10,13 +10,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, create_model, model_validator
 
+from norsim.array.neighbours import Neighbours
 from norsim.array.non_idealities import registry
 from norsim.array.non_idealities.non_ideality import NonIdeality
 from norsim.chip.cell_schema import CellSection
 from norsim.chip.circuit_schema import CircuitSection
 from norsim.chip.layer_keys import AdcBits, LayerSection, RangeKey, RowsUsed, range_of
 from norsim.chip.silicon import SiliconSection, silicon_section
-from norsim.configuration.quantities import MOST_SECONDS, Kelvin, NotNegative, Seconds, Share, Steps, quantity
+from norsim.configuration.quantities import MOST_SECONDS, Kelvin, NotNegative, Seconds, Share, Steps, Volts, quantity
 from norsim.configuration.section import Section
 from norsim.periphery.adc import Kind
 from norsim.periphery.energy import USUAL_COSTS
@@ -73,6 +74,31 @@ class AdcSection(Section):
     def _has_a_range(self) -> AdcSection:
         range_of(self.range)
         return self
+
+
+class NeighboursSection(Section):
+    """`neighbours`: cells that share the bitlines of a tile and are not read. Not in linear-pair.
+
+    See norsim.array.neighbours.
+    """
+
+    rows: Annotated[int, Field(ge=0, le=65_536)] = 0
+    """Wordlines of other sectors on each bitline."""
+    threshold: Volts | None = None
+    """Mean threshold of their cells; null: the erased threshold."""
+    spread: Annotated[float, quantity("volt"), Field(ge=0, le=10)] = 0.0
+    """Standard deviation of these thresholds."""
+    tail: Share = 0.0
+    """Share of over-erased cells among them."""
+    tail_depth: Annotated[float, quantity("volt"), Field(ge=0, le=10)] = 0.0
+    """Mean of how far thresholds of over-erased cells are below the others."""
+    idle_rows: bool = False
+    """Whether the wordlines of a tile that hold no inputs have such cells too. Without, a tile has only the wordlines
+    of its inputs."""
+
+    def build(self) -> Neighbours:
+        """Return the neighbours, in SI units."""
+        return Neighbours(self.rows, self.threshold, self.spread, self.tail, self.tail_depth, self.idle_rows)
 
 
 class DacSection(Section):
@@ -135,6 +161,7 @@ class ChipFile(LeadingKeys):
 
     mapping: MappingSection = MappingSection()
     sense: SenseSection = SenseSection()
+    neighbours: NeighboursSection = NeighboursSection()
     adc: AdcSection
     dac: DacSection = DacSection()
     cost: CostSection = CostSection()

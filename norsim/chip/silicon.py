@@ -13,6 +13,7 @@ from scipy.constants import eV
 from norsim.array.non_idealities import registry
 from norsim.array.non_idealities.key import Key, keys_of
 from norsim.array.non_idealities.non_ideality import NonIdeality
+from norsim.array.program_pulses import ProgramPulses
 from norsim.array.retention import MOST_EV, USUAL_RETENTION, Retention
 from norsim.array.variation import Silicon
 from norsim.configuration.quantities import Kelvin, Seconds, quantity
@@ -43,7 +44,8 @@ class SiliconSection(Section):
 
 def silicon_section(non_idealities: Iterable[type[NonIdeality]]) -> type[SiliconSection]:
     """Return the section with the keys of these non-idealities."""
-    keys = {name: field for kind in non_idealities for name, field in _fields(kind).items()}
+    keys = {"pulses": PULSES}
+    keys |= {name: field for kind in non_idealities for name, field in _fields(kind).items()}
     return create_model("SiliconSection", __base__=SiliconSection, **keys)
 
 
@@ -66,10 +68,24 @@ def _type(key: Key) -> Any:
         return str
     if key.choices is not None:
         return Literal.__getitem__(key.choices)
+    if key.whole:
+        return Annotated[int, Field(ge=key.least, le=key.most)]
     # With an upper bound, no further check is needed: it excludes infinity, and every bound excludes nan.
     finite = False if key.most is None else None
     bounds = Field(ge=key.least, gt=key.above, le=key.most, allow_inf_nan=finite)
     return Annotated[float, bounds] if key.unit is None else Annotated[float, quantity(key.unit), bounds]
+
+
+PULSES: Any = (
+    create_model("PulsesSection", __base__=Section, **_fields(ProgramPulses)) | None,
+    Field(default=None, description="Pulses that program the cells; null: each cell gets the threshold of its level."),
+)
+
+
+def build_pulses(section: SiliconSection, folder: Path) -> ProgramPulses | None:
+    """Return the pulses of a section, in SI units; None without."""
+    pulses = getattr(section, "pulses", None)
+    return None if pulses is None else _built(ProgramPulses, pulses, folder)
 
 
 def build_silicon(section: SiliconSection, folder: Path) -> Silicon:

@@ -35,6 +35,7 @@ from norsim.evaluation.metrics import (
     name_of,
     scores_of,
 )
+from norsim.evaluation.programming import programming
 from norsim.evaluation.proof.defaults import MOST_IMAGES, SPICE_SAMPLE
 from norsim.evaluation.proof.sampling import KeptReads, Quota, Sample
 from norsim.evaluation.proof.verification import Verification, verify
@@ -66,7 +67,8 @@ class Evaluation:
     `verification` is about single reads; `end_to_end` compares predictions with those of the next rung of the ladder,
     None if there is none. `samples` are the reads that were kept, `at_random` of them, those with the smallest keys,
     drawn from all reads.
-    `chip_costs` are energy, time and area of the chip: see norsim.evaluation.chip_costs.
+    `chip_costs` are energy, time and area of the chip: see norsim.evaluation.chip_costs. `programming` is what its
+    pulses made of its cells, and took: see norsim.evaluation.programming; None for a chip without pulses.
     `macs_share` is the share of the network's multiply-accumulates that layers on the array do, and `macs_digital` that
     of each other module, by name; '' is the network itself.
     `device` is where the network was computed: `cpu`, or `cuda` with the name of the card.
@@ -112,6 +114,7 @@ class Evaluation:
     metric_change_float: float | None
     metric_change_float_ci95: Interval | None
     chip_costs: dict[str, Any] = field(repr=False)
+    programming: dict[str, Any] | None = field(default=None, repr=False)
     chips: Chips | None = field(default=None, repr=False)
     predictions_by_chip: list[Predictions] = field(default_factory=list, repr=False)
 
@@ -127,7 +130,7 @@ class Evaluation:
         kept = {part.name: getattr(self, part.name) for part in fields(self) if part.repr}
         proof = {"verification": asdict(self.verification), "end_to_end": self.end_to_end and asdict(self.end_to_end)}
         content = {**kept, **proof, "energy": {**image_costs(self.layers), "chip": self.chip_costs}}
-        return {**content, "drop_points": self.drop_points}
+        return {**content, "programming": self.programming, "drop_points": self.drop_points}
 
 
 def evaluate(
@@ -245,6 +248,7 @@ def evaluate(
         seconds=time.monotonic() - started, seed=seed, versions=versions(wanted, cells), labels=truth,
         predictions=found, predictions_quantized=exact, predictions_float=known, samples=kept.samples,
         at_random=at_random, metric=ACCURACY if judged_by is None else name_of(judged_by), chip_costs=whole,
+        programming=programming(layers),
     )  # fmt: skip
 
 

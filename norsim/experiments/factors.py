@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from norsim.array.non_idealities.read_disturb import ReadDisturb
 from norsim.chip.model import Chip
 
 By = Literal["causes", "cures", "layers"]
@@ -61,6 +62,10 @@ SENSING = Factor((
     "sense.global_bitline=0 ohm", "sense.offset=0 V", "sense.offset_drift=0 V/K",
 ))  # fmt: skip
 READ_TIME = Factor(("sense.read_time=null",))
+# Cells that were programmed exactly, and what comes from other cells and from reads.
+PULSES = Factor(("silicon.pulses=null",))
+NEIGHBOURS = Factor(("neighbours.rows=0", "neighbours.idle_rows=false"))
+READ_DISTURB = Factor(("silicon.reads=0",))
 
 
 def factors_of(by: str, chip: Chip) -> Mapping[str, Factor]:
@@ -72,7 +77,14 @@ def factors_of(by: str, chip: Chip) -> Mapping[str, Factor]:
         found = found | OF_METAL
     if chip.sensing.parts() or chip.sensing.has_offset:
         found = found | {"sensing": SENSING}
-    return found if chip.sensing.read_seconds is None else found | {"read time": READ_TIME}
+    if chip.sensing.read_seconds is not None:
+        found = found | {"read time": READ_TIME}
+    if chip.pulses is not None:
+        found = found | {"pulses": PULSES}
+    if chip.neighbours.rows or chip.neighbours.idle:
+        found = found | {"neighbours": NEIGHBOURS}
+    disturbed = any(isinstance(one, ReadDisturb) and one.disturbs for one in chip.silicon.mechanisms)
+    return found | {"read disturb": READ_DISTURB} if disturbed else found
 
 
 def settings_with(wires: str, on: frozenset[str], factors: Mapping[str, Factor]) -> list[str]:

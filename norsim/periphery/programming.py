@@ -19,6 +19,8 @@ LEAST_SHARE = 1e-9
 # Bisecting a window of volts to a nanovolt takes 34 steps; a current that is not reproducible never converges.
 MOST_STEPS = 200
 CURVE_VOLTS = 0.005
+# Below the noise of simulators.
+NO_AMPS = 1e-18
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +72,18 @@ def find_levels(cell: Cell, target_amps: Floats, measure: Measure) -> Levels:
         raise SolveError("program-verify did not converge: is the cell's current monotone in its threshold?")
     thresholds[wanted] = found.x
     return Levels(thresholds, target_amps, measure(cell, thresholds))
+
+
+def current_curve(cell: Cell, measure: Measure) -> Callable[[Floats], Floats]:
+    """Return the cell's curve: a function from thresholds `[n]` to the currents `[n]` that `measure` finds.
+
+    The curve is measured every 5 mV between the cell's limits, and interpolated in ln(I) by monotone cubics. Thresholds
+    beyond a limit count as the limit.
+    """
+    low, high = cell.limits
+    volts = np.linspace(low, high, round((high - low) / CURVE_VOLTS) + 1)
+    curve = PchipInterpolator(volts, np.log(np.maximum(measure(cell, volts), NO_AMPS)))
+    return lambda thresholds: np.exp(curve(np.clip(thresholds, low, high)))
 
 
 def threshold_curve(cell: Cell, measure: Measure) -> Callable[[Floats], Floats]:

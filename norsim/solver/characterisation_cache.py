@@ -45,11 +45,13 @@ def bounds(tile: Tile, stimulus: Stimulus, sweep: Sweep) -> Box:
 
 
 def _applied(tile: Tile, stimulus: Stimulus) -> tuple[float, float]:
-    """Return bounds of the volts that bitlines are held at; offsets are rounded up, so that tiles share their cells."""
+    """Return bounds of the volts that bitlines are held at; offsets and what leaks drop are rounded up, so that tiles
+    share their cells."""
     low, high = float(stimulus.bitline_volts.min()), float(stimulus.bitline_volts.max())
-    if tile.offsets is None:
+    if tile.offsets is None and tile.leaks is None:
         return low, high
-    return low - _rounded(-float(tile.offsets.min())), high + _rounded(float(tile.offsets.max()))
+    moved = tile.applied(np.zeros(tile.bitlines))
+    return low - _rounded(-float(moved.min())), high + _rounded(float(moved.max()))
 
 
 def lossless_drops(tile: Tile, stimulus: Stimulus, sweep: Sweep) -> tuple[float, float]:

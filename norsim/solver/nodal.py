@@ -63,6 +63,7 @@ def solve(prepared: Prepared, stimulus: Stimulus, threads: int | None = None) ->
     bitline, source, residual = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     if prepared.tile.wires.strap_every is not None:
         source = source.sum(axis=1, keepdims=True)
+    bitline = prepared.tile.with_leaks(bitline)
     return Currents(bitline, source, residual <= TOLERANCE, residual, "nodal")
 
 

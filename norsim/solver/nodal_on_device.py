@@ -117,7 +117,8 @@ def solve_on(device: str, prepared: Prepared, stimulus: Stimulus) -> Currents:
     """
     try:
         applied = replace(stimulus, bitline_volts=prepared.tile.applied(stimulus.bitline_volts))
-        return solve(on_device(prepared, torch.device(device)), applied)
+        found = solve(on_device(prepared, torch.device(device)), applied)
+        return replace(found, bitline=prepared.tile.with_leaks(found.bitline))
     except torch.cuda.OutOfMemoryError as problem:
         raise ConfigurationError(
             f"the memory of {device} is full while {prepared.tile.name} is solved: {first_line(problem)}. End other "

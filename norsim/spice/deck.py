@@ -51,7 +51,7 @@ def circuit(tile: Tile, stimulus: Stimulus) -> Circuit:
 
     result = Circuit(printable(tile.name))
     result.raw_spice = "\n".join([*cell_text(tile.cell), options(tile.cell)])
-    adders = {"R": result.R, "V": result.V, "X": result.X, "B": result.B}
+    adders = {"R": result.R, "V": result.V, "I": result.I, "X": result.X, "B": result.B}
     for item in [INDEX, *elements(tile, stimulus)]:
         if isinstance(item, Comment):
             continue

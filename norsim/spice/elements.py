@@ -8,8 +8,9 @@ source lines, the far ends of what its sense path consists of (norsim.periphery.
 source line 1 (`gm2` if it has no resistance along it); `0` ground and bulk.
 A segment is named after the node at its far end; the segment that ends at the strap before bitline 9 is `Rsl1_9w`, and
 `Rsl1_9` is the one after that strap.
-`Voff5` is an offset. Ammeters: `Vbl5` in bitline 5, `Vsl1` in source line 1, `Vret` in the common return of all straps.
-The bulk has none: with a node shared by all cells, ngspice would take ten times as long.
+`Voff5` is an offset, and `Ileak5` what other cells draw from bitline 5. Ammeters: `Vbl5` in bitline 5, `Vsl1` in source
+line 1, `Vret` in the common return of all straps. The bulk has none: with a node shared by all cells, ngspice would
+take ten times as long.
 """
 
 from __future__ import annotations
@@ -118,6 +119,8 @@ def _bitline(tile: Tile, stimulus: Stimulus, j: int) -> Iterator[Item]:
     yield Element("V", f"bl{j}", (held, after_meter), "0")
     if tile.wires.bitline_end_ohms:
         yield from _in_series(tile.wires.bitline_end, str(j), after_meter, near)
+    if tile.leaks is not None:
+        yield Element("I", f"leak{j}", (near, "0"), number(tile.leaks[j]))
     for i in range(tile.wordlines):
         here = bitline_node(tile, i, j)
         if i and tile.wires.bitline_ohms:

@@ -35,7 +35,7 @@ def currents_from(table: Floats, tile: Tile, stimulus: Stimulus, backend: str, l
     """
     bitline, source = table[:, : tile.bitlines], table[:, tile.bitlines :]
     flowing = np.maximum(np.abs(bitline).sum(axis=1), 1e-9 * tile.thresholds.size)
-    missing = bitline.sum(axis=1) - source.sum(axis=1)
+    missing = bitline.sum(axis=1) - source.sum(axis=1) - (0.0 if tile.leaks is None else tile.leaks.sum())
     residual = np.abs(missing) / flowing
     if residual.max() > TOLERANCE:
         bulk = lost_by_all(tile, stimulus, lost)

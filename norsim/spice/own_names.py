@@ -27,6 +27,7 @@ ELEMENT = re.compile(
     re.IGNORECASE,
 )
 KINDS = set("bcfrvx")
+LEAK = re.compile(r"ileak\d+", re.IGNORECASE)
 # Functions in the expressions and in the list of saved currents of norsim's decks.
 FUNCTIONS = {"v", "i", "pwl"}
 # Number of nodes by the letter of an element; of all others, any word but the last can be a node.
@@ -62,7 +63,7 @@ def _nodes(card: Card, depth: int) -> Iterator[str]:
 
 
 def _check_element(card: Card) -> None:
-    if card.name[:1] in KINDS and ELEMENT.fullmatch(card.name[1:]):
+    if (card.name[:1] in KINDS and ELEMENT.fullmatch(card.name[1:])) or LEAK.fullmatch(card.name):
         _refuse(card, "it has the name of an element of norsim's decks. Rename it, or put it into a subcircuit")
     match = re.match(r"\.func\s+(\w+)", card.text, re.IGNORECASE)
     if match and match[1].lower() in FUNCTIONS:

@@ -23,7 +23,7 @@ from norsim.tiling.tile import PlacedTile
 
 ARRAY = "tile.npz"
 # Arrays that a tile may have besides its thresholds.
-PER_TILE = ("gains", "offsets")
+PER_TILE = ("gains", "offsets", "leaks")
 # A deck's title as results repeat it, in their first bytes.
 TITLE = re.compile(rb"NOR-flash tile, deck ([0-9a-f]{16})", re.IGNORECASE)
 TITLE_WITHIN = 1 << 20
@@ -146,8 +146,8 @@ def _written(deck: Path) -> float:
 
 def _deck_folder(description: dict[str, Any], arrays: dict[str, Any], chip: Chip) -> DeckFolder:
     name = f"layer {description['layer']}, tile {description['tile']}"
-    gains, offsets = (arrays.get(key) for key in PER_TILE)
-    tile = Tile(arrays["thresholds"], chip.cell, chip.wires, name=name, gains=gains, offsets=offsets)
+    own: dict[str, Any] = {key: arrays.get(key) for key in PER_TILE}
+    tile = Tile(arrays["thresholds"], chip.cell, chip.wires, name=name, **own)
     volts = arrays["wordline_volts"], arrays["bitline_volts"], float(arrays["source_volts"])
     stimulus = Stimulus(*volts, off_volts=chip.encoding.off_volts)
     each = description["sense"]

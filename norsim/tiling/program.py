@@ -12,9 +12,11 @@ import numpy as np
 
 from norsim.array import in_time, settling
 from norsim.array.clipped import Clipped, clipped
+from norsim.array.program_pulses import Programmed
 from norsim.array.tile import Floats, Stimulus, Tile
+from norsim.array.wires import Wires
 from norsim.backends.end_of_life import aged
-from norsim.backends.programming import aimed, cell_amps, program_levels
+from norsim.backends.programming import aimed, cell_amps, leakage, program_levels
 from norsim.backends.reference_cells import curves, drivers
 from norsim.chip.model import Chip
 from norsim.periphery.encoding import Codes, Encoding, tile_notes
@@ -36,6 +38,7 @@ class ProgrammedTile:
     `read_sigma`   `[wordlines, bitlines]`, amperes: standard deviation of each cell's current under the verify read,
                    from one read to the next; None without noise that is drawn for each read
     `clipped`      how many of its cells cannot reach their state
+    `pulsed`    what pulses made of its cells; None if the chip has no pulses
     """
 
     tile: Tile = field(repr=False)
@@ -46,6 +49,7 @@ class ProgrammedTile:
     input_bits: int
     read_sigma: Floats | None = field(default=None, repr=False)
     clipped: Clipped = field(default=Clipped(), repr=False)
+    pulsed: Programmed | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         volts = self.tile.thresholds
@@ -75,11 +79,15 @@ def program_tile(part: PlacedTile) -> ProgrammedTile:
     target = part.by_level(levels.target_amps, 0.0)
     verified, missing = _verified(_nominal(part, levels), part, target)
     tile, in_place = _in_place(verified, part, target)
+    pulsed = _pulsed(tile, part, target)
+    if pulsed is not None:
+        tile = replace(tile, thresholds=np.clip(pulsed.thresholds, *chip.verify_cell.limits))
     cells = (tile.thresholds, target, chip.cell, curves(chip), part.draw, tile.gains)
     (thresholds, lost), read_sigma = chip.silicon.state(*cells), chip.silicon.read_sigma(*cells)
     thresholds = aged(chip, thresholds)
     gate_volts = np.full(tile.bitlines, encoding.wordline_volts)
-    gains, seen = tile.gains, _seen(chip, thresholds, encoding.wordline_volts - encoding.off_volts)
+    gains = tile.gains
+    seen = _seen(chip, tile.wires, thresholds, encoding.wordline_volts - encoding.off_volts)
     if seen is not None:
         gains = seen if gains is None else gains * seen
     if chip.wordline_rise_seconds is not None:
@@ -96,14 +104,18 @@ def program_tile(part: PlacedTile) -> ProgrammedTile:
     thresholds = np.clip(thresholds, *chip.cell.limits)
     volts = chip.amplifier_offsets(part.draw, tile.bitlines)
     offsets = None if volts is None else chip.sensing.offset_share * volts
+    leaks = chip.neighbours.leaks(
+        _idle_rows(part), tile.bitlines, chip.cell.erased_volts,
+        lambda states: leakage(chip.cell, chip.encoding)(states), part.draw.random("neighbours"),
+    )  # fmt: skip
     return ProgrammedTile(
-        replace(tile, thresholds=thresholds, cell=chip.cell, gains=gains, offsets=offsets), levels, encoding,
-        len(part.inputs), len(part.outputs), layer.input_bits, read_sigma,
-        max(lost, at_last, key=lambda one: one.low),
+        replace(tile, thresholds=thresholds, cell=chip.cell, gains=gains, offsets=offsets, leaks=leaks), levels,
+        encoding, len(part.inputs), len(part.outputs), layer.input_bits, read_sigma,
+        max(lost, at_last, key=lambda one: one.low), pulsed,
     )  # fmt: skip
 
 
-def _seen(chip: Chip, thresholds: Floats, step_volts: float) -> Floats | None:
+def _seen(chip: Chip, wires: Wires, thresholds: Floats, step_volts: float) -> Floats | None:
     """Return the share of each cell's current, `[wordlines, bitlines]` as `thresholds`, that a read sees, whose
     wordlines step by `step_volts`; None if reads settle."""
     seconds, window = chip.sensing.read_seconds, chip.sensing.window_seconds
@@ -111,9 +123,9 @@ def _seen(chip: Chip, thresholds: Floats, step_volts: float) -> Floats | None:
         return None
     if chip.encoding.inputs_on == "bitlines":
         wordlines, bitlines = thresholds.shape
-        return in_time.through_source_lines(chip.wires, (wordlines, bitlines), seconds, window)
+        return in_time.through_source_lines(wires, (wordlines, bitlines), seconds, window)
     top, read = float(chip.encoding.level_amps.max()), curves(chip).read
-    return in_time.through_bitlines(chip.wires, thresholds, seconds, window, step_volts, top, read)
+    return in_time.through_bitlines(wires, thresholds, seconds, window, step_volts, top, read)
 
 
 def warn_of_cells(name: str, found: Clipped) -> None:
@@ -133,8 +145,9 @@ def _nominal(part: PlacedTile, levels: Levels) -> Tile:
     outputs = [f"layer {layer.name}, output channel {k}" for k in part.outputs]
     wordlines, bitlines = part.encoding.line_notes(inputs, outputs, layer.weight_zero)
     thresholds = part.by_level(levels.thresholds, chip.verify_cell.programmed_volts)
+    wires = chip.neighbours.loaded(chip.wires, _idle_rows(part))
     return Tile(
-        thresholds, chip.verify_cell, chip.wires, tuple(wordlines), tuple(bitlines),
+        thresholds, chip.verify_cell, wires, tuple(wordlines), tuple(bitlines),
         f"layer {layer.name}, tile {part.row},{part.column}: inputs {part.inputs.start} to "
         f"{part.inputs.stop - 1}, outputs {part.outputs.start} to {part.outputs.stop - 1}",
         _notes(part, levels),
@@ -157,6 +170,21 @@ def _verified(tile: Tile, part: PlacedTile, target: Floats) -> tuple[Tile, Float
         reached = cell_amps(chip.verify_cell, np.array(window[:1]), *chip.encoding.verify_volts)[0]
         missing[low] = np.maximum(target[low] - reached * gains[low], 0.0)
     return replace(tile, thresholds=np.clip(thresholds, *window), gains=gains), missing
+
+
+def _idle_rows(part: PlacedTile) -> int:
+    """Return the wordlines of the chip's tile that hold no inputs of this one; arrays with inputs on bitlines have
+    none."""
+    return part.chip.wordlines - len(part.inputs) if part.encoding.inputs_on == "wordlines" else 0
+
+
+def _pulsed(tile: Tile, part: PlacedTile, target: Floats) -> Programmed | None:
+    """Return what the chip's pulses make of the cells of an erased tile, which should get the thresholds of `tile`;
+    those whose `target` is 0 A only must not conduct. None if the chip has no pulses."""
+    pulses = part.chip.pulses
+    if pulses is None:
+        return None
+    return pulses.program(tile.thresholds, target <= 0, tile.cell.erased_volts, part.draw.random("pulses"))
 
 
 def _in_place(tile: Tile, part: PlacedTile, target: Floats) -> tuple[Tile, Floats]:

@@ -22,6 +22,7 @@ from norsim.array.non_idealities.mean_drift import MeanDrift
 from norsim.array.non_idealities.non_ideality import NonIdeality
 from norsim.array.non_idealities.pdk_mismatch import PdkMismatch
 from norsim.array.non_idealities.programming_spread import ProgrammingSpread
+from norsim.array.non_idealities.read_disturb import ReadDisturb
 from norsim.array.non_idealities.registry import NON_IDEALITIES
 from norsim.array.non_idealities.telegraph_noise import TelegraphNoise
 from norsim.array.non_idealities.threshold_drift import ThresholdDrift
@@ -401,7 +402,7 @@ def everything(measured: Measured | None = None) -> Silicon:
     """Return silicon with all non-idealities."""
     parts = (
         TransistorMismatch(0.1, 0.02), PdkMismatch(), ProgrammingSpread(4e-3), ThresholdDrift(0.015, 0.02),
-        ChargeLoss(0.01, neutral_volts=2.0), TelegraphNoise(5e-3),
+        ChargeLoss(0.01, neutral_volts=2.0), ReadDisturb(), TelegraphNoise(5e-3),
         CurrentSpreads(PROGRAMMED, AGED, DRIFT, READ, "per_chip", measured),
         BrokenCells(stuck=0.1, open=0.1),
     )  # fmt: skip
@@ -443,3 +444,18 @@ def test_cells_that_cannot_reach_their_state_are_counted(cell: Cell) -> None:
     )
     assert (found.low, found.high) == (81, 0) and found.amps == pytest.approx(1e-6, rel=1e-3)
     assert "81 of 81 cells" in str(found) and "A short" in str(found)
+
+
+def test_reads_disturb_low_thresholds_most_and_ever_more_slowly(cell: Cell) -> None:
+    """Against each read by itself, which lifts a threshold by r exp(-(V_T - V_erased) / s)."""
+    start, reads, each, fold = np.array([[3.0, 3.5, 4.5]]), 2000, 2e-4, 0.25
+    volts = start.copy()
+    for _ in range(reads):
+        volts += each * np.exp(-(volts - 3.0) / fold)
+    law = ReadDisturb(reads, each, fold)
+    one = Silicon((law,)).thresholds(start, np.ones(start.shape), cell, CURVES, FIRST)
+    np.testing.assert_allclose(one - start, volts - start, rtol=2e-3)
+    assert one[0, 0] - 3.0 > 0.2 and one[0, 2] - 4.5 < 2e-3
+    many = Silicon((ReadDisturb(10 * reads, each, fold),)).thresholds(start, np.ones(start.shape), cell, CURVES, FIRST)
+    assert many[0, 0] - one[0, 0] == pytest.approx(fold * np.log((1 + 16) / (1 + 1.6)))
+    assert law.fresh() == ReadDisturb()

@@ -149,3 +149,23 @@ def test_row_order_permutes_lines_but_not_the_integers(norsim: Run, tmp_path: Pa
         assert np.ptp(pairs) < np.ptp(before)
     else:
         assert (np.diff(loads) <= 0).all()
+
+
+def test_pulses_neighbours_and_read_disturb_are_causes() -> None:
+    disturbed = (
+        "silicon.pulses={step: 50 mV}", "neighbours.rows=100", "neighbours.idle_rows=true", "silicon.reads=1e6",
+        "silicon.read_disturb=1 nV",
+    )  # fmt: skip
+    whole = choose_chip("etox65", disturbed).chip
+    causes = factors_of("causes", whole)
+    names = ["pulses", "neighbours", "read disturb"]
+    assert list(causes) == [*FACTORS["causes"], *names]
+
+    def chip_with(*on: str) -> Chip:
+        return choose_chip("etox65", [*disturbed, *settings_with("bit_serial.wires", frozenset(on), causes)]).chip
+
+    assert chip_with(*causes) == whole
+    plain, ideal = choose_chip("etox65", ()).chip, chip_with(*FACTORS["causes"])
+    assert ideal.pulses is None and ideal.neighbours == plain.neighbours and ideal.cell == plain.cell
+    for name in names:
+        assert list(factors_of("causes", chip_with(name, *FACTORS["causes"]))) == [*FACTORS["causes"], name]

@@ -24,6 +24,7 @@ from norsim.experiments.run_record import Origin
 from norsim.report.figures.svg import INK, drawing, figure
 from norsim.report.page import attribute_command
 from norsim.report.settings import differing, flat
+from norsim.tiling.modules import tiled_layers
 from tests.conftest import contents
 from tests.report.conftest import command_line
 
@@ -233,12 +234,20 @@ def test_a_result_from_python_has_a_page(tmp_path: Path) -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     train, test = load("digits", "train"), load("digits", "test").take(12)
     images = images_tensor(train)[:32]
-    analog = norsim.convert(norsim.quantize(network, [images]), norsim.load_chip("etox65", ("calibration.reads=8",)))
+    settings = ("calibration.reads=8", "silicon.pulses={step: 50 mV, electron: 3 mV, most: 50}")
+    analog = norsim.convert(norsim.quantize(network, [images]), norsim.load_chip("etox65", settings))
     norsim.calibrate(analog, images)
     result = norsim.evaluate(analog, test, spice_sample=1)
     text = norsim.write_report(result, tmp_path / "plain").read_text()
     assert "norsim.write_report(result, folder, data)" in text and "Codes of the" in text
     text = norsim.write_report(result, str(tmp_path / "shown"), test).read_text()
     assert f'data-key="accuracy" data-value="{result.accuracy}"' in text and "made in Python" in text
+    programmed = result.summary()["programming"]
+    assert programmed["high"] > 0 and programmed["low"] > 0 and programmed["most_pulses"] == 50
+    (array,) = tiled_layers(analog)["1"].grid.arrays
+    assert programmed["cells"] == array.tile.thresholds.size and programmed["pulses"] == array.pulsed.pulses.sum()
+    for key in ("seconds", "joules"):
+        assert f'data-key="programming_{key}" data-value="{programmed[key]}"' in text
+    assert f"{programmed['low']} below, {programmed['high']} above" in text
     with pytest.raises(ConfigurationError, match="11 images"):
         norsim.write_report(result, tmp_path / "other", test.take(11))

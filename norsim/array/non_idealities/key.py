@@ -21,6 +21,7 @@ class Key:
     `least`, `above`, `most`   bounds: the value is at least, above, at most this; None for no bound
     `choices`  the words that the value is one of; None for a key of another kind
     `section`  a dataclass whose fields have keys, for a section; it can be null
+    `whole`    whether a number is an integer
     `reader`   a function that reads the file of that name beside the chip file; the name can be null
     """
 
@@ -33,6 +34,7 @@ class Key:
     choices: tuple[str, ...] | None = None
     section: type[Any] | None = None
     reader: Callable[[Path], Any] | None = None
+    whole: bool = False
 
 
 def key(name: str, meaning: str, unit: str | None = None, **rest: Any) -> dict[str, Key]:

@@ -8,6 +8,7 @@ from norsim.array.non_idealities.current_spreads import CurrentSpreads
 from norsim.array.non_idealities.non_ideality import NonIdeality
 from norsim.array.non_idealities.pdk_mismatch import PdkMismatch
 from norsim.array.non_idealities.programming_spread import ProgrammingSpread
+from norsim.array.non_idealities.read_disturb import ReadDisturb
 from norsim.array.non_idealities.telegraph_noise import TelegraphNoise
 from norsim.array.non_idealities.threshold_drift import ThresholdDrift
 from norsim.array.non_idealities.transistor_mismatch import TransistorMismatch
@@ -19,6 +20,7 @@ NON_IDEALITIES: tuple[type[NonIdeality], ...] = (
     ProgrammingSpread,
     ThresholdDrift,
     ChargeLoss,
+    ReadDisturb,
     TelegraphNoise,
     CurrentSpreads,
     BrokenCells,

@@ -95,12 +95,22 @@ def report_result(found: Evaluation, path: Path, verbose: bool, summary: dict[st
             f"{engineering(cost['latency_seconds'], 's')} (summary.json states what is included)"
         )
         show.say(chip_in_words(cost["chip"]))
+    if found.programming is not None:
+        show.say(programming_in_words(found.programming))
     from norsim.tiling.digital import listed
 
     show_macs(found, verbose)
     show.say(f"These stay digital: {listed(summary['digital'], verbose)}")
     show.say(f"Computed on: {found.device}")
     show.say_path(f"{found.seconds:.0f} s. Run folder: {path}")
+
+
+def programming_in_words(found: dict[str, Any]) -> str:
+    """Return a sentence on the cells that pulses programmed, and on the time and energy of that."""
+    from norsim.evaluation.programming import in_words
+
+    took = f"{engineering(found['seconds'], 's')} and {engineering(found['joules'], 'J')}"
+    return f"Programming (silicon.pulses): {in_words(found)}. It takes {took}"
 
 
 def chip_in_words(chip: dict[str, Any]) -> str:

@@ -133,7 +133,8 @@ def assemble(
     slopes = slopes - own * fixed
     slopes[:, 0] -= mean_slope[:, None]
     answer = np.linalg.inv(np.eye(line.blocks) - mean_slope[:, None] * shared)
-    together = np.array([nominal.sum(axis=0), solved.shape])
+    alone = nominal.sum(axis=0)
+    together = np.array([tile.with_leaks(alone) if drive.direction == "wordlines" else alone, solved.shape])
     straps = no_response()
     if solved.lifted is not None:
         x = group_features(fit, drive, line)

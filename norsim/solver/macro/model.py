@@ -129,7 +129,7 @@ class Macro:
     `coupling`  `[blocks, blocks]`, ohms, and `sums` `[1, blocks]`: from deviation currents to volts and to the line's
                 current, with the mean slope's response included
     `balance`   `[blocks, blocks]`, siemens: from the mean field's volts to the equivalent currents
-    `together`  `[2, lines]`: the line's nominal current, amperes, and its share of the balance current
+    `together`  `[2, lines]`: the line's nominal current and leakage, amperes, and its share of the balance current
     `straps`    what metal straps change beyond their common rise; its parts are further lines, after all others
     `full_scale_amps`  the top cell current times the number of inputs, the unit of `error`
     `error`     the largest deviation from nodal on the check vectors

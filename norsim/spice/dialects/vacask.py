@@ -115,7 +115,7 @@ def _written(item: Item) -> Iterator[str]:
         meter, gain = item.value.split(" ")
         yield f'{name} ({nodes}) cccs gain={gain} ctlinst="{meter.lower()}"'
     else:
-        master, key = {"V": ("vsource", "dc"), "R": (RESISTOR, "r")}[item.kind]
+        master, key = {"V": ("vsource", "dc"), "I": ("isource", "dc"), "R": (RESISTOR, "r")}[item.kind]
         yield f"{name} ({nodes}) {master} {key}={item.value}"
 
 
