@@ -54,7 +54,7 @@ class Tile:
     `offsets`         `[bitlines]`, volts: by how much each bitline's amplifier holds it above its volts in a
                       stimulus; None: 0 V
     `leaks`           `[bitlines]`, amperes: what other cells draw from each bitline, before its first cell and behind
-                      its end resistance (norsim.array.neighbours); None: nothing
+                      its end resistance (norsim.array.sectors.neighbours); None: nothing
 
     Raises ConfigurationError for a threshold outside the cell's limits, for gains of another shape or not above 0, and
     for offsets or leaks of another shape.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from norsim.array.neighbours import NO_NEIGHBOURS
+from norsim.array.sectors.neighbours import NO_NEIGHBOURS
 from norsim.chip.cell_files import build_cell
 from norsim.chip.layer_keys import range_of
 from norsim.chip.model import Calibration, Chip, EndOfLife

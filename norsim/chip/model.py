@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from norsim.array.cell import Cell
 from norsim.array.draw import NOMINAL, Draw
-from norsim.array.neighbours import NO_NEIGHBOURS, Neighbours
-from norsim.array.program_pulses import ProgramPulses
+from norsim.array.sectors.neighbours import NO_NEIGHBOURS, Neighbours
+from norsim.array.sectors.program_pulses import ProgramPulses
 from norsim.array.tile import Floats
 from norsim.array.variation import PERFECT, Silicon
 from norsim.array.wires import Wires

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, create_model, model_validator
 
-from norsim.array.neighbours import Neighbours
 from norsim.array.non_idealities import registry
 from norsim.array.non_idealities.non_ideality import NonIdeality
+from norsim.array.sectors.neighbours import Neighbours
 from norsim.chip.cell_schema import CellSection
 from norsim.chip.circuit_schema import CircuitSection
 from norsim.chip.layer_keys import AdcBits, LayerSection, RangeKey, RowsUsed, range_of
@@ -79,7 +79,7 @@ class AdcSection(Section):
 class NeighboursSection(Section):
     """`neighbours`: cells that share the bitlines of a tile and are not read. Not in linear-pair.
 
-    See norsim.array.neighbours.
+    See norsim.array.sectors.neighbours.
     """
 
     rows: Annotated[int, Field(ge=0, le=65_536)] = 0

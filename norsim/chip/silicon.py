@@ -13,8 +13,8 @@ from scipy.constants import eV
 from norsim.array.non_idealities import registry
 from norsim.array.non_idealities.key import Key, keys_of
 from norsim.array.non_idealities.non_ideality import NonIdeality
-from norsim.array.program_pulses import ProgramPulses
 from norsim.array.retention import MOST_EV, USUAL_RETENTION, Retention
+from norsim.array.sectors.program_pulses import ProgramPulses
 from norsim.array.variation import Silicon
 from norsim.configuration.quantities import Kelvin, Seconds, quantity
 from norsim.configuration.section import Section

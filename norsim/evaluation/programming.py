@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from norsim.array.program_pulses import Programmed
+from norsim.array.sectors.program_pulses import Programmed
 from norsim.tiling.modules import TiledLayer
 
 

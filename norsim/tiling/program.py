@@ -12,7 +12,7 @@ import numpy as np
 
 from norsim.array import in_time, settling
 from norsim.array.clipped import Clipped, clipped
-from norsim.array.program_pulses import Programmed
+from norsim.array.sectors.program_pulses import Programmed
 from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.array.wires import Wires
 from norsim.backends.end_of_life import aged

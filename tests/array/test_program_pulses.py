@@ -9,7 +9,7 @@ import pytest
 from scipy.integrate import solve_ivp
 from scipy.stats import norm
 
-from norsim.array.program_pulses import ProgramPulses
+from norsim.array.sectors.program_pulses import ProgramPulses
 from norsim.errors import ConfigurationError
 
 TARGETS = np.random.default_rng(0).uniform(4.0, 6.0, (100, 200))

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from norsim.array.draw import Draw
-from norsim.array.neighbours import Neighbours
+from norsim.array.sectors.neighbours import Neighbours
 from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.array.wires import EndPart, Wires
 from norsim.backends.programming import leakage

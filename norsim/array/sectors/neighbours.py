@@ -1,9 +1,9 @@
 """Cells that share the bitlines of a tile and are not read: those of other sectors, and the idle rows of the tile.
 
-Their wordlines are not selected. Together they draw a current from each bitline that adds to what its amplifier senses. Most of
-it comes from the few cells that the erase of a sector left far below the others (A. Chimenton, P. Pellati and P. Olivo,
-"Overerase phenomena: an insight into flash memory reliability", Proc. IEEE 91 (2003) 617). Here a share of the cells
-has thresholds with an exponential tail below the others:
+Their wordlines are not selected. Together they draw a current from each bitline that adds to what its amplifier senses.
+Most of it comes from the few cells that the erase of a sector left far below the others (A. Chimenton, P. Pellati and
+P. Olivo, "Overerase phenomena: an insight into flash memory reliability", Proc. IEEE 91 (2003) 617). Here a share of
+the cells has thresholds with an exponential tail below the others:
 
     V_T = V_mean + sigma xi - (E in the tail, else 0),        E exponential.
 
