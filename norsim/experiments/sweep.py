@@ -21,7 +21,8 @@ from norsim.jobs.phases import Report, silent
 from norsim.jobs.unit_store import UnitStore
 from norsim.jobs.workers import HERE, Workers
 
-AGE, FRESH = "silicon.time", "calibration.fresh"
+# What happens to cells after they were programmed.
+AGES, FRESH = ("silicon.time", "silicon.reads"), "calibration.fresh"
 
 
 @dataclass(frozen=True)
@@ -86,12 +87,13 @@ def combinations(vary: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
 
 
 def fits_fresh(deployment: Deployment, vary: Mapping[str, Sequence[Any]]) -> bool:
-    """Return whether a sweep fits converters just after programming: where it varies the time since programming, unless
-    the chip or the sweep sets `calibration.fresh` itself.
+    """Return whether a sweep fits converters just after programming: where it varies the time or the reads since
+    programming, unless the chip or the sweep sets `calibration.fresh` itself.
 
-    Converters that are fitted again at each time would hide a part of the drift.
+    Converters that are fitted again at each of them would hide a part of the drift.
     """
-    return AGE in vary and FRESH not in vary and "fresh" not in deployment.choice.content.get("calibration", {})
+    varied = any(age in vary for age in AGES)
+    return varied and FRESH not in vary and "fresh" not in deployment.choice.content.get("calibration", {})
 
 
 def designs(

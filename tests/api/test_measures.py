@@ -161,6 +161,7 @@ def test_a_sweep_over_time_fits_converters_before_ageing(
     deployment = aged.parts.deployment
     for vary, chosen, fresh in (
         (times, deployment, True),
+        ({"silicon.reads": [0, 1000]}, deployment, True),
         ({"adc.bits": [8]}, deployment, False),
         ({**times, "calibration.fresh": [False, True]}, deployment, False),
         (times, deployment.with_settings({"calibration.fresh": False}), False),

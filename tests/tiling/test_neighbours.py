@@ -19,6 +19,7 @@ from norsim.chip.load import load_chip
 from norsim.errors import ConfigurationError
 from norsim.quantization.layer import QuantizedLayer
 from norsim.spice.deck import deck
+from norsim.spice.dialects import vacask
 from norsim.tiling.grid import place
 from norsim.tiling.on_device.reading import read_tiles
 from norsim.tiling.program import ProgrammedTile, program_tile
@@ -119,6 +120,7 @@ def test_a_deck_has_a_source_for_each_leakage() -> None:
     cell = load_chip("etox65").cell
     tile = Tile([[4.0, 4.5]], cell, Wires(bitline_end_ohms=5.0, strap_every=1), leaks=[1e-6, 0.0])
     assert "Ileak0 bl0 0 1e-06" in deck(tile, Stimulus([[5.0]], [[0.5, 0.5]])).splitlines()
+    assert "ileak0 (bl0 0) isource dc=1e-06" in vacask.deck(tile, Stimulus([[5.0]], [[0.5, 0.5]])).splitlines()
     with pytest.raises(ConfigurationError, match="1 leaks for 2 bitlines"):
         replace(tile, leaks=[1e-6])
 

@@ -90,8 +90,8 @@ def command(
     """Measure the accuracy over values of one or more chip keys; write results.csv, curves.svg, and the best chip to
     best.yaml.
 
-    A sweep over silicon.time uses converters fitted just after programming, as a chip in the field would;
-    --set calibration.fresh=false fits them again at each time.
+    A sweep over silicon.time or silicon.reads uses converters fitted just after programming, as a chip in the field would;
+    --set calibration.fresh=false fits them again at each point.
 
     \b
     Examples:
@@ -215,8 +215,8 @@ def report_points(content: dict[str, Any], path: Path) -> None:
     )  # fmt: skip
     if content["fitted_fresh"]:
         show.say(
-            "Converters are fitted just after programming, and used at all times; --set calibration.fresh=false fits "
-            "them again at each time"
+            "Converters are fitted just after programming, and used at all points; --set calibration.fresh=false fits "
+            "them again at each point"
         )
     show.say(f"Lowest accuracy: {', '.join(f'{key}={value}' for key, value in content['worst'].items())}")
     show.say(f"Computed on: {content['device']}")
