@@ -44,7 +44,8 @@ class SiliconSection(Section):
 
 def silicon_section(non_idealities: Iterable[type[NonIdeality]]) -> type[SiliconSection]:
     """Return the section with the keys of these non-idealities."""
-    keys = {"pulses": PULSES}
+    pulses = _pulses_section()
+    keys: dict[str, Any] = {"pulses": (pulses, pulses())}
     keys |= {name: field for kind in non_idealities for name, field in _fields(kind).items()}
     return create_model("SiliconSection", __base__=SiliconSection, **keys)
 
@@ -76,16 +77,20 @@ def _type(key: Key) -> Any:
     return Annotated[float, bounds] if key.unit is None else Annotated[float, quantity(key.unit), bounds]
 
 
-PULSES: Any = (
-    create_model("PulsesSection", __base__=Section, **_fields(ProgramPulses)) | None,
-    Field(default=None, description="Pulses that program the cells; null: each cell gets the threshold of its level."),
-)
+def _pulses_section() -> type[Section]:
+    """Return the section `silicon.pulses`, in which a null step means that there are no pulses."""
+    fields = _fields(ProgramPulses)
+    kind, step = fields["step"]
+    meaning = f"{step.description} null: no pulses, each cell gets the threshold of its level."
+    return create_model(
+        "PulsesSection", __base__=Section, **{**fields, "step": (kind | None, Field(default=None, description=meaning))}
+    )  # fmt: skip
 
 
 def build_pulses(section: SiliconSection, folder: Path) -> ProgramPulses | None:
     """Return the pulses of a section, in SI units; None without."""
     pulses = getattr(section, "pulses", None)
-    return None if pulses is None else _built(ProgramPulses, pulses, folder)
+    return None if pulses is None or pulses.step is None else _built(ProgramPulses, pulses, folder)
 
 
 def build_silicon(section: SiliconSection, folder: Path) -> Silicon:

@@ -212,9 +212,9 @@ class DeployedNetwork(nn.Module):
     ) -> Sweep:  # fmt: skip
         """Return the accuracy of `trials` chips at each combination of values of the chip keys in `vary`.
 
-        The network itself does not change. In a sweep over `silicon.time` or `silicon.reads`, converters are fitted just
-        after programming unless `calibration.fresh` says otherwise. At each point, `spice_sample` reads are solved
-        again by ngspice, and a few of every tile by the next rung above the backend. `done(point)` is called after each point.
+        The network does not change. In a sweep over `silicon.time` or `silicon.reads`, converters are fitted just
+        after programming unless `calibration.fresh` says otherwise. At each point, `spice_sample` reads are solved by
+        ngspice, and a few of every tile by the next rung above the backend. `done(point)` is called after each point.
         """
         return sweep_chip(
             self.parts.deployment, data, vary, trials, self.backend, spice_sample=spice_sample, workers=workers,

@@ -63,7 +63,7 @@ SENSING = Factor((
 ))  # fmt: skip
 READ_TIME = Factor(("sense.read_time=null",))
 # Cells that were programmed exactly, and what comes from other cells and from reads.
-PULSES = Factor(("silicon.pulses=null",))
+PULSES = Factor(("silicon.pulses.step=null",))
 NEIGHBOURS = Factor(("neighbours.rows=0", "neighbours.idle_rows=false"))
 READ_DISTURB = Factor(("silicon.reads=0",))
 

@@ -36,7 +36,7 @@ LEAKY = (
 )  # fmt: skip
 ABSENT = (
     "neighbours.rows=0", "neighbours.spread=1 V", "neighbours.tail=0.5", "neighbours.tail_depth=2 V",
-    "neighbours.threshold=0 V", "silicon.pulses=null", "silicon.reads=0",
+    "neighbours.threshold=0 V", "silicon.pulses.step=null", "silicon.pulses.most=9", "silicon.reads=0",
     "silicon.read_disturb=1 mV",
 )  # fmt: skip
 

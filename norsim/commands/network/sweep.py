@@ -90,8 +90,8 @@ def command(
     """Measure the accuracy over values of one or more chip keys; write results.csv, curves.svg, and the best chip to
     best.yaml.
 
-    A sweep over silicon.time or silicon.reads uses converters fitted just after programming, as a chip in the field would;
-    --set calibration.fresh=false fits them again at each point.
+    A sweep over silicon.time or silicon.reads uses converters fitted just after programming, as a chip in the field
+    would; --set calibration.fresh=false fits them again at each point.
 
     \b
     Examples:
