@@ -153,6 +153,8 @@ class Stimulus:
     `source_volts`    volts at the straps, or at the source lines' sense amplifiers
     `driven`, `full_volts`, `off_volts`  which lines carry the input, and the volts of the largest input and of an
                       input of 0: only a reduced model and the energy of the lines need them
+    `levels`          volts of the driven lines for inputs 0, 1, 2 and so on; empty if they are in proportion to the
+                      input
     `notes`           lines of text on what the reads stand for, written at the top of decks; `take` drops them
     """
 
@@ -163,16 +165,18 @@ class Stimulus:
     full_volts: float | None
     notes: tuple[str, ...]
     off_volts: float
+    levels: tuple[float, ...]
 
     def __init__(
         self, wordline_volts: ArrayLike, bitline_volts: ArrayLike, source_volts: float = 0.0,
         driven: Literal["wordlines", "bitlines"] | None = None, full_volts: float | None = None,
-        notes: tuple[str, ...] = (), off_volts: float = 0.0,
+        notes: tuple[str, ...] = (), off_volts: float = 0.0, levels: tuple[float, ...] = (),
     ) -> None:  # fmt: skip
         _set(
             self, wordline_volts=frozen(wordline_volts, "wordline_volts [vectors, wordlines]", 2),
             bitline_volts=frozen(bitline_volts, "bitline_volts [vectors, bitlines]", 2),
             source_volts=source_volts, driven=driven, full_volts=full_volts, notes=notes, off_volts=off_volts,
+            levels=levels,
         )  # fmt: skip
         if len(self.wordline_volts) != len(self.bitline_volts):
             raise ConfigurationError(

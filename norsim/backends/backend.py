@@ -12,6 +12,7 @@ from norsim.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from norsim.array.cell import Cell
+    from norsim.periphery.encoding import Encoding
     from norsim.solver.macro.tables import Tabulated
     from norsim.spice.simulators.choice import Simulator
 
@@ -33,6 +34,7 @@ class Backend(ABC):
     `name`              the name that users write
     `gives_integers`    it computes sums of integers; it reads no array and has no currents
     `encodings`         names of the encodings it can read; None for all
+    `wordline_levels`   it reads wordlines at any volts, not only up or down
     `most_rows`         the largest number of rows that can share a source line; None for any number
     `all_lines`         it returns the currents of bitlines and source lines, not only of the lines that are summed
     `by_model`          it reads a tile through a model that is built once (`model`); repeated reads cost next to
@@ -51,6 +53,7 @@ class Backend(ABC):
     name: str
     gives_integers = False
     encodings: frozenset[str] | None = None
+    wordline_levels = True
     most_rows: int | None = None
     all_lines = True
     by_model = False
@@ -144,9 +147,15 @@ class Backend(ABC):
                 f"cost does not depend on it, or set rows_per_source_line to at most {self.most_rows}"
             )
 
-    def check_encoding(self, name: str) -> None:
-        """Raise ConfigurationError if it cannot read arrays of the encoding `name`."""
+    def check_encoding(self, encoding: Encoding) -> None:
+        """Raise ConfigurationError if it cannot read arrays of `encoding`."""
+        name = encoding.name
         if self.encodings is not None and name not in self.encodings:
             raise ConfigurationError(
                 f"the backend {self.name} does not read {name} arrays; it reads {', '.join(sorted(self.encodings))}"
+            )
+        if not self.wordline_levels and encoding.input_amps is not None:
+            raise ConfigurationError(
+                f"the backend {self.name} does not read {name} arrays: it models wordlines that are up or down, but "
+                f"theirs have {encoding.top_drive + 1} levels. Use the nodal backend, or ngspice"
             )

@@ -16,7 +16,7 @@ from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
 from norsim.backends.backend import Progress
 from norsim.caches.arrays import MODELS
-from norsim.errors import SolveError
+from norsim.errors import ConfigurationError, SolveError
 from norsim.jobs.workers import Threads, Unit
 from norsim.solver import characterisation_cache, nodal
 from norsim.solver.characterize import Box, CellTable
@@ -93,7 +93,18 @@ def reduced(tile: Tile, stimulus: Stimulus) -> Tabulated:
 
     Raises ConfigurationError for a drive that macro cannot model, SolveError for a tile that the model does not fit.
     """
-    return macro_model(_Content(tile), driven(stimulus))
+    return macro_model(_Content(tile), modelled(stimulus))
+
+
+def modelled(stimulus: Stimulus) -> Driven:
+    """Return the kind of drive of `stimulus`. Raises ConfigurationError for one that macro cannot model."""
+    drive = driven(stimulus)
+    if drive.levels:
+        raise ConfigurationError(
+            f"macro models wordlines that are up or down, but these have {len(drive.levels)} levels; use the nodal "
+            "backend, or ngspice"
+        )
+    return drive
 
 
 def read_macro(tile: Tile, stimulus: Stimulus) -> Currents:
@@ -130,7 +141,7 @@ def model_table(tile: Tile, stimulus: Stimulus) -> CellTable:
 
     Raises ConfigurationError for a drive that macro cannot model, and the errors of `characterisation`.
     """
-    return _table_of(tile, driven(stimulus))
+    return _table_of(tile, modelled(stimulus))
 
 
 def _table_of(tile: Tile, drive: Driven) -> CellTable:
@@ -153,7 +164,7 @@ def macro_model(content: _Content, drive: Driven) -> Tabulated:
 
 def is_stored(tile: Tile, stimulus: Stimulus) -> bool:
     """Return whether the model of `tile` for drives like `stimulus` is kept on disk, so that it need not be built."""
-    return MODELS.has(_key(tile, driven(stimulus)))
+    return MODELS.has(_key(tile, modelled(stimulus)))
 
 
 def _key(tile: Tile, drive: Driven) -> str:
@@ -188,7 +199,7 @@ def build_models(requests: Sequence[tuple[Tile, Stimulus]], progress: Progress) 
 def times_to_build(tile: Tile, stimulus: Stimulus) -> tuple[float, float]:
     """Return the seconds in which `build_models` builds the model of each of many tiles like this one, and those that
     the first takes besides: it characterises the cell, and loads the kernels."""
-    drive, times = driven(stimulus), []
+    drive, times = modelled(stimulus), []
     for _ in range(2):
         started = time.perf_counter()
         built(tile, drive)

@@ -20,6 +20,7 @@ class Macro(Backend):
     # A model has all 2^rows states of the rows of a source line.
     most_rows = 8
     all_lines = False
+    wordline_levels = False
     by_model = True
     on_cards = True
     claimed_error = 1e-4

@@ -7,16 +7,24 @@ from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
-from scipy.optimize import brentq
+from scipy.optimize import brentq, elementwise
 
 from norsim.array.cell import Cell
 from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.array.wires import Wires
 from norsim.backends.characterised import ONE_AT_A_TIME, characterisation
 from norsim.backends.registry import reference
-from norsim.errors import ConfigurationError
+from norsim.errors import ConfigurationError, SolveError
 from norsim.periphery.encoding import Encoding
-from norsim.periphery.programming import Levels, current_curve, find_levels, threshold_curve
+from norsim.periphery.programming import (
+    ABSOLUTE_VOLTS,
+    LEAST_SHARE,
+    MOST_STEPS,
+    Levels,
+    current_curve,
+    find_levels,
+    threshold_curve,
+)
 from norsim.solver import in_situ
 from norsim.solver.characterize import CellTable
 from norsim.solver.input_lines import driven
@@ -136,6 +144,46 @@ def tracked_volts(cell: Cell, threshold: float, amps: float, gate_volts: float, 
         )
     found: float = brentq(excess, low, high, xtol=1e-7)
     return found
+
+
+@lru_cache(maxsize=32)
+def peripheral_volts(
+    programmed: Cell, cell: Cell, amps: tuple[float, ...], gate_volts: float, drain_volts: float
+) -> tuple[float, ...]:
+    """Return the gate volts `[n]` at which a peripheral cell conducts rising currents `amps` `[n]`; 0 V for 0 A.
+
+    The cell was programmed, as `programmed`, to conduct the last current at `gate_volts`, and is `cell` when it is
+    read; both at `drain_volts`. Raises ConfigurationError for a current that it does not conduct between 0 V and 1.5
+    times `gate_volts`.
+    """
+    wanted = np.array(amps)
+    found = find_levels(programmed, wanted[-1:], lambda c, volts: cell_amps(c, volts, gate_volts, drain_volts))
+    state, sweep = float(found.thresholds[0]), chosen_simulator(cell).drain_amps
+
+    def excess(gates: Floats, target: Floats) -> Floats:
+        one = np.ones(len(gates))
+        conducted = sweep(cell, gates, drain_volts * one, 0 * one, state * one)
+        excess: Floats = np.log(np.maximum(conducted, LEAST_SHARE * target) / target)
+        return excess
+
+    on = wanted > 0
+    ends = np.zeros(int(on.sum())), np.full(int(on.sum()), 1.5 * gate_volts)
+    low, high = (excess(end, wanted[on]) for end in ends)
+    if not ((low < 0) & (high > 0)).all():
+        worst = wanted[on][~((low < 0) & (high > 0))][0]
+        raise ConfigurationError(
+            f"no wordline volts between 0 V and {1.5 * gate_volts:g} V make a peripheral cell conduct {worst:.3g} A at "
+            f"{cell.temperature_kelvin:g} K: change input_full, wordline_full, or the temperature"
+        )
+    root = elementwise.find_root(
+        excess, ends, args=(wanted[on],),
+        tolerances={"xatol": ABSOLUTE_VOLTS, "xrtol": 0.0, "fatol": 0.0, "frtol": 0.0}, maxiter=MOST_STEPS,
+    )  # fmt: skip
+    if not np.all(root.success):
+        raise SolveError("the peripheral cells' volts did not converge: does the cell's current rise with its gate?")
+    volts = np.zeros(len(wanted))
+    volts[on] = root.x
+    return tuple(volts.tolist())
 
 
 def aimed(tile: Tile, stimulus: Stimulus, target_amps: Floats, random: np.random.Generator) -> tuple[Tile, Floats]:

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
+from norsim.array.cell import Cell
 from norsim.array.draw import TYPICAL
 from norsim.array.tile import Currents, Floats
 from norsim.array.variation import CellCurves
-from norsim.backends.programming import cell_amps, curve, most_amps, neutral_volts, program_levels, tracked_volts
+from norsim.backends.programming import (
+    cell_amps,
+    curve,
+    most_amps,
+    neutral_volts,
+    peripheral_volts,
+    program_levels,
+    tracked_volts,
+)
 from norsim.chip.model import Chip
+from norsim.errors import ConfigurationError
 from norsim.periphery.encoding import Encoding, sensed_amps
 from norsim.periphery.programming import Levels
 
@@ -35,11 +45,35 @@ def drivers(chip: Chip, levels: Levels) -> Encoding:
     """Return the encoding with this chip's drivers; if they track temperature, the wordline volts are those at which a
     reference cell at the middle level conducts its current at programming."""
     gate, drain = chip.encoding.verify_volts
+    if chip.encoding.input_amps is not None:
+        if chip.tracking:
+            raise ConfigurationError(
+                f"silicon.tracking is for wordlines with given volts; those of {chip.encoding.name} follow their "
+                "peripheral cells: leave it out"
+            )
+        return coupled_in_reads(chip, chip.encoding)
     if chip.tracking and chip.cell != chip.verify_cell:
         middle = len(levels.thresholds) // 2
         cell, amps = reference_cells(chip, levels)[middle], levels.achieved_amps[middle]
         gate = tracked_volts(chip.cell, float(cell), float(amps), gate, drain)
     return chip.driven(gate)
+
+
+def coupled(encoding: Encoding, programmed: Cell, cell: Cell) -> Encoding:
+    """Return the encoding with the wordline volts of its peripheral cells, which were programmed as `programmed` and
+    are read as `cell`: the same cell, at another temperature. Other encodings stay as they are."""
+    amps = encoding.input_amps
+    if amps is None:
+        return encoding
+    return encoding.with_gate_volts(
+        np.array(peripheral_volts(programmed, cell, tuple(amps.tolist()), *encoding.verify_volts))
+    )
+
+
+def coupled_in_reads(chip: Chip, encoding: Encoding) -> Encoding:
+    """Return an encoding of the chip with the wordline volts of its peripheral cells in reads, or when cells were
+    programmed if they are not coupled."""
+    return coupled(encoding, chip.verify_cell, chip.cell if encoding.is_coupled else chip.verify_cell)
 
 
 def reference_amps(chip: Chip) -> float:

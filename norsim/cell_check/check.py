@@ -14,6 +14,7 @@ from norsim.array.tile import Floats, Stimulus, Tile
 from norsim.backends.characterised import MOST_LOST, characterisation
 from norsim.backends.nodal import Nodal
 from norsim.backends.programming import program_levels
+from norsim.backends.reference_cells import coupled
 from norsim.backends.registry import reference
 from norsim.cell_check import findings
 from norsim.cell_check.curves import Curves, measure, over_thresholds
@@ -178,7 +179,7 @@ def _small_tile(chip: Chip, levels: Levels, seconds: dict[str, float]) -> list[F
 def small_tile(chip: Chip, levels: Levels) -> tuple[Tile, Stimulus, int]:
     """Make a tile of 32 x 32 cells at random codes with the chip's wires, a smaller one of cells that ngspice reads
     slowly; return it, random reads and its outputs."""
-    random, encoding = np.random.default_rng(0), chip.encoding
+    random, encoding = np.random.default_rng(0), coupled(chip.encoding, chip.cell, chip.cell)
     size = (FEW_WORDLINES, FEW_BITLINES) if is_slow(chip.cell) else (WORDLINES, BITLINES)
     inputs, outputs = encoding.capacity(*size)
     count = len(levels.thresholds)

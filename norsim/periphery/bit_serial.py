@@ -66,6 +66,7 @@ class BitSerial:
     activation_bits, activation_key = 8, ""
     # Wordlines of 0 bits.
     has_unselected_cells = True
+    is_coupled = False
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a pickled encoding, also of a deployed network that was saved before weights had slices."""
@@ -90,6 +91,15 @@ class BitSerial:
     def top_drive(self) -> int:
         """One bit."""
         return 1
+
+    @property
+    def input_amps(self) -> Floats | None:
+        """None: wordlines have given volts."""
+        return None
+
+    def with_gate_volts(self, volts: Floats) -> BitSerial:
+        """Return this encoding: wordlines have given volts."""
+        return self
 
     def driven(self, wordline_volts: float, dac_sigma: float, random: Callable[[], np.random.Generator]) -> BitSerial:
         """Return this encoding with other wordline volts; it has no DAC, since a wordline is up or down."""
@@ -170,7 +180,7 @@ class BitSerial:
         codes[:, plus] = own * self.slice_codes(weights).reshape(inputs, -1)
         return codes
 
-    def off_cells(self, inputs: int, outputs: int) -> None:
+    def off_cells(self, inputs: int, outputs: int) -> NDArray[np.bool_] | None:
         """Return None: cells at code 0 are off."""
 
     def _line_values(self, weights: Codes, zero: int) -> NDArray[np.int64]:

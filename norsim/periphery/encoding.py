@@ -74,6 +74,18 @@ class Encoding(Protocol):
         """Return the encoding with one chip's drivers: these volts on a wordline that is up, and, if the encoding has
         a DAC, level errors with the standard deviation `dac_sigma` in steps, drawn from `random()`."""
 
+    @property
+    def input_amps(self) -> Floats | None:
+        """`[drives]`: the current of a peripheral cell that sets its wordline to the volts of each drive, from 0 to
+        `top_drive`; None for wordlines whose volts are given."""
+
+    @property
+    def is_coupled(self) -> bool:
+        """Whether peripheral cells set the wordlines in reads, or only did when cells were programmed."""
+
+    def with_gate_volts(self, volts: Floats) -> Encoding:
+        """Return the encoding with the volts `[drives]` that peripheral cells set; itself without such cells."""
+
     def for_weights(self, weight_bits: int) -> Encoding:
         """Return the encoding for weights of that width; each chip has it for weights of one slice.
 

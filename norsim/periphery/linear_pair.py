@@ -58,6 +58,8 @@ class LinearPair:
     activation_key = "linear_pair.dac_bits"
     # All wordlines are biased.
     has_unselected_cells, off_volts = False, 0.0
+    # Its wordlines have given volts.
+    input_amps, is_coupled = None, False
 
     @property
     def lsb_amps(self) -> float:
@@ -79,6 +81,10 @@ class LinearPair:
     def top_drive(self) -> int:
         """The highest activation code."""
         return int(2**self.activation_bits) - 1
+
+    def with_gate_volts(self, volts: Floats) -> LinearPair:
+        """Return this encoding: wordlines have given volts."""
+        return self
 
     def driven(self, wordline_volts: float, dac_sigma: float, random: Callable[[], np.random.Generator]) -> LinearPair:
         """Return this encoding with other wordline volts and a DAC with random level errors.

@@ -96,13 +96,14 @@ def threshold_curve(cell: Cell, measure: Measure) -> Callable[[Floats], Floats]:
     low, high = cell.limits
     volts = np.linspace(low, high, round((high - low) / CURVE_VOLTS) + 1)
     amps = measure(cell, volts)
-    # The leakage of a cell that is off no longer falls.
-    falling = int(np.argmin(np.append(np.diff(amps) < 0, False)))
+    # The leakage of a cell that is off no longer falls, or by less than the logarithm resolves.
+    logarithms = np.log(np.maximum(amps, np.finfo(np.float64).tiny))
+    falling = int(np.argmin(np.append(np.diff(logarithms) < 0, False)))
     while falling and amps[falling] <= 0:
         falling -= 1
     if falling < 2:
         raise SolveError(f"the current of the cell {cell.subcircuit} does not fall with rising threshold")
-    curve = PchipInterpolator(np.log(amps[falling::-1]), volts[falling::-1])
+    curve = PchipInterpolator(logarithms[falling::-1], volts[falling::-1])
 
     def threshold_of(wanted: Floats) -> Floats:
         thresholds = np.full(wanted.shape, max(cell.programmed_volts, volts[falling]))

@@ -7,6 +7,7 @@ from typing import ClassVar, Protocol
 from norsim.configuration.wires import SensedWiresSection
 from norsim.periphery.bit_serial import BitSerial, BitSerialSection
 from norsim.periphery.encoding import Encoding
+from norsim.periphery.gate_coupled import GateCoupled, GateCoupledSection
 from norsim.periphery.linear_pair import LinearPair, LinearPairSection
 from norsim.periphery.mapping import MappingSection
 from norsim.periphery.pulse_width import PulseWidth, PulseWidthSection
@@ -39,6 +40,7 @@ ENCODINGS: dict[str, type[EncodingSection]] = {
     BitSerial.name: BitSerialSection,
     LinearPair.name: LinearPairSection,
     PulseWidth.name: PulseWidthSection,
+    GateCoupled.name: GateCoupledSection,
 }
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from norsim.array.tile import Floats, Stimulus
 from norsim.array.variation import PERFECT
 from norsim.backends.characterised import read_nodes
+from norsim.backends.reference_cells import coupled_in_reads
 from norsim.errors import NorsimError
 from norsim.evaluation.proof.sampling import Sample
 from norsim.evaluation.proof.verification import tiles_of
@@ -61,7 +62,7 @@ class SolvedTile:
 
 def exact_amps(part: PlacedTile, stimulus: Stimulus) -> Floats:
     """Return the currents of exact cells on lossless wires, `[reads, conversions]`, amperes."""
-    encoding = part.encoding
+    encoding = coupled_in_reads(part.chip, part.encoding)
     # A kept read does not know which of its lines carry the input.
     nothing = np.zeros((1, len(part.inputs)), np.uint8)
     kind = driven(encoding.drive(nothing, len(part.outputs), part.layer.input_bits))
@@ -108,6 +109,11 @@ def _solved(sample: Sample) -> SolvedTile:
     low = chip.encoding.off_volts
     up = stimulus.wordline_volts > max(low, 0.0)
     ideal_volts = replace(stimulus, wordline_volts=np.where(up, chip.encoding.wordline_volts, low))
+    if part.encoding.input_amps is not None:
+        nothing, bits = np.zeros((1, len(part.inputs)), np.uint8), part.layer.input_bits
+        each = [coupled_in_reads(one, part.encoding) for one in (chip, nominal)]
+        now, then = (driven(encoding.drive(nothing, len(part.outputs), bits)) for encoding in each)
+        ideal_volts = then.stimulus(now.drives(stimulus), exact)
     found, ideal = read_nodes(tile, stimulus), read_nodes(exact, ideal_volts, lossless=True)
     off = errors(sample)
     return SolvedTile(

@@ -89,7 +89,7 @@ def program(
     wanted, all_layers = backend_named(backend), converted_layers(model)
     layers = [layer for layer in all_layers.values() if not layer.stays_digital]
     for layer in layers:
-        layer.backend_with(wanted).check_encoding(layer.grid.chip.encoding.name)
+        layer.backend_with(wanted).check_encoding(layer.grid.chip.encoding)
     with step(report, "characterise levels"):
         for chip in {layer.grid.chip for layer in layers}:
             program_levels(chip.verify_cell, chip.encoding)

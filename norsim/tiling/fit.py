@@ -94,7 +94,7 @@ def line_energy(
     """Return the mean energy per read, of that many slots, of the lines that carry the tile's `[vectors, inputs]`
     codes; `some` are the volts of a few of these reads."""
     count = passes * slots
-    if some.full_volts is None:
+    if some.full_volts is None or some.levels:
         return slots * line_joules(chip.costs, chip.wires, array.drive(codes), count)
     by_wordline = some.driven == "wordlines"
     across = array.tile.bitlines if by_wordline else array.tile.wordlines

@@ -60,7 +60,7 @@ class TileGrid:
 
     def check(self, backend: Backend) -> None:
         """Raise ConfigurationError if `backend` cannot read tiles with this encoding and these source lines."""
-        backend.check_encoding(self.chip.encoding.name)
+        backend.check_encoding(self.chip.encoding)
         wires = self.chip.wires
         if backend.most_rows is not None:
             rows = max(len(part.cell_codes()) for part in self.tiles)

@@ -19,6 +19,7 @@ from norsim.backends.end_of_life import aged
 from norsim.backends.programming import aimed, cell_amps, leakage, program_levels
 from norsim.backends.reference_cells import curves, drivers
 from norsim.chip.model import Chip
+from norsim.errors import ConfigurationError
 from norsim.periphery.encoding import Codes, Encoding, tile_notes
 from norsim.periphery.programming import Levels
 from norsim.quantization.layer import QuantizedLayer
@@ -76,6 +77,8 @@ def program_tile(part: PlacedTile) -> ProgrammedTile:
     chip, layer = part.chip, part.layer
     levels = program_levels(chip.verify_cell, chip.encoding)
     encoding = drivers(chip, levels).for_weights(layer.weight_bits).for_blocks(part.blocks)
+    if encoding.input_amps is not None:
+        _check_one_voltage(part)
     target = part.by_level(levels.target_amps, 0.0)
     verified, missing = _verified(_nominal(part, levels), part, target)
     tile, in_place = _in_place(verified, part, target)
@@ -113,6 +116,23 @@ def program_tile(part: PlacedTile) -> ProgrammedTile:
         encoding, len(part.inputs), len(part.outputs), layer.input_bits, read_sigma,
         max(lost, at_last, key=lambda one: one.low), pulsed,
     )  # fmt: skip
+
+
+def _check_one_voltage(part: PlacedTile) -> None:
+    """Raise ConfigurationError for keys whose laws need wordlines at one voltage, on an array with a level for each
+    activation code."""
+    chip = part.chip
+    given = {
+        "silicon.in_situ": chip.in_situ,
+        "sense.read_time": chip.sensing.read_seconds is not None,
+        "the mismatch of slopes": chip.silicon.slopes((1, 1), part.draw) is not None,
+    }
+    for key, is_given in given.items():
+        if is_given:
+            raise ConfigurationError(
+                f"{key} needs wordlines at one voltage, but those of {chip.encoding.name} have a level for each "
+                "activation code: leave it out"
+            )
 
 
 def _seen(chip: Chip, wires: Wires, thresholds: Floats, step_volts: float) -> Floats | None:

@@ -16,6 +16,7 @@ from norsim.errors import ConfigurationError
 from norsim.periphery.adc import Adc, Flaws, Ranges
 from norsim.periphery.bit_serial import BitSerial
 from norsim.periphery.encoding import Encoding, by_slice, decode, full_scale_amps, integrated, sensed_amps
+from norsim.periphery.gate_coupled import GateCoupled
 from norsim.periphery.linear_pair import LinearPair
 from norsim.periphery.mapping import digits, slice_values
 from norsim.periphery.pulse_width import PulseWidth
@@ -38,13 +39,18 @@ class Sliced(NamedTuple):
 @st.composite
 def sliced(draw: st.DrawFn) -> Sliced:
     """Draw a layer of weights of 1 to 8 bits, activations of 1 to 8 bits, and cells of 1 to 4 bits."""
-    kind = draw(st.sampled_from(["reference", "digital", "differential", "linear-pair", "pulse-width"]))
+    kind = draw(st.sampled_from(["reference", "digital", "differential", "linear-pair", "pulse-width", "gate-coupled"]))
     cell_bits, width = draw(st.integers(1, 4)), draw(st.integers(1, 8))
-    bits = draw(st.integers(1, 4 if kind == "linear-pair" else 8))
+    bits = draw(st.integers(1, 4 if kind in ("linear-pair", "gate-coupled") else 8))
     inputs, outputs, vectors = draw(st.integers(1, 5)), draw(st.integers(1, 9)), draw(st.integers(1, 3))
     encoding: Encoding
     if kind == "linear-pair":
         encoding = LinearPair(5.0, 0.05, 0.3e-6, 0.9e-6, cell_bits)
+    elif kind == "gate-coupled":
+        straps = draw(st.sampled_from([2 * GROUP, 3 * GROUP, None]))
+        encoding = GateCoupled(
+            5.0, 0.5, 6e-9, "differential", 2, cell_bits, strap_every=straps, base_amps=2e-9, full_amps=1e-8
+        ).with_gate_volts(np.linspace(0, 5, 16))
     else:
         straps = draw(st.sampled_from([GROUP, 2 * GROUP, None]))
         scheme = draw(st.sampled_from(["reference", "digital", "differential"])) if kind == "pulse-width" else kind
@@ -60,6 +66,8 @@ def ideal_read(one: Sliced) -> Currents:
     """Read cells whose currents are their levels times the share of the full drive, on lossless wires."""
     encoding = one.encoding
     cells = encoding.level_amps[encoding.cell_codes(one.weights, one.zero)]
+    off = encoding.off_cells(*one.weights.shape)
+    cells = cells if off is None else np.where(off, 0.0, cells)
     stimulus = encoding.drive(one.codes, one.weights.shape[1], one.bits)
     gate, drain = encoding.verify_volts
     amps = (stimulus.wordline_volts / gate)[:, :, None] * cells * (stimulus.bitline_volts / drain)[:, None, :]
