@@ -11,42 +11,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
-import norsim
 from benchmarks.published import MACROS, Macro
-from norsim.evaluation.chip_costs import chip_costs, costs_of_layers
+from norsim.chip.load import load_chip
 from norsim.files import write_text
+from norsim.validation.energy import CALIBRATION, costs_of, total
 
 RESULTS = Path(__file__).with_name("macros.json")
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "theory" / "macros.md"
 TABLE = re.compile(r"<!-- macros -->\n.*?<!-- end of macros -->", re.DOTALL)
 # The factor within which a prediction counts as agreement.
 WITHIN = 2.0
-# Few reads suffice for mean currents.
-CALIBRATION: dict[str, Any] = {"calibration.reads": 8, "calibration.images": 8}
 
 
 def predicted(macro: Macro) -> dict[str, Any]:
     """Return the parts of norsim.evaluation.chip_costs of a chip with the macro's keys and layers, for an input vector:
     `joules` and `areas` by part, and the `seconds` of all reads."""
-    torch.manual_seed(0)
-    sizes = zip(macro.layers[:-1], macro.layers[1:], strict=True)
-    network = nn.Sequential(*(nn.Linear(one, other) for one, other in sizes))
-    drawn = torch.rand(16, macro.layers[0])
-    values = torch.ones_like(drawn) if macro.activation_bits == 1 else drawn / macro.active
-    net = norsim.deploy(
-        network, "etox65", calibration=values * (drawn < macro.active), weight_bits=macro.weight_bits,
-        activation_bits=macro.activation_bits, set={**CALIBRATION, **macro.stated, **macro.assumed}, backend="nodal",
-    )  # fmt: skip
-    chip = chip_costs(list(costs_of_layers(net.parts.analog, dict.fromkeys(net.tiled, 1.0))))
-    return {"joules": chip["joules"], "areas": chip["areas"], "seconds": chip["latency_seconds"]}
-
-
-def total(parts: Mapping[str, float], left_out: Sequence[str]) -> float:
-    """Return the sum of parts, without some of them."""
-    return sum(value for name, value in parts.items() if name not in left_out)
+    return costs_of(macro.network, load_chip("etox65", {**CALIBRATION, **macro.stated, **macro.assumed}))
 
 
 def per_operation(macro: Macro, found: Mapping[str, Any], left_out: Sequence[str]) -> float:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from norsim.validation.energy import Layers
+
 PROCESS, SUPPLY, SCHEME = "cost.circuits.feature", "cost.circuits.supply", "mapping.scheme"
 
 
@@ -42,9 +44,14 @@ class Macro:
     hindsight: bool = False
 
     @property
+    def network(self) -> Layers:
+        """Its layers and their inputs."""
+        return Layers(self.layers, self.weight_bits, self.activation_bits, self.active)
+
+    @property
     def operations(self) -> int:
         """Operations of an input vector, two per multiply-accumulate."""
-        return 2 * sum(one * other for one, other in zip(self.layers[:-1], self.layers[1:], strict=True))
+        return self.network.operations
 
 
 GUO = Macro(

@@ -45,6 +45,12 @@ def presets() -> dict[str, Path]:
     return {path.stem: path for path in sorted((models_folder() / "chips").glob("*.yaml"))}
 
 
+def published_chips() -> dict[str, Path]:
+    """Return the chip files of published arrays by name, such as `published/guo-2017`; `norsim validate` reads them."""
+    folder = models_folder() / "chips" / "published"
+    return {f"{folder.name}/{path.stem}": path for path in sorted(folder.glob("*.yaml"))}
+
+
 def load_chip(chip: str | Path, settings: Settings = (), trust_cell: bool = False) -> Chip:
     """Return the chip of a YAML file or preset name, with settings put over it.
 
@@ -73,10 +79,11 @@ def read_chip_file(chip: str | Path) -> tuple[dict[str, Any], Path]:
     """Return the YAML content of a chip file or preset, and its path."""
     if not isinstance(chip, str | Path):
         raise ConfigurationError(f"chip is {chip!r}; expected the name of a preset or a .yaml file")
-    path = Path(chip) if Path(chip).suffix in (".yaml", ".yml") else presets().get(str(chip))
+    known = {**presets(), **published_chips()}
+    path = Path(chip) if Path(chip).suffix in (".yaml", ".yml") else known.get(str(chip))
     if path is None:
         raise ConfigurationError(
-            f"no chip {str(chip)!r}; {suggestion(str(chip), presets())}. Give a preset or a .yaml file"
+            f"no chip {str(chip)!r}; {suggestion(str(chip), known)}. Give a preset or a .yaml file"
         )
     content = read_yaml(path)
     if not isinstance(content, dict):

@@ -32,6 +32,7 @@ COMMANDS = {
     "export": "write a network on a chip as files that other programs read",
     "report": "write an HTML page about one run, or about two side by side",
     "verify": "solve a sample of the reads of a finished run again, by ngspice or another solver",
+    "validate": "predict published measurements of NOR-flash and SONOS arrays from chip files of them",
     "runs": "list runs, show one, verify its files, remove work that is no longer needed",
     "completion": "print the shell completion script",
 }
@@ -72,6 +73,8 @@ def import_command(name: str) -> click.Command:
             from norsim.commands.run.report import command
         case "verify":
             from norsim.commands.run.verify import command
+        case "validate":
+            from norsim.commands.run.validate import command
         case "runs":
             from norsim.commands.run.runs import command
         case _:

@@ -74,7 +74,7 @@ def test_quantities_arrive_in_si_units_and_in_their_own_place() -> None:
 
 def test_the_stress_chip_differs_in_its_source_line_alone() -> None:
     normal, stress = (read_chip_file(name)[0] for name in ("etox65", "etox65-stress"))
-    for section in ("bit_serial", "pulse_width"):
+    for section in ("bit_serial", "pulse_width", "gate_coupled"):
         assert normal[section]["wires"].pop("source_line") != stress[section]["wires"].pop("source_line")
     assert normal.pop("name") != stress.pop("name")
     assert normal == stress
@@ -142,7 +142,7 @@ def test_a_setting_that_cannot_be_says_why(setting: str, problem: str) -> None:
         ),
         (lambda c: c.pop("adc"), "adc: Field required"),
         (lambda c: c.update(adc=None), "adc: Input should be"),
-        (lambda c: c.update(encoding="bit-parallel"), "encoding: .*'linear-pair' or 'pulse-width'"),
+        (lambda c: c.update(encoding="bit-parallel"), "encoding: .*'pulse-width' or 'gate-coupled'"),
         (lambda c: c["mapping"].update(scheme="analog"), "mapping.scheme: .*'differential'"),
         (lambda c: c["mapping"].update(cell_bits=5), "mapping.cell_bits: "),
         (lambda c: c["bit_serial"].update(zero_point="digital"), "the key bit_serial.zero_point is now mapping.scheme"),

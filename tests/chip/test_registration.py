@@ -73,7 +73,10 @@ def test_their_keys_are_checked_like_all_others() -> None:
         ({"silicon.distrub": "1 mV"}, "no key 'distrub'; did you mean 'disturb'"),
         ({"high_bit_first.top_levl": "1 uA"}, "no key 'top_levl'; did you mean 'top_level'"),
         ({"high_bit_first": None}, "no section `high_bit_first`"),
-        ({"encoding": "low-bit-first"}, "'bit-serial', 'linear-pair', 'pulse-width' or 'high-bit-first'"),
+        (
+            {"encoding": "low-bit-first"},
+            "'bit-serial', 'linear-pair', 'pulse-width', 'gate-coupled' or 'high-bit-first'",
+        ),
     ):
         with pytest.raises(ConfigurationError, match=problem):
             chip_with(**settings)

@@ -12,7 +12,7 @@ from tests.commands.conftest import Run
 def test_a_preset_is_suitable_in_each_of_its_encodings(norsim: Run) -> None:
     ended = norsim("chip", "check", "etox65")
     assert ended.code == 0 and "FAILS" not in ended.out
-    for name in ("bit-serial", "linear-pair", "pulse-width"):
+    for name in ("bit-serial", "linear-pair", "pulse-width", "gate-coupled"):
         assert f"ok    {name}: levels found 16 " in ended.out
     assert "ok    linear-pair: current of a programmed cell" in ended.out
 

@@ -52,7 +52,7 @@ def test_commands_are_completed_without_importing_them() -> None:
         (("eval-network", "--dataset", ""), set(DATASETS)),
         (("eval-network", "--backend", ""), {"ideal", *BACKENDS}),
         (("sweep", "--backend", "n"), {name for name in BACKENDS if name.startswith("n")}),
-        (("eval-network", "--encoding", ""), {"bit-serial", "linear-pair", "pulse-width"}),
+        (("eval-network", "--encoding", ""), {"bit-serial", "linear-pair", "pulse-width", "gate-coupled"}),
         (("eval-network", "--set", "adc.b"), {"adc.bits=", "adc.bow="}),
         (("sweep", "--vary", "bit_serial.wires.source_line_e"), {"bit_serial.wires.source_line_end="}),
         (("runs", ""), {"ls", "show", "verify", "gc"}),

@@ -1,0 +1,5 @@
+"""The fixture of commands."""
+
+from tests.commands.conftest import norsim
+
+__all__ = ["norsim"]
