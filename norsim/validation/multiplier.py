@@ -19,8 +19,8 @@ from norsim.tiling.tile import PlacedTile
 from norsim.validation.row import Load, Predicted
 
 VECTORS = 100
-CHIPS = 8
-CELSIUS = (25, 45, 65, 85)
+CHIPS = 4
+CELSIUS = (25, 55, 85)
 # Smaller inputs, deeper in subthreshold, with the ratios of the chip file.
 SMALL = {"gate_coupled.input_full": "1 nA", "gate_coupled.base_level": "0.2 nA", "gate_coupled.top_level": "0.6 nA"}
 # Ratios of both cells of a weight, as currents of 10 nA; the first are those of the chip file.

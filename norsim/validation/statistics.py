@@ -9,11 +9,11 @@ import numpy as np
 
 from norsim.array.draw import Draw
 from norsim.array.tile import Floats
-from norsim.backends.programming import cell_amps
 from norsim.backends.reference_cells import curves
+from norsim.spice.simulators.choice import chosen_simulator
 from norsim.validation.row import Load, Predicted
 
-CELLS = 4000
+CELLS = 2000
 TARGET = 400e-9
 # Of a chip file with all of them; `null` leaves one out.
 WITHOUT: dict[str, str | None] = {f"silicon.{name}": None for name in ("programming", "aged", "mean_drift")}
@@ -25,8 +25,8 @@ def _currents(load: Load, settings: Mapping[str, str | None]) -> Floats:
     targets = np.full((1, CELLS), TARGET)
     thresholds = np.broadcast_to(curves(chip).verify(targets[0]), targets.shape)
     drawn = chip.silicon.thresholds(thresholds, targets, chip.cell, curves(chip), Draw(0, 0, (1,)))
-    found: Floats = 1e9 * cell_amps(chip.cell, drawn[0], *chip.encoding.verify_volts)
-    return found
+    gate, drain = (np.full(CELLS, volts) for volts in chip.encoding.verify_volts)
+    return 1e9 * chosen_simulator(chip.cell).drain_amps(chip.cell, gate, drain, np.zeros(CELLS), drawn[0])
 
 
 def _spread(load: Load, settings: Mapping[str, str | None]) -> Predicted:
