@@ -21,7 +21,7 @@ which were fitted to the same measurement is marked as fitted, and is no agreeme
 The page is written by a command, in about a minute:
 
 ```sh
-norsim validate --row guo-drift --out validation.md
+norsim validate --row guo-drift --page validation.md
 ```
 
 Without `--row` it has all rows. `norsim chip check published/guo-2017` checks a chip file, and other commands take its
@@ -54,7 +54,7 @@ def line(row: Row, found: Predicted | None) -> str:
     return f"| {' | '.join([f'`{row.name}`', row.measured, published, *cells])} |"
 
 
-def page(found: Mapping[str, Predicted | None]) -> str:
+def page_of(found: Mapping[str, Predicted | None]) -> str:
     """Return the page of some rows, from their predictions by name."""
     rows = [row for row in ROWS if row.name in found]
     table = [

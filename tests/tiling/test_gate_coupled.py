@@ -152,6 +152,7 @@ def test_what_does_not_fit_the_encoding_is_refused(grids: dict[tuple[str, bool],
     for setting, words in (
         ("silicon.slope_mismatch=0.01", "the mismatch of slopes needs wordlines at one voltage"),
         ("silicon.in_situ=true", "silicon.in_situ needs wordlines at one voltage"),
+        ("sense.read_time=50 ns", "sense.read_time needs wordlines at one voltage"),
         ("silicon.tracking=true", "silicon.tracking is for wordlines with given volts"),
         ("gate_coupled.input_full=3 mA", "a level of 0.003 A cannot be programmed"),
     ):

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.published import JIN, XIAO
 from norsim.chip.load import load_chip, published_chips
-from norsim.validation.page import chosen, line, page
+from norsim.validation.page import chosen, line, page_of
 from norsim.validation.row import Predicted, Row
 from norsim.validation.rows import JIN_LAYERS, ROWS, XIAO_LAYERS
 from tests.commands.conftest import Run
@@ -40,7 +40,7 @@ def test_the_page_is_what_the_command_writes() -> None:
     values = {name: float(value) for name, value in VALUE.findall(text)}
     assert set(values) == {row.name for row in ROWS if row.predict}
     found = {row.name: Predicted(values[row.name]) if row.predict else None for row in ROWS}
-    written = page(found)
+    written = page_of(found)
     # Without the computed sentences, which begin the notes.
     for row in ROWS:
         note = next(each for each in text.splitlines() if each.startswith(f"- `{row.name}`:"))
@@ -88,7 +88,7 @@ def test_chip_files_are_those_of_the_benchmark(macro: object, name: str, layers:
 
 
 def test_the_command_says_what_it_found(norsim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ended = norsim("validate", "--row", "jin-energy", "--row", "jin-accuracy", "--out", tmp_path / "page.md", "--json")
+    ended = norsim("validate", "--row", "jin-energy", "--row", "jin-accuracy", "--page", tmp_path / "page.md", "--json")
     assert ended.code == 0 and [row["name"] for row in ended.json["rows"]] == ["jin-accuracy", "jin-energy"]
     missing, energy = ended.json["rows"]
     assert missing["predicted"] is None and energy["factor"] == pytest.approx(1.85, abs=0.01)

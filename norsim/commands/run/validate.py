@@ -11,6 +11,7 @@ from norsim.commands.shared import show
 from norsim.commands.shared.options import print_json
 from norsim.errors import ThresholdError
 from norsim.files import write_text
+from norsim.folders.output import check_writable
 
 if TYPE_CHECKING:
     from norsim.validation.row import Predicted, Row
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
 @click.command("validate")
 @click.option("--row", "names", multiple=True, metavar="NAME", help="Only this row of the page. Repeatable.")
 @click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the page, in Markdown."
+    "--page", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the page, in Markdown."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, and nothing else.")
-def command(names: tuple[str, ...], out: Path | None, as_json: bool) -> None:
+def command(names: tuple[str, ...], page: Path | None, as_json: bool) -> None:
     """Predict published measurements of NOR-flash and SONOS arrays, from chip files of them alone.
 
     Print a line for each measurement. Exit with code 5 if a prediction is outside the bound of its row.
@@ -30,9 +31,11 @@ def command(names: tuple[str, ...], out: Path | None, as_json: bool) -> None:
     \b
     Examples:
       norsim validate --row guo-drift
-      norsim validate --out validation.md
+      norsim validate --page validation.md
     """
-    from norsim.validation.page import chosen, page, predictions
+    if page is not None:
+        check_writable(page.parent)
+    from norsim.validation.page import chosen, page_of, predictions
 
     found, outside = {}, []
     for row, predicted in predictions(chosen(names)):
@@ -41,8 +44,8 @@ def command(names: tuple[str, ...], out: Path | None, as_json: bool) -> None:
             show.advise(_said(row, predicted))
         if predicted is not None and not row.within(predicted, row.bound):
             outside.append(row.name)
-    if out is not None:
-        write_text(out, page(found))
+    if page is not None:
+        write_text(page, page_of(found))
     if as_json:
         rows = [
             {
