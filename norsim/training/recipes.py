@@ -67,8 +67,9 @@ class Recipe:
                 raise ConfigurationError(f"{field} is {getattr(self, field)}; expected above 0")
 
 
-_CIFAR10 = Recipe(
-    20, 5, 128, 0.1, 0.02, label_smoothing=0.05, ema_decay=0.999, augmentation="crop-flip", distillation=0.5,
+# For a GPU: batches that fill one.
+_FULL_WIDTH = Recipe(
+    80, 16, 512, 0.2, 0.02, label_smoothing=0.1, ema_decay=0.999, augmentation="crop-flip-cutout", distillation=0.5,
     precision="bfloat16",
 )  # fmt: skip
 
@@ -78,9 +79,11 @@ POST_TRAINING = Recipe(0, 0, 128, 0.1, 0.02)
 # The recipe of each network at any width.
 RECIPES = {
     "digits-cnn": Recipe(60, 40, 64, 0.1, 0.02, ema_decay=0.99, augmentation="shift"),
-    "alexnet": _CIFAR10,
-    "vgg11": _CIFAR10,
-    "vgg16": _CIFAR10,
-    "resnet18": _CIFAR10,
-    "resnet20": replace(_CIFAR10, float_epochs=45, quantized_epochs=4, float_rate=0.2, quantized_rate=0.04),
-}
+    "alexnet": _FULL_WIDTH,
+    "vgg16": replace(_FULL_WIDTH, quantized_epochs=14),
+    "resnet18": replace(_FULL_WIDTH, float_epochs=60, quantized_epochs=12, float_rate=0.3),
+    "resnet20": Recipe(
+        45, 4, 128, 0.2, 0.04, label_smoothing=0.05, ema_decay=0.999, augmentation="crop-flip", distillation=0.5,
+        precision="bfloat16",
+    ),
+}  # fmt: skip

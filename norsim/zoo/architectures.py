@@ -87,11 +87,6 @@ def alexnet(width: float = 1.0) -> nn.Module:
     return _plain((64, 0, 192, 0, 384, 256, 256, 0), (1024, 512), width)
 
 
-def vgg11(width: float = 1.0) -> nn.Module:
-    """Build configuration A of Simonyan & Zisserman (2015), table 1, with batch norm and one linear layer."""
-    return _plain((64, 0, 128, 0, 256, 256, 0, 512, 512, 0, 512, 512, 0), (), width)
-
-
 def vgg16(width: float = 1.0) -> nn.Module:
     """Build configuration D of Simonyan & Zisserman (2015), table 1, with batch norm and one linear layer."""
     plan = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)

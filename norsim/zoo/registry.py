@@ -54,7 +54,6 @@ NETWORKS = {
             "digits-cnn", "digits", architectures.digits_cnn, "two convolutions and a linear layer, 8 x 8 digits"
         ),
         NetworkSpec("alexnet", "cifar10", architectures.alexnet, "AlexNet for CIFAR-10, with batch norm"),
-        NetworkSpec("vgg11", "cifar10", architectures.vgg11, "VGG configuration A for CIFAR-10, with batch norm"),
         NetworkSpec("vgg16", "cifar10", architectures.vgg16, "VGG configuration D for CIFAR-10, with batch norm"),
         NetworkSpec("resnet18", "cifar10", architectures.resnet18, "18-layer residual network, in its CIFAR-10 form"),
         NetworkSpec(

@@ -16,11 +16,12 @@ from norsim.chip.load import load_chip
 from norsim.chip.model import Chip
 from norsim.evaluation.proof.sampling import Drawn, KeptReads, Quota, Sampler, drawn, pass_of, tile_of
 from norsim.quantization.layer import QuantizedLayer
-from norsim.saved.network_folder import load_network
+from norsim.quantization.quantize import quantize
 from norsim.tiling.convert import convert
 from norsim.tiling.grid import TileGrid, place
 from norsim.tiling.modules import layer_codes, tiled_layers
 from norsim.tiling.tile import TileRead
+from norsim.zoo.registry import build
 from tests.conftest import reader_by
 
 Solver = Callable[[Tile, Stimulus], Currents]
@@ -50,17 +51,17 @@ def reads_of(layers: list[tuple[TileGrid, int]]) -> dict[str, int]:
     }
 
 
-# Number of layers on the array.
-NETWORKS = {"resnet20": 20, "alexnet": 8, "vgg11": 9}
+# Width, and number of layers on the array.
+NETWORKS = {"resnet20": (1.0, 20), "alexnet": (0.5, 8), "vgg16": (0.25, 14)}
 REPETITIONS = 100
 
 
 @pytest.fixture(scope="module")
 def networks() -> dict[str, list[tuple[TileGrid, int]]]:
-    """Return the tiles of shipped networks on the preset chip, and each layer's vectors of one image; no circuit."""
+    """Return the tiles of networks on the preset chip, and each layer's vectors of one image; no circuit."""
     found = {}
-    for name in NETWORKS:
-        model = convert(load_network(name)[0], load_chip("etox65"))
+    for name, (width, _) in NETWORKS.items():
+        model = convert(quantize(build(name, width).eval(), [torch.zeros(2, 3, 32, 32)]), load_chip("etox65"))
         codes = layer_codes(model, torch.zeros(1, 3, 32, 32))
         found[name] = [(layer.grid, len(codes[layer_name])) for layer_name, layer in tiled_layers(model).items()]
     return found
@@ -73,7 +74,7 @@ def test_every_tile_layer_and_pass_is_sampled_with_its_stated_probability(
 ) -> None:
     """The true numbers of tiles and reads of an image, and the keys of 100 seeds."""
     layers, quota = networks[name], Quota(at_random=59)
-    assert len(layers) == NETWORKS[name]
+    assert len(layers) == NETWORKS[name][1]
     reads = reads_of(layers)
     total, spice, of_sample = sum(reads.values()), Counter[str](), Counter[str]()
     of_pass: Counter[int] = Counter()

@@ -161,7 +161,7 @@ def test_broken_card(folder: Path, content: bytes, problem: str) -> None:
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"network": "vgg11"}, "its network is not the one in weights.safetensors"),
+        ({"network": "vgg16"}, "its network is not the one in weights.safetensors"),
         ({"width": 2.0}, "its width is not the one"),
         ({"weights_sha256": None}, "belongs to other weights"),
         ({"dataset": None}, "its dataset is None; expected a string"),

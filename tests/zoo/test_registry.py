@@ -39,8 +39,8 @@ def test_every_network_can_be_narrowed_quantized_and_placed(name: str) -> None:
 
 
 def test_the_spec_keeps_the_width() -> None:
-    assert spec_of("vgg11", 0.25).width == 0.25
-    assert spec_of("vgg11", 0.25).build().get_parameter("features.0.weight").shape == (16, 3, 3, 3)
+    assert spec_of("vgg16", 0.25).width == 0.25
+    assert spec_of("vgg16", 0.25).build().get_parameter("features.0.weight").shape == (16, 3, 3, 3)
 
 
 def test_the_error_for_an_unknown_name_suggests_the_closest() -> None:
@@ -53,4 +53,4 @@ def test_the_error_for_an_unknown_name_suggests_the_closest() -> None:
 @pytest.mark.parametrize("width", [0.0, -1.0, 65.0, float("nan"), float("inf")])
 def test_unusable_width(width: float) -> None:
     with pytest.raises(ConfigurationError, match="expected above 0, at most 64"):
-        build("vgg11", width)
+        build("vgg16", width)

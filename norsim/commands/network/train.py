@@ -84,7 +84,7 @@ def command(
     \b
     Examples:
       norsim train --network digits-cnn --out runs/digits-cnn
-      norsim train --network vgg11 --width 0.25 --data DIR
+      norsim train --network vgg16 --width 0.25 --data DIR
       norsim train --network digits-cnn --bits 'conv1=8/8,*=4/4'
       norsim train --network resnet18 --data DIR --device cuda
     """
