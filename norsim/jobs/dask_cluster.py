@@ -143,7 +143,7 @@ class Cluster(Workers):
         # As the result of a task, which Dask computes again if the worker that holds it is lost.
         with _reaching(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about its size
-            return self.client.submit(_unpickled, content, pure=False)
+            return self.client.submit(_Shared, content, pure=False)
 
     def problem(self, future: Future[Any]) -> BaseException | None:
         """Return the error of a unit, None if it succeeded; errors of the cluster become errors of norsim."""
@@ -179,11 +179,21 @@ def _text(problem: BaseException) -> str:
     return " ".join(f"{type(problem).__name__}: {problem}".rstrip(": ").split())
 
 
-def _unpickled(content: bytes) -> Any:
-    # Its code may import more, from where its file is now.
-    forget()
-    watch_imports()
-    return import_module("cloudpickle").loads(content)
+class _Shared:
+    """A value on a worker, from its pickled `content`.
+
+    One worker sends it to another as its content. Dask would send a module of torch part by part, so that a parameter
+    that two of its parts refer to would arrive as two.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        # Its code may import more, from where its file is now.
+        forget()
+        watch_imports()
+        self.content, self.value = content, import_module("cloudpickle").loads(content)
+
+    def __reduce__(self) -> tuple[type[_Shared], tuple[bytes]]:
+        return _Shared, (self.content,)
 
 
 class _Checked(Executor):
@@ -219,6 +229,6 @@ def _there(expected: Mapping[str, str], function: Callable[..., Any], *arguments
     try:
         if other:
             raise SimulatorError(f"the installation differs in {', '.join(other)}; install the same versions")
-        return function(*arguments)
+        return function(*(one.value if isinstance(one, _Shared) else one for one in arguments))
     except NorsimError as problem:
         raise type(problem)(f"{problem} (on {platform.node()})") from None

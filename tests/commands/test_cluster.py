@@ -15,11 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import pytest
+import torch
+from distributed.protocol import deserialize, serialize
 
 from norsim.commands import cli
 from norsim.errors import SimulatorError, SolveError
-from norsim.jobs.dask_cluster import _there, cluster, installation
+from norsim.jobs.dask_cluster import _Shared, _there, cluster, installation
 from norsim.jobs.workers import Unit
 from tests.commands.test_resume import EVALUATE, FAST, READ, results
 from tests.faults.test_user_code import HELPERS, LAZY, files
@@ -310,3 +313,12 @@ def test_a_worker_with_another_norsim_is_refused_and_named() -> None:
 
     with pytest.raises(SolveError, match="^no luck .on "):
         _there(expected, fail)
+
+
+def test_what_two_workers_pass_on_keeps_what_its_parts_have_in_common() -> None:
+    """Dask serializes modules of torch part by part, which a layer on the array takes for another weight."""
+    layer = torch.nn.Linear(2, 2)
+    layer.programmed = (layer.weight,)
+    sent = _Shared(cloudpickle.dumps(layer))
+    found = deserialize(*serialize(sent)).value
+    assert found.programmed[0] is found.weight and torch.equal(found.weight, layer.weight)
