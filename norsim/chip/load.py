@@ -23,7 +23,7 @@ from norsim.configuration.strict_yaml import parse_yaml, read_yaml
 from norsim.errors import ConfigurationError, suggestion
 from norsim.paths import models_folder
 from norsim.periphery.adc import ConverterSpread
-from norsim.periphery.energy import Costs
+from norsim.periphery.circuits.energy import Costs
 from norsim.periphery.registry import section_key
 
 # Keys of a chip file with values, or texts `key=value`.

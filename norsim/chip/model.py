@@ -15,8 +15,8 @@ from norsim.array.wires import Wires
 from norsim.chip.layer_keys import AdcRange, LayerKeys
 from norsim.errors import ConfigurationError
 from norsim.periphery.adc import IDEAL_CONVERTERS, Adc, ConverterSpread, Flaws
+from norsim.periphery.circuits.energy import USUAL_COSTS, Costs
 from norsim.periphery.encoding import Encoding
-from norsim.periphery.energy import USUAL_COSTS, Costs
 from norsim.periphery.sensing import IDEAL_SENSING, Sensing
 from norsim.quantization.by_layer.patterns import first_matches
 

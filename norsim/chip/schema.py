@@ -20,7 +20,7 @@ from norsim.chip.silicon import SiliconSection, silicon_section
 from norsim.configuration.quantities import MOST_SECONDS, Kelvin, NotNegative, Seconds, Share, Steps, Volts, quantity
 from norsim.configuration.section import Section
 from norsim.periphery.adc import Kind
-from norsim.periphery.energy import USUAL_COSTS
+from norsim.periphery.circuits.energy import USUAL_COSTS
 from norsim.periphery.mapping import MappingSection
 from norsim.periphery.registry import ENCODINGS, EncodingSection, section_key
 from norsim.periphery.sensing import SenseSection
@@ -109,7 +109,7 @@ class DacSection(Section):
 
 
 class CostSection(Section):
-    """`cost`: see norsim.periphery.energy.Costs."""
+    """`cost`: see norsim.periphery.circuits.energy.Costs."""
 
     sample: Seconds = USUAL_COSTS.sample_seconds
     """Time from the step of the lines to the first conversion. The default is an estimate."""

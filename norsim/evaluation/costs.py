@@ -9,7 +9,7 @@ from torch import nn
 
 from norsim.backends.backend import Backend
 from norsim.evaluation.clipping import Use
-from norsim.periphery.energy import USUAL_COSTS
+from norsim.periphery.circuits.energy import USUAL_COSTS
 from norsim.tiling.macs import Macs
 from norsim.tiling.modules import TiledLayer, tiled_layers
 

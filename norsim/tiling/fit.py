@@ -13,8 +13,15 @@ from norsim.array.tile import Currents, Floats, Stimulus
 from norsim.chip.model import Chip
 from norsim.errors import ConfigurationError
 from norsim.periphery.adc import Adc, fit_range
+from norsim.periphery.circuits.energy import (
+    ReadEnergy,
+    cell_watts,
+    line_joules,
+    read_energy,
+    rise_joules,
+    swing_squared,
+)
 from norsim.periphery.encoding import Codes, sense_matrix
-from norsim.periphery.energy import ReadEnergy, cell_watts, line_joules, read_energy, rise_joules, swing_squared
 from norsim.tiling.program import ProgrammedTile
 from norsim.tiling.tile import PlacedTile
 

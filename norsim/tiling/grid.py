@@ -252,17 +252,12 @@ def place(layer: QuantizedLayer, chip: Chip) -> TileGrid:
 
 def _packed(layer: QuantizedLayer, chip: Chip, groups: int) -> tuple[PlacedTile, ...]:
     """Return the tiles of a convolution, each with that many of its groups or the last ones."""
-    each = layer.outputs // layer.groups
-    spans = enumerate(_spans(0, layer.groups, groups))
-    return tuple(
-        on_chip(
-            placed_tile(
-                layer, chip, 0, column, range(layer.inputs * span.start, layer.inputs * span.stop),
-                range(each * span.start, each * span.stop),
-            ), chip,
-        )
-        for column, span in spans
-    )  # fmt: skip
+    each, tiles = layer.outputs // layer.groups, []
+    for column, span in enumerate(_spans(0, layer.groups, groups)):
+        rows = range(layer.inputs * span.start, layer.inputs * span.stop)
+        outputs = range(each * span.start, each * span.stop)
+        tiles.append(on_chip(placed_tile(layer, chip, 0, column, rows, outputs), chip))
+    return tuple(tiles)
 
 
 def _encoding(layer: QuantizedLayer, chip: Chip) -> Encoding:

@@ -13,6 +13,7 @@ from norsim.array.draw import Draw
 from norsim.array.tile import Currents, Floats
 from norsim.chip.model import Chip
 from norsim.periphery.adc import Adc, Flaws, Ranges
+from norsim.periphery.circuits.energy import NO_ENERGY, ReadEnergy
 from norsim.periphery.encoding import (
     Codes,
     Encoding,
@@ -23,7 +24,6 @@ from norsim.periphery.encoding import (
     sensed_parts,
     to_outputs,
 )
-from norsim.periphery.energy import NO_ENERGY, ReadEnergy
 from norsim.periphery.readout import conversion, convert_and_add
 from norsim.quantization.layer import QuantizedLayer, blocks_of, span_weights
 

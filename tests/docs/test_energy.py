@@ -11,7 +11,7 @@ import torch
 import norsim
 from norsim.chip.load import load_chip
 from norsim.evaluation.chip_costs import chip_square_metres, costs_of_layers
-from norsim.periphery.energy import Costs, line_joules
+from norsim.periphery.circuits.energy import Costs, line_joules
 from norsim.saved.network_folder import load_network
 from norsim.tiling.modules import layer_codes, tiled_layers
 from tests.docs.test_docs import ROOT, script

@@ -11,6 +11,7 @@ import pytest
 from norsim.chip.circuit_schema import CircuitSection
 from norsim.chip.load import load_chip
 from norsim.errors import ConfigurationError
+from norsim.periphery.circuits.energy import ReadEnergy
 from norsim.periphery.circuits.parts import (
     Kind,
     LayerWork,
@@ -24,7 +25,6 @@ from norsim.periphery.circuits.parts import (
     tile_square_metres,
 )
 from norsim.periphery.circuits.table import USUAL_CIRCUITS, Circuits
-from norsim.periphery.energy import ReadEnergy
 
 # Logic at the process and supply of its published values, so that nothing is scaled.
 PLAIN = Circuits(

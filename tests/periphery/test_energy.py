@@ -8,7 +8,7 @@ import pytest
 from norsim.array.tile import Currents, Floats, Stimulus
 from norsim.array.wires import Wires
 from norsim.periphery.bit_serial import BitSerial
-from norsim.periphery.energy import Costs, cell_watts, line_joules, read_energy
+from norsim.periphery.circuits.energy import Costs, cell_watts, line_joules, read_energy
 
 COSTS = Costs(sample_seconds=2e-9, conversion_seconds=10e-9, joules_per_step=4e-15, pump_efficiency=0.25)
 HELD = Costs(sample_seconds=2e-9, conversion_seconds=10e-9, joules_per_step=4e-15, held=True)

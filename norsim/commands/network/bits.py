@@ -35,7 +35,7 @@ from norsim.configuration.quantities import engineering
 from norsim.errors import ConfigurationError
 from norsim.files import write_text
 from norsim.jobs.phases import Phases, step
-from norsim.periphery.energy import step_in_words
+from norsim.periphery.circuits.energy import step_in_words
 
 if TYPE_CHECKING:
     from norsim.evaluation.attribution import Loss

@@ -84,7 +84,7 @@ def report_result(found: Evaluation, path: Path, verbose: bool, summary: dict[st
             )
     for line in proof_in_words(found):
         show.say(line)
-    from norsim.periphery.energy import step_in_words
+    from norsim.periphery.circuits.energy import step_in_words
 
     cost = summary["energy"]
     if cost["joules_image"]:

@@ -5,7 +5,7 @@ pass. So the energy of a layer's conversions per image is
 
     E(w, a) = vectors x passes(a) x sum over tiles of (outputs x slices(w)) x F 2^(converter bits)
 
-with Walden's F (norsim.periphery.energy). Widths that take the same energy as wider ones are not worth trying.
+with Walden's F (norsim.periphery.circuits.energy). Widths that take the same energy as wider ones are not worth trying.
 """
 
 from __future__ import annotations

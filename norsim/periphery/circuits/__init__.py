@@ -1,1 +1,1 @@
-"""What a chip has around its arrays, from drivers to buffers, with its costs."""
+"""What a chip has in and around its arrays, from a read's cells to drivers and buffers, with its costs."""

@@ -21,8 +21,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from norsim.periphery.adc import Kind
+from norsim.periphery.circuits.energy import ReadEnergy
 from norsim.periphery.circuits.table import WIRE_VOLTS, Circuits
-from norsim.periphery.energy import ReadEnergy
 
 # Bits of the factor that makes a sum an activation code.
 SCALE_BITS = 16
