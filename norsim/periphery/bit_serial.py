@@ -94,11 +94,11 @@ class BitSerial:
 
     @property
     def input_amps(self) -> Floats | None:
-        """None: wordlines have given volts."""
+        """None in place of `[drives]`: wordlines have given volts."""
         return None
 
     def with_gate_volts(self, volts: Floats) -> BitSerial:
-        """Return this encoding: wordlines have given volts."""
+        """Return this encoding: no peripheral cells set its wordlines to `volts` `[drives]`."""
         return self
 
     def driven(self, wordline_volts: float, dac_sigma: float, random: Callable[[], np.random.Generator]) -> BitSerial:
@@ -181,7 +181,7 @@ class BitSerial:
         return codes
 
     def off_cells(self, inputs: int, outputs: int) -> NDArray[np.bool_] | None:
-        """Return None: cells at code 0 are off."""
+        """Return None in place of `[wordlines, bitlines]`: cells at code 0 are off."""
 
     def _line_values(self, weights: Codes, zero: int) -> NDArray[np.int64]:
         """Return what each input adds to each slice of each output, `[inputs, outputs x slices]`, in code steps."""

@@ -75,11 +75,11 @@ class GateCoupled(BitSerial):
 
     @property
     def input_amps(self) -> Floats:
-        """`[2^b]`: the current of the peripheral cell for each activation code."""
+        """`[codes]`: the current of the peripheral cell for each of the 2^b activation codes."""
         return np.linspace(0.0, self.full_amps, 2**self.activation_bits)
 
     def with_gate_volts(self, volts: Floats) -> GateCoupled:
-        """Return this encoding with the volts `[2^b]` of a wordline for each activation code."""
+        """Return this encoding with the volts `[codes]` of a wordline for each of the 2^b activation codes."""
         return replace(self, gate_volts=tuple(volts.tolist()))
 
     def driven(self, wordline_volts: float, dac_sigma: float, random: Callable[[], np.random.Generator]) -> GateCoupled:

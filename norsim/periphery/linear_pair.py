@@ -83,7 +83,7 @@ class LinearPair:
         return int(2**self.activation_bits) - 1
 
     def with_gate_volts(self, volts: Floats) -> LinearPair:
-        """Return this encoding: wordlines have given volts."""
+        """Return this encoding: no peripheral cells set its wordlines to `volts` `[drives]`."""
         return self
 
     def driven(self, wordline_volts: float, dac_sigma: float, random: Callable[[], np.random.Generator]) -> LinearPair:
