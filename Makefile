@@ -14,7 +14,7 @@ help:
 	@echo "make docs   the documentation as an offline site in build/site"
 	@echo "make bench  measures accuracy, speed and memory of the solvers; writes docs/performance.md"
 	@echo "make profile NETWORK=N  where the time of eval-network goes, by phase and function; ARGS adds options"
-	@echo "make results DATA=DIR  accuracies of all shipped networks, with CIFAR-10 in DIR; writes docs/results.md"
+	@echo "make results DATA=DIR  accuracies of all shipped networks, with CIFAR-10 in DIR; writes docs/results.md, docs/read-chain.md"
 	@echo "make fuzz   coverage-guided fuzzing of all file readers with 100,000 broken files"
 	@echo "make soak   long tests: kills runs at 200 random moments, and all that is marked as soak"
 	@echo "make dist   builds wheel and sdist, installs each in a new environment and runs it"
@@ -77,6 +77,7 @@ profile: venv
 # DATA is the folder of CIFAR-10. Finished runs are kept, so an interrupted `make results` continues.
 results: venv
 	$(BIN)/python -m results $(if $(DATA),--data $(DATA))
+	$(BIN)/python -m results.read_chain $(if $(DATA),--data $(DATA))
 
 fuzz: venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[fuzz]"

@@ -118,3 +118,25 @@ def _bars(panel: Any, losses: list[dict[str, Any]], shift: float, color: str, la
     # Agresti and Min's interval is drawn towards 0 and can lie beside the estimate.
     spans = [[max(value, 0.0) for value in side] for side in (below, above)]
     panel.barh(places, points, 0.3, xerr=spans, color=color, label=label, error_kw={"capsize": 2, "linewidth": 0.8})
+
+
+def draw_ranking(found: dict[str, list[dict[str, Any]]], folder: Path) -> None:
+    """`read-chain.svg`: a panel a network, a bar for the rise of the cross-entropy of each cause, the largest above."""
+    folder.mkdir(parents=True, exist_ok=True)
+    figure, panels = pyplot.subplots(
+        1, len(found), figsize=(4.2 * len(found), 3.0), layout="constrained", squeeze=False
+    )
+    for panel, (network, shares) in zip(panels[0], found.items(), strict=True):
+        names, rises = [part["name"] for part in shares][::-1], [part["cross_entropy"] for part in shares][::-1]
+        values = [rise["nats"] for rise in rises]
+        spans = [
+            [max(value - rise["ci95"][0], 0.0) for value, rise in zip(values, rises, strict=True)],
+            [max(rise["ci95"][1] - value, 0.0) for value, rise in zip(values, rises, strict=True)],
+        ]
+        panel.barh(range(len(names)), values, 0.6, xerr=spans, color="C0", error_kw={"capsize": 2, "linewidth": 0.8})
+        panel.set_yticks(range(len(names)), names)
+        panel.axvline(0, color="black", linewidth=0.6)
+        panel.grid(axis="x", alpha=0.3)
+        panel.set_title(network)
+        panel.set_xlabel("rise of the cross-entropy, nats")
+    _save(figure, folder / "read-chain.svg")

@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 
 from norsim.commands import main
-from norsim.data import Dataset, load
-from norsim.data.tensors import dataset_batches
+from norsim.data import Dataset, load_images
+from norsim.data.tensors import BATCH, images_tensor
 from norsim.evaluation.batches import classes
 from norsim.files import write_text
 from norsim.zoo.registry import spec_of
@@ -29,10 +29,10 @@ def float_seconds(network: str, data: Dataset) -> float:
     about = card(network)
     model = spec_of(about["network"], about.get("width", 1)).build().eval()
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    batches = list(dataset_batches(data))
-    classes(model, batches[0][0])
+    batches = torch.split(images_tensor(data), BATCH)
+    classes(model, batches[0])
     started = time.monotonic()
-    for images, _ in batches:
+    for images in batches:
         classes(model, images.contiguous(memory_format=torch.channels_last))
     return time.monotonic() - started
 
@@ -44,7 +44,7 @@ def run(words: list[str]) -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     chosen, _ = parser.parse_known_args(words)
-    plain = float_seconds(chosen.network, load(card(chosen.network)["dataset"], "test", chosen.data))
+    plain = float_seconds(chosen.network, load_images(card(chosen.network)["dataset"], "test", chosen.data))
     # Work of another run must not be taken for this one's.
     sys.argv = ["norsim", *words, "--no-cache", "--overwrite", "--out", str(chosen.out / "run")]
     main()

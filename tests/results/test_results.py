@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from results import cases, figures, page, silicon
+from norsim.chip.load import load_chip
+from results import cases, figures, page, read_chain, silicon
 from tests.processes import start
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "results.md"
@@ -115,3 +116,27 @@ def test_the_tables_of_silicon_hold_what_runs_found(tmp_path: Path) -> None:
     assert f"| digits-cnn | energy-bit-serial | {energy['macs_image'] / 1e6:.2f} M | " in cost
     figures.draw_silicon(found, tmp_path)
     assert (tmp_path / "silicon.svg").stat().st_size > 5000
+
+
+def test_a_chip_takes_the_settings_of_the_read_chain_and_the_page_ranks_its_causes(tmp_path: Path) -> None:
+    chip = load_chip("etox65", tuple(read_chain.CHAIN))
+    assert chip.wires.has_strap_metal and chip.sensing.has_offset and chip.converters.noise
+    options = [case.options for case in read_chain.ground("digits-cnn")]
+    assert len(options) == 6 and sum("silicon.in_situ=true" in some for some in options) == 3
+
+    def points(value: float) -> dict[str, Any]:
+        return {"points": value, "ci95": [value - 1, value + 1]}
+
+    def nats(value: float) -> dict[str, Any]:
+        return {"nats": value, "ci95": [value - 0.01, value + 0.01]}
+
+    shares = [
+        {"name": name, "alone": points(1), "without": points(2), "shapley": points(3), "cross_entropy": nats(rise)}
+        for name, rise in (("cell", 0.1), ("straps", 0.3), ("sensing", 0.2))
+    ]
+    found = {"digits-cnn": {"shares": shares, "array": points(9), "array_cross_entropy": nats(0.6)}}
+    rows = [row for row in read_chain.page({}, found).splitlines() if row.startswith("| digits-cnn")]
+    assert [row.split(" | ")[1] for row in rows] == ["straps", "sensing", "cell", "all together"]
+    assert len({row.count("|") for row in rows}) == 1
+    figures.draw_ranking({name: read_chain.by_share(summary) for name, summary in found.items()}, tmp_path)
+    assert (tmp_path / "read-chain.svg").stat().st_size > 5000
