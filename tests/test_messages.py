@@ -11,12 +11,13 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "norsim"
 OPTION = re.compile(r"(?<![\w-])--[a-z]")
-# What is no message: options that norsim passes to programs, and the command lines that reports show.
+# What is no message: options that norsim passes to programs, and the command lines that reports and pages show.
 EXCEPTIONS = {
     "report/page.py": {
         "--", "--by", "--chip", "--data", "--dataset", "--encoding", "--images", "--model", "--network", "--seed",
         "--set", "--trust-cell", "--trust-model",
     },
+    "validation/page.py": {"norsim validate --row guo-drift --page validation.md"},
     "spice/simulators/running.py": {"--pdeathsig"},
     "spice/simulators/vacask.py": {"--tomlfile"},
     "spice/simulators/ngspice.py": {"--version", " does not answer --version as ngspice does. Reinstall ngspice"},

@@ -10,6 +10,8 @@ from norsim.errors import ConfigurationError, suggestion
 from norsim.validation.row import AGREEMENT, Predicted, Row
 from norsim.validation.rows import ROWS
 
+# A command that writes the page, with one row.
+COMMAND = "norsim validate --row guo-drift --page validation.md"
 HEAD = f"""# Compared with silicon
 
 Published measurements of NOR-flash and SONOS arrays, and what norsim predicts for them. Each array has a chip file in
@@ -21,11 +23,11 @@ which were fitted to the same measurement is marked as fitted, and is no agreeme
 The page is written by a command, in about a minute:
 
 ```sh
-norsim validate --row guo-drift --page validation.md
+{COMMAND}
 ```
 
-Without `--row` it has all rows. `norsim chip check published/guo-2017` checks a chip file, and other commands take its
-name as `--chip`. [Beside published macros](theory/macros.md) has more energies, and their parts.
+It has all rows if none is named. `norsim chip check published/guo-2017` checks a chip file, and other commands take its
+name for their chip. [Beside published macros](theory/macros.md) has more energies, and their parts.
 """
 
 
