@@ -30,7 +30,7 @@ class Study:
 def study(network: nn.Module, train: Pair, test: Pair, steps: int = STEPS, refresh: int = REFRESH) -> Study:
     """Evaluate, train the quantized weights on the currents of the array, and evaluate again.
 
-    The tiles are programmed anew every `refresh` steps; between these, gradients pass through `macro`.
+    The tiles are programmed again every `refresh` steps; between these, gradients pass through `macro`.
     """
     losses: list[tuple[int, float]] = []
     net = norsim.deploy(network, "etox65", calibration=train, set=CHIP)

@@ -1,8 +1,8 @@
 """Transistors of a kit, drawn by ngspice from the kit's own statistics, and what differs between them.
 
-ngspice draws the random numbers inside a subcircuit anew for each instance; those outside are one number for the whole
-deck, the same for all cells of a die, and stay at their mean. The draws are seeded. The currents of each transistor
-over gate volts are swept at two drain volts, and described by three numbers against the mean transistor I_0:
+ngspice draws the random numbers inside a subcircuit separately for each instance; those outside are one number for the
+whole deck, the same for all cells of a die, and stay at their mean. The draws are seeded. The currents of each
+transistor over gate volts are swept at two drain volts, and described by three numbers against the mean transistor I_0:
 
     I(V_G, V_D) = g I_0(V_v + (V_G - V_v)(1 + s) - dV, V_D)
 
