@@ -113,15 +113,16 @@ def assemble(
     terms, _ = field.terms(weighted, current, torch.from_numpy(inverse))
     level, still = _parted(solved, line)
     moved, layout = field.effective(fit, current, 0 * local), (drive, line.rows, line.blocks, line.groups_per_block)
-    before = _levels(features(fit, *layout), line, solved.level)
+    given = features(fit, *layout)
+    before = _levels(given, line, solved.level)
     if still is None:
         after = _levels(features(moved, *layout), line, level)
     else:
-        after = _levels(changed_features(fit, moved, *layout), line, level)
-        after += _levels(features(fit, *layout), line, still)
+        after = _levels(changed_features(fit, moved, *layout), line, level) + _levels(given, line, still)
     volts = of_lines.volts(current.numpy())
     lifts = None if of_straps is None else of_straps.volts(current.numpy())
-    rest, slope = _in_field(solved, line, group_features(fit, drive, line), volts, lifts)
+    x = group_features(fit, drive, line)
+    rest, slope = _in_field(solved, line, x, volts, lifts)
     at_rest, slopes, own = _fits(terms.numpy(), after, rest - (after - before), slope)
 
     offset = line.summed(solved.level[:, 0]) - nominal
@@ -137,11 +138,11 @@ def assemble(
     together = np.array([tile.with_leaks(alone) if drive.direction == "wordlines" else alone, solved.shape])
     straps = no_response()
     if solved.lifted is not None:
-        x = group_features(fit, drive, line)
         straps, spread = strap_response(tile, solved, solved.lifted, x, nodes_of(solved)[1])
         # A block's current reaches the end of a line times this; a part's is its sum over blocks.
         reached = answer.sum(axis=0)[np.arange(len(spread)) // line.groups_per_block]
-        level, still = (_beside(one, spread / reached[:, None, None]) for one in (level, still))
+        by_block = spread / reached[:, None, None]
+        level, still = _beside(level, by_block), None if still is None else _beside(still, by_block)
         fixed, slopes, own, together = (
             np.pad(one, (*[(0, 0)] * (one.ndim - 1), (0, spread.shape[2]))) for one in (fixed, slopes, own, together)
         )
@@ -180,10 +181,9 @@ def _parted(solved: Presolved, line: Line) -> tuple[Floats, Floats | None]:
     return moving, solved.level - moving
 
 
-def _beside(values: Floats | None, spread: Floats) -> Floats:
+def _beside(values: Floats, spread: Floats) -> Floats:
     """Return currents `[groups, features, lines]` with those of parts beside them, from the currents of lines by
     `spread` `[groups, lines, parts]`."""
-    assert values is not None
     return np.concatenate([values, values @ spread], axis=2)
 
 

@@ -113,7 +113,7 @@ class Tabulated:
         )  # fmt: skip
         arguments = (
             (codes, drives, begins, offsets), passes, groups, self._tables, self._of_model, self._of_straps, readout,
-            noise,            (*wanted, clipped),
+            noise, (*wanted, clipped),
         )  # fmt: skip
         in_threads(lambda thread: kernels.read(thread, threads, *arguments), threads)
         return tuple(clipped.sum(axis=0).tolist())
