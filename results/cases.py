@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import subprocess
@@ -14,6 +15,7 @@ from norsim.files import write_text
 from norsim.jobs.unit_store import code_digest
 from norsim.paths import models_folder, netlists_folder
 
+ROOT = Path(__file__).resolve().parents[1]
 ATTRIBUTED_IMAGES = 500
 ENERGY = "energy"
 UNFITTED = ("--set", "calibration.column_fit=false")
@@ -86,6 +88,16 @@ def networks() -> list[str]:
     """The shipped networks, those for small images first."""
     names = [path.parent.name for path in (models_folder() / "networks").glob("*/card.json")]
     return sorted(names, key=lambda name: (card(name)["dataset"] != "digits", name))
+
+
+def options(program: str, about: str | None, page: str) -> argparse.ArgumentParser:
+    """The options of a program that makes runs and writes a `page` of docs/ from them."""
+    parser = argparse.ArgumentParser(prog=program, description=about)
+    parser.add_argument("--data", type=Path, help="folder of CIFAR-10, for the networks that need it")
+    parser.add_argument("--networks", nargs="*", default=networks(), help="shipped networks; all by default")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "results", help="where the runs are kept")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / page, help="the page to write")
+    return parser
 
 
 def evaluations(network: str) -> list[Case]:

@@ -4,17 +4,14 @@ docs/read-chain.md and its figure. Finished runs are kept.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from norsim.files import write_text
-from results.cases import Case, card, networks
+from results.cases import Case, card, options
 from results.cells import Runs, classes_of, loss, nats, points, share
 from results.figures import draw_ranking
 
-ROOT = Path(__file__).resolve().parents[1]
 IMAGES = 1000
 RANKED_IMAGES = 200
 # Straps of the metal of bitlines, in a column of their own: metal 1 of a 65 nm process is 105 nm wide and 170 nm thick
@@ -142,12 +139,7 @@ def by_share(summary: dict[str, Any]) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Run what is missing and write the page."""
-    parser = argparse.ArgumentParser(prog="python -m results.read_chain", description=__doc__)
-    parser.add_argument("--data", type=Path, help="folder of CIFAR-10, for the networks that need it")
-    parser.add_argument("--networks", nargs="*", default=networks(), help="shipped networks; all by default")
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "results", help="where the runs are kept")
-    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "read-chain.md", help="the page to write")
-    chosen = parser.parse_args()
+    chosen = options("python -m results.read_chain", __doc__, "read-chain.md").parse_args()
     root = chosen.runs / "read-chain"
     grounds = {name: {case.name: case.run(root, chosen.data) for case in ground(name)} for name in chosen.networks}
     small = [name for name in chosen.networks if card(name)["dataset"] == "digits" or name == "resnet20"]
