@@ -84,7 +84,8 @@ def resistor_cell() -> Cell:
 @pytest.fixture(scope="session")
 def lossless() -> tuple[str, ...]:
     """Return chip settings without any wire resistance."""
-    return tuple(f"{part}.wires.{line}=0 ohm" for part in ("bit_serial", "linear_pair") for line in LINES)
+    lines = (f"{part}.wires.{line}=0 ohm" for part in ("bit_serial", "linear_pair") for line in LINES)
+    return (*lines, "bit_serial.wires.strap_ends=all")
 
 
 @pytest.fixture(scope="session")

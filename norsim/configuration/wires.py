@@ -10,6 +10,7 @@ from pydantic import Field
 from norsim.array.wires import Wires
 from norsim.configuration.quantities import Farads, Ohms
 from norsim.configuration.section import Section
+from norsim.errors import ConfigurationError
 
 
 class SensedWiresSection(Section):
@@ -60,7 +61,13 @@ class WiresSection(SensedWiresSection):
     """Between each grounded end of a strap and ground."""
 
     def build(self) -> Wires:
-        """Return the wires, in SI units."""
+        """Return the wires, in SI units; `ConfigurationError` if straps have a resistance and source lines none."""
+        has_metal = self.strap_every is not None and self.strap_ends != "all" and (self.strap or self.ground)
+        if has_metal and not self.source_line:
+            raise ConfigurationError(
+                "straps with a resistance (wires.strap, wires.ground) need source lines with one: set wires.source_line "
+                "to 1 mohm or more, or make the straps ideal with wires.strap_ends=all"
+            )
         return replace(
             super().build(), rows_per_source_line=self.rows_per_source_line, strap_every=self.strap_every,
             strap_ends=self.strap_ends, strap_ohms=self.strap, ground_ohms=self.ground,

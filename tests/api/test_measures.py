@@ -88,7 +88,7 @@ def losses(found: norsim.Attribution) -> list[float]:
 @pytest.mark.parametrize(
     ("by", "names"),
     [
-        ("causes", ["cell", "bitline", "source line", "converter"]),
+        ("causes", ["cell", "bitline", "source line", "converter", "straps"]),
         ("cures", ["column fit", "programming in place", "row order"]),
         ("layers", ["conv", "body.3"]),
     ],

@@ -35,7 +35,7 @@ def chip_file(tmp_path: Path) -> Callable[[Change], Path]:
     return write
 
 
-@pytest.mark.parametrize("name", ["etox65", "etox65-stress"])
+@pytest.mark.parametrize("name", ["etox65", "etox65-ideal-straps", "etox65-stress"])
 @pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
 def test_presets_load(name: str, encoding: str) -> None:
     assert name in presets()
@@ -56,6 +56,7 @@ def test_quantities_arrive_in_si_units_and_in_their_own_place() -> None:
         "bit_serial.wires.bitline=0.001 kohm", "bit_serial.wires.bitline_end=2 ohm",
         "bit_serial.wires.source_line=3 ohm", "bit_serial.wires.source_line_end=4 V/A",
         "bit_serial.wires.rows_per_source_line=4", "bit_serial.wires.strap_every=32",
+        "bit_serial.wires.strap_ends=one", "bit_serial.wires.strap=20 mohm", "bit_serial.wires.ground=10 ohm",
         "tile.wordlines=64", "tile.bitlines=48",
         "calibration.images=11", "calibration.reads=12", "calibration.column_fit=false",
         "bit_serial.wires.wordline=5 ohm", "bit_serial.wires.wordline_end=6 ohm",
@@ -65,15 +66,34 @@ def test_quantities_arrive_in_si_units_and_in_their_own_place() -> None:
     chip = load_chip("etox65", settings)
     assert (chip.wordlines, chip.bitlines, chip.adc_bits) == (64, 48, 7)
     assert chip.encoding == BitSerial(4.8, 0.4, pytest.approx(1.4e-6), "digital", 8, strap_every=32)
-    assert replace(chip.wires, **NO_TIME) == Wires(1.0, 2.0, 3.0, 4.0, 4, 32)
+    metal = Wires(1.0, 2.0, 3.0, 4.0, 4, 32, strap_ends="one", strap_ohms=0.02, ground_ohms=10.0)
+    assert replace(chip.wires, **NO_TIME) == metal
     assert [getattr(chip.wires, name) for name in NO_TIME] == pytest.approx([5.0, 6.0, 7e-15, 8e-18, 9e-12])
     assert chip.cell.temperature_kelvin == pytest.approx(358.15)
     assert (chip.cell.erased_volts, chip.cell.programmed_volts) == (2.9, 6.5)
     assert chip.calibration == Calibration(images=11, reads=12, column_fit=False)
 
 
+def test_ideal_straps_differ_in_their_metal_alone() -> None:
+    metal, ideal = (read_chip_file(name)[0] for name in ("etox65", "etox65-ideal-straps"))
+    for section in ("bit_serial", "pulse_width", "gate_coupled"):
+        wires = metal[section]["wires"]
+        assert [wires.pop(key) for key in ("strap_ends", "strap", "ground")] == ["both", "0.4 ohm", "1 ohm"]
+    assert metal.pop("name") != ideal.pop("name")
+    assert metal == ideal
+
+
+def test_straps_of_metal_need_source_lines_with_a_resistance() -> None:
+    with pytest.raises(
+        ConfigurationError, match="wires.source_line to 1 mohm or more, or .* with wires.strap_ends=all"
+    ):
+        load_chip("etox65", ("bit_serial.wires.source_line=0 ohm",))
+    load_chip("etox65", ("bit_serial.wires.source_line=0 ohm", "bit_serial.wires.strap_ends=all"))
+    load_chip("etox65", ("bit_serial.wires.source_line=1 mohm",))
+
+
 def test_the_stress_chip_differs_in_its_source_line_alone() -> None:
-    normal, stress = (read_chip_file(name)[0] for name in ("etox65", "etox65-stress"))
+    normal, stress = (read_chip_file(name)[0] for name in ("etox65-ideal-straps", "etox65-stress"))
     for section in ("bit_serial", "pulse_width", "gate_coupled"):
         assert normal[section]["wires"].pop("source_line") != stress[section]["wires"].pop("source_line")
     assert normal.pop("name") != stress.pop("name")

@@ -39,7 +39,8 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 def chip_with(**settings: Any) -> Chip:
     """Return a chip with the new encoding on lossless wires, with converters of 24 bits."""
     keys = read_chip_file("etox65")[0]["bit_serial"]
-    keys = {**keys, "wires": {**keys["wires"], **dict.fromkeys(("bitline", "bitline_end", "source_line"), "0 ohm")}}
+    zeros = dict.fromkeys(("bitline", "bitline_end", "source_line"), "0 ohm")
+    keys = {**keys, "wires": {**keys["wires"], **zeros, "strap_ends": "all"}}
     size = {"tile.wordlines": 16, "tile.bitlines": 16, "adc.bits": 24}
     return load_chip("etox65", {"high_bit_first": keys, "encoding": "high-bit-first", **size, **settings})
 

@@ -34,7 +34,8 @@ def test_losses_by_cause(norsim: Run, tmp_path: Path, network: list[object], enc
     ended = norsim("attribute", *options, "--out", tmp_path / "run", "--json")
     assert ended.code == 0
     found = ended.json
-    assert [share["name"] for share in found["shares"]] == list(FACTORS["causes"])
+    straps = ["straps"] if encoding == "bit-serial" else []
+    assert [share["name"] for share in found["shares"]] == [*FACTORS["causes"], *straps]
     assert abs(found["base"]["points"]) < 2  # one image of 60 is 1.7 points
     assert found["array"]["points"] == pytest.approx(
         found["base"]["points"] + sum(share["alone"]["points"] for share in found["shares"]) + found["remainder_points"]
@@ -45,7 +46,7 @@ def test_losses_by_cause(norsim: Run, tmp_path: Path, network: list[object], enc
     assert found["array"]["points"] - found["base"]["points"] == pytest.approx(
         sum(share["shapley"]["points"] for share in found["shares"])
     )
-    assert found["exact"] and found["orders"] == 24
+    assert found["exact"] and found["orders"] == (120 if straps else 24)
     assert found["margin_points"] == 1 and "adds_up" not in found
     low, high = found["remainder"]["ci95"]
     assert found["verdict"] != "adds up" or -1 < low < high < 1
@@ -65,7 +66,8 @@ def test_losses_by_layer(norsim: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("encoding", ["bit-serial", "linear-pair"])
 def test_a_chip_is_unchanged_with_all_causes_and_ideal_with_none(encoding: str) -> None:
-    causes = FACTORS["causes"]
+    causes = factors_of("causes", choose_chip("etox65", (), encoding).chip)
+    assert ("straps" in causes) == (encoding == "bit-serial")
 
     def chip_with(*on: str) -> Chip:
         wires = f"{encoding.replace('-', '_')}.wires"
@@ -75,7 +77,8 @@ def test_a_chip_is_unchanged_with_all_causes_and_ideal_with_none(encoding: str) 
     assert chip_with(*causes) == whole
     ideal = chip_with()
     wires = ideal.wires
-    assert (wires.bitline_ohms, wires.bitline_end_ohms, wires.source_ohms, wires.source_end_ohms) == (0, 0, 0, 0)
+    assert (wires.bitline_ohms, wires.bitline_end_ohms, wires.source_end_ohms) == (0, 0, 0)
+    assert wires.source_ohms <= 1e-3 and not wires.has_strap_metal
     assert ideal.adc_bits == 24 and ideal.cell.subcircuit == "linear"
     assert chip_with("cell").cell == whole.cell
 
@@ -103,15 +106,17 @@ def test_the_sense_path_and_the_time_of_a_read_are_causes(norsim: Run, tmp_path:
         "sense.amplifier=transimpedance", "sense.feedback=20 kohm", "sense.gain=200", "sense.multiplexer=50 ohm",
         "sense.global_farads=20 pF", "sense.offset=1 mV", "sense.read_time=1 ns", "calibration.column_fit=false",
     )  # fmt: skip
-    whole = choose_chip("etox65", slow).chip
+    whole = choose_chip("etox65-ideal-straps", slow).chip
     causes = factors_of("causes", whole)
     assert list(causes) == [*FACTORS["causes"], "sensing", "read time"]
 
     def chip_with(*on: str) -> Chip:
-        return choose_chip("etox65", [*slow, *settings_with("bit_serial.wires", frozenset(on), causes)]).chip
+        return choose_chip(
+            "etox65-ideal-straps", [*slow, *settings_with("bit_serial.wires", frozenset(on), causes)]
+        ).chip
 
     assert chip_with(*causes) == whole
-    plain = choose_chip("etox65", ()).chip
+    plain = choose_chip("etox65-ideal-straps", ()).chip
     ideal = chip_with(*set(causes) - {"sensing", "read time"})
     assert ideal.wires == plain.wires and ideal.costs == plain.costs and not ideal.sensing.has_offset
     assert chip_with("sensing").sensing.read_seconds is None and chip_with("read time").sensing.read_seconds == 1e-9
@@ -156,16 +161,18 @@ def test_pulses_neighbours_and_read_disturb_are_causes() -> None:
         "silicon.pulses={step: 50 mV}", "neighbours.rows=100", "neighbours.idle_rows=true", "silicon.reads=1e6",
         "silicon.read_disturb=1 nV",
     )  # fmt: skip
-    whole = choose_chip("etox65", disturbed).chip
+    whole = choose_chip("etox65-ideal-straps", disturbed).chip
     causes = factors_of("causes", whole)
     names = ["pulses", "neighbours", "read disturb"]
     assert list(causes) == [*FACTORS["causes"], *names]
 
     def chip_with(*on: str) -> Chip:
-        return choose_chip("etox65", [*disturbed, *settings_with("bit_serial.wires", frozenset(on), causes)]).chip
+        return choose_chip(
+            "etox65-ideal-straps", [*disturbed, *settings_with("bit_serial.wires", frozenset(on), causes)]
+        ).chip
 
     assert chip_with(*causes) == whole
-    plain, ideal = choose_chip("etox65", ()).chip, chip_with(*FACTORS["causes"])
+    plain, ideal = choose_chip("etox65-ideal-straps", ()).chip, chip_with(*FACTORS["causes"])
     assert ideal.pulses is None and ideal.neighbours == plain.neighbours and ideal.cell == plain.cell
     for name in names:
         assert list(factors_of("causes", chip_with(name, *FACTORS["causes"]))) == [*FACTORS["causes"], name]

@@ -44,7 +44,7 @@ def test_commands_are_completed_without_importing_them() -> None:
     ("words", "expected"),
     [
         (("eval-network", "--chip", ""), set(presets())),
-        (("eval-network", "--chip", "etox65-"), {"etox65-stress"}),
+        (("eval-network", "--chip", "etox65-"), {"etox65-stress", "etox65-ideal-straps"}),
         (("eval-network", "--chip", "mine"), {"file"}),
         (("eval-network", "--network", "dig"), {"digits-cnn"}),
         (("eval-network", "--network", "runs/"), {"file"}),
@@ -96,4 +96,7 @@ def test_bash_completes(tmp_path: Path) -> None:
     assert ended.returncode == 0 and not ended.stderr, ended.stderr
     registered, *found = ended.stdout.splitlines()
     assert "_norsim_completion" in registered
-    assert [set(line.split()) for line in found] == [{"eval-network"}, {"etox-va", "etox65", "etox65-stress"}]
+    assert [set(line.split()) for line in found] == [
+        {"eval-network"},
+        {"etox-va", "etox65", "etox65-stress", "etox65-ideal-straps"},
+    ]

@@ -18,7 +18,7 @@ NO_WIRES = [
     for section in ("bit_serial", "linear_pair")
     for line in ("bitline", "bitline_end", "source_line", "source_line_end")
     for argument in ("--set", f"{section}.wires.{line}=0 ohm")
-]
+] + ["--set", "bit_serial.wires.strap_ends=all"]
 
 
 def test_json_keys_and_arrays_of_the_file(norsim: Run, tmp_path: Path) -> None:

@@ -118,10 +118,8 @@ def test_ideal_wires_and_a_wide_converter_give_the_class_of_the_integers(
     norsim: Run, nets: Path, tmp_path: Path
 ) -> None:
     perfect = ("--set", "adc.bits=24", "--set", "calibration.reads=64")
-    wires = tuple(
-        word for key in ("bitline", "bitline_end", "source_line", "source_line_end")
-        for word in ("--set", f"bit_serial.wires.{key}=0 ohm")
-    )  # fmt: skip
+    zeros = [f"{line}=0 ohm" for line in ("bitline", "bitline_end", "source_line", "source_line_end")]
+    wires = tuple(word for text in (*zeros, "strap_ends=all") for word in ("--set", f"bit_serial.wires.{text}"))
     ended = norsim(
         "eval-network", "--model", f"{nets}:make_net", *FEW, *perfect, *wires, "--json", "--out", tmp_path / "r"
     )

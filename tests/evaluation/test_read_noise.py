@@ -46,7 +46,9 @@ def sampled(chip: Chip, layer: QuantizedLayer, backend: str) -> list[Sample]:
     return sampler.samples()
 
 
-LOSSLESS = tuple(f"bit_serial.wires.{line}=0 ohm" for line in ("bitline", "bitline_end", "source_line"))
+LOSSLESS = tuple(
+    f"bit_serial.wires.{text}" for text in ("bitline=0 ohm", "bitline_end=0 ohm", "source_line=0 ohm", "strap_ends=all")
+)
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,8 @@ def test_groups_and_slices_leave_other_cells_off(grids: dict[tuple[str, bool], T
     layer = QuantizedLayer(
         "dw", codes, 127, np.full(2, 0.5), 8, 0.25, 0, 4, geometry=ConvGeometry(10, (1, 1), groups=2)
     )
-    wires = [f"gate_coupled.wires.{name}=0 ohm" for name in ("bitline", "bitline_end", "source_line")]
+    zeros = [f"gate_coupled.wires.{name}=0 ohm" for name in ("bitline", "bitline_end", "source_line")]
+    wires = [*zeros, "gate_coupled.wires.strap_ends=all"]
     grid = place(layer, chip_at("25 degC", *wires, "adc.bits=24", "calibration.reads=32")).program()
     (part, array), codes = grid.programmed()[0], codes_of(40)
     assert part.blocks == 2 and (array.tile.thresholds == 6.0).any()

@@ -29,8 +29,9 @@ SmallChip = Callable[..., Chip]
 PULSES = (
     "encoding=pulse-width", "tile.bitlines=16", "pulse_width.reference_every=8", "pulse_width.wires.strap_every=8",
 )  # fmt: skip
-PERFECT = tuple(
-    f"pulse_width.wires.{name}=0 ohm" for name in ("bitline", "bitline_end", "source_line", "source_line_end")
+PERFECT = (
+    "pulse_width.wires.strap_ends=all",
+    *(f"pulse_width.wires.{name}=0 ohm" for name in ("bitline", "bitline_end", "source_line", "source_line_end")),
 )
 
 
