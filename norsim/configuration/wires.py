@@ -65,8 +65,8 @@ class WiresSection(SensedWiresSection):
         has_metal = self.strap_every is not None and self.strap_ends != "all" and (self.strap or self.ground)
         if has_metal and not self.source_line:
             raise ConfigurationError(
-                "straps with a resistance (wires.strap, wires.ground) need source lines with one: set wires.source_line "
-                "to 1 mohm or more, or make the straps ideal with wires.strap_ends=all"
+                "straps with a resistance (wires.strap, wires.ground) need source lines with one: set wires.source_line"
+                " to 1 mohm or more, or make the straps ideal with wires.strap_ends=all"
             )
         return replace(
             super().build(), rows_per_source_line=self.rows_per_source_line, strap_every=self.strap_every,
