@@ -57,7 +57,7 @@ class Array:
 
 def array_of(encoding: str, wordlines: int, bitlines: int, times: float = 1.0, seed: int = 0, **wires: Any) -> Array:
     """Make a tile of the preset chip with `times` the wire resistance, and further fields of `Wires`."""
-    chip = load_chip("etox65", (f"encoding={encoding}",))
+    chip = load_chip("etox65-ideal-straps", (f"encoding={encoding}",))
     inputs, outputs = chip.encoding.capacity(wordlines, bitlines)
     weights = np.random.default_rng(seed).integers(0, 16, (inputs, outputs), dtype=np.uint8)
     thresholds = program_levels(chip.cell, chip.encoding).thresholds[chip.encoding.cell_codes(weights, 7)]

@@ -214,7 +214,7 @@ def test_each_part_of_the_model_brings_it_nearer_to_nodal(encoding: str) -> None
     x = fresh_drives(array, 13, 50)
 
     def whole(blocks: int) -> Macro:
-        return build.assemble(array.tile, model.drive, solved, fit, blocks, model.full_scale_amps, torch.float64)
+        return build.assemble(array.tile, model.drive, solved, None, fit, blocks, model.full_scale_amps, torch.float64)
 
     def error(part: Macro) -> float:
         return float(np.abs(line_errors((array, part, prepared), x)).max())

@@ -28,6 +28,8 @@ from norsim.solver.macro.presolve import Presolved, presolve, subsets
 from norsim.solver.macro.strap_response import StrapResponse, no_response, strap_response
 
 TOLERANCE = 4e-5
+# With metal straps, full drives are farthest from the point of expansion, and more blocks do not help there.
+TOLERANCE_OF_METAL = 1e-4
 REFUSED = 1e-2
 # More blocks must reduce the error at least to this share, or they only cost time.
 WORTHWHILE = 0.85
@@ -38,11 +40,11 @@ FIT_VECTORS = 96
 
 @torch.inference_mode(False)
 def build(tile: Tile, drive: Driven, table: CellTable, dtype: torch.dtype = torch.float32) -> Macro:
-    """Build the reduced model of `tile`, refined until it agrees with nodal to 4e-5 of full scale.
+    """Build the reduced model of `tile`, refined until it agrees with nodal to 4e-5 of full scale, or 1e-4 with metal.
 
-    The number of blocks grows until the deviation from nodal on random, full and single drives, which becomes
-    the model's `error`, is small enough or hardly falls any more. It can be trained through, also if it is built in
-    torch's inference mode. Raises SolveError if even the best model deviates by more than 1e-2 of full scale.
+    The number of blocks grows until the deviation from nodal on random, full and single drives, which becomes the
+    model's `error`, is small enough or hardly falls any more. It can be trained through, also if it is built in torch's
+    inference mode. Raises SolveError if even the best model deviates by more than 1e-2 of full scale.
     """
     random = np.random.default_rng(0)
     prepared = nodal.prepare(tile, table)
@@ -51,14 +53,19 @@ def build(tile: Tile, drive: Driven, table: CellTable, dtype: torch.dtype = torc
     exact = _exact(prepared, drive, x)
     full_scale = table.top_amps * x.shape[1]
     fit = torch.from_numpy(random_drives(tile, drive, FIT_VECTORS, random))
+    straps: tuple[StrapResponse, Floats] | None = None
+    if solved.lifted is not None:
+        groups = group_features(fit, drive, line_of(tile, drive, len(solved.level), 1))
+        straps = strap_response(tile, solved, solved.lifted, groups, nodes_of(solved)[1])
+    tolerance = TOLERANCE if straps is None else TOLERANCE_OF_METAL
     best: Macro | None = None
     for blocks in BLOCKS:
-        model = _settled(assemble(tile, drive, solved, fit, blocks, full_scale, dtype), torch.from_numpy(x))
+        model = _settled(assemble(tile, drive, solved, straps, fit, blocks, full_scale, dtype), torch.from_numpy(x))
         error = float(np.abs(model.lines(torch.from_numpy(x)).double().numpy() - exact).max()) / full_scale
         if best is not None and error > WORTHWHILE * best.error:
             break
         best = replace(model, error=error)
-        if best.error <= TOLERANCE or blocks >= len(solved.level):
+        if best.error <= tolerance or blocks >= len(solved.level):
             break
     if best is None or not best.error <= REFUSED:
         worst = "no model" if best is None else f"{best.error:.1e} of full scale"
@@ -96,11 +103,19 @@ def random_drives(tile: Tile, drive: Driven, count: int, random: np.random.Gener
 
 
 def assemble(
-    tile: Tile, drive: Driven, solved: Presolved, fit: Tensor, blocks: int, full_scale_amps: float, dtype: torch.dtype
+    tile: Tile,
+    drive: Driven,
+    solved: Presolved,
+    metal: tuple[StrapResponse, Floats] | None,
+    fit: Tensor,
+    blocks: int,
+    full_scale_amps: float,
+    dtype: torch.dtype,
 ) -> Macro:
     """Return the model with `blocks` blocks and the largest number of rounds of its fixed points.
 
-    Tables are fitted on the drives `fit` `[vectors, inputs]`, to sums over the presolved groups.
+    Tables are fitted on the drives `fit` `[vectors, inputs]`, to sums over the presolved groups. `metal` is what
+    `strap_response` returns for tiles with metal straps.
     """
     line = line_of(tile, drive, len(solved.level), blocks)
     field, of_lines, of_straps = fit_field(drive, solved, line, fit)
@@ -110,20 +125,23 @@ def assemble(
     nominal = inverse @ line.mean.T @ solved.profile
 
     weighted, current, local = field.solve(fit)
-    terms, _ = field.terms(weighted, current, torch.from_numpy(inverse))
+    terms = field.terms(weighted, current, torch.from_numpy(inverse))[0].numpy()
     level, still = _parted(solved, line)
     moved, layout = field.effective(fit, current, 0 * local), (drive, line.rows, line.blocks, line.groups_per_block)
     given = features(fit, *layout)
-    before = _levels(given, line, solved.level)
-    if still is None:
-        after = _levels(features(moved, *layout), line, level)
-    else:
-        after = _levels(changed_features(fit, moved, *layout), line, level) + _levels(given, line, still)
+    of_moved = features(moved, *layout) if still is None else changed_features(fit, moved, *layout)
     volts = of_lines.volts(current.numpy())
     lifts = None if of_straps is None else of_straps.volts(current.numpy())
     x = group_features(fit, drive, line)
-    rest, slope = _in_field(solved, line, x, volts, lifts)
-    at_rest, slopes, own = _fits(terms.numpy(), after, rest - (after - before), slope)
+
+    def in_field(solved: Presolved, level: Floats, still: Floats | None) -> tuple[Floats, Floats, Floats]:
+        """Return currents of lines from features, what the field adds to them, and local slopes."""
+        after = _levels(of_moved, line, level) + (0 if still is None else _levels(given, line, still))
+        rest, slope = _in_field(solved, line, x, volts, lifts)
+        return after, rest - (after - _levels(given, line, solved.level)), slope
+
+    after, rest, slope = in_field(solved, level, still)
+    at_rest, (slopes, own) = _fit_rest(terms, rest), _fit_slopes(terms, after, slope)
 
     offset = line.summed(solved.level[:, 0]) - nominal
     fixed = at_rest.copy()
@@ -137,14 +155,18 @@ def assemble(
     alone = nominal.sum(axis=0)
     together = np.array([tile.with_leaks(alone) if drive.direction == "wordlines" else alone, solved.shape])
     straps = no_response()
-    if solved.lifted is not None:
-        straps, spread = strap_response(tile, solved, solved.lifted, x, nodes_of(solved)[1])
+    if metal is not None:
+        straps, spread = metal
         # A block's current reaches the end of a line times this; a part's is its sum over blocks.
         reached = answer.sum(axis=0)[np.arange(len(spread)) // line.groups_per_block]
         by_block = spread / reached[:, None, None]
-        level, still = _beside(level, by_block), None if still is None else _beside(still, by_block)
-        fixed, slopes, own, together = (
-            np.pad(one, (*[(0, 0)] * (one.ndim - 1), (0, spread.shape[2]))) for one in (fixed, slopes, own, together)
+        of_parts, *both = solved.spread(by_block), level @ by_block, None if still is None else still @ by_block
+        of_field = _fit_rest(terms, in_field(of_parts, *both)[1])
+        of_field[:, 0] += line.summed(of_parts.level[:, 0])
+        fixed, level = np.concatenate([fixed, of_field], axis=2), np.concatenate([level, both[0]], axis=2)
+        still = None if still is None else np.concatenate([still, both[1]], axis=2)
+        slopes, own, together = (
+            np.pad(one, (*[(0, 0)] * (one.ndim - 1), (0, spread.shape[2]))) for one in (slopes, own, together)
         )
 
     def kept(values: np.ndarray | Tensor) -> Tensor:
@@ -181,12 +203,6 @@ def _parted(solved: Presolved, line: Line) -> tuple[Floats, Floats | None]:
     return moving, solved.level - moving
 
 
-def _beside(values: Floats, spread: Floats) -> Floats:
-    """Return currents `[groups, features, lines]` with those of parts beside them, from the currents of lines by
-    `spread` `[groups, lines, parts]`."""
-    return np.concatenate([values, values @ spread], axis=2)
-
-
 def _levels(parts: list[Tensor], line: Line, values: Floats) -> Floats:
     """Return currents `[blocks, vectors, lines]` with all lines at their nominal profile, from features of drives and
     the currents of groups, `[groups, features, lines]`."""
@@ -217,26 +233,34 @@ def _in_field(solved: Presolved, line: Line, x: Floats, volts: Floats, lifts: Fl
     return rest, slope
 
 
-def _fits(terms: Floats, current: Floats, rest: Floats, slope: Floats) -> tuple[Floats, Floats, Floats]:
-    """Fit tables `[blocks, terms, lines]` of `rest` and `slope`, and `[blocks, 1, lines]` of the slope over a block's
-    own `current`, by least squares. The data are `[blocks, vectors, lines]`, `terms` `[blocks, vectors, terms]`."""
+def _fit_rest(terms: Floats, rest: Floats) -> Floats:
+    """Fit tables `[blocks, terms, lines]` of `rest` `[blocks, vectors, lines]` by least squares; `terms` is `[blocks,
+    vectors, terms]`."""
+    found = np.zeros((len(terms), terms.shape[2], rest.shape[2]))
+    fitted = [k for k in range(2, terms.shape[2]) if k != BALANCE]
+    for b, field in enumerate(terms[:, :, fitted]):
+        scale = np.maximum(np.abs(field).max(axis=0), 1e-30)
+        found[b, fitted] = np.linalg.lstsq(field / scale, rest[b], rcond=1e-8)[0] / scale[:, None]
+    return found
+
+
+def _fit_slopes(terms: Floats, current: Floats, slope: Floats) -> tuple[Floats, Floats]:
+    """Fit tables `[blocks, terms, lines]` of `slope`, and `[blocks, 1, lines]` of the slope over a block's own
+    `current`, by least squares. The data are `[blocks, vectors, lines]`, `terms` `[blocks, vectors, terms]`."""
     blocks, _, count = terms.shape
-    lines = rest.shape[2]
-    of_rest, of_slope = np.zeros((2, blocks, count, lines))
-    own = np.zeros((blocks, 1, lines))
-    fitted = [k for k in range(2, count) if k != BALANCE]
+    lines = slope.shape[2]
+    of_slope, own = np.zeros((blocks, count, lines)), np.zeros((blocks, 1, lines))
     for b in range(blocks):
-        scale = np.maximum(np.abs(terms[b]).max(axis=0), 1e-30)
-        field, drive = terms[b] / scale, terms[b][:, :3] / scale[:3]
-        of_rest[b, fitted] = np.linalg.lstsq(field[:, fitted], rest[b], rcond=1e-8)[0] / scale[fitted, None]
+        scale = np.maximum(np.abs(terms[b][:, :3]).max(axis=0), 1e-30)
+        drive = terms[b][:, :3] / scale
         basis = np.linalg.qr(drive)[0]
         beyond = current[b] - basis @ (basis.T @ current[b])
         weight = np.square(beyond).sum(axis=0)
         flat = weight <= 1e-12 * np.square(current[b]).sum(axis=0)
         own[b, 0] = np.where(flat, 0.0, (beyond * slope[b]).sum(axis=0) / np.where(flat, 1.0, weight))
         left = slope[b] - own[b] * current[b]
-        of_slope[b, :3] = np.linalg.lstsq(drive, left, rcond=1e-8)[0] / scale[:3, None]
-    return of_rest, of_slope, own
+        of_slope[b, :3] = np.linalg.lstsq(drive, left, rcond=1e-8)[0] / scale[:, None]
+    return of_slope, own
 
 
 def _settled(model: Macro, x: Tensor) -> Macro:

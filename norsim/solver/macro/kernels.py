@@ -427,10 +427,10 @@ def _settle(rounds, deviation, slope, own, coupling, shares, together, balanced,
 def _change_by_straps(straps, field, line_amps, mean, rise):  # type: ignore[no-untyped-def]
     """Do `StrapResponse.changed` for each read of a chunk: change line_amps[r] of lines by the rises of straps.
 
-    `mean` `[straps]` and `rise` `[places x straps]` are scratch.
+    `mean` `[straps]` and `rise` `[modes x straps]` are scratch.
     """
-    shares, of_parts, of_field, at_rest, of_straps = straps
-    nodes, places = shares.shape
+    modes, of_parts, of_field, at_rest, of_straps = straps
+    nodes, kinds = modes.shape
     count, lines = of_straps.shape
     for r in range(READS):
         for k in range(len(rise)):
@@ -446,13 +446,14 @@ def _change_by_straps(straps, field, line_amps, mean, rise):  # type: ignore[no-
         whole = NOUGHT
         for s in range(count):
             mean[s] = NOUGHT
-        for place in range(places):
-            share = NOUGHT
+        for n in range(nodes):
+            whole += field[0, n, r]
+        for kind in range(kinds):
+            along = NOUGHT
             for n in range(nodes):
-                share += field[0, n, r] * shares[n, place]
-            whole += share
+                along += field[0, n, r] * modes[n, kind]
             for s in range(count):
-                mean[s] += share * rise[place * count + s]
+                mean[s] += along * rise[kind * count + s]
         scale = UNIT / max(whole, LEAST)
         for j in range(lines):
             change = NOUGHT

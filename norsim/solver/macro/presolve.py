@@ -9,7 +9,7 @@ lines), together with their derivatives with respect to the summing lines' volts
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -48,6 +48,16 @@ class Presolved:
     profile: Floats
     shape: Floats
     lifted: Lifted | None = None
+
+    def spread(self, shares: Floats) -> Presolved:
+        """Return these currents and derivatives for sums of lines, of which `shares` `[groups, lines, sums]` are the
+        shares of each line."""
+        level, common, local, bend = (one @ shares for one in (self.level, self.common, self.local, self.bend))
+        lifted = self.lifted
+        if lifted is not None:
+            slope, bent, cross = (one @ shares for one in (lifted.slope, lifted.bend, lifted.cross))
+            lifted = replace(lifted, slope=slope, bend=bent, cross=cross)
+        return replace(self, level=level, common=common, local=local, bend=bend, lifted=lifted)
 
 
 @dataclass(frozen=True, eq=False)

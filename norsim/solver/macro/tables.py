@@ -33,9 +33,9 @@ from norsim.solver.macro.reads import NO_DRIVES, Readout, Singles, Vectors, Want
 from norsim.solver.macro.rows import Factors, tables_of_bits, tables_of_volts
 
 NEAR = 2.5e-5
-# Numbers of modes that are tried in vain with metal straps. If these are grounded at both ends, a mode may help only
-# with the next one.
-PATIENCE = 3
+# The first number of modes that is tried, the steps of it, and how many are tried in vain; with metal straps few modes
+# never suffice, and a mode may help only with the next one.
+TRIED, TRIED_WITH_METAL = (1, 1, 1), (6, 2, 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,8 +159,8 @@ class Tabulated:
 def tabulate(model: Macro, drives: Floats) -> Tabulated:
     """Tabulate `model` to within `NEAR` on `drives` `[vectors, inputs]`; modes are fitted on half of these.
 
-    The number of modes is the smallest that is near enough; if more modes no longer help, or if the model has currents
-    that the field does not change, rows get constants.
+    The number of modes is the smallest tried that is near enough; if more modes no longer help, or if the model has
+    currents that the field does not change, rows get constants.
 
     Raises SolveError if even all modes leave a deviation of more than 1e-2 of full scale from the model.
     """
@@ -168,10 +168,11 @@ def tabulate(model: Macro, drives: Floats) -> Tabulated:
     state = _states(model, drives[::2])
     axes = _axes(model, state)
     best: Tabulated | None = None
-    patience = PATIENCE if model.still else 1
+    first, step, patience = TRIED_WITH_METAL if model.still else TRIED
+    last = state.shape[1]
     for constants in (True,) if model.still else (False, True):
         vain = 0
-        for count in range(1 if best is None else best.modes.shape[0], state.shape[1] + 1):
+        for count in range(min(first, last) if best is None else best.modes.shape[0], last + 1, step):
             if vain == patience or (best is not None and best.error <= NEAR):
                 break
             found = _with_modes(model, state, axes[:, : count - 1], constants)
