@@ -14,7 +14,7 @@ help:
 	@echo "make docs   the documentation as an offline site in build/site"
 	@echo "make bench  measures accuracy, speed and memory of the solvers; writes docs/performance.md"
 	@echo "make profile NETWORK=N  where the time of eval-network goes, by phase and function; ARGS adds options"
-	@echo "make results DATA=DIR  accuracies of all shipped networks, with CIFAR-10 in DIR; writes docs/results.md, docs/read-chain.md"
+	@echo "make results DATA=DIR  accuracies of all shipped networks, part by part, with CIFAR-10 in DIR; writes docs/results.md"
 	@echo "make fuzz   coverage-guided fuzzing of all file readers with 100,000 broken files"
 	@echo "make soak   long tests: kills runs at 200 random moments, and all that is marked as soak"
 	@echo "make dist   builds wheel and sdist, installs each in a new environment and runs it"
@@ -74,10 +74,10 @@ bench: venv
 profile: venv
 	$(BIN)/python -m benchmarks.profiling --network $(or $(NETWORK),digits-cnn) $(if $(DATA),--data $(DATA)) $(ARGS)
 
-# DATA is the folder of CIFAR-10. Finished runs are kept, so an interrupted `make results` continues.
+# DATA is the folder of CIFAR-10. Finished parts are kept, so an interrupted `make results` continues. ARGS names parts, or
+# adds options: make results ARGS=--list says what is left, and how long it takes.
 results: venv
-	$(BIN)/python -m results $(if $(DATA),--data $(DATA))
-	$(BIN)/python -m results.read_chain $(if $(DATA),--data $(DATA))
+	$(BIN)/python -m results $(if $(DATA),--data $(DATA)) $(ARGS)
 
 fuzz: venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[fuzz]"

@@ -1,1 +1,2 @@
-"""The accuracies that norsim's shipped networks keep: run by `make results`, written to docs/results.md."""
+"""What norsim's shipped networks keep on arrays: measured in parts, each one file in parts/, from which the pages of
+results are written."""

@@ -1,45 +1,49 @@
-"""docs/results.md as text, from the summaries and the images' classes that the runs have left."""
+"""docs/results.md as text, from the files of parts alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from results import silicon
-from results.cases import ENERGY, card
-from results.cells import Runs, classes_of, loss, nats, points, share
+from results.cells import Found, Row, common, counted, error, lines, lost, nats, not_yet, percent, points, row, table
+from results.part import OTHERS, card
+from results.plan import BITS, DIGITS, ENCODINGS, GATE_COUPLED_IMAGES, PARTS, REFERENCE, SHIPPED, SMALL
 
 # For who opens the file; a page does not show it.
 WRITTEN_BY = "<!-- Written by `make results`; do not edit. -->"
-FIGURE = "![Points lost to each cause](pictures/causes.svg)"
+# The paper's losses, at 4 bit and on the array, in points.
+PAPER = (2.0, 2.25)
+STRAPS = {"ideal-straps": "ideal", REFERENCE: "grounded at both ends", "one-end": "grounded at one end"}
+# What is recovered by what: the row without it, and the row with it.
+REMEDIES = (
+    ("column fit, straps at one end", "one-end-unfitted", "one-end"),
+    ("cells programmed in place, straps at one end", "one-end", "one-end-in-place"),
+    ("weights trained through the circuit, straps at one end", "one-end", "one-end-tuned"),
+    ("straps at both ends instead of one", "one-end", REFERENCE),
+    ("column fit, straps at both ends", "unfitted", REFERENCE),
+    ("cells programmed in place, straps at both ends", REFERENCE, "in-place"),
+)
 
 
-def page(found: dict[str, Runs]) -> str:
-    """The page of all networks: `{network: {run: summary}}`."""
-    losses = (
-        "Points lost against the digital 4-bit network: with one cause alone, by adding it to all others, and its "
-        "Shapley value, the mean over orders of adding the causes; the Shapley values add up. The rise of the mean "
-        "cross-entropy, over the same orders, resolves effects that change no class. The verdict is that of an "
-        "equivalence test of the remainder."
-    )
-    columns = "alone | added last | Shapley value | cross-entropy, nats"
-    parts = (
-        _head(), _networks(found), _array(found), _speed(found),
-        _attribution(found, "causes", f"cause | {columns}", losses, "", FIGURE, ""),
-        _attribution(found, "layers", f"layer | {columns}"),
-        silicon.cures(found), silicon.sweeps(found), silicon.energy(found),
+def page(found: Found) -> str:
+    """Return the page of the parts' files by name."""
+    sections = (
+        _head(found), _networks(found), _proof(found), _straps(found), _remedies(found), _encodings(found),
+        _bits(found), silicon.stress(found), silicon.sweeps(found), silicon.energy(found), _speed(found),
+        _attribution(found, "causes"), _attribution(found, "layers"), _parts(found),
     )  # fmt: skip
-    lines = [line for part in parts for line in part]
-    return "\n".join(lines) + "\n"
+    return "\n".join(line for part in sections for line in part)
 
 
-def _head() -> Iterator[str]:
+def _head(found: Found) -> Iterator[str]:
     yield from ("# Results", "", WRITTEN_BY, "")
     yield (
         "`macro` reads every convolution and linear layer on the array, and ngspice solves a sample of the reads "
-        "again. The chip is `etox65` unless another is named; `unfitted` leaves out the digital gain and offset of "
-        "each column, which are fitted on training images. Intervals are 95 % intervals. Losses are in percentage "
-        "points against the float network, on the same images; p is from the exact McNemar test."
+        "again. The chip is `etox65` unless another is named: bit-serial, 8-bit converters, metal straps grounded at "
+        "both ends, and a digital gain and offset of each column, fitted on training images. Intervals are 95 % "
+        "intervals. Losses are in percentage points on the same images; p is from the exact McNemar test. Errors are "
+        "the largest of the sampled reads, against ngspice and `nodal`, in steps of converters."
     )
     yield ""
     yield (
@@ -48,81 +52,250 @@ def _head() -> Iterator[str]:
         "their array."
     )
     yield ""
+    if any(row(found, network, REFERENCE).results for network in SHIPPED):
+        yield from ("![Accuracies of all networks, float, at 4 bit and on the array](pictures/accuracy.svg)", "")
 
 
-def _networks(found: dict[str, Runs]) -> Iterator[str]:
-    yield from ("![Accuracies of all networks, float, at 4 bit and on the array](pictures/accuracy.svg)", "")
-    yield from ("## Networks", "", "| network | data | width | float | 4 bit | loss at 4 bit (paper: < 2) | p | size |")
-    yield "|---|---|---|---|---|---|---|---|"
-    for network, runs in found.items():
-        about, summary = card(network), next(iter(runs.values()))
-        classes = classes_of(summary)
-        yield (
-            f"| {network} | {about['dataset']} | {about.get('width', 1):g} | "
-            f"{share(summary, 'accuracy_float')} | {share(summary, 'accuracy_quantized')} | "
-            f"{loss(classes, 'float', 'quantized')} | 1/{about['size_ratio']:.2f} |"
-        )
-    yield ""
+def _networks(found: Found) -> Iterator[str]:
+    yield from ("## Networks", "")
+
+    def cells(one: Row) -> Sequence[str]:
+        before, digital, array = (one.correct(name) for name in ("float", "quantized", "array"))
+        return [
+            counted(one), percent(before), percent(digital), percent(array), *lost(before, digital),
+            *lost(before, array), lost(digital, array)[0],
+        ]  # fmt: skip
+
+    at_bits, on_array = PAPER
+    head = (
+        f"network | images | float | 4 bit | array | loss at 4 bit (paper: < {at_bits:g}) | p | "
+        f"loss on the array (paper: {on_array:g}) | p | of these by the array"
+    )
+    yield from table(head, lines(_rows(found, REFERENCE), cells, named=False))
+    sizes = [f"{network} 1/{card(network)['size_ratio']:.2f}" for network in SHIPPED]
+    yield from (f"At 4 bit a file of weights has this share of the size of the float one: {', '.join(sizes)}.", "")
 
 
-def _array(found: dict[str, Runs]) -> Iterator[str]:
-    yield from ("## On the array", "", "| network | run | accuracy | loss (paper: 2.25) | p | error | ADC codes | s |")
-    yield "|---|---|---|---|---|---|---|---|"
-    for network, runs in found.items():
-        for name, summary in runs.items():
-            if "accuracy" not in summary or name.startswith(ENERGY):
-                continue
-            proof = summary["verification"]
-            yield (
-                f"| {network} | {name} | {share(summary, 'accuracy')} | "
-                f"{loss(classes_of(summary), 'float', 'array')} | {proof['max_error_full_scale']:.1e} | "
-                f"{100 * proof['adc_mismatch_fraction']:.2f} % differ | {summary['seconds']:.0f} |"
-            )
-    yield ""
+def _rows(found: Found, *names: str) -> Iterator[Row]:
+    """Yield the rows of all shipped networks that have a part of that name."""
+    for network in SHIPPED:
+        for name in names:
+            one = row(found, network, name)
+            if one.results or one.missing:
+                yield one
+
+
+def _proof(found: Found) -> Iterator[str]:
+    yield from ("## Proof", "")
     yield (
-        "Error: the largest error over the sampled reads against ngspice, in units of full scale. s: the time of the "
-        "run, on a machine that may have done other work at the same time; the table below was measured on an idle "
-        "machine."
+        "ngspice solves at least 59 reads drawn at random from all, and one of every pass of every layer, again, and "
+        "`nodal` reads of every tile. Then `nodal` classifies the same images with the same converters: the classes "
+        "that differ from those of `macro`, with their exact interval."
     )
     yield ""
 
+    def cells(one: Row) -> Sequence[str]:
+        (result,) = one.results
+        proof, end = result["verification"], result["end_to_end"]
+        low, high = end["changed_ci95"]
+        return [
+            f"{end['changed']} of {end['images']} ({100 * low:.2f} to {100 * high:.2f} %)", error(one),
+            f"{one.worst('full_scale'):.1e}", str(proof["samples"]), f"{100 * proof['worse_fraction_95']:.1f} %",
+            f"{100 * proof['adc_mismatch_fraction']:.2f} %",
+        ]  # fmt: skip
 
-def _speed(found: dict[str, Runs]) -> Iterator[str]:
-    timed = {network: runs["speed"] for network, runs in found.items() if "speed" in runs}
-    if not timed:
-        return
+    head = (
+        "network | classes changed | largest error, steps | of full scale | random reads | "
+        "reads that may be worse | ADC codes that differ"
+    )
+    yield from table(head, lines(_rows(found, "proof"), cells, named=False))
+
+
+def _straps(found: Found) -> Iterator[str]:
+    yield from ("## Ground metal", "")
+    yield (
+        "Straps of 0.4 ohm a cell, the metal of bitlines, take the current of a segment through 1 ohm to ground, at "
+        "both ends or at one; `etox65-ideal-straps` has straps without resistance. Against both ends: points lost on "
+        "the images that both rows have."
+    )
+    yield ""
+
+    def cells(one: Row) -> Sequence[str]:
+        other = row(found, one.network, REFERENCE)
+        compared = ""
+        if one.name != REFERENCE:
+            compared = lost(*reversed(common(one, other)))[0] if other.results else not_yet(other.missing)
+        return [STRAPS[one.name], counted(one), percent(one.correct("array")), *_below(one), compared, error(one)]
+
+    head = "network | row | straps | images | array | below 4 bit | p | against both ends | error, steps"
+    yield from table(head, lines(_rows(found, *STRAPS), cells))
+
+
+def _below(one: Row) -> tuple[str, str]:
+    """Return the points lost by the array, and p."""
+    return lost(one.correct("quantized"), one.correct("array"))
+
+
+def _remedies(found: Found) -> Iterator[str]:
+    yield from ("## Mitigations", "")
+    yield (
+        "Points that a mitigation recovers, and accuracies without and with it, on the images of both rows. `in place` "
+        "programs cells until the currents of the tile's lines are right, with all wires in place "
+        "(`silicon.in_situ`)."
+    )
+    yield ""
+
+    def remedies() -> Iterator[Sequence[str]]:
+        for network in SHIPPED:
+            for what, without, remedied in REMEDIES:
+                one, other = row(found, network, without), row(found, network, remedied)
+                if not all(some.results or some.missing for some in (one, other)):
+                    continue
+                missing = [name for some in (one, other) if not some.results for name in some.missing]
+                if missing:
+                    yield [network, what, not_yet(missing)]
+                    continue
+                before, after = common(one, other)
+                recovered, p = lost(after, before)
+                yield [network, what, str(len(before)), percent(before), percent(after), recovered, p]
+
+    yield from table("network | mitigation | images | without | with | recovered, points | p", remedies())
+
+
+def _encodings(found: Found) -> Iterator[str]:
+    yield from ("## Encodings", "")
+    yield (
+        "How activations become volts and weights become cells: [Encodings](theory/encodings.md). `reference` is "
+        "bit-serial with reference columns for the term of the zero point; `digital-zero` computes this term, and "
+        f"`differential` has two cells a weight. `macro` does not read gate-coupled; `nodal` reads it on the first "
+        f"{GATE_COUPLED_IMAGES} images."
+    )
+    yield ""
+
+    def cells(one: Row) -> Sequence[str]:
+        encoding = one.results[0]["encoding"]
+        return [encoding, counted(one), percent(one.correct("array")), *_below(one), error(one)]
+
+    wanted = [one for one in _rows(found, REFERENCE, *ENCODINGS, "gate-coupled") if one.network in (DIGITS, SMALL)]
+    yield from table("network | row | encoding | images | array | below 4 bit | p | error, steps", lines(wanted, cells))
+
+
+def _bits(found: Found) -> Iterator[str]:
+    yield from ("## Other widths", "")
+    yield (
+        "Float weights, quantized after training to the bits of weights and activations; rows of one value have it "
+        "for both. `gpt` predicts characters, and has the cross-entropy in nats, less of which is better; the others "
+        "classify."
+    )
+    yield ""
+
+    def cells(one: Row) -> Sequence[str]:
+        (result,) = one.results
+        values = [_judged(result, f"metric{end}") for end in ("_float", "_quantized", "_value")]
+        change = result["metric_change_quantized"], result["metric_change_quantized_ci95"]
+        return [str(result["images"]), *values, _change(result, *change), error(one)]
+
+    names = [f"bits-{width.replace('/', '-')}" for width in BITS]
+    some = [row(found, network, name) for network in (SMALL, *OTHERS) for name in names]
+    head = "network | row | images or texts | float | quantized | array | change by the array | error, steps"
+    yield from table(head, lines(some, cells))
+
+
+def _judged(result: dict[str, Any], key: str) -> str:
+    value, span = result[key], result[f"{key.removesuffix('_value')}_ci95"]
+    if value is None:
+        return "not known"
+    if result["metric"] == "accuracy":
+        return f"{100 * value:.2f} % ({100 * span[0]:.2f} to {100 * span[1]:.2f})"
+    return f"{value:.4f} ({span[0]:.4f} to {span[1]:.4f})"
+
+
+def _change(result: dict[str, Any], value: float, span: Sequence[float] | None) -> str:
+    unit, digits = (100.0, 2) if result["metric"] == "accuracy" else (1.0, 4)
+    ends = "" if span is None else f" ({unit * span[0]:.{digits}f} to {unit * span[1]:.{digits}f})"
+    return f"{unit * value:.{digits}f}{ends}"
+
+
+def _speed(found: Found) -> Iterator[str]:
     yield from ("## Time", "")
     yield (
         "A complete `norsim eval-network` (set-up, calibration, the digital network, verification) against a plain "
         "float32 evaluation of the same images in the same process."
     )
-    yield from ("", "| network | images | float, s | eval-network, s | ratio | peak memory, GiB |")
-    yield "|---|---|---|---|---|---|"
-    for network, summary in timed.items():
+    yield ""
+
+    def cells(one: Row) -> Sequence[str]:
+        (result,) = one.results
+        return [
+            str(result["images"]), f"{result['float_seconds']:.1f}", f"{result['seconds']:.0f}",
+            f"{result['ratio']:.0f}", f"{result['peak_gib']:.1f}",
+        ]  # fmt: skip
+
+    head = "network | images | float, s | eval-network, s | ratio | peak memory, GiB"
+    yield from table(head, lines(_rows(found, "time"), cells, named=False))
+
+
+def _attribution(found: Found, by: str) -> Iterator[str]:
+    names = [part.row for part in PARTS if part.row.startswith(f"{by}-")]
+    yield from (f"## By {by.removesuffix('s')}", "")
+    if by == "causes":
         yield (
-            f"| {network} | {summary['images']} | {summary['float_seconds']:.1f} | {summary['seconds']:.0f} | "
-            f"{summary['ratio']:.0f} | {summary['peak_gib']:.1f} |"
+            "Points lost against the digital 4-bit network: with one cause alone, by adding it to all others, and its "
+            "Shapley value, the mean over orders of adding the causes; the Shapley values add up. The rise of the mean "
+            "cross-entropy, over the same orders, resolves effects that change no class. The verdict is that of an "
+            "equivalence test of the remainder."
         )
+        yield ""
+        if any(f"{network}-{name}" in found for network in SHIPPED for name in names):
+            yield from ("![Points lost to each cause](pictures/causes.svg)", "")
+
+    def shares() -> Iterator[Sequence[str]]:
+        for one in _rows(found, *dict.fromkeys(names)):
+            if one.missing:
+                yield [one.network, one.name, not_yet(one.missing)]
+            for result in one.results:
+                yield from ([one.network, one.name, *cells] for cells in _shares(result))
+
+    yield from table(
+        f"network | row | images | {by.removesuffix('s')} | alone | added last | Shapley value | cross-entropy, nats",
+        shares(),
+    )
+
+
+def _shares(result: dict[str, Any]) -> Iterator[Sequence[str]]:
+    images = str(result["images"])
+    if result["quantization"]:
+        yield [images, "quantization, against float", points(result["quantization"])]
+    for part in result["shares"]:
+        columns = [points(part[kind]) for kind in ("alone", "without", "shapley")]
+        yield [images, part["name"], *columns, nats(part["cross_entropy"])]
+    yield [images, "all together", points(result["array"]), "", "", nats(result["array_cross_entropy"])]
+    verdict = f"{result['verdict']} within ±{result['margin_points']:g}"
+    yield [images, "all together minus the sum", f"{points(result['remainder'])}, {verdict}"]
+
+
+def _parts(found: Found) -> Iterator[str]:
+    yield from ("## How it was measured", "")
+    there = [part for part in PARTS if part.name in found]
+    yield (
+        f"`make results` measures this page in parts, of which {len(there)} of {len(PARTS)} have been. DATA is the "
+        "folder of CIFAR-10, NETWORKS that of further weights, TEXT that of the text, BEFORE that of the command "
+        "before. Minutes are those of the machine, which may have done other work at the same time; physics is the "
+        "start of a hash of the code that computes currents."
+    )
+    yield ""
+    machines = list(dict.fromkeys(found[part.name]["made"]["machine"] for part in there))
+    yield from (f"{number}. {machine}" for number, machine in enumerate(machines, 1))
     yield ""
 
+    def each() -> Iterator[Sequence[str]]:
+        for part in there:
+            content = found[part.name]
+            made = content["made"]
+            commands = "; ".join(f"`{one}`" for one in content["commands"])
+            yield [
+                part.name, f"{made['minutes']:.1f}", str(machines.index(made["machine"]) + 1),
+                content["inputs"]["physics"][:8], commands,
+            ]  # fmt: skip
 
-def _attribution(found: dict[str, Runs], by: str, columns: str, *about: str) -> Iterator[str]:
-    yield from (f"## By {by.removesuffix('s')}", "", *about, f"| network | run | images | {columns} |")
-    yield "|---|---|---|---|---|---|---|---|"
-    for network, runs in found.items():
-        for name, summary in runs.items():
-            if summary.get("by") == by:
-                yield from _shares(network, name, summary)
-    yield ""
-
-
-def _shares(network: str, name: str, summary: dict[str, Any]) -> Iterator[str]:
-    start = f"| {network} | {name} | {summary['images']} |"
-    if summary["quantization"]:
-        yield f"{start} quantization, against float | {points(summary['quantization'])} | | | |"
-    for part in summary["shares"]:
-        columns = " | ".join(points(part[kind]) for kind in ("alone", "without", "shapley"))
-        yield f"{start} {part['name']} | {columns} | {nats(part['cross_entropy'])} |"
-    yield f"{start} all together | {points(summary['array'])} | | | {nats(summary['array_cross_entropy'])} |"
-    verdict = f"{summary['verdict']} within ±{summary['margin_points']:g}"
-    yield f"{start} all together minus the sum | {points(summary['remainder'])}, {verdict} | | | |"
+    yield from table("part | minutes | machine | physics | commands", each())

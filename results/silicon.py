@@ -1,142 +1,125 @@
-"""What the page says of real silicon: cures, sweeps, energy and time."""
+"""What the page says of chips: the stress chip and its cures, sweeps over chips, energy, time and area."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict
+import json
+from collections.abc import Iterator, Sequence
 
-from norsim.evaluation.attribution import paired_loss
-from results.cases import ENERGY
-from results.cells import Runs, classes_of, points, share
+from benchmarks import macros
+from benchmarks.published import MACROS
+from results.cells import Found, Row, common, error, lines, lost, not_yet, percent, points, row, table
+from results.plan import REFERENCE, SHIPPED, SMALL, STRESSED, SWEPT
 
-STRESS = "etox65-stress-bit-serial"
-SHARES = "cures-etox65-stress"
+CURES = "stress-cures"
+# An image takes the mean of all layers, so parts are those of a whole network.
+PARTS_SHOWN = ("cells", "regulators", "lines", "drivers", "amplifiers", "converters", "digital", "buffers", "transfers")
 
 
-def cures(found: dict[str, Runs]) -> Iterator[str]:
-    """What each cure regains on the stress chip."""
-    cured = {network: runs[SHARES] for network, runs in found.items() if SHARES in runs}
-    if not cured:
-        return
-    yield from ("## Mitigations", "")
+def stress(found: Found) -> Iterator[str]:
+    """Yield what each cure regains on the stress chip."""
+    yield from ("## The stress chip", "")
     yield (
-        "On the stress chip, whose source lines are bare diffusion, for all test images. All runs but `unfitted` have "
-        "the column fit, and some have one more mitigation: `in-place`, cells programmed in place by `norsim "
-        "eval-network --network resnet20 --dataset cifar10 --data DIR --chip etox65-stress --set "
-        "silicon.in_situ=true`; `levels`, level currents and drain voltages selected on training images by `norsim "
-        "sweep --split train`; `tuned`, weights trained through the circuit by `norsim finetune`. Losses are against "
-        "the shipped digital 4-bit network."
+        "On the stress chip, whose source lines are bare diffusion. All rows but `unfitted` have the column fit, and "
+        "some have one more mitigation: `in-place`, cells programmed in place; `levels`, level currents and drain "
+        "voltages selected on training images by `norsim sweep --split train`; `tuned`, weights trained through the "
+        "circuit by `norsim finetune`. Losses are against the shipped digital 4-bit network."
     )
-    yield from ("", "| network | run | accuracy | below 4 bit, points |", "|---|---|---|---|")
-    for network in cured:
-        digital = classes_of(found[network][STRESS])["quantized"]
-        for name, summary in found[network].items():
-            if name.startswith(STRESS):
-                classes = classes_of(summary)
-                lost = points(asdict(paired_loss(digital, classes["array"], classes["label"])))
-                yield f"| {network} | {name} | {share(summary, 'accuracy')} | {lost} |"
     yield ""
+    start = row(found, SMALL, "stress")
+
+    def cells(one: Row) -> Sequence[str]:
+        # The digital network of a tuned one has other weights.
+        if start.results:
+            digital = start if one.name.endswith("tuned") else one
+            before, _ = common(digital, one, "quantized")
+            below = lost(before, common(one, one)[0])[0]
+        else:
+            below = not_yet(start.missing)
+        return [str(len(one.images)), percent(one.correct("array")), below, error(one)]
+
+    some = [row(found, SMALL, name) for name in (*STRESSED, "stress-levels", "stress-tuned")]
+    yield from table("network | row | images | accuracy | below 4 bit, points | error, steps", lines(some, cells))
     yield (
-        "`norsim attribute --by cures` on the first images: points lost against the digital 4-bit network with no "
-        "mitigation and with all, and the change by each one alone and by adding it to all others (negative: "
-        "recovered)."
+        "`norsim attribute --by cures`: points lost against the digital 4-bit network with no mitigation and with all, "
+        "and the change by each one alone and by adding it to all others (negative: recovered)."
     )
-    yield from ("", "| network | run | images | mitigations | alone | added last |", "|---|---|---|---|---|---|")
-    for network, shares in cured.items():
-        start = f"| {network} | {SHARES} | {shares['images']} |"
-        yield f"{start} none | {points(shares['base'])} | |"
-        for cure in shares["shares"]:
-            yield f"{start} {cure['name']} | {points(cure['alone'])} | {points(cure['without'])} |"
-        yield f"{start} all | {points(shares['array'])} | |"
     yield ""
+    shares = row(found, SMALL, CURES)
+
+    def cures() -> Iterator[Sequence[str]]:
+        if shares.missing:
+            yield [SMALL, not_yet(shares.missing)]
+        for one in shares.results:
+            first = [SMALL, str(one["images"])]
+            yield [*first, "none", points(one["base"])]
+            for cure in one["shares"]:
+                yield [*first, cure["name"], points(cure["alone"]), points(cure["without"])]
+            yield [*first, "all", points(one["array"])]
+
+    yield from table("network | images | mitigations | alone | added last", cures())
 
 
-def sweeps(found: dict[str, Runs]) -> Iterator[str]:
-    """The accuracy over silicon, converters and wires."""
-    swept = {network: {n: s for n, s in runs.items() if "points" in s} for network, runs in found.items()}
-    if not any(swept.values()):
-        return
+def sweeps(found: Found) -> Iterator[str]:
+    """Yield the accuracy over silicon, converters and wires."""
     yield from ("## Silicon, converters and wires", "")
     yield (
-        "Accuracy over properties of the chip, bit-serial, on the first images; the mean of ten chips if cells have "
-        "a spread. The spread between chips leaves out the chance of the images. Spread and drift over time are "
-        "those measured on 40 nm SONOS cells; for the sweeps over time and temperature, converters and columns were "
-        "fitted just after programming, at 27 degC. [Non-idealities](theory/silicon.md) has the models."
+        "Accuracy over properties of the chip, on the first images; the mean of ten chips if cells have a spread. The "
+        "spread between chips leaves out the chance of the images. Spread and drift over time are those measured on "
+        "40 nm SONOS cells; for the sweeps over time and temperature, converters and columns were fitted just after "
+        "programming, at 27 degC. [Non-idealities](theory/silicon.md) has the models."
     )
-    yield from (
-        "",
-        "![Accuracy over spread, time, temperature, converter, wordline lag, rows and wires](pictures/silicon.svg)",
-        "",
-    )
-    yield "| network | run | images | chips | point | accuracy | between chips, points |"
-    yield "|---|---|---|---|---|---|---|"
-    for network, runs in swept.items():
-        for name, summary in runs.items():
-            start = f"| {network} | {name} | {summary['images']} | {summary['trials']} |"
-            for row in summary["points"]:
-                point = ", ".join(f"`{key}={row[key]}`" for key in summary["keys"])
-                value = f"{100 * row['accuracy']:.2f} % ({100 * row['low']:.2f} to {100 * row['high']:.2f})"
-                sigma = "" if row["sigma"] is None else f"{100 * row['sigma']:.2f}"
-                yield f"{start} {point} | {value} | {sigma} |"
     yield ""
+    some = [row(found, network, f"sweep-{name}") for network in SHIPPED[:2] for name in SWEPT]
+    if any(one.results for one in some):
+        words = "![Accuracy over spread, time, temperature, converter, wordline lag, rows and wires]"
+        yield from (f"{words}(pictures/silicon.svg)", "")
+
+    def rows() -> Iterator[Sequence[str]]:
+        for one in some:
+            if one.missing:
+                yield [one.network, one.name, not_yet(one.missing)]
+            for result in one.results:
+                for at in result["points"]:
+                    point = ", ".join(f"`{key}={at[key]}`" for key in result["keys"])
+                    value = f"{100 * at['accuracy']:.2f} % ({100 * at['low']:.2f} to {100 * at['high']:.2f})"
+                    sigma = "" if at["sigma"] is None else f"{100 * at['sigma']:.2f}"
+                    yield [
+                        one.network, one.name, str(result["images"]), str(result["trials"]), point, value, sigma
+                    ]  # fmt: skip
+
+    yield from table("network | row | images | chips | point | accuracy | between chips, points", rows())
 
 
-# Published chips: what, source, energy and time as they say.
-PUBLISHED = (
-    (
-        "three-layer perceptron on MNIST, 180 nm NOR, prototype",
-        "Merrikh-Bayat et al., IEEE Trans. Neural Networks and Learning Systems 29 (2018) 4782",
-        "below 20 nJ and below 1 us per image",
-    ),
-    (
-        "1 Mb of 40 nm NOR, 4-bit MAC, 8-bit SAR converters",
-        "Zhang et al., ISCAS 2021, DOI 10.1109/iscas51556.2021.9401600",
-        "35.6 TOPS/W, 3.277 TOPS",
-    ),
-    (
-        "8 Mb SoC of 55 nm NOR, INT8, fabricated",
-        'Jin et al., "8-Mb embedded NOR Flash-based compute-in-memory SoC"',
-        "7.48 TOPS/W, 0.16 TOPS",
-    ),
-    (
-        "architecture on 40 nm SONOS, ResNet-50, simulated",
-        "Xiao et al., IEEE Trans. Circuits Syst. I 69 (2022) 1480, DOI 10.1109/TCSI.2021.3134313",
-        "20 TOPS/W",
-    ),
-)
-
-
-def energy(found: dict[str, Runs]) -> Iterator[str]:
-    """Energy and time of an image, beside published chips."""
-    known = {
-        (network, name): summary
-        for network, runs in found.items()
-        for name, summary in runs.items()
-        if name.startswith(ENERGY)
-    }
-    if not known:
-        return
-    yield from ("## Energy and time per image", "")
-    yield "| network | run | MACs | energy | cells | lines | converters | TOPS/W | latency | interval |"
-    yield "|---|---|---|---|---|---|---|---|---|---|"
-    for (network, name), summary in known.items():
-        cost = summary["energy"]
-        joules = [1e9 * cost[f"{part}joules_image"] for part in ("", "cells_", "lines_", "converters_")]
-        energies = " | ".join(f"{value:.4g} nJ" for value in joules)
-        yield (
-            f"| {network} | {name} | {cost['macs_image'] / 1e6:.2f} M | {energies} | "
-            f"{cost['tops_per_watt']:.3g} | {1e6 * cost['latency_seconds']:.4g} us | "
-            f"{1e6 * cost['interval_seconds']:.4g} us |"
-        )
-    yield from ("", f"Assumptions: {next(iter(known.values()))['energy']['assumptions']}.", "")
-    yield from ("| published | source | as stated |", "|---|---|---|")
-    yield from (f"| {what} | {source} | {figures} |" for what, source, figures in PUBLISHED)
-    yield ""
+def energy(found: Found) -> Iterator[str]:
+    """Yield energy, time and area of an image, beside published macros."""
+    yield from ("## Energy, time and area", "")
     yield (
-        "A MAC counts as two operations. Unlike the published figures, the computed energy is that of cells, driven "
-        "lines and converters alone: [Energy and time](theory/energy.md) says what it leaves out. A converter takes "
-        "the energy of its figure of merit, at full resolution, for every bit of the activations, and layers that "
-        "leave rows of a tile empty need as many conversions for less work. The 40 nm NOR macro states its peak, with "
-        "full tiles. The perceptron works in continuous time and has no converters between its layers."
+        "Of an image on `etox65`, the whole chip: an operation is half a multiply-accumulate. [Energy and "
+        "time](theory/energy.md) has the costs and what they leave out."
     )
     yield ""
+
+    def cells(one: Row) -> Sequence[str]:
+        cost = one.results[0]["energy"]
+        chip = cost["chip"]
+        each = 1e15 * chip["joules_image"] / (2 * cost["macs_image"])
+        parts = [f"{1e9 * chip['joules'][name]:.3g}" for name in PARTS_SHOWN]
+        return [
+            f"{cost['macs_image'] / 1e6:.2f} M", f"{1e9 * chip['joules_image']:.4g}", *parts, f"{each:.3g}",
+            f"{chip['tops_per_watt']:.3g}", f"{1e6 * chip['latency_seconds']:.4g} us",
+            f"{1e6 * chip['square_metres']:.3g} mm²",
+        ]  # fmt: skip
+
+    some = [row(found, network, REFERENCE) for network in SHIPPED]
+    head = f"network | MACs | energy, nJ | {' | '.join(PARTS_SHOWN)} | fJ an operation | TOPS/W | latency | area"
+    yield from table(head, lines(some, cells, named=False))
+    yield (
+        "Published macros, and what the same costs predict for them; their page says [which parts are counted, and "
+        "what is missing](theory/macros.md). A network on full-precision converters takes more energy an operation "
+        "than a macro at its peak: layers that leave rows of a tile empty need as many conversions for less work."
+    )
+    yield ""
+    predicted = json.loads(macros.RESULTS.read_text())
+    rows = [macros.comparison(macro, predicted[macro.name]) for macro in MACROS]
+    head = "macro | published | predicted, all parts | counted parts | counted / published | area | predicted area"
+    yield from table(head, rows)

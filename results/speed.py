@@ -21,7 +21,7 @@ from norsim.data.tensors import BATCH, images_tensor
 from norsim.evaluation.batches import classes
 from norsim.files import write_text
 from norsim.zoo.registry import spec_of
-from results.cases import card
+from results.part import card
 
 
 def float_seconds(network: str, data: Dataset) -> float:
@@ -52,10 +52,9 @@ def run(words: list[str]) -> None:
     # Linux counts kibibytes.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     found = {
-        "network": chosen.network, "images": summary["images"], "float_seconds": plain,
+        "network": chosen.network, "images": summary["images"], "seconds": timing["seconds"], "float_seconds": plain,
         "ratio": timing["seconds"] / plain, "peak_gib": peak,
     }  # fmt: skip
-    write_text(chosen.out / "timing.json", json.dumps(timing, indent=1) + "\n")
     write_text(chosen.out / "summary.json", json.dumps(found, indent=1) + "\n")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from norsim.chip.load import ChipChoice
 from norsim.data import Dataset, Samples, images_in
-from norsim.data.inputs.choice import Choice, at_most, check_count, drawn, everything, first
+from norsim.data.inputs.choice import Choice, after, at_most, check_count, drawn, everything, first
 from norsim.data.inputs.structure import Structure
 from norsim.data.tensors import BATCH, tensors_of
 from norsim.errors import ConfigurationError, DataError
@@ -67,30 +67,33 @@ class Experiment:
         return read_vectors(Path(wanted), self.grid(layer).layer, part)
 
     def images(
-        self, count: int | None, split: str = "test", report: Report = silent, *, by_metric: bool = False
-    ) -> tuple[Dataset | Samples, Predictions | None]:
-        """Return the first `count` samples of a split, all by default, and the float network's classes `[images]`.
+        self, count: int | None, split: str = "test", report: Report = silent, *, by_metric: bool = False,
+        skipped: int = 0,
+    ) -> tuple[Dataset | Samples, Predictions | None]:  # fmt: skip
+        """Return the first `count` samples of a split after those `skipped`, all by default, and the float network's
+        classes `[images]`.
 
         No others are read. The classes are None unless the card knows these test images. Raises ConfigurationError if
         the network does not accept the samples, DataError if there are fewer than `count`, and, unless they are judged
         `by_metric`, if the network has fewer scores than they have classes.
         """
-        data = self.data(split, report, everything if count is None else first(count))
+        data = self.data(split, report, after(skipped) if count is None else first(count, skipped))
         self._check(data, by_metric)
-        if split != "test" or self.card["dataset"] != data.name or not known_images(self.card, data):
+        if split != "test" or self.card["dataset"] != data.name or not known_images(self.card, data, skipped):
             return data, None
         classes = float_predictions(self.card)
-        return data, classes[: len(data)] if len(classes) else None
+        return data, classes[skipped : skipped + len(data)] if len(classes) else None
 
     def sample(
-        self, count: int | None, split: str = "test", report: Report = silent, *, by_metric: bool = False
-    ) -> tuple[Dataset | Samples, int]:
-        """Return a few of the samples that `images` returns, and the number of all of them."""
+        self, count: int | None, split: str = "test", report: Report = silent, *, by_metric: bool = False,
+        skipped: int = 0,
+    ) -> tuple[Dataset | Samples, int]:  # fmt: skip
+        """Return a few samples like those that `images` returns, and the number of all of them."""
         data = self.data(split, report, at_most(min(BATCH, count or BATCH)))
         self._check(data, by_metric)
         available = data.available or len(data)
-        wanted = available if count is None else count
-        check_count(wanted, available, f"data set {data.name!r}, split {split!r}: ")
+        wanted = max(available - skipped, 1) if count is None else count
+        check_count(skipped + wanted, available, f"data set {data.name!r}, split {split!r}: ")
         return data, wanted
 
     def _check(self, data: Dataset | Samples, by_metric: bool) -> None:

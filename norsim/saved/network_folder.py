@@ -172,14 +172,15 @@ def _write(network: nn.Module, spec: NetworkSpec, folder: Path) -> bytes:
     return payload
 
 
-def known_images(card: dict[str, Any], data: Dataset | Samples) -> bool:
-    """Return whether `data` are test images that a card is about: the first ones, with the same content."""
-    if len(data) > card["test_images"]:
+def known_images(card: dict[str, Any], data: Dataset | Samples, skipped: int = 0) -> bool:
+    """Return whether `data` are test images that a card is about: the first ones after those `skipped`, with the same
+    content."""
+    if skipped + len(data) > card["test_images"]:
         return False
     if "image_digests" not in card:
         return same_source(card["data_source"], data.source)
     kept = np.frombuffer(base64.b64decode(card["image_digests"]), "<u4")
-    return bool(np.array_equal(kept[: len(data)], data.digests()))
+    return bool(np.array_equal(kept[skipped : skipped + len(data)], data.digests()))
 
 
 def _accuracies(result: TrainResult, network: nn.Module, report: Report) -> dict[str, Any]:

@@ -62,6 +62,8 @@ if TYPE_CHECKING:
 @bits_option
 @post_training_options
 @click.option("--images", type=click.IntRange(min=1), help="Use only the first N test images; all by default.")
+@click.option("--skip", type=click.IntRange(min=0), default=0, metavar="N",
+              help="Leave out the first N test images, for example to split a test set over machines.")  # fmt: skip
 @metric_option
 @click.option(
     "--backend",
@@ -103,7 +105,8 @@ def command(
     network: str | None, model: str | None, weights: Path | None,
     mean: tuple[float, ...] | None, std: tuple[float, ...] | None, bits: str | None,
     digital: tuple[str, ...], activation_range: str, learned_rounding: bool,
-    dataset: str | None, data_folder: Path | None, transform: str | None, images: int | None, metric: str | None,
+    dataset: str | None, data_folder: Path | None, transform: str | None, images: int | None, skip: int,
+    metric: str | None,
     backend: str, pattern: str, compare: Path | None, spice_sample: int, proof_images: int | None,
     proof_seconds: float | None, trials: int, least: float | None,
     min_accuracy: float | None, tolerance: float | None, tolerance_steps: float | None, max_changed: float | None,
@@ -174,9 +177,9 @@ def command(
             name=shown_name if own else None, report=report,
         )  # fmt: skip
         if is_dry_run():
-            few, total = one.sample(images, report=report, by_metric=by_metric)
+            few, total = one.sample(images, report=report, by_metric=by_metric, skipped=skip)
         else:
-            shown, known = one.images(images, report=report, by_metric=by_metric)
+            shown, known = one.images(images, report=report, by_metric=by_metric, skipped=skip)
     if is_dry_run():
         show_evaluation_cost(
             one.net, few, total, started, jobs, as_json, left_out, spice_sample=spice_sample, proof_images=proof_images,
@@ -197,7 +200,7 @@ def command(
         )  # fmt: skip
         report("write", 0, 1)
         found = replace(found, seconds=time.monotonic() - started)
-        write_text(folder.path / "results.csv", table_of(found, judged_by, known, table_of_chips(found)))
+        write_text(folder.path / "results.csv", table_of(found, judged_by, known, table_of_chips(found), skip))
         write_atomically(folder.path / "samples.npz", partial(save_samples, found.samples, found.at_random))
         summary = found.summary() | {"digital": digital_parts(one.net.parts.analog, tensors_of(shown.take(1))[0])}
     if found.chips is not None:
@@ -205,7 +208,7 @@ def command(
         if least is not None:
             summary["trials"]["yield"] = found.chips.above(least)
     if other is not None:
-        summary["compared"] = agreement(found.predictions, other, str(compare))
+        summary["compared"] = agreement(found.predictions, other, str(compare), skip)
     folder.finish(summary)
     if as_json:
         print_json({**summary, "out": str(folder.path)})
@@ -239,10 +242,11 @@ def read_predictions(run: Path) -> dict[int, int]:
         ) from None
 
 
-def agreement(predictions: Predictions, other: dict[int, int], run: str) -> dict[str, Any]:
-    """Count the images with the same class in both runs, among those that both saw; `predictions` are `[images]`."""
-    both = [image for image in range(len(predictions)) if image in other]
-    alike = sum(int(predictions[image]) == other[image] for image in both)
+def agreement(predictions: Predictions, other: dict[int, int], run: str, skipped: int) -> dict[str, Any]:
+    """Count the images with the same class in both runs, among those that both saw; `predictions` are `[images]`, of
+    those after `skipped`."""
+    both = [image for image in range(skipped, skipped + len(predictions)) if image in other]
+    alike = sum(int(predictions[image - skipped]) == other[image] for image in both)
     return {"run": run, "images": len(both), "alike": alike}
 
 

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 
 def table_of(
-    found: Evaluation, metric: Metric | None, known: Predictions | None, others: dict[str, Predictions]
+    found: Evaluation, metric: Metric | None, known: Predictions | None, others: dict[str, Predictions], skipped: int
 ) -> str:  # fmt: skip
     """Return results.csv: for each image its label and the class from each network, `[images]`; `others` by column.
+    Images are numbered from `skipped`.
 
     With a metric, the value of each image by itself instead of the classes, empty where that has none.
     """
@@ -34,12 +35,12 @@ def table_of(
         writer.writerow(["image", "array", "quantized", "float"])
         parts = (found.predictions, found.predictions_quantized, found.predictions_float)
         columns = [of_each(metric, part, found.labels) for part in parts]
-        writer.writerows([image, *row] for image, row in enumerate(zip(*columns, strict=True)))
+        writer.writerows([image, *row] for image, row in enumerate(zip(*columns, strict=True), skipped))
         return text.getvalue()
     writer.writerow(["image", "label", "array", "quantized", "float", *others])
     full = known if known is not None else [""] * found.images
     rows = zip(found.labels, found.predictions, found.predictions_quantized, full, *others.values(), strict=True)
-    writer.writerows([image, *row] for image, row in enumerate(rows))
+    writer.writerows([image, *row] for image, row in enumerate(rows, skipped))
     return text.getvalue()
 
 

@@ -19,12 +19,23 @@ def everything(available: int) -> Indices:
     return np.arange(available)
 
 
-def first(count: int) -> Choice:
-    """Choose the first `count` samples. The choice raises DataError where there are fewer."""
+def first(count: int, skipped: int = 0) -> Choice:
+    """Choose the first `count` samples after those `skipped`. The choice raises DataError where there are fewer."""
 
     def choose(available: int) -> Indices:
-        check_count(count, available)
-        return np.arange(count)
+        check_count(skipped + count, available)
+        return np.arange(skipped, skipped + count)
+
+    return choose
+
+
+def after(skipped: int) -> Choice:
+    """Choose all samples but the first `skipped`. The choice raises DataError where that leaves none."""
+
+    def choose(available: int) -> Indices:
+        if skipped >= available:
+            raise DataError(f"none of {available} images are left after the first {skipped}. Skip fewer.")
+        return np.arange(skipped, available)
 
     return choose
 
