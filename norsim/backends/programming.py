@@ -111,6 +111,13 @@ def leakage(cell: Cell, encoding: Encoding) -> Callable[[Floats], Floats]:
 
 
 @lru_cache(maxsize=32)
+def amps_of(cell: Cell, gate_volts: float, drain_volts: float) -> Callable[[Floats], Floats]:
+    """Return a function from thresholds `[...]` of `cell` to its currents, same shape, at these volts; it interpolates
+    reads of the cell in the simulator."""
+    return current_curve(cell, lambda c, volts: cell_amps(c, volts, gate_volts, drain_volts))
+
+
+@lru_cache(maxsize=32)
 def neutral_volts(cell: Cell) -> float:
     """Return the threshold of `cell` without stored charge, volts.
 

@@ -8,7 +8,6 @@ for an image is the energy that norsim reports, and other counts of reads can be
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +15,10 @@ from typing import Any
 import yaml
 from torch import nn
 
-from norsim.data.inputs.structure import Structure
+from norsim.data.inputs.structure import Structure, taken
 from norsim.errors import ConfigurationError
 from norsim.evaluation.chip_costs import LayerCosts, chip_square_metres, costs_of_layers
+from norsim.exports.names import plain_names
 from norsim.periphery.circuits.parts import layer_joules, layer_square_metres, shared_square_metres
 from norsim.tiling.modules import layer_vectors
 
@@ -43,12 +43,13 @@ class Component:
     square_metres: float | None
 
 
-def files(model: nn.Module, image: Structure) -> dict[str, str]:
-    """Return the text of `ERT.yaml`, `ART.yaml` and `action_counts.yaml` of a calibrated network.
+def files(model: nn.Module, images: Structure) -> Iterator[tuple[str, str]]:
+    """Return name and text of `ERT.yaml`, `ART.yaml` and `action_counts.yaml` of a calibrated network.
 
-    `image` `[1, ...]` gives the number of input vectors of each layer. Raises ConfigurationError for a network without
-    a layer on the array, or with two layers whose names differ only in characters that these files do not allow."""
-    vectors = {name: float(len(codes)) for name, codes in layer_vectors(model, image).items()}
+    The first of the `images` `[n, ...]` gives the number of input vectors of each layer. Raises ConfigurationError for
+    a network without a layer on the array, or with two layers whose names differ only in characters that these files
+    do not allow."""
+    vectors = {name: float(len(codes)) for name, codes in layer_vectors(model, taken(images, slice(1))).items()}
     layers = list(costs_of_layers(model, vectors))
     if not layers:
         raise ConfigurationError("no layer of the network is on the array; there are no tiles to export")
@@ -69,13 +70,13 @@ def files(model: nn.Module, image: Structure) -> dict[str, str]:
         "ART.yaml": {"ART": {"version": VERSION, "tables": areas}},
         "action_counts.yaml": {"action_counts": {"version": VERSION, "local": counts}},
     }
-    return {name: _text(HEADS[name], content) for name, content in contents.items()}
+    return ((name, _text(HEADS[name], content)) for name, content in contents.items())
 
 
 def components(layers: Sequence[LayerCosts]) -> Iterator[Component]:
     """Yield the parts of a chip with these layers."""
     total = sum(chip_square_metres(list(layers)).values())
-    names = _plain([layer.name for layer in layers])
+    names = plain_names([layer.name for layer in layers])
     for layer in layers:
         name = f"chip.{names[layer.name]}"
         for part, joules, areas in layer.tiles:
@@ -92,19 +93,6 @@ def _parts(
 ) -> Iterator[Component]:
     for part in [*joules, *(one for one in areas if one not in joules)]:
         yield Component(f"{name}.{part}", action, count, joules.get(part), areas.get(part))
-
-
-def _plain(names: Sequence[str]) -> dict[str, str]:
-    """Return a name of letters, digits and underscores for each name: a dot separates levels, brackets are ranges."""
-    found = {name: re.sub(r"\W", "_", name, flags=re.ASCII) for name in names}
-    for name, plain in found.items():
-        alike = [other for other in names if found[other] == plain]
-        if len(alike) > 1:
-            raise ConfigurationError(
-                f"the layers {' and '.join(alike)} would both be named {plain!r}, since names in Accelergy's files "
-                f"have no dots; rename {name!r} in the network"
-            )
-    return found
 
 
 def _text(head: str, content: dict[str, Any]) -> str:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 
 from torch import nn
 
 from norsim.data.inputs.structure import Structure
-from norsim.exports import accelergy
+from norsim.exports import accelergy, aihwkit, neurosim, tester
 
-# Takes a calibrated network and one image `[1, ...]`, and returns the text of each file by its name.
-Exporter = Callable[[nn.Module, Structure], Mapping[str, str]]
+# Takes a calibrated network and a few images `[n, ...]`, and returns the name and the text of each file.
+Exporter = Callable[[nn.Module, Structure], Iterable[tuple[str, str]]]
 
-EXPORTERS: dict[str, Exporter] = {"accelergy": accelergy.files}
+EXPORTERS: dict[str, Exporter] = {
+    "accelergy": accelergy.files,
+    "aihwkit": aihwkit.files,
+    "neurosim": neurosim.files,
+    "tester": tester.files,
+}

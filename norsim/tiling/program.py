@@ -118,6 +118,14 @@ def program_tile(part: PlacedTile) -> ProgrammedTile:
     )  # fmt: skip
 
 
+def aimed_at(part: PlacedTile) -> tuple[Tile, Floats]:
+    """Return the tile with the thresholds of nominal cells as program-verify aims at them, in the array if the chip
+    programs in place, and the currents of their levels, amperes `[wordlines, bitlines]`."""
+    levels = program_levels(part.chip.verify_cell, part.chip.encoding)
+    target = part.by_level(levels.target_amps, 0.0)
+    return _in_place(_nominal(part, levels), part, target)[0], target
+
+
 def _check_one_voltage(part: PlacedTile) -> None:
     """Raise ConfigurationError for keys whose laws need wordlines at one voltage, on an array with a level for each
     activation code."""

@@ -22,7 +22,9 @@ from norsim.commands.shared.progress import reporting
 from norsim.files import write_text
 
 # The names of norsim.exports.registry.EXPORTERS, whose modules import torch.
-FORMATS = ("accelergy",)
+FORMATS = ("accelergy", "aihwkit", "neurosim", "tester")
+# Test images, at most, that show each tile its inputs.
+IMAGES = 32
 
 
 @click.command("export")
@@ -40,9 +42,17 @@ def command(
     accelergy: energy and area of each part of each tile, and how often it is read for an image, as
     ERT.yaml, ART.yaml and action_counts.yaml.
 
+    aihwkit: each tile's weights, and gain, offset and noise of its sums over 32 test images, as tiles.json,
+    with the Python file that makes inference tiles of aihwkit from it.
+
+    neurosim: weights, activation bits, conductances and their moments, as the CSV files of DNN+NeuroSim.
+
+    tester: address, target current and threshold of each cell, as a CSV file a tile.
+
     \b
     Examples:
       norsim export --to accelergy --network digits-cnn --out runs/accelergy
+      norsim export --to tester --network digits-cnn --chip etox65 --out runs/tester
     """
     started = time.monotonic()
     check_out("export", out)
@@ -56,18 +66,20 @@ def command(
         one = open_experiment(
             network, choice, dataset, data_folder, seed=seed, trusted=model_is_trusted(), report=report
         )  # fmt: skip
-        image = tensors_of(one.images(1, report=report)[0])[0]
+        few = one.sample(None, report=report)[0]
+        images = tensors_of(few.take(min(IMAGES, len(few))))[0]
         with workers_for(jobs) as workers:
             one.net.calibrate(workers=workers, report=report)
-        texts = EXPORTERS[form](one.net.parts.analog, image)
-    folder = open_run("export", out, choice, seed)
-    for name, text in texts.items():
-        write_text(folder.path / name, text)
+        texts = EXPORTERS[form](one.net.parts.analog, images)
+        folder, names = open_run("export", out, choice, seed), []
+        for name, text in texts:
+            write_text(folder.path / name, text)
+            names.append(name)
     summary = {
-        "network": network, "to": form, "files": list(texts), "seed": seed, "seconds": time.monotonic() - started,
+        "network": network, "to": form, "files": names, "seed": seed, "seconds": time.monotonic() - started,
     }  # fmt: skip
     folder.finish(summary)
     if as_json:
         print_json({**summary, "out": str(folder.path)})
     else:
-        click.echo(f"{folder.path}: {', '.join(texts)}")
+        click.echo(f"{folder.path}: {len(names)} files, for example {names[0]}")
