@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from benchmarks import accuracy, memory, peer, runs, speed
+from benchmarks import accuracy, memory, resistors, runs, speed
 from benchmarks import growth as growth_of
 from benchmarks.accuracy import Deviation
 from benchmarks.cases import ENCODINGS, Case
@@ -149,9 +149,10 @@ def _worst(deviations: Sequence[Deviation]) -> Measured:
 
 def _peer(plan: Plan) -> dict[str, Measured]:
     _say("badcrossbar")
-    with peer.badcrossbar() as module:
+    with resistors.badcrossbar() as module:
         ohms = Case(*plan.full, "linear-pair").chip.wires.bitline_ohms
-        return peer.against(module, peer.network(*plan.full, ohms), plan.peer_batch, plan.batch, plan.peer_repeats)
+        of = resistors.network(*plan.full, ohms)
+        return resistors.against(module, of, plan.peer_batch, plan.batch, plan.peer_repeats)
 
 
 def _growth(plan: Plan) -> dict[str, list[Point]]:

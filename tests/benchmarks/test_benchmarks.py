@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import memory, network, page, peer
+from benchmarks import memory, network, page, resistors
 from benchmarks.claims import CLAIMS
 from benchmarks.measure import Measured, slope, spread
 from benchmarks.plan import TINY, Found, run
@@ -92,9 +92,9 @@ def test_slope_finds_a_power() -> None:
 
 def test_the_peer_is_given_the_network_that_norsim_solves() -> None:
     """A dense solve of badcrossbar's network, by its own description, meets ngspice on norsim's."""
-    of = peer.network(3, 4, 50.0)
+    of = resistors.network(3, 4, 50.0)
     x = np.random.default_rng(2).integers(0, 16, (2, 4)) / 15
-    volts = peer.TOP_VOLTS * x.T[::-1]
+    volts = resistors.TOP_VOLTS * x.T[::-1]
     lines, columns = of.resistances.shape
     size, segment = lines * columns, 1 / of.ohms
     matrix, right = np.zeros((2 * size, 2 * size)), np.zeros((2 * size, 2))
@@ -114,11 +114,11 @@ def test_the_peer_is_given_the_network_that_norsim_solves() -> None:
             wire(bit, bit + columns if m + 1 < lines else None, segment)
         right[m * columns] = segment * volts[m]
     grounded = np.linalg.solve(matrix, right)[2 * size - columns :] * segment
-    drive = Driven("bitlines", peer.TOP_VOLTS, 0.0)
+    drive = Driven("bitlines", resistors.TOP_VOLTS, 0.0)
     currents = read(of.tile, drive.stimulus(x, of.tile), "ngspice")
     np.testing.assert_allclose(currents.source, grounded.T, rtol=1e-7)
 
 
 def test_the_peers_are_pinned() -> None:
-    lines = Path(peer.REQUIREMENTS).read_text().splitlines()
+    lines = Path(resistors.REQUIREMENTS).read_text().splitlines()
     assert all(re.fullmatch(r"[a-z]+==[\d.]+", line) for line in lines if not line.startswith("#"))
