@@ -9,6 +9,8 @@ CrossSim grounds a line at one end. A source line across the columns, shared by 
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,12 +26,13 @@ from benchmarks.peers.network import OnGrid, Range, load
 from benchmarks.peers.results import Results
 
 
-def parameters(known: dict[str, Any], wires: bool, adc_top: float | None) -> CrossSimParameters:
-    """Return the parameters of arrays of the size of norsim's; `adc_top` is the end of the converters' range, in
+def parameters(known: dict[str, Any], rows: int, wires: bool, adc_top: float | None) -> CrossSimParameters:
+    """Return the parameters of arrays for `rows` inputs, at most those of a tile each and equally many, so that none is
+    longer than its rows; `adc_top` is the end of the converters' range, in
     currents of the highest level, None for ideal converters."""
     found = CrossSimParameters()
     found.core.style, found.core.offset.style = CoreStyle.OFFSET, OffsetCoreStyle.UNIT_COLUMN_SUBTRACTION
-    found.core.rows_max, found.core.cols_max = known["wordlines"], known["bitlines"]
+    found.core.rows_max, found.core.cols_max = -(-rows // -(-rows // known["wordlines"])), known["bitlines"]
     found.core.mapping.weights.min, found.core.mapping.weights.max = -1.0, 1.0
     found.core.mapping.weights.percentile = None
     found.core.mapping.inputs.mvm.min, found.core.mapping.inputs.mvm.max = 0.0, 1.0
@@ -89,18 +92,14 @@ def adc_tops(results: Results) -> dict[str, float]:
 
 
 def main() -> None:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        number = version("CrossSim")
-    except PackageNotFoundError:
-        number = "of " + str(next(iter(simulator.__path__)))
+    project = (Path(simulator.__path__[0]).parent / "pyproject.toml").read_text()
+    (number,) = re.findall(r'(?m)^version = "(.*)"', project)
     results = Results(number)
     known, tops = results.chips[0], adc_tops(results)
 
     def converter(wires: bool) -> Any:
         def convert(layer: nn.Module, of: Range) -> nn.Module:
-            made: nn.Module = from_torch(layer, parameters(known, wires, tops[of.name]))
+            made: nn.Module = from_torch(layer, parameters(known, of.inputs, wires, tops[of.name]))
             return made
 
         return convert
@@ -111,7 +110,7 @@ def main() -> None:
     def reader(known: dict[str, Any], wires: bool) -> Any:
         def currents(codes: np.ndarray, drives: np.ndarray) -> np.ndarray:
             # A conductance is the weight: levels 0 to 1 as weights -1 to 1, without the column that is subtracted.
-            given = parameters(known, wires, None)
+            given = parameters(known, len(codes), wires, None)
             given.core.offset.style = OffsetCoreStyle.DIGITAL_OFFSET
             # Of the read volts; for networks it is CrossSim's default, 1e-3.
             given.simulation.Verr_th_mvm = 1e-7

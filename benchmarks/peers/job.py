@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from norsim.tiling.modules import layer_codes, tiled_layers
 NETWORK = "resnet20"
 # Training images that show other packages the ranges of their converters.
 RANGE_IMAGES = 16
-NO_WIRES = Wires()
+NO_WIRES, NO_WIRES_NAME = Wires(), "no wires"
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Plan:
     chips: tuple[str, ...]
 
 
-FULL = Plan(100, 20, ((128, 64), (256, 16)), 32, ("etox65", "etox65-stress"))
+FULL = Plan(100, 10, ((128, 64), (256, 16)), 32, ("etox65", "etox65-stress"))
 
 
 def codes_and_drives(wordlines: int, bitlines: int, reads: int) -> tuple[Floats, Floats]:
@@ -70,7 +70,7 @@ def stimulus_of(chip: Chip, drives: Floats, bitlines: int) -> Stimulus:
 
 def tile_results(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
     """Return, by tile and wires, ngspice's bitline currents `[reads, bitlines]` with their full scale, and the errors
-    of norsim's solvers and of exact sums."""
+    of norsim's solvers and of exact sums, by `norsim/model`."""
     found = {}
     for (rows, columns), (label, chip, wires) in ((size, one) for size in plan.tiles for one in circuits(plan.chips)):
         name = f"{rows}x{columns}, {label}"
@@ -80,21 +80,37 @@ def tile_results(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
         started = time.perf_counter()
         exact = read(tile, stimulus, backend="ngspice").bitline
         seconds, top = time.perf_counter() - started, float(chip.encoding.level_amps[-1])
-        sums = drives @ codes * top / 15
         full = rows * top
-        ours = {"norsim nodal": read_nodal(tile, stimulus).bitline, "norsim macro": read_macro(tile, stimulus).bitline}
-        errors = {who: current_error(amps, exact, full) for who, amps in {"exact sums": sums, **ours}.items()}
+        models = {
+            "exact sums": drives @ codes * top / 15, "nodal": read_nodal(tile, stimulus).bitline,
+            "macro": read_macro(tile, stimulus).bitline,
+        }  # fmt: skip
         found[name] = {
             "size": [rows, columns], "wires": label, "full_scale_amps": full, "seconds": seconds,
-            "amps": exact.tolist(), "errors": errors, "range": float((exact.max() - exact.min()) / full),
+            "range": float((exact.max() - exact.min()) / full),
+            # To 1e-9, which the file needs for errors of packages that are added to it.
+            "amps": [[float(f"{value:.9e}") for value in row] for row in exact.tolist()],
+            "errors": {f"norsim/{who}": current_error(amps, exact, full) for who, amps in models.items()},
         }  # fmt: skip
     return found
+
+
+def add_package(tiles: Mapping[str, Any], package: str, currents: Mapping[str, Floats]) -> None:
+    """Add the errors of a package's currents `[reads, bitlines]`, by `size/wires/model`, to tiles from `tile_results`.
+
+    A model of no wires is compared on all wires, others on their own."""
+    for result in tiles.values():
+        for key, amps in currents.items():
+            size, wires, model = key.split("/")
+            if size == "x".join(map(str, result["size"])) and wires in (NO_WIRES_NAME, result["wires"]):
+                exact, full = np.array(result["amps"]), result["full_scale_amps"]
+                result["errors"][f"{package}/{model}"] = current_error(amps, exact, full)
 
 
 def circuits(chips: tuple[str, ...]) -> list[tuple[str, Chip, Wires]]:
     """Return the wires of tiles: none, and those of each chip."""
     all_chips = [load_chip(name) for name in chips]
-    return [("no wires", all_chips[0], NO_WIRES), *((chip.name, chip, chip.wires) for chip in all_chips)]
+    return [(NO_WIRES_NAME, all_chips[0], NO_WIRES), *((chip.name, chip, chip.wires) for chip in all_chips)]
 
 
 def opened(chip: str, data: Path | None, seed: int = 0) -> Experiment:
@@ -106,15 +122,8 @@ def write_job(folder: Path, plan: Plan, data: Path | None) -> None:
     """Write the network, images, tiles and constants of a comparison into a folder, for other packages."""
     folder.mkdir(parents=True, exist_ok=True)
     one = opened(plan.chips[0], data)
-    chip = load_chip(plan.chips[0])
     train = tensors_of(one.data("train", choose=at_most(RANGE_IMAGES)))[0]
-    analog = one.net.parts.analog
-    codes = layer_codes(analog, train)
-    arrays: dict[str, Any] = {"names": np.array(list(codes))}
-    for name, layer in tiled_layers(analog).items():
-        arrays |= {f"{name}/{key}": value for key, value in of_layer(layer.grid.layer, codes[name], chip).items()}
-    arrays |= {f"state/{key}": value.numpy() for key, value in _rest(analog).items()}
-    np.savez(folder / "network.npz", **arrays)
+    np.savez(folder / "network.npz", **network_arrays(one.net.parts.analog, train, load_chip(plan.chips[0])))
     images, labels = tensors_of(one.images(plan.images)[0])
     np.savez(folder / "images.npz", images=images.numpy(), labels=labels.numpy(), train=train.numpy())
     tiles = {}
@@ -125,6 +134,15 @@ def write_job(folder: Path, plan: Plan, data: Path | None) -> None:
     np.savez(folder / "tiles.npz", **tiles)
     known = {"wired_images": plan.wired_images, "chips": [constants(load_chip(name)) for name in plan.chips]}
     (folder / "constants.json").write_text(json.dumps(known))
+
+
+def network_arrays(analog: torch.nn.Module, train: torch.Tensor, chip: Chip) -> dict[str, Any]:
+    """Return a network on tiles as arrays: its layers, with their ranges over training images, and the rest."""
+    codes = layer_codes(analog, train)
+    arrays: dict[str, Any] = {"names": np.array(list(codes))}
+    for name, layer in tiled_layers(analog).items():
+        arrays |= {f"{name}/{key}": value for key, value in of_layer(layer.grid.layer, codes[name], chip).items()}
+    return arrays | {f"state/{key}": value.numpy() for key, value in _rest(analog).items()}
 
 
 def of_layer(layer: QuantizedLayer, codes: Any, chip: Chip) -> dict[str, Any]:

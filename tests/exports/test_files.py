@@ -143,7 +143,7 @@ def test_moments_of_tiles_are_those_of_their_reads(noisy: nn.Module, exported: P
 
 def test_aihwkit_draws_sums_with_these_moments(noisy: nn.Module, exported: Path) -> None:
     pytest.importorskip(
-        "aihwkit", reason="aihwkit is built from source, which needs cmake and a BLAS; docs/peers.md says how"
+        "aihwkit", reason="aihwkit is built from source, with cmake and a BLAS; CONTRIBUTING.md says how"
     )
     spec = importlib.util.spec_from_file_location("tiles", exported / "aihwkit_tiles.py")
     assert spec is not None and spec.loader is not None
