@@ -1,10 +1,10 @@
-"""Classifications: the confusion matrix, and the images that the array classifies differently."""
+"""Classifications: the confusion matrix, and the images whose class changed."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,11 +32,16 @@ class Shown:
 
 @dataclass(frozen=True)
 class Flips:
-    """Images of one kind: their number, and some of them."""
+    """Images of one kind: their number, and some of them.
+
+    `by_quantization`   those of them that the quantized network already classifies as the array does; None if this
+                        says nothing, as in a comparison of runs
+    """
 
     title: str
     count: int
     shown: tuple[Shown, ...]
+    by_quantization: int | None = None
 
 
 @dataclass(frozen=True)
@@ -80,29 +85,38 @@ def paired(labels: Predictions, first: Predictions, second: Predictions) -> Pair
 
 
 def flips(answers: Answers, data: Dataset) -> list[Flips]:
-    """Return images that only the quantized network or only the array classifies correctly."""
-    before, after = answers.quantized == answers.labels, answers.array == answers.labels
+    """Return images whose class on the array is not that of the float network, or of the quantized network if the
+    float network's classes are not known."""
+    where, start = ("in integers", answers.quantized) if answers.full is None else ("in float", answers.full)
+    before, after = start == answers.labels, answers.array == answers.labels
     said = {"array": answers.array, "quantized": answers.quantized}
     if answers.full is not None:
         said["float"] = answers.full
+    same = None if answers.full is None else answers.quantized == answers.array
     return _of_kinds([
-        ("right in integers, wrong on the array", before & ~after),
-        ("wrong in integers, right on the array", ~before & after),
-        ("wrong in both, but as another class", ~before & ~after & (answers.array != answers.quantized)),
-    ], answers.labels, said, data)  # fmt: skip
+        (f"right {where}, wrong on the array", before & ~after),
+        (f"wrong {where}, right on the array", ~before & after),
+        ("wrong in both, but as another class", ~before & ~after & (answers.array != start)),
+    ], answers.labels, said, data, same)  # fmt: skip
 
 
-def disagreements(labels: Predictions, first: Predictions, second: Predictions, data: Dataset) -> list[Flips]:
-    """Return images that the arrays of two runs, A and B, classify differently; classes are `[images]`."""
-    one, two = first == labels, second == labels
-    return _of_kinds([
-        ("right in A, wrong in B", one & ~two), ("wrong in A, right in B", ~one & two),
-        ("wrong in both, but as another class", ~one & ~two & (first != second)),
-    ], labels, {"A": first, "B": second}, data)  # fmt: skip
+def disagreements(labels: Predictions, runs: Mapping[str, Predictions], data: Dataset) -> list[Flips]:
+    """Return images that the arrays of two or more runs classify differently; `runs` are classes `[images]` by name."""
+    classes = np.stack(list(runs.values()))
+    right, differ = classes == labels, (classes != classes[0]).any(axis=0)
+    if len(runs) == 2:
+        (one, two), (first, second) = right, runs
+        kinds = [(f"right in {first}, wrong in {second}", one & ~two), (f"wrong in {first}, right in {second}", ~one & two),
+                 ("wrong in both, but as another class", ~one & ~two & differ)]  # fmt: skip
+    else:
+        kinds = [("right in some runs, wrong in others", differ & right.any(axis=0)),
+                 ("wrong in all runs, but not as the same class", differ & ~right.any(axis=0))]  # fmt: skip
+    return _of_kinds(kinds, labels, runs, data)
 
 
 def _of_kinds(
-    kinds: list[tuple[str, Right]], labels: Predictions, said: dict[str, Predictions], data: Dataset
+    kinds: Sequence[tuple[str, Right]], labels: Predictions, said: Mapping[str, Predictions], data: Dataset,
+    same: Right | None = None,
 ) -> list[Flips]:  # fmt: skip
     """Return the first images of each kind: 24 in all, split evenly; kinds with fewer leave theirs to the next."""
     names: Callable[[int], str] = lambda code: data.classes[code] if code < len(data.classes) else str(code)  # noqa: E731
@@ -115,7 +129,8 @@ def _of_kinds(
             for place in places[: -(-left // (len(kinds) - turn))]
         )  # fmt: skip
         left -= len(shown)
-        found.append(Flips(title, len(places), shown))
+        already = None if same is None else int(same[places].sum())
+        found.append(Flips(title, len(places), shown, already))
     return found
 
 

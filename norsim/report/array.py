@@ -42,7 +42,9 @@ class SolvedTile:
     """One read of one tile, cell by cell.
 
     `thresholds`  `[wordlines, bitlines]`, volts; `codes`: the programmed level of each cell
+    `amps`        `[wordlines, bitlines]`: the current of each cell, amperes
     `drop`, `rise`   of bitline nodes below their drive, and of source-line nodes above ground, volts
+    `lost`        `[wordlines, bitlines]`: by how much the volts across each cell are below its drive, their sum
     `error`       `[wordlines, bitlines]`: a cell's current minus that of a cell exactly at its level on lossless wires,
                   in shares of the top level
     `worst`       largest deviation of an output current in the run's read, in shares of full scale
@@ -52,8 +54,10 @@ class SolvedTile:
     name: str
     thresholds: Floats
     codes: NDArray[np.uint8]
+    amps: Floats
     drop: Floats
     rise: Floats
+    lost: Floats
     error: Floats
     worst: float
     wordlines_up: int
@@ -116,8 +120,9 @@ def _solved(sample: Sample) -> SolvedTile:
         ideal_volts = then.stimulus(now.drives(stimulus), exact)
     found, ideal = read_nodes(tile, stimulus), read_nodes(exact, ideal_volts, lossless=True)
     off = errors(sample)
+    rise = np.repeat(found.rise, tile.wires.rows_per_source_line, axis=0)[: len(found.drop)]
     return SolvedTile(
         part.name, tile.thresholds, part.cell_codes(),
-        found.drop, found.rise, (found.amps - ideal.amps) / float(chip.encoding.level_amps.max()),
+        found.amps, found.drop, found.rise, found.drop + rise, (found.amps - ideal.amps) / float(chip.encoding.level_amps.max()),
         float(off[np.abs(off).argmax()]), int(up.sum()), chip.wires.strap_every,
     )  # fmt: skip

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from norsim.data import Dataset
 from norsim.experiments.run_record import Answers, AttributionRecord, Missing, RunRecord
 from norsim.report import answers as of_answers
 from norsim.report.answers import Flips
-from norsim.report.array import Deviation, SolvedTile, deviations, solve_worst
+from norsim.report.array import Deviation, SolvedTile, deviations
 from norsim.report.cells import Curves, curves
 from norsim.report.converters import Uses, uses
 from norsim.report.figures import of_array, of_results
+from norsim.report.figures.network import network
 from norsim.report.figures.svg import Drawing
+from norsim.report.layers import MOST_SOLVED, Layer, Network, network_of, solve_layers
 from norsim.report.settings import Differences, from_preset
 from norsim.report.verdict import Verdict, verdict
 
 
 @dataclass(frozen=True, eq=False)
 class Array:
-    """Results about the array, with their figures."""
+    """Results about the array, with their figures.
+
+    `by_name`   the worst read of each layer, by its name; `solved` is the worst of all
+    """
 
     deviations: list[Deviation]
     by_layer: Drawing
+    by_name: dict[str, SolvedTile | Missing]
     solved: SolvedTile | Missing
     solved_figures: tuple[Drawing, ...]
     curves: Curves | Missing
@@ -40,6 +47,9 @@ class PageContent:
     verdict: Verdict | None
     losses: tuple[tuple[AttributionRecord, Drawing], ...]
     array: Array | Missing
+    network: Network
+    network_figure: Drawing
+    layer_figures: dict[int, tuple[Drawing, ...]]
     confusion: Drawing | Missing
     flips: list[Flips] | Missing
     energy: Drawing | Missing
@@ -53,21 +63,25 @@ class PageContent:
             array.by_layer, *array.solved_figures, *array.curve_figures, array.codes
         )  # fmt: skip
         single = [drawn for drawn in (self.confusion, self.energy) if isinstance(drawn, Drawing)]
-        return [*(drawn for _, drawn in self.losses), *of_array, *single]
+        of_layers = (drawn for drawings in self.layer_figures.values() for drawn in drawings)
+        return [*(drawn for _, drawn in self.losses), self.network_figure, *of_layers, *of_array, *single]
 
 
-def content_of(record: RunRecord, mark: str = "") -> PageContent:
-    """Collect the page content for a run; takes seconds, because a tile and some reads are solved again."""
+def content_of(record: RunRecord, mark: str = "", most_solved: int = MOST_SOLVED) -> PageContent:
+    """Collect the page content for a run; takes seconds, because a read of each of at most `most_solved` layers and
+    some others are solved again."""
     layers = record.summary.get("layers", ())
     spent = [layer for layer in layers if layer.get("converters_joules_image")]
-    origin = record.origin
+    origin, array = record.origin, _array(record, mark, most_solved)
+    parts = (array.deviations, array.uses.layers, array.by_name) if isinstance(array, Array) else ((), (), {})
+    found = network_of(record, *parts)
     return PageContent(
         mark, record, verdict(record),
         tuple(
             (found, of_results.losses(f"{mark}losses-{number}", found))
             for number, found in enumerate(record.attributions, 1)
         ),
-        _array(record, mark), _confusion(record, mark), _flips(record),
+        array, found, network(f"{mark}network", found), _of_layers(found.layers, mark), _confusion(record, mark), _flips(record),
         of_results.energy(f"{mark}energy", spent) if spent else Missing(
             "The run has no energy model: no array was read, or the run is from an older norsim."
         ),
@@ -75,7 +89,19 @@ def content_of(record: RunRecord, mark: str = "") -> PageContent:
     )  # fmt: skip
 
 
-def _array(record: RunRecord, mark: str) -> Array | Missing:
+def _of_layers(layers: Sequence[Layer], mark: str) -> dict[int, tuple[Drawing, ...]]:
+    """Draw the worst read of each layer that was solved again."""
+    return {
+        layer.number: (
+            of_array.error_map(f"{mark}layer-{layer.number}-error-map", layer.solved),
+            of_array.drops(f"{mark}layer-{layer.number}-wires", layer.solved),
+        )
+        for layer in layers
+        if isinstance(layer.solved, SolvedTile)
+    }
+
+
+def _array(record: RunRecord, mark: str, most_solved: int) -> Array | Missing:
     samples = record.samples
     if isinstance(samples, Missing):
         return samples
@@ -83,14 +109,16 @@ def _array(record: RunRecord, mark: str) -> Array | Missing:
     if not by_layer:
         return Missing("The run kept no reads.")
     off = deviations(by_layer)
-    solved = solve_worst(samples)
+    by_name = solve_layers(by_layer, off, most_solved)
+    solved = by_name[max(off, key=lambda part: part.worst).layer]
     found = curves(samples, solved)
     used = uses(by_layer, record.model, record.data, int(record.summary.get("seed") or 0))
     return Array(
-        off, of_results.layer_deviations(f"{mark}layers", off), solved,
+        off, of_results.layer_deviations(f"{mark}layers", off), by_name, solved,
         () if isinstance(solved, Missing) else (
-            of_array.error_map(f"{mark}error-map", solved), of_array.drops(f"{mark}wires", solved),
-            of_array.thresholds(f"{mark}thresholds", solved),
+            of_array.error_map(f"{mark}error-map", solved), of_array.current_map(f"{mark}current-map", solved),
+            of_array.loss_map(f"{mark}loss-map", solved), of_array.threshold_map(f"{mark}threshold-map", solved),
+            of_array.drops(f"{mark}wires", solved), of_array.thresholds(f"{mark}thresholds", solved),
         ),
         found, () if isinstance(found, Missing) else (of_array.cell_curves(f"{mark}cells", found),),
         used, of_array.codes(f"{mark}codes", used.layers),

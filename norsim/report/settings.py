@@ -17,11 +17,10 @@ BASE = "etox65"
 
 @dataclass(frozen=True)
 class Setting:
-    """A key with two values as text; empty if not set."""
+    """A key with its value in each of several places, as text; empty if not set."""
 
     key: str
-    first: str
-    second: str
+    values: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -43,11 +42,15 @@ def from_preset(origin: Origin) -> Differences:
     return Differences(name, tuple(differing(preset, origin.chip)))
 
 
-def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Setting]:
-    """Return the keys of nested content whose values differ."""
-    one, two = flat(first), flat(second)
-    keys = dict.fromkeys([*one, *two])
-    return [Setting(key, one.get(key, ""), two.get(key, "")) for key in keys if one.get(key) != two.get(key)]
+def differing(*contents: Mapping[str, Any]) -> list[Setting]:
+    """Return the keys of nested contents whose values differ."""
+    flattened = [flat(content) for content in contents]
+    keys = dict.fromkeys(key for one in flattened for key in one)
+    return [
+        Setting(key, tuple(one.get(key, "") for one in flattened))
+        for key in keys
+        if len({one.get(key) for one in flattened}) > 1
+    ]
 
 
 def flat(content: Mapping[str, Any], before: str = "") -> dict[str, str]:

@@ -63,6 +63,13 @@ def stressed_run(make_run: MakeRun) -> Path:
 
 
 @pytest.fixture(scope="session")
+def ideal_run(make_run: MakeRun) -> Path:
+    """Return a run of twenty digits in integers."""
+    few = ("--images", 20, "--backend", "ideal")
+    return make_run("ideal", "eval-network", "--network", "digits-cnn", *few, *LIGHT)
+
+
+@pytest.fixture(scope="session")
 def cifar(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder in CIFAR-10's binary layout, with ten smooth random images for training and ten for testing."""
     folder, random = tmp_path_factory.mktemp("cifar"), np.random.default_rng(0)

@@ -42,8 +42,20 @@ def test_images_are_grouped_by_who_classifies_them_correctly() -> None:
     assert [kind.count for kind in (lost, won, other)] == [1, 1, 1]
     assert [kind.shown[0].image for kind in (lost, won, other)] == [2, 1, 5]
     assert lost.shown[0].said == (("array", "class <0>"), ("quantized", "class <1>"))
-    a_only, _, _ = disagreements(LABELS, quantized, array, images(6))
+    assert lost.by_quantization is None
+    a_only, _, _ = disagreements(LABELS, {"A": quantized, "B": array}, images(6))
     assert a_only.shown[0].said == (("A", "class <1>"), ("B", "class <0>"))
+    some, none = disagreements(LABELS, {"A": quantized, "B": array, "C": np.array([0, 0, 1, 1, 2, 0])}, images(6))
+    assert [kind.count for kind in (some, none)] == [2, 1] and none.shown[0].image == 5
+    assert [said for _, said in some.shown[0].said] == ["class <1>", "class <0>", "class <0>"]
+
+
+def test_a_change_is_counted_from_the_float_network_if_its_classes_are_known() -> None:
+    full, quantized, array = LABELS, np.array([1, 0, 0, 1, 2, 2]), np.array([1, 1, 1, 1, 2, 2])
+    lost, won, other = flips(Answers(LABELS, array, quantized, full), images(6))
+    assert [kind.count for kind in (lost, won, other)] == [2, 0, 0]
+    assert lost.title.startswith("right in float") and lost.by_quantization == 1
+    assert [one.image for one in lost.shown] == [0, 1] and dict(lost.shown[0].said)["float"] == "class <0>"
 
 
 @pytest.mark.parametrize("lost", [100, 3])

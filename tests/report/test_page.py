@@ -5,24 +5,30 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import norsim
 from norsim import report
-from norsim.data import load
+from norsim.chip.model import Chip
+from norsim.commands.run import report as report_command
+from norsim.data import Dataset, load
 from norsim.data.tensors import images_tensor
 from norsim.errors import ConfigurationError, WriteError
 from norsim.experiments.run_record import Origin
+from norsim.report.connections import Connections, connections
 from norsim.report.figures.svg import INK, drawing, figure
-from norsim.report.page import attribute_command
+from norsim.report.page import MOST_RUNS, attribute_command
 from norsim.report.settings import differing, flat
 from norsim.tiling.modules import tiled_layers
 from tests.conftest import contents
@@ -82,9 +88,14 @@ def test_the_page_loads_nothing_and_its_figures_are_also_files(page: Path) -> No
         if name in ("src", "href", "xlink:href") and value
     ]  # fmt: skip
     assert links and all(link.startswith(("data:", "#")) for link in links)
-    assert not elements.all("script") and "@import" not in text and not re.search(r"url\((?!#)", text)
+    assert "@import" not in text and not re.search(r"url\((?!#)", text)
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    allowed = f"script-src 'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
+    (policy,) = (part["content"] for part in elements.all("meta") if "http-equiv" in part)
+    assert policy and policy.startswith("default-src 'none';") and allowed in policy
     ids = [attributes["id"] for _, attributes in elements.found if "id" in attributes]
     assert len(ids) == len(set(ids))
+    assert {link[1:] for link in links if link.startswith("#network-")} <= set(ids)
     shown = {attributes["data-figure"] for attributes in elements.all("figure")}
     assert shown == {path.stem for path in page.parent.glob("figures/*.svg")}
     drawn = [attributes for attributes in elements.all("svg") if attributes.get("role") == "img"]
@@ -102,7 +113,7 @@ def test_unusual_names_are_escaped(macro_run: Path, tmp_path: Path) -> None:
     (odd / "manifest.json").write_text(json.dumps(manifest))
     text = report.write([odd], tmp_path / "out").read_text()
     elements = Elements(text)
-    assert not elements.all("script") and not any("onload" in attributes for _, attributes in elements.found)
+    assert len(elements.all("script")) == 1 and not any("onload" in attributes for _, attributes in elements.found)
     without_tags = re.sub(r"</?span[^>]*>", "", text)
     assert "&lt;script&gt;alert(1)" in text and "{{ 7 * 6 }}" in without_tags and "$run" in text
 
@@ -178,9 +189,50 @@ def test_differences_of_two_runs_are_shown(macro_run: Path, stressed_run: Path, 
 def test_settings_are_compared_key_by_key() -> None:
     one, two = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1, "c": 4}, "e": {}}
     assert flat(one) == {"a.b": "1", "a.c": "2", "d": "3"}
-    assert [(part.key, part.first, part.second) for part in differing(one, two)] == [
+    assert [(part.key, *part.values) for part in differing(one, two)] == [
         ("a.c", "2", "4"), ("d", "3", ""), ("e", "", "{}"),
     ]  # fmt: skip
+    assert [(part.key, *part.values) for part in differing(one, one, {**one, "d": 5})] == [("d", "3", "3", "5")]
+
+
+def test_each_layer_has_the_loss_and_the_cost_of_its_rows(page: Path, macro_run: Path) -> None:
+    elements = Elements(page.read_text())
+    summary, shares = (json.loads((run / "summary.json").read_text())
+                       for run in (macro_run, macro_run.parent / "layers"))  # fmt: skip
+    names = [part["data-layer"] for part in elements.all("article")]
+    assert names == [layer["name"] for layer in summary["layers"]]
+    shown = {key: [float(str(part["data-value"])) for _, part in elements.found if part.get("data-key") == key]
+             for key in ("layer_joules", "layer_points")}  # fmt: skip
+    assert sum(shown["layer_joules"]) == pytest.approx(summary["energy"]["joules_image"])
+    points = {share["name"]: share["shapley"]["points"] for share in shares["shares"]}
+    assert shown["layer_points"] == [points[name] for name in names]
+    assert MOST_RUNS == report_command.MOST_RUNS
+
+
+def test_connections_follow_residual_sums_and_attention(small_chip: Callable[..., Chip]) -> None:
+    """A sum joins the outputs of two layers; what a layer gets comes from the latest of those that it depends on."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.one, self.two, self.skip = (nn.Linear(8, 8) for _ in range(4))
+            self.q, self.k, self.v, self.head = (nn.Linear(8, 8) for _ in range(4))
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            stem = self.stem(images.flatten(1)[:, :8]).relu()
+            sums = self.skip(stem) + self.two(self.one(stem).relu())
+            q, k, v = (part(sums)[:, None] for part in (self.q, self.k, self.v))
+            return self.head(nn.functional.scaled_dot_product_attention(q, k, v)[:, 0])
+
+    torch.manual_seed(0)
+    data = Dataset("some", "test", np.full((8, 1, 4, 4), 7, np.uint8), np.zeros(8, int), ("a",), 16, "made here")
+    model = norsim.convert(norsim.quantize(Net(), [images_tensor(data)]), small_chip())
+    found = connections(model, data)
+    assert isinstance(found, Connections)
+    assert found.order == ("stem", "skip", "one", "two", "q", "k", "v", "head")
+    assert set(found.inputs) == {("input", "stem"), ("stem", "skip"), ("stem", "one"), ("one", "two"), ("two", "q"),
+                                 ("two", "k"), ("two", "v"), ("v", "head")}  # fmt: skip
+    assert set(found.joins) == {("skip", "two"), ("q", "v"), ("k", "v")}
 
 
 def test_the_suggested_command_has_the_same_network_and_chip(
@@ -203,13 +255,13 @@ def test_the_suggested_command_has_the_same_network_and_chip(
 
 
 @pytest.mark.slow
-def test_the_command_writes_to_the_run_folder_and_refuses_three_runs(
+def test_the_command_writes_to_the_run_folder_and_refuses_too_many_runs(
     spice_run: Path, macro_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command_line("report", spice_run) == 0
     assert (spice_run / "report.html").is_file()
     assert str(spice_run / "report.html") in "".join(capsys.readouterr().out.split())
-    assert command_line("report", spice_run, macro_run, spice_run, "--out", tmp_path / "no") == 2
+    assert command_line("report", *[spice_run] * (MOST_RUNS + 1), "--out", tmp_path / "no") == 2
     assert "too many" in capsys.readouterr().err and not (tmp_path / "no").exists()
     (tmp_path / "file").touch()
     assert command_line("report", spice_run, "--out", tmp_path / "file" / "below") == 4

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import LinearSegmentedColormap
 
+from norsim.array.tile import Floats
 from norsim.report.array import SolvedTile
 from norsim.report.cells import Curves
 from norsim.report.converters import CodeUse
@@ -19,11 +20,17 @@ SIGNED = LinearSegmentedColormap.from_list(
 )
 
 
+# From transparent by blue to orange: legible on light and dark pages too.
+HEAT = LinearSegmentedColormap.from_list(
+    "heat", [(0.24, 0.52, 0.78, 0.03), (0.24, 0.52, 0.78, 1), (0.56, 0.45, 0.79, 1), (0.88, 0.54, 0.18, 1)]
+)
+
+
 def thresholds(name: str, found: SolvedTile) -> Drawing:
     """Draw the histogram of the tile's thresholds."""
     with figure(5.2, 2.7) as drawn:
         panel: Any = drawn.subplots()
-        panel.hist(found.thresholds.ravel(), bins=120, color=BLUE)
+        panel.stairs(*np.histogram(found.thresholds, bins=120), fill=True, color=BLUE)
         panel.set_xlabel("threshold, V")
         panel.set_ylabel("cells")
         panel.set_yscale("log")
@@ -63,18 +70,48 @@ def error_map(name: str, found: SolvedTile) -> Drawing:
     """Draw each cell's current minus the ideal one."""
     error = 100 * found.error
     most = float(np.abs(error).max()) or 1.0
+    alt = (f"Heat map of the current error of every cell of {found.name}: from {error.min():.3g} to "
+           f"{error.max():.3g} percent of the top level")  # fmt: skip
+    return _map(name, error, "current minus the ideal one, % of the top level", alt, SIGNED, (-most, most))
+
+
+def current_map(name: str, found: SolvedTile) -> Drawing:
+    """Draw the current of each cell."""
+    amps = 1e6 * found.amps
+    alt = f"Heat map of the current of every cell of {found.name}, up to {amps.max():.3g} microamperes"
+    return _map(name, amps, "current, µA", alt, HEAT, (0, float(amps.max()) or 1.0))
+
+
+def loss_map(name: str, found: SolvedTile) -> Drawing:
+    """Draw the volts that the wires take from each cell."""
+    volts = 1e3 * found.lost
+    alt = (f"Heat map of the volts that wires take from every cell of {found.name}: from {volts.min():.3g} to "
+           f"{volts.max():.3g} millivolts")  # fmt: skip
+    return _map(name, volts, "lost on bitline and source line, mV", alt, HEAT, (0, float(volts.max()) or 1.0))
+
+
+def threshold_map(name: str, found: SolvedTile) -> Drawing:
+    """Draw the threshold of each cell."""
+    low, high = float(found.thresholds.min()), float(found.thresholds.max())
+    alt = f"Heat map of the thresholds of {found.name}, from {low:.2f} to {high:.2f} volts"
+    return _map(name, found.thresholds, "threshold, V", alt, HEAT, (low, high if high > low else low + 1))
+
+
+def _map(
+    name: str, values: Floats, label: str, alt: str, colours: LinearSegmentedColormap, ends: tuple[float, float]
+) -> Drawing:
+    """Draw `values` `[wordlines, bitlines]` as a heat map from the first of `ends` to the second."""
     with figure(5.2, 4.2) as drawn:
         panel: Any = drawn.subplots()
-        shown = panel.imshow(error, cmap=SIGNED, vmin=-most, vmax=most, aspect="auto", interpolation="nearest")
+        shown = panel.imshow(values, cmap=colours, vmin=ends[0], vmax=ends[1], aspect="auto", interpolation="nearest")
         panel.set_xlabel("bitline")
         panel.set_ylabel("wordline")
         for side in ("top", "right"):
             panel.spines[side].set_visible(True)
         bar = drawn.colorbar(shown, ax=panel, shrink=0.9, pad=0.02)
-        bar.set_label("current minus the ideal one, % of the top level")
+        bar.set_label(label)
         bar.outline.set_edgecolor(GREY)
-        return drawing(name, f"Heat map of the current error of every cell of {found.name}: from {error.min():.3g} to "
-                       f"{error.max():.3g} percent of the top level", drawn)  # fmt: skip
+        return drawing(name, alt, drawn)
 
 
 def cell_curves(name: str, found: Curves) -> Drawing:

@@ -13,31 +13,32 @@ from norsim.report.array import Deviation
 from norsim.report.figures.svg import BLUE, GREEN, GREY, INK, ORANGE, RED, VIOLET, Drawing, drawing, figure, plain_log
 from norsim.report.verdict import Verdict
 
-COLOURS = (BLUE, ORANGE)
+COLOURS = (BLUE, ORANGE, GREEN, RED, VIOLET, GREY)
 ROW = 0.27
 # Characters that fit in a line of a figure.
 LABEL = 44
 
 
 def accuracies(verdicts: Mapping[str, Verdict]) -> Drawing:
-    """Draw each accuracy with its interval, one per row; two runs side by side."""
+    """Draw each accuracy with its interval, one per row; those of several runs below each other."""
     first = next(iter(verdicts.values()))
     scale, unit = (1, first.metric) if first.metric else (100, "accuracy, %, with 95 % interval")
-    several = len(verdicts) > 1
-    with figure(5.2, 1.0 + (0.62 if several else 0.4) * len(first.rows)) as drawn:
+    count = len(verdicts)
+    several = count > 1
+    with figure(5.2, 1.0 + (0.31 * count if several else 0.4) * len(first.rows) + 0.17 * max(count - 2, 0)) as drawn:
         panel: Any = drawn.subplots()
         for number, (name, found) in enumerate(verdicts.items()):
             known = [
                 (place, row.accuracy, row.ci95) for place, row in enumerate(found.rows) if row.accuracy is not None
             ]
             x = np.array([scale * accuracy for _, accuracy, _ in known])
-            y = np.array([place + (number - 0.5) * 0.32 * several for place, _, _ in known])
+            y = np.array([place + (number - (count - 1) / 2) * 0.64 / count for place, _, _ in known])
             low, high = scale * np.array([ci95 or (accuracy, accuracy) for _, accuracy, ci95 in known]).T
             panel.errorbar(x, y, xerr=np.maximum([x - low, high - x], 0), fmt="o", color=COLOURS[number], capsize=4,
                            markersize=6, linewidth=2, label=shortened(name))  # fmt: skip
             for a, at in zip(x, y, strict=True):
                 text = f"{a:.4g}" if first.metric else f"{a:.2f}"
-                panel.annotate(text, (a, at), (0, -13 if number else 6), textcoords="offset points", ha="center",
+                panel.annotate(text, (a, at), (0, -13 if number and count == 2 else 5), textcoords="offset points", ha="center",
                                fontsize=8)  # fmt: skip
         labels = [row.label if not several else row.label.partition(" (")[0] for row in first.rows]
         panel.set_yticks(range(len(labels)), labels)
@@ -45,7 +46,7 @@ def accuracies(verdicts: Mapping[str, Verdict]) -> Drawing:
         panel.set_xlabel(unit)
         panel.grid(axis="x")
         if several:
-            fits = sum(map(len, verdicts)) <= LABEL
+            fits = count == 2 and sum(map(len, verdicts)) <= LABEL
             panel.legend(ncols=2 if fits else 1, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
         said = "; ".join(
             f"{row.label} {found.shown(row.accuracy).replace('%', 'percent')}"
