@@ -27,6 +27,8 @@ STYLE: Any = {
     "axes.titlesize": 9, "axes.titlelocation": "left", "image.interpolation": "nearest",
 }  # fmt: skip
 ALONE = "<style>svg{color:#1b2430}@media(prefers-color-scheme:dark){svg{color:#dde3ea}}</style>"
+# Names of clip paths are hashes of their corners, which constrained layout repeats only up to rounding.
+CLIP = re.compile(r"\bp[0-9a-f]{10}\b")
 FONT = re.compile(r"font-family: [^;\"]*")
 
 
@@ -68,7 +70,10 @@ def drawing(name: str, alt: str, drawn: Figure) -> Drawing:
     """Return a figure as SVG."""
     text = io.StringIO()
     drawn.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    svg = text.getvalue().replace(INK, "currentColor")
+    # Links of figures lead to parts of the same page.
+    svg = text.getvalue().replace(INK, "currentColor").replace(' target="_blank"', "")
+    clips = {name: f"clip{place}" for place, name in enumerate(dict.fromkeys(CLIP.findall(svg)))}
+    svg = CLIP.sub(lambda found: clips[found[0]], svg)
     svg = FONT.sub("font-family: system-ui, sans-serif", svg)
     role = f'role="img" aria-label="{escape(alt)}"'
     svg = re.sub(r'<svg ([^>]*?)width="[^"]*"([^>]*?)height="[^"]*"', rf"<svg {role} \1\2", svg, count=1)
