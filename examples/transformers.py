@@ -1,7 +1,7 @@
 """Two small transformers, and text to predict: a network and data of one's own, for `norsim eval-network`.
 
 `vit()` classifies images of 32 x 32 pixels; `gpt()` predicts the next character of a text, which
-`shakespeare(split, folder)` cuts in windows.
+`shakespeare(split, folder)` cuts in windows. `language_model.py` puts such a network on an array.
 
     norsim eval-network --model examples/transformers.py:vit --weights vit.safetensors --dataset cifar10 --data DIR
     norsim eval-network --model examples/transformers.py:gpt --weights gpt.safetensors \
@@ -22,37 +22,37 @@ CONTEXT, TRAINS = 256, 0.9
 
 
 class SelfAttention(nn.Module):
-    """Multi-head attention of `[n, tokens, WIDTH]` to itself; each token only to itself and earlier ones if `causal`.
+    """Multi-head attention of `[n, tokens, width]` to itself; each token only to itself and earlier ones if `causal`.
 
     The four projections are linear layers, which an array can hold. The products of activations stay digital.
     """
 
-    def __init__(self, causal: bool) -> None:
+    def __init__(self, causal: bool, width: int = WIDTH, heads: int = HEADS) -> None:
         super().__init__()
-        self.causal = causal
-        self.q = nn.Linear(WIDTH, WIDTH)
-        self.k = nn.Linear(WIDTH, WIDTH)
-        self.v = nn.Linear(WIDTH, WIDTH)
-        self.out = nn.Linear(WIDTH, WIDTH)
+        self.causal, self.heads = causal, heads
+        self.q = nn.Linear(width, width)
+        self.k = nn.Linear(width, width)
+        self.v = nn.Linear(width, width)
+        self.out = nn.Linear(width, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
         query, key, value = (
-            layer(tokens).unflatten(-1, (HEADS, -1)).transpose(1, 2) for layer in (self.q, self.k, self.v)
+            layer(tokens).unflatten(-1, (self.heads, -1)).transpose(1, 2) for layer in (self.q, self.k, self.v)
         )
         mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=self.causal)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
 
 class Layer(nn.Module):
-    """Attention, then two linear layers with a hidden width of `ratio` WIDTH, each added to its input."""
+    """Attention, then two linear layers with a hidden width of `ratio` widths, each added to its input."""
 
-    def __init__(self, ratio: int, causal: bool) -> None:
+    def __init__(self, ratio: int, causal: bool, width: int = WIDTH, heads: int = HEADS) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(WIDTH)
-        self.attention = SelfAttention(causal)
-        self.norm2 = nn.LayerNorm(WIDTH)
-        self.up = nn.Linear(WIDTH, ratio * WIDTH)
-        self.down = nn.Linear(ratio * WIDTH, WIDTH)
+        self.norm1 = nn.LayerNorm(width)
+        self.attention = SelfAttention(causal, width, heads)
+        self.norm2 = nn.LayerNorm(width)
+        self.up = nn.Linear(width, ratio * width)
+        self.down = nn.Linear(ratio * width, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
         tokens = tokens + self.attention(self.norm1(tokens))
@@ -81,15 +81,17 @@ class VisionTransformer(nn.Module):
 
 
 class LanguageModel(nn.Module):
-    """Characters int64 `[n, t]`, t at most CONTEXT, to scores `[n, t, 65]` of the character after each."""
+    """Characters int64 `[n, t]`, t at most `context`, to scores `[n, t, characters]` of the character after each."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, characters: int = 65, context: int = CONTEXT, width: int = WIDTH, heads: int = HEADS, depth: int = 6
+    ) -> None:
         super().__init__()
-        self.token = nn.Embedding(65, WIDTH)
-        self.position = nn.Parameter(torch.zeros(1, CONTEXT, WIDTH))
-        self.blocks = nn.Sequential(*(Layer(4, causal=True) for _ in range(6)))
-        self.norm = nn.LayerNorm(WIDTH)
-        self.head = nn.Linear(WIDTH, 65)
+        self.token = nn.Embedding(characters, width)
+        self.position = nn.Parameter(torch.zeros(1, context, width))
+        self.blocks = nn.Sequential(*(Layer(4, True, width, heads) for _ in range(depth)))
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, characters)
 
     def forward(self, characters: Tensor) -> Tensor:
         tokens = self.token(characters) + self.position[:, : characters.shape[1]]
@@ -97,17 +99,17 @@ class LanguageModel(nn.Module):
 
 
 class Windows(torch.utils.data.Dataset):  # type: ignore[type-arg]
-    """Windows of CONTEXT characters, without overlap, and the character after each, both int64 `[CONTEXT]`."""
+    """Windows of `context` characters, without overlap, and the character after each, both int64 `[context]`."""
 
-    def __init__(self, codes: Tensor) -> None:
-        self.codes = codes
+    def __init__(self, codes: Tensor, context: int = CONTEXT) -> None:
+        self.codes, self.context = codes, context
 
     def __len__(self) -> int:
-        return (len(self.codes) - 1) // CONTEXT
+        return (len(self.codes) - 1) // self.context
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        first = index * CONTEXT
-        part = self.codes[first : first + CONTEXT + 1]
+        first = index * self.context
+        part = self.codes[first : first + self.context + 1]
         return part[:-1], part[1:]
 
 
@@ -121,13 +123,17 @@ def gpt() -> nn.Module:
     return LanguageModel()
 
 
-def shakespeare(split: str, folder: Path) -> Windows:
-    """Return windows of `input.txt` in `folder`: of its first 90 % for `train`, of the rest for `test`.
+def halves(text: str, context: int = CONTEXT) -> tuple[Windows, Windows]:
+    """Return windows of the first 90 % of a text, which train, and of the rest, which tests.
 
     A character's code is its place among all characters of the text, sorted.
     """
-    text = (folder / "input.txt").read_text()
     places = {character: place for place, character in enumerate(sorted(set(text)))}
     codes = torch.tensor([places[character] for character in text])
     middle = int(TRAINS * len(codes))
-    return Windows(codes[:middle] if split == "train" else codes[middle:])
+    return Windows(codes[:middle], context), Windows(codes[middle:], context)
+
+
+def shakespeare(split: str, folder: Path) -> Windows:
+    """Return windows of `input.txt` in `folder`: of its first 90 % for `train`, of the rest for `test`."""
+    return halves((folder / "input.txt").read_text())[split != "train"]

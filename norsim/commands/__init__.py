@@ -30,7 +30,7 @@ COMMANDS = {
     "sweep": "measure the accuracy over values of any chip keys, as a table and curves",
     "attribute": "measure how much accuracy each part of the array or each layer costs",
     "export": "write a network on a chip as files that other programs read",
-    "report": "write an HTML page about one run, or about two side by side",
+    "report": "write an HTML page about one run, or about several side by side",
     "verify": "solve a sample of the reads of a finished run again, by ngspice or another solver",
     "validate": "predict published measurements of NOR-flash and SONOS arrays from chip files of them",
     "runs": "list runs, show one, verify its files, remove work that is no longer needed",

@@ -1,4 +1,4 @@
-"""Reports: an HTML page about one run, or about two side by side."""
+"""Reports: an HTML page about one run, or about several side by side."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["read_run", "write", "write_page", "write_report"]
 
 
 def write(runs: Sequence[Path], out: Path) -> Path:
-    """Write `out`/report.html about one or two folders of finished runs; return its path.
+    """Write `out`/report.html about one to six folders of finished runs; return its path.
 
     The page names what is no longer available, such as the images. Raises ConfigurationError for a folder without a
     finished run, WriteError if `out` cannot be written. `read_run` and `write_page` do the same with more options.

@@ -106,7 +106,8 @@ def disagreements(labels: Predictions, runs: Mapping[str, Predictions], data: Da
     right, differ = classes == labels, (classes != classes[0]).any(axis=0)
     if len(runs) == 2:
         (one, two), (first, second) = right, runs
-        kinds = [(f"right in {first}, wrong in {second}", one & ~two), (f"wrong in {first}, right in {second}", ~one & two),
+        kinds = [(f"right in {first}, wrong in {second}", one & ~two),
+                 (f"wrong in {first}, right in {second}", ~one & two),
                  ("wrong in both, but as another class", ~one & ~two & differ)]  # fmt: skip
     else:
         kinds = [("right in some runs, wrong in others", differ & right.any(axis=0)),

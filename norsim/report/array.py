@@ -123,6 +123,7 @@ def _solved(sample: Sample) -> SolvedTile:
     rise = np.repeat(found.rise, tile.wires.rows_per_source_line, axis=0)[: len(found.drop)]
     return SolvedTile(
         part.name, tile.thresholds, part.cell_codes(),
-        found.amps, found.drop, found.rise, found.drop + rise, (found.amps - ideal.amps) / float(chip.encoding.level_amps.max()),
+        found.amps, found.drop, found.rise, found.drop + rise,
+        (found.amps - ideal.amps) / float(chip.encoding.level_amps.max()),
         float(off[np.abs(off).argmax()]), int(up.sum()), chip.wires.strap_every,
     )  # fmt: skip

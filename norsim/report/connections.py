@@ -27,8 +27,8 @@ class Connections:
     `order`   layers in the order of their first call
     `inputs`  pairs (source, layer): the output of `source`, or `INPUT`, is what `layer` receives, perhaps through
               functions that are not layers on the array
-    `joins`   pairs (source, layer): the output of `source` is combined with that of the later `layer`, as the sum at the
-              end of a residual block does
+    `joins`   pairs (source, layer): the output of `source` is combined with that of the later `layer`, as in the sum at
+              the end of a residual block
     """
 
     order: tuple[str, ...]

@@ -34,7 +34,9 @@ TRUST = {"--trust-cell": "--trust-cell", "--trust-model": "--trust-model", "--mo
 
 
 def write_page(records: Sequence[RunRecord], out: Path) -> Path:
-    """Write `out`/report.html about one run, or several side by side, and its figures in `out`/figures; return its path.
+    """Write `out`/report.html about one run, or several side by side, and its figures in `out`/figures.
+
+    Return its path.
 
     The figures are written first, so that no page lacks them. Raises WriteError if the folder cannot be
     written, ConfigurationError for no run or more than `MOST_RUNS`, and for runs that cannot be compared.

@@ -81,7 +81,8 @@ def content_of(record: RunRecord, mark: str = "", most_solved: int = MOST_SOLVED
             (found, of_results.losses(f"{mark}losses-{number}", found))
             for number, found in enumerate(record.attributions, 1)
         ),
-        array, found, network(f"{mark}network", found), _of_layers(found.layers, mark), _confusion(record, mark), _flips(record),
+        array, found, network(f"{mark}network", found), _of_layers(found.layers, mark),
+        _confusion(record, mark), _flips(record),
         of_results.energy(f"{mark}energy", spent) if spent else Missing(
             "The run has no energy model: no array was read, or the run is from an older norsim."
         ),

@@ -92,6 +92,38 @@ def test_finetune(examples: dict[str, ModuleType], digits: Any, tmp_path: Path) 
 
 
 @pytest.mark.slow
+def test_monte_carlo_yield(examples: dict[str, ModuleType], digits: Any, tmp_path: Path) -> None:
+    """Chips differ more with a larger spread; without one of any kind they would be equal."""
+    network, train, test = digits
+    quantized = norsim.quantize(network, [train[0]])
+    module = examples["monte_carlo_yield"]
+    found = module.study(quantized, train, test, ("2 mV", "60 mV"), 2)
+    few, many = (module.chips_of(one) for one in found.values())
+    assert few.accuracies != many.accuracies and min(few.accuracies) > max(many.accuracies)
+    assert few.above(0.5)["share"] == 1.0 and many.above(1.0)["share"] == 0.0
+    assert max(one.verification.max_error_full_scale for one in found.values()) < 1e-4
+    assert_drawn(module, found, tmp_path)
+
+
+@pytest.mark.slow
+def test_language_model(examples: dict[str, ModuleType], tmp_path: Path) -> None:
+    module, transformers = examples["language_model"], importlib.import_module("transformers")
+    text = module.documents()[:40000]
+    train, test = transformers.halves(text, 8)
+    model = transformers.LanguageModel(len(set(text)), 8, 8, 2, 1)
+    untrained = model(train[0][0][None])
+    assert untrained.shape == (1, 8, len(set(text)))
+    found = module.study(module.trained(train, model, steps=60), train, test, ("8/8",), tested=12)["8/8"]
+    assert found.metric_float < 0.7 * len(set(text)), "better than chance"
+    assert found.metric_quantized == pytest.approx(found.metric_float, rel=0.05)
+    assert found.metric_ci95[0] < found.metric_value < found.metric_ci95[1]
+    low, high = found.metric_change_quantized_ci95
+    assert low <= found.metric_change_quantized <= high
+    assert found.verification.max_error_full_scale < 1e-4
+    assert_drawn(module, {"8/8": found}, tmp_path)
+
+
+@pytest.mark.slow
 def test_sweep_on_cluster(examples: dict[str, ModuleType], digits: Any, tmp_path: Path) -> None:
     module, vary = examples["sweep_on_cluster"], {"adc.bits": [2, 8], "tile.wordlines": [64]}
     found = module.study(*digits, vary=vary)

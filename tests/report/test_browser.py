@@ -47,7 +47,11 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
 
 @pytest.fixture(scope="session")
 def pages(
-    spice_run: Path, cifar_run: Path, macro_run: Path, stressed_run: Path, ideal_run: Path,
+    spice_run: Path,
+    cifar_run: Path,
+    macro_run: Path,
+    stressed_run: Path,
+    ideal_run: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, tuple[Path, list[Path]]]:
     """Return reports by name, each with its runs."""

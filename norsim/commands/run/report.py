@@ -42,7 +42,9 @@ def command(runs: tuple[Path, ...], out: Path | None, attributions: tuple[Path, 
       norsim report runs/first runs/second --out runs/compared
     """
     if len(runs) > MOST_RUNS:
-        raise ConfigurationError(f"{len(runs)} runs are too many; give one, or up to {MOST_RUNS} to compare side by side")
+        raise ConfigurationError(
+            f"{len(runs)} runs are too many; give one, or up to {MOST_RUNS} to compare side by side"
+        )
     if attributions and len(runs) > 1:
         raise ConfigurationError("--attribution needs a report about one run, not several")
     if out is not None and out.resolve() not in [run.resolve() for run in runs]:

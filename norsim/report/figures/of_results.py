@@ -38,8 +38,8 @@ def accuracies(verdicts: Mapping[str, Verdict]) -> Drawing:
                            markersize=6, linewidth=2, label=shortened(name))  # fmt: skip
             for a, at in zip(x, y, strict=True):
                 text = f"{a:.4g}" if first.metric else f"{a:.2f}"
-                panel.annotate(text, (a, at), (0, -13 if number and count == 2 else 5), textcoords="offset points", ha="center",
-                               fontsize=8)  # fmt: skip
+                panel.annotate(text, (a, at), (0, -13 if number and count == 2 else 5), textcoords="offset points",
+                               ha="center", fontsize=8)  # fmt: skip
         labels = [row.label if not several else row.label.partition(" (")[0] for row in first.rows]
         panel.set_yticks(range(len(labels)), labels)
         panel.set_ylim(len(labels) - 0.4, -0.6)
