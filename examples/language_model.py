@@ -23,7 +23,7 @@ from transformers import LanguageModel, Windows, gpt, halves
 import norsim
 
 DOCUMENTS = Path(__file__).parents[1] / "docs"
-CONTEXT, WIDTH, HEADS, DEPTH, STEPS = 64, 64, 4, 2, 1500
+CONTEXT, WIDTH, HEADS, DEPTH, STEPS = 32, 48, 4, 1, 800
 # Bits of weights and of activations; windows that calibrate, that fit the converters, and that are evaluated.
 BITS, TRAINING, FITTED, TESTED = ("8/8", "4/8", "4/4"), 256, 16, 64
 # Smaller currents than the preset's drop fewer volts on the wires; codes of 8 bits see them.

@@ -70,10 +70,10 @@ def network_of(
     record: RunRecord, deviations: Sequence[Deviation], uses: Sequence[CodeUse],
     solved: Mapping[str, SolvedTile | Missing],
 ) -> Network:  # fmt: skip
-    """Collect the layers of a run."""
-    found = _connections(record)
-    measure, lost = _lost(record)
+    """Collect the layers of a run; none of a run of attribute, whose summary does not list them."""
     rows = {str(row["name"]): row for row in record.summary.get("layers", ())}
+    found = _connections(record) if rows else Missing("The run does not list its layers.")
+    measure, lost = _lost(record)
     order = () if isinstance(found, Missing) else found.order
     names = dict.fromkeys([*(name for name in order if name in rows), *rows])
     by_layer = {part.layer: part for part in deviations}

@@ -48,7 +48,7 @@ class PageContent:
     losses: tuple[tuple[AttributionRecord, Drawing], ...]
     array: Array | Missing
     network: Network
-    network_figure: Drawing
+    network_figure: Drawing | None
     layer_figures: dict[int, tuple[Drawing, ...]]
     confusion: Drawing | Missing
     flips: list[Flips] | Missing
@@ -62,9 +62,9 @@ class PageContent:
         of_array = () if isinstance(array, Missing) else (
             array.by_layer, *array.solved_figures, *array.curve_figures, array.codes
         )  # fmt: skip
-        single = [drawn for drawn in (self.confusion, self.energy) if isinstance(drawn, Drawing)]
+        single = [drawn for drawn in (self.network_figure, self.confusion, self.energy) if isinstance(drawn, Drawing)]
         of_layers = (drawn for drawings in self.layer_figures.values() for drawn in drawings)
-        return [*(drawn for _, drawn in self.losses), self.network_figure, *of_layers, *of_array, *single]
+        return [*(drawn for _, drawn in self.losses), *of_layers, *of_array, *single]
 
 
 def content_of(record: RunRecord, mark: str = "", most_solved: int = MOST_SOLVED) -> PageContent:
@@ -81,7 +81,7 @@ def content_of(record: RunRecord, mark: str = "", most_solved: int = MOST_SOLVED
             (found, of_results.losses(f"{mark}losses-{number}", found))
             for number, found in enumerate(record.attributions, 1)
         ),
-        array, found, network(f"{mark}network", found), _of_layers(found.layers, mark),
+        array, found, network(f"{mark}network", found) if found.layers else None, _of_layers(found.layers, mark),
         _confusion(record, mark), _flips(record),
         of_results.energy(f"{mark}energy", spent) if spent else Missing(
             "The run has no energy model: no array was read, or the run is from an older norsim."

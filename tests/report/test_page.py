@@ -149,6 +149,8 @@ def test_a_run_without_images_or_network_still_has_a_page(macro_run: Path, tmp_p
 def test_a_run_of_attribute_alone_has_a_page(macro_run: Path, tmp_path: Path) -> None:
     text = report.write([macro_run.parent / "layers"], tmp_path / "out").read_text()
     assert "By layers, on 20 images" in text and "keeps no reads" in text
+    shown = {attributes["data-figure"] for attributes in Elements(text).all("figure")}
+    assert shown == {path.stem for path in (tmp_path / "out" / "figures").glob("*.svg")}
     summary = json.loads((macro_run.parent / "layers" / "summary.json").read_text())
     assert f'data-verdict="{summary["verdict"]}"' in text and "Shapley values by layers" in text
     assert all(f"{share['cross_entropy']['nats']:.4f}" in text for share in summary["shares"])
