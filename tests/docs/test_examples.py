@@ -93,15 +93,16 @@ def test_finetune(examples: dict[str, ModuleType], digits: Any, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_monte_carlo_yield(examples: dict[str, ModuleType], digits: Any, tmp_path: Path) -> None:
-    """Chips differ more with a larger spread; without one of any kind they would be equal."""
+    """Cells that have drifted far cost accuracy, on each chip another one; the yield is what the accuracies say."""
     network, train, test = digits
     quantized = norsim.quantize(network, [train[0]])
     module = examples["monte_carlo_yield"]
-    found = module.study(quantized, train, test, ("2 mV", "60 mV"), 2)
-    few, many = (module.chips_of(one) for one in found.values())
-    assert few.accuracies != many.accuracies and min(few.accuracies) > max(many.accuracies)
-    assert few.above(0.5)["share"] == 1.0 and many.above(1.0)["share"] == 0.0
-    assert max(one.verification.max_error_full_scale for one in found.values()) < 1e-4
+    found = module.study(quantized, train, test, ("40 mV",), 2)
+    result, chips = found["40 mV"], module.chips_of(found["40 mV"])
+    low, high = sorted(chips.accuracies)
+    assert low < high < result.accuracy_quantized - 0.05
+    assert [chips.above(least)["share"] for least in (low, high, high + 0.01)] == [1.0, 0.5, 0.0]
+    assert result.verification.max_error_full_scale < 1e-4
     assert_drawn(module, found, tmp_path)
 
 
