@@ -67,8 +67,8 @@ def study(
 
 
 def draw(found: dict[str, norsim.Evaluation], path: Path) -> None:
-    """Draw the perplexities with their 95 % intervals, which are over windows."""
-    figure, panel = plt.subplots(figsize=(6, 3), layout="constrained")
+    """Draw the perplexities with their 95 % intervals over windows, and what the array adds, paired by window."""
+    figure, (panel, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained", width_ratios=[3, 2])
     first = next(iter(found.values()))
     rows = [("float", first.metric_float, first.metric_float_ci95, "#3a7d44")]
     for bits, one in found.items():
@@ -79,7 +79,15 @@ def draw(found: dict[str, norsim.Evaluation], path: Path) -> None:
         panel.plot(ends, [place, place], color=colour)
     panel.set_yticks(range(len(rows)), [name for name, *_ in reversed(rows)])
     panel.set_xlabel("perplexity of the next character")
-    panel.grid(axis="x", alpha=0.3)
+    for place, one in enumerate(reversed(found.values())):
+        right.plot([one.metric_change_quantized], [place], "o", color="#b4531f")
+        right.plot(one.metric_change_quantized_ci95, [place, place], color="#b4531f")
+    right.axvline(0, color="#1b2733", linewidth=0.8)
+    right.set_yticks(range(len(found)), list(reversed(found)))
+    right.set_ylim(-0.5, len(found) - 0.5)
+    right.set_xlabel("perplexity that the array adds")
+    for each in (panel, right):
+        each.grid(axis="x", alpha=0.3)
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 
