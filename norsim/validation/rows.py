@@ -39,8 +39,9 @@ ROWS = (
     Row(
         "guo-tuning", "tuning of the cells of a 55 nm NOR array, 10 x 12: better than 1 % of the current", GUO, 1.0,
         "%", "published/guo-2017",
-        "The accuracy of tuning is an input of norsim. Missing for a prediction: pulses of program-verify, what each "
-        "does to a cell, and the noise of its reads.",
+        "`silicon.pulses` predicts it from the pulses. Missing for a prediction: those of the source, with their step, "
+        "what one does to a cell, and the noise of a verify, which its abstract does not state; the chip file takes "
+        "the accuracy of tuning as an input.",
     ),
     Row(
         "guo-product", "gate-coupled vector-by-vector multiplier on that array: precision of about 2 %", GUO, 2.0, "%",
