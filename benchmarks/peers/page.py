@@ -177,7 +177,7 @@ def _machine(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"{TITLES[name]} {own['versions']['package']}, with {versions}."
     yield from ("", "```text", COMMAND, "```", "")
     yield (
-        "[Contributing](contributing.md#beside-other-simulators) says how to install the packages. Nothing of them is "
+        "[Contributing](contributing.md) says how to install the packages. Nothing of them is "
         "part of norsim."
     )
 
