@@ -176,10 +176,7 @@ def _machine(found: Mapping[str, Any]) -> Iterator[str]:
         versions = ", ".join(f"{key} {value}" for key, value in own["versions"].items() if key != "package")
         yield f"{TITLES[name]} {own['versions']['package']}, with {versions}."
     yield from ("", "```text", COMMAND, "```", "")
-    yield (
-        "[Contributing](contributing.md) says how to install the packages. Nothing of them is "
-        "part of norsim."
-    )
+    yield "[Contributing](contributing.md) says how to install the packages. Nothing of them is part of norsim."
 
 
 def _percent(share: float) -> str:
