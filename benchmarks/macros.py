@@ -26,7 +26,7 @@ WITHIN = 2.0
 def predicted(macro: Macro) -> dict[str, Any]:
     """Return the parts of norsim.evaluation.chip_costs of a chip with the macro's keys and layers, for an input vector:
     `joules` and `areas` by part, and the `seconds` of all reads."""
-    return costs_of(macro.network, load_chip("etox65", {**CALIBRATION, **macro.stated, **macro.assumed}))
+    return costs_of(macro.network, load_chip("etox65-ideal-straps", {**CALIBRATION, **macro.stated, **macro.assumed}))
 
 
 def per_operation(macro: Macro, found: Mapping[str, Any], left_out: Sequence[str]) -> float:

@@ -14,8 +14,8 @@ OPTION = re.compile(r"(?<![\w-])--[a-z]")
 # What is no message: options that norsim passes to programs, and the command lines that reports and pages show.
 EXCEPTIONS = {
     "report/page.py": {
-        "--", "--by", "--chip", "--data", "--dataset", "--encoding", "--images", "--model", "--network", "--seed",
-        "--set", "--trust-cell", "--trust-model",
+        "--", "--backend", "--by", "--chip", "--data", "--dataset", "--encoding", "--images", "--model", "--network",
+        "--seed", "--set", "--trust-cell", "--trust-model",
     },
     "validation/page.py": {"norsim validate --row guo-drift --page validation.md"},
     "spice/simulators/running.py": {"--pdeathsig"},

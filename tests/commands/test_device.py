@@ -97,7 +97,7 @@ def test_other_commands_need_the_card_too(
     [
         ("run-layer --network digits-cnn --layer fc", "the backend ngspice computes on the CPU; use --device cpu"),
         ("verify .", "a few reads are solved again, tile by tile; use --device cpu"),
-        ("report .", "one tile and a few reads are solved again; use --device cpu"),
+        ("report .", "a read of each layer and some others are solved again; use --device cpu"),
     ],
 )
 def test_where_a_card_has_nothing_to_do_it_ends_in_2(norsim: Run, command: str, reason: str) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from norsim.backends.backend import Backend
+from norsim.chip.load import choose_chip
 from norsim.evaluation.dry_run import rates, work
-from norsim.experiments.factors import FACTORS
+from norsim.experiments.factors import factors_of
 from norsim.periphery.encoding import Codes
 from norsim.tiling.tile import PlacedTile
 from tests.commands.test_resume import EVALUATE, READ
@@ -123,7 +124,7 @@ def test_estimated_counts_are_exact(norsim: Run, tmp_path: Path, short_probes: N
     # Plus 64 of each tile for the calibration; for the verification 4 of each tile, 4 of each of 3 layers, and 3.
     assert estimate["solves"] == reads + (64 + 4) * estimate["tiles"] + 4 * 3 + 3
     # Every set of causes is needed for the exact Shapley values.
-    times = 2 ** len(FACTORS["causes"])
+    times = 2 ** len(factors_of("causes", choose_chip("etox65", ()).chip))
     estimate = norsim("attribute", "--network", "digits-cnn", "--dry-run", *ALONE, "--json").json
     assert estimate["solves"] == times * (reads + 64 * estimate["tiles"])
 

@@ -92,7 +92,8 @@ def test_coupling_removes_most_of_the_drift_by_every_solver(grids: dict[tuple[st
         exact, fast = part.amps(by_spice), part.amps(read(array.tile, stimulus, "nodal"))
         # Fixed wordlines draw several times the current of full scale when they are warm.
         most = part.full_scale_amps if key[1] else float(by_spice.bitline.max())
-        assert np.abs(fast - exact).max() <= 1e-7 * most
+        # Rounding in siemens of metal is a few femtoamperes.
+        assert np.abs(fast - exact).max() <= max(1e-7 * most, 5e-15)
         found[key] = exact / part.full_scale_amps
     at_25 = found["25 degC", True]
     np.testing.assert_array_equal(at_25, found["25 degC", False])
