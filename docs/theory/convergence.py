@@ -129,7 +129,7 @@ class Case:
 
 def make_case(encoding_name: str, size: tuple[int, int], vectors: int) -> Case:
     """Make a tile of random weights, with the full drive, the last input alone, and random drives of all densities."""
-    chip = load_chip("etox65", (f"encoding={encoding_name}",))
+    chip = load_chip("etox65-ideal-straps", (f"encoding={encoding_name}",))
     encoding, random = chip.encoding, np.random.default_rng(SEED)
     inputs, outputs = encoding.capacity(*size)
     weights = random.integers(0, 16, (inputs, outputs), dtype=np.uint8)
@@ -159,7 +159,7 @@ def measure(
     solved = presolve(case.prepared, case.drive, random)
     fit = torch.from_numpy(build.random_drives(case.tile, case.drive, build.FIT_VECTORS, random))
     scale = case.prepared.table.top_amps * case.x.shape[1]
-    models = [build.assemble(case.tile, case.drive, solved, fit, blocks, scale, torch.float64) for blocks in counts]
+    models = [build.assemble(case.tile, case.drive, solved, None, fit, blocks, scale, torch.float64) for blocks in counts]
     for variant, change in VARIANTS.items():
         for blocks, model in zip(counts, models, strict=True):
             found.append(_point(encoding_name, variant, blocks, case.reduced(change(model)) - exact))
