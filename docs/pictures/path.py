@@ -215,7 +215,7 @@ X1_0 bl0_1 wl1 sl0_0 0
 + floating_gate vt=4.163
 …
 * source line 0: wordlines 0 to 1
-Rsl0_0 ret sl0_0 20.0
+Rsl0_0 gm0_0 sl0_0 20.0
 …
 .save i(vbl0) i(vbl1) … i(vret)
 .dc Vidx 0 15 1
