@@ -159,7 +159,9 @@ def measure(
     solved = presolve(case.prepared, case.drive, random)
     fit = torch.from_numpy(build.random_drives(case.tile, case.drive, build.FIT_VECTORS, random))
     scale = case.prepared.table.top_amps * case.x.shape[1]
-    models = [build.assemble(case.tile, case.drive, solved, None, fit, blocks, scale, torch.float64) for blocks in counts]
+    models = [
+        build.assemble(case.tile, case.drive, solved, None, fit, blocks, scale, torch.float64) for blocks in counts
+    ]
     for variant, change in VARIANTS.items():
         for blocks, model in zip(counts, models, strict=True):
             found.append(_point(encoding_name, variant, blocks, case.reduced(change(model)) - exact))

@@ -38,7 +38,6 @@ from norsim.tiling.convert import convert, fingerprint
 from norsim.training.finetune import fine_tune
 from norsim.training.tuning import Tuning
 from norsim.user_code import call_code
-from results import cases
 from tests.solver.arrays import channel
 from tools import quick_tests
 
@@ -324,38 +323,3 @@ def test_tuning_of_another_network_or_other_data_is_not_resumed(tmp_path: Path) 
     for some, data in ((other, train), (network, labels), (network, pixels)):
         with pytest.raises(ConfigurationError, match="another network, chip or data"):
             fine_tune(some, chip, data, tuning, tmp_path, resume=True, digital=digital)
-
-
-def test_a_run_for_the_page_of_results_is_made_again_if_anything_differs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
-    made: list[list[str]] = []
-
-    def make(words: list[str], **_: Any) -> CompletedProcess[bytes]:
-        made.append(words)
-        folder = Path(words[words.index("--out") + 1])
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in ("summary", "timing"):
-            (folder / f"{name}.json").write_text('{"accuracy": 1}')
-        return CompletedProcess(words, 0)
-
-    monkeypatch.setattr(cases.subprocess, "run", make)
-    case = cases.Case("one", "digits-cnn", "eval-network", ("--images", "8"))
-    assert case.run(tmp_path, None)["accuracy"] == 1
-    case.run(tmp_path, None)
-    assert len(made) == 1
-    replace(case, options=("--images", "9")).run(tmp_path, None)
-    case.run(tmp_path, None)
-    replace(case, program=("-m", "results.speed")).run(tmp_path, None)
-    assert len(made) == 4
-    now = cases.inputs("digits-cnn")
-    for key in now:
-        monkeypatch.setattr(cases, "inputs", lambda network, key=key: {**now, key: "another"})
-        case.run(tmp_path, None)
-    assert len(made) == 4 + len(now)
-    # A run that failed half-way is not taken for a finished one.
-    monkeypatch.setattr(cases.subprocess, "run", lambda words, **_: CompletedProcess(words, 4))
-    monkeypatch.setattr(cases, "inputs", lambda network: now)
-    for _ in range(2):
-        with pytest.raises(SystemExit, match="ended with code 4"):
-            case.run(tmp_path, None)
