@@ -170,7 +170,9 @@ def begun(body: str, folder: Path, **options: object) -> tuple[subprocess.Popen[
     program = PROGRAM + textwrap.indent(textwrap.dedent(body), "    ")
     running = subprocess.Popen(
         [sys.executable, "-c", program], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True, env={**os.environ, "TMPDIR": str(folder)}, **options,  # type: ignore[call-overload]
+        start_new_session=True, env={**os.environ, "TMPDIR": str(folder)},
+        # Tests that were started by nohup ignore SIGHUP.
+        **{"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL), **options},  # type: ignore[call-overload]
     )  # fmt: skip
     assert running.stdout is not None
     said = []
