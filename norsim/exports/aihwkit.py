@@ -22,9 +22,9 @@ import numpy as np
 from torch import nn
 
 from norsim.data.inputs.structure import Structure, count_of
-from norsim.errors import ConfigurationError
+from norsim.exports.names import layers_on_array
 from norsim.tiling.fit import fit_lines
-from norsim.tiling.modules import TiledLayer, layer_codes, tiled_layers
+from norsim.tiling.modules import TiledLayer, layer_codes
 from norsim.tiling.tile import PlacedTile, TileRead
 
 TILES = "tiles.json"
@@ -38,9 +38,7 @@ def files(model: nn.Module, images: Structure) -> Iterator[tuple[str, str]]:
     The moments are those of the reads of a calibrated network for `images` `[n, ...]`, by the backend that it was
     calibrated with. Raises ConfigurationError for a network without a layer on the array.
     """
-    layers = {name: layer for name, layer in tiled_layers(model).items() if not layer.stays_digital}
-    if not layers:
-        raise ConfigurationError("no layer of the network is on the array; there are no tiles to export")
+    layers = layers_on_array(model, "tiles to export")
     codes, count = layer_codes(model, images, list(layers)), count_of(images)
     found = {name: _layer(layer, codes[name], count) for name, layer in layers.items()}
     content = {"images": count, "layers": found}

@@ -1,11 +1,23 @@
-"""Names of layers in files that other programs read."""
+"""Layers in files that other programs read, and their names."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
+from torch import nn
+
 from norsim.errors import ConfigurationError
+from norsim.tiling.modules import TiledLayer, tiled_layers
+
+
+def layers_on_array(model: nn.Module, what: str) -> dict[str, TiledLayer]:
+    """Return the layers whose cells are exported, by name. Raises ConfigurationError, which says that there is no
+    `what`, for a network without any."""
+    layers = {name: layer for name, layer in tiled_layers(model).items() if not layer.stays_digital}
+    if not layers:
+        raise ConfigurationError(f"no layer of the network is on the array; there are no {what}")
+    return layers
 
 
 def plain_names(names: Sequence[str]) -> dict[str, str]:

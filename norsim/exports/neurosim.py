@@ -27,9 +27,8 @@ from torch import nn
 from norsim.array.tile import Floats
 from norsim.backends.programming import amps_of
 from norsim.data.inputs.structure import Structure, taken
-from norsim.errors import ConfigurationError
-from norsim.exports.names import plain_names
-from norsim.tiling.modules import TiledLayer, layer_codes, tiled_layers
+from norsim.exports.names import layers_on_array, plain_names
+from norsim.tiling.modules import TiledLayer, layer_codes
 from norsim.tiling.program import ProgrammedTile
 from norsim.tiling.tile import PlacedTile
 
@@ -45,9 +44,7 @@ def files(model: nn.Module, images: Structure) -> Iterator[tuple[str, str]]:
 
     Raises ConfigurationError for a network without a layer on the array.
     """
-    layers = {name: layer for name, layer in tiled_layers(model).items() if not layer.stays_digital}
-    if not layers:
-        raise ConfigurationError("no layer of the network is on the array; there are no conductances to export")
+    layers = layers_on_array(model, "conductances to export")
     codes = layer_codes(model, taken(images, slice(1)), list(layers))
     return _files(layers, codes, plain_names(list(layers)))
 

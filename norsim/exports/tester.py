@@ -13,9 +13,8 @@ from torch import nn
 
 from norsim.backends.programming import amps_of
 from norsim.data.inputs.structure import Structure
-from norsim.errors import ConfigurationError
-from norsim.exports.names import plain_names
-from norsim.tiling.modules import TiledLayer, tiled_layers
+from norsim.exports.names import layers_on_array, plain_names
+from norsim.tiling.modules import TiledLayer
 from norsim.tiling.program import aimed_at
 from norsim.tiling.tile import PlacedTile
 
@@ -34,9 +33,7 @@ def files(model: nn.Module, images: Structure) -> Iterator[tuple[str, str]]:
     alone at the gate and drain volts of program-verify. With `silicon.in_situ` each cell has a current of its own.
     Layers that stay digital have no cells. Raises ConfigurationError if there are no others.
     """
-    layers = {name: layer for name, layer in tiled_layers(model).items() if not layer.stays_digital}
-    if not layers:
-        raise ConfigurationError("no layer of the network is on the array; there are no cells to program")
+    layers = layers_on_array(model, "cells to program")
     names = plain_names(list(layers))
     return _files({names[name]: (name, layer) for name, layer in layers.items()})
 
