@@ -15,6 +15,8 @@ from results.part import Part
 from results.plan import PARTS
 from results.run import unpacked
 
+# For who opens the file of a page; the page does not show it.
+WRITTEN_BY = "<!-- Written by `make results`; do not edit. -->"
 # The content of parts' files by name.
 Found = dict[str, dict[str, Any]]
 
@@ -55,6 +57,11 @@ def row(found: Found, network: str, name: str, parts: Sequence[Part] = PARTS) ->
     there = [part for part in own if part.name in found]
     results = sorted((found[part.name]["result"] for part in there), key=lambda one: one.get("first", 0))
     return Row(network, name, results, [part.name for part in own if part.name not in found])
+
+
+def section(title: str, text: str) -> Iterator[str]:
+    """Yield the title of a section, and its text."""
+    yield from (f"## {title}", "", text, "")
 
 
 def table(head: str, lines: Iterable[Sequence[str]]) -> Iterator[str]:
@@ -129,3 +136,13 @@ def points(loss: dict[str, Any]) -> str:
 def nats(rise: dict[str, Any]) -> str:
     """Return a rise of the cross-entropy."""
     return f"{rise['nats']:.4f} ({rise['ci95'][0]:.4f} to {rise['ci95'][1]:.4f})"
+
+
+def shared(part: dict[str, Any]) -> list[str]:
+    """Return the losses to one part of an attribution: alone, added last, its Shapley value, and in nats."""
+    return [*(points(part[kind]) for kind in ("alone", "without", "shapley")), nats(part["cross_entropy"])]
+
+
+def together(result: dict[str, Any]) -> list[str]:
+    """Return the losses to all parts of an attribution, in the columns of `shared`."""
+    return ["all together", points(result["array"]), "", "", nats(result["array_cross_entropy"])]

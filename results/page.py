@@ -6,12 +6,27 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from results import silicon
-from results.cells import Found, Row, common, counted, error, lines, lost, nats, not_yet, percent, points, row, table
+from results.cells import (
+    WRITTEN_BY,
+    Found,
+    Row,
+    common,
+    counted,
+    error,
+    lines,
+    lost,
+    not_yet,
+    percent,
+    points,
+    row,
+    section,
+    shared,
+    table,
+    together,
+)
 from results.part import OTHERS, card
 from results.plan import BITS, DIGITS, ENCODINGS, GATE_COUPLED_IMAGES, PARTS, REFERENCE, SHIPPED, SMALL
 
-# For who opens the file; a page does not show it.
-WRITTEN_BY = "<!-- Written by `make results`; do not edit. -->"
 # The paper's losses, at 4 bit and on the array, in points.
 PAPER = (2.0, 2.25)
 STRAPS = {"ideal-straps": "ideal", REFERENCE: "grounded at both ends", "one-end": "grounded at one end"}
@@ -86,13 +101,12 @@ def _rows(found: Found, *names: str) -> Iterator[Row]:
 
 
 def _proof(found: Found) -> Iterator[str]:
-    yield from ("## Proof", "")
-    yield (
+    yield from section(
+        "Proof",
         "ngspice solves at least 59 reads drawn at random from all, and one of every pass of every layer, again, and "
         "`nodal` reads of every tile. Then `nodal` classifies the same images with the same converters: the classes "
-        "that differ from those of `macro`, with their exact interval."
+        "that differ from those of `macro`, with their exact interval.",
     )
-    yield ""
 
     def cells(one: Row) -> Sequence[str]:
         (result,) = one.results
@@ -112,13 +126,12 @@ def _proof(found: Found) -> Iterator[str]:
 
 
 def _straps(found: Found) -> Iterator[str]:
-    yield from ("## Ground metal", "")
-    yield (
+    yield from section(
+        "Ground metal",
         "Straps of 0.4 ohm a cell, the metal of bitlines, take the current of a segment through 1 ohm to ground, at "
         "both ends or at one; `etox65-ideal-straps` has straps without resistance. Against both ends: points lost on "
-        "the images that both rows have."
+        "the images that both rows have.",
     )
-    yield ""
 
     def cells(one: Row) -> Sequence[str]:
         other = row(found, one.network, REFERENCE)
@@ -137,13 +150,12 @@ def _below(one: Row) -> tuple[str, str]:
 
 
 def _remedies(found: Found) -> Iterator[str]:
-    yield from ("## Mitigations", "")
-    yield (
+    yield from section(
+        "Mitigations",
         "Points that a mitigation recovers, and accuracies without and with it, on the images of both rows. `in place` "
         "programs cells until the currents of the tile's lines are right, with all wires in place "
-        "(`silicon.in_situ`)."
+        "(`silicon.in_situ`).",
     )
-    yield ""
 
     def remedies() -> Iterator[Sequence[str]]:
         for network in SHIPPED:
@@ -163,14 +175,13 @@ def _remedies(found: Found) -> Iterator[str]:
 
 
 def _encodings(found: Found) -> Iterator[str]:
-    yield from ("## Encodings", "")
-    yield (
+    yield from section(
+        "Encodings",
         "How activations become volts and weights become cells: [Encodings](theory/encodings.md). `reference` is "
         "bit-serial with reference columns for the term of the zero point; `digital-zero` computes this term, and "
         f"`differential` has two cells a weight. `macro` does not read gate-coupled; `nodal` reads it on the first "
-        f"{GATE_COUPLED_IMAGES} images."
+        f"{GATE_COUPLED_IMAGES} images.",
     )
-    yield ""
 
     def cells(one: Row) -> Sequence[str]:
         encoding = one.results[0]["encoding"]
@@ -181,13 +192,12 @@ def _encodings(found: Found) -> Iterator[str]:
 
 
 def _bits(found: Found) -> Iterator[str]:
-    yield from ("## Other widths", "")
-    yield (
+    yield from section(
+        "Other widths",
         "Float weights, quantized after training to the bits of weights and activations; rows of one value have it "
         "for both. `gpt` predicts characters, and has the cross-entropy in nats, less of which is better; the others "
-        "classify."
+        "classify.",
     )
-    yield ""
 
     def cells(one: Row) -> Sequence[str]:
         (result,) = one.results
@@ -217,12 +227,11 @@ def _change(result: dict[str, Any], value: float, span: Sequence[float] | None) 
 
 
 def _speed(found: Found) -> Iterator[str]:
-    yield from ("## Time", "")
-    yield (
+    yield from section(
+        "Time",
         "A complete `norsim eval-network` (set-up, calibration, the digital network, verification) against a plain "
-        "float32 evaluation of the same images in the same process."
+        "float32 evaluation of the same images in the same process.",
     )
-    yield ""
 
     def cells(one: Row) -> Sequence[str]:
         (result,) = one.results
@@ -267,9 +276,8 @@ def _shares(result: dict[str, Any]) -> Iterator[Sequence[str]]:
     if result["quantization"]:
         yield [images, "quantization, against float", points(result["quantization"])]
     for part in result["shares"]:
-        columns = [points(part[kind]) for kind in ("alone", "without", "shapley")]
-        yield [images, part["name"], *columns, nats(part["cross_entropy"])]
-    yield [images, "all together", points(result["array"]), "", "", nats(result["array_cross_entropy"])]
+        yield [images, part["name"], *shared(part)]
+    yield [images, *together(result)]
     verdict = f"{result['verdict']} within ±{result['margin_points']:g}"
     yield [images, "all together minus the sum", f"{points(result['remainder'])}, {verdict}"]
 

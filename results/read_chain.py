@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from results.cells import Found, nats, not_yet, points, row, table
+from results.cells import WRITTEN_BY, Found, not_yet, row, shared, table, together
 from results.plan import CHAIN, DIGITS, FEW, SMALL
 
 RANKED = (DIGITS, SMALL)
@@ -17,8 +17,7 @@ def page(found: Found) -> str:
 
 
 def _head(found: Found) -> Iterator[str]:
-    yield from ("# The read chain: which effect decides an accuracy", "")
-    yield from ("<!-- Written by `make results`; do not edit. -->", "")
+    yield from ("# The read chain: which effect decides an accuracy", "", WRITTEN_BY, "")
     yield (
         f"The first {FEW} test images with `macro`, 4-bit weights and activations, on one chip with every effect of "
         "the read chain. Losses are in points against the 4-bit integers on the same images, with 95 % intervals. "
@@ -47,10 +46,8 @@ def _ranking(found: Found) -> Iterator[str]:
                 yield [network, not_yet(one.missing)]
             for result in one.results:
                 for part in by_share(result):
-                    columns = [points(part[kind]) for kind in ("alone", "without", "shapley")]
-                    yield [network, part["name"], *columns, nats(part["cross_entropy"])]
-                whole = nats(result["array_cross_entropy"])
-                yield [network, "all together", points(result["array"]), "", "", whole]
+                    yield [network, part["name"], *shared(part)]
+                yield [network, *together(result)]
 
     yield from table("network | cause | alone | added last | Shapley value | cross-entropy, nats", ranks())
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from norsim.files import write_text
-from results.cells import Found, lost, percent, row
+from results.cells import Found, lost, percent, row, table
 from results.plan import REFERENCE, SHIPPED, SMALL
 
 BETWEEN = re.compile(r"<!-- results -->\n.*?<!-- end of results -->", re.DOTALL)
@@ -21,11 +21,10 @@ def write(found: Found, path: Path) -> None:
 def sentences(found: Found) -> str:
     """Return a table of the networks on the array that have been measured, and the effect of the stress chip."""
     measured = [one for one in (row(found, network, REFERENCE) for network in SHIPPED) if one.results]
-    lines = ["| network | images | on the array | loss against float, points |", "|---|---|---|---|"]
-    for one in measured:
-        loss, _ = lost(one.correct("float"), one.correct("array"))
-        lines.append(f"| {one.network} | {len(one.images)} | {percent(one.correct('array'))} | {loss} |")
-    text = "\n".join(lines) + "\n" if measured else "Not measured yet.\n"
+    right = ((one.network, one.correct("float"), one.correct("array")) for one in measured)
+    each = ([name, str(len(array)), percent(array), lost(before, array)[0]] for name, before, array in right)
+    head = "network | images | on the array | loss against float, points"
+    text = "\n".join(table(head, each)) if measured else "Not measured yet.\n"
     bare, cured = row(found, SMALL, "stress"), row(found, SMALL, "stress-in-place")
     if bare.results and cured.results:
         text += (

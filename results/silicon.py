@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from benchmarks import macros
 from benchmarks.published import MACROS
-from results.cells import Found, Row, common, error, lines, lost, not_yet, percent, points, row, table
+from results.cells import Found, Row, common, error, lines, lost, not_yet, percent, points, row, section, table
 from results.plan import REFERENCE, SHIPPED, SMALL, STRESSED, SWEPT
 
 CURES = "stress-cures"
@@ -17,14 +17,13 @@ PARTS_SHOWN = ("cells", "regulators", "lines", "drivers", "amplifiers", "convert
 
 def stress(found: Found) -> Iterator[str]:
     """Yield what each cure regains on the stress chip."""
-    yield from ("## The stress chip", "")
-    yield (
+    yield from section(
+        "The stress chip",
         "On the stress chip, whose source lines are bare diffusion. All rows but `unfitted` have the column fit, and "
         "some have one more mitigation: `in-place`, cells programmed in place; `levels`, level currents and drain "
         "voltages selected on training images by `norsim sweep --split train`; `tuned`, weights trained through the "
-        "circuit by `norsim finetune`. Losses are against the shipped digital 4-bit network."
+        "circuit by `norsim finetune`. Losses are against the shipped digital 4-bit network.",
     )
-    yield ""
     start = row(found, SMALL, "stress")
 
     def cells(one: Row) -> Sequence[str]:
@@ -61,14 +60,13 @@ def stress(found: Found) -> Iterator[str]:
 
 def sweeps(found: Found) -> Iterator[str]:
     """Yield the accuracy over silicon, converters and wires."""
-    yield from ("## Silicon, converters and wires", "")
-    yield (
+    yield from section(
+        "Silicon, converters and wires",
         "Accuracy over properties of the chip, on the first images; the mean of ten chips if cells have a spread. The "
         "spread between chips leaves out the chance of the images. Spread and drift over time are those measured on "
         "40 nm SONOS cells; for the sweeps over time and temperature, converters and columns were fitted just after "
-        "programming, at 27 degC. [Non-idealities](theory/silicon.md) has the models."
+        "programming, at 27 degC. [Non-idealities](theory/silicon.md) has the models.",
     )
-    yield ""
     some = [row(found, network, f"sweep-{name}") for network in SHIPPED[:2] for name in SWEPT]
     if any(one.results for one in some):
         words = "![Accuracy over spread, time, temperature, converter, wordline lag, rows and wires]"
@@ -92,12 +90,11 @@ def sweeps(found: Found) -> Iterator[str]:
 
 def energy(found: Found) -> Iterator[str]:
     """Yield energy, time and area of an image, beside published macros."""
-    yield from ("## Energy, time and area", "")
-    yield (
+    yield from section(
+        "Energy, time and area",
         "Of an image on `etox65`, the whole chip: an operation is half a multiply-accumulate. [Energy and "
-        "time](theory/energy.md) has the costs and what they leave out."
+        "time](theory/energy.md) has the costs and what they leave out.",
     )
-    yield ""
 
     def cells(one: Row) -> Sequence[str]:
         cost = one.results[0]["energy"]
