@@ -21,8 +21,8 @@ def write(found: Found, path: Path) -> None:
 def sentences(found: Found) -> str:
     """Return a table of the networks on the array that have been measured, and the effect of the stress chip."""
     measured = [one for one in (row(found, network, REFERENCE) for network in SHIPPED) if one.results]
-    right = ((one.network, one.correct("float"), one.correct("array")) for one in measured)
-    each = ([name, str(len(array)), percent(array), lost(before, array)[0]] for name, before, array in right)
+    right = ((one, one.correct("float"), one.correct("array")) for one in measured)
+    each = ([one.network, str(len(one.images)), percent(array), lost(before, array)[0]] for one, before, array in right)
     head = "network | images | on the array | loss against float, points"
     text = "\n".join(table(head, each)) if measured else "Not measured yet.\n"
     bare, cured = row(found, SMALL, "stress"), row(found, SMALL, "stress-in-place")
