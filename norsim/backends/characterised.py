@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from itertools import count, product
 
 import numpy as np
 from numba import get_num_threads
+from threadpoolctl import threadpool_limits
 
 from norsim.array.cell import Cell
 from norsim.array.tile import Currents, Floats, Stimulus, Tile
@@ -193,17 +194,26 @@ def build_models(requests: Sequence[tuple[Tile, Stimulus]], progress: Progress) 
         model_table(*missing[0])
     ended = count(1)
     units = (Unit(place, request[0].name, request) for place, request in enumerate(requests))
-    Threads(get_num_threads()).run(reduced, units, lambda *_: progress(next(ended), len(requests)), tries=1)
+    with one_thread_each():
+        Threads(get_num_threads()).run(reduced, units, lambda *_: progress(next(ended), len(requests)), tries=1)
+
+
+def one_thread_each() -> AbstractContextManager[object]:
+    """Return a context in which numpy's linear algebra takes one thread: the matrices of a model are small, and several
+    models, each with as many threads as there are cores, wait for each other."""
+    limits: AbstractContextManager[object] = threadpool_limits(limits=1, user_api="blas")
+    return limits
 
 
 def times_to_build(tile: Tile, stimulus: Stimulus) -> tuple[float, float]:
     """Return the seconds in which `build_models` builds the model of each of many tiles like this one, and those that
     the first takes besides: it characterises the cell, and loads the kernels."""
     drive, times = modelled(stimulus), []
-    for _ in range(2):
-        started = time.perf_counter()
-        built(tile, drive)
-        times.append(time.perf_counter() - started)
+    with one_thread_each():
+        for _ in range(2):
+            started = time.perf_counter()
+            built(tile, drive)
+            times.append(time.perf_counter() - started)
     return times[1] / get_num_threads(), max(times[0] - times[1], 0.0)
 
 

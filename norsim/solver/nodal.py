@@ -46,12 +46,12 @@ Free = Literal["both", "bitlines", "source lines", "none"]
 BLOCKS_AT_ONCE, CELLS_AT_ONCE = 128, 2**25
 
 
-def solve(prepared: Prepared, stimulus: Stimulus, threads: int | None = None) -> Currents:
+def solve(prepared: Prepared, stimulus: Stimulus, threads: int | None = None, tolerance: float = TOLERANCE) -> Currents:
     """Return the currents of every read; `converged` and `residual` are the state after the last sweep.
 
     It takes `threads`, by default those of numba. `residual` is the violation of Kirchhoff's current law, over all
-    cells, relative to the current (see FLOOR). Raises SolveError if the volts of a cell are outside the box that it was
-    characterised for.
+    cells, relative to the current (see FLOOR); reads have converged if it is at most `tolerance`. Raises SolveError if
+    the volts of a cell are outside the box that it was characterised for.
     """
     parts = []
     cells = prepared.tile.thresholds.size * nodal_kernels.LANES
@@ -59,12 +59,12 @@ def solve(prepared: Prepared, stimulus: Stimulus, threads: int | None = None) ->
     blocks = min(max(CELLS_AT_ONCE // cells, threads), BLOCKS_AT_ONCE)
     size = blocks * nodal_kernels.LANES
     for start in range(0, stimulus.vectors, size):
-        parts.append(_solve_some(prepared, stimulus.take(slice(start, start + size)), threads))
+        parts.append(_solve_some(prepared, stimulus.take(slice(start, start + size)), threads, tolerance))
     bitline, source, residual = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     if prepared.tile.wires.strap_every is not None:
         source = source.sum(axis=1, keepdims=True)
     bitline = prepared.tile.with_leaks(bitline)
-    return Currents(bitline, source, residual <= TOLERANCE, residual, "nodal")
+    return Currents(bitline, source, residual <= tolerance, residual, "nodal")
 
 
 def relax(
@@ -86,8 +86,12 @@ def relax(
     tiles can be solved at a time. Raises SolveError if the sweeps do not converge to `tolerance`.
     """
     found = _relax_blocks(prepared, gates, bitline_volts, drop, rise, free, tolerance, straps)
-    amps, drop, rise = (_by_lane(values, gates.shape[1]) for values in found[:3])
-    return amps, drop, rise
+    lanes = gates.shape[1]
+    if drop is None or free in ("both", "bitlines"):
+        drop = _by_lane(found[1], lanes)
+    if rise is None or free in ("both", "source lines"):
+        rise = _by_lane(found[2], lanes)
+    return _by_lane(found[0], lanes), drop, rise
 
 
 def mean_volts(
@@ -184,7 +188,9 @@ def check_volts(prepared: Prepared, bitline_volts: Floats, drop: Floats, rise: F
     check_box(prepared.table.box, np.array([[across.min(), across.max(), source.min(), source.max()]]))
 
 
-def _solve_some(prepared: Prepared, stimulus: Stimulus, threads: int) -> tuple[Floats, Floats, Floats]:
+def _solve_some(
+    prepared: Prepared, stimulus: Stimulus, threads: int, tolerance: float
+) -> tuple[Floats, Floats, Floats]:
     vectors, lanes, half = stimulus.vectors, nodal_kernels.LANES, nodal_kernels.HALF
     blocks = -(-vectors // lanes)
     # The last block is padded with its last vector.
@@ -203,7 +209,7 @@ def _solve_some(prepared: Prepared, stimulus: Stimulus, threads: int) -> tuple[F
     def work(thread: int) -> None:
         solver(
             thread, threads, gates, volts, float(stimulus.source_volts), prepared.single, prepared.double,
-            prepared.conducting, prepared.floor_amps, TOLERANCE,
+            prepared.conducting, prepared.floor_amps, tolerance,
             MOST_SWEEPS, bitline, source, residual, extremes,
         )  # fmt: skip
 

@@ -51,6 +51,8 @@ SLOW = 10.0
 # A block that float32 leaves with a larger change starts again from no drop: polynomials of high degree can be all
 # rounding in float32, and take volts out of the box.
 FAR = 1e-3
+# The rise of straps that sweeps settle last is extrapolated, as if a sweep left at most this share of its error.
+MOST_LEFT = 0.7
 
 
 @inner(**HOT)
@@ -201,14 +203,26 @@ def _by_matrix(like, matrix, k, values, place, result, at, lanes):  # type: igno
 
 
 @njit(**HOT)
+def _along(like, slowest, ports, lanes):  # type: ignore[no-untyped-def]
+    """Return the size of the rise `slowest` in `ports`."""
+    total, straps = like, slowest.shape[1]
+    for k in range(len(slowest)):
+        for s in range(straps):
+            total = add(total, multiply(spread(like, slowest[k, s]), load(like, ports, (k * straps + s) * lanes)))
+    return total
+
+
+@njit(**HOT)
 def solve_straps(  # type: ignore[no-untyped-def]
-    like, per_line, wordlines, conductances, strap, before, after, contacts, shares, first, ohms, contact_ohms, rise,
-    amps, ports, beyond, metal, lanes,
+    like, per_line, wordlines, conductances, strap, before, after, contacts, shares, first, ohms, contact_ohms, slowest,
+    beyond_solved, rise, amps, ports, beyond, metal, lanes,
 ):  # fmt: skip
     """Set `ports` `[source lines, straps, lanes]` to the volts of strap nodes, with cells linearised about the old
-    rises: see norsim.solver.strap_metal. `beyond`, of the same shape, and `metal` `[2, straps, lanes]` are scratch."""
+    rises: see norsim.solver.strap_metal. The change of the rise `slowest` is extrapolated by its share `beyond_solved`
+    `[lanes]`. `beyond`, of the same shape as `ports`, and `metal` `[2, straps, lanes]` are scratch."""
     (lines, bitlines), straps = conductances.shape, first.shape[1]
     each = straps * lanes
+    before_it = _along(like, slowest, ports, lanes)
     ports[:] = 0.0
     for k in range(lines - 1, -1, -1):
         for j in range(bitlines):
@@ -238,6 +252,11 @@ def solve_straps(  # type: ignore[no-untyped-def]
             drop = multiply(spread(like, contact_ohms), load(like, ports, k * each + s * lanes))
             store(add(load(like, metal, s * lanes), drop), metal, each + s * lanes)
         _by_matrix(like, contacts, k, metal, each, ports, k * each, lanes)
+    more = multiply(subtract(_along(like, slowest, ports, lanes), before_it), load(like, beyond_solved, 0))
+    for k in range(lines):
+        for s in range(straps):
+            place = k * each + s * lanes
+            store(add(load(like, ports, place), multiply(spread(like, slowest[k, s]), more)), ports, place)
 
 
 @njit(**HOT)
@@ -305,6 +324,7 @@ def _sweep(like, tile, block, free_bitlines, free_source_lines, free_straps, wat
         ports,
         beyond,
         metal,
+        beyond_solved,
     ) = block
     (wordlines, bitlines), lanes = tile.states.shape, tile.sizes[4]
     flowing[:], moved[:] = 0.0, 0.0
@@ -324,14 +344,28 @@ def _sweep(like, tile, block, free_bitlines, free_source_lines, free_straps, wat
         if straps and free_straps:
             solve_straps(
                 like, tile.per_line, wordlines, tile.source_conductances, tile.strap, tile.before, tile.after,
-                tile.contacts, tile.shares, tile.first, tile.metal_ohms, tile.contact_ohms, rise, amps, ports, beyond,
-                metal, lanes,
+                tile.contacts, tile.shares, tile.first, tile.metal_ohms, tile.contact_ohms, tile.slowest, beyond_solved,
+                rise, amps, ports, beyond, metal, lanes,
             )  # fmt: skip
         solve_source_lines(
             like, tile.per_line, wordlines, tile.source_conductances, tile.source_ohms, tile.source_lost,
             tile.source_ends, tile.cell, tile.cell_slopes, tile.strap, tile.before, tile.after, ports, straps, rise,
             amps, along, lanes, up, moved,
         )  # fmt: skip
+
+
+@inner()
+def _extrapolation(left, up, beyond_solved):  # type: ignore[no-untyped-def]
+    """Set `beyond_solved` `[lanes]`: a sweep leaves a share q of an error in the slowest rise, those of the wordlines
+    that are not `up`, so the rest of the change is q / (1 - q) of it."""
+    lanes = len(beyond_solved)
+    beyond_solved[:] = 0.0
+    for row in range(len(left)):
+        for lane in range(lanes):
+            beyond_solved[lane] += left[row] * (1 - up[row * lanes + lane])
+    for lane in range(lanes):
+        share = min(beyond_solved[lane], MOST_LEFT)
+        beyond_solved[lane] = share / (1 - share)
 
 
 @inner()
@@ -343,6 +377,7 @@ def _settle(  # type: ignore[no-untyped-def]
     `tolerance`, or more than `stalled` times that of the sweep before; return the number of sweeps. `pace` `[1]` is the
     share of a change that the next sweep leaves, as known before, and then as found."""
     flowing, moved = block[10], block[11]
+    _extrapolation(tile.left, block[7], block[16])
     before = np.inf
     for sweep in range(most_sweeps):
         _sweep(like, tile, block, free_bitlines, free_source_lines, free_straps, watched)
@@ -388,7 +423,7 @@ def _scratch(tile, source_volts):  # type: ignore[no-untyped-def]
         np.zeros(wordlines * lanes, kind), np.zeros(wordlines * CHUNK * lanes, kind),
         np.zeros(len(tile.cell) * lanes, kind), np.zeros(lanes, kind), np.zeros(lanes, kind), np.zeros(4 * lanes, kind),
         np.zeros(straps * lanes, kind), np.zeros(straps * lanes, kind),
-        np.zeros(2 * tile.contacts.shape[1] * lanes, kind),
+        np.zeros(2 * tile.contacts.shape[1] * lanes, kind), np.zeros(lanes, kind),
     )  # fmt: skip
 
 
@@ -431,7 +466,7 @@ def solve(  # type: ignore[no-untyped-def]
     states, per_line = double.states, double.per_line
     for block in range(start, len(gates), step):
         rough[0][:] = bitline_volts[block].ravel()
-        rough[2][:], rough[3][:] = 0.0, 0.0
+        rough[2][:], rough[3][:], rough[13][:] = 0.0, 0.0, 0.0
         _gates(gates[block], 0, LANES, single.orders, conducting, rough[5], rough[6], rough[7])
         pace[0] = 0.0
         sweeps = _settle(
@@ -441,12 +476,13 @@ def solve(  # type: ignore[no-untyped-def]
         for lane in range(LANES):
             near &= change[lane] < FAR
         if not near:
-            rough[2][:], rough[3][:] = 0.0, 0.0
+            rough[2][:], rough[3][:], rough[13][:] = 0.0, 0.0, 0.0
         for half in range(2):
             first = half * HALF
             _half(eight, bitline_volts[block], first, fine[0])
             _half(eight, rough[2], first, fine[2])
             _half(eight, rough[3], first, fine[3])
+            _half(eight, rough[13], first, fine[13])
             _gates(gates[block], first, HALF, double.orders, conducting, fine[5], fine[6], fine[7])
             fine[12][:], pace[0] = bounds[block, half].ravel(), paced
             _settle(

@@ -17,6 +17,8 @@ from norsim.solver.strap_metal import StrapMetal, strap_metal
 NEGLIGIBLE, ROUGH = 1e-12, 1e-9
 # A gate level at which no cell has more than this share of the largest slope counts as down.
 DOWN = 1e-6
+# Steps of the power iteration that finds the rise of straps that sweeps settle last.
+POWERS = 3
 # Residuals are relative to the read's current, but at least to this share of the tile's largest possible current.
 FLOOR = 0.01
 ALL = slice(None)
@@ -37,6 +39,8 @@ class TileArrays(NamedTuple):
     `source_conductances`, `source_ohms`, `source_lost`, `source_ends`, `cell`   the same of source lines, and Chain's
                         `cell`; `cell_slopes` `[wordlines, bitlines]` of cells in their source volts
     `strap`, `before`, `after`, `contacts`, `shares`, `first`, `metal_ohms`, `contact_ohms`   of StrapMetal
+    `slowest`, `left`   `[source lines, straps]`, the rise of straps that sweeps settle last, of norm 1, and
+                        `[wordlines]`, the share of its error that each wordline leaves if it is down
     """
 
     coefficients: NDArray[np.floating]
@@ -64,6 +68,8 @@ class TileArrays(NamedTuple):
     first: NDArray[np.floating]
     metal_ohms: np.floating
     contact_ohms: np.floating
+    slowest: NDArray[np.floating]
+    left: NDArray[np.floating]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +105,9 @@ def prepare(tile: Tile, table: CellTable) -> Prepared:
     on_lines = whole.reshape(-1, per_line, tile.bitlines).sum(axis=1)
     bitlines = factored_line.bitlines(tile.wires, steepest[states])
     source_lines, straps = factored_line.source_lines(tile.wires, on_lines), strap_metal(tile.wires, on_lines)
+    slowest, share = _slowest(straps, on_lines)
+    of_rows = at_cells.sum(axis=1)
+    left = share * of_rows / of_rows.sum()
     pieces = [_pieces(edges) for edges in (table.across_edges, table.source_edges)]
     monomials = table.monomials()
     # Powers of the source volts are evaluated by four.
@@ -119,6 +128,7 @@ def prepare(tile: Tile, table: CellTable) -> Prepared:
             *line(on_lines, source_lines, source_lines.share), source_lines.cell, at_cells.astype(kind),
             straps.strap, of_kind(straps.before), of_kind(straps.after), of_kind(straps.contacts),
             of_kind(straps.shares), of_kind(straps.first), kind(straps.ohms), kind(straps.contact_ohms),
+            of_kind(slowest), of_kind(left),
         )  # fmt: skip
 
     slopes = np.maximum(drain, source).max(axis=1)
@@ -126,6 +136,22 @@ def prepare(tile: Tile, table: CellTable) -> Prepared:
         tile, table, slopes > DOWN * slopes.max(), bitlines, source_lines, straps,
         arrays(np.float32, nodal_kernels.LANES, ROUGH), arrays(np.float64, nodal_kernels.HALF, NEGLIGIBLE),
     )  # fmt: skip
+
+
+def _slowest(straps: StrapMetal, on_lines: Floats) -> tuple[Floats, float]:
+    """Return the rise of straps `[source lines, straps]`, of norm 1, that currents through cells of slopes `on_lines`
+    `[source lines, bitlines]` reproduce best, and the share that they reproduce: with all cells down, this share of an
+    error of that form is left by a sweep, which takes them for conducting."""
+    found, share = np.ones(straps.contacts.shape[:2]), 0.0
+    found = found / max(np.sqrt(found.size), 1.0)
+    for _ in range(POWERS if found.size else 0):
+        at_cells = straps.before * found[:, straps.strap] + straps.after * found[:, straps.strap + 1]
+        again = straps.volts(straps.at_ports() @ (on_lines * at_cells)[:, :, None])[:, :, 0]
+        share, size = float((found * again).sum()), float(np.linalg.norm(again))
+        if not size:
+            break
+        found = again / size
+    return found, share
 
 
 def _pieces(edges: Floats) -> Floats:

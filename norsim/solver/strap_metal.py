@@ -21,6 +21,7 @@ which is block elimination in the form of norsim.solver.factored_line.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,10 +121,16 @@ def strap_metal(wires: Wires, conductances: Floats) -> StrapMetal:
     return StrapMetal(strap, before, after, contacts, shares, first[None], ohms, wires.source_end_ohms)
 
 
+@lru_cache(maxsize=64)
+def unloaded_straps(wires: Wires, lines: int, bitlines: int) -> StrapMetal:
+    """Return the straps of `lines` source lines whose cells have no conductance: all tiles of a chip have them."""
+    return strap_metal(wires, np.zeros((lines, bitlines)))
+
+
 def metal_rise(wires: Wires, amps: Floats) -> float:
     """Return an upper bound of the rise of straps, volts: that for the currents `amps` `[source lines, bitlines]` of
     cells. Less current from any cell lowers every node of a network of resistors."""
-    metal = strap_metal(wires, np.zeros_like(amps))
+    metal = unloaded_straps(wires, *amps.shape)
     return float(metal.volts(metal.at_ports() @ amps[:, :, None]).max()) if metal.strap.size else 0.0
 
 

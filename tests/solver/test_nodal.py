@@ -217,6 +217,22 @@ def test_sweeps_that_end_too_early_are_data_then_an_error(monkeypatch: pytest.Mo
         read(array.tile, stimulus, "nodal")
 
 
+def test_extrapolated_rises_of_straps_settle_in_two_thirds_of_the_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    array = array_of("bit-serial", 256, 16, strap_ends="one", strap_ohms=0.4)
+    stimulus = array.stimulus(4, 0)
+    prepared = nodal.prepare(array.tile, table_of(array.tile, stimulus))
+    still = np.zeros_like(prepared.double.left)
+    plain = replace(
+        prepared, single=prepared.single._replace(left=still.astype(np.float32)),
+        double=prepared.double._replace(left=still),
+    )  # fmt: skip
+    settled, same = nodal.solve(prepared, stimulus), nodal.solve(plain, stimulus)
+    scale = full_scale_amps(array.encoding, array.inputs, 4, 4)
+    assert np.abs(settled.bitline - same.bitline).max() <= 1e-8 * scale
+    monkeypatch.setattr(nodal, "MOST_SWEEPS", 12)
+    assert nodal.solve(prepared, stimulus).converged.all() and not nodal.solve(plain, stimulus).converged.all()
+
+
 def test_relaxed_lines_that_do_not_settle_are_an_error(resistor_cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
     tile, stimulus = tile_of(resistor_cell, Wires(40.0, 300.0, 150.0, 60.0)), reads(12, 10, False)
     prepared = solver_of(tile, stimulus, channel)

@@ -35,6 +35,8 @@ REFUSED = 1e-2
 WORTHWHILE = 0.85
 BLOCKS = (1, 2, 4, 8, 16, 32, 64)
 CHECK_VECTORS = 48
+# Convergence of the currents that a model is compared with: far below what it is allowed to deviate.
+EXACT = 5e-7
 FIT_VECTORS = 96
 
 
@@ -56,7 +58,7 @@ def build(tile: Tile, drive: Driven, table: CellTable, dtype: torch.dtype = torc
     straps: tuple[StrapResponse, Floats] | None = None
     if solved.lifted is not None:
         groups = group_features(fit, drive, line_of(tile, drive, len(solved.level), 1))
-        straps = strap_response(tile, solved, solved.lifted, groups, nodes_of(solved)[1])
+        straps = strap_response(solved, solved.lifted, groups, nodes_of(solved)[1])
     tolerance = TOLERANCE if straps is None else TOLERANCE_OF_METAL
     best: Macro | None = None
     for blocks in BLOCKS:
@@ -81,7 +83,7 @@ def _exact(prepared: nodal.Prepared, drive: Driven, x: Floats) -> Floats:
 
     Raises SolveError if it does not converge. It takes this thread only, so that several models are built at a time.
     """
-    found = nodal.solve(prepared, drive.stimulus(x, prepared.tile), threads=1)
+    found = nodal.solve(prepared, drive.stimulus(x, prepared.tile), threads=1, tolerance=EXACT)
     if not found.converged.all():
         raise SolveError(
             f"the lines of {prepared.tile.name} do not converge: Kirchhoff's current law is violated by "

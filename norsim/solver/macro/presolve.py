@@ -14,12 +14,12 @@ from itertools import combinations
 
 import numpy as np
 
-from norsim.array.tile import Floats, Tile
+from norsim.array.tile import Floats
 from norsim.errors import ConfigurationError
 from norsim.solver import nodal
 from norsim.solver.input_lines import Driven
 from norsim.solver.nodal import Prepared
-from norsim.solver.strap_metal import strap_metal
+from norsim.solver.strap_metal import StrapMetal, unloaded_straps
 
 NOMINAL_VECTORS = 32
 CODE_NODES = np.array([0.0, 0.5, 1.0])
@@ -71,6 +71,7 @@ class Lifted:
                 in m, and in m and the common motion of the summing lines
     `nominal`   `[groups, straps]`, volts: the nominal rise of each strap; `share` `[straps]`: its share of m
     `shared`    `[groups, groups]`, ohms: the rise at the second group for a mean current of all lines in the first
+    `straps`    the straps with source lines whose cells have no conductance
     """
 
     slope: Floats
@@ -79,6 +80,7 @@ class Lifted:
     nominal: Floats
     share: Floats
     shared: Floats
+    straps: StrapMetal
 
     @property
     def profile(self) -> Floats:
@@ -131,10 +133,15 @@ def _wordline_groups(prepared: Prepared, drive: Driven, random: np.random.Genera
     moved = drop[:, :, None] + shape[:, None] * shifts
     straps = metal[:, :, None] + share[:, None] * lifts
     together, _, rise = nodal.relax(prepared, gates, volts, moved, None, "source lines", straps=straps)
-    held = np.repeat(rise[:, :, 1 :: len(of_lines)], len(of_lines), axis=2)
-    alone, _, _ = nodal.relax(prepared, gates, volts, drop[:, :, None] + shifts, held, "none")
-    sizes = (tile.source_lines, tile.bitlines, len(states), len(of_lines))
-    both = [_grouped(amps, per_line).reshape(sizes) for amps in (together, alone)]
+    # Held source lines are those of no shift, and only the first shifts are of lines.
+    held = np.repeat(rise[:, :, 1 :: len(of_lines)], 3, axis=2)
+    first = np.arange(len(shifts)) % len(of_lines) < 3
+    dropped = drop[:, :, None] + shifts[first]
+    alone, _, _ = nodal.relax(prepared, gates[:, first], volts[:, first], dropped, held, "none")
+    both = [
+        _grouped(amps, per_line).reshape(tile.source_lines, tile.bitlines, len(states), -1)
+        for amps in (together, alone)
+    ]
     profile = _grouped(drop[:, :, None], per_line)[:, :, 0] / _grouped(np.ones((*drop.shape, 1)), per_line)[:, :, 0]
 
     def by_feature(values: Floats) -> Floats:
@@ -150,9 +157,9 @@ def _wordline_groups(prepared: Prepared, drive: Driven, random: np.random.Genera
     _, slope, _, bent = _slopes(by_straps, by_straps, lift)
     corners, edges = amps[..., 5:7].sum(axis=-1), amps[..., [0, 2, 3, 4]].sum(axis=-1)
     cross = (corners - edges + 2 * amps[..., 1]) / (2 * step * lift)
-    along = mean_over_straps(share)
-    ohms = _metal_ohms(tile, level, local, shape, along)
-    lifted = Lifted(by_feature(slope), by_feature(bent), by_feature(cross), metal, share, ohms)
+    unloaded = unloaded_straps(tile.wires, tile.source_lines, tile.bitlines)
+    ohms = _metal_ohms(unloaded, level, local, shape, mean_over_straps(share))
+    lifted = Lifted(by_feature(slope), by_feature(bent), by_feature(cross), metal, share, ohms, unloaded)
     return Presolved(level, common, local, bend, profile, shape, lifted)
 
 
@@ -171,9 +178,8 @@ def mean_weights(local: Floats, shape: Floats) -> Floats:
     return found
 
 
-def _metal_ohms(tile: Tile, level: Floats, local: Floats, shape: Floats, along: Floats) -> Floats:
+def _metal_ohms(straps: StrapMetal, level: Floats, local: Floats, shape: Floats, along: Floats) -> Floats:
     """Return `Lifted.shared`: lines draw currents in proportion to their mean levels."""
-    straps = strap_metal(tile.wires, np.zeros((tile.source_lines, tile.bitlines)))
     drawn = level[:, 1:].sum(axis=(0, 1))
     drawn = drawn / (drawn @ mean_weights(local, shape))
     ports = straps.at_ports() @ drawn

@@ -23,9 +23,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from norsim.array.tile import Floats, Tile
+from norsim.array.tile import Floats
 from norsim.solver.macro.presolve import Lifted, Presolved, mean_over_straps, mean_weights
-from norsim.solver.strap_metal import StrapMetal, strap_metal
+from norsim.solver.strap_metal import StrapMetal
 
 # Modes of a strap that are kept.
 MODES = 3
@@ -75,9 +75,7 @@ def no_response() -> StrapResponse:
     return StrapResponse(nothing, nothing, nothing, torch.empty(0), nothing)
 
 
-def strap_response(
-    tile: Tile, solved: Presolved, lifted: Lifted, x: Floats, members: Floats
-) -> tuple[StrapResponse, Floats]:
+def strap_response(solved: Presolved, lifted: Lifted, x: Floats, members: Floats) -> tuple[StrapResponse, Floats]:
     """Return the response of straps, and the currents of its parts per ampere of each line, `[groups, lines, parts]`.
 
     `x` `[groups, vectors, features]` are features of drives, whose mean slopes feed rises back to currents; `members`
@@ -86,12 +84,12 @@ def strap_response(
 
         dN = P (R (i + T dN) - n),   so that   dN = (1 - P R T)^-1 P (R i - n).
     """
-    straps = strap_metal(tile.wires, np.zeros((tile.source_lines, tile.bitlines)))
-    weight, nodes = mean_weights(solved.local, solved.shape), members / members.sum(axis=0)
+    straps, nodes = lifted.straps, members / members.sum(axis=0)
+    weight, average = mean_weights(solved.local, solved.shape), x.mean(axis=1)[:, None]
     # Lines without conductances are all alike, and so are their ports.
     ports, modes, count = straps.at_ports()[0], modes_of(straps), lifted.nominal.shape[1]
     # What each line of a group draws, and each strap takes, of a mean current of 1.
-    mean = (x.mean(axis=1)[:, None] @ solved.level)[:, 0]
+    mean = (average @ solved.level)[:, 0]
     drawn = mean.sum(axis=0) / (mean.sum(axis=0) @ weight)
     taken, of_line = ports @ drawn, _of_lines(straps, lifted.share)
     kinds, each = modes.shape[1], modes.shape[1] * count
@@ -104,7 +102,7 @@ def strap_response(
     into_straps = np.einsum("gk,st->gskt", modes, np.eye(count)).reshape(len(modes), count, each)
     rises = at_modes(straps.volts(into_straps))
     beside = np.kron(np.eye(kinds), np.eye(count) - np.outer(lifted.share, mean_over_straps(lifted.share)))
-    moved = (x.mean(axis=1)[:, None] @ lifted.slope)[:, 0]
+    moved = (average @ lifted.slope)[:, 0]
     by_mode = (modes[:, :, None] * modes[:, None]).reshape(len(modes), -1).T @ moved
     added = (by_mode.reshape(-1, 1, len(weight)) * ports) @ of_line.T
     added = added.reshape(kinds, kinds, count, count).transpose(0, 2, 1, 3).reshape(each, each)
