@@ -44,7 +44,7 @@ class Plan:
     chips: tuple[str, ...]
 
 
-FULL = Plan(100, 10, ((128, 64), (256, 16)), 32, ("etox65", "etox65-stress"))
+FULL = Plan(300, 20, ((128, 64), (256, 16)), 32, ("etox65", "etox65-stress"))
 
 
 def codes_and_drives(wordlines: int, bitlines: int, reads: int) -> tuple[Floats, Floats]:
