@@ -5,7 +5,7 @@ python examples/finetune.py [FOLDER]      writes finetune.svg into FOLDER, by de
 
 from __future__ import annotations
 
-import sys
+import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +43,7 @@ def study(network: nn.Module, train: Pair, test: Pair, steps: int = STEPS, refre
 
 def draw(found: Study, path: Path) -> None:
     """Draw the loss over the steps, and the accuracies before and after."""
+    plt.rcParams["svg.hashsalt"] = "norsim"
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
     left.plot(*zip(*found.losses, strict=True), "o-", ms=4, color="#2f6fae")
     left.set_xlabel("steps")
@@ -60,11 +61,15 @@ def draw(found: Study, path: Path) -> None:
 
 def main() -> None:
     """Run the study and draw it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path(), help="of the picture; this one by default")
+    folder = parser.parse_args().folder
+    folder.mkdir(parents=True, exist_ok=True)
     train, test = digits("train"), digits("test")
     found = study(trained(train), train, test)
     for name, one in (("before", found.before), ("after", found.after)):
         print(f"{name}: {100 * one.accuracy:.2f} % on the array, {100 * one.accuracy_quantized:.2f} % in integers")
-    draw(found, Path(*sys.argv[1:2]) / "finetune.svg")
+    draw(found, folder / "finetune.svg")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ python examples/ir_drop.py [FOLDER]      writes ir_drop.svg into FOLDER, by defa
 
 from __future__ import annotations
 
-import sys
+import argparse
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -62,6 +62,7 @@ def study(
 
 def draw(found: Study, path: Path) -> None:
     """Draw the loss of each bitline at the largest resistance, and the mean loss over the resistance."""
+    plt.rcParams["svg.hashsalt"] = "norsim"
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
     ohms, straps = sorted({key[0] for key in found.lost}), sorted({key[1] for key in found.lost})
     for every, colour in zip(straps, ("#3a7d44", "#2f6fae", "#b4531f"), strict=False):
@@ -79,11 +80,15 @@ def draw(found: Study, path: Path) -> None:
 
 def main() -> None:
     """Run the study and draw it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path(), help="of the picture; this one by default")
+    folder = parser.parse_args().folder
+    folder.mkdir(parents=True, exist_ok=True)
     found = study()
     for (ohms, every), lost in found.lost.items():
         print(f"{ohms:g} ohm a cell, a strap every {every} bitlines: {100 * lost.mean():.2f} % lost")
     print(f"nodal is within {found.distance:.1e} of ngspice")
-    draw(found, Path(*sys.argv[1:2]) / "ir_drop.svg")
+    draw(found, folder / "ir_drop.svg")
 
 
 if __name__ == "__main__":

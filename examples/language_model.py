@@ -10,7 +10,7 @@ python examples/language_model.py FOLDER WEIGHTS.safetensors TEXT.txt
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -68,6 +68,7 @@ def study(
 
 def draw(found: dict[str, norsim.Evaluation], path: Path) -> None:
     """Draw the perplexities with their 95 % intervals over windows, and what the array adds, paired by window."""
+    plt.rcParams["svg.hashsalt"] = "norsim"
     figure, (panel, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained", width_ratios=[3, 2])
     first = next(iter(found.values()))
     rows = [("float", first.metric_float, first.metric_float_ci95, "#3a7d44")]
@@ -94,15 +95,20 @@ def draw(found: dict[str, norsim.Evaluation], path: Path) -> None:
 
 def main() -> None:
     """Run the study and draw it."""
-    folder, *given = map(Path, sys.argv[1:] or ["."])
-    if given:
-        model, (train, test) = gpt(), halves(given[1].read_text())
-        model.load_state_dict({name: part.float() for name, part in load_file(given[0]).items()})
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path())
+    parser.add_argument("given", type=Path, nargs="*", metavar="WEIGHTS TEXT")
+    chosen = parser.parse_args()
+    chosen.folder.mkdir(parents=True, exist_ok=True)
+    if chosen.given:
+        weights, text = chosen.given
+        model, (train, test) = gpt(), halves(text.read_text())
+        model.load_state_dict({name: part.float() for name, part in load_file(weights).items()})
     else:
-        text = documents()
-        train, test = halves(text, CONTEXT)
+        characters = documents()
+        train, test = halves(characters, CONTEXT)
         torch.manual_seed(0)
-        model = trained(train, LanguageModel(len(set(text)), CONTEXT, WIDTH, HEADS, DEPTH))
+        model = trained(train, LanguageModel(len(set(characters)), CONTEXT, WIDTH, HEADS, DEPTH))
     found = study(model.eval(), train, test)
     for bits, one in found.items():
         change, (low, high) = one.metric_change_quantized, one.metric_change_quantized_ci95
@@ -111,7 +117,7 @@ def main() -> None:
             f"{one.metric_value:.3f} on the array, which adds {change:+.3f} ({low:+.3f} to {high:+.3f}); largest error "
             f"{one.verification.max_error_full_scale:.1e} of ngspice"
         )
-    draw(found, folder / "language_model.svg")
+    draw(found, chosen.folder / "language_model.svg")
 
 
 if __name__ == "__main__":

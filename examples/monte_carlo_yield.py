@@ -5,7 +5,7 @@ python examples/monte_carlo_yield.py [FOLDER]      writes monte_carlo_yield.svg 
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,6 +52,7 @@ def chips_of(result: norsim.Evaluation) -> Chips:
 
 def draw(found: dict[str, norsim.Evaluation], path: Path, bound: float = BOUND) -> None:
     """Draw the accuracy of each chip, and the modelled yield over the bound with its interval."""
+    plt.rcParams["svg.hashsalt"] = "norsim"
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
     lowest = min(min(chips_of(one).accuracies) for one in found.values())
     bounds = np.linspace(max(0.0, lowest - 0.02), 1.0, 41)
@@ -81,6 +82,10 @@ def draw(found: dict[str, norsim.Evaluation], path: Path, bound: float = BOUND) 
 
 def main() -> None:
     """Run the study on the shipped network and draw it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path(), help="of the picture; this one by default")
+    folder = parser.parse_args().folder
+    folder.mkdir(parents=True, exist_ok=True)
     network, _ = norsim.load_network("digits-cnn")
     found = study(network, digits("train"), digits("test"))
     for spread, one in found.items():
@@ -91,7 +96,7 @@ def main() -> None:
             f"{100 * min(chips.accuracies):.2f} to {100 * max(chips.accuracies):.2f} %; {100 * reached['share']:.0f} % "
             f"of them ({100 * reached['ci95'][0]:.0f} to {100 * reached['ci95'][1]:.0f}) reach {100 * BOUND:g} %"
         )
-    draw(found, Path(*sys.argv[1:2]) / "monte_carlo_yield.svg")
+    draw(found, folder / "monte_carlo_yield.svg")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ For another cluster, give `cluster` the address of its scheduler. The results do
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ def study(network: nn.Module, train: Pair, test: Pair, vary: dict[str, list[Any]
 
 def draw(found: norsim.Sweep, path: Path) -> None:
     """Draw a curve for each size of tiles over the bits of the converter, with 95 % intervals."""
+    plt.rcParams["svg.hashsalt"] = "norsim"
     figure, panel = plt.subplots(figsize=(6, 3), layout="constrained")
     sizes = sorted({point.values["tile.wordlines"] for point in found.points})
     for size, colour in zip(sizes, ("#2f6fae", "#b4531f"), strict=False):
@@ -54,11 +55,15 @@ def draw(found: norsim.Sweep, path: Path) -> None:
 
 def main() -> None:
     """Run the study and draw it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path(), help="of the picture; this one by default")
+    folder = parser.parse_args().folder
+    folder.mkdir(parents=True, exist_ok=True)
     train, test = digits("train"), digits("test")
     found = study(trained(train), train, test)
     for row in found.rows():
         print(row)
-    draw(found, Path(*sys.argv[1:2]) / "sweep_on_cluster.svg")
+    draw(found, folder / "sweep_on_cluster.svg")
 
 
 if __name__ == "__main__":

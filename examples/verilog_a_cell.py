@@ -7,7 +7,7 @@ VACASK compiles and solves the cell: pip install 'norsim[vacask]'.
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +87,7 @@ def study(network: nn.Module, train: Pair, test: Pair, drains: NDArray[np.float6
 
 def draw(found: Study, path: Path) -> None:
     """Draw the currents over the drain voltage, and the accuracy beside that of the float network."""
+    plt.rcParams["svg.hashsalt"] = "norsim"
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained", width_ratios=(2, 1))
     for vt, amps, expected in zip(THRESHOLDS, found.simulated, found.by_hand, strict=True):
         (line,) = left.plot(found.drains, 1e6 * expected, lw=1, label=f"threshold {vt:g} V")
@@ -105,13 +106,17 @@ def draw(found: Study, path: Path) -> None:
 
 def main() -> None:
     """Run the study and draw it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path(), help="of the picture; this one by default")
+    folder = parser.parse_args().folder
+    folder.mkdir(parents=True, exist_ok=True)
     train, test = digits("train"), digits("test")
     found = study(trained(train), train, test)
     print(f"VACASK is within {np.abs(found.simulated / found.by_hand - 1).max():.1e} of the equation")
     print(
         f"on the array {100 * found.result.accuracy:.2f} %, in integers {100 * found.result.accuracy_quantized:.2f} %"
     )
-    draw(found, Path(*sys.argv[1:2]) / "verilog_a_cell.svg")
+    draw(found, folder / "verilog_a_cell.svg")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ python examples/your_network.py [FOLDER]      writes your_network.svg into FOLDE
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,7 @@ def draw(found: dict[str, norsim.Evaluation], path: Path) -> None:
     first = next(iter(found.values()))
     bars = [("float", first.accuracy_float, None), ("4 bit, in integers", first.accuracy_quantized, None)]
     bars += [(name, one.accuracy, one.accuracy_ci95) for name, one in found.items()]
+    plt.rcParams["svg.hashsalt"] = "norsim"
     figure, panel = plt.subplots(figsize=(6, 3), layout="constrained")
     for place, (_, share, interval) in enumerate(reversed(bars)):
         panel.barh(place, 100 * share, color="#b4531f" if interval else "#2f6fae", height=0.6)
@@ -77,13 +78,17 @@ def draw(found: dict[str, norsim.Evaluation], path: Path) -> None:
 
 def main() -> None:
     """Run the study and draw it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path(), help="of the picture; this one by default")
+    folder = parser.parse_args().folder
+    folder.mkdir(parents=True, exist_ok=True)
     train, test = digits("train"), digits("test")
     found = study(trained(train), train, test)
     for name, one in found.items():
         print(
             f"{name}: {100 * one.accuracy:.2f} %, largest error {one.verification.max_error_full_scale:.1e} of ngspice"
         )
-    draw(found, Path(*sys.argv[1:2]) / "your_network.svg")
+    draw(found, folder / "your_network.svg")
 
 
 if __name__ == "__main__":

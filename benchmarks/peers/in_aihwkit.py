@@ -1,12 +1,13 @@
 """aihwkit's tiles in Python on a comparison's folder: `python -m benchmarks.peers.in_aihwkit JOB OUT`.
 
+`forward.ir_drop` of its compiled tiles subtracts a formula of a column's inputs and weights.
 `TorchInferenceRPUConfigIRDropT` solves the wire of each column, in time steps; it takes cells as conductances, and has
 no other line of a cell, such as a source line. Inputs of 0 keep their cells connected, at the volts of the converter.
 Every other column has its converter at the other end, so a tile is read twice, the second time upside down.
 
 If aihwkit comes from its source, without its compiled module, a placeholder stands for that: its tiles in Python do not
-call it. `forward.ir_drop`, a formula for the drop, is a part of that module and is not run here. Nor is the drop in
-time on the network: one image of ResNet-20 took 83 s of a processor, and convolutions do not take it as they are."""
+call it, and the formula is not run. Nor is the drop in time on the network: one image of ResNet-20 took 83 s of a
+processor, and convolutions do not take it as they are."""
 
 from __future__ import annotations
 
@@ -57,7 +58,7 @@ from aihwkit.inference.converter.conductance import SinglePairConductanceConvert
 from aihwkit.inference.noise.pcm import PCMLikeNoiseModel  # noqa: E402
 from aihwkit.nn import AnalogLinear  # noqa: E402
 from aihwkit.nn.conversion import convert_to_analog  # noqa: E402
-from aihwkit.simulator.configs import TorchInferenceRPUConfig, TorchInferenceRPUConfigIRDropT  # noqa: E402
+from aihwkit.simulator.configs import InferenceRPUConfig, TorchInferenceRPUConfig, TorchInferenceRPUConfigIRDropT  # noqa: E402
 from aihwkit.simulator.parameters.enums import AnalogMVType, BoundManagementType, NoiseManagementType  # noqa: E402
 from aihwkit.version import __version__  # noqa: E402
 
@@ -90,24 +91,40 @@ def in_time(known: dict[str, Any], config: Any, rows: int) -> Any:
     return config
 
 
+def by_formula(known: dict[str, Any], config: Any) -> Any:
+    """Add the drop along columns by the formula of aihwkit's compiled tiles."""
+    siemens = known["top_amps"] / known["read_volts"]
+    config.forward.ir_drop, config.forward.ir_drop_g_ratio = 1.0, 1 / (known["bitline_ohms"] * siemens)
+    return config
+
+
 def main() -> None:
     results = Results(__version__ + (", from its source without its compiled module" if PLACEHOLDER else ""))
     known = results.chips[0]
 
-    def convert(layer: nn.Module, of: Range) -> nn.Module:
-        config = quiet(TorchInferenceRPUConfig(), known["adc_bits"], of.largest)
-        config.mapping.max_input_size, config.mapping.max_output_size = known["wordlines"], known["bitlines"]
-        made: nn.Module = convert_to_analog(layer, config)
-        return made
+    def converter(drop: bool) -> Any:
+        def convert(layer: nn.Module, of: Range) -> nn.Module:
+            kind = InferenceRPUConfig if drop else TorchInferenceRPUConfig
+            config = quiet(kind(), known["adc_bits"], of.largest)
+            if drop:
+                by_formula(known, config)
+            config.mapping.max_input_size, config.mapping.max_output_size = known["wordlines"], known["bitlines"]
+            made: nn.Module = convert_to_analog(layer, config)
+            return made
 
-    results.network("converters", convert)
+        return convert
 
-    def reader(chip: dict[str, Any] | None) -> Any:
+    results.network("converters", converter(False))
+    if not PLACEHOLDER:
+        results.network("converters, drop by a formula", converter(True))
+
+    def reader(kind: Any, chip: dict[str, Any]) -> Any:
         def once(codes: np.ndarray, drives: np.ndarray) -> np.ndarray:
-            kind = TorchInferenceRPUConfig if chip is None else TorchInferenceRPUConfigIRDropT
             config = quiet(kind(), None, 0.0)
-            if chip is not None:
+            if kind is TorchInferenceRPUConfigIRDropT:
                 in_time(chip, config, len(codes))
+            elif kind is InferenceRPUConfig:
+                by_formula(chip, config)
             made = AnalogLinear(*codes.shape, bias=False, rpu_config=config)
             made.set_weights(torch.tensor(codes.T / 15, dtype=torch.float32), None)
             with torch.no_grad():
@@ -123,9 +140,11 @@ def main() -> None:
 
         return currents
 
-    results.tile("no wires", "no wires", reader(None))
+    results.tile("no wires", "no wires", reader(TorchInferenceRPUConfig, known))
     for chip in results.chips:
-        results.tile(chip["chip"], "bitlines in time", reader(chip))
+        if not PLACEHOLDER:
+            results.tile(chip["chip"], "bitlines by a formula", reader(InferenceRPUConfig, chip))
+        results.tile(chip["chip"], "bitlines in time", reader(TorchInferenceRPUConfigIRDropT, chip))
     results.write()
 
 

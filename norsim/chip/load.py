@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,10 @@ def choose_chip(
     content = apply_settings(content, settings)
     if encoding is not None:
         content = apply_settings(content, {"encoding": encoding})
-    built = build_chip(content, path, trust_cell)
+    try:
+        built = build_chip(content, path, trust_cell)
+    except ConfigurationError as problem:
+        raise type(problem)(str(problem) + _given(settings, str(problem))) from None
     return ChipChoice(content, path.resolve(), built if seed is None else built.specimen(seed, 0), trust_cell)
 
 
@@ -107,6 +111,13 @@ def apply_settings(content: dict[str, Any], settings: Settings) -> dict[str, Any
             raise ConfigurationError(f"setting {setting!r}: it has no value; write null where null is allowed")
         content = _with(content, key.strip().split("."), plain, setting, chip_file())
     return content
+
+
+def _given(settings: Settings, problem: str) -> str:
+    """Return which of the settings a problem names, as an addition to its text."""
+    pairs = settings.items() if isinstance(settings, Mapping) else map(_parted, settings)
+    named = [f"{key.strip()}={value}" for key, value in pairs if re.search(rf"\b{re.escape(key.strip())}\b", problem)]
+    return f". It comes from the setting {', '.join(named)}" if named else ""
 
 
 def _parted(setting: str) -> tuple[str, str]:

@@ -48,7 +48,7 @@ def test_each_example_has_its_place_in_the_gallery() -> None:
     text = GALLERY.read_text()
     for name in STUDIES:
         assert f"](gallery/{name}.svg)" in text and f"{{literalinclude}} ../examples/{name}.py" in text, name
-        assert f"python examples/{name}.py docs/gallery\n" in text, name
+        assert f"python examples/{name}.py runs/gallery\n" in text, name
         assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) <= 130, name
 
 

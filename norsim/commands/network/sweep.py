@@ -218,7 +218,10 @@ def report_points(content: dict[str, Any], path: Path) -> None:
             "Converters are fitted just after programming, and used at all points; --set calibration.fresh=false fits "
             "them again at each point"
         )
-    show.say(f"Lowest accuracy: {', '.join(f'{key}={value}' for key, value in content['worst'].items())}")
+    if len({row["accuracy"] for row in content["points"]}) > 1:
+        show.say(f"Lowest accuracy: {', '.join(f'{key}={value}' for key, value in content['worst'].items())}")
+    else:
+        show.say("All points have the same accuracy")
     show.say(f"Computed on: {content['device']}")
     show.say_path(
         f"Digital quantized network: {100 * content['accuracy_quantized']:.2f} %. {content['seconds']:.0f} s. "

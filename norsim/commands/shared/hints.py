@@ -29,6 +29,7 @@ HINTS: tuple[tuple[type[NorsimError], str, str], ...] = (
     (ConfigurationError, "Choose other read volts", "--wordline-read and --bitline-read"),
     (ConfigurationError, "has no bin for ", "--w and --l"),
     (ConfigurationError, "activation (codes|vectors)", "--vectors K|FILE"),
+    (ConfigurationError, "has no data set: name the one", "--dataset NAME, or --dataset FOLDER"),
     (ConfigurationError, "overwrite or resume it", "--overwrite replaces it, --resume continues an interrupted one"),
     (ConfigurationError, "cannot be resumed", "--resume"),
     (ThresholdError, "of full scale is above the tolerance", "--tolerance"),
