@@ -10,7 +10,7 @@ from benchmarks.peers.measures import accuracy, difference
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "peers.md"
 COMMAND = (
-    "python -m benchmarks.peers --data CIFAR10 --aihwkit-python PATH --aihwkit-source FOLDER --lightning-python PATH "
+    "python -m benchmarks.peers --data CIFAR10 --aihwkit-python PATH [--aihwkit-source FOLDER] --lightning-python PATH "
     "--crosssim FOLDER --crosssim-python PATH"
 )
 WRITTEN_BY = "<!-- Written by `python -m benchmarks.peers`; do not edit. -->"
