@@ -5,11 +5,11 @@ python examples/finetune.py [FOLDER]      writes finetune.svg into FOLDER, by de
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+from pictures import parser, save
 from torch import nn
 from your_network import Pair, digits, trained
 
@@ -43,7 +43,6 @@ def study(network: nn.Module, train: Pair, test: Pair, steps: int = STEPS, refre
 
 def draw(found: Study, path: Path) -> None:
     """Draw the loss over the steps, and the accuracies before and after."""
-    plt.rcParams["svg.hashsalt"] = "norsim"
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
     left.plot(*zip(*found.losses, strict=True), "o-", ms=4, color="#2f6fae")
     left.set_xlabel("steps")
@@ -55,16 +54,12 @@ def draw(found: Study, path: Path) -> None:
         right.text(place, 2, label, ha="center", color="white")
     right.set_xticks([-0.2, 0.2, 0.8, 1.2], ["integers", "array"] * 2)
     right.set_ylabel("accuracy on digits, %")
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
+    save(figure, path)
 
 
 def main() -> None:
     """Run the study and draw it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, nargs="?", default=Path(), help="of the picture; this one by default")
-    folder = parser.parse_args().folder
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = parser(__doc__).parse_args().folder
     train, test = digits("train"), digits("test")
     found = study(trained(train), train, test)
     for name, one in (("before", found.before), ("after", found.after)):

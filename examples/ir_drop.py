@@ -5,13 +5,13 @@ python examples/ir_drop.py [FOLDER]      writes ir_drop.svg into FOLDER, by defa
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
+from pictures import parser, save
 
 import norsim
 from norsim.backends.programming import program_levels
@@ -62,7 +62,6 @@ def study(
 
 def draw(found: Study, path: Path) -> None:
     """Draw the loss of each bitline at the largest resistance, and the mean loss over the resistance."""
-    plt.rcParams["svg.hashsalt"] = "norsim"
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
     ohms, straps = sorted({key[0] for key in found.lost}), sorted({key[1] for key in found.lost})
     for every, colour in zip(straps, ("#3a7d44", "#2f6fae", "#b4531f"), strict=False):
@@ -74,16 +73,12 @@ def draw(found: Study, path: Path) -> None:
     right.set_xlabel("source line, ohm a cell")
     right.set_ylabel("mean current lost, %")
     right.legend(fontsize=8)
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
+    save(figure, path)
 
 
 def main() -> None:
     """Run the study and draw it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, nargs="?", default=Path(), help="of the picture; this one by default")
-    folder = parser.parse_args().folder
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = parser(__doc__).parse_args().folder
     found = study()
     for (ohms, every), lost in found.lost.items():
         print(f"{ohms:g} ohm a cell, a strap every {every} bitlines: {100 * lost.mean():.2f} % lost")

@@ -10,11 +10,11 @@ python examples/language_model.py FOLDER WEIGHTS.safetensors TEXT.txt
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
+from pictures import parser, save
 from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import Subset
@@ -68,7 +68,6 @@ def study(
 
 def draw(found: dict[str, norsim.Evaluation], path: Path) -> None:
     """Draw the perplexities with their 95 % intervals over windows, and what the array adds, paired by window."""
-    plt.rcParams["svg.hashsalt"] = "norsim"
     figure, (panel, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained", width_ratios=[3, 2])
     first = next(iter(found.values()))
     rows = [("float", first.metric_float, first.metric_float_ci95, "#3a7d44")]
@@ -89,17 +88,14 @@ def draw(found: dict[str, norsim.Evaluation], path: Path) -> None:
     right.set_xlabel("perplexity that the array adds")
     for each in (panel, right):
         each.grid(axis="x", alpha=0.3)
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
+    save(figure, path)
 
 
 def main() -> None:
     """Run the study and draw it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, nargs="?", default=Path())
-    parser.add_argument("given", type=Path, nargs="*", metavar="WEIGHTS TEXT")
-    chosen = parser.parse_args()
-    chosen.folder.mkdir(parents=True, exist_ok=True)
+    options = parser(__doc__)
+    options.add_argument("given", type=Path, nargs="*", metavar="WEIGHTS TEXT")
+    chosen = options.parse_args()
     if chosen.given:
         weights, text = chosen.given
         model, (train, test) = gpt(), halves(text.read_text())

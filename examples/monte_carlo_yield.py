@@ -5,12 +5,12 @@ python examples/monte_carlo_yield.py [FOLDER]      writes monte_carlo_yield.svg 
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from pictures import parser, save
 from torch import Tensor, nn
 from your_network import Pair, digits
 
@@ -52,7 +52,6 @@ def chips_of(result: norsim.Evaluation) -> Chips:
 
 def draw(found: dict[str, norsim.Evaluation], path: Path, bound: float = BOUND) -> None:
     """Draw the accuracy of each chip, and the modelled yield over the bound with its interval."""
-    plt.rcParams["svg.hashsalt"] = "norsim"
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
     lowest = min(min(chips_of(one).accuracies) for one in found.values())
     bounds = np.linspace(max(0.0, lowest - 0.02), 1.0, 41)
@@ -76,16 +75,12 @@ def draw(found: dict[str, norsim.Evaluation], path: Path, bound: float = BOUND) 
     right.set_xlabel("least accuracy, %")
     right.set_ylabel("chips that reach it, %")
     right.legend(fontsize=8)
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
+    save(figure, path)
 
 
 def main() -> None:
     """Run the study on the shipped network and draw it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, nargs="?", default=Path(), help="of the picture; this one by default")
-    folder = parser.parse_args().folder
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = parser(__doc__).parse_args().folder
     network, _ = norsim.load_network("digits-cnn")
     found = study(network, digits("train"), digits("test"))
     for spread, one in found.items():

@@ -7,12 +7,12 @@ For another cluster, give `cluster` the address of its scheduler. The results do
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 from distributed import LocalCluster
+from pictures import parser, save
 from torch import nn
 from your_network import Pair, digits, trained
 
@@ -34,7 +34,6 @@ def study(network: nn.Module, train: Pair, test: Pair, vary: dict[str, list[Any]
 
 def draw(found: norsim.Sweep, path: Path) -> None:
     """Draw a curve for each size of tiles over the bits of the converter, with 95 % intervals."""
-    plt.rcParams["svg.hashsalt"] = "norsim"
     figure, panel = plt.subplots(figsize=(6, 3), layout="constrained")
     sizes = sorted({point.values["tile.wordlines"] for point in found.points})
     for size, colour in zip(sizes, ("#2f6fae", "#b4531f"), strict=False):
@@ -49,16 +48,12 @@ def draw(found: norsim.Sweep, path: Path) -> None:
     panel.set_xlabel("bits of the converter")
     panel.set_ylabel("accuracy on digits, %")
     panel.legend()
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
+    save(figure, path)
 
 
 def main() -> None:
     """Run the study and draw it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, nargs="?", default=Path(), help="of the picture; this one by default")
-    folder = parser.parse_args().folder
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = parser(__doc__).parse_args().folder
     train, test = digits("train"), digits("test")
     found = study(trained(train), train, test)
     for row in found.rows():

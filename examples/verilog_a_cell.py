@@ -7,7 +7,6 @@ VACASK compiles and solves the cell: pip install 'norsim[vacask]'.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
+from pictures import parser, save
 from torch import nn
 from your_network import Pair, digits, trained
 
@@ -87,7 +87,6 @@ def study(network: nn.Module, train: Pair, test: Pair, drains: NDArray[np.float6
 
 def draw(found: Study, path: Path) -> None:
     """Draw the currents over the drain voltage, and the accuracy beside that of the float network."""
-    plt.rcParams["svg.hashsalt"] = "norsim"
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained", width_ratios=(2, 1))
     for vt, amps, expected in zip(THRESHOLDS, found.simulated, found.by_hand, strict=True):
         (line,) = left.plot(found.drains, 1e6 * expected, lw=1, label=f"threshold {vt:g} V")
@@ -100,16 +99,12 @@ def draw(found: Study, path: Path) -> None:
     right.bar(["float", "4 bit", "on the array"], shares, color=["#2f6fae", "#2f6fae", "#b4531f"])
     right.set_ylim(min(shares) - 5, 100)
     right.set_ylabel("accuracy on digits, %")
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
+    save(figure, path)
 
 
 def main() -> None:
     """Run the study and draw it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, nargs="?", default=Path(), help="of the picture; this one by default")
-    folder = parser.parse_args().folder
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = parser(__doc__).parse_args().folder
     train, test = digits("train"), digits("test")
     found = study(trained(train), train, test)
     print(f"VACASK is within {np.abs(found.simulated / found.by_hand - 1).max():.1e} of the equation")

@@ -5,12 +5,12 @@ python examples/your_network.py [FOLDER]      writes your_network.svg into FOLDE
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
+from pictures import parser, save
 from torch import Tensor, nn
 
 import norsim
@@ -63,7 +63,6 @@ def draw(found: dict[str, norsim.Evaluation], path: Path) -> None:
     first = next(iter(found.values()))
     bars = [("float", first.accuracy_float, None), ("4 bit, in integers", first.accuracy_quantized, None)]
     bars += [(name, one.accuracy, one.accuracy_ci95) for name, one in found.items()]
-    plt.rcParams["svg.hashsalt"] = "norsim"
     figure, panel = plt.subplots(figsize=(6, 3), layout="constrained")
     for place, (_, share, interval) in enumerate(reversed(bars)):
         panel.barh(place, 100 * share, color="#b4531f" if interval else "#2f6fae", height=0.6)
@@ -72,16 +71,12 @@ def draw(found: dict[str, norsim.Evaluation], path: Path) -> None:
     panel.set_yticks(range(len(bars)), [name for name, *_ in reversed(bars)])
     panel.set_xlabel("accuracy on digits, %")
     panel.set_xlim(left=max(0, 100 * min(share for _, share, _ in bars) - 10), right=100)
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
+    save(figure, path)
 
 
 def main() -> None:
     """Run the study and draw it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, nargs="?", default=Path(), help="of the picture; this one by default")
-    folder = parser.parse_args().folder
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = parser(__doc__).parse_args().folder
     train, test = digits("train"), digits("test")
     found = study(trained(train), train, test)
     for name, one in found.items():

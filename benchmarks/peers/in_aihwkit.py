@@ -91,10 +91,15 @@ def in_time(known: dict[str, Any], config: Any, rows: int) -> Any:
     return config
 
 
-def by_formula(known: dict[str, Any], config: Any) -> Any:
-    """Add the drop along columns by the formula of aihwkit's compiled tiles."""
+def by_formula(known: dict[str, Any], config: Any, _: int) -> Any:
+    """Add the drop along columns by the formula of aihwkit's compiled tiles, for any number of rows."""
     siemens = known["top_amps"] / known["read_volts"]
     config.forward.ir_drop, config.forward.ir_drop_g_ratio = 1.0, 1 / (known["bitline_ohms"] * siemens)
+    return config
+
+
+def without_wires(_: dict[str, Any], config: Any, __: int) -> Any:
+    """Return a configuration as it is."""
     return config
 
 
@@ -102,29 +107,22 @@ def main() -> None:
     results = Results(__version__ + (", from its source without its compiled module" if PLACEHOLDER else ""))
     known = results.chips[0]
 
-    def converter(drop: bool) -> Any:
+    def converter(kind: Any, wires: Any) -> Any:
         def convert(layer: nn.Module, of: Range) -> nn.Module:
-            kind = InferenceRPUConfig if drop else TorchInferenceRPUConfig
-            config = quiet(kind(), known["adc_bits"], of.largest)
-            if drop:
-                by_formula(known, config)
+            config = wires(known, quiet(kind(), known["adc_bits"], of.largest), known["wordlines"])
             config.mapping.max_input_size, config.mapping.max_output_size = known["wordlines"], known["bitlines"]
             made: nn.Module = convert_to_analog(layer, config)
             return made
 
         return convert
 
-    results.network("converters", converter(False))
+    results.network("converters", converter(TorchInferenceRPUConfig, without_wires))
     if not PLACEHOLDER:
-        results.network("converters, drop by a formula", converter(True))
+        results.network("converters, drop by a formula", converter(InferenceRPUConfig, by_formula))
 
-    def reader(kind: Any, chip: dict[str, Any]) -> Any:
+    def reader(kind: Any, wires: Any, chip: dict[str, Any] = known) -> Any:
         def once(codes: np.ndarray, drives: np.ndarray) -> np.ndarray:
-            config = quiet(kind(), None, 0.0)
-            if kind is TorchInferenceRPUConfigIRDropT:
-                in_time(chip, config, len(codes))
-            elif kind is InferenceRPUConfig:
-                by_formula(chip, config)
+            config = wires(chip, quiet(kind(), None, 0.0), len(codes))
             made = AnalogLinear(*codes.shape, bias=False, rpu_config=config)
             made.set_weights(torch.tensor(codes.T / 15, dtype=torch.float32), None)
             with torch.no_grad():
@@ -140,11 +138,11 @@ def main() -> None:
 
         return currents
 
-    results.tile("no wires", "no wires", reader(TorchInferenceRPUConfig, known))
+    results.tile("no wires", "no wires", reader(TorchInferenceRPUConfig, without_wires))
     for chip in results.chips:
         if not PLACEHOLDER:
-            results.tile(chip["chip"], "bitlines by a formula", reader(InferenceRPUConfig, chip))
-        results.tile(chip["chip"], "bitlines in time", reader(TorchInferenceRPUConfigIRDropT, chip))
+            results.tile(chip["chip"], "bitlines by a formula", reader(InferenceRPUConfig, by_formula, chip))
+        results.tile(chip["chip"], "bitlines in time", reader(TorchInferenceRPUConfigIRDropT, in_time, chip))
     results.write()
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,7 +74,10 @@ def choose_chip(
     try:
         built = build_chip(content, path, trust_cell)
     except ConfigurationError as problem:
-        raise type(problem)(str(problem) + _given(settings, str(problem))) from None
+        named = [f"{key}={value}" for key, value in _pairs(settings) if f" {str(key).strip()}: " in str(problem)]
+        if not named:
+            raise
+        raise type(problem)(f"{problem}. It comes from the setting {', '.join(named)}") from None
     return ChipChoice(content, path.resolve(), built if seed is None else built.specimen(seed, 0), trust_cell)
 
 
@@ -97,8 +99,7 @@ def read_chip_file(chip: str | Path) -> tuple[dict[str, Any], Path]:
 
 def apply_settings(content: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """`content` with each setting put in; texts are read as strict YAML. Of two settings of a key the last one wins."""
-    pairs = settings.items() if isinstance(settings, Mapping) else map(_parted, settings)
-    for key, value in pairs:
+    for key, value in _pairs(settings):
         setting = f"{key}={value}"
         if not isinstance(key, str):
             raise ConfigurationError(f"setting {setting!r}: expected the name of a key, for example 'adc.bits'")
@@ -113,11 +114,9 @@ def apply_settings(content: dict[str, Any], settings: Settings) -> dict[str, Any
     return content
 
 
-def _given(settings: Settings, problem: str) -> str:
-    """Return which of the settings a problem names, as an addition to its text."""
-    pairs = settings.items() if isinstance(settings, Mapping) else map(_parted, settings)
-    named = [f"{key.strip()}={value}" for key, value in pairs if re.search(rf"\b{re.escape(key.strip())}\b", problem)]
-    return f". It comes from the setting {', '.join(named)}" if named else ""
+def _pairs(settings: Settings) -> Iterable[tuple[str, Any]]:
+    """Return settings as keys and values."""
+    return settings.items() if isinstance(settings, Mapping) else map(_parted, settings)
 
 
 def _parted(setting: str) -> tuple[str, str]:

@@ -198,6 +198,12 @@ def test_a_mistyped_key_is_named_with_the_one_that_was_meant(
         load_chip(path)
 
 
+def test_an_error_names_the_setting_that_caused_it() -> None:
+    settings = ("tile.wordlines=64", "adc.bits=25")
+    with pytest.raises(ConfigurationError, match=r"to 24, not 25\. It comes from the setting adc\.bits=25$"):
+        load_chip("etox65", settings)
+
+
 @pytest.mark.parametrize(
     ("setting", "problem"),
     [

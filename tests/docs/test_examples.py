@@ -17,7 +17,7 @@ from tests.docs.test_docs import ROOT
 
 EXAMPLES = ROOT / "examples"
 GALLERY = ROOT / "docs" / "gallery.md"
-STUDIES = sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem != "transformers")
+STUDIES = sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem not in ("pictures", "transformers"))
 
 
 @pytest.fixture(scope="module")
