@@ -143,10 +143,10 @@ def _slowest(straps: StrapMetal, on_lines: Floats) -> tuple[Floats, float]:
     `[source lines, bitlines]` reproduce best, and the share that they reproduce: with all cells down, this share of an
     error of that form is left by a sweep, which takes them for conducting."""
     found, share = np.ones(straps.contacts.shape[:2]), 0.0
-    found = found / max(np.sqrt(found.size), 1.0)
+    found, ports = found / max(np.sqrt(found.size), 1.0), straps.at_ports()
     for _ in range(POWERS if found.size else 0):
         at_cells = straps.before * found[:, straps.strap] + straps.after * found[:, straps.strap + 1]
-        again = straps.volts(straps.at_ports() @ (on_lines * at_cells)[:, :, None])[:, :, 0]
+        again = straps.volts(ports @ (on_lines * at_cells)[:, :, None])[:, :, 0]
         share, size = float((found * again).sum()), float(np.linalg.norm(again))
         if not size:
             break

@@ -140,7 +140,8 @@ class TiledLayer(nn.Module):
                 "trained on, for example images.float() / 255"
             )
         activations = input.detach().float()
-        if torch.isnan(activations).any():
+        # The least of numbers with a NaN is NaN.
+        if activations.numel() and torch.isnan(activations.amin()):
             raise ConfigurationError(
                 f"layer {self.grid.layer.name!r}: an input is not a number (NaN), for which there is no code; check "
                 "the images and the layers before it"

@@ -28,7 +28,7 @@ from norsim.errors import ConfigurationError, DataError
 from norsim.jobs.unit_store import UnitStore, checksum_line, shared_units, unit_files
 from norsim.paths import cache_folder
 from norsim.solver import nodal_kernels
-from norsim.solver.macro import kernels, model, tables
+from norsim.solver.macro import build, kernels, model
 from norsim.solver.nodal_kernels import FAST
 from norsim.training.recipes import Recipe
 from norsim.training.train import train
@@ -165,7 +165,7 @@ def test_functions_are_compiled_although_machine_code_cannot_be_kept() -> None:
 
 
 def test_constants_of_cached_kernels_are_in_their_own_file() -> None:
-    assert kernels.SUMS == FAST | {"reassoc"} and tables.TERMS is kernels.TERMS
+    assert kernels.SUMS == FAST | {"reassoc"} and build.SLOPE_TERMS is kernels.SLOPE_TERMS
     simd = (Path(nodal_kernels.__file__).with_name("simd.py")).read_bytes()
     for module in (kernels, nodal_kernels):
         text = Path(module.__file__).read_text()

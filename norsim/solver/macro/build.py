@@ -13,7 +13,7 @@ from norsim.errors import SolveError
 from norsim.solver import nodal
 from norsim.solver.characterize import CellTable
 from norsim.solver.input_lines import Driven
-from norsim.solver.macro.kernels import BALANCE
+from norsim.solver.macro.kernels import BALANCE, SLOPE_TERMS
 from norsim.solver.macro.mean_field import (
     MOST_ROUNDS,
     Line,
@@ -150,8 +150,6 @@ def assemble(
     fixed[:, 0] += offset
     fixed[:, BALANCE] -= solved.shape
     mean_slope = slope.mean(axis=(1, 2))
-    # `own` was fitted to the current of the features; in the model, the current includes `fixed` as well.
-    slopes = slopes - own * fixed
     slopes[:, 0] -= mean_slope[:, None]
     answer = np.linalg.inv(np.eye(line.blocks) - mean_slope[:, None] * shared)
     alone = nominal.sum(axis=0)
@@ -247,21 +245,20 @@ def _fit_rest(terms: Floats, rest: Floats) -> Floats:
 
 
 def _fit_slopes(terms: Floats, current: Floats, slope: Floats) -> tuple[Floats, Floats]:
-    """Fit tables `[blocks, terms, lines]` of `slope`, and `[blocks, 1, lines]` of the slope over a block's own
+    """Fit tables `[blocks, SLOPE_TERMS, lines]` of `slope`, and `[blocks, 1, lines]` of the slope over a block's own
     `current`, by least squares. The data are `[blocks, vectors, lines]`, `terms` `[blocks, vectors, terms]`."""
-    blocks, _, count = terms.shape
-    lines = slope.shape[2]
-    of_slope, own = np.zeros((blocks, count, lines)), np.zeros((blocks, 1, lines))
+    blocks, lines = len(terms), slope.shape[2]
+    of_slope, own = np.zeros((blocks, SLOPE_TERMS, lines)), np.zeros((blocks, 1, lines))
     for b in range(blocks):
-        scale = np.maximum(np.abs(terms[b][:, :3]).max(axis=0), 1e-30)
-        drive = terms[b][:, :3] / scale
+        scale = np.maximum(np.abs(terms[b][:, :SLOPE_TERMS]).max(axis=0), 1e-30)
+        drive = terms[b][:, :SLOPE_TERMS] / scale
         basis = np.linalg.qr(drive)[0]
         beyond = current[b] - basis @ (basis.T @ current[b])
         weight = np.square(beyond).sum(axis=0)
         flat = weight <= 1e-12 * np.square(current[b]).sum(axis=0)
         own[b, 0] = np.where(flat, 0.0, (beyond * slope[b]).sum(axis=0) / np.where(flat, 1.0, weight))
         left = slope[b] - own[b] * current[b]
-        of_slope[b, :3] = np.linalg.lstsq(drive, left, rcond=1e-8)[0] / scale[:, None]
+        of_slope[b] = np.linalg.lstsq(drive, left, rcond=1e-8)[0] / scale[:, None]
     return of_slope, own
 
 

@@ -43,6 +43,8 @@ SUMS = {"contract", "nsz", "arcp", "reassoc"}
 
 # 1, share of full drive, volts, share volts, volts^2, share volts^2, balance current.
 TERMS = 7
+# Of which the slope of a line has the first.
+SLOPE_TERMS = 3
 BALANCE = TERMS - 1
 # With metal straps also the sums over nodes of their drive times m, m^2, m v and v^2, with m the volts of straps, and v
 # those of lines.
@@ -63,15 +65,14 @@ WIDE, NARROW, WORD = np.uint64(32), np.uint64(16), np.uint64(64)
 @inner(fastmath=SUMS, error_model="numpy")
 def _choose_bits(  # type: ignore[no-untyped-def]
     codes, begins, offsets, spots, first, count, at_once, passes, row, words, bytes_of, bases, entries, counts, weights,
-    moments, ends, nodes, blocks, constants, nothing, most, places, starts, running, moved,
+    moments, ends, nodes, blocks, nothing, most, places, starts, running, moved,
 ):  # fmt: skip
     """Choose the rows that each read of a chunk sums, by block from starts[r]; each block's rows are padded with the
     row `nothing` to a multiple of FOUR. Read r = p at_once + v is that of bit p of vector first + v.
 
     `row` receives the codes of a vector in the places of a norsim.solver.macro.bit_layout; `words` is scratch for their
     bits, and `bytes_of` the same memory. running[n, r] is set to the running sum of weights up to the last group of
-    node n, if it has any, and moved[n, r] to that of `moments`, unless these are empty. A row is followed by its
-    constant, `constants` rows further on, unless these are 0.
+    node n, if it has any, and moved[n, r] to that of `moments`, unless these are empty.
     """
     inputs, segments = np.uint64(len(offsets)), np.uint64(len(nodes))
     shared = len(moments) > 0
@@ -88,7 +89,7 @@ def _choose_bits(  # type: ignore[no-untyped-def]
             starts[r, 0] = origin
             for segment in range(segments):
                 if blocks[segment] != block:
-                    taken = _end_block(places, starts[r, block], taken, constants, nothing)
+                    taken = _end_block(places, starts[r, block], taken, nothing)
                     block += 1
                     starts[r, block] = taken
                 for at in range(ends[segment], ends[segment + ONE]):
@@ -100,17 +101,12 @@ def _choose_bits(  # type: ignore[no-untyped-def]
                         moment += moments[(at << EIGHT) + state]
                 running[nodes[segment], r] = weight
                 moved[nodes[segment], r] = moment
-            starts[r, block + 1] = _end_block(places, starts[r, block], taken, constants, nothing)
+            starts[r, block + 1] = _end_block(places, starts[r, block], taken, nothing)
 
 
 @inner(error_model="numpy")
-def _end_block(places, first, taken, constants, nothing):  # type: ignore[no-untyped-def]
-    """Add the constants of the rows from `first` on, pad with `nothing`, and return the place after them."""
-    if constants:
-        chosen = taken - first
-        for k in range(chosen):
-            places[taken + k] = places[first + k] + constants
-        taken += chosen
+def _end_block(places, first, taken, nothing):  # type: ignore[no-untyped-def]
+    """Pad the rows from `first` on with `nothing`, and return the place after them."""
     for k in range(STEP - ONE):
         places[taken + k] = nothing
     return first + ((taken - first + THREE) >> TWO << TWO)
@@ -137,7 +133,7 @@ def _choose_volts(  # type: ignore[no-untyped-def]
                 taken += TWO if x != NOUGHT else ZERO
                 weight += x * weights[line]
                 running[node_of[line], r] = weight
-            taken = _end_block(places, starts[r, block], taken, ZERO, nothing)
+            taken = _end_block(places, starts[r, block], taken, nothing)
         starts[r, starts.shape[1] - 1] = taken
 
 
@@ -162,9 +158,24 @@ def _share_with_next(sums, moments):  # type: ignore[no-untyped-def]
             sums[n + 1, r] += moments[n, r]
 
 
+@inner(error_model="numpy")
+def _add_products(start, matrix, values, results):  # type: ignore[no-untyped-def]
+    """Set results[n, r] to start[n] + the sum of matrix[m, n] x values[m READS + r], with a contiguous `results`."""
+    found, reads = results.reshape(-1), np.uint64(READS)
+    for n in range(len(start)):
+        one = spread(wide_zero(), start[n])
+        other, at = one, np.uint64(n) * reads
+        for m in range(len(matrix)):
+            factor, place = matrix[m, n], np.uint64(m) * reads
+            one = add_product(one, factor, values, place)
+            other = add_product(other, factor, values, place + WIDE)
+        store(one, found, at)
+        store(other, found, at + WIDE)
+
+
 @inner(fastmath=SUMS, error_model="numpy")
 def _solve_field(  # type: ignore[no-untyped-def]
-    rounds, currents, slopes, local_slopes, bends, mean_slope, shared, nominal, field
+    rounds, currents, slopes, local_slopes, bends, mean_slope, shared, at_rest, field
 ):  # fmt: skip
     """Do `Field.solve` for READS reads with weighted sums field[0]: currents and local slopes go to field[1] and
     field[2], each `[nodes, READS]`."""
@@ -177,16 +188,11 @@ def _solve_field(  # type: ignore[no-untyped-def]
             field[2, n, r] = local_slopes[0, n] + drive * local_slopes[1, n]
             field[4, n, r] = slopes[0, n] + drive * slopes[1, n]
             field[6, n, r] = drive * bends[n]
+    settled = field[1].reshape(-1)
     for turn in range(rounds + 1):
+        _add_products(at_rest, shared, settled, field[5])
         for n in range(nodes):
-            for r in range(READS):
-                field[5, n, r] = -nominal[n]
-            for m in range(nodes):
-                ohms = shared[m, n]
-                for r in range(READS):
-                    field[5, n, r] += field[1, m, r] * ohms
-        for n in range(nodes):
-            mean = mean_slope[n] if turn < rounds else np.float32(0.0)
+            mean = mean_slope[n] if turn < rounds else NOUGHT
             for r in range(READS):
                 slope = field[4, n, r] - mean + field[6, n, r] * field[5, n, r]
                 field[1, n, r] = field[3, n, r] + slope * field[5, n, r]
@@ -216,17 +222,10 @@ def _take_terms(field, to_blocks, at_blocks, shares, balance, terms):  # type: i
 
 
 @inner(fastmath=SUMS, error_model="numpy")
-def _take_terms_of_straps(field, lifts, shares, terms):  # type: ignore[no-untyped-def]
+def _take_terms_of_straps(field, at_rest, lifts, shares, terms):  # type: ignore[no-untyped-def]
     """Set the terms of metal straps, after all others; field[3] and field[4] are scratch."""
     nodes, blocks = shares.shape
-    for k in range(2):
-        for n in range(nodes):
-            for r in range(READS):
-                field[3 + k, n, r] = -lifts[k, 0, n]
-            for m in range(nodes):
-                ohms = lifts[k, 1 + m, n]
-                for r in range(READS):
-                    field[3 + k, n, r] += field[1, m, r] * ohms
+    _add_products(at_rest, lifts, field[1].reshape(-1), field[3:5])
     for b in range(blocks):
         for k in range(TERMS_OF_STRAPS):
             for r in range(READS):
@@ -241,36 +240,22 @@ def _take_terms_of_straps(field, lifts, shares, terms):  # type: ignore[no-untyp
                 terms[b, TERMS + 3, r] += drive * of_lines * of_lines
 
 
-@inner(fastmath=SUMS, error_model="numpy")
-def _take_modes(field, modes, phi):  # type: ignore[no-untyped-def]
-    """Set `phi` `[modes, READS]` to the modes of the field."""
-    nodes = field.shape[1]
-    for k in range(len(modes)):
-        for r in range(READS):
-            phi[k, r] = modes[k, 0]
-        for n in range(nodes):
-            of_current, of_slope = modes[k, 1 + n], modes[k, 1 + nodes + n]
-            for r in range(READS):
-                phi[k, r] += field[1, n, r] * of_current + field[2, n, r] * of_slope
-
-
-@inner(fastmath=SUMS, error_model="numpy")
-def _follow(table, phi, r, values):  # type: ignore[no-untyped-def]
-    """Set values[i] = sum of phi[k, r] x table[k, i], from the modes of read `r`; phi[0, r] = 1."""
-    for i in range(table.shape[1]):
-        values[i] = table[0, i]
-    for k in range(1, len(phi)):
-        factor = phi[k, r]
-        for i in range(table.shape[1]):
-            values[i] += factor * table[k, i]
+@inner(error_model="numpy")
+def _follow(table, width, phi, r, values):  # type: ignore[no-untyped-def]
+    """Set values[i] = sum of phi[k, r] x table[k width + i], for i up to `width`, from the modes of read `r`."""
+    for lane in range(ZERO, width, NARROW):
+        total = load(narrow_zero(), table, lane)
+        for k in range(1, len(phi)):
+            total = add_product(total, phi[k, r], table, np.uint64(k) * width + lane)
+        store(total, values, lane)
 
 
 @inner(fastmath=SUMS, error_model="numpy")
 def _weigh_volts(volts, r, factors, shifts, phi, of_factors, of_shifts, of_rows):  # type: ignore[no-untyped-def]
     """Set `of_rows` to ((x + shift) factor)^n minus its value at rest, x = 0, for n = 1 and 2, line by line."""
-    _follow(factors, phi, r, of_factors)
-    _follow(shifts, phi, r, of_shifts)
-    for line in range(len(of_factors)):
+    _follow(factors, np.uint64(len(of_factors)), phi, r, of_factors)
+    _follow(shifts, np.uint64(len(of_shifts)), phi, r, of_shifts)
+    for line in range(volts.shape[1]):
         x, factor = volts[r, line], of_factors[line]
         of_rows[2 * line] = x * factor
         of_rows[2 * line + 1] = x * (x + of_shifts[line] + of_shifts[line]) * factor * factor
@@ -305,95 +290,128 @@ def _add_narrow(rows, width, weighed, places, first, last, lane):  # type: ignor
     return add(add(one, two), add(three, four))
 
 
+@inner(error_model="numpy")
+def _add_wide_changed(rows, changes, width, weighed, places, first, last, lane):  # type: ignore[no-untyped-def]
+    """Return the sum of rows[p width + lane ...] + weighed[k] x changes[p width + lane ...] over the same p as a wide
+    vector."""
+    one, other = wide_zero(), wide_zero()
+    for k in range(ZERO, last - first, TWO):
+        at = first + k
+        p, q = places[at] * width + lane, places[at + ONE] * width + lane
+        one = add(one, load(one, rows, p))
+        other = add_product(other, weighed[k], changes, p)
+        one = add(one, load(one, rows, q))
+        other = add_product(other, weighed[k + ONE], changes, q)
+    return add(one, other)
+
+
+@inner(error_model="numpy")
+def _add_narrow_changed(rows, changes, width, weighed, places, first, last, lane):  # type: ignore[no-untyped-def]
+    """Return the same as a narrow vector, with more sums at a time."""
+    one, two, three, four = narrow_zero(), narrow_zero(), narrow_zero(), narrow_zero()
+    for k in range(ZERO, last - first, TWO):
+        at = first + k
+        p, q = places[at] * width + lane, places[at + ONE] * width + lane
+        one = add(one, load(one, rows, p))
+        two = add_product(two, weighed[k], changes, p)
+        three = add(three, load(three, rows, q))
+        four = add_product(four, weighed[k + ONE], changes, q)
+    return add(add(one, two), add(three, four))
+
+
 @inner(inline="always", error_model="numpy")
-def _add_terms(zero, table, width, values, first, lane):  # type: ignore[no-untyped-def]
-    """Return the sum of values[k] x table[(first + k) width + lane ...], a vector like `zero`."""
-    total = zero
-    for k in range(len(values)):
+def _add_terms(total, table, width, values, count, block, lane):  # type: ignore[no-untyped-def]
+    """Return `total` + the sum of the first `count` values[k] x table[block, k, lane ...], of a table `[blocks, count,
+    width]`."""
+    first = block * np.uint64(count)
+    for k in range(count):
         total = add_product(total, values[k], table, (first + np.uint64(k)) * width + lane)
     return total
 
 
 @inner(inline="always", error_model="numpy")
 def _solve_lanes(  # type: ignore[no-untyped-def]
-    total, fixed, slopes, width, values, slope_values, b, lane, alone, own, ohms, share, together, balanced, deviation,
+    total, rest, fixed, slopes, width, of_rest, values, b, lane, alone, own, ohms, share, together, balanced, deviation,
     slope, at,
 ):  # fmt: skip
-    """Add the field's terms of block b to `total`, the sum of rows of the lines from `lane` on. Then set the currents
-    deviation[at ...] of lines with one block, whose fixed point has a closed form, or else deviation and slope."""
-    zero = subtract(total, total)
-    of_fixed, of_slopes = np.uint64(b * len(values)), np.uint64(b * len(slope_values))
-    moved = add(total, _add_terms(zero, fixed, width, values, of_fixed, lane))
-    answer = _add_terms(zero, slopes, width, slope_values, of_slopes, lane)
+    """Add what lines draw at rest and the field's terms of block b to `total`, the sum of rows of the lines from `lane`
+    on. Then set the currents deviation[at ...] of lines with one block, whose fixed point has a closed form, or else
+    deviation and slope."""
+    zero, block = subtract(total, total), np.uint64(b)
+    drawn = add(total, _add_terms(zero, rest, width, of_rest, len(of_rest), block, lane))
+    moved = add(drawn, _add_terms(zero, fixed, width, values, len(values), block, lane))
+    own_slope = multiply(drawn, load(zero, own, block * width + lane))
+    steep = _add_terms(own_slope, slopes, width, values, SLOPE_TERMS, block, lane)
     if alone:
-        steep = add(answer, multiply(moved, load(zero, own, lane)))
         settled = divide(moved, subtract(spread(zero, UNIT), multiply(spread(zero, ohms), steep)))
-        rest = add_product(load(zero, together, lane), balanced, together, width + lane)
-        store(add(rest, multiply(spread(zero, share), settled)), deviation, at)
+        others = add_product(load(zero, together, lane), balanced, together, width + lane)
+        store(add(others, multiply(spread(zero, share), settled)), deviation, at)
     else:
         store(moved, deviation, at)
-        store(answer, slope, at)
+        store(steep, slope, at)
 
 
 @inner(error_model="numpy")
 def _add_rows(  # type: ignore[no-untyped-def]
-    rows, fixed, slopes, width, bits, factors, phi, volts, shifts, of_factors, of_shifts, of_rows, weighed, places,
-    starts, terms, of_terms, slope_terms, at_once, count, passes, own, ohms, share, together, balanced, deviation,
-    slope,
+    rows, changes, rest, fixed, slopes, width, bits, factors, group_of, phi, volts, shifts, of_factors, of_shifts,
+    of_rows, weighed, places, starts, terms, of_rest, of_terms, at_once, count, passes, own, ohms, share, together,
+    balanced, deviation, slope,
 ):  # fmt: skip
     """Sum the chosen rows of each read of a chunk, each times its factor in the field, and the field's terms.
 
     Set deviation[(r blocks + b) width + j] and `slope` of each block, or, with one block, deviation to the currents of
     the lines; balanced[r] to the sum of the balance currents.
     """
-    blocks = starts.shape[1] - 1
-    modes, count_terms = len(phi), terms.shape[1]
+    blocks, changed = starts.shape[1] - 1, len(changes) > 0
+    count_terms = terms.shape[1]
     for p in range(passes):
         for v in range(count):
             r = p * at_once + v
-            if not bits:
+            if bits:
+                _follow(factors, np.uint64(len(of_rows)), phi, r, of_rows)
+            else:
                 _weigh_volts(volts, r, factors, shifts, phi, of_factors, of_shifts, of_rows)
-            for k in range(1, modes):
-                of_terms[count_terms - 1 + k] = phi[k, r]
+            for k in range(len(of_rest)):
+                of_rest[k] = phi[k, r]
             balance = NOUGHT
             for b in range(blocks):
                 balance += terms[b, BALANCE, r]
             balanced[r] = balance
             for b in range(blocks):
                 for k in range(count_terms):
-                    of_terms[k], slope_terms[k] = terms[b, k, r], terms[b, k, r]
+                    of_terms[k] = terms[b, k, r]
                 first, last = starts[r, b], starts[r, b + 1]
-                if bits:
-                    factor, second = (phi[1, r], ONE) if modes > 1 else (NOUGHT, ZERO)
+                if changed:
                     for k in range(last - first):
-                        place = places[first + k]
-                        weighed[k] = factors[ZERO, place] + factor * factors[second, place]
-                    for mode in range(2, modes):
-                        factor = phi[mode, r]
-                        for k in range(last - first):
-                            weighed[k] += factor * factors[np.uint64(mode), places[first + k]]
+                        weighed[k] = of_rows[group_of[places[first + k]]]
                 else:
                     for k in range(last - first):
                         weighed[k] = of_rows[places[first + k]]
                 lane, at = ZERO, np.uint64(r * blocks + b) * width
                 while lane + WIDE <= width:
-                    wide = _add_wide(rows, width, weighed, places, first, last, lane)
+                    if changed:
+                        wide = _add_wide_changed(rows, changes, width, weighed, places, first, last, lane)
+                    else:
+                        wide = _add_wide(rows, width, weighed, places, first, last, lane)
                     _solve_lanes(
-                        wide, fixed, slopes, width, of_terms, slope_terms, b, lane, blocks == 1, own, ohms, share,
+                        wide, rest, fixed, slopes, width, of_rest, of_terms, b, lane, blocks == 1, own, ohms, share,
                         together, balance, deviation, slope, at + lane,
                     )  # fmt: skip
                     lane += WIDE
                 while lane < width:
-                    narrow = _add_narrow(rows, width, weighed, places, first, last, lane)
+                    if changed:
+                        narrow = _add_narrow_changed(rows, changes, width, weighed, places, first, last, lane)
+                    else:
+                        narrow = _add_narrow(rows, width, weighed, places, first, last, lane)
                     _solve_lanes(
-                        narrow, fixed, slopes, width, of_terms, slope_terms, b, lane, blocks == 1, own, ohms, share,
+                        narrow, rest, fixed, slopes, width, of_rest, of_terms, b, lane, blocks == 1, own, ohms, share,
                         together, balance, deviation, slope, at + lane,
                     )  # fmt: skip
                     lane += NARROW
 
 
 @inner(fastmath=SUMS, error_model="numpy")
-def _settle(rounds, deviation, slope, own, coupling, shares, together, balanced, settled, moved, line_amps):  # type: ignore[no-untyped-def]
+def _settle(rounds, deviation, slope, coupling, shares, together, balanced, settled, moved, line_amps):  # type: ignore[no-untyped-def]
     """Do the fixed point between blocks for each read of a chunk: set line_amps[r] to the currents of its lines.
 
     `deviation` and `slope` are `[READS, blocks, lanes]`; `settled` and `moved` `[blocks, lanes]` are scratch.
@@ -413,8 +431,7 @@ def _settle(rounds, deviation, slope, own, coupling, shares, together, balanced,
                         moved[b, j] += ohms * settled[c, j]
             for b in range(blocks):
                 for j in range(lanes):
-                    answer = slope[r, b, j] + deviation[r, b, j] * own[b, 0, j]
-                    settled[b, j] = deviation[r, b, j] + answer * moved[b, j]
+                    settled[b, j] = deviation[r, b, j] + slope[r, b, j] * moved[b, j]
         for j in range(lanes):
             line_amps[r, j] = together[0, j] + balanced[r] * together[1, j]
         for b in range(blocks):
@@ -424,55 +441,54 @@ def _settle(rounds, deviation, slope, own, coupling, shares, together, balanced,
 
 
 @inner(fastmath=SUMS, error_model="numpy")
-def _change_by_straps(straps, field, line_amps, mean, rise):  # type: ignore[no-untyped-def]
-    """Do `StrapResponse.changed` for each read of a chunk: change line_amps[r] of lines by the rises of straps.
+def _change_by_straps(straps, first_part, field, line_amps, lanes, amps, rise, along, mean):  # type: ignore[no-untyped-def]
+    """Do `StrapResponse.changed` for each read of a chunk: change line_amps[r lanes ...] of lines by the rises of
+    straps, whose parts are the lines from `first_part` on.
 
-    `mean` `[straps]` and `rise` `[modes x straps]` are scratch.
+    `amps` `[parts + nodes, READS]`, `rise` `[modes x straps, READS]`, `along` `[1 + modes, READS]` and `mean`
+    `[straps, READS]` are scratch.
     """
-    modes, of_parts, of_field, at_rest, of_straps = straps
-    nodes, kinds = modes.shape
-    count, lines = of_straps.shape
+    at_rest, ohms, nothing, modes, of_lines = straps
+    nodes, count, width = len(modes), len(mean), np.uint64(lanes)
+    parts = len(amps) - nodes
+    for part in range(parts):
+        for r in range(READS):
+            amps[part, r] = line_amps[r * lanes + first_part + part]
+    for n in range(nodes):
+        for r in range(READS):
+            amps[parts + n, r] = field[1, n, r]
+    _add_products(at_rest, ohms, amps.reshape(-1), rise)
+    _add_products(nothing, modes, field[0].reshape(-1), along)
+    for s in range(count):
+        for r in range(READS):
+            mean[s, r] = NOUGHT
+        for kind in range(1, len(along)):
+            for r in range(READS):
+                mean[s, r] += along[kind, r] * rise[(kind - 1) * count + s, r]
+        for r in range(READS):
+            mean[s, r] /= max(along[0, r], LEAST)
     for r in range(READS):
-        for k in range(len(rise)):
-            rise[k] = at_rest[k]
-        for part in range(len(of_parts)):
-            amps = line_amps[r, lines + part]
-            for k in range(len(rise)):
-                rise[k] += amps * of_parts[part, k]
-        for n in range(nodes):
-            amps = field[1, n, r]
-            for k in range(len(rise)):
-                rise[k] += amps * of_field[n, k]
-        whole = NOUGHT
-        for s in range(count):
-            mean[s] = NOUGHT
-        for n in range(nodes):
-            whole += field[0, n, r]
-        for kind in range(kinds):
-            along = NOUGHT
-            for n in range(nodes):
-                along += field[0, n, r] * modes[n, kind]
+        for lane in range(ZERO, width, NARROW):
+            factor = spread(narrow_zero(), UNIT)
             for s in range(count):
-                mean[s] += along * rise[kind * count + s]
-        scale = UNIT / max(whole, LEAST)
-        for j in range(lines):
-            change = NOUGHT
-            for s in range(count):
-                change += mean[s] * of_straps[s, j]
-            line_amps[r, j] += line_amps[r, j] * change * scale
+                factor = add_product(factor, mean[s, r], of_lines, np.uint64(s) * width + lane)
+            at = np.uint64(r) * width + lane
+            store(multiply(load(factor, line_amps, at), factor), line_amps, at)
 
 
 @inner(error_model="numpy")
-def _sense(line_amps, lines, signs, amps):  # type: ignore[no-untyped-def]
-    """Set amps[j, r] to the sum of signs[k, j] x line_amps[r, lines[k, j]]."""
+def _sense(line_amps, width, lines, signs, amps):  # type: ignore[no-untyped-def]
+    """Set amps[j, r] to the sum of signs[k, j] x line_amps[r width + lines[k, j]]."""
     for j in range(lines.shape[1]):
-        line, sign = lines[0, j], signs[0, j]
+        at, sign = lines[0, j], signs[0, j]
         for r in range(READS):
-            amps[j, r] = sign * line_amps[r, line]
+            amps[j, r] = sign * line_amps[at]
+            at += width
         for k in range(1, len(lines)):
-            line, sign = lines[k, j], signs[k, j]
+            at, sign = lines[k, j], signs[k, j]
             for r in range(READS):
-                amps[j, r] += sign * line_amps[r, line]
+                amps[j, r] += sign * line_amps[at]
+                at += width
 
 
 @inner(error_model="numpy")
@@ -505,29 +521,27 @@ def _convert(seen, top, scale, shift, places_of, adc, values):  # type: ignore[n
             values[j, r] = places_of[r] * (code * scale[j] + shift[j])
 
 
-@inner(error_model="numpy")
-def _count_clipped(amps, least, most, places_of, clipped, thread):  # type: ignore[no-untyped-def]
-    """Count the currents that converters clip at the low and the high end, of reads whose places_of[r] is not 0."""
-    below, above = 0, 0
+@inner(fastmath=SUMS, error_model="numpy")
+def _count_clipped(amps, least, most, used, clipped, thread):  # type: ignore[no-untyped-def]
+    """Count the currents that converters clip at the low and the high end, of reads whose used[r] is 1 and not 0."""
+    below, above = NOUGHT, NOUGHT
     for j in range(len(amps)):
         low, high = least[j], most[j]
         for r in range(READS):
-            used = places_of[r] != NOUGHT
-            below += used & (amps[j, r] < low)
-            above += used & (amps[j, r] > high)
-    clipped[thread, 0] += below
-    clipped[thread, 1] += above
+            below += used[r] if amps[j, r] < low else NOUGHT
+            above += used[r] if amps[j, r] > high else NOUGHT
+    clipped[thread, 0] += int(below)
+    clipped[thread, 1] += int(above)
 
 
 @inner(error_model="numpy")
 def _add_sums(values, slices, first, at_once, count, passes, of_sums, first_output, first_vector):  # type: ignore[no-untyped-def]
     """Add the values of all passes and slices to the sums of the layer."""
     for j in range(len(values)):
-        for v in range(count):
-            total = NOUGHT
-            for p in range(passes):
-                total += values[j, p * at_once + v]
-            of_sums[first_output + j // slices, first_vector + first + v] += total
+        output, vector = first_output + j // slices, first_vector + first
+        for p in range(passes):
+            for v in range(count):
+                of_sums[output, vector + v] += values[j, p * at_once + v]
 
 
 @inner(error_model="numpy")
@@ -567,12 +581,12 @@ def read(thread, threads, vectors, passes, groups, tables, model, straps, readou
     wanted; sums of output o and vector v are added to sums[first output + o, first vector + v].
     """
     codes, drives, begins, offsets = vectors
-    per_block, field_rounds, rounds, length, constants = groups
-    rows, factors, shifts, fixed, modes, weights, node_of, spots = tables[:8]
-    bases, entries, counts, byte_weights, moments, ends, segment_nodes, segment_blocks = tables[8:]
-    (currents, slopes, local_slopes, bends, mean_slope, shared, nominal, to_blocks, at_blocks, shares, lifts, balance,
-     block_slopes, own, coupling, sums, together) = model  # fmt: skip
-    metal = len(straps[1]) > 0
+    per_block, field_rounds, rounds, length, summed = groups
+    rows, changes, factors, group_of, shifts, rest, modes_at_rest, modes, weights, node_of, spots = tables[:11]
+    bases, entries, counts, byte_weights, moments, ends, segment_nodes, segment_blocks = tables[11:]
+    (currents, slopes, local_slopes, bends, mean_slope, shared, at_rest, to_blocks, at_blocks, shares, lifts_at_rest,
+     lifts, balance, fixed, block_slopes, own, coupling, sums, together) = model  # fmt: skip
+    metal = len(lifts) > 0
     (sense_lines, sense_signs, place_values, slices, top, low, step, gain, offset, bow, scale, shift, least,
      highest) = readout  # fmt: skip
     noise_amps, noise_steps = noise
@@ -585,22 +599,25 @@ def read(thread, threads, vectors, passes, groups, tables, model, straps, readou
     row, words = np.zeros(length, np.uint8), np.zeros(length // 64, np.uint64)
     bytes_of, volts = words.view(np.uint8), np.empty((0 if bits else READS, len(offsets)), np.float32)
     # The most rows of a read, and those that are stored at a time beyond its last.
-    most = 2 * len(node_of) + FOUR * blocks + 8
+    most = (len(node_of) if bits else 2 * len(node_of)) + FOUR * blocks + 8
     places, starts = np.empty(READS * most, np.uint32), np.zeros((READS, blocks + 1), np.uint64)
     before, balanced = np.empty(READS, np.float32), np.zeros(READS, np.float32)
-    of_factors, of_shifts = np.empty(0 if bits else len(offsets), np.float32), np.empty(shifts.shape[1], np.float32)
-    of_rows, weighed = np.zeros(0 if bits else len(rows), np.float32), np.empty(most, np.float32)
-    of_terms, slope_terms = np.zeros(fixed.shape[1], np.float32), np.zeros(block_slopes.shape[1], np.float32)
-    field, phi = np.empty((7, nodes, READS), np.float32), np.empty((len(modes), READS), np.float32)
-    terms, running, moved_on = np.empty((blocks, block_slopes.shape[1], READS), np.float32), field[0], field[1]
-    mean, rise = np.empty(len(straps[4]), np.float32), np.empty(len(straps[3]), np.float32)
+    of_factors, of_shifts = np.empty(0 if bits else factors.shape[1], np.float32), np.empty(shifts.shape[1], np.float32)
+    of_rows, weighed = np.zeros(factors.shape[1] if bits else len(rows), np.float32), np.empty(most, np.float32)
+    of_rest, of_terms = np.zeros(rest.shape[1], np.float32), np.zeros(fixed.shape[1], np.float32)
+    field, phi = np.empty((7, nodes, READS), np.float32), np.empty((modes.shape[1], READS), np.float32)
+    terms, running, moved_on = np.empty((blocks, fixed.shape[1], READS), np.float32), field[0], field[1]
+    rises, kinds = straps[1].shape[1], straps[3].shape[1]
+    line_nodes, rise = np.empty((len(straps[1]), READS), np.float32), np.empty((rises, READS), np.float32)
+    along, mean = np.empty((kinds, READS), np.float32), np.empty((rises // max(kinds - 1, 1), READS), np.float32)
     deviation, slope = np.zeros((READS, blocks, lanes), np.float32), np.zeros((READS, blocks, lanes), np.float32)
     line_amps = np.zeros((READS, lanes), np.float32)
-    first_found = line_amps.reshape(-1) if blocks == 1 else deviation.reshape(-1)
+    first_amps, of_metal = line_amps.reshape(-1), (*straps[:4], straps[4].reshape(-1))
+    first_found = first_amps if blocks == 1 else deviation.reshape(-1)
     settled, moved = np.empty((blocks, lanes), np.float32), np.empty((blocks, lanes), np.float32)
     amps, seen = np.zeros((outputs, READS), np.float32), np.zeros((outputs, READS), np.float32)
     adc, values = np.zeros((outputs, READS), np.float32), np.zeros((outputs, READS), np.float32)
-    places_of = np.zeros(READS, np.float32)
+    places_of, used = np.zeros(READS, np.float32), np.zeros(READS, np.float32)
     for chunk in range(chunks * thread // threads, chunks * (thread + 1) // threads):
         first = chunk * at_once
         count = min(first + at_once, len(begins)) - first
@@ -610,8 +627,8 @@ def read(thread, threads, vectors, passes, groups, tables, model, straps, readou
         if bits:
             _choose_bits(
                 codes, begins, offsets, spots, first, count, at_once, passes, row, words, bytes_of, bases, entries,
-                counts, byte_weights, moments, ends, segment_nodes, segment_blocks, constants, nothing, most, places,
-                starts, running, moved_on,
+                counts, byte_weights, moments, ends, segment_nodes, segment_blocks, nothing, most, places, starts,
+                running, moved_on,
             )  # fmt: skip
         else:
             _choose_volts(
@@ -622,38 +639,38 @@ def read(thread, threads, vectors, passes, groups, tables, model, straps, readou
         if len(moments):
             _take_differences(moved_on, before)
             _share_with_next(running, moved_on)
-        _solve_field(field_rounds, currents, slopes, local_slopes, bends, mean_slope, shared, nominal, field)
+        _solve_field(field_rounds, currents, slopes, local_slopes, bends, mean_slope, shared, at_rest, field)
         _take_terms(field, to_blocks, at_blocks, shares, balance, terms)
         if metal:
-            _take_terms_of_straps(field, lifts, shares, terms)
-        _take_modes(field, modes, phi)
+            _take_terms_of_straps(field, lifts_at_rest, lifts, shares, terms)
+        _add_products(modes_at_rest, modes, field[1:3].reshape(-1), phi)
         _add_rows(
-            rows.reshape(-1), fixed.reshape(-1), block_slopes.reshape(-1), width, bits, factors, phi, volts, shifts,
-            of_factors, of_shifts, of_rows, weighed, places, starts, terms, of_terms, slope_terms, at_once, count,
-            passes, own.reshape(-1), coupling[0, 0], sums[0, 0], together.reshape(-1), balanced, first_found,
-            slope.reshape(-1),
+            rows.reshape(-1), changes.reshape(-1), rest.reshape(-1), fixed.reshape(-1), block_slopes.reshape(-1), width,
+            bits, factors.reshape(-1), group_of, phi, volts, shifts.reshape(-1), of_factors, of_shifts, of_rows,
+            weighed, places, starts, terms, of_rest, of_terms, at_once, count, passes, own.reshape(-1), coupling[0, 0],
+            sums[0, 0], together.reshape(-1), balanced, first_found, slope.reshape(-1),
         )  # fmt: skip
         if blocks > 1:
-            _settle(rounds, deviation, slope, own, coupling, sums, together, balanced, settled, moved, line_amps)
+            _settle(rounds, deviation, slope, coupling, sums, together, balanced, settled, moved, line_amps)
         if metal:
-            _change_by_straps(straps, field, line_amps, mean, rise)
+            _change_by_straps(of_metal, summed, field, first_amps, lanes, line_nodes, rise, along, mean)
         if len(of_lines):
             _keep_lines(line_amps, first, at_once, count, passes, of_lines)
         if not outputs:
             continue
         for r in range(READS):
-            places_of[r] = NOUGHT
+            places_of[r], used[r] = NOUGHT, NOUGHT
         for p in range(passes):
             for v in range(count):
-                places_of[p * at_once + v] = place_values[p]
-        _sense(line_amps, sense_lines, sense_signs, amps)
+                places_of[p * at_once + v], used[p * at_once + v] = place_values[p], UNIT
+        _sense(first_amps, width, sense_lines, sense_signs, amps)
         if len(noise_amps):
             _add_noise(noise_amps, first, at_once, count, passes, amps)
         _meet_converters(amps, top, low, step, gain, offset, bow, seen)
         if len(noise_steps):
             _add_noise(noise_steps, first, at_once, count, passes, seen)
         _convert(seen, top, scale, shift, places_of, adc, values)
-        _count_clipped(amps, least, highest, places_of, clipped, thread)
+        _count_clipped(amps, least, highest, used, clipped, thread)
         _add_sums(values, slices, first, at_once, count, passes, of_sums, first_output, first_vector)
         if len(of_amps):
             _keep(amps, first, at_once, count, passes, of_amps)

@@ -15,8 +15,11 @@ from norsim.solver.macro.model import Field, features
 from norsim.solver.macro.presolve import Lifted, Presolved, mean_weights
 from norsim.solver.macro.strap_response import hats
 
-# Metal straps move cells ten times as far as bitlines do, so their field has more nodes.
-MOST_NODES, MOST_NODES_OF_METAL = 8, 16
+MOST_NODES = 8
+# Metal straps move cells ten times as far as bitlines do, so their field has more nodes: all groups up to this many, or
+# at most this many and the last group; these are multiples of so many groups apart, which fill bytes of
+# norsim.solver.macro.bit_layout.
+MOST_NODES_OF_METAL, GROUPS_OF_BYTE = 16, 4
 MOST_ROUNDS = 40
 
 
@@ -161,7 +164,9 @@ def nodes_of(solved: Presolved) -> tuple[NDArray[np.int64], Floats]:
     """
     groups = len(solved.level)
     if solved.lifted is not None:
-        return hats(min(groups, MOST_NODES_OF_METAL), groups)
+        bytes_apart = -(-groups // (GROUPS_OF_BYTE * MOST_NODES_OF_METAL))
+        apart = 1 if groups <= MOST_NODES_OF_METAL else GROUPS_OF_BYTE * bytes_apart
+        return hats(np.unique([*range(0, groups, apart), groups - 1]), groups)
     count = min(groups, MOST_NODES)
     run = np.arange(groups) * count // groups
     return np.searchsorted(run, np.arange(count)), (run[:, None] == np.arange(count)).astype(np.float64)

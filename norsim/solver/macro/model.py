@@ -124,8 +124,8 @@ class Macro:
     `tables`    `[blocks, features of a block, lines]` for each of `features`, and a last one for the field's terms,
                 amperes: deviation currents
     `still`     the same for features of the drive that is not changed by the field; none without metal straps
-    `slopes`    `[blocks, TERMS, lines]` and `own` `[blocks, 1, lines]`: the local slope of a block, A/V, minus the
-                mean slope, is linear in the field's terms and in the line's own current
+    `slopes`    `[blocks, SLOPE_TERMS, lines]` and `own` `[blocks, 1, lines]`: the local slope of a block, A/V, minus
+                the mean slope, is linear in the field's first terms and in what the line's own features draw
     `coupling`  `[blocks, blocks]`, ohms, and `sums` `[1, blocks]`: from deviation currents to volts and to the line's
                 current, with the mean slope's response included
     `balance`   `[blocks, blocks]`, siemens: from the mean field's volts to the equivalent currents
@@ -182,15 +182,16 @@ class Macro:
         drive, current, local = self.field.solve(x)
         terms, balance = self.field.terms(drive, current, self.balance)
         moved = self.field.effective(x, current, local)
-        deviation = torch.bmm(terms, self.tables[-1])
+        drawn = terms.new_zeros(*terms.shape[:2], self.own.shape[2])
         layout = (self.drive, self.rows_per_group, self.blocks, self.groups_per_block)
         of_moved = features(moved, *layout) if not self.still else changed_features(x, moved, *layout)
         for part, table in zip(of_moved, self.tables[:-1], strict=True):
-            deviation = torch.baddbmm(deviation, part, table)
+            drawn = torch.baddbmm(drawn, part, table)
         if self.still:
             for part, table in zip(features(x, *layout), self.still, strict=True):
-                deviation = torch.baddbmm(deviation, part, table)
-        slope = torch.bmm(terms, self.slopes).addcmul_(deviation, self.own)
+                drawn = torch.baddbmm(drawn, part, table)
+        deviation = torch.baddbmm(drawn, terms, self.tables[-1])
+        slope = torch.bmm(terms[:, :, : self.slopes.shape[1]], self.slopes).addcmul_(drawn, self.own)
         settled = deviation
         for _ in range(self.rounds):
             settled = torch.addcmul(deviation, slope, _across(self.coupling, settled))

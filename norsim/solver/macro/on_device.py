@@ -49,14 +49,15 @@ class Circuit:
     """What follows the sums of a read: its field, and its lines.
 
     `mean_field` is that of the model in float32, and the other fields are those of norsim.solver.macro.model and
-    `Tabulated`, without padded terms; `fixed_and_slopes` `[blocks, terms + modes - 1, 2 lines]` has the currents of the
-    field's terms and the slopes beside each other.
+    `Tabulated`; `fixed` are the currents of the field's terms.
     """
 
     mean_field: Field
     modes: Tensor
     balance: Tensor
-    fixed_and_slopes: Tensor
+    rest: Tensor
+    fixed: Tensor
+    slopes: Tensor
     own: Tensor
     coupling: Tensor
     sums: Tensor
@@ -66,25 +67,25 @@ class Circuit:
 
     def field(self, drive: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the currents of nodes `[reads, nodes]`, the modes phi `[reads, modes]` and the terms `[blocks, reads,
-        terms + modes - 1]` of sums `[reads, nodes]`, amperes."""
+        terms]` of sums `[reads, nodes]`, amperes."""
         current, local = self.mean_field.settle(drive)
         phi = torch.cat([torch.ones_like(current[:, :1]), current, local], dim=1) @ self.modes.T
-        terms, _ = self.mean_field.terms(drive, current, self.balance)
-        return current, phi, torch.cat([terms, phi[:, 1:].expand(len(terms), -1, -1)], dim=2)
+        return current, phi, self.mean_field.terms(drive, current, self.balance)[0]
 
-    def lines(self, drawn: Sequence[Tensor], terms: Tensor) -> Tensor:
+    def lines(self, drawn: Sequence[Tensor], phi: Tensor, terms: Tensor) -> Tensor:
         """Return the lines' currents `[reads, lines]`, amperes, from what the groups of each block draw, `[reads,
-        lines]`, and the terms of `field`."""
-        width = self.own.shape[1]
-        added = [weighted(one, table) for one, table in zip(terms, self.fixed_and_slopes, strict=True)]
-        deviation = [one + more[:, :width] for one, more in zip(drawn, added, strict=True)]
-        slope = [more[:, width:] for more in added]
+        lines]`, and the modes and terms of `field`."""
+        if self.rest.shape[1]:
+            drawn = [one + weighted(phi, table) for one, table in zip(drawn, self.rest, strict=True)]
+        deviation = [one + weighted(term, table) for one, term, table in zip(drawn, terms, self.fixed, strict=True)]
+        first = terms[:, :, : self.slopes.shape[1]]
+        steep = [weighted(term, table) for term, table in zip(first, self.slopes, strict=True)]
+        answers = [one + other * own for one, other, own in zip(steep, drawn, self.own, strict=True)]
         balanced = terms[:, :, BALANCE].sum(dim=0)[:, None]
         total = self.together[0] + balanced * self.together[1]
         if len(deviation) == 1:
-            answer = slope[0] + deviation[0] * self.own[0]
-            return total + self.sums[0] * deviation[0] / (1 - self.coupling[0, 0] * answer)
-        answers = [one + other * own for one, other, own in zip(slope, deviation, self.own, strict=True)]
+            alone: Tensor = self.sums[0] * deviation[0] / (1 - self.coupling[0, 0] * answers[0])
+            return total + alone
         settled = deviation
         for _ in range(self.rounds):
             volts = [sum(ohms * one for ohms, one in zip(row, settled, strict=True)) for row in self.coupling]
@@ -135,7 +136,7 @@ class BitTables:
         current, phi, terms = self.circuit.field(drive)
         factors = phi * self.units
         drawn = [_by_modes(product, factors, lanes) for product in products]
-        return self.circuit.straps.changed(self.circuit.lines(drawn, terms), drive, current)
+        return self.circuit.straps.changed(self.circuit.lines(drawn, phi, terms), drive, current)
 
     def bytes_per_vector(self, passes: int) -> int:
         """Return the memory that `lines` takes for a vector, roughly."""
@@ -170,7 +171,7 @@ class VoltTables:
         drawn = []
         for block, (start, end) in zip(self.blocks, pairwise(self.starts), strict=True):
             drawn.append(block.times(torch.cat([first[:, start:end], second[:, start:end]], dim=1)))
-        return self.circuit.lines(drawn, terms)
+        return self.circuit.lines(drawn, phi, terms)
 
     def bytes_per_vector(self, passes: int) -> int:
         """Return the memory that `lines` takes for a vector, roughly."""
@@ -215,10 +216,13 @@ def _of_bits(tabulated: Tabulated) -> BitTables:
     model = tabulated.model
     states, count = 2**model.rows_per_group - 1, len(tabulated.weights)
     groups, rows = count // states, tabulated.rows[:-1].astype(np.float64)
-    by_mode = tabulated.factors[:, :count, None].astype(np.float64) * rows[:count]
-    if len(rows) > count:
-        # The first mode is 1 in every read, so it takes the rows' constants.
-        by_mode[0] += rows[count:]
+    factors, changes = tabulated.factors.astype(np.float64), tabulated.changes[:-1].astype(np.float64)
+    if len(changes):
+        by_mode = np.repeat(factors, states, axis=1)[:, :, None] * changes
+        # The first mode is 1 in every read.
+        by_mode[0] += rows
+    else:
+        by_mode = factors[:, :count, None] * rows
     padded = -(-groups // ALIGNED) * ALIGNED
     more = ((0, (padded - groups) * states), (0, 0))
     weights = tabulated.weights[:, None] * np.repeat(model.field.members.numpy(), states, axis=0)
@@ -249,7 +253,6 @@ def _of_volts(tabulated: Tabulated) -> VoltTables:
 
 def _circuit(tabulated: Tabulated) -> Circuit:
     model, field, lanes = tabulated.model, tabulated.model.field, tabulated.rows.shape[1]
-    modes = len(tabulated.factors)
 
     def single(values: Any) -> Tensor:
         array = values.numpy() if isinstance(values, Tensor) else values
@@ -259,14 +262,13 @@ def _circuit(tabulated: Tabulated) -> Circuit:
         array = values.numpy()
         return np.pad(array, (*[(0, 0)] * (array.ndim - 1), (0, lanes - array.shape[-1])))
 
-    slopes = np.pad(padded(model.slopes), ((0, 0), (0, modes - 1), (0, 0)))
-    fixed = tabulated.fixed[:, : slopes.shape[1]]
     kept = {part.name: getattr(field, part.name) for part in fields(field)}
     straps = StrapResponse(*(single(part) for part in vars(model.straps).values()))
     on_nodes: Any = {name: single(value) if isinstance(value, Tensor) else value for name, value in kept.items()}
     return Circuit(
         Field(**on_nodes), modes=single(tabulated.modes), balance=single(model.balance),
-        fixed_and_slopes=single(np.concatenate([fixed, slopes], axis=2)), own=single(padded(model.own)[:, 0]),
+        rest=single(tabulated.rest), fixed=single(padded(model.tables[-1])), slopes=single(padded(model.slopes)),
+        own=single(padded(model.own)[:, 0]),
         coupling=single(model.coupling), sums=single(model.sums[0]), together=single(padded(model.together)),
         straps=straps, rounds=model.rounds,
     )  # fmt: skip

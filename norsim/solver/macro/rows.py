@@ -28,10 +28,10 @@ class Factors:
 
 
 def tables_of_bits(model: Macro, factors: Factors, constants: bool) -> tuple[Floats, Floats, Floats, Floats]:
-    """Return rows `[n, lines]`, factors `[n + 1, modes]`, no shifts, and weights `[groups x states]`: see `Tabulated`.
+    """Return rows and changes `[n, lines]`, factors `[n + 1 or groups, modes]`, and weights `[n]`: see `Tabulated`.
 
-    A state's factor is that of the field on the sum of all lines; each line's row is fitted to it. With `constants`, a
-    second row is the part that is independent of the factor.
+    A state's factor is that of the field on the sum of all lines; each line's row is fitted to it. With `constants`,
+    all states of a group have the factor of the last, and a part of a row is independent of it.
     """
     count, inputs = model.rows_per_group, factors.factor.shape[1]
     groups = -(-inputs // count)
@@ -47,30 +47,35 @@ def tables_of_bits(model: Macro, factors: Factors, constants: bool) -> tuple[Flo
     )  # fmt: skip
     bits = [sum(1 << row for row in feature) for feature in features]
     of_features = np.array([_together(factor[:, feature, :], bool(model.still)) for feature in features])
-    rows, shares = [], []
-    for state in range(1, 2**count):
-        parts = [k for k, own in enumerate(bits) if state & own == own]
-        table = np.array([tables[k] for k in parts])  # [parts, groups, lines]
-        weight = np.abs(table).sum(axis=2)
+
+    def weighed(parts: list[int]) -> tuple[Floats, Floats]:
+        """Return the coefficients `[modes, groups]` of the factor of a state with the features `parts`, and these."""
+        weight = np.abs([tables[k] for k in parts]).sum(axis=2)
         weight = weight / np.maximum(weight.sum(axis=0), 1e-40)
         share = factors.of(np.einsum("pgv,pg->vg", of_features[parts], weight))
+        return share, (factors.phi @ share).T
+
+    rows, changes, shares = [], [], []
+    of_group = weighed(list(range(len(bits))))
+    for state in range(1, 2**count):
+        parts = [k for k, own in enumerate(bits) if state & own == own]
+        share, basis = of_group if constants else weighed(parts)
         # What a state draws is linear in its features, so these are fitted in place of the currents of lines.
-        fitted = _least_squares((factors.phi @ share).T, of_features[parts].transpose(1, 2, 0), constants)
-        rows.append(fitted @ table.transpose(1, 0, 2))
-        if still:
-            rows[-1][:, 1] += sum(still[k] for k in parts)
+        fitted = _least_squares(basis, of_features[parts].transpose(1, 2, 0), constants)
+        drawn = fitted @ np.array([tables[k] for k in parts]).transpose(1, 0, 2)  # [groups, 1 or 2, lines]
+        rows.append(drawn.sum(axis=1) + sum(still[k] for k in parts if still))
+        changes.append(drawn[:, 0])
         shares.append(share.T)
     weights = by_group(model.field.weights.double().numpy().sum(axis=1, keepdims=True))[:, :, 0]
     has = np.array([[state >> row & 1 for row in range(count)] for state in range(1, 2**count)])
-    lines, modes, nothing = rows[0].shape[-1], factors.phi.shape[1], np.empty((0, factors.phi.shape[1]))
-    # Constants come after all other rows.
-    table = np.stack(rows, axis=1).transpose(2, 0, 1, 3).reshape(-1, lines)
-    psi = np.pad(np.stack(shares, axis=1).reshape(-1, modes), ((0, len(table) + 1 - groups * len(rows)), (0, 0)))
-    psi[groups * len(rows) : -1, 0] = 1
     of_states = weights @ has.T
     for one, feature in zip(model.field.products.double().numpy().sum(axis=2), features[count:], strict=False):
         of_states += one[:, None] * has[:, feature].all(axis=1)
-    return table, psi, nothing, of_states.ravel()
+    table, change = (np.stack(one, axis=1).reshape(-1, one[0].shape[1]) for one in (rows, changes))
+    if constants:
+        return table, change, shares[-1] - np.eye(1, shares[-1].shape[1]), of_states.ravel()
+    psi = np.stack(shares, axis=1).reshape(len(table), -1)
+    return table, change[:0], np.pad(psi, ((0, 1), (0, 0))), of_states.ravel()
 
 
 def _together(factors: Floats, metal: bool) -> Floats:

@@ -61,11 +61,10 @@ class StrapResponse:
         return found + found * (mean @ self.of_straps)
 
 
-def hats(count: int, groups: int) -> tuple[NDArray[np.int64], Floats]:
-    """Return `count` nodes among `groups` groups, and piecewise linear functions `[groups, nodes]` that are 1 at one
-    of them."""
-    nodes = np.rint(np.linspace(0, groups - 1, count)).astype(np.int64)
-    each = [np.interp(np.arange(groups), nodes, one) for one in np.eye(count)]
+def hats(nodes: NDArray[np.int64], groups: int) -> tuple[NDArray[np.int64], Floats]:
+    """Return `nodes` among `groups` groups, and piecewise linear functions `[groups, nodes]` that are 1 at one of
+    them."""
+    each = [np.interp(np.arange(groups), nodes, one) for one in np.eye(len(nodes))]
     return nodes, np.stack(each, axis=1)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numba import get_num_threads
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from norsim.array.compiled import in_threads
 from norsim.array.tile import Floats
@@ -27,7 +28,6 @@ from norsim.solver.input_lines import Driven
 from norsim.solver.macro import kernels, reads
 from norsim.solver.macro.bit_layout import BitLayout, bit_layout, no_bits
 from norsim.solver.macro.build import REFUSED, WORTHWHILE
-from norsim.solver.macro.kernels import TERMS
 from norsim.solver.macro.model import Macro
 from norsim.solver.macro.reads import NO_DRIVES, Readout, Singles, Vectors, Wanted, padded, single
 from norsim.solver.macro.rows import Factors, tables_of_bits, tables_of_volts
@@ -45,11 +45,13 @@ class Tabulated:
     `model`     the model that was tabulated
     `modes`     `[modes, 1 + 2 nodes]`: phi of a read, from (1, currents, local slopes) of the field
     `rows`      `[n + 1, lines]`, amperes: for bits, one row for each group and state of it, except the state without a
-                bit, and, if there are constants, as many further rows of these; for volts, two rows for each input, for
-                x and for x^2; the last row is zero
-    `factors`   `[modes, n + 1]` or `[modes, inputs]`: psi of a row, 1 for a constant, or of an input
+                bit; for volts, two rows for each input, for x and for x^2; the last row is zero
+    `changes`   `[n + 1, lines]`, amperes: what a row gains if its group's factor grows by 1; empty if rows are
+                multiplied by their factors
+    `factors`   `[modes, n + 1]`: psi of a row, `[modes, inputs]`: of an input, or, with `changes`, `[modes, groups]`:
+                of a group's factor minus 1
     `shifts`    `[modes, inputs]`: the same for the term that the field adds to an input's volts; empty for bits
-    `fixed`     `[blocks, TERMS + modes - 1, lines]`, amperes: currents of the field's terms, and of lines at rest
+    `rest`      `[blocks, modes, lines]`, amperes: currents of lines at rest; for bits, which draw none, without modes
     `weights`   `[groups x states]` or `[inputs]`, amperes: weights of the sums that the field is solved from
     `error`     the largest expected deviation from nodal: the model's error plus the deviation from the model
 
@@ -59,9 +61,10 @@ class Tabulated:
     model: Macro
     modes: Singles
     rows: Singles
+    changes: Singles
     factors: Singles
     shifts: Singles
-    fixed: Singles
+    rest: Singles
     weights: Singles
     error: float = np.inf
 
@@ -105,12 +108,7 @@ class Tabulated:
         model, (codes, begins, offsets) = self.model, vectors
         threads = max(min(get_num_threads(), len(begins) * passes // kernels.READS), 1)
         clipped = np.zeros((threads, 2), dtype=np.int64)
-        # A row is followed by its constant, as many rows further on as there are weights.
-        constants = 0 if len(self.rows) - 1 == len(self.weights) else len(self.weights)
-        groups = (
-            model.groups_per_block, model.field.rounds, model.rounds, self._layout.length,
-            np.uint64(constants if self.drive.direction == "wordlines" else 0),
-        )  # fmt: skip
+        groups = model.groups_per_block, model.field.rounds, model.rounds, self._layout.length, self.summed
         arguments = (
             (codes, drives, begins, offsets), passes, groups, self._tables, self._of_model, self._of_straps, readout,
             noise, (*wanted, clipped),
@@ -121,9 +119,12 @@ class Tabulated:
     @cached_property
     def _tables(self) -> tuple[NDArray[Any], ...]:
         """The kernel's arguments from these tables, with the node of each group."""
-        layout = self._layout
+        layout, groups = self._layout, np.arange(len(self.rows)) // (2**self.model.rows_per_group - 1)
+        # The last row is zero, so any factor is right for it.
+        groups[-1] = 0
         return (
-            self.rows, self.factors, self.shifts, self.fixed, self.modes, self.weights, self.model.node_of()[0],
+            self.rows, self.changes, padded(self.factors), groups.astype(np.uint32), padded(self.shifts), self.rest,
+            single(self.modes[:, 0]), single(self.modes[:, 1:].T), self.weights, self.model.node_of()[0],
             layout.spots, layout.bases, layout.entries.ravel(), layout.counts, layout.weights.ravel(),
             layout.moments.ravel(), layout.ends, layout.nodes, layout.blocks,
         )  # fmt: skip
@@ -140,11 +141,13 @@ class Tabulated:
     def _of_model(self) -> tuple[Singles, ...]:
         """The kernel's arguments from the model."""
         model, field = self.model, self.model.field
+        # Volts of lines and of straps beside each other: `[1 + nodes, 2 nodes]`.
+        lifts = torch.cat([*field.lifts], dim=1) if field.lifts.numel() else field.lifts.new_empty(1, 0)
         of_field = (
             field.currents, field.slopes, field.local_slopes, field.bends, field.mean_slope, field.shared,
-            field.nominal, field.to_blocks, field.at_blocks, field.shares, field.lifts, model.balance,
+            -field.nominal, field.to_blocks, field.at_blocks, field.shares, -lifts[0], lifts[1:], model.balance,
         )  # fmt: skip
-        of_lines = (model.slopes.numpy(), model.own.numpy())
+        of_lines = (model.tables[-1].numpy(), model.slopes.numpy(), model.own.numpy())
         return (
             *(single(part.numpy()) for part in of_field), *(padded(part) for part in of_lines),
             single(model.coupling.numpy()), single(model.sums.numpy()), padded(model.together.numpy()),
@@ -153,7 +156,11 @@ class Tabulated:
     @cached_property
     def _of_straps(self) -> tuple[Singles, ...]:
         """The kernel's arguments from the response of straps."""
-        return tuple(single(part.numpy()) for part in vars(self.model.straps).values())
+        straps = self.model.straps
+        ohms, along = torch.cat([straps.of_parts, straps.of_field]), functional.pad(straps.modes, (1, 0), value=1)
+        lanes = functional.pad(straps.of_straps, (0, self.rows.shape[1] - straps.of_straps.shape[1]))
+        parts = straps.at_rest, ohms, along.new_zeros(along.shape[1]), along, lanes
+        return tuple(single(part.numpy()) for part in parts)
 
 
 def tabulate(model: Macro, drives: Floats) -> Tabulated:
@@ -217,14 +224,19 @@ def _with_modes(model: Macro, state: Floats, axes: Floats, constants: bool = Fal
     both = np.hstack([response, shift])
     modes = np.hstack([np.eye(len(both))[:, :1], both @ axes])
     factors = Factors(state @ modes, state @ response, state @ shift)
-    fixed = np.pad(model.tables[-1].double().numpy(), ((0, 0), (0, modes.shape[1] - 1), (0, 0)))
+    rest = np.empty((model.blocks, 0, model.own.shape[2]))
     if model.drive.direction == "wordlines":
-        rows, of_factors, of_shifts, weights = tables_of_bits(model, factors, constants)
+        rows, changes, of_factors, weights = tables_of_bits(model, factors, constants)
+        of_shifts = np.empty((0, modes.shape[1]))
     else:
         rows, of_factors, of_shifts, weights, rest = tables_of_volts(model, factors)
-        fixed[:, 0] += rest[:, 0]
-        fixed[:, TERMS:] = rest[:, 1:]
+        changes = rows[:0]
     return Tabulated(
-        model, single(modes.T), padded(np.pad(rows, ((0, 1), (0, 0)))), single(of_factors.T), single(of_shifts.T),
-        padded(fixed), single(weights),
+        model, single(modes.T), _with_zeros(rows), _with_zeros(changes), single(of_factors.T), single(of_shifts.T),
+        padded(rest), single(weights),
     )  # fmt: skip
+
+
+def _with_zeros(rows: Floats) -> Singles:
+    """Return rows `[n, lines]`, if there are any, with padded lines and a further row of zeros."""
+    return padded(np.pad(rows, ((0, int(len(rows) > 0)), (0, 0))))
