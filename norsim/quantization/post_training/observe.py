@@ -67,8 +67,8 @@ def observe_inputs(
         if not torch.equal(layers[name].weight, weight):
             raise refused(
                 name,
-                f"layer {name!r}: calling the network changes its weight, and programmed cells cannot follow; change "
-                "it before, or compute with torch.nn.functional, which stays digital",
+                f"layer {name!r}: calling the network changes its weight, or computes it, and programmed cells cannot "
+                "follow; set it before, or compute with torch.nn.functional, which stays digital",
             )
     return {name: sample.values() for name, sample in samples.items()}, batches, moments
 
