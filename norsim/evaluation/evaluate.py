@@ -125,6 +125,22 @@ class Evaluation:
             return None
         return 100 * (self.accuracy_float - self.accuracy)
 
+    def __str__(self) -> str:
+        """Return the result in a few lines; `repr` has every field."""
+        results = (
+            (f"on the array ({self.backend})", self.metric_value, self.metric_ci95),
+            ("in integers, digital", self.metric_quantized, self.metric_quantized_ci95),
+            ("in floats", self.metric_float, self.metric_float_ci95),
+        )
+        lines = [
+            f"  {_in_words(self.metric, value, ends)} {where}" for where, value, ends in results if value is not None
+        ]
+        proof = self.verification
+        if proof.max_error_steps is not None:
+            largest = f"{proof.max_error_steps:.2g} converter steps"
+            lines.append(f"  {proof.samples} reads by {proof.witness} differ by up to {largest}")
+        return "\n".join([f"{self.metric} of {self.network} on {self.images} images, {self.encoding}:", *lines])
+
     def summary(self) -> dict[str, Any]:
         """Return the content of summary.json."""
         kept = {part.name: getattr(self, part.name) for part in fields(self) if part.repr}
@@ -283,3 +299,12 @@ def versions(backend: Backend, cells: Sequence[Cell]) -> dict[str, str | None]:
         "numpy": np.__version__,
         "python": platform.python_version(),
     }
+
+
+def _in_words(metric: str, value: float, ends: Interval | None) -> str:
+    """Return a value of a metric with its 95 % interval, accuracies in per cent."""
+    number, *both = [
+        f"{100 * one:.2f} %" if metric == "accuracy" else f"{one:.5g}"
+        for one in (value, *(() if ends is None else ends))
+    ]
+    return f"{number} ({both[0]} to {both[1]})" if both else number

@@ -238,6 +238,11 @@ def test_an_evaluation_is_reported_with_its_images(
 ) -> None:
     result = net.evaluate(test_set.data, spice_sample=2)
     assert result.dataset == "digits" and result.network == "Small"
+    low, high = (f"{100 * end:.2f} %" for end in result.accuracy_ci95 or ())
+    lines = str(result).splitlines()
+    assert lines[0] == f"accuracy of Small on 60 images, {result.encoding}:"
+    assert lines[1] == f"  {100 * (result.accuracy or 0):.2f} % ({low} to {high}) on the array (macro)"
+    assert len(lines) == 5 and lines[4].startswith("  2 reads by ngspice") and len(repr(result)) > 1000
     page = norsim.write_report(result, tmp_path, test_set.data).read_text()
     wrong = int((result.predictions != result.labels).sum())
     assert f"Small classifies {100 * (60 - wrong) / 60:.2f} %" in page and "of 60 test images of digits" in page
