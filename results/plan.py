@@ -13,7 +13,7 @@ SHIPPED = (DIGITS, SMALL, *LARGE)
 # many chips, take fewer.
 ALL, COMPARED, FEWER, FEW = 10_000, 1000, 300, 200
 # The images of a large network's parts: the first, and how many.
-SLICES = ((0, COMPARED), (1000, ALL - COMPARED))
+SLICES = ((0, ALL),)
 # ngspice solves some reads of every run again, and of the part `proof` enough for a bound.
 WITNESS = ("--spice-sample", "2", "--proof-images", "0", "--proof-seconds", "120")
 PROOF = ("--spice-sample", "59", "--proof-images", "300", "--proof-seconds", "2400")

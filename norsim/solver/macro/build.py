@@ -35,6 +35,8 @@ REFUSED = 1e-2
 WORTHWHILE = 0.85
 BLOCKS = (1, 2, 4, 8, 16, 32, 64)
 CHECK_VECTORS = 48
+# Terms of the field with which the model is corrected: share, share v and share v^2.
+CORRECTED = [1, 3, 5]
 # Convergence of the currents that a model is compared with: far below what it is allowed to deviate.
 EXACT = 5e-7
 FIT_VECTORS = 96
@@ -44,8 +46,9 @@ FIT_VECTORS = 96
 def build(tile: Tile, drive: Driven, table: CellTable, dtype: torch.dtype = torch.float32) -> Macro:
     """Build the reduced model of `tile`, refined until it agrees with nodal to 4e-5 of full scale, or 1e-4 with metal.
 
-    The number of blocks grows until the deviation from nodal on random, full and single drives, which becomes the
-    model's `error`, is small enough or hardly falls any more. It can be trained through, also if it is built in torch's
+    The model is corrected by its deviation from nodal on random, full and single drives. What is left of each of these
+    without its own part in the correction becomes the model's `error`; the number of blocks grows until it is small
+    enough or hardly falls any more. The model can be trained through, also if it is built in torch's
     inference mode. Raises SolveError if even the best model deviates by more than 1e-2 of full scale.
     """
     random = np.random.default_rng(0)
@@ -63,7 +66,9 @@ def build(tile: Tile, drive: Driven, table: CellTable, dtype: torch.dtype = torc
     best: Macro | None = None
     for blocks in BLOCKS:
         model = _settled(assemble(tile, drive, solved, straps, fit, blocks, full_scale, dtype), torch.from_numpy(x))
-        error = float(np.abs(model.lines(torch.from_numpy(x)).double().numpy() - exact).max()) / full_scale
+        added, left = corrections(model, x, exact - model.lines(torch.from_numpy(x)).double().numpy())
+        fixed = model.tables[-1] + torch.from_numpy(added).to(dtype)
+        model, error = replace(model, tables=(*model.tables[:-1], fixed)), float(np.abs(left).max()) / full_scale
         if best is not None and error > WORTHWHILE * best.error:
             break
         best = replace(model, error=error)
@@ -76,6 +81,26 @@ def build(tile: Tile, drive: Driven, table: CellTable, dtype: torch.dtype = torc
             "tile's wires couple cells too strongly for a reduced model; use the nodal backend"
         )
     return best
+
+
+def corrections(model: Macro, x: Floats, missing: Floats) -> tuple[Floats, Floats]:
+    """Return what to add to the currents of the field's terms, `[terms, lines]`, amperes, for a model whose currents
+    under drives `x` `[vectors, inputs]` lack `missing` `[vectors, lines]`, amperes; and what each read still lacks if
+    it takes no part in the fit, so that the largest of that is the error of other reads.
+
+    Errors of a model are mostly alike for all reads with as many lines up, so those of each line are fitted to share,
+    share v and share v^2.
+    """
+    weighted, current, _ = model.field.solve(torch.from_numpy(x).to(model.own))
+    terms = model.field.terms(weighted, current, model.balance)[0].sum(dim=0).double().numpy()
+    found, basis = np.zeros((terms.shape[1], model.own.shape[2])), terms[:, CORRECTED]
+    scale = np.maximum(np.abs(basis).max(axis=0), 1e-30)
+    basis = basis / scale
+    inverse = np.linalg.pinv(basis, rcond=1e-8)
+    found[CORRECTED, : missing.shape[1]] = (inverse @ missing) / scale[:, None]
+    leverage = np.einsum("vk,kv->v", basis, inverse)[:, None]
+    # A read that decides the fit alone, such as full drive, is beyond all others, so it is no example of them.
+    return found, (missing - basis @ (inverse @ missing)) / np.maximum(1 - leverage, 0.5)
 
 
 def _exact(prepared: nodal.Prepared, drive: Driven, x: Floats) -> Floats:

@@ -267,7 +267,7 @@ def _circuit(tabulated: Tabulated) -> Circuit:
     on_nodes: Any = {name: single(value) if isinstance(value, Tensor) else value for name, value in kept.items()}
     return Circuit(
         Field(**on_nodes), modes=single(tabulated.modes), balance=single(model.balance),
-        rest=single(tabulated.rest), fixed=single(padded(model.tables[-1])), slopes=single(padded(model.slopes)),
+        rest=single(tabulated.rest), fixed=single(tabulated.fixed), slopes=single(padded(model.slopes)),
         own=single(padded(model.own)[:, 0]),
         coupling=single(model.coupling), sums=single(model.sums[0]), together=single(padded(model.together)),
         straps=straps, rounds=model.rounds,

@@ -27,7 +27,7 @@ from norsim.errors import SolveError
 from norsim.solver.input_lines import Driven
 from norsim.solver.macro import kernels, reads
 from norsim.solver.macro.bit_layout import BitLayout, bit_layout, no_bits
-from norsim.solver.macro.build import REFUSED, WORTHWHILE
+from norsim.solver.macro.build import REFUSED, WORTHWHILE, corrections
 from norsim.solver.macro.model import Macro
 from norsim.solver.macro.reads import NO_DRIVES, Readout, Singles, Vectors, Wanted, padded, single
 from norsim.solver.macro.rows import Factors, tables_of_bits, tables_of_volts
@@ -51,6 +51,7 @@ class Tabulated:
     `factors`   `[modes, n + 1]`: psi of a row, `[modes, inputs]`: of an input, or, with `changes`, `[modes, groups]`:
                 of a group's factor minus 1
     `shifts`    `[modes, inputs]`: the same for the term that the field adds to an input's volts; empty for bits
+    `fixed`     `[blocks, terms, lines]`, amperes: currents of the field's terms
     `rest`      `[blocks, modes, lines]`, amperes: currents of lines at rest; for bits, which draw none, without modes
     `weights`   `[groups x states]` or `[inputs]`, amperes: weights of the sums that the field is solved from
     `error`     the largest expected deviation from nodal: the model's error plus the deviation from the model
@@ -64,6 +65,7 @@ class Tabulated:
     changes: Singles
     factors: Singles
     shifts: Singles
+    fixed: Singles
     rest: Singles
     weights: Singles
     error: float = np.inf
@@ -147,7 +149,7 @@ class Tabulated:
             field.currents, field.slopes, field.local_slopes, field.bends, field.mean_slope, field.shared,
             -field.nominal, field.to_blocks, field.at_blocks, field.shares, -lifts[0], lifts[1:], model.balance,
         )  # fmt: skip
-        of_lines = (model.tables[-1].numpy(), model.slopes.numpy(), model.own.numpy())
+        of_lines = (self.fixed, model.slopes.numpy(), model.own.numpy())
         return (
             *(single(part.numpy()) for part in of_field), *(padded(part) for part in of_lines),
             single(model.coupling.numpy()), single(model.sums.numpy()), padded(model.together.numpy()),
@@ -194,7 +196,9 @@ def tabulate(model: Macro, drives: Floats) -> Tabulated:
             f"{'nan' if best is None else format(best.error, '.1e')} of full scale, and the limit is {REFUSED:g}; use "
             "the nodal backend"
         )
-    return replace(best, error=model.error + best.error)
+    added, left = corrections(model, drives, exact - best.lines(drives))
+    error = model.error + float(np.abs(left).max()) / model.full_scale_amps
+    return replace(best, fixed=best.fixed + padded(added), error=error)
 
 
 def _states(model: Macro, drives: Floats) -> Floats:
@@ -233,7 +237,7 @@ def _with_modes(model: Macro, state: Floats, axes: Floats, constants: bool = Fal
         changes = rows[:0]
     return Tabulated(
         model, single(modes.T), _with_zeros(rows), _with_zeros(changes), single(of_factors.T), single(of_shifts.T),
-        padded(rest), single(weights),
+        padded(model.tables[-1].double().numpy()), padded(rest), single(weights),
     )  # fmt: skip
 
 
