@@ -41,6 +41,7 @@ from norsim.evaluation.proof.sampling import KeptReads, Quota, Sample
 from norsim.evaluation.proof.verification import Verification, verify
 from norsim.evaluation.quality.choice import metric_of
 from norsim.evaluation.quality.values import accuracies_of, values_of
+from norsim.evaluation.quality.words import results_in_words, witness_in_words
 from norsim.jobs.phases import BatchProgress, Report, silent
 from norsim.jobs.unit_store import UnitStore
 from norsim.jobs.workers import HERE, Workers
@@ -127,19 +128,15 @@ class Evaluation:
 
     def __str__(self) -> str:
         """Return the result in a few lines; `repr` has every field."""
-        results = (
+        results = [
             (f"on the array ({self.backend})", self.metric_value, self.metric_ci95),
             ("in integers, digital", self.metric_quantized, self.metric_quantized_ci95),
             ("in floats", self.metric_float, self.metric_float_ci95),
-        )
-        lines = [
-            f"  {_in_words(self.metric, value, ends)} {where}" for where, value, ends in results if value is not None
         ]
-        proof = self.verification
-        if proof.max_error_steps is not None:
-            largest = f"{proof.max_error_steps:.2g} converter steps"
-            lines.append(f"  {proof.samples} reads by {proof.witness} differ by up to {largest}")
-        return "\n".join([f"{self.metric} of {self.network} on {self.images} images, {self.encoding}:", *lines])
+        title = f"{self.metric} of {self.network} on {self.images} images, {self.encoding}:"
+        return "\n  ".join(
+            [title, *results_in_words(self.metric, results), *witness_in_words(asdict(self.verification))]
+        )
 
     def summary(self) -> dict[str, Any]:
         """Return the content of summary.json."""
@@ -299,12 +296,3 @@ def versions(backend: Backend, cells: Sequence[Cell]) -> dict[str, str | None]:
         "numpy": np.__version__,
         "python": platform.python_version(),
     }
-
-
-def _in_words(metric: str, value: float, ends: Interval | None) -> str:
-    """Return a value of a metric with its 95 % interval, accuracies in per cent."""
-    number, *both = [
-        f"{100 * one:.2f} %" if metric == "accuracy" else f"{one:.5g}"
-        for one in (value, *(() if ends is None else ends))
-    ]
-    return f"{number} ({both[0]} to {both[1]})" if both else number

@@ -23,7 +23,7 @@ from norsim.solver.macro.mean_field import (
     line_of,
     nodes_of,
 )
-from norsim.solver.macro.model import Field, Macro, changed_features, features
+from norsim.solver.macro.model import Field, Macro, changed_features, corrections, features
 from norsim.solver.macro.presolve import Presolved, presolve, subsets
 from norsim.solver.macro.strap_response import StrapResponse, no_response, strap_response
 
@@ -35,8 +35,6 @@ REFUSED = 1e-2
 WORTHWHILE = 0.85
 BLOCKS = (1, 2, 4, 8, 16, 32, 64)
 CHECK_VECTORS = 48
-# Terms of the field with which the model is corrected: share, share v and share v^2.
-CORRECTED = [1, 3, 5]
 # Convergence of the currents that a model is compared with: far below what it is allowed to deviate.
 EXACT = 5e-7
 FIT_VECTORS = 96
@@ -81,26 +79,6 @@ def build(tile: Tile, drive: Driven, table: CellTable, dtype: torch.dtype = torc
             "tile's wires couple cells too strongly for a reduced model; use the nodal backend"
         )
     return best
-
-
-def corrections(model: Macro, x: Floats, missing: Floats) -> tuple[Floats, Floats]:
-    """Return what to add to the currents of the field's terms, `[terms, lines]`, amperes, for a model whose currents
-    under drives `x` `[vectors, inputs]` lack `missing` `[vectors, lines]`, amperes; and what each read still lacks if
-    it takes no part in the fit, so that the largest of that is the error of other reads.
-
-    Errors of a model are mostly alike for all reads with as many lines up, so those of each line are fitted to share,
-    share v and share v^2.
-    """
-    weighted, current, _ = model.field.solve(torch.from_numpy(x).to(model.own))
-    terms = model.field.terms(weighted, current, model.balance)[0].sum(dim=0).double().numpy()
-    found, basis = np.zeros((terms.shape[1], model.own.shape[2])), terms[:, CORRECTED]
-    scale = np.maximum(np.abs(basis).max(axis=0), 1e-30)
-    basis = basis / scale
-    inverse = np.linalg.pinv(basis, rcond=1e-8)
-    found[CORRECTED, : missing.shape[1]] = (inverse @ missing) / scale[:, None]
-    leverage = np.einsum("vk,kv->v", basis, inverse)[:, None]
-    # A read that decides the fit alone, such as full drive, is beyond all others, so it is no example of them.
-    return found, (missing - basis @ (inverse @ missing)) / np.maximum(1 - leverage, 0.5)
 
 
 def _exact(prepared: nodal.Prepared, drive: Driven, x: Floats) -> Floats:

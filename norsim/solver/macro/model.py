@@ -36,6 +36,8 @@ from norsim.solver.macro.strap_response import StrapResponse
 
 # Vectors are processed in parts that fit a core's cache, because all but the matrix products is memory-bound.
 VALUES_AT_ONCE = 2**20
+# Terms of the field with which the model is corrected: share, share v and share v^2.
+CORRECTED = [1, 3, 5]
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,6 +200,28 @@ class Macro:
         total = _across(self.sums, settled)[0]
         together = torch.stack([torch.ones_like(balance[:, 0]), balance.sum(dim=1)], dim=1)
         return self.straps.changed(torch.addmm(total, together, self.together), drive, current)
+
+
+def corrections(model: Macro, x: Floats, missing: Floats) -> tuple[Floats, Floats]:
+    """Return what to add to the currents of the field's terms, `[terms, lines]`, amperes, for a model whose currents
+    under drives `x` `[vectors, inputs]` lack `missing` `[vectors, lines]`, amperes; and what each read still lacks if
+    it takes no part in the fit, so that the largest of that is the error of other reads.
+
+    Errors of a model are mostly alike for all reads with as many lines up, so those of each line are fitted to share,
+    share v and share v^2. Errors of codes on bitlines have no such form, and nothing is added.
+    """
+    if model.drive.direction == "bitlines":
+        return np.zeros((model.tables[-1].shape[1], model.own.shape[2])), missing
+    weighted, current, _ = model.field.solve(torch.from_numpy(x).to(model.own))
+    terms = model.field.terms(weighted, current, model.balance)[0].sum(dim=0).double().numpy()
+    found, basis = np.zeros((terms.shape[1], model.own.shape[2])), terms[:, CORRECTED]
+    scale = np.maximum(np.abs(basis).max(axis=0), 1e-30)
+    basis = basis / scale
+    inverse = np.linalg.pinv(basis, rcond=1e-8)
+    found[CORRECTED, : missing.shape[1]] = (inverse @ missing) / scale[:, None]
+    leverage = np.einsum("vk,kv->v", basis, inverse)[:, None]
+    # A read that decides the fit alone, such as full drive, is beyond all others, so it is no example of them.
+    return found, (missing - basis @ (inverse @ missing)) / np.maximum(1 - leverage, 0.5)
 
 
 def _across(matrix: Tensor, values: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ class Circuit:
     """What follows the sums of a read: its field, and its lines.
 
     `mean_field` is that of the model in float32, and the other fields are those of norsim.solver.macro.model and
-    `Tabulated`; `fixed` are the currents of the field's terms.
+    `Tabulated`: `fixed` `[blocks, terms, lines]` are the currents of the field's terms.
     """
 
     mean_field: Field

@@ -27,8 +27,8 @@ from norsim.errors import SolveError
 from norsim.solver.input_lines import Driven
 from norsim.solver.macro import kernels, reads
 from norsim.solver.macro.bit_layout import BitLayout, bit_layout, no_bits
-from norsim.solver.macro.build import REFUSED, WORTHWHILE, corrections
-from norsim.solver.macro.model import Macro
+from norsim.solver.macro.build import REFUSED, WORTHWHILE
+from norsim.solver.macro.model import Macro, corrections
 from norsim.solver.macro.reads import NO_DRIVES, Readout, Singles, Vectors, Wanted, padded, single
 from norsim.solver.macro.rows import Factors, tables_of_bits, tables_of_volts
 
