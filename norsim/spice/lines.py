@@ -141,5 +141,12 @@ def _finished(current: list[Line], between: list[Line], dollar: bool) -> Iterato
 
 
 def text_of(cards: Iterable[Card]) -> str:
-    """Return the lines of `cards` as text that ends with a line break."""
-    return "\n".join(line.indent + line.text for card in cards for line in card.lines).rstrip("\n") + "\n"
+    """Return the lines of `cards` as text that ends with a line break.
+
+    A remark ends lines of cards with two backslashes at their end, which would continue in the next line.
+    """
+    lines = [
+        line.indent + line.text + (" ;" if card.text and line.text.endswith(JOINED) else "")
+        for card in cards for line in card.lines
+    ]  # fmt: skip
+    return "\n".join(lines).rstrip("\n") + "\n"

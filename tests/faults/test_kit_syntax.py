@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fuzz.kit_syntax import CELL, KIT, by_hand
@@ -212,6 +212,7 @@ def test_a_model_card_of_a_transistor_is_found_in_any_layout(tmp_path: Path) -> 
     assert amps[0] == pytest.approx(amps[1], rel=1e-9) and amps[0] > 1e-6
 
 
+@example("\\\\;")
 @given(st.text(st.sampled_from("ab .+*$;/\\\t\n{=(\xb5"), max_size=50))
 def test_the_text_of_cards_reads_as_the_same_cards(text: str) -> None:
     found = list(cards(lines_of(text, "x")))
