@@ -176,7 +176,7 @@ def _parts() -> Iterator[Part]:
     some = {name: VARIANTS[name] for name in ("ideal-straps", "one-end")}
     yield from rows(SMALL, some, COMPARED)
     for network in LARGE:
-        yield reference(network)[0]
+        yield from reference(network)
     yield proof(SMALL)
     others = {name: options for name, options in VARIANTS.items() if name not in some}
     yield from (*rows(SMALL, others, COMPARED), tuned(SMALL, "one-end-tuned", ONE_END, COMPARED))
@@ -201,9 +201,7 @@ def _parts() -> Iterator[Part]:
     for network in (DIGITS, SMALL):
         yield from attributions(network, 500)
     yield from stress()
-    # The other images of the large networks, and what is costly to measure.
-    for network in LARGE:
-        yield from reference(network)[1:]
+    # What is costly to measure.
     for network in LARGE:
         yield from (tuned(network, "one-end-tuned", ONE_END, FEWER), *attributions(network, FEW))
     yield Part(SMALL, "time", program=("-m", "results.speed"))

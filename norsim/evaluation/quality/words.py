@@ -33,10 +33,11 @@ def results_in_words(metric: str, results: Sequence[tuple[str, float | None, Int
     are (where it was computed, value, interval)."""
     lines = []
     for where, value, ends in results:
-        known = () if value is None else (value, *(ends or ()))
-        number, *both = [f"{100 * one:.2f} %" if metric == ACCURACY else f"{one:.5g}" for one in known] or [""]
-        if number:
-            lines.append(f"{number} ({both[0]} to {both[1]}) {where}" if both else f"{number} {where}")
+        if value is None:
+            continue
+        known = value, *(ends or ())
+        number, *both = (f"{100 * one:.2f} %" if metric == ACCURACY else f"{one:.5g}" for one in known)
+        lines.append(f"{number} ({both[0]} to {both[1]}) {where}" if both else f"{number} {where}")
     return lines
 
 

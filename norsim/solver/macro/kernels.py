@@ -608,7 +608,7 @@ def read(thread, threads, vectors, passes, groups, tables, model, straps, readou
     field, phi = np.empty((7, nodes, READS), np.float32), np.empty((modes.shape[1], READS), np.float32)
     terms, running, moved_on = np.empty((blocks, fixed.shape[1], READS), np.float32), field[0], field[1]
     rises, kinds = straps[1].shape[1], straps[3].shape[1]
-    line_nodes, rise = np.empty((len(straps[1]), READS), np.float32), np.empty((rises, READS), np.float32)
+    strap_amps, rise = np.empty((len(straps[1]), READS), np.float32), np.empty((rises, READS), np.float32)
     along, mean = np.empty((kinds, READS), np.float32), np.empty((rises // max(kinds - 1, 1), READS), np.float32)
     deviation, slope = np.zeros((READS, blocks, lanes), np.float32), np.zeros((READS, blocks, lanes), np.float32)
     line_amps = np.zeros((READS, lanes), np.float32)
@@ -653,7 +653,7 @@ def read(thread, threads, vectors, passes, groups, tables, model, straps, readou
         if blocks > 1:
             _settle(rounds, deviation, slope, coupling, sums, together, balanced, settled, moved, line_amps)
         if metal:
-            _change_by_straps(of_metal, summed, field, first_amps, lanes, line_nodes, rise, along, mean)
+            _change_by_straps(of_metal, summed, field, first_amps, lanes, strap_amps, rise, along, mean)
         if len(of_lines):
             _keep_lines(line_amps, first, at_once, count, passes, of_lines)
         if not outputs:

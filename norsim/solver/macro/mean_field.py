@@ -166,7 +166,8 @@ def nodes_of(solved: Presolved) -> tuple[NDArray[np.int64], Floats]:
     if solved.lifted is not None:
         bytes_apart = -(-groups // (GROUPS_OF_BYTE * MOST_NODES_OF_METAL))
         apart = 1 if groups <= MOST_NODES_OF_METAL else GROUPS_OF_BYTE * bytes_apart
-        return hats(np.unique([*range(0, groups, apart), groups - 1]), groups)
+        nodes = np.unique([*range(0, groups, apart), groups - 1])
+        return nodes, hats(nodes, groups)
     count = min(groups, MOST_NODES)
     run = np.arange(groups) * count // groups
     return np.searchsorted(run, np.arange(count)), (run[:, None] == np.arange(count)).astype(np.float64)

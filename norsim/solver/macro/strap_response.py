@@ -61,11 +61,11 @@ class StrapResponse:
         return found + found * (mean @ self.of_straps)
 
 
-def hats(nodes: NDArray[np.int64], groups: int) -> tuple[NDArray[np.int64], Floats]:
-    """Return `nodes` among `groups` groups, and piecewise linear functions `[groups, nodes]` that are 1 at one of
-    them."""
+def hats(nodes: NDArray[np.int64], groups: int) -> Floats:
+    """Return piecewise linear functions `[groups, nodes]` of `groups` groups, each 1 at one of the groups `nodes`
+    `[nodes]` and 0 at the others."""
     each = [np.interp(np.arange(groups), nodes, one) for one in np.eye(len(nodes))]
-    return nodes, np.stack(each, axis=1)
+    return np.stack(each, axis=1)
 
 
 def no_response() -> StrapResponse:
