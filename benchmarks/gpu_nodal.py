@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from norsim.array.tile import Stimulus
-from norsim.solver import nodal_on_device
+from norsim.solver.nodal import on_device as nodal_on_device
 
 # nodal reads one vector for this number of those of the tile that macro reads.
 SHARE = 8

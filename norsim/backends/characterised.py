@@ -52,7 +52,7 @@ def read_nodal(tile: Tile, stimulus: Stimulus, device: str | None = None) -> Cur
             if device is None:
                 currents = nodal.solve(prepared, stimulus)
             else:
-                from norsim.solver.nodal_on_device import solve_on
+                from norsim.solver.nodal.on_device import solve_on
 
                 currents = solve_on(device, prepared, stimulus)
         if not currents.converged.all():

@@ -27,9 +27,10 @@ from norsim.data.cifar10 import CLASSES
 from norsim.errors import ConfigurationError, DataError
 from norsim.jobs.unit_store import UnitStore, checksum_line, shared_units, unit_files
 from norsim.paths import cache_folder
-from norsim.solver import nodal_kernels
+from norsim.solver import simd
 from norsim.solver.macro import build, kernels, model
-from norsim.solver.nodal_kernels import FAST
+from norsim.solver.nodal import kernels as nodal_kernels
+from norsim.solver.nodal.kernels import FAST
 from norsim.training.recipes import Recipe
 from norsim.training.train import train
 from norsim.zoo.onnx.file import build_onnx
@@ -166,13 +167,13 @@ def test_functions_are_compiled_although_machine_code_cannot_be_kept() -> None:
 
 def test_constants_of_cached_kernels_are_in_their_own_file() -> None:
     assert kernels.SUMS == FAST | {"reassoc"} and build.SLOPE_TERMS is kernels.SLOPE_TERMS
-    simd = (Path(nodal_kernels.__file__).with_name("simd.py")).read_bytes()
+    digest = hashlib.sha256(Path(simd.__file__).read_bytes()).hexdigest()
     for module in (kernels, nodal_kernels):
         text = Path(module.__file__).read_text()
         ours = [line for line in text.splitlines() if line.startswith(("from norsim", "import norsim"))]
         assert ours == ["from norsim.array.compiled import inner, njit", "from norsim.solver.simd import ("]
         # A change of simd.py must change the files of kernels too, at which numba's cache looks.
-        assert hashlib.sha256(simd).hexdigest().startswith(module.SIMD)
+        assert digest.startswith(module.SIMD)
     assert not hasattr(model, "TERMS")
 
 

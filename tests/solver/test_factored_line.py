@@ -10,20 +10,21 @@ from hypothesis import strategies as st
 from norsim.array.compiled import njit
 from norsim.array.tile import Floats
 from norsim.array.wires import Wires
-from norsim.solver import factored_line, nodal_kernels
+from norsim.solver import factored_line
 from norsim.solver.factored_line import Chain
+from norsim.solver.nodal import kernels
 from norsim.solver.simd import double_zero
 from tests.solver.resistors import line_edges, node_volts
 
-LANES = nodal_kernels.HALF
+LANES = kernels.HALF
 OHMS = st.one_of(st.just(0.0), st.floats(1e-3, 1e4))
 
 
 @njit()
 def of_bitlines(conductances, ohms, lost, ends, drop, amps, totals, up, moved):  # type: ignore[no-untyped-def]
-    for first in range(0, conductances.shape[1], nodal_kernels.CHUNK):
-        last = min(first + nodal_kernels.CHUNK, conductances.shape[1])
-        nodal_kernels.solve_bitlines(
+    for first in range(0, conductances.shape[1], kernels.CHUNK):
+        last = min(first + kernels.CHUNK, conductances.shape[1])
+        kernels.solve_bitlines(
             double_zero(), first, last, conductances, ohms, lost, ends, drop, amps, totals, LANES, up, moved
         )
 
@@ -33,7 +34,7 @@ def of_source_lines(  # type: ignore[no-untyped-def]
     per_line, wordlines, conductances, ohms, lost, ends, cell, slopes, rise, amps, along, up, moved
 ):
     """Solve with ideal straps."""
-    nodal_kernels.solve_source_lines(
+    kernels.solve_source_lines(
         double_zero(),
         per_line,
         wordlines,
@@ -60,7 +61,7 @@ def of_source_lines(  # type: ignore[no-untyped-def]
 def solve_bitlines(line: Chain, conductances: Floats, amps: Floats) -> tuple[Floats, Floats, Floats]:
     """Solve by the kernel, with all wordlines up and from no drop; return drops, currents that follow, and changes."""
     drop, updated, moved = np.zeros(amps.shape), amps.copy(), np.zeros(LANES)
-    lost, totals = np.ascontiguousarray(1 - line.share.T), np.empty((len(amps), nodal_kernels.CHUNK, LANES))
+    lost, totals = np.ascontiguousarray(1 - line.share.T), np.empty((len(amps), kernels.CHUNK, LANES))
     of_bitlines(
         conductances, line.ohms, lost, line.last, drop, updated, totals, np.ones((len(amps), LANES)), moved
     )  # fmt: skip

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from norsim.array.cell import Cell
 from norsim.array.tile import Stimulus, Tile
 from norsim.array.wires import Wires
-from norsim.solver import factored_line, nodal, nodal_on_device
+from norsim.solver import factored_line, nodal
 from norsim.solver.characterize import Box
+from norsim.solver.nodal import on_device as nodal_on_device
 from tests.solver.arrays import channel, characterized, layouts
 from tests.solver.test_nodal import DRAWN_WIRES, STATES
 

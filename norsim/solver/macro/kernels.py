@@ -8,7 +8,7 @@ Threads of Python share the chunks: with numba's own, the kernel would be compil
 A thread takes a chunk of `READS` reads at a time, pass after pass: a call takes all of them, because passing arrays to
 a function takes as long as some ten rows. The field is solved and currents are converted for all of them in step, reads
 innermost in memory; rows are added read by read, lines innermost. Arrays are always indexed in place, as in
-norsim.solver.nodal_kernels, and indices are unsigned where numba would otherwise check for negative ones.
+norsim.solver.nodal.kernels, and indices are unsigned where numba would otherwise check for negative ones.
 
 Longer than 300 lines because numba caches compiled code by the file of the outermost function: it would not notice a
 change of inner functions or constants in another file.
@@ -38,7 +38,7 @@ from norsim.solver.simd import (
 SIMD = "702fcbf6b6de43bb"
 # A multiple of any processor's SIMD lanes, so that each read is computed by the same instructions at any position.
 READS = 64
-# As norsim.solver.nodal_kernels.FAST, and sums in any order.
+# As norsim.solver.nodal.kernels.FAST, and sums in any order.
 SUMS = {"contract", "nsz", "arcp", "reassoc"}
 
 # 1, share of full drive, volts, share volts, volts^2, share volts^2, balance current.

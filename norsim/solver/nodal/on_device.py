@@ -22,8 +22,8 @@ from norsim.array.tile import Currents, Stimulus
 from norsim.errors import ConfigurationError, first_line
 from norsim.solver import factored_line, nodal
 from norsim.solver.characterize import Box
-from norsim.solver.nodal_kernels import FAR, ROUGH, STALLED
-from norsim.solver.nodal_tile import Prepared
+from norsim.solver.nodal.kernels import FAR, ROUGH, STALLED
+from norsim.solver.nodal.tile import Prepared
 
 # Numbers in an array of one piece of work; about 16 such arrays exist at a time.
 NUMBERS_ON_CPU, NUMBERS_ON_CARD = 2**22, 2**27

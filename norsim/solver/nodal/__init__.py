@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from norsim.array.compiled import in_threads
 from norsim.array.tile import Currents, Floats, Stimulus
 from norsim.errors import SolveError
-from norsim.solver import nodal_kernels
 from norsim.solver.characterize import Box
-from norsim.solver.nodal_tile import Prepared, prepare
+from norsim.solver.nodal import kernels
+from norsim.solver.nodal.tile import Prepared, prepare
 
 __all__ = [
     "Nodes",
@@ -54,10 +54,10 @@ def solve(prepared: Prepared, stimulus: Stimulus, threads: int | None = None, to
     the volts of a cell are outside the box that it was characterised for.
     """
     parts = []
-    cells = prepared.tile.thresholds.size * nodal_kernels.LANES
+    cells = prepared.tile.thresholds.size * kernels.LANES
     threads = threads or numba.get_num_threads()
     blocks = min(max(CELLS_AT_ONCE // cells, threads), BLOCKS_AT_ONCE)
-    size = blocks * nodal_kernels.LANES
+    size = blocks * kernels.LANES
     for start in range(0, stimulus.vectors, size):
         parts.append(_solve_some(prepared, stimulus.take(slice(start, start + size)), threads, tolerance))
     bitline, source, residual = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
@@ -101,7 +101,7 @@ def mean_volts(
     straps]`, volts, as the mean over a few vectors of the same arguments as those of `relax`, whose errors it
     raises."""
     _, *found = _relax_blocks(prepared, gates, bitline_volts, None, None, "both", tolerance)
-    lanes, half = gates.shape[1], nodal_kernels.HALF
+    lanes, half = gates.shape[1], kernels.HALF
     # The last block repeats the last vector.
     shares = (np.arange(len(found[0]) * half) < lanes).astype(np.float64).reshape(-1, 1, half, 1) / lanes
     drop, rise, straps = ((values @ shares).sum(axis=(0, 3)) for values in found)
@@ -114,7 +114,7 @@ def _relax_blocks(
 ) -> tuple[Floats, Floats, Floats, Floats]:  # fmt: skip
     """Do `relax`, and return what it returns in blocks, `[blocks, wordlines, bitlines, HALF]`, and the volts of strap
     nodes, `[blocks, source lines, straps, HALF]`."""
-    tile, half = prepared.tile, nodal_kernels.HALF
+    tile, half = prepared.tile, kernels.HALF
     gates, bitline_volts = _in_blocks(gates), _in_blocks(tile.applied(bitline_volts.T).T)
     size = len(gates), tile.wordlines, tile.bitlines, half
     drop = np.zeros(size) if drop is None else _in_blocks(drop)
@@ -122,7 +122,7 @@ def _relax_blocks(
     amps, residual = np.empty(size), np.zeros((len(gates), half))
     size_of_straps = (len(gates), *prepared.straps.contacts.shape[:2], half)
     metal = np.zeros(size_of_straps) if straps is None else _in_blocks(straps)
-    kernel: Any = nodal_kernels.relax
+    kernel: Any = kernels.relax
     kernel(
         gates, bitline_volts, 0.0, prepared.double, prepared.conducting, free in ("both", "bitlines"),
         free in ("both", "source lines"), straps is None, prepared.floor_amps, tolerance,
@@ -138,7 +138,7 @@ def _relax_blocks(
 
 def _in_blocks(values: NDArray[Any]) -> NDArray[Any]:
     """Return `[..., lanes]` as `[blocks, ..., HALF]`, a copy; the last lane is repeated to fill the last block."""
-    lanes, half = values.shape[-1], nodal_kernels.HALF
+    lanes, half = values.shape[-1], kernels.HALF
     found = np.empty((-(-lanes // half), *values.shape[:-1], half), values.dtype)
     for block, part in enumerate(found):
         some = values[..., block * half : (block + 1) * half]
@@ -148,7 +148,7 @@ def _in_blocks(values: NDArray[Any]) -> NDArray[Any]:
 
 def _by_lane(blocks: Floats, lanes: int) -> Floats:
     """Return `[blocks, ..., HALF]` as `[..., lanes]`, a copy."""
-    found, half = np.empty((*blocks.shape[1:-1], lanes)), nodal_kernels.HALF
+    found, half = np.empty((*blocks.shape[1:-1], lanes)), kernels.HALF
     for block, values in enumerate(blocks):
         some = found[..., block * half : (block + 1) * half]
         some[:] = values[..., : some.shape[-1]]
@@ -191,7 +191,7 @@ def check_volts(prepared: Prepared, bitline_volts: Floats, drop: Floats, rise: F
 def _solve_some(
     prepared: Prepared, stimulus: Stimulus, threads: int, tolerance: float
 ) -> tuple[Floats, Floats, Floats]:
-    vectors, lanes, half = stimulus.vectors, nodal_kernels.LANES, nodal_kernels.HALF
+    vectors, lanes, half = stimulus.vectors, kernels.LANES, kernels.HALF
     blocks = -(-vectors // lanes)
     # The last block is padded with its last vector.
     order = np.minimum(np.arange(blocks * lanes), vectors - 1)
@@ -203,7 +203,7 @@ def _solve_some(
     source = np.empty((blocks, 2, prepared.tile.source_lines, half))
     residual, extremes = np.empty((blocks, 2, half)), np.empty((blocks, 2, 4, half))
     extremes[:, :, ::2], extremes[:, :, 1::2] = np.inf, -np.inf
-    solver: Any = nodal_kernels.solve
+    solver: Any = kernels.solve
     threads = min(threads, blocks)
 
     def work(thread: int) -> None:

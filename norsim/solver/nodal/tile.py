@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from norsim.array.tile import Floats, Tile
-from norsim.solver import factored_line, nodal_kernels
+from norsim.solver import factored_line
 from norsim.solver.characterize import CellTable
+from norsim.solver.nodal import kernels
 from norsim.solver.strap_metal import StrapMetal, strap_metal
 
 # Powers of the polynomials count that can add this share of the largest current, in float64 and in float32.
@@ -134,7 +135,7 @@ def prepare(tile: Tile, table: CellTable) -> Prepared:
     slopes = np.maximum(drain, source).max(axis=1)
     return Prepared(
         tile, table, slopes > DOWN * slopes.max(), bitlines, source_lines, straps,
-        arrays(np.float32, nodal_kernels.LANES, ROUGH), arrays(np.float64, nodal_kernels.HALF, NEGLIGIBLE),
+        arrays(np.float32, kernels.LANES, ROUGH), arrays(np.float64, kernels.HALF, NEGLIGIBLE),
     )  # fmt: skip
 
 
