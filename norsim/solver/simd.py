@@ -14,6 +14,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import extending, types
+from numba.core import cgutils
 from numba.extending import models, register_model
 
 WIDE, NARROW, EIGHT, BYTES = 32, 16, 8, 64
@@ -170,6 +171,21 @@ def magnitude(typing, vector):  # type: ignore[no-untyped-def]
         return builder.bitcast(bits, vector.value)
 
     return vector(vector), generate
+
+
+@intrinsic
+def total(typing, vector):  # type: ignore[no-untyped-def]
+    """Return the sum of a vector's elements, added in any order."""
+    number = types.float32 if vector.bits == 32 else types.float64
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        real = REAL[vector.bits]
+        name = f"llvm.vector.reduce.fadd.v{vector.lanes}f{vector.bits}"
+        kind = ir.FunctionType(real, [real, vector.value])
+        reduce = cgutils.get_or_insert_function(builder.module, kind, name)  # type: ignore[no-untyped-call]
+        return builder.call(reduce, [ir.Constant(real, -0.0), arguments[0]], fastmath=("reassoc",))
+
+    return number(vector), generate
 
 
 def _either(comparison: str) -> Any:

@@ -85,6 +85,41 @@ class StrapMetal:
         return found
 
 
+@dataclass(frozen=True, eq=False)
+class StrapModes:
+    """The straps of source lines whose cells have no conductance, in coordinates in which they are not coupled: all
+    lines then have the same Y, whose eigenvectors are the coordinates.
+
+    `before`, `after`  `[bitlines]`: l and r
+    `modes`            `[straps, straps]`: eigenvectors of Y, in columns
+    `conductances`     `[straps]`: eigenvalues of Y, siemens
+    """
+
+    before: Floats
+    after: Floats
+    modes: Floats
+    conductances: Floats
+
+
+@lru_cache(maxsize=64)
+def strap_modes(wires: Wires, bitlines: int) -> StrapModes:
+    """Return the modes of the straps of source lines with `bitlines` cells: all tiles of a chip have them."""
+    metal = unloaded_straps(wires, 1, bitlines)
+    strap = metal.strap
+    between = _between(wires.source_ohms, metal.before, metal.after, strap, int(strap[-1]) + 2)[0]
+    conductances, modes = np.linalg.eigh((between + between.T) / 2)
+    return StrapModes(metal.before[0], metal.after[0], modes, conductances)
+
+
+@lru_cache(maxsize=64)
+def own_ohms(wires: Wires, lines: int, bitlines: int) -> Floats:
+    """Return `[source lines, straps, straps]`, ohms: the volts of a line's strap nodes for currents into its own."""
+    metal = unloaded_straps(wires, lines, bitlines)
+    straps = metal.contacts.shape[1]
+    whole = metal.per_ampere().reshape(lines, straps, lines, straps)
+    return np.ascontiguousarray(np.einsum("ksku->ksu", whole.transpose(0, 1, 2, 3)))
+
+
 def no_metal() -> StrapMetal:
     """Return the straps of a tile whose strap contacts are all ideally grounded."""
     lines, matrices = np.empty((0, 0)), np.empty((0, 0, 0))

@@ -30,6 +30,7 @@ from norsim.paths import cache_folder
 from norsim.solver import simd
 from norsim.solver.macro import build, kernels, model
 from norsim.solver.nodal import kernels as nodal_kernels
+from norsim.solver.nodal import rows_up_kernels
 from norsim.solver.nodal.kernels import FAST
 from norsim.training.recipes import Recipe
 from norsim.training.train import train
@@ -166,9 +167,10 @@ def test_functions_are_compiled_although_machine_code_cannot_be_kept() -> None:
 
 
 def test_constants_of_cached_kernels_are_in_their_own_file() -> None:
+    assert rows_up_kernels.FAST == nodal_kernels.FAST and rows_up_kernels.HOT == nodal_kernels.HOT
     assert kernels.SUMS == FAST | {"reassoc"} and build.SLOPE_TERMS is kernels.SLOPE_TERMS
     digest = hashlib.sha256(Path(simd.__file__).read_bytes()).hexdigest()
-    for module in (kernels, nodal_kernels):
+    for module in (kernels, nodal_kernels, rows_up_kernels):
         text = Path(module.__file__).read_text()
         ours = [line for line in text.splitlines() if line.startswith(("from norsim", "import norsim"))]
         assert ours == ["from norsim.array.compiled import inner, njit", "from norsim.solver.simd import ("]

@@ -18,6 +18,7 @@ from norsim.errors import SolveError
 from norsim.periphery.encoding import full_scale_amps
 from norsim.solver import nodal
 from norsim.solver.characterize import Sweep
+from norsim.solver.nodal import rows_up
 from tests.solver.arrays import (
     ENCODINGS,
     LAYOUTS,
@@ -209,6 +210,7 @@ def test_sweeps_that_end_too_early_are_data_then_an_error(monkeypatch: pytest.Mo
     prepared = nodal.prepare(array.tile, table_of(array.tile, stimulus))
     settled = nodal.solve(prepared, stimulus)
     monkeypatch.setattr(nodal, "MOST_SWEEPS", 2)
+    monkeypatch.setattr(rows_up, "MOST_SWEEPS", 2)
     found = nodal.solve(prepared, stimulus)
     quiet = ~stimulus.wordline_volts.any(axis=1)
     assert settled.converged.all() and not found.converged[~quiet].any()
@@ -221,6 +223,7 @@ def test_extrapolated_rises_of_straps_settle_in_two_thirds_of_the_sweeps(monkeyp
     array = array_of("bit-serial", 256, 16, strap_ends="one", strap_ohms=0.4)
     stimulus = array.stimulus(4, 0)
     prepared = nodal.prepare(array.tile, table_of(array.tile, stimulus))
+    monkeypatch.setattr(rows_up, "MOST_CELLS", 0.0)
     still = np.zeros_like(prepared.double.left)
     plain = replace(
         prepared, single=prepared.single._replace(left=still.astype(np.float32)),

@@ -21,7 +21,7 @@ from norsim.array.compiled import in_threads
 from norsim.array.tile import Currents, Floats, Stimulus
 from norsim.errors import SolveError
 from norsim.solver.characterize import Box
-from norsim.solver.nodal import kernels
+from norsim.solver.nodal import kernels, rows_up
 from norsim.solver.nodal.tile import Prepared, prepare
 
 __all__ = [
@@ -53,9 +53,27 @@ def solve(prepared: Prepared, stimulus: Stimulus, threads: int | None = None, to
     cells, relative to the current (see FLOOR); reads have converged if it is at most `tolerance`. Raises SolveError if
     the volts of a cell are outside the box that it was characterised for.
     """
+    threads = threads or numba.get_num_threads()
+    if rows_up.suits(prepared, stimulus):
+        bitline, residual, solved = rows_up.solve(prepared, stimulus, threads, tolerance)
+        source = bitline.sum(axis=1, keepdims=True)
+        left = np.flatnonzero(~solved)
+        if len(left):
+            bitline[left], source[left], residual[left] = _solve_all_cells(
+                prepared, stimulus.take(left), threads, tolerance
+            )  # fmt: skip
+    else:
+        bitline, source, residual = _solve_all_cells(prepared, stimulus, threads, tolerance)
+    return Currents(prepared.tile.with_leaks(bitline), source, residual <= tolerance, residual, "nodal")
+
+
+def _solve_all_cells(
+    prepared: Prepared, stimulus: Stimulus, threads: int, tolerance: float
+) -> tuple[Floats, Floats, Floats]:
+    """Return currents of bitlines and of source lines, or of all straps together, and residuals, with all cells of the
+    tile as unknowns."""
     parts = []
     cells = prepared.tile.thresholds.size * kernels.LANES
-    threads = threads or numba.get_num_threads()
     blocks = min(max(CELLS_AT_ONCE // cells, threads), BLOCKS_AT_ONCE)
     size = blocks * kernels.LANES
     for start in range(0, stimulus.vectors, size):
@@ -63,8 +81,7 @@ def solve(prepared: Prepared, stimulus: Stimulus, threads: int | None = None, to
     bitline, source, residual = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     if prepared.tile.wires.strap_every is not None:
         source = source.sum(axis=1, keepdims=True)
-    bitline = prepared.tile.with_leaks(bitline)
-    return Currents(bitline, source, residual <= tolerance, residual, "nodal")
+    return bitline, source, residual
 
 
 def relax(
