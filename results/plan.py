@@ -14,16 +14,18 @@ SHIPPED = (DIGITS, SMALL, *LARGE)
 ALL, COMPARED, FEWER, FEW = 10_000, 1000, 300, 200
 # The images of a large network's parts: the first, and how many.
 SLICES = ((0, ALL),)
-# ngspice solves some reads of every run again, and of the part `proof` enough for a bound.
+# ngspice solves some reads of every run again, and of the part `proof` of digits enough for a bound; a read of a tile of
+# 256 x 128 takes it a minute.
 WITNESS = ("--spice-sample", "2", "--proof-images", "0", "--proof-seconds", "120")
-PROOF = ("--spice-sample", "59", "--proof-images", "300", "--proof-seconds", "2400")
 PROVED = 300
+PROOF = ("--proof-images", str(PROVED), "--proof-seconds", "6000")
 
 REFERENCE = "reference"
 IDEAL_STRAPS = ("--chip", "etox65-ideal-straps")
 ONE_END = ("--set", "bit_serial.wires.strap_ends=one")
 UNFITTED = ("--set", "calibration.column_fit=false")
 IN_PLACE = ("--set", "silicon.in_situ=true")
+HALF_CURRENT = ("--set", "bit_serial.top_level=0.8 uA")
 STRESS = ("--chip", "etox65-stress")
 TUNED = ("--network", "{before}")
 # What is measured on the chip `etox65`, whose straps are grounded at both ends, and on its variants.
@@ -120,7 +122,8 @@ def reference(network: str) -> list[Part]:
 
 def proof(network: str) -> Part:
     """Return the part with which errors are bounded, and predictions compared with those of `nodal`."""
-    return Part(network, "proof", options=PROOF, images=images_of(network, PROVED))
+    sample = "59" if network == DIGITS else "2"
+    return Part(network, "proof", options=("--spice-sample", sample, *PROOF), images=images_of(network, PROVED))
 
 
 def tuned(network: str, row: str, options: tuple[str, ...], images: int) -> Part:
@@ -181,6 +184,8 @@ def _parts() -> Iterator[Part]:
     others = {name: options for name, options in VARIANTS.items() if name not in some}
     yield from (*rows(SMALL, others, COMPARED), tuned(SMALL, "one-end-tuned", ONE_END, COMPARED))
     yield from (*rows(DIGITS, VARIANTS, ALL), tuned(DIGITS, "one-end-tuned", ONE_END, ALL))
+    for network in (SMALL, *LARGE):
+        yield from rows(network, {"half-current": HALF_CURRENT}, ALL)
     for network in LARGE:
         yield from rows(network, some, FEWER)
     # Encodings, and remedies of the large networks.
