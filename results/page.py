@@ -155,8 +155,8 @@ def _remedies(found: Found) -> Iterator[str]:
         "Mitigations",
         "Points that a mitigation recovers, and accuracies without and with it, on the images of both rows. `in place` "
         "programs cells until the currents of the tile's lines are right, with all wires in place "
-        "(`silicon.in_situ`). Half the currents are `bit_serial.top_level=0.8 uA`: wires drop half, and what senses has "
-        "half the current to resolve in the time of a read, whose noise these rows do not have.",
+        "(`silicon.in_situ`). Half the currents are `bit_serial.top_level=0.8 uA`: wires drop half, and what senses "
+        "has half the current to resolve in the time of a read, whose noise these rows do not have.",
     )
 
     def remedies() -> Iterator[Sequence[str]]:

@@ -14,8 +14,8 @@ SHIPPED = (DIGITS, SMALL, *LARGE)
 ALL, COMPARED, FEWER, FEW = 10_000, 1000, 300, 200
 # The images of a large network's parts: the first, and how many.
 SLICES = ((0, ALL),)
-# ngspice solves some reads of every run again, and of the part `proof` of digits enough for a bound; a read of a tile of
-# 256 x 128 takes it a minute.
+# ngspice solves some reads of every run again, and of the part `proof` of digits enough for a bound; a read of a tile
+# of 256 x 128 takes it a minute.
 WITNESS = ("--spice-sample", "2", "--proof-images", "0", "--proof-seconds", "120")
 PROVED = 300
 PROOF = ("--proof-images", str(PROVED), "--proof-seconds", "6000")
