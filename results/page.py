@@ -104,9 +104,9 @@ def _rows(found: Found, *names: str) -> Iterator[Row]:
 def _proof(found: Found) -> Iterator[str]:
     yield from section(
         "Proof",
-        "ngspice solves reads drawn at random from all again, and `nodal` reads of every tile. Then `nodal` classifies "
-        "the same images with the same converters: the classes that differ from those of `macro`, with their exact "
-        "interval.",
+        "ngspice solves reads drawn at random from all, and one of every pass of every layer, again, and `nodal` reads "
+        "of every tile. Then `nodal` classifies the same images with the same converters: the classes that differ from "
+        "those of `macro`, with their exact interval.",
     )
 
     def cells(one: Row) -> Sequence[str]:

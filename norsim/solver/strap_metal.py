@@ -113,11 +113,23 @@ def strap_modes(wires: Wires, bitlines: int) -> StrapModes:
 
 @lru_cache(maxsize=64)
 def own_ohms(wires: Wires, lines: int, bitlines: int) -> Floats:
-    """Return `[source lines, straps, straps]`, ohms: the volts of a line's strap nodes for currents into its own."""
-    metal = unloaded_straps(wires, lines, bitlines)
-    straps = metal.contacts.shape[1]
-    whole = metal.per_ampere().reshape(lines, straps, lines, straps)
-    return np.ascontiguousarray(np.einsum("ksku->ksu", whole.transpose(0, 1, 2, 3)))
+    """Return `[source lines, straps, straps]`, ohms: the volts of a line's strap nodes for currents into its own.
+
+    Lines have no cells, and strap contacts no resistance.
+    """
+    found = strap_modes(wires, bitlines)
+    ohms, far = wires.strap_ohms * wires.rows_per_source_line, wires.strap_ends == "both"
+    ground = 1 / wires.ground_ohms if wires.ground_ohms else np.inf
+    # What a line's node sees of all lines before it, and of all beyond it.
+    seen = np.empty((2, lines, len(found.modes)))
+    with np.errstate(divide="ignore"):
+        for side, end in zip(seen, (ground, ground if far else 0.0), strict=True):
+            side[0] = end
+            for k in range(1, lines):
+                side[k] = 1 / (ohms + 1 / (found.conductances + side[k - 1]))
+    each = found.conductances + seen[0] + seen[1, ::-1]
+    own: Floats = (found.modes / each[:, None, :]) @ found.modes.T
+    return own
 
 
 def no_metal() -> StrapMetal:

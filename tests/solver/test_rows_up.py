@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from norsim.array.tile import Currents, Stimulus, Tile
@@ -14,6 +14,7 @@ from norsim.array.wires import Wires
 from norsim.solver import nodal
 from norsim.solver.nodal import rows_up
 from norsim.solver.nodal.tile import Prepared
+from norsim.solver.strap_metal import own_ohms, unloaded_straps
 from tests.solver.arrays import array_of, channel, characterized, table_of
 from tests.solver.test_nodal import tile_of
 
@@ -63,6 +64,18 @@ def test_both_ways_find_the_same_currents(wires: Wires, rows: int, columns: int,
         solved = rows_up.solve(prepared, stimulus, 1, nodal.TOLERANCE)[2]
         assert_equal(nodal.solve(prepared, stimulus), all_cells(prepared, stimulus), prepared)
     assert solved.all()
+
+
+@given(WIRES, st.integers(1, 30), st.integers(1, 36))
+def test_what_a_line_lifts_its_own_straps_is_a_part_of_the_whole_matrix(
+    wires: Wires, lines: int, bitlines: int
+) -> None:
+    assume(wires.has_strap_metal)
+    whole, own = unloaded_straps(wires, lines, bitlines).per_ampere(), own_ohms(wires, lines, bitlines)
+    straps = own.shape[1]
+    for k, found in enumerate(own):
+        here = slice(k * straps, (k + 1) * straps)
+        np.testing.assert_allclose(found, whole[here, here], rtol=1e-9, atol=1e-9 * np.abs(whole).max())
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,9 @@ with the cells linearised in their drain volts, and solves all source lines with
 volts. The linearisation is taken once per tile, with every wordline up, so lines are factored once
 (norsim.solver.factored_line). Sweeps are in float32 until their rounding shows, then in float64. They end when a sweep
 changes the cell currents, at the slopes that the lines were factored for, by at most 1e-8 of the total current.
+
+Reads with few wordlines up, on source lines with straps, have the currents of the cells that are up as unknowns instead
+(norsim.solver.nodal.rows_up).
 """
 
 from __future__ import annotations

@@ -74,9 +74,14 @@ class TileRows(NamedTuple):
 
 def padded(prepared: Prepared) -> int:
     """Return the number of bitlines with those that pad segments."""
-    every, bitlines = prepared.tile.wires.strap_every or 1, prepared.tile.bitlines
-    every = min(every, bitlines)
-    return -(-bitlines // every) * (-(-every // LANES) * LANES)
+    every, width = _segment(prepared)
+    return -(-prepared.tile.bitlines // every) * width
+
+
+def _segment(prepared: Prepared) -> tuple[int, int]:
+    """Return the bitlines between two straps, and their places."""
+    every = min(prepared.tile.wires.strap_every or 1, prepared.tile.bitlines)
+    return every, -(-every // LANES) * LANES
 
 
 @lru_cache(maxsize=64)
@@ -92,8 +97,8 @@ def tile_rows(
 ) -> tuple[TileRows, TileRows, NDArray[np.int64]]:
     """Return the tile in both precisions for volts in these ranges, and the place `[bitlines]` of each bitline."""
     tile, table, wires = prepared.tile, prepared.table, prepared.tile.wires
-    every, bitlines = min(wires.strap_every or 1, tile.bitlines), np.arange(tile.bitlines)
-    segment, width = bitlines // every, -(-every // LANES) * LANES
+    (every, width), bitlines = _segment(prepared), np.arange(tile.bitlines)
+    segment = bitlines // every
     cells, place = np.bincount(segment), segment * width + bitlines % every
     places, straps = len(cells) * width, len(cells) + 1
 
@@ -108,10 +113,8 @@ def tile_rows(
         here = slice(s * every, s * every + count)
         along[s, :count, :count] = ohms[here, here]
     before, after = np.zeros((2, places))
-    modes, loads = (
-        StrapModes(before, after, np.zeros((straps, straps)), np.zeros(straps)),
-        np.zeros((tile.wordlines, straps)),
-    )
+    modes = StrapModes(before, after, np.zeros((straps, straps)), np.zeros(straps))
+    loads = np.zeros((tile.wordlines, straps))
     if wires.has_strap_metal:
         modes = strap_modes(wires, tile.bitlines)
         before[place], after[place] = modes.before, modes.after
