@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Literal, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,18 +18,40 @@ Floats = NDArray[np.float64]
 
 
 def frozen(values: object, shape_of: str, dimensions: int) -> Floats:
-    """Return a read-only float64 copy of `values`, an array of any shape with `dimensions` axes.
+    """Return a read-only float64 copy of `values`, an array of any shape with `dimensions` axes; one that nobody can
+    write to is not copied.
 
     `shape_of` names the values and their shape in messages, such as `thresholds [wordlines, bitlines]`. Raises
     ConfigurationError for another number of axes, an empty array, or a value that is not finite.
     """
-    array = np.array(values, dtype=np.float64)
+    array = values if _is_frozen(values) else np.array(values, dtype=np.float64)
     if array.ndim != dimensions or 0 in array.shape:
         raise ConfigurationError(f"expected {shape_of}, not an array of shape {array.shape}")
     if not np.isfinite(array).all():
         raise ConfigurationError(f"{shape_of} has a value that is not finite")
     array.setflags(write=False)
     return array
+
+
+def _is_frozen(values: object) -> TypeGuard[Floats]:
+    """Return whether these are float64 in memory that is read-only for all who have it."""
+    if not isinstance(values, np.ndarray) or values.dtype != np.float64:
+        return False
+    owner = values if values.base is None else values.base
+    return isinstance(owner, np.ndarray) and not owner.flags.writeable and not values.flags.writeable
+
+
+def _words(volts: Floats) -> NDArray[np.uint64] | None:
+    """Return `[vectors, words]` in the order of rows of `volts` `[vectors, lines]`, a bit for each of two levels; None
+    if there are more levels."""
+    low, high = volts.min(), volts.max()
+    up = volts == high
+    if not (up | (volts == low)).all():
+        return None
+    packed = np.packbits(up, axis=1)
+    whole = np.zeros((len(packed), -(-packed.shape[1] // 8) * 8), np.uint8)
+    whole[:, : packed.shape[1]] = packed
+    return whole.view(">u8").astype(np.uint64)
 
 
 def _set(target: object, **fields: object) -> None:
@@ -192,6 +214,8 @@ class Stimulus:
     def take(self, indices: NDArray[np.int64] | slice) -> Stimulus:
         """Return the reads at `indices`, in that order."""
         wordlines, bitlines = self.wordline_volts[indices], self.bitline_volts[indices]
+        for own in (wordlines, bitlines):
+            own.setflags(write=False)
         return replace(self, wordline_volts=wordlines, bitline_volts=bitlines, notes=())
 
     def distinct(self) -> tuple[Stimulus, NDArray[np.int64]]:
@@ -199,9 +223,17 @@ class Stimulus:
 
         A DC read has no memory, so equal volts need only one solve. Sorted reads also start closer to each other.
         """
-        both = np.hstack([self.wordline_volts, self.bitline_volts])
-        _, first, inverse = np.unique(both, axis=0, return_index=True, return_inverse=True)
-        return self.take(first), inverse.reshape(-1).astype(np.int64)
+        alike = (self.bitline_volts == self.bitline_volts[0]).all()
+        words = _words(self.wordline_volts) if alike else None
+        if words is None:
+            both = np.hstack([self.wordline_volts, self.bitline_volts])
+            _, first, inverse = np.unique(both, axis=0, return_index=True, return_inverse=True)
+            return self.take(first), inverse.reshape(-1).astype(np.int64)
+        order = np.lexsort(words.T[::-1])
+        starts = np.append(True, (words[order[1:]] != words[order[:-1]]).any(axis=1))
+        place = np.empty(len(order), np.int64)
+        place[order] = np.cumsum(starts) - 1
+        return self.take(order[starts]), place
 
 
 @dataclass(frozen=True, eq=False)

@@ -210,6 +210,8 @@ class BitSerial:
         """Return the volts of wordlines that are up, 1, or not, 0, in `shares` `[reads, wordlines]`."""
         wordlines = self.off_volts + shares.astype(np.float64) * (self.wordline_volts - self.off_volts)
         volts = np.full((len(wordlines), self.columns.places(outputs)[2]), self.bitline_volts)
+        for own in (wordlines, volts):
+            own.setflags(write=False)
         return Stimulus(
             wordlines, volts, driven="wordlines", full_volts=self.wordline_volts, notes=notes, off_volts=self.off_volts
         )

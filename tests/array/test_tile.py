@@ -117,6 +117,29 @@ def test_distinct_reads_give_back_all_reads_and_repeat_none(volts: np.ndarray, s
     assert distinct.vectors == len({tuple(row) for row in volts})
 
 
+@given(arrays(bool, st.tuples(st.integers(1, 12), st.sampled_from([1, 8, 63, 64, 65, 130]))), st.floats(0.1, 1))
+def test_distinct_reads_of_two_levels_are_in_the_order_of_their_volts(up: np.ndarray, bitline: float) -> None:
+    stimulus = Stimulus(np.where(up, 5.0, -0.5), np.full((len(up), 3), bitline))
+    distinct, places = stimulus.distinct()
+    ordered, inverse = np.unique(stimulus.wordline_volts, axis=0, return_inverse=True)
+    assert np.array_equal(distinct.wordline_volts, ordered)
+    assert np.array_equal(places, inverse.reshape(-1))
+    assert np.array_equal(distinct.bitline_volts, stimulus.bitline_volts[: len(ordered)])
+
+
+def test_only_what_nobody_can_write_to_is_shared() -> None:
+    own = np.zeros((2, 3))
+    own.setflags(write=False)
+    assert np.shares_memory(Stimulus(own, own).wordline_volts, own)
+    theirs = np.zeros((2, 3))
+    view = theirs[:]
+    view.setflags(write=False)
+    stimulus = Stimulus(view, view)
+    theirs[:] = 9
+    assert stimulus.wordline_volts.max() == stimulus.bitline_volts.max() == 0
+    assert np.shares_memory(stimulus.take(slice(1)).wordline_volts, stimulus.wordline_volts)
+
+
 def test_join_undoes_taking_apart() -> None:
     random = np.random.default_rng(0)
     whole = Currents(random.random((5, 3)), random.random((5, 2)), random.random(5) > 0.5, random.random(5), "b")
