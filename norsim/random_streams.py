@@ -42,6 +42,7 @@ class Stream(IntEnum):
     READ_BOOTSTRAP = 24
     BIT_IMAGES = 25
     KIT_TRANSISTORS = 26
+    PROOF_TILES = 27
 
 
 def generator(seed: int, stream: Stream, *place: int) -> np.random.Generator:

@@ -14,7 +14,7 @@ from norsim.backends.nodal import Nodal
 from norsim.backends.registry import BACKENDS, reference
 from norsim.chip.model import Chip
 from norsim.errors import ThresholdError
-from norsim.evaluation.proof.sampling import Quota, Sample, Sampler, drawn, pass_of
+from norsim.evaluation.proof.sampling import Quota, Sample, Sampler, drawn, drawn_of_passes
 from norsim.evaluation.proof.verification import (
     READS_PER_DECK,
     READS_PER_ROUND,
@@ -141,14 +141,17 @@ def fake(key: float, tile: str, grid: TileGrid, one: int = 0) -> Sample:
     row, column = map(int, tile.split(","))
     part = grid.at(row, column)
     nothing = np.zeros(len(part.outputs))
-    return Sample(key, part, Stimulus(np.zeros((1, 8)), np.zeros((1, 8))), nothing, nothing.astype(np.int32), None, one)
+    volts = Stimulus(np.zeros((1, 8)), np.zeros((1, 8)))
+    tile_key = (1 + 2 * row + column) / 5
+    return Sample(key, part, volts, nothing, nothing.astype(np.int32), None, one, tile_key=tile_key)
 
 
 def test_reads_of_a_tile_share_a_deck_and_no_read_is_solved_twice(grid: TileGrid) -> None:
     random = np.random.default_rng(0)
     places = [f"{row},{column}" for row in (0, 1) for column in (0, 1)]
     samples = [fake(float(key), places[k % 4], grid, k % 3) for k, key in enumerate(random.random(100))]
-    passes = drawn(samples, 1, pass_of)
+    passes = drawn_of_passes(samples, 1)
+    assert {(read.part.name, read.pass_index) for read in passes} == {("fc tile 0,0", one) for one in range(3)}
     whole = decks(drawn(samples, 60), passes, in_rounds=False)
     assert {id(read) for deck in whole for read in deck} == {id(read) for read in [*drawn(samples, 60), *passes]}
     assert sum(map(len, whole)) == len({id(read) for deck in whole for read in deck})

@@ -14,7 +14,7 @@ from scipy.stats import chisquare, kstest
 from norsim.array.tile import Currents, Stimulus, Tile
 from norsim.chip.load import load_chip
 from norsim.chip.model import Chip
-from norsim.evaluation.proof.sampling import Drawn, KeptReads, Quota, Sampler, drawn, pass_of, tile_of
+from norsim.evaluation.proof.sampling import Drawn, KeptReads, Quota, Sampler, drawn, drawn_of_passes, pass_of, tile_of
 from norsim.quantization.layer import QuantizedLayer
 from norsim.quantization.quantize import quantize
 from norsim.tiling.convert import convert
@@ -84,9 +84,12 @@ def test_every_tile_layer_and_pass_is_sampled_with_its_stated_probability(
         kept = sampler.kept()
         per_tile = Counter(read.part.name for read in drawn(kept, 4, tile_of))
         assert per_tile == {tile: min(4, count) for tile, count in reads.items()}
-        passes = {pass_of(read) for read in drawn(kept, 1, pass_of)}
+        chosen = drawn_of_passes(kept, 1)
+        passes = {pass_of(read) for read in chosen}
         assert passes == {(grid.layer.name, one) for grid, _ in layers for one in range(4)}
-        spice.update(read.part.name for read in drawn(kept, 1, pass_of))
+        tiles = {read.part.layer.name: read.part.name for read in chosen}
+        assert {read.part.name for read in chosen} == set(tiles.values())
+        spice.update(tiles.values())
         of_sample.update(read.part.name for read in drawn(kept, 59))
         of_pass.update(read.pass_index for read in drawn(kept, 4, tile_of))
     assert sum(of_sample.values()) == 59 * REPETITIONS
@@ -102,7 +105,7 @@ def test_every_tile_layer_and_pass_is_sampled_with_its_stated_probability(
     # Of each layer, every tile is equally likely to be solved by the simulator for a pass.
     for grid, _ in layers:
         counts = [spice[part.name] for part in grid.tiles]
-        assert sum(counts) == 4 * REPETITIONS
+        assert sum(counts) == REPETITIONS
         if 1 < len(counts) and sum(counts) / len(counts) >= 5:
             assert chisquare(counts).pvalue > 1e-4, grid.layer.name
     # The passes of a tile's reads are equally likely.
@@ -151,8 +154,9 @@ def test_what_is_kept_does_not_depend_on_who_observed_it(
         grid.multiply(codes, reader_by(name, observe=whole.observe))
         everything += whole.samples()
     assert len(everything) == 4 * 4 * 61
-    for group, count in quota.groups():
-        assert [one.key for one in drawn(kept[0], count, group)] == [one.key for one in drawn(everything, count, group)]
+    for some, all_of_them in zip(quota.groups(kept[0]), quota.groups(everything), strict=True):
+        assert [one.key for one in some] == [one.key for one in all_of_them]
+    assert len(drawn_of_passes(kept[0], 1)) == 4 and len({one.part.name for one in drawn_of_passes(kept[0], 1)}) == 1
     assert len(kept[0]) <= 12 + 4 * 4 + 4
 
 

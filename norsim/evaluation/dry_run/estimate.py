@@ -162,11 +162,14 @@ def _add_proof(
     for name, part in places:
         layer, by = layers[name], reference(part.chip.cell)
         share = _reads(layer, codes[name]) / every
-        of_passes = layer.grid.chip.encoding.passes(layer.grid.layer.input_bits) / len(layer.grid.tiles)
-        reads = spice_sample * share + (of_passes if each_pass and spice_sample else 0.0)
+        tiles, simulated = len(layer.grid.tiles), each_pass and spice_sample > 0
+        of_passes = layer.grid.chip.encoding.passes(layer.grid.layer.input_bits) / tiles
+        reads = spice_sample * share + of_passes * simulated
+        # Reads of passes share the deck of one tile.
+        decks = min(spice_sample * share, 1.0) + simulated / tiles
         drives = drives_per_read(part, codes[name], by)
         if reads:
-            work.add(part, codes[name], by, reads * drives, min(reads, 1.0), len(places))
+            work.add(part, codes[name], by, reads * drives, min(decks, 1.0), len(places))
         rung = layer.backend_with(backend).rung_above
         if rung is not None:
             work.add(part, codes[name], rung, evaluations * PER_TILE * drives, evaluations, len(places))

@@ -26,7 +26,7 @@ from norsim.tiling.tile import placed_tile
 # The arrays of samples.npz: each holds the values of all reads, one read after the other.
 VALUES = ("wordline_volts", "bitline_volts", "amps", "adc", "line_noise")
 # Where the place of a read has the lengths of these; the converter ranges of slices beyond the first follow.
-LENGTHS = 9
+LENGTHS = 10
 
 
 def samples_table(samples: Sequence[Sample]) -> pa.Table:
@@ -34,7 +34,7 @@ def samples_table(samples: Sequence[Sample]) -> pa.Table:
     volts, amps = {"unit": "V"}, {"unit": "A"}
     schema = pa.schema([
         pa.field("layer", pa.string()), pa.field("row", pa.int32()), pa.field("column", pa.int32()),
-        pa.field("pass", pa.int32()), pa.field("key", pa.float64()),
+        pa.field("pass", pa.int32()), pa.field("key", pa.float64()), pa.field("tile_key", pa.float64()),
         pa.field("wordline_volts", pa.list_(pa.float64()), metadata=volts),
         pa.field("bitline_volts", pa.list_(pa.float64()), metadata=volts),
         pa.field("amps", pa.list_(pa.float64()), metadata=amps), pa.field("adc", pa.list_(pa.int32())),
@@ -43,7 +43,8 @@ def samples_table(samples: Sequence[Sample]) -> pa.Table:
     rows = [
         {
             "layer": sample.part.layer.name, "row": sample.part.row, "column": sample.part.column,
-            "pass": sample.pass_index, "key": sample.key, "wordline_volts": sample.stimulus.wordline_volts.ravel(),
+            "pass": sample.pass_index, "key": sample.key, "tile_key": sample.tile_key,
+            "wordline_volts": sample.stimulus.wordline_volts.ravel(),
             "bitline_volts": sample.stimulus.bitline_volts.ravel(), "amps": sample.amps, "adc": sample.adc,
             "line_noise": sample.line_noise,
         }
@@ -63,7 +64,7 @@ def samples_of(table: pa.Table, grids: Mapping[str, TileGrid]) -> list[Sample]:
         stimulus = Stimulus(wordlines, bitlines, off_volts=part.encoding.off_volts)
         array = arrays[row["layer"]].get(part)
         noise = None if row["line_noise"] is None else np.array(row["line_noise"], dtype=np.float64)
-        found.append(Sample(row["key"], part, stimulus, amps, adc, array, row["pass"], noise))
+        found.append(Sample(row["key"], part, stimulus, amps, adc, array, row["pass"], noise, row["tile_key"]))
     return found
 
 
@@ -73,7 +74,8 @@ def save_samples(samples: Sequence[Sample], at_random: int, file: BinaryIO) -> N
     places = [
         [
             sample.part.layer.name, sample.part.row, sample.part.column, first.bits, first.low_amps, first.high_amps,
-            sample.part.chip.draw.chip, sample.pass_index, sample.key, [len(values) for values in _values(sample)],
+            sample.part.chip.draw.chip, sample.pass_index, sample.key, sample.tile_key,
+            [len(values) for values in _values(sample)],
             *([adc.low_amps, adc.high_amps] for adc in others),
         ]
         for sample in samples
@@ -148,7 +150,7 @@ def _values(sample: Sample) -> tuple[np.ndarray[Any, Any], ...]:
 
 
 def _sample(place: Sequence[Any], values: Sequence[np.ndarray[Any, Any]], grids: Mapping[str, TileGrid]) -> Sample:
-    name, row, column, bits, low, high, chip, pass_index, key, _, *ranges = place
+    name, row, column, bits, low, high, chip, pass_index, key, tile_key, _, *ranges = place
     part = grids[name].at(row, column)
     wordlines, bitlines, amps, codes, noise = values
     if not amps.shape == codes.shape == (part.conversions,):
@@ -160,5 +162,5 @@ def _sample(place: Sequence[Any], values: Sequence[np.ndarray[Any, Any]], grids:
     adcs = tuple(Adc(bits, *ends) for ends in ((low, high), *ranges))
     return Sample(
         float(key), replace(there, adcs=adcs), stimulus, amps, codes, None,
-        int(pass_index), noise if len(noise) else None,
+        int(pass_index), noise if len(noise) else None, float(tile_key),
     )  # fmt: skip

@@ -4,6 +4,10 @@ Keys are independent and uniform, so the reads with the smallest keys of any gro
 without replacement, whoever observed them and in whichever order (the order of random keys is a random permutation:
 Knuth, The Art of Computer Programming 2, section 3.4.2). The same keys serve three groups: the reads of a tile, the
 reads of a pass of a layer, and all reads of the run.
+
+Those of a layer's passes are on one tile, which is drawn in the same way, by a random key of each tile. A simulator
+spends most of its time on a large deck before its first read: ngspice takes a minute or two to order the equations of
+256 x 128 cells, and seconds for each further read.
 """
 
 from __future__ import annotations
@@ -37,6 +41,10 @@ class Keyed(Protocol):
         """The random number of the read, uniform in 0 to 1."""
 
     @property
+    def tile_key(self) -> float:
+        """The random number of its tile, uniform in 0 to 1."""
+
+    @property
     def part(self) -> PlacedTile:
         """The tile that was read."""
 
@@ -56,6 +64,7 @@ class Sample:
     `amps`, `adc`   `[conversions]`: amperes and converter codes
     `array`     the programmed array of its tile, if it is in memory
     `line_noise`   `[lines]`, amperes: what noise of the cells added to the lines' currents; None without
+    `key`, `tile_key`   the random numbers of the read and of its tile
     """
 
     key: float
@@ -66,6 +75,7 @@ class Sample:
     array: ProgrammedTile | None = None
     pass_index: int = 0
     line_noise: Floats | None = None
+    tile_key: float = 0.0
 
 
 def tile_of(read: Keyed) -> Hashable:
@@ -94,12 +104,22 @@ def drawn(reads: Iterable[Read], count: int, group: Callable[[Keyed], Hashable] 
     return found
 
 
+def drawn_of_passes(reads: Iterable[Read], count: int) -> list[Read]:
+    """Return the `count` reads with the smallest keys of every pass of every layer, on the tile of the layer with the
+    smallest key. They are in the order of tiles, then of keys."""
+    known, lowest = list(reads), dict[str, float]()
+    for read in known:
+        lowest[read.part.layer.name] = min(lowest.get(read.part.layer.name, 1.0), read.tile_key)
+    chosen = drawn((read for read in known if read.tile_key == lowest[read.part.layer.name]), count, pass_of)
+    return sorted(chosen, key=lambda read: read.tile_key)
+
+
 @dataclass(frozen=True)
 class Quota:
     """The number of reads that a run keeps.
 
     `per_tile`   of every tile of every chip
-    `per_pass`   of every pass of every layer
+    `per_pass`   of every pass of every layer, on one of its tiles
     `at_random`  of all reads
     """
 
@@ -112,13 +132,15 @@ class Quota:
         """Return the usual quota, with enough reads at random to solve `spice_sample` of them again."""
         return cls(at_random=max(spice_sample, AT_RANDOM))
 
-    def groups(self) -> tuple[tuple[Callable[[Keyed], Hashable], int], ...]:
-        """Return each kind of group, as the function that names the group of a read, with its number of reads."""
-        return (tile_of, self.per_tile), (pass_of, self.per_pass), (run_of, self.at_random)
+    def groups(self, reads: Sequence[Read]) -> tuple[list[Read], ...]:
+        """Return the reads to keep of tiles, of passes, and of all."""
+        return (
+            drawn(reads, self.per_tile, tile_of), drawn_of_passes(reads, self.per_pass), drawn(reads, self.at_random),
+        )  # fmt: skip
 
     def keep(self, reads: Sequence[Read]) -> list[Read]:
         """Return the reads to keep, in the order of their keys. They do not depend on the order of `reads`."""
-        kept = {id(read): read for group, count in self.groups() for read in drawn(reads, count, group)}
+        kept = {id(read): read for group in self.groups(reads) for read in group}
         return sorted(kept.values(), key=lambda read: read.key)
 
 
@@ -149,6 +171,7 @@ class Drawn:
     amps: Floats
     adc: NDArray[np.int32]
     line_noise: Floats | None
+    tile_key: float
 
     def sample(self) -> Sample:
         """Return the read with its volts."""
@@ -156,7 +179,8 @@ class Drawn:
         own = slice(self.pass_index * slots, (self.pass_index + 1) * slots)
         stimulus = self.array.drive(self.codes[None]).take(own)
         return Sample(
-            self.key, self.part, stimulus, self.amps, self.adc, self.array, self.pass_index, self.line_noise
+            self.key, self.part, stimulus, self.amps, self.adc, self.array, self.pass_index, self.line_noise,
+            self.tile_key,
         )  # fmt: skip
 
 
@@ -167,10 +191,12 @@ class Sampler:
     """
 
     def __init__(self, quota: Quota, seed: int, chip: int = 0, batch: int = 0) -> None:
-        self.quota = quota
+        self.quota, self.seed = quota, seed
         self.random = generator(seed, Stream.PROOF_SAMPLE, chip, batch)
         # Of each group the kept reads, as a heap with the largest key on top; numbers break ties.
         self.heaps: dict[Hashable, list[tuple[float, int, Drawn]]] = {}
+        # Of each layer the smallest key of its tiles.
+        self.lowest: dict[str, float] = {}
         self.offers = 0
 
     def observe(self, part: PlacedTile, array: ProgrammedTile, codes: LayerCodes, result: ObservedRead) -> None:
@@ -178,10 +204,18 @@ class Sampler:
         vectors, passes, _ = result.shape
         keys = self.random.random((vectors, passes))
         chip, name = part.chip.draw.chip, part.layer.name
+        at = chip, part.row, part.column, *name.encode()
+        tile_key = float(generator(self.seed, Stream.PROOF_TILES, *at).random())
         groups: list[tuple[Hashable, int, slice]] = [
             (("tile", chip, part.name), self.quota.per_tile, slice(None)), ("run", self.quota.at_random, slice(None)),
-            *((("pass", name, one), self.quota.per_pass, slice(one, None, passes)) for one in range(passes)),
         ]  # fmt: skip
+        of_passes = [("pass", name, one) for one in range(passes)]
+        if tile_key < self.lowest.get(name, 1.0):
+            self.lowest[name] = tile_key
+            for one in of_passes:
+                self.heaps.pop(one, None)
+        if tile_key == self.lowest[name]:
+            groups += [(own, self.quota.per_pass, slice(own[2], None, passes)) for own in of_passes]
         places = np.arange(vectors * passes)
         due = [self._due(group, count, keys.reshape(-1)[own], places[own]) for group, count, own in groups]
         wanted, where = np.unique(np.concatenate(due) // passes, return_inverse=True)
@@ -195,7 +229,7 @@ class Sampler:
             made[place] = Drawn(
                 float(keys[place // passes, one]), part, one, array, inputs[row].copy(),
                 read.amps[row, one].astype(np.float64), read.adc[row, one].astype(np.int32),
-                None if noise is None else noise[row, one].astype(np.float64),
+                None if noise is None else noise[row, one].astype(np.float64), tile_key,
             )  # fmt: skip
         for (group, count, _), own in zip(groups, due, strict=True):
             self._offer(group, count, [made[place] for place in own.tolist()])

@@ -1,18 +1,19 @@
 """The verification of a run: some of its reads, solved again by other solvers.
 
 It has three parts, drawn from the reads of the run by norsim.evaluation.proof.sampling: a few reads of every tile by
-the rung above the run's backend, one read of every pass of every layer by a simulator, and a simple random sample of
-all reads by the simulator. If n reads of a random sample have a largest error e, then with 95 % confidence at most a
-share of 1 - 0.05^(1/n) of all reads has a larger one, whatever the distribution (Wilks, Ann. Math. Stat. 12, 1941).
+the rung above the run's backend, one read of every pass of every layer, on one of its tiles, by a simulator, and a
+simple random sample of all reads by the simulator. If n reads of a random sample have a largest error e, then with 95 %
+confidence at most a share of 1 - 0.05^(1/n) of all reads has a larger one, whatever the distribution (Wilks, Ann. Math.
+Stat. 12, 1941).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import takewhile
+from itertools import chain, takewhile
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from norsim.backends.backend import Backend
 from norsim.errors import ThresholdError
 from norsim.evaluation.intervals import Interval, share_over_groups
 from norsim.evaluation.proof.defaults import PER_TILE
-from norsim.evaluation.proof.sampling import Sample, count_by_layer, drawn, pass_of, tile_of
+from norsim.evaluation.proof.sampling import Sample, count_by_layer, drawn, drawn_of_passes, tile_of
 from norsim.jobs.phases import Report, silent
 from norsim.jobs.workers import HERE, Unit, Workers
 from norsim.tiling.program import ProgrammedTile, program_tile
@@ -62,7 +63,8 @@ class Verification:
     over reads, because outputs of one read are not independent. All but `samples` are None if nothing was sampled.
 
     `tiles`     a few reads of every tile, solved by the next rung of the ladder; None if there is none
-    `passes`    one read of every pass of every layer, solved by the simulator; None if not asked for
+    `passes`    one read of every pass of every layer, on one of its tiles, solved by the simulator; None if not asked
+                for
     """
 
     samples: int
@@ -121,7 +123,7 @@ def verify(
     of every tile, by layer; layers without one are left out. `report("proof ...", done, total)` counts reads.
     """
     at_random = drawn(samples, count)
-    passes = drawn(samples, 1, pass_of) if each_pass and count else []
+    passes = drawn_of_passes(samples, 1) if each_pass and count else []
     pieces = decks(at_random, passes, seconds is not None)
     solved = _solve(pieces, workers, witness, seconds, partial(report, f"proof {witness.name}"))
     # A read that is done although an earlier one in random order is not says nothing about a share of all reads.
@@ -135,25 +137,33 @@ def verify(
 
 def decks(at_random: Sequence[Sample], passes: Sequence[Sample], in_rounds: bool) -> list[list[Sample]]:
     """Return the reads as decks: reads of one tile, at most READS_PER_DECK, each slot of a read counting as one. In
-    rounds, both kinds advance equally.
+    rounds, both kinds advance equally, and reads of passes on one tile stay together.
 
     Both are in random order, so a verification that ends early has done a random part of each.
     """
-    size = READS_PER_ROUND if in_rounds else max(len(at_random), len(passes), 1)
+    size = READS_PER_ROUND if in_rounds else max(len(at_random), 1)
     rounds = max(-(-len(at_random) // size), 1)
-    share = max(-(-len(passes) // rounds), 1)
-    seen: set[int] = set()
+    circuits = list(_by_circuit(passes))
+    share = max(-(-len(circuits) // rounds), 1)
+    seen: set[Sample] = set()
     found: list[list[Sample]] = []
-    for one in range(max(rounds, -(-len(passes) // share))):
-        by_tile: dict[object, list[Sample]] = {}
-        for sample in (*at_random[one * size : (one + 1) * size], *passes[one * share : (one + 1) * share]):
-            if id(sample) not in seen:
-                by_tile.setdefault(circuit_of(sample), []).append(sample)
-                seen.add(id(sample))
-        for own in by_tile.values():
+    for one in range(rounds):
+        both = chain(at_random[one * size : (one + 1) * size], *circuits[one * share : (one + 1) * share])
+        # A read can be of both kinds.
+        new = [sample for sample in dict.fromkeys(both) if sample not in seen]
+        seen.update(new)
+        for own in _by_circuit(new):
             each = max(READS_PER_DECK // own[0].part.slots, 1)
             found += [own[start : start + each] for start in range(0, len(own), each)]
     return found
+
+
+def _by_circuit(samples: Iterable[Sample]) -> Collection[list[Sample]]:
+    """Return the reads of each circuit, in their order."""
+    found: dict[Hashable, list[Sample]] = {}
+    for sample in samples:
+        found.setdefault(circuit_of(sample), []).append(sample)
+    return found.values()
 
 
 def circuit_of(sample: Sample) -> Hashable:
