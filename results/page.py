@@ -104,24 +104,27 @@ def _rows(found: Found, *names: str) -> Iterator[Row]:
 def _proof(found: Found) -> Iterator[str]:
     yield from section(
         "Proof",
-        "ngspice solves reads drawn at random from all, and one of every pass of every layer, again, and `nodal` reads "
-        "of every tile. Then `nodal` classifies the same images with the same converters: the classes that differ from "
-        "those of `macro`, with their exact interval.",
+        "ngspice solves reads drawn at random from all, and one of every pass of every layer, on a tile drawn at "
+        "random, again, and `nodal` reads of every tile. Then `nodal` classifies the same images with the same "
+        "converters: the classes that differ from those of `macro`, with their exact interval, and the accuracy that "
+        "this adds.",
     )
 
     def cells(one: Row) -> Sequence[str]:
         (result,) = one.results
         proof, end = result["verification"], result["end_to_end"]
         low, high = end["changed_ci95"]
+        moved, least, most = (100 * one for one in (end["accuracy_difference"], *end["accuracy_difference_ci95"]))
         return [
-            f"{end['changed']} of {end['images']} ({100 * low:.2f} to {100 * high:.2f} %)", error(one),
-            f"{one.worst('full_scale'):.1e}", str(proof["samples"]), f"{100 * proof['worse_fraction_95']:.1f} %",
+            f"{end['changed']} of {end['images']} ({100 * low:.2f} to {100 * high:.2f} %)",
+            f"{moved:.2f} ({least:.2f} to {most:.2f})", error(one), f"{one.worst('full_scale'):.1e}",
+            str(proof["passes"]["reads"]), str(proof["samples"]), f"{100 * proof['worse_fraction_95']:.1f} %",
             f"{100 * proof['adc_mismatch_fraction']:.2f} %",
         ]  # fmt: skip
 
     head = (
-        "network | classes changed | largest error, steps | of full scale | random reads | "
-        "reads that may be worse | ADC codes that differ"
+        "network | classes changed | accuracy that changes, points | largest error, steps | of full scale | "
+        "reads of passes | random reads | random reads that may be worse | ADC codes that differ"
     )
     yield from table(head, lines(_rows(found, "proof"), cells, named=False))
 
