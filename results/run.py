@@ -22,8 +22,9 @@ from results.part import COMMANDS, ROOT, Part
 from results.states import Store, read
 
 INTERRUPTED = 130
-# Tables by layer, the list of digital modules and sentences are long, and no page shows them.
-LEFT_OUT, LEFT_OUT_ABOVE = ("layers", "assumptions"), ("digital", "macs_digital")
+# Tables by layer, the list of digital modules and sentences are long, and no page shows them; network and data can be
+# paths of the machine, and the part and its commands name both.
+LEFT_OUT, LEFT_OUT_ABOVE = ("layers", "assumptions"), ("digital", "macs_digital", "network", "dataset")
 NETWORKS = ("float", "quantized", "array")
 
 
